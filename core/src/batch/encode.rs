@@ -1,0 +1,115 @@
+//! Rows into examples: documents become text and an end token, conversations go through the template.
+
+use std::sync::Arc;
+
+use super::Example;
+use crate::data::RowOrigin;
+use crate::error::{Error, Result};
+use crate::text::Row;
+use crate::tokenizer::Tokenizer;
+
+/// Tokenizing goes piece by piece, so that an endless line costs no endless memory or time.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What a stage trains on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Every token of a text is a target.
+    Documents,
+    /// The assistant's tokens are targets.
+    Conversations,
+}
+
+/// Turns rows into examples.
+#[derive(Clone)]
+pub struct Encoder {
+    tokenizer: Arc<Tokenizer>,
+    content: Content,
+}
+
+impl Encoder {
+    /// An encoder for one kind of content.
+    pub fn new(tokenizer: Arc<Tokenizer>, content: Content) -> Self {
+        Self { tokenizer, content }
+    }
+
+    /// One row's example.
+    ///
+    /// # Errors
+    /// A row of the wrong kind, or one that the tokenizer or the template refuses; both with file and line.
+    pub fn encode(&self, row: &Row, origin: RowOrigin) -> Result<Example> {
+        let encoded = match (self.content, row) {
+            (Content::Documents, Row::Document(text)) => self.document(text),
+            (Content::Conversations, Row::Conversation(conversation)) => self
+                .tokenizer
+                .render_training(conversation)
+                .map(|rendered| (rendered.ids, rendered.mask)),
+            (Content::Documents, Row::Conversation(_)) => {
+                return Err(Error::Data(format!(
+                    "{origin}: a conversation, where pretraining reads texts; use `sft`, or rows with a \"text\" field"
+                )));
+            }
+            (Content::Conversations, Row::Document(_)) => {
+                return Err(Error::Data(format!(
+                    "{origin}: a text, where fine-tuning reads conversations; use `pretrain`, or rows with \
+                     \"conversations\", \"messages\" or a prompt and its answer"
+                )));
+            }
+        };
+        let (ids, mask) = encoded.map_err(|e| Error::Data(format!("{origin}: {e}")))?;
+        Ok(Example { ids, mask, origin })
+    }
+
+    /// The text's tokens and the token that ends a document; all are targets.
+    fn document(&self, text: &str) -> Result<(Vec<u32>, Vec<bool>)> {
+        let mut ids = Vec::new();
+        for (i, piece) in pieces(text).enumerate() {
+            let tokens = match i {
+                0 => self.tokenizer.encode_document(piece)?,
+                _ => self.tokenizer.encode(piece)?,
+            };
+            ids.extend(tokens);
+        }
+        ids.extend(self.tokenizer.document_end());
+        let mask = vec![true; ids.len()];
+        Ok((ids, mask))
+    }
+}
+
+/// Cuts a long text after a space or line end where there is one nearby, else between characters.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut end = rest.len().min(PIECE_BYTES);
+        while !rest.is_char_boundary(end) {
+            end -= 1;
+        }
+        if end < rest.len() {
+            let near = &rest.as_bytes()[end.saturating_sub(1024)..end];
+            if let Some(at) = near.iter().rposition(u8::is_ascii_whitespace) {
+                end = end - near.len() + at;
+            }
+        }
+        let (piece, after) = rest.split_at(end.max(1));
+        rest = after;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_lose_nothing_and_end_at_spaces() {
+        let words = "word ".repeat(40_000);
+        assert_eq!(pieces(&words).collect::<String>(), words);
+        assert!(pieces(&words).skip(1).all(|piece| piece.starts_with(' ')));
+        let endless = "字".repeat(60_000);
+        assert_eq!(pieces(&endless).collect::<String>(), endless);
+        assert!(pieces(&endless).all(|piece| piece.len() <= PIECE_BYTES));
+    }
+}

@@ -1,0 +1,115 @@
+//! Packing: examples one after another, cut into rows of equal length without padding.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Batch, Example};
+use crate::data::RowOrigin;
+
+/// Tokens read and not yet given out, with their target flags, segments and sources.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct PackedStream {
+    pub(super) ids: Vec<u32>,
+    mask: Vec<bool>,
+    /// Running number of the example, from 1.
+    segments: Vec<u32>,
+    /// Source of each segment, from `first_segment` on.
+    origins: Vec<RowOrigin>,
+    first_segment: u32,
+}
+
+impl PackedStream {
+    /// Adds an example at the end.
+    pub(super) fn push(&mut self, example: Example) {
+        if self.origins.is_empty() {
+            self.first_segment = self.segments.last().map_or(1, |last| last + 1);
+        }
+        let segment = self.first_segment + self.origins.len() as u32;
+        self.segments
+            .extend(std::iter::repeat_n(segment, example.ids.len()));
+        self.ids.extend(example.ids);
+        self.mask.extend(example.mask);
+        self.origins.push(example.origin);
+    }
+
+    /// Takes up to `rows` rows of `seq` tokens; a row's last target is the next row's first token. Fewer
+    /// tokens than asked for give a last row that is padded.
+    pub(super) fn take(&mut self, rows: usize, seq: usize) -> Batch {
+        let mut batch = Batch::new(seq);
+        let mut start = 0;
+        while batch.batch < rows && start + 1 < self.ids.len() {
+            let end = (start + seq + 1).min(self.ids.len());
+            let local = renumber(&self.segments[start..end]);
+            batch.push(&self.ids[start..end], &self.mask[start..end], &local);
+            start += seq;
+        }
+        let used = start.min(self.ids.len());
+        batch.origins = self.origins_of(used);
+        self.drop_front(used);
+        batch
+    }
+
+    /// Sources of the first `count` tokens.
+    fn origins_of(&self, count: usize) -> Vec<RowOrigin> {
+        let (Some(first), Some(last)) = (self.segments.first(), self.segments[..count].last()) else {
+            return Vec::new();
+        };
+        let at = |segment: &u32| (segment - self.first_segment) as usize;
+        self.origins[at(first)..=at(last)].to_vec()
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        self.ids.drain(..count);
+        self.mask.drain(..count);
+        self.segments.drain(..count);
+        match self.segments.first() {
+            Some(first) => {
+                self.origins.drain(..(first - self.first_segment) as usize);
+                self.first_segment = *first;
+            }
+            None => self.origins.clear(),
+        }
+    }
+}
+
+/// Segments of a row from 1 on: 0 is kept for padding.
+fn renumber(segments: &[u32]) -> Vec<u32> {
+    let first = segments.first().copied().unwrap_or(1);
+    segments.iter().map(|segment| segment - first + 1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(ids: &[u32]) -> Example {
+        let origin = RowOrigin {
+            source: "a".into(),
+            line: u64::from(ids[0]),
+        };
+        Example {
+            ids: ids.to_vec(),
+            mask: vec![true; ids.len()],
+            origin,
+        }
+    }
+
+    #[test]
+    fn rows_share_their_border_token_and_remember_their_sources() {
+        let mut stream = PackedStream::default();
+        for ids in [[1, 2, 3].as_slice(), &[4, 5], &[6, 7, 8, 9]] {
+            stream.push(example(ids));
+        }
+        let batch = stream.take(2, 4);
+        assert_eq!(batch.inputs, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(batch.targets, [2, 3, 0, 5, 0, 7, 8, 9]);
+        assert_eq!(batch.segments, [1, 1, 1, 2, 1, 2, 2, 2]);
+        assert_eq!(batch.mask, [true, true, false, true, false, true, true, true]);
+        let lines: Vec<u64> = batch.origins.iter().map(|origin| origin.line).collect();
+        assert_eq!(lines, [1, 4, 6]);
+        assert_eq!(stream.ids, [9]);
+        stream.push(example(&[10, 11]));
+        let rest = stream.take(2, 4);
+        assert_eq!((rest.batch, rest.inputs), (1, vec![9, 10, 11, 0]));
+        assert_eq!(rest.targets, [0, 11, 0, 0]);
+    }
+}

@@ -1,0 +1,186 @@
+//! Speed, measured honestly: after warm-up, the device synchronised, on batches of real shape.
+
+use burn::module::Module;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::Serialize;
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::model::{KvCache, Transformer, read};
+use crate::optim::{AdamW, AdamWConfig};
+use crate::platform::now;
+use crate::random::Random;
+use crate::train::{NextToken, optimizer_step};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum What {
+    /// Forward, backward and optimizer.
+    Train,
+    /// Reading a prompt.
+    Prefill,
+    /// One new token at a time.
+    Decode,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize)]
+pub struct Measurement {
+    /// What was measured.
+    pub what: What,
+    /// Rows.
+    pub batch: usize,
+    /// Tokens a row.
+    pub seq: usize,
+    /// Repetitions, warm-up aside.
+    pub steps: usize,
+    /// Seconds of all repetitions.
+    pub elapsed_s: f64,
+    /// Tokens of all rows a second.
+    pub tokens_per_second: f64,
+    /// Floating-point operations a second, counted from the shapes.
+    pub flops_per_second: f64,
+}
+
+/// Measures `what` for at least `seconds` after one warm-up.
+///
+/// # Errors
+/// A device that cannot be read.
+pub async fn measure(
+    what: What,
+    model: Transformer,
+    [batch, seq]: [usize; 2],
+    seconds: f64,
+) -> Result<Measurement> {
+    let config = model.config().clone();
+    let forward_flops = config.training_flops_per_token(seq) / 3.0;
+    let mut bench = Bench::new(what, model, [batch, seq]);
+    bench.step().await?;
+    let (started, mut steps) = (now(), 0);
+    while steps < 2 || now() - started < seconds {
+        bench.step().await?;
+        steps += 1;
+    }
+    let elapsed_s = now() - started;
+    let (tokens, flops) = match what {
+        What::Train => (batch * seq, 3.0 * forward_flops),
+        What::Prefill => (batch * seq, forward_flops),
+        What::Decode => (batch * DECODED, forward_flops),
+    };
+    let tokens_per_second = (steps * tokens) as f64 / elapsed_s;
+    let flops_per_second = tokens_per_second * flops;
+    Ok(Measurement {
+        what,
+        batch,
+        seq,
+        steps,
+        elapsed_s,
+        tokens_per_second,
+        flops_per_second,
+    })
+}
+
+/// New tokens in one repetition of a decode measurement.
+const DECODED: usize = 32;
+
+struct Bench {
+    what: What,
+    model: Option<Transformer>,
+    optimizer: AdamW,
+    batch: Batch,
+    device: Device,
+}
+
+impl Bench {
+    fn new(what: What, model: Transformer, [batch, seq]: [usize; 2]) -> Self {
+        let model = if what == What::Train { model } else { model.valid() };
+        let batch = random_batch(model.config().vocab_size as u64, batch, seq);
+        let device = model.device();
+        Self {
+            what,
+            model: Some(model),
+            optimizer: AdamW::new(AdamWConfig::default()),
+            batch,
+            device,
+        }
+    }
+
+    /// One repetition, waited for.
+    async fn step(&mut self) -> Result<()> {
+        let Some(model) = self.model.take() else {
+            return Err(Error::Device("the model is gone".into()));
+        };
+        match self.what {
+            What::Train => {
+                let batches = std::slice::from_ref(&self.batch);
+                let (model, tensors) =
+                    optimizer_step(model, &mut self.optimizer, &NextToken, batches, 1e-4, 1.0);
+                read(tensors.loss).await?;
+                self.model = Some(model);
+            }
+            What::Prefill => {
+                self.prefill(&model).await?;
+                self.model = Some(model);
+            }
+            What::Decode => {
+                self.decode(&model).await?;
+                self.model = Some(model);
+            }
+        }
+        self.device
+            .sync()
+            .map_err(|e| Error::Device(format!("the device failed: {e:?}")))
+    }
+
+    async fn prefill(&self, model: &Transformer) -> Result<KvCache> {
+        let Batch { batch, seq, .. } = self.batch;
+        let mut cache = KvCache::new(model.config(), batch, seq + DECODED, model.dtype(), &self.device);
+        let logits = model.forward_cached(self.batch.inputs_tensor(&self.device), &mut cache, true);
+        read(logits.sum()).await?;
+        Ok(cache)
+    }
+
+    /// From a short prompt, so that the cache's cost is a decoder's own.
+    async fn decode(&self, model: &Transformer) -> Result<()> {
+        let Batch { batch, .. } = self.batch;
+        let mut cache = KvCache::new(model.config(), batch, DECODED, model.dtype(), &self.device);
+        for i in 0..DECODED {
+            let ids = TensorData::new(vec![i as i32 + 1; batch], [batch, 1]);
+            let logits =
+                model.forward_cached(Tensor::<2, Int>::from_data(ids, &self.device), &mut cache, true);
+            read(logits.flatten::<1>(0, 2)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Ids drawn evenly, every position a target.
+fn random_batch(vocab: u64, batch: usize, seq: usize) -> Batch {
+    let mut random = Random::new(0, 0);
+    let mut filled = Batch::new(seq);
+    for _ in 0..batch {
+        let ids: Vec<u32> = (0..=seq).map(|_| random.below(vocab) as u32).collect();
+        filled.push(&ids, &vec![true; seq + 1], &vec![1; seq + 1]);
+    }
+    filled
+}
+
+/// Speed of a plain matrix product on a device, for estimates; takes a fraction of a second.
+pub fn matmul_flops(device: &Device) -> f64 {
+    const N: usize = 512;
+    let a = Tensor::<2>::ones([N, N], device);
+    let product = |times: usize| {
+        let started = now();
+        let mut b = a.clone();
+        for _ in 0..times {
+            b = a.clone().matmul(b) * (1.0 / N as f64);
+        }
+        let _ = b.sum().try_into_data();
+        now() - started
+    };
+    product(1);
+    let times = ((0.1 / product(4).max(1e-6)) * 4.0).clamp(1.0, 1000.0) as usize;
+    (2 * N * N * N * times) as f64 / product(times).max(1e-9)
+}

@@ -1,0 +1,138 @@
+//! The files of a Hugging Face directory: config, weights, tokenizer, generation settings.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use serde_json::{Value, json};
+
+use super::{TensorFile, write_tensors};
+use crate::error::{Error, Result};
+use crate::model::{ModelConfig, NamedTensor, Transformer};
+use crate::tokenizer::{Tokenizer, TokenizerFiles};
+
+/// File names (with `/` below the directory) and their contents.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// An opened checkpoint.
+pub struct Checkpoint {
+    /// The model's shape, with the end tokens of `generation_config.json`.
+    pub config: ModelConfig,
+    /// The tokenizer, where the directory has one.
+    pub tokenizer: Option<Tokenizer>,
+    weights: TensorFile,
+}
+
+impl Checkpoint {
+    /// Opens a directory; `read` gives a file's bytes, or `None` where it is absent.
+    ///
+    /// # Errors
+    /// A missing or damaged file, an unsupported model, a tokenizer with more ids than the model.
+    pub fn open(mut read: impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Self> {
+        let missing = |name: &str| {
+            Error::Checkpoint(format!(
+                "there is no {name}; a checkpoint is a Hugging Face directory with config.json \
+                and model.safetensors"
+            ))
+        };
+        let config = read("config.json")?.ok_or_else(|| missing("config.json"))?;
+        let mut config = ModelConfig::from_hugging_face(&config)?;
+        let weights = read("model.safetensors")?.ok_or_else(|| missing("model.safetensors"))?;
+        let weights = TensorFile::open("model.safetensors", weights)?;
+        let tokenizer = open_tokenizer(&mut read)?;
+        if let Some(generation) = read("generation_config.json")? {
+            add_end_tokens(&mut config, &generation);
+        }
+        if let Some(tokenizer) = &tokenizer {
+            config.check_vocabulary(tokenizer)?;
+            for id in tokenizer.stop_ids() {
+                if !config.eos_token_ids.contains(&id) {
+                    config.eos_token_ids.push(id);
+                }
+            }
+        }
+        Ok(Self {
+            config,
+            tokenizer,
+            weights,
+        })
+    }
+
+    /// The model on a device.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has the wrong shape.
+    pub fn model(&self, device: &Device) -> Result<Transformer> {
+        Transformer::build(&self.config, device, &mut |name, shape| {
+            self.weights.read(name, shape)
+        })
+    }
+
+    /// The files of a directory that `transformers` opens as it is.
+    ///
+    /// # Errors
+    /// A tokenizer that cannot be written.
+    pub fn files(
+        config: &ModelConfig,
+        weights: &[NamedTensor],
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Files> {
+        let mut files = Files::new();
+        files.insert("config.json".into(), config.to_hugging_face().into_bytes());
+        files.insert(
+            "generation_config.json".into(),
+            generation_config(config).into_bytes(),
+        );
+        files.insert("model.safetensors".into(), write_tensors(weights, &[])?);
+        if let Some(tokenizer) = tokenizer {
+            files.extend(tokenizer.to_files()?);
+        }
+        Ok(files)
+    }
+}
+
+/// Reads `tokenizer.json` and `tokenizer_config.json`, where they are.
+fn open_tokenizer(read: &mut impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Option<Tokenizer>> {
+    let Some(tokenizer_json) = read("tokenizer.json")? else {
+        return Ok(None);
+    };
+    let tokenizer_config_json = read("tokenizer_config.json")?;
+    Tokenizer::from_files(&TokenizerFiles {
+        tokenizer_json,
+        tokenizer_config_json,
+    })
+    .map(Some)
+}
+
+/// A chat model may end its turn with several tokens; `generation_config.json` lists them.
+fn add_end_tokens(config: &mut ModelConfig, generation: &[u8]) {
+    let Ok(generation) = serde_json::from_slice::<Value>(generation) else {
+        return;
+    };
+    let ids = match generation.get("eos_token_id") {
+        Some(Value::Array(ids)) => ids.clone(),
+        Some(id) => vec![id.clone()],
+        None => Vec::new(),
+    };
+    for id in ids
+        .iter()
+        .filter_map(Value::as_u64)
+        .filter_map(|id| u32::try_from(id).ok())
+    {
+        if !config.eos_token_ids.contains(&id) {
+            config.eos_token_ids.push(id);
+        }
+    }
+}
+
+fn generation_config(config: &ModelConfig) -> String {
+    let eos = match config.eos_token_ids.as_slice() {
+        [one] => json!(one),
+        many => json!(many),
+    };
+    let generation = json!({
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": eos,
+        "pad_token_id": config.pad_token_id,
+    });
+    format!("{generation:#}\n")
+}

@@ -1,0 +1,9 @@
+//! A checkpoint is a Hugging Face directory: names and bytes here, a disk or a download elsewhere.
+
+mod directory;
+mod tensors;
+mod training;
+
+pub use directory::{Checkpoint, Files};
+pub use tensors::{TensorFile, write_tensors};
+pub use training::{read_training, write_training};

@@ -1,0 +1,330 @@
+//! The rows of all data files together: every row is judged once, when the data is opened.
+
+use std::sync::Arc;
+
+use super::file::DataFile;
+use super::judge::Judge;
+use super::options::DataOptions;
+use super::report::{DataReport, RowOrigin};
+use super::rows::Rows;
+use super::scan::Scanner;
+use super::source::Source;
+use crate::error::{Error, Result};
+use crate::text::Row;
+
+/// What kinds of rows a dataset holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataKind {
+    /// Only documents.
+    Documents,
+    /// Only conversations.
+    Conversations,
+    /// Both.
+    Mixed,
+}
+
+/// Rows by number, read from their files when they are asked for.
+///
+/// Memory does not grow with the files, but for one bit a row if any row is left out.
+pub struct Dataset {
+    rows: Rows,
+    report: DataReport,
+}
+
+impl Dataset {
+    /// Reads and judges every row once.
+    ///
+    /// # Errors
+    /// [`Error::BadRows`] with all bad rows counted and the first five named, unless they are skipped;
+    /// [`Error::Data`] for a file that is empty or cannot be a data file, and if no usable row is left;
+    /// [`Error::Io`] if reading fails.
+    pub fn open(sources: Vec<Arc<dyn Source>>, options: DataOptions) -> Result<Self> {
+        options.check()?;
+        if sources.is_empty() {
+            return Err(Error::Data("no data file was given".to_string()));
+        }
+        let opened = sources
+            .into_iter()
+            .map(|source| DataFile::open(source, options.max_row_bytes));
+        let files = opened.collect::<Result<Vec<_>>>()?;
+        let mut judge = Judge::new(&options);
+        for (number, file) in files.iter().enumerate() {
+            let before = judge.rows();
+            let mut scanner = file.scanner();
+            while !judge.is_full() && scanner.advance()? {
+                judge.row(number, file, &scanner);
+            }
+            if judge.is_full() {
+                break;
+            }
+            if judge.rows() == before {
+                return Err(Error::Data(format!("{}: the file holds no rows", file.name())));
+            }
+        }
+        let verdict = judge.finish()?;
+        Ok(Self {
+            rows: Rows::new(files, verdict.index, verdict.unusable),
+            report: verdict.report,
+        })
+    }
+
+    /// How many usable rows there are.
+    pub fn len(&self) -> u64 {
+        self.rows.len()
+    }
+
+    /// Never true: data without a usable row does not open.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What was counted when the data was opened.
+    pub fn report(&self) -> &DataReport {
+        &self.report
+    }
+
+    /// What kinds of rows there are.
+    pub fn kind(&self) -> DataKind {
+        match (self.report.documents, self.report.conversations) {
+            (_, 0) => DataKind::Documents,
+            (0, _) => DataKind::Conversations,
+            _ => DataKind::Mixed,
+        }
+    }
+
+    /// The usable row of this number, from 0, and where it comes from; `None` behind the last one. Reading rows in
+    /// order needs no search.
+    ///
+    /// # Errors
+    /// Reading fails, or the file has changed since it was opened.
+    pub fn row(&self, row: u64) -> Result<Option<(Row, RowOrigin)>> {
+        let read = |file: &DataFile, scanner: &Scanner| {
+            let origin = file.origin(scanner);
+            match file.parse(scanner.bytes()) {
+                Ok(parsed) => Ok((parsed.row, origin)),
+                Err(reason) => Err(changed(&origin, &reason)),
+            }
+        };
+        self.rows.find(row, read)?.transpose()
+    }
+
+    /// The usable row of this number as its file has it, not parsed; `None` behind the last one.
+    ///
+    /// # Errors
+    /// Reading fails, or the file has changed since it was opened.
+    pub fn row_bytes(&self, row: u64) -> Result<Option<(Vec<u8>, RowOrigin)>> {
+        let read = |file: &DataFile, scanner: &Scanner| {
+            let origin = file.origin(scanner);
+            match scanner.bytes() {
+                Ok(bytes) => Ok((bytes.to_vec(), origin)),
+                Err(reason) => Err(changed(&origin, reason)),
+            }
+        };
+        self.rows.find(row, read)?.transpose()
+    }
+
+    /// All usable rows in the order of the files.
+    pub fn iter(&self) -> impl Iterator<Item = Result<(Row, RowOrigin)>> + '_ {
+        (0..self.len()).filter_map(|row| self.row(row).transpose())
+    }
+}
+
+fn changed(origin: &RowOrigin, reason: &str) -> Error {
+    Error::Data(format!(
+        "{origin}: the file has changed since it was opened: {reason}"
+    ))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::data::source::Memory;
+    use crate::text::RowWarning;
+
+    pub(in crate::data) fn source(name: &str, bytes: impl Into<Vec<u8>>) -> Arc<dyn Source> {
+        Arc::new(Memory::new(name, bytes))
+    }
+
+    pub(in crate::data) fn open(files: &[(&str, &str)], options: DataOptions) -> Result<Dataset> {
+        Dataset::open(
+            files.iter().map(|(name, text)| source(name, *text)).collect(),
+            options,
+        )
+    }
+
+    pub(in crate::data) fn refusal(files: &[(&str, &str)], options: DataOptions) -> String {
+        open(files, options)
+            .err()
+            .map_or("opened".to_string(), |error| error.to_string())
+    }
+
+    /// Every row as `origin text text …`.
+    pub(in crate::data) fn rows(data: &Dataset) -> Vec<String> {
+        let show =
+            |(row, origin): (Row, RowOrigin)| row.texts().fold(origin.to_string(), |all, t| all + " " + t);
+        data.iter().map(|row| show(row.unwrap())).collect()
+    }
+
+    pub(in crate::data) const MIXED: &str =
+        "{\"text\": \"one\"}\n{\"text\": 2}\n{\"q\": \"three\", \"a\": \"\"}\n";
+
+    pub(in crate::data) fn skipping() -> DataOptions {
+        DataOptions {
+            skip_bad_rows: true,
+            ..DataOptions::default()
+        }
+    }
+
+    #[test]
+    fn files_of_all_formats_are_one_dataset() {
+        let csv = "question,answer\nwho,me\n";
+        let files = [
+            ("a.jsonl", MIXED),
+            ("b.csv.gz", csv),
+            ("c.json", "[\n{\"text\": \"x\"}]"),
+            ("d.txt", "end\n"),
+        ];
+        let data = open(&files, skipping()).unwrap();
+        assert_eq!(
+            rows(&data),
+            [
+                "a.jsonl:1 one",
+                "a.jsonl:3 three ",
+                "b.csv.gz:2 who me",
+                "c.json:2 x",
+                "d.txt:1 end\n"
+            ]
+        );
+        assert_eq!(
+            (data.len(), data.is_empty(), data.kind()),
+            (5, false, DataKind::Mixed)
+        );
+        assert_eq!(data.row(5).unwrap(), None);
+        let report = data.report();
+        assert_eq!(
+            (
+                report.rows,
+                report.usable,
+                report.bad,
+                report.documents,
+                report.conversations
+            ),
+            (6, 5, 1, 3, 2)
+        );
+        assert_eq!(report.bytes_of_text, 3 + 5 + 6 - 1 + 1 + 4);
+        assert_eq!(
+            report.bad_rows,
+            ["a.jsonl:2: text must be a string, found a number"]
+        );
+        assert_eq!(
+            report
+                .warnings
+                .values()
+                .map(|w| (w.rows, w.first.as_str()))
+                .collect::<Vec<_>>(),
+            [(1, "a.jsonl:3")]
+        );
+    }
+
+    #[test]
+    fn data_without_rows_is_refused_by_name() {
+        let plain = DataOptions::default;
+        assert_eq!(refusal(&[], plain()), "no data file was given");
+        assert_eq!(
+            refusal(&[("a.txt", "x"), ("b.jsonl", "")], plain()),
+            "b.jsonl: the file is empty"
+        );
+        assert_eq!(
+            refusal(&[("b.jsonl", " \n\n")], skipping()),
+            "b.jsonl: the file holds no rows"
+        );
+        assert_eq!(
+            refusal(&[("b.json", "[ ]")], plain()),
+            "b.json: the file holds no rows"
+        );
+        assert_eq!(
+            refusal(&[("b.csv", "text\n")], plain()),
+            "b.csv: the file holds no rows"
+        );
+        let short = DataOptions {
+            min_chars: Some(5),
+            ..skipping()
+        };
+        assert_eq!(
+            refusal(&[("a.jsonl", "{\"text\": \"one\"}\n1\n")], short),
+            "no row of the data is left: of 2, 1 are bad and 1 too short or too long; the first bad one is \
+             a.jsonl:2: expected an object or a list of messages, found a number"
+        );
+        let none = DataOptions {
+            limit: Some(0),
+            min_chars: Some(2),
+            max_chars: Some(1),
+            ..plain()
+        };
+        let message = refusal(&[("a.txt", "x")], none);
+        assert!(
+            message.contains("at least 1") && message.contains("at least 2 and at most 1"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_long_line_is_read_and_one_over_the_limit_is_bad() {
+        let long = format!(
+            "{{\"text\": \"{}\"}}\n{{\"text\": \"b\"}}\n",
+            "x".repeat(10 << 20)
+        );
+        let data = open(&[("a.jsonl", &long)], DataOptions::default()).unwrap();
+        assert_eq!(data.report().bytes_of_text, (10 << 20) + 1);
+        let limited = DataOptions {
+            max_row_bytes: 1 << 20,
+            ..skipping()
+        };
+        let data = open(&[("a.jsonl", &long)], limited).unwrap();
+        assert_eq!(
+            data.report().bad_rows,
+            ["a.jsonl:1: the row is longer than 1 MiB"]
+        );
+        assert_eq!(rows(&data), ["a.jsonl:2 b"]);
+    }
+
+    #[test]
+    fn real_files_hold_what_is_known_of_them() {
+        let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+        let shared = std::env::var_os("KINDLING_SHARED").map_or(beside, std::path::PathBuf::from);
+        if !shared.exists() {
+            eprintln!("SKIPPED: {} is absent", shared.display());
+            return;
+        }
+        let open = |name: &str| {
+            let bytes = std::fs::read(shared.join("data").join(name)).unwrap();
+            Dataset::open(vec![source(name, bytes)], DataOptions::default()).unwrap()
+        };
+        assert_eq!(open("pretrain/tinystories_en.jsonl").report().documents, 7152);
+        assert_eq!(open("sft/alpaca_en_demo.raw.json").report().conversations, 999);
+        assert_eq!(
+            open("pretrain/tinyshakespeare.txt").report().bytes_of_text,
+            1_115_394
+        );
+        assert_eq!(
+            open("reason/r1_tool_use_demo_50.raw.jsonl")
+                .report()
+                .conversations,
+            50
+        );
+        // The file's notes tell of 17 empty turns; they all stand in one row.
+        let report = open("sft/sharegpt_zh_1k_messages.jsonl").report().clone();
+        let counts: Vec<_> = report
+            .warnings
+            .iter()
+            .map(|(kind, count)| (*kind, count.rows))
+            .collect();
+        assert_eq!(
+            (report.usable, counts),
+            (
+                1000,
+                vec![(RowWarning::EmptyTurn, 1), (RowWarning::EndsOnUser, 7)]
+            )
+        );
+    }
+}

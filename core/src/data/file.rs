@@ -1,0 +1,296 @@
+//! One data file: what format it has, where its rows are, and what a row's bytes mean.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::blocks::{BLOCK, Blocks};
+use super::format::{Format, format_of, format_of_json};
+use super::report::RowOrigin;
+use super::scan::{Place, Scanner};
+use super::source::Source;
+use crate::error::{Error, Result};
+use crate::text::{Parsed, Row, Shape, parse_json, parse_row};
+
+/// A source whose format is known.
+pub(super) struct DataFile {
+    source: Arc<dyn Source>,
+    format: Format,
+    max_row_bytes: usize,
+    /// Where the rows begin.
+    first: Place,
+    /// The column names of a CSV file, in lower case.
+    header: Vec<String>,
+}
+
+impl DataFile {
+    /// Looks into a source's first bytes.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file: it is empty, of an unknown kind, in UTF-16, still compressed, or a CSV file
+    /// whose header names no known columns.
+    pub(super) fn open(source: Arc<dyn Source>, max_row_bytes: usize) -> Result<Self> {
+        let refuse = |why: &str| Err(Error::Data(format!("{}: {why}", source.name())));
+        let mut blocks = Blocks::new(source.clone(), 0);
+        let head = blocks.peek(BLOCK)?;
+        match head {
+            [] => return refuse("the file is empty"),
+            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => return refuse("the file is in UTF-16; save it as UTF-8"),
+            [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD, ..] => return refuse("the file is still compressed"),
+            _ => {}
+        }
+        let byte_order_mark = if head.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+        let body = &head[byte_order_mark..];
+        let format = match format_of(source.name()) {
+            Some(Format::JsonArray) => format_of_json(body),
+            Some(format) => format,
+            None => {
+                let known = ".jsonl, .json, .csv and .txt, also with .gz or .zst";
+                return refuse(&format!("unknown kind of file by its name; known are {known}"));
+            }
+        };
+        let mut first = Place {
+            offset: byte_order_mark as u64,
+            line: 1,
+        };
+        if format == Format::JsonArray {
+            let before = body.iter().take_while(|byte| **byte != b'[').count();
+            first.offset += before as u64 + 1;
+            first.line += body[..before].iter().filter(|byte| **byte == b'\n').count() as u64;
+        }
+        let mut file = Self {
+            source,
+            format,
+            max_row_bytes,
+            first,
+            header: Vec::new(),
+        };
+        if format == Format::Csv {
+            file.read_header()?;
+        }
+        Ok(file)
+    }
+
+    /// The file's name, as the user gave it.
+    pub(super) fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    /// Where the row that a scanner of this file found last comes from.
+    pub(super) fn origin(&self, scanner: &Scanner) -> RowOrigin {
+        RowOrigin {
+            source: self.name().to_string(),
+            line: scanner.place().line,
+        }
+    }
+
+    /// Goes through the file's rows from the first one on.
+    pub(super) fn scanner(&self) -> Scanner {
+        self.scanner_at(self.first)
+    }
+
+    /// Goes through the file's rows from this one on.
+    pub(super) fn scanner_at(&self, place: Place) -> Scanner {
+        Scanner::new(self.source.clone(), self.format, self.max_row_bytes, place)
+    }
+
+    /// What the row that a scanner of this file found last means.
+    ///
+    /// # Errors
+    /// Why the row cannot be used.
+    pub(super) fn parse(&self, bytes: Result<&[u8], &str>) -> Result<Parsed, String> {
+        let bytes = bytes?;
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| format!("byte {} of the row is not UTF-8", error.valid_up_to() + 1))?;
+        match self.format {
+            Format::Text => Ok(Parsed::new(Row::Document(text.to_string()))),
+            Format::Csv => parse_row(&self.record(text)?),
+            Format::JsonLines | Format::JsonArray | Format::JsonValues => {
+                parse_row(&parse_json(text.trim_ascii_end())?)
+            }
+        }
+    }
+
+    fn read_header(&mut self) -> Result<()> {
+        let mut scanner = self.scanner();
+        let found = scanner.advance()?;
+        let fields = match scanner.bytes() {
+            Ok(bytes) if found => fields(&String::from_utf8_lossy(bytes)),
+            Ok(_) => Err("the file has no header".to_string()),
+            Err(problem) => Err(problem.to_string()),
+        };
+        let known = fields.and_then(|names| {
+            let names: Vec<String> = names.iter().map(|name| name.trim().to_lowercase()).collect();
+            let found = || format!("columns {}", names.join(", "));
+            Shape::find(|key| names.iter().any(|name| name == key), found)?;
+            Ok(names)
+        });
+        self.header = known.map_err(|why| {
+            let place = scanner.place().line;
+            Error::Data(format!(
+                "{}:{place}: the first line must name the columns: {why}",
+                self.name()
+            ))
+        })?;
+        self.first = scanner.next_place();
+        Ok(())
+    }
+
+    /// A CSV record as the object that a JSON row would be.
+    fn record(&self, text: &str) -> Result<Value, String> {
+        let fields = fields(text)?;
+        if fields.len() != self.header.len() {
+            let (found, named) = (fields.len(), self.header.len());
+            return Err(format!(
+                "the header names {named} fields, and the row has {found}"
+            ));
+        }
+        let named = self
+            .header
+            .iter()
+            .cloned()
+            .zip(fields.into_iter().map(Value::String));
+        Ok(Value::Object(named.collect::<Map<_, _>>()))
+    }
+}
+
+/// The fields of one CSV record.
+fn fields(record: &str) -> Result<Vec<String>, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(record.as_bytes());
+    match reader.records().next() {
+        Some(Ok(record)) => Ok(record.iter().map(String::from).collect()),
+        Some(Err(error)) => Err(format!("broken CSV: {error}")),
+        None => Err("the row is empty".to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::source::Memory;
+
+    fn open(name: &str, bytes: impl Into<Vec<u8>>) -> Result<DataFile> {
+        DataFile::open(Arc::new(Memory::new(name, bytes)), 1 << 20)
+    }
+
+    fn refusal(name: &str, bytes: impl Into<Vec<u8>>) -> String {
+        open(name, bytes)
+            .err()
+            .map_or("opened".to_string(), |error| error.to_string())
+    }
+
+    /// Each row's line, and its texts or why it is bad.
+    fn rows(name: &str, bytes: impl Into<Vec<u8>>) -> Vec<(u64, Result<Vec<String>, String>)> {
+        let file = open(name, bytes).unwrap();
+        let mut scanner = file.scanner();
+        let mut rows = Vec::new();
+        while scanner.advance().unwrap() {
+            let texts = file
+                .parse(scanner.bytes())
+                .map(|p| p.row.texts().map(String::from).collect());
+            rows.push((scanner.place().line, texts));
+        }
+        rows
+    }
+
+    fn good(line: u64, texts: &[&str]) -> (u64, Result<Vec<String>, String>) {
+        (line, Ok(texts.iter().map(ToString::to_string).collect()))
+    }
+
+    #[test]
+    fn json_lines_with_byte_order_mark_and_carriage_returns() {
+        let text = "\u{FEFF}{\"text\": \"a\"}\r\n\r\n{\"user\": \"q\", \"assistant\": \"a\"}";
+        assert_eq!(rows("a.jsonl", text), [good(1, &["a"]), good(3, &["q", "a"])]);
+        assert_eq!(rows("a.json", text), rows("a.jsonl", text));
+    }
+
+    #[test]
+    fn json_lists_and_pretty_printed_objects() {
+        let list = "\u{FEFF}\n [ {\"text\": \"a\"},\n{\"text\":\n\"b\"}\n]\n";
+        assert_eq!(rows("a.json", list), [good(2, &["a"]), good(3, &["b"])]);
+        assert_eq!(rows("a.json", "{\n  \"text\": \"a\"\n}\n"), [good(1, &["a"])]);
+    }
+
+    #[test]
+    fn csv_columns_have_the_names_of_json_keys() {
+        let text = "Instruction, input,output,id\r\nadd,\"1, 2\",3,7\r\n\"say \"\"hi\"\"\",,\"hi\nho\",8\r\n";
+        assert_eq!(
+            rows("a.csv", text),
+            [good(2, &["add\n1, 2", "3"]), good(3, &["say \"hi\"", "hi\nho"])]
+        );
+        let text = "messages\n\"[{\"\"role\"\": \"\"user\"\", \"\"content\"\": \"\"q\"\"}]\"\n";
+        assert_eq!(rows("a.csv", text), [good(2, &["q"])]);
+    }
+
+    #[test]
+    fn bad_rows_are_named() {
+        let bad = |line, why: &str| (line, Err(why.to_string()));
+        let json = [
+            &b"{\"text\": \"a\nb\"}\n{\"text\": \"ab\xFFc\"}\n{\"text\": }\n"[..],
+            b"{\"txt\": 1}",
+        ]
+        .concat();
+        let found = rows("a.jsonl", json);
+        assert_eq!(
+            found[..4],
+            [
+                bad(1, "broken JSON: the row ends inside a string (column 11)"),
+                bad(2, "broken JSON at column 1: expected a value"),
+                bad(3, "byte 13 of the row is not UTF-8"),
+                bad(4, "broken JSON at column 10: expected a value"),
+            ]
+        );
+        assert!(
+            found[4].1.as_ref().unwrap_err().ends_with("; found keys txt"),
+            "{found:?}"
+        );
+        assert_eq!(
+            rows("a.csv", "q,a\n1\n1,2,3\n"),
+            [
+                bad(2, "the header names 2 fields, and the row has 1"),
+                bad(3, "the header names 2 fields, and the row has 3")
+            ]
+        );
+    }
+
+    #[test]
+    fn files_that_hold_no_rows_to_begin_with_are_refused() {
+        for (name, bytes, reason) in [
+            ("a.jsonl", &b""[..], "a.jsonl: the file is empty"),
+            (
+                "a.txt",
+                b"\xFF\xFEa\0",
+                "a.txt: the file is in UTF-16; save it as UTF-8",
+            ),
+            (
+                "a.jsonl.gz",
+                b"\x1F\x8B\x08",
+                "a.jsonl.gz: the file is still compressed",
+            ),
+            (
+                "a.csv",
+                b"\n\n",
+                "a.csv:1: the first line must name the columns: the file has no header",
+            ),
+            (
+                "a.bin",
+                b"abc",
+                "a.bin: unknown kind of file by its name; known are .jsonl, .json, .csv and .txt, also with .gz or .zst",
+            ),
+        ] {
+            assert_eq!(refusal(name, bytes), reason);
+        }
+        let reason = refusal("a.csv", "Was ist das?,Ein Test\n1,2\n");
+        assert!(
+            reason.starts_with("a.csv:1: the first line must name the columns: expected one of text"),
+            "{reason}"
+        );
+        assert!(
+            reason.ends_with("; found columns was ist das?, ein test"),
+            "{reason}"
+        );
+    }
+}

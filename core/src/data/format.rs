@@ -1,0 +1,82 @@
+//! The formats of data files, told by name and, where the name leaves a choice, by the first bytes.
+
+use super::compressed::{ending, logical_name};
+
+/// How a file is divided into rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON value a line.
+    JsonLines,
+    /// One JSON list whose elements are the rows.
+    JsonArray,
+    /// JSON values one after the other, each over several lines: a pretty-printed object.
+    JsonValues,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Plain text, divided at line ends.
+    Text,
+}
+
+/// The format that a file's name tells, also of a compressed file's; `None` for a name that tells nothing.
+///
+/// A `.json` is a list by its name; [`format_of_json`] looks into it.
+pub fn format_of(name: &str) -> Option<Format> {
+    match ending(logical_name(name)).as_str() {
+        "jsonl" | "ndjson" => Some(Format::JsonLines),
+        "json" => Some(Format::JsonArray),
+        "csv" => Some(Format::Csv),
+        "txt" | "text" | "md" => Some(Format::Text),
+        _ => None,
+    }
+}
+
+/// The format of a `.json` file that begins with these bytes.
+///
+/// After `[` it is a list. Otherwise it holds JSON lines, unless its first line cannot be a whole value because it
+/// ends where something must follow.
+pub fn format_of_json(head: &[u8]) -> Format {
+    let head = head.trim_ascii_start();
+    if head.first() == Some(&b'[') {
+        return Format::JsonArray;
+    }
+    match head
+        .split(|byte| *byte == b'\n')
+        .next()
+        .map(|line| line.trim_ascii_end().last())
+    {
+        Some(Some(b'{' | b'[' | b',' | b':')) => Format::JsonValues,
+        _ => Format::JsonLines,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_format() {
+        for (name, format) in [
+            ("a.jsonl", Some(Format::JsonLines)),
+            ("dir.csv/a.JSON", Some(Format::JsonArray)),
+            ("a.csv.gz", Some(Format::Csv)),
+            ("a.txt.zst", Some(Format::Text)),
+            ("a.bin", None),
+            ("jsonl", None),
+        ] {
+            assert_eq!(format_of(name), format, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_json_file_tells_by_its_first_line() {
+        for (head, format) in [
+            (" \n[{\"text\": 1}]", Format::JsonArray),
+            ("{\"text\": 1}\r\n{\"text\": 2}", Format::JsonLines),
+            ("{\"text\": \"cut of", Format::JsonLines),
+            ("{\r\n  \"text\": 1\n}", Format::JsonValues),
+            ("{\"messages\": [\n", Format::JsonValues),
+        ] {
+            assert_eq!(format_of_json(head.as_bytes()), format, "{head}");
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! From data files to rows, and from rows to batches.
+//!
+//! A source gives bytes; a scanner finds rows in them; a data file knows what a row's bytes mean; the judge decides
+//! which rows are used; the dataset gives them by number, and a permutation gives the order.
+
+mod blocks;
+mod boundary;
+mod compressed;
+mod dataset;
+mod file;
+mod format;
+mod index;
+mod judge;
+mod options;
+mod order;
+mod report;
+mod rows;
+mod scan;
+mod source;
+
+pub use compressed::{decompressor, logical_name};
+pub use dataset::{DataKind, Dataset};
+pub use format::{Format, format_of};
+pub use options::DataOptions;
+pub use order::{Permutation, Split, split};
+pub use report::{DataReport, RowOrigin, WarningCount};
+pub use source::{Memory, Source};

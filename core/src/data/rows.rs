@@ -1,0 +1,204 @@
+//! Reading any usable row of many files, quickly where rows are read in order.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::file::DataFile;
+use super::index::{RowIndex, RowSet};
+use super::scan::Scanner;
+use crate::error::{Error, Result};
+
+/// The usable rows of many files, one file after the other.
+pub(super) struct Rows {
+    files: Vec<DataFile>,
+    index: RowIndex,
+    unusable: RowSet,
+    /// Where the last read ended: the row behind it needs no search.
+    cursor: Mutex<Option<Cursor>>,
+}
+
+/// A place between two rows.
+struct Cursor {
+    file: usize,
+    scanner: Scanner,
+    /// How many rows, usable or not, stand before it.
+    found: u64,
+    /// The number of the next usable row.
+    next: u64,
+}
+
+impl Rows {
+    pub(super) fn new(files: Vec<DataFile>, index: RowIndex, unusable: RowSet) -> Self {
+        Self {
+            files,
+            index,
+            unusable,
+            cursor: Mutex::new(None),
+        }
+    }
+
+    /// How many usable rows there are.
+    pub(super) fn len(&self) -> u64 {
+        self.index.len()
+    }
+
+    /// Finds a row and gives it to `read` with its file; `None` behind the last row.
+    ///
+    /// # Errors
+    /// Reading fails, or a file has become shorter since it was opened.
+    pub(super) fn find<T>(&self, row: u64, read: impl FnOnce(&DataFile, &Scanner) -> T) -> Result<Option<T>> {
+        let mut last = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut cursor) = self.before(row, last.take()) else {
+            return Ok(None);
+        };
+        self.pass(row, &mut cursor)?;
+        let value = read(&self.files[cursor.file], &cursor.scanner);
+        *last = Some(cursor);
+        Ok(Some(value))
+    }
+
+    /// A cursor before `row`: the last one if no index entry is nearer.
+    fn before(&self, row: u64, last: Option<Cursor>) -> Option<Cursor> {
+        let (number, entry) = self.index.at_or_before(row)?;
+        let scanner = match last {
+            Some(cursor) if (number..=row).contains(&cursor.next) => return Some(cursor),
+            Some(Cursor {
+                file, mut scanner, ..
+            }) if file == entry.file => {
+                scanner.seek(entry.place);
+                scanner
+            }
+            _ => self.files[entry.file].scanner_at(entry.place),
+        };
+        Some(Cursor {
+            file: entry.file,
+            scanner,
+            found: entry.found,
+            next: number,
+        })
+    }
+
+    /// Moves the cursor behind `row`, which its scanner then shows.
+    fn pass(&self, row: u64, cursor: &mut Cursor) -> Result<()> {
+        while cursor.next <= row {
+            if !cursor.scanner.advance()? {
+                cursor.file += 1;
+                let Some(file) = self.files.get(cursor.file) else {
+                    return Err(shorter(&self.files));
+                };
+                cursor.scanner = file.scanner();
+                continue;
+            }
+            let usable = !self.unusable.contains(cursor.found);
+            cursor.found += 1;
+            cursor.next += u64::from(usable);
+        }
+        Ok(())
+    }
+}
+
+fn shorter(files: &[DataFile]) -> Error {
+    let names: Vec<&str> = files.iter().map(DataFile::name).collect();
+    Error::Data(format!(
+        "{}: the data holds fewer rows than when it was opened; start anew",
+        names.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::data::dataset::tests::{MIXED, open, skipping};
+    use crate::data::{Dataset, Memory, RowOrigin, Source};
+    use crate::text::Row;
+
+    /// 40,000 rows in two files, of which every seventh is bad: more than the index has entries.
+    fn large() -> Dataset {
+        let line = |i: u64| {
+            if i % 7 == 3 {
+                "bad\n".to_string()
+            } else {
+                format!("{{\"text\": \"row {i}\"}}\n")
+            }
+        };
+        let part = |range: std::ops::Range<u64>| range.map(line).collect::<String>();
+        open(
+            &[("a.jsonl", &part(0..15_000)), ("b.jsonl", &part(15_000..40_000))],
+            skipping(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn rows_are_the_same_in_any_order() {
+        let data = large();
+        let usable: Vec<u64> = (0..40_000).filter(|i| i % 7 != 3).collect();
+        assert_eq!(data.len(), usable.len() as u64);
+        let check = |row: usize| {
+            let (found, origin) = data.row(row as u64).unwrap().unwrap();
+            let number = usable[row];
+            assert_eq!(found, Row::Document(format!("row {number}")));
+            let (name, line) = if number < 15_000 {
+                ("a.jsonl", number)
+            } else {
+                ("b.jsonl", number - 15_000)
+            };
+            assert_eq!(
+                origin,
+                RowOrigin {
+                    source: name.to_string(),
+                    line: line + 1
+                }
+            );
+        };
+        (0..usable.len()).for_each(check);
+        // 7919 is coprime to the number of rows: every row once, far apart.
+        (0..usable.len()).map(|i| i * 7919 % usable.len()).for_each(check);
+        (0..3).for_each(|_| check(5));
+    }
+
+    #[test]
+    fn the_bytes_of_a_row_are_as_in_the_file() {
+        let data = open(&[("a.jsonl", MIXED)], skipping()).unwrap();
+        let (bytes, origin) = data.row_bytes(1).unwrap().unwrap();
+        assert_eq!(bytes, b"{\"q\": \"three\", \"a\": \"\"}\n");
+        assert_eq!(origin.to_string(), "a.jsonl:3");
+        assert!(data.row_bytes(2).unwrap().is_none());
+    }
+
+    /// A source whose bytes change once the dataset is open.
+    struct Changing(std::sync::Mutex<&'static str>);
+
+    impl Source for Changing {
+        fn name(&self) -> &str {
+            "a.jsonl"
+        }
+
+        fn len(&self) -> u64 {
+            self.0.lock().unwrap().len() as u64
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+            Memory::new("a.jsonl", *self.0.lock().unwrap()).read_at(offset, buffer)
+        }
+    }
+
+    #[test]
+    fn a_file_that_changes_is_noticed() {
+        for (later, notice) in [
+            (
+                "{\"text\": 1}\n{\"tex\": 1}\n",
+                "a.jsonl:2: the file has changed since it was opened: ",
+            ),
+            ("", "a.jsonl: the data holds fewer rows than when it was opened"),
+        ] {
+            let source = Arc::new(Changing(std::sync::Mutex::new(
+                "{\"text\": 1}\n{\"text\": \"b\"}\n",
+            )));
+            let data = Dataset::open(vec![source.clone()], skipping()).unwrap();
+            *source.0.lock().unwrap() = later;
+            let message = data.row(0).unwrap_err().to_string();
+            assert!(message.starts_with(notice), "{message}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Kindling trains, adapts and talks with small language models, natively and in a browser tab.
+//!
+//! text → tokenizer → data → batch → model → loss → optim → train → checkpoint; sample → chat
+//!
+//! The crate knows no file system, no clock, no terminal and no page: bytes come in, bytes and
+//! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
+#![recursion_limit = "256"]
+
+pub mod device;
+pub mod error;
+pub mod platform;
+pub mod random;
+
+pub mod text;
+pub mod tokenizer;
+
+pub mod data;
+
+pub mod batch;
+
+pub mod model;
+
+pub mod loss;
+
+pub mod optim;
+
+pub mod train;
+
+pub mod checkpoint;
+
+pub mod sample;
+
+pub mod chat;
+
+pub mod bench;
+
+//TMP pub mod world;

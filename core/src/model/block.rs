@@ -1,0 +1,36 @@
+//! One layer: attention and feed-forward, each behind a norm and added to the stream.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::cache::LayerCache;
+use super::{Attention, AttentionMask, Mlp, RmsNorm, Rope};
+
+/// `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`.
+#[derive(Module, Debug)]
+pub struct Block {
+    pub(super) input_layernorm: RmsNorm,
+    pub(super) self_attn: Attention,
+    pub(super) post_attention_layernorm: RmsNorm,
+    pub(super) mlp: Mlp,
+}
+
+impl Block {
+    /// # Shapes
+    /// `x [batch, seq, hidden]` → the same.
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        rope: &Rope,
+        mask: &AttentionMask,
+        start: usize,
+        cache: Option<&mut LayerCache>,
+    ) -> Tensor<3> {
+        let attended =
+            self.self_attn
+                .forward(self.input_layernorm.forward(x.clone()), rope, mask, start, cache);
+        let h = x + attended;
+        let fed = self.mlp.forward(self.post_attention_layernorm.forward(h.clone()));
+        h + fed
+    }
+}

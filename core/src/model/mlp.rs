@@ -1,0 +1,23 @@
+//! The gated feed-forward layer (Shazeer, 2020, <https://arxiv.org/abs/2002.05202>).
+
+use burn::module::Module;
+use burn::tensor::{Tensor, activation};
+
+use super::Linear;
+
+/// SwiGLU: `down(silu(gate(x)) ⊙ up(x))`.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    pub(super) gate_proj: Linear,
+    pub(super) up_proj: Linear,
+    pub(super) down_proj: Linear,
+}
+
+impl Mlp {
+    /// # Shapes
+    /// `x [batch, seq, hidden]` → the same.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let gate = activation::silu(self.gate_proj.forward(x.clone()));
+        self.down_proj.forward(gate * self.up_proj.forward(x))
+    }
+}

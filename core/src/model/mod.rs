@@ -1,0 +1,30 @@
+//! The model: a decoder-only transformer of the Llama family. Files go from leaf to whole.
+
+mod attention;
+mod block;
+mod cache;
+mod config;
+mod hugging_face;
+mod init;
+mod linear;
+mod mask;
+mod mlp;
+mod norm;
+mod presets;
+mod rope;
+mod transformer;
+mod weights;
+
+pub use attention::Attention;
+pub use block::Block;
+pub use cache::KvCache;
+pub use config::ModelConfig;
+pub use linear::Linear;
+pub use mask::AttentionMask;
+pub use mlp::Mlp;
+pub use norm::RmsNorm;
+pub use presets::{Preset, preset, presets};
+pub use rope::{Rope, frequencies, interleaved_to_half};
+pub use transformer::Transformer;
+pub use weights::NamedTensor;
+pub(crate) use weights::{Path, from_named, is_linear, read, to_named};

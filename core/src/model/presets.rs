@@ -1,0 +1,163 @@
+//! Published sizes by name, and two small ones for laptops and tabs.
+
+use super::ModelConfig;
+use crate::error::{Error, Result};
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Preset {
+    /// The name on the command line.
+    pub name: &'static str,
+    hidden_size: usize,
+    layers: usize,
+    heads: usize,
+    kv_heads: usize,
+    vocab_size: usize,
+    max_len: usize,
+    theta: f64,
+    eps: f64,
+    qk_norm: bool,
+    ffn: usize,
+}
+
+/// Feed-forward width of the first three MiniMind generations: 8/3 of the width, up to a multiple of 64.
+const fn ffn(hidden_size: usize) -> usize {
+    (2 * (4 * hidden_size) / 3).div_ceil(64) * 64
+}
+
+const fn row(name: &'static str, shape: [usize; 5], max_len: usize, theta: f64) -> Preset {
+    let [hidden_size, layers, heads, kv_heads, vocab_size] = shape;
+    let (eps, qk_norm) = (1e-5, false);
+    Preset {
+        name,
+        hidden_size,
+        layers,
+        heads,
+        kv_heads,
+        vocab_size,
+        max_len,
+        theta,
+        eps,
+        qk_norm,
+        ffn: ffn(hidden_size),
+    }
+}
+
+/// MiniMind 3: QK-norm, and a feed-forward of ceil(π·d / 64)·64.
+const MINIMIND3: Preset = Preset {
+    eps: 1e-6,
+    qk_norm: true,
+    ffn: 2432,
+    ..row("minimind3", [768, 8, 8, 4, 6400], 32768, 1e6)
+};
+
+const PRESETS: [Preset; 11] = [
+    row("nano", [128, 4, 4, 2, 2048], 1024, 1e4),
+    row("micro", [192, 5, 6, 2, 6400], 1024, 1e4),
+    row("minimind2-small", [512, 8, 8, 2, 6400], 8192, 1e6),
+    row("minimind2", [768, 16, 8, 2, 6400], 8192, 1e6),
+    row("minimind-v1-small", [512, 8, 16, 8, 6400], 512, 1e4),
+    row("minimind-v1", [768, 16, 16, 8, 6400], 512, 1e4),
+    row("minimind-768x8", [768, 8, 8, 2, 6400], 32768, 1e6),
+    MINIMIND3,
+    row("spongebob", [512, 8, 8, 8, 6400], 1024, 1e6),
+    row("tiny-llm", [1024, 18, 16, 8, 6144], 512, 1e4),
+    row("tiny-llm-82m", [768, 12, 16, 8, 6144], 512, 1e4),
+];
+
+/// Names that the command surface promises and that need the routed-expert layer.
+const MIXTURES: [&str; 3] = ["minimind2-moe", "minimind-v1-moe", "minimind3-moe"];
+
+/// All presets, smallest first within a family.
+pub fn presets() -> &'static [Preset] {
+    &PRESETS
+}
+
+/// The preset of that name.
+///
+/// # Errors
+/// An unknown name, with the known ones; a mixture of experts, which is not built yet.
+pub fn preset(name: &str) -> Result<&'static Preset> {
+    PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
+        if MIXTURES.contains(&name) {
+            return Error::Config(vec![format!(
+                "preset '{name}' is a mixture of experts, which is not built yet"
+            )]);
+        }
+        let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+        Error::Config(vec![format!(
+            "there is no preset '{name}'; choose one of {}",
+            names.join(", ")
+        )])
+    })
+}
+
+impl Preset {
+    /// The configuration; `vocab_size` replaces the preset's own where a tokenizer brings another.
+    pub fn config(&self, vocab_size: Option<usize>) -> ModelConfig {
+        ModelConfig {
+            vocab_size: vocab_size.unwrap_or(self.vocab_size),
+            hidden_size: self.hidden_size,
+            intermediate_size: self.ffn,
+            num_hidden_layers: self.layers,
+            num_attention_heads: self.heads,
+            num_key_value_heads: self.kv_heads,
+            head_dim: self.hidden_size / self.heads,
+            max_position_embeddings: self.max_len,
+            rms_norm_eps: self.eps,
+            rope_theta: self.theta,
+            attention_bias: false,
+            qk_norm: self.qk_norm,
+            tie_word_embeddings: true,
+            // Narrow models start with larger weights, so that the residual stream has a similar scale.
+            initializer_range: if self.hidden_size < 512 { 0.04 } else { 0.02 },
+            bos_token_id: None,
+            eos_token_ids: Vec::new(),
+            pad_token_id: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameter_counts_are_the_published_ones() {
+        let expected = [
+            ("nano", 1_049_728),
+            ("micro", 3_196_992),
+            ("minimind2-small", 25_829_888),
+            ("minimind2", 104_030_976),
+            ("minimind-v1-small", 26_878_464),
+            ("minimind-v1", 108_749_568),
+            ("minimind-768x8", 54_473_472),
+            ("minimind3", 63_912_192),
+            ("spongebob", 28_975_616),
+            ("tiny-llm", 215_127_040),
+            ("tiny-llm-82m", 82_594_560),
+        ];
+        assert_eq!(expected.len(), presets().len());
+        for (name, parameters) in expected {
+            let config = preset(name).unwrap().config(None);
+            assert_eq!(config.parameters(), parameters, "{name}");
+            assert_eq!(config.problems(), Vec::<String>::new(), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones_and_a_mixture_says_so() {
+        assert!(
+            preset("huge")
+                .unwrap_err()
+                .to_string()
+                .contains("choose one of nano, micro")
+        );
+        assert!(
+            preset("minimind3-moe")
+                .unwrap_err()
+                .to_string()
+                .contains("not built yet")
+        );
+    }
+}

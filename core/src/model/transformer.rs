@@ -1,0 +1,111 @@
+//! The whole model: ids in, logits out.
+
+use burn::module::{Module, Param};
+use burn::tensor::{DType, Device, Int, Tensor, module};
+
+use super::linear::in_dtype;
+use super::{AttentionMask, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope};
+
+/// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
+#[derive(Module, Debug)]
+pub(super) struct Decoder {
+    pub(super) embed_tokens: Embedding,
+    pub(super) layers: Vec<Block>,
+    pub(super) norm: RmsNorm,
+}
+
+/// A table of token vectors.
+#[derive(Module, Debug)]
+pub(super) struct Embedding {
+    /// `[vocab, hidden]`.
+    pub(super) weight: Param<Tensor<2>>,
+}
+
+/// A decoder-only transformer of the Llama family.
+#[derive(Module, Debug)]
+pub struct Transformer {
+    pub(super) model: Decoder,
+    pub(super) lm_head: Option<Linear>,
+    #[module(skip)]
+    pub(super) rope: Rope,
+    #[module(skip)]
+    pub(super) config: ModelConfig,
+    #[module(skip)]
+    pub(super) dtype: DType,
+}
+
+impl Transformer {
+    /// The shape it was built with.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The same model computing in `dtype` (weights stay f32).
+    pub fn with_dtype(mut self, dtype: DType) -> Self {
+        self.dtype = dtype;
+        self
+    }
+
+    /// The type that products run in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Where the weights live.
+    pub fn device(&self) -> Device {
+        self.model.embed_tokens.weight.val().device()
+    }
+
+    /// Logits of every position.
+    ///
+    /// # Shapes
+    /// `tokens [batch, seq]` → `[batch, seq, vocab]` in f32. The mask decides whether it is causal.
+    pub fn forward(&self, tokens: Tensor<2, Int>, mask: &AttentionMask) -> Tensor<3> {
+        let mut x = self.embed(tokens);
+        for block in &self.model.layers {
+            x = block.forward(x, &self.rope, mask, 0, None);
+        }
+        self.logits(x)
+    }
+
+    /// Causal logits of new positions, whose past is in `cache`; they are added to it.
+    ///
+    /// # Shapes
+    /// `tokens [batch, new]` → `[batch, new, vocab]`, or `[batch, 1, vocab]` with `last_only`.
+    pub fn forward_cached(&self, tokens: Tensor<2, Int>, cache: &mut KvCache, last_only: bool) -> Tensor<3> {
+        let [_, new] = tokens.dims();
+        let start = cache.len();
+        let mask = AttentionMask::causal(new, start, &tokens.device());
+        let mut x = self.embed(tokens);
+        for (block, layer) in self.model.layers.iter().zip(&mut cache.layers) {
+            x = block.forward(x, &self.rope, &mask, start, Some(layer));
+        }
+        cache.advance(new);
+        self.logits(if last_only { x.narrow(1, new - 1, 1) } else { x })
+    }
+
+    /// `[batch, seq]` → `[batch, seq, hidden]`.
+    fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        in_dtype(
+            module::embedding(self.model.embed_tokens.weight.val(), tokens),
+            self.dtype,
+        )
+    }
+
+    /// `[batch, seq, hidden]` → `[batch, seq, vocab]`.
+    fn logits(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = self.model.norm.forward(x);
+        let logits = match &self.lm_head {
+            Some(head) => head.forward(x),
+            None => {
+                let [batch, seq, hidden] = x.dims();
+                let table = in_dtype(self.model.embed_tokens.weight.val(), x.dtype());
+                let [vocab, _] = table.dims();
+                x.reshape([batch * seq, hidden])
+                    .matmul(table.transpose())
+                    .reshape([batch, seq, vocab])
+            }
+        };
+        in_dtype(logits, DType::F32)
+    }
+}

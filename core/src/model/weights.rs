@@ -1,0 +1,122 @@
+//! A model's weights by their Hugging Face names, on the host.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
+
+use super::Transformer;
+use super::init::transpose;
+use crate::error::{Error, Result};
+
+/// One weight, row by row, in the Hugging Face orientation (matrices `[out, in]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// The name in checkpoints.
+    pub name: String,
+    /// The shape in checkpoints.
+    pub shape: Vec<usize>,
+    /// The values, row by row.
+    pub values: Vec<f32>,
+}
+
+impl Transformer {
+    /// Reads all weights back from the device.
+    ///
+    /// # Errors
+    /// The device cannot be read.
+    pub async fn weights(&self) -> Result<Vec<NamedTensor>> {
+        let mut collector = Collector::default();
+        self.visit(&mut collector);
+        let mut weights = Vec::with_capacity(collector.found.len());
+        for (name, dims, tensor) in collector.found {
+            weights.push(to_named(name, &dims, read(tensor).await?));
+        }
+        Ok(weights)
+    }
+}
+
+/// Reads a flat tensor.
+///
+/// # Errors
+/// The device cannot be read.
+pub(crate) async fn read(tensor: Tensor<1>) -> Result<Vec<f32>> {
+    let data = tensor.into_data_async().await;
+    let data = data.map_err(|e| Error::Device(format!("the device could not be read: {e:?}")))?;
+    Ok(data.iter::<f32>().collect())
+}
+
+/// Turns a parameter's own layout into the checkpoint's: dense layers are stored `[in, out]`.
+pub(crate) fn to_named(name: String, dims: &[usize], values: Vec<f32>) -> NamedTensor {
+    match dims {
+        [inputs, outputs] if is_linear(&name) => {
+            let values = transpose(&values, *inputs, *outputs);
+            NamedTensor {
+                name,
+                shape: vec![*outputs, *inputs],
+                values,
+            }
+        }
+        _ => NamedTensor {
+            name,
+            shape: dims.to_vec(),
+            values,
+        },
+    }
+}
+
+/// The other way: checkpoint values into the parameter's layout.
+pub(crate) fn from_named(tensor: &NamedTensor) -> Vec<f32> {
+    match tensor.shape.as_slice() {
+        [outputs, inputs] if is_linear(&tensor.name) => transpose(&tensor.values, *outputs, *inputs),
+        _ => tensor.values.clone(),
+    }
+}
+
+pub(crate) fn is_linear(name: &str) -> bool {
+    name.ends_with("_proj.weight") || name == "lm_head.weight"
+}
+
+/// Walks over parameters and keeps their dotted path.
+#[derive(Default)]
+pub(crate) struct Path(Vec<String>);
+
+impl Path {
+    pub(crate) fn enter(&mut self, name: &str) {
+        self.0.push(name.to_string());
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.0.join(".")
+    }
+}
+
+#[derive(Default)]
+struct Collector {
+    path: Path,
+    found: Vec<(String, Vec<usize>, Tensor<1>)>,
+}
+
+impl ModuleVisitor for Collector {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.enter(name);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = param.val();
+        let dims = tensor.dims().to_vec();
+        let count = dims.iter().product::<usize>();
+        let tensor = if tensor.device().is_autodiff() {
+            tensor.inner()
+        } else {
+            tensor
+        };
+        self.found.push((self.path.name(), dims, tensor.reshape([count])));
+    }
+}

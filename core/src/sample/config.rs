@@ -1,0 +1,145 @@
+//! How text is generated: the settings of a [`Sampler`](super::Sampler), with their defaults and limits.
+
+use serde::{Deserialize, Serialize};
+
+// The defaults of minimind-3, with a shorter answer.
+const TEMPERATURE: f64 = 0.85;
+const TOP_K: usize = 50;
+const TOP_P: f64 = 0.85;
+const MIN_P: f64 = 0.0;
+const REPETITION_PENALTY: f64 = 1.0;
+const MAX_NEW_TOKENS: usize = 256;
+const SEED: u64 = 42;
+
+/// Below this a temperature counts as 0: dividing by it would only overflow.
+const GREEDY_BELOW: f64 = 1e-6;
+
+/// How the next token is chosen and when generation ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct SamplingConfig {
+    /// Randomness: 0 always takes the most likely token (greedy), 1 samples as the model learned
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = TEMPERATURE))]
+    pub temperature: f64,
+    /// Keep only the K most likely tokens (0 = all)
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = TOP_K))]
+    pub top_k: usize,
+    /// Keep the most likely tokens until their probabilities sum to P (1 = all)
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = TOP_P))]
+    pub top_p: f64,
+    /// Drop tokens less likely than this share of the most likely one (0 = none)
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = MIN_P))]
+    pub min_p: f64,
+    /// Make tokens that already occurred less likely (1 = off, above 1 = fewer repetitions)
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = REPETITION_PENALTY))]
+    pub repetition_penalty: f64,
+    /// Seed of the random numbers: the same seed gives the same text
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = SEED))]
+    pub seed: u64,
+    /// Stop after this many new tokens
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = MAX_NEW_TOKENS))]
+    pub max_new_tokens: usize,
+    /// Stop before this text appears (may be given several times)
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub stop: Vec<String>,
+    /// Go on after the end-of-sequence token
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub ignore_eos: bool,
+}
+
+impl Default for SamplingConfig {
+    fn default() -> Self {
+        Self {
+            temperature: TEMPERATURE,
+            top_k: TOP_K,
+            top_p: TOP_P,
+            min_p: MIN_P,
+            repetition_penalty: REPETITION_PENALTY,
+            seed: SEED,
+            max_new_tokens: MAX_NEW_TOKENS,
+            stop: Vec::new(),
+            ignore_eos: false,
+        }
+    }
+}
+
+impl SamplingConfig {
+    /// Everything that does not hold, one sentence each; empty when the settings are sound.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut require = |holds: bool, problem: String| {
+            if !holds {
+                problems.push(problem);
+            }
+        };
+        require(
+            self.temperature.is_finite() && self.temperature >= 0.0,
+            format!(
+                "--temperature is {}, but it must be 0 (greedy) or more",
+                self.temperature
+            ),
+        );
+        for (flag, value) in [("--top-p", self.top_p), ("--min-p", self.min_p)] {
+            require(
+                (0.0..=1.0).contains(&value),
+                format!("{flag} is {value}, but it must lie between 0 and 1"),
+            );
+        }
+        let penalty = self.repetition_penalty;
+        require(
+            penalty.is_finite() && penalty > 0.0,
+            format!("--repetition-penalty is {penalty}, but it must be above 0 (1 = off)"),
+        );
+        require(
+            self.max_new_tokens > 0,
+            "--max-new-tokens is 0, but it must be at least 1".to_string(),
+        );
+        require(
+            self.stop.iter().all(|stop| !stop.is_empty()),
+            "--stop is empty, but it must be a text of at least one character".to_string(),
+        );
+        problems
+    }
+
+    /// Whether the most likely token is always taken.
+    pub fn is_greedy(&self) -> bool {
+        self.temperature < GREEDY_BELOW
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validate_names_all_problems_at_once() {
+        assert!(SamplingConfig::default().validate().is_empty());
+        let broken = SamplingConfig {
+            temperature: -1.0,
+            top_p: 1.5,
+            min_p: f64::NAN,
+            repetition_penalty: 0.0,
+            max_new_tokens: 0,
+            stop: vec![String::new()],
+            ..SamplingConfig::default()
+        };
+        let problems = broken.validate();
+        let flags = [
+            "--temperature",
+            "--top-p",
+            "--min-p",
+            "--repetition-penalty",
+            "--max-new-tokens",
+            "--stop",
+        ];
+        assert_eq!(problems.len(), flags.len(), "{problems:?}");
+        assert!(
+            problems
+                .iter()
+                .zip(flags)
+                .all(|(problem, flag)| problem.starts_with(flag)),
+            "{problems:?}"
+        );
+    }
+}

@@ -1,0 +1,394 @@
+//! Generation: feed the prompt once, then draw, show and feed one token at a time.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NextToken, Sampler, SamplingConfig, StopMatcher};
+use crate::error::{Error, Result};
+use crate::platform::now;
+use crate::tokenizer::{StreamDecoder, Tokenizer};
+
+/// What to continue, and how.
+#[derive(Clone, Copy)]
+pub struct GenerationRequest<'a> {
+    /// Ids to continue, the beginning-of-sequence token included where the model wants one.
+    pub prompt: &'a [u32],
+    /// How many of the prompt's first ids the model has been fed already; 0 for a fresh start.
+    pub reuse: usize,
+    /// End-of-sequence ids; a model may have several.
+    pub end_ids: &'a [u32],
+    /// Turns ids into text. Without one the text stays empty.
+    pub tokenizer: Option<&'a Tokenizer>,
+    /// How tokens are chosen.
+    pub config: &'a SamplingConfig,
+}
+
+/// What the listener to the streamed text wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    Continue,
+    /// End here; what there is so far is returned.
+    Stop,
+}
+
+/// Why a generation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FinishReason {
+    /// The model's end-of-sequence token, a stop string, or the listener.
+    Stop,
+    /// `max_new_tokens` are made, or the context is full.
+    Length,
+}
+
+/// A finished generation; its JSON form is that of `generate --json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Generation {
+    /// The ids that were continued.
+    pub prompt_tokens: Vec<u32>,
+    /// The new ids, without the end-of-sequence token; those of a stop string are among them.
+    pub tokens: Vec<u32>,
+    /// The new text, without stop string and special tokens.
+    pub text: String,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Prompt ids fed per second; those that were reused do not count.
+    pub prefill_tokens_per_second: Option<f64>,
+    /// New ids fed per second, sampling included; none where a single token came out.
+    pub decode_tokens_per_second: Option<f64>,
+}
+
+/// Continues `request.prompt` and hands the text to `on_text` as it becomes final: once after every token,
+/// with an empty text while a character or a possible stop string is incomplete.
+///
+/// Refuses settings that do not hold, an empty prompt, and a prompt longer than the model's context.
+pub async fn generate(
+    model: &mut impl NextToken,
+    request: &GenerationRequest<'_>,
+    on_text: &mut dyn FnMut(&str) -> Flow,
+) -> Result<Generation> {
+    check(request, model.context())?;
+    // The last id is fed in any case: its logits are needed.
+    let reuse = request.reuse.min(request.prompt.len() - 1);
+    model.rewind(reuse)?;
+    let begun = now();
+    let mut logits = model.feed(&request.prompt[reuse..]).await?;
+    let prefilled = now();
+    let mut answer = Answer::new(request);
+    let finish_reason = loop {
+        if let Some(reason) = answer.extend(&logits, on_text)? {
+            break reason;
+        }
+        if answer.tokens().len() >= request.config.max_new_tokens || model.position() >= model.context() {
+            break FinishReason::Length;
+        }
+        let last = answer.ids.len() - 1;
+        logits = model.feed(&answer.ids[last..]).await?;
+    };
+    let decoded = now();
+    answer.finish(on_text);
+    let fed = model.position().saturating_sub(request.prompt.len());
+    Ok(Generation {
+        prompt_tokens: request.prompt.to_vec(),
+        tokens: answer.tokens().to_vec(),
+        text: answer.text,
+        finish_reason,
+        prefill_tokens_per_second: rate(request.prompt.len() - reuse, prefilled - begun),
+        decode_tokens_per_second: rate(fed, decoded - prefilled),
+    })
+}
+
+fn check(request: &GenerationRequest, context: usize) -> Result<()> {
+    let mut problems = request.config.validate();
+    if request.tokenizer.is_none() && !request.config.stop.is_empty() {
+        problems.push("--stop needs the model's tokenizer, and there is none".to_string());
+    }
+    if !problems.is_empty() {
+        return Err(Error::Config(problems));
+    }
+    let prompt = request.prompt.len();
+    if prompt == 0 {
+        let remedy = "give some text, or a model whose tokenizer begins every text with a token of its own";
+        return Err(Error::Data(format!("the prompt holds no tokens: {remedy}")));
+    }
+    if prompt > context {
+        let remedy = "shorten the prompt, or use a model with a longer context";
+        return Err(Error::Data(format!(
+            "the prompt has {prompt} tokens, but the model's context holds {context}: {remedy}"
+        )));
+    }
+    Ok(())
+}
+
+fn rate(tokens: usize, seconds: f64) -> Option<f64> {
+    (tokens > 0 && seconds > 0.0).then(|| tokens as f64 / seconds)
+}
+
+/// The answer as it grows.
+struct Answer<'a> {
+    request: &'a GenerationRequest<'a>,
+    sampler: Sampler,
+    /// Prompt and new ids.
+    ids: Vec<u32>,
+    decoder: Option<StreamDecoder>,
+    stop: StopMatcher,
+    stopped: bool,
+    text: String,
+}
+
+impl<'a> Answer<'a> {
+    fn new(request: &'a GenerationRequest<'a>) -> Self {
+        Self {
+            request,
+            sampler: Sampler::new(request.config),
+            ids: request.prompt.to_vec(),
+            decoder: request
+                .tokenizer
+                .map(|tokenizer| StreamDecoder::continuing(tokenizer, true)),
+            stop: StopMatcher::new(&request.config.stop),
+            stopped: false,
+            text: String::new(),
+        }
+    }
+
+    /// The new ids.
+    fn tokens(&self) -> &[u32] {
+        &self.ids[self.request.prompt.len()..]
+    }
+
+    /// Draws the next token and shows its text; returns why the answer ends here, if it does.
+    fn extend(
+        &mut self,
+        logits: &[f32],
+        on_text: &mut dyn FnMut(&str) -> Flow,
+    ) -> Result<Option<FinishReason>> {
+        let id = self.sampler.next(logits, &self.ids)?;
+        if self.request.end_ids.contains(&id) && !self.request.config.ignore_eos {
+            return Ok(Some(FinishReason::Stop));
+        }
+        self.ids.push(id);
+        let text = match &mut self.decoder {
+            Some(decoder) => decoder.push(id)?,
+            None => String::new(),
+        };
+        let piece = self.stop.push(&text);
+        self.stopped = piece.stopped;
+        let flow = self.show(&piece.text, on_text);
+        Ok((self.stopped || flow == Flow::Stop).then_some(FinishReason::Stop))
+    }
+
+    /// Shows what was held back, unless a stop string came.
+    fn finish(&mut self, on_text: &mut dyn FnMut(&str) -> Flow) {
+        if self.stopped {
+            return;
+        }
+        let rest = self
+            .decoder
+            .as_mut()
+            .map(StreamDecoder::finish)
+            .unwrap_or_default();
+        let piece = self.stop.push(&rest);
+        let held = if piece.stopped {
+            String::new()
+        } else {
+            self.stop.finish()
+        };
+        let rest = piece.text + &held;
+        if !rest.is_empty() {
+            self.show(&rest, on_text);
+        }
+    }
+
+    fn show(&mut self, text: &str, on_text: &mut dyn FnMut(&str) -> Flow) -> Flow {
+        self.text.push_str(text);
+        on_text(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::fake::{Counting, letters, ready};
+
+    fn greedy() -> SamplingConfig {
+        SamplingConfig {
+            temperature: 0.0,
+            max_new_tokens: 5,
+            ..SamplingConfig::default()
+        }
+    }
+
+    /// Continues `prompt` with the counting model and returns the pieces of text beside the result.
+    fn run(
+        prompt: &[u32],
+        config: &SamplingConfig,
+        end_ids: &[u32],
+        context: usize,
+    ) -> Result<(Generation, Vec<String>)> {
+        let tokenizer = letters(None);
+        let request = GenerationRequest {
+            prompt,
+            reuse: 0,
+            end_ids,
+            tokenizer: Some(&tokenizer),
+            config,
+        };
+        let mut pieces = Vec::new();
+        let mut on_text = |text: &str| {
+            pieces.push(text.to_string());
+            Flow::Continue
+        };
+        let generation = ready(generate(&mut Counting::new(context), &request, &mut on_text))?;
+        Ok((generation, pieces))
+    }
+
+    #[test]
+    fn new_ids_and_their_text_come_out_one_by_one() {
+        let (generation, pieces) = run(&[0, 1], &greedy(), &[], 100).unwrap();
+        assert_eq!(generation.prompt_tokens, [0, 1]);
+        assert_eq!(generation.tokens, [2, 3, 4, 5, 6]);
+        assert_eq!(generation.text, "cdefg");
+        assert_eq!(pieces, ["c", "d", "e", "f", "g"]);
+        assert_eq!(generation.finish_reason, FinishReason::Length);
+    }
+
+    #[test]
+    fn any_end_id_stops_and_is_not_part_of_the_answer() {
+        let (generation, _) = run(&[0], &greedy(), &[20, 3], 100).unwrap();
+        assert_eq!(generation.tokens, [1, 2]);
+        assert_eq!(generation.finish_reason, FinishReason::Stop);
+        let ignoring = SamplingConfig {
+            ignore_eos: true,
+            ..greedy()
+        };
+        assert_eq!(
+            run(&[0], &ignoring, &[20, 3], 100).unwrap().0.tokens,
+            [1, 2, 3, 4, 5]
+        );
+    }
+
+    #[test]
+    fn a_stop_string_over_several_tokens_is_never_shown() {
+        let config = SamplingConfig {
+            stop: vec!["de".to_string()],
+            ..greedy()
+        };
+        let (generation, pieces) = run(&[0], &config, &[], 100).unwrap();
+        assert_eq!(
+            (generation.text.as_str(), generation.finish_reason),
+            ("bc", FinishReason::Stop)
+        );
+        assert_eq!(pieces.concat(), "bc");
+        assert_eq!(generation.tokens, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn text_held_back_for_a_stop_string_is_shown_when_the_answer_ends() {
+        let config = SamplingConfig {
+            stop: vec!["efx".to_string()],
+            ..greedy()
+        };
+        let (generation, pieces) = run(&[0], &config, &[], 100).unwrap();
+        assert_eq!(generation.text, "bcdef");
+        assert_eq!(pieces, ["b", "c", "d", "", "", "ef"]);
+    }
+
+    #[test]
+    fn a_full_context_ends_with_length() {
+        // Three positions hold two prompt ids and one new id; the id drawn after it needs no room.
+        let (generation, _) = run(&[0, 1], &greedy(), &[], 3).unwrap();
+        assert_eq!(
+            (generation.tokens, generation.finish_reason),
+            (vec![2, 3], FinishReason::Length)
+        );
+        let (generation, _) = run(&[0, 1, 2], &greedy(), &[], 3).unwrap();
+        assert_eq!(generation.tokens, [3]);
+    }
+
+    #[test]
+    fn an_unusable_request_is_refused_with_its_numbers() {
+        let message = |result: Result<(Generation, Vec<String>)>| result.unwrap_err().to_string();
+        assert!(message(run(&[], &greedy(), &[], 9)).contains("no tokens"));
+        let long = message(run(&[0; 10], &greedy(), &[], 9));
+        assert!(long.contains("10 tokens") && long.contains("holds 9"), "{long}");
+        let broken = SamplingConfig {
+            top_p: 2.0,
+            ..greedy()
+        };
+        assert!(message(run(&[0], &broken, &[], 9)).contains("--top-p"));
+    }
+
+    #[test]
+    fn the_listener_can_end_it_and_no_tokenizer_is_needed() {
+        let config = greedy();
+        let request = GenerationRequest {
+            prompt: &[0],
+            reuse: 0,
+            end_ids: &[],
+            tokenizer: None,
+            config: &config,
+        };
+        let mut calls = 0;
+        let mut on_text = |text: &str| {
+            assert_eq!(text, "");
+            calls += 1;
+            if calls == 2 { Flow::Stop } else { Flow::Continue }
+        };
+        let generation = ready(generate(&mut Counting::new(9), &request, &mut on_text)).unwrap();
+        assert_eq!(
+            (generation.tokens, generation.finish_reason),
+            (vec![1, 2], FinishReason::Stop)
+        );
+        let stop = SamplingConfig {
+            stop: vec!["x".to_string()],
+            ..greedy()
+        };
+        let request = GenerationRequest {
+            config: &stop,
+            ..request
+        };
+        let error = ready(generate(&mut Counting::new(9), &request, &mut |_| Flow::Continue)).unwrap_err();
+        assert!(error.to_string().contains("tokenizer"), "{error}");
+    }
+
+    #[test]
+    fn only_what_is_not_reused_is_fed_and_at_least_one_id() {
+        let config = SamplingConfig {
+            max_new_tokens: 1,
+            ..greedy()
+        };
+        let mut model = Counting::new(9);
+        model.fed = vec![4, 5, 9, 9];
+        let prompt = [4, 5, 6];
+        for (reuse, fed) in [(2, vec![6]), (3, vec![6]), (0, vec![4, 5, 6])] {
+            let request = GenerationRequest {
+                prompt: &prompt,
+                reuse,
+                end_ids: &[],
+                tokenizer: None,
+                config: &config,
+            };
+            let generation = ready(generate(&mut model, &request, &mut |_| Flow::Continue)).unwrap();
+            assert_eq!(generation.tokens, [7]);
+            assert_eq!(model.calls.last(), Some(&fed), "reuse {reuse}");
+            assert_eq!(model.fed, prompt);
+        }
+    }
+
+    #[test]
+    fn the_json_form_has_the_documented_keys_in_order() {
+        let generation = Generation {
+            prompt_tokens: vec![1, 2],
+            tokens: vec![3],
+            text: "d".to_string(),
+            finish_reason: FinishReason::Length,
+            prefill_tokens_per_second: Some(2.5),
+            decode_tokens_per_second: None,
+        };
+        let expected = concat!(
+            r#"{"prompt_tokens":[1,2],"tokens":[3],"text":"d","finish_reason":"length","#,
+            r#""prefill_tokens_per_second":2.5,"decode_tokens_per_second":null}"#
+        );
+        assert_eq!(serde_json::to_string(&generation).unwrap(), expected);
+    }
+}

@@ -1,0 +1,175 @@
+//! Conversations: messages with roles, and the tools that the assistant may call.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// A list of messages, as chat templates take it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// The messages, oldest first.
+    pub messages: Vec<Message>,
+    /// The descriptions of the tools that the assistant may call: a list, as chat templates expect it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Value>,
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// `system`, `user`, `assistant` or `tool`.
+    pub role: String,
+    /// What is said; empty where the message only calls tools.
+    pub content: String,
+    /// Every other key, such as `reasoning_content`, `tool_calls` or `name`.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Message {
+    /// A message with a role and a content, nothing else.
+    pub fn new(role: &str, content: &str) -> Self {
+        Self {
+            role: role.to_string(),
+            content: content.to_string(),
+            extra: Map::new(),
+        }
+    }
+
+    /// What a reader sees of the message: its reasoning, where it has one, and its content.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let reasoning = self.extra.get("reasoning_content").and_then(Value::as_str);
+        reasoning.into_iter().chain([self.content.as_str()])
+    }
+
+    /// Whether the message calls tools.
+    pub fn calls_tools(&self) -> bool {
+        self.extra.contains_key("tool_calls")
+    }
+}
+
+impl Conversation {
+    /// A conversation without tools.
+    pub fn new(messages: Vec<Message>) -> Self {
+        Self {
+            messages,
+            tools: None,
+        }
+    }
+
+    /// Whether the roles follow each other as chat templates expect: an optional system message, then user and
+    /// assistant in turns; tool messages answer an assistant and lead back to one.
+    ///
+    /// # Errors
+    /// The first message that breaks this, by number and role.
+    pub fn check_roles(&self) -> Result<(), String> {
+        let mut before = "";
+        for (index, message) in self.messages.iter().enumerate() {
+            let role = message.role.as_str();
+            let fits = match role {
+                "system" => index == 0,
+                "user" => matches!(before, "" | "system" | "assistant"),
+                "assistant" => matches!(before, "user" | "tool"),
+                "tool" => matches!(before, "assistant" | "tool"),
+                _ => false,
+            };
+            if !fits {
+                return Err(format!(
+                    "message {} has role '{role}' {}",
+                    index + 1,
+                    misfit(role, before)
+                ));
+            }
+            before = role;
+        }
+        match before {
+            "" => Err("the list of messages is empty".to_string()),
+            "system" => Err("no message has role 'user'".to_string()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why `role` does not fit after the role `before` (empty at the start).
+fn misfit(role: &str, before: &str) -> String {
+    match (role, before) {
+        ("system", _) => "and does not come first".to_string(),
+        ("assistant", "" | "system") => "before any 'user'".to_string(),
+        ("tool", "" | "system") => "before any 'assistant'".to_string(),
+        ("user" | "assistant" | "tool", _) => format!("after '{before}'"),
+        _ => "(known roles: system, user, assistant, tool)".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(roles: &[&str]) -> Result<(), String> {
+        Conversation::new(roles.iter().map(|role| Message::new(role, "x")).collect()).check_roles()
+    }
+
+    #[test]
+    fn roles_in_turns_are_accepted() {
+        for roles in [
+            &["user"][..],
+            &["user", "assistant"],
+            &["system", "user", "assistant", "user"],
+            &[
+                "user",
+                "assistant",
+                "tool",
+                "tool",
+                "assistant",
+                "user",
+                "assistant",
+            ],
+        ] {
+            assert_eq!(check(roles), Ok(()), "{roles:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_order_names_the_message_and_the_role() {
+        for (roles, reason) in [
+            (
+                &["user", "assistant", "assistant"][..],
+                "message 3 has role 'assistant' after 'assistant'",
+            ),
+            (&["user", "user"], "message 2 has role 'user' after 'user'"),
+            (
+                &["user", "system"],
+                "message 2 has role 'system' and does not come first",
+            ),
+            (&["assistant"], "message 1 has role 'assistant' before any 'user'"),
+            (
+                &["system", "assistant"],
+                "message 2 has role 'assistant' before any 'user'",
+            ),
+            (
+                &["system", "tool"],
+                "message 2 has role 'tool' before any 'assistant'",
+            ),
+            (
+                &["user", "assistant", "tool", "user"],
+                "message 4 has role 'user' after 'tool'",
+            ),
+            (
+                &["robot"],
+                "message 1 has role 'robot' (known roles: system, user, assistant, tool)",
+            ),
+            (&["system"], "no message has role 'user'"),
+            (&[], "the list of messages is empty"),
+        ] {
+            assert_eq!(check(roles), Err(reason.to_string()), "{roles:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_keeps_its_other_keys_through_json() {
+        let text = r#"{"role":"assistant","content":"4","reasoning_content":"2+2","name":"m"}"#;
+        let message: Message = serde_json::from_str(text).unwrap();
+        assert_eq!(message.texts().collect::<Vec<_>>(), ["2+2", "4"]);
+        assert_eq!(message.extra["name"], "m");
+        assert_eq!(serde_json::to_string(&message).unwrap(), text);
+    }
+}

@@ -1,0 +1,115 @@
+//! JSON with reasons in plain words, for rows that a person has to find and mend.
+
+use serde_json::error::Category;
+use serde_json::{Map, Value};
+
+/// Reads one JSON value.
+///
+/// # Errors
+/// What is wrong and in which column (counted in characters), and in which line of the text after the first one.
+pub fn parse_json(text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|error| reason(text, &error))
+}
+
+fn reason(text: &str, error: &serde_json::Error) -> String {
+    let line = text
+        .split('\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or(text);
+    // serde counts bytes; an editor counts characters.
+    let column = line
+        .bytes()
+        .take(error.column())
+        .filter(|byte| byte & 0xC0 != 0x80)
+        .count();
+    let place = match error.line() {
+        0 | 1 => format!("column {column}"),
+        number => format!("line {number} of the row, column {column}"),
+    };
+    let message = error.to_string();
+    let what = message.split(" at line ").next().unwrap_or_default();
+    match (error.classify(), what.strip_prefix("EOF while parsing ")) {
+        (Category::Eof, Some(part)) => format!("broken JSON: the row ends inside {part} ({place})"),
+        _ => format!("broken JSON at {place}: {}", plain(what)),
+    }
+}
+
+fn plain(what: &str) -> &str {
+    match what {
+        "expected value" | "expected ident" => "expected a value",
+        other => other,
+    }
+}
+
+/// What kind of value this is, with its article: "a number".
+pub fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The keys of an object in its own order, for a message; null values are marked, long lists are cut.
+pub fn keys(fields: &Map<String, Value>) -> String {
+    const SHOWN: usize = 12;
+    if fields.is_empty() {
+        return "no keys".to_string();
+    }
+    let mark = |(key, value): (&String, &Value)| short(key) + if value.is_null() { " (null)" } else { "" };
+    let shown: Vec<String> = fields.iter().take(SHOWN).map(mark).collect();
+    let rest = if fields.len() > SHOWN { ", …" } else { "" };
+    format!("keys {}{rest}", shown.join(", "))
+}
+
+/// A text cut to a length that fits into a message.
+pub fn short(text: &str) -> String {
+    const SHOWN: usize = 40;
+    let mut cut: String = text.chars().take(SHOWN).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    cut
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn broken_json_names_the_column() {
+        assert_eq!(
+            parse_json(r#"{"text": "abc"#),
+            Err("broken JSON: the row ends inside a string (column 13)".to_string())
+        );
+        assert_eq!(
+            parse_json(r#"{"text": 1 "b"}"#),
+            Err("broken JSON at column 12: expected `,` or `}`".to_string())
+        );
+    }
+
+    #[test]
+    fn the_column_counts_characters_and_later_lines_are_named() {
+        // The bad `x` is the 9th character and the 13th byte.
+        assert_eq!(
+            parse_json(r#"{"甲乙": 1x}"#),
+            Err("broken JSON at column 9: expected `,` or `}`".to_string())
+        );
+        assert_eq!(
+            parse_json("{\n  \"a\": ?\n}"),
+            Err("broken JSON at line 2 of the row, column 8: expected a value".to_string())
+        );
+    }
+
+    #[test]
+    fn keys_are_listed_for_messages() {
+        let fields = json!({"b": 1, "a": null});
+        assert_eq!(keys(fields.as_object().unwrap()), "keys b, a (null)");
+        assert_eq!(keys(&Map::new()), "no keys");
+        assert_eq!(short(&"x".repeat(41)), "x".repeat(40) + "…");
+    }
+}

@@ -1,0 +1,121 @@
+//! The shapes that rows of data sets come in, told apart by their keys.
+
+/// Where a row keeps its text or its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `text`: a document.
+    Text,
+    /// A list of messages under this key.
+    Messages(&'static str),
+    /// One question and its answer under these two keys.
+    Pair {
+        /// The user's side.
+        question: &'static str,
+        /// The assistant's side.
+        answer: &'static str,
+    },
+}
+
+const MESSAGE_KEYS: [&str; 2] = ["conversations", "messages"];
+
+/// Each question key with the keys that its answer may have.
+const PAIRS: [(&str, &[&str]); 5] = [
+    ("user", &["assistant"]),
+    ("instruction", &["output", "response"]),
+    ("prompt", &["completion", "response"]),
+    ("question", &["answer"]),
+    ("q", &["a"]),
+];
+
+impl Shape {
+    /// The shape of a row that has the keys for which `has` is true; `found` lists them for the message.
+    ///
+    /// A row with messages or a pair besides `text` is a conversation: Alpaca's own file repeats the pair in `text`.
+    ///
+    /// # Errors
+    /// The partner that a lone half of a pair lacks, or the keys that were expected and those found.
+    pub fn find(has: impl Fn(&str) -> bool, found: impl FnOnce() -> String) -> Result<Self, String> {
+        if let Some(key) = MESSAGE_KEYS.into_iter().find(|key| has(key)) {
+            return Ok(Self::Messages(key));
+        }
+        for (question, answers) in PAIRS {
+            if let Some(answer) = answers.iter().find(|answer| has(question) && has(answer)) {
+                return Ok(Self::Pair { question, answer });
+            }
+        }
+        if has("text") {
+            return Ok(Self::Text);
+        }
+        match PAIRS.iter().find(|(question, _)| has(question)) {
+            Some((question, answers)) => Err(format!(
+                "{question} needs {} beside it; found {}",
+                answers.join(" or "),
+                found()
+            )),
+            None => Err(format!("expected one of text, {}; found {}", expected(), found())),
+        }
+    }
+}
+
+fn expected() -> String {
+    let pairs = PAIRS
+        .iter()
+        .map(|(question, answers)| format!("{question} + {}", answers[0]));
+    MESSAGE_KEYS
+        .iter()
+        .map(ToString::to_string)
+        .chain(pairs)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(keys: &[&str]) -> Result<Shape, String> {
+        Shape::find(|key| keys.contains(&key), || format!("keys {}", keys.join(", ")))
+    }
+
+    #[test]
+    fn every_shape_is_known_by_its_keys() {
+        assert_eq!(find(&["text", "id"]), Ok(Shape::Text));
+        assert_eq!(find(&["messages"]), Ok(Shape::Messages("messages")));
+        for (question, answer) in [
+            ("user", "assistant"),
+            ("instruction", "output"),
+            ("prompt", "completion"),
+            ("prompt", "response"),
+            ("question", "answer"),
+            ("q", "a"),
+        ] {
+            assert_eq!(find(&[answer, question]), Ok(Shape::Pair { question, answer }));
+        }
+    }
+
+    #[test]
+    fn a_conversation_goes_before_text() {
+        let pair = Shape::Pair {
+            question: "instruction",
+            answer: "output",
+        };
+        assert_eq!(find(&["instruction", "input", "output", "text"]), Ok(pair));
+        assert_eq!(find(&["text", "prompt"]), Ok(Shape::Text));
+    }
+
+    #[test]
+    fn missing_keys_are_named() {
+        assert_eq!(
+            find(&["instruction", "input"]),
+            Err("instruction needs output or response beside it; found keys instruction, input".to_string())
+        );
+        assert_eq!(
+            find(&["a", "b"]),
+            Err(
+                "expected one of text, conversations, messages, user + assistant, instruction + output, \
+                 prompt + completion, question + answer, q + a; found keys a, b"
+                    .to_string()
+            )
+        );
+    }
+}

@@ -1,0 +1,382 @@
+//! Chat templates: the Jinja text of `tokenizer_config.json`, rendered as `transformers` renders it.
+//!
+//! The environment copies `transformers.utils.chat_template_utils`: `trim_blocks`, `lstrip_blocks`, loop
+//! controls, Python's methods of strings and maps, `tojson`, `raise_exception`, `strftime_now`, generation
+//! blocks. A template comes with a stranger's model, so its steps and its output are bounded.
+
+use std::io;
+use std::ops::Range;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Value;
+use minijinja::{Environment, ErrorKind, State};
+use serde_json::Map;
+
+use super::generation;
+use super::strftime::Moment;
+use super::template_values::{from_json, tojson};
+use crate::error::{Error, Result};
+use crate::text::{Conversation, Message};
+
+/// The name minijinja shows in its messages.
+const NAME: &str = "chat_template";
+/// Instructions one rendering may run; a message takes some hundreds.
+const FUEL: u64 = 20_000_000;
+/// Bytes one rendering may write.
+const MAX_OUTPUT: usize = 256 << 20;
+/// The variable that holds the date for `strftime_now`.
+const NOW: &str = "now";
+
+/// The texts of the special tokens, which templates know as `bos_token` and so on.
+#[derive(Clone, Debug, Default)]
+pub struct Specials {
+    /// `bos_token`.
+    pub bos: Option<String>,
+    /// `eos_token`.
+    pub eos: Option<String>,
+    /// `pad_token`.
+    pub pad: Option<String>,
+    /// `unk_token`.
+    pub unk: Option<String>,
+}
+
+/// A chat template, compiled once.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    has_generation_blocks: bool,
+}
+
+impl ChatTemplate {
+    /// Compiles a template. `specials` are the values of `bos_token`, `eos_token`, `pad_token` and
+    /// `unk_token`.
+    pub fn new(text: &str, specials: &Specials) -> Result<Self> {
+        let rewritten = generation::rewrite(text);
+        let has_generation_blocks = rewritten.is_some();
+        let source = rewritten.unwrap_or_else(|| text.to_string());
+        let environment = environment(source, specials).map_err(|error| {
+            Error::Template(format!("the chat template does not compile: {}", explain(&error)))
+        })?;
+        Ok(Self {
+            environment,
+            has_generation_blocks,
+        })
+    }
+
+    /// The conversation as text; the template sees `variables` beside the messages and the tools.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        add_generation_prompt: bool,
+        variables: &Map<String, serde_json::Value>,
+    ) -> Result<String> {
+        let context = Context::new(conversation.tools.as_ref(), variables);
+        self.render_messages(&conversation.messages, &context, add_generation_prompt)
+    }
+
+    /// The conversation as text and, where the template has `{% generation %}` blocks, the byte ranges they
+    /// wrote.
+    pub fn render_spans(
+        &self,
+        conversation: &Conversation,
+        variables: &Map<String, serde_json::Value>,
+    ) -> Result<(String, Option<Vec<Range<usize>>>)> {
+        let context = Context::new(conversation.tools.as_ref(), variables);
+        let text = self.render_messages(&conversation.messages, &context, false)?;
+        if !self.has_generation_blocks {
+            return Ok((text, None));
+        }
+        let (begin, end) =
+            generation::unused_marks(&text).ok_or_else(|| blocks_fail("the text uses all marks"))?;
+        let marked = self.render_marked(
+            &conversation.messages,
+            &context,
+            false,
+            &[begin.into(), end.into()],
+        )?;
+        let (stripped, spans) =
+            generation::strip(&marked, begin, end).ok_or_else(|| blocks_fail("the blocks do not pair up"))?;
+        if stripped != text {
+            return Err(blocks_fail("the template changes what a block wrote"));
+        }
+        Ok((text, Some(spans)))
+    }
+
+    /// Some messages as text, for comparing renderings.
+    pub(super) fn render_messages(
+        &self,
+        messages: &[Message],
+        context: &Context,
+        add_generation_prompt: bool,
+    ) -> Result<String> {
+        self.render_marked(
+            messages,
+            context,
+            add_generation_prompt,
+            &[String::new(), String::new()],
+        )
+    }
+
+    fn render_marked(
+        &self,
+        messages: &[Message],
+        context: &Context,
+        add_generation_prompt: bool,
+        marks: &[String; 2],
+    ) -> Result<String> {
+        let mut variables = vec![
+            (
+                "messages".to_string(),
+                messages.iter().map(message_value).collect::<Value>(),
+            ),
+            (
+                "add_generation_prompt".to_string(),
+                Value::from(add_generation_prompt),
+            ),
+            (generation::BEGIN.to_string(), Value::from(marks[0].as_str())),
+            (generation::END.to_string(), Value::from(marks[1].as_str())),
+        ];
+        variables.extend(context.0.iter().cloned());
+        let mut output = Bounded(Vec::new());
+        self.environment
+            .get_template(NAME)
+            .and_then(|template| template.render_captured_to(Value::from_pairs(variables), &mut output))
+            .map_err(|error| {
+                Error::Template(format!(
+                    "the chat template cannot render this conversation: {}",
+                    explain(&error)
+                ))
+            })?;
+        String::from_utf8(output.0)
+            .map_err(|error| Error::Template(format!("the chat template wrote {error}")))
+    }
+}
+
+/// What a template sees beside the messages, converted once for many renderings.
+pub(super) struct Context(Vec<(String, Value)>);
+
+impl Context {
+    /// The tools of a conversation, and variables by name.
+    pub(super) fn new(tools: Option<&serde_json::Value>, variables: &Map<String, serde_json::Value>) -> Self {
+        // Python passes `None` for both, which templates test with `is not none`.
+        let tools = tools.map_or(Value::from(()), from_json);
+        let mut values = vec![
+            ("tools".to_string(), tools),
+            ("documents".to_string(), Value::from(())),
+        ];
+        values.extend(
+            variables
+                .iter()
+                .map(|(name, value)| (name.clone(), from_json(value))),
+        );
+        Self(values)
+    }
+}
+
+fn environment(
+    source: String,
+    specials: &Specials,
+) -> std::result::Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()?,
+    );
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_fuel(Some(FUEL));
+    environment.add_filter("tojson", tojson);
+    environment.add_function("raise_exception", raise_exception);
+    environment.add_function("strftime_now", strftime_now);
+    let roles = [
+        ("bos_token", &specials.bos),
+        ("eos_token", &specials.eos),
+        ("pad_token", &specials.pad),
+        ("unk_token", &specials.unk),
+    ];
+    for (name, token) in roles {
+        if let Some(token) = token {
+            environment.add_global(name, token.as_str());
+        }
+    }
+    environment.add_template_owned(NAME, source)?;
+    Ok(environment)
+}
+
+fn message_value(message: &Message) -> Value {
+    let own = [
+        ("role", Value::from(message.role.as_str())),
+        ("content", Value::from(message.content.as_str())),
+    ];
+    let extra = message
+        .extra
+        .iter()
+        .map(|(key, value)| (key.as_str(), from_json(value)));
+    Value::from_pairs(own.into_iter().chain(extra))
+}
+
+fn raise_exception(message: String) -> std::result::Result<String, minijinja::Error> {
+    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+}
+
+fn strftime_now(state: &State, format: String) -> std::result::Result<String, minijinja::Error> {
+    let invalid = |message: String| minijinja::Error::new(ErrorKind::InvalidOperation, message);
+    let now = state.lookup(NOW).unwrap_or_default();
+    let Some(now) = now.as_str() else {
+        let remedy = "the template prints today's date; give it the variable `now`, such as 2025-07-31";
+        return Err(invalid(remedy.to_string()));
+    };
+    let moment = Moment::parse(now).ok_or_else(|| invalid(format!("`now` is not a date: {now}")))?;
+    moment
+        .format(&format)
+        .ok_or_else(|| invalid(format!("strftime_now does not know the format {format}")))
+}
+
+/// minijinja's message with its causes.
+fn explain(error: &minijinja::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
+fn blocks_fail(why: &str) -> Error {
+    Error::Template(format!(
+        "the {{% generation %}} blocks of the chat template cannot be followed: {why}; \
+         write each block around text that is printed as it is"
+    ))
+}
+
+/// A buffer that refuses to grow without end.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(io::Error::other(format!(
+                "the output passed {} MiB",
+                MAX_OUTPUT >> 20
+            )));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn render(text: &str, variables: serde_json::Value) -> Result<String> {
+        let specials = Specials {
+            bos: Some("<s>".to_string()),
+            ..Specials::default()
+        };
+        let messages = vec![Message::new("user", "q"), Message::new("assistant", "a\u{E000}")];
+        let conversation = Conversation {
+            messages,
+            tools: None,
+        };
+        ChatTemplate::new(text, &specials)?.render(&conversation, true, variables.as_object().unwrap())
+    }
+
+    #[test]
+    fn the_environment_is_that_of_transformers() {
+        let cases = [
+            (
+                "{{ bos_token }}{{ eos_token }}|{{ tools is none }}|{{ eos_token is defined }}",
+                "<s>|True|False",
+            ),
+            ("  {% if true %}\nx\n  {% endif %}\ny\n", "x\ny"),
+            (
+                "{% for m in messages[::-1] %}{{ m.role }}{% break %}{% endfor %}",
+                "assistant",
+            ),
+            (
+                "{{ ' A b '.strip().lower().split(' ')[-1] }}{{ 'xy'.startswith('x') }}",
+                "bTrue",
+            ),
+            (
+                "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
+                "2",
+            ),
+            (
+                "{{ messages[0].get('name', 'none') }}|{{ messages[0].name is defined }}",
+                "none|False",
+            ),
+            ("{{ add_generation_prompt }}{{ think }}", "Trueyes"),
+            ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
+        ];
+        for (text, expected) in cases {
+            let variables = json!({"think": "yes", "now": "2024-07-26"});
+            assert_eq!(render(text, variables).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refusals_carry_the_reason() {
+        let cases = [
+            ("{% if %}", "does not compile"),
+            (
+                "{{ raise_exception('roles must alternate') }}",
+                "roles must alternate",
+            ),
+            ("{{ strftime_now('%Y') }}", "the variable `now`"),
+            ("{{ nothing.at.all }}", "cannot render"),
+        ];
+        for (text, reason) in cases {
+            let error = render(text, json!({})).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_never_ends_is_stopped() {
+        let loops = "{% for a in range(90000) %}{% for b in range(90000) %}{{ a }}{% endfor %}{% endfor %}";
+        let error = render(loops, json!({})).unwrap_err().to_string();
+        assert!(error.contains("fuel"), "{error}");
+        let error = render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", json!({}))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("cannot render"), "{error}");
+    }
+
+    #[test]
+    fn generation_blocks_give_byte_ranges() {
+        let text = "{% for m in messages %}{% if m.role == 'assistant' %}\n  {% generation %}\n<{{ m.content }}>\
+                    {% endgeneration %}\n{% else %}{{ m.content }}|{% endif %}{% endfor %}";
+        let messages = vec![Message::new("user", "你"), Message::new("assistant", "a\u{E000}")];
+        let conversation = Conversation {
+            messages,
+            tools: None,
+        };
+        let template = ChatTemplate::new(text, &Specials::default()).unwrap();
+        let (text, spans) = template.render_spans(&conversation, &Map::new()).unwrap();
+        assert_eq!(text, "你|<a\u{E000}>");
+        assert_eq!(spans, Some(vec![4..10]));
+    }
+
+    #[test]
+    fn blocks_that_cannot_be_followed_are_refused() {
+        let text = "{% set answer %}{% generation %}a{% endgeneration %}{% endset %}{{ answer | length }}";
+        let conversation = Conversation {
+            messages: vec![Message::new("user", "q")],
+            tools: None,
+        };
+        let template = ChatTemplate::new(text, &Specials::default()).unwrap();
+        let error = template
+            .render_spans(&conversation, &Map::new())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("generation"), "{error}");
+    }
+}

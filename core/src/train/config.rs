@@ -1,0 +1,251 @@
+//! Settings of a training run: doc comments are the command line's help, defaults stand once, per stage.
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::{Content, TooLong};
+use crate::error::{Error, Result};
+use crate::optim::{AdamWConfig, LrSchedule, Schedule};
+
+/// What a run teaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Next-token prediction on texts.
+    Pretrain,
+    /// The assistant's answers in conversations.
+    Sft,
+}
+
+impl Stage {
+    /// The name on the command line and in run directories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pretrain => "pretrain",
+            Self::Sft => "sft",
+        }
+    }
+
+    /// What its rows must be.
+    pub fn content(self) -> Content {
+        match self {
+            Self::Pretrain => Content::Documents,
+            Self::Sft => Content::Conversations,
+        }
+    }
+}
+
+/// Everything that decides how a run goes, whatever its model and data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct TrainConfig {
+    /// Passes over the data; --steps replaces it.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub epochs: f64,
+    /// Optimizer steps in all.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub steps: Option<u64>,
+    /// Rows in one forward pass.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub batch_size: usize,
+    /// Forward passes to one optimizer step; equals one batch of that many times the rows.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub grad_accum: usize,
+    /// Highest learning rate.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub learning_rate: f64,
+    /// Shape of the learning rate over the run.
+    #[cfg_attr(feature = "cli", arg(long, value_enum))]
+    pub lr_schedule: LrSchedule,
+    /// Share of the steps in which the learning rate rises from zero.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub warmup_ratio: f64,
+    /// Where the learning rate ends, as a share of its highest value.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub min_lr_ratio: f64,
+    /// AdamW's pull of matrix weights towards zero; norms and embeddings have none.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient; 0 leaves it alone.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub grad_clip: f64,
+    /// Longest row in tokens.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub max_seq_len: usize,
+    /// Fill rows with several examples that do not see each other.
+    #[cfg_attr(feature = "cli", arg(long, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set))]
+    pub packing: bool,
+    /// What happens to longer rows: cut (a text into pieces, a conversation at its end) or drop.
+    #[cfg_attr(feature = "cli", arg(long, value_enum))]
+    pub too_long: TooLong,
+    /// Share of the rows kept for measuring and never trained on.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub val_split: f64,
+    /// Measure the held-out loss every so many steps; 0 measures at the end only.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub eval_every: u64,
+    /// Save every so many steps; 0 saves at the end only.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub save_every: u64,
+    /// Saved steps that stay on the disk, the best one aside.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub keep_last: usize,
+    /// Report every so many steps.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub log_every: u64,
+    /// Seed of initial weights and order.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub seed: u64,
+}
+
+impl TrainConfig {
+    /// The defaults of a stage.
+    pub fn of(stage: Stage) -> Self {
+        let pretrain = Self {
+            epochs: 1.0,
+            steps: None,
+            batch_size: 16,
+            grad_accum: 1,
+            learning_rate: 1e-3,
+            lr_schedule: LrSchedule::Cosine,
+            warmup_ratio: 0.02,
+            min_lr_ratio: 0.1,
+            weight_decay: AdamWConfig::default().weight_decay,
+            grad_clip: 1.0,
+            max_seq_len: 256,
+            packing: true,
+            too_long: TooLong::Cut,
+            val_split: 0.0,
+            eval_every: 0,
+            save_every: 0,
+            keep_last: 2,
+            log_every: 10,
+            seed: 42,
+        };
+        match stage {
+            Stage::Pretrain => pretrain,
+            Stage::Sft => Self {
+                epochs: 2.0,
+                learning_rate: 3e-4,
+                max_seq_len: 512,
+                packing: false,
+                ..pretrain
+            },
+        }
+    }
+
+    /// Everything that does not hold, as sentences.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |holds: bool, sentence: String| {
+            if !holds {
+                problems.push(sentence);
+            }
+        };
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        let at_least_one = |name: &str, x: usize| (x >= 1, format!("{name} is {x}; it must be at least 1"));
+        check(
+            self.epochs > 0.0 && self.epochs.is_finite(),
+            format!("--epochs is {}; it must be above 0", self.epochs),
+        );
+        check(
+            self.steps != Some(0),
+            "--steps is 0; it must be at least 1".into(),
+        );
+        for (name, x) in [
+            ("--batch-size", self.batch_size),
+            ("--grad-accum", self.grad_accum),
+            ("--keep-last", self.keep_last),
+            ("--log-every", self.log_every as usize),
+        ] {
+            let (holds, sentence) = at_least_one(name, x);
+            check(holds, sentence);
+        }
+        check(
+            self.max_seq_len >= 2,
+            format!("--max-seq-len is {}; it must be at least 2", self.max_seq_len),
+        );
+        let lr = self.learning_rate;
+        check(
+            lr > 0.0 && lr <= 1.0,
+            format!("--learning-rate is {lr}; it must be above 0 and at most 1"),
+        );
+        check(
+            share(self.warmup_ratio),
+            format!("--warmup-ratio is {}; it must be 0 to 1", self.warmup_ratio),
+        );
+        check(
+            share(self.min_lr_ratio),
+            format!("--min-lr-ratio is {}; it must be 0 to 1", self.min_lr_ratio),
+        );
+        let decay = self.weight_decay;
+        check(
+            (0.0..=10.0).contains(&decay),
+            format!("--weight-decay is {decay}; it must be 0 to 10"),
+        );
+        check(
+            self.grad_clip >= 0.0,
+            format!("--grad-clip is {}; it must be 0 or more", self.grad_clip),
+        );
+        let split = self.val_split;
+        check(
+            (0.0..=0.9).contains(&split),
+            format!("--val-split is {split}; it must be 0 to 0.9"),
+        );
+        check(
+            self.eval_every == 0 || split > 0.0,
+            "--eval-every needs held-out rows; add --val-split 0.05".into(),
+        );
+        problems
+    }
+
+    /// `Err` with all problems at once.
+    pub fn validate(&self) -> Result<()> {
+        match self.problems() {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(Error::Config(problems)),
+        }
+    }
+
+    /// The learning rate's course over `total` steps.
+    pub fn schedule(&self, total: u64) -> Schedule {
+        Schedule {
+            shape: self.lr_schedule,
+            peak: self.learning_rate,
+            warmup: (self.warmup_ratio * total as f64).round() as u64,
+            total,
+            min_ratio: self.min_lr_ratio,
+        }
+    }
+
+    /// The optimizer's constants.
+    pub fn adamw(&self) -> AdamWConfig {
+        AdamWConfig {
+            weight_decay: self.weight_decay,
+            ..AdamWConfig::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_hold_and_all_problems_come_at_once() {
+        for stage in [Stage::Pretrain, Stage::Sft] {
+            assert_eq!(TrainConfig::of(stage).problems(), Vec::<String>::new());
+        }
+        let bad = TrainConfig {
+            batch_size: 0,
+            learning_rate: -1.0,
+            val_split: 2.0,
+            ..TrainConfig::of(Stage::Sft)
+        };
+        let message = bad.validate().unwrap_err().to_string();
+        for part in ["--batch-size is 0", "--learning-rate is -1", "--val-split is 2"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What the loop tells its listener, and what the listener may answer.
+
+use serde::Serialize;
+
+use super::{HeldOut, Snapshot};
+use crate::error::Result;
+
+/// A report of the steps since the last one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepLog {
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// Mean loss a target since the last report, in nats.
+    pub loss: f64,
+    /// The last step's learning rate.
+    pub lr: f64,
+    /// The last step's gradient norm, before clipping.
+    pub grad_norm: f64,
+    /// Tokens read since the run began, padding aside.
+    pub tokens: u64,
+    /// Speed since the last report.
+    pub tokens_per_second: f64,
+    /// Seconds since this process began training.
+    pub elapsed_s: f64,
+}
+
+/// Something happened.
+pub enum TrainEvent<'a> {
+    /// Steps were taken.
+    Step(&'a StepLog),
+    /// The held-out loss was measured.
+    Eval {
+        /// After this step.
+        step: u64,
+        /// The measurement.
+        held_out: &'a HeldOut,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// Time to store the run; `best` marks the best held-out loss so far.
+    Save {
+        /// Everything that the run needs to go on.
+        snapshot: &'a Snapshot,
+        /// Whether this is the best state so far.
+        best: bool,
+    },
+    /// Something a person should know; training goes on.
+    Warning(String),
+}
+
+/// What the loop does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Go on.
+    Continue,
+    /// Save and end.
+    Stop,
+}
+
+/// The other side: a terminal, a page, a test.
+pub trait Listener {
+    /// Takes an event.
+    ///
+    /// # Errors
+    /// What the listener cannot do (a full disk); it ends the run.
+    fn on(&mut self, event: TrainEvent<'_>) -> Result<()>;
+
+    /// Asked after every step.
+    fn control(&mut self) -> Control {
+        Control::Continue
+    }
+}

@@ -1,0 +1,58 @@
+//! What a run will need, before it starts.
+
+use serde::Serialize;
+
+use super::TrainConfig;
+use crate::model::ModelConfig;
+
+/// Sizes and times estimated from the shapes alone.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// Trained weights.
+    pub parameters: u64,
+    /// Weights, gradients and two moments, in bytes (f32 each).
+    pub state_bytes: u64,
+    /// What a forward pass keeps for the backward pass, in bytes.
+    pub activation_bytes: u64,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Tokens of the whole run, at most.
+    pub tokens: u64,
+    /// Floating-point operations of the whole run, at most.
+    pub flops: f64,
+}
+
+impl Plan {
+    /// Estimates a run of `steps` steps.
+    pub fn new(model: &ModelConfig, config: &TrainConfig, steps: u64) -> Self {
+        let parameters = model.parameters();
+        let rows = config.batch_size as u64;
+        let seq = config.max_seq_len as u64;
+        let tokens = steps * rows * seq * config.grad_accum as u64;
+        Self {
+            parameters,
+            state_bytes: parameters * 4 * 4,
+            activation_bytes: rows * activation_floats(model, config.max_seq_len) * 4,
+            steps,
+            tokens,
+            flops: tokens as f64 * model.training_flops_per_token(config.max_seq_len),
+        }
+    }
+
+    /// All memory together.
+    pub fn bytes(&self) -> u64 {
+        self.state_bytes + self.activation_bytes
+    }
+}
+
+/// Floats kept for one row: the block's intermediate results, the attention scores with their softmax, and
+/// the logits with theirs and their gradient.
+fn activation_floats(model: &ModelConfig, seq: usize) -> u64 {
+    let heads = model.num_attention_heads;
+    let wide = heads * model.head_dim;
+    let narrow = model.num_key_value_heads * model.head_dim;
+    let stream = 8 * model.hidden_size + 6 * wide + 8 * narrow + 4 * model.intermediate_size;
+    let scores = 3 * heads * seq;
+    let block = seq * (stream + scores);
+    (model.num_hidden_layers * block + 3 * seq * model.vocab_size) as u64
+}

@@ -1,0 +1,176 @@
+//! From a model, a tokenizer and a dataset to a run that is ready to go.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use super::{NextToken, Progress, Run, Stage, TrainConfig};
+use crate::batch::{Encoder, Loader, LoaderConfig, LoaderState};
+use crate::data::{Dataset, Split, split};
+use crate::error::{Error, Result};
+use crate::model::{NamedTensor, Transformer};
+use crate::optim::AdamW;
+use crate::tokenizer::Tokenizer;
+
+/// Rows whose tokens are counted to estimate the length of an epoch.
+const SAMPLED_ROWS: u64 = 2000;
+
+/// The ingredients of a run.
+#[derive(Clone)]
+pub struct Job {
+    /// What it teaches.
+    pub stage: Stage,
+    /// How.
+    pub config: TrainConfig,
+    /// With which vocabulary and template.
+    pub tokenizer: Arc<Tokenizer>,
+    /// On which rows.
+    pub dataset: Arc<Dataset>,
+}
+
+impl Job {
+    /// Checks what can be checked before any work.
+    ///
+    /// # Errors
+    /// Settings that do not hold, no usable rows, rows longer than the model, a foreign tokenizer.
+    pub fn validate(&self, model: &Transformer) -> Result<()> {
+        let mut problems = self.config.problems();
+        let context = model.config().max_position_embeddings;
+        if self.config.max_seq_len > context {
+            problems.push(format!(
+                "--max-seq-len is {}, the model holds {context} positions; take at most that many",
+                self.config.max_seq_len
+            ));
+        }
+        if !problems.is_empty() {
+            return Err(Error::Config(problems));
+        }
+        if self.split().train == 0 {
+            return Err(Error::Data(
+                "no usable rows are left to train on; give more --data or a smaller --val-split".into(),
+            ));
+        }
+        model.config().check_vocabulary(&self.tokenizer)
+    }
+
+    /// Rows held out and rows trained on.
+    pub fn split(&self) -> Split {
+        split(self.dataset.len(), self.config.val_split, self.config.seed)
+    }
+
+    /// Optimizer steps of the whole run: `--steps`, or `--epochs` of what one epoch holds (packed rows are
+    /// counted on a sample of the data).
+    ///
+    /// # Errors
+    /// Data that cannot be read or encoded.
+    pub fn total_steps(&self) -> Result<u64> {
+        if let Some(steps) = self.config.steps {
+            return Ok(steps);
+        }
+        let config = &self.config;
+        let rows = self.split().train as f64;
+        let batch = (config.batch_size * config.grad_accum) as f64;
+        let batches = match config.packing {
+            true => rows * self.mean_tokens()? / (batch * config.max_seq_len as f64),
+            false => rows / batch,
+        };
+        Ok((config.epochs * batches).ceil().max(1.0) as u64)
+    }
+
+    /// Mean tokens of a row, over a sample spread evenly.
+    fn mean_tokens(&self) -> Result<f64> {
+        let encoder = self.encoder();
+        let rows = self.dataset.len();
+        let sampled = rows.min(SAMPLED_ROWS);
+        let mut tokens = 0;
+        for i in 0..sampled {
+            if let Some((row, origin)) = self.dataset.row(i * rows / sampled)? {
+                tokens += encoder.encode(&row, origin)?.ids.len();
+            }
+        }
+        Ok(tokens as f64 / sampled.max(1) as f64)
+    }
+
+    /// A run from the beginning.
+    ///
+    /// # Errors
+    /// As [`Job::validate`] and [`Job::total_steps`].
+    pub fn start(self, model: Transformer) -> Result<Run<NextToken>> {
+        self.validate(&model)?;
+        let progress = Progress {
+            step: 0,
+            total_steps: self.total_steps()?,
+            tokens: 0,
+            loader: LoaderState::default(),
+            best_loss: None,
+            mean_loss: None,
+            config: self.config.clone(),
+        };
+        self.run(model, progress)
+    }
+
+    /// A run that goes on where `progress` was saved; `model` holds the saved weights.
+    ///
+    /// # Errors
+    /// As [`Job::validate`]; data that cannot be read.
+    pub fn resume(
+        self,
+        model: Transformer,
+        optimizer: Vec<NamedTensor>,
+        progress: Progress,
+    ) -> Result<Run<NextToken>> {
+        self.validate(&model)?;
+        let device: Device = model.device().inner();
+        let mut run = self.run(model, progress)?;
+        run.optimizer.restore(run.progress.step, optimizer, &device);
+        Ok(run)
+    }
+
+    fn run(self, model: Transformer, progress: Progress) -> Result<Run<NextToken>> {
+        let split = self.split();
+        let mut batches = self.loader(&split, split.train_part(), true);
+        batches.restore(progress.loader.clone())?;
+        let optimizer = AdamW::new(self.config.adamw());
+        let tokenizer = Arc::clone(&self.tokenizer);
+        let held_out: Option<Box<dyn Fn() -> Loader>> = match split.validation {
+            0 => None,
+            _ => Some(Box::new(move || {
+                self.loader(&split, split.validation_part(), false)
+            })),
+        };
+        Ok(Run {
+            model,
+            optimizer,
+            objective: NextToken,
+            batches,
+            held_out,
+            tokenizer,
+            progress,
+            stop_after: None,
+        })
+    }
+
+    fn encoder(&self) -> Encoder {
+        Encoder::new(Arc::clone(&self.tokenizer), self.stage.content())
+    }
+
+    fn loader(&self, split: &Split, part: Range<u64>, endless: bool) -> Loader {
+        let config = LoaderConfig {
+            batch_size: self.config.batch_size,
+            seq_len: self.config.max_seq_len,
+            packing: self.config.packing,
+            too_long: self.config.too_long,
+            seed: self.config.seed,
+            keep_pieces: self.stage == Stage::Pretrain,
+        };
+        Loader::new(
+            Arc::clone(&self.dataset),
+            self.encoder(),
+            config,
+            split.order().clone(),
+            part,
+            endless,
+        )
+    }
+}

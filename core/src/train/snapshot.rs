@@ -1,0 +1,58 @@
+//! A run at one step, on the host: enough to go on bit for bit.
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainConfig;
+use crate::batch::LoaderState;
+use crate::error::Result;
+use crate::model::{ModelConfig, NamedTensor, Transformer};
+use crate::optim::AdamW;
+
+/// Where a run stands, apart from its tensors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Optimizer steps taken.
+    pub step: u64,
+    /// Optimizer steps planned.
+    pub total_steps: u64,
+    /// Tokens read, padding aside.
+    pub tokens: u64,
+    /// Position in the data.
+    pub loader: LoaderState,
+    /// Best held-out loss so far.
+    pub best_loss: Option<f64>,
+    /// Running mean of the loss, against which a spike is judged.
+    pub mean_loss: Option<f64>,
+    /// The settings of the run.
+    pub config: TrainConfig,
+}
+
+/// Weights, optimizer state and progress.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The model's shape.
+    pub model: ModelConfig,
+    /// Its weights.
+    pub weights: Vec<NamedTensor>,
+    /// The optimizer's moments.
+    pub optimizer: Vec<NamedTensor>,
+    /// Where the run stands.
+    pub progress: Progress,
+}
+
+impl Snapshot {
+    /// Reads a run back from the device.
+    ///
+    /// # Errors
+    /// The device cannot be read.
+    pub async fn capture(model: &Transformer, optimizer: &AdamW, progress: &Progress) -> Result<Self> {
+        let weights = model.weights().await?;
+        let optimizer = optimizer.state(&weights).await?;
+        Ok(Self {
+            model: model.config().clone(),
+            weights,
+            optimizer,
+            progress: progress.clone(),
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! The command surface: verbs, and the flags that all share.
+
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use kindling::device::DeviceChoice;
+use kindling::train::Stage;
+
+use crate::commands::{bench, chat, data, doctor, generate, plan, score, tokenizer, train};
+use crate::config_file;
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Train, adapt and talk with small language models.
+#[derive(Parser)]
+#[command(name = "kindling", version, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    everywhere: Everywhere,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Args, Clone, Debug)]
+pub struct Everywhere {
+    /// Where to compute: auto, cpu, cuda[:i], vulkan[:i], metal[:i] or wgpu
+    #[arg(long, global = true, default_value = "auto", value_parser = str::parse::<DeviceChoice>)]
+    pub device: DeviceChoice,
+    /// Compute type; master weights are f32
+    #[arg(long, global = true, value_enum, default_value = "f32")]
+    pub dtype: Dtype,
+    /// Results as JSON, one object a line on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress and no remarks
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The type that products are computed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Dtype {
+    /// 32-bit float
+    F32,
+    /// 16-bit float with the range of f32
+    Bf16,
+    /// 16-bit IEEE float
+    F16,
+}
+
+impl Everywhere {
+    /// How results are shown.
+    pub fn output(&self) -> Output {
+        Output {
+            json: self.json,
+            quiet: self.quiet,
+        }
+    }
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Train a tokenizer, or report on one
+    #[command(subcommand)]
+    Tokenizer(tokenizer::TokenizerVerb),
+    /// Look at data as the model sees it
+    #[command(subcommand)]
+    Data(data::DataVerb),
+    /// Train on texts; without --data and --model, on the generated example
+    Pretrain(train::TrainArgs),
+    /// Train on conversations; without --data and --model, the whole generated example
+    Sft(train::TrainArgs),
+    /// Complete a prompt
+    Generate(generate::GenerateArgs),
+    /// Talk with a model
+    Chat(chat::ChatArgs),
+    /// Log-probability of each token of a text, bits per byte
+    Score(score::ScoreArgs),
+    /// What this machine and this build can do, and what will be used
+    Doctor(doctor::DoctorArgs),
+    /// Parameters, memory and time of a run, before anything runs
+    Plan(plan::PlanArgs),
+    /// Tokens per second: train, prefill, decode
+    Bench(bench::BenchArgs),
+}
+
+/// Verbs of the command surface that wait for their issue.
+const NOT_BUILT: [&str; 11] = [
+    "lora", "dpo", "distill", "reason", "convert", "merge", "export", "import", "eval", "serve", "runs",
+];
+
+/// Parses the arguments and runs the verb.
+///
+/// # Errors
+/// Whatever ends the command early.
+pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
+    if let Some(verb) = args
+        .get(1)
+        .and_then(|arg| arg.to_str())
+        .filter(|arg| NOT_BUILT.contains(arg))
+    {
+        return Err(Failure::Usage(format!(
+            "`{verb}` is not built yet; `kindling --help` lists what is"
+        )));
+    }
+    let command = command();
+    let args = config_file::expand(&command, args)?;
+    let matches = command.try_get_matches_from(args)?;
+    let Cli { everywhere, verb } = Cli::from_arg_matches(&matches)?;
+    match verb {
+        Verb::Tokenizer(verb) => tokenizer::run(verb, &everywhere),
+        Verb::Data(verb) => data::run(verb, &everywhere),
+        Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, &everywhere),
+        Verb::Sft(args) => train::run(Stage::Sft, &args, &everywhere),
+        Verb::Generate(args) => generate::run(&args, &everywhere),
+        Verb::Chat(args) => chat::run(args, &everywhere),
+        Verb::Score(args) => score::run(&args, &everywhere),
+        Verb::Doctor(_) => doctor::run(&everywhere),
+        Verb::Plan(args) => plan::run(&args, &everywhere),
+        Verb::Bench(args) => bench::run(&args, &everywhere),
+    }
+}
+
+/// The command with each stage's own defaults in its help.
+pub fn command() -> clap::Command {
+    [Stage::Pretrain, Stage::Sft]
+        .into_iter()
+        .fold(Cli::command(), |command, stage| {
+            command.mut_subcommand(stage.name(), |verb| train::with_stage_defaults(verb, stage))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_is_sound_and_defaults_differ_by_stage() {
+        command().debug_assert();
+        let parse = |verb: &str| {
+            let matches = command()
+                .try_get_matches_from(["kindling", verb, "--data", "x"])
+                .unwrap();
+            match Cli::from_arg_matches(&matches).unwrap().verb {
+                Verb::Pretrain(args) | Verb::Sft(args) => args.train,
+                _ => panic!("another verb"),
+            }
+        };
+        assert_eq!(
+            parse("pretrain"),
+            kindling::train::TrainConfig::of(Stage::Pretrain)
+        );
+        assert_eq!(parse("sft"), kindling::train::TrainConfig::of(Stage::Sft));
+    }
+}

@@ -1,0 +1,84 @@
+//! `bench`: tokens per second of training, reading and writing.
+
+use clap::Args;
+use kindling::bench::{What, matmul_flops, measure};
+use kindling::model::{Transformer, preset};
+use serde_json::json;
+
+use super::{doctor, open_device};
+use crate::cli::Everywhere;
+use crate::failure::Failure;
+use crate::output;
+
+/// Flags of `bench`.
+#[derive(Args)]
+pub struct BenchArgs {
+    /// What to measure; everything without it (repeatable)
+    #[arg(long, value_enum)]
+    pub what: Vec<What>,
+    /// The size to measure
+    #[arg(long, default_value = "nano")]
+    pub preset: String,
+    /// Rows
+    #[arg(long, default_value_t = 4)]
+    pub batch_size: usize,
+    /// Tokens a row
+    #[arg(long, default_value_t = 256)]
+    pub max_seq_len: usize,
+    /// Seconds a measurement, at least
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+}
+
+/// Runs the verb.
+pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
+    let output = everywhere.output();
+    let device = open_device(everywhere)?;
+    let config = preset(&args.preset)?.config(None);
+    let peak = matmul_flops(&device.device);
+    let all = [What::Train, What::Prefill, What::Decode];
+    for &what in if args.what.is_empty() {
+        all.as_slice()
+    } else {
+        &args.what
+    } {
+        let place = if what == What::Train {
+            device.device.clone().autodiff()
+        } else {
+            device.device.clone()
+        };
+        let model = Transformer::init(&config, 0, &place)?.with_dtype(everywhere.dtype.burn());
+        let batch = if what == What::Decode { 1 } else { args.batch_size };
+        let m = pollster::block_on(measure(what, model, [batch, args.max_seq_len], args.seconds))?;
+        let share = m.flops_per_second / peak;
+        let dtype = format!("{:?}", everywhere.dtype).to_lowercase();
+        let memory = peak_memory(&device.device);
+        output.json(&json!({
+            "what": m.what, "device": device.choice.to_string(), "dtype": dtype, "preset": args.preset,
+            "batch": m.batch, "seq": m.seq, "steps": m.steps, "elapsed_s": m.elapsed_s,
+            "tokens_per_second": m.tokens_per_second, "peak_memory_bytes": memory,
+            "flops_per_second": m.flops_per_second, "share_of_peak": share,
+        }));
+        output.line(&format!(
+            "{what:?}: {:.0} tokens/s ({} × {}, {dtype}, {}), {:.1} GFLOP/s, {:.0} % of a matrix product's speed",
+            m.tokens_per_second,
+            m.batch,
+            m.seq,
+            device.choice,
+            m.flops_per_second / 1e9,
+            share * 100.0
+        ));
+        if let Some(memory) = memory {
+            output.say(&format!("  peak memory {}", output::bytes(memory)));
+        }
+    }
+    Ok(())
+}
+
+/// Memory held on a graphics device, or the process's own peak on the processor.
+fn peak_memory(device: &burn::tensor::Device) -> Option<u64> {
+    device
+        .memory_pool_usage()
+        .map(|usage| usage.bytes_reserved)
+        .or_else(doctor::peak_resident)
+}

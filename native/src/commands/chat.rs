@@ -1,0 +1,165 @@
+//! `chat`: a conversation on the terminal.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use kindling::chat::{CHAT_HELP, ChatCommand, ChatSession};
+use kindling::error::Error;
+use kindling::model::Transformer;
+use kindling::sample::{Decoder, Flow, SamplingConfig};
+use kindling::tokenizer::Tokenizer;
+use rustyline::error::ReadlineError;
+use serde_json::json;
+
+use super::generate::check;
+use super::open_model;
+use crate::cli::Everywhere;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output::Output;
+
+/// Flags of `chat`.
+#[derive(Args)]
+pub struct ChatArgs {
+    /// A checkpoint directory
+    #[arg(long)]
+    pub model: PathBuf,
+    /// The system message
+    #[arg(long)]
+    pub system: Option<String>,
+    /// Keep at most this many earlier messages (an even number; all that fit without it)
+    #[arg(long)]
+    pub history: Option<usize>,
+    /// One question, one answer, no conversation
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// How tokens are chosen
+    #[command(flatten)]
+    pub sampling: SamplingConfig,
+}
+
+struct Chat {
+    session: ChatSession,
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    end_ids: Vec<u32>,
+    sampling: SamplingConfig,
+    output: Output,
+}
+
+/// Runs the verb.
+pub fn run(args: ChatArgs, everywhere: &Everywhere) -> Result<(), Failure> {
+    check(&args.sampling)?;
+    let (model, tokenizer) = open_model(&args.model, everywhere)?;
+    let tokenizer = tokenizer
+        .filter(|tokenizer| tokenizer.chat_template().is_some())
+        .ok_or_else(|| {
+            Error::Template(format!(
+                "{}: there is no chat template in tokenizer_config.json; complete texts with `generate`",
+                args.model.display()
+            ))
+        })?;
+    let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
+    match &args.prompt {
+        Some(prompt) => chat.answer(prompt),
+        None => chat.converse(),
+    }
+}
+
+impl Chat {
+    fn new(
+        model: &Transformer,
+        tokenizer: Tokenizer,
+        args: &ChatArgs,
+        output: Output,
+    ) -> Result<Self, Failure> {
+        let session = ChatSession::new(args.system.clone(), args.history)?;
+        let decoder = Decoder::new(model, model.config().max_position_embeddings.min(8192));
+        let end_ids = model.config().eos_token_ids.clone();
+        Ok(Self {
+            session,
+            decoder,
+            tokenizer,
+            end_ids,
+            sampling: args.sampling.clone(),
+            output,
+        })
+    }
+
+    fn converse(&mut self) -> Result<(), Failure> {
+        let terminal = std::io::stdin().is_terminal();
+        let mut editor = rustyline::DefaultEditor::new()
+            .map_err(|e| Error::Data(format!("the terminal cannot be read: {e}")))?;
+        if terminal {
+            self.output.say("/help lists the commands, Ctrl-D ends");
+        }
+        loop {
+            let line = match editor.readline(if terminal { "> " } else { "" }) {
+                Ok(line) => line,
+                Err(ReadlineError::Interrupted) => return Err(Failure::Interrupted),
+                Err(ReadlineError::Eof) => return Ok(()),
+                Err(e) => return Err(Error::Data(format!("the terminal cannot be read: {e}")).into()),
+            };
+            let _ = editor.add_history_entry(&line);
+            match ChatCommand::parse(&line) {
+                ChatCommand::Quit => return Ok(()),
+                ChatCommand::Nothing => {}
+                ChatCommand::Help => self.output.say(CHAT_HELP),
+                ChatCommand::Reset => self.session.reset(),
+                ChatCommand::System(system) => self.session.set_system(system),
+                ChatCommand::Unknown(command) => self
+                    .output
+                    .say(&format!("there is no {command}; /help lists what there is")),
+                // A question that cannot be answered does not end the conversation.
+                ChatCommand::Say(text) => match self.answer(&text) {
+                    Err(Failure::Work(error)) => self.output.warn(&error.to_string()),
+                    other => other?,
+                },
+            }
+        }
+    }
+
+    fn answer(&mut self, text: &str) -> Result<(), Failure> {
+        let output = self.output;
+        let mut on_text = |text: &str| {
+            output.piece(text);
+            if interrupt::asked() {
+                Flow::Stop
+            } else {
+                Flow::Continue
+            }
+        };
+        let answer = self.session.answer(
+            &mut self.decoder,
+            &self.tokenizer,
+            &self.end_ids,
+            &self.sampling,
+            text,
+            &mut on_text,
+        );
+        let answer = pollster::block_on(answer)?;
+        output.line("");
+        output.json(&json!({
+            "role": "assistant", "content": answer.generation.text, "finish_reason": answer.generation.finish_reason,
+            "dropped_messages": answer.dropped, "decode_tokens_per_second": answer.generation.decode_tokens_per_second,
+        }));
+        if answer.dropped > 0 {
+            output.say(&format!(
+                "({} earlier messages no longer fit and were left out)",
+                answer.dropped
+            ));
+        }
+        if let Some(speed) = answer.generation.decode_tokens_per_second {
+            output.say(&format!(
+                "({} tokens, {speed:.1} tokens/s)",
+                answer.generation.tokens.len()
+            ));
+        }
+        if interrupt::asked() {
+            Err(Failure::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+}

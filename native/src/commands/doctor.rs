@@ -1,0 +1,89 @@
+//! `doctor`: what is here, and what will be used.
+
+use clap::Args;
+use kindling::device::{DeviceChoice, OpenDevice, survey};
+use serde_json::json;
+use sysinfo::System;
+
+use crate::cli::Everywhere;
+use crate::failure::Failure;
+use crate::output;
+
+/// `doctor` has no flags of its own.
+#[derive(Args)]
+pub struct DoctorArgs {}
+
+/// Features of this build that concern devices.
+const FEATURES: [(&str, bool); 4] = [
+    ("wgpu", cfg!(feature = "wgpu")),
+    ("vulkan", cfg!(feature = "vulkan")),
+    ("metal", cfg!(feature = "metal")),
+    ("cuda", cfg!(feature = "cuda")),
+];
+
+/// Free and total memory, in bytes.
+pub fn memory() -> (u64, u64) {
+    let Ok(mut system) = System::new() else {
+        return (0, 0);
+    };
+    system.refresh_memory();
+    (system.available_memory(), system.total_memory())
+}
+
+/// Looks and tells.
+pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
+    let output = everywhere.output();
+    let (free, total) = memory();
+    let devices = survey();
+    let chosen = OpenDevice::open(DeviceChoice::Auto)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let built: Vec<_> = FEATURES
+        .iter()
+        .filter(|(_, built)| *built)
+        .map(|(name, _)| *name)
+        .collect();
+    output.json(&json!({
+        "version": env!("CARGO_PKG_VERSION"), "threads": threads, "memory_free_bytes": free,
+        "memory_total_bytes": total, "features": built, "devices": devices, "auto": chosen.choice.to_string(),
+    }));
+    output.line(&format!(
+        "kindling {} on {} {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    ));
+    output.line(&format!(
+        "  processor: {threads} threads, memory {} free of {}",
+        output::bytes(free),
+        output::bytes(total)
+    ));
+    output.line("  devices:");
+    for device in &devices {
+        let note = if device.software {
+            "  (software: never chosen by auto)"
+        } else {
+            ""
+        };
+        output.line(&format!("    {:10} {}{note}", device.choice, device.name));
+    }
+    output.line(&format!("  --device auto uses {}", chosen.choice));
+    for (name, built) in FEATURES {
+        if !built && (name != "metal" || cfg!(target_os = "macos")) {
+            output.line(&format!(
+                "  not built in: {name}  (cargo build --release -p native --features {name})"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The most memory this process has held, where the system tells.
+pub fn peak_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()
+        .map(|kb| kb * 1024)
+}

@@ -1,0 +1,46 @@
+//! `sample-data DIR`: the generated example sets.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kindling::world::{World, WorldSize};
+use serde_json::json;
+
+use crate::cli::Everywhere;
+use crate::failure::{Failure, io_error};
+use crate::output;
+
+/// Flags of `sample-data`.
+#[derive(Args)]
+pub struct SampleDataArgs {
+    /// The directory to write to; it is made where it is absent
+    pub dir: PathBuf,
+    /// Seed of the generated world
+    #[arg(long, default_value_t = kindling::world::DEFAULT_SEED)]
+    pub seed: u64,
+    /// Replace files of the same names
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// Writes the sets.
+pub fn run(args: &SampleDataArgs, everywhere: &Everywhere) -> Result<(), Failure> {
+    let output = everywhere.output();
+    let files = World::new(args.seed).files(WorldSize::default());
+    let taken: Vec<_> = files.iter().map(|(name, _)| name.as_str()).filter(|name| args.dir.join(name).exists()).collect();
+    if !taken.is_empty() && !args.overwrite {
+        let (dir, taken) = (args.dir.display(), taken.join(", "));
+        return Err(Failure::Usage(format!("{dir} already holds {taken}; add --overwrite to replace them")));
+    }
+    std::fs::create_dir_all(&args.dir).map_err(|e| io_error(&args.dir, e))?;
+    for (name, bytes) in &files {
+        let path = args.dir.join(name);
+        let temporary = path.with_extension("tmp");
+        std::fs::write(&temporary, bytes).map_err(|e| io_error(&temporary, e))?;
+        std::fs::rename(&temporary, &path).map_err(|e| io_error(&path, e))?;
+        let rows = bytes.iter().filter(|byte| **byte == b'\n').count();
+        output.json(&json!({"file": path, "rows": rows, "bytes": bytes.len()}));
+        output.line(&format!("{}  {rows} rows, {}", path.display(), output::bytes(bytes.len() as u64)));
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! `tokenizer train` and `tokenizer report`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use kindling::data::{DataOptions, Dataset};
+use kindling::text::Row;
+use kindling::tokenizer::{EvenSampler, Report, Tokenizer, TokenizerTraining, report, train};
+use serde_json::json;
+
+use crate::cli::Everywhere;
+use crate::failure::{Failure, io_error};
+use crate::model_files::open_tokenizer;
+use crate::output::{self, Output};
+use crate::sources;
+
+/// What to do with a tokenizer.
+#[derive(Subcommand)]
+pub enum TokenizerVerb {
+    /// Learn a byte-level BPE vocabulary from text
+    Train(TrainTokenizerArgs),
+    /// Compression, round trip and the cost of chosen strings
+    Report(ReportArgs),
+}
+
+/// Flags of `tokenizer train`.
+#[derive(Args)]
+pub struct TrainTokenizerArgs {
+    /// Files, directories or globs to learn from (repeatable)
+    #[arg(long, required = true)]
+    pub data: Vec<String>,
+    /// Number of token ids, special tokens and the 256 bytes included
+    #[arg(long, default_value_t = 6400)]
+    pub vocab_size: usize,
+    /// Pairs seen less often are not merged
+    #[arg(long, default_value_t = 2)]
+    pub min_frequency: u64,
+    /// Special tokens, in the order of their ids (comma-separated)
+    #[arg(long, value_delimiter = ',', default_values_t = TokenizerTraining::default().special_tokens)]
+    pub special_tokens: Vec<String>,
+    /// Learn from this many bytes, spread evenly over the data, instead of from all
+    #[arg(long, default_value_t = 64 << 20)]
+    pub max_bytes: u64,
+    /// Each digit is a token of its own
+    #[arg(long)]
+    pub single_digits: bool,
+    /// Where to write tokenizer.json and its companions
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Replace a tokenizer that is already there
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Leave out rows that cannot be used
+    #[arg(long)]
+    pub skip_bad_rows: bool,
+}
+
+/// Flags of `tokenizer report`.
+#[derive(Args)]
+pub struct ReportArgs {
+    /// A checkpoint directory or a tokenizer.json
+    #[arg(long)]
+    pub model: PathBuf,
+    /// Files, directories or globs to measure on (repeatable)
+    #[arg(long, required = true)]
+    pub data: Vec<String>,
+    /// Strings whose cost in tokens is shown (repeatable)
+    #[arg(long, default_values_t = ["<think>".to_string(), "</think>".into(), "<answer>".into(), "</answer>".into()])]
+    pub cost: Vec<String>,
+    /// Measure on this many rows
+    #[arg(long, default_value_t = 10_000)]
+    pub limit: u64,
+}
+
+/// Runs the verb.
+pub fn run(verb: TokenizerVerb, everywhere: &Everywhere) -> Result<(), Failure> {
+    match verb {
+        TokenizerVerb::Train(args) => train_tokenizer(&args, everywhere.output()),
+        TokenizerVerb::Report(args) => report_tokenizer(&args, everywhere.output()),
+    }
+}
+
+fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Failure> {
+    if args.out.join("tokenizer.json").exists() && !args.overwrite {
+        return Err(Failure::Usage(format!(
+            "{} already holds a tokenizer; add --overwrite to replace it",
+            args.out.display()
+        )));
+    }
+    let options = DataOptions {
+        skip_bad_rows: args.skip_bad_rows,
+        ..DataOptions::default()
+    };
+    let data = Dataset::open(sources::open(&args.data)?, options)?;
+    let mut sample = EvenSampler::new(data.report().bytes_of_text, args.max_bytes);
+    let rows = data
+        .iter()
+        .filter_map(std::result::Result::ok)
+        .map(|(row, _)| text_of(&row));
+    let texts: Vec<String> = rows.filter(|text| sample.keep(text.len() as u64)).collect();
+    let bytes: usize = texts.iter().map(String::len).sum();
+    output.say(&format!(
+        "learning from {} rows, {}",
+        output::grouped(texts.len() as u64),
+        output::bytes(bytes as u64)
+    ));
+    let settings = TokenizerTraining {
+        vocab_size: args.vocab_size,
+        min_frequency: args.min_frequency,
+        special_tokens: args.special_tokens.clone(),
+        digits_single: args.single_digits,
+    };
+    let tokenizer = train(texts.into_iter(), &settings)?;
+    write(&tokenizer, &args.out)?;
+    if tokenizer.vocab_size() < args.vocab_size {
+        output.warn(&format!(
+            "the data gave only {} ids of the {} asked for; give more data or a lower --min-frequency",
+            tokenizer.vocab_size(),
+            args.vocab_size
+        ));
+    }
+    output.json(&json!({"out": args.out, "vocab_size": tokenizer.vocab_size(), "bytes": bytes}));
+    output.line(&format!("{}  {} ids", args.out.display(), tokenizer.vocab_size()));
+    Ok(())
+}
+
+fn write(tokenizer: &Tokenizer, out: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(out).map_err(|e| io_error(out, e))?;
+    for (name, bytes) in tokenizer.to_files()? {
+        let path = out.join(&name);
+        let temporary = out.join(format!(".{name}.tmp"));
+        std::fs::write(&temporary, bytes).map_err(|e| io_error(&temporary, e))?;
+        std::fs::rename(&temporary, &path).map_err(|e| io_error(&path, e))?;
+    }
+    Ok(())
+}
+
+fn report_tokenizer(args: &ReportArgs, output: Output) -> Result<(), Failure> {
+    let tokenizer = open_tokenizer(&args.model)?;
+    let options = DataOptions {
+        limit: Some(args.limit),
+        ..DataOptions::default()
+    };
+    let data = Dataset::open(sources::open(&args.data)?, options)?;
+    let texts = data
+        .iter()
+        .filter_map(std::result::Result::ok)
+        .map(|(row, _)| text_of(&row));
+    let costs: Vec<&str> = args.cost.iter().map(String::as_str).collect();
+    let report = report(&tokenizer, texts, &costs)?;
+    output.json(&report);
+    show(&report, output);
+    Ok(())
+}
+
+fn show(report: &Report, output: Output) {
+    let (tokens, bytes) = (output::grouped(report.tokens), output::bytes(report.bytes));
+    output.line(&format!(
+        "{} ids; {} texts, {bytes}, {tokens} tokens",
+        report.vocab_size, report.texts
+    ));
+    output.line(&format!(
+        "{:.3} bytes a token, {:.3} characters a token",
+        report.bytes_per_token, report.chars_per_token
+    ));
+    if let Some(chars) = report.zh_chars_per_token {
+        output.line(&format!("{chars:.3} Chinese characters a token"));
+    }
+    output.line(&format!(
+        "{} texts do not decode to themselves",
+        report.round_trip_failures
+    ));
+    for failure in &report.failures {
+        output.line(&format!(
+            "  text {}: {:?} became {:?}",
+            failure.text, failure.expected, failure.got
+        ));
+    }
+    for cost in &report.costs {
+        output.line(&format!(
+            "{:?} costs {} tokens: {:?} = {}",
+            cost.text,
+            cost.tokens,
+            cost.ids,
+            cost.pieces.join(" ")
+        ));
+    }
+}
+
+/// All text of a row, the messages of a conversation one a line.
+fn text_of(row: &Row) -> String {
+    row.texts().collect::<Vec<_>>().join("\n")
+}

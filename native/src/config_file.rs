@@ -1,0 +1,221 @@
+//! `--config FILE.toml`: every flag can stand in a file; the command line wins.
+//!
+//! A file's keys become arguments behind the command line's own, so that they are checked by the same parser.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+use toml::{Table, Value};
+
+use crate::failure::{Failure, io_error};
+use crate::run_dir::SETTINGS;
+
+/// Flags that do not belong to a run's settings.
+const NOT_SETTINGS: [&str; 9] = [
+    "config",
+    "resume",
+    "overwrite",
+    "stop-after",
+    "json",
+    "quiet",
+    "device",
+    "help",
+    "version",
+];
+
+/// Adds the arguments that `--config` and, for `--resume`, the run's own settings bring.
+///
+/// # Errors
+/// A file that cannot be read, keys that are not flags, and on `--resume` changed settings by name.
+pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+    // The first reading only finds out what was said; the complete one reports what is wrong.
+    let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(&args) else {
+        return Ok(args);
+    };
+    let Some((verb, sub)) = matches.subcommand() else {
+        return Ok(args);
+    };
+    let Some(verb) = command.find_subcommand(verb) else {
+        return Ok(args);
+    };
+    let path = |id: &str| sub.try_get_one::<std::path::PathBuf>(id).ok().flatten();
+    let mut said = said(sub, verb);
+    if let Some(file) = path("config") {
+        append(
+            &mut args,
+            &mut said,
+            &read(file)?,
+            verb,
+            &file.display().to_string(),
+        )?;
+    }
+    let resumed = sub
+        .try_get_one::<bool>("resume")
+        .ok()
+        .flatten()
+        .copied()
+        .unwrap_or(false);
+    if let Some(out) = path("out").filter(|_| resumed) {
+        let file = out.join(SETTINGS);
+        if file.is_file() {
+            let settings = read(&file)?;
+            refuse_changes(command, &args, &settings, verb)?;
+            append(&mut args, &mut said, &settings, verb, &file.display().to_string())?;
+        }
+    }
+    Ok(args)
+}
+
+/// The settings of a parsed training command, to be kept with the run.
+pub fn settings(matches: &ArgMatches, verb: &Command) -> Table {
+    let mut table = Table::new();
+    for arg in verb
+        .get_arguments()
+        .filter(|arg| !NOT_SETTINGS.contains(&name(arg).as_str()))
+    {
+        let Ok(Some(values)) = matches.try_get_raw(arg.get_id().as_str()) else {
+            continue;
+        };
+        let values: Vec<String> = values.map(|value| value.to_string_lossy().into_owned()).collect();
+        let value = match values.as_slice() {
+            [one] if !is_list(arg) => scalar(one),
+            _ => Value::Array(values.iter().map(|value| scalar(value)).collect()),
+        };
+        table.insert(name(arg), value);
+    }
+    table
+}
+
+/// Parses a complete command line and gives the settings of its verb.
+pub fn settings_of(command: &Command, args: &[OsString]) -> Option<Table> {
+    let matches = command
+        .clone()
+        .ignore_errors(true)
+        .try_get_matches_from(args)
+        .ok()?;
+    let (verb, sub) = matches.subcommand()?;
+    Some(settings(sub, command.find_subcommand(verb)?))
+}
+
+fn read(path: &Path) -> Result<Table, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::Work(io_error(path, e)))?;
+    text.parse()
+        .map_err(|e| Failure::Usage(format!("{}: not a TOML file: {e}", path.display())))
+}
+
+/// Flags that stand on the command line itself.
+fn said(matches: &ArgMatches, verb: &Command) -> Vec<String> {
+    let on_line = |id: &str| {
+        matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    verb.get_arguments()
+        .filter(|arg| on_line(arg.get_id().as_str()))
+        .map(name)
+        .collect()
+}
+
+fn append(
+    args: &mut Vec<OsString>,
+    said: &mut Vec<String>,
+    table: &Table,
+    verb: &Command,
+    file: &str,
+) -> Result<(), Failure> {
+    let known: Vec<String> = verb.get_arguments().map(name).collect();
+    let unknown: Vec<_> = table
+        .keys()
+        .map(|key| key.replace('_', "-"))
+        .filter(|key| !known.contains(key))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Failure::Usage(format!(
+            "{file}: `{}` has no flag named {}; `kindling {0} --help` lists them",
+            verb.get_name(),
+            unknown.join(", ")
+        )));
+    }
+    for (key, value) in table {
+        let key = key.replace('_', "-");
+        if said.contains(&key) {
+            continue;
+        }
+        let values = match value {
+            Value::Array(values) => values.iter().map(text).collect(),
+            value => vec![text(value)],
+        };
+        let flag = verb
+            .get_arguments()
+            .find(|arg| name(arg) == key)
+            .is_some_and(|arg| !arg.get_action().takes_values());
+        for value in values {
+            match flag {
+                true if value == "true" => args.push(format!("--{key}").into()),
+                true => {}
+                false => args.push(format!("--{key}={value}").into()),
+            }
+        }
+        said.push(key);
+    }
+    Ok(())
+}
+
+/// A resumed run keeps its settings: what the command line says must agree with them.
+fn refuse_changes(
+    command: &Command,
+    args: &[OsString],
+    settings: &Table,
+    verb: &Command,
+) -> Result<(), Failure> {
+    let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(args) else {
+        return Ok(());
+    };
+    let Some((_, sub)) = matches.subcommand() else {
+        return Ok(());
+    };
+    let said = said(sub, verb);
+    let now = self::settings(sub, verb);
+    let mut changes = Vec::new();
+    for (key, value) in now
+        .iter()
+        .filter(|(key, _)| said.contains(key) && key.as_str() != "out")
+    {
+        if settings.get(key) != Some(value) {
+            let before = settings.get(key).map_or("nothing".to_string(), text);
+            changes.push(format!("--{key} is {} now and was {before}", text(value)));
+        }
+    }
+    match changes.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "--resume goes on with the run's own settings, but {}; leave these flags out, or begin a new run",
+            changes.join(", ")
+        ))),
+    }
+}
+
+fn name(arg: &clap::Arg) -> String {
+    arg.get_long().unwrap_or(arg.get_id().as_str()).to_string()
+}
+
+fn is_list(arg: &clap::Arg) -> bool {
+    matches!(arg.get_action(), clap::ArgAction::Append)
+}
+
+/// TOML types where they lose nothing, text elsewhere.
+fn scalar(text: &str) -> Value {
+    match (text.parse::<bool>(), text.parse::<i64>()) {
+        (Ok(flag), _) => Value::Boolean(flag),
+        (_, Ok(number)) => Value::Integer(number),
+        _ => Value::String(text.to_string()),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}

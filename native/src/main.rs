@@ -1,0 +1,27 @@
+//! `kindling`: the command line of Kindling.
+#![recursion_limit = "256"]
+
+mod cli;
+mod commands;
+mod config_file;
+mod failure;
+mod interrupt;
+mod model_files;
+mod output;
+mod progress;
+mod run_dir;
+mod sources;
+
+use std::process::ExitCode;
+
+/// Tensors come and go by the thousand; the system's allocator gives each large one back to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    interrupt::install();
+    match cli::run(std::env::args_os().collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

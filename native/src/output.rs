@@ -1,0 +1,101 @@
+//! Results go to stdout, words for people to stderr.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// How much is said, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// Results as one compact JSON object a line.
+    pub json: bool,
+    /// No progress, no remarks.
+    pub quiet: bool,
+}
+
+impl Output {
+    /// A result line for people; nothing in JSON mode.
+    pub fn line(&self, text: &str) {
+        if !self.json {
+            let _ = writeln!(io::stdout(), "{text}");
+        }
+    }
+
+    /// A piece of a result, shown as it comes.
+    pub fn piece(&self, text: &str) {
+        if !self.json {
+            let mut stdout = io::stdout();
+            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        }
+    }
+
+    /// A result for programs; nothing otherwise.
+    pub fn json(&self, value: &impl Serialize) {
+        if self.json
+            && let Ok(text) = serde_json::to_string(value)
+        {
+            let _ = writeln!(io::stdout(), "{text}");
+        }
+    }
+
+    /// A remark on stderr.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+    }
+
+    /// Something a person should know, even a quiet one.
+    pub fn warn(&self, text: &str) {
+        let _ = writeln!(io::stderr(), "warning: {text}");
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes in the unit that fits.
+pub fn bytes(count: u64) -> String {
+    let count = count as f64;
+    match count {
+        c if c >= 1e9 => format!("{:.1} GB", c / 1e9),
+        c if c >= 1e6 => format!("{:.1} MB", c / 1e6),
+        c => format!("{:.0} kB", c / 1e3),
+    }
+}
+
+/// Seconds as `1h 02m`, `3m 05s` or `7s`.
+pub fn duration(seconds: f64) -> String {
+    let s = seconds.max(0.0).round() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m {s:02}s"),
+        (h, m, _) => format!("{h}h {m:02}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_for_people() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(duration(6.6), "7s");
+        assert_eq!(duration(185.0), "3m 05s");
+        assert_eq!(duration(3720.0), "1h 02m");
+        assert_eq!(bytes(2_500_000), "2.5 MB");
+    }
+}

@@ -1,0 +1,279 @@
+//! A run's directory: whole checkpoints that appear at once, the newest also at the top.
+//!
+//! `checkpoint-000500/` is written under another name and renamed when it is complete, so that a process
+//! killed at any moment leaves the one before it readable. The top of the directory links to the files of
+//! the newest, and `best/` to those of the best.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use kindling::checkpoint::Files;
+use kindling::error::{Error, Result};
+
+use crate::failure::io_error;
+
+/// Where the command and its settings are kept: the mark of a run of ours.
+pub const SETTINGS: &str = "training/settings.toml";
+const LOG: &str = "log.jsonl";
+
+/// An output directory that belongs to one run.
+pub struct RunDir {
+    path: PathBuf,
+    keep_last: usize,
+}
+
+/// What is done where the directory already holds a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It is refused.
+    Refuse,
+    /// It is replaced.
+    Overwrite,
+}
+
+impl RunDir {
+    /// Makes or takes the directory for a new run; without `out`, `runs/<stage>-NNN` with a new number.
+    ///
+    /// # Errors
+    /// A directory that holds something else, or a run without `--overwrite`; one that cannot be written.
+    pub fn create(out: Option<&Path>, stage: &str, existing: Existing, keep_last: usize) -> Result<Self> {
+        let path = match out {
+            Some(path) => path.to_path_buf(),
+            None => numbered(stage)?,
+        };
+        check_free(&path, existing)?;
+        fs::create_dir_all(&path).map_err(|e| io_error(&path, e))?;
+        if existing == Existing::Overwrite {
+            clear(&path)?;
+        }
+        let run = Self { path, keep_last };
+        run.write("training/.writable", b"")?;
+        fs::remove_file(run.path.join("training/.writable")).map_err(|e| io_error(&run.path, e))?;
+        Ok(run)
+    }
+
+    /// Opens the directory of a run that is to go on.
+    ///
+    /// # Errors
+    /// A directory that holds no run.
+    pub fn open(path: &Path, keep_last: usize) -> Result<Self> {
+        if !is_run(path) {
+            return Err(Error::Checkpoint(format!(
+                "{}: there is no run to --resume (no {SETTINGS}); leave --resume out to begin one",
+                path.display()
+            )));
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            keep_last,
+        })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The newest whole checkpoint.
+    pub fn newest(&self) -> Result<Option<PathBuf>> {
+        Ok(self.checkpoints()?.pop())
+    }
+
+    /// Stores a checkpoint; on success it is complete on the disk.
+    ///
+    /// # Errors
+    /// A full disk or a directory that cannot be written; what was stored before stays.
+    pub fn save(&self, step: u64, files: &Files, best: bool) -> Result<()> {
+        let name = format!("checkpoint-{step:06}");
+        let (temporary, complete) = (self.path.join(format!(".{name}.tmp")), self.path.join(&name));
+        remove(&temporary)?;
+        let written = files
+            .iter()
+            .try_for_each(|(file, bytes)| write_synced(&temporary.join(file), bytes));
+        if let Err(error) = written {
+            let _ = fs::remove_dir_all(&temporary);
+            return Err(Error::Data(format!(
+                "{error}: the checkpoint of step {step} was not stored; the one before it stays"
+            )));
+        }
+        remove(&complete)?;
+        fs::rename(&temporary, &complete).map_err(|e| io_error(&complete, e))?;
+        sync_dir(&self.path);
+        self.publish(&complete, files)?;
+        if best {
+            self.mark_best(&complete, files)?;
+        }
+        self.prune()
+    }
+
+    /// Links the newest files at the top, one atomic rename each.
+    fn publish(&self, from: &Path, files: &Files) -> Result<()> {
+        files
+            .keys()
+            .try_for_each(|file| link(&from.join(file), &self.path.join(file)))
+    }
+
+    fn mark_best(&self, from: &Path, files: &Files) -> Result<()> {
+        let best = self.path.join("best");
+        files
+            .keys()
+            .try_for_each(|file| link(&from.join(file), &best.join(file)))
+    }
+
+    /// Removes all but the last few checkpoints.
+    fn prune(&self) -> Result<()> {
+        let checkpoints = self.checkpoints()?;
+        let surplus = checkpoints.len().saturating_sub(self.keep_last);
+        checkpoints[..surplus].iter().try_for_each(|path| remove(path))
+    }
+
+    /// Whole checkpoints, oldest first.
+    fn checkpoints(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(|e| io_error(&self.path, e))? {
+            let entry = entry.map_err(|e| io_error(&self.path, e))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(step) = name
+                .strip_prefix("checkpoint-")
+                .and_then(|step| step.parse::<u64>().ok())
+            {
+                found.push((step, entry.path()));
+            }
+        }
+        found.sort();
+        Ok(found.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// Writes one file of the run atomically.
+    pub fn write(&self, file: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path.join(file);
+        let temporary = path.with_extension("tmp");
+        write_synced(&temporary, bytes)?;
+        fs::rename(&temporary, &path).map_err(|e| io_error(&path, e))
+    }
+
+    /// Adds a line to `log.jsonl`.
+    pub fn log(&self, line: &serde_json::Value) -> Result<()> {
+        let path = self.path.join(LOG);
+        let file = File::options().create(true).append(true).open(&path);
+        file.and_then(|mut file| writeln!(file, "{line}"))
+            .map_err(|e| io_error(&path, e))
+    }
+}
+
+/// Whether a directory holds a run of ours.
+pub fn is_run(path: &Path) -> bool {
+    path.join(SETTINGS).is_file()
+}
+
+fn check_free(path: &Path, existing: Existing) -> Result<()> {
+    let taken = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(_) => path.exists(),
+    };
+    if !taken || (existing == Existing::Overwrite && is_run(path)) {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(Error::Config(vec![match existing {
+        Existing::Refuse if is_run(Path::new(&path.to_string())) => {
+            format!(
+                "--out {path} already holds a run; add --resume to go on with it or --overwrite to replace it"
+            )
+        }
+        _ => format!("--out {path} holds files that are not a run of ours; choose another directory"),
+    }]))
+}
+
+/// The next free `runs/<stage>-NNN`; the directory is made at once, so that two runs never share one.
+fn numbered(stage: &str) -> Result<PathBuf> {
+    let runs = Path::new("runs");
+    fs::create_dir_all(runs).map_err(|e| io_error(runs, e))?;
+    let mut number = 1;
+    loop {
+        let path = runs.join(format!("{stage}-{number:03}"));
+        match fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+            Err(e) => return Err(io_error(&path, e)),
+        }
+    }
+}
+
+/// Removes what a run writes, and nothing else.
+fn clear(path: &Path) -> Result<()> {
+    for entry in fs::read_dir(path).map_err(|e| io_error(path, e))? {
+        let entry = entry.map_err(|e| io_error(path, e))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = name.starts_with("checkpoint-") || name.starts_with(".checkpoint-") || name == "best";
+        let file = [
+            LOG,
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+        ]
+        .contains(&name.as_str())
+            || [
+                "tokenizer_config.json",
+                "vocab.json",
+                "merges.txt",
+                "training",
+                "data",
+            ]
+            .contains(&name.as_str());
+        if ours || file {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() {
+        fs::remove_dir_all(path)
+    } else {
+        fs::remove_file(path)
+    };
+    match removed {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path, e)),
+        _ => Ok(()),
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
+    }
+    let written = File::create(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|e| {
+        let _ = fs::remove_file(path);
+        io_error(path, e)
+    })
+}
+
+/// Puts a second name for `from` at `to`, replacing it atomically; copies where the disk has no links.
+fn link(from: &Path, to: &Path) -> Result<()> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
+    }
+    let mut temporary = to.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    remove(&temporary)?;
+    if fs::hard_link(from, &temporary).is_err() {
+        fs::copy(from, &temporary).map_err(|e| io_error(&temporary, e))?;
+    }
+    fs::rename(&temporary, to).map_err(|e| io_error(to, e))
+}
+
+/// Makes a rename last; not every file system lets a directory be synced.
+fn sync_dir(path: &Path) {
+    if let Ok(directory) = File::open(path) {
+        let _ = directory.sync_all();
+    }
+}

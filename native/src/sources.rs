@@ -1,0 +1,126 @@
+//! `--data`: files, directories and globs into random-access sources.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use kindling::data::{Source, decompressor, format_of, logical_name};
+use kindling::error::{Error, Result};
+
+use crate::failure::io_error;
+
+/// A file on the disk; compressed ones are unpacked into a temporary file first, so that memory stays bounded.
+struct FileSource {
+    name: String,
+    len: u64,
+    file: Mutex<File>,
+}
+
+impl Source for FileSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut file = self
+            .file
+            .lock()
+            .map_err(|_| std::io::Error::other("the file's lock is poisoned"))?;
+        file.seek(SeekFrom::Start(offset))?;
+        file.read(buffer)
+    }
+}
+
+/// Opens everything that `--data` names, in the order given (a directory's files by name).
+///
+/// # Errors
+/// A pattern that matches nothing, a file that cannot be read, a format that is not known.
+pub fn open(patterns: &[String]) -> Result<Vec<Arc<dyn Source>>> {
+    let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+    for pattern in patterns {
+        for path in expand(pattern)? {
+            sources.push(Arc::new(open_file(&path)?));
+        }
+    }
+    Ok(sources)
+}
+
+fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
+    if pattern.starts_with("hub:") || pattern.ends_with(".parquet") {
+        return Err(Error::Data(format!(
+            "{pattern}: this kind of source is not built yet; use .jsonl, .json, .csv or .txt"
+        )));
+    }
+    let path = Path::new(pattern);
+    if path.is_dir() {
+        let mut files = files_below(path)?;
+        files.sort();
+        if files.is_empty() {
+            return Err(Error::Data(format!(
+                "{pattern}: the directory holds no .jsonl, .json, .csv or .txt file"
+            )));
+        }
+        return Ok(files);
+    }
+    if path.exists() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let matches = glob::glob(pattern)
+        .map_err(|e| Error::Data(format!("{pattern}: not a file and not a pattern ({e})")))?;
+    let mut files: Vec<PathBuf> = matches
+        .filter_map(std::result::Result::ok)
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::Data(format!(
+            "{pattern}: there is no such file, and no file matches it as a pattern"
+        )));
+    }
+    Ok(files)
+}
+
+/// The usable files of a directory and those below it.
+fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(|e| io_error(directory, e))? {
+        let path = entry.map_err(|e| io_error(directory, e))?.path();
+        if path.is_dir() {
+            files.extend(files_below(&path)?);
+        } else if format_of(logical_name(&path.to_string_lossy())).is_some() {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+fn open_file(path: &Path) -> Result<FileSource> {
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|e| io_error(path, e))?;
+    let logical = logical_name(&name).to_string();
+    let Some(mut unpacked) = decompressor(&name, &file)? else {
+        let len = file.metadata().map_err(|e| io_error(path, e))?.len();
+        return Ok(FileSource {
+            name,
+            len,
+            file: Mutex::new(file),
+        });
+    };
+    let mut temporary = tempfile::tempfile().map_err(|e| io_error(&std::env::temp_dir(), e))?;
+    let len = std::io::copy(&mut unpacked, &mut temporary).map_err(|e| {
+        Error::Data(format!(
+            "{name}: cannot be unpacked ({e}); the file is damaged or the disk is full"
+        ))
+    })?;
+    drop(unpacked);
+    Ok(FileSource {
+        name: logical,
+        len,
+        file: Mutex::new(temporary),
+    })
+}

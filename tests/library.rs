@@ -1,0 +1,22 @@
+//! Tests across the modules of `kindling`, in one binary because each one links the whole GPU stack.
+//!
+//! Run with `cargo test --release -p kindling --test library`.
+#![recursion_limit = "256"]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+#[path = "library/gradients.rs"]
+mod gradients;
+#[path = "library/map.rs"]
+mod map;
+#[path = "library/model.rs"]
+mod model;
+#[path = "library/parity.rs"]
+mod parity;
+#[path = "library/stories260k.rs"]
+mod stories260k;
+#[path = "library/tiny.rs"]
+mod tiny;
+#[path = "library/tokenizer.rs"]
+mod tokenizer;
+#[path = "library/training.rs"]
+mod training;

@@ -1,0 +1,92 @@
+//! The same tiny model on the processor and on a graphics device (lavapipe in CI): forward, every gradient,
+//! and twenty training steps agree.
+
+use burn::tensor::Device;
+use kindling::batch::Batch;
+use kindling::model::{Transformer, preset};
+use kindling::optim::{AdamW, AdamWConfig, NamedGradients};
+use kindling::train::{NextToken, Objective};
+
+use crate::tiny::values;
+
+/// The device that `KINDLING_PARITY` names (wgpu, vulkan, cuda), where this build and machine have it.
+fn other_device() -> Option<Device> {
+    let Ok(name) = std::env::var("KINDLING_PARITY") else {
+        eprintln!("SKIPPED: parity: KINDLING_PARITY names no device to compare with (wgpu, vulkan or cuda)");
+        return None;
+    };
+    let choice = name.parse().unwrap();
+    match kindling::device::OpenDevice::open(choice) {
+        Ok(open) => Some(open.device),
+        Err(error) => panic!("KINDLING_PARITY={name}: {error}"),
+    }
+}
+
+fn model(device: &Device) -> Transformer {
+    let mut config = preset("nano").unwrap().config(Some(64));
+    (
+        config.hidden_size,
+        config.intermediate_size,
+        config.num_hidden_layers,
+    ) = (32, 64, 2);
+    (config.head_dim, config.max_position_embeddings) = (8, 32);
+    Transformer::init(&config, 11, device).unwrap()
+}
+
+fn batch(seed: u32) -> Batch {
+    let mut batch = Batch::new(16);
+    for row in 0..2u32 {
+        let ids: Vec<u32> = (0..17)
+            .map(|i| (i * 7 + row * 13 + seed * 5 + i * i) % 64)
+            .collect();
+        let segments: Vec<u32> = (0..17).map(|i| if row == 1 && i >= 9 { 2 } else { 1 }).collect();
+        batch.push(&ids, &[true; 17], &segments);
+    }
+    batch
+}
+
+fn relative(a: &[f32], b: &[f32]) -> f64 {
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b)));
+    difference / norm(&mut a.iter().map(|&a| f64::from(a))).max(1e-12)
+}
+
+/// Loss and gradients of the first batch, then the losses of twenty steps.
+fn run(device: &Device) -> (f32, Vec<(String, Vec<f32>)>, Vec<f32>) {
+    let mut model = model(&device.clone().autodiff());
+    let loss = NextToken.loss(&model, &batch(0)).sum;
+    let gradients = NamedGradients::collect(&model, &mut loss.backward()).into_inner();
+    let gradients = gradients
+        .into_iter()
+        .map(|(name, gradient)| (name, values(gradient)))
+        .collect();
+    let first = values(loss.inner())[0];
+    let mut optimizer = AdamW::new(AdamWConfig::default());
+    let mut losses = Vec::new();
+    for step in 0..20 {
+        let batch = batch(step % 3);
+        let loss = NextToken.loss(&model, &batch).sum / batch.targets_counted() as f64;
+        let mut grads = loss.backward();
+        let gradients = NamedGradients::collect(&model, &mut grads);
+        let norm = gradients.norm().unwrap();
+        model = optimizer.step(model, gradients.clip(&norm, 1.0), 1e-3);
+        losses.push(values(loss.inner())[0]);
+    }
+    (first, gradients, losses)
+}
+
+#[test]
+fn forward_gradients_and_twenty_steps_agree_with_the_processor() {
+    let Some(device) = other_device() else { return };
+    let (loss, gradients, losses) = run(&Device::flex());
+    let (other_loss, other_gradients, other_losses) = run(&device);
+    assert!((loss - other_loss).abs() / loss < 1e-3, "{loss} {other_loss}");
+    assert_eq!(gradients.len(), other_gradients.len());
+    for ((name, a), (_, b)) in gradients.iter().zip(&other_gradients) {
+        assert!(relative(a, b) < 1e-3, "{name}: {}", relative(a, b));
+    }
+    assert!(losses[19] < losses[0]);
+    for (step, (a, b)) in losses.iter().zip(&other_losses).enumerate() {
+        assert!((a - b).abs() / a < 1e-3, "step {step}: {a} {b}");
+    }
+}

@@ -1,0 +1,280 @@
+//! Tokenizers and chat templates end to end.
+//!
+//! The project's own golden cases always run; those that read `../shared` (or `KINDLING_SHARED`) print
+//! SKIPPED where it is absent.
+
+use std::collections::BTreeMap;
+
+use kindling::text::{Conversation, Message};
+use kindling::tokenizer::{
+    ChatTemplate, Rendered, Specials, StreamDecoder, Tokenizer, TokenizerFiles, TokenizerTraining, report,
+    train,
+};
+use serde_json::{Map, Value, json};
+
+#[path = "tokenizer_shared.rs"]
+mod shared;
+
+const GOLDEN: &str = include_str!("../golden/chat_templates.json");
+
+const SENTENCES: [&str; 4] = [
+    "Once upon a time there was a small dragon who lived in a tower.",
+    "从前有一条小龙，住在一座高高的塔里。",
+    "  Two  spaces, a tab\tand\r\na line break; 12 + 30 = 42.\n",
+    "Émile said: \"naïve\" 😀 👩‍🚀 — ok?",
+];
+
+fn own_tokenizer() -> Tokenizer {
+    let settings = TokenizerTraining {
+        vocab_size: 400,
+        ..TokenizerTraining::default()
+    };
+    train(
+        SENTENCES.iter().cycle().take(40).map(|text| text.to_string()),
+        &settings,
+    )
+    .unwrap()
+}
+
+fn conversation(case: &Value) -> Conversation {
+    let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
+    Conversation {
+        messages,
+        tools: case.get("tools").cloned(),
+    }
+}
+
+/// The conversation as the model sees it, with what it learns to say in ⟦ ⟧.
+fn table(tokenizer: &Tokenizer, rendered: &Rendered) -> String {
+    assert_eq!(rendered.ids.len(), rendered.mask.len());
+    let mut text = String::new();
+    let mut start = 0;
+    for end in 1..=rendered.ids.len() {
+        if end < rendered.ids.len() && rendered.mask[end] == rendered.mask[start] {
+            continue;
+        }
+        let run = tokenizer.decode(&rendered.ids[start..end], false).unwrap();
+        text += &if rendered.mask[start] {
+            format!("⟦{run}⟧")
+        } else {
+            run
+        };
+        start = end;
+    }
+    text
+}
+
+fn stream(tokenizer: &Tokenizer, ids: &[u32], skip_special: bool) -> String {
+    let mut decoder = StreamDecoder::new(tokenizer, skip_special);
+    let mut text: String = ids.iter().map(|&id| decoder.push(id).unwrap()).collect();
+    text += &decoder.finish();
+    text
+}
+
+fn assert_round_trip(name: &str, tokenizer: &Tokenizer, texts: &[&str]) {
+    for text in texts {
+        let ids = tokenizer.encode(text).unwrap();
+        let (same, offsets) = tokenizer.encode_with_offsets(text).unwrap();
+        assert_eq!(ids, same, "{name}");
+        assert_eq!(
+            offsets.last().map(|&(_, end)| end),
+            Some(text.len()),
+            "{name}: {text}"
+        );
+        assert!(
+            ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()),
+            "{name}"
+        );
+        let decoded = tokenizer.decode(&ids, false).unwrap();
+        assert_eq!(decoded, *text, "{name}");
+        assert_eq!(stream(tokenizer, &ids, false), decoded, "{name}");
+    }
+}
+
+#[test]
+fn own_golden_templates_render_as_jinja2_does() {
+    let specials = Specials {
+        bos: Some("<s>".to_string()),
+        ..Specials::default()
+    };
+    let cases: Vec<Value> = serde_json::from_str(GOLDEN).unwrap();
+    assert_eq!(cases.len(), 10);
+    for case in &cases {
+        let template = ChatTemplate::new(case["template"].as_str().unwrap(), &specials).unwrap();
+        let prompt = case["add_generation_prompt"].as_bool().unwrap_or(false);
+        let variables = case["variables"].as_object().cloned().unwrap_or_default();
+        let text = template.render(&conversation(case), prompt, &variables).unwrap();
+        assert_eq!(text, case["text"].as_str().unwrap(), "{}", case["name"]);
+    }
+}
+
+#[test]
+fn own_golden_masks_hold_exactly_what_the_assistant_says() {
+    let mut tokenizer = own_tokenizer();
+    let cases: Vec<Value> = serde_json::from_str(GOLDEN).unwrap();
+    for case in cases.iter().filter(|case| case["targets"].is_array()) {
+        tokenizer
+            .set_chat_template(case["template"].as_str().unwrap())
+            .unwrap();
+        let (text, spans) = tokenizer.render_targets(&conversation(case)).unwrap();
+        let said: Vec<&str> = spans.iter().map(|span| &text[span.clone()]).collect();
+        assert_eq!(json!(said), case["targets"], "{}", case["name"]);
+    }
+}
+
+#[test]
+fn chatml_trains_the_answer_and_its_end_token() {
+    let tokenizer = own_tokenizer();
+    let turns = [
+        ("system", "S"),
+        ("user", "q1"),
+        ("assistant", "小龙"),
+        ("user", "q2"),
+        ("assistant", ""),
+    ];
+    let messages = turns
+        .iter()
+        .map(|(role, content)| Message::new(role, content))
+        .collect();
+    let mut conversation = Conversation {
+        messages,
+        tools: None,
+    };
+    let rendered = tokenizer.render_training(&conversation).unwrap();
+    let expected = "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nq1<|im_end|>\n\
+                    <|im_start|>assistant\n⟦小龙<|im_end|>⟧\n<|im_start|>user\nq2<|im_end|>\n\
+                    <|im_start|>assistant\n⟦<|im_end|>⟧\n";
+    assert_eq!(table(&tokenizer, &rendered), expected);
+
+    // What a model is asked at inference is a prefix of what it was trained on.
+    conversation.messages.pop();
+    let prompt = tokenizer.render_prompt(&conversation, &Map::new()).unwrap();
+    assert_eq!(rendered.ids[..prompt.len()], prompt[..]);
+    assert!(rendered.mask[prompt.len()]);
+}
+
+#[test]
+fn a_trained_tokenizer_survives_its_files() {
+    let tokenizer = own_tokenizer();
+    assert!(tokenizer.vocab_size() <= 400);
+    let roles = [
+        tokenizer.pad(),
+        tokenizer.unk(),
+        tokenizer.bos(),
+        tokenizer.eos(),
+        tokenizer.document_end(),
+    ];
+    assert_eq!(roles, [Some(0), Some(0), Some(1), Some(2), Some(0)]);
+    assert_eq!(tokenizer.stop_ids(), [2, 0]);
+    assert!(!tokenizer.add_bos());
+
+    let files: BTreeMap<String, Vec<u8>> = tokenizer.to_files().unwrap().into_iter().collect();
+    let names: Vec<&String> = files.keys().collect();
+    assert_eq!(
+        names,
+        [
+            "merges.txt",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "vocab.json"
+        ]
+    );
+    let vocab: Map<String, Value> = serde_json::from_slice(&files["vocab.json"]).unwrap();
+    assert_eq!(
+        (vocab.len(), &vocab["<|im_end|>"]),
+        (tokenizer.vocab_size(), &json!(2))
+    );
+    let merges = String::from_utf8(files["merges.txt"].clone()).unwrap();
+    assert_eq!(merges.lines().next(), Some("#version: 0.2"));
+    assert_eq!(merges.lines().count() - 1, tokenizer.vocab_size() - 259);
+
+    let loaded = Tokenizer::from_files(&TokenizerFiles {
+        tokenizer_json: files["tokenizer.json"].clone(),
+        tokenizer_config_json: Some(files["tokenizer_config.json"].clone()),
+    })
+    .unwrap();
+    assert_eq!(loaded.chat_template(), tokenizer.chat_template());
+    for text in SENTENCES {
+        assert_eq!(loaded.encode(text).unwrap(), tokenizer.encode(text).unwrap());
+    }
+    assert_eq!(
+        own_tokenizer().to_files().unwrap(),
+        loaded.to_files().unwrap(),
+        "the same texts, the same files"
+    );
+    assert_round_trip("own", &loaded, &SENTENCES);
+}
+
+#[test]
+fn bos_is_added_once_and_only_to_documents() {
+    let tokenizer = own_tokenizer();
+    let config = json!({"bos_token": {"content": "<|im_start|>"}, "add_bos_token": true});
+    let with_bos = Tokenizer::from_files(&TokenizerFiles {
+        tokenizer_json: tokenizer.to_files().unwrap().swap_remove(0).1,
+        tokenizer_config_json: Some(serde_json::to_vec(&config).unwrap()),
+    })
+    .unwrap();
+    let plain = tokenizer.encode("a").unwrap();
+    assert_eq!(with_bos.encode("a").unwrap(), plain);
+    let begun: Vec<u32> = std::iter::once(1).chain(plain.iter().copied()).collect();
+    assert_eq!(with_bos.encode_document("a").unwrap(), begun);
+    assert_eq!(with_bos.encode_document("<|im_start|>a").unwrap(), begun);
+    assert_eq!(tokenizer.encode_document("a").unwrap(), plain);
+    let error = with_bos
+        .render_training(&Conversation {
+            messages: vec![],
+            tools: None,
+        })
+        .unwrap_err();
+    assert!(error.to_string().contains("no chat template"), "{error}");
+}
+
+#[test]
+fn streaming_gives_whole_characters_and_skips_special_tokens() {
+    let tokenizer = own_tokenizer();
+    let ids = tokenizer.encode("😀<|im_end|>é").unwrap();
+    let mut decoder = StreamDecoder::new(&tokenizer, true);
+    let pieces: Vec<String> = ids.iter().map(|&id| decoder.push(id).unwrap()).collect();
+    assert!(
+        pieces.iter().all(|piece| !piece.contains('\u{FFFD}')),
+        "{pieces:?}"
+    );
+    assert_eq!(pieces.concat(), "😀é");
+    let cut: Vec<u32> = tokenizer.encode("ꙮ").unwrap()[..1].to_vec();
+    assert_eq!(stream(&tokenizer, &cut, true), "\u{FFFD}");
+    assert_eq!(tokenizer.decode(&cut, true).unwrap(), "\u{FFFD}");
+    assert_eq!(tokenizer.token_text(cut[0]), "<EA>");
+}
+
+#[test]
+fn the_report_counts_by_language() {
+    let tokenizer = own_tokenizer();
+    let texts = SENTENCES.iter().map(|text| text.to_string());
+    let report = report(&tokenizer, texts, &["<|im_end|>", "<think>"]).unwrap();
+    assert_eq!((report.texts, report.round_trip_failures), (4, 0));
+    assert_eq!(
+        report.bytes,
+        SENTENCES.iter().map(|text| text.len() as u64).sum::<u64>()
+    );
+    let chinese = tokenizer.encode(SENTENCES[1]).unwrap().len();
+    let expected = SENTENCES[1].chars().count() as f64 / chinese as f64;
+    assert_eq!(report.zh_chars_per_token, Some(expected));
+    assert_eq!(report.costs[0].ids, [2]);
+    assert_eq!(report.costs[1].pieces.concat(), "<think>");
+}
+
+fn refusal(tokenizer: &[u8], config: Option<&[u8]>) -> String {
+    let files = TokenizerFiles {
+        tokenizer_json: tokenizer.to_vec(),
+        tokenizer_config_json: config.map(<[u8]>::to_vec),
+    };
+    Tokenizer::from_files(&files).unwrap_err().to_string()
+}
+
+#[test]
+fn broken_files_are_named() {
+    assert!(refusal(b"{", None).contains("tokenizer.json"));
+    assert!(refusal(b"{}", None).contains("tokenizer.json"));
+    let json = own_tokenizer().to_files().unwrap().swap_remove(0).1;
+    assert!(refusal(&json, Some(b"{")).contains("tokenizer_config.json"));
+}
