@@ -6,6 +6,8 @@
 
 #[path = "library/gradients.rs"]
 mod gradients;
+#[path = "library/kernels.rs"]
+mod kernels;
 #[path = "library/map.rs"]
 mod map;
 #[path = "library/model.rs"]

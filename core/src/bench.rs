@@ -71,15 +71,7 @@ pub async fn measure(
     };
     let tokens_per_second = (steps * tokens) as f64 / elapsed_s;
     let flops_per_second = tokens_per_second * flops;
-    Ok(Measurement {
-        what,
-        batch,
-        seq,
-        steps,
-        elapsed_s,
-        tokens_per_second,
-        flops_per_second,
-    })
+    Ok(Measurement { what, batch, seq, steps, elapsed_s, tokens_per_second, flops_per_second })
 }
 
 /// New tokens in one repetition of a decode measurement.
@@ -98,13 +90,7 @@ impl Bench {
         let model = if what == What::Train { model } else { model.valid() };
         let batch = random_batch(model.config().vocab_size as u64, batch, seq);
         let device = model.device();
-        Self {
-            what,
-            model: Some(model),
-            optimizer: AdamW::new(AdamWConfig::default()),
-            batch,
-            device,
-        }
+        Self { what, model: Some(model), optimizer: AdamW::new(AdamWConfig::default()), batch, device }
     }
 
     /// One repetition, waited for.
@@ -129,9 +115,7 @@ impl Bench {
                 self.model = Some(model);
             }
         }
-        self.device
-            .sync()
-            .map_err(|e| Error::Device(format!("the device failed: {e:?}")))
+        self.device.sync().map_err(|e| Error::Device(format!("the device failed: {e:?}")))
     }
 
     async fn prefill(&self, model: &Transformer) -> Result<KvCache> {

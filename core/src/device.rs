@@ -30,9 +30,7 @@ impl FromStr for DeviceChoice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, index) = text.split_once(':').unwrap_or((text, "0"));
-        let index: usize = index
-            .parse()
-            .map_err(|_| format!("'{index}' is not a device number"))?;
+        let index: usize = index.parse().map_err(|_| format!("'{index}' is not a device number"))?;
         match name {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
@@ -88,10 +86,7 @@ impl OpenDevice {
     pub fn open(choice: DeviceChoice) -> Result<Self> {
         match choice {
             DeviceChoice::Auto => Self::open(best()),
-            DeviceChoice::Cpu => Ok(Self {
-                device: Device::flex(),
-                choice,
-            }),
+            DeviceChoice::Cpu => Ok(Self { device: Device::flex(), choice }),
             DeviceChoice::Cuda(index) => open_cuda(index).map(|device| Self { device, choice }),
             DeviceChoice::Vulkan(index) => open_vulkan(index).map(|device| Self { device, choice }),
             DeviceChoice::Metal(index) => open_metal(index).map(|device| Self { device, choice }),
@@ -107,10 +102,7 @@ impl OpenDevice {
         if self.device.supports_dtype(dtype) {
             return Ok(());
         }
-        Err(Error::Device(format!(
-            "{} does not compute in {dtype:?}; use --dtype f32",
-            self.choice
-        )))
+        Err(Error::Device(format!("{} does not compute in {dtype:?}; use --dtype f32", self.choice)))
     }
 }
 
@@ -129,29 +121,17 @@ pub fn survey() -> Vec<FoundDevice> {
 
 /// The best device present: CUDA, then a hardware adapter of wgpu, then the processor.
 fn best() -> DeviceChoice {
-    let found = cuda_devices()
-        .into_iter()
-        .chain(wgpu_devices())
-        .find(|device| !device.software);
-    found
-        .and_then(|device| device.choice.parse().ok())
-        .unwrap_or(DeviceChoice::Cpu)
+    let found = cuda_devices().into_iter().chain(wgpu_devices()).find(|device| !device.software);
+    found.and_then(|device| device.choice.parse().ok()).unwrap_or(DeviceChoice::Cpu)
 }
 
 /// Software adapters by the names they give themselves.
 #[cfg(feature = "wgpu")]
 fn is_software(name: &str) -> bool {
     let name = name.to_lowercase();
-    [
-        "llvmpipe",
-        "lavapipe",
-        "swiftshader",
-        "basic render",
-        "warp",
-        "software",
-    ]
-    .iter()
-    .any(|part| name.contains(part))
+    ["llvmpipe", "lavapipe", "swiftshader", "basic render", "warp", "software"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 #[cfg(feature = "wgpu")]
@@ -163,18 +143,12 @@ fn wgpu_devices() -> Vec<FoundDevice> {
         () => "wgpu".to_string(),
     };
     let devices = Device::enumerate(DeviceType::Wgpu).into_vec();
-    let named = devices.into_iter().map(|device| {
-        device
-            .identity()
-            .map_or("unnamed".into(), |identity| identity.name)
-    });
+    let named = devices
+        .into_iter()
+        .map(|device| device.identity().map_or("unnamed".into(), |identity| identity.name));
     named
         .enumerate()
-        .map(|(i, name)| FoundDevice {
-            choice: choice(i),
-            software: is_software(&name),
-            name,
-        })
+        .map(|(i, name)| FoundDevice { choice: choice(i), software: is_software(&name), name })
         .collect()
 }
 
@@ -189,18 +163,11 @@ fn cuda_devices() -> Vec<FoundDevice> {
     // The CUDA loader panics where no driver is installed; that means "none", not a failure.
     let listed =
         std::panic::catch_unwind(|| Device::enumerate(DeviceType::Cuda).into_vec()).unwrap_or_default();
-    let named = listed.into_iter().map(|device| {
-        device
-            .identity()
-            .map_or("unnamed".into(), |identity| identity.name)
-    });
+    let named =
+        listed.into_iter().map(|device| device.identity().map_or("unnamed".into(), |identity| identity.name));
     named
         .enumerate()
-        .map(|(i, name)| FoundDevice {
-            choice: format!("cuda:{i}"),
-            name,
-            software: false,
-        })
+        .map(|(i, name)| FoundDevice { choice: format!("cuda:{i}"), name, software: false })
         .collect()
 }
 
@@ -225,11 +192,7 @@ fn open_cuda(_index: usize) -> Result<Device> {
 #[cfg(feature = "vulkan")]
 fn open_vulkan(index: usize) -> Result<Device> {
     use burn::tensor::{DeviceKind, DeviceType};
-    match Device::enumerate(DeviceType::Vulkan)
-        .into_vec()
-        .into_iter()
-        .nth(index)
-    {
+    match Device::enumerate(DeviceType::Vulkan).into_vec().into_iter().nth(index) {
         Some(device) => Ok(device),
         None if index == 0 => Ok(Device::vulkan(DeviceKind::DefaultDevice)),
         None => Err(absent(&format!("vulkan:{index}"), 0)),
@@ -245,11 +208,7 @@ fn open_vulkan(_index: usize) -> Result<Device> {
 fn open_metal(index: usize) -> Result<Device> {
     use burn::tensor::DeviceType;
     let mut devices = Device::enumerate(DeviceType::Metal).into_vec();
-    if index < devices.len() {
-        Ok(devices.swap_remove(index))
-    } else {
-        Err(absent("metal", devices.len()))
-    }
+    if index < devices.len() { Ok(devices.swap_remove(index)) } else { Err(absent("metal", devices.len())) }
 }
 
 #[cfg(not(feature = "metal"))]

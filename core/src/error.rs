@@ -51,8 +51,6 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 fn list(head: &str, items: &[String]) -> String {
     match items {
         [one] => format!("{head}: {one}"),
-        many => many
-            .iter()
-            .fold(format!("{head}:"), |text, item| text + "\n  - " + item),
+        many => many.iter().fold(format!("{head}:"), |text, item| text + "\n  - " + item),
     }
 }

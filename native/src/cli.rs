@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use kindling::device::DeviceChoice;
 use kindling::train::Stage;
 
-use crate::commands::{bench, chat, data, doctor, generate, plan, score, tokenizer, train};
+use crate::commands::{bench, chat, data, doctor, generate, plan, sample_data, score, tokenizer, train};
 use crate::config_file;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -52,15 +52,14 @@ pub enum Dtype {
 impl Everywhere {
     /// How results are shown.
     pub fn output(&self) -> Output {
-        Output {
-            json: self.json,
-            quiet: self.quiet,
-        }
+        Output { json: self.json, quiet: self.quiet }
     }
 }
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Write the generated example sets: pretrain, sft, lora, dpo, reason, eval
+    SampleData(sample_data::SampleDataArgs),
     /// Train a tokenizer, or report on one
     #[command(subcommand)]
     Tokenizer(tokenizer::TokenizerVerb),
@@ -86,29 +85,23 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 11] = [
-    "lora", "dpo", "distill", "reason", "convert", "merge", "export", "import", "eval", "serve", "runs",
-];
+const NOT_BUILT: [&str; 11] =
+    ["lora", "dpo", "distill", "reason", "convert", "merge", "export", "import", "eval", "serve", "runs"];
 
 /// Parses the arguments and runs the verb.
 ///
 /// # Errors
 /// Whatever ends the command early.
 pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
-    if let Some(verb) = args
-        .get(1)
-        .and_then(|arg| arg.to_str())
-        .filter(|arg| NOT_BUILT.contains(arg))
-    {
-        return Err(Failure::Usage(format!(
-            "`{verb}` is not built yet; `kindling --help` lists what is"
-        )));
+    if let Some(verb) = args.get(1).and_then(|arg| arg.to_str()).filter(|arg| NOT_BUILT.contains(arg)) {
+        return Err(Failure::Usage(format!("`{verb}` is not built yet; `kindling --help` lists what is")));
     }
     let command = command();
     let args = config_file::expand(&command, args)?;
     let matches = command.try_get_matches_from(args)?;
     let Cli { everywhere, verb } = Cli::from_arg_matches(&matches)?;
     match verb {
+        Verb::SampleData(args) => sample_data::run(&args, &everywhere),
         Verb::Tokenizer(verb) => tokenizer::run(verb, &everywhere),
         Verb::Data(verb) => data::run(verb, &everywhere),
         Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, &everywhere),
@@ -124,11 +117,9 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
 
 /// The command with each stage's own defaults in its help.
 pub fn command() -> clap::Command {
-    [Stage::Pretrain, Stage::Sft]
-        .into_iter()
-        .fold(Cli::command(), |command, stage| {
-            command.mut_subcommand(stage.name(), |verb| train::with_stage_defaults(verb, stage))
-        })
+    [Stage::Pretrain, Stage::Sft].into_iter().fold(Cli::command(), |command, stage| {
+        command.mut_subcommand(stage.name(), |verb| train::with_stage_defaults(verb, stage))
+    })
 }
 
 #[cfg(test)]
@@ -139,18 +130,13 @@ mod tests {
     fn the_command_is_sound_and_defaults_differ_by_stage() {
         command().debug_assert();
         let parse = |verb: &str| {
-            let matches = command()
-                .try_get_matches_from(["kindling", verb, "--data", "x"])
-                .unwrap();
+            let matches = command().try_get_matches_from(["kindling", verb, "--data", "x"]).unwrap();
             match Cli::from_arg_matches(&matches).unwrap().verb {
                 Verb::Pretrain(args) | Verb::Sft(args) => args.train,
                 _ => panic!("another verb"),
             }
         };
-        assert_eq!(
-            parse("pretrain"),
-            kindling::train::TrainConfig::of(Stage::Pretrain)
-        );
+        assert_eq!(parse("pretrain"), kindling::train::TrainConfig::of(Stage::Pretrain));
         assert_eq!(parse("sft"), kindling::train::TrainConfig::of(Stage::Sft));
     }
 }

@@ -13,17 +13,8 @@ use crate::failure::{Failure, io_error};
 use crate::run_dir::SETTINGS;
 
 /// Flags that do not belong to a run's settings.
-const NOT_SETTINGS: [&str; 9] = [
-    "config",
-    "resume",
-    "overwrite",
-    "stop-after",
-    "json",
-    "quiet",
-    "device",
-    "help",
-    "version",
-];
+const NOT_SETTINGS: [&str; 9] =
+    ["config", "resume", "overwrite", "stop-after", "json", "quiet", "device", "help", "version"];
 
 /// Adds the arguments that `--config` and, for `--resume`, the run's own settings bring.
 ///
@@ -43,20 +34,9 @@ pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString
     let path = |id: &str| sub.try_get_one::<std::path::PathBuf>(id).ok().flatten();
     let mut said = said(sub, verb);
     if let Some(file) = path("config") {
-        append(
-            &mut args,
-            &mut said,
-            &read(file)?,
-            verb,
-            &file.display().to_string(),
-        )?;
+        append(&mut args, &mut said, &read(file)?, verb, &file.display().to_string())?;
     }
-    let resumed = sub
-        .try_get_one::<bool>("resume")
-        .ok()
-        .flatten()
-        .copied()
-        .unwrap_or(false);
+    let resumed = sub.try_get_one::<bool>("resume").ok().flatten().copied().unwrap_or(false);
     if let Some(out) = path("out").filter(|_| resumed) {
         let file = out.join(SETTINGS);
         if file.is_file() {
@@ -71,10 +51,7 @@ pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString
 /// The settings of a parsed training command, to be kept with the run.
 pub fn settings(matches: &ArgMatches, verb: &Command) -> Table {
     let mut table = Table::new();
-    for arg in verb
-        .get_arguments()
-        .filter(|arg| !NOT_SETTINGS.contains(&name(arg).as_str()))
-    {
+    for arg in verb.get_arguments().filter(|arg| !NOT_SETTINGS.contains(&name(arg).as_str())) {
         let Ok(Some(values)) = matches.try_get_raw(arg.get_id().as_str()) else {
             continue;
         };
@@ -90,19 +67,14 @@ pub fn settings(matches: &ArgMatches, verb: &Command) -> Table {
 
 /// Parses a complete command line and gives the settings of its verb.
 pub fn settings_of(command: &Command, args: &[OsString]) -> Option<Table> {
-    let matches = command
-        .clone()
-        .ignore_errors(true)
-        .try_get_matches_from(args)
-        .ok()?;
+    let matches = command.clone().ignore_errors(true).try_get_matches_from(args).ok()?;
     let (verb, sub) = matches.subcommand()?;
     Some(settings(sub, command.find_subcommand(verb)?))
 }
 
 fn read(path: &Path) -> Result<Table, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::Work(io_error(path, e)))?;
-    text.parse()
-        .map_err(|e| Failure::Usage(format!("{}: not a TOML file: {e}", path.display())))
+    text.parse().map_err(|e| Failure::Usage(format!("{}: not a TOML file: {e}", path.display())))
 }
 
 /// Flags that stand on the command line itself.
@@ -110,10 +82,7 @@ fn said(matches: &ArgMatches, verb: &Command) -> Vec<String> {
     let on_line = |id: &str| {
         matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
     };
-    verb.get_arguments()
-        .filter(|arg| on_line(arg.get_id().as_str()))
-        .map(name)
-        .collect()
+    verb.get_arguments().filter(|arg| on_line(arg.get_id().as_str())).map(name).collect()
 }
 
 fn append(
@@ -124,11 +93,8 @@ fn append(
     file: &str,
 ) -> Result<(), Failure> {
     let known: Vec<String> = verb.get_arguments().map(name).collect();
-    let unknown: Vec<_> = table
-        .keys()
-        .map(|key| key.replace('_', "-"))
-        .filter(|key| !known.contains(key))
-        .collect();
+    let unknown: Vec<_> =
+        table.keys().map(|key| key.replace('_', "-")).filter(|key| !known.contains(key)).collect();
     if !unknown.is_empty() {
         return Err(Failure::Usage(format!(
             "{file}: `{}` has no flag named {}; `kindling {0} --help` lists them",
@@ -177,10 +143,7 @@ fn refuse_changes(
     let said = said(sub, verb);
     let now = self::settings(sub, verb);
     let mut changes = Vec::new();
-    for (key, value) in now
-        .iter()
-        .filter(|(key, _)| said.contains(key) && key.as_str() != "out")
-    {
+    for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && key.as_str() != "out") {
         if settings.get(key) != Some(value) {
             let before = settings.get(key).map_or("nothing".to_string(), text);
             changes.push(format!("--{key} is {} now and was {before}", text(value)));

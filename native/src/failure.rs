@@ -57,8 +57,5 @@ impl Failure {
 
 /// Wraps what the file system says with the path it says it about.
 pub fn io_error(path: &std::path::Path, source: std::io::Error) -> Error {
-    Error::Io {
-        path: path.display().to_string(),
-        source,
-    }
+    Error::Io { path: path.display().to_string(), source }
 }

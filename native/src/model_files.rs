@@ -42,18 +42,11 @@ pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
     let (file, directory) = match path.is_dir() {
         true => (path.join("tokenizer.json"), path.to_path_buf()),
-        false => (
-            path.to_path_buf(),
-            path.parent().map_or_else(PathBuf::new, Path::to_path_buf),
-        ),
+        false => (path.to_path_buf(), path.parent().map_or_else(PathBuf::new, Path::to_path_buf)),
     };
     let tokenizer_json = std::fs::read(&file).map_err(|e| io_error(&file, e))?;
     let tokenizer_config_json = read_optional(&directory.join("tokenizer_config.json"))?;
-    Tokenizer::from_files(&TokenizerFiles {
-        tokenizer_json,
-        tokenizer_config_json,
-    })
-    .map_err(|e| at(&file, e))
+    Tokenizer::from_files(&TokenizerFiles { tokenizer_json, tokenizer_config_json }).map_err(|e| at(&file, e))
 }
 
 /// Puts the path before a message that does not know it.

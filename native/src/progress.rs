@@ -35,14 +35,7 @@ impl<'a> RunListener<'a> {
         done: u64,
     ) -> Self {
         let bar = (!output.quiet && std::io::stderr().is_terminal()).then(|| bar(total_steps, done));
-        Self {
-            directory,
-            config,
-            tokenizer,
-            output,
-            bar,
-            total_steps,
-        }
+        Self { directory, config, tokenizer, output, bar, total_steps }
     }
 
     /// Takes the bar away.
@@ -73,9 +66,7 @@ impl<'a> RunListener<'a> {
                 bar.set_position(log.step);
                 bar.set_message(line);
             }
-            None => self
-                .output
-                .say(&format!("step {}/{} · {line}", log.step, self.total_steps)),
+            None => self.output.say(&format!("step {}/{} · {line}", log.step, self.total_steps)),
         }
     }
 
@@ -83,8 +74,7 @@ impl<'a> RunListener<'a> {
         let mut files = Checkpoint::files(&self.config, &snapshot.weights, Some(self.tokenizer))?;
         write_training(&mut files, &snapshot.optimizer, &snapshot.progress)?;
         self.directory.save(snapshot.progress.step, &files, best)?;
-        self.directory
-            .log(&json!({"event": "save", "step": snapshot.progress.step, "best": best}))
+        self.directory.log(&json!({"event": "save", "step": snapshot.progress.step, "best": best}))
     }
 }
 
@@ -118,11 +108,7 @@ impl Listener for RunListener<'_> {
     }
 
     fn control(&mut self) -> Control {
-        if interrupt::asked() {
-            Control::Stop
-        } else {
-            Control::Continue
-        }
+        if interrupt::asked() { Control::Stop } else { Control::Continue }
     }
 }
 

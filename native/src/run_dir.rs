@@ -64,10 +64,7 @@ impl RunDir {
                 path.display()
             )));
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            keep_last,
-        })
+        Ok(Self { path: path.to_path_buf(), keep_last })
     }
 
     /// The directory.
@@ -88,9 +85,7 @@ impl RunDir {
         let name = format!("checkpoint-{step:06}");
         let (temporary, complete) = (self.path.join(format!(".{name}.tmp")), self.path.join(&name));
         remove(&temporary)?;
-        let written = files
-            .iter()
-            .try_for_each(|(file, bytes)| write_synced(&temporary.join(file), bytes));
+        let written = files.iter().try_for_each(|(file, bytes)| write_synced(&temporary.join(file), bytes));
         if let Err(error) = written {
             let _ = fs::remove_dir_all(&temporary);
             return Err(Error::Data(format!(
@@ -109,16 +104,12 @@ impl RunDir {
 
     /// Links the newest files at the top, one atomic rename each.
     fn publish(&self, from: &Path, files: &Files) -> Result<()> {
-        files
-            .keys()
-            .try_for_each(|file| link(&from.join(file), &self.path.join(file)))
+        files.keys().try_for_each(|file| link(&from.join(file), &self.path.join(file)))
     }
 
     fn mark_best(&self, from: &Path, files: &Files) -> Result<()> {
         let best = self.path.join("best");
-        files
-            .keys()
-            .try_for_each(|file| link(&from.join(file), &best.join(file)))
+        files.keys().try_for_each(|file| link(&from.join(file), &best.join(file)))
     }
 
     /// Removes all but the last few checkpoints.
@@ -134,10 +125,7 @@ impl RunDir {
         for entry in fs::read_dir(&self.path).map_err(|e| io_error(&self.path, e))? {
             let entry = entry.map_err(|e| io_error(&self.path, e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(step) = name
-                .strip_prefix("checkpoint-")
-                .and_then(|step| step.parse::<u64>().ok())
-            {
+            if let Some(step) = name.strip_prefix("checkpoint-").and_then(|step| step.parse::<u64>().ok()) {
                 found.push((step, entry.path()));
             }
         }
@@ -157,8 +145,7 @@ impl RunDir {
     pub fn log(&self, line: &serde_json::Value) -> Result<()> {
         let path = self.path.join(LOG);
         let file = File::options().create(true).append(true).open(&path);
-        file.and_then(|mut file| writeln!(file, "{line}"))
-            .map_err(|e| io_error(&path, e))
+        file.and_then(|mut file| writeln!(file, "{line}")).map_err(|e| io_error(&path, e))
     }
 }
 
@@ -207,22 +194,10 @@ fn clear(path: &Path) -> Result<()> {
         let entry = entry.map_err(|e| io_error(path, e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let ours = name.starts_with("checkpoint-") || name.starts_with(".checkpoint-") || name == "best";
-        let file = [
-            LOG,
-            "config.json",
-            "generation_config.json",
-            "model.safetensors",
-            "tokenizer.json",
-        ]
-        .contains(&name.as_str())
-            || [
-                "tokenizer_config.json",
-                "vocab.json",
-                "merges.txt",
-                "training",
-                "data",
-            ]
-            .contains(&name.as_str());
+        let file = [LOG, "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]
+            .contains(&name.as_str())
+            || ["tokenizer_config.json", "vocab.json", "merges.txt", "training", "data", "pretrain"]
+                .contains(&name.as_str());
         if ours || file {
             remove(&entry.path())?;
         }
@@ -231,11 +206,7 @@ fn clear(path: &Path) -> Result<()> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else {
-        fs::remove_file(path)
-    };
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path, e)),
         _ => Ok(()),

@@ -27,10 +27,7 @@ impl Source for FileSource {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let mut file = self
-            .file
-            .lock()
-            .map_err(|_| std::io::Error::other("the file's lock is poisoned"))?;
+        let mut file = self.file.lock().map_err(|_| std::io::Error::other("the file's lock is poisoned"))?;
         file.seek(SeekFrom::Start(offset))?;
         file.read(buffer)
     }
@@ -72,10 +69,8 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     }
     let matches = glob::glob(pattern)
         .map_err(|e| Error::Data(format!("{pattern}: not a file and not a pattern ({e})")))?;
-    let mut files: Vec<PathBuf> = matches
-        .filter_map(std::result::Result::ok)
-        .filter(|path| path.is_file())
-        .collect();
+    let mut files: Vec<PathBuf> =
+        matches.filter_map(std::result::Result::ok).filter(|path| path.is_file()).collect();
     files.sort();
     if files.is_empty() {
         return Err(Error::Data(format!(
@@ -105,22 +100,12 @@ fn open_file(path: &Path) -> Result<FileSource> {
     let logical = logical_name(&name).to_string();
     let Some(mut unpacked) = decompressor(&name, &file)? else {
         let len = file.metadata().map_err(|e| io_error(path, e))?.len();
-        return Ok(FileSource {
-            name,
-            len,
-            file: Mutex::new(file),
-        });
+        return Ok(FileSource { name, len, file: Mutex::new(file) });
     };
     let mut temporary = tempfile::tempfile().map_err(|e| io_error(&std::env::temp_dir(), e))?;
     let len = std::io::copy(&mut unpacked, &mut temporary).map_err(|e| {
-        Error::Data(format!(
-            "{name}: cannot be unpacked ({e}); the file is damaged or the disk is full"
-        ))
+        Error::Data(format!("{name}: cannot be unpacked ({e}); the file is damaged or the disk is full"))
     })?;
     drop(unpacked);
-    Ok(FileSource {
-        name: logical,
-        len,
-        file: Mutex::new(temporary),
-    })
+    Ok(FileSource { name: logical, len, file: Mutex::new(temporary) })
 }

@@ -11,11 +11,7 @@ use crate::tiny::{model, values};
 
 fn batch() -> Batch {
     let mut batch = Batch::new(6);
-    batch.push(
-        &[3, 1, 4, 1, 5, 9, 2],
-        &[false, true, true, false, true, true, true],
-        &[1, 1, 1, 2, 2, 2, 2],
-    );
+    batch.push(&[3, 1, 4, 1, 5, 9, 2], &[false, true, true, false, true, true, true], &[1, 1, 1, 2, 2, 2, 2]);
     batch.push(&[6, 5, 3, 5], &[false, false, true, true], &[1, 1, 1, 1]);
     batch
 }
@@ -58,17 +54,9 @@ fn the_directional_derivative_of_every_weight_is_right() {
             false => g.zeros_like(),
         };
         let directions: Vec<_> = gradients.iter().enumerate().map(direction).collect();
-        let moved = |size: f64| {
-            loss(&plain.clone().map(&mut Step {
-                directions: &directions,
-                next: 0,
-                size,
-            }))
-        };
+        let moved =
+            |size: f64| loss(&plain.clone().map(&mut Step { directions: &directions, next: 0, size }));
         let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
-        assert!(
-            (slope - norm).abs() < 0.02 * norm + 2e-3,
-            "{name}: {slope} against {norm}"
-        );
+        assert!((slope - norm).abs() < 0.02 * norm + 2e-3, "{name}: {slope} against {norm}");
     }
 }

@@ -26,13 +26,7 @@ fn tree(folder: &Path, files: &mut BTreeSet<String>) {
 
 /// Paths of a map whose lines are `name  what it is`, indented two spaces a level; `a.rs b.rs` lists files.
 fn mapped(readme: &str) -> BTreeSet<String> {
-    let map = readme
-        .split("```text\n")
-        .nth(1)
-        .expect("a ```text block")
-        .split("```")
-        .next()
-        .unwrap();
+    let map = readme.split("```text\n").nth(1).expect("a ```text block").split("```").next().unwrap();
     let mut folders: Vec<String> = Vec::new();
     let mut files = BTreeSet::new();
     for line in map.lines().filter(|line| !line.trim().is_empty()) {
@@ -42,10 +36,7 @@ fn mapped(readme: &str) -> BTreeSet<String> {
         if let Some(folder) = names.strip_suffix('/') {
             folders.push(folder.to_string());
         } else {
-            let place = folders
-                .iter()
-                .map(|folder| format!("{folder}/"))
-                .collect::<String>();
+            let place = folders.iter().map(|folder| format!("{folder}/")).collect::<String>();
             files.extend(names.split(' ').map(|name| format!("{place}{name}")));
         }
     }
@@ -71,10 +62,8 @@ fn both_readmes_map_every_file() {
 fn modules_use_only_what_stands_above_them() {
     let source = root().join("core/src");
     let lib = std::fs::read_to_string(source.join("lib.rs")).unwrap();
-    let order: Vec<&str> = lib
-        .lines()
-        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
-        .collect();
+    let order: Vec<&str> =
+        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
     assert!(order.len() > 10);
     let mut files = BTreeSet::new();
     tree(&source, &mut files);
@@ -100,10 +89,7 @@ fn files_and_tables_stay_readable() {
     let mut files = BTreeSet::new();
     tree(&root(), &mut files);
     for file in files.iter().filter(|file| file.ends_with(".rs")) {
-        let lines = std::fs::read_to_string(root().join(file))
-            .unwrap()
-            .lines()
-            .count();
+        let lines = std::fs::read_to_string(root().join(file)).unwrap().lines().count();
         assert!(lines <= 400, "{file} has {lines} lines; 400 is the most");
     }
 }

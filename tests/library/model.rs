@@ -1,7 +1,8 @@
 //! The model against slower and independent ways to compute the same.
 
 use burn::tensor::{DType, Device};
-use kindling::model::{AttentionMask, KvCache, ModelConfig, NamedTensor, Transformer};
+use kindling::kernels::AttentionMask;
+use kindling::model::{KvCache, ModelConfig, NamedTensor, Transformer};
 use kindling::model::{frequencies, interleaved_to_half};
 
 use crate::tiny::{config, ids, largest_difference, logits, model, values};
@@ -53,7 +54,7 @@ fn a_causal_model_does_not_see_what_comes() {
 fn packed_documents_compute_as_if_alone() {
     let device = Device::flex();
     let model = model(&device);
-    let mask = AttentionMask::segments(&[1, 1, 1, 2, 2], [1, 5], true, &device);
+    let mask = AttentionMask::segments(&[1, 1, 1, 2, 2], 5, true);
     let packed = values(model.forward(ids(&[&[4, 8, 15, 16, 23]], &device), &mask));
     let alone = [logits(&model, &[4, 8, 15]), logits(&model, &[16, 23])].concat();
     assert!(largest_difference(&packed, &alone) < 1e-5);
@@ -63,7 +64,7 @@ fn packed_documents_compute_as_if_alone() {
 fn padding_changes_nothing_in_a_bidirectional_model() {
     let device = Device::flex();
     let model = model(&device);
-    let mask = AttentionMask::segments(&[1, 1, 1, 0, 0], [1, 5], false, &device);
+    let mask = AttentionMask::segments(&[1, 1, 1, 0, 0], 5, false);
     let padded = values(model.forward(ids(&[&[4, 8, 15, 0, 0]], &device), &mask));
     let alone = values(model.forward(ids(&[&[4, 8, 15]], &device), &AttentionMask::bidirectional()));
     assert!(largest_difference(&padded[..96], &alone) < 1e-5);
@@ -78,11 +79,8 @@ fn a_fresh_model_knows_nothing() {
     let model = Transformer::init(&config, 1, &device).unwrap();
     let row: Vec<i32> = (0..64).map(|i| (i * 37) % 512).collect();
     let logits = logits(&model, &row);
-    let nll: f64 = row[1..]
-        .iter()
-        .enumerate()
-        .map(|(i, &next)| -log_prob(&logits[i * 512..][..512], next))
-        .sum();
+    let nll: f64 =
+        row[1..].iter().enumerate().map(|(i, &next)| -log_prob(&logits[i * 512..][..512], next)).sum();
     assert!((nll / 63.0 - 512f64.ln()).abs() < 0.05, "{}", nll / 63.0);
 }
 
@@ -95,12 +93,7 @@ fn log_prob(logits: &[f32], id: i32) -> f64 {
 fn weights_read_back_build_the_same_model() {
     let device = Device::flex();
     for (qk_norm, attention_bias, tied) in [(false, false, true), (true, true, false)] {
-        let config = ModelConfig {
-            qk_norm,
-            attention_bias,
-            tie_word_embeddings: tied,
-            ..config(32)
-        };
+        let config = ModelConfig { qk_norm, attention_bias, tie_word_embeddings: tied, ..config(32) };
         let model = Transformer::init(&config, 5, &device).unwrap();
         let weights = pollster::block_on(model.weights()).unwrap();
         let count: usize = weights.iter().map(|weight| weight.values.len()).sum();
@@ -123,39 +116,26 @@ pub struct Reference<'a> {
 
 impl Reference<'_> {
     fn weight(&self, name: &str) -> Vec<f64> {
-        let weight = self
-            .weights
-            .iter()
-            .find(|weight| weight.name == name)
-            .unwrap_or_else(|| panic!("{name}"));
+        let weight =
+            self.weights.iter().find(|weight| weight.name == name).unwrap_or_else(|| panic!("{name}"));
         weight.values.iter().map(|&x| f64::from(x)).collect()
     }
 
     /// `W·x` for `W [out, in]`.
     fn linear(&self, name: &str, x: &[f64]) -> Vec<f64> {
-        self.weight(name)
-            .chunks(x.len())
-            .map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum())
-            .collect()
+        self.weight(name).chunks(x.len()).map(|row| row.iter().zip(x).map(|(w, x)| w * x).sum()).collect()
     }
 
     fn norm(&self, name: &str, x: &[f64]) -> Vec<f64> {
         let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
         let scale = 1.0 / (mean + self.config.rms_norm_eps).sqrt();
-        x.iter()
-            .zip(self.weight(name))
-            .map(|(x, w)| x * scale * w)
-            .collect()
+        x.iter().zip(self.weight(name)).map(|(x, w)| x * scale * w).collect()
     }
 
     fn rotate(&self, head: &mut [f64], position: usize) {
         let half = head.len() / 2;
         for (i, w) in frequencies(head.len(), self.config.rope_theta).iter().enumerate() {
-            let (a, b) = if self.interleaved {
-                (2 * i, 2 * i + 1)
-            } else {
-                (i, i + half)
-            };
+            let (a, b) = if self.interleaved { (2 * i, 2 * i + 1) } else { (i, i + half) };
             let (sin, cos) = (position as f64 * w).sin_cos();
             (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[b] * cos + head[a] * sin);
         }
@@ -165,16 +145,11 @@ impl Reference<'_> {
     pub fn logits(&self, ids: &[i32]) -> Vec<f32> {
         let (d, hd) = (self.config.hidden_size, self.config.head_dim);
         let table = self.weight("model.embed_tokens.weight");
-        let mut stream: Vec<Vec<f64>> = ids
-            .iter()
-            .map(|&id| table[id as usize * d..][..d].to_vec())
-            .collect();
+        let mut stream: Vec<Vec<f64>> =
+            ids.iter().map(|&id| table[id as usize * d..][..d].to_vec()).collect();
         for layer in 0..self.config.num_hidden_layers {
             let name = |part: &str| format!("model.layers.{layer}.{part}.weight");
-            let normed: Vec<_> = stream
-                .iter()
-                .map(|x| self.norm(&name("input_layernorm"), x))
-                .collect();
+            let normed: Vec<_> = stream.iter().map(|x| self.norm(&name("input_layernorm"), x)).collect();
             let project = |part: &str, turn: bool| -> Vec<Vec<f64>> {
                 let rows = normed.iter().enumerate().map(|(position, x)| {
                     let mut y = self.linear(&name(part), x);
@@ -185,37 +160,23 @@ impl Reference<'_> {
                 });
                 rows.collect()
             };
-            let (q, k) = (
-                project("self_attn.q_proj", true),
-                project("self_attn.k_proj", true),
-            );
+            let (q, k) = (project("self_attn.q_proj", true), project("self_attn.k_proj", true));
             let v = project("self_attn.v_proj", false);
             for position in 0..ids.len() {
                 let context = self.attend(&q[position], &k[..=position], &v);
                 let attended = self.linear(&name("self_attn.o_proj"), &context);
-                stream[position]
-                    .iter_mut()
-                    .zip(attended)
-                    .for_each(|(x, y)| *x += y);
+                stream[position].iter_mut().zip(attended).for_each(|(x, y)| *x += y);
             }
             for x in &mut stream {
                 let normed = self.norm(&name("post_attention_layernorm"), x);
                 let gate = self.linear(&name("mlp.gate_proj"), &normed);
                 let up = self.linear(&name("mlp.up_proj"), &normed);
-                let inner: Vec<f64> = gate
-                    .iter()
-                    .zip(up)
-                    .map(|(g, u)| g / (1.0 + (-g).exp()) * u)
-                    .collect();
-                x.iter_mut()
-                    .zip(self.linear(&name("mlp.down_proj"), &inner))
-                    .for_each(|(x, y)| *x += y);
+                let inner: Vec<f64> = gate.iter().zip(up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+                x.iter_mut().zip(self.linear(&name("mlp.down_proj"), &inner)).for_each(|(x, y)| *x += y);
             }
         }
         let rows = stream.iter().map(|x| self.norm("model.norm.weight", x));
-        rows.flat_map(|x| self.linear("model.embed_tokens.weight", &x))
-            .map(|x| x as f32)
-            .collect()
+        rows.flat_map(|x| self.linear("model.embed_tokens.weight", &x)).map(|x| x as f32).collect()
     }
 
     fn attend(&self, q: &[f64], k: &[Vec<f64>], v: &[Vec<f64>]) -> Vec<f64> {
@@ -239,11 +200,7 @@ fn logits_equal_a_plain_loop_implementation() {
     let device = Device::flex();
     let model = model(&device);
     let weights = pollster::block_on(model.weights()).unwrap();
-    let reference = Reference {
-        config: model.config(),
-        weights: &weights,
-        interleaved: false,
-    };
+    let reference = Reference { config: model.config(), weights: &weights, interleaved: false };
     let row = [3, 14, 15, 9, 26, 5, 3];
     assert!(largest_difference(&logits(&model, &row), &reference.logits(&row)) < 1e-5);
 }
@@ -255,22 +212,14 @@ fn interleaved_weights_with_permuted_rows_give_the_same_logits() {
     let config = model.config().clone();
     let weights = pollster::block_on(model.weights()).unwrap();
     let row = [3, 14, 15, 9, 26];
-    let expected = Reference {
-        config: &config,
-        weights: &weights,
-        interleaved: true,
-    }
-    .logits(&row);
+    let expected = Reference { config: &config, weights: &weights, interleaved: true }.logits(&row);
     let permuted = Transformer::build(&config, &device, &mut |name, shape| {
         let weight = weights.iter().find(|weight| weight.name == name).unwrap();
         if !name.ends_with("q_proj.weight") && !name.ends_with("k_proj.weight") {
             return Ok(weight.values.clone());
         }
         let order = interleaved_to_half(shape[0] / config.head_dim, config.head_dim);
-        Ok(order
-            .iter()
-            .flat_map(|&r| weight.values[r * shape[1]..][..shape[1]].to_vec())
-            .collect())
+        Ok(order.iter().flat_map(|&r| weight.values[r * shape[1]..][..shape[1]].to_vec()).collect())
     });
     assert!(largest_difference(&expected, &logits(&permuted.unwrap(), &row)) < 1e-5);
 }

@@ -24,11 +24,7 @@ fn other_device() -> Option<Device> {
 
 fn model(device: &Device) -> Transformer {
     let mut config = preset("nano").unwrap().config(Some(64));
-    (
-        config.hidden_size,
-        config.intermediate_size,
-        config.num_hidden_layers,
-    ) = (32, 64, 2);
+    (config.hidden_size, config.intermediate_size, config.num_hidden_layers) = (32, 64, 2);
     (config.head_dim, config.max_position_embeddings) = (8, 32);
     Transformer::init(&config, 11, device).unwrap()
 }
@@ -36,9 +32,7 @@ fn model(device: &Device) -> Transformer {
 fn batch(seed: u32) -> Batch {
     let mut batch = Batch::new(16);
     for row in 0..2u32 {
-        let ids: Vec<u32> = (0..17)
-            .map(|i| (i * 7 + row * 13 + seed * 5 + i * i) % 64)
-            .collect();
+        let ids: Vec<u32> = (0..17).map(|i| (i * 7 + row * 13 + seed * 5 + i * i) % 64).collect();
         let segments: Vec<u32> = (0..17).map(|i| if row == 1 && i >= 9 { 2 } else { 1 }).collect();
         batch.push(&ids, &[true; 17], &segments);
     }
@@ -56,10 +50,7 @@ fn run(device: &Device) -> (f32, Vec<(String, Vec<f32>)>, Vec<f32>) {
     let mut model = model(&device.clone().autodiff());
     let loss = NextToken.loss(&model, &batch(0)).sum;
     let gradients = NamedGradients::collect(&model, &mut loss.backward()).into_inner();
-    let gradients = gradients
-        .into_iter()
-        .map(|(name, gradient)| (name, values(gradient)))
-        .collect();
+    let gradients = gradients.into_iter().map(|(name, gradient)| (name, values(gradient))).collect();
     let first = values(loss.inner())[0];
     let mut optimizer = AdamW::new(AdamWConfig::default());
     let mut losses = Vec::new();

@@ -15,10 +15,8 @@ use crate::model::Reference;
 use crate::tiny::largest_difference;
 
 fn folder() -> Option<PathBuf> {
-    let shared = std::env::var_os("KINDLING_SHARED").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"),
-        PathBuf::from,
-    );
+    let shared = std::env::var_os("KINDLING_SHARED")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared"), PathBuf::from);
     let folder = shared.join("data/weights/stories260k");
     if folder.is_dir() {
         return Some(folder);
@@ -33,17 +31,11 @@ fn open(folder: &std::path::Path) -> Checkpoint {
 
 /// The tensors of the original file under Hugging Face names, rotary pairs still interleaved.
 fn read_bin(bytes: &[u8]) -> Vec<NamedTensor> {
-    let ints: Vec<usize> = bytes[..28]
-        .chunks(4)
-        .map(|b| i32::from_le_bytes(b.try_into().unwrap()) as usize)
-        .collect();
-    let [dim, hidden, layers, heads, kv_heads, vocab, _] = ints[..] else {
-        panic!("header")
-    };
+    let ints: Vec<usize> =
+        bytes[..28].chunks(4).map(|b| i32::from_le_bytes(b.try_into().unwrap()) as usize).collect();
+    let [dim, hidden, layers, heads, kv_heads, vocab, _] = ints[..] else { panic!("header") };
     let kv = dim / heads * kv_heads;
-    let mut floats = bytes[28..]
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+    let mut floats = bytes[28..].chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
     let mut tensors = Vec::new();
     let mut take = |name: String, shape: Vec<usize>| {
         let values = floats.by_ref().take(shape.iter().product()).collect();
@@ -75,12 +67,7 @@ fn logits_equal_those_of_the_original_file() {
     let checkpoint = open(&folder);
     let config: ModelConfig = checkpoint.config.clone();
     let ids = [1, 403, 407, 261, 378, 432, 2, 1, 10, 500, 33, 33];
-    let expected = Reference {
-        config: &config,
-        weights: &weights,
-        interleaved: true,
-    }
-    .logits(&ids);
+    let expected = Reference { config: &config, weights: &weights, interleaved: true }.logits(&ids);
     let model = checkpoint.model(&Device::flex()).unwrap();
     let found = crate::tiny::logits(&model, &ids);
     assert!(largest_difference(&expected, &found) < 1e-4);
@@ -98,11 +85,7 @@ fn greedy_generation_tells_a_story() {
     let tokenizer = checkpoint.tokenizer.as_ref().unwrap();
     let prompt = tokenizer.encode_document("Once upon a time").unwrap();
     assert_eq!(prompt[0], 1, "the tokenizer asks for a first token");
-    let config = SamplingConfig {
-        temperature: 0.0,
-        max_new_tokens: 120,
-        ..SamplingConfig::default()
-    };
+    let config = SamplingConfig { temperature: 0.0, max_new_tokens: 120, ..SamplingConfig::default() };
     let request = GenerationRequest {
         prompt: &prompt,
         reuse: 0,
@@ -117,18 +100,9 @@ fn greedy_generation_tells_a_story() {
     };
     let story = pollster::block_on(generate(&mut Decoder::new(&model, 512), &request, &mut on_text)).unwrap();
     assert_eq!(streamed, story.text);
-    assert!(
-        story.text.starts_with(", there was a little girl named"),
-        "{}",
-        story.text
-    );
-    let known = [
-        "the", "and", "was", "to", "a", "she", "her", "he", "it", "Lily", "They", "very", "day",
-    ];
+    assert!(story.text.starts_with(", there was a little girl named"), "{}", story.text);
+    let known = ["the", "and", "was", "to", "a", "she", "her", "he", "it", "Lily", "They", "very", "day"];
     let words: Vec<&str> = story.text.split_whitespace().collect();
-    let common = words
-        .iter()
-        .filter(|word| known.contains(&word.trim_matches(['.', ','])))
-        .count();
+    let common = words.iter().filter(|word| known.contains(&word.trim_matches(['.', ',']))).count();
     assert!(common * 4 > words.len(), "{}", story.text);
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Result;
-use kindling::model::{AttentionMask, ModelConfig, Transformer, preset};
+use kindling::kernels::AttentionMask;
+use kindling::model::{ModelConfig, Transformer, preset};
 use kindling::tokenizer::{Tokenizer, TokenizerTraining, train};
 use kindling::train::{
     Control, Job, Listener, NextToken, Outcome, Run, Snapshot, Stage, StepLog, TrainConfig, TrainEvent,
@@ -38,10 +39,7 @@ pub fn ids(rows: &[&[i32]], device: &Device) -> Tensor<2, Int> {
 /// Causal logits of one row, flat.
 pub fn logits(model: &Transformer, row: &[i32]) -> Vec<f32> {
     let device = model.device();
-    values(model.forward(
-        ids(&[row], &device),
-        &AttentionMask::causal(row.len(), 0, &device),
-    ))
+    values(model.forward(ids(&[row], &device), &AttentionMask::causal(row.len(), 0)))
 }
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -55,15 +53,8 @@ pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 
 /// A byte-level vocabulary with a few merges.
 pub fn tokenizer() -> Tokenizer {
-    let settings = TokenizerTraining {
-        vocab_size: 270,
-        ..TokenizerTraining::default()
-    };
-    train(
-        ["the cat sat on the mat. the dog sat on the log.".repeat(3)].into_iter(),
-        &settings,
-    )
-    .unwrap()
+    let settings = TokenizerTraining { vocab_size: 270, ..TokenizerTraining::default() };
+    train(["the cat sat on the mat. the dog sat on the log.".repeat(3)].into_iter(), &settings).unwrap()
 }
 
 /// Conversations and texts of a made-up pet shop.
@@ -96,12 +87,7 @@ pub fn train_config(stage: Stage) -> TrainConfig {
 }
 
 pub fn job(config: TrainConfig, stage: Stage, rows: usize) -> Job {
-    Job {
-        stage,
-        config,
-        tokenizer: Arc::new(tokenizer()),
-        dataset: Arc::new(dataset(stage, rows)),
-    }
+    Job { stage, config, tokenizer: Arc::new(tokenizer()), dataset: Arc::new(dataset(stage, rows)) }
 }
 
 pub fn start(config: TrainConfig, stage: Stage, rows: usize, device: &Device) -> Run<NextToken> {

@@ -25,23 +25,13 @@ const SENTENCES: [&str; 4] = [
 ];
 
 fn own_tokenizer() -> Tokenizer {
-    let settings = TokenizerTraining {
-        vocab_size: 400,
-        ..TokenizerTraining::default()
-    };
-    train(
-        SENTENCES.iter().cycle().take(40).map(|text| text.to_string()),
-        &settings,
-    )
-    .unwrap()
+    let settings = TokenizerTraining { vocab_size: 400, ..TokenizerTraining::default() };
+    train(SENTENCES.iter().cycle().take(40).map(|text| text.to_string()), &settings).unwrap()
 }
 
 fn conversation(case: &Value) -> Conversation {
     let messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
-    Conversation {
-        messages,
-        tools: case.get("tools").cloned(),
-    }
+    Conversation { messages, tools: case.get("tools").cloned() }
 }
 
 /// The conversation as the model sees it, with what it learns to say in ⟦ ⟧.
@@ -54,11 +44,7 @@ fn table(tokenizer: &Tokenizer, rendered: &Rendered) -> String {
             continue;
         }
         let run = tokenizer.decode(&rendered.ids[start..end], false).unwrap();
-        text += &if rendered.mask[start] {
-            format!("⟦{run}⟧")
-        } else {
-            run
-        };
+        text += &if rendered.mask[start] { format!("⟦{run}⟧") } else { run };
         start = end;
     }
     text
@@ -76,15 +62,8 @@ fn assert_round_trip(name: &str, tokenizer: &Tokenizer, texts: &[&str]) {
         let ids = tokenizer.encode(text).unwrap();
         let (same, offsets) = tokenizer.encode_with_offsets(text).unwrap();
         assert_eq!(ids, same, "{name}");
-        assert_eq!(
-            offsets.last().map(|&(_, end)| end),
-            Some(text.len()),
-            "{name}: {text}"
-        );
-        assert!(
-            ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()),
-            "{name}"
-        );
+        assert_eq!(offsets.last().map(|&(_, end)| end), Some(text.len()), "{name}: {text}");
+        assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()), "{name}");
         let decoded = tokenizer.decode(&ids, false).unwrap();
         assert_eq!(decoded, *text, "{name}");
         assert_eq!(stream(tokenizer, &ids, false), decoded, "{name}");
@@ -93,10 +72,7 @@ fn assert_round_trip(name: &str, tokenizer: &Tokenizer, texts: &[&str]) {
 
 #[test]
 fn own_golden_templates_render_as_jinja2_does() {
-    let specials = Specials {
-        bos: Some("<s>".to_string()),
-        ..Specials::default()
-    };
+    let specials = Specials { bos: Some("<s>".to_string()), ..Specials::default() };
     let cases: Vec<Value> = serde_json::from_str(GOLDEN).unwrap();
     assert_eq!(cases.len(), 10);
     for case in &cases {
@@ -113,9 +89,7 @@ fn own_golden_masks_hold_exactly_what_the_assistant_says() {
     let mut tokenizer = own_tokenizer();
     let cases: Vec<Value> = serde_json::from_str(GOLDEN).unwrap();
     for case in cases.iter().filter(|case| case["targets"].is_array()) {
-        tokenizer
-            .set_chat_template(case["template"].as_str().unwrap())
-            .unwrap();
+        tokenizer.set_chat_template(case["template"].as_str().unwrap()).unwrap();
         let (text, spans) = tokenizer.render_targets(&conversation(case)).unwrap();
         let said: Vec<&str> = spans.iter().map(|span| &text[span.clone()]).collect();
         assert_eq!(json!(said), case["targets"], "{}", case["name"]);
@@ -125,21 +99,9 @@ fn own_golden_masks_hold_exactly_what_the_assistant_says() {
 #[test]
 fn chatml_trains_the_answer_and_its_end_token() {
     let tokenizer = own_tokenizer();
-    let turns = [
-        ("system", "S"),
-        ("user", "q1"),
-        ("assistant", "小龙"),
-        ("user", "q2"),
-        ("assistant", ""),
-    ];
-    let messages = turns
-        .iter()
-        .map(|(role, content)| Message::new(role, content))
-        .collect();
-    let mut conversation = Conversation {
-        messages,
-        tools: None,
-    };
+    let turns = [("system", "S"), ("user", "q1"), ("assistant", "小龙"), ("user", "q2"), ("assistant", "")];
+    let messages = turns.iter().map(|(role, content)| Message::new(role, content)).collect();
+    let mut conversation = Conversation { messages, tools: None };
     let rendered = tokenizer.render_training(&conversation).unwrap();
     let expected = "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nq1<|im_end|>\n\
                     <|im_start|>assistant\n⟦小龙<|im_end|>⟧\n<|im_start|>user\nq2<|im_end|>\n\
@@ -157,33 +119,17 @@ fn chatml_trains_the_answer_and_its_end_token() {
 fn a_trained_tokenizer_survives_its_files() {
     let tokenizer = own_tokenizer();
     assert!(tokenizer.vocab_size() <= 400);
-    let roles = [
-        tokenizer.pad(),
-        tokenizer.unk(),
-        tokenizer.bos(),
-        tokenizer.eos(),
-        tokenizer.document_end(),
-    ];
+    let roles =
+        [tokenizer.pad(), tokenizer.unk(), tokenizer.bos(), tokenizer.eos(), tokenizer.document_end()];
     assert_eq!(roles, [Some(0), Some(0), Some(1), Some(2), Some(0)]);
     assert_eq!(tokenizer.stop_ids(), [2, 0]);
     assert!(!tokenizer.add_bos());
 
     let files: BTreeMap<String, Vec<u8>> = tokenizer.to_files().unwrap().into_iter().collect();
     let names: Vec<&String> = files.keys().collect();
-    assert_eq!(
-        names,
-        [
-            "merges.txt",
-            "tokenizer.json",
-            "tokenizer_config.json",
-            "vocab.json"
-        ]
-    );
+    assert_eq!(names, ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]);
     let vocab: Map<String, Value> = serde_json::from_slice(&files["vocab.json"]).unwrap();
-    assert_eq!(
-        (vocab.len(), &vocab["<|im_end|>"]),
-        (tokenizer.vocab_size(), &json!(2))
-    );
+    assert_eq!((vocab.len(), &vocab["<|im_end|>"]), (tokenizer.vocab_size(), &json!(2)));
     let merges = String::from_utf8(files["merges.txt"].clone()).unwrap();
     assert_eq!(merges.lines().next(), Some("#version: 0.2"));
     assert_eq!(merges.lines().count() - 1, tokenizer.vocab_size() - 259);
@@ -220,12 +166,7 @@ fn bos_is_added_once_and_only_to_documents() {
     assert_eq!(with_bos.encode_document("a").unwrap(), begun);
     assert_eq!(with_bos.encode_document("<|im_start|>a").unwrap(), begun);
     assert_eq!(tokenizer.encode_document("a").unwrap(), plain);
-    let error = with_bos
-        .render_training(&Conversation {
-            messages: vec![],
-            tools: None,
-        })
-        .unwrap_err();
+    let error = with_bos.render_training(&Conversation { messages: vec![], tools: None }).unwrap_err();
     assert!(error.to_string().contains("no chat template"), "{error}");
 }
 
@@ -235,10 +176,7 @@ fn streaming_gives_whole_characters_and_skips_special_tokens() {
     let ids = tokenizer.encode("😀<|im_end|>é").unwrap();
     let mut decoder = StreamDecoder::new(&tokenizer, true);
     let pieces: Vec<String> = ids.iter().map(|&id| decoder.push(id).unwrap()).collect();
-    assert!(
-        pieces.iter().all(|piece| !piece.contains('\u{FFFD}')),
-        "{pieces:?}"
-    );
+    assert!(pieces.iter().all(|piece| !piece.contains('\u{FFFD}')), "{pieces:?}");
     assert_eq!(pieces.concat(), "😀é");
     let cut: Vec<u32> = tokenizer.encode("ꙮ").unwrap()[..1].to_vec();
     assert_eq!(stream(&tokenizer, &cut, true), "\u{FFFD}");
@@ -252,10 +190,7 @@ fn the_report_counts_by_language() {
     let texts = SENTENCES.iter().map(|text| text.to_string());
     let report = report(&tokenizer, texts, &["<|im_end|>", "<think>"]).unwrap();
     assert_eq!((report.texts, report.round_trip_failures), (4, 0));
-    assert_eq!(
-        report.bytes,
-        SENTENCES.iter().map(|text| text.len() as u64).sum::<u64>()
-    );
+    assert_eq!(report.bytes, SENTENCES.iter().map(|text| text.len() as u64).sum::<u64>());
     let chinese = tokenizer.encode(SENTENCES[1]).unwrap().len();
     let expected = SENTENCES[1].chars().count() as f64 / chinese as f64;
     assert_eq!(report.zh_chars_per_token, Some(expected));

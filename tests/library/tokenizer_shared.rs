@@ -14,9 +14,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 /// The shared inputs, or a visible note that a test did not run.
 fn kindling_shared(part: &str) -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let path = std::env::var_os("KINDLING_SHARED")
-        .map_or(beside, PathBuf::from)
-        .join(part);
+    let path = std::env::var_os("KINDLING_SHARED").map_or(beside, PathBuf::from).join(part);
     if !path.exists() {
         eprintln!("SKIPPED: {} is absent", path.display());
         return None;
@@ -34,11 +32,7 @@ fn load(folder: &Path) -> Tokenizer {
 
 /// The runs of targets in a table.
 fn targets(table: &str) -> Vec<&str> {
-    table
-        .split('⟦')
-        .skip(1)
-        .map(|run| run.split('⟧').next().unwrap())
-        .collect()
+    table.split('⟦').skip(1).map(|run| run.split('⟧').next().unwrap()).collect()
 }
 
 #[test]
@@ -52,17 +46,9 @@ fn shared_tokenizers_load_and_round_trip() {
         let tokenizer = load(folder);
         let name = folder.display().to_string();
         // SentencePiece puts a space before the first word, so that only texts without one come back.
-        assert_round_trip(
-            &name,
-            &tokenizer,
-            &[SENTENCES[0], SENTENCES[1], SENTENCES[3], "你好 world 42"],
-        );
+        assert_round_trip(&name, &tokenizer, &[SENTENCES[0], SENTENCES[1], SENTENCES[3], "你好 world 42"]);
         let files = tokenizer.to_files().unwrap();
-        assert_eq!(
-            Some(&files[0].1),
-            read(&folder.join("tokenizer.json")).as_ref(),
-            "{name}"
-        );
+        assert_eq!(Some(&files[0].1), read(&folder.join("tokenizer.json")).as_ref(), "{name}");
         assert!(files.iter().any(|(file, _)| file == "merges.txt"), "{name}");
     }
 }
@@ -99,14 +85,8 @@ fn golden_encodings_of_minimind() {
     assert_eq!(first.encode("<s>assistant").unwrap(), [1, 1078, 538, 501]);
     let third = load(&folder.join("minimind3"));
     assert_eq!(third.encode("<think>!</think>").unwrap(), [25, 36, 26]);
-    assert_eq!(
-        third.decode(&[0, 25, 36, 26, 2], true).unwrap(),
-        "<think>!</think>"
-    );
-    assert_eq!(
-        (first.vocab_size(), second.vocab_size(), third.vocab_size()),
-        (6400, 6400, 6400)
-    );
+    assert_eq!(third.decode(&[0, 25, 36, 26, 2], true).unwrap(), "<think>!</think>");
+    assert_eq!((first.vocab_size(), second.vocab_size(), third.vocab_size()), (6400, 6400, 6400));
 }
 
 #[test]
@@ -125,11 +105,7 @@ fn thirty_golden_templates_render_byte_equal() {
                 variables.remove(key);
             }
             let text = template.render(&conversation(case), prompt, &variables).unwrap();
-            assert_eq!(
-                text,
-                golden["rendered"][name][case_name].as_str().unwrap(),
-                "{name} {case_name}"
-            );
+            assert_eq!(text, golden["rendered"][name][case_name].as_str().unwrap(), "{name} {case_name}");
             rendered += 1;
         }
     }
@@ -154,14 +130,7 @@ fn masks_of_the_golden_templates() {
         ("spongebob", "minimind1", "</s>", content, "ans", ""),
         ("tinyk", "minimind2", "<|im_end|>", content, "ans", ""),
         ("minimind-2510", "minimind2", "<|im_end|>", content, "ans", call),
-        (
-            "minimind3",
-            "minimind3",
-            "<|im_end|>",
-            "t\n</think>\n\nans",
-            "why\n</think>\n\nans",
-            call,
-        ),
+        ("minimind3", "minimind3", "<|im_end|>", "t\n</think>\n\nans", "why\n</think>\n\nans", call),
         ("", "smollm2", "<|im_end|>", content, "ans", ""),
         ("", "../weights/stories260k/hf", "</s>", content, "ans", ""),
     ];
@@ -178,17 +147,12 @@ fn masks_of_the_golden_templates() {
             ("a_user_only_gen", vec![]),
         ];
         for (case, said) in expected {
-            let rendered = tokenizer
-                .render_training(&conversation(&golden["cases"][case]))
-                .unwrap();
+            let rendered = tokenizer.render_training(&conversation(&golden["cases"][case])).unwrap();
             let table = table(&tokenizer, &rendered);
             let said: Vec<String> = said.iter().map(|words| format!("{words}{end}")).collect();
             assert_eq!(targets(&table), said, "{template} {folder} {case}:\n{table}");
             let bos = tokenizer.bos().unwrap();
-            assert!(
-                rendered.ids.starts_with(&[bos]) && !rendered.ids.starts_with(&[bos, bos]),
-                "{table}"
-            );
+            assert!(rendered.ids.starts_with(&[bos]) && !rendered.ids.starts_with(&[bos, bos]), "{table}");
         }
     }
 }

@@ -16,21 +16,13 @@ fn device() -> Device {
 #[test]
 fn both_stages_learn_eight_rows() {
     for stage in [Stage::Pretrain, Stage::Sft] {
-        let config = TrainConfig {
-            steps: Some(60),
-            lr_schedule: LrSchedule::Constant,
-            ..train_config(stage)
-        };
+        let config =
+            TrainConfig { steps: Some(60), lr_schedule: LrSchedule::Constant, ..train_config(stage) };
         let mut record = Record::default();
         train_run(start(config, stage, 8, &device()), &mut record).unwrap();
         let losses = record.losses();
         assert_eq!(losses.len(), 60);
-        assert!(
-            losses[59] < 0.3 * losses[0],
-            "{stage:?}: {} to {}",
-            losses[0],
-            losses[59]
-        );
+        assert!(losses[59] < 0.3 * losses[0], "{stage:?}: {} to {}", losses[0], losses[59]);
     }
 }
 
@@ -44,8 +36,7 @@ fn small_batches_add_up_to_the_big_one() {
     // Rows with unequal numbers of targets: equal weights a batch would be wrong.
     let rows: [(&[u32], usize); 3] = [(&[1, 2, 3, 4, 5], 4), (&[9, 8, 7], 1), (&[4, 4, 2, 30], 2)];
     let mut big = Batch::new(4);
-    rows.iter()
-        .for_each(|(ids, targets)| row(&mut big, ids, *targets));
+    rows.iter().for_each(|(ids, targets)| row(&mut big, ids, *targets));
     let small: Vec<Batch> = rows
         .iter()
         .map(|(ids, targets)| {
@@ -61,21 +52,14 @@ fn small_batches_add_up_to_the_big_one() {
             let loss = NextToken.loss(&model, batch).sum / targets as f64;
             sum.add(NamedGradients::collect(&model, &mut loss.backward()));
         }
-        sum.into_inner()
-            .into_iter()
-            .flat_map(|(_, gradient)| values(gradient))
-            .collect::<Vec<f32>>()
+        sum.into_inner().into_iter().flat_map(|(_, gradient)| values(gradient)).collect::<Vec<f32>>()
     };
     assert!(largest_difference(&gradients(&[big]), &gradients(&small)) < 1e-6);
 }
 
 fn stored(snapshot: &Snapshot) -> Files {
-    let mut files = Checkpoint::files(
-        &snapshot.model,
-        &snapshot.weights,
-        Some(&crate::tiny::tokenizer()),
-    )
-    .unwrap();
+    let mut files =
+        Checkpoint::files(&snapshot.model, &snapshot.weights, Some(&crate::tiny::tokenizer())).unwrap();
     write_training(&mut files, &snapshot.optimizer, &snapshot.progress).unwrap();
     files
 }
@@ -91,9 +75,7 @@ fn run_with_stops(config: &TrainConfig, stage: Stage, stops: &[u64]) -> (Vec<Nam
                 let read = |name: &str| Ok(files.get(name).cloned());
                 let model = Checkpoint::open(read).unwrap().model(&device()).unwrap();
                 let (optimizer, progress) = read_training(read).unwrap();
-                job(config.clone(), stage, 23)
-                    .resume(model, optimizer, progress)
-                    .unwrap()
+                job(config.clone(), stage, 23).resume(model, optimizer, progress).unwrap()
             }
         };
         run.stop_after = stop;
@@ -103,28 +85,17 @@ fn run_with_stops(config: &TrainConfig, stage: Stage, stops: &[u64]) -> (Vec<Nam
         files = Some(stored(record.snapshots.last().unwrap()));
     }
     let files = files.unwrap();
-    let model = Checkpoint::open(|name| Ok(files.get(name).cloned()))
-        .unwrap()
-        .model(&device())
-        .unwrap();
+    let model = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap().model(&device()).unwrap();
     (pollster::block_on(model.weights()).unwrap(), losses)
 }
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
-    for (stage, packing) in [
-        (Stage::Pretrain, true),
-        (Stage::Pretrain, false),
-        (Stage::Sft, false),
-        (Stage::Sft, true),
-    ] {
+    for (stage, packing) in
+        [(Stage::Pretrain, true), (Stage::Pretrain, false), (Stage::Sft, false), (Stage::Sft, true)]
+    {
         // 23 rows in batches of 2: the stops fall into the middle of an epoch and of a window.
-        let config = TrainConfig {
-            steps: Some(30),
-            packing,
-            grad_accum: 2,
-            ..train_config(stage)
-        };
+        let config = TrainConfig { steps: Some(30), packing, grad_accum: 2, ..train_config(stage) };
         let (whole, losses) = run_with_stops(&config, stage, &[]);
         let (parts, resumed) = run_with_stops(&config, stage, &[3, 15]);
         assert_eq!(losses.len(), 30);
@@ -135,26 +106,13 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
 
 #[test]
 fn an_epoch_gives_every_row_once() {
-    let config = TrainConfig {
-        steps: None,
-        epochs: 1.0,
-        batch_size: 4,
-        ..train_config(Stage::Sft)
-    };
+    let config = TrainConfig { steps: None, epochs: 1.0, batch_size: 4, ..train_config(Stage::Sft) };
     let run = start(config, Stage::Sft, 23, &device());
     assert_eq!(run.progress.total_steps, 6);
     let mut batches = run.batches;
     let mut lines = Vec::new();
     for _ in 0..6 {
-        lines.extend(
-            batches
-                .next_batch()
-                .unwrap()
-                .unwrap()
-                .origins
-                .iter()
-                .map(|origin| origin.line),
-        );
+        lines.extend(batches.next_batch().unwrap().unwrap().origins.iter().map(|origin| origin.line));
     }
     let shuffled = lines.clone();
     lines.sort_unstable();
@@ -169,12 +127,7 @@ fn an_epoch_gives_every_row_once() {
 
 #[test]
 fn held_out_rows_are_never_trained_on() {
-    let config = TrainConfig {
-        val_split: 0.2,
-        eval_every: 4,
-        steps: Some(8),
-        ..train_config(Stage::Sft)
-    };
+    let config = TrainConfig { val_split: 0.2, eval_every: 4, steps: Some(8), ..train_config(Stage::Sft) };
     let run = start(config.clone(), Stage::Sft, 20, &device());
     let mut held_out = run.held_out.as_ref().unwrap()();
     let mut outside = Vec::new();
@@ -197,21 +150,11 @@ fn a_loss_that_is_not_a_number_stops_with_step_rows_and_advice() {
     let config = train_config(Stage::Sft);
     let job = job(config, Stage::Sft, 8);
     let shape = crate::tiny::config(job.tokenizer.vocab_size());
-    let model = Transformer::build(&shape, &device(), &mut |_, shape| {
-        Ok(vec![f32::NAN; shape.iter().product()])
-    });
+    let model =
+        Transformer::build(&shape, &device(), &mut |_, shape| Ok(vec![f32::NAN; shape.iter().product()]));
     let mut record = Record::default();
-    let message = train_run(job.start(model.unwrap()).unwrap(), &mut record)
-        .err()
-        .unwrap()
-        .to_string();
-    for part in [
-        "step 1:",
-        "loss is NaN",
-        "rows.jsonl:",
-        "--learning-rate",
-        "untouched",
-    ] {
+    let message = train_run(job.start(model.unwrap()).unwrap(), &mut record).err().unwrap().to_string();
+    for part in ["step 1:", "loss is NaN", "rows.jsonl:", "--learning-rate", "untouched"] {
         assert!(message.contains(part), "{message}");
     }
     assert!(record.snapshots.is_empty());
@@ -240,14 +183,9 @@ fn adamw_takes_pytorchs_steps() {
     // torch.optim.AdamW: m̂ = 0.5, v̂ = 0.25, so each step is −0.1·0.5/(0.5 + 1e-8) after w·(1 − 0.001).
     let device = device();
     let config = crate::tiny::config(32);
-    let model = Transformer::build(&config, &device, &mut |_, shape| {
-        Ok(vec![1.0; shape.iter().product()])
-    })
-    .unwrap();
-    let mut optimizer = AdamW::new(AdamWConfig {
-        weight_decay: 0.01,
-        ..AdamWConfig::default()
-    });
+    let model =
+        Transformer::build(&config, &device, &mut |_, shape| Ok(vec![1.0; shape.iter().product()])).unwrap();
+    let mut optimizer = AdamW::new(AdamWConfig { weight_decay: 0.01, ..AdamWConfig::default() });
     let mut model = model;
     for _ in 0..2 {
         let gradients = NamedGradients::filled(&model, 0.5);

@@ -40,10 +40,9 @@ impl Encoder {
     pub fn encode(&self, row: &Row, origin: RowOrigin) -> Result<Example> {
         let encoded = match (self.content, row) {
             (Content::Documents, Row::Document(text)) => self.document(text),
-            (Content::Conversations, Row::Conversation(conversation)) => self
-                .tokenizer
-                .render_training(conversation)
-                .map(|rendered| (rendered.ids, rendered.mask)),
+            (Content::Conversations, Row::Conversation(conversation)) => {
+                self.tokenizer.render_training(conversation).map(|rendered| (rendered.ids, rendered.mask))
+            }
             (Content::Documents, Row::Conversation(_)) => {
                 return Err(Error::Data(format!(
                     "{origin}: a conversation, where pretraining reads texts; use `sft`, or rows with a \"text\" field"

@@ -141,21 +141,13 @@ impl Loader {
     /// # Errors
     /// Data that cannot be read or encoded; an epoch without a single usable row.
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
-        if self.config.packing {
-            self.next_packed()
-        } else {
-            self.next_bucketed()
-        }
+        if self.config.packing { self.next_packed() } else { self.next_bucketed() }
     }
 
     /// The next example of this epoch, in its order.
     fn next_example(&mut self, position: &mut u64) -> Result<Option<Example>> {
         while *position < self.rows() {
-            let at = if self.endless {
-                self.order.at(*position)
-            } else {
-                *position
-            };
+            let at = if self.endless { self.order.at(*position) } else { *position };
             *position += 1;
             let row = self.fixed.at(self.part.start + at);
             let Some((row, origin)) = self.dataset.row(row)? else {
@@ -265,10 +257,7 @@ impl Loader {
         }
         self.window_end = position;
         examples.sort_by_key(|example| example.ids.len());
-        self.window = examples
-            .chunks(self.config.batch_size)
-            .map(|chunk| self.pad(chunk))
-            .collect();
+        self.window = examples.chunks(self.config.batch_size).map(|chunk| self.pad(chunk)).collect();
         let stream = BUCKET_STREAM ^ (self.state.epoch << 40) ^ self.state.position;
         Random::new(self.config.seed, stream).shuffle(&mut self.window);
         Ok(())
@@ -283,28 +272,15 @@ impl Loader {
         }
         for start in (0..example.ids.len() - 1).step_by(seq) {
             let end = (start + seq + 1).min(example.ids.len());
-            let (ids, mask) = (
-                example.ids[start..end].to_vec(),
-                example.mask[start..end].to_vec(),
-            );
-            out.push(Example {
-                ids,
-                mask,
-                origin: example.origin.clone(),
-            });
+            let (ids, mask) = (example.ids[start..end].to_vec(), example.mask[start..end].to_vec());
+            out.push(Example { ids, mask, origin: example.origin.clone() });
         }
     }
 
     /// One batch, as wide as its longest row needs.
     fn pad(&self, examples: &[Example]) -> Batch {
-        let longest = examples
-            .iter()
-            .map(|example| example.ids.len() - 1)
-            .max()
-            .unwrap_or(1);
-        let seq = longest
-            .next_multiple_of(PAD_MULTIPLE)
-            .min(self.config.seq_len.max(longest));
+        let longest = examples.iter().map(|example| example.ids.len() - 1).max().unwrap_or(1);
+        let seq = longest.next_multiple_of(PAD_MULTIPLE).min(self.config.seq_len.max(longest));
         let mut batch = Batch::new(seq);
         for example in examples {
             batch.push(&example.ids, &example.mask, &vec![1; example.ids.len()]);

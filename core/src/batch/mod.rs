@@ -45,15 +45,7 @@ impl Batch {
     /// An empty batch of that row length.
     pub fn new(seq: usize) -> Self {
         let (inputs, targets, mask, segments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self {
-            batch: 0,
-            seq,
-            inputs,
-            targets,
-            mask,
-            segments,
-            origins: Vec::new(),
-        }
+        Self { batch: 0, seq, inputs, targets, mask, segments, origins: Vec::new() }
     }
 
     /// Adds a row of `seq + 1` tokens or fewer; the rest is padding. Targets are the tokens moved by one, and
@@ -82,26 +74,7 @@ impl Batch {
 
     /// `[batch, seq]` ids to read.
     pub fn inputs_tensor(&self, device: &Device) -> Tensor<2, Int> {
-        self.ids(&self.inputs, device)
-    }
-
-    /// `[batch, seq]` ids to say.
-    pub fn targets_tensor(&self, device: &Device) -> Tensor<2, Int> {
-        self.ids(&self.targets, device)
-    }
-
-    /// `[batch, seq]`, one where the target counts.
-    pub fn mask_tensor(&self, device: &Device) -> Tensor<2> {
-        let ones: Vec<f32> = self
-            .mask
-            .iter()
-            .map(|&counts| f32::from(u8::from(counts)))
-            .collect();
-        Tensor::from_data(TensorData::new(ones, [self.batch, self.seq]), device)
-    }
-
-    fn ids(&self, ids: &[u32], device: &Device) -> Tensor<2, Int> {
-        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        let ids: Vec<i32> = self.inputs.iter().map(|&id| id as i32).collect();
         Tensor::from_data(TensorData::new(ids, [self.batch, self.seq]), device)
     }
 }
@@ -113,11 +86,7 @@ mod tests {
     #[test]
     fn targets_are_moved_by_one_and_stop_at_a_segment_end() {
         let mut batch = Batch::new(5);
-        batch.push(
-            &[10, 11, 12, 20, 21],
-            &[false, true, true, false, true],
-            &[1, 1, 1, 2, 2],
-        );
+        batch.push(&[10, 11, 12, 20, 21], &[false, true, true, false, true], &[1, 1, 1, 2, 2]);
         assert_eq!(batch.inputs, [10, 11, 12, 20, 21]);
         assert_eq!(batch.targets, [11, 12, 0, 21, 0]);
         assert_eq!(batch.mask, [true, true, false, true, false]);

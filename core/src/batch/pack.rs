@@ -24,8 +24,7 @@ impl PackedStream {
             self.first_segment = self.segments.last().map_or(1, |last| last + 1);
         }
         let segment = self.first_segment + self.origins.len() as u32;
-        self.segments
-            .extend(std::iter::repeat_n(segment, example.ids.len()));
+        self.segments.extend(std::iter::repeat_n(segment, example.ids.len()));
         self.ids.extend(example.ids);
         self.mask.extend(example.mask);
         self.origins.push(example.origin);
@@ -82,15 +81,8 @@ mod tests {
     use super::*;
 
     fn example(ids: &[u32]) -> Example {
-        let origin = RowOrigin {
-            source: "a".into(),
-            line: u64::from(ids[0]),
-        };
-        Example {
-            ids: ids.to_vec(),
-            mask: vec![true; ids.len()],
-            origin,
-        }
+        let origin = RowOrigin { source: "a".into(), line: u64::from(ids[0]) };
+        Example { ids: ids.to_vec(), mask: vec![true; ids.len()], origin }
     }
 
     #[test]

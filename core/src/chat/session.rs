@@ -51,11 +51,7 @@ impl ChatSession {
                 odd + 1
             )]));
         }
-        Ok(Self {
-            system,
-            history,
-            ..Self::default()
-        })
+        Ok(Self { system, history, ..Self::default() })
     }
 
     /// The system message.
@@ -91,9 +87,7 @@ impl ChatSession {
     /// Refuses a last question that alone is longer than the context.
     pub fn prompt(&self, tokenizer: &Tokenizer, context: usize, max_new_tokens: usize) -> Result<ChatPrompt> {
         let room = context - max_new_tokens.min(context / 2);
-        self.fit(context, room, |conversation| {
-            tokenizer.render_prompt(conversation, &self.variables)
-        })
+        self.fit(context, room, |conversation| tokenizer.render_prompt(conversation, &self.variables))
     }
 
     fn fit(
@@ -142,10 +136,7 @@ impl ChatSession {
     fn conversation(&self, dropped: usize) -> Conversation {
         let system = self.system.iter().map(|text| Message::new("system", text));
         let messages = system.chain(self.messages[dropped..].iter().cloned()).collect();
-        Conversation {
-            messages,
-            tools: None,
-        }
+        Conversation { messages, tools: None }
     }
 
     /// Says `text` to the model and returns its answer, which is handed to `on_text` as it comes. `end_ids` are
@@ -187,17 +178,9 @@ impl ChatSession {
         // Taken out, so that nothing is reused after a generation that failed midway.
         let fed = std::mem::take(&mut self.fed);
         let reuse = common_prefix(&fed, &ids).min(model.position());
-        let config = SamplingConfig {
-            seed: config.seed.wrapping_add(self.answers),
-            ..config.clone()
-        };
-        let request = GenerationRequest {
-            prompt: &ids,
-            reuse,
-            end_ids,
-            tokenizer: Some(tokenizer),
-            config: &config,
-        };
+        let config = SamplingConfig { seed: config.seed.wrapping_add(self.answers), ..config.clone() };
+        let request =
+            GenerationRequest { prompt: &ids, reuse, end_ids, tokenizer: Some(tokenizer), config: &config };
         let generation = generate(model, &request, on_text).await?;
         self.fed = ids;
         self.fed.extend(&generation.tokens);
@@ -255,27 +238,15 @@ mod tests {
         // What cannot be dropped is kept as long as the context holds it.
         assert_eq!(fit(&session, 20, 10).unwrap(), (20, 6, expected));
         let message = fit(&session, 19, 10).unwrap_err().to_string();
-        assert!(
-            message.contains("20 tokens") && message.contains("holds 19"),
-            "{message}"
-        );
+        assert!(message.contains("20 tokens") && message.contains("holds 19"), "{message}");
     }
 
     #[test]
     fn the_history_limit_keeps_whole_turns() {
-        for (history, dropped) in [
-            (None, 0),
-            (Some(6), 0),
-            (Some(8), 0),
-            (Some(4), 2),
-            (Some(2), 4),
-            (Some(0), 6),
-        ] {
-            assert_eq!(
-                fit(&session(history, 3), 200, 200).unwrap().1,
-                dropped,
-                "{history:?}"
-            );
+        for (history, dropped) in
+            [(None, 0), (Some(6), 0), (Some(8), 0), (Some(4), 2), (Some(2), 4), (Some(0), 6)]
+        {
+            assert_eq!(fit(&session(history, 3), 200, 200).unwrap().1, dropped, "{history:?}");
         }
         let message = ChatSession::new(None, Some(3)).unwrap_err().to_string();
         assert!(message.contains("use 2 or 4"), "{message}");
@@ -311,11 +282,7 @@ mod tests {
     #[test]
     fn answers_join_the_conversation_and_only_new_ids_are_fed() {
         let tokenizer = letters(Some(TEMPLATE));
-        let config = SamplingConfig {
-            temperature: 0.0,
-            max_new_tokens: 50,
-            ..SamplingConfig::default()
-        };
+        let config = SamplingConfig { temperature: 0.0, max_new_tokens: 50, ..SamplingConfig::default() };
         let mut model = Counting::new(100);
         let mut session = ChatSession::new(None, None).unwrap();
         let mut ask = |text: &str| {
@@ -330,10 +297,7 @@ mod tests {
             ("ab", FinishReason::Stop)
         );
         let second = ask("z");
-        assert_eq!(
-            tokenizer.decode(&second.generation.prompt_tokens, true).unwrap(),
-            "u:xy;a:ab;u:z;a:"
-        );
+        assert_eq!(tokenizer.decode(&second.generation.prompt_tokens, true).unwrap(), "u:xy;a:ab;u:z;a:");
         assert_eq!(session.messages().len(), 4);
         // The second prompt's first nine ids, "u:xy;a:ab", were in the cache already.
         let fed = model.calls.iter().rfind(|ids| ids.len() > 1).unwrap();

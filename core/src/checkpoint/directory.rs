@@ -50,11 +50,7 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(Self {
-            config,
-            tokenizer,
-            weights,
-        })
+        Ok(Self { config, tokenizer, weights })
     }
 
     /// The model on a device.
@@ -62,9 +58,7 @@ impl Checkpoint {
     /// # Errors
     /// A tensor that is missing or has the wrong shape.
     pub fn model(&self, device: &Device) -> Result<Transformer> {
-        Transformer::build(&self.config, device, &mut |name, shape| {
-            self.weights.read(name, shape)
-        })
+        Transformer::build(&self.config, device, &mut |name, shape| self.weights.read(name, shape))
     }
 
     /// The files of a directory that `transformers` opens as it is.
@@ -78,10 +72,7 @@ impl Checkpoint {
     ) -> Result<Files> {
         let mut files = Files::new();
         files.insert("config.json".into(), config.to_hugging_face().into_bytes());
-        files.insert(
-            "generation_config.json".into(),
-            generation_config(config).into_bytes(),
-        );
+        files.insert("generation_config.json".into(), generation_config(config).into_bytes());
         files.insert("model.safetensors".into(), write_tensors(weights, &[])?);
         if let Some(tokenizer) = tokenizer {
             files.extend(tokenizer.to_files()?);
@@ -96,11 +87,7 @@ fn open_tokenizer(read: &mut impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Res
         return Ok(None);
     };
     let tokenizer_config_json = read("tokenizer_config.json")?;
-    Tokenizer::from_files(&TokenizerFiles {
-        tokenizer_json,
-        tokenizer_config_json,
-    })
-    .map(Some)
+    Tokenizer::from_files(&TokenizerFiles { tokenizer_json, tokenizer_config_json }).map(Some)
 }
 
 /// A chat model may end its turn with several tokens; `generation_config.json` lists them.
@@ -113,11 +100,7 @@ fn add_end_tokens(config: &mut ModelConfig, generation: &[u8]) {
         Some(id) => vec![id.clone()],
         None => Vec::new(),
     };
-    for id in ids
-        .iter()
-        .filter_map(Value::as_u64)
-        .filter_map(|id| u32::try_from(id).ok())
-    {
+    for id in ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()) {
         if !config.eos_token_ids.contains(&id) {
             config.eos_token_ids.push(id);
         }

@@ -21,10 +21,7 @@ impl TensorFile {
     /// # Errors
     /// A file that is truncated or damaged, by name.
     pub fn open(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        let file = Self {
-            name: name.to_string(),
-            bytes,
-        };
+        let file = Self { name: name.to_string(), bytes };
         file.parse()?;
         Ok(file)
     }
@@ -44,12 +41,7 @@ impl TensorFile {
     /// # Errors
     /// As [`TensorFile::open`].
     pub fn names(&self) -> Result<Vec<String>> {
-        Ok(self
-            .parse()?
-            .names()
-            .into_iter()
-            .map(ToString::to_string)
-            .collect())
+        Ok(self.parse()?.names().into_iter().map(ToString::to_string).collect())
     }
 
     /// Reads one tensor as f32.
@@ -59,10 +51,7 @@ impl TensorFile {
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let file = self.parse()?;
         let view = file.tensor(name).map_err(|_| {
-            Error::Checkpoint(format!(
-                "{} has no tensor '{name}', which the config asks for",
-                self.name
-            ))
+            Error::Checkpoint(format!("{} has no tensor '{name}', which the config asks for", self.name))
         })?;
         if view.shape() != shape {
             return Err(Error::Checkpoint(format!(
@@ -82,11 +71,7 @@ impl TensorFile {
         let mut all = Vec::new();
         for (name, view) in self.parse()?.iter() {
             let values = self.floats(name, &view)?;
-            all.push(NamedTensor {
-                name: name.to_string(),
-                shape: view.shape().to_vec(),
-                values,
-            });
+            all.push(NamedTensor { name: name.to_string(), shape: view.shape().to_vec(), values });
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
@@ -96,10 +81,9 @@ impl TensorFile {
         let data = view.data();
         let pairs = || data.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
         Ok(match view.dtype() {
-            Dtype::F32 => data
-                .chunks_exact(4)
-                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-                .collect(),
+            Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
             Dtype::F16 => pairs().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
             Dtype::BF16 => pairs().map(|pair| bf16::from_le_bytes(pair).to_f32()).collect(),
             other => {
@@ -117,28 +101,19 @@ impl TensorFile {
 /// # Errors
 /// Two tensors of one name.
 pub fn write_tensors(tensors: &[NamedTensor], metadata: &[(&str, String)]) -> Result<Vec<u8>> {
-    let bytes: Vec<Vec<u8>> = tensors
-        .iter()
-        .map(|tensor| tensor.values.iter().flat_map(|x| x.to_le_bytes()).collect())
-        .collect();
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|tensor| tensor.values.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
     let mut views = BTreeMap::new();
     for (tensor, bytes) in tensors.iter().zip(&bytes) {
         let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
         let view =
             view.map_err(|e| Error::Checkpoint(format!("tensor '{}' cannot be written: {e}", tensor.name)))?;
         if views.insert(tensor.name.clone(), view).is_some() {
-            return Err(Error::Checkpoint(format!(
-                "two tensors are named '{}'",
-                tensor.name
-            )));
+            return Err(Error::Checkpoint(format!("two tensors are named '{}'", tensor.name)));
         }
     }
     let mut texts: HashMap<String, String> = HashMap::from([("format".into(), "pt".into())]);
-    texts.extend(
-        metadata
-            .iter()
-            .map(|(key, value)| ((*key).to_string(), value.clone())),
-    );
+    texts.extend(metadata.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
     serialize(views, Some(texts))
         .map_err(|e| Error::Checkpoint(format!("safetensors cannot be written: {e}")))
 }
@@ -148,11 +123,7 @@ mod tests {
     use super::*;
 
     fn file() -> Vec<u8> {
-        let tensor = NamedTensor {
-            name: "a".into(),
-            shape: vec![2, 1],
-            values: vec![1.5, -2.0],
-        };
+        let tensor = NamedTensor { name: "a".into(), shape: vec![2, 1], values: vec![1.5, -2.0] };
         write_tensors(&[tensor], &[]).unwrap()
     }
 
@@ -167,40 +138,19 @@ mod tests {
     fn truncated_missing_and_misshapen_are_told_apart() {
         let mut short = file();
         short.pop();
-        let message = TensorFile::open("x.safetensors", short)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            message.contains("x.safetensors is not a whole safetensors file"),
-            "{message}"
-        );
+        let message = TensorFile::open("x.safetensors", short).err().unwrap().to_string();
+        assert!(message.contains("x.safetensors is not a whole safetensors file"), "{message}");
         let open = TensorFile::open("x.safetensors", file()).unwrap();
-        assert!(
-            open.read("b", &[2])
-                .unwrap_err()
-                .to_string()
-                .contains("no tensor 'b'")
-        );
-        assert!(
-            open.read("a", &[1, 2])
-                .unwrap_err()
-                .to_string()
-                .contains("has shape [2, 1]")
-        );
+        assert!(open.read("b", &[2]).unwrap_err().to_string().contains("no tensor 'b'"));
+        assert!(open.read("a", &[1, 2]).unwrap_err().to_string().contains("has shape [2, 1]"));
     }
 
     #[test]
     fn half_types_read_as_f32() {
-        let values: Vec<u8> = [f16::from_f32(0.5), f16::from_f32(-3.0)]
-            .iter()
-            .flat_map(|x| x.to_le_bytes())
-            .collect();
+        let values: Vec<u8> =
+            [f16::from_f32(0.5), f16::from_f32(-3.0)].iter().flat_map(|x| x.to_le_bytes()).collect();
         let view = TensorView::new(Dtype::F16, vec![2], &values).unwrap();
         let bytes = serialize([("h", view)], None).unwrap();
-        assert_eq!(
-            TensorFile::open("h", bytes).unwrap().read("h", &[2]).unwrap(),
-            [0.5, -3.0]
-        );
+        assert_eq!(TensorFile::open("h", bytes).unwrap().read("h", &[2]).unwrap(), [0.5, -3.0]);
     }
 }

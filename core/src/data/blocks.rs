@@ -23,13 +23,7 @@ impl Blocks {
     /// Reads `source` from `offset` on.
     pub fn new(source: Arc<dyn Source>, offset: u64) -> Self {
         let size = usize::try_from(source.len()).unwrap_or(BLOCK).clamp(1, BLOCK);
-        Self {
-            source,
-            block: vec![0; size],
-            start: offset,
-            filled: 0,
-            consumed: 0,
-        }
+        Self { source, block: vec![0; size], start: offset, filled: 0, consumed: 0 }
     }
 
     /// The offset of the next byte.
@@ -76,10 +70,7 @@ impl Blocks {
                 Ok(count) => self.filled += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(source) => {
-                    return Err(Error::Io {
-                        path: self.source.name().to_string(),
-                        source,
-                    });
+                    return Err(Error::Io { path: self.source.name().to_string(), source });
                 }
             }
         }
@@ -106,12 +97,7 @@ mod tests {
             if shown.is_empty() {
                 break;
             }
-            assert!(
-                shown
-                    .iter()
-                    .enumerate()
-                    .all(|(i, byte)| *byte == ((total + i) % 251) as u8)
-            );
+            assert!(shown.iter().enumerate().all(|(i, byte)| *byte == ((total + i) % 251) as u8));
             let count = shown.len().min(100_000);
             blocks.consume(count);
             total += count;

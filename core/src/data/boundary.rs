@@ -154,11 +154,7 @@ fn with_blank_lines(text: &[u8], mut end: usize) -> usize {
 /// The last place up to `at` that does not split a UTF-8 character; `at` itself where the bytes are not UTF-8.
 fn char_start(text: &[u8], at: usize) -> usize {
     let starts = |place: &usize| text.get(*place).is_none_or(|byte| byte & 0xC0 != 0x80);
-    (at.saturating_sub(3)..=at)
-        .rev()
-        .find(starts)
-        .filter(|place| *place > 0)
-        .unwrap_or(at)
+    (at.saturating_sub(3)..=at).rev().find(starts).filter(|place| *place > 0).unwrap_or(at)
 }
 
 #[cfg(test)]
@@ -216,10 +212,7 @@ mod tests {
         }
         let mut open = csv();
         assert_eq!(open.feed(b"a,\"b\n"), None);
-        assert_eq!(
-            open.end_of_file(),
-            Err("a quoted field of this row is never closed".to_string())
-        );
+        assert_eq!(open.end_of_file(), Err("a quoted field of this row is never closed".to_string()));
     }
 
     /// A line of `n` bytes, its end included.

@@ -19,9 +19,9 @@ pub fn decompressor<'a>(name: &str, input: impl Read + 'a) -> Result<Option<Box<
     match ending.as_str() {
         "gz" => Ok(Some(Box::new(MultiGzDecoder::new(BufReader::new(input))))),
         "zst" => Ok(Some(Box::new(ZstdReader::new(BufReader::new(input))))),
-        "bz2" | "xz" | "lz4" | "7z" | "zip" | "tar" | "tgz" => Err(Error::Data(format!(
-            "{name}: .{ending} files are not read; unpack it, or use .gz or .zst"
-        ))),
+        "bz2" | "xz" | "lz4" | "7z" | "zip" | "tar" | "tgz" => {
+            Err(Error::Data(format!("{name}: .{ending} files are not read; unpack it, or use .gz or .zst")))
+        }
         _ => Ok(None),
     }
 }
@@ -37,8 +37,7 @@ pub fn logical_name(name: &str) -> &str {
 
 /// What stands after the name's last dot, in lower case.
 pub(super) fn ending(name: &str) -> String {
-    name.rsplit_once('.')
-        .map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase())
+    name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase())
 }
 
 /// Decodes Zstandard frames one after the other and checks their checksums.
@@ -50,11 +49,7 @@ struct ZstdReader<R> {
 
 impl<R: BufRead> ZstdReader<R> {
     fn new(input: R) -> Self {
-        Self {
-            input,
-            decoder: FrameDecoder::new(),
-            in_frame: false,
-        }
+        Self { input, decoder: FrameDecoder::new(), in_frame: false }
     }
 
     /// Starts the next frame with content, or says that there is none.
@@ -99,9 +94,7 @@ impl<R: BufRead> Read for ZstdReader<R> {
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
                 let one = BlockDecodingStrategy::UptoBlocks(1);
-                self.decoder
-                    .decode_blocks(&mut self.input, one)
-                    .map_err(damaged)?;
+                self.decoder.decode_blocks(&mut self.input, one).map_err(damaged)?;
             }
             if self.decoder.can_collect() > 0 {
                 return self.decoder.read(buffer);
@@ -112,10 +105,7 @@ impl<R: BufRead> Read for ZstdReader<R> {
 }
 
 fn damaged(why: impl std::fmt::Display) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        format!("the .zst file is damaged: {why}"),
-    )
+    io::Error::new(io::ErrorKind::InvalidData, format!("the .zst file is damaged: {why}"))
 }
 
 #[cfg(test)]
@@ -137,49 +127,32 @@ mod tests {
 
     fn unpack(name: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        decompressor(name, bytes)
-            .unwrap()
-            .unwrap()
-            .read_to_end(&mut text)?;
+        decompressor(name, bytes).unwrap().unwrap().read_to_end(&mut text)?;
         Ok(text)
     }
 
     fn long_text() -> Vec<u8> {
-        (0..100_000)
-            .flat_map(|i| format!("line {i}\n").into_bytes())
-            .collect()
+        (0..100_000).flat_map(|i| format!("line {i}\n").into_bytes()).collect()
     }
 
     #[test]
     fn both_compressions_are_undone_also_in_several_members() {
         let text = long_text();
         let twice = [text.as_slice(), b"end"].concat();
-        assert_eq!(
-            unpack("a.jsonl.gz", &[gz(&text), gz(b"end")].concat()).unwrap(),
-            twice
-        );
-        assert_eq!(
-            unpack("a.jsonl.zst", &[zst(&text), zst(b"end")].concat()).unwrap(),
-            twice
-        );
+        assert_eq!(unpack("a.jsonl.gz", &[gz(&text), gz(b"end")].concat()).unwrap(), twice);
+        assert_eq!(unpack("a.jsonl.zst", &[zst(&text), zst(b"end")].concat()).unwrap(), twice);
     }
 
     #[test]
     fn skippable_zstd_frames_are_skipped() {
         let skippable = [&[0x50, 0x2A, 0x4D, 0x18, 3, 0, 0, 0][..], b"xyz"].concat();
-        assert_eq!(
-            unpack("a.ZST", &[skippable, zst(b"text")].concat()).unwrap(),
-            b"text"
-        );
+        assert_eq!(unpack("a.ZST", &[skippable, zst(b"text")].concat()).unwrap(), b"text");
     }
 
     #[test]
     fn damaged_files_are_errors() {
         for (name, packed) in [("a.gz", gz(&long_text())), ("a.zst", zst(&long_text()))] {
-            assert!(
-                unpack(name, &packed[..packed.len() - 9]).is_err(),
-                "{name} cut off"
-            );
+            assert!(unpack(name, &packed[..packed.len() - 9]).is_err(), "{name} cut off");
             assert!(unpack(name, b"plain text").is_err(), "{name} not compressed");
         }
     }
@@ -188,10 +161,7 @@ mod tests {
     fn names_tell_the_compression() {
         assert!(decompressor("a.jsonl", &b""[..]).unwrap().is_none());
         let error = decompressor("a.txt.xz", &b""[..]).err().unwrap().to_string();
-        assert_eq!(
-            error,
-            "a.txt.xz: .xz files are not read; unpack it, or use .gz or .zst"
-        );
+        assert_eq!(error, "a.txt.xz: .xz files are not read; unpack it, or use .gz or .zst");
         assert_eq!(logical_name("x.jsonl.gz"), "x.jsonl");
         assert_eq!(logical_name("x.TXT.ZST"), "x.TXT");
         assert_eq!(logical_name("x.csv"), "x.csv");

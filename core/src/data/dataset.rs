@@ -43,9 +43,7 @@ impl Dataset {
         if sources.is_empty() {
             return Err(Error::Data("no data file was given".to_string()));
         }
-        let opened = sources
-            .into_iter()
-            .map(|source| DataFile::open(source, options.max_row_bytes));
+        let opened = sources.into_iter().map(|source| DataFile::open(source, options.max_row_bytes));
         let files = opened.collect::<Result<Vec<_>>>()?;
         let mut judge = Judge::new(&options);
         for (number, file) in files.iter().enumerate() {
@@ -62,10 +60,7 @@ impl Dataset {
             }
         }
         let verdict = judge.finish()?;
-        Ok(Self {
-            rows: Rows::new(files, verdict.index, verdict.unusable),
-            report: verdict.report,
-        })
+        Ok(Self { rows: Rows::new(files, verdict.index, verdict.unusable), report: verdict.report })
     }
 
     /// How many usable rows there are.
@@ -130,9 +125,7 @@ impl Dataset {
 }
 
 fn changed(origin: &RowOrigin, reason: &str) -> Error {
-    Error::Data(format!(
-        "{origin}: the file has changed since it was opened: {reason}"
-    ))
+    Error::Data(format!("{origin}: the file has changed since it was opened: {reason}"))
 }
 
 #[cfg(test)]
@@ -146,16 +139,11 @@ pub(super) mod tests {
     }
 
     pub(in crate::data) fn open(files: &[(&str, &str)], options: DataOptions) -> Result<Dataset> {
-        Dataset::open(
-            files.iter().map(|(name, text)| source(name, *text)).collect(),
-            options,
-        )
+        Dataset::open(files.iter().map(|(name, text)| source(name, *text)).collect(), options)
     }
 
     pub(in crate::data) fn refusal(files: &[(&str, &str)], options: DataOptions) -> String {
-        open(files, options)
-            .err()
-            .map_or("opened".to_string(), |error| error.to_string())
+        open(files, options).err().map_or("opened".to_string(), |error| error.to_string())
     }
 
     /// Every row as `origin text text …`.
@@ -169,59 +157,30 @@ pub(super) mod tests {
         "{\"text\": \"one\"}\n{\"text\": 2}\n{\"q\": \"three\", \"a\": \"\"}\n";
 
     pub(in crate::data) fn skipping() -> DataOptions {
-        DataOptions {
-            skip_bad_rows: true,
-            ..DataOptions::default()
-        }
+        DataOptions { skip_bad_rows: true, ..DataOptions::default() }
     }
 
     #[test]
     fn files_of_all_formats_are_one_dataset() {
         let csv = "question,answer\nwho,me\n";
-        let files = [
-            ("a.jsonl", MIXED),
-            ("b.csv.gz", csv),
-            ("c.json", "[\n{\"text\": \"x\"}]"),
-            ("d.txt", "end\n"),
-        ];
+        let files =
+            [("a.jsonl", MIXED), ("b.csv.gz", csv), ("c.json", "[\n{\"text\": \"x\"}]"), ("d.txt", "end\n")];
         let data = open(&files, skipping()).unwrap();
         assert_eq!(
             rows(&data),
-            [
-                "a.jsonl:1 one",
-                "a.jsonl:3 three ",
-                "b.csv.gz:2 who me",
-                "c.json:2 x",
-                "d.txt:1 end\n"
-            ]
+            ["a.jsonl:1 one", "a.jsonl:3 three ", "b.csv.gz:2 who me", "c.json:2 x", "d.txt:1 end\n"]
         );
-        assert_eq!(
-            (data.len(), data.is_empty(), data.kind()),
-            (5, false, DataKind::Mixed)
-        );
+        assert_eq!((data.len(), data.is_empty(), data.kind()), (5, false, DataKind::Mixed));
         assert_eq!(data.row(5).unwrap(), None);
         let report = data.report();
         assert_eq!(
-            (
-                report.rows,
-                report.usable,
-                report.bad,
-                report.documents,
-                report.conversations
-            ),
+            (report.rows, report.usable, report.bad, report.documents, report.conversations),
             (6, 5, 1, 3, 2)
         );
         assert_eq!(report.bytes_of_text, 3 + 5 + 6 - 1 + 1 + 4);
+        assert_eq!(report.bad_rows, ["a.jsonl:2: text must be a string, found a number"]);
         assert_eq!(
-            report.bad_rows,
-            ["a.jsonl:2: text must be a string, found a number"]
-        );
-        assert_eq!(
-            report
-                .warnings
-                .values()
-                .map(|w| (w.rows, w.first.as_str()))
-                .collect::<Vec<_>>(),
+            report.warnings.values().map(|w| (w.rows, w.first.as_str())).collect::<Vec<_>>(),
             [(1, "a.jsonl:3")]
         );
     }
@@ -230,61 +189,29 @@ pub(super) mod tests {
     fn data_without_rows_is_refused_by_name() {
         let plain = DataOptions::default;
         assert_eq!(refusal(&[], plain()), "no data file was given");
-        assert_eq!(
-            refusal(&[("a.txt", "x"), ("b.jsonl", "")], plain()),
-            "b.jsonl: the file is empty"
-        );
-        assert_eq!(
-            refusal(&[("b.jsonl", " \n\n")], skipping()),
-            "b.jsonl: the file holds no rows"
-        );
-        assert_eq!(
-            refusal(&[("b.json", "[ ]")], plain()),
-            "b.json: the file holds no rows"
-        );
-        assert_eq!(
-            refusal(&[("b.csv", "text\n")], plain()),
-            "b.csv: the file holds no rows"
-        );
-        let short = DataOptions {
-            min_chars: Some(5),
-            ..skipping()
-        };
+        assert_eq!(refusal(&[("a.txt", "x"), ("b.jsonl", "")], plain()), "b.jsonl: the file is empty");
+        assert_eq!(refusal(&[("b.jsonl", " \n\n")], skipping()), "b.jsonl: the file holds no rows");
+        assert_eq!(refusal(&[("b.json", "[ ]")], plain()), "b.json: the file holds no rows");
+        assert_eq!(refusal(&[("b.csv", "text\n")], plain()), "b.csv: the file holds no rows");
+        let short = DataOptions { min_chars: Some(5), ..skipping() };
         assert_eq!(
             refusal(&[("a.jsonl", "{\"text\": \"one\"}\n1\n")], short),
             "no row of the data is left: of 2, 1 are bad and 1 too short or too long; the first bad one is \
              a.jsonl:2: expected an object or a list of messages, found a number"
         );
-        let none = DataOptions {
-            limit: Some(0),
-            min_chars: Some(2),
-            max_chars: Some(1),
-            ..plain()
-        };
+        let none = DataOptions { limit: Some(0), min_chars: Some(2), max_chars: Some(1), ..plain() };
         let message = refusal(&[("a.txt", "x")], none);
-        assert!(
-            message.contains("at least 1") && message.contains("at least 2 and at most 1"),
-            "{message}"
-        );
+        assert!(message.contains("at least 1") && message.contains("at least 2 and at most 1"), "{message}");
     }
 
     #[test]
     fn a_long_line_is_read_and_one_over_the_limit_is_bad() {
-        let long = format!(
-            "{{\"text\": \"{}\"}}\n{{\"text\": \"b\"}}\n",
-            "x".repeat(10 << 20)
-        );
+        let long = format!("{{\"text\": \"{}\"}}\n{{\"text\": \"b\"}}\n", "x".repeat(10 << 20));
         let data = open(&[("a.jsonl", &long)], DataOptions::default()).unwrap();
         assert_eq!(data.report().bytes_of_text, (10 << 20) + 1);
-        let limited = DataOptions {
-            max_row_bytes: 1 << 20,
-            ..skipping()
-        };
+        let limited = DataOptions { max_row_bytes: 1 << 20, ..skipping() };
         let data = open(&[("a.jsonl", &long)], limited).unwrap();
-        assert_eq!(
-            data.report().bad_rows,
-            ["a.jsonl:1: the row is longer than 1 MiB"]
-        );
+        assert_eq!(data.report().bad_rows, ["a.jsonl:1: the row is longer than 1 MiB"]);
         assert_eq!(rows(&data), ["a.jsonl:2 b"]);
     }
 
@@ -302,29 +229,14 @@ pub(super) mod tests {
         };
         assert_eq!(open("pretrain/tinystories_en.jsonl").report().documents, 7152);
         assert_eq!(open("sft/alpaca_en_demo.raw.json").report().conversations, 999);
-        assert_eq!(
-            open("pretrain/tinyshakespeare.txt").report().bytes_of_text,
-            1_115_394
-        );
-        assert_eq!(
-            open("reason/r1_tool_use_demo_50.raw.jsonl")
-                .report()
-                .conversations,
-            50
-        );
+        assert_eq!(open("pretrain/tinyshakespeare.txt").report().bytes_of_text, 1_115_394);
+        assert_eq!(open("reason/r1_tool_use_demo_50.raw.jsonl").report().conversations, 50);
         // The file's notes tell of 17 empty turns; they all stand in one row.
         let report = open("sft/sharegpt_zh_1k_messages.jsonl").report().clone();
-        let counts: Vec<_> = report
-            .warnings
-            .iter()
-            .map(|(kind, count)| (*kind, count.rows))
-            .collect();
+        let counts: Vec<_> = report.warnings.iter().map(|(kind, count)| (*kind, count.rows)).collect();
         assert_eq!(
             (report.usable, counts),
-            (
-                1000,
-                vec![(RowWarning::EmptyTurn, 1), (RowWarning::EndsOnUser, 7)]
-            )
+            (1000, vec![(RowWarning::EmptyTurn, 1), (RowWarning::EndsOnUser, 7)])
         );
     }
 }

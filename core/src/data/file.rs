@@ -49,22 +49,13 @@ impl DataFile {
                 return refuse(&format!("unknown kind of file by its name; known are {known}"));
             }
         };
-        let mut first = Place {
-            offset: byte_order_mark as u64,
-            line: 1,
-        };
+        let mut first = Place { offset: byte_order_mark as u64, line: 1 };
         if format == Format::JsonArray {
             let before = body.iter().take_while(|byte| **byte != b'[').count();
             first.offset += before as u64 + 1;
             first.line += body[..before].iter().filter(|byte| **byte == b'\n').count() as u64;
         }
-        let mut file = Self {
-            source,
-            format,
-            max_row_bytes,
-            first,
-            header: Vec::new(),
-        };
+        let mut file = Self { source, format, max_row_bytes, first, header: Vec::new() };
         if format == Format::Csv {
             file.read_header()?;
         }
@@ -78,10 +69,7 @@ impl DataFile {
 
     /// Where the row that a scanner of this file found last comes from.
     pub(super) fn origin(&self, scanner: &Scanner) -> RowOrigin {
-        RowOrigin {
-            source: self.name().to_string(),
-            line: scanner.place().line,
-        }
+        RowOrigin { source: self.name().to_string(), line: scanner.place().line }
     }
 
     /// Goes through the file's rows from the first one on.
@@ -127,10 +115,7 @@ impl DataFile {
         });
         self.header = known.map_err(|why| {
             let place = scanner.place().line;
-            Error::Data(format!(
-                "{}:{place}: the first line must name the columns: {why}",
-                self.name()
-            ))
+            Error::Data(format!("{}:{place}: the first line must name the columns: {why}", self.name()))
         })?;
         self.first = scanner.next_place();
         Ok(())
@@ -141,25 +126,17 @@ impl DataFile {
         let fields = fields(text)?;
         if fields.len() != self.header.len() {
             let (found, named) = (fields.len(), self.header.len());
-            return Err(format!(
-                "the header names {named} fields, and the row has {found}"
-            ));
+            return Err(format!("the header names {named} fields, and the row has {found}"));
         }
-        let named = self
-            .header
-            .iter()
-            .cloned()
-            .zip(fields.into_iter().map(Value::String));
+        let named = self.header.iter().cloned().zip(fields.into_iter().map(Value::String));
         Ok(Value::Object(named.collect::<Map<_, _>>()))
     }
 }
 
 /// The fields of one CSV record.
 fn fields(record: &str) -> Result<Vec<String>, String> {
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .from_reader(record.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record.as_bytes());
     match reader.records().next() {
         Some(Ok(record)) => Ok(record.iter().map(String::from).collect()),
         Some(Err(error)) => Err(format!("broken CSV: {error}")),
@@ -177,9 +154,7 @@ mod tests {
     }
 
     fn refusal(name: &str, bytes: impl Into<Vec<u8>>) -> String {
-        open(name, bytes)
-            .err()
-            .map_or("opened".to_string(), |error| error.to_string())
+        open(name, bytes).err().map_or("opened".to_string(), |error| error.to_string())
     }
 
     /// Each row's line, and its texts or why it is bad.
@@ -188,9 +163,7 @@ mod tests {
         let mut scanner = file.scanner();
         let mut rows = Vec::new();
         while scanner.advance().unwrap() {
-            let texts = file
-                .parse(scanner.bytes())
-                .map(|p| p.row.texts().map(String::from).collect());
+            let texts = file.parse(scanner.bytes()).map(|p| p.row.texts().map(String::from).collect());
             rows.push((scanner.place().line, texts));
         }
         rows
@@ -217,10 +190,7 @@ mod tests {
     #[test]
     fn csv_columns_have_the_names_of_json_keys() {
         let text = "Instruction, input,output,id\r\nadd,\"1, 2\",3,7\r\n\"say \"\"hi\"\"\",,\"hi\nho\",8\r\n";
-        assert_eq!(
-            rows("a.csv", text),
-            [good(2, &["add\n1, 2", "3"]), good(3, &["say \"hi\"", "hi\nho"])]
-        );
+        assert_eq!(rows("a.csv", text), [good(2, &["add\n1, 2", "3"]), good(3, &["say \"hi\"", "hi\nho"])]);
         let text = "messages\n\"[{\"\"role\"\": \"\"user\"\", \"\"content\"\": \"\"q\"\"}]\"\n";
         assert_eq!(rows("a.csv", text), [good(2, &["q"])]);
     }
@@ -228,11 +198,8 @@ mod tests {
     #[test]
     fn bad_rows_are_named() {
         let bad = |line, why: &str| (line, Err(why.to_string()));
-        let json = [
-            &b"{\"text\": \"a\nb\"}\n{\"text\": \"ab\xFFc\"}\n{\"text\": }\n"[..],
-            b"{\"txt\": 1}",
-        ]
-        .concat();
+        let json =
+            [&b"{\"text\": \"a\nb\"}\n{\"text\": \"ab\xFFc\"}\n{\"text\": }\n"[..], b"{\"txt\": 1}"].concat();
         let found = rows("a.jsonl", json);
         assert_eq!(
             found[..4],
@@ -243,10 +210,7 @@ mod tests {
                 bad(4, "broken JSON at column 10: expected a value"),
             ]
         );
-        assert!(
-            found[4].1.as_ref().unwrap_err().ends_with("; found keys txt"),
-            "{found:?}"
-        );
+        assert!(found[4].1.as_ref().unwrap_err().ends_with("; found keys txt"), "{found:?}");
         assert_eq!(
             rows("a.csv", "q,a\n1\n1,2,3\n"),
             [
@@ -260,21 +224,9 @@ mod tests {
     fn files_that_hold_no_rows_to_begin_with_are_refused() {
         for (name, bytes, reason) in [
             ("a.jsonl", &b""[..], "a.jsonl: the file is empty"),
-            (
-                "a.txt",
-                b"\xFF\xFEa\0",
-                "a.txt: the file is in UTF-16; save it as UTF-8",
-            ),
-            (
-                "a.jsonl.gz",
-                b"\x1F\x8B\x08",
-                "a.jsonl.gz: the file is still compressed",
-            ),
-            (
-                "a.csv",
-                b"\n\n",
-                "a.csv:1: the first line must name the columns: the file has no header",
-            ),
+            ("a.txt", b"\xFF\xFEa\0", "a.txt: the file is in UTF-16; save it as UTF-8"),
+            ("a.jsonl.gz", b"\x1F\x8B\x08", "a.jsonl.gz: the file is still compressed"),
+            ("a.csv", b"\n\n", "a.csv:1: the first line must name the columns: the file has no header"),
             (
                 "a.bin",
                 b"abc",
@@ -288,9 +240,6 @@ mod tests {
             reason.starts_with("a.csv:1: the first line must name the columns: expected one of text"),
             "{reason}"
         );
-        assert!(
-            reason.ends_with("; found columns was ist das?, ein test"),
-            "{reason}"
-        );
+        assert!(reason.ends_with("; found columns was ist das?, ein test"), "{reason}");
     }
 }

@@ -39,11 +39,7 @@ pub fn format_of_json(head: &[u8]) -> Format {
     if head.first() == Some(&b'[') {
         return Format::JsonArray;
     }
-    match head
-        .split(|byte| *byte == b'\n')
-        .next()
-        .map(|line| line.trim_ascii_end().last())
-    {
+    match head.split(|byte| *byte == b'\n').next().map(|line| line.trim_ascii_end().last()) {
         Some(Some(b'{' | b'[' | b',' | b':')) => Format::JsonValues,
         _ => Format::JsonLines,
     }

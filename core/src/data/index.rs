@@ -27,11 +27,7 @@ impl RowIndex {
     const CAPACITY: usize = 16_384;
 
     pub(super) fn new() -> Self {
-        Self {
-            entries: Vec::new(),
-            stride: 1,
-            len: 0,
-        }
+        Self { entries: Vec::new(), stride: 1, len: 0 }
     }
 
     /// How many usable rows there are.
@@ -80,9 +76,7 @@ impl RowSet {
     }
 
     pub(super) fn contains(&self, row: u64) -> bool {
-        self.0
-            .get((row / 64) as usize)
-            .is_some_and(|word| (word >> (row % 64)) & 1 == 1)
+        self.0.get((row / 64) as usize).is_some_and(|word| (word >> (row % 64)) & 1 == 1)
     }
 }
 
@@ -91,14 +85,7 @@ mod tests {
     use super::*;
 
     fn entry(row: u64) -> Entry {
-        Entry {
-            file: 0,
-            place: Place {
-                offset: 100 * row,
-                line: row + 1,
-            },
-            found: row,
-        }
+        Entry { file: 0, place: Place { offset: 100 * row, line: row + 1 }, found: row }
     }
 
     #[test]
@@ -115,10 +102,7 @@ mod tests {
             }
         }
         // 100,000 / 8 entries: 100,000 / 4 would be too many.
-        assert_eq!(
-            (index.stride, index.entries.len(), index.len()),
-            (8, 12_500, 100_000)
-        );
+        assert_eq!((index.stride, index.entries.len(), index.len()), (8, 12_500, 100_000));
         for row in (0..100_000).step_by(37) {
             assert_eq!(index.at_or_before(row), Some((row / 8 * 8, entry(row / 8 * 8))));
         }

@@ -31,16 +31,9 @@ pub(super) struct Verdict {
 
 impl<'a> Judge<'a> {
     pub(super) fn new(options: &'a DataOptions) -> Self {
-        let verdict = Verdict {
-            report: DataReport::default(),
-            index: RowIndex::new(),
-            unusable: RowSet::default(),
-        };
-        Self {
-            options,
-            verdict,
-            seen: HashSet::new(),
-        }
+        let verdict =
+            Verdict { report: DataReport::default(), index: RowIndex::new(), unusable: RowSet::default() };
+        Self { options, verdict, seen: HashSet::new() }
     }
 
     /// How many rows are judged.
@@ -50,9 +43,7 @@ impl<'a> Judge<'a> {
 
     /// Whether the limit of usable rows is reached.
     pub(super) fn is_full(&self) -> bool {
-        self.options
-            .limit
-            .is_some_and(|limit| self.verdict.report.usable >= limit)
+        self.options.limit.is_some_and(|limit| self.verdict.report.usable >= limit)
     }
 
     /// Judges the row that the scanner found last.
@@ -63,11 +54,7 @@ impl<'a> Judge<'a> {
         match file.parse(scanner.bytes()) {
             Ok(parsed) if self.accepts(&parsed) => {
                 self.verdict.report.add_usable(&parsed, &origin);
-                self.verdict.index.push(Entry {
-                    file: file_number,
-                    place: scanner.place(),
-                    found,
-                });
+                self.verdict.index.push(Entry { file: file_number, place: scanner.place(), found });
                 return;
             }
             Ok(_) => {}
@@ -100,19 +87,12 @@ impl<'a> Judge<'a> {
     pub(super) fn finish(self) -> Result<Verdict> {
         let report = &self.verdict.report;
         if report.bad > 0 && !self.options.skip_bad_rows {
-            return Err(Error::BadRows {
-                total: report.bad,
-                rows: report.bad_rows.clone(),
-            });
+            return Err(Error::BadRows { total: report.bad, rows: report.bad_rows.clone() });
         }
         if report.usable == 0 {
-            let DataReport {
-                rows, bad, filtered, ..
-            } = report;
-            let first = report
-                .bad_rows
-                .first()
-                .map_or(String::new(), |row| format!("; the first bad one is {row}"));
+            let DataReport { rows, bad, filtered, .. } = report;
+            let first =
+                report.bad_rows.first().map_or(String::new(), |row| format!("; the first bad one is {row}"));
             return Err(Error::Data(format!(
                 "no row of the data is left: of {rows}, {bad} are bad and {filtered} too short or too long{first}"
             )));
@@ -142,19 +122,11 @@ fn fingerprint(row: &Row) -> u128 {
                 }
             }
             part("tools");
-            part(
-                &conversation
-                    .tools
-                    .as_ref()
-                    .map_or(String::new(), ToString::to_string),
-            );
+            part(&conversation.tools.as_ref().map_or(String::new(), ToString::to_string));
         }
     }
     let digest = hash.finalize();
-    digest
-        .iter()
-        .take(16)
-        .fold(0, |number, byte| (number << 8) | u128::from(*byte))
+    digest.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
 #[cfg(test)]
@@ -187,49 +159,23 @@ mod tests {
         let text = "{\"text\": \"ok\"}\n".to_string() + &"nonsense\n".repeat(7);
         let message = refusal(&[("a.jsonl", &text)], DataOptions::default());
         let named: Vec<&str> = message.lines().skip(1).collect();
-        assert!(
-            message.starts_with("7 of the data's rows cannot be used"),
-            "{message}"
-        );
+        assert!(message.starts_with("7 of the data's rows cannot be used"), "{message}");
         assert_eq!(named.len(), 5);
-        assert_eq!(
-            named[0],
-            "  - a.jsonl:2: broken JSON at column 2: expected a value"
-        );
+        assert_eq!(named[0], "  - a.jsonl:2: broken JSON at column 2: expected a value");
         assert_eq!(open(&[("a.jsonl", &text)], skipping()).unwrap().len(), 1);
     }
 
     #[test]
     fn equal_and_badly_sized_rows_are_left_out_and_the_limit_counts_what_is_left() {
         let texts = ["aa", "字字", "aa", "bbbb", "c", "字字", "dd", "aa", "ee"];
-        let file: String = texts
-            .iter()
-            .map(|text| format!("{{\"text\": \"{text}\"}}\n"))
-            .collect();
-        let options = DataOptions {
-            dedup: true,
-            min_chars: Some(2),
-            max_chars: Some(3),
-            ..DataOptions::default()
-        };
+        let file: String = texts.iter().map(|text| format!("{{\"text\": \"{text}\"}}\n")).collect();
+        let options =
+            DataOptions { dedup: true, min_chars: Some(2), max_chars: Some(3), ..DataOptions::default() };
         let data = open(&[("a.jsonl", &file)], options.clone()).unwrap();
-        assert_eq!(
-            rows(&data),
-            ["a.jsonl:1 aa", "a.jsonl:2 字字", "a.jsonl:7 dd", "a.jsonl:9 ee"]
-        );
+        assert_eq!(rows(&data), ["a.jsonl:1 aa", "a.jsonl:2 字字", "a.jsonl:7 dd", "a.jsonl:9 ee"]);
         let report = data.report();
-        assert_eq!(
-            (report.rows, report.usable, report.filtered, report.duplicates),
-            (9, 4, 2, 3)
-        );
-        let data = open(
-            &[("a.jsonl", &file)],
-            DataOptions {
-                limit: Some(3),
-                ..options
-            },
-        )
-        .unwrap();
+        assert_eq!((report.rows, report.usable, report.filtered, report.duplicates), (9, 4, 2, 3));
+        let data = open(&[("a.jsonl", &file)], DataOptions { limit: Some(3), ..options }).unwrap();
         assert_eq!((data.len(), data.report().rows), (3, 7));
         assert_eq!(data.row(3).unwrap(), None);
     }

@@ -49,14 +49,8 @@ impl DataOptions {
         if let (Some(min), Some(max)) = (self.min_chars, self.max_chars)
             && min > max
         {
-            problems.push(format!(
-                "no row can have at least {min} and at most {max} characters"
-            ));
+            problems.push(format!("no row can have at least {min} and at most {max} characters"));
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Config(problems))
-        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems)) }
     }
 }

@@ -56,11 +56,7 @@ impl Permutation {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         let mut random = Random::new(seed, stream);
         let keys = std::array::from_fn(|_| random.next_u64());
-        Self {
-            len,
-            half_bits: bits.div_ceil(2).max(LEAST_HALF_BITS),
-            keys,
-        }
+        Self { len, half_bits: bits.div_ceil(2).max(LEAST_HALF_BITS), keys }
     }
 
     fn network(&self, number: u64) -> u64 {
@@ -100,11 +96,7 @@ pub fn split(len: u64, fraction: f64, seed: u64) -> Split {
     } else {
         0
     };
-    Split {
-        validation,
-        train: len - validation,
-        order: Permutation::from_stream(len, seed, SPLIT_STREAM),
-    }
+    Split { validation, train: len - validation, order: Permutation::from_stream(len, seed, SPLIT_STREAM) }
 }
 
 impl Split {
@@ -161,10 +153,7 @@ mod tests {
         }
         // Six orders of 1000 each; the standard deviation is 29.
         assert_eq!(counts.len(), 6);
-        assert!(
-            counts.values().all(|count| (850..1150).contains(count)),
-            "{counts:?}"
-        );
+        assert!(counts.values().all(|count| (850..1150).contains(count)), "{counts:?}");
     }
 
     #[test]
@@ -172,11 +161,7 @@ mod tests {
         let rows = order(4097, 3, 2);
         // Over random orders, |row - position| is a third of the length on average, and so is the step between
         // neighbours.
-        let moved: u64 = rows
-            .iter()
-            .enumerate()
-            .map(|(position, row)| row.abs_diff(position as u64))
-            .sum();
+        let moved: u64 = rows.iter().enumerate().map(|(position, row)| row.abs_diff(position as u64)).sum();
         let stepped: u64 = rows.windows(2).map(|pair| pair[0].abs_diff(pair[1])).sum();
         for mean in [moved as f64 / 4097.0, stepped as f64 / 4096.0] {
             assert!((mean / 4097.0 - 1.0 / 3.0).abs() < 0.02, "{mean}");
@@ -221,10 +206,7 @@ mod tests {
     fn the_split_is_shuffled_and_depends_on_the_seed_alone() {
         let held = |seed| {
             let split = split(1000, 0.1, seed);
-            split
-                .validation_part()
-                .map(|position| split.order().at(position))
-                .collect::<Vec<_>>()
+            split.validation_part().map(|position| split.order().at(position)).collect::<Vec<_>>()
         };
         assert_eq!(held(1), held(1));
         assert_ne!(held(1), held(2));

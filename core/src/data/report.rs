@@ -73,10 +73,7 @@ impl DataReport {
         }
         self.bytes_of_text += parsed.row.bytes();
         for warning in &parsed.warnings {
-            let none = || WarningCount {
-                rows: 0,
-                first: origin.to_string(),
-            };
+            let none = || WarningCount { rows: 0, first: origin.to_string() };
             self.warnings.entry(*warning).or_insert_with(none).rows += 1;
         }
     }
@@ -90,10 +87,7 @@ mod tests {
     fn warnings_are_counted_with_their_first_place() {
         let mut report = DataReport::default();
         for line in [3, 8] {
-            let origin = RowOrigin {
-                source: "a.txt".to_string(),
-                line,
-            };
+            let origin = RowOrigin { source: "a.txt".to_string(), line };
             report.add_usable(&Parsed::new(Row::Document(" ".to_string())), &origin);
         }
         let count = &report.warnings[&RowWarning::EmptyDocument];

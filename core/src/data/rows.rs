@@ -28,12 +28,7 @@ struct Cursor {
 
 impl Rows {
     pub(super) fn new(files: Vec<DataFile>, index: RowIndex, unusable: RowSet) -> Self {
-        Self {
-            files,
-            index,
-            unusable,
-            cursor: Mutex::new(None),
-        }
+        Self { files, index, unusable, cursor: Mutex::new(None) }
     }
 
     /// How many usable rows there are.
@@ -61,20 +56,13 @@ impl Rows {
         let (number, entry) = self.index.at_or_before(row)?;
         let scanner = match last {
             Some(cursor) if (number..=row).contains(&cursor.next) => return Some(cursor),
-            Some(Cursor {
-                file, mut scanner, ..
-            }) if file == entry.file => {
+            Some(Cursor { file, mut scanner, .. }) if file == entry.file => {
                 scanner.seek(entry.place);
                 scanner
             }
             _ => self.files[entry.file].scanner_at(entry.place),
         };
-        Some(Cursor {
-            file: entry.file,
-            scanner,
-            found: entry.found,
-            next: number,
-        })
+        Some(Cursor { file: entry.file, scanner, found: entry.found, next: number })
     }
 
     /// Moves the cursor behind `row`, which its scanner then shows.
@@ -115,18 +103,10 @@ mod tests {
     /// 40,000 rows in two files, of which every seventh is bad: more than the index has entries.
     fn large() -> Dataset {
         let line = |i: u64| {
-            if i % 7 == 3 {
-                "bad\n".to_string()
-            } else {
-                format!("{{\"text\": \"row {i}\"}}\n")
-            }
+            if i % 7 == 3 { "bad\n".to_string() } else { format!("{{\"text\": \"row {i}\"}}\n") }
         };
         let part = |range: std::ops::Range<u64>| range.map(line).collect::<String>();
-        open(
-            &[("a.jsonl", &part(0..15_000)), ("b.jsonl", &part(15_000..40_000))],
-            skipping(),
-        )
-        .unwrap()
+        open(&[("a.jsonl", &part(0..15_000)), ("b.jsonl", &part(15_000..40_000))], skipping()).unwrap()
     }
 
     #[test]
@@ -138,18 +118,9 @@ mod tests {
             let (found, origin) = data.row(row as u64).unwrap().unwrap();
             let number = usable[row];
             assert_eq!(found, Row::Document(format!("row {number}")));
-            let (name, line) = if number < 15_000 {
-                ("a.jsonl", number)
-            } else {
-                ("b.jsonl", number - 15_000)
-            };
-            assert_eq!(
-                origin,
-                RowOrigin {
-                    source: name.to_string(),
-                    line: line + 1
-                }
-            );
+            let (name, line) =
+                if number < 15_000 { ("a.jsonl", number) } else { ("b.jsonl", number - 15_000) };
+            assert_eq!(origin, RowOrigin { source: name.to_string(), line: line + 1 });
         };
         (0..usable.len()).for_each(check);
         // 7919 is coprime to the number of rows: every row once, far apart.
@@ -186,15 +157,10 @@ mod tests {
     #[test]
     fn a_file_that_changes_is_noticed() {
         for (later, notice) in [
-            (
-                "{\"text\": 1}\n{\"tex\": 1}\n",
-                "a.jsonl:2: the file has changed since it was opened: ",
-            ),
+            ("{\"text\": 1}\n{\"tex\": 1}\n", "a.jsonl:2: the file has changed since it was opened: "),
             ("", "a.jsonl: the data holds fewer rows than when it was opened"),
         ] {
-            let source = Arc::new(Changing(std::sync::Mutex::new(
-                "{\"text\": 1}\n{\"text\": \"b\"}\n",
-            )));
+            let source = Arc::new(Changing(std::sync::Mutex::new("{\"text\": 1}\n{\"text\": \"b\"}\n")));
             let data = Dataset::open(vec![source.clone()], skipping()).unwrap();
             *source.0.lock().unwrap() = later;
             let message = data.row(0).unwrap_err().to_string();

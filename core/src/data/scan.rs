@@ -96,10 +96,7 @@ impl Scanner {
 
     /// Where the next row is looked for.
     pub fn next_place(&self) -> Place {
-        Place {
-            offset: self.blocks.offset(),
-            line: self.line,
-        }
+        Place { offset: self.blocks.offset(), line: self.line }
     }
 
     /// Goes to another place in the same source.
@@ -209,12 +206,7 @@ mod tests {
     fn scanner(format: Format, limit: usize, text: &str) -> Scanner {
         // The scanner of a list starts after its bracket.
         let offset = u64::from(format == Format::JsonArray);
-        Scanner::new(
-            Arc::new(Memory::new("a", text)),
-            format,
-            limit,
-            Place { offset, ..START },
-        )
+        Scanner::new(Arc::new(Memory::new("a", text)), format, limit, Place { offset, ..START })
     }
 
     /// Every row as its line and its text or problem; each is also found from its own place.
@@ -258,11 +250,7 @@ mod tests {
         let text = "[\n  {\"a\": \"]\",\n   \"b\": []},\n  [1], 2 ]\n \n";
         assert_eq!(
             rows(Format::JsonArray, 99, text),
-            [
-                good(2, "{\"a\": \"]\",\n   \"b\": []}"),
-                good(4, "[1]"),
-                good(4, "2")
-            ]
+            [good(2, "{\"a\": \"]\",\n   \"b\": []}"), good(4, "[1]"), good(4, "2")]
         );
         assert_eq!(rows(Format::JsonArray, 99, "[]"), []);
     }
@@ -272,23 +260,14 @@ mod tests {
         let open = "the list is never closed: the file ends without ]";
         let after = "the list is closed here, and the file goes on";
         assert_eq!(rows(Format::JsonArray, 99, "[1,\n"), [good(1, "1"), bad(2, open)]);
-        assert_eq!(
-            rows(Format::JsonArray, 99, "[1]\n{}"),
-            [good(1, "1"), bad(1, after)]
-        );
-        assert_eq!(
-            rows(Format::JsonArray, 99, "[{\"a\": 1"),
-            [good(1, "{\"a\": 1"), bad(1, open)]
-        );
+        assert_eq!(rows(Format::JsonArray, 99, "[1]\n{}"), [good(1, "1"), bad(1, after)]);
+        assert_eq!(rows(Format::JsonArray, 99, "[{\"a\": 1"), [good(1, "{\"a\": 1"), bad(1, open)]);
     }
 
     #[test]
     fn pretty_printed_values_are_rows() {
         let text = "{\n \"a\": 1\n}\n{\n}";
-        assert_eq!(
-            rows(Format::JsonValues, 99, text),
-            [good(1, "{\n \"a\": 1\n}"), good(4, "{\n}")]
-        );
+        assert_eq!(rows(Format::JsonValues, 99, text), [good(1, "{\n \"a\": 1\n}"), good(4, "{\n}")]);
     }
 
     #[test]
@@ -309,24 +288,11 @@ mod tests {
         let problem = "the row is longer than 10 bytes";
         let long = "x".repeat(2 * BLOCK);
         assert_eq!(
-            rows(
-                Format::JsonLines,
-                10,
-                &format!("123456789\n{long}\n1234567890\nend")
-            ),
-            [
-                good(1, "123456789\n"),
-                bad(2, problem),
-                bad(3, problem),
-                good(4, "end")
-            ]
+            rows(Format::JsonLines, 10, &format!("123456789\n{long}\n1234567890\nend")),
+            [good(1, "123456789\n"), bad(2, problem), bad(3, problem), good(4, "end")]
         );
         assert_eq!(
-            rows(
-                Format::JsonArray,
-                10,
-                &format!("[\"{long}\", {{\"a\": \"{long}\"}}, 3]")
-            ),
+            rows(Format::JsonArray, 10, &format!("[\"{long}\", {{\"a\": \"{long}\"}}, 3]")),
             [bad(1, problem), bad(1, problem), good(1, "3")]
         );
         assert_eq!(too_long(64 << 20), "the row is longer than 64 MiB");
@@ -339,15 +305,10 @@ mod tests {
             let rows = rows(Format::Text, limit, &text);
             let joined: String = rows.iter().map(|(_, row)| row.clone().unwrap()).collect();
             assert!(joined == text, "limit {limit}");
-            assert!(
-                rows.iter()
-                    .all(|(_, row)| row.as_ref().unwrap().len() <= limit.min(8192))
-            );
+            assert!(rows.iter().all(|(_, row)| row.as_ref().unwrap().len() <= limit.min(8192)));
         }
-        let lines: Vec<u64> = rows(Format::Text, 1 << 20, &text[..22_000])
-            .iter()
-            .map(|(line, _)| *line)
-            .collect();
+        let lines: Vec<u64> =
+            rows(Format::Text, 1 << 20, &text[..22_000]).iter().map(|(line, _)| *line).collect();
         // 94 sentences with their blank lines are the first 1034 bytes.
         assert_eq!(&lines[..3], [1, 189, 377]);
     }

@@ -35,10 +35,7 @@ pub struct Memory {
 impl Memory {
     /// A source of these bytes.
     pub fn new(name: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            name: name.to_string(),
-            bytes: bytes.into(),
-        }
+        Self { name: name.to_string(), bytes: bytes.into() }
     }
 }
 
@@ -72,9 +69,6 @@ mod tests {
         assert_eq!(source.read_at(5, &mut buffer).unwrap(), 1);
         assert_eq!(source.read_at(6, &mut buffer).unwrap(), 0);
         assert_eq!(source.read_at(u64::MAX, &mut buffer).unwrap(), 0);
-        assert_eq!(
-            (source.name(), source.len(), source.is_empty()),
-            ("a.txt", 6, false)
-        );
+        assert_eq!((source.name(), source.len(), source.is_empty()), ("a.txt", 6, false));
     }
 }

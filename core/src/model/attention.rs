@@ -1,10 +1,11 @@
 //! Grouped-query attention (Ainslie et al., 2023, <https://arxiv.org/abs/2305.13245>).
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::cache::LayerCache;
-use super::{AttentionMask, Linear, RmsNorm, Rope};
+use super::{Linear, RmsNorm};
+use crate::kernels::{Angles, AttentionMask, masked_softmax, rotate};
 
 /// Projections of one block; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -26,13 +27,13 @@ impl Attention {
     pub fn forward(
         &self,
         x: Tensor<3>,
-        rope: &Rope,
+        angles: &Angles,
         mask: &AttentionMask,
         start: usize,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let [batch, seq, _] = x.dims();
-        let (q, k, v) = self.project(x, rope, start);
+        let (q, k, v) = self.project(x, angles);
         // [batch, kv_heads, keys, hd]
         let (k, v) = (k.swap_dims(1, 2), v.swap_dims(1, 2));
         let (k, v) = match cache {
@@ -45,7 +46,7 @@ impl Attention {
     }
 
     /// Queries, keys and values, rotated: `[batch, seq, heads, hd]` each.
-    fn project(&self, x: Tensor<3>, rope: &Rope, start: usize) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
+    fn project(&self, x: Tensor<3>, angles: &Angles) -> (Tensor<4>, Tensor<4>, Tensor<4>) {
         let [batch, seq, _] = x.dims();
         let split = |y: Tensor<3>, heads: usize| {
             let width = y.dims()[2];
@@ -58,7 +59,7 @@ impl Attention {
         let q = norm(&self.q_norm, split(self.q_proj.forward(x.clone()), self.heads));
         let k = norm(&self.k_norm, split(self.k_proj.forward(x.clone()), self.kv_heads));
         let v = split(self.v_proj.forward(x), self.kv_heads);
-        (rope.rotate(q, start), rope.rotate(k, start), v)
+        (rotate(q, angles), rotate(k, angles), v)
     }
 }
 
@@ -71,12 +72,10 @@ fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask) -> Ten
     let [_, kv_heads, keys, _] = k.dims();
     let group = heads / kv_heads;
     // The queries of one key head stand below each other, so keys and values are never copied per query head.
-    let q = q
-        .swap_dims(1, 2)
-        .reshape([batch, kv_heads, group * seq, head_dim]);
-    let scores = q.matmul(k.swap_dims(2, 3)) / (head_dim as f64).sqrt();
-    let scores = mask.apply(scores.reshape([batch, heads, seq, keys]));
-    let weights = activation::softmax(scores, 3).reshape([batch, kv_heads, group * seq, keys]);
+    let q = q.swap_dims(1, 2).reshape([batch, kv_heads, group * seq, head_dim]);
+    let scores = q.matmul(k.swap_dims(2, 3)).reshape([batch, heads, seq, keys]);
+    let weights = masked_softmax(scores, 1.0 / (head_dim as f64).sqrt(), mask);
+    let weights = weights.reshape([batch, kv_heads, group * seq, keys]);
     let context = weights.matmul(v).reshape([batch, heads, seq, head_dim]);
     context.swap_dims(1, 2).reshape([batch, seq, heads * head_dim])
 }

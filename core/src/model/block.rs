@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::cache::LayerCache;
-use super::{Attention, AttentionMask, Mlp, RmsNorm, Rope};
+use super::{Attention, Mlp, RmsNorm};
+use crate::kernels::{Angles, AttentionMask};
 
 /// `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`.
 #[derive(Module, Debug)]
@@ -21,14 +22,13 @@ impl Block {
     pub fn forward(
         &self,
         x: Tensor<3>,
-        rope: &Rope,
+        angles: &Angles,
         mask: &AttentionMask,
         start: usize,
         cache: Option<&mut LayerCache>,
     ) -> Tensor<3> {
         let attended =
-            self.self_attn
-                .forward(self.input_layernorm.forward(x.clone()), rope, mask, start, cache);
+            self.self_attn.forward(self.input_layernorm.forward(x.clone()), angles, mask, start, cache);
         let h = x + attended;
         let fed = self.mlp.forward(self.post_attention_layernorm.forward(h.clone()));
         h + fed

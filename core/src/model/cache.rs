@@ -24,14 +24,8 @@ impl KvCache {
     pub fn new(config: &ModelConfig, batch: usize, capacity: usize, dtype: DType, device: &Device) -> Self {
         let shape = [batch, config.num_key_value_heads, capacity, config.head_dim];
         let room = || Some(Tensor::zeros(shape, (device, dtype)));
-        let layers = (0..config.num_hidden_layers)
-            .map(|_| LayerCache { k: room(), v: room() })
-            .collect();
-        Self {
-            layers,
-            len: 0,
-            capacity,
-        }
+        let layers = (0..config.num_hidden_layers).map(|_| LayerCache { k: room(), v: room() }).collect();
+        Self { layers, len: 0, capacity }
     }
 
     /// Positions held.

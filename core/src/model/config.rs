@@ -48,19 +48,11 @@ impl ModelConfig {
     pub fn parameters(&self) -> u64 {
         let (d, heads) = (self.hidden_size, self.num_attention_heads * self.head_dim);
         let kv = self.num_key_value_heads * self.head_dim;
-        let bias = if self.attention_bias {
-            heads + 2 * kv + d
-        } else {
-            0
-        };
+        let bias = if self.attention_bias { heads + 2 * kv + d } else { 0 };
         let qk_norm = if self.qk_norm { 2 * self.head_dim } else { 0 };
         let attention = 2 * d * heads + 2 * d * kv + bias + qk_norm;
         let layer = attention + 3 * d * self.intermediate_size + 2 * d;
-        let head = if self.tie_word_embeddings {
-            0
-        } else {
-            self.vocab_size * d
-        };
+        let head = if self.tie_word_embeddings { 0 } else { self.vocab_size * d };
         (self.vocab_size * d + self.num_hidden_layers * layer + d + head) as u64
     }
 
@@ -69,11 +61,7 @@ impl ModelConfig {
     pub fn training_flops_per_token(&self, seq_len: usize) -> f64 {
         let heads = self.num_attention_heads * self.head_dim;
         let matrices = self.parameters() as f64
-            + if self.tie_word_embeddings {
-                0.0
-            } else {
-                -((self.vocab_size * self.hidden_size) as f64)
-            };
+            + if self.tie_word_embeddings { 0.0 } else { -((self.vocab_size * self.hidden_size) as f64) };
         6.0 * matrices + 12.0 * (self.num_hidden_layers * heads * seq_len) as f64
     }
 
@@ -103,22 +91,14 @@ impl ModelConfig {
             ));
         }
         if !self.head_dim.is_multiple_of(2) {
-            problems.push(format!(
-                "head_dim ({}) must be even: rotary embedding turns pairs",
-                self.head_dim
-            ));
+            problems.push(format!("head_dim ({}) must be even: rotary embedding turns pairs", self.head_dim));
         }
         if self.rope_theta <= 0.0 || !self.rope_theta.is_finite() {
-            problems.push(format!(
-                "rope_theta is {}; it must be a positive number",
-                self.rope_theta
-            ));
+            problems.push(format!("rope_theta is {}; it must be a positive number", self.rope_theta));
         }
         if self.rms_norm_eps <= 0.0 || !self.rms_norm_eps.is_finite() {
-            problems.push(format!(
-                "rms_norm_eps is {}; it must be a small positive number",
-                self.rms_norm_eps
-            ));
+            problems
+                .push(format!("rms_norm_eps is {}; it must be a small positive number", self.rms_norm_eps));
         }
         problems
     }

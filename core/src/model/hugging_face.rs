@@ -30,9 +30,7 @@ impl ModelConfig {
             num_hidden_layers: keys.size("num_hidden_layers")?,
             num_attention_heads: heads,
             num_key_value_heads: keys.optional_size("num_key_value_heads")?.unwrap_or(heads),
-            head_dim: keys
-                .optional_size("head_dim")?
-                .unwrap_or(hidden_size / heads.max(1)),
+            head_dim: keys.optional_size("head_dim")?.unwrap_or(hidden_size / heads.max(1)),
             max_position_embeddings: keys.optional_size("max_position_embeddings")?.unwrap_or(2048),
             rms_norm_eps: keys.number("rms_norm_eps").unwrap_or(1e-6),
             rope_theta: rope_theta(&keys),
@@ -50,11 +48,8 @@ impl ModelConfig {
 
     /// The text of a `config.json` that both generations of `transformers` open.
     pub fn to_hugging_face(&self) -> String {
-        let (family, class) = if self.qk_norm {
-            ("qwen3", "Qwen3ForCausalLM")
-        } else {
-            ("llama", "LlamaForCausalLM")
-        };
+        let (family, class) =
+            if self.qk_norm { ("qwen3", "Qwen3ForCausalLM") } else { ("llama", "LlamaForCausalLM") };
         let eos = match self.eos_token_ids.as_slice() {
             [] => Value::Null,
             [one] => json!(one),
@@ -94,10 +89,7 @@ impl ModelConfig {
             root.remove("mlp_bias");
             root.insert("use_sliding_window".into(), json!(false));
             root.insert("sliding_window".into(), Value::Null);
-            root.insert(
-                "layer_types".into(),
-                json!(vec!["full_attention"; self.num_hidden_layers]),
-            );
+            root.insert("layer_types".into(), json!(vec!["full_attention"; self.num_hidden_layers]));
         }
         format!("{root:#}\n")
     }
@@ -106,28 +98,19 @@ impl ModelConfig {
 /// Refuses by name what would silently compute something else.
 fn refuse_unknown(keys: &Keys, family: &str) -> Result<()> {
     let refuse = |what: &str, found: &str, known: &str| {
-        Err(Error::Model(format!(
-            "config.json: {what} '{found}' is not supported; supported: {known}"
-        )))
+        Err(Error::Model(format!("config.json: {what} '{found}' is not supported; supported: {known}")))
     };
     if !FAMILIES.contains(&family) {
         return refuse("model_type", family, &FAMILIES.join(", "));
     }
-    if let Some(act) = keys
-        .text("hidden_act")
-        .filter(|act| !["silu", "swish"].contains(act))
-    {
+    if let Some(act) = keys.text("hidden_act").filter(|act| !["silu", "swish"].contains(act)) {
         return refuse("hidden_act", act, "silu");
     }
     for block in ["rope_parameters", "rope_scaling"] {
         let Some(Value::Object(rope)) = keys.0.get(block) else {
             continue;
         };
-        let kind = rope
-            .get("rope_type")
-            .or(rope.get("type"))
-            .and_then(Value::as_str)
-            .unwrap_or("default");
+        let kind = rope.get("rope_type").or(rope.get("type")).and_then(Value::as_str).unwrap_or("default");
         if kind != "default" {
             return refuse("rope_type", kind, "default");
         }
@@ -135,30 +118,18 @@ fn refuse_unknown(keys: &Keys, family: &str) -> Result<()> {
     if keys.flag("mlp_bias") == Some(true) {
         return refuse("mlp_bias", "true", "false");
     }
-    let window = keys
-        .number("sliding_window")
-        .filter(|_| keys.flag("use_sliding_window") != Some(false));
+    let window = keys.number("sliding_window").filter(|_| keys.flag("use_sliding_window") != Some(false));
     let context = keys.number("max_position_embeddings").unwrap_or(2048.0);
     if let Some(window) = window.filter(|window| *window < context) {
-        return refuse(
-            "sliding_window",
-            &window.to_string(),
-            "null, or at least max_position_embeddings",
-        );
+        return refuse("sliding_window", &window.to_string(), "null, or at least max_position_embeddings");
     }
     Ok(())
 }
 
 /// Version 5 keeps the base inside `rope_parameters`, version 4 at the top.
 fn rope_theta(keys: &Keys) -> f64 {
-    let inside = keys
-        .0
-        .get("rope_parameters")
-        .and_then(|rope| rope.get("rope_theta"));
-    inside
-        .and_then(Value::as_f64)
-        .or(keys.number("rope_theta"))
-        .unwrap_or(10_000.0)
+    let inside = keys.0.get("rope_parameters").and_then(|rope| rope.get("rope_theta"));
+    inside.and_then(Value::as_f64).or(keys.number("rope_theta")).unwrap_or(10_000.0)
 }
 
 /// Reads an id, a list of ids, or null.
@@ -192,9 +163,7 @@ impl<'a> Keys<'a> {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match value.as_u64() {
                 Some(size) => Ok(Some(size as usize)),
-                None => Err(Error::Model(format!(
-                    "config.json: {key} is {value}, not a whole number"
-                ))),
+                None => Err(Error::Model(format!("config.json: {key} is {value}, not a whole number"))),
             },
         }
     }
@@ -246,22 +215,10 @@ mod tests {
         let cases = [
             (r#""model_type":"gpt2""#, "model_type 'gpt2'"),
             (r#""model_type":"llama","hidden_act":"gelu""#, "hidden_act 'gelu'"),
-            (
-                r#""rope_scaling":{"rope_type":"yarn","factor":4.0}"#,
-                "rope_type 'yarn'",
-            ),
-            (
-                r#""rope_scaling":{"type":"linear","factor":2.0}"#,
-                "rope_type 'linear'",
-            ),
-            (
-                r#""rope_parameters":{"rope_type":"llama3","rope_theta":1e4}"#,
-                "rope_type 'llama3'",
-            ),
-            (
-                r#""model_type":"mistral","sliding_window":64"#,
-                "sliding_window '64'",
-            ),
+            (r#""rope_scaling":{"rope_type":"yarn","factor":4.0}"#, "rope_type 'yarn'"),
+            (r#""rope_scaling":{"type":"linear","factor":2.0}"#, "rope_type 'linear'"),
+            (r#""rope_parameters":{"rope_type":"llama3","rope_theta":1e4}"#, "rope_type 'llama3'"),
+            (r#""model_type":"mistral","sliding_window":64"#, "sliding_window '64'"),
             (r#""head_dim":7"#, "head_dim (7) must be even"),
             (r#""hidden_size":"wide""#, "hidden_size is \"wide\""),
         ];

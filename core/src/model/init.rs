@@ -42,30 +42,20 @@ impl Transformer {
     /// A config that does not hold, or what the source answers.
     pub fn build(config: &ModelConfig, device: &Device, source: &mut WeightSource) -> Result<Self> {
         config.validate()?;
-        let mut builder = Builder {
-            config,
-            device,
-            source,
-        };
+        let mut builder = Builder { config, device, source };
         let hidden = config.hidden_size;
         let embedding = (builder.source)("model.embed_tokens.weight", &[config.vocab_size, hidden])?;
         let weight = builder.parameter(embedding, [config.vocab_size, hidden]);
-        let layers = (0..config.num_hidden_layers)
-            .map(|i| builder.block(i))
-            .collect::<Result<_>>()?;
+        let layers = (0..config.num_hidden_layers).map(|i| builder.block(i)).collect::<Result<_>>()?;
         let norm = builder.norm("model.norm", hidden)?;
         let lm_head = match config.tie_word_embeddings {
             true => None,
             false => Some(builder.linear("lm_head", hidden, config.vocab_size, false)?),
         };
         Ok(Self {
-            model: Decoder {
-                embed_tokens: Embedding { weight },
-                layers,
-                norm,
-            },
+            model: Decoder { embed_tokens: Embedding { weight }, layers, norm },
             lm_head,
-            rope: Rope::new(config, &device.clone().inner()),
+            rope: Rope::new(config),
             config: config.clone(),
             dtype: DType::F32,
         })
@@ -74,9 +64,8 @@ impl Transformer {
 
 /// FNV-1a: a fixed number for a name.
 fn stream_of(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 struct Builder<'a, 'b> {
@@ -141,10 +130,7 @@ impl Builder<'_, '_> {
 
     fn norm(&mut self, name: &str, width: usize) -> Result<RmsNorm> {
         let values = (self.source)(&format!("{name}.weight"), &[width])?;
-        Ok(RmsNorm {
-            weight: self.parameter(values, [width]),
-            eps: self.config.rms_norm_eps,
-        })
+        Ok(RmsNorm { weight: self.parameter(values, [width]), eps: self.config.rms_norm_eps })
     }
 }
 

@@ -31,9 +31,5 @@ impl Linear {
 
 /// Master weights stay f32; the product runs in the activations' dtype.
 pub(super) fn in_dtype<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
-    if tensor.dtype() == dtype {
-        tensor
-    } else {
-        tensor.cast(dtype)
-    }
+    if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
 }

@@ -1,9 +1,10 @@
 //! The gated feed-forward layer (Shazeer, 2020, <https://arxiv.org/abs/2002.05202>).
 
 use burn::module::Module;
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 use super::Linear;
+use crate::kernels::swiglu;
 
 /// SwiGLU: `down(silu(gate(x)) ⊙ up(x))`.
 #[derive(Module, Debug)]
@@ -17,7 +18,7 @@ impl Mlp {
     /// # Shapes
     /// `x [batch, seq, hidden]` → the same.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = activation::silu(self.gate_proj.forward(x.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(x))
+        let gate = self.gate_proj.forward(x.clone());
+        self.down_proj.forward(swiglu(gate, self.up_proj.forward(x)))
     }
 }

@@ -1,7 +1,9 @@
-//! Root-mean-square normalisation (Zhang & Sennrich, 2019, <https://arxiv.org/abs/1910.07467>).
+//! The norm before each part of a block.
 
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
+
+use crate::kernels::rms_norm;
 
 /// `y = x / sqrt(mean(x²) + eps) · weight`, over the last dimension.
 #[derive(Module, Debug)]
@@ -17,13 +19,9 @@ impl RmsNorm {
     /// `x [.., width]` → the same; computed in f32, returned in `x`'s dtype.
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let dtype = x.dtype();
-        let x = if dtype == DType::F32 {
-            x
-        } else {
-            x.cast(DType::F32)
-        };
-        let scale = (x.clone().square().mean_dim(D - 1) + self.eps).sqrt();
-        let y = x / scale * self.weight.val().unsqueeze();
-        if dtype == DType::F32 { y } else { y.cast(dtype) }
+        if dtype == DType::F32 {
+            return rms_norm(x, self.weight.val(), self.eps);
+        }
+        rms_norm(x.cast(DType::F32), self.weight.val(), self.eps).cast(dtype)
     }
 }

@@ -44,12 +44,8 @@ const fn row(name: &'static str, shape: [usize; 5], max_len: usize, theta: f64) 
 }
 
 /// MiniMind 3: QK-norm, and a feed-forward of ceil(π·d / 64)·64.
-const MINIMIND3: Preset = Preset {
-    eps: 1e-6,
-    qk_norm: true,
-    ffn: 2432,
-    ..row("minimind3", [768, 8, 8, 4, 6400], 32768, 1e6)
-};
+const MINIMIND3: Preset =
+    Preset { eps: 1e-6, qk_norm: true, ffn: 2432, ..row("minimind3", [768, 8, 8, 4, 6400], 32768, 1e6) };
 
 const PRESETS: [Preset; 11] = [
     row("nano", [128, 4, 4, 2, 2048], 1024, 1e4),
@@ -85,10 +81,7 @@ pub fn preset(name: &str) -> Result<&'static Preset> {
             )]);
         }
         let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-        Error::Config(vec![format!(
-            "there is no preset '{name}'; choose one of {}",
-            names.join(", ")
-        )])
+        Error::Config(vec![format!("there is no preset '{name}'; choose one of {}", names.join(", "))])
     })
 }
 
@@ -147,17 +140,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known_ones_and_a_mixture_says_so() {
-        assert!(
-            preset("huge")
-                .unwrap_err()
-                .to_string()
-                .contains("choose one of nano, micro")
-        );
-        assert!(
-            preset("minimind3-moe")
-                .unwrap_err()
-                .to_string()
-                .contains("not built yet")
-        );
+        assert!(preset("huge").unwrap_err().to_string().contains("choose one of nano, micro"));
+        assert!(preset("minimind3-moe").unwrap_err().to_string().contains("not built yet"));
     }
 }

@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::tensor::{DType, Device, Int, Tensor, module};
 
 use super::linear::in_dtype;
-use super::{AttentionMask, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope};
+use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope};
+use crate::kernels::AttentionMask;
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -61,9 +62,11 @@ impl Transformer {
     /// # Shapes
     /// `tokens [batch, seq]` → `[batch, seq, vocab]` in f32. The mask decides whether it is causal.
     pub fn forward(&self, tokens: Tensor<2, Int>, mask: &AttentionMask) -> Tensor<3> {
+        let [_, seq] = tokens.dims();
+        let angles = self.rope.angles(0, seq);
         let mut x = self.embed(tokens);
         for block in &self.model.layers {
-            x = block.forward(x, &self.rope, mask, 0, None);
+            x = block.forward(x, &angles, mask, 0, None);
         }
         self.logits(x)
     }
@@ -75,10 +78,11 @@ impl Transformer {
     pub fn forward_cached(&self, tokens: Tensor<2, Int>, cache: &mut KvCache, last_only: bool) -> Tensor<3> {
         let [_, new] = tokens.dims();
         let start = cache.len();
-        let mask = AttentionMask::causal(new, start, &tokens.device());
+        let mask = AttentionMask::causal(new, start);
+        let angles = self.rope.angles(start, new);
         let mut x = self.embed(tokens);
         for (block, layer) in self.model.layers.iter().zip(&mut cache.layers) {
-            x = block.forward(x, &self.rope, &mask, start, Some(layer));
+            x = block.forward(x, &angles, &mask, start, Some(layer));
         }
         cache.advance(new);
         self.logits(if last_only { x.narrow(1, new - 1, 1) } else { x })
@@ -86,10 +90,7 @@ impl Transformer {
 
     /// `[batch, seq]` → `[batch, seq, hidden]`.
     fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        in_dtype(
-            module::embedding(self.model.embed_tokens.weight.val(), tokens),
-            self.dtype,
-        )
+        in_dtype(module::embedding(self.model.embed_tokens.weight.val(), tokens), self.dtype)
     }
 
     /// `[batch, seq, hidden]` → `[batch, seq, vocab]`.
@@ -101,9 +102,7 @@ impl Transformer {
                 let [batch, seq, hidden] = x.dims();
                 let table = in_dtype(self.model.embed_tokens.weight.val(), x.dtype());
                 let [vocab, _] = table.dims();
-                x.reshape([batch * seq, hidden])
-                    .matmul(table.transpose())
-                    .reshape([batch, seq, vocab])
+                x.reshape([batch * seq, hidden]).matmul(table.transpose()).reshape([batch, seq, vocab])
             }
         };
         in_dtype(logits, DType::F32)

@@ -49,17 +49,9 @@ pub(crate) fn to_named(name: String, dims: &[usize], values: Vec<f32>) -> NamedT
     match dims {
         [inputs, outputs] if is_linear(&name) => {
             let values = transpose(&values, *inputs, *outputs);
-            NamedTensor {
-                name,
-                shape: vec![*outputs, *inputs],
-                values,
-            }
+            NamedTensor { name, shape: vec![*outputs, *inputs], values }
         }
-        _ => NamedTensor {
-            name,
-            shape: dims.to_vec(),
-            values,
-        },
+        _ => NamedTensor { name, shape: dims.to_vec(), values },
     }
 }
 
@@ -112,11 +104,7 @@ impl ModuleVisitor for Collector {
         let tensor = param.val();
         let dims = tensor.dims().to_vec();
         let count = dims.iter().product::<usize>();
-        let tensor = if tensor.device().is_autodiff() {
-            tensor.inner()
-        } else {
-            tensor
-        };
+        let tensor = if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
         self.found.push((self.path.name(), dims, tensor.reshape([count])));
     }
 }

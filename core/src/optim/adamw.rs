@@ -24,12 +24,7 @@ pub struct AdamWConfig {
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self {
-            beta1: 0.9,
-            beta2: 0.999,
-            eps: 1e-8,
-            weight_decay: 0.01,
-        }
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 }
     }
 }
 
@@ -51,11 +46,7 @@ struct Moments {
 impl AdamW {
     /// An optimizer that has taken no step.
     pub fn new(config: AdamWConfig) -> Self {
-        Self {
-            config,
-            moments: HashMap::new(),
-            steps: 0,
-        }
+        Self { config, moments: HashMap::new(), steps: 0 }
     }
 
     /// Optimizer steps taken.
@@ -67,22 +58,12 @@ impl AdamW {
     pub fn step(&mut self, model: Transformer, gradients: NamedGradients, learning_rate: f64) -> Transformer {
         self.steps += 1;
         let gradients = gradients.into_inner().into_iter().collect();
-        model.map(&mut Update {
-            optimizer: self,
-            gradients,
-            learning_rate,
-            path: Path::default(),
-        })
+        model.map(&mut Update { optimizer: self, gradients, learning_rate, path: Path::default() })
     }
 
     /// `θ ← θ(1 − lr·wd) − lr/(1−β1ᵗ) · m / (√v/√(1−β2ᵗ) + ε)`, all flat.
     fn update(&mut self, name: &str, weight: Tensor<1>, grad: Tensor<1>, learning_rate: f64) -> Tensor<1> {
-        let AdamWConfig {
-            beta1,
-            beta2,
-            eps,
-            weight_decay,
-        } = self.config;
+        let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
         let steps = self.steps as f64;
         let (correct1, correct2) = (1.0 - libm::pow(beta1, steps), 1.0 - libm::pow(beta2, steps));
         let square = grad.clone().square() * (1.0 - beta2);
@@ -94,16 +75,8 @@ impl AdamW {
         let denominator = second.clone().sqrt() / libm::sqrt(correct2) + eps;
         let delta = first.clone() / denominator * (learning_rate / correct1);
         self.moments.insert(name.to_string(), Moments { first, second });
-        let decay = if is_linear(name) {
-            learning_rate * weight_decay
-        } else {
-            0.0
-        };
-        let weight = if decay == 0.0 {
-            weight
-        } else {
-            weight * (1.0 - decay)
-        };
+        let decay = if is_linear(name) { learning_rate * weight_decay } else { 0.0 };
+        let weight = if decay == 0.0 { weight } else { weight * (1.0 - decay) };
         weight - delta
     }
 
@@ -147,13 +120,7 @@ impl AdamW {
             if first {
                 firsts.insert(name, moment);
             } else if let Some(first) = firsts.remove(&name) {
-                self.moments.insert(
-                    name,
-                    Moments {
-                        first,
-                        second: moment,
-                    },
-                );
+                self.moments.insert(name, Moments { first, second: moment });
             }
         }
     }
@@ -183,10 +150,7 @@ impl ModuleMapper for Update<'_> {
         param.map(|weight| {
             let shape = weight.shape();
             let flat = weight.inner().reshape([shape.num_elements()]);
-            let updated = self
-                .optimizer
-                .update(&name, flat, grad, self.learning_rate)
-                .reshape(shape);
+            let updated = self.optimizer.update(&name, flat, grad, self.learning_rate).reshape(shape);
             Tensor::from_inner(updated).require_grad()
         })
     }

@@ -12,22 +12,14 @@ pub struct NamedGradients(Vec<(String, Tensor<1>)>);
 impl NamedGradients {
     /// Takes the gradients of the model's weights out of a backward pass.
     pub fn collect(model: &Transformer, grads: &mut Gradients) -> Self {
-        let mut visitor = Visitor {
-            path: Path::default(),
-            grads,
-            found: Vec::new(),
-        };
+        let mut visitor = Visitor { path: Path::default(), grads, found: Vec::new() };
         model.visit(&mut visitor);
         Self(visitor.found)
     }
 
     /// A gradient of `value` everywhere, on the model's device without autodiff.
     pub fn filled(model: &Transformer, value: f32) -> Self {
-        let mut visitor = Filler {
-            path: Path::default(),
-            value,
-            found: Vec::new(),
-        };
+        let mut visitor = Filler { path: Path::default(), value, found: Vec::new() };
         model.visit(&mut visitor);
         Self(visitor.found)
     }
@@ -39,11 +31,7 @@ impl NamedGradients {
             return;
         }
         let mine = std::mem::take(&mut self.0);
-        self.0 = mine
-            .into_iter()
-            .zip(other.0)
-            .map(|((name, a), (_, b))| (name, a + b))
-            .collect();
+        self.0 = mine.into_iter().zip(other.0).map(|((name, a), (_, b))| (name, a + b)).collect();
     }
 
     /// The norm over all gradients together, `[1]`, left on the device.
@@ -60,12 +48,7 @@ impl NamedGradients {
             let factor = factor.clone().expand(grad.shape());
             grad * factor
         };
-        Self(
-            self.0
-                .into_iter()
-                .map(|(name, grad)| (name, scale(grad)))
-                .collect(),
-        )
+        Self(self.0.into_iter().map(|(name, grad)| (name, scale(grad))).collect())
     }
 
     /// The gradients, by name.
@@ -118,9 +101,6 @@ impl ModuleVisitor for Filler {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let weight = param.val();
         let count = weight.shape().num_elements();
-        self.found.push((
-            self.path.name(),
-            Tensor::full([count], self.value, &weight.device().inner()),
-        ));
+        self.found.push((self.path.name(), Tensor::full([count], self.value, &weight.device().inner())));
     }
 }

@@ -62,32 +62,17 @@ mod tests {
     use super::*;
 
     fn schedule(shape: LrSchedule, peak: f64, warmup: u64) -> Schedule {
-        Schedule {
-            shape,
-            peak,
-            warmup,
-            total: 100 + warmup,
-            min_ratio: 0.1,
-        }
+        Schedule { shape, peak, warmup, total: 100 + warmup, min_ratio: 0.1 }
     }
 
     #[test]
     fn minimind_values_of_the_reference() {
         let two = schedule(LrSchedule::Minimind2, 5e-4, 0);
         let three = schedule(LrSchedule::Minimind3, 5e-4, 0);
-        let cases = [
-            (two, 0, 5.5e-4),
-            (two, 25, 4.7677e-4),
-            (two, 50, 3e-4),
-            (two, 100, 5e-5),
-        ];
+        let cases = [(two, 0, 5.5e-4), (two, 25, 4.7677e-4), (two, 50, 3e-4), (two, 100, 5e-5)];
         let more = [(three, 25, 4.341e-4), (three, 50, 2.75e-4), (three, 100, 5e-5)];
         for (schedule, step, expected) in cases.into_iter().chain(more) {
-            assert!(
-                (schedule.at(step) - expected).abs() < 5e-8,
-                "{step}: {}",
-                schedule.at(step)
-            );
+            assert!((schedule.at(step) - expected).abs() < 5e-8, "{step}: {}", schedule.at(step));
         }
     }
 

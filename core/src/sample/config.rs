@@ -75,10 +75,7 @@ impl SamplingConfig {
         };
         require(
             self.temperature.is_finite() && self.temperature >= 0.0,
-            format!(
-                "--temperature is {}, but it must be 0 (greedy) or more",
-                self.temperature
-            ),
+            format!("--temperature is {}, but it must be 0 (greedy) or more", self.temperature),
         );
         for (flag, value) in [("--top-p", self.top_p), ("--min-p", self.min_p)] {
             require(
@@ -91,10 +88,7 @@ impl SamplingConfig {
             penalty.is_finite() && penalty > 0.0,
             format!("--repetition-penalty is {penalty}, but it must be above 0 (1 = off)"),
         );
-        require(
-            self.max_new_tokens > 0,
-            "--max-new-tokens is 0, but it must be at least 1".to_string(),
-        );
+        require(self.max_new_tokens > 0, "--max-new-tokens is 0, but it must be at least 1".to_string());
         require(
             self.stop.iter().all(|stop| !stop.is_empty()),
             "--stop is empty, but it must be a text of at least one character".to_string(),
@@ -125,21 +119,9 @@ mod tests {
             ..SamplingConfig::default()
         };
         let problems = broken.validate();
-        let flags = [
-            "--temperature",
-            "--top-p",
-            "--min-p",
-            "--repetition-penalty",
-            "--max-new-tokens",
-            "--stop",
-        ];
+        let flags =
+            ["--temperature", "--top-p", "--min-p", "--repetition-penalty", "--max-new-tokens", "--stop"];
         assert_eq!(problems.len(), flags.len(), "{problems:?}");
-        assert!(
-            problems
-                .iter()
-                .zip(flags)
-                .all(|(problem, flag)| problem.starts_with(flag)),
-            "{problems:?}"
-        );
+        assert!(problems.iter().zip(flags).all(|(problem, flag)| problem.starts_with(flag)), "{problems:?}");
     }
 }

@@ -19,12 +19,7 @@ pub struct Counting {
 
 impl Counting {
     pub fn new(context: usize) -> Self {
-        Self {
-            vocab: LETTERS.len(),
-            context,
-            fed: Vec::new(),
-            calls: Vec::new(),
-        }
+        Self { vocab: LETTERS.len(), context, fed: Vec::new(), calls: Vec::new() }
     }
 }
 
@@ -65,11 +60,8 @@ pub const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz;:";
 
 /// A byte-level tokenizer with one token a letter, and a chat template if one is given.
 pub fn letters(template: Option<&str>) -> Tokenizer {
-    let vocab: serde_json::Map<String, serde_json::Value> = LETTERS
-        .chars()
-        .enumerate()
-        .map(|(id, letter)| (letter.to_string(), id.into()))
-        .collect();
+    let vocab: serde_json::Map<String, serde_json::Value> =
+        LETTERS.chars().enumerate().map(|(id, letter)| (letter.to_string(), id.into())).collect();
     let byte_level = serde_json::json!({
         "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true
     });
@@ -81,11 +73,7 @@ pub fn letters(template: Option<&str>) -> Tokenizer {
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": []
         }
     });
-    let config = |template| {
-        serde_json::json!({ "chat_template": template })
-            .to_string()
-            .into_bytes()
-    };
+    let config = |template| serde_json::json!({ "chat_template": template }).to_string().into_bytes();
     let files = TokenizerFiles {
         tokenizer_json: tokenizer.to_string().into_bytes(),
         tokenizer_config_json: template.map(config),

@@ -142,9 +142,7 @@ impl<'a> Answer<'a> {
             request,
             sampler: Sampler::new(request.config),
             ids: request.prompt.to_vec(),
-            decoder: request
-                .tokenizer
-                .map(|tokenizer| StreamDecoder::continuing(tokenizer, true)),
+            decoder: request.tokenizer.map(|tokenizer| StreamDecoder::continuing(tokenizer, true)),
             stop: StopMatcher::new(&request.config.stop),
             stopped: false,
             text: String::new(),
@@ -182,17 +180,9 @@ impl<'a> Answer<'a> {
         if self.stopped {
             return;
         }
-        let rest = self
-            .decoder
-            .as_mut()
-            .map(StreamDecoder::finish)
-            .unwrap_or_default();
+        let rest = self.decoder.as_mut().map(StreamDecoder::finish).unwrap_or_default();
         let piece = self.stop.push(&rest);
-        let held = if piece.stopped {
-            String::new()
-        } else {
-            self.stop.finish()
-        };
+        let held = if piece.stopped { String::new() } else { self.stop.finish() };
         let rest = piece.text + &held;
         if !rest.is_empty() {
             self.show(&rest, on_text);
@@ -211,11 +201,7 @@ mod tests {
     use crate::sample::fake::{Counting, letters, ready};
 
     fn greedy() -> SamplingConfig {
-        SamplingConfig {
-            temperature: 0.0,
-            max_new_tokens: 5,
-            ..SamplingConfig::default()
-        }
+        SamplingConfig { temperature: 0.0, max_new_tokens: 5, ..SamplingConfig::default() }
     }
 
     /// Continues `prompt` with the counting model and returns the pieces of text beside the result.
@@ -226,13 +212,7 @@ mod tests {
         context: usize,
     ) -> Result<(Generation, Vec<String>)> {
         let tokenizer = letters(None);
-        let request = GenerationRequest {
-            prompt,
-            reuse: 0,
-            end_ids,
-            tokenizer: Some(&tokenizer),
-            config,
-        };
+        let request = GenerationRequest { prompt, reuse: 0, end_ids, tokenizer: Some(&tokenizer), config };
         let mut pieces = Vec::new();
         let mut on_text = |text: &str| {
             pieces.push(text.to_string());
@@ -257,37 +237,22 @@ mod tests {
         let (generation, _) = run(&[0], &greedy(), &[20, 3], 100).unwrap();
         assert_eq!(generation.tokens, [1, 2]);
         assert_eq!(generation.finish_reason, FinishReason::Stop);
-        let ignoring = SamplingConfig {
-            ignore_eos: true,
-            ..greedy()
-        };
-        assert_eq!(
-            run(&[0], &ignoring, &[20, 3], 100).unwrap().0.tokens,
-            [1, 2, 3, 4, 5]
-        );
+        let ignoring = SamplingConfig { ignore_eos: true, ..greedy() };
+        assert_eq!(run(&[0], &ignoring, &[20, 3], 100).unwrap().0.tokens, [1, 2, 3, 4, 5]);
     }
 
     #[test]
     fn a_stop_string_over_several_tokens_is_never_shown() {
-        let config = SamplingConfig {
-            stop: vec!["de".to_string()],
-            ..greedy()
-        };
+        let config = SamplingConfig { stop: vec!["de".to_string()], ..greedy() };
         let (generation, pieces) = run(&[0], &config, &[], 100).unwrap();
-        assert_eq!(
-            (generation.text.as_str(), generation.finish_reason),
-            ("bc", FinishReason::Stop)
-        );
+        assert_eq!((generation.text.as_str(), generation.finish_reason), ("bc", FinishReason::Stop));
         assert_eq!(pieces.concat(), "bc");
         assert_eq!(generation.tokens, [1, 2, 3, 4]);
     }
 
     #[test]
     fn text_held_back_for_a_stop_string_is_shown_when_the_answer_ends() {
-        let config = SamplingConfig {
-            stop: vec!["efx".to_string()],
-            ..greedy()
-        };
+        let config = SamplingConfig { stop: vec!["efx".to_string()], ..greedy() };
         let (generation, pieces) = run(&[0], &config, &[], 100).unwrap();
         assert_eq!(generation.text, "bcdef");
         assert_eq!(pieces, ["b", "c", "d", "", "", "ef"]);
@@ -297,10 +262,7 @@ mod tests {
     fn a_full_context_ends_with_length() {
         // Three positions hold two prompt ids and one new id; the id drawn after it needs no room.
         let (generation, _) = run(&[0, 1], &greedy(), &[], 3).unwrap();
-        assert_eq!(
-            (generation.tokens, generation.finish_reason),
-            (vec![2, 3], FinishReason::Length)
-        );
+        assert_eq!((generation.tokens, generation.finish_reason), (vec![2, 3], FinishReason::Length));
         let (generation, _) = run(&[0, 1, 2], &greedy(), &[], 3).unwrap();
         assert_eq!(generation.tokens, [3]);
     }
@@ -311,23 +273,15 @@ mod tests {
         assert!(message(run(&[], &greedy(), &[], 9)).contains("no tokens"));
         let long = message(run(&[0; 10], &greedy(), &[], 9));
         assert!(long.contains("10 tokens") && long.contains("holds 9"), "{long}");
-        let broken = SamplingConfig {
-            top_p: 2.0,
-            ..greedy()
-        };
+        let broken = SamplingConfig { top_p: 2.0, ..greedy() };
         assert!(message(run(&[0], &broken, &[], 9)).contains("--top-p"));
     }
 
     #[test]
     fn the_listener_can_end_it_and_no_tokenizer_is_needed() {
         let config = greedy();
-        let request = GenerationRequest {
-            prompt: &[0],
-            reuse: 0,
-            end_ids: &[],
-            tokenizer: None,
-            config: &config,
-        };
+        let request =
+            GenerationRequest { prompt: &[0], reuse: 0, end_ids: &[], tokenizer: None, config: &config };
         let mut calls = 0;
         let mut on_text = |text: &str| {
             assert_eq!(text, "");
@@ -335,39 +289,22 @@ mod tests {
             if calls == 2 { Flow::Stop } else { Flow::Continue }
         };
         let generation = ready(generate(&mut Counting::new(9), &request, &mut on_text)).unwrap();
-        assert_eq!(
-            (generation.tokens, generation.finish_reason),
-            (vec![1, 2], FinishReason::Stop)
-        );
-        let stop = SamplingConfig {
-            stop: vec!["x".to_string()],
-            ..greedy()
-        };
-        let request = GenerationRequest {
-            config: &stop,
-            ..request
-        };
+        assert_eq!((generation.tokens, generation.finish_reason), (vec![1, 2], FinishReason::Stop));
+        let stop = SamplingConfig { stop: vec!["x".to_string()], ..greedy() };
+        let request = GenerationRequest { config: &stop, ..request };
         let error = ready(generate(&mut Counting::new(9), &request, &mut |_| Flow::Continue)).unwrap_err();
         assert!(error.to_string().contains("tokenizer"), "{error}");
     }
 
     #[test]
     fn only_what_is_not_reused_is_fed_and_at_least_one_id() {
-        let config = SamplingConfig {
-            max_new_tokens: 1,
-            ..greedy()
-        };
+        let config = SamplingConfig { max_new_tokens: 1, ..greedy() };
         let mut model = Counting::new(9);
         model.fed = vec![4, 5, 9, 9];
         let prompt = [4, 5, 6];
         for (reuse, fed) in [(2, vec![6]), (3, vec![6]), (0, vec![4, 5, 6])] {
-            let request = GenerationRequest {
-                prompt: &prompt,
-                reuse,
-                end_ids: &[],
-                tokenizer: None,
-                config: &config,
-            };
+            let request =
+                GenerationRequest { prompt: &prompt, reuse, end_ids: &[], tokenizer: None, config: &config };
             let generation = ready(generate(&mut model, &request, &mut |_| Flow::Continue)).unwrap();
             assert_eq!(generation.tokens, [7]);
             assert_eq!(model.calls.last(), Some(&fed), "reuse {reuse}");

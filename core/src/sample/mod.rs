@@ -41,7 +41,5 @@ fn check_fits(positions: usize, context: usize) -> Result<()> {
     if positions <= context {
         return Ok(());
     }
-    Err(Error::Data(format!(
-        "{positions} tokens are asked for, the model holds {context}; shorten the text"
-    )))
+    Err(Error::Data(format!("{positions} tokens are asked for, the model holds {context}; shorten the text")))
 }

@@ -26,10 +26,7 @@ struct Candidate {
 impl Sampler {
     /// A sampler that starts at the seed of `config`.
     pub fn new(config: &SamplingConfig) -> Self {
-        Self {
-            config: config.clone(),
-            random: Random::new(config.seed, SAMPLING_STREAM),
-        }
+        Self { config: config.clone(), random: Random::new(config.seed, SAMPLING_STREAM) }
     }
 
     /// Draws the next id from `logits`, `[vocab]`. `history` holds the ids so far, prompt and answer, for
@@ -46,15 +43,8 @@ impl Sampler {
 
     /// The logits after temperature and repetition penalty.
     fn scores(&self, logits: &[f32], history: &[u32]) -> Vec<f64> {
-        let temperature = if self.config.is_greedy() {
-            1.0
-        } else {
-            self.config.temperature
-        };
-        let mut scores: Vec<f64> = logits
-            .iter()
-            .map(|&logit| f64::from(logit) / temperature)
-            .collect();
+        let temperature = if self.config.is_greedy() { 1.0 } else { self.config.temperature };
+        let mut scores: Vec<f64> = logits.iter().map(|&logit| f64::from(logit) / temperature).collect();
         if self.config.repetition_penalty != 1.0 {
             penalize(&mut scores, history, self.config.repetition_penalty);
         }
@@ -64,11 +54,8 @@ impl Sampler {
     fn candidates(&self, scores: &[f64]) -> Vec<Candidate> {
         let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         // `libm` gives the same bits on every platform, so a seed means the same text everywhere.
-        let candidate = |(id, &score): (usize, &f64)| Candidate {
-            id: id as u32,
-            score,
-            weight: libm::exp(score - max),
-        };
+        let candidate =
+            |(id, &score): (usize, &f64)| Candidate { id: id as u32, score, weight: libm::exp(score - max) };
         let mut candidates: Vec<Candidate> = scores.iter().enumerate().map(candidate).collect();
         keep_top_k(&mut candidates, self.config.top_k);
         keep_top_p(&mut candidates, self.config.top_p);
@@ -92,9 +79,7 @@ impl Sampler {
 }
 
 fn check(logits: &[f32]) -> Result<()> {
-    let bad = logits
-        .iter()
-        .position(|logit| logit.is_nan() || *logit == f32::INFINITY);
+    let bad = logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY);
     if let Some(id) = bad {
         return Err(Error::Model(format!(
             "the model's output for token {id} of {} is {}: its weights are damaged, or the compute type \
@@ -132,11 +117,7 @@ fn penalize(scores: &mut [f64], history: &[u32], penalty: f64) {
         }
     }
     for (score, _) in scores.iter_mut().zip(seen).filter(|(_, seen)| *seen) {
-        *score = if *score > 0.0 {
-            *score / penalty
-        } else {
-            *score * penalty
-        };
+        *score = if *score > 0.0 { *score / penalty } else { *score * penalty };
     }
 }
 
@@ -245,10 +226,7 @@ mod tests {
     fn top_k_keeps_the_k_best_and_the_lower_id_of_two() {
         assert_eq!(kept(with(|config| config.top_k = 2), &FOUR), [1, 3]);
         assert_eq!(kept(with(|config| config.top_k = 9), &FOUR), [1, 3, 0, 2]);
-        assert_eq!(
-            kept(with(|config| config.top_k = 2), &[0.2, 0.4, 0.2, 0.2]),
-            [1, 0]
-        );
+        assert_eq!(kept(with(|config| config.top_k = 2), &[0.2, 0.4, 0.2, 0.2]), [1, 0]);
     }
 
     #[test]
@@ -261,11 +239,7 @@ mod tests {
             (0.85, vec![1, 3, 0]),
             (0.97, vec![1, 3, 0, 2]),
         ] {
-            assert_eq!(
-                kept(with(|config| config.top_p = top_p), &FOUR),
-                expected,
-                "top_p {top_p}"
-            );
+            assert_eq!(kept(with(|config| config.top_p = top_p), &FOUR), expected, "top_p {top_p}");
         }
     }
 
@@ -321,9 +295,7 @@ mod tests {
     fn a_seed_fixes_the_draws_and_another_seed_changes_them() {
         let draws = |seed| {
             let mut sampler = Sampler::new(&with(|config| config.seed = seed));
-            (0..50)
-                .map(|_| sampler.next(&logits(&FOUR), &[]).unwrap())
-                .collect::<Vec<_>>()
+            (0..50).map(|_| sampler.next(&logits(&FOUR), &[]).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(0), draws(0));
         assert_ne!(draws(0), draws(1));

@@ -39,9 +39,7 @@ impl Scorer {
     /// does not have.
     pub fn new(tokens: &[u32], vocab: usize) -> Result<Self> {
         if tokens.is_empty() {
-            return Err(Error::Data(
-                "there is nothing to score: the text holds no tokens".to_string(),
-            ));
+            return Err(Error::Data("there is nothing to score: the text holds no tokens".to_string()));
         }
         if let Some(id) = tokens.iter().find(|id| **id as usize >= vocab) {
             return Err(Error::Data(format!(
@@ -50,14 +48,7 @@ impl Scorer {
             )));
         }
         let logprobs = vec![None];
-        Ok(Self {
-            tokens: tokens.to_vec(),
-            vocab,
-            positions: 0,
-            logprobs,
-            nll: 0.0,
-            last: Vec::new(),
-        })
+        Ok(Self { tokens: tokens.to_vec(), vocab, positions: 0, logprobs, nll: 0.0, last: Vec::new() })
     }
 
     /// Takes the logits of the next positions, `[positions, vocab]` row after row. Refuses a part of a row
@@ -89,11 +80,7 @@ impl Scorer {
     /// The score, once all positions but the last, or all, were pushed. `bytes` is the size of the predicted
     /// text (see [`scored_bytes`]); `logits` asks for those of the last position, which must have been pushed.
     pub fn finish(self, bytes: Option<usize>, logits: bool) -> Result<Score> {
-        let needed = if logits {
-            self.tokens.len()
-        } else {
-            self.tokens.len() - 1
-        };
+        let needed = if logits { self.tokens.len() } else { self.tokens.len() - 1 };
         if self.positions < needed {
             return Err(Error::Model(format!(
                 "the model gave logits for {} of the {needed} positions to score",
@@ -102,9 +89,7 @@ impl Scorer {
         }
         let nll = self.nll.is_finite().then_some(self.nll);
         let bytes = bytes.filter(|bytes| *bytes > 0);
-        let bits_per_byte = nll
-            .zip(bytes)
-            .map(|(nll, bytes)| nll / std::f64::consts::LN_2 / bytes as f64);
+        let bits_per_byte = nll.zip(bytes).map(|(nll, bytes)| nll / std::f64::consts::LN_2 / bytes as f64);
         Ok(Score {
             tokens_scored: self.tokens.len() - 1,
             tokens: self.tokens,
@@ -150,9 +135,7 @@ mod tests {
 
     /// Rows of logits for probabilities 1/2, 1/4, 1/4 turned so that `best` is the likely id.
     fn row(best: usize) -> Vec<f32> {
-        (0..3)
-            .map(|id| if id == best { 2f32.ln() + 5.0 } else { 5.0 })
-            .collect()
+        (0..3).map(|id| if id == best { 2f32.ln() + 5.0 } else { 5.0 }).collect()
     }
 
     fn score(tokens: &[u32], rows: &[Vec<f32>], bytes: Option<usize>, logits: bool) -> Result<Score> {
@@ -193,10 +176,7 @@ mod tests {
         scorer.push(&rows[..1].concat()).unwrap();
         scorer.push(&[]).unwrap();
         scorer.push(&rows[1..].concat()).unwrap();
-        assert_eq!(
-            scorer.finish(Some(7), true).unwrap(),
-            score(&tokens, &rows, Some(7), true).unwrap()
-        );
+        assert_eq!(scorer.finish(Some(7), true).unwrap(), score(&tokens, &rows, Some(7), true).unwrap());
         // The last position predicts nothing, so its row may be missing.
         assert_eq!(
             score(&tokens, &rows[..3], None, false).unwrap(),
@@ -214,11 +194,7 @@ mod tests {
         );
         let certain = score(&[1, 0], &rows, None, true).unwrap();
         assert_eq!(
-            serde_json::to_string(&Score {
-                logits: Some(vec![0.5, f32::NAN]),
-                ..certain
-            })
-            .unwrap(),
+            serde_json::to_string(&Score { logits: Some(vec![0.5, f32::NAN]), ..certain }).unwrap(),
             concat!(
                 r#"{"tokens":[1,0],"logprobs":[null,0.0],"nll":0.0,"tokens_scored":1,"#,
                 r#""bits_per_byte":null,"logits":[0.5,null]}"#
@@ -230,10 +206,7 @@ mod tests {
     fn what_cannot_be_scored_is_refused() {
         assert!(score(&[], &[], None, false).is_err());
         let unknown = score(&[0, 7], &[row(0)], None, false).unwrap_err().to_string();
-        assert!(
-            unknown.contains("token 7") && unknown.contains("0 to 2"),
-            "{unknown}"
-        );
+        assert!(unknown.contains("token 7") && unknown.contains("0 to 2"), "{unknown}");
         assert!(score(&[0, 1], &[vec![0.0; 4]], None, false).is_err());
         assert!(score(&[0, 1], &[row(0), row(0), row(0)], None, false).is_err());
         assert!(score(&[0, 1, 2], &[row(0)], None, false).is_err());

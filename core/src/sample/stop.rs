@@ -22,10 +22,7 @@ impl StopMatcher {
     /// A matcher for `stops`; empty strings among them are ignored.
     pub fn new(stops: &[String]) -> Self {
         let stops = stops.iter().filter(|stop| !stop.is_empty()).cloned().collect();
-        Self {
-            stops,
-            held: String::new(),
-        }
+        Self { stops, held: String::new() }
     }
 
     /// Adds streamed text and returns what it makes final.
@@ -37,10 +34,7 @@ impl StopMatcher {
             return StopPiece { text, stopped: true };
         }
         let open = self.held.split_off(self.undecided());
-        StopPiece {
-            text: std::mem::replace(&mut self.held, open),
-            stopped: false,
-        }
+        StopPiece { text: std::mem::replace(&mut self.held, open), stopped: false }
     }
 
     /// The text still held back, at the end of the stream, where it can no longer become a stop string.
@@ -59,11 +53,8 @@ impl StopMatcher {
 
     /// Where the longest end of the held text lies that begins a stop string.
     fn undecided(&self) -> usize {
-        let begins_stop = |&start: &usize| {
-            self.stops
-                .iter()
-                .any(|stop| stop.starts_with(&self.held[start..]))
-        };
+        let begins_stop =
+            |&start: &usize| self.stops.iter().any(|stop| stop.starts_with(&self.held[start..]));
         let mut starts = self.held.char_indices().map(|(start, _)| start);
         starts.find(begins_stop).unwrap_or(self.held.len())
     }
@@ -78,10 +69,7 @@ mod tests {
     }
 
     fn piece(text: &str, stopped: bool) -> StopPiece {
-        StopPiece {
-            text: text.to_string(),
-            stopped,
-        }
+        StopPiece { text: text.to_string(), stopped }
     }
 
     /// The answer and whether it was stopped, with the text fed in pieces.
@@ -92,10 +80,7 @@ mod tests {
             let piece = matcher.push(text);
             answer += &piece.text;
             if piece.stopped {
-                return StopPiece {
-                    text: answer,
-                    stopped: true,
-                };
+                return StopPiece { text: answer, stopped: true };
             }
         }
         piece(&(answer + &matcher.finish()), false)
@@ -135,30 +120,17 @@ mod tests {
 
     #[test]
     fn the_first_complete_stop_string_wins() {
-        assert_eq!(
-            run(&["world", "o"], ["hello world"].into_iter()),
-            piece("hell", true)
-        );
+        assert_eq!(run(&["world", "o"], ["hello world"].into_iter()), piece("hell", true));
         assert_eq!(run(&["c", "abc"], ["xabc"].into_iter()), piece("x", true));
     }
 
     #[test]
     fn the_cutting_of_the_text_changes_nothing() {
         let text = "abcab。abd，ab—done ab";
-        for stops in [
-            &["abd"][..],
-            &["。ab", "，"],
-            &["b，", "abd，a"],
-            &["zzz"],
-            &["done ab!"],
-        ] {
+        for stops in [&["abd"][..], &["。ab", "，"], &["b，", "abd，a"], &["zzz"], &["done ab!"]] {
             let whole = run(stops, [text].into_iter());
             for size in 1..5 {
-                let starts: Vec<usize> = text
-                    .char_indices()
-                    .map(|(start, _)| start)
-                    .step_by(size)
-                    .collect();
+                let starts: Vec<usize> = text.char_indices().map(|(start, _)| start).step_by(size).collect();
                 let pieces = starts.iter().enumerate().map(|(i, &start)| {
                     let end = starts.get(i + 1).copied().unwrap_or(text.len());
                     &text[start..end]

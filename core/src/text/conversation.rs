@@ -28,11 +28,7 @@ pub struct Message {
 impl Message {
     /// A message with a role and a content, nothing else.
     pub fn new(role: &str, content: &str) -> Self {
-        Self {
-            role: role.to_string(),
-            content: content.to_string(),
-            extra: Map::new(),
-        }
+        Self { role: role.to_string(), content: content.to_string(), extra: Map::new() }
     }
 
     /// What a reader sees of the message: its reasoning, where it has one, and its content.
@@ -50,10 +46,7 @@ impl Message {
 impl Conversation {
     /// A conversation without tools.
     pub fn new(messages: Vec<Message>) -> Self {
-        Self {
-            messages,
-            tools: None,
-        }
+        Self { messages, tools: None }
     }
 
     /// Whether the roles follow each other as chat templates expect: an optional system message, then user and
@@ -73,11 +66,7 @@ impl Conversation {
                 _ => false,
             };
             if !fits {
-                return Err(format!(
-                    "message {} has role '{role}' {}",
-                    index + 1,
-                    misfit(role, before)
-                ));
+                return Err(format!("message {} has role '{role}' {}", index + 1, misfit(role, before)));
             }
             before = role;
         }
@@ -114,15 +103,7 @@ mod tests {
             &["user"][..],
             &["user", "assistant"],
             &["system", "user", "assistant", "user"],
-            &[
-                "user",
-                "assistant",
-                "tool",
-                "tool",
-                "assistant",
-                "user",
-                "assistant",
-            ],
+            &["user", "assistant", "tool", "tool", "assistant", "user", "assistant"],
         ] {
             assert_eq!(check(roles), Ok(()), "{roles:?}");
         }
@@ -131,32 +112,14 @@ mod tests {
     #[test]
     fn a_wrong_order_names_the_message_and_the_role() {
         for (roles, reason) in [
-            (
-                &["user", "assistant", "assistant"][..],
-                "message 3 has role 'assistant' after 'assistant'",
-            ),
+            (&["user", "assistant", "assistant"][..], "message 3 has role 'assistant' after 'assistant'"),
             (&["user", "user"], "message 2 has role 'user' after 'user'"),
-            (
-                &["user", "system"],
-                "message 2 has role 'system' and does not come first",
-            ),
+            (&["user", "system"], "message 2 has role 'system' and does not come first"),
             (&["assistant"], "message 1 has role 'assistant' before any 'user'"),
-            (
-                &["system", "assistant"],
-                "message 2 has role 'assistant' before any 'user'",
-            ),
-            (
-                &["system", "tool"],
-                "message 2 has role 'tool' before any 'assistant'",
-            ),
-            (
-                &["user", "assistant", "tool", "user"],
-                "message 4 has role 'user' after 'tool'",
-            ),
-            (
-                &["robot"],
-                "message 1 has role 'robot' (known roles: system, user, assistant, tool)",
-            ),
+            (&["system", "assistant"], "message 2 has role 'assistant' before any 'user'"),
+            (&["system", "tool"], "message 2 has role 'tool' before any 'assistant'"),
+            (&["user", "assistant", "tool", "user"], "message 4 has role 'user' after 'tool'"),
+            (&["robot"], "message 1 has role 'robot' (known roles: system, user, assistant, tool)"),
             (&["system"], "no message has role 'user'"),
             (&[], "the list of messages is empty"),
         ] {

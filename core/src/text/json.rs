@@ -12,16 +12,9 @@ pub fn parse_json(text: &str) -> Result<Value, String> {
 }
 
 fn reason(text: &str, error: &serde_json::Error) -> String {
-    let line = text
-        .split('\n')
-        .nth(error.line().saturating_sub(1))
-        .unwrap_or(text);
+    let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or(text);
     // serde counts bytes; an editor counts characters.
-    let column = line
-        .bytes()
-        .take(error.column())
-        .filter(|byte| byte & 0xC0 != 0x80)
-        .count();
+    let column = line.bytes().take(error.column()).filter(|byte| byte & 0xC0 != 0x80).count();
     let place = match error.line() {
         0 | 1 => format!("column {column}"),
         number => format!("line {number} of the row, column {column}"),

@@ -10,10 +10,7 @@ use super::json::{keys, kind, parse_json, short};
 const ROLE_NAMES: [(&str, &[&str]); 4] = [
     ("system", &["system", "developer"]),
     ("user", &["user", "human"]),
-    (
-        "assistant",
-        &["assistant", "gpt", "chatgpt", "bot", "model", FUNCTION_CALL],
-    ),
+    ("assistant", &["assistant", "gpt", "chatgpt", "bot", "model", FUNCTION_CALL]),
     ("tool", &["tool", "function", "observation", "function_response"]),
 ];
 
@@ -36,17 +33,10 @@ pub fn parse_messages(list: &[Value]) -> Result<Vec<Message>, String> {
 
 fn parse_message(value: &Value) -> Result<Message, String> {
     let Value::Object(fields) = value else {
-        return Err(format!(
-            "expected an object with role and content, found {}",
-            kind(value)
-        ));
+        return Err(format!("expected an object with role and content, found {}", kind(value)));
     };
     let sharegpt = fields.contains_key("from") && !fields.contains_key("role");
-    let (role_key, content_key) = if sharegpt {
-        ("from", "value")
-    } else {
-        ("role", "content")
-    };
+    let (role_key, content_key) = if sharegpt { ("from", "value") } else { ("role", "content") };
     let name = role_name(fields, role_key)?;
     let mut message = Message::new(known_role(name)?, "");
     let is_extra = |key: &String, value: &Value| key != role_key && key != content_key && !value.is_null();
@@ -75,12 +65,9 @@ fn role_name<'a>(fields: &'a Map<String, Value>, key: &str) -> Result<&'a str, S
 
 fn known_role(name: &str) -> Result<&'static str, String> {
     let known = ROLE_NAMES.iter().find(|(_, names)| names.contains(&name));
-    known.map(|(role, _)| *role).ok_or_else(|| {
-        format!(
-            "unknown role '{}' (known roles: system, user, assistant, tool)",
-            short(name)
-        )
-    })
+    known
+        .map(|(role, _)| *role)
+        .ok_or_else(|| format!("unknown role '{}' (known roles: system, user, assistant, tool)", short(name)))
 }
 
 /// `tool_calls` given as JSON text (MiniMind's form) becomes a list; an empty one is left out.
@@ -109,11 +96,7 @@ fn add_tool_call(message: &mut Message, call: Value) -> Result<(), String> {
     }
     match message.extra.get_mut("tool_calls") {
         Some(Value::Array(list)) => list.append(&mut calls),
-        _ => drop(
-            message
-                .extra
-                .insert("tool_calls".to_string(), Value::Array(calls)),
-        ),
+        _ => drop(message.extra.insert("tool_calls".to_string(), Value::Array(calls))),
     }
     Ok(())
 }
@@ -141,9 +124,7 @@ fn read_parts(message: &mut Message, parts: &[Value]) -> Result<(), String> {
         }
     }
     if !reasoning.is_empty() {
-        message
-            .extra
-            .insert("reasoning_content".to_string(), Value::String(reasoning));
+        message.extra.insert("reasoning_content".to_string(), Value::String(reasoning));
     }
     Ok(())
 }
@@ -154,25 +135,15 @@ fn part_value(part: &Value) -> Result<(&str, &Value), String> {
         Value::String(_) => return Ok(("text", part)),
         Value::Object(fields) => fields,
         other => {
-            return Err(format!(
-                "expected an object with type and text, found {}",
-                kind(other)
-            ));
+            return Err(format!("expected an object with type and text, found {}", kind(other)));
         }
     };
     let part_kind = fields.get("type").and_then(Value::as_str).unwrap_or("text");
     if !PART_TYPES.contains(&part_kind) {
-        return Err(format!(
-            "unknown type '{}' (known types: text, reasoning, tool_call)",
-            short(part_kind)
-        ));
+        return Err(format!("unknown type '{}' (known types: text, reasoning, tool_call)", short(part_kind)));
     }
-    let value = ["text", "value", part_kind]
-        .iter()
-        .find_map(|key| fields.get(*key));
-    value
-        .map(|value| (part_kind, value))
-        .ok_or_else(|| format!("text is missing; found {}", keys(fields)))
+    let value = ["text", "value", part_kind].iter().find_map(|key| fields.get(*key));
+    value.map(|value| (part_kind, value)).ok_or_else(|| format!("text is missing; found {}", keys(fields)))
 }
 
 #[cfg(test)]
@@ -186,20 +157,11 @@ mod tests {
 
     #[test]
     fn both_spellings_give_the_same_message() {
-        for (name, role) in [
-            ("human", "user"),
-            ("gpt", "assistant"),
-            ("system", "system"),
-            ("observation", "tool"),
-        ] {
-            assert_eq!(
-                read(json!({"from": name, "value": "x"})),
-                Ok(Message::new(role, "x"))
-            );
-            assert_eq!(
-                read(json!({"role": role, "content": "x"})),
-                Ok(Message::new(role, "x"))
-            );
+        for (name, role) in
+            [("human", "user"), ("gpt", "assistant"), ("system", "system"), ("observation", "tool")]
+        {
+            assert_eq!(read(json!({"from": name, "value": "x"})), Ok(Message::new(role, "x")));
+            assert_eq!(read(json!({"role": role, "content": "x"})), Ok(Message::new(role, "x")));
         }
     }
 
@@ -214,10 +176,7 @@ mod tests {
             assert_eq!(message.extra["tool_calls"], calls);
         }
         let message = read(json!({"from": "function_call", "value": calls[0].to_string()})).unwrap();
-        assert_eq!(
-            (message.role.as_str(), &message.extra["tool_calls"]),
-            ("assistant", &calls)
-        );
+        assert_eq!((message.role.as_str(), &message.extra["tool_calls"]), ("assistant", &calls));
         let message =
             read(json!({"role": "assistant", "content": "x", "tool_calls": "", "reasoning_content": null}))
                 .unwrap();
@@ -237,45 +196,24 @@ mod tests {
         .unwrap();
         assert_eq!(message.content, "abc");
         assert_eq!(message.extra["reasoning_content"], "hm");
-        assert_eq!(
-            message.extra["tool_calls"],
-            json!([{"name": "f", "arguments": {}}, {"name": "g"}])
-        );
+        assert_eq!(message.extra["tool_calls"], json!([{"name": "f", "arguments": {}}, {"name": "g"}]));
     }
 
     #[test]
     fn what_cannot_be_read_is_named() {
         let unknown = "message 1: unknown role 'narrator' (known roles: system, user, assistant, tool)";
         for (value, reason) in [
-            (
-                json!("hi"),
-                "message 1: expected an object with role and content, found a string",
-            ),
-            (
-                json!({"content": "x"}),
-                "message 1: role is missing; found keys content",
-            ),
-            (
-                json!({"role": 3, "content": "x"}),
-                "message 1: role must be a string, found a number",
-            ),
+            (json!("hi"), "message 1: expected an object with role and content, found a string"),
+            (json!({"content": "x"}), "message 1: role is missing; found keys content"),
+            (json!({"role": 3, "content": "x"}), "message 1: role must be a string, found a number"),
             (json!({"role": "narrator", "content": "x"}), unknown),
-            (
-                json!({"role": "user", "text": "x"}),
-                "message 1: content is missing; found keys role, text",
-            ),
+            (json!({"role": "user", "text": "x"}), "message 1: content is missing; found keys role, text"),
             (
                 json!({"role": "user", "content": null}),
                 "message 1: content is null, and there are no tool_calls",
             ),
-            (
-                json!({"role": "user", "content": 7}),
-                "message 1: content must be a string, found a number",
-            ),
-            (
-                json!({"from": "human"}),
-                "message 1: value is missing; found keys from",
-            ),
+            (json!({"role": "user", "content": 7}), "message 1: content must be a string, found a number"),
+            (json!({"from": "human"}), "message 1: value is missing; found keys from"),
             (
                 json!({"role": "assistant", "content": "", "tool_calls": "[{"}),
                 "message 1: tool_calls: broken JSON: the row ends inside an object (column 2)",

@@ -37,13 +37,10 @@ pub struct Parsed {
 pub fn parse_row(json: &Value) -> Result<Parsed, String> {
     match json {
         Value::Object(fields) => parse_object(fields).map(Parsed::new),
-        Value::Array(list) => conversation(parse_messages(list)?, &Map::new())
-            .map(Row::Conversation)
-            .map(Parsed::new),
-        other => Err(format!(
-            "expected an object or a list of messages, found {}",
-            kind(other)
-        )),
+        Value::Array(list) => {
+            conversation(parse_messages(list)?, &Map::new()).map(Row::Conversation).map(Parsed::new)
+        }
+        other => Err(format!("expected an object or a list of messages, found {}", kind(other))),
     }
 }
 
@@ -105,10 +102,7 @@ fn pair(fields: &Map<String, Value>, question: &str, answer: &str) -> Result<Vec
             asked = format!("{asked}\n{input}");
         }
     }
-    messages.extend([
-        Message::new("user", &asked),
-        Message::new("assistant", string(fields, answer)?),
-    ]);
+    messages.extend([Message::new("user", &asked), Message::new("assistant", string(fields, answer)?)]);
     Ok(messages)
 }
 
@@ -187,20 +181,15 @@ mod tests {
 
     fn turns(json: Value) -> Vec<(String, String)> {
         match parse_row(&json).unwrap().row {
-            Row::Conversation(conversation) => conversation
-                .messages
-                .into_iter()
-                .map(|message| (message.role, message.content))
-                .collect(),
+            Row::Conversation(conversation) => {
+                conversation.messages.into_iter().map(|message| (message.role, message.content)).collect()
+            }
             Row::Document(text) => panic!("a document: {text}"),
         }
     }
 
     fn expect(json: Value, turns_expected: &[(&str, &str)]) {
-        let expected: Vec<_> = turns_expected
-            .iter()
-            .map(|(r, c)| (r.to_string(), c.to_string()))
-            .collect();
+        let expected: Vec<_> = turns_expected.iter().map(|(r, c)| (r.to_string(), c.to_string())).collect();
         assert_eq!(turns(json.clone()), expected, "{json}");
     }
 
@@ -228,26 +217,14 @@ mod tests {
     #[test]
     fn text_is_a_document() {
         let parsed = parse_row(&json!({"text": "once", "id": 4})).unwrap();
-        assert_eq!(
-            parsed,
-            Parsed {
-                row: Row::Document("once".to_string()),
-                warnings: vec![]
-            }
-        );
+        assert_eq!(parsed, Parsed { row: Row::Document("once".to_string()), warnings: vec![] });
     }
 
     #[test]
     fn input_history_and_system_have_their_places() {
         expect(
             json!({"instruction": "i", "input": "x", "output": "a", "system": "s", "history": [["q1", "a1"]]}),
-            &[
-                ("system", "s"),
-                ("user", "q1"),
-                ("assistant", "a1"),
-                ("user", "i\nx"),
-                ("assistant", "a"),
-            ],
+            &[("system", "s"), ("user", "q1"), ("assistant", "a1"), ("user", "i\nx"), ("assistant", "a")],
         );
         // A system message that is already there stays alone.
         expect(
@@ -265,20 +242,11 @@ mod tests {
             json!({"messages": [user], "tools": tools.to_string()}),
             json!({"messages": [{"role": "system", "content": "s", "tools": tools.to_string()}, user], "tools": ""}),
         ] {
-            let Row::Conversation(conversation) = parse_row(&row).unwrap().row else {
-                panic!("a document")
-            };
+            let Row::Conversation(conversation) = parse_row(&row).unwrap().row else { panic!("a document") };
             assert_eq!(conversation.tools, Some(tools.clone()), "{row}");
-            assert!(
-                conversation
-                    .messages
-                    .iter()
-                    .all(|message| message.extra.is_empty())
-            );
+            assert!(conversation.messages.iter().all(|message| message.extra.is_empty()));
         }
-        let row = parse_row(&json!({"messages": [user], "tools": "[]"}))
-            .unwrap()
-            .row;
+        let row = parse_row(&json!({"messages": [user], "tools": "[]"})).unwrap().row;
         assert!(matches!(row, Row::Conversation(Conversation { tools: None, .. })));
     }
 
@@ -290,27 +258,12 @@ mod tests {
                 "instruction needs output or response beside it; found keys instruction, output (null)",
             ),
             (json!({"text": 5}), "text must be a string, found a number"),
-            (
-                json!("hello"),
-                "expected an object or a list of messages, found a string",
-            ),
+            (json!("hello"), "expected an object or a list of messages, found a string"),
             (json!([]), "the list of messages is empty"),
-            (
-                json!({"messages": {}}),
-                "messages must be a list, found an object",
-            ),
-            (
-                json!({"user": "q", "assistant": ["a"]}),
-                "assistant must be a string, found a list",
-            ),
-            (
-                json!({"q": "q", "a": "a", "history": [["q1"]]}),
-                "history item 1 must be a pair of strings",
-            ),
-            (
-                json!({"q": "q", "a": "a", "tools": "{}"}),
-                "tools must be a list, found an object",
-            ),
+            (json!({"messages": {}}), "messages must be a list, found an object"),
+            (json!({"user": "q", "assistant": ["a"]}), "assistant must be a string, found a list"),
+            (json!({"q": "q", "a": "a", "history": [["q1"]]}), "history item 1 must be a pair of strings"),
+            (json!({"q": "q", "a": "a", "tools": "{}"}), "tools must be a list, found an object"),
             (
                 json!({"conversations": [{"role": "user", "content": "q"}, {"role": "assistant"}]}),
                 "message 2: content is missing; found keys role",
@@ -323,10 +276,7 @@ mod tests {
             assert_eq!(parse_row(&row).map(|p| p.row), Err(reason.to_string()), "{row}");
         }
         let reason = parse_row(&json!({"a": 1, "b": 2})).unwrap_err();
-        assert!(
-            reason.starts_with("expected one of text, conversations, messages, "),
-            "{reason}"
-        );
+        assert!(reason.starts_with("expected one of text, conversations, messages, "), "{reason}");
         assert!(reason.ends_with("; found keys a, b"), "{reason}");
     }
 

@@ -47,26 +47,17 @@ impl Shape {
             return Ok(Self::Text);
         }
         match PAIRS.iter().find(|(question, _)| has(question)) {
-            Some((question, answers)) => Err(format!(
-                "{question} needs {} beside it; found {}",
-                answers.join(" or "),
-                found()
-            )),
+            Some((question, answers)) => {
+                Err(format!("{question} needs {} beside it; found {}", answers.join(" or "), found()))
+            }
             None => Err(format!("expected one of text, {}; found {}", expected(), found())),
         }
     }
 }
 
 fn expected() -> String {
-    let pairs = PAIRS
-        .iter()
-        .map(|(question, answers)| format!("{question} + {}", answers[0]));
-    MESSAGE_KEYS
-        .iter()
-        .map(ToString::to_string)
-        .chain(pairs)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let pairs = PAIRS.iter().map(|(question, answers)| format!("{question} + {}", answers[0]));
+    MESSAGE_KEYS.iter().map(ToString::to_string).chain(pairs).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -95,10 +86,7 @@ mod tests {
 
     #[test]
     fn a_conversation_goes_before_text() {
-        let pair = Shape::Pair {
-            question: "instruction",
-            answer: "output",
-        };
+        let pair = Shape::Pair { question: "instruction", answer: "output" };
         assert_eq!(find(&["instruction", "input", "output", "text"]), Ok(pair));
         assert_eq!(find(&["text", "prompt"]), Ok(Shape::Text));
     }
@@ -111,11 +99,9 @@ mod tests {
         );
         assert_eq!(
             find(&["a", "b"]),
-            Err(
-                "expected one of text, conversations, messages, user + assistant, instruction + output, \
+            Err("expected one of text, conversations, messages, user + assistant, instruction + output, \
                  prompt + completion, question + answer, q + a; found keys a, b"
-                    .to_string()
-            )
+                .to_string())
         );
     }
 }

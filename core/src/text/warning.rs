@@ -73,18 +73,9 @@ mod tests {
         let call = json!({"role": "assistant", "content": "", "tool_calls": [{"name": "f"}]});
         for (row, warnings) in [
             (json!({"text": " \n"}), vec![RowWarning::EmptyDocument]),
-            (
-                json!({"user": "q", "assistant": " "}),
-                vec![RowWarning::EmptyTurn],
-            ),
-            (
-                json!([user("")]),
-                vec![RowWarning::EmptyTurn, RowWarning::EndsOnUser],
-            ),
-            (
-                json!([user("q"), call, {"role": "tool", "content": ""}]),
-                vec![RowWarning::EndsOnTool],
-            ),
+            (json!({"user": "q", "assistant": " "}), vec![RowWarning::EmptyTurn]),
+            (json!([user("")]), vec![RowWarning::EmptyTurn, RowWarning::EndsOnUser]),
+            (json!([user("q"), call, {"role": "tool", "content": ""}]), vec![RowWarning::EndsOnTool]),
             (json!([user("q"), call]), vec![]),
         ] {
             assert_eq!(parse_row(&row).unwrap().warnings, warnings, "{row}");

@@ -114,9 +114,6 @@ mod tests {
     #[test]
     fn a_broken_file_is_named() {
         let error = TokenizerConfig::parse(b"[1]").unwrap_err().to_string();
-        assert!(
-            error.starts_with("tokenizer_config.json cannot be read"),
-            "{error}"
-        );
+        assert!(error.starts_with("tokenizer_config.json cannot be read"), "{error}");
     }
 }

@@ -24,23 +24,13 @@ pub(super) fn rewrite(source: &str) -> Option<String> {
                 found = true;
                 // A block and not `{{ … }}` alone, so that whitespace around the tag is trimmed as around any
                 // block.
-                let Tag {
-                    lead,
-                    variable,
-                    trail,
-                    ..
-                } = tag;
-                rewritten.push_str(&format!(
-                    "{{%{lead} if true %}}{{{{ {variable} }}}}{{% endif {trail}%}}"
-                ));
+                let Tag { lead, variable, trail, .. } = tag;
+                rewritten.push_str(&format!("{{%{lead} if true %}}{{{{ {variable} }}}}{{% endif {trail}%}}"));
                 tag.length
             }
             None => {
-                let length = if tag.starts_with("{#") {
-                    tag.find("#}").map_or(tag.len(), |end| end + 2)
-                } else {
-                    2
-                };
+                let length =
+                    if tag.starts_with("{#") { tag.find("#}").map_or(tag.len(), |end| end + 2) } else { 2 };
                 rewritten.push_str(&tag[..length]);
                 length
             }
@@ -63,9 +53,7 @@ struct Tag<'a> {
 fn read_tag(text: &str) -> Option<Tag<'_>> {
     let (lead, rest) = split_mark(text.strip_prefix("{%")?);
     let rest = rest.trim_start();
-    let word = rest
-        .find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(rest.len());
+    let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     let variable = match &rest[..word] {
         "generation" => BEGIN,
         "endgeneration" => END,
@@ -73,12 +61,7 @@ fn read_tag(text: &str) -> Option<Tag<'_>> {
     };
     let (trail, rest) = split_mark(rest[word..].trim_start());
     let rest = rest.strip_prefix("%}")?;
-    Some(Tag {
-        length: text.len() - rest.len(),
-        lead,
-        variable,
-        trail,
-    })
+    Some(Tag { length: text.len() - rest.len(), lead, variable, trail })
 }
 
 fn split_mark(text: &str) -> (&str, &str) {

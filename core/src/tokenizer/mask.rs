@@ -27,10 +27,7 @@ impl Tokenizer {
     pub fn render_training(&self, conversation: &Conversation) -> Result<Rendered> {
         let (text, spans) = self.render_targets(conversation)?;
         let (ids, offsets) = self.encode_with_offsets(&text)?;
-        Ok(Rendered {
-            ids,
-            mask: mask(&offsets, &spans),
-        })
+        Ok(Rendered { ids, mask: mask(&offsets, &spans) })
     }
 
     /// A conversation to train on as text, and the byte ranges of the targets, in order.
@@ -43,10 +40,7 @@ impl Tokenizer {
         let context = Context::new(conversation.tools.as_ref(), &self.variables);
         let render =
             |messages: &[Message], prompt: bool| template.render_messages(messages, &context, prompt);
-        let ends = EndTokens {
-            eos: self.config.token("eos_token"),
-            added: &self.added_texts,
-        };
+        let ends = EndTokens { eos: self.config.token("eos_token"), added: &self.added_texts };
         let spans = assistant_spans(&render, &conversation.messages, &text, &ends)?;
         Ok((text, spans))
     }
@@ -84,16 +78,7 @@ mod tests {
     #[test]
     fn tokens_are_targets_where_they_begin() {
         // Two parts of one character at 4..7, and a token that straddles the start of the second range.
-        let offsets = [
-            (0, 2),
-            (2, 4),
-            (4, 7),
-            (4, 7),
-            (7, 8),
-            (8, 11),
-            (11, 12),
-            (12, 12),
-        ];
+        let offsets = [(0, 2), (2, 4), (4, 7), (4, 7), (7, 8), (8, 11), (11, 12), (12, 12)];
         let expected = [false, true, true, true, false, false, true, false];
         assert_eq!(mask(&offsets, &[2..7, 10..12]), expected);
         assert_eq!(mask(&offsets, &[]), [false; 8]);

@@ -105,17 +105,11 @@ impl Tokenizer {
         inner.with_post_processor(None::<PostProcessorWrapper>);
 
         let added = inner.get_added_tokens_decoder();
-        let special_ids = added
-            .iter()
-            .filter(|(_, token)| token.special)
-            .map(|(&id, _)| id)
-            .collect();
+        let special_ids = added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id).collect();
         let mut added_texts: Vec<String> = added.values().map(|token| token.content.clone()).collect();
         added_texts.sort_unstable();
         let largest = inner.get_vocab(true).values().copied().max();
-        let add_bos = config
-            .flag("add_bos_token")
-            .unwrap_or_else(|| begins_with_special(&post_processor));
+        let add_bos = config.flag("add_bos_token").unwrap_or_else(|| begins_with_special(&post_processor));
         let template = compile(&config).map_err(|error| error.to_string());
         Ok(Self {
             pieces: Pieces::of_decoder(&decoder),
@@ -139,14 +133,10 @@ impl Tokenizer {
             ("tokenizer_config.json".to_string(), self.config.to_bytes()?),
         ];
         let json: Value = serde_json::from_slice(&self.json).map_err(refused)?;
-        if let (Some(vocab), Some(merges)) = (
-            json["model"]["vocab"].as_object(),
-            json["model"]["merges"].as_array(),
-        ) {
-            files.push((
-                "vocab.json".to_string(),
-                serde_json::to_vec(vocab).map_err(refused)?,
-            ));
+        if let (Some(vocab), Some(merges)) =
+            (json["model"]["vocab"].as_object(), json["model"]["merges"].as_array())
+        {
+            files.push(("vocab.json".to_string(), serde_json::to_vec(vocab).map_err(refused)?));
             files.push(("merges.txt".to_string(), merges_text(merges).into_bytes()));
         }
         Ok(files)
@@ -193,11 +183,7 @@ impl Tokenizer {
         let bytes = self.token_bytes(id);
         match String::from_utf8(bytes) {
             Ok(text) => text,
-            Err(error) => error
-                .as_bytes()
-                .iter()
-                .map(|byte| format!("<{byte:02X}>"))
-                .collect(),
+            Err(error) => error.as_bytes().iter().map(|byte| format!("<{byte:02X}>")).collect(),
         }
     }
 

@@ -18,9 +18,7 @@ impl Pieces {
     pub(super) fn of_decoder(decoder: &Value) -> Self {
         match decoder["type"].as_str() {
             Some("ByteLevel") => Self::ByteLevel,
-            Some("Sequence") => decoder["decoders"]
-                .as_array()
-                .map_or(Self::Other, |steps| sentence(steps)),
+            Some("Sequence") => decoder["decoders"].as_array().map_or(Self::Other, |steps| sentence(steps)),
             _ => Self::Other,
         }
     }
@@ -58,11 +56,7 @@ fn sentence(steps: &[Value]) -> Pieces {
             _ => return Pieces::Other,
         }
     }
-    if fused {
-        Pieces::Sentence { strip }
-    } else {
-        Pieces::Other
-    }
+    if fused { Pieces::Sentence { strip } } else { Pieces::Other }
 }
 
 /// The byte a character of GPT-2's alphabet stands for
@@ -83,11 +77,7 @@ fn byte_of(character: char) -> Option<u8> {
 /// `<0x41>` is the byte 0x41.
 fn fallback_byte(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
-    if digits.len() == 2 {
-        u8::from_str_radix(digits, 16).ok()
-    } else {
-        None
-    }
+    if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
 }
 
 #[cfg(test)]
@@ -97,9 +87,7 @@ mod tests {
 
     #[test]
     fn the_byte_alphabet_is_a_permutation_of_all_bytes() {
-        let mut bytes: Vec<u8> = (0..0x200)
-            .filter_map(|code| byte_of(char::from_u32(code)?))
-            .collect();
+        let mut bytes: Vec<u8> = (0..0x200).filter_map(|code| byte_of(char::from_u32(code)?)).collect();
         bytes.sort_unstable();
         assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
     }
@@ -128,19 +116,10 @@ mod tests {
         let fuse = json!({"type": "Fuse"});
         let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
         let sequence = |steps: &[&Value]| Pieces::of_decoder(&json!({"type": "Sequence", "decoders": steps}));
-        assert_eq!(
-            sequence(&[&replace, &bytes, &fuse, &strip]),
-            Pieces::Sentence { strip: 1 }
-        );
-        assert_eq!(
-            sequence(&[&replace, &bytes, &fuse]),
-            Pieces::Sentence { strip: 0 }
-        );
+        assert_eq!(sequence(&[&replace, &bytes, &fuse, &strip]), Pieces::Sentence { strip: 1 });
+        assert_eq!(sequence(&[&replace, &bytes, &fuse]), Pieces::Sentence { strip: 0 });
         assert_eq!(sequence(&[&replace, &bytes, &strip]), Pieces::Other);
-        assert_eq!(
-            Pieces::of_decoder(&json!({"type": "ByteLevel"})),
-            Pieces::ByteLevel
-        );
+        assert_eq!(Pieces::of_decoder(&json!({"type": "ByteLevel"})), Pieces::ByteLevel);
         assert_eq!(Pieces::of_decoder(&Value::Null), Pieces::Other);
     }
 }

@@ -78,10 +78,7 @@ impl Count {
 
 /// Encodes and decodes every text. Memory does not grow with their number.
 pub fn report(tokenizer: &Tokenizer, texts: impl Iterator<Item = String>, costs: &[&str]) -> Result<Report> {
-    let mut report = Report {
-        vocab_size: tokenizer.vocab_size(),
-        ..Report::default()
-    };
+    let mut report = Report { vocab_size: tokenizer.vocab_size(), ..Report::default() };
     let mut chinese = Count::default();
     let mut other = Count::default();
     for text in texts {
@@ -92,11 +89,7 @@ pub fn report(tokenizer: &Tokenizer, texts: impl Iterator<Item = String>, costs:
         report.tokens += ids.len() as u64;
         report.bytes += text.len() as u64;
         report.chars += chars;
-        let count = if is_chinese(&text) {
-            &mut chinese
-        } else {
-            &mut other
-        };
+        let count = if is_chinese(&text) { &mut chinese } else { &mut other };
         count.chars += chars;
         count.tokens += ids.len() as u64;
         if decoded != text {
@@ -110,54 +103,32 @@ pub fn report(tokenizer: &Tokenizer, texts: impl Iterator<Item = String>, costs:
     report.chars_per_token = ratio(report.chars, report.tokens);
     report.zh_chars_per_token = chinese.chars_per_token();
     report.other_chars_per_token = other.chars_per_token();
-    report.costs = costs
-        .iter()
-        .map(|text| cost(tokenizer, text))
-        .collect::<Result<_>>()?;
+    report.costs = costs.iter().map(|text| cost(tokenizer, text)).collect::<Result<_>>()?;
     Ok(report)
 }
 
 fn cost(tokenizer: &Tokenizer, text: &str) -> Result<Cost> {
     let ids = tokenizer.encode(text)?;
     let pieces = ids.iter().map(|&id| tokenizer.token_text(id)).collect();
-    Ok(Cost {
-        text: text.to_string(),
-        tokens: ids.len(),
-        ids,
-        pieces,
-    })
+    Ok(Cost { text: text.to_string(), tokens: ids.len(), ids, pieces })
 }
 
 /// Whether at least half of the letters are Han characters.
 fn is_chinese(text: &str) -> bool {
-    let han = text
-        .chars()
-        .filter(|&c| matches!(c, '\u{3400}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}'))
-        .count();
+    let han =
+        text.chars().filter(|&c| matches!(c, '\u{3400}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}')).count();
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
     han > 0 && 2 * han >= letters
 }
 
 fn failure(text: u64, expected: &str, got: &str) -> RoundTripFailure {
-    let equal = expected
-        .chars()
-        .zip(got.chars())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let equal = expected.chars().zip(got.chars()).take_while(|(a, b)| a == b).count();
     let shown = |whole: &str| whole.chars().skip(equal).take(SHOWN_CHARS).collect();
-    RoundTripFailure {
-        text,
-        expected: shown(expected),
-        got: shown(got),
-    }
+    RoundTripFailure { text, expected: shown(expected), got: shown(got) }
 }
 
 fn ratio(amount: u64, tokens: u64) -> f64 {
-    if tokens == 0 {
-        0.0
-    } else {
-        amount as f64 / tokens as f64
-    }
+    if tokens == 0 { 0.0 } else { amount as f64 / tokens as f64 }
 }
 
 #[cfg(test)]
@@ -175,10 +146,7 @@ mod tests {
     #[test]
     fn a_failure_shows_where_the_texts_part() {
         let failure = failure(3, "你好 world", "你好world");
-        assert_eq!(
-            (failure.text, failure.expected.as_str(), failure.got.as_str()),
-            (3, " world", "world")
-        );
+        assert_eq!((failure.text, failure.expected.as_str(), failure.got.as_str()), (3, " world", "world"));
     }
 
     #[test]

@@ -14,12 +14,7 @@ impl EvenSampler {
     /// A sampler for an input of `total` bytes of which about `budget` bytes are wanted. Where `total` is not
     /// known exactly (compressed files), an estimate only shifts where in the input the budget is spent.
     pub fn new(total: u64, budget: u64) -> Self {
-        Self {
-            total,
-            budget,
-            seen: 0,
-            kept: 0,
-        }
+        Self { total, budget, seen: 0, kept: 0 }
     }
 
     /// Whether to keep the next row, which is `bytes` long in the measure of `total`.
@@ -62,10 +57,7 @@ mod tests {
     #[test]
     fn every_third_of_equal_rows() {
         let (chosen, kept) = choose(&[10; 9], 30);
-        assert_eq!(
-            chosen,
-            [false, false, true, false, false, true, false, false, true]
-        );
+        assert_eq!(chosen, [false, false, true, false, false, true, false, false, true]);
         assert_eq!(kept, 30);
     }
 
@@ -82,10 +74,7 @@ mod tests {
         let (chosen, kept) = choose(&rows, total / 10);
         assert!(kept <= total / 10 && kept > total / 10 - 400, "{kept} of {total}");
         let half: u64 = (0..5000).filter(|&row| chosen[row]).map(|row| rows[row]).sum();
-        assert!(
-            half.abs_diff(kept / 2) < kept / 50,
-            "{half} of {kept} in the first half"
-        );
+        assert!(half.abs_diff(kept / 2) < kept / 50, "{half} of {kept} in the first half");
     }
 
     #[test]

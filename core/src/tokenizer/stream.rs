@@ -26,10 +26,7 @@ impl StreamDecoder {
             Pieces::Sentence { strip } => strip,
             _ => 0,
         };
-        Self {
-            strip,
-            ..Self::continuing(tokenizer, skip_special)
-        }
+        Self { strip, ..Self::continuing(tokenizer, skip_special) }
     }
 
     /// A decoder for ids that go on after a prompt: a space before the first word is kept.
@@ -54,11 +51,7 @@ impl StreamDecoder {
         }
         let mut bytes = self.tokenizer.token_bytes(id);
         if self.strip > 0 && !bytes.is_empty() {
-            let spaces = bytes
-                .iter()
-                .take(self.strip)
-                .take_while(|&&byte| byte == b' ')
-                .count();
+            let spaces = bytes.iter().take(self.strip).take_while(|&&byte| byte == b' ').count();
             bytes.drain(..spaces);
             // Only spaces at the very start count, but several tokens may bring them.
             self.strip = if bytes.is_empty() { self.strip - spaces } else { 0 };

@@ -25,15 +25,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const WEEKDAYS: [&str; 7] = [
-    "Sunday",
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-];
+const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const DAYS_BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
 impl Moment {
@@ -48,14 +40,7 @@ impl Moment {
         let valid =
             (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
         let month = usize::try_from(month).ok()?;
-        valid.then_some(Self {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-        })
+        valid.then_some(Self { year, month, day, hour, minute, second })
     }
 
     /// Formats like C's `strftime` in the C locale. `None` for a directive that is not known.
@@ -125,9 +110,7 @@ impl Moment {
 }
 
 fn numbers(text: &str, separator: char) -> Option<Vec<i64>> {
-    text.split(separator)
-        .map(|part| part.parse::<u16>().ok().map(i64::from))
-        .collect()
+    text.split(separator).map(|part| part.parse::<u16>().ok().map(i64::from)).collect()
 }
 
 #[cfg(test)]
@@ -145,23 +128,12 @@ mod tests {
         assert_eq!(format("2025-06-03", "%Y-%m-%d"), "2025-06-03");
         assert_eq!(format("2025-06-03", "%A, %j"), "Tuesday, 154");
         assert_eq!(format("2000-12-31", "%a %j %y"), "Sun 366 00");
-        assert_eq!(
-            format("2025-06-03T00:05:09", "%F %T %I%p %-H %e|%%"),
-            "2025-06-03 00:05:09 12AM 0  3|%"
-        );
+        assert_eq!(format("2025-06-03T00:05:09", "%F %T %I%p %-H %e|%%"), "2025-06-03 00:05:09 12AM 0  3|%");
     }
 
     #[test]
     fn what_is_not_a_moment_is_refused() {
-        for text in [
-            "",
-            "2025",
-            "2025-13-01",
-            "2025-00-01",
-            "2025-01-32",
-            "2025-01-01T24:00:00",
-            "a-b-c",
-        ] {
+        for text in ["", "2025", "2025-13-01", "2025-00-01", "2025-01-32", "2025-01-01T24:00:00", "a-b-c"] {
             assert_eq!(Moment::parse(text), None, "{text}");
         }
         assert_eq!(Moment::parse("2025-01-01").unwrap().format("%Q"), None);

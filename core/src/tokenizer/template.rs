@@ -57,10 +57,7 @@ impl ChatTemplate {
         let environment = environment(source, specials).map_err(|error| {
             Error::Template(format!("the chat template does not compile: {}", explain(&error)))
         })?;
-        Ok(Self {
-            environment,
-            has_generation_blocks,
-        })
+        Ok(Self { environment, has_generation_blocks })
     }
 
     /// The conversation as text; the template sees `variables` beside the messages and the tools.
@@ -88,12 +85,8 @@ impl ChatTemplate {
         }
         let (begin, end) =
             generation::unused_marks(&text).ok_or_else(|| blocks_fail("the text uses all marks"))?;
-        let marked = self.render_marked(
-            &conversation.messages,
-            &context,
-            false,
-            &[begin.into(), end.into()],
-        )?;
+        let marked =
+            self.render_marked(&conversation.messages, &context, false, &[begin.into(), end.into()])?;
         let (stripped, spans) =
             generation::strip(&marked, begin, end).ok_or_else(|| blocks_fail("the blocks do not pair up"))?;
         if stripped != text {
@@ -109,12 +102,7 @@ impl ChatTemplate {
         context: &Context,
         add_generation_prompt: bool,
     ) -> Result<String> {
-        self.render_marked(
-            messages,
-            context,
-            add_generation_prompt,
-            &[String::new(), String::new()],
-        )
+        self.render_marked(messages, context, add_generation_prompt, &[String::new(), String::new()])
     }
 
     fn render_marked(
@@ -125,14 +113,8 @@ impl ChatTemplate {
         marks: &[String; 2],
     ) -> Result<String> {
         let mut variables = vec![
-            (
-                "messages".to_string(),
-                messages.iter().map(message_value).collect::<Value>(),
-            ),
-            (
-                "add_generation_prompt".to_string(),
-                Value::from(add_generation_prompt),
-            ),
+            ("messages".to_string(), messages.iter().map(message_value).collect::<Value>()),
+            ("add_generation_prompt".to_string(), Value::from(add_generation_prompt)),
             (generation::BEGIN.to_string(), Value::from(marks[0].as_str())),
             (generation::END.to_string(), Value::from(marks[1].as_str())),
         ];
@@ -160,15 +142,8 @@ impl Context {
     pub(super) fn new(tools: Option<&serde_json::Value>, variables: &Map<String, serde_json::Value>) -> Self {
         // Python passes `None` for both, which templates test with `is not none`.
         let tools = tools.map_or(Value::from(()), from_json);
-        let mut values = vec![
-            ("tools".to_string(), tools),
-            ("documents".to_string(), Value::from(())),
-        ];
-        values.extend(
-            variables
-                .iter()
-                .map(|(name, value)| (name.clone(), from_json(value))),
-        );
+        let mut values = vec![("tools".to_string(), tools), ("documents".to_string(), Value::from(()))];
+        values.extend(variables.iter().map(|(name, value)| (name.clone(), from_json(value))));
         Self(values)
     }
 }
@@ -178,12 +153,7 @@ fn environment(
     specials: &Specials,
 ) -> std::result::Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
-    environment.set_syntax(
-        SyntaxConfig::builder()
-            .trim_blocks(true)
-            .lstrip_blocks(true)
-            .build()?,
-    );
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_fuel(Some(FUEL));
     environment.add_filter("tojson", tojson);
@@ -205,14 +175,9 @@ fn environment(
 }
 
 fn message_value(message: &Message) -> Value {
-    let own = [
-        ("role", Value::from(message.role.as_str())),
-        ("content", Value::from(message.content.as_str())),
-    ];
-    let extra = message
-        .extra
-        .iter()
-        .map(|(key, value)| (key.as_str(), from_json(value)));
+    let own =
+        [("role", Value::from(message.role.as_str())), ("content", Value::from(message.content.as_str()))];
+    let extra = message.extra.iter().map(|(key, value)| (key.as_str(), from_json(value)));
     Value::from_pairs(own.into_iter().chain(extra))
 }
 
@@ -228,9 +193,7 @@ fn strftime_now(state: &State, format: String) -> std::result::Result<String, mi
         return Err(invalid(remedy.to_string()));
     };
     let moment = Moment::parse(now).ok_or_else(|| invalid(format!("`now` is not a date: {now}")))?;
-    moment
-        .format(&format)
-        .ok_or_else(|| invalid(format!("strftime_now does not know the format {format}")))
+    moment.format(&format).ok_or_else(|| invalid(format!("strftime_now does not know the format {format}")))
 }
 
 /// minijinja's message with its causes.
@@ -257,10 +220,7 @@ struct Bounded(Vec<u8>);
 impl io::Write for Bounded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.len() + bytes.len() > MAX_OUTPUT {
-            return Err(io::Error::other(format!(
-                "the output passed {} MiB",
-                MAX_OUTPUT >> 20
-            )));
+            return Err(io::Error::other(format!("the output passed {} MiB", MAX_OUTPUT >> 20)));
         }
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -277,15 +237,9 @@ mod tests {
     use serde_json::json;
 
     fn render(text: &str, variables: serde_json::Value) -> Result<String> {
-        let specials = Specials {
-            bos: Some("<s>".to_string()),
-            ..Specials::default()
-        };
+        let specials = Specials { bos: Some("<s>".to_string()), ..Specials::default() };
         let messages = vec![Message::new("user", "q"), Message::new("assistant", "a\u{E000}")];
-        let conversation = Conversation {
-            messages,
-            tools: None,
-        };
+        let conversation = Conversation { messages, tools: None };
         ChatTemplate::new(text, &specials)?.render(&conversation, true, variables.as_object().unwrap())
     }
 
@@ -297,22 +251,13 @@ mod tests {
                 "<s>|True|False",
             ),
             ("  {% if true %}\nx\n  {% endif %}\ny\n", "x\ny"),
-            (
-                "{% for m in messages[::-1] %}{{ m.role }}{% break %}{% endfor %}",
-                "assistant",
-            ),
-            (
-                "{{ ' A b '.strip().lower().split(' ')[-1] }}{{ 'xy'.startswith('x') }}",
-                "bTrue",
-            ),
+            ("{% for m in messages[::-1] %}{{ m.role }}{% break %}{% endfor %}", "assistant"),
+            ("{{ ' A b '.strip().lower().split(' ')[-1] }}{{ 'xy'.startswith('x') }}", "bTrue"),
             (
                 "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}",
                 "2",
             ),
-            (
-                "{{ messages[0].get('name', 'none') }}|{{ messages[0].name is defined }}",
-                "none|False",
-            ),
+            ("{{ messages[0].get('name', 'none') }}|{{ messages[0].name is defined }}", "none|False"),
             ("{{ add_generation_prompt }}{{ think }}", "Trueyes"),
             ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
         ];
@@ -326,10 +271,7 @@ mod tests {
     fn refusals_carry_the_reason() {
         let cases = [
             ("{% if %}", "does not compile"),
-            (
-                "{{ raise_exception('roles must alternate') }}",
-                "roles must alternate",
-            ),
+            ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
             ("{{ strftime_now('%Y') }}", "the variable `now`"),
             ("{{ nothing.at.all }}", "cannot render"),
         ];
@@ -344,9 +286,8 @@ mod tests {
         let loops = "{% for a in range(90000) %}{% for b in range(90000) %}{{ a }}{% endfor %}{% endfor %}";
         let error = render(loops, json!({})).unwrap_err().to_string();
         assert!(error.contains("fuel"), "{error}");
-        let error = render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", json!({}))
-            .unwrap_err()
-            .to_string();
+        let error =
+            render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", json!({})).unwrap_err().to_string();
         assert!(error.contains("cannot render"), "{error}");
     }
 
@@ -355,10 +296,7 @@ mod tests {
         let text = "{% for m in messages %}{% if m.role == 'assistant' %}\n  {% generation %}\n<{{ m.content }}>\
                     {% endgeneration %}\n{% else %}{{ m.content }}|{% endif %}{% endfor %}";
         let messages = vec![Message::new("user", "你"), Message::new("assistant", "a\u{E000}")];
-        let conversation = Conversation {
-            messages,
-            tools: None,
-        };
+        let conversation = Conversation { messages, tools: None };
         let template = ChatTemplate::new(text, &Specials::default()).unwrap();
         let (text, spans) = template.render_spans(&conversation, &Map::new()).unwrap();
         assert_eq!(text, "你|<a\u{E000}>");
@@ -368,15 +306,9 @@ mod tests {
     #[test]
     fn blocks_that_cannot_be_followed_are_refused() {
         let text = "{% set answer %}{% generation %}a{% endgeneration %}{% endset %}{{ answer | length }}";
-        let conversation = Conversation {
-            messages: vec![Message::new("user", "q")],
-            tools: None,
-        };
+        let conversation = Conversation { messages: vec![Message::new("user", "q")], tools: None };
         let template = ChatTemplate::new(text, &Specials::default()).unwrap();
-        let error = template
-            .render_spans(&conversation, &Map::new())
-            .unwrap_err()
-            .to_string();
+        let error = template.render_spans(&conversation, &Map::new()).unwrap_err().to_string();
         assert!(error.contains("generation"), "{error}");
     }
 }

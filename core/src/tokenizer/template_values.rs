@@ -66,9 +66,7 @@ impl Json {
             ValueKind::Seq | ValueKind::Iterable => self.list(value, depth)?,
             ValueKind::Map => self.object(value, depth)?,
             other => {
-                return Err(invalid(format!(
-                    "a value of type {other} is not JSON serializable"
-                )));
+                return Err(invalid(format!("a value of type {other} is not JSON serializable")));
             }
         }
         Ok(())
@@ -87,10 +85,7 @@ impl Json {
     }
 
     fn object(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        let mut keys = value
-            .try_iter()?
-            .checked()
-            .collect::<Result<Vec<Value>, Error>>()?;
+        let mut keys = value.try_iter()?.checked().collect::<Result<Vec<Value>, Error>>()?;
         if self.sort_keys {
             keys.sort_by_key(key_text);
         }
@@ -197,9 +192,7 @@ mod tests {
         let mut environment = Environment::new();
         environment.add_filter("tojson", tojson);
         let context = Value::from_pairs([("value", from_json(&value))]);
-        environment
-            .render_str(&format!("{{{{ {expression} }}}}"), context)
-            .unwrap()
+        environment.render_str(&format!("{{{{ {expression} }}}}"), context).unwrap()
     }
 
     #[test]
@@ -215,10 +208,7 @@ mod tests {
         let value = json!({"b": [1, "你😀"], "a": {}});
         let indented = "{\n  \"b\": [\n    1,\n    \"你😀\"\n  ],\n  \"a\": {}\n}";
         assert_eq!(render("value | tojson(indent=2)", value.clone()), indented);
-        assert_eq!(
-            render("value | tojson(sort_keys=true)", value.clone()),
-            r#"{"a": {}, "b": [1, "你😀"]}"#
-        );
+        assert_eq!(render("value | tojson(sort_keys=true)", value.clone()), r#"{"a": {}, "b": [1, "你😀"]}"#);
         assert_eq!(
             render("value | tojson(separators=[',', ':'])", value.clone()),
             r#"{"b":[1,"你😀"],"a":{}}"#

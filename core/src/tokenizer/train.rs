@@ -25,10 +25,7 @@ const MAX_PIECE: usize = 256 << 10;
 /// Known names of the special tokens, best first, by the role they take.
 const ROLES: [(&str, &[&str]); 4] = [
     ("bos_token", &["<|im_start|>", "<s>", "<|begin_of_text|>"]),
-    (
-        "eos_token",
-        &["<|im_end|>", "</s>", "<|endoftext|>", "<|end_of_text|>"],
-    ),
+    ("eos_token", &["<|im_end|>", "</s>", "<|endoftext|>", "<|end_of_text|>"]),
     ("pad_token", &["<pad>", "[PAD]", "<|endoftext|>", "<unk>"]),
     ("unk_token", &["<unk>", "[UNK]", "<|endoftext|>"]),
 ];
@@ -52,9 +49,7 @@ impl Default for TokenizerTraining {
         Self {
             vocab_size: 6400,
             min_frequency: 2,
-            special_tokens: ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-                .map(str::to_string)
-                .into(),
+            special_tokens: ["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(str::to_string).into(),
             digits_single: false,
         }
     }
@@ -84,11 +79,7 @@ impl TokenizerTraining {
         if self.special_tokens.iter().any(|token| token.chars().count() < 2) {
             problems.push("a special token has at least two characters".to_string());
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Config(problems))
-        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems)) }
     }
 }
 
@@ -101,11 +92,8 @@ impl TokenizerTraining {
 pub fn train(texts: impl Iterator<Item = String> + Send, settings: &TokenizerTraining) -> Result<Tokenizer> {
     settings.validate()?;
     let pre_tokenizer = pre_tokenizer(settings.digits_single);
-    let specials = settings
-        .special_tokens
-        .iter()
-        .map(|token| AddedToken::from(token.as_str(), true))
-        .collect();
+    let specials =
+        settings.special_tokens.iter().map(|token| AddedToken::from(token.as_str(), true)).collect();
     let mut trainer = BpeTrainer::builder()
         .show_progress(false)
         .vocab_size(settings.vocab_size)
@@ -120,13 +108,9 @@ pub fn train(texts: impl Iterator<Item = String> + Send, settings: &TokenizerTra
             bytes <= MAX_BYTES
         })
         .flat_map(cut);
-    trainer
-        .feed(pieces, |piece| words(&pre_tokenizer, piece))
-        .map_err(refused)?;
+    trainer.feed(pieces, |piece| words(&pre_tokenizer, piece)).map_err(refused)?;
     if bytes == 0 {
-        return Err(Error::Data(
-            "there is no text to train a tokenizer on".to_string(),
-        ));
+        return Err(Error::Data("there is no text to train a tokenizer on".to_string()));
     }
     if bytes > MAX_BYTES {
         let limit = MAX_BYTES >> 20;
@@ -201,10 +185,8 @@ fn config(special_tokens: &[String]) -> TokenizerConfig {
         taken.extend(token);
         keys.insert(role.to_string(), token.map_or(Value::Null, Value::from));
     }
-    let others: Vec<&String> = special_tokens
-        .iter()
-        .filter(|token| !taken.contains(&token.as_str()))
-        .collect();
+    let others: Vec<&String> =
+        special_tokens.iter().filter(|token| !taken.contains(&token.as_str())).collect();
     keys.insert("additional_special_tokens".to_string(), json!(others));
     if has("<|im_start|>") && has("<|im_end|>") {
         keys.insert("chat_template".to_string(), json!(CHATML));
@@ -217,11 +199,7 @@ mod tests {
     use super::*;
 
     fn settings(vocab_size: usize) -> TokenizerTraining {
-        TokenizerTraining {
-            vocab_size,
-            min_frequency: 1,
-            ..TokenizerTraining::default()
-        }
+        TokenizerTraining { vocab_size, min_frequency: 1, ..TokenizerTraining::default() }
     }
 
     fn trained(texts: &[&str], settings: &TokenizerTraining) -> Tokenizer {
@@ -250,18 +228,11 @@ mod tests {
     #[test]
     fn digits_stand_alone_when_asked() {
         let text = ["12 12 12 12 312 312"; 8];
-        let single = TokenizerTraining {
-            digits_single: true,
-            ..settings(400)
-        };
+        let single = TokenizerTraining { digits_single: true, ..settings(400) };
         assert_eq!(trained(&text, &settings(400)).encode("12").unwrap().len(), 1);
         let tokenizer = trained(&text, &single);
-        let pieces: Vec<String> = tokenizer
-            .encode("a 312")
-            .unwrap()
-            .iter()
-            .map(|&id| tokenizer.token_text(id))
-            .collect();
+        let pieces: Vec<String> =
+            tokenizer.encode("a 312").unwrap().iter().map(|&id| tokenizer.token_text(id)).collect();
         assert_eq!(pieces, ["a", " ", "3", "1", "2"]);
     }
 
@@ -269,16 +240,8 @@ mod tests {
     fn settings_that_cannot_hold_are_refused_at_once() {
         let error = train(std::iter::empty(), &settings(258)).unwrap_err().to_string();
         assert!(error.contains("at least 259"), "{error}");
-        let twice = TokenizerTraining {
-            special_tokens: vec!["<a>".into(), "<a>".into()],
-            ..settings(300)
-        };
-        assert!(
-            train(std::iter::empty(), &twice)
-                .unwrap_err()
-                .to_string()
-                .contains("twice")
-        );
+        let twice = TokenizerTraining { special_tokens: vec!["<a>".into(), "<a>".into()], ..settings(300) };
+        assert!(train(std::iter::empty(), &twice).unwrap_err().to_string().contains("twice"));
         let error = train(std::iter::empty(), &settings(300)).unwrap_err();
         assert!(matches!(error, Error::Data(_)), "{error}");
     }
@@ -294,14 +257,8 @@ mod tests {
         assert_eq!(default.token("unk_token"), Some("<|endoftext|>"));
         assert_eq!(default.chat_template(), Some(CHATML));
         let old = named(&["<unk>", "<s>", "</s>"]);
-        assert_eq!(
-            (old.token("bos_token"), old.token("eos_token")),
-            (Some("<s>"), Some("</s>"))
-        );
-        assert_eq!(
-            (old.token("pad_token"), old.chat_template()),
-            (Some("<unk>"), None)
-        );
+        assert_eq!((old.token("bos_token"), old.token("eos_token")), (Some("<s>"), Some("</s>")));
+        assert_eq!((old.token("pad_token"), old.chat_template()), (Some("<unk>"), None));
         let unknown = named(&["<fill>", "<stop>"]);
         assert_eq!(
             (unknown.token("pad_token"), unknown.token("eos_token")),
@@ -316,11 +273,7 @@ mod tests {
         let lines = "0123456789abcde\n".repeat(MAX_PIECE / 8);
         let pieces = cut(lines.clone());
         assert_eq!(pieces.len(), 2);
-        assert!(
-            pieces
-                .iter()
-                .all(|piece| piece.ends_with('\n') && piece.len() <= MAX_PIECE)
-        );
+        assert!(pieces.iter().all(|piece| piece.ends_with('\n') && piece.len() <= MAX_PIECE));
         assert_eq!(pieces.concat(), lines);
         let wide = "你".repeat(MAX_PIECE / 2);
         let pieces = cut(wide.clone());

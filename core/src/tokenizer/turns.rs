@@ -160,11 +160,7 @@ fn end_of_answer(tail: &str, ends: &EndTokens) -> usize {
     {
         return at + eos.len();
     }
-    let last = ends
-        .added
-        .iter()
-        .filter_map(|token| tail.rfind(token).map(|at| at + token.len()))
-        .max();
+    let last = ends.added.iter().filter_map(|token| tail.rfind(token).map(|at| at + token.len())).max();
     match (last, tail.trim_end().len()) {
         (Some(end), _) => end,
         (None, 0) => tail.len(),
@@ -174,22 +170,13 @@ fn end_of_answer(tail: &str, ends: &EndTokens) -> usize {
 
 /// Bytes two texts have in common at the start, whole characters only.
 fn common_prefix(left: &str, right: &str) -> usize {
-    let equal = left
-        .bytes()
-        .zip(right.bytes())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let equal = left.bytes().zip(right.bytes()).take_while(|(a, b)| a == b).count();
     left.floor_char_boundary(equal)
 }
 
 /// Bytes two texts have in common at the end, whole characters only.
 fn common_suffix(left: &str, right: &str) -> usize {
-    let equal = left
-        .bytes()
-        .rev()
-        .zip(right.bytes().rev())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let equal = left.bytes().rev().zip(right.bytes().rev()).take_while(|(a, b)| a == b).count();
     left.len() - left.ceil_char_boundary(left.len() - equal)
 }
 
@@ -211,29 +198,18 @@ mod tests {
         messages: &[Message],
     ) -> Result<Vec<String>> {
         let added: Vec<String> = ENDS.map(str::to_string).into();
-        let ends = EndTokens {
-            eos: Some("</s>"),
-            added: &added,
-        };
+        let ends = EndTokens { eos: Some("</s>"), added: &added };
         let whole = template(messages, false)?;
         let spans = assistant_spans(&template, messages, &whole, &ends)?;
         Ok(spans.into_iter().map(|span| whole[span].to_string()).collect())
     }
 
     fn talk(turns: &[(&str, &str)]) -> Vec<Message> {
-        turns
-            .iter()
-            .map(|(role, content)| Message::new(role, content))
-            .collect()
+        turns.iter().map(|(role, content)| Message::new(role, content)).collect()
     }
 
-    const TALK: [(&str, &str); 5] = [
-        ("system", "S"),
-        ("user", "one"),
-        ("assistant", "one"),
-        ("user", "q"),
-        ("assistant", ""),
-    ];
+    const TALK: [(&str, &str); 5] =
+        [("system", "S"), ("user", "one"), ("assistant", "one"), ("user", "q"), ("assistant", "")];
 
     fn each(messages: &[Message], turn: impl Fn(&Message) -> String) -> String {
         messages.iter().map(turn).collect()
@@ -280,32 +256,16 @@ mod tests {
     fn reasoning_is_said() {
         let template = |messages: &[Message], prompt: bool| {
             let text = each(messages, |m| {
-                let reasoning = m
-                    .extra
-                    .get("reasoning_content")
-                    .and_then(|r| r.as_str())
-                    .unwrap_or("");
+                let reasoning = m.extra.get("reasoning_content").and_then(|r| r.as_str()).unwrap_or("");
                 let name = m.extra.get("name").and_then(|r| r.as_str()).unwrap_or("");
-                format!(
-                    "<s>{}{name}\n<think>{reasoning}</think>{}</s>\n",
-                    m.role, m.content
-                )
+                format!("<s>{}{name}\n<think>{reasoning}</think>{}</s>\n", m.role, m.content)
             });
-            Ok(if prompt {
-                text + "<s>assistant\n<think></think>"
-            } else {
-                text
-            })
+            Ok(if prompt { text + "<s>assistant\n<think></think>" } else { text })
         };
         let mut messages = talk(&TALK);
-        messages[2]
-            .extra
-            .insert("reasoning_content".to_string(), "why".into());
+        messages[2].extra.insert("reasoning_content".to_string(), "why".into());
         messages[2].extra.insert("name".to_string(), "Bo".into());
-        assert_eq!(
-            spoken(template, &messages).unwrap(),
-            ["why</think>one</s>", "</s>"]
-        );
+        assert_eq!(spoken(template, &messages).unwrap(), ["why</think>one</s>", "</s>"]);
     }
 
     #[test]
@@ -317,10 +277,7 @@ mod tests {
             });
             Ok(if prompt { text + "A:[]" } else { text })
         };
-        assert_eq!(
-            spoken(template, &talk(&[("user", "A:[]"), ("assistant", "a")])).unwrap(),
-            ["a]"]
-        );
+        assert_eq!(spoken(template, &talk(&[("user", "A:[]"), ("assistant", "a")])).unwrap(), ["a]"]);
     }
 
     #[test]
@@ -328,11 +285,7 @@ mod tests {
         let template = |messages: &[Message], prompt: bool| {
             let last_user = messages.iter().rposition(|m| m.role == "user").unwrap_or(0);
             let turn = |(at, m): (usize, &Message)| {
-                let think = if at > last_user && m.role == "assistant" {
-                    "<think></think>"
-                } else {
-                    ""
-                };
+                let think = if at > last_user && m.role == "assistant" { "<think></think>" } else { "" };
                 format!("<s>{}\n{think}{}<eot>\n", m.role, m.content)
             };
             let text: String = messages.iter().enumerate().map(turn).collect();
@@ -356,10 +309,7 @@ mod tests {
     fn what_cannot_be_decided_is_an_error_with_a_remedy() {
         let silent = |_: &[Message], _| Ok("hello".to_string());
         let error = spoken(silent, &talk(&TALK)).unwrap_err().to_string();
-        assert!(
-            error.contains("prints none") && error.contains("{% generation %}"),
-            "{error}"
-        );
+        assert!(error.contains("prints none") && error.contains("{% generation %}"), "{error}");
         let picky = |messages: &[Message], _| match messages[2].content.as_str() {
             "one" if messages.len() == 5 => Ok("one".to_string()),
             _ => Err(Error::Template("too short".to_string())),

@@ -125,13 +125,9 @@ impl TrainConfig {
         };
         match stage {
             Stage::Pretrain => pretrain,
-            Stage::Sft => Self {
-                epochs: 2.0,
-                learning_rate: 3e-4,
-                max_seq_len: 512,
-                packing: false,
-                ..pretrain
-            },
+            Stage::Sft => {
+                Self { epochs: 2.0, learning_rate: 3e-4, max_seq_len: 512, packing: false, ..pretrain }
+            }
         }
     }
 
@@ -149,10 +145,7 @@ impl TrainConfig {
             self.epochs > 0.0 && self.epochs.is_finite(),
             format!("--epochs is {}; it must be above 0", self.epochs),
         );
-        check(
-            self.steps != Some(0),
-            "--steps is 0; it must be at least 1".into(),
-        );
+        check(self.steps != Some(0), "--steps is 0; it must be at least 1".into());
         for (name, x) in [
             ("--batch-size", self.batch_size),
             ("--grad-accum", self.grad_accum),
@@ -162,15 +155,9 @@ impl TrainConfig {
             let (holds, sentence) = at_least_one(name, x);
             check(holds, sentence);
         }
-        check(
-            self.max_seq_len >= 2,
-            format!("--max-seq-len is {}; it must be at least 2", self.max_seq_len),
-        );
+        check(self.max_seq_len >= 2, format!("--max-seq-len is {}; it must be at least 2", self.max_seq_len));
         let lr = self.learning_rate;
-        check(
-            lr > 0.0 && lr <= 1.0,
-            format!("--learning-rate is {lr}; it must be above 0 and at most 1"),
-        );
+        check(lr > 0.0 && lr <= 1.0, format!("--learning-rate is {lr}; it must be above 0 and at most 1"));
         check(
             share(self.warmup_ratio),
             format!("--warmup-ratio is {}; it must be 0 to 1", self.warmup_ratio),
@@ -180,19 +167,10 @@ impl TrainConfig {
             format!("--min-lr-ratio is {}; it must be 0 to 1", self.min_lr_ratio),
         );
         let decay = self.weight_decay;
-        check(
-            (0.0..=10.0).contains(&decay),
-            format!("--weight-decay is {decay}; it must be 0 to 10"),
-        );
-        check(
-            self.grad_clip >= 0.0,
-            format!("--grad-clip is {}; it must be 0 or more", self.grad_clip),
-        );
+        check((0.0..=10.0).contains(&decay), format!("--weight-decay is {decay}; it must be 0 to 10"));
+        check(self.grad_clip >= 0.0, format!("--grad-clip is {}; it must be 0 or more", self.grad_clip));
         let split = self.val_split;
-        check(
-            (0.0..=0.9).contains(&split),
-            format!("--val-split is {split}; it must be 0 to 0.9"),
-        );
+        check((0.0..=0.9).contains(&split), format!("--val-split is {split}; it must be 0 to 0.9"));
         check(
             self.eval_every == 0 || split > 0.0,
             "--eval-every needs held-out rows; add --val-split 0.05".into(),
@@ -221,10 +199,7 @@ impl TrainConfig {
 
     /// The optimizer's constants.
     pub fn adamw(&self) -> AdamWConfig {
-        AdamWConfig {
-            weight_decay: self.weight_decay,
-            ..AdamWConfig::default()
-        }
+        AdamWConfig { weight_decay: self.weight_decay, ..AdamWConfig::default() }
     }
 }
 
@@ -237,12 +212,8 @@ mod tests {
         for stage in [Stage::Pretrain, Stage::Sft] {
             assert_eq!(TrainConfig::of(stage).problems(), Vec::<String>::new());
         }
-        let bad = TrainConfig {
-            batch_size: 0,
-            learning_rate: -1.0,
-            val_split: 2.0,
-            ..TrainConfig::of(Stage::Sft)
-        };
+        let bad =
+            TrainConfig { batch_size: 0, learning_rate: -1.0, val_split: 2.0, ..TrainConfig::of(Stage::Sft) };
         let message = bad.validate().unwrap_err().to_string();
         for part in ["--batch-size is 0", "--learning-rate is -1", "--val-split is 2"] {
             assert!(message.contains(part), "{message}");

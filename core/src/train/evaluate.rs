@@ -36,14 +36,8 @@ pub async fn evaluate(
         let loss = objective.loss(&model, &batch);
         nll += f64::from(read(loss.sum).await?.first().copied().unwrap_or(0.0));
         targets += loss.weight as u64;
-        let counted = batch
-            .targets
-            .iter()
-            .zip(&batch.mask)
-            .filter(|(_, counts)| **counts);
-        bytes += counted
-            .map(|(&id, _)| tokenizer.token_bytes(id).len() as u64)
-            .sum::<u64>();
+        let counted = batch.targets.iter().zip(&batch.mask).filter(|(_, counts)| **counts);
+        bytes += counted.map(|(&id, _)| tokenizer.token_bytes(id).len() as u64).sum::<u64>();
     }
     Ok(HeldOut {
         loss: nll / targets.max(1) as f64,

@@ -135,9 +135,7 @@ impl Job {
         let tokenizer = Arc::clone(&self.tokenizer);
         let held_out: Option<Box<dyn Fn() -> Loader>> = match split.validation {
             0 => None,
-            _ => Some(Box::new(move || {
-                self.loader(&split, split.validation_part(), false)
-            })),
+            _ => Some(Box::new(move || self.loader(&split, split.validation_part(), false))),
         };
         Ok(Run {
             model,
@@ -164,13 +162,6 @@ impl Job {
             seed: self.config.seed,
             keep_pieces: self.stage == Stage::Pretrain,
         };
-        Loader::new(
-            Arc::clone(&self.dataset),
-            self.encoder(),
-            config,
-            split.order().clone(),
-            part,
-            endless,
-        )
+        Loader::new(Arc::clone(&self.dataset), self.encoder(), config, split.order().clone(), part, endless)
     }
 }

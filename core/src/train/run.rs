@@ -60,12 +60,7 @@ struct Since {
 
 impl Since {
     fn now() -> Self {
-        Self {
-            tensors: Vec::new(),
-            origins: Vec::new(),
-            tokens: 0,
-            time: now(),
-        }
+        Self { tensors: Vec::new(), origins: Vec::new(), tokens: 0, time: now() }
     }
 }
 
@@ -97,10 +92,7 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
         if save || best {
             run.progress.loader = run.batches.state().clone();
             let snapshot = Snapshot::capture(&run.model, &run.optimizer, &run.progress).await?;
-            listener.on(TrainEvent::Save {
-                snapshot: &snapshot,
-                best,
-            })?;
+            listener.on(TrainEvent::Save { snapshot: &snapshot, best })?;
             since.time = now();
         }
         if last || stopped {
@@ -119,11 +111,7 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
 impl<O: Objective> Run<O> {
     /// One optimizer step; nothing is read back.
     fn step(mut self, schedule: &Schedule, since: &mut Since) -> Result<Self> {
-        let TrainConfig {
-            grad_accum,
-            grad_clip,
-            ..
-        } = self.progress.config;
+        let TrainConfig { grad_accum, grad_clip, .. } = self.progress.config;
         let batches = (0..grad_accum)
             .filter_map(|_| self.batches.next_batch().transpose())
             .collect::<Result<Vec<_>>>()?;
@@ -142,9 +130,7 @@ impl<O: Objective> Run<O> {
         self.progress.tokens += tokens;
         since.tokens += tokens;
         since.tensors.push(tensors);
-        since
-            .origins
-            .extend(batches.into_iter().flat_map(|batch| batch.origins));
+        since.origins.extend(batches.into_iter().flat_map(|batch| batch.origins));
         Ok(self)
     }
 
@@ -211,11 +197,7 @@ impl<O: Objective> Run<O> {
         if best {
             self.progress.best_loss = Some(held_out.loss);
         }
-        listener.on(TrainEvent::Eval {
-            step: self.progress.step,
-            held_out: &held_out,
-            best,
-        })?;
+        listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
         Ok(Some((held_out, best)))
     }
 }

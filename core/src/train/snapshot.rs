@@ -48,11 +48,6 @@ impl Snapshot {
     pub async fn capture(model: &Transformer, optimizer: &AdamW, progress: &Progress) -> Result<Self> {
         let weights = model.weights().await?;
         let optimizer = optimizer.state(&weights).await?;
-        Ok(Self {
-            model: model.config().clone(),
-            weights,
-            optimizer,
-            progress: progress.clone(),
-        })
+        Ok(Self { model: model.config().clone(), weights, optimizer, progress: progress.clone() })
     }
 }

@@ -44,8 +44,5 @@ pub(crate) fn optimizer_step(
     if grad_clip > 0.0 {
         gradients = gradients.clip(&grad_norm, grad_clip);
     }
-    (
-        optimizer.step(model, gradients, learning_rate),
-        StepTensors { loss, grad_norm },
-    )
+    (optimizer.step(model, gradients, learning_rate), StepTensors { loss, grad_norm })
 }

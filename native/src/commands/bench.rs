@@ -37,16 +37,9 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let config = preset(&args.preset)?.config(None);
     let peak = matmul_flops(&device.device);
     let all = [What::Train, What::Prefill, What::Decode];
-    for &what in if args.what.is_empty() {
-        all.as_slice()
-    } else {
-        &args.what
-    } {
-        let place = if what == What::Train {
-            device.device.clone().autodiff()
-        } else {
-            device.device.clone()
-        };
+    for &what in if args.what.is_empty() { all.as_slice() } else { &args.what } {
+        let place =
+            if what == What::Train { device.device.clone().autodiff() } else { device.device.clone() };
         let model = Transformer::init(&config, 0, &place)?.with_dtype(everywhere.dtype.burn());
         let batch = if what == What::Decode { 1 } else { args.batch_size };
         let m = pollster::block_on(measure(what, model, [batch, args.max_seq_len], args.seconds))?;
@@ -77,8 +70,5 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
 
 /// Memory held on a graphics device, or the process's own peak on the processor.
 fn peak_memory(device: &burn::tensor::Device) -> Option<u64> {
-    device
-        .memory_pool_usage()
-        .map(|usage| usage.bytes_reserved)
-        .or_else(doctor::peak_resident)
+    device.memory_pool_usage().map(|usage| usage.bytes_reserved).or_else(doctor::peak_resident)
 }

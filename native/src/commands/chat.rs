@@ -52,14 +52,12 @@ struct Chat {
 pub fn run(args: ChatArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     check(&args.sampling)?;
     let (model, tokenizer) = open_model(&args.model, everywhere)?;
-    let tokenizer = tokenizer
-        .filter(|tokenizer| tokenizer.chat_template().is_some())
-        .ok_or_else(|| {
-            Error::Template(format!(
-                "{}: there is no chat template in tokenizer_config.json; complete texts with `generate`",
-                args.model.display()
-            ))
-        })?;
+    let tokenizer = tokenizer.filter(|tokenizer| tokenizer.chat_template().is_some()).ok_or_else(|| {
+        Error::Template(format!(
+            "{}: there is no chat template in tokenizer_config.json; complete texts with `generate`",
+            args.model.display()
+        ))
+    })?;
     let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
     match &args.prompt {
         Some(prompt) => chat.answer(prompt),
@@ -77,14 +75,7 @@ impl Chat {
         let session = ChatSession::new(args.system.clone(), args.history)?;
         let decoder = Decoder::new(model, model.config().max_position_embeddings.min(8192));
         let end_ids = model.config().eos_token_ids.clone();
-        Ok(Self {
-            session,
-            decoder,
-            tokenizer,
-            end_ids,
-            sampling: args.sampling.clone(),
-            output,
-        })
+        Ok(Self { session, decoder, tokenizer, end_ids, sampling: args.sampling.clone(), output })
     }
 
     fn converse(&mut self) -> Result<(), Failure> {
@@ -108,9 +99,9 @@ impl Chat {
                 ChatCommand::Help => self.output.say(CHAT_HELP),
                 ChatCommand::Reset => self.session.reset(),
                 ChatCommand::System(system) => self.session.set_system(system),
-                ChatCommand::Unknown(command) => self
-                    .output
-                    .say(&format!("there is no {command}; /help lists what there is")),
+                ChatCommand::Unknown(command) => {
+                    self.output.say(&format!("there is no {command}; /help lists what there is"))
+                }
                 // A question that cannot be answered does not end the conversation.
                 ChatCommand::Say(text) => match self.answer(&text) {
                     Err(Failure::Work(error)) => self.output.warn(&error.to_string()),
@@ -124,11 +115,7 @@ impl Chat {
         let output = self.output;
         let mut on_text = |text: &str| {
             output.piece(text);
-            if interrupt::asked() {
-                Flow::Stop
-            } else {
-                Flow::Continue
-            }
+            if interrupt::asked() { Flow::Stop } else { Flow::Continue }
         };
         let answer = self.session.answer(
             &mut self.decoder,
@@ -145,21 +132,11 @@ impl Chat {
             "dropped_messages": answer.dropped, "decode_tokens_per_second": answer.generation.decode_tokens_per_second,
         }));
         if answer.dropped > 0 {
-            output.say(&format!(
-                "({} earlier messages no longer fit and were left out)",
-                answer.dropped
-            ));
+            output.say(&format!("({} earlier messages no longer fit and were left out)", answer.dropped));
         }
         if let Some(speed) = answer.generation.decode_tokens_per_second {
-            output.say(&format!(
-                "({} tokens, {speed:.1} tokens/s)",
-                answer.generation.tokens.len()
-            ));
+            output.say(&format!("({} tokens, {speed:.1} tokens/s)", answer.generation.tokens.len()));
         }
-        if interrupt::asked() {
-            Err(Failure::Interrupted)
-        } else {
-            Ok(())
-        }
+        if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
     }
 }

@@ -60,11 +60,8 @@ pub fn run(verb: DataVerb, everywhere: &Everywhere) -> Result<(), Failure> {
         let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
         tokenizer.set_chat_template(&text)?;
     }
-    let options = DataOptions {
-        limit: Some(args.limit),
-        skip_bad_rows: args.skip_bad_rows,
-        ..DataOptions::default()
-    };
+    let options =
+        DataOptions { limit: Some(args.limit), skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
     let data = Dataset::open(sources::open(&args.data)?, options)?;
     tell(data.report(), output);
     let tokenizer = Arc::new(tokenizer);
@@ -79,11 +76,7 @@ pub fn run(verb: DataVerb, everywhere: &Everywhere) -> Result<(), Failure> {
 
 fn show(example: &Example, tokenizer: &Tokenizer, longest: usize, output: Output) {
     let kept = example.ids.len().min(longest);
-    let targets = example.mask[..kept]
-        .iter()
-        .skip(1)
-        .filter(|target| **target)
-        .count();
+    let targets = example.mask[..kept].iter().skip(1).filter(|target| **target).count();
     output.json(&json!({
         "source": example.origin.source, "line": example.origin.line, "tokens": example.ids,
         "mask": example.mask.iter().map(|&target| u8::from(target)).collect::<Vec<_>>(),
@@ -93,11 +86,7 @@ fn show(example: &Example, tokenizer: &Tokenizer, longest: usize, output: Output
         "── {} · {} tokens, {targets} targets{}",
         example.origin,
         example.ids.len(),
-        if kept < example.ids.len() {
-            format!(", behind {kept} too long")
-        } else {
-            String::new()
-        }
+        if kept < example.ids.len() { format!(", behind {kept} too long") } else { String::new() }
     ));
     output.line(&painted(example, tokenizer, kept));
 }
@@ -107,11 +96,8 @@ fn painted(example: &Example, tokenizer: &Tokenizer, kept: usize) -> String {
     let colour = std::io::stdout().is_terminal();
     let styles = [["", ""], ["\x1b[1;32m", "\x1b[0m"], ["\x1b[9;2m", "\x1b[0m"]];
     let plain = [["", ""], ["[", "]"], ["~", "~"]];
-    let [open, close] = if colour {
-        [0, 1].map(|i| styles.map(|s| s[i]))
-    } else {
-        [0, 1].map(|i| plain.map(|s| s[i]))
-    };
+    let [open, close] =
+        if colour { [0, 1].map(|i| styles.map(|s| s[i])) } else { [0, 1].map(|i| plain.map(|s| s[i])) };
     let kind = |i: usize| match i {
         i if i >= kept => 2,
         i => usize::from(example.mask[i]),
@@ -120,12 +106,8 @@ fn painted(example: &Example, tokenizer: &Tokenizer, kept: usize) -> String {
     let mut start = 0;
     while start < example.ids.len() {
         let style = kind(start);
-        let end = (start..example.ids.len())
-            .find(|&i| kind(i) != style)
-            .unwrap_or(example.ids.len());
-        let piece = tokenizer
-            .decode(&example.ids[start..end], false)
-            .unwrap_or_default();
+        let end = (start..example.ids.len()).find(|&i| kind(i) != style).unwrap_or(example.ids.len());
+        let piece = tokenizer.decode(&example.ids[start..end], false).unwrap_or_default();
         text.push_str(&format!("{}{piece}{}", open[style], close[style]));
         start = end;
     }

@@ -37,11 +37,7 @@ pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
     let devices = survey();
     let chosen = OpenDevice::open(DeviceChoice::Auto)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let built: Vec<_> = FEATURES
-        .iter()
-        .filter(|(_, built)| *built)
-        .map(|(name, _)| *name)
-        .collect();
+    let built: Vec<_> = FEATURES.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect();
     output.json(&json!({
         "version": env!("CARGO_PKG_VERSION"), "threads": threads, "memory_free_bytes": free,
         "memory_total_bytes": total, "features": built, "devices": devices, "auto": chosen.choice.to_string(),
@@ -59,11 +55,7 @@ pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
     ));
     output.line("  devices:");
     for device in &devices {
-        let note = if device.software {
-            "  (software: never chosen by auto)"
-        } else {
-            ""
-        };
+        let note = if device.software { "  (software: never chosen by auto)" } else { "" };
         output.line(&format!("    {:10} {}{note}", device.choice, device.name));
     }
     output.line(&format!("  --device auto uses {}", chosen.choice));
@@ -81,9 +73,5 @@ pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
 pub fn peak_resident() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.split_whitespace()
-        .next()?
-        .parse::<u64>()
-        .ok()
-        .map(|kb| kb * 1024)
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb * 1024)
 }

@@ -36,14 +36,8 @@ pub struct GenerateArgs {
 }
 
 /// Openings in both languages, for a first look at a model.
-const DEMO_PROMPTS: [&str; 6] = [
-    "Once upon a time",
-    "The little fox",
-    "My name is",
-    "从前有一只",
-    "今天天气",
-    "人工智能是",
-];
+const DEMO_PROMPTS: [&str; 6] =
+    ["Once upon a time", "The little fox", "My name is", "从前有一只", "今天天气", "人工智能是"];
 
 /// Runs the verb.
 pub fn run(args: &GenerateArgs, everywhere: &Everywhere) -> Result<(), Failure> {
@@ -85,10 +79,7 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<String>, Failure> {
     match args.prompt.as_deref() {
         Some("-") => {
             let mut text = String::new();
-            stdin().read_to_string(&mut text).map_err(|e| Error::Io {
-                path: "stdin".into(),
-                source: e,
-            })?;
+            stdin().read_to_string(&mut text).map_err(|e| Error::Io { path: "stdin".into(), source: e })?;
             Ok(vec![text])
         }
         Some(text) => Ok(vec![text.to_string()]),
@@ -116,31 +107,16 @@ fn complete(
     };
     let mut on_text = |text: &str| {
         output.piece(text);
-        if interrupt::asked() {
-            Flow::Stop
-        } else {
-            Flow::Continue
-        }
+        if interrupt::asked() { Flow::Stop } else { Flow::Continue }
     };
-    Ok(pollster::block_on(generate(
-        &mut decoder,
-        &request,
-        &mut on_text,
-    ))?)
+    Ok(pollster::block_on(generate(&mut decoder, &request, &mut on_text))?)
 }
 
 fn show(generation: &Generation, output: Output) -> Result<(), Failure> {
     output.json(generation);
     output.line("");
     if let Some(speed) = generation.decode_tokens_per_second {
-        output.say(&format!(
-            "{} tokens, {speed:.1} tokens/s",
-            generation.tokens.len()
-        ));
+        output.say(&format!("{} tokens, {speed:.1} tokens/s", generation.tokens.len()));
     }
-    if interrupt::asked() {
-        Err(Failure::Interrupted)
-    } else {
-        Ok(())
-    }
+    if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
 }

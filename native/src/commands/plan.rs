@@ -39,11 +39,7 @@ pub fn run(args: &PlanArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     let model = config(args)?;
     let base = TrainConfig::of(Stage::Pretrain);
-    let config = TrainConfig {
-        batch_size: args.batch_size,
-        max_seq_len: args.max_seq_len,
-        ..base
-    };
+    let config = TrainConfig { batch_size: args.batch_size, max_seq_len: args.max_seq_len, ..base };
     config.validate()?;
     let steps = args.tokens.div_ceil((args.batch_size * args.max_seq_len) as u64);
     let plan = Plan::new(&model, &config, steps);
@@ -69,11 +65,7 @@ pub fn run(args: &PlanArgs, everywhere: &Everywhere) -> Result<(), Failure> {
         output::bytes(plan.activation_bytes),
         output::bytes(free)
     ));
-    output.line(&format!(
-        "time         about {} on {}",
-        output::duration(seconds),
-        device.choice
-    ));
+    output.line(&format!("time         about {} on {}", output::duration(seconds), device.choice));
     Ok(())
 }
 

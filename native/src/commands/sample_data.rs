@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kindling::world::{World, WorldSize};
+use kindling::example::{World, WorldSize};
 use serde_json::json;
 
 use crate::cli::Everywhere;
@@ -16,7 +16,7 @@ pub struct SampleDataArgs {
     /// The directory to write to; it is made where it is absent
     pub dir: PathBuf,
     /// Seed of the generated world
-    #[arg(long, default_value_t = kindling::world::DEFAULT_SEED)]
+    #[arg(long, default_value_t = kindling::example::DEFAULT_SEED)]
     pub seed: u64,
     /// Replace files of the same names
     #[arg(long)]
@@ -27,7 +27,8 @@ pub struct SampleDataArgs {
 pub fn run(args: &SampleDataArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     let files = World::new(args.seed).files(WorldSize::default());
-    let taken: Vec<_> = files.iter().map(|(name, _)| name.as_str()).filter(|name| args.dir.join(name).exists()).collect();
+    let taken: Vec<_> =
+        files.iter().map(|(name, _)| name.as_str()).filter(|name| args.dir.join(name).exists()).collect();
     if !taken.is_empty() && !args.overwrite {
         let (dir, taken) = (args.dir.display(), taken.join(", "));
         return Err(Failure::Usage(format!("{dir} already holds {taken}; add --overwrite to replace them")));

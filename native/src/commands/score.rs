@@ -45,22 +45,13 @@ pub struct ScoreArgs {
 /// Runs the verb.
 pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     if args.text.is_none() && args.tokens.is_empty() && args.data.is_empty() {
-        return Err(Failure::Usage(
-            "there is nothing to score; give --text, --tokens or --data".into(),
-        ));
+        return Err(Failure::Usage("there is nothing to score; give --text, --tokens or --data".into()));
     }
     let output = everywhere.output();
     let (model, tokenizer) = open_model(&args.model, everywhere)?;
     if !args.tokens.is_empty() {
-        let bytes = tokenizer
-            .as_ref()
-            .map(|tokenizer| scored_bytes(tokenizer, &args.tokens))
-            .transpose()?;
-        show(
-            &score(&model, &args.tokens, bytes, args.logits)?,
-            tokenizer.as_ref(),
-            output,
-        );
+        let bytes = tokenizer.as_ref().map(|tokenizer| scored_bytes(tokenizer, &args.tokens)).transpose()?;
+        show(&score(&model, &args.tokens, bytes, args.logits)?, tokenizer.as_ref(), output);
         return Ok(());
     }
     let tokenizer = tokenizer.ok_or_else(|| {
@@ -72,11 +63,7 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     if let Some(text) = &args.text {
         let ids = encode(&tokenizer, text, args.add_bos)?;
         let bytes = scored_bytes(&tokenizer, &ids)?;
-        show(
-            &score(&model, &ids, Some(bytes), args.logits)?,
-            Some(&tokenizer),
-            output,
-        );
+        show(&score(&model, &ids, Some(bytes), args.logits)?, Some(&tokenizer), output);
         return Ok(());
     }
     score_data(args, &model, &tokenizer, output)
@@ -91,24 +78,18 @@ fn encode(tokenizer: &Tokenizer, text: &str, add_bos: bool) -> Result<Vec<u32>, 
 }
 
 fn score(model: &Transformer, ids: &[u32], bytes: Option<usize>, logits: bool) -> Result<Score, Failure> {
-    Ok(pollster::block_on(
-        Decoder::new(model, ids.len()).score(ids, bytes, logits),
-    )?)
+    Ok(pollster::block_on(Decoder::new(model, ids.len()).score(ids, bytes, logits))?)
 }
 
 fn show(score: &Score, tokenizer: Option<&Tokenizer>, output: Output) {
     output.json(score);
     for (&id, logprob) in score.tokens.iter().zip(&score.logprobs) {
-        let text = tokenizer.map_or(String::new(), |tokenizer| {
-            format!("{:?}", tokenizer.token_text(id))
-        });
+        let text = tokenizer.map_or(String::new(), |tokenizer| format!("{:?}", tokenizer.token_text(id)));
         let logprob = logprob.map_or("-".to_string(), |logprob| format!("{logprob:.4}"));
         output.line(&format!("{id:>7} {logprob:>10}  {text}"));
     }
     let nll = score.nll.unwrap_or(f64::NAN);
-    let bits = score
-        .bits_per_byte
-        .map_or(String::new(), |bits| format!(", {bits:.4} bits per byte"));
+    let bits = score.bits_per_byte.map_or(String::new(), |bits| format!(", {bits:.4} bits per byte"));
     output.line(&format!("nll {nll:.4} over {} tokens{bits}", score.tokens_scored));
 }
 
@@ -119,19 +100,15 @@ fn score_data(
     tokenizer: &Tokenizer,
     output: Output,
 ) -> Result<(), Failure> {
-    let options = DataOptions {
-        limit: args.limit,
-        ..DataOptions::default()
-    };
+    let options = DataOptions { limit: args.limit, ..DataOptions::default() };
     let data = Dataset::open(sources::open(&args.data)?, options)?;
     let (mut nll, mut tokens, mut bytes) = (0.0, 0, 0);
     for row in data.iter() {
         let (row, _) = row?;
         let text = row.texts().collect::<Vec<_>>().join("\n");
         let ids = encode(tokenizer, &text, args.add_bos)?;
-        for window in ids
-            .chunks(model.config().max_position_embeddings.min(2048))
-            .filter(|window| window.len() > 1)
+        for window in
+            ids.chunks(model.config().max_position_embeddings.min(2048)).filter(|window| window.len() > 1)
         {
             let score = score(model, window, None, false)?;
             nll += score.nll.unwrap_or(f64::NAN);
@@ -141,9 +118,6 @@ fn score_data(
     }
     let bits = nll / std::f64::consts::LN_2 / bytes.max(1) as f64;
     output.json(&json!({"rows": data.len(), "nll": nll, "tokens_scored": tokens, "bits_per_byte": bits}));
-    output.line(&format!(
-        "{} rows, {tokens} tokens, {bits:.4} bits per byte",
-        data.len()
-    ));
+    output.line(&format!("{} rows, {tokens} tokens, {bits:.4} bits per byte", data.len()));
     Ok(())
 }

@@ -87,16 +87,10 @@ fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Fail
             args.out.display()
         )));
     }
-    let options = DataOptions {
-        skip_bad_rows: args.skip_bad_rows,
-        ..DataOptions::default()
-    };
+    let options = DataOptions { skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
     let data = Dataset::open(sources::open(&args.data)?, options)?;
     let mut sample = EvenSampler::new(data.report().bytes_of_text, args.max_bytes);
-    let rows = data
-        .iter()
-        .filter_map(std::result::Result::ok)
-        .map(|(row, _)| text_of(&row));
+    let rows = data.iter().filter_map(std::result::Result::ok).map(|(row, _)| text_of(&row));
     let texts: Vec<String> = rows.filter(|text| sample.keep(text.len() as u64)).collect();
     let bytes: usize = texts.iter().map(String::len).sum();
     output.say(&format!(
@@ -137,15 +131,9 @@ fn write(tokenizer: &Tokenizer, out: &Path) -> Result<(), Failure> {
 
 fn report_tokenizer(args: &ReportArgs, output: Output) -> Result<(), Failure> {
     let tokenizer = open_tokenizer(&args.model)?;
-    let options = DataOptions {
-        limit: Some(args.limit),
-        ..DataOptions::default()
-    };
+    let options = DataOptions { limit: Some(args.limit), ..DataOptions::default() };
     let data = Dataset::open(sources::open(&args.data)?, options)?;
-    let texts = data
-        .iter()
-        .filter_map(std::result::Result::ok)
-        .map(|(row, _)| text_of(&row));
+    let texts = data.iter().filter_map(std::result::Result::ok).map(|(row, _)| text_of(&row));
     let costs: Vec<&str> = args.cost.iter().map(String::as_str).collect();
     let report = report(&tokenizer, texts, &costs)?;
     output.json(&report);
@@ -155,10 +143,7 @@ fn report_tokenizer(args: &ReportArgs, output: Output) -> Result<(), Failure> {
 
 fn show(report: &Report, output: Output) {
     let (tokens, bytes) = (output::grouped(report.tokens), output::bytes(report.bytes));
-    output.line(&format!(
-        "{} ids; {} texts, {bytes}, {tokens} tokens",
-        report.vocab_size, report.texts
-    ));
+    output.line(&format!("{} ids; {} texts, {bytes}, {tokens} tokens", report.vocab_size, report.texts));
     output.line(&format!(
         "{:.3} bytes a token, {:.3} characters a token",
         report.bytes_per_token, report.chars_per_token
@@ -166,15 +151,9 @@ fn show(report: &Report, output: Output) {
     if let Some(chars) = report.zh_chars_per_token {
         output.line(&format!("{chars:.3} Chinese characters a token"));
     }
-    output.line(&format!(
-        "{} texts do not decode to themselves",
-        report.round_trip_failures
-    ));
+    output.line(&format!("{} texts do not decode to themselves", report.round_trip_failures));
     for failure in &report.failures {
-        output.line(&format!(
-            "  text {}: {:?} became {:?}",
-            failure.text, failure.expected, failure.got
-        ));
+        output.line(&format!("  text {}: {:?} became {:?}", failure.text, failure.expected, failure.got));
     }
     for cost in &report.costs {
         output.line(&format!(

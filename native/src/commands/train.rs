@@ -13,7 +13,7 @@ use kindling::tokenizer::Tokenizer;
 use kindling::train::{Job, NextToken, Outcome, Plan, Run, Stage, TrainConfig, train};
 use serde_json::{Value, json};
 
-use super::{doctor, load, open_device};
+use super::{doctor, example, load, open_device};
 use crate::cli::Everywhere;
 use crate::config_file;
 use crate::failure::{Failure, io_error};
@@ -85,15 +85,10 @@ pub fn with_stage_defaults(verb: clap::Command, stage: Stage) -> clap::Command {
     let Value::Object(defaults) = defaults else {
         return verb;
     };
-    defaults
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .fold(verb, |verb, (key, value)| {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-            verb.mut_arg(key.replace('-', "_"), |arg| {
-                arg.default_value(text).required(false)
-            })
-        })
+    defaults.into_iter().filter(|(_, value)| !value.is_null()).fold(verb, |verb, (key, value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+        verb.mut_arg(key.replace('-', "_"), |arg| arg.default_value(text).required(false))
+    })
 }
 
 /// Runs a stage.
@@ -101,7 +96,7 @@ pub fn run(stage: Stage, args: &TrainArgs, everywhere: &Everywhere) -> Result<()
     let output = everywhere.output();
     let started = args.model.is_some() || args.preset.is_some() || args.model_config.is_some();
     if args.data.is_empty() && !started && !args.resume {
-        return Err(Failure::Usage(String::new()));
+        return example::run(stage, args, everywhere);
     }
     if args.data.is_empty() {
         return Err(Failure::Usage(
@@ -110,22 +105,15 @@ pub fn run(stage: Stage, args: &TrainArgs, everywhere: &Everywhere) -> Result<()
     }
     args.train.validate()?;
     let device = open_device(everywhere)?;
-    let resumed = args
-        .resume
-        .then(|| RunDir::open(&required_out(args), args.train.keep_last))
-        .transpose()?;
+    let resumed = args.resume.then(|| RunDir::open(&required_out(args), args.train.keep_last)).transpose()?;
     let (model, tokenizer) = match &resumed {
         Some(directory) => resume_model(directory, &device)?,
         None => new_model(args, &device)?,
     };
     let model = model.with_dtype(everywhere.dtype.burn());
     let dataset = open_data(args, output)?;
-    let job = Job {
-        stage,
-        config: args.train.clone(),
-        tokenizer: Arc::new(tokenizer),
-        dataset: Arc::new(dataset),
-    };
+    let job =
+        Job { stage, config: args.train.clone(), tokenizer: Arc::new(tokenizer), dataset: Arc::new(dataset) };
     let (run, directory) = match resumed {
         Some(directory) => (resume(job, model, &directory)?, directory),
         None => {
@@ -202,11 +190,7 @@ fn announce(run: &Run<NextToken>, device: &OpenDevice, output: Output) {
 
 /// Makes the run's directory and keeps the command and its settings there.
 pub fn create(args: &TrainArgs, stage: Stage) -> Result<RunDir, Failure> {
-    let existing = if args.overwrite {
-        Existing::Overwrite
-    } else {
-        Existing::Refuse
-    };
+    let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
     let directory = RunDir::create(args.out.as_deref(), stage.name(), existing, args.train.keep_last)?;
     let command_line: Vec<_> = std::env::args_os().collect();
     let settings = config_file::settings_of(&crate::cli::command(), &command_line).unwrap_or_default();
@@ -275,11 +259,8 @@ fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Toke
 }
 
 fn no_tokenizer(path: &Path) -> Failure {
-    Error::Checkpoint(format!(
-        "{}: there is no tokenizer.json, which training on text needs",
-        path.display()
-    ))
-    .into()
+    Error::Checkpoint(format!("{}: there is no tokenizer.json, which training on text needs", path.display()))
+        .into()
 }
 
 fn model_config(args: &TrainArgs, vocab_size: usize) -> Result<ModelConfig, Failure> {
@@ -323,21 +304,12 @@ pub fn tell(report: &DataReport, output: Output) {
         output::bytes(report.bytes_of_text)
     ));
     for (kind, count) in &report.warnings {
-        output.warn(&format!(
-            "{} rows: {kind} (the first: {})",
-            output::grouped(count.rows),
-            count.first
-        ));
+        output.warn(&format!("{} rows: {kind} (the first: {})", output::grouped(count.rows), count.first));
     }
-    for (what, count) in [
-        ("cannot be used", report.bad),
-        ("are equal to an earlier one", report.duplicates),
-    ] {
+    for (what, count) in [("cannot be used", report.bad), ("are equal to an earlier one", report.duplicates)]
+    {
         if count > 0 {
-            output.warn(&format!(
-                "{} rows {what} and are left out",
-                output::grouped(count)
-            ));
+            output.warn(&format!("{} rows {what} and are left out", output::grouped(count)));
         }
     }
     if report.filtered > 0 {

@@ -1,0 +1,208 @@
+//! A small bilingual world of our own making: what the embedded default learns, and `sample-data` writes.
+//!
+//! Facts about fictional animals, places and things stand in the pretraining text as statements; questions
+//! are asked in fine-tuning about two thirds of the entities. Held out are the other third, some phrasings,
+//! some number pairs and some combinations of things said in a conversation: rules below, checked by tests.
+
+mod arithmetic;
+mod dialogue;
+mod facts;
+mod files;
+mod lexicon;
+
+use serde::Serialize;
+
+use crate::random::Random;
+use crate::text::{Conversation, Message};
+
+/// The seed of the world that `sample-data` and the embedded default use.
+pub const DEFAULT_SEED: u64 = 1;
+
+/// The world's languages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// English.
+    En,
+    /// Simplified Chinese.
+    Zh,
+}
+
+impl Language {
+    const ALL: [Self; 2] = [Self::En, Self::Zh];
+
+    /// Its place in the tables of words.
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// An attribute of an entity.
+    Facts,
+    /// A sum or difference.
+    Arithmetic,
+    /// Something said earlier in the conversation.
+    Dialogue,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Facts, Self::Arithmetic, Self::Dialogue];
+}
+
+/// A question that no training row holds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Question {
+    /// What it is about.
+    pub kind: Kind,
+    /// In which language.
+    pub language: Language,
+    /// The conversation up to and with the question.
+    pub messages: Vec<Message>,
+    /// The only right answer.
+    pub answer: String,
+}
+
+impl Question {
+    /// `facts_en` and so on: questions are counted by this name.
+    pub fn group(&self) -> String {
+        format!("{:?}_{:?}", self.kind, self.language).to_lowercase()
+    }
+}
+
+/// How much of everything is generated.
+#[derive(Clone, Copy, Debug)]
+pub struct WorldSize {
+    /// Texts to pretrain on.
+    pub texts: usize,
+    /// Conversations to fine-tune on.
+    pub conversations: usize,
+    /// Held-out questions of each kind and language.
+    pub questions: usize,
+}
+
+impl Default for WorldSize {
+    fn default() -> Self {
+        Self { texts: 9000, conversations: 6000, questions: 60 }
+    }
+}
+
+/// The generator.
+#[derive(Clone, Copy, Debug)]
+pub struct World {
+    seed: u64,
+}
+
+/// A question with its answer, and what was said before.
+struct Exchange {
+    before: Vec<Message>,
+    question: String,
+    answer: String,
+}
+
+impl Exchange {
+    fn new(question: String, answer: String) -> Self {
+        Self { before: Vec::new(), question, answer }
+    }
+
+    fn asked(self) -> (Vec<Message>, String) {
+        let mut messages = self.before;
+        messages.push(Message::new("user", &self.question));
+        (messages, self.answer)
+    }
+}
+
+impl World {
+    /// The world of a seed: which entity has which attributes, and which rows are drawn.
+    pub fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+
+    /// Distinct texts: statements, equations, little stories and conversations.
+    pub fn texts(&self, count: usize) -> Vec<String> {
+        let mut random = Random::new(self.seed, 1);
+        distinct(count, |i| {
+            let language = Language::ALL[i % 2];
+            match i / 2 % 10 {
+                0..5 => facts::text(self.seed, language, &mut random),
+                5..8 => arithmetic::text(language, &mut random),
+                _ => dialogue::text(language, &mut random),
+            }
+        })
+    }
+
+    /// Distinct conversations, each with one to three questions.
+    pub fn conversations(&self, count: usize) -> Vec<Conversation> {
+        let mut random = Random::new(self.seed, 2);
+        let rows = distinct(count, |i| {
+            let (language, kind) = (Language::ALL[i % 2], Kind::ALL[i / 2 % 3]);
+            let exchange = self.exchange(kind, language, false, &mut random);
+            let (mut messages, answer) = exchange.asked();
+            messages.push(Message::new("assistant", &answer));
+            messages.iter().map(|m| format!("{}\n{}", m.role, m.content)).collect::<Vec<_>>().join("\u{0}")
+        });
+        rows.iter().map(|row| Conversation::new(parse_messages(row))).collect()
+    }
+
+    /// Questions that no training row holds, `count` of each kind and language, all different.
+    pub fn questions(&self, count: usize) -> Vec<Question> {
+        let mut questions = Vec::new();
+        for (i, kind) in Kind::ALL.into_iter().enumerate() {
+            for language in Language::ALL {
+                let mut random = Random::new(self.seed, 10 + 2 * i as u64 + language.index() as u64);
+                let mut found: Vec<Question> = Vec::new();
+                while found.len() < count {
+                    let (messages, answer) = self.exchange(kind, language, true, &mut random).asked();
+                    if found.iter().all(|question| question.messages != messages) {
+                        found.push(Question { kind, language, messages, answer });
+                    }
+                }
+                questions.extend(found);
+            }
+        }
+        questions
+    }
+
+    fn exchange(&self, kind: Kind, language: Language, held_out: bool, random: &mut Random) -> Exchange {
+        match kind {
+            Kind::Facts => facts::exchange(self.seed, language, held_out, random),
+            Kind::Arithmetic => arithmetic::exchange(language, held_out, random),
+            Kind::Dialogue => dialogue::exchange(language, held_out, random),
+        }
+    }
+}
+
+/// `count` different strings; gives up on a draw that keeps repeating after a while.
+fn distinct(count: usize, mut draw: impl FnMut(usize) -> String) -> Vec<String> {
+    let mut seen = std::collections::HashSet::new();
+    let mut rows = Vec::with_capacity(count);
+    let mut i = 0;
+    while rows.len() < count && i < 50 * count {
+        let row = draw(i);
+        if seen.insert(row.clone()) {
+            rows.push(row);
+        }
+        i += 1;
+    }
+    rows
+}
+
+fn parse_messages(row: &str) -> Vec<Message> {
+    let parts = row.split('\u{0}').filter_map(|part| part.split_once('\n'));
+    parts.map(|(role, content)| Message::new(role, content)).collect()
+}
+
+/// The answer that is right most often, and its share: what a model reaches that always says the same.
+pub fn constant_answer(questions: &[Question]) -> (String, f64) {
+    let mut counts = std::collections::BTreeMap::new();
+    for question in questions {
+        *counts.entry(&question.answer).or_insert(0usize) += 1;
+    }
+    let best = counts.into_iter().max_by_key(|(_, count)| *count);
+    best.map_or((String::new(), 0.0), |(answer, count)| {
+        (answer.clone(), count as f64 / questions.len() as f64)
+    })
+}

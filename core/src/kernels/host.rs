@@ -1,0 +1,113 @@
+//! Hanging slice code into burn's autodiff graph on the processor.
+
+use std::fmt::Debug;
+
+use burn::tensor::{DType, Tensor, TensorData};
+use burn_autodiff::Autodiff;
+use burn_autodiff::checkpoint::base::Checkpointer;
+use burn_autodiff::checkpoint::strategy::NoCheckpointing;
+use burn_autodiff::grads::Gradients;
+use burn_autodiff::ops::{Backward, Ops, OpsKind};
+use burn_backend::tensor::FloatTensor;
+use burn_flex::{Flex, FlexTensor};
+
+type Graph = Autodiff<Flex, NoCheckpointing>;
+
+/// An operation on slices: `N` inputs, one output.
+pub(super) trait HostOp<const N: usize>: Clone + Send + Debug + 'static {
+    /// Computes the output.
+    fn forward(&self, inputs: [&[f32]; N]) -> Vec<f32>;
+
+    /// The gradients of the inputs, from the inputs, the output and the output's gradient.
+    fn backward(&self, inputs: [&[f32]; N], output: &[f32], grad: &[f32]) -> [Vec<f32>; N];
+}
+
+/// A float tensor on the processor, inside the autodiff graph or not.
+pub(super) enum Input {
+    Graph(FloatTensor<Graph>),
+    Plain(FlexTensor),
+}
+
+/// The tensor as the slice code takes it; `None` on another device or in another type.
+pub(super) fn input<const D: usize>(tensor: &Tensor<D>) -> Option<Input> {
+    if tensor.dtype() != DType::F32 {
+        return None;
+    }
+    match tensor.clone().try_into_primitive::<Graph>() {
+        Ok(node) => Some(Input::Graph(node)),
+        Err(_) => tensor.clone().try_into_primitive::<Flex>().ok().map(Input::Plain),
+    }
+}
+
+/// Runs an operation and, inside the graph, records its backward pass. `None` where the inputs do not stand
+/// together.
+pub(super) fn run<const N: usize, const D: usize>(
+    op: impl HostOp<N>,
+    inputs: [Input; N],
+    shape: [usize; D],
+) -> Option<Tensor<D>> {
+    let mut nodes = Vec::new();
+    let mut plain = Vec::new();
+    for input in inputs {
+        match input {
+            Input::Graph(node) => nodes.push(node),
+            Input::Plain(tensor) => plain.push(tensor.to_contiguous()),
+        }
+    }
+    if let Ok(plain) = <[FlexTensor; N]>::try_from(plain) {
+        return Some(Tensor::from_primitive::<Flex>(forward(&op, &plain, shape)?));
+    }
+    let nodes = <[FloatTensor<Graph>; N]>::try_from(nodes).ok()?;
+    let plain = nodes.each_ref().map(|node| node.primitive().to_contiguous());
+    let output = forward(&op, &plain, shape)?;
+    let guards = nodes.each_ref().map(|node| node.node());
+    let recorded = match Recorded(op.clone()).prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
+        OpsKind::Tracked(prep) => prep.finish(State { op, inputs: plain, output: output.clone() }, output),
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    };
+    Some(Tensor::from_primitive::<Graph>(recorded))
+}
+
+fn forward<const N: usize, const D: usize>(
+    op: &impl HostOp<N>,
+    inputs: &[FlexTensor; N],
+    shape: [usize; D],
+) -> Option<FlexTensor> {
+    Some(FlexTensor::from_data(TensorData::new(op.forward(slices(inputs)?), shape)))
+}
+
+fn slices<const N: usize>(tensors: &[FlexTensor; N]) -> Option<[&[f32]; N]> {
+    let slices: Vec<&[f32]> = tensors.iter().map_while(FlexTensor::as_slice).collect();
+    slices.try_into().ok()
+}
+
+/// The backward step of an operation.
+#[derive(Debug)]
+struct Recorded<Op>(Op);
+
+/// What it needs of the forward pass.
+#[derive(Clone, Debug)]
+struct State<Op, const N: usize> {
+    op: Op,
+    inputs: [FlexTensor; N],
+    output: FlexTensor,
+}
+
+impl<Op: HostOp<N>, const N: usize> Backward<Flex, N> for Recorded<Op> {
+    type State = State<Op, N>;
+
+    fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
+        let State { op, inputs, output } = ops.state;
+        let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+        // All were made contiguous f32 on the way in, so every slice is there.
+        let results = [output, grad];
+        let (Some(values), Some([output, grad])) = (slices(&inputs), slices(&results)) else { return };
+        let gradients = op.backward(values, output, grad);
+        for ((parent, input), gradient) in ops.parents.into_iter().zip(&inputs).zip(gradients) {
+            if let Some(parent) = parent {
+                let shape = input.layout().shape().clone();
+                grads.register::<Flex>(parent.id, FlexTensor::from_data(TensorData::new(gradient, shape)));
+            }
+        }
+    }
+}
