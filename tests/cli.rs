@@ -1,1 +1,35 @@
+//! End-to-end tests: the built program `kindling`, run as a person runs it.
+//!
+//! Run with `cargo test --release -p native --test cli`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "cli/bad_checkpoints.rs"]
+mod bad_checkpoints;
+#[path = "cli/bad_data.rs"]
+mod bad_data;
+#[path = "cli/bad_settings.rs"]
+mod bad_settings;
+#[path = "cli/checkpoints.rs"]
+mod checkpoints;
+#[path = "cli/data_formats.rs"]
+mod data_formats;
+#[path = "cli/harness.rs"]
+mod harness;
+#[path = "cli/interrupts.rs"]
+mod interrupts;
+#[path = "cli/long_lines.rs"]
+mod long_lines;
+#[path = "cli/memory.rs"]
+mod memory;
+#[path = "cli/output_dirs.rs"]
+mod output_dirs;
+#[path = "cli/place.rs"]
+mod place;
+#[path = "cli/results.rs"]
+mod results;
+#[path = "cli/resume.rs"]
+mod resume;
+#[path = "cli/sampling.rs"]
+mod sampling;
+#[path = "cli/stories260k.rs"]
+mod stories260k;

@@ -106,6 +106,11 @@ impl OpenDevice {
     }
 }
 
+/// Whether tensors of this device are computed by the processor's own code.
+pub(crate) fn is_processor(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
 /// Everything that this build can reach; opens every graphics device.
 pub fn survey() -> Vec<FoundDevice> {
     let cpu = FoundDevice {

@@ -6,12 +6,16 @@
 //! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
 #![recursion_limit = "256"]
 
-pub mod device;
 pub mod error;
+
 pub mod platform;
+
 pub mod random;
 
+pub mod device;
+
 pub mod text;
+
 pub mod tokenizer;
 
 pub mod data;

@@ -37,3 +37,38 @@ pub(crate) fn for_each_chunk_pair<T: Send>(
     }
     a.chunks_mut(len).zip(b.chunks_mut(len)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
 }
+
+/// Threads that the processor offers; `RAYON_NUM_THREADS` lowers it.
+pub(crate) fn threads() -> usize {
+    #[cfg(not(target_family = "wasm"))]
+    return rayon::current_num_threads();
+    #[cfg(target_family = "wasm")]
+    1
+}
+
+/// `f` of every item, in order, each on a thread of its own where there are any. Inside, nothing is divided
+/// further: a thread that works alone needs no meeting points.
+pub(crate) fn map_in_threads<T: Send, R: Send>(items: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R> {
+    #[cfg(not(target_family = "wasm"))]
+    if items.len() > 1 && items.len() <= pools().len() {
+        let run = |(pool, item): (&rayon::ThreadPool, T)| pool.install(|| f(item));
+        return std::thread::scope(|scope| {
+            let jobs = pools().iter().zip(items);
+            let started: Vec<_> = jobs.map(|job| scope.spawn(|| run(job))).collect();
+            let join = |handle: std::thread::ScopedJoinHandle<'_, R>| match handle.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            started.into_iter().map(join).collect()
+        });
+    }
+    items.into_iter().map(f).collect()
+}
+
+/// One pool of one thread for each thread of the processor; fewer where the system gives no more.
+#[cfg(not(target_family = "wasm"))]
+fn pools() -> &'static [rayon::ThreadPool] {
+    static POOLS: OnceLock<Vec<rayon::ThreadPool>> = OnceLock::new();
+    let pool = || rayon::ThreadPoolBuilder::new().num_threads(1).build().ok();
+    POOLS.get_or_init(|| (0..threads()).map_while(|_| pool()).collect())
+}

@@ -36,6 +36,9 @@ pub struct Everywhere {
     /// No progress and no remarks
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// Also say what is usually left out: every save, every report as a line
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub verbose: bool,
 }
 
 /// The type that products are computed in.
@@ -52,7 +55,7 @@ pub enum Dtype {
 impl Everywhere {
     /// How results are shown.
     pub fn output(&self) -> Output {
-        Output { json: self.json, quiet: self.quiet }
+        Output { json: self.json, quiet: self.quiet, verbose: self.verbose }
     }
 }
 
@@ -88,30 +91,72 @@ enum Verb {
 const NOT_BUILT: [&str; 11] =
     ["lora", "dpo", "distill", "reason", "convert", "merge", "export", "import", "eval", "serve", "runs"];
 
+/// Flags likewise.
+const FLAGS_NOT_BUILT: [&str; 7] = [
+    "--objective",
+    "--freeze",
+    "--activation-checkpointing",
+    "--tensorboard",
+    "--adapter",
+    "--loss-weight",
+    "--block-length",
+];
+
+/// What was asked for, in words, and the settings that came of it.
+pub struct Invocation {
+    /// The command line as typed.
+    pub words: String,
+    /// All settings of the verb, with those of `--config` and of a resumed run.
+    pub settings: toml::Table,
+}
+
 /// Parses the arguments and runs the verb.
 ///
 /// # Errors
 /// Whatever ends the command early.
 pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
-    if let Some(verb) = args.get(1).and_then(|arg| arg.to_str()).filter(|arg| NOT_BUILT.contains(arg)) {
-        return Err(Failure::Usage(format!("`{verb}` is not built yet; `kindling --help` lists what is")));
-    }
+    refuse_not_built(&args)?;
+    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    let words = words.join(" ");
     let command = command();
     let args = config_file::expand(&command, args)?;
+    let settings = config_file::settings_of(&command, &args).unwrap_or_default();
     let matches = command.try_get_matches_from(args)?;
     let Cli { everywhere, verb } = Cli::from_arg_matches(&matches)?;
+    let invocation = Invocation { words, settings };
     match verb {
         Verb::SampleData(args) => sample_data::run(&args, &everywhere),
         Verb::Tokenizer(verb) => tokenizer::run(verb, &everywhere),
         Verb::Data(verb) => data::run(verb, &everywhere),
-        Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, &everywhere),
-        Verb::Sft(args) => train::run(Stage::Sft, &args, &everywhere),
+        Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, &everywhere, &invocation),
+        Verb::Sft(args) => train::run(Stage::Sft, &args, &everywhere, &invocation),
         Verb::Generate(args) => generate::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere),
         Verb::Score(args) => score::run(&args, &everywhere),
         Verb::Doctor(_) => doctor::run(&everywhere),
         Verb::Plan(args) => plan::run(&args, &everywhere),
         Verb::Bench(args) => bench::run(&args, &everywhere),
+    }
+}
+
+/// Says of a promised verb or flag that it is still to come, instead of calling it unknown.
+fn refuse_not_built(args: &[OsString]) -> Result<(), Failure> {
+    let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
+    let values = ["--device", "--dtype"];
+    let plain = |i: usize| !words[i].starts_with('-') && (i == 0 || !values.contains(&words[i - 1]));
+    let verbs: Vec<&str> = (0..words.len()).filter(|&i| plain(i)).map(|i| words[i]).take(2).collect();
+    let verb = match verbs.as_slice() {
+        [verb, ..] if NOT_BUILT.contains(verb) => Some((*verb).to_string()),
+        ["data", "prepare"] => Some("data prepare".to_string()),
+        _ => None,
+    };
+    let flag = words.iter().map(|word| word.split('=').next().unwrap_or(word));
+    let flag = flag.into_iter().find(|flag| FLAGS_NOT_BUILT.contains(flag)).map(str::to_string);
+    match verb.or(flag) {
+        Some(name) => {
+            Err(Failure::Usage(format!("`{name}` is not built yet; `kindling --help` lists what is")))
+        }
+        None => Ok(()),
     }
 }
 

@@ -6,15 +6,54 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use toml::{Table, Value};
 
 use crate::failure::{Failure, io_error};
 use crate::run_dir::SETTINGS;
 
 /// Flags that do not belong to a run's settings.
-const NOT_SETTINGS: [&str; 9] =
-    ["config", "resume", "overwrite", "stop-after", "json", "quiet", "device", "help", "version"];
+const NOT_SETTINGS: [&str; 10] =
+    ["config", "resume", "overwrite", "stop-after", "json", "quiet", "verbose", "device", "help", "version"];
+
+/// A verb's flags with those that every verb takes.
+struct Flags<'a>(Vec<&'a Arg>);
+
+impl<'a> Flags<'a> {
+    fn of(command: &'a Command, verb: &'a Command) -> Self {
+        let everywhere = command.get_arguments().filter(|arg| arg.is_global_set());
+        Self(verb.get_arguments().chain(everywhere).collect())
+    }
+
+    fn find(&self, key: &str) -> Option<&'a Arg> {
+        self.0.iter().copied().find(|arg| name(arg) == key)
+    }
+
+    /// Those that stand on the command line itself.
+    fn said(&self, matches: &ArgMatches) -> Vec<String> {
+        let on_line = |id: &str| {
+            matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
+        };
+        self.0.iter().copied().filter(|arg| on_line(arg.get_id().as_str())).map(name).collect()
+    }
+
+    /// All values but those of flags that are not settings.
+    fn settings(&self, matches: &ArgMatches) -> Table {
+        let mut table = Table::new();
+        for arg in self.0.iter().filter(|arg| !NOT_SETTINGS.contains(&name(arg).as_str())) {
+            let Ok(Some(values)) = matches.try_get_raw(arg.get_id().as_str()) else {
+                continue;
+            };
+            let values: Vec<String> = values.map(|value| value.to_string_lossy().into_owned()).collect();
+            let value = match values.as_slice() {
+                [one] if !is_list(arg) => scalar(one),
+                _ => Value::Array(values.iter().map(|value| scalar(value)).collect()),
+            };
+            table.insert(name(arg), value);
+        }
+        table
+    }
+}
 
 /// Adds the arguments that `--config` and, for `--resume`, the run's own settings bring.
 ///
@@ -32,44 +71,28 @@ pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString
         return Ok(args);
     };
     let path = |id: &str| sub.try_get_one::<std::path::PathBuf>(id).ok().flatten();
-    let mut said = said(sub, verb);
+    let flags = Flags::of(command, verb);
+    let mut said = flags.said(sub);
     if let Some(file) = path("config") {
-        append(&mut args, &mut said, &read(file)?, verb, &file.display().to_string())?;
+        append(&mut args, &mut said, &read(file)?, &flags, (verb.get_name(), &file.display().to_string()))?;
     }
     let resumed = sub.try_get_one::<bool>("resume").ok().flatten().copied().unwrap_or(false);
     if let Some(out) = path("out").filter(|_| resumed) {
         let file = out.join(SETTINGS);
         if file.is_file() {
             let settings = read(&file)?;
-            refuse_changes(command, &args, &settings, verb)?;
-            append(&mut args, &mut said, &settings, verb, &file.display().to_string())?;
+            refuse_changes(command, &args, &settings, &flags)?;
+            append(&mut args, &mut said, &settings, &flags, (verb.get_name(), &file.display().to_string()))?;
         }
     }
     Ok(args)
 }
 
-/// The settings of a parsed training command, to be kept with the run.
-pub fn settings(matches: &ArgMatches, verb: &Command) -> Table {
-    let mut table = Table::new();
-    for arg in verb.get_arguments().filter(|arg| !NOT_SETTINGS.contains(&name(arg).as_str())) {
-        let Ok(Some(values)) = matches.try_get_raw(arg.get_id().as_str()) else {
-            continue;
-        };
-        let values: Vec<String> = values.map(|value| value.to_string_lossy().into_owned()).collect();
-        let value = match values.as_slice() {
-            [one] if !is_list(arg) => scalar(one),
-            _ => Value::Array(values.iter().map(|value| scalar(value)).collect()),
-        };
-        table.insert(name(arg), value);
-    }
-    table
-}
-
-/// Parses a complete command line and gives the settings of its verb.
+/// The settings of a complete command line, to be kept with the run.
 pub fn settings_of(command: &Command, args: &[OsString]) -> Option<Table> {
     let matches = command.clone().ignore_errors(true).try_get_matches_from(args).ok()?;
     let (verb, sub) = matches.subcommand()?;
-    Some(settings(sub, command.find_subcommand(verb)?))
+    Some(Flags::of(command, command.find_subcommand(verb)?).settings(sub))
 }
 
 fn read(path: &Path) -> Result<Table, Failure> {
@@ -77,28 +100,18 @@ fn read(path: &Path) -> Result<Table, Failure> {
     text.parse().map_err(|e| Failure::Usage(format!("{}: not a TOML file: {e}", path.display())))
 }
 
-/// Flags that stand on the command line itself.
-fn said(matches: &ArgMatches, verb: &Command) -> Vec<String> {
-    let on_line = |id: &str| {
-        matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(ValueSource::CommandLine)
-    };
-    verb.get_arguments().filter(|arg| on_line(arg.get_id().as_str())).map(name).collect()
-}
-
 fn append(
     args: &mut Vec<OsString>,
     said: &mut Vec<String>,
     table: &Table,
-    verb: &Command,
-    file: &str,
+    flags: &Flags,
+    (verb, file): (&str, &str),
 ) -> Result<(), Failure> {
-    let known: Vec<String> = verb.get_arguments().map(name).collect();
     let unknown: Vec<_> =
-        table.keys().map(|key| key.replace('_', "-")).filter(|key| !known.contains(key)).collect();
+        table.keys().map(|key| key.replace('_', "-")).filter(|key| flags.find(key).is_none()).collect();
     if !unknown.is_empty() {
         return Err(Failure::Usage(format!(
-            "{file}: `{}` has no flag named {}; `kindling {0} --help` lists them",
-            verb.get_name(),
+            "{file}: `{verb}` has no flag named {}; `kindling {verb} --help` lists them",
             unknown.join(", ")
         )));
     }
@@ -111,10 +124,7 @@ fn append(
             Value::Array(values) => values.iter().map(text).collect(),
             value => vec![text(value)],
         };
-        let flag = verb
-            .get_arguments()
-            .find(|arg| name(arg) == key)
-            .is_some_and(|arg| !arg.get_action().takes_values());
+        let flag = flags.find(&key).is_some_and(|arg| !arg.get_action().takes_values());
         for value in values {
             match flag {
                 true if value == "true" => args.push(format!("--{key}").into()),
@@ -132,7 +142,7 @@ fn refuse_changes(
     command: &Command,
     args: &[OsString],
     settings: &Table,
-    verb: &Command,
+    flags: &Flags,
 ) -> Result<(), Failure> {
     let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(args) else {
         return Ok(());
@@ -140,11 +150,10 @@ fn refuse_changes(
     let Some((_, sub)) = matches.subcommand() else {
         return Ok(());
     };
-    let said = said(sub, verb);
-    let now = self::settings(sub, verb);
+    let (said, now) = (flags.said(sub), flags.settings(sub));
     let mut changes = Vec::new();
     for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && key.as_str() != "out") {
-        if settings.get(key) != Some(value) {
+        if !settings.get(key).is_some_and(|before| same(before, value)) {
             let before = settings.get(key).map_or("nothing".to_string(), text);
             changes.push(format!("--{key} is {} now and was {before}", text(value)));
         }
@@ -158,19 +167,33 @@ fn refuse_changes(
     }
 }
 
-fn name(arg: &clap::Arg) -> String {
+fn name(arg: &Arg) -> String {
     arg.get_long().unwrap_or(arg.get_id().as_str()).to_string()
 }
 
-fn is_list(arg: &clap::Arg) -> bool {
+fn is_list(arg: &Arg) -> bool {
     matches!(arg.get_action(), clap::ArgAction::Append)
+}
+
+/// Equal as numbers where both are, so that `1e-3` is `0.001`.
+fn same(a: &Value, b: &Value) -> bool {
+    let number = |value: &Value| text(value).parse::<f64>().ok();
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => a == b,
+        _ => text(a) == text(b),
+    }
 }
 
 /// TOML types where they lose nothing, text elsewhere.
 fn scalar(text: &str) -> Value {
-    match (text.parse::<bool>(), text.parse::<i64>()) {
-        (Ok(flag), _) => Value::Boolean(flag),
-        (_, Ok(number)) => Value::Integer(number),
+    if let Ok(flag) = text.parse() {
+        return Value::Boolean(flag);
+    }
+    if let Ok(number) = text.parse() {
+        return Value::Integer(number);
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Value::Float(number),
         _ => Value::String(text.to_string()),
     }
 }

@@ -20,7 +20,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     interrupt::install();
-    match cli::run(std::env::args_os().collect()) {
+    match cli::run(std::env::args_os().collect()).and_then(|()| Ok(output::flushed()?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -55,6 +55,7 @@ fn at(path: &Path, error: Error) -> Error {
     match error {
         Error::Checkpoint(message) => Error::Checkpoint(format!("{path}: {message}")),
         Error::Model(message) => Error::Model(format!("{path}: {message}")),
+        Error::Config(problems) => Error::Model(format!("{path}: config.json: {}", problems.join("; "))),
         Error::Tokenizer(message) => Error::Tokenizer(format!("{path}: {message}")),
         other => other,
     }

@@ -1,7 +1,9 @@
 //! Results go to stdout, words for people to stderr.
 
 use std::io::{self, Write};
+use std::sync::Mutex;
 
+use kindling::error::Error;
 use serde::Serialize;
 
 /// How much is said, and in which form.
@@ -11,13 +13,15 @@ pub struct Output {
     pub json: bool,
     /// No progress, no remarks.
     pub quiet: bool,
+    /// Remarks that are usually left out.
+    pub verbose: bool,
 }
 
 impl Output {
     /// A result line for people; nothing in JSON mode.
     pub fn line(&self, text: &str) {
         if !self.json {
-            let _ = writeln!(io::stdout(), "{text}");
+            note(writeln!(io::stdout(), "{text}"));
         }
     }
 
@@ -25,7 +29,7 @@ impl Output {
     pub fn piece(&self, text: &str) {
         if !self.json {
             let mut stdout = io::stdout();
-            let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+            note(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
         }
     }
 
@@ -34,7 +38,7 @@ impl Output {
         if self.json
             && let Ok(text) = serde_json::to_string(value)
         {
-            let _ = writeln!(io::stdout(), "{text}");
+            note(writeln!(io::stdout(), "{text}"));
         }
     }
 
@@ -49,6 +53,29 @@ impl Output {
     pub fn warn(&self, text: &str) {
         let _ = writeln!(io::stderr(), "warning: {text}");
     }
+}
+
+/// A result that could not be written; told once, at the end.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+fn note(written: io::Result<()>) {
+    // A reader that has seen enough closes the pipe; that is no failure.
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && let Ok(mut lost) = LOST.lock()
+    {
+        *lost = Some(error);
+    }
+}
+
+/// Whether all results reached stdout.
+///
+/// # Errors
+/// What the system said when one did not.
+pub fn flushed() -> Result<(), Error> {
+    note(io::stdout().flush());
+    let lost = LOST.lock().ok().and_then(|mut lost| lost.take());
+    lost.map_or(Ok(()), |source| Err(Error::Io { path: "stdout".into(), source }))
 }
 
 /// `1234567` as `1,234,567`.

@@ -22,6 +22,7 @@ pub struct RunListener<'a> {
     output: Output,
     bar: Option<ProgressBar>,
     total_steps: u64,
+    done: u64,
 }
 
 impl<'a> RunListener<'a> {
@@ -34,8 +35,9 @@ impl<'a> RunListener<'a> {
         total_steps: u64,
         done: u64,
     ) -> Self {
-        let bar = (!output.quiet && std::io::stderr().is_terminal()).then(|| bar(total_steps, done));
-        Self { directory, config, tokenizer, output, bar, total_steps }
+        let bar = (!output.quiet && !output.verbose && std::io::stderr().is_terminal())
+            .then(|| bar(total_steps, done));
+        Self { directory, config, tokenizer, output, bar, total_steps, done }
     }
 
     /// Takes the bar away.
@@ -53,7 +55,8 @@ impl<'a> RunListener<'a> {
     }
 
     fn show(&self, log: &StepLog) {
-        let left = (self.total_steps - log.step) as f64 * log.elapsed_s / (log.step as f64).max(1.0);
+        let here = log.step.saturating_sub(self.done).max(1) as f64;
+        let left = (self.total_steps - log.step) as f64 * log.elapsed_s / here;
         let line = format!(
             "loss {:.4} · lr {:.2e} · {:.0} tokens/s · {} left",
             log.loss,
@@ -74,6 +77,13 @@ impl<'a> RunListener<'a> {
         let mut files = Checkpoint::files(&self.config, &snapshot.weights, Some(self.tokenizer))?;
         write_training(&mut files, &snapshot.optimizer, &snapshot.progress)?;
         self.directory.save(snapshot.progress.step, &files, best)?;
+        if self.output.verbose {
+            self.say(&format!(
+                "saved step {} in {}",
+                snapshot.progress.step,
+                self.directory.path().display()
+            ));
+        }
         self.directory.log(&json!({"event": "save", "step": snapshot.progress.step, "best": best}))
     }
 }
@@ -83,7 +93,7 @@ impl Listener for RunListener<'_> {
         match event {
             TrainEvent::Step(log) => {
                 self.show(log);
-                let line = finite(serde_json::to_value(log).unwrap_or(Value::Null));
+                let line = serde_json::to_value(log).unwrap_or(Value::Null);
                 self.output.json(&line);
                 self.directory.log(&line)
             }
@@ -93,9 +103,9 @@ impl Listener for RunListener<'_> {
                     "step {step}: held-out loss {loss:.4}, {bits:.4} bits per byte{}",
                     if best { " (best)" } else { "" }
                 ));
-                let line = finite(json!({
+                let line = json!({
                     "event": "eval", "step": step, "loss": loss, "bits_per_byte": bits, "targets": held_out.targets,
-                }));
+                });
                 self.output.json(&line);
                 self.directory.log(&line)
             }
@@ -118,9 +128,4 @@ fn bar(total_steps: u64, done: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// JSON has no infinity: what is not finite is already null in a `Value`.
-fn finite(value: Value) -> Value {
-    value
 }

@@ -16,6 +16,8 @@ use crate::failure::io_error;
 /// Where the command and its settings are kept: the mark of a run of ours.
 pub const SETTINGS: &str = "training/settings.toml";
 const LOG: &str = "log.jsonl";
+/// The file that every whole checkpoint of a run holds.
+const PROGRESS: &str = "training/progress.json";
 
 /// An output directory that belongs to one run.
 pub struct RunDir {
@@ -92,7 +94,7 @@ impl RunDir {
                 "{error}: the checkpoint of step {step} was not stored; the one before it stays"
             )));
         }
-        remove(&complete)?;
+        discard(&complete)?;
         fs::rename(&temporary, &complete).map_err(|e| io_error(&complete, e))?;
         sync_dir(&self.path);
         self.publish(&complete, files)?;
@@ -102,21 +104,27 @@ impl RunDir {
         self.prune()
     }
 
-    /// Links the newest files at the top, one atomic rename each.
+    /// Links the newest files at the top, one atomic rename each; `config.json` last, so that a first save that
+    /// is cut short shows no half checkpoint.
     fn publish(&self, from: &Path, files: &Files) -> Result<()> {
-        files.keys().try_for_each(|file| link(&from.join(file), &self.path.join(file)))
+        let (last, others): (Vec<_>, Vec<_>) = files.keys().partition(|file| *file == "config.json");
+        others.into_iter().chain(last).try_for_each(|file| link(&from.join(file), &self.path.join(file)))
     }
 
+    /// Links the best files into a directory that appears at once.
     fn mark_best(&self, from: &Path, files: &Files) -> Result<()> {
-        let best = self.path.join("best");
-        files.keys().try_for_each(|file| link(&from.join(file), &best.join(file)))
+        let (best, new) = (self.path.join("best"), self.path.join(".best.tmp"));
+        remove(&new)?;
+        files.keys().try_for_each(|file| link(&from.join(file), &new.join(file)))?;
+        discard(&best)?;
+        fs::rename(&new, &best).map_err(|e| io_error(&best, e))
     }
 
     /// Removes all but the last few checkpoints.
     fn prune(&self) -> Result<()> {
         let checkpoints = self.checkpoints()?;
         let surplus = checkpoints.len().saturating_sub(self.keep_last);
-        checkpoints[..surplus].iter().try_for_each(|path| remove(path))
+        checkpoints[..surplus].iter().try_for_each(|path| discard(path))
     }
 
     /// Whole checkpoints, oldest first.
@@ -125,7 +133,8 @@ impl RunDir {
         for entry in fs::read_dir(&self.path).map_err(|e| io_error(&self.path, e))? {
             let entry = entry.map_err(|e| io_error(&self.path, e))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(step) = name.strip_prefix("checkpoint-").and_then(|step| step.parse::<u64>().ok()) {
+            let step = name.strip_prefix("checkpoint-").and_then(|step| step.parse::<u64>().ok());
+            if let Some(step) = step.filter(|_| entry.path().join(PROGRESS).is_file()) {
                 found.push((step, entry.path()));
             }
         }
@@ -145,7 +154,9 @@ impl RunDir {
     pub fn log(&self, line: &serde_json::Value) -> Result<()> {
         let path = self.path.join(LOG);
         let file = File::options().create(true).append(true).open(&path);
-        file.and_then(|mut file| writeln!(file, "{line}")).map_err(|e| io_error(&path, e))
+        // One write: a process killed here leaves no torn line.
+        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+            .map_err(|e| io_error(&path, e))
     }
 }
 
@@ -193,7 +204,9 @@ fn clear(path: &Path) -> Result<()> {
     for entry in fs::read_dir(path).map_err(|e| io_error(path, e))? {
         let entry = entry.map_err(|e| io_error(path, e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let ours = name.starts_with("checkpoint-") || name.starts_with(".checkpoint-") || name == "best";
+        let ours = name.starts_with("checkpoint-")
+            || name.starts_with(".checkpoint-")
+            || ["best", ".best.tmp", ".best.old"].contains(&name.as_str());
         let file = [LOG, "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]
             .contains(&name.as_str())
             || ["tokenizer_config.json", "vocab.json", "merges.txt", "training", "data", "pretrain"]
@@ -211,6 +224,17 @@ fn remove(path: &Path) -> Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path, e)),
         _ => Ok(()),
     }
+}
+
+/// Takes a directory out of sight in one step and then removes it, so that no half of it is ever seen.
+fn discard(path: &Path) -> Result<()> {
+    let Some(name) = path.file_name().filter(|_| path.exists()) else {
+        return Ok(());
+    };
+    let old = path.with_file_name(format!(".{}.old", name.to_string_lossy()));
+    remove(&old)?;
+    fs::rename(path, &old).map_err(|e| io_error(path, e))?;
+    remove(&old)
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {

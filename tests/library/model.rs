@@ -75,7 +75,7 @@ fn padding_changes_nothing_in_a_bidirectional_model() {
 fn a_fresh_model_knows_nothing() {
     let device = Device::flex();
     let mut config = config(512);
-    config.initializer_range = 0.02;
+    (config.initializer_range, config.embedding_range) = (0.02, 0.02);
     let model = Transformer::init(&config, 1, &device).unwrap();
     let row: Vec<i32> = (0..64).map(|i| (i * 37) % 512).collect();
     let logits = logits(&model, &row);

@@ -23,6 +23,8 @@ pub fn config(vocab_size: usize) -> ModelConfig {
         head_dim: 4,
         max_position_embeddings: 96,
         initializer_range: 0.2,
+        embedding_range: 0.2,
+        qk_norm: false,
         ..preset("nano").unwrap().config(Some(vocab_size))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Example;
 use crate::data::RowOrigin;
 use crate::error::{Error, Result};
-use crate::text::Row;
+use crate::text::{Conversation, Message, Row};
 use crate::tokenizer::Tokenizer;
 
 /// Tokenizing goes piece by piece, so that an endless line costs no endless memory or time.
@@ -25,12 +25,43 @@ pub enum Content {
 pub struct Encoder {
     tokenizer: Arc<Tokenizer>,
     content: Content,
+    /// Bytes of a conversation that are read; what lies behind can never be within the longest row.
+    most_bytes: usize,
 }
 
 impl Encoder {
     /// An encoder for one kind of content.
     pub fn new(tokenizer: Arc<Tokenizer>, content: Content) -> Self {
-        Self { tokenizer, content }
+        Self { tokenizer, content, most_bytes: usize::MAX }
+    }
+
+    /// The same, for rows of at most `tokens` tokens: of a longer conversation only as much is read as could
+    /// fill them with the longest tokens there are.
+    pub fn for_rows_of(mut self, tokens: usize) -> Self {
+        let ids = 0..self.tokenizer.vocab_size() as u32;
+        let longest = ids.map(|id| self.tokenizer.token_bytes(id).len()).max().unwrap_or(1);
+        self.most_bytes = (tokens + 1).saturating_mul(longest.max(1));
+        self
+    }
+
+    /// The beginning of a conversation, `None` where all of it is short enough.
+    fn beginning(&self, conversation: &Conversation) -> Option<Conversation> {
+        let mut left = self.most_bytes;
+        if conversation.messages.iter().map(|message| message.content.len()).sum::<usize>() <= left {
+            return None;
+        }
+        let mut short = conversation.clone();
+        short.messages.clear();
+        for message in &conversation.messages {
+            let end = message.content.floor_char_boundary(left);
+            left -= end;
+            let content = message.content[..end].to_string();
+            short.messages.push(Message { content, ..message.clone() });
+            if end < message.content.len() {
+                break;
+            }
+        }
+        Some(short)
     }
 
     /// One row's example.
@@ -41,7 +72,9 @@ impl Encoder {
         let encoded = match (self.content, row) {
             (Content::Documents, Row::Document(text)) => self.document(text),
             (Content::Conversations, Row::Conversation(conversation)) => {
-                self.tokenizer.render_training(conversation).map(|rendered| (rendered.ids, rendered.mask))
+                let short = self.beginning(conversation);
+                let rendered = self.tokenizer.render_training(short.as_ref().unwrap_or(conversation));
+                rendered.map(|rendered| (rendered.ids, rendered.mask))
             }
             (Content::Documents, Row::Conversation(_)) => {
                 return Err(Error::Data(format!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::pack::PackedStream;
+use super::pack::{PackedStream, Place};
 use super::{Batch, Encoder, Example};
 use crate::data::{Dataset, Permutation};
 use crate::error::{Error, Result};
@@ -55,12 +55,23 @@ pub struct LoaderState {
     pub position: u64,
     /// Bucketed: batches already given out of the window that begins at `position`.
     pub served: usize,
-    /// Packed: tokens read and not yet given out.
-    carry: PackedStream,
+    /// Packed: where the tokens that were read and not yet given out begin.
+    carry: Option<Carry>,
     /// Rows cut.
     pub cut: u64,
     /// Rows dropped.
     pub dropped: u64,
+}
+
+/// Tokens read and not yet given out: they are read again from their first row on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Carry {
+    /// The first row's place.
+    place: Place,
+    /// Tokens of that row that were given out.
+    skip: usize,
+    /// Tokens that were not, of all rows.
+    len: usize,
 }
 
 /// Batches out of a part of a dataset.
@@ -73,6 +84,7 @@ pub struct Loader {
     fixed: Permutation,
     order: Permutation,
     state: LoaderState,
+    stream: PackedStream,
     window: Vec<Batch>,
     /// The row behind the window.
     window_end: u64,
@@ -100,6 +112,7 @@ impl Loader {
             fixed,
             order,
             state,
+            stream: PackedStream::default(),
             window: Vec::new(),
             window_end: 0,
             endless,
@@ -112,28 +125,39 @@ impl Loader {
     }
 
     /// Where it stands.
-    pub fn state(&self) -> &LoaderState {
-        &self.state
+    pub fn state(&self) -> LoaderState {
+        let carry =
+            self.stream.front().map(|(place, skip)| Carry { place, skip, len: self.stream.ids.len() });
+        LoaderState { carry, ..self.state.clone() }
     }
 
     /// Goes to a saved place.
     ///
     /// # Errors
     /// The data cannot be read again.
-    pub fn restore(&mut self, state: LoaderState) -> Result<()> {
-        self.order = Permutation::new(self.rows(), self.config.seed, state.epoch);
-        let served = state.served;
-        self.state = LoaderState { served: 0, ..state };
+    pub fn restore(&mut self, saved: LoaderState) -> Result<()> {
+        self.order = Permutation::new(self.rows(), self.config.seed, saved.epoch);
+        self.state = LoaderState { served: 0, carry: None, ..saved.clone() };
+        self.stream = PackedStream::default();
         self.window.clear();
-        if served > 0 {
-            let (cut, dropped) = (self.state.cut, self.state.dropped);
+        if saved.served > 0 {
             self.fill_window()?;
-            // The rows of this window were counted before the save.
-            (self.state.cut, self.state.dropped) = (cut, dropped);
-            self.window.drain(..served.min(self.window.len()));
-            self.state.served = served;
+            self.window.drain(..saved.served.min(self.window.len()));
         }
+        if let Some(Carry { place, skip, len }) = saved.carry {
+            self.go_to(place);
+            while self.stream.ids.len() < skip + len && self.read_more()? {}
+            self.stream.drop_front(skip);
+        }
+        // What was read again was counted before the save.
+        self.state = LoaderState { carry: None, ..saved };
         Ok(())
+    }
+
+    fn go_to(&mut self, place: Place) {
+        self.state.epoch = place.epoch;
+        self.state.position = place.position;
+        self.order = Permutation::new(self.rows(), self.config.seed, place.epoch);
     }
 
     /// The next batch; `None` only at the end of a loader that is not endless.
@@ -192,28 +216,28 @@ impl Loader {
     /// Rows cut out of one long stream of examples.
     fn next_packed(&mut self) -> Result<Option<Batch>> {
         let (rows, seq) = (self.config.batch_size, self.config.seq_len);
-        let mut empty_epochs = 0;
-        while self.state.carry.ids.len() < rows * seq + 1 {
+        while self.stream.ids.len() < rows * seq + 1 && self.read_more()? {}
+        let batch = self.stream.take(rows, seq);
+        Ok((batch.batch > 0).then_some(batch))
+    }
+
+    /// Adds an example to the stream; false at the end of a loader that is not endless.
+    fn read_more(&mut self) -> Result<bool> {
+        for _ in 0..2 {
             let mut position = self.state.position;
             let example = self.next_example(&mut position)?;
+            let place = Place { epoch: self.state.epoch, position: position.saturating_sub(1) };
             self.state.position = position;
             match example {
                 Some(example) => {
-                    self.state.carry.push(example);
-                    empty_epochs = 0;
+                    self.stream.push(example, place);
+                    return Ok(true);
                 }
-                None if !self.endless => break,
-                None => {
-                    empty_epochs += 1;
-                    if empty_epochs > 1 {
-                        return Err(no_examples());
-                    }
-                    self.next_epoch();
-                }
+                None if !self.endless => return Ok(false),
+                None => self.next_epoch(),
             }
         }
-        let batch = self.state.carry.take(rows, seq);
-        Ok((batch.batch > 0).then_some(batch))
+        Err(no_examples())
     }
 
     /// Rows of similar length together, each padded on the right.

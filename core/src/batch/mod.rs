@@ -62,6 +62,25 @@ impl Batch {
         self.batch += 1;
     }
 
+    /// The same rows in at most `parts` batches of nearly equal size, in order.
+    pub fn split(&self, parts: usize) -> Vec<Self> {
+        let rows = self.batch.div_ceil(parts.clamp(1, self.batch.max(1)));
+        let part = |start: usize| {
+            let end = (start + rows).min(self.batch);
+            let values = start * self.seq..end * self.seq;
+            Self {
+                batch: end - start,
+                seq: self.seq,
+                inputs: self.inputs[values.clone()].to_vec(),
+                targets: self.targets[values.clone()].to_vec(),
+                mask: self.mask[values.clone()].to_vec(),
+                segments: self.segments[values].to_vec(),
+                origins: self.origins.clone(),
+            }
+        };
+        (0..self.batch).step_by(rows.max(1)).map(part).collect()
+    }
+
     /// Number of targets.
     pub fn targets_counted(&self) -> usize {
         self.mask.iter().filter(|counts| **counts).count()
@@ -82,6 +101,16 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn splitting_keeps_every_row() {
+        let mut batch = Batch::new(2);
+        (0..5).for_each(|i| batch.push(&[i, i, i], &[true; 3], &[1; 3]));
+        let rows = |parts: usize| batch.split(parts).iter().map(|part| part.batch).collect::<Vec<_>>();
+        assert_eq!((rows(1), rows(2), rows(4), rows(9)), (vec![5], vec![3, 2], vec![2, 2, 1], vec![1; 5]));
+        let inputs: Vec<u32> = batch.split(2).into_iter().flat_map(|part| part.inputs).collect();
+        assert_eq!(inputs, batch.inputs);
+    }
 
     #[test]
     fn targets_are_moved_by_one_and_stop_at_a_segment_end() {

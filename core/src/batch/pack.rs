@@ -5,29 +5,44 @@ use serde::{Deserialize, Serialize};
 use super::{Batch, Example};
 use crate::data::RowOrigin;
 
+/// A row's number in the order of an epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) epoch: u64,
+    pub(super) position: u64,
+}
+
 /// Tokens read and not yet given out, with their target flags, segments and sources.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PackedStream {
     pub(super) ids: Vec<u32>,
     mask: Vec<bool>,
     /// Running number of the example, from 1.
     segments: Vec<u32>,
-    /// Source of each segment, from `first_segment` on.
-    origins: Vec<RowOrigin>,
+    /// Source and place of each segment, from `first_segment` on.
+    origins: Vec<(RowOrigin, Place)>,
     first_segment: u32,
+    /// Tokens of the first segment that were given out.
+    skipped: usize,
 }
 
 impl PackedStream {
     /// Adds an example at the end.
-    pub(super) fn push(&mut self, example: Example) {
+    pub(super) fn push(&mut self, example: Example, place: Place) {
         if self.origins.is_empty() {
-            self.first_segment = self.segments.last().map_or(1, |last| last + 1);
+            self.first_segment = 1;
+            self.skipped = 0;
         }
         let segment = self.first_segment + self.origins.len() as u32;
         self.segments.extend(std::iter::repeat_n(segment, example.ids.len()));
         self.ids.extend(example.ids);
         self.mask.extend(example.mask);
-        self.origins.push(example.origin);
+        self.origins.push((example.origin, place));
+    }
+
+    /// Where the first token comes from: its row and how many tokens of it stand before.
+    pub(super) fn front(&self) -> Option<(Place, usize)> {
+        self.origins.first().filter(|_| !self.ids.is_empty()).map(|(_, place)| (*place, self.skipped))
     }
 
     /// Takes up to `rows` rows of `seq` tokens; a row's last target is the next row's first token. Fewer
@@ -53,20 +68,25 @@ impl PackedStream {
             return Vec::new();
         };
         let at = |segment: &u32| (segment - self.first_segment) as usize;
-        self.origins[at(first)..=at(last)].to_vec()
+        self.origins[at(first)..=at(last)].iter().map(|(origin, _)| origin.clone()).collect()
     }
 
-    fn drop_front(&mut self, count: usize) {
+    /// Forgets the first `count` tokens.
+    pub(super) fn drop_front(&mut self, count: usize) {
+        let count = count.min(self.ids.len());
+        let (before, first) = (self.segments.first().copied(), self.segments.get(count).copied());
+        let dropped =
+            self.segments[..count].iter().rev().take_while(|&&segment| Some(segment) == first).count();
         self.ids.drain(..count);
         self.mask.drain(..count);
         self.segments.drain(..count);
-        match self.segments.first() {
-            Some(first) => {
-                self.origins.drain(..(first - self.first_segment) as usize);
-                self.first_segment = *first;
-            }
-            None => self.origins.clear(),
-        }
+        let Some(first) = first else {
+            self.origins.clear();
+            return;
+        };
+        self.skipped = dropped + if Some(first) == before { self.skipped } else { 0 };
+        self.origins.drain(..(first - self.first_segment) as usize);
+        self.first_segment = first;
     }
 }
 
@@ -89,7 +109,7 @@ mod tests {
     fn rows_share_their_border_token_and_remember_their_sources() {
         let mut stream = PackedStream::default();
         for ids in [[1, 2, 3].as_slice(), &[4, 5], &[6, 7, 8, 9]] {
-            stream.push(example(ids));
+            stream.push(example(ids), Place::default());
         }
         let batch = stream.take(2, 4);
         assert_eq!(batch.inputs, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -99,7 +119,8 @@ mod tests {
         let lines: Vec<u64> = batch.origins.iter().map(|origin| origin.line).collect();
         assert_eq!(lines, [1, 4, 6]);
         assert_eq!(stream.ids, [9]);
-        stream.push(example(&[10, 11]));
+        assert_eq!(stream.front(), Some((Place::default(), 3)));
+        stream.push(example(&[10, 11]), Place::default());
         let rest = stream.take(2, 4);
         assert_eq!((rest.batch, rest.inputs), (1, vec![9, 10, 11, 0]));
         assert_eq!(rest.targets, [0, 11, 0, 0]);

@@ -73,11 +73,15 @@ pub(super) fn name(entity: usize, language: Language) -> String {
     format!("{}{}", head[language.index()], tail[language.index()])
 }
 
-/// The value that an entity has in this world.
+/// The value that an entity has in this world. Values are dealt from shuffled decks, one for the entities that
+/// are asked about and one for the others, so that each value occurs about as often in both.
 fn value(seed: u64, entity: usize, attribute: usize, language: Language) -> &'static str {
-    let stream = 1000 + (entity * 3 + attribute) as u64;
-    let index = Random::new(seed, stream).below(12) as usize;
-    sort(entity).attributes[attribute].values[index][language.index()]
+    let (kind, held_out) = (entity % SORTS.len(), is_held_out(entity));
+    let stream = 1000 + (kind * 3 + attribute) as u64 * 2 + u64::from(held_out);
+    let mut deck: Vec<usize> = (0..12).collect();
+    Random::new(seed, stream).shuffle(&mut deck);
+    let before = (0..entity).filter(|&other| other % SORTS.len() == kind && is_held_out(other) == held_out);
+    sort(entity).attributes[attribute].values[deck[before.count() % 12]][language.index()]
 }
 
 fn fill(template: &str, entity: &str, noun: &str, value: &str) -> String {
@@ -94,9 +98,10 @@ pub(super) fn text(seed: u64, language: Language, random: &mut Random) -> String
         let noun = sort(entity).attributes[attribute].noun[l];
         fill(template, &name(entity, language), noun, value(seed, entity, attribute, language))
     };
-    match random.below(3) {
+    match random.below(4) {
         0 => profile(seed, any(random), language, random),
-        1 => {
+        1 => asked(seed, language, random),
+        2 => {
             let asker = random.choose(&PEOPLE)[l];
             let entity = any(random);
             let opening = fill(STORY[l], &name(entity, language), "", asker);
@@ -113,6 +118,13 @@ pub(super) fn text(seed: u64, language: Language, random: &mut Random) -> String
             sentences.join(space)
         }
     }
+}
+
+/// Questions and answers as running text, about the entities that may be asked about.
+fn asked(seed: u64, language: Language, random: &mut Random) -> String {
+    let pair = |exchange: Exchange| format!("{}\n{}", exchange.question, exchange.answer);
+    let pairs: Vec<String> = (0..2).map(|_| pair(exchange(seed, language, false, random))).collect();
+    pairs.join("\n")
 }
 
 /// What an entity is and has, in any order.
@@ -136,14 +148,15 @@ fn answer(seed: u64, entity: usize, attribute: usize, language: Language) -> Str
     fill(ANSWER[l], "", noun[l], value(seed, entity, attribute, language))
 }
 
-/// A question about an entity; a held-out one asks about a held-out entity or in a held-out phrasing.
+/// A question about an entity. In training it is about the entities that may be asked about, in the phrasings
+/// of training; a held-out one is about any entity, in a phrasing that training never uses.
 pub(super) fn exchange(seed: u64, language: Language, held_out: bool, random: &mut Random) -> Exchange {
     let l = language.index();
     loop {
         let entity = random.below(ENTITIES as u64) as usize;
         let attribute = random.below(3) as usize;
         let phrasing = random.below(QUESTIONS[l].len() as u64) as usize;
-        if (is_held_out(entity) || phrasing >= TRAINED_QUESTIONS) == held_out {
+        if (phrasing >= TRAINED_QUESTIONS) == held_out && (held_out || !is_held_out(entity)) {
             let noun = sort(entity).attributes[attribute].noun[l];
             let question = fill(QUESTIONS[l][phrasing], &name(entity, language), noun, "");
             return Exchange::new(question, answer(seed, entity, attribute, language));

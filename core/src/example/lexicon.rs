@@ -4,16 +4,8 @@
 pub(super) type Word = [&'static str; 2];
 
 /// First and second halves of the entities' names; every pair is a name.
-pub(super) const NAME_HEADS: [Word; 8] = [
-    ["Mi", "米"],
-    ["Ta", "塔"],
-    ["Ko", "科"],
-    ["Lu", "卢"],
-    ["Ze", "泽"],
-    ["Na", "娜"],
-    ["Po", "波"],
-    ["Ri", "里"],
-];
+pub(super) const NAME_HEADS: [Word; 6] =
+    [["Mi", "米"], ["Ta", "塔"], ["Ko", "科"], ["Lu", "卢"], ["Ze", "泽"], ["Po", "波"]];
 pub(super) const NAME_TAILS: [Word; 6] =
     [["ru", "鲁"], ["van", "凡"], ["lo", "洛"], ["shi", "西"], ["mek", "麦"], ["dax", "达"]];
 

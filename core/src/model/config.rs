@@ -35,6 +35,9 @@ pub struct ModelConfig {
     pub tie_word_embeddings: bool,
     /// Standard deviation of the initial weights.
     pub initializer_range: f64,
+    /// Standard deviation of the initial embedding. Narrow models learn to copy from their context far sooner
+    /// with a large one; the published sizes use `initializer_range`.
+    pub embedding_range: f64,
     /// First token of a text, where the tokenizer has one.
     pub bos_token_id: Option<u32>,
     /// Tokens that end a generation.

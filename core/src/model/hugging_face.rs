@@ -21,6 +21,7 @@ impl ModelConfig {
         let keys = Keys(&root);
         let family = keys.text("model_type").unwrap_or("llama");
         refuse_unknown(&keys, family)?;
+        let initializer_range = keys.number("initializer_range").unwrap_or(0.02);
         let heads = keys.size("num_attention_heads")?;
         let hidden_size = keys.size("hidden_size")?;
         let config = Self {
@@ -37,7 +38,8 @@ impl ModelConfig {
             attention_bias: keys.flag("attention_bias").unwrap_or(false),
             qk_norm: family == "qwen3",
             tie_word_embeddings: keys.flag("tie_word_embeddings").unwrap_or(false),
-            initializer_range: keys.number("initializer_range").unwrap_or(0.02),
+            initializer_range,
+            embedding_range: keys.number("embedding_range").unwrap_or(initializer_range),
             bos_token_id: token_ids(root.get("bos_token_id")).first().copied(),
             eos_token_ids: token_ids(root.get("eos_token_id")),
             pad_token_id: token_ids(root.get("pad_token_id")).first().copied(),
@@ -73,6 +75,7 @@ impl ModelConfig {
             "mlp_bias": false,
             "tie_word_embeddings": self.tie_word_embeddings,
             "initializer_range": self.initializer_range,
+            "embedding_range": self.embedding_range,
             "use_cache": true,
             "bos_token_id": self.bos_token_id,
             "eos_token_id": eos,

@@ -12,7 +12,7 @@ use crate::random::Random;
 pub type WeightSource<'a> = dyn FnMut(&str, &[usize]) -> Result<Vec<f32>> + 'a;
 
 impl Transformer {
-    /// A model with fresh weights: normal with the config's `initializer_range`, the two projections that
+    /// A model with fresh weights: normal with the config's two ranges, the two projections that
     /// write to the residual stream scaled by `1/sqrt(2·layers)` (GPT-2), norms one, biases zero.
     ///
     /// # Errors
@@ -29,7 +29,11 @@ impl Transformer {
                 return Ok(vec![0.0; count]);
             }
             let writes_stream = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
-            let std = if writes_stream { residual } else { std };
+            let std = match name {
+                "model.embed_tokens.weight" => config.embedding_range,
+                _ if writes_stream => residual,
+                _ => std,
+            };
             // A stream a name: a weight's values do not depend on which others exist.
             let mut random = Random::new(seed, stream_of(name));
             Ok((0..count).map(|_| (random.normal() * std) as f32).collect())

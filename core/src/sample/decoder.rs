@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::{NextToken, Score, Scorer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{KvCache, Transformer, read};
 
 /// Longest piece of a prompt in one pass: bounds the attention scores.
@@ -29,6 +29,13 @@ impl Decoder {
 
     /// Logits of all new positions, or of the last, `[new or 1, vocab]`, row by row.
     async fn logits(&mut self, ids: &[u32], last_only: bool) -> Result<Vec<f32>> {
+        let vocab = self.model.config().vocab_size;
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
+            return Err(Error::Data(format!(
+                "token {id} is outside the vocabulary; the model's ids go from 0 to {}",
+                vocab - 1
+            )));
+        }
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let count = ids.len();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, count]), &self.device);

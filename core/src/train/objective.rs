@@ -5,8 +5,8 @@ use crate::kernels::{AttentionMask, cross_entropy};
 use crate::loss::Loss;
 use crate::model::Transformer;
 
-/// A loss of a model on a batch.
-pub trait Objective {
+/// A loss of a model on a batch. Threads share it.
+pub trait Objective: Sync {
     /// The summed loss and its weight; nothing is read back from the device.
     fn loss(&self, model: &Transformer, batch: &Batch) -> Loss;
 }

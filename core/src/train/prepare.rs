@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use super::{NextToken, Progress, Run, Stage, TrainConfig};
-use crate::batch::{Encoder, Loader, LoaderConfig, LoaderState};
+use crate::batch::{Content, Encoder, Loader, LoaderConfig, LoaderState};
 use crate::data::{Dataset, Split, split};
 use crate::error::{Error, Result};
 use crate::model::{NamedTensor, Transformer};
@@ -35,6 +35,7 @@ impl Job {
     /// # Errors
     /// Settings that do not hold, no usable rows, rows longer than the model, a foreign tokenizer.
     pub fn validate(&self, model: &Transformer) -> Result<()> {
+        self.check_content()?;
         let mut problems = self.config.problems();
         let context = model.config().max_position_embeddings;
         if self.config.max_seq_len > context {
@@ -52,6 +53,25 @@ impl Job {
             ));
         }
         model.config().check_vocabulary(&self.tokenizer)
+    }
+
+    /// Refuses data that holds no row of the kind that the stage reads.
+    fn check_content(&self) -> Result<()> {
+        let report = self.dataset.report();
+        let fits = match self.stage.content() {
+            Content::Documents => report.conversations == 0,
+            Content::Conversations => report.documents == 0,
+        };
+        if fits {
+            return Ok(());
+        }
+        // The first row of the other kind says where it stands and what to do.
+        let encoder = self.encoder();
+        for row in self.dataset.iter() {
+            let (row, origin) = row?;
+            encoder.encode(&row, origin)?;
+        }
+        Ok(())
     }
 
     /// Rows held out and rows trained on.
@@ -102,11 +122,15 @@ impl Job {
             step: 0,
             total_steps: self.total_steps()?,
             tokens: 0,
+            rows: self.dataset.len(),
             loader: LoaderState::default(),
             best_loss: None,
             mean_loss: None,
             config: self.config.clone(),
         };
+        // Rows that hold nothing to learn, or that the template refuses, show before anything is written.
+        let split = self.split();
+        self.loader(&split, split.train_part(), true).next_batch()?;
         self.run(model, progress)
     }
 
@@ -121,6 +145,13 @@ impl Job {
         progress: Progress,
     ) -> Result<Run<NextToken>> {
         self.validate(&model)?;
+        if progress.rows != self.dataset.len() {
+            return Err(Error::Data(format!(
+                "the run was trained on {} rows, the data has {} now; resume with the data as it was",
+                progress.rows,
+                self.dataset.len()
+            )));
+        }
         let device: Device = model.device().inner();
         let mut run = self.run(model, progress)?;
         run.optimizer.restore(run.progress.step, optimizer, &device);
@@ -150,7 +181,8 @@ impl Job {
     }
 
     fn encoder(&self) -> Encoder {
-        Encoder::new(Arc::clone(&self.tokenizer), self.stage.content())
+        let encoder = Encoder::new(Arc::clone(&self.tokenizer), self.stage.content());
+        encoder.for_rows_of(self.config.max_seq_len)
     }
 
     fn loader(&self, split: &Split, part: Range<u64>, endless: bool) -> Loader {

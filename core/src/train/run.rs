@@ -74,11 +74,13 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
     let schedule = run.progress.config.schedule(run.progress.total_steps);
     let (started, mut since) = (now(), Since::now());
     let (mut held_out, mut stopped) = (None, false);
+    // What was saved before this process is not measured and written again.
+    let first = run.progress.step;
     loop {
         let config = &run.progress.config;
         let step = run.progress.step;
         let last = step >= run.progress.total_steps || run.stop_after.is_some_and(|limit| step >= limit);
-        let due = |every: u64| step > 0 && (last || stopped || (every > 0 && step.is_multiple_of(every)));
+        let due = |every: u64| step > first && (last || stopped || (every > 0 && step.is_multiple_of(every)));
         let (save, eval) = (due(config.save_every), due(config.eval_every) && !stopped);
         if !since.tensors.is_empty() && (due(config.log_every) || save || eval) {
             run.report(&mut since, &schedule, started, listener).await?;
@@ -90,7 +92,7 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
             held_out = measured.map(|(held_out, _)| held_out).or(held_out);
         }
         if save || best {
-            run.progress.loader = run.batches.state().clone();
+            run.progress.loader = run.batches.state();
             let snapshot = Snapshot::capture(&run.model, &run.optimizer, &run.progress).await?;
             listener.on(TrainEvent::Save { snapshot: &snapshot, best })?;
             since.time = now();

@@ -17,6 +17,8 @@ pub struct Progress {
     pub total_steps: u64,
     /// Tokens read, padding aside.
     pub tokens: u64,
+    /// Rows that the data had.
+    pub rows: u64,
     /// Position in the data.
     pub loader: LoaderState,
     /// Best held-out loss so far.

@@ -1,11 +1,14 @@
 //! One optimizer step: some batches forward and backward, clipping, AdamW.
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
 use super::Objective;
 use crate::batch::Batch;
+use crate::device::is_processor;
 use crate::model::Transformer;
 use crate::optim::{AdamW, NamedGradients};
+use crate::platform::{map_in_threads, threads};
 
 /// What a step leaves on the device, to be read back when it is reported.
 pub(crate) struct StepTensors {
@@ -26,17 +29,17 @@ pub(crate) fn optimizer_step(
     grad_clip: f64,
 ) -> (Transformer, StepTensors) {
     let targets: usize = batches.iter().map(Batch::targets_counted).sum();
+    let targets = targets.max(1) as f64;
     let mut gradients = NamedGradients::default();
     let mut total: Option<Tensor<1>> = None;
     for batch in batches {
-        let loss = objective.loss(&model, batch).sum / targets.max(1) as f64;
-        let mut grads = loss.backward();
-        gradients.add(NamedGradients::collect(&model, &mut grads));
-        let loss = loss.inner();
-        total = Some(match total {
-            Some(total) => total + loss,
-            None => loss,
-        });
+        for (loss, part) in backward(&model, objective, batch, targets) {
+            gradients.add(part);
+            total = Some(match total {
+                Some(total) => total + loss,
+                None => loss,
+            });
+        }
     }
     let zero = || Tensor::zeros([1], &model.device().inner());
     let grad_norm = gradients.norm().unwrap_or_else(zero);
@@ -45,4 +48,32 @@ pub(crate) fn optimizer_step(
         gradients = gradients.clip(&grad_norm, grad_clip);
     }
     (optimizer.step(model, gradients, learning_rate), StepTensors { loss, grad_norm })
+}
+
+/// Loss and gradients of a batch. The processor's threads take some of its rows each, which keeps them busy
+/// where one small product after the other would not; a graphics device takes it whole.
+fn backward(
+    model: &Transformer,
+    objective: &impl Objective,
+    batch: &Batch,
+    targets: f64,
+) -> Vec<(Tensor<1>, NamedGradients)> {
+    let shard = |batch: Batch, model: Transformer| {
+        let loss = objective.loss(&model, &batch).sum / targets;
+        let mut grads = loss.backward();
+        (loss.inner(), NamedGradients::collect(&model, &mut grads))
+    };
+    let parts = if is_processor(&model.device()) { batch.split(threads()) } else { vec![batch.clone()] };
+    // Leaves of its own give each part a graph of its own, which no other thread locks.
+    let parts = parts.into_iter().map(|part| (part, model.clone().map(&mut FreshLeaves))).collect();
+    map_in_threads(parts, |(part, model)| shard(part, model))
+}
+
+struct FreshLeaves;
+
+impl ModuleMapper for FreshLeaves {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let trains = param.is_require_grad();
+        param.map(|weight| Tensor::from_inner(weight.inner()).set_require_grad(trains))
+    }
 }

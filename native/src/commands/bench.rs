@@ -2,6 +2,7 @@
 
 use clap::Args;
 use kindling::bench::{What, matmul_flops, measure};
+use kindling::error::Error;
 use kindling::model::{Transformer, preset};
 use serde_json::json;
 
@@ -35,6 +36,7 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     let device = open_device(everywhere)?;
     let config = preset(&args.preset)?.config(None);
+    check(args, config.max_position_embeddings)?;
     let peak = matmul_flops(&device.device);
     let all = [What::Train, What::Prefill, What::Decode];
     for &what in if args.what.is_empty() { all.as_slice() } else { &args.what } {
@@ -66,6 +68,21 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Refuses sizes that no model has.
+fn check(args: &BenchArgs, context: usize) -> Result<(), Failure> {
+    let mut problems = Vec::new();
+    if args.batch_size == 0 {
+        problems.push("--batch-size is 0; it must be at least 1".to_string());
+    }
+    if !(1..=context).contains(&args.max_seq_len) {
+        problems.push(format!(
+            "--max-seq-len is {}; {} holds 1 to {context} positions",
+            args.max_seq_len, args.preset
+        ));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems).into()) }
 }
 
 /// Memory held on a graphics device, or the process's own peak on the processor.

@@ -112,6 +112,7 @@ impl Chat {
     }
 
     fn answer(&mut self, text: &str) -> Result<(), Failure> {
+        interrupt::listen();
         let output = self.output;
         let mut on_text = |text: &str| {
             output.piece(text);

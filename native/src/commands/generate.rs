@@ -97,6 +97,7 @@ fn complete(
     args: &GenerateArgs,
     output: Output,
 ) -> Result<Generation, Failure> {
+    interrupt::listen();
     let mut decoder = Decoder::new(model, prompt.len() + args.sampling.max_new_tokens);
     let request = GenerationRequest {
         prompt,

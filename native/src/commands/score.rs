@@ -34,6 +34,9 @@ pub struct ScoreArgs {
     /// Score at most this many rows of --data
     #[arg(long)]
     pub limit: Option<u64>,
+    /// Leave out rows of --data that cannot be used
+    #[arg(long)]
+    pub skip_bad_rows: bool,
     /// Begin with the tokenizer's first token; without it, as the tokenizer says
     #[arg(long)]
     pub add_bos: bool,
@@ -100,7 +103,8 @@ fn score_data(
     tokenizer: &Tokenizer,
     output: Output,
 ) -> Result<(), Failure> {
-    let options = DataOptions { limit: args.limit, ..DataOptions::default() };
+    let options =
+        DataOptions { limit: args.limit, skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
     let data = Dataset::open(sources::open(&args.data)?, options)?;
     let (mut nll, mut tokens, mut bytes) = (0.0, 0, 0);
     for row in data.iter() {

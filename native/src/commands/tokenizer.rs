@@ -70,6 +70,9 @@ pub struct ReportArgs {
     /// Measure on this many rows
     #[arg(long, default_value_t = 10_000)]
     pub limit: u64,
+    /// Leave out rows that cannot be used
+    #[arg(long)]
+    pub skip_bad_rows: bool,
 }
 
 /// Runs the verb.
@@ -131,7 +134,8 @@ fn write(tokenizer: &Tokenizer, out: &Path) -> Result<(), Failure> {
 
 fn report_tokenizer(args: &ReportArgs, output: Output) -> Result<(), Failure> {
     let tokenizer = open_tokenizer(&args.model)?;
-    let options = DataOptions { limit: Some(args.limit), ..DataOptions::default() };
+    let options =
+        DataOptions { limit: Some(args.limit), skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
     let data = Dataset::open(sources::open(&args.data)?, options)?;
     let texts = data.iter().filter_map(std::result::Result::ok).map(|(row, _)| text_of(&row));
     let costs: Vec<&str> = args.cost.iter().map(String::as_str).collect();

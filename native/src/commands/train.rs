@@ -14,9 +14,9 @@ use kindling::train::{Job, NextToken, Outcome, Plan, Run, Stage, TrainConfig, tr
 use serde_json::{Value, json};
 
 use super::{doctor, example, load, open_device};
-use crate::cli::Everywhere;
-use crate::config_file;
+use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
+use crate::interrupt;
 use crate::model_files::{open_checkpoint, open_tokenizer, read_optional};
 use crate::output::{self, Output};
 use crate::progress::RunListener;
@@ -54,7 +54,7 @@ pub struct TrainArgs {
     #[arg(long, requires = "out")]
     pub resume: bool,
     /// Save and end after this step of the run; the schedule does not change
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub stop_after: Option<u64>,
     /// Use at most this many rows
     #[arg(long)]
@@ -92,20 +92,26 @@ pub fn with_stage_defaults(verb: clap::Command, stage: Stage) -> clap::Command {
 }
 
 /// Runs a stage.
-pub fn run(stage: Stage, args: &TrainArgs, everywhere: &Everywhere) -> Result<(), Failure> {
+pub fn run(
+    stage: Stage,
+    args: &TrainArgs,
+    everywhere: &Everywhere,
+    invocation: &Invocation,
+) -> Result<(), Failure> {
     let output = everywhere.output();
     let started = args.model.is_some() || args.preset.is_some() || args.model_config.is_some();
     if args.data.is_empty() && !started && !args.resume {
-        return example::run(stage, args, everywhere);
+        return example::run(stage, args, everywhere, invocation);
     }
+    let resumed = args.resume.then(|| RunDir::open(&required_out(args), args.train.keep_last)).transpose()?;
     if args.data.is_empty() {
         return Err(Failure::Usage(
             "there is no --data to train on; without any flags the generated example runs".into(),
         ));
     }
     args.train.validate()?;
+    refuse_same_place(args)?;
     let device = open_device(everywhere)?;
-    let resumed = args.resume.then(|| RunDir::open(&required_out(args), args.train.keep_last)).transpose()?;
     let (model, tokenizer) = match &resumed {
         Some(directory) => resume_model(directory, &device)?,
         None => new_model(args, &device)?,
@@ -119,7 +125,7 @@ pub fn run(stage: Stage, args: &TrainArgs, everywhere: &Everywhere) -> Result<()
         None => {
             job.validate(&model)?;
             let run = job.start(model)?;
-            let directory = create(args, stage)?;
+            let directory = create(args, stage, invocation)?;
             (run, directory)
         }
     };
@@ -135,6 +141,7 @@ pub fn execute(
     device: &OpenDevice,
     output: Output,
 ) -> Result<Outcome, Failure> {
+    interrupt::listen();
     run.stop_after = stop_after;
     announce(&run, device, output);
     let tokenizer = Arc::clone(&run.tokenizer);
@@ -189,15 +196,29 @@ fn announce(run: &Run<NextToken>, device: &OpenDevice, output: Output) {
 }
 
 /// Makes the run's directory and keeps the command and its settings there.
-pub fn create(args: &TrainArgs, stage: Stage) -> Result<RunDir, Failure> {
+pub fn create(args: &TrainArgs, stage: Stage, invocation: &Invocation) -> Result<RunDir, Failure> {
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
     let directory = RunDir::create(args.out.as_deref(), stage.name(), existing, args.train.keep_last)?;
-    let command_line: Vec<_> = std::env::args_os().collect();
-    let settings = config_file::settings_of(&crate::cli::command(), &command_line).unwrap_or_default();
-    let words: Vec<_> = command_line.iter().map(|word| word.to_string_lossy()).collect();
-    let text = format!("# {}\n{settings}", words.join(" "));
+    let text = format!("# {}\n{}", invocation.words.replace('\n', " "), invocation.settings);
     directory.write(SETTINGS, text.as_bytes())?;
     Ok(directory)
+}
+
+/// A run must not replace the checkpoint that it starts from.
+fn refuse_same_place(args: &TrainArgs) -> Result<(), Failure> {
+    let (Some(model), Some(out)) = (&args.model, &args.out) else {
+        return Ok(());
+    };
+    let place = |path: &Path| std::fs::canonicalize(path).ok();
+    if args.overwrite
+        && place(model).is_some_and(|model| place(out).is_some_and(|out| model.starts_with(out)))
+    {
+        return Err(Failure::Usage(format!(
+            "--overwrite would remove {} before it is read; choose another --out",
+            model.display()
+        )));
+    }
+    Ok(())
 }
 
 fn required_out(args: &TrainArgs) -> PathBuf {

@@ -1,0 +1,213 @@
+//! Command lines and recipes that do not hold: what is said, the exit code, and that nothing is left behind.
+
+use crate::place::{Place, SHORT};
+
+/// Runs each line under `--json`: it fails with this code and these parts, says nothing on stdout and makes
+/// no `run`.
+fn refuse_all(place: &Place, cases: &[(&str, i32, &[&str])]) {
+    for (line, code, parts) in cases {
+        let outcome = place.run(&format!("{line} --json")).expect(*code, parts);
+        assert_eq!(outcome.stdout, "", "{outcome}");
+        assert!(!place.exists("run"), "a directory is left behind\n{outcome}");
+    }
+}
+
+#[test]
+fn all_wrong_values_are_named_at_once() {
+    let place = Place::with_model();
+    let train = "pretrain --model model --data docs.jsonl --out run";
+    let many = "--steps 0 --batch-size 0 --grad-accum 0 --learning-rate 5 --val-split 2 --warmup-ratio 3 \
+                --keep-last 0";
+    let named = [
+        "--steps is 0",
+        "--batch-size is 0",
+        "--grad-accum is 0",
+        "--learning-rate is 5",
+        "--val-split is 2",
+        "--warmup-ratio is 3",
+        "--keep-last is 0",
+    ];
+    refuse_all(
+        &place,
+        &[
+            (&format!("{train} {many}"), 2, &named),
+            (
+                "generate --model model --prompt x --temperature=-1 --top-p 3 --max-new-tokens 0",
+                2,
+                &["--temperature is -1", "--top-p is 3", "--max-new-tokens is 0"],
+            ),
+            (&format!("{train} --limit 0"), 2, &["rows must be at least 1"]),
+            (&format!("{train} --min-chars 9 --max-chars 2"), 2, &["at least 9 and at most 2 characters"]),
+            (&format!("{train} --max-seq-len 4096"), 2, &["--max-seq-len is 4096", "holds 128 positions"]),
+            (&format!("{train} --eval-every 5"), 2, &["--eval-every", "--val-split"]),
+            (&format!("{train} --learning-rate fast"), 2, &["'fast'", "--learning-rate"]),
+            (&format!("{train} --lr-schedule steep"), 2, &["'steep'", "cosine"]),
+            ("tokenizer train --data docs.jsonl --vocab-size 100 --out run", 2, &["100", "at least 259"]),
+            ("chat --model model --history 3", 2, &["--history is 3", "even"]),
+        ],
+    );
+}
+
+#[test]
+fn flags_that_do_not_go_together_are_refused() {
+    let place = Place::with_model();
+    let data = "--data docs.jsonl --out run";
+    refuse_all(
+        &place,
+        &[
+            (&format!("pretrain --model model --preset nano {data}"), 2, &["--model", "--preset"]),
+            (&format!("pretrain --preset nano {data}"), 2, &["needs a --tokenizer"]),
+            ("pretrain --model model --out run", 2, &["there is no --data"]),
+            (&format!("pretrain {data} --resume --overwrite"), 2, &["--resume", "--overwrite"]),
+            ("pretrain --model model --data docs.jsonl --resume", 2, &["--out"]),
+            ("generate --model model", 2, &["--prompt TEXT", "--tokens"]),
+            ("generate --model model --prompt x --tokens 1", 2, &["--prompt", "--tokens"]),
+            ("score --model model", 2, &["there is nothing to score"]),
+            ("plan", 2, &["--preset"]),
+            ("nonsense", 2, &["'nonsense'"]),
+            ("pretrain --model model --nonsense 3", 2, &["'--nonsense'"]),
+        ],
+    );
+}
+
+#[test]
+fn unknown_presets_and_devices_are_named_beside_the_known() {
+    let place = Place::with_model();
+    let train = "pretrain --tokenizer tok --data docs.jsonl --out run";
+    refuse_all(
+        &place,
+        &[
+            (&format!("{train} --preset nope"), 2, &["there is no preset 'nope'", "nano, micro"]),
+            (&format!("{train} --preset minimind3-moe"), 2, &["minimind3-moe", "not built yet"]),
+            ("plan --preset nope", 2, &["there is no preset 'nope'"]),
+            ("bench --preset nope", 2, &["there is no preset 'nope'"]),
+            (&format!("{train} --preset nano --device tpu"), 2, &["'tpu' is no device", "vulkan[:i]"]),
+            (&format!("{train} --preset nano --device cuda:x"), 2, &["'x' is not a device number"]),
+        ],
+    );
+    for (feature, built) in [
+        ("cuda", cfg!(feature = "cuda")),
+        ("vulkan", cfg!(feature = "vulkan")),
+        ("metal", cfg!(feature = "metal")),
+        ("wgpu", cfg!(feature = "wgpu")),
+    ] {
+        if !built {
+            let line = format!("{train} --preset nano --device {feature}");
+            let command = format!("cargo build --release -p native --features {feature}");
+            refuse_all(&place, &[(&line, 1, &[&format!("this build has no {feature}"), &command])]);
+        }
+    }
+}
+
+#[test]
+fn verbs_of_later_issues_are_not_built_yet() {
+    let place = Place::new();
+    for verb in
+        ["lora", "dpo", "distill", "reason", "convert", "merge", "export", "import", "eval", "serve", "runs"]
+    {
+        refuse_all(&place, &[(verb, 2, &[verb, "not built yet"])]);
+    }
+    place.run_words(&["--json", "serve"]).expect(2, &["serve", "not built yet"]);
+    refuse_all(&place, &[("data prepare --data x --model y --out run", 2, &["prepare", "not built yet"])]);
+}
+
+#[test]
+fn flags_of_later_issues_are_not_built_yet() {
+    let place = Place::with_model();
+    for flag in [
+        "--objective diffusion",
+        "--freeze mlp",
+        "--tensorboard x",
+        "--activation-checkpointing none",
+        "--adapter x",
+    ] {
+        let line = format!("pretrain --model model --data docs.jsonl --out run {flag}");
+        let name = flag.split(' ').next().unwrap();
+        refuse_all(&place, &[(&line, 2, &[name, "not built yet"])]);
+    }
+}
+
+#[test]
+fn sizes_that_no_model_has_are_refused_by_every_verb() {
+    let place = Place::new();
+    refuse_all(
+        &place,
+        &[
+            ("plan --preset nano --batch-size 0", 2, &["--batch-size is 0"]),
+            ("plan --preset nano --max-seq-len 0", 2, &["--max-seq-len is 0"]),
+            ("bench --preset nano --seconds 0.1 --batch-size 0", 2, &["--batch-size is 0"]),
+            ("bench --preset nano --seconds 0.1 --max-seq-len 0", 2, &["--max-seq-len is 0"]),
+        ],
+    );
+}
+
+#[test]
+fn ids_and_texts_that_the_model_cannot_take_are_refused() {
+    let place = Place::with_model();
+    let long = vec!["5"; 200].join(",");
+    refuse_all(
+        &place,
+        &[
+            ("score --model model --tokens 1,2,999", 1, &["999", "0 to 299"]),
+            ("generate --model model --tokens 1,2,999", 1, &["999", "0 to 299"]),
+            (&format!("score --model model --tokens {long}"), 1, &["200 tokens", "128"]),
+            (&format!("generate --model model --tokens {long}"), 1, &["200 tokens", "128"]),
+            ("generate --model model --tokens 1,x", 2, &["'x'", "--tokens"]),
+        ],
+    );
+    place
+        .run_words(&["generate", "--model", "model", "--prompt", ""])
+        .expect(1, &["the prompt holds no tokens"]);
+    place.run_words(&["score", "--model", "model", "--text", ""]).expect(1, &["the text holds no tokens"]);
+}
+
+#[test]
+fn recipes_are_refused_by_the_names_of_their_keys() {
+    let place = Place::with_model();
+    for (recipe, code, parts) in [
+        ("steps = 3\nlearnin-rate = 0.1\nfoo = 1\n", 2, &["r.toml", "learnin-rate", "foo"][..]),
+        ("steps = = 3\n", 2, &["r.toml: not a TOML file", "line 1"]),
+        ("steps = 3\nsteps = 4\n", 2, &["r.toml: not a TOML file", "duplicate key"]),
+        ("steps = \"many\"\n", 2, &["'many'", "--steps"]),
+        ("batch-size = 0\nlearning_rate = 7\n", 2, &["--batch-size is 0", "--learning-rate is 7"]),
+        ("data = \"docs.jsonl\"\n[optimizer]\nname = \"adamw\"\n", 2, &["r.toml", "optimizer"]),
+    ] {
+        place.write("r.toml", recipe);
+        refuse_all(
+            &place,
+            &[("pretrain --model model --data docs.jsonl --out run --config r.toml", code, parts)],
+        );
+    }
+    refuse_all(
+        &place,
+        &[("pretrain --model model --data docs.jsonl --out run --config no.toml", 1, &["no.toml"])],
+    );
+}
+
+#[test]
+fn chat_templates_that_fail_are_refused() {
+    let place = Place::with_model();
+    for (template, part) in [
+        ("{% if %}", "the chat template does not compile"),
+        ("{{ raise_exception('no such role') }}", "no such role"),
+    ] {
+        place.write("t.jinja", template);
+        let line = format!("sft --model model --data chat.jsonl --chat-template t.jinja --out run {SHORT}");
+        refuse_all(&place, &[(&line, 1, &[part])]);
+    }
+    refuse_all(
+        &place,
+        &[("sft --model model --data chat.jsonl --chat-template no.jinja --out run", 1, &["no.jinja"])],
+    );
+}
+
+#[test]
+fn help_goes_to_stdout_with_the_defaults_of_the_stage() {
+    let place = Place::new();
+    for (verb, default) in [("pretrain", "[default: 0.001]"), ("sft", "[default: 0.0003]")] {
+        let help = place.run(&format!("{verb} --help")).ok().stdout;
+        assert!(help.contains(default), "{help}");
+    }
+    let version = place.run("--version").ok();
+    assert_eq!(version.stdout.trim(), format!("kindling {}", env!("CARGO_PKG_VERSION")));
+}

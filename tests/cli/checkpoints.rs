@@ -1,0 +1,99 @@
+//! What a run stores: a Hugging Face directory, the last few steps, and the best.
+
+use serde_json::Value;
+
+use crate::place::Place;
+
+const EVERY_STEP: &str = "pretrain --model-config tiny.json --tokenizer tok --data docs.jsonl --out run \
+                          --batch-size 2 --max-seq-len 32 --log-every 1 --save-every 1";
+
+#[test]
+fn a_checkpoint_is_a_directory_that_transformers_knows() {
+    let place = Place::with_model();
+    for name in [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "vocab.json",
+        "merges.txt",
+    ] {
+        assert_eq!(
+            place.read(&format!("model/{name}")),
+            place.read(&format!("model/checkpoint-000003/{name}"))
+        );
+    }
+    let config = place.json("model/config.json");
+    assert_eq!((&config["model_type"], &config["vocab_size"]), (&"llama".into(), &300.into()));
+    // The keys of both generations of transformers.
+    assert_eq!(config["rope_theta"], config["rope_parameters"]["rope_theta"]);
+    assert_eq!((&config["torch_dtype"], &config["dtype"]), (&"float32".into(), &"float32".into()));
+    assert!(place.json("model/tokenizer_config.json")["chat_template"].is_string());
+    assert_eq!(place.json("model/generation_config.json")["eos_token_id"], config["eos_token_id"]);
+    let header = header(&place.read("model/model.safetensors"));
+    assert_eq!(header["__metadata__"]["format"], "pt");
+    assert_eq!(header["model.embed_tokens.weight"]["shape"], serde_json::json!([300, 16]));
+    assert_eq!(header["model.layers.0.self_attn.k_proj.weight"]["shape"], serde_json::json!([8, 16]));
+    assert!(header.get("lm_head.weight").is_none(), "a tied head is stored once");
+}
+
+/// The JSON in front of a safetensors file's tensors.
+fn header(file: &[u8]) -> Value {
+    let length = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    serde_json::from_slice(&file[8..8 + length]).unwrap()
+}
+
+#[test]
+fn the_last_few_steps_are_kept() {
+    let place = Place::with_model();
+    place.run(&format!("{EVERY_STEP} --steps 7 --keep-last 3")).ok();
+    assert_eq!(place.checkpoints("run"), [5, 6, 7]);
+    let newest = place.read("run/checkpoint-000007/model.safetensors");
+    assert!(place.read("run/model.safetensors") == newest);
+    for step in [5, 6, 7] {
+        place.run(&format!("score --model run/checkpoint-00000{step} --tokens 1,2,3")).ok();
+    }
+    assert!(!place.exists("run/best"), "nothing was measured");
+}
+
+/// Twelve texts of letters in no order: a model can learn them by heart, and grows worse on the others by it.
+fn noise() -> String {
+    let mut state: u64 = 1;
+    let mut letter = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        char::from(b'a' + (state >> 33) as u8 % 26)
+    };
+    let mut text = || (0..40).map(|_| letter()).collect::<String>();
+    (0..12).map(|_| format!("{{\"text\": \"{}\"}}\n", text())).collect()
+}
+
+#[test]
+fn the_best_step_is_kept_when_later_ones_are_worse() {
+    let place = Place::with_model();
+    place.write("noise.jsonl", noise());
+    let line = "pretrain --model-config tiny.json --tokenizer tok --data noise.jsonl --out run --batch-size 2 \
+                --max-seq-len 32 --learning-rate 0.02 --lr-schedule constant --val-split 0.5 --steps 120 \
+                --eval-every 10 --save-every 10";
+    place.run(&format!("{line} --keep-last 100")).ok();
+    let evals: Vec<Value> = place.log("run").into_iter().filter(|line| line["event"] == "eval").collect();
+    assert_eq!(evals.len(), 12);
+    let loss = |eval: &Value| eval["loss"].as_f64().unwrap();
+    let best = evals.iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).unwrap()["step"].as_u64().unwrap();
+    assert!(best < 120, "the last step is the best: {evals:?}");
+    let weights = place.read(&format!("run/checkpoint-{best:06}/model.safetensors"));
+    assert!(place.read("run/best/model.safetensors") == weights);
+    assert!(place.read("run/model.safetensors") != weights, "the newest stands at the top");
+    // With fewer kept, the best one stays all the same.
+    place.run(&format!("{line} --keep-last 1 --overwrite")).ok();
+    assert_eq!(place.checkpoints("run"), [120]);
+    assert!(place.read("run/best/model.safetensors") == weights);
+}
+
+#[test]
+fn a_loss_that_leaves_the_road_stops_the_run_and_keeps_the_checkpoint() {
+    let place = Place::with_model();
+    let wild = "--learning-rate 1 --lr-schedule constant --grad-clip 0 --steps 3000 --keep-last 1";
+    let advice = ["step ", "docs.jsonl:", "lower --learning-rate", "checkpoint"];
+    place.run(&format!("{EVERY_STEP} {wild}").replace("--save-every 1", "--save-every 5")).expect(1, &advice);
+    place.run("score --model run --tokens 1,2,3").ok();
+}

@@ -1,0 +1,151 @@
+//! Every form that data comes in trains, and equal rows give equal weights whatever their form.
+
+use std::io::Write;
+
+use crate::place::{Place, conversation, document};
+
+/// Trains on `data` and gives the weights.
+fn weights(place: &Place, stage: &str, data: &str) -> Vec<u8> {
+    let flags = "--out run --overwrite --steps 2 --batch-size 2 --max-seq-len 32";
+    place.run(&format!("{stage} --model model {data} {flags}")).ok();
+    place.read("run/model.safetensors")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A Zstandard frame (RFC 8878) whose only block is stored as it is.
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).unwrap();
+    // One segment, its length in four bytes; the last block, of raw bytes, its header in three.
+    let mut frame = vec![0x28, 0xB5, 0x2F, 0xFD, 0b1010_0000];
+    frame.extend(length.to_le_bytes());
+    frame.extend(&((length << 3) | 1).to_le_bytes()[..3]);
+    frame.extend(bytes);
+    frame
+}
+
+#[test]
+fn every_row_format_of_a_conversation_is_the_same() {
+    let place = Place::with_model();
+    let messages = r#"[{"role": "user", "content": "q"}, {"role": "assistant", "content": "the answer"}]"#;
+    let sharegpt = r#"[{"from": "human", "value": "q"}, {"from": "gpt", "value": "the answer"}]"#;
+    let mut before: Option<Vec<u8>> = None;
+    for (file, text) in [
+        ("conversations.jsonl", format!("{{\"conversations\": {messages}}}\n")),
+        ("messages.jsonl", format!("{{\"messages\": {messages}}}\n")),
+        ("bare.jsonl", format!("{messages}\n")),
+        ("sharegpt.jsonl", format!("{{\"conversations\": {sharegpt}}}\n")),
+        ("pair.jsonl", r#"{"user": "q", "assistant": "the answer"}"#.into()),
+        ("alpaca.jsonl", r#"{"instruction": "q", "input": "", "output": "the answer"}"#.into()),
+        ("completion.jsonl", r#"{"prompt": "q", "completion": "the answer"}"#.into()),
+        ("list.json", "[\n  {\"user\": \"q\",\n   \"assistant\": \"the answer\"}\n]\n".into()),
+        ("pair.csv", "user,assistant\nq,\"the answer\"\n".into()),
+    ] {
+        place.write(file, text);
+        let after = weights(&place, "sft", &format!("--data {file}"));
+        assert!(before.is_none_or(|before| before == after), "{file} gives other weights");
+        before = Some(after);
+    }
+    place.write("other.jsonl", r#"{"user": "q", "assistant": "another answer"}"#);
+    assert!(before != Some(weights(&place, "sft", "--data other.jsonl")), "other rows, other weights");
+}
+
+#[test]
+fn every_file_format_of_texts_is_the_same() {
+    let place = Place::with_model();
+    let texts: Vec<String> = (0..8).map(|i| format!("The {i}. lamp shines at night.")).collect();
+    let lines: Vec<String> = texts.iter().map(|text| format!("{{\"text\": \"{text}\"}}")).collect();
+    let jsonl = lines.join("\n");
+    place.write("a.jsonl", &jsonl);
+    place.write("a.json", format!("[{}]", lines.join(",\n")));
+    place.write(
+        "a.csv",
+        format!("id,text\n{}\n", texts.iter().map(|text| format!("7,{text}")).collect::<Vec<_>>().join("\n")),
+    );
+    place.write("b.jsonl.gz", gzip(jsonl.as_bytes()));
+    place.write("c.jsonl.zst", zstd(jsonl.as_bytes()));
+    place.write("windows.jsonl", format!("\u{FEFF}{}\r\n\r\n", lines.join("\r\n")));
+    place.write("parts/1.jsonl", lines[..3].join("\n"));
+    place.write("parts/below/2.jsonl.gz", gzip(lines[3..].join("\n").as_bytes()));
+    place.write("parts/ignored.bin", "not data");
+    let expected = weights(&place, "pretrain", "--data a.jsonl");
+    for data in [
+        "--data a.json",
+        "--data a.csv",
+        "--data b.jsonl.gz",
+        "--data c.jsonl.zst",
+        "--data windows.jsonl",
+        "--data parts",
+        "--data parts/1.jsonl --data parts/below",
+        "--data parts/**/*.jsonl*",
+    ] {
+        assert!(weights(&place, "pretrain", data) == expected, "{data} gives other weights");
+    }
+}
+
+#[test]
+fn plain_text_trains_by_file_directory_and_glob() {
+    let place = Place::with_model();
+    for i in 0..3 {
+        place.write(
+            &format!("books/{i}.txt"),
+            format!("Book {i}.\n\n{}", "The lamp shines at night.\n".repeat(40)),
+        );
+    }
+    let whole = weights(&place, "pretrain", "--data books");
+    assert!(weights(&place, "pretrain", "--data books/*.txt") == whole);
+    assert!(weights(&place, "pretrain", "--data books/0.txt --data books/1.txt --data books/2.txt") == whole);
+    assert!(weights(&place, "pretrain", "--data books/[01].txt") != whole);
+}
+
+#[test]
+fn rows_are_limited_filtered_and_told_apart() {
+    let place = Place::with_model();
+    let (short, long) = ("{\"text\": \"night\"}\n", document(7));
+    place.write("a.jsonl", format!("{short}{long}{short}{long}{}", document(8)));
+    for (flags, said) in [
+        ("", &["5 rows"][..]),
+        ("--limit 3", &["3 rows"]),
+        ("--dedup", &["3 rows", "2 rows are equal to an earlier one and are left out"]),
+        ("--min-chars 6", &["3 rows", "2 rows are outside --min-chars and --max-chars"]),
+        ("--max-chars 6", &["2 rows", "3 rows are outside"]),
+        ("--min-chars 6 --dedup --limit 1", &["1 rows"]),
+    ] {
+        let line = "pretrain --model model --data a.jsonl --out run --overwrite --steps 1 --max-seq-len 16";
+        place.run(&format!("{line} --batch-size 1 {flags}")).expect(0, said);
+    }
+    let none = "pretrain --model model --data a.jsonl --out other --min-chars 900";
+    place.run(none).expect(1, &["no row of the data is left", "5 too short or too long"]);
+}
+
+#[test]
+fn rows_longer_than_the_limit_are_cut_or_dropped_and_counted() {
+    let place = Place::with_model();
+    let answer = "lamp ".repeat(60);
+    let rows =
+        format!("{}{{\"q\": \"x\", \"a\": \"{answer}\"}}\n", (0..3).map(conversation).collect::<String>());
+    place.write("a.jsonl", rows);
+    for (too_long, said) in [
+        ("cut", "1 rows were longer than --max-seq-len and cut, 0 dropped"),
+        ("drop", "0 rows were longer than --max-seq-len and cut, 1 dropped"),
+    ] {
+        let line = "sft --model model --data a.jsonl --out run --overwrite --steps 1 --max-seq-len 64";
+        place.run(&format!("{line} --batch-size 2 --too-long {too_long}")).expect(0, &[said]);
+    }
+}
+
+#[test]
+fn held_out_rows_are_measured_and_never_trained_on() {
+    let place = Place::with_model();
+    let rows: String = (0..10).map(document).collect();
+    place.write("a.jsonl", rows);
+    let line = "pretrain --model model --data a.jsonl --val-split 0.2 --packing false --max-seq-len 64";
+    // One epoch of one row a step: as many steps as rows that are left.
+    let outcome = place.run(&format!("{line} --batch-size 1 --epochs 1 --log-every 1 --out run --json")).ok();
+    assert_eq!(place.logged_steps("run").len(), 8, "{outcome}");
+    assert!(outcome.json().last().unwrap()["bits_per_byte"].as_f64().unwrap() > 0.0);
+}

@@ -1,0 +1,106 @@
+//! Ctrl-C, SIGTERM and a kill at any moment: what was learned is kept.
+#![cfg(unix)]
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::Duration;
+
+use crate::place::Place;
+
+const ENDLESS: &str = "pretrain --model model --data docs.jsonl --out run --steps 1000000 --batch-size 2 \
+                       --max-seq-len 32 --log-every 1";
+
+#[test]
+fn an_interrupted_run_saves_and_goes_on() {
+    let place = Place::with_model();
+    for signal in ["INT", "TERM"] {
+        let running = place.start(&format!("{ENDLESS} --json"));
+        place.wait_for("some steps", || place.logged("run").lines().count() > 3);
+        running.signal(signal);
+        let outcome =
+            running.finish_within(Duration::from_secs(20)).expect(130, &["saved", "--resume --out run"]);
+        let last = outcome.json().last().unwrap()["step"].as_u64().unwrap();
+        assert_eq!(place.checkpoints("run"), [last], "{signal}: every step that was taken is saved");
+        let end = place.log("run").pop().unwrap();
+        assert_eq!((&end["event"], &end["step"]), (&"save".into(), &last.into()), "{signal}");
+        place.run("score --model run --tokens 1,2,3").ok();
+        place.run(&format!("pretrain --resume --out run --stop-after {}", last + 2)).ok();
+        let steps: Vec<f64> = place.logged_steps("run").iter().map(|step| step[0]).collect();
+        assert!(steps.iter().copied().eq((1..=last + 2).map(|step| step as f64)), "{signal}: {steps:?}");
+        place.remove("run");
+    }
+}
+
+#[test]
+fn an_interrupted_run_equals_one_that_was_not() {
+    let place = Place::with_model();
+    let running = place.start(ENDLESS);
+    place.wait_for("some steps", || place.logged("run").lines().count() > 8);
+    running.signal("INT");
+    running.finish().expect(130, &[]);
+    let last = place.checkpoints("run")[0] + 4;
+    place.run(&format!("pretrain --resume --out run --stop-after {last}")).ok();
+    let whole = ENDLESS.replace("--out run", "--out whole");
+    place.run(&format!("{whole} --stop-after {last}")).ok();
+    assert!(place.read("run/model.safetensors") == place.read("whole/model.safetensors"), "{last} steps");
+    assert_eq!(place.logged_steps("run"), place.logged_steps("whole"));
+}
+
+#[test]
+fn verbs_that_have_nothing_to_save_end_at_once() {
+    let place = Place::new();
+    let running =
+        place.start("bench --preset nano --what prefill --seconds 100 --batch-size 1 --max-seq-len 16");
+    thread::sleep(Duration::from_millis(700));
+    running.signal("INT");
+    let outcome = running.finish_within(Duration::from_secs(10));
+    assert!(outcome.code.is_none_or(|code| code == 130), "{outcome}");
+}
+
+/// A random moment within the time that a run takes to start, train a few steps and save them.
+fn moment() -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    Duration::from_micros(random % 350_000)
+}
+
+#[test]
+fn a_run_killed_at_any_moment_opens_and_goes_on() {
+    const ROUNDS: usize = 16;
+    let place = Place::with_model();
+    let running = place.start(&format!("{ENDLESS} --save-every 1 --val-split 0.1 --eval-every 3 -q"));
+    place.wait_for_save("run");
+    running.kill();
+    let mut newest = 0;
+    for _ in 0..ROUNDS {
+        let delay = moment();
+        let running = place.start("pretrain --resume --out run -q");
+        thread::sleep(delay);
+        running.kill();
+        place.run("score --model run --tokens 1,2,3 --json").ok();
+        if place.exists("run/best/model.safetensors") {
+            place.run("score --model run/best --tokens 1,2,3 --json").ok();
+        }
+        let now = place.checkpoints("run").pop().unwrap();
+        assert!(now >= newest, "step {newest} was saved and is gone after a kill at {delay:?}");
+        newest = now;
+        // It goes on, and already has as many steps as this asks for.
+        place.run(&format!("pretrain --resume --out run -q --stop-after {newest}")).ok();
+    }
+    place.run(&format!("pretrain --resume --out run -q --stop-after {}", newest + 2)).ok();
+    place.logged_steps("run");
+}
+
+#[test]
+fn a_checkpoint_that_is_resumed_is_never_written_again() {
+    let place = Place::with_model();
+    place.run(&format!("{ENDLESS} --save-every 1 --stop-after 3")).ok();
+    let weights = place.path("run/checkpoint-000003/model.safetensors");
+    let file = || std::fs::metadata(&weights).unwrap().ino();
+    let before = file();
+    // Writing it anew would open a moment in which a kill leaves neither the old nor the new one.
+    place.run("pretrain --resume --out run --stop-after 3").ok();
+    assert_eq!(file(), before);
+    place.run("pretrain --resume --out run --stop-after 4").ok();
+    assert_eq!(file(), before);
+}

@@ -1,0 +1,132 @@
+//! Where results go: what is there already is never lost, and what cannot be written is said.
+
+use crate::place::{Place, SHORT};
+
+fn train(place: &Place, flags: &str) -> crate::harness::Outcome {
+    place.run(&format!("pretrain --model model --data docs.jsonl {SHORT} {flags}"))
+}
+
+#[test]
+fn a_foreign_directory_is_refused_and_left_alone() {
+    let place = Place::with_model();
+    place.write("photos/notes.txt", "precious");
+    place.write("photos/best/one.jpg", "precious too");
+    let before = place.contents("photos");
+    train(&place, "--out photos").expect(2, &["--out photos holds files that are not a run of ours"]);
+    train(&place, "--out photos --overwrite").expect(2, &["not a run of ours"]);
+    train(&place, "--out photos --resume").expect(1, &["photos: there is no run to --resume"]);
+    assert_eq!(place.contents("photos"), before);
+    // A file is not a directory of ours either.
+    train(&place, "--out docs.jsonl --overwrite").expect(2, &["--out docs.jsonl"]);
+}
+
+#[test]
+fn a_run_needs_resume_or_overwrite() {
+    let place = Place::with_model();
+    train(&place, "--out run --seed 1").ok();
+    let before = place.contents("run");
+    train(&place, "--out run --seed 2").expect(2, &["already holds a run", "--resume", "--overwrite"]);
+    assert_eq!(place.contents("run"), before);
+    train(&place, "--out run --seed 2 --overwrite").ok();
+    assert_ne!(place.read("run/model.safetensors"), before_of(&before, "model.safetensors"));
+    assert_eq!(place.logged_steps("run").len(), 3, "the log is the new run's alone");
+}
+
+fn before_of(contents: &[(std::path::PathBuf, Vec<u8>)], name: &str) -> Vec<u8> {
+    let found = contents.iter().find(|(path, _)| path.ends_with(format!("run/{name}")));
+    found.expect("the file was there").1.clone()
+}
+
+#[test]
+fn files_beside_a_run_survive_overwrite() {
+    let place = Place::with_model();
+    train(&place, "--out run").ok();
+    place.write("run/my notes.txt", "mine");
+    train(&place, "--out run --overwrite").ok();
+    assert_eq!(place.text("run/my notes.txt"), "mine");
+}
+
+#[test]
+fn absent_and_empty_directories_are_used_and_numbered_ones_made() {
+    let place = Place::with_model();
+    std::fs::create_dir(place.path("empty")).unwrap();
+    train(&place, "--out empty").ok();
+    train(&place, "--out deep/below/run").ok();
+    for number in ["001", "002"] {
+        let outcome = train(&place, "").ok();
+        assert_eq!(outcome.stdout.trim(), format!("runs/pretrain-{number}"), "{outcome}");
+        assert!(place.exists(&format!("runs/pretrain-{number}/model.safetensors")));
+    }
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named_before_any_work() {
+    let place = Place::with_model();
+    // Tests may run as root, for whom only the file system itself has limits: there is nothing below a file.
+    let outcome = train(&place, "--out docs.jsonl/run --json").expect(1, &["docs.jsonl/run"]);
+    assert_eq!(outcome.stdout, "", "{outcome}");
+    let tokenizer = "tokenizer train --data docs.jsonl --vocab-size 300 --out";
+    place.run(&format!("{tokenizer} docs.jsonl/tok --json")).expect(1, &["docs.jsonl/tok"]);
+    place.run(&format!("{tokenizer} tok")).expect(2, &["tok already holds a tokenizer", "--overwrite"]);
+    place.run(&format!("{tokenizer} tok --overwrite")).ok();
+}
+
+/// Whether `bash` can set a limit, which stands in for a full disk.
+#[cfg(unix)]
+fn has_bash() -> bool {
+    let found = std::process::Command::new("bash").args(["-c", "ulimit -f 1"]).status();
+    let found = found.is_ok_and(|status| status.success());
+    if !found {
+        eprintln!("SKIPPED: there is no bash here whose ulimit could limit the size of files");
+    }
+    found
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_the_run_with_a_message_and_keeps_the_checkpoint() {
+    let place = Place::with_model();
+    if !has_bash() {
+        return;
+    }
+    train(&place, "--out whole").ok();
+    train(&place, "--out run --stop-after 2").ok();
+    let before = place.contents("run");
+    // The weights have 30 KB, the optimizer's state 60 KB, a log line less than 1 KB.
+    for kib in [20, 40] {
+        let outcome = place.run_limited(kib, "pretrain --resume --out run --json");
+        let outcome = outcome.expect(1, &["run/", ".safetensors", "the one before it stays"]);
+        assert_eq!(outcome.json().len(), 1, "the step before the failed save\n{outcome}");
+        let untouched =
+            place.contents("run").into_iter().filter(|(path, _)| !path.ends_with("run/log.jsonl"));
+        let was = before.iter().filter(|(path, _)| !path.ends_with("run/log.jsonl"));
+        assert!(untouched.eq(was.cloned()), "{outcome}");
+        place.run("score --model run --tokens 1,2,3").ok();
+    }
+    place.run("pretrain --resume --out run").ok();
+    assert_eq!(place.read("run/model.safetensors"), place.read("whole/model.safetensors"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_from_the_start_is_said_by_every_writer() {
+    let place = Place::with_model();
+    if !has_bash() {
+        return;
+    }
+    let new = "pretrain --model model --data docs.jsonl --out run";
+    place.run_limited(20, &format!("{new} {SHORT}")).expect(1, &["run/", "model.safetensors"]);
+    place.run(&format!("{new} {SHORT} --overwrite")).ok();
+    place
+        .run_limited(1, "tokenizer train --data docs.jsonl --vocab-size 300 --out other")
+        .expect(1, &["other/"]);
+    assert!(!place.exists("other/tokenizer.json"));
+    // `/dev/full` is a disk without space for a single byte.
+    if std::path::Path::new("/dev/full").exists() {
+        let line = "\"$0\" score --model model --tokens 1,2,3 --json --device cpu > /dev/full";
+        let mut command = std::process::Command::new("bash");
+        command.args(["-c", line, env!("CARGO_BIN_EXE_kindling")]).current_dir(place.root());
+        let output = command.output().expect("bash runs");
+        assert_eq!(output.status.code(), Some(1), "a result that is lost is a failure: {output:?}");
+    }
+}
