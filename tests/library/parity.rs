@@ -45,8 +45,11 @@ fn relative(a: &[f32], b: &[f32]) -> f64 {
     difference / norm(&mut a.iter().map(|&a| f64::from(a))).max(1e-12)
 }
 
+/// A weight's name and its gradient.
+type NamedValues = (String, Vec<f32>);
+
 /// Loss and gradients of the first batch, then the losses of twenty steps.
-fn run(device: &Device) -> (f32, Vec<(String, Vec<f32>)>, Vec<f32>) {
+fn run(device: &Device) -> (f32, Vec<NamedValues>, Vec<f32>) {
     let mut model = model(&device.clone().autodiff());
     let loss = NextToken.loss(&model, &batch(0)).sum;
     let gradients = NamedGradients::collect(&model, &mut loss.backward()).into_inner();

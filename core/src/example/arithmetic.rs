@@ -11,7 +11,7 @@ const QUESTIONS: [[&str; 4]; 2] = [
 
 /// A number pair that no training row holds, neither as a sum nor as a difference.
 pub(super) fn is_held_out(a: u64, b: u64) -> bool {
-    (7 * (a / 10) + 3 * (a % 10) + 5 * b) % 6 == 0
+    (7 * (a / 10) + 3 * (a % 10) + 5 * b).is_multiple_of(6)
 }
 
 /// A problem and its result. Units stay within one digit, so that tens are kept.

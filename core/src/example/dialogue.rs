@@ -47,7 +47,7 @@ type Scene = Vec<(usize, usize)>;
 
 /// A combination that no training row holds.
 fn is_held_out(scene: &Scene) -> bool {
-    scene.iter().map(|(topic, word)| (topic + 1) * word).sum::<usize>() % 6 == 0
+    scene.iter().map(|(topic, word)| (topic + 1) * word).sum::<usize>().is_multiple_of(6)
 }
 
 /// Two or three different topics, in any order.

@@ -38,7 +38,7 @@ const QUESTIONS: [[&str; 8]; 2] = [
         "About {e}: what is its {n}?",
         "Which {n} does {e} have?",
         "Please name the {n} of {e}.",
-        "I ask about {e}. What is its {n}?",
+        "Say the {n} of {e}.",
         "What {n} does {e} have?",
     ],
     [
@@ -47,9 +47,9 @@ const QUESTIONS: [[&str; 8]; 2] = [
         "你知道「{e}」的{n}吗？",
         "关于「{e}」，它的{n}是什么？",
         "「{e}」有什么{n}？",
-        "请说出「{e}」的{n}。",
-        "我想问「{e}」。它的{n}是什么？",
-        "说到「{e}」，{n}是什么？",
+        "请说说「{e}」的{n}。",
+        "想一想，「{e}」的{n}是什么？",
+        "请问「{e}」，它的{n}是什么？",
     ],
 ];
 const TRAINED_QUESTIONS: usize = 5;

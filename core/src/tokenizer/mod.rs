@@ -44,6 +44,9 @@ const DOCUMENT_END: &str = "<|endoftext|>";
 const NO_TEMPLATE: &str = "this tokenizer has no chat template: give one with --chat-template FILE, \
                            or use a checkpoint whose tokenizer_config.json holds one";
 
+/// Where each token stands in its text, as byte ranges.
+pub type Offsets = Vec<(usize, usize)>;
+
 /// The files of a tokenizer, as bytes.
 #[derive(Clone, Debug)]
 pub struct TokenizerFiles {
@@ -155,7 +158,7 @@ impl Tokenizer {
 
     /// The ids of a text and, for each, the bytes of `text` it stands for (start, end). A token that holds
     /// only a part of a character has the whole character's bytes.
-    pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Vec<(usize, usize)>)> {
+    pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Offsets)> {
         let encoding = self.inner.encode(text, false).map_err(refused)?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
     }

@@ -300,7 +300,7 @@ mod tests {
         let template = ChatTemplate::new(text, &Specials::default()).unwrap();
         let (text, spans) = template.render_spans(&conversation, &Map::new()).unwrap();
         assert_eq!(text, "你|<a\u{E000}>");
-        assert_eq!(spans, Some(vec![4..10]));
+        assert_eq!(spans, Some(std::iter::once(4..10).collect::<Vec<_>>()));
     }
 
     #[test]
