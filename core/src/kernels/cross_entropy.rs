@@ -24,7 +24,7 @@ pub fn cross_entropy(logits: Tensor<3>, targets: &[u32], counts: &[bool]) -> Ten
     let ids: Vec<i32> = targets.iter().map(|&id| id as i32).collect();
     let ones: Vec<f32> = counts.iter().map(|&counts| f32::from(u8::from(counts))).collect();
     let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [tokens, 1]), &device);
-    let mask = Tensor::<1>::from_data(TensorData::new(ones, [tokens]), &device);
+    let mask = Tensor::<1>::from_data(TensorData::new(ones, [tokens]), &device).cast(logits.dtype());
     let log_probs = activation::log_softmax(logits.reshape([tokens, vocab]), 1);
     (log_probs.gather(1, ids).reshape([tokens]) * mask).sum().neg()
 }

@@ -37,7 +37,7 @@ fn config(stage: Stage) -> TrainConfig {
     match stage {
         Stage::Pretrain => TrainConfig { epochs: 3.0, learning_rate: 3e-3, ..small },
         // A higher rate forgets the entities that fine-tuning never asks about; a lower one leaves sums unlearned.
-        Stage::Sft => TrainConfig { epochs: 2.0, learning_rate: 1.5e-3, ..small },
+        Stage::Sft => TrainConfig { epochs: 2.0, learning_rate: 1.2e-3, ..small },
     }
 }
 
