@@ -1,4 +1,4 @@
-//! The generated example: its files, and the embedded default far above chance on what it never saw.
+//! The generated example: its files, and the embedded default with the accuracy that it promises.
 //!
 //! A program of its own, so that nothing else runs beside it. Run with `cargo test --release -p native --test example`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
@@ -37,11 +37,11 @@ fn the_embedded_default_answers_what_it_never_saw() {
     assert_eq!(done["event"], "done");
     assert!(done["questions"].as_u64().unwrap() >= 200);
     assert!(done["heldout_before"].as_f64().unwrap() < 0.5);
-    assert!(done["heldout_after"].as_f64().unwrap() >= 0.75);
+    assert!(done["heldout_after"].as_f64().unwrap() >= 0.9);
     assert!(done["constant_answer"].as_f64().unwrap() < 0.1);
     let kinds = done["per_kind"].as_object().unwrap();
     assert_eq!(kinds.len(), 6);
-    assert!(kinds.values().all(|share| share.as_f64().unwrap() >= 0.4));
+    assert!(kinds.values().all(|share| share.as_f64().unwrap() >= 0.75));
     // What it made is a checkpoint like any other.
     let out = done["out"].as_str().unwrap();
     let args = ["chat", "--model", out, "--temperature", "0", "--prompt", "What is 31+4?"];
