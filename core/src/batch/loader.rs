@@ -136,8 +136,8 @@ impl Loader {
     /// # Errors
     /// The data cannot be read again.
     pub fn restore(&mut self, saved: LoaderState) -> Result<()> {
-        self.order = Permutation::new(self.rows(), self.config.seed, saved.epoch);
         self.state = LoaderState { served: 0, carry: None, ..saved.clone() };
+        self.go_to(Place { epoch: saved.epoch, position: saved.position });
         self.stream = PackedStream::default();
         self.window.clear();
         if saved.served > 0 {
@@ -149,7 +149,7 @@ impl Loader {
             while self.stream.ids.len() < skip + len && self.read_more()? {}
             self.stream.drop_front(skip);
         }
-        // What was read again was counted before the save.
+        // What was read again was counted before the save, and the reading ends in the saved epoch.
         self.state = LoaderState { carry: None, ..saved };
         Ok(())
     }
@@ -207,10 +207,8 @@ impl Loader {
     }
 
     fn next_epoch(&mut self) {
-        self.state.epoch += 1;
-        self.state.position = 0;
         self.state.served = 0;
-        self.order = Permutation::new(self.rows(), self.config.seed, self.state.epoch);
+        self.go_to(Place { epoch: self.state.epoch + 1, position: 0 });
     }
 
     /// Rows cut out of one long stream of examples.

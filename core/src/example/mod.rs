@@ -124,7 +124,7 @@ impl World {
     /// Distinct texts: statements, equations, little stories and conversations.
     pub fn texts(&self, count: usize) -> Vec<String> {
         let mut random = Random::new(self.seed, 1);
-        distinct(count, |i| {
+        distinct(count, String::clone, |i| {
             let language = Language::ALL[i % 2];
             match i / 2 % 10 {
                 0..4 => facts::text(self.seed, language, &mut random),
@@ -137,14 +137,16 @@ impl World {
     /// Distinct conversations, each with one to three questions.
     pub fn conversations(&self, count: usize) -> Vec<Conversation> {
         let mut random = Random::new(self.seed, 2);
-        let rows = distinct(count, |i| {
+        let said = |chat: &Conversation| {
+            let parts = chat.messages.iter().map(|message| format!("{}\n{}", message.role, message.content));
+            parts.collect::<Vec<_>>().join("\u{0}")
+        };
+        distinct(count, said, |i| {
             let (language, kind) = (Language::ALL[i % 2], Kind::ALL[i / 2 % 3]);
-            let exchange = self.exchange(kind, language, false, &mut random);
-            let (mut messages, answer) = exchange.asked();
+            let (mut messages, answer) = self.exchange(kind, language, false, &mut random).asked();
             messages.push(Message::new("assistant", &answer));
-            messages.iter().map(|m| format!("{}\n{}", m.role, m.content)).collect::<Vec<_>>().join("\u{0}")
-        });
-        rows.iter().map(|row| Conversation::new(parse_messages(row))).collect()
+            Conversation::new(messages)
+        })
     }
 
     /// Questions that no training row holds, `count` of each kind and language, all different.
@@ -175,24 +177,19 @@ impl World {
     }
 }
 
-/// `count` different strings; gives up on a draw that keeps repeating after a while.
-fn distinct(count: usize, mut draw: impl FnMut(usize) -> String) -> Vec<String> {
+/// `count` rows whose keys differ; gives up on a draw that keeps repeating after a while.
+fn distinct<T>(count: usize, key: impl Fn(&T) -> String, mut draw: impl FnMut(usize) -> T) -> Vec<T> {
     let mut seen = std::collections::HashSet::new();
     let mut rows = Vec::with_capacity(count);
     let mut i = 0;
     while rows.len() < count && i < 50 * count {
         let row = draw(i);
-        if seen.insert(row.clone()) {
+        if seen.insert(key(&row)) {
             rows.push(row);
         }
         i += 1;
     }
     rows
-}
-
-fn parse_messages(row: &str) -> Vec<Message> {
-    let parts = row.split('\u{0}').filter_map(|part| part.split_once('\n'));
-    parts.map(|(role, content)| Message::new(role, content)).collect()
 }
 
 /// The answer that is right most often, and its share: what a model reaches that always says the same.

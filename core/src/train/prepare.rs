@@ -55,7 +55,7 @@ impl Job {
         model.config().check_vocabulary(&self.tokenizer)
     }
 
-    /// Refuses data that holds no row of the kind that the stage reads.
+    /// Refuses data with rows of another kind than the stage reads.
     fn check_content(&self) -> Result<()> {
         let report = self.dataset.report();
         let fits = match self.stage.content() {
