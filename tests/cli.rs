@@ -3,6 +3,8 @@
 //! Run with `cargo test --release -p native --test cli`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "cli/adapters.rs"]
+mod adapters;
 #[path = "cli/bad_checkpoints.rs"]
 mod bad_checkpoints;
 #[path = "cli/bad_data.rs"]

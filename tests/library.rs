@@ -8,6 +8,8 @@
 mod gradients;
 #[path = "library/kernels.rs"]
 mod kernels;
+#[path = "library/lora.rs"]
+mod lora;
 #[path = "library/map.rs"]
 mod map;
 #[path = "library/model.rs"]

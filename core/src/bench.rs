@@ -4,13 +4,14 @@ use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use serde::Serialize;
 
+use crate::adapter::{Adapter, AdapterConfig, LoraConfig};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::model::{KvCache, Transformer, read};
 use crate::optim::{AdamW, AdamWConfig};
 use crate::platform::now;
 use crate::random::Random;
-use crate::train::{NextToken, optimizer_step};
+use crate::train::{NextToken, StepSettings, optimizer_step};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -19,6 +20,8 @@ use crate::train::{NextToken, optimizer_step};
 pub enum What {
     /// Forward, backward and optimizer.
     Train,
+    /// The same for a low-rank adapter of the default settings.
+    Lora,
     /// Reading a prompt.
     Prefill,
     /// One new token at a time.
@@ -56,7 +59,7 @@ pub async fn measure(
 ) -> Result<Measurement> {
     let config = model.config().clone();
     let forward_flops = config.training_flops_per_token(seq) / 3.0;
-    let mut bench = Bench::new(what, model, [batch, seq]);
+    let mut bench = Bench::new(what, model, [batch, seq])?;
     bench.step().await?;
     let (started, mut steps) = (now(), 0);
     while steps < 2 || now() - started < seconds {
@@ -66,6 +69,7 @@ pub async fn measure(
     let elapsed_s = now() - started;
     let (tokens, flops) = match what {
         What::Train => (batch * seq, 3.0 * forward_flops),
+        What::Lora => (batch * seq, 2.0 * forward_flops),
         What::Prefill => (batch * seq, forward_flops),
         What::Decode => (batch * DECODED, forward_flops),
     };
@@ -86,11 +90,15 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(what: What, model: Transformer, [batch, seq]: [usize; 2]) -> Self {
-        let model = if what == What::Train { model } else { model.valid() };
+    fn new(what: What, model: Transformer, [batch, seq]: [usize; 2]) -> Result<Self> {
+        let model = match what {
+            What::Train => model,
+            What::Lora => adapted(model)?,
+            What::Prefill | What::Decode => model.valid(),
+        };
         let batch = random_batch(model.config().vocab_size as u64, batch, seq);
         let device = model.device();
-        Self { what, model: Some(model), optimizer: AdamW::new(AdamWConfig::default()), batch, device }
+        Ok(Self { what, model: Some(model), optimizer: AdamW::new(AdamWConfig::default()), batch, device })
     }
 
     /// One repetition, waited for.
@@ -99,10 +107,11 @@ impl Bench {
             return Err(Error::Device("the model is gone".into()));
         };
         match self.what {
-            What::Train => {
+            What::Train | What::Lora => {
                 let batches = std::slice::from_ref(&self.batch);
+                let settings = StepSettings { learning_rate: 1e-4, grad_clip: 1.0, noise: 0 };
                 let (model, tensors) =
-                    optimizer_step(model, &mut self.optimizer, &NextToken, batches, 1e-4, 1.0);
+                    optimizer_step(model, &mut self.optimizer, &NextToken, batches, settings);
                 read(tensors.loss).await?;
                 self.model = Some(model);
             }
@@ -138,6 +147,11 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+fn adapted(model: Transformer) -> Result<Transformer> {
+    let config = AdapterConfig { lora: LoraConfig::default(), base: None, base_name: None };
+    Adapter::init(&model, config, 0)?.attach(model, 1.0)
 }
 
 /// Ids drawn evenly, every position a target.

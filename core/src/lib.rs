@@ -1,6 +1,6 @@
 //! Kindling trains, adapts and talks with small language models, natively and in a browser tab.
 //!
-//! text → tokenizer → data → batch → kernels → model → loss → optim → train → checkpoint; sample → chat
+//! text → tokenizer → data → batch → kernels → model → adapter → loss → optim → train → checkpoint; sample → chat
 //!
 //! The crate knows no file system, no clock, no terminal and no page: bytes come in, bytes and
 //! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
@@ -25,6 +25,8 @@ pub mod batch;
 pub mod kernels;
 
 pub mod model;
+
+pub mod adapter;
 
 pub mod loss;
 

@@ -6,7 +6,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use kindling::device::DeviceChoice;
 use kindling::train::Stage;
 
-use crate::commands::{bench, chat, data, doctor, generate, plan, sample_data, score, tokenizer, train};
+use crate::commands::train::LoraArgs;
+use crate::commands::{
+    bench, chat, data, doctor, generate, merge, plan, sample_data, score, tokenizer, train,
+};
 use crate::config_file;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -73,6 +76,10 @@ enum Verb {
     Pretrain(train::TrainArgs),
     /// Train on conversations; without --data and --model, the whole generated example
     Sft(train::TrainArgs),
+    /// Train a low-rank adapter beside a frozen model, on conversations
+    Lora(train::LoraArgs),
+    /// Add adapters to the weights of their base
+    Merge(merge::MergeArgs),
     /// Complete a prompt
     Generate(generate::GenerateArgs),
     /// Talk with a model
@@ -88,8 +95,8 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 11] =
-    ["lora", "dpo", "distill", "reason", "convert", "merge", "export", "import", "eval", "serve", "runs"];
+const NOT_BUILT: [&str; 9] =
+    ["dpo", "distill", "reason", "convert", "export", "import", "eval", "serve", "runs"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 7] = [
@@ -97,7 +104,7 @@ const FLAGS_NOT_BUILT: [&str; 7] = [
     "--freeze",
     "--activation-checkpointing",
     "--tensorboard",
-    "--adapter",
+    "--dora",
     "--loss-weight",
     "--block-length",
 ];
@@ -128,8 +135,12 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::SampleData(args) => sample_data::run(&args, &everywhere),
         Verb::Tokenizer(verb) => tokenizer::run(verb, &everywhere),
         Verb::Data(verb) => data::run(verb, &everywhere),
-        Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, &everywhere, &invocation),
-        Verb::Sft(args) => train::run(Stage::Sft, &args, &everywhere, &invocation),
+        Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, None, &everywhere, &invocation),
+        Verb::Sft(args) => train::run(Stage::Sft, &args, None, &everywhere, &invocation),
+        Verb::Lora(LoraArgs { run, lora }) => {
+            train::run(Stage::Lora, &run, Some(&lora), &everywhere, &invocation)
+        }
+        Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Generate(args) => generate::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere),
         Verb::Score(args) => score::run(&args, &everywhere),
@@ -162,9 +173,21 @@ fn refuse_not_built(args: &[OsString]) -> Result<(), Failure> {
 
 /// The command with each stage's own defaults in its help.
 pub fn command() -> clap::Command {
-    [Stage::Pretrain, Stage::Sft].into_iter().fold(Cli::command(), |command, stage| {
+    let command = with_negative_numbers(Cli::command());
+    [Stage::Pretrain, Stage::Sft, Stage::Lora].into_iter().fold(command, |command, stage| {
         command.mut_subcommand(stage.name(), |verb| train::with_stage_defaults(verb, stage))
     })
+}
+
+/// Lets `--flag -1` through to the flag's own check, which names the range; clap would take `-1` for a flag.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    let takes_value = |arg: &clap::Arg| arg.get_long().is_some() && arg.get_action().takes_values();
+    command
+        .mut_args(|arg| {
+            let negative = takes_value(&arg);
+            arg.allow_negative_numbers(negative)
+        })
+        .mut_subcommands(with_negative_numbers)
 }
 
 #[cfg(test)]
@@ -178,10 +201,12 @@ mod tests {
             let matches = command().try_get_matches_from(["kindling", verb, "--data", "x"]).unwrap();
             match Cli::from_arg_matches(&matches).unwrap().verb {
                 Verb::Pretrain(args) | Verb::Sft(args) => args.train,
+                Verb::Lora(args) => args.run.train,
                 _ => panic!("another verb"),
             }
         };
         assert_eq!(parse("pretrain"), kindling::train::TrainConfig::of(Stage::Pretrain));
+        assert_eq!(parse("lora"), kindling::train::TrainConfig::of(Stage::Lora));
         assert_eq!(parse("sft"), kindling::train::TrainConfig::of(Stage::Sft));
     }
 }

@@ -16,6 +16,9 @@ use crate::run_dir::SETTINGS;
 const NOT_SETTINGS: [&str; 10] =
     ["config", "resume", "overwrite", "stop-after", "json", "quiet", "verbose", "device", "help", "version"];
 
+/// The key beside the flags: which verb the settings of a run belong to.
+const STAGE: &str = "stage";
+
 /// A verb's flags with those that every verb takes.
 struct Flags<'a>(Vec<&'a Arg>);
 
@@ -58,7 +61,8 @@ impl<'a> Flags<'a> {
 /// Adds the arguments that `--config` and, for `--resume`, the run's own settings bring.
 ///
 /// # Errors
-/// A file that cannot be read, keys that are not flags, and on `--resume` changed settings by name.
+/// A file that cannot be read or belongs to another verb, keys that are not flags, and on `--resume` changed
+/// settings by name.
 pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     // The first reading only finds out what was said; the complete one reports what is wrong.
     let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(&args) else {
@@ -74,13 +78,14 @@ pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString
     let flags = Flags::of(command, verb);
     let mut said = flags.said(sub);
     if let Some(file) = path("config") {
-        append(&mut args, &mut said, &read(file)?, &flags, (verb.get_name(), &file.display().to_string()))?;
+        let settings = read(file, verb.get_name(), ("--config", file))?;
+        append(&mut args, &mut said, &settings, &flags, (verb.get_name(), &file.display().to_string()))?;
     }
     let resumed = sub.try_get_one::<bool>("resume").ok().flatten().copied().unwrap_or(false);
     if let Some(out) = path("out").filter(|_| resumed) {
         let file = out.join(SETTINGS);
         if file.is_file() {
-            let settings = read(&file)?;
+            let settings = read(&file, verb.get_name(), ("--resume --out", out))?;
             refuse_changes(command, &args, &settings, &flags)?;
             append(&mut args, &mut said, &settings, &flags, (verb.get_name(), &file.display().to_string()))?;
         }
@@ -88,16 +93,30 @@ pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString
     Ok(args)
 }
 
-/// The settings of a complete command line, to be kept with the run.
+/// The settings of a complete command line and its verb, to be kept with the run.
 pub fn settings_of(command: &Command, args: &[OsString]) -> Option<Table> {
     let matches = command.clone().ignore_errors(true).try_get_matches_from(args).ok()?;
     let (verb, sub) = matches.subcommand()?;
-    Some(Flags::of(command, command.find_subcommand(verb)?).settings(sub))
+    let mut settings = Flags::of(command, command.find_subcommand(verb)?).settings(sub);
+    settings.insert(STAGE.to_string(), verb.into());
+    Some(settings)
 }
 
-fn read(path: &Path) -> Result<Table, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::Work(io_error(path, e)))?;
-    text.parse().map_err(|e| Failure::Usage(format!("{}: not a TOML file: {e}", path.display())))
+/// The flags in a file; `said` is how the command line named it, for a file that belongs to another verb.
+fn read(path: &Path, verb: &str, said: (&str, &Path)) -> Result<Table, Failure> {
+    let content = std::fs::read_to_string(path).map_err(|e| Failure::Work(io_error(path, e)))?;
+    let parsed = content.parse::<Table>();
+    let mut settings =
+        parsed.map_err(|e| Failure::Usage(format!("{}: not a TOML file: {e}", path.display())))?;
+    match settings.remove(STAGE).map(|stage| text(&stage)) {
+        Some(stage) if stage != verb => {
+            let (flag, place) = (said.0, said.1.display());
+            Err(Failure::Usage(format!(
+                "{place} holds settings of `{stage}`, not of `{verb}`; use `kindling {stage} {flag} {place}`"
+            )))
+        }
+        _ => Ok(settings),
+    }
 }
 
 fn append(

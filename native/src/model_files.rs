@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kindling::adapter::{Adapter, Fingerprint};
 use kindling::checkpoint::Checkpoint;
 use kindling::error::{Error, Result};
 use kindling::tokenizer::{Tokenizer, TokenizerFiles};
@@ -33,6 +34,18 @@ pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
         return Err(Error::Checkpoint(format!("{text}: there is no such directory")));
     }
     Checkpoint::open(|name| read_optional(&path.join(name))).map_err(|e| at(path, e))
+}
+
+/// Opens an adapter directory in PEFT's layout that belongs to `base`.
+///
+/// # Errors
+/// What is missing or damaged, with its path; an adapter of another base.
+pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
+    let adapter = Adapter::open(|name| read_optional(&path.join(name))).map_err(|e| at(path, e))?;
+    if let Some(own) = &adapter.config.base {
+        own.check(base, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
+    }
+    Ok(adapter)
 }
 
 /// Opens a tokenizer from a directory or a `tokenizer.json`.

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kindling::checkpoint::{Checkpoint, write_training};
+use kindling::checkpoint::run_files;
 use kindling::error::Result;
 use kindling::model::ModelConfig;
 use kindling::tokenizer::Tokenizer;
@@ -74,8 +74,7 @@ impl<'a> RunListener<'a> {
     }
 
     fn store(&self, snapshot: &Snapshot, best: bool) -> Result<()> {
-        let mut files = Checkpoint::files(&self.config, &snapshot.weights, Some(self.tokenizer))?;
-        write_training(&mut files, &snapshot.optimizer, &snapshot.progress)?;
+        let files = run_files(snapshot, &self.config, self.tokenizer)?;
         self.directory.save(snapshot.progress.step, &files, best)?;
         if self.output.verbose {
             self.say(&format!(

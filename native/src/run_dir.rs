@@ -160,6 +160,29 @@ impl RunDir {
     }
 }
 
+/// Writes a checkpoint that belongs to no run; it appears at once.
+///
+/// # Errors
+/// A directory that is not empty, or that cannot be written.
+pub fn write_checkpoint(out: &Path, files: &Files) -> Result<()> {
+    let taken = fs::read_dir(out).map_or(out.exists(), |mut entries| entries.next().is_some());
+    let Some(name) = out.file_name().filter(|_| !taken) else {
+        return Err(Error::Config(vec![format!(
+            "--out {} is taken; choose a directory that is absent or empty",
+            out.display()
+        )]));
+    };
+    let temporary = out.with_file_name(format!(".{}.tmp", name.to_string_lossy()));
+    remove(&temporary)?;
+    let written = files.iter().try_for_each(|(file, bytes)| write_synced(&temporary.join(file), bytes));
+    if let Err(error) = written {
+        let _ = fs::remove_dir_all(&temporary);
+        return Err(error);
+    }
+    remove(out)?;
+    fs::rename(&temporary, out).map_err(|e| io_error(out, e))
+}
+
 /// Whether a directory holds a run of ours.
 pub fn is_run(path: &Path) -> bool {
     path.join(SETTINGS).is_file()
@@ -209,6 +232,7 @@ fn clear(path: &Path) -> Result<()> {
             || ["best", ".best.tmp", ".best.old"].contains(&name.as_str());
         let file = [LOG, "config.json", "generation_config.json", "model.safetensors", "tokenizer.json"]
             .contains(&name.as_str())
+            || ["adapter_config.json", "adapter_model.safetensors"].contains(&name.as_str())
             || ["tokenizer_config.json", "vocab.json", "merges.txt", "training", "data", "pretrain"]
                 .contains(&name.as_str());
         if ours || file {

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kindling::data::{Source, decompressor, format_of, logical_name};
+use kindling::data::{Source, decompressor, format_of};
 use kindling::error::{Error, Result};
 
 use crate::failure::io_error;
@@ -87,7 +87,7 @@ fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
         let path = entry.map_err(|e| io_error(directory, e))?.path();
         if path.is_dir() {
             files.extend(files_below(&path)?);
-        } else if format_of(logical_name(&path.to_string_lossy())).is_some() {
+        } else if format_of(&path.to_string_lossy()).is_some() {
             files.push(path);
         }
     }
@@ -97,7 +97,6 @@ fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
 fn open_file(path: &Path) -> Result<FileSource> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(|e| io_error(path, e))?;
-    let logical = logical_name(&name).to_string();
     let Some(mut unpacked) = decompressor(&name, &file)? else {
         let len = file.metadata().map_err(|e| io_error(path, e))?.len();
         return Ok(FileSource { name, len, file: Mutex::new(file) });
@@ -107,5 +106,5 @@ fn open_file(path: &Path) -> Result<FileSource> {
         Error::Data(format!("{name}: cannot be unpacked ({e}); the file is damaged or the disk is full"))
     })?;
     drop(unpacked);
-    Ok(FileSource { name: logical, len, file: Mutex::new(temporary) })
+    Ok(FileSource { name, len, file: Mutex::new(temporary) })
 }

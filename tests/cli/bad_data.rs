@@ -149,6 +149,25 @@ fn rows_that_cannot_be_used_are_named_with_their_line() {
 }
 
 #[test]
+fn rows_of_compressed_files_have_the_name_that_was_given() {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(b"{\"text\": \"good\"}\n{\"text\": bad}\n").unwrap();
+    let packed = packed.finish().unwrap();
+    refuse_all(vec![bad("pretrain", "a.jsonl.gz", &packed, &["a.jsonl.gz:2: broken JSON at column 10"])]);
+}
+
+#[test]
+fn a_single_row_cannot_be_held_out() {
+    let place = Place::with_model();
+    let line = format!("pretrain --model model --data docs.jsonl --out run --limit 1 {SHORT}");
+    place
+        .run(&format!("{line} --val-split 0.5"))
+        .expect(1, &["--val-split 0.5 of 1 usable row holds none out", "--val-split 0"]);
+    assert!(!place.exists("run"));
+    place.run(&line).ok();
+}
+
+#[test]
 fn rows_of_the_wrong_kind_are_named_with_their_line() {
     refuse_all(rows_of_no_use_to_this_stage());
 }
@@ -196,7 +215,22 @@ fn five_bad_rows_are_named_and_all_are_counted_or_skipped() {
     let tokenizer = "tokenizer train --data a.jsonl --vocab-size 270 --min-frequency 1 --out other";
     place.run(tokenizer).expect(1, &["7 of the data's rows"]);
     assert!(!place.exists("other"));
-    place.run(&format!("{tokenizer} --skip-bad-rows")).ok();
+    place.run(&format!("{tokenizer} --skip-bad-rows")).expect(0, &[skipped]);
+    place.run("tokenizer report --model tok --data a.jsonl --skip-bad-rows").expect(0, &[skipped]);
+}
+
+#[test]
+fn tokenizers_name_what_they_cannot_read() {
+    let place = Place::with_model();
+    for Bad { file, bytes, parts, .. } in files_of_no_use().into_iter().chain(rows_of_no_use()) {
+        place.write(file, bytes);
+        for verb in ["tokenizer train --vocab-size 270 --out other", "tokenizer report --model tok"] {
+            let outcome = place.run(&format!("{verb} --data {file} --json")).expect(1, parts);
+            assert_eq!(outcome.stdout, "", "{outcome}");
+        }
+        assert!(!place.exists("other"), "a directory is left behind by {file}");
+        place.remove(file);
+    }
 }
 
 #[test]

@@ -44,6 +44,10 @@ fn all_wrong_values_are_named_at_once() {
             (&format!("{train} --lr-schedule steep"), 2, &["'steep'", "cosine"]),
             ("tokenizer train --data docs.jsonl --vocab-size 100 --out run", 2, &["100", "at least 259"]),
             ("chat --model model --history 3", 2, &["--history is 3", "even"]),
+            // A negative number is a value, not an unknown flag.
+            ("generate --model model --prompt x --temperature -1", 2, &["--temperature is -1"]),
+            (&format!("{train} --learning-rate -0.5"), 2, &["--learning-rate is -0.5"]),
+            (&format!("{train} --steps -3"), 2, &["'-3'", "--steps"]),
         ],
     );
 }
@@ -63,6 +67,11 @@ fn flags_that_do_not_go_together_are_refused() {
             ("generate --model model", 2, &["--prompt TEXT", "--tokens"]),
             ("generate --model model --prompt x --tokens 1", 2, &["--prompt", "--tokens"]),
             ("score --model model", 2, &["there is nothing to score"]),
+            ("score --model model --data docs.jsonl --logits", 2, &["--data", "--logits"]),
+            ("score --model model --tokens 1,2 --add-bos", 2, &["--tokens", "--add-bos"]),
+            ("score --model model --tokens 1,2 --limit 3", 2, &["--tokens", "--limit"]),
+            ("score --model model --text x --limit 3", 2, &["--text", "--limit"]),
+            ("score --model model --text x --skip-bad-rows", 2, &["--text", "--skip-bad-rows"]),
             ("plan", 2, &["--preset"]),
             ("nonsense", 2, &["'nonsense'"]),
             ("pretrain --model model --nonsense 3", 2, &["'--nonsense'"]),
@@ -94,7 +103,9 @@ fn unknown_presets_and_devices_are_named_beside_the_known() {
         if !built {
             let line = format!("{train} --preset nano --device {feature}");
             let command = format!("cargo build --release -p native --features {feature}");
-            refuse_all(&place, &[(&line, 1, &[&format!("this build has no {feature}"), &command])]);
+            let absent = format!("this build has no {feature}");
+            let parts: &[&str] = &[&absent, &command];
+            refuse_all(&place, &[(&line, 1, parts), (&format!("doctor --device {feature}"), 1, parts)]);
         }
     }
 }
@@ -102,9 +113,7 @@ fn unknown_presets_and_devices_are_named_beside_the_known() {
 #[test]
 fn verbs_of_later_issues_are_not_built_yet() {
     let place = Place::new();
-    for verb in
-        ["lora", "dpo", "distill", "reason", "convert", "merge", "export", "import", "eval", "serve", "runs"]
-    {
+    for verb in ["dpo", "distill", "reason", "convert", "export", "import", "eval", "serve", "runs"] {
         refuse_all(&place, &[(verb, 2, &[verb, "not built yet"])]);
     }
     place.run_words(&["--json", "serve"]).expect(2, &["serve", "not built yet"]);
@@ -119,7 +128,7 @@ fn flags_of_later_issues_are_not_built_yet() {
         "--freeze mlp",
         "--tensorboard x",
         "--activation-checkpointing none",
-        "--adapter x",
+        "--dora",
     ] {
         let line = format!("pretrain --model model --data docs.jsonl --out run {flag}");
         let name = flag.split(' ').next().unwrap();

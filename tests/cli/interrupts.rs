@@ -33,6 +33,18 @@ fn an_interrupted_run_saves_and_goes_on() {
 }
 
 #[test]
+fn an_interrupted_example_says_that_it_begins_again() {
+    let place = Place::new();
+    let running = place.start("sft --out run");
+    place.wait_for("some steps", || place.logged("run/pretrain").lines().count() > 0);
+    running.signal("INT");
+    running
+        .finish_within(Duration::from_secs(20))
+        .expect(130, &["the example does not go on", "kindling sft --overwrite --out run"]);
+    place.run("sft --resume --out run").expect(2, &["run holds the generated example", "--overwrite"]);
+}
+
+#[test]
 fn an_interrupted_run_equals_one_that_was_not() {
     let place = Place::with_model();
     let running = place.start(ENDLESS);

@@ -60,13 +60,18 @@ fn a_packed_text_of_ten_megabytes_is_saved_by_its_place_not_by_its_tokens() {
 fn other_verbs_take_a_line_of_ten_megabytes() {
     let place = Place::with_model();
     place.write("long.jsonl", format!("{{\"text\": \"{}\"}}\n", ten_megabytes()));
+    // One word, which no space ends.
+    place.write("word.jsonl", format!("{{\"text\": \"{}\"}}\n", "thelampshinesatnight".repeat(500_000)));
     for line in [
-        "tokenizer train --data long.jsonl --vocab-size 270 --out other",
+        "tokenizer train --data long.jsonl --vocab-size 270 --out of-lines",
+        "tokenizer train --data word.jsonl --vocab-size 270 --out of-a-word",
         "tokenizer report --model tok --data long.jsonl",
+        "tokenizer report --model tok --data word.jsonl",
         "data preview --model tok --data long.jsonl --stage pretrain --json",
     ] {
         let outcome = place.run(line).ok();
         assert!(outcome.elapsed < LONGEST, "{:?}\n{line}", outcome.elapsed);
+        assert!(outcome.peak_kib < PEAK_KIB, "{} KiB\n{line}", outcome.peak_kib);
     }
 }
 

@@ -120,7 +120,12 @@ fn a_disk_that_is_full_from_the_start_is_said_by_every_writer() {
     place
         .run_limited(1, "tokenizer train --data docs.jsonl --vocab-size 300 --out other")
         .expect(1, &["other/"]);
-    assert!(!place.exists("other/tokenizer.json"));
+    assert!(place.contents("other").is_empty(), "a half-written file is left behind");
+    let before = place.contents("tok");
+    place
+        .run_limited(1, "tokenizer train --data docs.jsonl --vocab-size 290 --out tok --overwrite")
+        .expect(1, &["tok/"]);
+    assert!(place.contents("tok") == before, "the old tokenizer stays, and nothing beside it");
     // `/dev/full` is a disk without space for a single byte.
     if std::path::Path::new("/dev/full").exists() {
         let line = "\"$0\" score --model model --tokens 1,2,3 --json --device cpu > /dev/full";

@@ -177,6 +177,8 @@ fn doctor_plan_and_bench_tell_what_they_measure() {
     let doctor = place.run("doctor --json").ok().result();
     has_keys(&doctor, &["version", "threads", "memory_total_bytes", "features", "devices", "auto"]);
     assert_eq!(doctor["devices"][0]["choice"], "cpu");
+    assert_eq!(doctor["device"], "cpu", "the device that was asked for");
+    assert!(place.run("doctor").ok().stdout.contains("--device cpu can be used"));
     assert!(
         doctor["devices"]
             .as_array()

@@ -97,6 +97,37 @@ fn changed_settings_are_refused_by_name() {
 }
 
 #[test]
+fn a_run_of_another_stage_is_refused_by_name() {
+    let place = stopped("");
+    let before = place.contents("run");
+    let said = "holds settings of `pretrain`, not of `sft`; use `kindling pretrain";
+    let resume = format!("run {said} --resume --out run`");
+    let outcome = place.run("sft --resume --out run --json").expect(2, &[&resume]);
+    assert_eq!(outcome.stdout, "", "{outcome}");
+    assert!(place.contents("run") == before, "{outcome}");
+    // Its settings are no recipe for another stage either.
+    let recipe = "run/training/settings.toml";
+    let parts = format!("{recipe} {said} --config {recipe}`");
+    place.run(&format!("sft --config {recipe} --out other")).expect(2, &[&parts]);
+    assert!(!place.exists("other"));
+}
+
+#[test]
+fn a_stopped_run_says_how_it_goes_on() {
+    let place = Place::with_model();
+    let tune = "sft --data chat.jsonl --model model --batch-size 4 --max-seq-len 64 --steps 3 --out run";
+    let stopped =
+        place.run(&format!("{tune} --stop-after 1")).expect(0, &["stopped at step 1 of 3 and saved"]);
+    let advice = stopped.stderr.split("go on with: kindling ").nth(1).and_then(|rest| rest.lines().next());
+    assert_eq!(advice, Some("sft --resume --out run --device cpu"), "{stopped}");
+    let done = place.log("run").pop().unwrap();
+    assert_eq!((&done["event"], &done["step"], &done["total_steps"]), (&"done".into(), &1.into(), &3.into()));
+    let whole = place.run(advice.unwrap()).ok();
+    assert_eq!(place.checkpoints("run").last(), Some(&3));
+    assert!(!whole.stderr.contains("go on with"), "{whole}");
+}
+
+#[test]
 fn the_compute_type_belongs_to_the_settings() {
     let place = stopped("");
     place.run("pretrain --resume --out run --dtype bf16").expect(2, &["--dtype is bf16 now and was f32"]);

@@ -67,7 +67,7 @@ pub fn dataset(stage: Stage, rows: usize) -> Dataset {
         let (name, number) = (names[i % names.len()], i);
         text += &match stage {
             Stage::Pretrain => format!("{{\"text\": \"{name} the cat sat on log {number}.\"}}\n"),
-            Stage::Sft => {
+            Stage::Sft | Stage::Lora => {
                 format!("{{\"user\": \"Where is {name} {number}?\", \"assistant\": \"On log {number}.\"}}\n")
             }
         };
@@ -89,7 +89,8 @@ pub fn train_config(stage: Stage) -> TrainConfig {
 }
 
 pub fn job(config: TrainConfig, stage: Stage, rows: usize) -> Job {
-    Job { stage, config, tokenizer: Arc::new(tokenizer()), dataset: Arc::new(dataset(stage, rows)) }
+    let (tokenizer, dataset) = (Arc::new(tokenizer()), Arc::new(dataset(stage, rows)));
+    Job { stage, config, tokenizer, dataset, adapter: None }
 }
 
 pub fn start(config: TrainConfig, stage: Stage, rows: usize, device: &Device) -> Run<NextToken> {

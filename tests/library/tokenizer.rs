@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use kindling::error::Error;
 use kindling::text::{Conversation, Message};
 use kindling::tokenizer::{
-    ChatTemplate, Rendered, Specials, StreamDecoder, Tokenizer, TokenizerFiles, TokenizerTraining, report,
-    train,
+    ChatTemplate, Rendered, Specials, StreamDecoder, Tokenizer, TokenizerFiles, TokenizerTraining, cut_text,
+    report, train,
 };
 use serde_json::{Map, Value, json};
 
@@ -187,7 +188,7 @@ fn streaming_gives_whole_characters_and_skips_special_tokens() {
 #[test]
 fn the_report_counts_by_language() {
     let tokenizer = own_tokenizer();
-    let texts = SENTENCES.iter().map(|text| text.to_string());
+    let texts = SENTENCES.iter().map(|text| Ok(text.to_string()));
     let report = report(&tokenizer, texts, &["<|im_end|>", "<think>"]).unwrap();
     assert_eq!((report.texts, report.round_trip_failures), (4, 0));
     assert_eq!(report.bytes, SENTENCES.iter().map(|text| text.len() as u64).sum::<u64>());
@@ -196,6 +197,40 @@ fn the_report_counts_by_language() {
     assert_eq!(report.zh_chars_per_token, Some(expected));
     assert_eq!(report.costs[0].ids, [2]);
     assert_eq!(report.costs[1].pieces.concat(), "<think>");
+}
+
+#[test]
+fn the_report_reads_a_long_text_in_pieces() {
+    let tokenizer = own_tokenizer();
+    let word = "从前有一条小龙".repeat(10_000);
+    let spaced = "there was a small dragon ".repeat(10_000);
+    let texts = [word.clone(), spaced.clone()].map(Ok);
+    let report = report(&tokenizer, texts.into_iter(), &[]).unwrap();
+    assert_eq!((report.texts, report.round_trip_failures), (2, 0));
+    let tokens =
+        |text: &str| cut_text(text).map(|piece| tokenizer.encode(piece).unwrap().len()).sum::<usize>();
+    assert!(cut_text(&word).count() > 1 && cut_text(&spaced).count() > 1);
+    assert_eq!(report.tokens, (tokens(&word) + tokens(&spaced)) as u64);
+    // A cut before a space costs no token.
+    assert_eq!(tokens(&spaced), tokenizer.encode(&spaced).unwrap().len());
+}
+
+#[test]
+fn the_report_stops_at_a_text_that_cannot_be_read() {
+    let texts = [Ok("one".to_string()), Err(Error::Data("a.jsonl:2: unreadable".to_string()))];
+    let error = report(&own_tokenizer(), texts.into_iter(), &[]).unwrap_err();
+    assert_eq!(error.to_string(), "a.jsonl:2: unreadable");
+}
+
+#[test]
+fn a_line_without_a_space_trains_in_time() {
+    // Merging in a word of two megabytes would take hours.
+    let word = "从前有一条小龙住在一座高高的塔里".repeat(40_000);
+    let settings = TokenizerTraining { vocab_size: 300, ..TokenizerTraining::default() };
+    let tokenizer = train(std::iter::once(word.clone()), &settings).unwrap();
+    assert_eq!(tokenizer.vocab_size(), 300);
+    let start: String = word.chars().take(100).collect();
+    assert_round_trip("one word", &tokenizer, &[&start]);
 }
 
 fn refusal(tokenizer: &[u8], config: Option<&[u8]>) -> String {

@@ -6,10 +6,7 @@ use super::Example;
 use crate::data::RowOrigin;
 use crate::error::{Error, Result};
 use crate::text::{Conversation, Message, Row};
-use crate::tokenizer::Tokenizer;
-
-/// Tokenizing goes piece by piece, so that an endless line costs no endless memory or time.
-const PIECE_BYTES: usize = 64 * 1024;
+use crate::tokenizer::{Tokenizer, cut_text};
 
 /// What a stage trains on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +92,7 @@ impl Encoder {
     /// The text's tokens and the token that ends a document; all are targets.
     fn document(&self, text: &str) -> Result<(Vec<u32>, Vec<bool>)> {
         let mut ids = Vec::new();
-        for (i, piece) in pieces(text).enumerate() {
+        for (i, piece) in cut_text(text).enumerate() {
             let tokens = match i {
                 0 => self.tokenizer.encode_document(piece)?,
                 _ => self.tokenizer.encode(piece)?,
@@ -105,43 +102,5 @@ impl Encoder {
         ids.extend(self.tokenizer.document_end());
         let mask = vec![true; ids.len()];
         Ok((ids, mask))
-    }
-}
-
-/// Cuts a long text after a space or line end where there is one nearby, else between characters.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let mut end = rest.len().min(PIECE_BYTES);
-        while !rest.is_char_boundary(end) {
-            end -= 1;
-        }
-        if end < rest.len() {
-            let near = &rest.as_bytes()[end.saturating_sub(1024)..end];
-            if let Some(at) = near.iter().rposition(u8::is_ascii_whitespace) {
-                end = end - near.len() + at;
-            }
-        }
-        let (piece, after) = rest.split_at(end.max(1));
-        rest = after;
-        Some(piece)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_lose_nothing_and_end_at_spaces() {
-        let words = "word ".repeat(40_000);
-        assert_eq!(pieces(&words).collect::<String>(), words);
-        assert!(pieces(&words).skip(1).all(|piece| piece.starts_with(' ')));
-        let endless = "字".repeat(60_000);
-        assert_eq!(pieces(&endless).collect::<String>(), endless);
-        assert!(pieces(&endless).all(|piece| piece.len() <= PIECE_BYTES));
     }
 }

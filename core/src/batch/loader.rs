@@ -314,8 +314,8 @@ impl Loader {
 
 fn no_examples() -> Error {
     Error::Data(
-        "no row of the data holds anything to learn: all are empty, without an answer, or longer than \
-         --max-seq-len with --too-long drop"
+        "no row of the data holds anything to learn: all are empty, without an answer within --max-seq-len, or \
+         longer than it with --too-long drop"
             .into(),
     )
 }

@@ -44,6 +44,16 @@ impl TensorFile {
         Ok(self.parse()?.names().into_iter().map(ToString::to_string).collect())
     }
 
+    /// A text of the file's metadata.
+    ///
+    /// # Errors
+    /// As [`TensorFile::open`].
+    pub fn metadata(&self, key: &str) -> Result<Option<String>> {
+        let (_, header) = SafeTensors::read_metadata(&self.bytes)
+            .map_err(|e| Error::Checkpoint(format!("{} is damaged: {e}", self.name)))?;
+        Ok(header.metadata().as_ref().and_then(|texts| texts.get(key).cloned()))
+    }
+
     /// Reads one tensor as f32.
     ///
     /// # Errors

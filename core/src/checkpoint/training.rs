@@ -1,12 +1,32 @@
 //! The `training/` part of a run: optimizer state and progress.
 
-use super::{Files, TensorFile, write_tensors};
+use super::{Checkpoint, Files, TensorFile, write_tensors};
+use crate::adapter::Adapter;
 use crate::error::{Error, Result};
-use crate::model::NamedTensor;
-use crate::train::Progress;
+use crate::model::{ModelConfig, NamedTensor};
+use crate::tokenizer::Tokenizer;
+use crate::train::{Progress, Snapshot};
 
 const OPTIMIZER: &str = "training/optimizer.safetensors";
 const PROGRESS: &str = "training/progress.json";
+
+/// All files of a run at one step: the model's directory, or the adapter's with the tokenizer, and `training/`.
+///
+/// # Errors
+/// State that cannot be written.
+pub fn run_files(snapshot: &Snapshot, config: &ModelConfig, tokenizer: &Tokenizer) -> Result<Files> {
+    let weights = &snapshot.weights;
+    let mut files = match &snapshot.adapter {
+        None => Checkpoint::files(config, weights, Some(tokenizer))?,
+        Some(adapter) => {
+            let mut files = Adapter { config: adapter.clone(), weights: weights.clone() }.files()?;
+            files.extend(tokenizer.to_files()?);
+            files
+        }
+    };
+    write_training(&mut files, &snapshot.optimizer, &snapshot.progress)?;
+    Ok(files)
+}
 
 /// Adds the run's own files to a checkpoint's.
 ///

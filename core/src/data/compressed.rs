@@ -27,7 +27,7 @@ pub fn decompressor<'a>(name: &str, input: impl Read + 'a) -> Result<Option<Box<
 }
 
 /// The name of the file inside: `rows.jsonl.gz` holds `rows.jsonl`; other names stay as they are.
-pub fn logical_name(name: &str) -> &str {
+pub(super) fn logical_name(name: &str) -> &str {
     match ending(name).as_str() {
         "gz" => &name[..name.len() - ".gz".len()],
         "zst" => &name[..name.len() - ".zst".len()],

@@ -18,7 +18,7 @@ mod rows;
 mod scan;
 mod source;
 
-pub use compressed::{decompressor, logical_name};
+pub use compressed::decompressor;
 pub use dataset::{DataKind, Dataset};
 pub use format::{Format, format_of};
 pub use options::DataOptions;

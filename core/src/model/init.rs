@@ -67,7 +67,7 @@ impl Transformer {
 }
 
 /// FNV-1a: a fixed number for a name.
-fn stream_of(name: &str) -> u64 {
+pub(crate) fn stream_of(name: &str) -> u64 {
     name.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -129,7 +129,7 @@ impl Builder<'_, '_> {
             }
             false => None,
         };
-        Ok(Linear { weight, bias })
+        Ok(Linear { weight, bias, lora: Vec::new() })
     }
 
     fn norm(&mut self, name: &str, width: usize) -> Result<RmsNorm> {

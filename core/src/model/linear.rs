@@ -3,13 +3,17 @@
 use burn::module::{Module, Param};
 use burn::tensor::{DType, Tensor};
 
-/// `y = x·W + b`, with `W: [in, out]` (Hugging Face files hold `[out, in]`).
+use super::LowRank;
+
+/// `y = x·W + b`, with `W: [in, out]` (Hugging Face files hold `[out, in]`), and what adapters add to it.
 #[derive(Module, Debug)]
 pub struct Linear {
     /// `[in, out]`.
     pub weight: Param<Tensor<2>>,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
+    /// The low-rank paths of the adapters that are attached.
+    pub lora: Vec<LowRank>,
 }
 
 impl Linear {
@@ -20,11 +24,13 @@ impl Linear {
         let weight = in_dtype(self.weight.val(), x.dtype());
         let [_, out] = weight.dims();
         // One product of two matrices is faster than a batch of them.
-        let y = x.reshape([batch * seq, width]).matmul(weight);
+        let x = x.reshape([batch * seq, width]);
+        let y = x.clone().matmul(weight);
         let y = match &self.bias {
             Some(bias) => y.clone() + in_dtype(bias.val(), y.dtype()).unsqueeze(),
             None => y,
         };
+        let y = self.lora.iter().fold(y, |y, path| y + path.forward(x.clone(), batch));
         y.reshape([batch, seq, out])
     }
 }

@@ -19,15 +19,27 @@ pub struct NamedTensor {
 }
 
 impl Transformer {
-    /// Reads all weights back from the device.
+    /// Reads all weights back from the device, adapters aside.
     ///
     /// # Errors
     /// The device cannot be read.
     pub async fn weights(&self) -> Result<Vec<NamedTensor>> {
+        self.read_back(|name| !is_low_rank(name)).await
+    }
+
+    /// Reads the attached adapters' weights back, by their path: `<layer>.lora.<adapter>.a` and `.b`.
+    ///
+    /// # Errors
+    /// The device cannot be read.
+    pub(crate) async fn adapter_weights(&self) -> Result<Vec<NamedTensor>> {
+        self.read_back(is_low_rank).await
+    }
+
+    async fn read_back(&self, wanted: fn(&str) -> bool) -> Result<Vec<NamedTensor>> {
         let mut collector = Collector::default();
         self.visit(&mut collector);
         let mut weights = Vec::with_capacity(collector.found.len());
-        for (name, dims, tensor) in collector.found {
+        for (name, dims, tensor) in collector.found.into_iter().filter(|(name, ..)| wanted(name)) {
             weights.push(to_named(name, &dims, read(tensor).await?));
         }
         Ok(weights)
@@ -63,8 +75,13 @@ pub(crate) fn from_named(tensor: &NamedTensor) -> Vec<f32> {
     }
 }
 
+/// Whether a weight is a matrix that is stored `[in, out]`.
 pub(crate) fn is_linear(name: &str) -> bool {
-    name.ends_with("_proj.weight") || name == "lm_head.weight"
+    name.ends_with("_proj.weight") || name == "lm_head.weight" || is_low_rank(name)
+}
+
+fn is_low_rank(name: &str) -> bool {
+    name.contains(".lora.")
 }
 
 /// Walks over parameters and keeps their dotted path.

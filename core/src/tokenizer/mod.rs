@@ -5,6 +5,7 @@
 //! and the template writes its special tokens as text.
 
 mod config;
+mod cut;
 mod generation;
 mod mask;
 mod pieces;
@@ -28,6 +29,7 @@ use crate::error::{Error, Result};
 use config::TokenizerConfig;
 use pieces::Pieces;
 
+pub use cut::cut_text;
 pub use mask::Rendered;
 pub use report::{Cost, Report, RoundTripFailure, report};
 pub use sample_evenly::EvenSampler;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Tokenizer;
+use super::{Tokenizer, cut_text};
 use crate::error::Result;
 
 /// How many failed round trips are shown.
@@ -76,27 +76,32 @@ impl Count {
     }
 }
 
-/// Encodes and decodes every text. Memory does not grow with their number.
-pub fn report(tokenizer: &Tokenizer, texts: impl Iterator<Item = String>, costs: &[&str]) -> Result<Report> {
+/// Encodes and decodes every text. Memory grows neither with their number nor with the tokens of a long one.
+///
+/// # Errors
+/// The first text that could not be read, or one that the tokenizer refuses.
+pub fn report(
+    tokenizer: &Tokenizer,
+    texts: impl Iterator<Item = Result<String>>,
+    costs: &[&str],
+) -> Result<Report> {
     let mut report = Report { vocab_size: tokenizer.vocab_size(), ..Report::default() };
     let mut chinese = Count::default();
     let mut other = Count::default();
     for text in texts {
-        let ids = tokenizer.encode(&text)?;
-        let decoded = tokenizer.decode(&ids, false)?;
-        let chars = text.chars().count() as u64;
+        let text = text?;
         report.texts += 1;
-        report.tokens += ids.len() as u64;
+        let (tokens, failed) = round_trip(tokenizer, report.texts, &text)?;
+        let chars = text.chars().count() as u64;
+        report.tokens += tokens;
         report.bytes += text.len() as u64;
         report.chars += chars;
         let count = if is_chinese(&text) { &mut chinese } else { &mut other };
         count.chars += chars;
-        count.tokens += ids.len() as u64;
-        if decoded != text {
-            report.round_trip_failures += 1;
-            if report.failures.len() < SHOWN_FAILURES {
-                report.failures.push(failure(report.texts, &text, &decoded));
-            }
+        count.tokens += tokens;
+        report.round_trip_failures += u64::from(failed.is_some());
+        if report.failures.len() < SHOWN_FAILURES {
+            report.failures.extend(failed);
         }
     }
     report.bytes_per_token = ratio(report.bytes, report.tokens);
@@ -105,6 +110,27 @@ pub fn report(tokenizer: &Tokenizer, texts: impl Iterator<Item = String>, costs:
     report.other_chars_per_token = other.chars_per_token();
     report.costs = costs.iter().map(|text| cost(tokenizer, text)).collect::<Result<_>>()?;
     Ok(report)
+}
+
+/// How many tokens a text takes, and where it first fails to come back from them. A long text goes in the
+/// pieces that training cuts it into.
+fn round_trip(tokenizer: &Tokenizer, number: u64, text: &str) -> Result<(u64, Option<RoundTripFailure>)> {
+    let mut tokens = 0;
+    let mut failed = None;
+    for (i, piece) in cut_text(text).enumerate() {
+        let ids = tokenizer.encode(piece)?;
+        tokens += ids.len() as u64;
+        let decoded = tokenizer.decode(&ids, false)?;
+        // SentencePiece drops a space that begins a text, and a later piece begins none.
+        let (expected, got) = match i {
+            0 => (piece, decoded.as_str()),
+            _ => (piece.trim_start(), decoded.trim_start()),
+        };
+        if failed.is_none() && expected != got {
+            failed = Some(failure(number, expected, got));
+        }
+    }
+    Ok((tokens, failed))
 }
 
 fn cost(tokenizer: &Tokenizer, text: &str) -> Result<Cost> {

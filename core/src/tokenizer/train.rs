@@ -12,6 +12,7 @@ use tokenizers::{AddedToken, OffsetReferential, OffsetType, PreTokenizedString, 
 use tokenizers::{PreTokenizerWrapper, Trainer};
 
 use super::config::TokenizerConfig;
+use super::cut::{cut_text, cut_word};
 use super::{CHATML, Tokenizer, refused};
 use crate::error::{Error, Result};
 
@@ -19,8 +20,6 @@ use crate::error::{Error, Result};
 const ALPHABET: usize = 256;
 /// The library counts pairs in 32 bits, so that no more text than this can be counted.
 const MAX_BYTES: u64 = i32::MAX as u64;
-/// Longer texts are cut before they are pre-tokenized, which takes many bytes of memory a byte.
-const MAX_PIECE: usize = 256 << 10;
 
 /// Known names of the special tokens, best first, by the role they take.
 const ROLES: [(&str, &[&str]); 4] = [
@@ -85,6 +84,8 @@ impl TokenizerTraining {
 
 /// Trains a tokenizer. `vocab_size()` of the result is smaller than asked where the texts hold fewer pairs.
 ///
+/// Words of more than a kibibyte, such as a line without any space, are learned from in parts.
+///
 /// The same texts give the same tokenizer, in any order of threads: counts are sums, and of equally frequent
 /// pairs the one with the smaller ids is merged first. (Only pairs that come about in two ways at once, deep
 /// inside runs of one repeated character, are ordered by chance in the library; no text tried so far showed
@@ -107,7 +108,7 @@ pub fn train(texts: impl Iterator<Item = String> + Send, settings: &TokenizerTra
             bytes += text.len() as u64;
             bytes <= MAX_BYTES
         })
-        .flat_map(cut);
+        .flat_map(|text| cut_text(&text).map(str::to_string).collect::<Vec<_>>());
     trainer.feed(pieces, |piece| words(&pre_tokenizer, piece)).map_err(refused)?;
     if bytes == 0 {
         return Err(Error::Data("there is no text to train a tokenizer on".to_string()));
@@ -137,30 +138,18 @@ fn pre_tokenizer(digits_single: bool) -> PreTokenizerWrapper {
     }
 }
 
-/// The words of a text, in the byte alphabet.
+/// The words of a text, in the byte alphabet; over-long ones in parts.
 fn words(pre_tokenizer: &PreTokenizerWrapper, text: &str) -> tokenizers::Result<Vec<String>> {
     let mut split = PreTokenizedString::from(text);
     pre_tokenizer.pre_tokenize(&mut split)?;
-    let words = split.get_splits(OffsetReferential::Original, OffsetType::Byte);
-    Ok(words.into_iter().map(|(word, _, _)| word.to_string()).collect())
-}
-
-/// Cuts a long text at line breaks, or where there are none between characters.
-fn cut(text: String) -> Vec<String> {
-    let mut pieces = Vec::new();
-    let mut rest = text.as_str();
-    while rest.len() > MAX_PIECE {
-        let limit = rest.floor_char_boundary(MAX_PIECE);
-        let end = rest[..limit].rfind('\n').map_or(limit, |at| at + 1);
-        let (piece, after) = rest.split_at(end);
-        pieces.push(piece.to_string());
-        rest = after;
+    let mut words = Vec::new();
+    for (word, (start, end), _) in split.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+        // The alphabet has a letter a byte, so that a part has as many letters as its text has bytes.
+        let mut letters = word.chars();
+        let parts = cut_word(&text[start..end]);
+        words.extend(parts.map(|part| letters.by_ref().take(part.len()).collect::<String>()));
     }
-    if pieces.is_empty() {
-        return vec![text];
-    }
-    pieces.push(rest.to_string());
-    pieces
+    Ok(words)
 }
 
 /// The config of a new tokenizer: roles by the names of its special tokens, else EOS is the last and padding
@@ -197,6 +186,7 @@ fn config(special_tokens: &[String]) -> TokenizerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tokenizer::pieces::Pieces;
 
     fn settings(vocab_size: usize) -> TokenizerTraining {
         TokenizerTraining { vocab_size, min_frequency: 1, ..TokenizerTraining::default() }
@@ -268,16 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut_between_lines_or_characters() {
-        assert_eq!(cut("short\n".to_string()), ["short\n"]);
-        let lines = "0123456789abcde\n".repeat(MAX_PIECE / 8);
-        let pieces = cut(lines.clone());
-        assert_eq!(pieces.len(), 2);
-        assert!(pieces.iter().all(|piece| piece.ends_with('\n') && piece.len() <= MAX_PIECE));
-        assert_eq!(pieces.concat(), lines);
-        let wide = "你".repeat(MAX_PIECE / 2);
-        let pieces = cut(wide.clone());
-        assert!(pieces.len() == 2 && pieces[0].len() == MAX_PIECE - MAX_PIECE % 3);
-        assert_eq!(pieces.concat(), wide);
+    fn over_long_words_are_cut_in_the_byte_alphabet() {
+        let text = format!("ab {} {}", "字".repeat(500), " ".repeat(2000));
+        let words = words(&pre_tokenizer(false), &text).unwrap();
+        let spelled = words.iter().flat_map(|word| Pieces::ByteLevel.bytes(word)).collect::<Vec<_>>();
+        assert_eq!(spelled, text.as_bytes());
+        // A space and 341 characters are 1024 bytes; every byte is a letter.
+        let lengths: Vec<usize> = words.iter().map(|word| word.chars().count()).collect();
+        assert_eq!(lengths, [2, 1024, 477, 1024, 977]);
     }
 }

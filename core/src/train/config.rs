@@ -15,6 +15,8 @@ pub enum Stage {
     Pretrain,
     /// The assistant's answers in conversations.
     Sft,
+    /// The same with the model frozen and a low-rank adapter trained.
+    Lora,
 }
 
 impl Stage {
@@ -23,6 +25,7 @@ impl Stage {
         match self {
             Self::Pretrain => "pretrain",
             Self::Sft => "sft",
+            Self::Lora => "lora",
         }
     }
 
@@ -30,7 +33,7 @@ impl Stage {
     pub fn content(self) -> Content {
         match self {
             Self::Pretrain => Content::Documents,
-            Self::Sft => Content::Conversations,
+            Self::Sft | Self::Lora => Content::Conversations,
         }
     }
 }
@@ -123,11 +126,11 @@ impl TrainConfig {
             log_every: 10,
             seed: 42,
         };
+        let sft = Self { epochs: 2.0, learning_rate: 3e-4, max_seq_len: 512, packing: false, ..pretrain };
         match stage {
             Stage::Pretrain => pretrain,
-            Stage::Sft => {
-                Self { epochs: 2.0, learning_rate: 3e-4, max_seq_len: 512, packing: false, ..pretrain }
-            }
+            Stage::Sft => sft,
+            Stage::Lora => Self { epochs: 10.0, learning_rate: 1e-3, ..sft },
         }
     }
 
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn defaults_hold_and_all_problems_come_at_once() {
-        for stage in [Stage::Pretrain, Stage::Sft] {
+        for stage in [Stage::Pretrain, Stage::Sft, Stage::Lora] {
             assert_eq!(TrainConfig::of(stage).problems(), Vec::<String>::new());
         }
         let bad =

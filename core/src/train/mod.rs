@@ -18,4 +18,4 @@ pub use plan::Plan;
 pub use prepare::Job;
 pub use run::{Outcome, Run, train};
 pub use snapshot::{Progress, Snapshot};
-pub(crate) use step::optimizer_step;
+pub(crate) use step::{StepSettings, optimizer_step};

@@ -8,9 +8,11 @@ use crate::model::ModelConfig;
 /// Sizes and times estimated from the shapes alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
-    /// Trained weights.
+    /// The model's weights.
     pub parameters: u64,
-    /// Weights, gradients and two moments, in bytes (f32 each).
+    /// Those that train: all, or an adapter's.
+    pub trained: u64,
+    /// Weights, and gradients and two moments of those that train, in bytes (f32 each).
     pub state_bytes: u64,
     /// What a forward pass keeps for the backward pass, in bytes.
     pub activation_bytes: u64,
@@ -23,19 +25,26 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Estimates a run of `steps` steps.
-    pub fn new(model: &ModelConfig, config: &TrainConfig, steps: u64) -> Self {
+    /// Estimates a run of `steps` steps; `adapter` is the number of an adapter's weights, where one trains.
+    pub fn new(model: &ModelConfig, config: &TrainConfig, steps: u64, adapter: Option<u64>) -> Self {
         let parameters = model.parameters();
+        let (trained, held) = match adapter {
+            Some(adapter) => (adapter, parameters + adapter),
+            None => (parameters, parameters),
+        };
+        // Forward and backward through the activations; the gradients of frozen matrices are not made.
+        let share = if adapter.is_some() { 2.0 / 3.0 } else { 1.0 };
         let rows = config.batch_size as u64;
         let seq = config.max_seq_len as u64;
         let tokens = steps * rows * seq * config.grad_accum as u64;
         Self {
             parameters,
-            state_bytes: parameters * 4 * 4,
+            trained,
+            state_bytes: (held + 3 * trained) * 4,
             activation_bytes: rows * activation_floats(model, config.max_seq_len) * 4,
             steps,
             tokens,
-            flops: tokens as f64 * model.training_flops_per_token(config.max_seq_len),
+            flops: tokens as f64 * model.training_flops_per_token(config.max_seq_len) * share,
         }
     }
 

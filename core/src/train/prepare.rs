@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 
 use super::{NextToken, Progress, Run, Stage, TrainConfig};
+use crate::adapter::Adapter;
 use crate::batch::{Content, Encoder, Loader, LoaderConfig, LoaderState};
 use crate::data::{Dataset, Split, split};
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ pub struct Job {
     pub tokenizer: Arc<Tokenizer>,
     /// On which rows.
     pub dataset: Arc<Dataset>,
+    /// What trains beside the frozen model; `None` where the model itself does.
+    pub adapter: Option<Adapter>,
 }
 
 impl Job {
@@ -47,12 +50,25 @@ impl Job {
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
-        if self.split().train == 0 {
+        self.check_split()?;
+        model.config().check_vocabulary(&self.tokenizer)
+    }
+
+    /// Refuses data that leaves nothing to train on, or nothing to hold out where that is asked for.
+    fn check_split(&self) -> Result<()> {
+        let (split, share) = (self.split(), self.config.val_split);
+        if split.train == 0 {
             return Err(Error::Data(
                 "no usable rows are left to train on; give more --data or a smaller --val-split".into(),
             ));
         }
-        model.config().check_vocabulary(&self.tokenizer)
+        if share > 0.0 && split.validation == 0 {
+            return Err(Error::Data(format!(
+                "--val-split {share} of {} usable row holds none out; give at least 2 rows, or --val-split 0",
+                self.dataset.len()
+            )));
+        }
+        Ok(())
     }
 
     /// Refuses data with rows of another kind than the stage reads.
@@ -163,6 +179,11 @@ impl Job {
         let mut batches = self.loader(&split, split.train_part(), true);
         batches.restore(progress.loader.clone())?;
         let optimizer = AdamW::new(self.config.adamw());
+        let model = match &self.adapter {
+            Some(adapter) => adapter.attach(model, 1.0)?,
+            None => model,
+        };
+        let adapter = self.adapter.as_ref().map(|adapter| adapter.config.clone());
         let tokenizer = Arc::clone(&self.tokenizer);
         let held_out: Option<Box<dyn Fn() -> Loader>> = match split.validation {
             0 => None,
@@ -170,6 +191,7 @@ impl Job {
         };
         Ok(Run {
             model,
+            adapter,
             optimizer,
             objective: NextToken,
             batches,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::step::{StepTensors, optimizer_step};
+use super::step::{StepSettings, StepTensors, optimizer_step};
 use super::{
     Control, HeldOut, Listener, Objective, Progress, Snapshot, StepLog, TrainConfig, TrainEvent, evaluate,
 };
+use crate::adapter::AdapterConfig;
 use crate::batch::{Batch, Loader};
 use crate::data::RowOrigin;
 use crate::error::{Error, Result};
@@ -21,7 +22,9 @@ const MEAN_DECAY: f64 = 0.9;
 pub struct Run<O> {
     /// The model, on a device with autodiff.
     pub model: Transformer,
-    /// Its optimizer.
+    /// The adapter that trains; `None` where the whole model does.
+    pub adapter: Option<AdapterConfig>,
+    /// The optimizer of what trains.
     pub optimizer: AdamW,
     /// What is minimised.
     pub objective: O,
@@ -93,7 +96,8 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
         }
         if save || best {
             run.progress.loader = run.batches.state();
-            let snapshot = Snapshot::capture(&run.model, &run.optimizer, &run.progress).await?;
+            let snapshot =
+                Snapshot::capture(&run.model, run.adapter.as_ref(), &run.optimizer, &run.progress).await?;
             listener.on(TrainEvent::Save { snapshot: &snapshot, best })?;
             since.time = now();
         }
@@ -111,21 +115,24 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
 }
 
 impl<O: Objective> Run<O> {
+    /// The number of an adapter's weights; `None` where the whole model trains.
+    pub fn adapter_parameters(&self) -> Option<u64> {
+        self.adapter.as_ref().map(|_| self.model.adapter_parameters())
+    }
+
     /// One optimizer step; nothing is read back.
     fn step(mut self, schedule: &Schedule, since: &mut Since) -> Result<Self> {
-        let TrainConfig { grad_accum, grad_clip, .. } = self.progress.config;
+        let TrainConfig { grad_accum, grad_clip, seed, .. } = self.progress.config;
         let batches = (0..grad_accum)
             .filter_map(|_| self.batches.next_batch().transpose())
             .collect::<Result<Vec<_>>>()?;
-        let learning_rate = schedule.at(self.progress.step);
-        let (model, tensors) = optimizer_step(
-            self.model,
-            &mut self.optimizer,
-            &self.objective,
-            &batches,
-            learning_rate,
+        let settings = StepSettings {
+            learning_rate: schedule.at(self.progress.step),
             grad_clip,
-        );
+            noise: noise_seed(seed, self.progress.step),
+        };
+        let (model, tensors) =
+            optimizer_step(self.model, &mut self.optimizer, &self.objective, &batches, settings);
         self.model = model;
         self.progress.step += 1;
         let tokens = batches.iter().map(Batch::tokens).sum::<usize>() as u64;
@@ -202,6 +209,11 @@ impl<O: Objective> Run<O> {
         listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
         Ok(Some((held_out, best)))
     }
+}
+
+/// Dropout's own seed for each step, so that a resumed run drops what the uninterrupted one drops.
+fn noise_seed(seed: u64, step: u64) -> u64 {
+    seed ^ (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn scalar(values: Vec<f32>) -> f64 {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::TrainConfig;
+use crate::adapter::AdapterConfig;
 use crate::batch::LoaderState;
 use crate::error::Result;
 use crate::model::{ModelConfig, NamedTensor, Transformer};
@@ -29,12 +30,14 @@ pub struct Progress {
     pub config: TrainConfig,
 }
 
-/// Weights, optimizer state and progress.
+/// Trained weights, optimizer state and progress.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The model's shape.
     pub model: ModelConfig,
-    /// Its weights.
+    /// The adapter that trains; `None` where the whole model does.
+    pub adapter: Option<AdapterConfig>,
+    /// What trains: the model's weights, or the adapter's.
     pub weights: Vec<NamedTensor>,
     /// The optimizer's moments.
     pub optimizer: Vec<NamedTensor>,
@@ -47,9 +50,18 @@ impl Snapshot {
     ///
     /// # Errors
     /// The device cannot be read.
-    pub async fn capture(model: &Transformer, optimizer: &AdamW, progress: &Progress) -> Result<Self> {
-        let weights = model.weights().await?;
+    pub async fn capture(
+        model: &Transformer,
+        adapter: Option<&AdapterConfig>,
+        optimizer: &AdamW,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let weights = match adapter {
+            Some(_) => model.adapter_weights().await?,
+            None => model.weights().await?,
+        };
         let optimizer = optimizer.state(&weights).await?;
-        Ok(Self { model: model.config().clone(), weights, optimizer, progress: progress.clone() })
+        let (model, adapter, progress) = (model.config().clone(), adapter.cloned(), progress.clone());
+        Ok(Self { model, adapter, weights, optimizer, progress })
     }
 }

@@ -18,6 +18,17 @@ pub(crate) struct StepTensors {
     pub grad_norm: Tensor<1>,
 }
 
+/// The numbers of one step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepSettings {
+    /// From the schedule.
+    pub learning_rate: f64,
+    /// Largest global norm of the gradient; 0 leaves it alone.
+    pub grad_clip: f64,
+    /// Seed of what dropout drops.
+    pub noise: u64,
+}
+
 /// Takes one step on `batches` (micro-batches of one optimizer step). The loss is divided by all their
 /// targets together, so that many small batches equal one big one exactly.
 pub(crate) fn optimizer_step(
@@ -25,15 +36,17 @@ pub(crate) fn optimizer_step(
     optimizer: &mut AdamW,
     objective: &impl Objective,
     batches: &[Batch],
-    learning_rate: f64,
-    grad_clip: f64,
+    settings: StepSettings,
 ) -> (Transformer, StepTensors) {
     let targets: usize = batches.iter().map(Batch::targets_counted).sum();
     let targets = targets.max(1) as f64;
     let mut gradients = NamedGradients::default();
     let mut total: Option<Tensor<1>> = None;
+    let mut first_row = 0;
     for batch in batches {
-        for (loss, part) in backward(&model, objective, batch, targets) {
+        let noise = (settings.noise, first_row);
+        first_row += batch.batch;
+        for (loss, part) in backward(&model, objective, batch, targets, noise) {
             gradients.add(part);
             total = Some(match total {
                 Some(total) => total + loss,
@@ -44,10 +57,10 @@ pub(crate) fn optimizer_step(
     let zero = || Tensor::zeros([1], &model.device().inner());
     let grad_norm = gradients.norm().unwrap_or_else(zero);
     let loss = total.unwrap_or_else(zero);
-    if grad_clip > 0.0 {
-        gradients = gradients.clip(&grad_norm, grad_clip);
+    if settings.grad_clip > 0.0 {
+        gradients = gradients.clip(&grad_norm, settings.grad_clip);
     }
-    (optimizer.step(model, gradients, learning_rate), StepTensors { loss, grad_norm })
+    (optimizer.step(model, gradients, settings.learning_rate), StepTensors { loss, grad_norm })
 }
 
 /// Loss and gradients of a batch. The processor's threads take some of its rows each, which keeps them busy
@@ -57,6 +70,7 @@ fn backward(
     objective: &impl Objective,
     batch: &Batch,
     targets: f64,
+    (noise, first_row): (u64, usize),
 ) -> Vec<(Tensor<1>, NamedGradients)> {
     let shard = |batch: Batch, model: Transformer| {
         let loss = objective.loss(&model, &batch).sum / targets;
@@ -64,8 +78,14 @@ fn backward(
         (loss.inner(), NamedGradients::collect(&model, &mut grads))
     };
     let parts = if is_processor(&model.device()) { batch.split(threads()) } else { vec![batch.clone()] };
-    // Leaves of its own give each part a graph of its own, which no other thread locks.
-    let parts = parts.into_iter().map(|part| (part, model.clone().map(&mut FreshLeaves))).collect();
+    let mut rows = first_row;
+    let prepare = |part: Batch| {
+        // Leaves of its own give each part a graph of its own, which no other thread locks.
+        let model = model.clone().map(&mut FreshLeaves).with_noise(noise, rows);
+        rows += part.batch;
+        (part, model)
+    };
+    let parts = parts.into_iter().map(prepare).collect();
     map_in_threads(parts, |(part, model)| shard(part, model))
 }
 

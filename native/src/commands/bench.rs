@@ -40,8 +40,11 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let peak = matmul_flops(&device.device);
     let all = [What::Train, What::Prefill, What::Decode];
     for &what in if args.what.is_empty() { all.as_slice() } else { &args.what } {
-        let place =
-            if what == What::Train { device.device.clone().autodiff() } else { device.device.clone() };
+        let place = if matches!(what, What::Train | What::Lora) {
+            device.device.clone().autodiff()
+        } else {
+            device.device.clone()
+        };
         let model = Transformer::init(&config, 0, &place)?.with_dtype(everywhere.dtype.burn());
         let batch = if what == What::Decode { 1 } else { args.batch_size };
         let m = pollster::block_on(measure(what, model, [batch, args.max_seq_len], args.seconds))?;

@@ -1,7 +1,6 @@
 //! `chat`: a conversation on the terminal.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
 
 use clap::Args;
 use kindling::chat::{CHAT_HELP, ChatCommand, ChatSession};
@@ -12,8 +11,8 @@ use kindling::tokenizer::Tokenizer;
 use rustyline::error::ReadlineError;
 use serde_json::json;
 
+use super::ModelArgs;
 use super::generate::check;
-use super::open_model;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -22,9 +21,9 @@ use crate::output::Output;
 /// Flags of `chat`.
 #[derive(Args)]
 pub struct ChatArgs {
-    /// A checkpoint directory
-    #[arg(long)]
-    pub model: PathBuf,
+    /// Which model
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// The system message
     #[arg(long)]
     pub system: Option<String>,
@@ -51,11 +50,11 @@ struct Chat {
 /// Runs the verb.
 pub fn run(args: ChatArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     check(&args.sampling)?;
-    let (model, tokenizer) = open_model(&args.model, everywhere)?;
+    let (model, tokenizer) = args.model.open(everywhere)?;
     let tokenizer = tokenizer.filter(|tokenizer| tokenizer.chat_template().is_some()).ok_or_else(|| {
         Error::Template(format!(
             "{}: there is no chat template in tokenizer_config.json; complete texts with `generate`",
-            args.model.display()
+            args.model.model.display()
         ))
     })?;
     let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;

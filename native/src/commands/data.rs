@@ -9,7 +9,7 @@ use kindling::batch::{Encoder, Example};
 use kindling::data::{DataOptions, Dataset};
 use kindling::tokenizer::Tokenizer;
 use kindling::train::{Stage, TrainConfig};
-use serde_json::json;
+use serde::Serialize;
 
 use super::train::tell;
 use crate::cli::Everywhere;
@@ -74,14 +74,30 @@ pub fn run(verb: DataVerb, everywhere: &Everywhere) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A row as programs see it. It borrows the tokens: a long row has millions of them.
+#[derive(Serialize)]
+struct Shown<'a> {
+    source: &'a str,
+    line: u64,
+    tokens: &'a [u32],
+    mask: Vec<u8>,
+    kept: usize,
+    targets: usize,
+}
+
 fn show(example: &Example, tokenizer: &Tokenizer, longest: usize, output: Output) {
     let kept = example.ids.len().min(longest);
     let targets = example.mask[..kept].iter().skip(1).filter(|target| **target).count();
-    output.json(&json!({
-        "source": example.origin.source, "line": example.origin.line, "tokens": example.ids,
-        "mask": example.mask.iter().map(|&target| u8::from(target)).collect::<Vec<_>>(),
-        "kept": kept, "targets": targets,
-    }));
+    if output.json {
+        return output.json(&Shown {
+            source: &example.origin.source,
+            line: example.origin.line,
+            tokens: &example.ids,
+            mask: example.mask.iter().map(|&target| u8::from(target)).collect(),
+            kept,
+            targets,
+        });
+    }
     output.line(&format!(
         "── {} · {} tokens, {targets} targets{}",
         example.origin,
@@ -93,23 +109,20 @@ fn show(example: &Example, tokenizer: &Tokenizer, longest: usize, output: Output
 
 /// Targets stand in green (in `[…]` where there is no colour), what is too long struck through or in `~…~`.
 fn painted(example: &Example, tokenizer: &Tokenizer, kept: usize) -> String {
-    let colour = std::io::stdout().is_terminal();
-    let styles = [["", ""], ["\x1b[1;32m", "\x1b[0m"], ["\x1b[9;2m", "\x1b[0m"]];
-    let plain = [["", ""], ["[", "]"], ["~", "~"]];
-    let [open, close] =
-        if colour { [0, 1].map(|i| styles.map(|s| s[i])) } else { [0, 1].map(|i| plain.map(|s| s[i])) };
-    let kind = |i: usize| match i {
-        i if i >= kept => 2,
-        i => usize::from(example.mask[i]),
+    let [context, target, too_long] = match std::io::stdout().is_terminal() {
+        true => [("", ""), ("\x1b[1;32m", "\x1b[0m"), ("\x1b[9;2m", "\x1b[0m")],
+        false => [("", ""), ("[", "]"), ("~", "~")],
     };
-    let mut text = String::new();
-    let mut start = 0;
-    while start < example.ids.len() {
-        let style = kind(start);
-        let end = (start..example.ids.len()).find(|&i| kind(i) != style).unwrap_or(example.ids.len());
-        let piece = tokenizer.decode(&example.ids[start..end], false).unwrap_or_default();
-        text.push_str(&format!("{}{piece}{}", open[style], close[style]));
-        start = end;
-    }
-    text
+    let style = |i: usize| match example.mask[i] {
+        _ if i >= kept => too_long,
+        true => target,
+        false => context,
+    };
+    let positions: Vec<usize> = (0..example.ids.len()).collect();
+    let paint = |part: &[usize]| {
+        let (open, close) = style(part[0]);
+        let ids = &example.ids[part[0]..part[0] + part.len()];
+        format!("{open}{}{close}", tokenizer.decode(ids, false).unwrap_or_default())
+    };
+    positions.chunk_by(|&a, &b| style(a) == style(b)).map(paint).collect()
 }

@@ -5,6 +5,7 @@ use kindling::device::{DeviceChoice, OpenDevice, survey};
 use serde_json::json;
 use sysinfo::System;
 
+use super::open_device;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::output;
@@ -31,16 +32,21 @@ pub fn memory() -> (u64, u64) {
 }
 
 /// Looks and tells.
+///
+/// # Errors
+/// A device or compute type that was asked for and cannot be used.
 pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
+    let device = open_device(everywhere)?;
     let (free, total) = memory();
     let devices = survey();
-    let chosen = OpenDevice::open(DeviceChoice::Auto)?;
+    let auto = OpenDevice::open(DeviceChoice::Auto)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let built: Vec<_> = FEATURES.iter().filter(|(_, built)| *built).map(|(name, _)| *name).collect();
     output.json(&json!({
         "version": env!("CARGO_PKG_VERSION"), "threads": threads, "memory_free_bytes": free,
-        "memory_total_bytes": total, "features": built, "devices": devices, "auto": chosen.choice.to_string(),
+        "memory_total_bytes": total, "features": built, "devices": devices, "auto": auto.choice.to_string(),
+        "device": device.choice.to_string(),
     }));
     output.line(&format!(
         "kindling {} on {} {}",
@@ -58,7 +64,10 @@ pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
         let note = if device.software { "  (software: never chosen by auto)" } else { "" };
         output.line(&format!("    {:10} {}{note}", device.choice, device.name));
     }
-    output.line(&format!("  --device auto uses {}", chosen.choice));
+    output.line(&format!("  --device auto uses {}", auto.choice));
+    if everywhere.device != DeviceChoice::Auto {
+        output.line(&format!("  --device {} can be used", everywhere.device));
+    }
     for (name, built) in FEATURES {
         if !built && (name != "metal" || cfg!(target_os = "macos")) {
             output.line(&format!(

@@ -15,8 +15,10 @@ use kindling::tokenizer::{Tokenizer, TokenizerTraining, train};
 use kindling::train::{Job, Stage, TrainConfig};
 use serde_json::{Map, json};
 
+use super::execute::execute;
 use super::open_device;
-use super::train::{TrainArgs, create, execute, with_token_ids};
+use super::start::with_token_ids;
+use super::train::{TrainArgs, create};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::interrupt;
@@ -37,7 +39,7 @@ fn config(stage: Stage) -> TrainConfig {
     match stage {
         Stage::Pretrain => TrainConfig { epochs: 3.0, learning_rate: 3e-3, ..small },
         // A higher rate forgets the entities that fine-tuning never asks about; a lower one leaves sums unlearned.
-        Stage::Sft => TrainConfig { epochs: 2.0, learning_rate: 1.2e-3, ..small },
+        Stage::Sft | Stage::Lora => TrainConfig { epochs: 2.0, learning_rate: 1.2e-3, ..small },
     }
 }
 
@@ -59,7 +61,8 @@ pub fn run(
     let tokenizer = train_tokenizer(file("pretrain.jsonl"))?;
     let model_config = with_token_ids(preset("nano")?.config(Some(tokenizer.vocab_size())), &tokenizer);
     let model = Transformer::init(&model_config, args.train.seed, &device.device.clone().autodiff())?;
-    let example = Example { tokenizer: Arc::new(tokenizer), device, output };
+    let again = format!("kindling {} --overwrite --out {}", stage.name(), out.display());
+    let example = Example { tokenizer: Arc::new(tokenizer), device, again, output };
     output.say("3/4 pretraining on statements, equations and little stories");
     if stage == Stage::Pretrain {
         example.train(stage, model, file("pretrain.jsonl"), &directory)?;
@@ -85,6 +88,8 @@ pub fn run(
 struct Example {
     tokenizer: Arc<Tokenizer>,
     device: OpenDevice,
+    /// The command that begins the example again.
+    again: String,
     output: Output,
 }
 
@@ -101,8 +106,21 @@ impl Example {
             config: config(stage),
             tokenizer: Arc::clone(&self.tokenizer),
             dataset: Arc::new(open(stage.name(), data)?),
+            adapter: None,
         };
-        Ok(execute(job.start(model)?, directory, None, &self.device, self.output)?.model)
+        let outcome = execute(job.start(model)?, directory, None, &self.device, self.output)?;
+        match outcome.stopped {
+            true => Err(self.interrupted()),
+            false => Ok(outcome.model),
+        }
+    }
+
+    fn interrupted(&self) -> Failure {
+        self.output.say(&format!(
+            "stopped; the example does not go on where it stopped, begin it again with: {}",
+            self.again
+        ));
+        Failure::Interrupted
     }
 
     /// Answers every question greedily.
@@ -111,7 +129,7 @@ impl Example {
         let mut grades = Grades::default();
         for question in questions {
             if interrupt::asked() {
-                return Err(Failure::Interrupted);
+                return Err(self.interrupted());
             }
             let answer = self.answer(model, &mut decoder, question)?;
             let (right, asked) = grades.groups.entry(question.group()).or_default();

@@ -1,7 +1,6 @@
 //! `generate`: completes a prompt.
 
 use std::io::{Read, stdin};
-use std::path::PathBuf;
 
 use clap::Args;
 use kindling::error::Error;
@@ -9,7 +8,7 @@ use kindling::model::Transformer;
 use kindling::sample::{Decoder, Flow, Generation, GenerationRequest, SamplingConfig, generate};
 use kindling::tokenizer::Tokenizer;
 
-use super::open_model;
+use super::ModelArgs;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -18,9 +17,9 @@ use crate::output::Output;
 /// Flags of `generate`.
 #[derive(Args)]
 pub struct GenerateArgs {
-    /// A checkpoint directory
-    #[arg(long)]
-    pub model: PathBuf,
+    /// Which model
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// The text to go on from; `-` reads it from stdin
     #[arg(long, conflicts_with_all = ["tokens", "demo"])]
     pub prompt: Option<String>,
@@ -44,7 +43,7 @@ pub fn run(args: &GenerateArgs, everywhere: &Everywhere) -> Result<(), Failure> 
     let output = everywhere.output();
     check(&args.sampling)?;
     let prompts = prompts(args)?;
-    let (model, tokenizer) = open_model(&args.model, everywhere)?;
+    let (model, tokenizer) = args.model.open(everywhere)?;
     if prompts.is_empty() {
         let generation = complete(&model, tokenizer.as_ref(), &args.tokens, args, output)?;
         return show(&generation, output);
@@ -52,7 +51,7 @@ pub fn run(args: &GenerateArgs, everywhere: &Everywhere) -> Result<(), Failure> 
     let tokenizer = tokenizer.ok_or_else(|| {
         Error::Checkpoint(format!(
             "{}: there is no tokenizer.json; give ids with --tokens",
-            args.model.display()
+            args.model.model.display()
         ))
     })?;
     for prompt in prompts {

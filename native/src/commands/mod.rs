@@ -5,16 +5,21 @@ pub mod chat;
 pub mod data;
 pub mod doctor;
 mod example;
+mod execute;
 pub mod generate;
+pub mod merge;
 pub mod plan;
 pub mod sample_data;
 pub mod score;
+mod start;
 pub mod tokenizer;
 pub mod train;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
+use clap::Args;
+use kindling::adapter::Fingerprint;
 use kindling::checkpoint::Checkpoint;
 use kindling::device::OpenDevice;
 use kindling::error::Error;
@@ -23,7 +28,7 @@ use kindling::tokenizer::Tokenizer;
 
 use crate::cli::{Dtype, Everywhere};
 use crate::failure::Failure;
-use crate::model_files::open_checkpoint;
+use crate::model_files::{open_adapter, open_checkpoint};
 
 impl Dtype {
     /// burn's name for it.
@@ -43,12 +48,37 @@ pub fn open_device(everywhere: &Everywhere) -> Result<OpenDevice, Failure> {
     Ok(device)
 }
 
-/// A checkpoint's model, ready to compute, and its tokenizer.
-pub fn open_model(path: &Path, everywhere: &Everywhere) -> Result<(Transformer, Option<Tokenizer>), Failure> {
-    let device = open_device(everywhere)?;
-    let checkpoint = open_checkpoint(path)?;
-    let model = load(&checkpoint, &device.device, path)?.with_dtype(everywhere.dtype.burn());
-    Ok((model, checkpoint.tokenizer))
+/// `--model` and `--adapter` of the verbs that use a model.
+#[derive(Args)]
+pub struct ModelArgs {
+    /// A checkpoint directory
+    #[arg(long)]
+    pub model: PathBuf,
+    /// A LoRA adapter of this model, in PEFT layout (repeatable)
+    #[arg(long)]
+    pub adapter: Vec<PathBuf>,
+}
+
+impl ModelArgs {
+    /// The model with its adapters, ready to compute, and its tokenizer.
+    ///
+    /// # Errors
+    /// What is missing, damaged or of another model.
+    pub fn open(&self, everywhere: &Everywhere) -> Result<(Transformer, Option<Tokenizer>), Failure> {
+        let device = open_device(everywhere)?;
+        let checkpoint = open_checkpoint(&self.model)?;
+        let model = load(&checkpoint, &device.device, &self.model)?.with_dtype(everywhere.dtype.burn());
+        Ok((attach(model, &self.adapter)?, checkpoint.tokenizer))
+    }
+}
+
+fn attach(model: Transformer, adapters: &[PathBuf]) -> Result<Transformer, Failure> {
+    if adapters.is_empty() {
+        return Ok(model);
+    }
+    let base = Fingerprint::of(&pollster::block_on(model.weights())?);
+    let attach = |model, path: &PathBuf| Ok(open_adapter(path, &base)?.attach(model, 1.0)?);
+    adapters.iter().try_fold(model, attach)
 }
 
 /// The weights of a checkpoint on a device, with the path in what goes wrong.

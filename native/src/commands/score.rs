@@ -1,7 +1,5 @@
 //! `score`: how likely a model finds a text.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use kindling::data::{DataOptions, Dataset};
 use kindling::error::Error;
@@ -10,7 +8,7 @@ use kindling::sample::{Decoder, Score, scored_bytes};
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
-use super::open_model;
+use super::ModelArgs;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -19,9 +17,9 @@ use crate::sources;
 /// Flags of `score`.
 #[derive(Args)]
 pub struct ScoreArgs {
-    /// A checkpoint directory
-    #[arg(long)]
-    pub model: PathBuf,
+    /// Which model
+    #[command(flatten)]
+    pub model: ModelArgs,
     /// The text to score
     #[arg(long, conflicts_with_all = ["tokens", "data"])]
     pub text: Option<String>,
@@ -32,16 +30,16 @@ pub struct ScoreArgs {
     #[arg(long)]
     pub data: Vec<String>,
     /// Score at most this many rows of --data
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["text", "tokens"])]
     pub limit: Option<u64>,
     /// Leave out rows of --data that cannot be used
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["text", "tokens"])]
     pub skip_bad_rows: bool,
     /// Begin with the tokenizer's first token; without it, as the tokenizer says
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tokens")]
     pub add_bos: bool,
     /// Add the logits of the last position
-    #[arg(long)]
+    #[arg(long, conflicts_with = "data")]
     pub logits: bool,
 }
 
@@ -51,7 +49,7 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
         return Err(Failure::Usage("there is nothing to score; give --text, --tokens or --data".into()));
     }
     let output = everywhere.output();
-    let (model, tokenizer) = open_model(&args.model, everywhere)?;
+    let (model, tokenizer) = args.model.open(everywhere)?;
     if !args.tokens.is_empty() {
         let bytes = tokenizer.as_ref().map(|tokenizer| scored_bytes(tokenizer, &args.tokens)).transpose()?;
         show(&score(&model, &args.tokens, bytes, args.logits)?, tokenizer.as_ref(), output);
@@ -60,9 +58,12 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let tokenizer = tokenizer.ok_or_else(|| {
         Error::Checkpoint(format!(
             "{}: there is no tokenizer.json; give ids with --tokens",
-            args.model.display()
+            args.model.model.display()
         ))
     })?;
+    if args.add_bos && tokenizer.bos().is_none() {
+        output.warn("the tokenizer has no first token (bos_token), so --add-bos adds nothing");
+    }
     if let Some(text) = &args.text {
         let ids = encode(&tokenizer, text, args.add_bos)?;
         let bytes = scored_bytes(&tokenizer, &ids)?;

@@ -1,13 +1,16 @@
 //! `tokenizer train` and `tokenizer report`.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use kindling::data::{DataOptions, Dataset};
+use kindling::error::Result;
 use kindling::text::Row;
 use kindling::tokenizer::{EvenSampler, Report, Tokenizer, TokenizerTraining, report, train};
 use serde_json::json;
 
+use super::train::tell;
 use crate::cli::Everywhere;
 use crate::failure::{Failure, io_error};
 use crate::model_files::open_tokenizer;
@@ -90,11 +93,7 @@ fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Fail
             args.out.display()
         )));
     }
-    let options = DataOptions { skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
-    let data = Dataset::open(sources::open(&args.data)?, options)?;
-    let mut sample = EvenSampler::new(data.report().bytes_of_text, args.max_bytes);
-    let rows = data.iter().filter_map(std::result::Result::ok).map(|(row, _)| text_of(&row));
-    let texts: Vec<String> = rows.filter(|text| sample.keep(text.len() as u64)).collect();
+    let texts = sample(args, output)?;
     let bytes: usize = texts.iter().map(String::len).sum();
     output.say(&format!(
         "learning from {} rows, {}",
@@ -121,15 +120,42 @@ fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Fail
     Ok(())
 }
 
-fn write(tokenizer: &Tokenizer, out: &Path) -> Result<(), Failure> {
-    std::fs::create_dir_all(out).map_err(|e| io_error(out, e))?;
-    for (name, bytes) in tokenizer.to_files()? {
-        let path = out.join(&name);
-        let temporary = out.join(format!(".{name}.tmp"));
-        std::fs::write(&temporary, bytes).map_err(|e| io_error(&temporary, e))?;
-        std::fs::rename(&temporary, &path).map_err(|e| io_error(&path, e))?;
+/// The texts to learn from: as many as `--max-bytes` allows, spread evenly over the data.
+fn sample(args: &TrainTokenizerArgs, output: Output) -> Result<Vec<String>> {
+    let options = DataOptions { skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
+    let data = Dataset::open(sources::open(&args.data)?, options)?;
+    tell(data.report(), output);
+    let mut sample = EvenSampler::new(data.report().bytes_of_text, args.max_bytes);
+    let mut kept = Vec::new();
+    for text in texts(&data) {
+        let text = text?;
+        if sample.keep(text.len() as u64) {
+            kept.push(text);
+        }
     }
-    Ok(())
+    Ok(kept)
+}
+
+/// Moves the files to their places when all are written, so that a full disk leaves what was there.
+fn write(tokenizer: &Tokenizer, out: &Path) -> Result<()> {
+    let files = tokenizer.to_files()?.into_iter();
+    let files: Vec<_> =
+        files.map(|(name, bytes)| (out.join(format!(".{name}.tmp")), out.join(name), bytes)).collect();
+    fs::create_dir_all(out).map_err(|e| io_error(out, e))?;
+    let written = files
+        .iter()
+        .try_for_each(|(temporary, path, bytes)| fs::write(temporary, bytes).map_err(|e| io_error(path, e)));
+    let moved = written.and_then(|()| {
+        files
+            .iter()
+            .try_for_each(|(temporary, path, _)| fs::rename(temporary, path).map_err(|e| io_error(path, e)))
+    });
+    if moved.is_err() {
+        for (temporary, ..) in &files {
+            let _ = fs::remove_file(temporary);
+        }
+    }
+    moved
 }
 
 fn report_tokenizer(args: &ReportArgs, output: Output) -> Result<(), Failure> {
@@ -137,9 +163,9 @@ fn report_tokenizer(args: &ReportArgs, output: Output) -> Result<(), Failure> {
     let options =
         DataOptions { limit: Some(args.limit), skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
     let data = Dataset::open(sources::open(&args.data)?, options)?;
-    let texts = data.iter().filter_map(std::result::Result::ok).map(|(row, _)| text_of(&row));
+    tell(data.report(), output);
     let costs: Vec<&str> = args.cost.iter().map(String::as_str).collect();
-    let report = report(&tokenizer, texts, &costs)?;
+    let report = report(&tokenizer, texts(&data), &costs)?;
     output.json(&report);
     show(&report, output);
     Ok(())
@@ -170,7 +196,58 @@ fn show(report: &Report, output: Output) {
     }
 }
 
+/// The text of every row, or why it could not be read.
+fn texts(data: &Dataset) -> impl Iterator<Item = Result<String>> + '_ {
+    data.iter().map(|row| row.map(|(row, _)| text_of(&row)))
+}
+
 /// All text of a row, the messages of a conversation one a line.
 fn text_of(row: &Row) -> String {
     row.texts().collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use kindling::data::{Memory, Source};
+
+    use super::*;
+
+    const ROWS: &str = "{\"text\": \"one\"}\n{\"text\": \"two\"}\n";
+
+    /// A disk that can be pulled out.
+    struct Disk {
+        gone: AtomicBool,
+    }
+
+    impl Source for Disk {
+        fn name(&self) -> &str {
+            "a.jsonl"
+        }
+
+        fn len(&self) -> u64 {
+            ROWS.len() as u64
+        }
+
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.gone.load(Ordering::Relaxed) {
+                true => Err(io::Error::other("the disk is gone")),
+                false => Memory::new("a.jsonl", ROWS).read_at(offset, buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_an_error_not_a_gap() {
+        let disk = Arc::new(Disk { gone: AtomicBool::new(false) });
+        let open = || Dataset::open(vec![disk.clone()], DataOptions::default()).unwrap();
+        let read = |data: &Dataset| texts(data).collect::<Result<Vec<String>>>();
+        assert_eq!(read(&open()).unwrap(), ["one", "two"]);
+        let data = open();
+        disk.gone.store(true, Ordering::Relaxed);
+        assert_eq!(read(&data).unwrap_err().to_string(), "a.jsonl: the disk is gone");
+    }
 }

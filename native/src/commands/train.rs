@@ -1,25 +1,20 @@
-//! `pretrain` and `sft`: the same command with another objective.
+//! `pretrain`, `sft` and `lora`: the same command with another objective or another set of trained weights.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use kindling::checkpoint::read_training;
+use kindling::adapter::LoraConfig;
 use kindling::data::{DataOptions, DataReport, Dataset};
-use kindling::device::OpenDevice;
-use kindling::error::Error;
-use kindling::model::{ModelConfig, Transformer, preset};
-use kindling::tokenizer::Tokenizer;
-use kindling::train::{Job, NextToken, Outcome, Plan, Run, Stage, TrainConfig, train};
-use serde_json::{Value, json};
+use kindling::train::{Job, Stage, TrainConfig};
+use serde_json::Value;
 
-use super::{doctor, example, load, open_device};
+use super::execute::{conclude, execute};
+use super::start::{Start, newest, resume};
+use super::{example, open_device};
 use crate::cli::{Everywhere, Invocation};
-use crate::failure::{Failure, io_error};
-use crate::interrupt;
-use crate::model_files::{open_checkpoint, open_tokenizer, read_optional};
+use crate::failure::Failure;
 use crate::output::{self, Output};
-use crate::progress::RunListener;
 use crate::run_dir::{Existing, RunDir, SETTINGS};
 use crate::sources;
 
@@ -79,6 +74,17 @@ pub struct TrainArgs {
     pub train: TrainConfig,
 }
 
+/// Flags of `lora`.
+#[derive(Args)]
+pub struct LoraArgs {
+    /// Those of every stage
+    #[command(flatten)]
+    pub run: TrainArgs,
+    /// What trains
+    #[command(flatten)]
+    pub lora: LoraConfig,
+}
+
 /// Puts the stage's defaults into the flags that have any: they are written once, in the library.
 pub fn with_stage_defaults(verb: clap::Command, stage: Stage) -> clap::Command {
     let defaults = serde_json::to_value(TrainConfig::of(stage)).unwrap_or_default();
@@ -91,108 +97,57 @@ pub fn with_stage_defaults(verb: clap::Command, stage: Stage) -> clap::Command {
     })
 }
 
-/// Runs a stage.
+/// Runs a stage; with `lora`, an adapter beside the frozen model trains.
 pub fn run(
     stage: Stage,
     args: &TrainArgs,
+    lora: Option<&LoraConfig>,
     everywhere: &Everywhere,
     invocation: &Invocation,
 ) -> Result<(), Failure> {
     let output = everywhere.output();
     let started = args.model.is_some() || args.preset.is_some() || args.model_config.is_some();
-    if args.data.is_empty() && !started && !args.resume {
+    if args.data.is_empty() && !started && !args.resume && lora.is_none() {
         return example::run(stage, args, everywhere, invocation);
     }
-    let resumed = args.resume.then(|| RunDir::open(&required_out(args), args.train.keep_last)).transpose()?;
+    let out = args.out.clone().unwrap_or_default();
+    let resumed = args.resume.then(|| RunDir::open(&out, args.train.keep_last)).transpose()?;
     if args.data.is_empty() {
-        return Err(Failure::Usage(
-            "there is no --data to train on; without any flags the generated example runs".into(),
-        ));
+        return Err(no_data(stage, resumed.as_ref()));
     }
     args.train.validate()?;
     refuse_same_place(args)?;
     let device = open_device(everywhere)?;
-    let (model, tokenizer) = match &resumed {
-        Some(directory) => resume_model(directory, &device)?,
-        None => new_model(args, &device)?,
+    let last_save = resumed.as_ref().map(newest).transpose()?;
+    let Start { model, tokenizer, adapter } = Start::open(args, lora, last_save.as_deref(), &device)?;
+    let job = Job {
+        stage,
+        config: args.train.clone(),
+        tokenizer: Arc::new(tokenizer),
+        dataset: Arc::new(open_data(args, output)?),
+        adapter,
     };
     let model = model.with_dtype(everywhere.dtype.burn());
-    let dataset = open_data(args, output)?;
-    let job =
-        Job { stage, config: args.train.clone(), tokenizer: Arc::new(tokenizer), dataset: Arc::new(dataset) };
-    let (run, directory) = match resumed {
-        Some(directory) => (resume(job, model, &directory)?, directory),
-        None => {
-            job.validate(&model)?;
-            let run = job.start(model)?;
-            let directory = create(args, stage, invocation)?;
-            (run, directory)
-        }
+    let (run, directory) = match (resumed, last_save) {
+        (Some(directory), Some(save)) => (resume(job, model, &directory, &save)?, directory),
+        _ => (job.start(model)?, create(args, stage, invocation)?),
     };
     let outcome = execute(run, &directory, args.stop_after, &device, output)?;
-    finish(stage, &outcome, &directory, output)
+    conclude(stage, &outcome, &directory, args.model.as_deref(), everywhere)
 }
 
-/// Trains a prepared run in its directory.
-pub fn execute(
-    mut run: Run<NextToken>,
-    directory: &RunDir,
-    stop_after: Option<u64>,
-    device: &OpenDevice,
-    output: Output,
-) -> Result<Outcome, Failure> {
-    interrupt::listen();
-    run.stop_after = stop_after;
-    announce(&run, device, output);
-    let tokenizer = Arc::clone(&run.tokenizer);
-    let config = with_token_ids(run.model.config().clone(), &tokenizer);
-    let (total, done) = (run.progress.total_steps, run.progress.step);
-    let mut listener = RunListener::new(directory, config, &tokenizer, output, total, done);
-    let outcome = pollster::block_on(train(run, &mut listener));
-    listener.finish();
-    let outcome = outcome?;
-    let loader = &outcome.progress.loader;
-    if loader.cut + loader.dropped > 0 {
-        output.say(&format!(
-            "{} rows were longer than --max-seq-len and cut, {} dropped (too long or without an answer)",
-            output::grouped(loader.cut),
-            output::grouped(loader.dropped)
-        ));
-    }
-    if outcome.stopped {
-        output.say(&format!(
-            "stopped at step {} and saved; go on with: kindling <the same command> --resume --out {}",
-            outcome.progress.step,
+/// Only the example's runs keep no `--data` among their settings.
+fn no_data(stage: Stage, resumed: Option<&RunDir>) -> Failure {
+    Failure::Usage(match resumed {
+        Some(directory) => format!(
+            "{} holds the generated example, which does not go on where it stopped; begin it again with --overwrite",
             directory.path().display()
-        ));
-        return Err(Failure::Interrupted);
-    }
-    Ok(outcome)
-}
-
-/// Says what the run is and needs, before it starts.
-fn announce(run: &Run<NextToken>, device: &OpenDevice, output: Output) {
-    let config = &run.progress.config;
-    let plan = Plan::new(run.model.config(), config, run.progress.total_steps);
-    let (free, _) = doctor::memory();
-    let speed = kindling::bench::matmul_flops(&device.device);
-    // A training step reaches about a third of a bare product's speed.
-    let left = 1.0 - run.progress.step as f64 / plan.steps.max(1) as f64;
-    output.say(&format!(
-        "{} parameters on {} · {} steps of {} × {} tokens · memory about {} ({} free) · time about {}",
-        output::grouped(plan.parameters),
-        device.choice,
-        output::grouped(plan.steps),
-        config.batch_size * config.grad_accum,
-        config.max_seq_len,
-        output::bytes(plan.bytes()),
-        output::bytes(free),
-        output::duration(plan.flops / (speed / 3.0) * left)
-    ));
-    if plan.bytes() > free && device.choice == kindling::device::DeviceChoice::Cpu {
-        output
-            .warn("this run may need more memory than is free; take a smaller --batch-size or --max-seq-len");
-    }
+        ),
+        None if stage == Stage::Lora => {
+            "there is no --data to train on; `kindling sample-data DIR` writes a lora.jsonl to try".into()
+        }
+        None => "there is no --data to train on; without any flags the generated example runs".into(),
+    })
 }
 
 /// Makes the run's directory and keeps the command and its settings there.
@@ -219,88 +174,6 @@ fn refuse_same_place(args: &TrainArgs) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-fn required_out(args: &TrainArgs) -> PathBuf {
-    args.out.clone().unwrap_or_default()
-}
-
-fn resume_model(directory: &RunDir, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
-    let newest = newest(directory)?;
-    let checkpoint = open_checkpoint(&newest)?;
-    let model = load(&checkpoint, &device.device.clone().autodiff(), &newest)?;
-    let tokenizer = checkpoint.tokenizer.ok_or_else(|| no_tokenizer(&newest))?;
-    Ok((model, tokenizer))
-}
-
-fn newest(directory: &RunDir) -> Result<PathBuf, Failure> {
-    directory.newest()?.ok_or_else(|| {
-        let path = directory.path().display();
-        Error::Checkpoint(format!(
-            "{path}: the run ended before its first save; begin it again with --overwrite"
-        ))
-        .into()
-    })
-}
-
-fn resume(job: Job, model: Transformer, directory: &RunDir) -> Result<Run<NextToken>, Failure> {
-    let newest = newest(directory)?;
-    let (optimizer, progress) = read_training(|name| read_optional(&newest.join(name)))?;
-    let step = progress.step;
-    let run = job.resume(model, optimizer, progress)?;
-    directory.log(&json!({"event": "resume", "step": step}))?;
-    Ok(run)
-}
-
-/// A checkpoint's model, or a new one with a tokenizer.
-fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
-    let autodiff = device.device.clone().autodiff();
-    let (model, mut tokenizer) = match &args.model {
-        Some(path) => {
-            let checkpoint = open_checkpoint(path)?;
-            let model = load(&checkpoint, &autodiff, path)?;
-            (model, checkpoint.tokenizer.ok_or_else(|| no_tokenizer(path))?)
-        }
-        None => {
-            let path = args.tokenizer.as_ref().ok_or_else(|| {
-                Failure::Usage(
-                    "a new model needs a --tokenizer; make one with `kindling tokenizer train`".into(),
-                )
-            })?;
-            let tokenizer = open_tokenizer(path)?;
-            let config = with_token_ids(model_config(args, tokenizer.vocab_size())?, &tokenizer);
-            (Transformer::init(&config, args.train.seed, &autodiff)?, tokenizer)
-        }
-    };
-    if let Some(path) = &args.chat_template {
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
-        tokenizer.set_chat_template(&text)?;
-    }
-    Ok((model, tokenizer))
-}
-
-fn no_tokenizer(path: &Path) -> Failure {
-    Error::Checkpoint(format!("{}: there is no tokenizer.json, which training on text needs", path.display()))
-        .into()
-}
-
-fn model_config(args: &TrainArgs, vocab_size: usize) -> Result<ModelConfig, Failure> {
-    if let Some(path) = &args.model_config {
-        let json = std::fs::read(path).map_err(|e| io_error(path, e))?;
-        return Ok(ModelConfig::from_hugging_face(&json)?.with_vocab_size(vocab_size));
-    }
-    let name = args.preset.as_deref().unwrap_or("nano");
-    Ok(preset(name)?.config(Some(vocab_size)))
-}
-
-/// The tokenizer's special ids in the model's config, as `generate` functions elsewhere expect them.
-pub fn with_token_ids(mut config: ModelConfig, tokenizer: &Tokenizer) -> ModelConfig {
-    config.bos_token_id = tokenizer.bos().or(config.bos_token_id);
-    config.pad_token_id = tokenizer.pad().or(config.pad_token_id);
-    if config.eos_token_ids.is_empty() {
-        config.eos_token_ids = tokenizer.stop_ids();
-    }
-    config
 }
 
 fn open_data(args: &TrainArgs, output: Output) -> Result<Dataset, Failure> {
@@ -339,22 +212,4 @@ pub fn tell(report: &DataReport, output: Output) {
             output::grouped(report.filtered)
         ));
     }
-}
-
-fn finish(stage: Stage, outcome: &Outcome, directory: &RunDir, output: Output) -> Result<(), Failure> {
-    let path = directory.path();
-    let held_out = outcome.held_out.as_ref();
-    let done = json!({
-        "event": "done", "out": path, "step": outcome.progress.step, "tokens": outcome.progress.tokens,
-        "heldout_loss": held_out.map(|h| h.loss), "bits_per_byte": held_out.map(|h| h.bits_per_byte),
-    });
-    directory.log(&done)?;
-    output.json(&done);
-    output.line(&format!("{}", path.display()));
-    let next = match stage {
-        Stage::Pretrain => format!("kindling generate --model {} --prompt \"Once\"", path.display()),
-        Stage::Sft => format!("kindling chat --model {}", path.display()),
-    };
-    output.say(&format!("try it: {next}"));
-    Ok(())
 }

@@ -1,0 +1,112 @@
+//! Settings of a low-rank adapter.
+
+use serde::{Deserialize, Serialize};
+
+/// The dense layers of a block, by their names in checkpoints.
+const LAYERS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+/// The output projection, where it is not the embedding.
+const HEAD: &str = "lm_head";
+
+/// Settings of a low-rank adapter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
+pub struct LoraConfig {
+    /// Width of the low-rank path.
+    #[cfg_attr(feature = "cli", arg(long = "lora-rank", default_value_t = LoraConfig::default().rank))]
+    pub rank: usize,
+    /// The path's output is scaled by alpha / rank.
+    #[cfg_attr(feature = "cli", arg(long = "lora-alpha", default_value_t = LoraConfig::default().alpha))]
+    pub alpha: f64,
+    /// Share of the path's inputs that training drops.
+    #[cfg_attr(feature = "cli", arg(long = "lora-dropout", default_value_t = LoraConfig::default().dropout))]
+    pub dropout: f64,
+    /// Layers that get a path, by name: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj (all
+    /// without this), lm_head where it is not tied to the embedding.
+    #[cfg_attr(feature = "cli", arg(long = "lora-targets", value_delimiter = ','))]
+    pub targets: Vec<String>,
+    /// Scale by alpha / √rank instead (Kalajdzievski, 2023).
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub rslora: bool,
+}
+
+impl Default for LoraConfig {
+    fn default() -> Self {
+        Self { rank: 16, alpha: 16.0, dropout: 0.0, targets: Vec::new(), rslora: false }
+    }
+}
+
+impl LoraConfig {
+    /// What the path's output is multiplied by.
+    pub fn scale(&self, rank: usize) -> f64 {
+        let rank = rank as f64;
+        self.alpha / if self.rslora { rank.sqrt() } else { rank }
+    }
+
+    /// Names of the layers that get a path.
+    pub fn target_names(&self) -> Vec<String> {
+        match self.targets.as_slice() {
+            [] => LAYERS.map(String::from).to_vec(),
+            names => names.to_vec(),
+        }
+    }
+
+    /// Whether the layer of this full name gets a path: its last part is a target, as in PEFT.
+    pub fn adapts(&self, layer: &str) -> bool {
+        let last = layer.rsplit('.').next().unwrap_or(layer);
+        self.target_names().iter().any(|target| target == last)
+    }
+
+    /// Everything that does not hold, as sentences.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !(1..=4096).contains(&self.rank) {
+            problems.push(format!("--lora-rank is {}; it must be 1 to 4096", self.rank));
+        }
+        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
+            problems.push(format!("--lora-alpha is {}; it must be above 0", self.alpha));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            problems.push(format!("--lora-dropout is {}; it must be at least 0 and below 1", self.dropout));
+        }
+        for target in self.targets.iter().filter(|name| !LAYERS.contains(&name.as_str()) && *name != HEAD) {
+            problems.push(format!(
+                "--lora-targets names '{target}'; the dense layers are {} and {HEAD}",
+                LAYERS.join(", ")
+            ));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_found_by_the_last_part_of_a_name() {
+        let some = LoraConfig { targets: vec!["q_proj".into(), "lm_head".into()], ..LoraConfig::default() };
+        assert!(some.adapts("model.layers.0.self_attn.q_proj") && some.adapts("lm_head"));
+        assert!(!some.adapts("model.layers.0.self_attn.k_proj"));
+        assert!(LoraConfig::default().adapts("model.layers.3.mlp.down_proj"));
+        assert!(!LoraConfig::default().adapts("lm_head"));
+    }
+
+    #[test]
+    fn the_scale_is_alpha_over_rank_or_its_root() {
+        let config = LoraConfig { alpha: 32.0, ..LoraConfig::default() };
+        assert_eq!(config.scale(16), 2.0);
+        assert_eq!(LoraConfig { rslora: true, ..config }.scale(16), 8.0);
+    }
+
+    #[test]
+    fn all_problems_come_at_once() {
+        assert_eq!(LoraConfig::default().problems(), Vec::<String>::new());
+        let bad =
+            LoraConfig { rank: 0, dropout: 1.0, targets: vec!["qproj".into()], ..LoraConfig::default() };
+        let text = bad.problems().join("; ");
+        for part in ["--lora-rank is 0", "--lora-dropout is 1", "names 'qproj'"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A prepared run, from its first word to its last: what it will need, how it ended, how it goes on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use kindling::device::{DeviceChoice, OpenDevice};
+use kindling::train::{NextToken, Outcome, Plan, Run, Stage, train};
+use serde_json::json;
+
+use super::doctor;
+use super::start::with_token_ids;
+use crate::cli::Everywhere;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::output::{self, Output};
+use crate::progress::RunListener;
+use crate::run_dir::RunDir;
+
+/// Trains a prepared run in its directory; an interrupted one is saved, and its outcome says so.
+///
+/// # Errors
+/// Whatever ends the training.
+pub fn execute(
+    mut run: Run<NextToken>,
+    directory: &RunDir,
+    stop_after: Option<u64>,
+    device: &OpenDevice,
+    output: Output,
+) -> Result<Outcome, Failure> {
+    interrupt::listen();
+    run.stop_after = stop_after;
+    announce(&run, device, output);
+    let tokenizer = Arc::clone(&run.tokenizer);
+    let config = with_token_ids(run.model.config().clone(), &tokenizer);
+    let (total, done) = (run.progress.total_steps, run.progress.step);
+    let mut listener = RunListener::new(directory, config, &tokenizer, output, total, done);
+    let outcome = pollster::block_on(train(run, &mut listener));
+    listener.finish();
+    let outcome = outcome?;
+    let loader = &outcome.progress.loader;
+    if loader.cut + loader.dropped > 0 {
+        output.say(&format!(
+            "{} rows were longer than --max-seq-len and cut, {} dropped (too long or without an answer)",
+            output::grouped(loader.cut),
+            output::grouped(loader.dropped)
+        ));
+    }
+    Ok(outcome)
+}
+
+/// Says what the run is and needs, before it starts.
+fn announce(run: &Run<NextToken>, device: &OpenDevice, output: Output) {
+    let config = &run.progress.config;
+    let plan = Plan::new(run.model.config(), config, run.progress.total_steps, run.adapter_parameters());
+    let (free, _) = doctor::memory();
+    let speed = kindling::bench::matmul_flops(&device.device);
+    // A training step reaches about a third of a bare product's speed.
+    let left = 1.0 - run.progress.step as f64 / plan.steps.max(1) as f64;
+    output.say(&format!(
+        "{} on {} · {} steps of {} × {} tokens · memory about {} ({} free) · time about {}",
+        parameters(&plan),
+        device.choice,
+        output::grouped(plan.steps),
+        config.batch_size * config.grad_accum,
+        config.max_seq_len,
+        output::bytes(plan.bytes()),
+        output::bytes(free),
+        output::duration(plan.flops / (speed / 3.0) * left)
+    ));
+    if plan.bytes() > free && device.choice == DeviceChoice::Cpu {
+        output
+            .warn("this run may need more memory than is free; take a smaller --batch-size or --max-seq-len");
+    }
+}
+
+fn parameters(plan: &Plan) -> String {
+    let all = output::grouped(plan.parameters);
+    match plan.trained == plan.parameters {
+        true => format!("{all} parameters"),
+        false => format!("{} trained beside {all} frozen parameters", output::grouped(plan.trained)),
+    }
+}
+
+/// Says how a stage's run ended, and what comes next; `base` is the model that an adapter belongs to.
+///
+/// # Errors
+/// [`Failure::Interrupted`] for a run that a person stopped; a log that cannot be written.
+pub fn conclude(
+    stage: Stage,
+    outcome: &Outcome,
+    directory: &RunDir,
+    base: Option<&Path>,
+    everywhere: &Everywhere,
+) -> Result<(), Failure> {
+    let (output, path) = (everywhere.output(), directory.path());
+    let (step, total) = (outcome.progress.step, outcome.progress.total_steps);
+    if step < total {
+        let command = resume_command(stage, path, everywhere.device);
+        output.say(&format!("stopped at step {step} of {total} and saved; go on with: {command}"));
+    }
+    if outcome.stopped {
+        return Err(Failure::Interrupted);
+    }
+    let held_out = outcome.held_out.as_ref();
+    let done = json!({
+        "event": "done", "out": path, "step": step, "total_steps": total, "tokens": outcome.progress.tokens,
+        "heldout_loss": held_out.map(|h| h.loss), "bits_per_byte": held_out.map(|h| h.bits_per_byte),
+    });
+    directory.log(&done)?;
+    output.json(&done);
+    output.line(&format!("{}", path.display()));
+    let next = match stage {
+        Stage::Pretrain => format!("kindling generate --model {} --prompt \"Once\"", path.display()),
+        Stage::Sft => format!("kindling chat --model {}", path.display()),
+        Stage::Lora => {
+            let base = base.unwrap_or(Path::new("BASE")).display();
+            format!("kindling chat --model {base} --adapter {}", path.display())
+        }
+    };
+    output.say(&format!("try it: {next}"));
+    Ok(())
+}
+
+/// The command that goes on with a run: its directory keeps all settings but the device.
+fn resume_command(stage: Stage, out: &Path, device: DeviceChoice) -> String {
+    let device = match device {
+        DeviceChoice::Auto => String::new(),
+        chosen => format!(" --device {chosen}"),
+    };
+    format!("kindling {} --resume --out {}{device}", stage.name(), out.display())
+}

@@ -1,0 +1,160 @@
+//! Where a run begins: a new model, a checkpoint, a fresh adapter, or its own last save.
+
+use std::path::{Path, PathBuf};
+
+use kindling::adapter::{Adapter, AdapterConfig, Fingerprint, LoraConfig};
+use kindling::checkpoint::read_training;
+use kindling::device::OpenDevice;
+use kindling::error::Error;
+use kindling::model::{ModelConfig, Transformer, preset};
+use kindling::tokenizer::Tokenizer;
+use kindling::train::{Job, NextToken, Run};
+use serde_json::json;
+
+use super::load;
+use super::train::TrainArgs;
+use crate::failure::{Failure, io_error};
+use crate::model_files::{open_adapter, open_checkpoint, open_tokenizer, read_optional};
+use crate::run_dir::RunDir;
+
+/// What a run begins with.
+pub struct Start {
+    /// On a device with autodiff.
+    pub model: Transformer,
+    /// Its vocabulary and template.
+    pub tokenizer: Tokenizer,
+    /// What trains instead of the model.
+    pub adapter: Option<Adapter>,
+}
+
+impl Start {
+    /// From the run's last save, or from what the flags name.
+    ///
+    /// # Errors
+    /// Files that are missing, damaged or of another model; flags that name nothing to begin with.
+    pub fn open(
+        args: &TrainArgs,
+        lora: Option<&LoraConfig>,
+        last_save: Option<&Path>,
+        device: &OpenDevice,
+    ) -> Result<Self, Failure> {
+        let Some(lora) = lora else {
+            let (model, tokenizer) = match last_save {
+                Some(save) => saved_model(save, device)?,
+                None => new_model(args, device)?,
+            };
+            return Ok(Self { model, tokenizer, adapter: None });
+        };
+        let problems = lora.problems();
+        if !problems.is_empty() {
+            return Err(Error::Config(problems).into());
+        }
+        let base = args.model.as_deref().ok_or_else(no_base)?;
+        let (model, tokenizer) = new_model(args, device)?;
+        let fingerprint = Fingerprint::of(&pollster::block_on(model.weights())?);
+        match last_save {
+            Some(save) => {
+                let adapter = open_adapter(save, &fingerprint)?;
+                Ok(Self { model, tokenizer: open_tokenizer(save)?, adapter: Some(adapter) })
+            }
+            None => {
+                let base_name = Some(base.display().to_string());
+                let config = AdapterConfig { lora: lora.clone(), base: Some(fingerprint), base_name };
+                let adapter = Adapter::init(&model, config, args.train.seed)?;
+                Ok(Self { model, tokenizer, adapter: Some(adapter) })
+            }
+        }
+    }
+}
+
+fn no_base() -> Failure {
+    Failure::Usage(
+        "lora adapts a trained model; name it with --model DIR (`kindling sft` without flags trains one)"
+            .into(),
+    )
+}
+
+fn saved_model(save: &Path, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
+    let checkpoint = open_checkpoint(save)?;
+    let model = load(&checkpoint, &device.device.clone().autodiff(), save)?;
+    let tokenizer = checkpoint.tokenizer.ok_or_else(|| no_tokenizer(save))?;
+    Ok((model, tokenizer))
+}
+
+/// The directory of a run's last save.
+///
+/// # Errors
+/// A run that ended before its first.
+pub fn newest(directory: &RunDir) -> Result<PathBuf, Failure> {
+    directory.newest()?.ok_or_else(|| {
+        let path = directory.path().display();
+        Error::Checkpoint(format!(
+            "{path}: the run ended before its first save; begin it again with --overwrite"
+        ))
+        .into()
+    })
+}
+
+/// The run as it was saved.
+///
+/// # Errors
+/// Files that are missing or damaged; data that is not what it was.
+pub fn resume(
+    job: Job,
+    model: Transformer,
+    directory: &RunDir,
+    save: &Path,
+) -> Result<Run<NextToken>, Failure> {
+    let (optimizer, progress) = read_training(|name| read_optional(&save.join(name)))?;
+    let step = progress.step;
+    let run = job.resume(model, optimizer, progress)?;
+    directory.log(&json!({"event": "resume", "step": step}))?;
+    Ok(run)
+}
+
+/// A checkpoint's model, or a new one with a tokenizer.
+fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
+    let autodiff = device.device.clone().autodiff();
+    let (model, mut tokenizer) = match &args.model {
+        Some(path) => saved_model(path, device)?,
+        None => {
+            let path = args.tokenizer.as_ref().ok_or_else(|| {
+                Failure::Usage(
+                    "a new model needs a --tokenizer; make one with `kindling tokenizer train`".into(),
+                )
+            })?;
+            let tokenizer = open_tokenizer(path)?;
+            let config = with_token_ids(model_config(args, tokenizer.vocab_size())?, &tokenizer);
+            (Transformer::init(&config, args.train.seed, &autodiff)?, tokenizer)
+        }
+    };
+    if let Some(path) = &args.chat_template {
+        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        tokenizer.set_chat_template(&text)?;
+    }
+    Ok((model, tokenizer))
+}
+
+fn no_tokenizer(path: &Path) -> Failure {
+    Error::Checkpoint(format!("{}: there is no tokenizer.json, which training on text needs", path.display()))
+        .into()
+}
+
+fn model_config(args: &TrainArgs, vocab_size: usize) -> Result<ModelConfig, Failure> {
+    if let Some(path) = &args.model_config {
+        let json = std::fs::read(path).map_err(|e| io_error(path, e))?;
+        return Ok(ModelConfig::from_hugging_face(&json)?.with_vocab_size(vocab_size));
+    }
+    let name = args.preset.as_deref().unwrap_or("nano");
+    Ok(preset(name)?.config(Some(vocab_size)))
+}
+
+/// The tokenizer's special ids in the model's config, as `generate` functions elsewhere expect them.
+pub fn with_token_ids(mut config: ModelConfig, tokenizer: &Tokenizer) -> ModelConfig {
+    config.bos_token_id = tokenizer.bos().or(config.bos_token_id);
+    config.pad_token_id = tokenizer.pad().or(config.pad_token_id);
+    if config.eos_token_ids.is_empty() {
+        config.eos_token_ids = tokenizer.stop_ids();
+    }
+    config
+}

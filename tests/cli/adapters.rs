@@ -1,0 +1,95 @@
+//! `lora`, `merge` and `--adapter`.
+
+use serde_json::Value;
+
+use crate::place::Place;
+
+const LORA: &str = "lora --model model --data chat.jsonl --lora-rank 4 --learning-rate 0.05";
+/// Long enough for the rows to hold their answers.
+const LONG: &str = "--steps 3 --batch-size 2 --max-seq-len 64 --log-every 1";
+const GREEDY: &str = "--tokens 40,41,42 --temperature 0 --max-new-tokens 12 --ignore-eos --json";
+
+fn tokens(place: &Place, model: &str) -> Value {
+    place.run(&format!("generate --model {model} {GREEDY}")).ok().result()["tokens"].clone()
+}
+
+#[test]
+fn an_adapter_is_small_changes_the_answers_and_merges_into_the_same() {
+    let place = Place::with_model();
+    let run = place.run(&format!("{LORA} --out run {LONG}")).ok();
+    let run =
+        run.expect(0, &["trained beside", "frozen parameters", "kindling chat --model model --adapter run"]);
+    assert_eq!(run.stdout, "run\n");
+    for file in
+        ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "training/progress.json"]
+    {
+        assert!(place.exists(&format!("run/{file}")), "{file}");
+    }
+    assert!(!place.exists("run/model.safetensors") && !place.exists("run/config.json"));
+    let base = tokens(&place, "model");
+    let adapted = tokens(&place, "model --adapter run");
+    assert_ne!(base, adapted);
+    place.run("merge --model model --adapter run --out merged").ok().expect(0, &["chat --model merged"]);
+    assert_eq!(tokens(&place, "merged"), adapted);
+    // Scores agree where the greedy answer is only one number of many.
+    let score = |model: &str| {
+        let scored =
+            place.run(&format!("score --model {model} --tokens 40,41,42,43 --logits --json")).ok().result();
+        scored["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    for (a, b) in score("model --adapter run").iter().zip(score("merged")) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+    place.run("chat --model model --adapter run --max-new-tokens 3 --prompt hi").ok();
+}
+
+/// The tensors' bytes; the header before them holds texts in any order.
+fn values(place: &Place, run: &str) -> Vec<u8> {
+    let file = place.read(&format!("{run}/adapter_model.safetensors"));
+    let header = u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+    file[8 + header..].to_vec()
+}
+
+#[test]
+fn an_adapter_run_resumes_bit_for_bit() {
+    let place = Place::with_model();
+    let train = format!("{LORA} --lora-dropout 0.1 --steps 6 --batch-size 2 --max-seq-len 64 --log-every 1");
+    place.run(&format!("{train} --out whole")).ok();
+    place.run(&format!("{train} --out parts --stop-after 2")).ok();
+    place.run("lora --resume --out parts").ok();
+    assert!(values(&place, "whole") == values(&place, "parts"));
+    let changed = place.run("lora --resume --out parts --lora-rank 8");
+    changed.expect(2, &["lora-rank"]);
+}
+
+#[test]
+fn an_adapter_of_another_base_is_refused_by_name() {
+    let place = Place::with_model();
+    place.run(&format!("{LORA} --out run {LONG}")).ok();
+    place.run(&format!("sft --model model --data chat.jsonl --out other {LONG}")).ok();
+    for verb in ["generate --prompt hi", "score --text hi", "chat --prompt hi", "merge --out x"] {
+        let refused = place.run(&format!("{verb} --model other --adapter run"));
+        refused.expect(1, &["run:", "was trained on the weights", "('model')"]);
+    }
+    assert!(!place.exists("x"));
+    let missing = place.run("generate --model model --adapter docs.jsonl --prompt hi");
+    missing.expect(1, &["docs.jsonl", "adapter_config.json"]);
+}
+
+#[test]
+fn flags_that_do_not_hold_are_named_before_any_work() {
+    let place = Place::with_model();
+    let bad = place.run(&format!("{LORA} --lora-targets q_proj,qq --lora-dropout 2 --out run {LONG}"));
+    bad.expect(2, &["names 'qq'", "--lora-dropout is 2"]);
+    let head = place.run(&format!("{LORA} --lora-targets lm_head --out run {LONG}"));
+    head.expect(2, &["'lm_head'", "does not have"]);
+    let baseless =
+        place.run(&format!("lora --data chat.jsonl --preset nano --tokenizer tok --out run {LONG}"));
+    baseless.expect(2, &["lora adapts a trained model", "--model"]);
+    place.run("lora").expect(2, &["--data"]);
+    place.run(&format!("{LORA} --dora --out run {LONG}")).expect(2, &["not built yet"]);
+    assert!(!place.exists("run"));
+    let taken = place.run(&format!("{LORA} --out run {LONG}"));
+    taken.ok();
+    place.run("merge --model model --adapter run --out tok").expect(2, &["--out tok is taken"]);
+}
