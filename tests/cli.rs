@@ -35,3 +35,5 @@ mod resume;
 mod sampling;
 #[path = "cli/stories260k.rs"]
 mod stories260k;
+#[path = "cli/travel.rs"]
+mod travel;

@@ -16,6 +16,8 @@ mod map;
 mod model;
 #[path = "library/parity.rs"]
 mod parity;
+#[path = "library/shipped.rs"]
+mod shipped;
 #[path = "library/stories260k.rs"]
 mod stories260k;
 #[path = "library/tiny.rs"]

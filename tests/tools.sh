@@ -7,6 +7,7 @@
 cache="${KINDLING_CACHE:-$HOME/.cache/kindling}"
 tools="$cache/tools"
 trunk_version=0.21.14 # the newest that Rust 1.95 builds
+playwright_version=1.64.1
 missing=""
 
 # How to call cargo for wasm32, and which clippy belongs to that compiler; need_wasm_std changes both.
@@ -124,4 +125,39 @@ find_lavapipe() {
     [ -f "$file" ] && lavapipe="$file" && return 0
   done
   return 1
+}
+
+# A Chromium for the tests of the page. Sets $chromium to its path.
+need_chromium() {
+  find_chromium && return 0
+  apt_install chromium || return 1
+  find_chromium && return 0
+  missing="the package chromium is installed but brought no chromium"
+  return 2
+}
+
+find_chromium() {
+  local name
+  for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome \
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+    chromium="$(command -v "$name" 2>/dev/null)" && return 0
+  done
+  return 1
+}
+
+# playwright-core drives it, and downloads no browser of its own. Sets $playwright to its folder.
+need_playwright() {
+  local program
+  playwright="$tools/playwright"
+  for program in node npm; do
+    if ! command -v "$program" >/dev/null; then
+      missing="no $program here: install node and npm"
+      return 1
+    fi
+  done
+  grep -qs "\"version\": \"$playwright_version\"" "$playwright/node_modules/playwright-core/package.json" && return 0
+  npm install --prefix "$playwright" "playwright-core@$playwright_version" --no-audit --no-fund --ignore-scripts \
+    --loglevel error && return 0
+  missing="npm install playwright-core $playwright_version failed"
+  return 2
 }

@@ -106,6 +106,16 @@ impl OpenDevice {
     }
 }
 
+/// Opens the browser's WebGPU, which only answers a question that is waited for.
+///
+/// # Errors
+/// The browser has no WebGPU or gives no adapter.
+#[cfg(feature = "webgpu")]
+pub async fn open_webgpu() -> Result<Device> {
+    let opened = Device::wgpu_options().init_async().await;
+    opened.map_err(|e| Error::Device(format!("WebGPU cannot be used: {e:?}")))
+}
+
 /// Whether tensors of this device are computed by the processor's own code.
 pub(crate) fn is_processor(device: &Device) -> bool {
     device.clone().inner() == Device::flex()

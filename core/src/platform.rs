@@ -10,6 +10,54 @@ pub fn now() -> f64 {
     START.get_or_init(Instant::now).elapsed().as_secs_f64()
 }
 
+/// One turn of the browser's event loop, for what waits for it; natively nothing.
+pub async fn turn() {
+    #[cfg(target_family = "wasm")]
+    browser::turn().await;
+}
+
+/// Lets a browser take what waits (a message, a frame) when it has had no turn for a while: a worker that only
+/// computes would never hear "stop". Natively threads do that, and this is nothing.
+pub(crate) async fn breathe() {
+    #[cfg(target_family = "wasm")]
+    browser::breathe().await;
+}
+
+#[cfg(target_family = "wasm")]
+mod browser {
+    use std::cell::Cell;
+
+    use js_sys::{Function, Promise, Reflect};
+    use wasm_bindgen::{JsCast, JsValue};
+    use wasm_bindgen_futures::JsFuture;
+
+    /// Seconds of work between two turns: short for a person, long beside the cost of a turn.
+    const TURN: f64 = 0.03;
+
+    thread_local! {
+        static LAST: Cell<f64> = const { Cell::new(0.0) };
+    }
+
+    pub(super) async fn breathe() {
+        if super::now() - LAST.get() >= TURN {
+            turn().await;
+            LAST.set(super::now());
+        }
+    }
+
+    pub(super) async fn turn() {
+        let mut wake = |resolve: Function, _reject: Function| {
+            let timer = Reflect::get(&js_sys::global(), &"setTimeout".into());
+            match timer.and_then(|timer| timer.dyn_into::<Function>()) {
+                Ok(timer) => drop(timer.call2(&JsValue::UNDEFINED, &resolve, &0.into())),
+                Err(_) => drop(resolve.call0(&JsValue::UNDEFINED)),
+            }
+        };
+        // The timer cannot fail; were it to, the work would only go on without a pause.
+        let _ = JsFuture::from(Promise::new(&mut wake)).await;
+    }
+}
+
 /// Calls `f(i, chunk)` for all chunks of `len` values (the last may be shorter), on all threads where there
 /// are any. What a chunk holds must not depend on the others.
 pub(crate) fn for_each_chunk<T: Send>(values: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) + Sync) {

@@ -8,7 +8,7 @@ use kindling::train::Stage;
 
 use crate::commands::train::LoraArgs;
 use crate::commands::{
-    bench, chat, data, doctor, generate, merge, plan, sample_data, score, tokenizer, train,
+    bench, chat, data, doctor, generate, merge, plan, sample_data, score, tokenizer, train, travel,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -80,6 +80,10 @@ enum Verb {
     Lora(train::LoraArgs),
     /// Add adapters to the weights of their base
     Merge(merge::MergeArgs),
+    /// Write a model, or a run with all its state, in another form
+    Export(travel::ExportArgs),
+    /// Make a directory of an exported model or run; a run goes on there
+    Import(travel::ImportArgs),
     /// Complete a prompt
     Generate(generate::GenerateArgs),
     /// Talk with a model
@@ -95,8 +99,7 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 9] =
-    ["dpo", "distill", "reason", "convert", "export", "import", "eval", "serve", "runs"];
+const NOT_BUILT: [&str; 7] = ["dpo", "distill", "reason", "convert", "eval", "serve", "runs"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 7] = [
@@ -115,6 +118,13 @@ pub struct Invocation {
     pub words: String,
     /// All settings of the verb, with those of `--config` and of a resumed run.
     pub settings: toml::Table,
+}
+
+impl Invocation {
+    /// What a run keeps: the command line, and below it all settings.
+    pub fn record(&self, settings: &toml::Table) -> String {
+        format!("# {}\n{settings}", self.words.replace('\n', " "))
+    }
 }
 
 /// Parses the arguments and runs the verb.
@@ -141,6 +151,8 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
             train::run(Stage::Lora, &run, Some(&lora), &everywhere, &invocation)
         }
         Verb::Merge(args) => merge::run(&args, &everywhere),
+        Verb::Export(args) => travel::export(&args, &everywhere),
+        Verb::Import(args) => travel::import(&args, &everywhere, &invocation),
         Verb::Generate(args) => generate::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere),
         Verb::Score(args) => score::run(&args, &everywhere),

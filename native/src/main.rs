@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod config_file;
+mod disk;
 mod failure;
 mod interrupt;
 mod model_files;

@@ -3,11 +3,25 @@
 use std::path::{Path, PathBuf};
 
 use kindling::adapter::{Adapter, Fingerprint};
-use kindling::checkpoint::Checkpoint;
+use kindling::checkpoint::{
+    ADAPTER_CONFIG, Checkpoint, Files, OPTIMIZER, PROGRESS, from_single_file, refuse_adapter,
+};
 use kindling::error::{Error, Result};
 use kindling::tokenizer::{Tokenizer, TokenizerFiles};
 
 use crate::failure::io_error;
+
+/// What is read of a checkpoint; its other files are made from these.
+const FILES: [&str; 8] = [
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    PROGRESS,
+    OPTIMIZER,
+    ADAPTER_CONFIG,
+];
 
 /// Reads a file that may be absent.
 pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -18,22 +32,70 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Opens a checkpoint directory.
+/// Where a checkpoint's files come from.
+enum Place {
+    Directory(PathBuf),
+    /// A single file, taken apart.
+    File(Files),
+}
+
+impl Place {
+    fn open(path: &Path) -> Result<Self> {
+        let text = path.to_string_lossy();
+        if path.is_dir() {
+            return Ok(Self::Directory(path.to_path_buf()));
+        }
+        if is_single_file(path) {
+            let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+            return from_single_file(&bytes).map(Self::File).map_err(|e| at(path, e));
+        }
+        let unbuilt = [".gguf", ".pth", ".bin"];
+        if text.starts_with("hub:") || unbuilt.iter().any(|end| text.ends_with(end)) {
+            return Err(Error::Checkpoint(format!(
+                "{text}: this form of checkpoint is not built yet; give a directory in Hugging Face layout, or a \
+                single-file checkpoint (.safetensors)"
+            )));
+        }
+        Err(Error::Checkpoint(format!("{text}: there is no such directory")))
+    }
+
+    /// Gives a file's bytes; those of a single file only once.
+    fn read(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self {
+            Self::Directory(path) => read_optional(&path.join(name)),
+            Self::File(files) => Ok(files.remove(name)),
+        }
+    }
+}
+
+/// Whether the name is that of a single-file checkpoint.
+pub fn is_single_file(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "safetensors")
+}
+
+/// Opens a checkpoint: a directory or a single file.
 ///
 /// # Errors
 /// What is missing or damaged, with its path; forms of checkpoint that are not built yet.
 pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
-    let text = path.to_string_lossy();
-    let unbuilt = [".gguf", ".pth", ".safetensors", ".bin"];
-    if text.starts_with("hub:") || unbuilt.iter().any(|end| text.ends_with(end)) {
-        return Err(Error::Checkpoint(format!(
-            "{text}: this form of checkpoint is not built yet; give a directory in Hugging Face layout"
-        )));
+    let mut place = Place::open(path)?;
+    Checkpoint::open(|name| place.read(name)).map_err(|e| at(path, e))
+}
+
+/// The files of a checkpoint as they are, and those of `training/` where it has them.
+///
+/// # Errors
+/// As [`open_checkpoint`]; an adapter, by name.
+pub fn checkpoint_files(path: &Path) -> Result<Files> {
+    let mut place = Place::open(path)?;
+    let mut files = Files::new();
+    for name in FILES {
+        if let Some(bytes) = place.read(name)? {
+            files.insert(name.into(), bytes);
+        }
     }
-    if !path.is_dir() {
-        return Err(Error::Checkpoint(format!("{text}: there is no such directory")));
-    }
-    Checkpoint::open(|name| read_optional(&path.join(name))).map_err(|e| at(path, e))
+    refuse_adapter(&files).map_err(|e| at(path, e))?;
+    Ok(files)
 }
 
 /// Opens an adapter directory in PEFT's layout that belongs to `base`.
@@ -48,11 +110,15 @@ pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
     Ok(adapter)
 }
 
-/// Opens a tokenizer from a directory or a `tokenizer.json`.
+/// Opens a tokenizer from a directory, a `tokenizer.json` or a single-file checkpoint.
 ///
 /// # Errors
 /// What is missing or damaged, with its path.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
+    if !path.is_dir() && is_single_file(path) {
+        let lacking = || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()));
+        return open_checkpoint(path)?.tokenizer.ok_or_else(lacking);
+    }
     let (file, directory) = match path.is_dir() {
         true => (path.join("tokenizer.json"), path.to_path_buf()),
         false => (path.to_path_buf(), path.parent().map_or_else(PathBuf::new, Path::to_path_buf)),
@@ -63,7 +129,7 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
 }
 
 /// Puts the path before a message that does not know it.
-fn at(path: &Path, error: Error) -> Error {
+pub fn at(path: &Path, error: Error) -> Error {
     let path = path.display();
     match error {
         Error::Checkpoint(message) => Error::Checkpoint(format!("{path}: {message}")),

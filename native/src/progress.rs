@@ -90,7 +90,7 @@ impl<'a> RunListener<'a> {
 impl Listener for RunListener<'_> {
     fn on(&mut self, event: TrainEvent<'_>) -> Result<()> {
         match event {
-            TrainEvent::Step(log) => {
+            TrainEvent::Step { log, .. } => {
                 self.show(log);
                 let line = serde_json::to_value(log).unwrap_or(Value::Null);
                 self.output.json(&line);

@@ -8,16 +8,15 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use kindling::checkpoint::Files;
+use kindling::checkpoint::{Files, PROGRESS};
 use kindling::error::{Error, Result};
 
+use crate::disk::{discard, link, new_directory, remove, sync_dir, write_synced};
 use crate::failure::io_error;
 
 /// Where the command and its settings are kept: the mark of a run of ours.
 pub const SETTINGS: &str = "training/settings.toml";
 const LOG: &str = "log.jsonl";
-/// The file that every whole checkpoint of a run holds.
-const PROGRESS: &str = "training/progress.json";
 
 /// An output directory that belongs to one run.
 pub struct RunDir {
@@ -84,11 +83,10 @@ impl RunDir {
     /// # Errors
     /// A full disk or a directory that cannot be written; what was stored before stays.
     pub fn save(&self, step: u64, files: &Files, best: bool) -> Result<()> {
-        let name = format!("checkpoint-{step:06}");
+        let name = name_of(step);
         let (temporary, complete) = (self.path.join(format!(".{name}.tmp")), self.path.join(&name));
         remove(&temporary)?;
-        let written = files.iter().try_for_each(|(file, bytes)| write_synced(&temporary.join(file), bytes));
-        if let Err(error) = written {
+        if let Err(error) = write_all(&temporary, files) {
             let _ = fs::remove_dir_all(&temporary);
             return Err(Error::Data(format!(
                 "{error}: the checkpoint of step {step} was not stored; the one before it stays"
@@ -165,22 +163,30 @@ impl RunDir {
 /// # Errors
 /// A directory that is not empty, or that cannot be written.
 pub fn write_checkpoint(out: &Path, files: &Files) -> Result<()> {
-    let taken = fs::read_dir(out).map_or(out.exists(), |mut entries| entries.next().is_some());
-    let Some(name) = out.file_name().filter(|_| !taken) else {
-        return Err(Error::Config(vec![format!(
-            "--out {} is taken; choose a directory that is absent or empty",
-            out.display()
-        )]));
-    };
-    let temporary = out.with_file_name(format!(".{}.tmp", name.to_string_lossy()));
-    remove(&temporary)?;
-    let written = files.iter().try_for_each(|(file, bytes)| write_synced(&temporary.join(file), bytes));
-    if let Err(error) = written {
-        let _ = fs::remove_dir_all(&temporary);
-        return Err(error);
-    }
-    remove(out)?;
-    fs::rename(&temporary, out).map_err(|e| io_error(out, e))
+    new_directory(out, |new| write_all(new, files))
+}
+
+/// Writes a run that was begun elsewhere, saved once after `step`; it appears at once.
+///
+/// # Errors
+/// As [`write_checkpoint`].
+pub fn write_run(out: &Path, settings: &str, step: u64, files: &Files) -> Result<()> {
+    new_directory(out, |new| {
+        let run = RunDir { path: new.to_path_buf(), keep_last: 1 };
+        let saved = new.join(name_of(step));
+        write_all(&saved, files)?;
+        run.publish(&saved, files)?;
+        run.write(SETTINGS, settings.as_bytes())
+    })
+}
+
+fn write_all(directory: &Path, files: &Files) -> Result<()> {
+    files.iter().try_for_each(|(file, bytes)| write_synced(&directory.join(file), bytes))
+}
+
+/// The directory of a step's checkpoint.
+fn name_of(step: u64) -> String {
+    format!("checkpoint-{step:06}")
 }
 
 /// Whether a directory holds a run of ours.
@@ -240,59 +246,4 @@ fn clear(path: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path, e)),
-        _ => Ok(()),
-    }
-}
-
-/// Takes a directory out of sight in one step and then removes it, so that no half of it is ever seen.
-fn discard(path: &Path) -> Result<()> {
-    let Some(name) = path.file_name().filter(|_| path.exists()) else {
-        return Ok(());
-    };
-    let old = path.with_file_name(format!(".{}.old", name.to_string_lossy()));
-    remove(&old)?;
-    fs::rename(path, &old).map_err(|e| io_error(path, e))?;
-    remove(&old)
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
-    }
-    let written = File::create(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(|e| {
-        let _ = fs::remove_file(path);
-        io_error(path, e)
-    })
-}
-
-/// Puts a second name for `from` at `to`, replacing it atomically; copies where the disk has no links.
-fn link(from: &Path, to: &Path) -> Result<()> {
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
-    }
-    let mut temporary = to.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
-    remove(&temporary)?;
-    if fs::hard_link(from, &temporary).is_err() {
-        fs::copy(from, &temporary).map_err(|e| io_error(&temporary, e))?;
-    }
-    fs::rename(&temporary, to).map_err(|e| io_error(to, e))
-}
-
-/// Makes a rename last; not every file system lets a directory be synced.
-fn sync_dir(path: &Path) {
-    if let Ok(directory) = File::open(path) {
-        let _ = directory.sync_all();
-    }
 }

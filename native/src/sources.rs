@@ -1,14 +1,49 @@
-//! `--data`: files, directories and globs into random-access sources.
+//! `--data`: files, directories and globs into random-access sources, and which of their rows are used.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use kindling::data::{Source, decompressor, format_of};
+use clap::Args;
+use kindling::data::{DataOptions, Source, decompressor, format_of};
 use kindling::error::{Error, Result};
 
 use crate::failure::io_error;
+
+/// Which rows of a run's data are used.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowArgs {
+    /// Use at most this many rows
+    #[arg(long)]
+    pub limit: Option<u64>,
+    /// Leave out rows that cannot be used, and count them
+    #[arg(long)]
+    pub skip_bad_rows: bool,
+    /// Leave out rows that are exactly equal to an earlier one (16 to 40 bytes of memory a row while reading)
+    #[arg(long)]
+    pub dedup: bool,
+    /// Leave out rows of fewer characters
+    #[arg(long)]
+    pub min_chars: Option<usize>,
+    /// Leave out rows of more characters
+    #[arg(long)]
+    pub max_chars: Option<usize>,
+}
+
+impl RowArgs {
+    /// The library's form of it.
+    pub fn options(&self) -> DataOptions {
+        DataOptions {
+            limit: self.limit,
+            skip_bad_rows: self.skip_bad_rows,
+            dedup: self.dedup,
+            min_chars: self.min_chars,
+            max_chars: self.max_chars,
+            ..DataOptions::default()
+        }
+    }
+}
 
 /// A file on the disk; compressed ones are unpacked into a temporary file first, so that memory stays bounded.
 struct FileSource {

@@ -73,7 +73,7 @@ fn a_place_that_cannot_be_written_is_named_before_any_work() {
 
 /// Whether `bash` can set a limit, which stands in for a full disk.
 #[cfg(unix)]
-fn has_bash() -> bool {
+pub fn has_bash() -> bool {
     let found = std::process::Command::new("bash").args(["-c", "ulimit -f 1"]).status();
     let found = found.is_ok_and(|status| status.success());
     if !found {

@@ -110,7 +110,7 @@ pub struct Record {
 impl Listener for Record {
     fn on(&mut self, event: TrainEvent<'_>) -> Result<()> {
         match event {
-            TrainEvent::Step(log) => self.logs.push(log.clone()),
+            TrainEvent::Step { log, .. } => self.logs.push(log.clone()),
             TrainEvent::Save { snapshot, .. } => self.snapshots.push(snapshot.clone()),
             TrainEvent::Eval { held_out, .. } => self.evals.push(held_out.loss),
             TrainEvent::Warning(_) => {}

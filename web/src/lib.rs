@@ -1,10 +1,13 @@
 //! Kindling in a browser tab: one static page, nothing leaves the machine.
 //!
-//! `bin/app` opens the page; `page` fills `index.html` in the reader's `language` with what `gpu` finds.
+//! `bin/app` opens the page: `ui` fills `index.html` in the reader's `language`. What touches no page
+//! compiles on the host too.
 
+pub mod format;
 pub mod language;
+pub mod sample;
+pub mod scale;
+pub mod think;
 
 #[cfg(target_family = "wasm")]
-pub mod gpu;
-#[cfg(target_family = "wasm")]
-pub mod page;
+pub mod ui;

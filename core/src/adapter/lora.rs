@@ -68,6 +68,14 @@ impl Adapter {
         }
     }
 
+    /// The adapter that is attached to a model, read back from the device.
+    ///
+    /// # Errors
+    /// The device cannot be read.
+    pub async fn of(model: &Transformer, config: AdapterConfig) -> Result<Self> {
+        Ok(Self { config, weights: model.adapter_weights().await? })
+    }
+
     /// The number of trained values.
     pub fn parameters(&self) -> u64 {
         self.weights.iter().map(|tensor| tensor.values.len() as u64).sum()

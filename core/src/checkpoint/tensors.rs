@@ -1,13 +1,19 @@
 //! The safetensors format: named tensors behind a JSON header.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use half::{bf16, f16};
+use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::model::NamedTensor;
+
+/// Readers refuse a longer header.
+const LONGEST_HEADER: usize = 100_000_000;
+/// Where the header keeps its texts.
+const TEXTS: &str = "__metadata__";
 
 /// An open safetensors file.
 pub struct TensorFile {
@@ -27,13 +33,7 @@ impl TensorFile {
     }
 
     fn parse(&self) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(&self.bytes).map_err(|e| {
-            Error::Checkpoint(format!(
-                "{} is not a whole safetensors file ({e}; {} bytes are there); it was cut off or damaged: copy it again",
-                self.name,
-                self.bytes.len()
-            ))
-        })
+        parse(&self.name, &self.bytes)
     }
 
     /// Names of all tensors.
@@ -49,9 +49,7 @@ impl TensorFile {
     /// # Errors
     /// As [`TensorFile::open`].
     pub fn metadata(&self, key: &str) -> Result<Option<String>> {
-        let (_, header) = SafeTensors::read_metadata(&self.bytes)
-            .map_err(|e| Error::Checkpoint(format!("{} is damaged: {e}", self.name)))?;
-        Ok(header.metadata().as_ref().and_then(|texts| texts.get(key).cloned()))
+        Ok(texts(&self.name, &self.bytes)?.remove(key))
     }
 
     /// Reads one tensor as f32.
@@ -106,6 +104,29 @@ impl TensorFile {
     }
 }
 
+/// Checks a file's header against its bytes.
+///
+/// # Errors
+/// A file that is truncated or damaged, by name.
+pub(super) fn parse<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
+    SafeTensors::deserialize(bytes).map_err(|e| {
+        Error::Checkpoint(format!(
+            "{name} is not a whole safetensors file ({e}; {} bytes are there); it was cut off or damaged: copy it again",
+            bytes.len()
+        ))
+    })
+}
+
+/// All texts of a file's metadata.
+///
+/// # Errors
+/// A damaged header.
+pub(super) fn texts(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    let (_, header) = SafeTensors::read_metadata(bytes)
+        .map_err(|e| Error::Checkpoint(format!("{name} is damaged: {e}")))?;
+    Ok(header.metadata().clone().unwrap_or_default().into_iter().collect())
+}
+
 /// Writes tensors as f32, with text metadata (`format: pt` is what `transformers` looks for).
 ///
 /// # Errors
@@ -113,23 +134,59 @@ impl TensorFile {
 pub fn write_tensors(tensors: &[NamedTensor], metadata: &[(&str, String)]) -> Result<Vec<u8>> {
     let bytes: Vec<Vec<u8>> =
         tensors.iter().map(|tensor| tensor.values.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
-    let mut views = BTreeMap::new();
+    let mut views = Vec::with_capacity(tensors.len());
     for (tensor, bytes) in tensors.iter().zip(&bytes) {
         let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
         let view =
             view.map_err(|e| Error::Checkpoint(format!("tensor '{}' cannot be written: {e}", tensor.name)))?;
-        if views.insert(tensor.name.clone(), view).is_some() {
-            return Err(Error::Checkpoint(format!("two tensors are named '{}'", tensor.name)));
+        views.push((tensor.name.clone(), view));
+    }
+    let mut texts = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+    texts.extend(metadata.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
+    write_views(views, &texts)
+}
+
+/// Writes tensors of any type. The format's own writer keeps texts in no order; here equal contents make equal bytes.
+///
+/// # Errors
+/// Two tensors of one name; a header that is too long for readers.
+pub(super) fn write_views(
+    mut tensors: Vec<(String, TensorView<'_>)>,
+    texts: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
+    // Wider types first: every tensor then begins at a multiple of its width.
+    tensors.sort_by(|(a, x), (b, y)| y.dtype().cmp(&x.dtype()).then_with(|| a.cmp(b)));
+    let mut header = Map::new();
+    header.insert(TEXTS.to_string(), json!(texts));
+    let mut end = 0;
+    for (name, view) in &tensors {
+        let begin = end;
+        end += view.data().len();
+        let entry = json!({"dtype": view.dtype(), "shape": view.shape(), "data_offsets": [begin, end]});
+        if header.insert(name.clone(), entry).is_some() {
+            return Err(Error::Checkpoint(format!("two tensors are named '{name}'")));
         }
     }
-    let mut texts: HashMap<String, String> = HashMap::from([("format".into(), "pt".into())]);
-    texts.extend(metadata.iter().map(|(key, value)| ((*key).to_string(), value.clone())));
-    serialize(views, Some(texts))
-        .map_err(|e| Error::Checkpoint(format!("safetensors cannot be written: {e}")))
+    let mut header = Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    if header.len() > LONGEST_HEADER {
+        return Err(Error::Checkpoint(format!(
+            "the names and texts of a safetensors file take {} bytes, {LONGEST_HEADER} are the most; a tokenizer that \
+            large must stay in a file of its own",
+            header.len()
+        )));
+    }
+    let mut bytes = Vec::with_capacity(8 + header.len() + end);
+    bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&header);
+    tensors.iter().for_each(|(_, view)| bytes.extend_from_slice(view.data()));
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use safetensors::serialize;
+
     use super::*;
 
     fn file() -> Vec<u8> {
@@ -142,6 +199,27 @@ mod tests {
         let open = TensorFile::open("x.safetensors", file()).unwrap();
         assert_eq!(open.read("a", &[2, 1]).unwrap(), [1.5, -2.0]);
         assert_eq!(open.names().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_formats_own_writer() {
+        let values: Vec<u8> = (0..16).collect();
+        let view = |dtype, shape| TensorView::new(dtype, shape, &values).unwrap();
+        let views = || {
+            let narrow = ("a".to_string(), view(Dtype::BF16, vec![2, 4]));
+            [
+                narrow,
+                ("c".to_string(), view(Dtype::F32, vec![4])),
+                ("b".to_string(), view(Dtype::F32, vec![4])),
+            ]
+        };
+        // One text: with more, that writer's order is random.
+        let texts = [("format".to_string(), "pt \"quoted\"\n".to_string())];
+        let theirs = serialize(views(), Some(texts.clone().into())).unwrap();
+        assert!(write_views(views().to_vec(), &texts.into()).unwrap() == theirs);
+        let twice = [views(), views()].concat();
+        let message = write_views(twice, &BTreeMap::new()).unwrap_err().to_string();
+        assert!(message.contains("two tensors are named"), "{message}");
     }
 
     #[test]

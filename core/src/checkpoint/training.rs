@@ -7,8 +7,10 @@ use crate::model::{ModelConfig, NamedTensor};
 use crate::tokenizer::Tokenizer;
 use crate::train::{Progress, Snapshot};
 
-const OPTIMIZER: &str = "training/optimizer.safetensors";
-const PROGRESS: &str = "training/progress.json";
+/// The optimizer's moments, among the files of a run.
+pub const OPTIMIZER: &str = "training/optimizer.safetensors";
+/// Where a run stands, among its files.
+pub const PROGRESS: &str = "training/progress.json";
 
 /// All files of a run at one step: the model's directory, or the adapter's with the tokenizer, and `training/`.
 ///

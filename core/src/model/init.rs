@@ -1,6 +1,6 @@
 //! Building a model: the same walk over its weights serves random initialisation and loading.
 
-use burn::module::Param;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::transformer::{Decoder, Embedding};
@@ -63,6 +63,21 @@ impl Transformer {
             config: config.clone(),
             dtype: DType::F32,
         })
+    }
+}
+
+impl Transformer {
+    /// The same weights on the device with autodiff, all of them to be trained; nothing is copied.
+    pub fn trainable(self) -> Self {
+        self.map(&mut Trainable)
+    }
+}
+
+struct Trainable;
+
+impl ModuleMapper for Trainable {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|weight| Tensor::from_inner(weight).require_grad())
     }
 }
 

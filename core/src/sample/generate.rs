@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{NextToken, Sampler, SamplingConfig, StopMatcher};
 use crate::error::{Error, Result};
-use crate::platform::now;
+use crate::platform::{breathe, now};
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 
 /// What to continue, and how.
@@ -29,6 +29,15 @@ pub enum Flow {
     Continue,
     /// End here; what there is so far is returned.
     Stop,
+}
+
+/// What one token brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece<'a> {
+    /// The text that became final; empty while a character or a possible stop string is incomplete.
+    pub text: &'a str,
+    /// The token and the logits that it was drawn from; `None` for text that was held back to the end.
+    pub token: Option<(u32, &'a [f32])>,
 }
 
 /// Why a generation ended.
@@ -67,6 +76,18 @@ pub async fn generate(
     request: &GenerationRequest<'_>,
     on_text: &mut dyn FnMut(&str) -> Flow,
 ) -> Result<Generation> {
+    generate_pieces(model, request, &mut |piece| on_text(piece.text)).await
+}
+
+/// The same for a listener that also wants to see the tokens and what else was likely.
+///
+/// # Errors
+/// As [`generate`].
+pub async fn generate_pieces(
+    model: &mut impl NextToken,
+    request: &GenerationRequest<'_>,
+    on_piece: &mut dyn FnMut(Piece) -> Flow,
+) -> Result<Generation> {
     check(request, model.context())?;
     // The last id is fed in any case: its logits are needed.
     let reuse = request.reuse.min(request.prompt.len() - 1);
@@ -76,17 +97,18 @@ pub async fn generate(
     let prefilled = now();
     let mut answer = Answer::new(request);
     let finish_reason = loop {
-        if let Some(reason) = answer.extend(&logits, on_text)? {
+        if let Some(reason) = answer.extend(&logits, on_piece)? {
             break reason;
         }
         if answer.tokens().len() >= request.config.max_new_tokens || model.position() >= model.context() {
             break FinishReason::Length;
         }
+        breathe().await;
         let last = answer.ids.len() - 1;
         logits = model.feed(&answer.ids[last..]).await?;
     };
     let decoded = now();
-    answer.finish(on_text);
+    answer.finish(on_piece);
     let fed = model.position().saturating_sub(request.prompt.len());
     Ok(Generation {
         prompt_tokens: request.prompt.to_vec(),
@@ -158,7 +180,7 @@ impl<'a> Answer<'a> {
     fn extend(
         &mut self,
         logits: &[f32],
-        on_text: &mut dyn FnMut(&str) -> Flow,
+        on_piece: &mut dyn FnMut(Piece) -> Flow,
     ) -> Result<Option<FinishReason>> {
         let id = self.sampler.next(logits, &self.ids)?;
         if self.request.end_ids.contains(&id) && !self.request.config.ignore_eos {
@@ -171,12 +193,12 @@ impl<'a> Answer<'a> {
         };
         let piece = self.stop.push(&text);
         self.stopped = piece.stopped;
-        let flow = self.show(&piece.text, on_text);
+        let flow = self.show(&piece.text, Some((id, logits)), on_piece);
         Ok((self.stopped || flow == Flow::Stop).then_some(FinishReason::Stop))
     }
 
     /// Shows what was held back, unless a stop string came.
-    fn finish(&mut self, on_text: &mut dyn FnMut(&str) -> Flow) {
+    fn finish(&mut self, on_piece: &mut dyn FnMut(Piece) -> Flow) {
         if self.stopped {
             return;
         }
@@ -185,13 +207,18 @@ impl<'a> Answer<'a> {
         let held = if piece.stopped { String::new() } else { self.stop.finish() };
         let rest = piece.text + &held;
         if !rest.is_empty() {
-            self.show(&rest, on_text);
+            self.show(&rest, None, on_piece);
         }
     }
 
-    fn show(&mut self, text: &str, on_text: &mut dyn FnMut(&str) -> Flow) -> Flow {
+    fn show(
+        &mut self,
+        text: &str,
+        token: Option<(u32, &[f32])>,
+        on_piece: &mut dyn FnMut(Piece) -> Flow,
+    ) -> Flow {
         self.text.push_str(text);
-        on_text(text)
+        on_piece(Piece { text, token })
     }
 }
 

@@ -11,7 +11,7 @@ mod stop;
 
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
-pub use generate::{FinishReason, Flow, Generation, GenerationRequest, generate};
+pub use generate::{FinishReason, Flow, Generation, GenerationRequest, Piece, generate, generate_pieces};
 pub use sampling::Sampler;
 pub use score::{Score, Scorer, log_probability, scored_bytes};
 pub use stop::{StopMatcher, StopPiece};

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{HeldOut, Snapshot};
 use crate::error::Result;
+use crate::model::Transformer;
 
 /// A report of the steps since the last one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -27,7 +28,12 @@ pub struct StepLog {
 /// Something happened.
 pub enum TrainEvent<'a> {
     /// Steps were taken.
-    Step(&'a StepLog),
+    Step {
+        /// How they went.
+        log: &'a StepLog,
+        /// The model after them; a clone of it is a picture of this moment.
+        model: &'a Transformer,
+    },
     /// The held-out loss was measured.
     Eval {
         /// After this step.
@@ -53,6 +59,10 @@ pub enum TrainEvent<'a> {
 pub enum Control {
     /// Go on.
     Continue,
+    /// Save, and go on.
+    Save,
+    /// Do nothing until the answer is another.
+    Pause,
     /// Save and end.
     Stop,
 }
@@ -65,7 +75,7 @@ pub trait Listener {
     /// What the listener cannot do (a full disk); it ends the run.
     fn on(&mut self, event: TrainEvent<'_>) -> Result<()>;
 
-    /// Asked after every step.
+    /// Asked after every step, and again and again during a pause.
     fn control(&mut self) -> Control {
         Control::Continue
     }

@@ -12,7 +12,7 @@ use crate::data::RowOrigin;
 use crate::error::{Error, Result};
 use crate::model::{Transformer, read};
 use crate::optim::{AdamW, Schedule};
-use crate::platform::now;
+use crate::platform::{breathe, now};
 use crate::tokenizer::Tokenizer;
 
 /// Weight of the past in the running mean of the loss.
@@ -76,15 +76,17 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
     run.progress.config.validate()?;
     let schedule = run.progress.config.schedule(run.progress.total_steps);
     let (started, mut since) = (now(), Since::now());
-    let (mut held_out, mut stopped) = (None, false);
+    let (mut held_out, mut asked) = (None, Control::Continue);
     // What was saved before this process is not measured and written again.
     let first = run.progress.step;
     loop {
         let config = &run.progress.config;
         let step = run.progress.step;
         let last = step >= run.progress.total_steps || run.stop_after.is_some_and(|limit| step >= limit);
+        let stopped = asked == Control::Stop;
         let due = |every: u64| step > first && (last || stopped || (every > 0 && step.is_multiple_of(every)));
-        let (save, eval) = (due(config.save_every), due(config.eval_every) && !stopped);
+        let (save, eval) =
+            (due(config.save_every) || asked == Control::Save, due(config.eval_every) && !stopped);
         if !since.tensors.is_empty() && (due(config.log_every) || save || eval) {
             run.report(&mut since, &schedule, started, listener).await?;
         }
@@ -110,7 +112,18 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
             });
         }
         run = run.step(&schedule, &mut since)?;
-        stopped = listener.control() == Control::Stop;
+        asked = next_control(listener).await;
+    }
+}
+
+/// What the listener wants, once it wants something else than a pause.
+async fn next_control(listener: &mut dyn Listener) -> Control {
+    loop {
+        breathe().await;
+        match listener.control() {
+            Control::Pause => continue,
+            control => return control,
+        }
     }
 }
 
@@ -170,7 +183,7 @@ impl<O: Objective> Run<O> {
             tokens_per_second: since.tokens as f64 / seconds,
             elapsed_s: now() - started,
         };
-        listener.on(TrainEvent::Step(&log))
+        listener.on(TrainEvent::Step { log: &log, model: &self.model })
     }
 
     /// Stops a run whose loss is not finite or has jumped far above its running mean.

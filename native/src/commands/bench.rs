@@ -37,7 +37,7 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let device = open_device(everywhere)?;
     let config = preset(&args.preset)?.config(None);
     check(args, config.max_position_embeddings)?;
-    let peak = matmul_flops(&device.device);
+    let peak = pollster::block_on(matmul_flops(&device.device));
     let all = [What::Train, What::Prefill, What::Decode];
     for &what in if args.what.is_empty() { all.as_slice() } else { &args.what } {
         let place = if matches!(what, What::Train | What::Lora) {

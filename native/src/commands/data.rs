@@ -31,7 +31,7 @@ pub struct PreviewArgs {
     /// Files, directories or globs (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
-    /// A checkpoint directory or a tokenizer.json
+    /// A checkpoint or a tokenizer.json
     #[arg(long)]
     pub model: PathBuf,
     /// The stage whose view is shown

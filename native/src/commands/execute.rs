@@ -53,7 +53,7 @@ fn announce(run: &Run<NextToken>, device: &OpenDevice, output: Output) {
     let config = &run.progress.config;
     let plan = Plan::new(run.model.config(), config, run.progress.total_steps, run.adapter_parameters());
     let (free, _) = doctor::memory();
-    let speed = kindling::bench::matmul_flops(&device.device);
+    let speed = pollster::block_on(kindling::bench::matmul_flops(&device.device));
     // A training step reaches about a third of a bare product's speed.
     let left = 1.0 - run.progress.step as f64 / plan.steps.max(1) as f64;
     output.say(&format!(

@@ -14,6 +14,7 @@ pub mod score;
 mod start;
 pub mod tokenizer;
 pub mod train;
+pub mod travel;
 
 use std::path::{Path, PathBuf};
 
@@ -51,7 +52,7 @@ pub fn open_device(everywhere: &Everywhere) -> Result<OpenDevice, Failure> {
 /// `--model` and `--adapter` of the verbs that use a model.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A checkpoint directory
+    /// A checkpoint: a directory, or a single .safetensors file
     #[arg(long)]
     pub model: PathBuf,
     /// A LoRA adapter of this model, in PEFT layout (repeatable)

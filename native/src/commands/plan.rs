@@ -20,7 +20,7 @@ pub struct PlanArgs {
     /// A published size
     #[arg(long, conflicts_with = "model", required_unless_present = "model")]
     pub preset: Option<String>,
-    /// A checkpoint directory
+    /// A checkpoint: a directory, or a single .safetensors file
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// Tokens to train on
@@ -44,7 +44,7 @@ pub fn run(args: &PlanArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let steps = args.tokens.div_ceil((args.batch_size * args.max_seq_len) as u64);
     let plan = Plan::new(&model, &config, steps, None);
     let device = open_device(everywhere)?;
-    let seconds = plan.flops / (matmul_flops(&device.device) / 3.0);
+    let seconds = plan.flops / (pollster::block_on(matmul_flops(&device.device)) / 3.0);
     let (free, _) = doctor::memory();
     output.json(&json!({
         "parameters": plan.parameters, "steps": plan.steps, "tokens": plan.tokens, "flops": plan.flops,

@@ -61,7 +61,7 @@ pub struct TrainTokenizerArgs {
 /// Flags of `tokenizer report`.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// A checkpoint directory or a tokenizer.json
+    /// A checkpoint or a tokenizer.json
     #[arg(long)]
     pub model: PathBuf,
     /// Files, directories or globs to measure on (repeatable)

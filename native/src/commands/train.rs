@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use kindling::adapter::LoraConfig;
-use kindling::data::{DataOptions, DataReport, Dataset};
+use kindling::data::{DataReport, Dataset};
 use kindling::train::{Job, Stage, TrainConfig};
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::run_dir::{Existing, RunDir, SETTINGS};
-use crate::sources;
+use crate::sources::{self, RowArgs};
 
 /// Flags of the training stages.
 #[derive(Args)]
@@ -24,7 +24,7 @@ pub struct TrainArgs {
     /// Files, directories or globs to train on (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
-    /// A checkpoint to go on from
+    /// A checkpoint to go on from: a directory, or a single .safetensors file
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// A new model of a published size
@@ -33,7 +33,7 @@ pub struct TrainArgs {
     /// A new model of the sizes in this config.json
     #[arg(long, conflicts_with_all = ["model", "preset"])]
     pub model_config: Option<PathBuf>,
-    /// The tokenizer of a new model: a directory or a tokenizer.json
+    /// The tokenizer of a new model: a directory, a tokenizer.json or a checkpoint
     #[arg(long, conflicts_with = "model")]
     pub tokenizer: Option<PathBuf>,
     /// A Jinja chat template that replaces the tokenizer's own
@@ -51,21 +51,9 @@ pub struct TrainArgs {
     /// Save and end after this step of the run; the schedule does not change
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub stop_after: Option<u64>,
-    /// Use at most this many rows
-    #[arg(long)]
-    pub limit: Option<u64>,
-    /// Leave out rows that cannot be used, and count them
-    #[arg(long)]
-    pub skip_bad_rows: bool,
-    /// Leave out rows that are exactly equal to an earlier one (16 to 40 bytes of memory a row while reading)
-    #[arg(long)]
-    pub dedup: bool,
-    /// Leave out rows of fewer characters
-    #[arg(long)]
-    pub min_chars: Option<usize>,
-    /// Leave out rows of more characters
-    #[arg(long)]
-    pub max_chars: Option<usize>,
+    /// Which rows
+    #[command(flatten)]
+    pub rows: RowArgs,
     /// A TOML file with any of these flags; the command line wins
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -124,7 +112,7 @@ pub fn run(
         stage,
         config: args.train.clone(),
         tokenizer: Arc::new(tokenizer),
-        dataset: Arc::new(open_data(args, output)?),
+        dataset: Arc::new(open_data(&args.data, &args.rows, output)?),
         adapter,
     };
     let model = model.with_dtype(everywhere.dtype.burn());
@@ -154,8 +142,7 @@ fn no_data(stage: Stage, resumed: Option<&RunDir>) -> Failure {
 pub fn create(args: &TrainArgs, stage: Stage, invocation: &Invocation) -> Result<RunDir, Failure> {
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
     let directory = RunDir::create(args.out.as_deref(), stage.name(), existing, args.train.keep_last)?;
-    let text = format!("# {}\n{}", invocation.words.replace('\n', " "), invocation.settings);
-    directory.write(SETTINGS, text.as_bytes())?;
+    directory.write(SETTINGS, invocation.record(&invocation.settings).as_bytes())?;
     Ok(directory)
 }
 
@@ -176,16 +163,9 @@ fn refuse_same_place(args: &TrainArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open_data(args: &TrainArgs, output: Output) -> Result<Dataset, Failure> {
-    let options = DataOptions {
-        limit: args.limit,
-        skip_bad_rows: args.skip_bad_rows,
-        dedup: args.dedup,
-        min_chars: args.min_chars,
-        max_chars: args.max_chars,
-        ..DataOptions::default()
-    };
-    let dataset = Dataset::open(sources::open(&args.data)?, options)?;
+/// Opens what a run trains on, and says what was read.
+pub fn open_data(data: &[String], rows: &RowArgs, output: Output) -> Result<Dataset, Failure> {
+    let dataset = Dataset::open(sources::open(data)?, rows.options())?;
     tell(dataset.report(), output);
     Ok(dataset)
 }

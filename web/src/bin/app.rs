@@ -4,11 +4,7 @@
 fn main() {
     // A panic in WebAssembly is silent otherwise.
     std::panic::set_hook(Box::new(|panic| web_sys::console::error_1(&panic.to_string().into())));
-    wasm_bindgen_futures::spawn_local(async {
-        if let Err(error) = kindling_web::page::open().await {
-            web_sys::console::error_1(&error);
-        }
-    });
+    kindling_web::ui::open();
 }
 
 #[cfg(not(target_family = "wasm"))]

@@ -1,0 +1,107 @@
+//! Writes that are whole or absent: under another name first, then renamed.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use kindling::error::{Error, Result};
+
+use crate::failure::io_error;
+
+/// Writes a directory that appears at once; `fill` writes into the one it is given.
+///
+/// # Errors
+/// A directory that is not empty, or that cannot be written.
+pub fn new_directory(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let taken = fs::read_dir(out).map_or(out.exists(), |mut entries| entries.next().is_some());
+    let Some(temporary) = temporary_name(out).filter(|_| !taken) else {
+        return Err(refuse(out, "a directory that is absent or empty"));
+    };
+    remove(&temporary)?;
+    if let Err(error) = fill(&temporary) {
+        let _ = fs::remove_dir_all(&temporary);
+        return Err(error);
+    }
+    remove(out)?;
+    fs::rename(&temporary, out).map_err(|e| io_error(out, e))
+}
+
+/// Writes a file that appears at once.
+///
+/// # Errors
+/// A name that is taken, or a file that cannot be written.
+pub fn new_file(out: &Path, bytes: &[u8]) -> Result<()> {
+    let Some(temporary) = temporary_name(out).filter(|_| !out.exists()) else {
+        return Err(refuse(out, "a file that is absent"));
+    };
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, out).map_err(|e| io_error(out, e))?;
+    sync_dir(out.parent().unwrap_or(out));
+    Ok(())
+}
+
+/// The hidden name beside `out` under which it is written; none where `out` ends in no name.
+fn temporary_name(out: &Path) -> Option<PathBuf> {
+    out.file_name().map(|name| out.with_file_name(format!(".{}.tmp", name.to_string_lossy())))
+}
+
+fn refuse(out: &Path, remedy: &str) -> Error {
+    Error::Config(vec![format!("--out {} is taken; choose {remedy}", out.display())])
+}
+
+/// Removes a file or a directory that may be absent.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes a directory out of sight in one step and then removes it, so that no half of it is ever seen.
+pub fn discard(path: &Path) -> Result<()> {
+    let Some(name) = path.file_name().filter(|_| path.exists()) else {
+        return Ok(());
+    };
+    let old = path.with_file_name(format!(".{}.old", name.to_string_lossy()));
+    remove(&old)?;
+    fs::rename(path, &old).map_err(|e| io_error(path, e))?;
+    remove(&old)
+}
+
+/// Writes a file, with the directories above it; on success it is on the disk.
+pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
+    }
+    let written = File::create(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(|e| {
+        let _ = fs::remove_file(path);
+        io_error(path, e)
+    })
+}
+
+/// Puts a second name for `from` at `to`, replacing it atomically; copies where the disk has no links.
+pub fn link(from: &Path, to: &Path) -> Result<()> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
+    }
+    let mut temporary = to.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    remove(&temporary)?;
+    if fs::hard_link(from, &temporary).is_err() {
+        fs::copy(from, &temporary).map_err(|e| io_error(&temporary, e))?;
+    }
+    fs::rename(&temporary, to).map_err(|e| io_error(to, e))
+}
+
+/// Makes a rename last; not every file system lets a directory be synced.
+pub fn sync_dir(path: &Path) {
+    if let Ok(directory) = File::open(path) {
+        let _ = directory.sync_all();
+    }
+}

@@ -1,0 +1,97 @@
+// A reload in the middle of a run loses nothing that was saved.
+
+import { losses, sameLosses, test } from "../harness.mjs";
+import { tiny } from "../native.mjs";
+
+const STEPS = 300;
+const SAVE_AT = 10;
+const SHAPE = { "batch-size": 4, "max-seq-len": 64, "learning-rate": 0.003 };
+const CONFIG = { ...SHAPE, "steps": STEPS, "log-every": 1, "seed": 11 };
+
+for (const stage of ["lora", "sft"]) {
+  test(`reload: a ${stage} run goes on as if nothing had happened`, { device: "cpu", seconds: 240 }, async (t) => {
+    const { page, assert } = t;
+    const { file, lessons } = await tiny(t.tmp);
+    await t.load(file);
+    const request = { stage, data: await t.giveFile(lessons), config: CONFIG, name: "kept" };
+    const whole = losses((await t.train(request)).events);
+    assert.equal(whole.size, STEPS);
+
+    await t.reload();
+    await t.load(file);
+    await t.giveFile(lessons);
+    const id = await page.evaluate(begin, [request, SAVE_AT]);
+    await page.waitForFunction(() => window.savedStep !== undefined);
+    const step = await page.evaluate(() => window.savedStep);
+    await t.reload();
+
+    const [saved, ...others] = await page.evaluate(() => kindling.runs.list());
+    assert.deepEqual(others, []);
+    const { model, ...others_of_it } = saved;
+    assert.equal(typeof model, "string");
+    assert.deepEqual(others_of_it, { id, stage, name: "kept", step, total_steps: STEPS });
+    const rest = await goOn(t, id, file);
+    const expected = new Map([...whole].filter(([at]) => at > step));
+    assert.ok(expected.size > 0 && expected.size < STEPS);
+    sameLosses(losses(rest.events), expected, 1e-6);
+    assert.deepEqual([rest.end.step, rest.end.stopped], [STEPS, false]);
+    assert.deepEqual(await page.evaluate(() => kindling.runs.list()), [], "a finished run does not wait to go on");
+  });
+}
+
+test("reload: a saved run can be thrown away", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  const { file, lessons } = await tiny(t.tmp);
+  await t.load(file);
+  const request = { stage: "lora", data: await t.giveFile(lessons), config: { ...CONFIG, "steps": 5000 } };
+  const id = await page.evaluate(begin, [request, 2]);
+  await page.waitForFunction(() => window.savedStep !== undefined);
+  await t.reload();
+  assert.equal((await page.evaluate(() => kindling.runs.list())).length, 1);
+  await page.evaluate((id) => kindling.runs.remove(id), id);
+  assert.deepEqual(await page.evaluate(() => kindling.runs.list()), []);
+  await t.rejection((id) => kindling.runs.resume(id), id);
+});
+
+test("reload: a kept model is still there", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await t.load(file);
+  const before = await t.greedy([1, 46, 87, 264], 12);
+  await page.evaluate(() => kindling.models.keep("mine 我的/1"));
+  await t.reload();
+  const [kept, ...others] = await page.evaluate(() => kindling.models.list());
+  assert.deepEqual([kept.name, others.length], ["mine 我的/1", 0]);
+  assert.ok(kept.bytes > 100_000);
+  await page.evaluate(() => kindling.load({ kept: "mine 我的/1" }));
+  assert.deepEqual(await t.greedy([1, 46, 87, 264], 12), before);
+  await page.evaluate(() => kindling.models.remove("mine 我的/1"));
+  assert.deepEqual(await page.evaluate(() => kindling.models.list()), []);
+  assert.match(await t.rejection(() => kindling.load({ kept: "mine 我的/1" })), /mine/);
+});
+
+/** In the page: begins a run and saves it after a step; `savedStep` tells when that is done. Returns the run's id. */
+async function begin([request, saveAt]) {
+  const onEvent = ({ event, step }) => {
+    if (event === "step" && step === saveAt) run.save();
+    if (event === "save") window.savedStep = step;
+  };
+  const run = await kindling.train({ ...request, data: testFiles[request.data], onEvent });
+  return run.id;
+}
+
+/** Resumes; a run that needs its model opened first must say so. */
+async function goOn(t, id, file) {
+  const attempt = () => t.page.evaluate(async (id) => {
+    const events = [];
+    const run = await kindling.runs.resume(id, (event) => events.push(event));
+    return { end: await run.done, events };
+  }, id);
+  try {
+    return await attempt();
+  } catch (error) {
+    t.assert.match(error.message, /open .*model|model .*open|load/i);
+    await t.load(file);
+    return attempt();
+  }
+}

@@ -1,0 +1,152 @@
+// The page trains as the native program does: the same seed and data give the same losses.
+
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { losses, sameLosses, test } from "../harness.mjs";
+import { lines, log, result, tiny, train } from "../native.mjs";
+
+const CONFIG = { "steps": 20, "batch-size": 4, "max-seq-len": 64, "learning-rate": 0.003, "log-every": 1, "seed": 7 };
+/** For a GPU that is emulated. */
+const SMALL = { ...CONFIG, "batch-size": 2, "max-seq-len": 32 };
+const LORA = { rank: 4, alpha: 8 };
+const LORA_FLAGS = ["--lora-rank", 4, "--lora-alpha", 8];
+const SHARE = 1e-3;
+
+test("training: lora's losses equal native's, cpu", { device: "cpu" }, (t) => compare(t, "lora", CONFIG));
+
+test("training: sft's losses equal native's, cpu", { device: "cpu" }, async (t) => {
+  const native = await compare(t, "sft", CONFIG);
+  // The open model is the trained one, and goes home as one file that the native program opens.
+  const tokens = [1, 46, 87, 264, 270, 280, 260];
+  const there = await result("score", "--model", native, "--tokens", tokens.join(","));
+  const here = await t.page.evaluate((tokens) => kindling.score({ tokens }), tokens);
+  t.assert.ok(Math.abs(here.nll - there.nll) / there.nll < 5e-3, `nll ${here.nll} here, ${there.nll} natively`);
+  const [file] = await t.page.evaluate(async () => {
+    const files = await kindling.export({ model: "single-file" });
+    return files.map(({ name, bytes }) => ({ name, bytes: Array.from(bytes) }));
+  });
+  t.assert.match(file.name, /\.safetensors$/);
+  const path = join(t.tmp, "from-the-page.safetensors");
+  writeFileSync(path, Buffer.from(file.bytes));
+  const home = await result("score", "--model", path, "--tokens", tokens.join(","));
+  t.assert.ok(Math.abs(here.nll - home.nll) < 1e-3, `nll ${here.nll} here, ${home.nll} of the exported file`);
+});
+
+test("training: pretrain's losses equal native's, cpu", { device: "cpu" }, (t) => compare(t, "pretrain", CONFIG));
+
+test("training: lora's first losses equal native's, webgpu", { device: "webgpu" }, (t) =>
+  compare(t, "lora", SMALL, 5));
+
+test("training: sft's first losses equal native's, webgpu", { device: "webgpu" }, (t) =>
+  compare(t, "sft", SMALL, 5));
+
+test("training: the held-out loss equals native's, and the question is asked", { device: "cpu" }, async (t) => {
+  const { dir, file, lessons } = await tiny(t.tmp);
+  const config = { ...CONFIG, "val-split": 0.1, "eval-every": 10 };
+  const out = join(t.tmp, "run");
+  await train("sft", out, { model: dir, data: lessons, config });
+  const there = log(out).filter(({ event }) => event === "eval").map(({ step, loss }) => [step, loss]);
+  await t.load(file);
+  const data = await t.giveFile(lessons);
+  const sample = { prompt: "Where is Mila?", every: 10 };
+  const { events, end } = await t.train({ stage: "sft", data, config, sample });
+  const { assert } = t;
+  const here = events.filter(({ event }) => event === "eval").map(({ step, loss }) => [step, loss]);
+  sameLosses(new Map(here), new Map(there), SHARE);
+  assert.ok(here.length >= 2);
+  assert.ok(Math.abs(end.heldout_loss - here.at(-1)[1]) < 1e-6, "the end tells the last of them");
+  const asked = events.filter(({ event }) => event === "sample");
+  assert.deepEqual(asked.map(({ step }) => step), [10, 20]);
+  assert.ok(asked.every(({ prompt, text }) => prompt === "Where is Mila?" && typeof text === "string"));
+});
+
+test("training: the plan and the preview say what native's do", { device: "cpu" }, async (t) => {
+  const { dir, file, chats } = await tiny(t.tmp);
+  await t.load(file);
+  const data = await t.giveFile(chats);
+  const { plan, preview } = await t.page.evaluate(async ([data, config]) => ({
+    plan: await kindling.plan({ stage: "sft", data: testFiles[data], config }),
+    preview: await kindling.preview({ stage: "sft", data: testFiles[data], rows: 3 }),
+  }), [data, CONFIG]);
+  const { assert } = t;
+  const { parameters } = await t.page.evaluate(() => kindling.model());
+  assert.deepEqual([plan.parameters, plan.trained, plan.steps, plan.rows], [parameters, parameters, 20, 120]);
+  assert.ok(plan.bytes > 4 * parameters && plan.seconds > 0);
+  assert.equal(preview.total, 120);
+  assert.equal(preview.rows.length, 3);
+  const there = await lines("data", "preview", "--data", chats, "--model", dir, "--stage", "sft", "--limit", 3);
+  const seen = ({ line, tokens }) => [line, tokens.map(({ id }) => id), tokens.map(({ target }) => Number(target))];
+  assert.deepEqual(preview.rows.map(seen), there.map(({ line, tokens, mask }) => [line, tokens, mask]));
+  for (const { tokens, cut } of preview.rows) {
+    const said = tokens.filter(({ target }) => target).map(({ text }) => text).join("");
+    assert.match(said, /^The \w+ of \w+ is in \w+\./);
+    assert.equal(cut, false);
+  }
+});
+
+test("training: it can be paused, continued and stopped", { device: "cpu" }, async (t) => {
+  const { file, chats } = await tiny(t.tmp);
+  await t.load(file);
+  const data = await t.giveFile(chats);
+  const seen = await t.page.evaluate(async ([data, config]) => {
+    const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+    const steps = [];
+    const onEvent = ({ event, step }) => event === "step" && steps.push(step);
+    const run = await kindling.train({ stage: "lora", data: testFiles[data], config, onEvent });
+    while (steps.length < 5) await wait(5);
+    run.pause();
+    await wait(500); // what was under way is told
+    const paused = steps.length;
+    await wait(1000);
+    const still = steps.length;
+    run.resume();
+    while (steps.length < still + 5) await wait(5);
+    run.stop();
+    const end = await run.done;
+    return { paused, still, steps, end, saved: await kindling.runs.list() };
+  }, [data, { ...CONFIG, "steps": 5000 }]);
+  const { assert } = t;
+  assert.equal(seen.still, seen.paused, "a paused run stands still");
+  assert.deepEqual(seen.steps, seen.steps.map((_, i) => i + 1), "no step is lost or told twice");
+  assert.ok(seen.end.stopped && seen.end.step < 5000 && seen.end.total_steps === 5000);
+  assert.deepEqual(seen.saved.map(({ id, step }) => [id, step]), [[seen.end.id, seen.end.step]], "it waits to go on");
+});
+
+/** Trains natively and in the page; the directory that native wrote. */
+async function compare(t, stage, config, first = config.steps) {
+  const { dir, file, lessons, stories, hints } = await tiny(t.tmp);
+  const path = config === SMALL ? hints : stage === "pretrain" ? stories : lessons;
+  const out = join(t.tmp, "run");
+  const native = await train(stage, out, { model: dir, data: path, config, more: stage === "lora" ? LORA_FLAGS : [] });
+  await t.load(file);
+  const request = { stage, data: await t.giveFile(path), config, lora: stage === "lora" ? LORA : undefined };
+  let run;
+  if (first === config.steps) {
+    run = await t.train(request);
+    const { id, end, plan } = run;
+    t.assert.deepEqual([end.id, end.step, end.total_steps, end.stopped], [id, config.steps, config.steps, false]);
+    t.assert.equal(plan.steps, config.steps);
+    t.assert.equal(typeof end.adapter, stage === "lora" ? "string" : "undefined");
+    t.assert.deepEqual(await t.page.evaluate(() => kindling.runs.list()), [], "a finished run does not wait to go on");
+  } else {
+    run = await t.page.evaluate(firstSteps, [request, first]);
+  }
+  const here = losses(run.events);
+  const [least, most] = [Math.min(...native.values()), Math.max(...native.values())];
+  t.assert.ok(least > 0.3 && most > 1.1 * least, `the fixture is no test: losses from ${least} to ${most}`);
+  sameLosses(new Map([...here].slice(0, first)), new Map([...native].slice(0, first)), SHARE);
+  return out;
+}
+
+/** In the page: trains so many steps, and stops. */
+async function firstSteps([request, first]) {
+  const events = [];
+  const onEvent = (event) => {
+    events.push(event);
+    if (event.event === "step" && event.step >= first) run.stop();
+  };
+  const run = await kindling.train({ ...request, data: testFiles[request.data], onEvent });
+  await run.done;
+  return { events };
+}

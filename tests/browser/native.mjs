@@ -1,0 +1,146 @@
+// The native program, and what it makes once for all cases: invented texts and a tiny model trained on them.
+
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { Skip } from "./harness.mjs";
+
+/** What the model knows. */
+const KNOWN = [
+  ["Mila", "Oren", "Tavi", "Sune", "Ibra"],
+  ["Velm", "Karu", "Ister"],
+  ["lantern", "kettle", "violin", "ladder"],
+];
+/** What it never saw, so that there is something to learn. */
+const NEW = [
+  ["Quill", "Bashti", "Wye", "Jomo"],
+  ["Grunzig", "Fjordby", "Chaxx"],
+  ["pumpkin", "zither", "map", "howdah", "quoit"],
+];
+const ROWS = 120;
+
+/** Small enough for a GPU that is emulated, large enough to learn its texts. */
+const MODEL = {
+  architectures: ["LlamaForCausalLM"],
+  model_type: "llama",
+  vocab_size: 300,
+  hidden_size: 32,
+  intermediate_size: 64,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 8192,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  hidden_act: "silu",
+  tie_word_embeddings: true,
+};
+
+/** Runs `kindling` on the processor: its exit code, the JSON lines of stdout, and stderr. */
+export function native(args) {
+  const program = process.env.KINDLING;
+  if (!program) throw new Skip("KINDLING names no native program");
+  const words = [...args, "--device", "cpu", "--json", "--quiet"];
+  return new Promise((done, broke) => {
+    execFile(program, words, { maxBuffer: 1 << 28 }, (error, stdout, stderr) => {
+      if (error && typeof error.code !== "number") return broke(error);
+      const lines = stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+      done({ code: error?.code ?? 0, lines, stderr });
+    });
+  });
+}
+
+/** The JSON lines of a command that must succeed. */
+export async function lines(...args) {
+  const { code, lines, stderr } = await native(args.map(String));
+  if (code !== 0) throw new Error(`kindling ${args.join(" ")}\nended with ${code}: ${stderr}`);
+  return lines;
+}
+
+/** The last JSON line of a command that must succeed. */
+export async function result(...args) {
+  return (await lines(...args)).at(-1);
+}
+
+/** Greedy tokens after `tokens`. */
+export async function greedy(model, tokens, count, ...more) {
+  const flags = ["--temperature", 0, "--max-new-tokens", count, "--ignore-eos"];
+  return (await result("generate", "--model", model, "--tokens", tokens.join(","), ...flags, ...more)).tokens;
+}
+
+/** Trains, and returns the logged losses by step. */
+export async function train(stage, out, { model, data, config, more = [] }) {
+  const flags = Object.entries(config).flatMap(([name, value]) => [`--${name}`, value]);
+  await lines(stage, "--model", model, "--data", data, "--out", out, ...flags, ...more);
+  return new Map(log(out).filter((line) => !line.event).map((line) => [line.step, line.loss]));
+}
+
+/** The lines of a run's log. */
+export function log(out) {
+  return readFileSync(join(out, "log.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line));
+}
+
+let made;
+
+/**
+ * `{texts, chats, stories, lessons, hints, dir, file}`: what the model was trained on, as texts and as conversations;
+ * the same about what it does not know, and that in few words; and the model, as a directory and as a single file.
+ */
+export function tiny(tmp) {
+  made ??= make(mkdtempSync(join(tmp, "tiny-")));
+  return made;
+}
+
+/** A single-file checkpoint whose model never ends an answer by itself: it cannot say its end tokens, ids 0 and 2. */
+export function endless(bytes) {
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const { dtype, shape, data_offsets } = JSON.parse(bytes.subarray(8, start))["model.embed_tokens.weight"];
+  if (dtype !== "F32") throw new Error(`the fixture's embedding is ${dtype}`);
+  const row = shape[1] * 4;
+  const copy = Buffer.from(bytes);
+  // The embedding is also the head: a row of zeros gives the logit 0, which is never the greatest.
+  for (const id of [0, 2]) copy.fill(0, start + data_offsets[0] + id * row, start + data_offsets[0] + (id + 1) * row);
+  return copy;
+}
+
+async function make(folder) {
+  const at = (name) => join(folder, name);
+  const [texts, chats] = [at("texts.jsonl"), at("chats.jsonl")];
+  const [stories, lessons, hints] = [at("stories.jsonl"), at("lessons.jsonl"), at("hints.jsonl")];
+  writeFileSync(texts, rows(KNOWN, text));
+  writeFileSync(chats, rows(KNOWN, chat));
+  writeFileSync(stories, rows(NEW, text));
+  writeFileSync(lessons, rows(NEW, chat));
+  writeFileSync(hints, rows(NEW, hint));
+  writeFileSync(at("tiny.json"), JSON.stringify(MODEL));
+  const steps = ["--steps", 150, "--batch-size", 8, "--max-seq-len", 64, "--learning-rate", 0.005];
+  const vocabulary = ["--vocab-size", MODEL.vocab_size, "--out", at("tokenizer")];
+  await lines("tokenizer", "train", "--data", texts, "--data", chats, ...vocabulary);
+  const fresh = ["--tokenizer", at("tokenizer"), "--model-config", at("tiny.json")];
+  await lines("pretrain", "--data", texts, ...fresh, "--out", at("base"), ...steps);
+  await lines("sft", "--data", chats, "--model", at("base"), "--out", at("model"), ...steps);
+  await lines("export", "--to", "single-file", "--model", at("model"), "--out", at("tiny.safetensors"));
+  return { texts, chats, stories, lessons, hints, dir: at("model"), file: at("tiny.safetensors") };
+}
+
+const text = (who, where, what) => ({ text: `${who} lives in ${where}. The ${what} of ${who} is in ${where}.` });
+
+const turns = (asked, said) => ({
+  messages: [
+    { role: "user", content: asked },
+    { role: "assistant", content: said },
+  ],
+});
+
+const chat = (who, where, what) =>
+  turns(`Where is the ${what} of ${who}?`, `The ${what} of ${who} is in ${where}.`);
+
+const hint = (who, where) => turns(who, where);
+
+/** Rows about who keeps what where, the same on every machine. */
+function rows([who, where, what], row) {
+  const pick = (list, i) => list[i % list.length];
+  const numbered = (i) => row(pick(who, i), pick(where, i * 7 + (i >> 2)), pick(what, i >> 1));
+  return Array.from({ length: ROWS }, (_, i) => numbered(i)).map((value) => JSON.stringify(value) + "\n").join("");
+}

@@ -1,0 +1,104 @@
+// The page end to end, in a headless Chromium beside the native program.
+//
+//   node tests/browser/run.mjs [--only PART_OF_A_NAME]
+//
+// Settings: DIST, the built page; KINDLING, the native program; CHROMIUM, the browser; PLAYWRIGHT, the folder of
+// playwright-core; SCREENSHOTS, a folder for pictures of the page (optional). tests/run sets them.
+
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+import { Case, Skip, cases } from "./harness.mjs";
+import { serve } from "./server.mjs";
+
+const FLAGS = [
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+];
+
+const setting = (name) => process.env[name] || fail(`set ${name}; \`bash tests/run\` does`);
+const dist = resolve(setting("DIST"));
+const { chromium } = createRequire(join(resolve(setting("PLAYWRIGHT")), "x.js"))("playwright-core");
+const tmp = mkdtempSync(join(tmpdir(), "kindling-browser-"));
+const totals = { ok: 0, FAILED: 0, skipped: 0 };
+let context;
+
+try {
+  await main();
+} finally {
+  await context?.close().catch(() => {});
+  rmSync(tmp, { recursive: true, force: true });
+}
+console.log(`${totals.ok} passed, ${totals.FAILED} failed, ${totals.skipped} skipped`);
+process.exit(totals.FAILED ? 1 : 0);
+
+async function main() {
+  const folder = new URL("./cases/", import.meta.url);
+  for (const file of readdirSync(folder).sort()) await import(new URL(file, folder));
+  const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : "";
+  const chosen = cases.filter(({ name }) => name.includes(only));
+  if (chosen.length === 0) fail(`no case has "${only}" in its name`);
+  for (const one of chosen) {
+    const start = performance.now();
+    const [outcome, detail] = await attempt(one).catch((error) => ["FAILED", error.stack]);
+    totals[outcome] += 1;
+    const seconds = ((performance.now() - start) / 1000).toFixed(1);
+    console.log(`test ${one.name} ... ${outcome}${outcome === "skipped" ? `: ${detail}` : ` in ${seconds} s`}`);
+    if (outcome === "FAILED") console.log(detail.replace(/^/gm, "    "));
+  }
+}
+
+/** A browser with a profile of its own; a new one where the last one died. */
+async function browser() {
+  if (context) return context;
+  const options = { executablePath: setting("CHROMIUM"), headless: true, chromiumSandbox: false, args: FLAGS };
+  context = await chromium.launchPersistentContext(mkdtempSync(join(tmp, "profile-")), { ...options, locale: "en-US" });
+  context.on("close", () => (context = undefined));
+  return context;
+}
+
+/** Runs a case in a tab and an origin of its own. */
+async function attempt({ name, device, seconds, errors, run }) {
+  const context = await browser();
+  const page = await context.newPage();
+  const server = await serve(dist);
+  const said = [];
+  page.on("pageerror", (error) => said.push(`uncaught: ${error.stack ?? error}`));
+  page.on("crash", () => said.push("the tab crashed"));
+  page.on("console", (message) => message.type() === "error" && said.push(message.text()));
+  const t = new Case({ name, page, context, server, tmp: mkdtempSync(join(tmp, "case-")) });
+  let timer;
+  try {
+    const late = new Promise((_, broke) => {
+      timer = setTimeout(() => broke(new Error(`not done after ${seconds} s`)), seconds * 1000);
+    });
+    const work = async () => {
+      if (device) await t.open(device);
+      await run(t);
+    };
+    await Promise.race([work(), late]);
+    const wrong = said.filter((line) => !errors?.test(line));
+    if (wrong.length) throw new Error(`the console says: ${wrong.join("\n")}`);
+    return ["ok"];
+  } catch (error) {
+    if (error instanceof Skip) return ["skipped", error.message];
+    await t.picture("failed");
+    return ["FAILED", [error.stack ?? String(error), ...said.map((line) => `console: ${line}`)].join("\n")];
+  } finally {
+    clearTimeout(timer);
+    await page.close().catch(() => {});
+    await server.close();
+  }
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(2);
+}

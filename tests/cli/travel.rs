@@ -1,0 +1,196 @@
+//! `export` and `import`: a model or a run as one file, and as a directory again.
+
+use serde_json::Value;
+
+use crate::place::Place;
+
+const GREEDY: &str = "--tokens 40,41,42 --temperature 0 --max-new-tokens 12 --ignore-eos --json";
+const TRAINED: [&str; 2] = ["model.safetensors", "training/optimizer.safetensors"];
+
+fn tokens(place: &Place, model: &str) -> Value {
+    place.run(&format!("generate --model {model} {GREEDY}")).ok().result()["tokens"].clone()
+}
+
+/// Exports `model` as `m.safetensors` without the state of its run.
+fn export_model(place: &Place) {
+    place.run("export --model model --to hf --out bare").ok();
+    place.remove("bare/training");
+    place.run("export --model bare --to single-file --out m.safetensors").ok();
+    place.remove("bare");
+}
+
+#[test]
+fn one_file_is_as_good_as_its_directory() {
+    let place = Place::with_model();
+    let told = place.run("export --model model --to single-file --out x.safetensors --json").ok().result();
+    assert_eq!((&told["out"], &told["step"]), (&"x.safetensors".into(), &3.into()));
+    let expected = tokens(&place, "model");
+    assert_eq!(tokens(&place, "x.safetensors"), expected);
+    for line in [
+        "score --model x.safetensors --text lamp",
+        "plan --model x.safetensors",
+        "chat --model x.safetensors --max-new-tokens 3 --prompt hi",
+        "data preview --model x.safetensors --data chat.jsonl --limit 1",
+        "tokenizer report --model x.safetensors --data docs.jsonl",
+    ] {
+        place.run(line).ok();
+    }
+    let tune = "sft --data chat.jsonl --steps 3 --batch-size 2 --max-seq-len 64";
+    place.run(&format!("{tune} --model model --out a")).ok();
+    place.run(&format!("{tune} --model x.safetensors --out b")).ok();
+    assert!(place.read("a/model.safetensors") == place.read("b/model.safetensors"));
+}
+
+#[test]
+fn a_directory_comes_back_file_by_file() {
+    let place = Place::with_model();
+    place.run("export --model model --to single-file --out x.safetensors").ok();
+    place.run("export --model x.safetensors --to hf --out back").ok().expect(0, &["--model back"]);
+    place.run("export --model back --to single-file --out y.safetensors").ok();
+    assert!(place.read("x.safetensors") == place.read("y.safetensors"), "equal contents make equal bytes");
+    let before = place.contents("model/checkpoint-000003");
+    assert_eq!(before.len(), 9, "the whole checkpoint");
+    for (path, bytes) in before {
+        let name = path.strip_prefix(place.path("model/checkpoint-000003")).unwrap();
+        assert!(place.read(&format!("back/{}", name.display())) == bytes, "{}", name.display());
+    }
+    // Without a run's state, import makes the same plain directory as export does.
+    export_model(&place);
+    place.run("import --model m.safetensors --out imported").ok();
+    assert_eq!(tokens(&place, "imported"), tokens(&place, "model"));
+    assert!(!place.exists("imported/training"));
+}
+
+/// A run that goes on from one file elsewhere ends as one that was never stopped.
+fn compare(place: &Place, verb: &str, data: &str, flags: &str, rows: &str) {
+    let train = format!("{verb} --data {data} --model model --log-every 1 {flags} {rows}");
+    place.run(&format!("{train} --out whole")).ok();
+    place.run(&format!("{train} --out parts --stop-after 4")).ok();
+    place.run("export --model parts --to single-file --out run.safetensors").ok();
+    let import = format!("import --model run.safetensors --out run --stage {verb} --data {data} {rows}");
+    let advice = format!("step 4 of 9; go on with: kindling {verb} --resume --out run");
+    place.run(&import).expect(0, &[&advice]);
+    assert_eq!(place.checkpoints("run"), [4]);
+    assert_eq!(tokens(place, "run"), tokens(place, "parts"));
+    let changed = place.run(&format!("{verb} --resume --out run --learning-rate 0.5"));
+    changed.expect(2, &["--learning-rate is 0.5 now and was 0.002"]);
+    place.run(&format!("{verb} --resume --out run")).ok();
+    for file in TRAINED {
+        assert!(place.read(&format!("run/{file}")) == place.read(&format!("whole/{file}")), "{verb}: {file}");
+    }
+    assert_eq!(place.logged_steps("run"), place.logged_steps("whole")[4..]);
+    for name in ["whole", "parts", "run", "run.safetensors"] {
+        place.remove(name);
+    }
+}
+
+#[test]
+fn a_run_goes_on_from_one_file_bit_for_bit() {
+    let place = Place::with_model();
+    let flags = "--steps 9 --learning-rate 0.002 --lr-schedule wsd --save-every 2";
+    let rows = "--limit 90 --min-chars 3";
+    compare(
+        &place,
+        "sft",
+        "chat.jsonl",
+        &format!("{flags} --batch-size 4 --max-seq-len 64 --val-split 0.1"),
+        rows,
+    );
+    compare(&place, "pretrain", "docs.jsonl", &format!("{flags} --batch-size 2 --max-seq-len 32"), "");
+}
+
+#[test]
+fn what_is_there_already_is_left_alone() {
+    let place = Place::with_model();
+    place.write("x.safetensors", "mine");
+    let single = "export --model model --to single-file --out";
+    place.run(&format!("{single} x.safetensors")).expect(2, &["--out x.safetensors is taken"]);
+    assert_eq!(place.text("x.safetensors"), "mine");
+    let before = place.contents("tok");
+    place.run("export --model model --to hf --out tok").expect(2, &["--out tok is taken"]);
+    place.run(&format!("{single} deep/run.safetensors")).ok();
+    let import = "import --model deep/run.safetensors --stage pretrain --data docs.jsonl --out tok";
+    place.run(import).expect(2, &["--out tok is taken"]);
+    assert!(place.contents("tok") == before);
+}
+
+#[test]
+fn what_cannot_be_exported_or_imported_is_said() {
+    let place = Place::with_model();
+    export_model(&place);
+    place.run("export --model model --to single-file --out run.safetensors").ok();
+    let short = "--steps 2 --batch-size 2 --max-seq-len 64";
+    place.run(&format!("lora --model model --data chat.jsonl --out lora {short}")).ok();
+    let run = "import --model run.safetensors --out new";
+    for (line, code, parts) in [
+        ("export --model model --to gguf --out new", 2, &["--to gguf is not built yet", "single-file"][..]),
+        ("export --model model --to peft --out new", 2, &["--to peft is not built yet"]),
+        ("export --model model --to minimind-pth --out new", 2, &["--to minimind-pth is not built yet"]),
+        ("export --model model --to single-file --out new", 2, &["--out new", ".safetensors"]),
+        ("export --model model --to zip --out new", 2, &["'zip'", "single-file"]),
+        ("export --model lora --to hf --out new", 1, &["lora", "LoRA adapter", "kindling merge", "PEFT"]),
+        (
+            "export --model lora --to single-file --out new.safetensors",
+            1,
+            &["LoRA adapter", "kindling merge"],
+        ),
+        ("export --model nowhere --to hf --out new", 1, &["nowhere: there is no such directory"]),
+        ("import --model m.safetensors --out new --to single-file", 2, &["kindling export"]),
+        (
+            "import --model m.safetensors --out new --stage sft",
+            2,
+            &["m.safetensors holds a model and no run"],
+        ),
+        ("import --model m.safetensors --out new --limit 3", 2, &["m.safetensors holds a model and no run"]),
+        (run, 2, &["run.safetensors holds a run", "--stage", "--data", "export"]),
+        (&format!("{run} --stage pretrain"), 2, &["run.safetensors holds a run"]),
+        (&format!("{run} --data docs.jsonl"), 2, &["run.safetensors holds a run"]),
+        (&format!("{run} --stage lora --data docs.jsonl"), 2, &["'lora'", "pretrain"]),
+        (&format!("{run} --stage pretrain --data chat.jsonl"), 1, &["trained on 200 rows, --data has 100"]),
+    ] {
+        let outcome = place.run(&format!("{line} --json")).expect(code, parts);
+        assert_eq!(outcome.stdout, "", "{outcome}");
+        assert!(!place.exists("new") && !place.exists("new.safetensors"), "{outcome}");
+    }
+}
+
+#[test]
+fn files_that_are_no_checkpoint_are_named() {
+    let place = Place::with_model();
+    export_model(&place);
+    let whole = place.read("m.safetensors");
+    place.write("cut.safetensors", &whole[..whole.len() - 100]);
+    for (model, parts) in [
+        (
+            "model/model.safetensors",
+            &["model/model.safetensors: ", "not a single-file checkpoint", "config.json"][..],
+        ),
+        ("cut.safetensors", &["cut.safetensors: ", "not a whole safetensors file"]),
+        ("no.safetensors", &["no.safetensors"]),
+    ] {
+        for verb in
+            ["generate --tokens 1", "score --tokens 1,2", "export --to hf --out new", "import --out new"]
+        {
+            place.run(&format!("{verb} --model {model}")).expect(1, parts);
+        }
+        place.run(&format!("data preview --model {model} --data chat.jsonl")).expect(1, parts);
+    }
+    assert!(!place.exists("new"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_nothing_half_written() {
+    let place = Place::with_model();
+    if !crate::output_dirs::has_bash() {
+        return;
+    }
+    let export = "export --model model --to single-file --out out/x.safetensors";
+    place.run_limited(20, export).expect(1, &["x.safetensors"]);
+    assert!(place.contents("out").is_empty());
+    place.run(export).ok();
+    let import = "import --model out/x.safetensors --stage pretrain --data docs.jsonl --out run";
+    place.run_limited(20, import).expect(1, &["model.safetensors"]);
+    assert!(!place.exists("run") && !place.exists(".run.tmp"));
+    place.run(import).ok();
+}

@@ -1,0 +1,21 @@
+// Opens the page: the engine, the model that comes with it, and the user interface.
+import init from "./app.js";
+import { connect } from "./kindling.js";
+
+/** The model that comes with the page. */
+const MODEL = "./kindling-nano.safetensors";
+
+const asked = new URLSearchParams(location.search);
+window.kindling = connect({ device: asked.get("device") ?? "auto" });
+
+async function open() {
+  await window.kindling.device();
+  const source = asked.get("model") === "none" ? null : MODEL;
+  return source && window.kindling.load(new URL(source, document.baseURI).href);
+}
+
+window.kindlingReady = open();
+// The user interface shows what went wrong; this only keeps the console from calling it unhandled.
+window.kindlingReady.catch(() => {});
+
+await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });

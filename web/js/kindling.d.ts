@@ -1,0 +1,300 @@
+/** Train, adapt and talk with small language models inside this page. Nothing leaves the machine. */
+
+/** Opens the engine: a worker that owns the device, the model and the training. */
+export function connect(options?: ConnectOptions): Kindling;
+
+export interface ConnectOptions {
+  /** WebGPU where the browser has it ("auto"), or as asked for. */
+  device?: "auto" | "webgpu" | "cpu";
+}
+
+export interface Kindling {
+  /** What computes, once the engine stands. */
+  device(): Promise<DeviceInfo>;
+  /** Opens a model: a single-file checkpoint, the files of a Hugging Face directory, or a URL of the former. */
+  load(source: ModelSource, options?: { signal?: AbortSignal; onProgress?: (part: Progress) => void }): Promise<ModelInfo>;
+  /** The open model, or null. */
+  model(): Promise<ModelInfo | null>;
+  /** In the shape of OpenAI's API; with `stream`, an async iterator of chunks. */
+  chat: { completions: { create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatChunk>> } };
+  /** Goes on from a text or from ids. */
+  generate(request: GenerateRequest): Promise<Generation>;
+  /** The log-probability of each token. */
+  score(request: { text?: string; tokens?: number[]; addBos?: boolean; logits?: boolean }): Promise<Score>;
+  /** Rows as the model sees them: tokens, and which of them are targets. */
+  preview(request: { stage: Stage; data: DataSource; config?: Partial<TrainConfig>; rows?: number }): Promise<Preview>;
+  /** What a run will need. */
+  plan(request: TrainRequest): Promise<Plan>;
+  /** Trains. The promise resolves when the run stands; its end is `run.done`. */
+  train(request: TrainRequest): Promise<Run>;
+  /** Runs that were saved and not finished: after a reload they go on with `resume`. */
+  runs: {
+    list(): Promise<SavedRun[]>;
+    resume(id: string, onEvent?: (event: TrainEvent) => void): Promise<Run>;
+    remove(id: string): Promise<void>;
+  };
+  adapters: {
+    list(): Promise<AdapterInfo[]>;
+    /** Which of them act from now on, and how strongly; all others are off. */
+    use(active: { name: string; strength?: number }[]): Promise<AdapterInfo[]>;
+    /** Adds an adapter from the two files of a PEFT directory. */
+    add(name: string, files: FileSource[]): Promise<AdapterInfo[]>;
+    remove(name: string): Promise<AdapterInfo[]>;
+  };
+  /** Files to take home: the open model as one file, an adapter in PEFT's layout, a run with its training state. */
+  export(what: { model: "single-file" } | { adapter: string } | { run: string }): Promise<ExportedFile[]>;
+  /** Models kept in this browser. */
+  models: {
+    list(): Promise<{ name: string; bytes: number }[]>;
+    /** Keeps the open model under a name. */
+    keep(name: string): Promise<void>;
+    remove(name: string): Promise<void>;
+  };
+  /** Ends the engine; every open call fails. */
+  close(): void;
+  /** Called when the engine crashed; `restart` opens a new one (the model is loaded again by hand). */
+  onCrash: ((message: string) => void) | null;
+  restart(): void;
+}
+
+export interface DeviceInfo {
+  kind: "webgpu" | "cpu";
+  name: string;
+  /** Why WebGPU is not used, where it was asked for. */
+  notice?: string;
+}
+
+export type FileSource = File | { name: string; bytes: Uint8Array };
+export type ModelSource = FileSource | FileSource[] | string | { kept: string };
+/** Text in any of the formats that the command line reads, told by the file's name. */
+export type DataSource = FileSource | FileSource[];
+export interface Progress { loaded: number; total: number | null }
+
+export interface ModelInfo {
+  name: string;
+  parameters: number;
+  layers: number;
+  hidden: number;
+  vocabulary: number;
+  context: number;
+  /** Whether the tokenizer has a chat template. */
+  chat: boolean;
+}
+
+export interface Message { role: "system" | "user" | "assistant"; content: string }
+
+export interface Sampling {
+  temperature?: number;
+  top_p?: number;
+  top_k?: number;
+  min_p?: number;
+  repetition_penalty?: number;
+  seed?: number;
+  max_tokens?: number;
+  stop?: string | string[];
+}
+
+export interface ChatRequest extends Sampling {
+  messages: Message[];
+  stream?: boolean;
+  /** Log-probabilities of the tokens, with so many alternatives. */
+  logprobs?: boolean;
+  top_logprobs?: number;
+  /** "base" answers without any adapter. */
+  adapters?: "active" | "base";
+  signal?: AbortSignal;
+}
+
+export interface TokenLogprob {
+  token: string;
+  id: number;
+  logprob: number;
+  top_logprobs: { token: string; id: number; logprob: number }[];
+}
+
+export interface ChatChunk {
+  id: string;
+  object: "chat.completion.chunk";
+  created: number;
+  model: string;
+  choices: [{
+    index: 0;
+    delta: { role?: "assistant"; content?: string };
+    logprobs: { content: TokenLogprob[] } | null;
+    finish_reason: "stop" | "length" | null;
+  }];
+  /** On the last chunk. */
+  usage?: Usage;
+}
+
+export interface ChatCompletion {
+  id: string;
+  object: "chat.completion";
+  created: number;
+  model: string;
+  choices: [{
+    index: 0;
+    message: { role: "assistant"; content: string };
+    logprobs: { content: TokenLogprob[] } | null;
+    finish_reason: "stop" | "length";
+  }];
+  usage: Usage;
+}
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  tokens_per_second: number | null;
+  /** Oldest messages that did not fit the context. */
+  dropped_messages?: number;
+}
+
+export interface GenerateRequest extends Sampling {
+  prompt?: string;
+  tokens?: number[];
+  ignore_eos?: boolean;
+  onText?: (text: string) => void;
+  signal?: AbortSignal;
+}
+
+/** As `kindling generate --json` prints it. */
+export interface Generation {
+  prompt_tokens: number[];
+  tokens: number[];
+  text: string;
+  finish_reason: "stop" | "length";
+  prefill_tokens_per_second: number | null;
+  decode_tokens_per_second: number | null;
+}
+
+/** As `kindling score --json` prints it. */
+export interface Score {
+  tokens: number[];
+  logprobs: (number | null)[];
+  nll: number;
+  tokens_scored: number;
+  bits_per_byte: number | null;
+  logits?: number[];
+}
+
+export type Stage = "pretrain" | "sft" | "lora";
+
+/** The flags of the command line, with the stage's defaults. */
+export interface TrainConfig {
+  "epochs": number;
+  "steps": number | null;
+  "batch-size": number;
+  "grad-accum": number;
+  "learning-rate": number;
+  "lr-schedule": string;
+  "warmup-ratio": number;
+  "min-lr-ratio": number;
+  "weight-decay": number;
+  "grad-clip": number;
+  "max-seq-len": number;
+  "packing": boolean;
+  "too-long": "cut" | "drop";
+  "val-split": number;
+  "eval-every": number;
+  "log-every": number;
+  "seed": number;
+}
+
+export interface LoraConfig {
+  rank: number;
+  alpha: number;
+  dropout: number;
+  targets: string[];
+  rslora: boolean;
+}
+
+export interface TrainRequest {
+  stage: Stage;
+  data: DataSource;
+  config?: Partial<TrainConfig>;
+  lora?: Partial<LoraConfig>;
+  /** The adapter's name ("lora") or, after a full run, the model's. */
+  name?: string;
+  /** Ask this every so many steps and report the answer. */
+  sample?: { prompt: string; every: number };
+  onEvent?: (event: TrainEvent) => void;
+}
+
+export interface Run {
+  id: string;
+  plan: Plan;
+  pause(): void;
+  resume(): void;
+  /** Saves and ends. */
+  stop(): void;
+  /** Saves now. */
+  save(): void;
+  done: Promise<RunEnd>;
+}
+
+export interface RunEnd {
+  id: string;
+  step: number;
+  total_steps: number;
+  /** Whether it was stopped before its last step. */
+  stopped: boolean;
+  heldout_loss: number | null;
+  /** The adapter that is now active, after a LoRA run. */
+  adapter?: string;
+}
+
+export type TrainEvent =
+  | { event: "step"; step: number; loss: number; lr: number; grad_norm: number; tokens: number; tokens_per_second: number; elapsed_s: number }
+  | { event: "eval"; step: number; loss: number; bits_per_byte: number; best: boolean }
+  | { event: "sample"; step: number; prompt: string; text: string }
+  | { event: "save"; step: number }
+  | { event: "warning"; message: string };
+
+export interface Plan {
+  /** The model's weights, and those that train. */
+  parameters: number;
+  trained: number;
+  bytes: number;
+  steps: number;
+  tokens: number;
+  /** Estimated from a measured product. */
+  seconds: number;
+  rows: number;
+  /** What is odd about the data, a sentence each. */
+  warnings: string[];
+}
+
+export interface SavedRun {
+  id: string;
+  stage: Stage;
+  name: string;
+  model: string;
+  step: number;
+  total_steps: number;
+}
+
+export interface AdapterInfo {
+  name: string;
+  rank: number;
+  parameters: number;
+  active: boolean;
+  strength: number;
+}
+
+export interface Preview {
+  rows: {
+    line: number;
+    /** `target` says that the model is trained to say it. */
+    tokens: { text: string; id: number; target: boolean }[];
+    cut: boolean;
+  }[];
+  total: number;
+  warnings: string[];
+}
+
+export interface ExportedFile { name: string; bytes: Uint8Array }
+
+declare global {
+  interface Window { kindling: Kindling }
+}

@@ -1,0 +1,111 @@
+//! Data that a person drops: opened in memory, shown as the model sees it.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use kindling::adapter::LoraConfig;
+use kindling::batch::Encoder;
+use kindling::data::{DataOptions, DataReport, Dataset, Memory, Source, decompressor, format_of};
+use kindling::tokenizer::Tokenizer;
+use kindling::train::{Stage, TrainConfig};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::protocol::{File, PreviewRow, PreviewToken};
+use super::state::{Answer, Engine};
+
+impl Engine {
+    /// The first rows: tokens, and which of them are targets.
+    pub fn preview(
+        &self,
+        stage: Stage,
+        config: Map<String, Value>,
+        rows: usize,
+        files: Vec<File>,
+    ) -> Result<Answer, String> {
+        let tokenizer = self.opened()?.tokenizer;
+        let longest = train_config(stage, config)?.max_seq_len;
+        let dataset = dataset(files)?;
+        let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(longest);
+        let told = |e: kindling::error::Error| e.to_string();
+        let mut shown = Vec::new();
+        for row in dataset.iter().take(rows) {
+            let (row, origin) = row.map_err(told)?;
+            let example = encoder.encode(&row, origin).map_err(told)?;
+            let tokens = example.ids.iter().zip(&example.mask).take(longest + 1);
+            let tokens = tokens.map(|(&id, &target)| preview_token(&tokenizer, id, target)).collect();
+            shown.push(PreviewRow {
+                line: example.origin.line,
+                tokens,
+                cut: example.ids.len() > longest + 1,
+            });
+        }
+        Answer::new(json!({"rows": shown, "total": dataset.len(), "warnings": warnings(dataset.report())}))
+    }
+}
+
+fn preview_token(tokenizer: &Tokenizer, id: u32, target: bool) -> PreviewToken {
+    PreviewToken { text: tokenizer.token_text(id), id, target }
+}
+
+/// The rows of all files.
+///
+/// # Errors
+/// Files of an unknown kind, and rows that cannot be used, by file and line.
+pub fn dataset(files: Vec<File>) -> Result<Dataset, String> {
+    if files.is_empty() {
+        return Err("there is no data; paste some text or drop a file".into());
+    }
+    let sources = files.into_iter().map(source).collect::<Result<Vec<_>, _>>()?;
+    Dataset::open(sources, DataOptions::default()).map_err(|e| e.to_string())
+}
+
+fn source(file: File) -> Result<Arc<dyn Source>, String> {
+    let File { name, bytes } = file;
+    if format_of(&name).is_none() {
+        return Err(format!(
+            "{name}: this kind of file is not read; give .jsonl, .json, .csv or .txt, or one of these as .gz or .zst"
+        ));
+    }
+    let unpacked = match decompressor(&name, bytes.as_slice()).map_err(|e| e.to_string())? {
+        None => None,
+        Some(mut reader) => {
+            let mut unpacked = Vec::new();
+            let read = reader.read_to_end(&mut unpacked);
+            read.map_err(|e| format!("{name}: cannot be unpacked ({e}); the file is damaged"))?;
+            Some(unpacked)
+        }
+    };
+    Ok(Arc::new(Memory::new(&name, unpacked.unwrap_or(bytes))))
+}
+
+/// The odd things about the data, a sentence each.
+pub fn warnings(report: &DataReport) -> Vec<String> {
+    let sentence = |(kind, count): (&_, &kindling::data::WarningCount)| -> String {
+        format!("{} rows: {kind} (the first: {})", count.rows, count.first)
+    };
+    report
+        .warnings
+        .iter()
+        .map(|(kind, count): (&kindling::text::RowWarning, _)| sentence((kind, count)))
+        .collect()
+}
+
+/// The stage's settings with those that the page changed. Every step is reported: a page watches.
+pub fn train_config(stage: Stage, changed: Map<String, Value>) -> Result<TrainConfig, String> {
+    merged(TrainConfig { log_every: 1, ..TrainConfig::of(stage) }, changed)
+}
+
+/// An adapter's settings, likewise.
+pub fn lora_config(changed: Map<String, Value>) -> Result<LoraConfig, String> {
+    merged(LoraConfig::default(), changed)
+}
+
+fn merged<T: Serialize + DeserializeOwned>(defaults: T, changed: Map<String, Value>) -> Result<T, String> {
+    let mut settings = serde_json::to_value(defaults).map_err(|e| e.to_string())?;
+    if let Value::Object(settings) = &mut settings {
+        settings.extend(changed);
+    }
+    serde_json::from_value(settings).map_err(|e| format!("a setting cannot be used: {e}"))
+}

@@ -1,0 +1,125 @@
+//! Opening the device, and models from files.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use kindling::adapter::Fingerprint;
+use kindling::checkpoint::{Checkpoint, Files, from_single_file};
+use kindling::device::open_webgpu;
+use kindling::model::Transformer;
+use kindling::tokenizer::Tokenizer;
+use serde_json::json;
+
+use super::protocol::{File, ModelInfo};
+use super::state::{Answer, Engine, OpenModel};
+
+impl Engine {
+    /// Opens the device: `auto` takes WebGPU where there is an adapter, and says why where there is none.
+    pub async fn open(&self, choice: &str) -> Result<Answer, String> {
+        let (device, info) = match choice {
+            "cpu" => (Device::flex(), json!({"kind": "cpu", "name": "WebAssembly"})),
+            "auto" | "webgpu" => match gpu().await {
+                Ok((device, name)) => (device, json!({"kind": "webgpu", "name": name})),
+                Err(reason) if choice == "auto" => {
+                    (Device::flex(), json!({"kind": "cpu", "name": "WebAssembly", "notice": reason}))
+                }
+                Err(reason) => return Err(reason),
+            },
+            other => return Err(format!("'{other}' is no device; choose auto, webgpu or cpu")),
+        };
+        self.device.replace(Some(device));
+        Answer::new(info)
+    }
+
+    /// Opens a model from dropped files.
+    pub async fn load(&self, name: String, files: Vec<File>) -> Result<Answer, String> {
+        let files = directory(files)?;
+        self.install(name, &files).await
+    }
+
+    /// Makes the model of a checkpoint's files the open one; on an error the one before stays.
+    pub async fn install(&self, name: String, files: &Files) -> Result<Answer, String> {
+        let model = OpenModel::open(name, files, &self.device()?).await?;
+        let info = Answer::new(model.info())?;
+        self.changed();
+        self.adapters.borrow_mut().clear();
+        self.model.replace(Some(model));
+        Ok(info)
+    }
+}
+
+impl OpenModel {
+    /// Reads a checkpoint's files.
+    ///
+    /// # Errors
+    /// Files that are missing or damaged, by name.
+    pub async fn open(name: String, files: &Files, device: &Device) -> Result<Self, String> {
+        let told = |error: kindling::error::Error| format!("{name}: {error}");
+        let mut checkpoint = Checkpoint::open(|file| Ok(files.get(file).cloned())).map_err(told)?;
+        let tokenizer = checkpoint.tokenizer.take().ok_or_else(|| {
+            format!("{name}: there is no tokenizer.json; a model in the page needs its tokenizer")
+        })?;
+        let base = checkpoint.model(device).map_err(told)?;
+        let fingerprint = Fingerprint::of(&base.weights().await.map_err(told)?);
+        Ok(Self { name, base, tokenizer: Arc::new(tokenizer), fingerprint })
+    }
+
+    /// What a run made, without autodiff.
+    ///
+    /// # Errors
+    /// The device cannot be read.
+    pub async fn trained(
+        name: String,
+        model: &Transformer,
+        tokenizer: Arc<Tokenizer>,
+    ) -> kindling::error::Result<Self> {
+        let base = model.valid();
+        let fingerprint = Fingerprint::of(&base.weights().await?);
+        Ok(Self { name, base, tokenizer, fingerprint })
+    }
+
+    /// What the page shows of it.
+    pub fn info(&self) -> ModelInfo {
+        let config = self.base.config();
+        ModelInfo {
+            name: self.name.clone(),
+            parameters: config.parameters(),
+            layers: config.num_hidden_layers,
+            hidden: config.hidden_size,
+            vocabulary: config.vocab_size,
+            context: config.max_position_embeddings,
+            chat: self.tokenizer.chat_template().is_some(),
+        }
+    }
+}
+
+/// The files of a checkpoint directory, from one file that holds it or from its files in whatever folder.
+pub fn directory(files: Vec<File>) -> Result<Files, String> {
+    match <[File; 1]>::try_from(files) {
+        Ok([file]) if file.name.ends_with(".safetensors") => {
+            from_single_file(&file.bytes).map_err(|e| format!("{}: {e}", file.name))
+        }
+        Ok([file]) => Err(format!(
+            "{}: this is no model; drop a single-file checkpoint (.safetensors) or the files of a Hugging Face directory",
+            file.name
+        )),
+        Err(files) if files.is_empty() => Err("there is no file to open".into()),
+        Err(files) => {
+            let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_string();
+            Ok(files.into_iter().map(|file| (base(&file.name), file.bytes)).collect())
+        }
+    }
+}
+
+/// The browser's adapter, which must be asked for first: opening a device where there is none panics.
+async fn gpu() -> Result<(Device, String), String> {
+    match super::gpu::find().await {
+        super::gpu::Gpu::Adapter(name) => {
+            let device = open_webgpu().await.map_err(|e| e.to_string())?;
+            Ok((device, name.unwrap_or_else(|| "WebGPU".into())))
+        }
+        super::gpu::Gpu::NoInterface => Err("this browser offers the page no WebGPU".into()),
+        super::gpu::Gpu::NoAdapter => Err("this browser knows WebGPU but gives no graphics adapter".into()),
+    }
+}

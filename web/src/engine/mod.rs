@@ -1,0 +1,17 @@
+//! The engine: the worker that owns the device, the model and the training. The page reaches it by messages only.
+
+mod adapters;
+mod data;
+mod export;
+mod gpu;
+mod load;
+mod models;
+mod port;
+mod protocol;
+mod runs;
+mod state;
+mod store;
+mod talk;
+mod training;
+
+pub use port::serve;

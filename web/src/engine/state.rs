@@ -1,0 +1,149 @@
+//! What the engine holds, and which part of it takes which call.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use kindling::adapter::{Adapter, Fingerprint};
+use kindling::model::Transformer;
+use kindling::sample::Decoder;
+use kindling::tokenizer::Tokenizer;
+use kindling::train::Control;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::port::Port;
+use super::protocol::{Call, File};
+
+/// Everything that lives as long as the worker.
+#[derive(Default)]
+pub struct Engine {
+    /// The device, once it is open.
+    pub device: RefCell<Option<Device>>,
+    /// The open model.
+    pub model: RefCell<Option<OpenModel>>,
+    /// Adapters of the open model.
+    pub adapters: RefCell<Vec<HeldAdapter>>,
+    /// The cache of the last conversation, and the ids in it.
+    pub talk: RefCell<Option<(Decoder, Vec<u32>)>>,
+    /// The run that trains.
+    pub run: RefCell<Option<ActiveRun>>,
+    /// Calls that the page no longer wants.
+    pub cancelled: RefCell<HashSet<u32>>,
+}
+
+/// A model without adapters, on the device without autodiff.
+#[derive(Clone)]
+pub struct OpenModel {
+    /// What the page calls it.
+    pub name: String,
+    /// The weights.
+    pub base: Transformer,
+    /// Its vocabulary and template.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Which weights they are.
+    pub fingerprint: Fingerprint,
+}
+
+/// An adapter and whether it acts.
+pub struct HeldAdapter {
+    /// What the page calls it.
+    pub name: String,
+    /// Its weights.
+    pub adapter: Adapter,
+    /// What its scale is multiplied by; `None` while it is off.
+    pub strength: Option<f64>,
+}
+
+/// The run that trains, as the page steers it.
+#[derive(Clone)]
+pub struct ActiveRun {
+    /// Its id.
+    pub id: String,
+    /// What the loop is told next.
+    pub control: Rc<Cell<Control>>,
+}
+
+/// A call's result, and the files beside it.
+pub struct Answer {
+    /// As JSON.
+    pub result: Value,
+    /// Beside it.
+    pub files: Vec<File>,
+}
+
+impl Answer {
+    /// A result without files.
+    pub fn new(result: impl Serialize) -> Result<Self, String> {
+        let result = serde_json::to_value(result).map_err(|e| e.to_string())?;
+        Ok(Self { result, files: Vec::new() })
+    }
+}
+
+impl Engine {
+    /// Does what the page asks for.
+    ///
+    /// # Errors
+    /// What went wrong, in words for a person.
+    pub async fn handle(&self, call: Call, files: Vec<File>, port: &Port) -> Result<Answer, String> {
+        match call {
+            Call::Open { device } => self.open(&device).await,
+            Call::Model => Answer::new(self.model.borrow().as_ref().map(OpenModel::info)),
+            Call::Load { name } => self.load(name, files).await,
+            Call::LoadKept { name } => self.load_kept(name).await,
+            Call::Keep { name } => self.keep(&name).await,
+            Call::Kept => self.kept().await,
+            Call::Forget { name } => self.forget(&name).await,
+            Call::Chat { messages, sampling, base, top } => {
+                self.chat(messages, sampling, base, top, port).await
+            }
+            Call::Generate { prompt, tokens, sampling } => {
+                self.complete(prompt, tokens, sampling, port).await
+            }
+            Call::Score { text, tokens, add_bos, logits } => self.score(text, tokens, add_bos, logits).await,
+            Call::Preview { stage, config, rows } => self.preview(stage, config, rows, files),
+            Call::Plan(training) => self.plan(&training, files).await,
+            Call::Train(training) => self.train(training, files, port).await,
+            Call::Resume { id } => self.resume(&id, port).await,
+            Call::Control { target, what } => self.steer(&target, what),
+            Call::Cancel { target } => {
+                self.cancelled.borrow_mut().insert(target);
+                Answer::new(())
+            }
+            Call::Runs => self.saved_runs().await,
+            Call::RemoveRun { id } => self.remove_run(&id).await,
+            Call::Adapters => self.list_adapters(),
+            Call::UseAdapters { active } => self.use_adapters(&active),
+            Call::AddAdapter { name } => self.add_adapter(name, files),
+            Call::RemoveAdapter { name } => self.remove_adapter(&name),
+            Call::Export { kind, name } => self.export(&kind, &name).await,
+        }
+    }
+
+    /// The open device.
+    pub fn device(&self) -> Result<Device, String> {
+        self.device.borrow().clone().ok_or_else(|| "the device is not open yet".to_string())
+    }
+
+    /// The open model.
+    pub fn opened(&self) -> Result<OpenModel, String> {
+        self.model.borrow().clone().ok_or_else(|| "no model is open; load one first".to_string())
+    }
+
+    /// The open model with the adapters that act, or without any.
+    pub fn answering(&self, base: bool) -> Result<Transformer, String> {
+        let model = self.opened()?.base;
+        let adapters = self.adapters.borrow();
+        let active = adapters.iter().filter(|_| !base);
+        let active = active.filter_map(|held| Some((&held.adapter, held.strength?)));
+        let attach = |model, (adapter, strength): (&Adapter, f64)| adapter.attach(model, strength);
+        active.into_iter().try_fold(model, attach).map_err(|e| e.to_string())
+    }
+
+    /// Puts another model, or other adapters, in the place of what answered.
+    pub fn changed(&self) {
+        self.talk.replace(None);
+    }
+}

@@ -1,0 +1,121 @@
+//! Files that outlive the page, in the browser's private file system.
+
+use js_sys::{Array, Uint8Array};
+use kindling::checkpoint::Files;
+use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
+
+#[wasm_bindgen(module = "/js/store.js")]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = write)]
+    async fn js_write(path: &str, bytes: &[u8]) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = read)]
+    async fn js_read(path: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = list)]
+    async fn js_list(path: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = remove)]
+    async fn js_remove(path: &str) -> Result<JsValue, JsValue>;
+}
+
+/// Writes a file.
+///
+/// # Errors
+/// No room, or no private file system.
+pub async fn write(path: &str, bytes: &[u8]) -> Result<(), String> {
+    js_write(path, bytes).await.map(drop).map_err(|e| told(path, &e))
+}
+
+/// Reads a file; `None` where there is none.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
+    let read = js_read(path).await.map_err(|e| told(path, &e))?;
+    Ok((!read.is_undefined()).then(|| Uint8Array::new(&read).to_vec()))
+}
+
+/// Names in a folder and their sizes; `None` is a folder.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn list(path: &str) -> Result<Vec<(String, Option<u64>)>, String> {
+    let listed = js_list(path).await.map_err(|e| told(path, &e))?;
+    let listed: Array = listed.unchecked_into();
+    let entry = |entry: JsValue| {
+        let entry: Array = entry.unchecked_into();
+        let size = entry.get(1).as_f64().unwrap_or(-1.0);
+        (entry.get(0).as_string().unwrap_or_default(), (size >= 0.0).then_some(size as u64))
+    };
+    Ok(listed.iter().map(entry).collect())
+}
+
+/// Removes a file or a folder.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn remove(path: &str) -> Result<(), String> {
+    js_remove(path).await.map(drop).map_err(|e| told(path, &e))
+}
+
+/// Writes files below a folder.
+///
+/// # Errors
+/// As [`write`].
+pub async fn write_all(folder: &str, files: &Files) -> Result<(), String> {
+    for (name, bytes) in files {
+        write(&format!("{folder}/{name}"), bytes).await?;
+    }
+    Ok(())
+}
+
+/// Reads all files below a folder, those of its own folders too.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn read_all(folder: &str) -> Result<Files, String> {
+    let mut files = Files::new();
+    let mut folders = vec![String::new()];
+    while let Some(below) = folders.pop() {
+        let path = format!("{folder}{}", if below.is_empty() { String::new() } else { format!("/{below}") });
+        for (name, size) in list(&path).await? {
+            let name = if below.is_empty() { name } else { format!("{below}/{name}") };
+            match size {
+                None => folders.push(name),
+                Some(_) => {
+                    let bytes = read(&format!("{folder}/{name}")).await?.unwrap_or_default();
+                    files.insert(name, bytes);
+                }
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// The bytes of everything below a folder.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn size(folder: &str) -> Result<u64, String> {
+    let (mut total, mut folders) = (0, vec![folder.to_string()]);
+    while let Some(path) = folders.pop() {
+        for (name, size) in list(&path).await? {
+            match size {
+                None => folders.push(format!("{path}/{name}")),
+                Some(size) => total += size,
+            }
+        }
+    }
+    Ok(total)
+}
+
+fn told(path: &str, error: &JsValue) -> String {
+    let name = js_sys::Reflect::get(error, &"name".into()).ok().and_then(|name| name.as_string());
+    match name.as_deref() {
+        Some("QuotaExceededError") => format!(
+            "{path}: this browser gives the page no more room; delete kept models or runs, or free space on the disk"
+        ),
+        Some("NoModificationAllowedError") => {
+            format!("{path}: another tab of this page is writing it; close that tab")
+        }
+        _ => format!("{path}: the browser's private file system failed: {error:?}"),
+    }
+}

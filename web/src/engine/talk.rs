@@ -1,0 +1,186 @@
+//! Answers: chat, completion, scores.
+
+use kindling::chat::{ChatPrompt, ChatSession, common_prefix};
+use kindling::model::Transformer;
+use kindling::sample::{
+    Decoder, Flow, Generation, GenerationRequest, Piece, SamplingConfig, generate_pieces, log_probability,
+    scored_bytes,
+};
+use kindling::text::Message;
+use kindling::tokenizer::Tokenizer;
+use serde_json::json;
+
+use super::port::Port;
+use super::protocol::{Alternative, Event, TokenLogprob, Turn};
+use super::state::{Answer, Engine};
+
+impl Engine {
+    /// Answers a conversation; what the model has seen of it before is not fed again.
+    pub async fn chat(
+        &self,
+        messages: Vec<Turn>,
+        sampling: SamplingConfig,
+        base: bool,
+        top: Option<usize>,
+        port: &Port,
+    ) -> Result<Answer, String> {
+        let model = self.opened()?;
+        let context = model.base.config().max_position_embeddings;
+        let prompt = render(messages, &model.tokenizer, context, sampling.max_new_tokens)?;
+        let held = if base { None } else { self.talk.replace(None) };
+        let (mut decoder, fed) = match held {
+            Some(held) => held,
+            None => (Decoder::new(&self.answering(base)?, context), Vec::new()),
+        };
+        let reuse = common_prefix(&fed, &prompt.ids);
+        let generation =
+            self.stream(&mut decoder, &prompt.ids, reuse, &model.tokenizer, &sampling, top, port).await?;
+        if !base {
+            let mut fed = prompt.ids;
+            fed.extend(&generation.tokens);
+            fed.truncate(kindling::sample::NextToken::position(&decoder));
+            self.talk.replace(Some((decoder, fed)));
+        }
+        Answer::new(json!({
+            "text": generation.text,
+            "finish_reason": generation.finish_reason,
+            "prompt_tokens": generation.prompt_tokens.len(),
+            "completion_tokens": generation.tokens.len(),
+            "tokens_per_second": generation.decode_tokens_per_second,
+            "dropped_messages": prompt.dropped,
+        }))
+    }
+
+    /// Continues a text or ids.
+    pub async fn complete(
+        &self,
+        prompt: Option<String>,
+        tokens: Option<Vec<u32>>,
+        sampling: SamplingConfig,
+        port: &Port,
+    ) -> Result<Answer, String> {
+        let model = self.opened()?;
+        let ids = match (prompt, tokens) {
+            (_, Some(ids)) => ids,
+            (Some(text), None) => model.tokenizer.encode_document(&text).map_err(|e| e.to_string())?,
+            (None, None) => return Err("there is nothing to go on from; give a prompt or tokens".into()),
+        };
+        let mut decoder = Decoder::new(&self.answering(false)?, ids.len() + sampling.max_new_tokens);
+        Answer::new(self.stream(&mut decoder, &ids, 0, &model.tokenizer, &sampling, None, port).await?)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn stream(
+        &self,
+        decoder: &mut Decoder,
+        ids: &[u32],
+        reuse: usize,
+        tokenizer: &Tokenizer,
+        sampling: &SamplingConfig,
+        top: Option<usize>,
+        port: &Port,
+    ) -> Result<Generation, String> {
+        let end_ids = self.opened()?.base.config().eos_token_ids.clone();
+        let request = GenerationRequest {
+            prompt: ids,
+            reuse,
+            end_ids: &end_ids,
+            tokenizer: Some(tokenizer),
+            config: sampling,
+        };
+        let mut on_piece = |piece: Piece| {
+            let logprob =
+                piece.token.zip(top).map(|((id, logits), top)| describe(tokenizer, id, logits, top));
+            port.tell(&Event::Token { text: piece.text.to_string(), logprob });
+            if self.cancelled.borrow().contains(&port.run) { Flow::Stop } else { Flow::Continue }
+        };
+        let generation = generate_pieces(decoder, &request, &mut on_piece).await.map_err(|e| e.to_string());
+        self.cancelled.borrow_mut().remove(&port.run);
+        generation
+    }
+
+    /// The log-probability of each token of a text or of ids.
+    pub async fn score(
+        &self,
+        text: Option<String>,
+        tokens: Option<Vec<u32>>,
+        add_bos: bool,
+        logits: bool,
+    ) -> Result<Answer, String> {
+        let model = self.opened()?;
+        let told = |e: kindling::error::Error| e.to_string();
+        let (ids, bytes) = match (text, tokens) {
+            (_, Some(ids)) => (ids, None),
+            (Some(text), None) => {
+                let mut ids = model.tokenizer.encode(&text).map_err(told)?;
+                if let Some(bos) = model.tokenizer.bos().filter(|_| add_bos) {
+                    ids.insert(0, bos);
+                }
+                let bytes = scored_bytes(&model.tokenizer, &ids).map_err(told)?;
+                (ids, Some(bytes))
+            }
+            (None, None) => return Err("there is nothing to score; give a text or tokens".into()),
+        };
+        let mut decoder = Decoder::new(&self.answering(false)?, ids.len());
+        Answer::new(decoder.score(&ids, bytes, logits).await.map_err(told)?)
+    }
+}
+
+/// A short greedy answer on the way of a run.
+pub async fn ask(model: &Transformer, tokenizer: &Tokenizer, question: &str) -> Result<String, String> {
+    let told = |e: kindling::error::Error| e.to_string();
+    let turns = vec![Turn { role: "user".into(), content: question.into() }];
+    let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: 48, ..SamplingConfig::default() };
+    let context = model.config().max_position_embeddings;
+    let prompt = match tokenizer.chat_template() {
+        Some(_) => render(turns, tokenizer, context, sampling.max_new_tokens)?.ids,
+        None => tokenizer.encode_document(question).map_err(told)?,
+    };
+    let mut decoder = Decoder::new(model, prompt.len() + sampling.max_new_tokens);
+    let end_ids = &model.config().eos_token_ids;
+    let request = GenerationRequest {
+        prompt: &prompt,
+        reuse: 0,
+        end_ids,
+        tokenizer: Some(tokenizer),
+        config: &sampling,
+    };
+    let answer = generate_pieces(&mut decoder, &request, &mut |_| Flow::Continue).await.map_err(told)?;
+    Ok(answer.text)
+}
+
+fn render(
+    turns: Vec<Turn>,
+    tokenizer: &Tokenizer,
+    context: usize,
+    answer: usize,
+) -> Result<ChatPrompt, String> {
+    if !turns.iter().any(|turn| turn.role == "user") {
+        return Err("the conversation holds no message of the user".into());
+    }
+    let system = turns.iter().find(|turn| turn.role == "system").map(|turn| turn.content.clone());
+    let mut session = ChatSession::new(system, None).map_err(|e| e.to_string())?;
+    for turn in turns.iter().filter(|turn| turn.role != "system") {
+        session.push(Message::new(&turn.role, &turn.content));
+    }
+    session.prompt(tokenizer, context, answer).map_err(|e| e.to_string())
+}
+
+fn describe(tokenizer: &Tokenizer, id: u32, logits: &[f32], top: usize) -> TokenLogprob {
+    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
+    let top = top.min(order.len());
+    let likely = |id: &u32| -logits[*id as usize];
+    if top > 0 && top < order.len() {
+        order.select_nth_unstable_by(top - 1, |a, b| likely(a).total_cmp(&likely(b)));
+    }
+    order.truncate(top);
+    order.sort_by(|a, b| likely(a).total_cmp(&likely(b)));
+    let alternative =
+        |id: u32| Alternative { token: tokenizer.token_text(id), id, logprob: log_probability(logits, id) };
+    TokenLogprob {
+        token: tokenizer.token_text(id),
+        id,
+        logprob: log_probability(logits, id),
+        top_logprobs: order.into_iter().map(alternative).collect(),
+    }
+}

@@ -1,0 +1,247 @@
+//! Runs: the same loop as on the command line, with the page as its listener.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use kindling::adapter::{Adapter, AdapterConfig};
+use kindling::bench::matmul_flops;
+use kindling::checkpoint::run_files;
+use kindling::model::{ModelConfig, Transformer};
+use kindling::platform::now;
+use kindling::tokenizer::Tokenizer;
+use kindling::train::{Control, Job, Listener, NextToken, Outcome, Plan, Run, Stage, TrainEvent, train};
+use serde_json::json;
+
+use super::data::{dataset, lora_config, train_config, warnings};
+use super::port::Port;
+use super::protocol::{Event, File, PlanInfo, Sample, Training, Wish};
+use super::runs::{Saver, keep_job};
+use super::state::{ActiveRun, Answer, Engine, OpenModel};
+use super::talk::ask;
+
+/// Seconds between two saves that nobody asked for.
+const SAVE_EVERY: f64 = 30.0;
+/// The name of an adapter that nobody named.
+const UNNAMED: &str = "lora";
+
+impl Engine {
+    /// What a run would need.
+    pub async fn plan(&self, training: &Training, files: Vec<File>) -> Result<Answer, String> {
+        let model = self.opened()?;
+        let (job, warnings) = job(training, files, &model)?;
+        Answer::new(self.estimate(&job, &model.base, warnings).await?)
+    }
+
+    async fn estimate(
+        &self,
+        job: &Job,
+        model: &Transformer,
+        warnings: Vec<String>,
+    ) -> Result<PlanInfo, String> {
+        let told = |e: kindling::error::Error| e.to_string();
+        job.validate(model).map_err(told)?;
+        let steps = job.total_steps().map_err(told)?;
+        let adapter = job.adapter.as_ref().map(Adapter::parameters);
+        let plan = Plan::new(model.config(), &job.config, steps, adapter);
+        // A training step reaches about a third of a bare product's speed.
+        let speed = matmul_flops(&self.device()?).await / 3.0;
+        Ok(PlanInfo {
+            parameters: plan.parameters,
+            trained: plan.trained,
+            bytes: plan.bytes(),
+            steps,
+            tokens: plan.tokens,
+            seconds: plan.flops / speed,
+            rows: job.dataset.len(),
+            warnings,
+        })
+    }
+
+    /// Trains from the beginning.
+    pub async fn train(&self, training: Training, files: Vec<File>, port: &Port) -> Result<Answer, String> {
+        self.refuse_second_run()?;
+        let model = self.opened()?;
+        let kept: Vec<(String, Vec<u8>)> =
+            files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
+        let (job, warnings) = job(&training, files, &model)?;
+        let plan = self.estimate(&job, &model.base, warnings).await?;
+        let run = job.start(model.base.clone().trainable()).map_err(|e| e.to_string())?;
+        let id = format!("run-{}", js_sys::Date::now() as u64);
+        // Without room to keep the run it still trains; it only cannot go on after a reload.
+        let saver = match keep_job(&id, &training, &kept, &model).await {
+            Ok(()) => Saver::new(&id),
+            Err(message) => {
+                port.tell(&Event::Warning { message });
+                Saver::nowhere()
+            }
+        };
+        self.execute(id, training, run, plan, saver, port).await
+    }
+
+    /// Trains until the end, or until the page says stop.
+    pub async fn execute(
+        &self,
+        id: String,
+        training: Training,
+        run: Run<NextToken>,
+        plan: PlanInfo,
+        saver: Saver,
+        port: &Port,
+    ) -> Result<Answer, String> {
+        self.refuse_second_run()?;
+        let control = Rc::new(Cell::new(Control::Continue));
+        self.run.replace(Some(ActiveRun { id: id.clone(), control: Rc::clone(&control) }));
+        port.tell(&Event::Started { id: id.clone(), plan });
+        let tokenizer = Arc::clone(&run.tokenizer);
+        let adapter = run.adapter.clone();
+        let mut listener = PageListener {
+            port,
+            control,
+            saver,
+            sample: training.sample.clone(),
+            next_sample: 0,
+            last_save: now(),
+            config: run.model.config().clone(),
+            tokenizer: Arc::clone(&tokenizer),
+        };
+        let outcome = train(run, &mut listener).await.map_err(|e| e.to_string());
+        self.run.replace(None);
+        let saved = listener.saver.finish().await;
+        let outcome = outcome?;
+        if let Err(message) = saved {
+            port.tell(&Event::Warning { message });
+        }
+        let adapter = self.take_over(&training, &outcome, adapter, tokenizer).await?;
+        let progress = &outcome.progress;
+        Answer::new(json!({
+            "id": id, "step": progress.step, "total_steps": progress.total_steps, "stopped": outcome.stopped,
+            "heldout_loss": outcome.held_out.as_ref().map(|held_out| held_out.loss), "adapter": adapter,
+        }))
+    }
+
+    /// Lets what was trained answer from now on; gives an adapter's name.
+    async fn take_over(
+        &self,
+        training: &Training,
+        outcome: &Outcome,
+        adapter: Option<AdapterConfig>,
+        tokenizer: Arc<Tokenizer>,
+    ) -> Result<Option<String>, String> {
+        let told = |e: kindling::error::Error| e.to_string();
+        if let Some(config) = adapter {
+            let name = training.name.clone().unwrap_or_else(|| UNNAMED.into());
+            let adapter = Adapter::of(&outcome.model, config).await.map_err(told)?;
+            self.hold(name.clone(), adapter)?;
+            return Ok(Some(name));
+        }
+        let old = self.opened()?.name;
+        let name = training.name.clone().unwrap_or_else(|| format!("{old}-{}", training.stage.name()));
+        let model = OpenModel::trained(name, &outcome.model, tokenizer).await.map_err(told)?;
+        self.adapters.borrow_mut().clear();
+        self.model.replace(Some(model));
+        self.changed();
+        Ok(None)
+    }
+
+    /// Passes the page's wish to the loop.
+    pub fn steer(&self, target: &str, what: Wish) -> Result<Answer, String> {
+        let run = self.run.borrow().clone().filter(|run| run.id == target);
+        let run = run.ok_or_else(|| format!("the run {target} does not train now"))?;
+        run.control.set(match what {
+            Wish::Continue => Control::Continue,
+            Wish::Pause => Control::Pause,
+            Wish::Save => Control::Save,
+            Wish::Stop => Control::Stop,
+        });
+        Answer::new(())
+    }
+
+    fn refuse_second_run(&self) -> Result<(), String> {
+        match self.run.borrow().as_ref() {
+            Some(run) => Err(format!("the run {} trains already; stop it first", run.id)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The ingredients of a run, and what is odd about its data.
+pub fn job(training: &Training, files: Vec<File>, model: &OpenModel) -> Result<(Job, Vec<String>), String> {
+    let config = train_config(training.stage, training.config.clone())?;
+    let dataset = dataset(files)?;
+    let warnings = warnings(dataset.report());
+    let adapter = match training.stage {
+        Stage::Lora => Some(fresh_adapter(training, config.seed, model)?),
+        _ => None,
+    };
+    let (tokenizer, dataset) = (Arc::clone(&model.tokenizer), Arc::new(dataset));
+    Ok((Job { stage: training.stage, config, tokenizer, dataset, adapter }, warnings))
+}
+
+fn fresh_adapter(training: &Training, seed: u64, model: &OpenModel) -> Result<Adapter, String> {
+    let lora = lora_config(training.lora.clone())?;
+    let (base, base_name) = (Some(model.fingerprint.clone()), Some(model.name.clone()));
+    Adapter::init(&model.base, AdapterConfig { lora, base, base_name }, seed).map_err(|e| e.to_string())
+}
+
+/// Passes the loop's events on, and saves.
+struct PageListener<'a> {
+    port: &'a Port,
+    control: Rc<Cell<Control>>,
+    saver: Saver,
+    sample: Option<Sample>,
+    next_sample: u64,
+    last_save: f64,
+    config: ModelConfig,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl PageListener<'_> {
+    /// Asks the question beside the training, on a picture of the model.
+    fn maybe_ask(&mut self, step: u64, model: &Transformer) {
+        let Some(sample) = self.sample.clone().filter(|sample| sample.every > 0 && step >= self.next_sample)
+        else {
+            return;
+        };
+        self.next_sample = (step / sample.every + 1) * sample.every;
+        let (port, model, tokenizer) = (self.port.clone(), model.clone(), Arc::clone(&self.tokenizer));
+        wasm_bindgen_futures::spawn_local(async move {
+            port.tell(&match ask(&model, &tokenizer, &sample.prompt).await {
+                Ok(text) => Event::Sample { step, prompt: sample.prompt, text },
+                Err(message) => Event::Warning { message },
+            });
+        });
+    }
+}
+
+impl Listener for PageListener<'_> {
+    fn on(&mut self, event: TrainEvent<'_>) -> kindling::error::Result<()> {
+        match event {
+            TrainEvent::Step { log, model } => {
+                self.port.tell(&Event::Step(log.clone()));
+                self.maybe_ask(log.step, model);
+            }
+            TrainEvent::Eval { step, held_out, best } => {
+                let (loss, bits_per_byte) = (held_out.loss, held_out.bits_per_byte);
+                self.port.tell(&Event::Eval { step, loss, bits_per_byte, best });
+            }
+            TrainEvent::Save { snapshot, .. } => {
+                let files = run_files(snapshot, &self.config, &self.tokenizer)?;
+                self.saver.save(&snapshot.progress, files, self.port);
+                self.last_save = now();
+            }
+            TrainEvent::Warning(message) => self.port.tell(&Event::Warning { message }),
+        }
+        Ok(())
+    }
+
+    fn control(&mut self) -> Control {
+        let asked = self.control.get();
+        if asked == Control::Save || (asked == Control::Continue && now() - self.last_save > SAVE_EVERY) {
+            self.control.set(Control::Continue);
+            self.last_save = now();
+            return Control::Save;
+        }
+        asked
+    }
+}

@@ -1,0 +1,143 @@
+//! The tab of adapters: which act and how strongly, in and out, and the comparison with the base.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::app::{App, Topic};
+use super::compare;
+use super::dom::{El, button, el, field};
+use super::drop;
+use super::engine::{self, Answer};
+use super::types::AdapterInfo;
+use crate::format::{count, fill};
+
+struct Adapters {
+    app: Rc<App>,
+    list: El,
+    name: El,
+    known: RefCell<Vec<AdapterInfo>>,
+}
+
+/// Builds the tab.
+pub fn build(app: &Rc<App>, panel: &El) {
+    let speech = &app.speech;
+    let adapters = Rc::new(Adapters {
+        app: Rc::clone(app),
+        list: el("ul").class("plain").id("adapter-list"),
+        name: el("input").id("adapter-name").attr("type", "text").attr("placeholder", "lora"),
+        known: RefCell::default(),
+    });
+    let card = el("section").class("card").child(&el("h2").say(speech, |t| t.adapters.title));
+    let card = card.child(&el("p").class("faint").say(speech, |t| t.adapters.hint)).child(&adapters.list);
+    let added = Rc::clone(&adapters);
+    let zone = drop::zone(speech, "adapter-files", |t| t.adapters.drop, move |files| added.add(&files));
+    let import = el("details").class("settings").child(&el("summary").say(speech, |t| t.adapters.import));
+    let import = import.child(&field(speech, |t| t.adapters.name, &adapters.name)).child(&zone);
+    panel.add(&card.child(&import));
+    panel.add(&compare::build(app));
+    let fetched = Rc::clone(&adapters);
+    app.watch(Topic::Adapters, move || fetched.fetch());
+    app.watch(Topic::Language, move || adapters.show());
+}
+
+impl Adapters {
+    fn fetch(self: &Rc<Self>) {
+        let adapters = Rc::clone(self);
+        self.app.spawn(async move {
+            let known = match adapters.app.model() {
+                Some(_) => engine::adapters().await,
+                None => Ok(Vec::new()),
+            };
+            adapters.take(known)
+        });
+    }
+
+    fn take(self: &Rc<Self>, known: Answer<Vec<AdapterInfo>>) -> Answer<()> {
+        let failed = known.as_ref().err().cloned();
+        if let Ok(known) = known {
+            self.known.replace(known);
+        }
+        // After a failure too: switches go back to what acts.
+        self.show();
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn show(self: &Rc<Self>) {
+        let t = self.app.speech.text();
+        self.list.clear();
+        for (i, adapter) in self.known.borrow().iter().enumerate() {
+            self.list.add(&self.row(i, adapter));
+        }
+        if self.known.borrow().is_empty() {
+            self.list.add(&el("li").class("faint").text(t.adapters.none));
+        }
+    }
+
+    fn row(self: &Rc<Self>, i: usize, adapter: &AdapterInfo) -> El {
+        let t = self.app.speech.text();
+        let on = el("input").test("adapter-on").attr("type", "checkbox");
+        on.set_checked(adapter.active);
+        let (switched, read) = (Rc::clone(self), on.clone());
+        let on = on.on("change", move |_| switched.change(i, |adapter| adapter.active = read.checked()));
+        let about = fill(t.adapters.about, &[&adapter.rank.to_string(), &count(adapter.parameters)]);
+        let name = el("label").class("choice").child(&on).child(&el("strong").text(&adapter.name));
+        let row = el("li").class("adapter").test("adapter").attr("data-name", &adapter.name).child(&name);
+        let row = row.child(&el("span").class("faint").text(&about)).child(&self.strength(i, adapter));
+        let (exporting, exported) = (Rc::clone(&self.app), adapter.name.clone());
+        let export =
+            button().class("quiet").test("adapter-export").text(t.page.export).on("click", move |_| {
+                let what = json!({ "adapter": exported });
+                exporting.spawn(async move { engine::export(&what).await });
+            });
+        let (removing, removed) = (Rc::clone(self), adapter.name.clone());
+        let remove = self.app.deleting(
+            |t| t.page.remove,
+            move || {
+                let (adapters, name) = (Rc::clone(&removing), removed.clone());
+                removing.app.spawn(async move { adapters.take(engine::remove_adapter(&name).await) });
+            },
+        );
+        row.child(&el("span").class("foot").child(&export).child(&remove.test("adapter-remove")))
+    }
+
+    fn strength(self: &Rc<Self>, i: usize, adapter: &AdapterInfo) -> El {
+        let shown = el("output").text(&format!("{:.2}", adapter.strength));
+        let slider = el("input").test("adapter-strength").attr("type", "range");
+        let slider = slider.attr("min", "0").attr("max", "2").attr("step", "0.05");
+        slider.set_value(&adapter.strength.to_string());
+        let (told, moved) = (shown.clone(), slider.clone());
+        let slider = slider.on("input", move |_| told.write(&format!("{:.2}", strength(&moved))));
+        let (changed, read) = (Rc::clone(self), slider.clone());
+        // The engine is told when the slider is let go, not at each place it passes.
+        let slider =
+            slider.on("change", move |_| changed.change(i, |adapter| adapter.strength = strength(&read)));
+        let label =
+            el("label").class("strength").child(&el("span").text(self.app.speech.text().adapters.strength));
+        label.child(&slider).child(&shown)
+    }
+
+    fn change(self: &Rc<Self>, i: usize, change: impl FnOnce(&mut AdapterInfo)) {
+        let mut wanted = self.known.borrow().clone();
+        if let Some(adapter) = wanted.get_mut(i) {
+            change(adapter);
+        }
+        let adapters = Rc::clone(self);
+        self.app.spawn(async move { adapters.take(engine::use_adapters(&wanted).await) });
+    }
+
+    fn add(self: &Rc<Self>, files: &[web_sys::File]) {
+        let files = engine::files(files);
+        let name = match self.name.value().trim() {
+            "" => "lora".to_string(),
+            typed => typed.to_string(),
+        };
+        let adapters = Rc::clone(self);
+        self.app.spawn(async move { adapters.take(engine::add_adapter(&name, &files).await) });
+    }
+}
+
+fn strength(slider: &El) -> f64 {
+    slider.value().parse().unwrap_or(1.0)
+}

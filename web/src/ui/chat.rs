@@ -1,0 +1,261 @@
+//! The tab where a person talks with the model.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use serde_json::json;
+use web_sys::AbortController;
+
+use super::answer::Shown;
+use super::app::{App, Topic};
+use super::chat_panel::{self, Controls};
+use super::dom::{self, El, el};
+use super::engine::{self, Answer};
+use super::history::{Kept, Turn};
+use super::turn;
+use super::types::Chunk;
+
+/// So near to the end of the page a reader follows the answer.
+const FOLLOW_PX: f64 = 160.0;
+
+/// The conversation and its controls.
+pub struct Chat {
+    /// What the page shares.
+    pub app: Rc<App>,
+    controls: Controls,
+    turns: RefCell<Vec<Turn>>,
+    /// The answer being written; `None` while none is.
+    answering: RefCell<Option<AbortController>>,
+    /// Its place on the page.
+    live: RefCell<Option<El>>,
+    tint: Cell<bool>,
+}
+
+/// Builds the tab.
+pub fn build(app: &Rc<App>, panel: &El) -> Rc<Chat> {
+    let kept = Kept::load();
+    let controls = Controls::build(app, panel, &kept);
+    let turns = kept.messages.iter().map(|message| Turn::new(&message.role, &message.content)).collect();
+    let chat = Rc::new(Chat {
+        app: Rc::clone(app),
+        controls,
+        turns: RefCell::new(turns),
+        answering: RefCell::default(),
+        live: RefCell::default(),
+        tint: Cell::default(),
+    });
+    chat_panel::wire(&chat, &chat.controls);
+    for topic in [Topic::Language, Topic::Model] {
+        let shown = Rc::clone(&chat);
+        app.watch(topic, move || shown.show());
+    }
+    chat.show();
+    chat
+}
+
+impl Chat {
+    /// Whether tokens are shown with their probabilities.
+    pub fn tinted(&self) -> bool {
+        self.tint.get()
+    }
+
+    /// Shows tokens with their probabilities, or plain text.
+    pub fn set_tint(self: &Rc<Self>, tint: bool) {
+        self.tint.set(tint);
+        self.show();
+    }
+
+    /// A message of the conversation.
+    pub fn turn(&self, i: usize) -> Option<Turn> {
+        self.turns.borrow().get(i).cloned()
+    }
+
+    /// Puts a question into the field, ready to be sent.
+    pub fn propose(&self, question: &str) {
+        self.app.show_tab("chat");
+        self.controls.input.set_value(question);
+        let _ = self.controls.input.focus();
+    }
+
+    /// Sends what stands in the field.
+    pub fn send(self: &Rc<Self>) {
+        let question = self.controls.input.value();
+        if self.answering.borrow().is_none() && self.app.model().is_some() {
+            self.controls.input.set_value("");
+            let end = self.turns.borrow().len();
+            self.ask_from(end, &question);
+        }
+    }
+
+    /// Asks a question in the place of message `i` and all that follow.
+    pub fn ask_from(self: &Rc<Self>, i: usize, question: &str) {
+        if question.trim().is_empty() {
+            return;
+        }
+        self.stop();
+        self.turns.borrow_mut().truncate(i);
+        self.turns.borrow_mut().push(Turn::new("user", question.trim()));
+        self.answer();
+    }
+
+    /// Answers the last question once more.
+    pub fn regenerate(self: &Rc<Self>) {
+        self.stop();
+        let asked = self.turns.borrow().iter().rposition(Turn::asks);
+        self.turns.borrow_mut().truncate(asked.map_or(0, |i| i + 1));
+        if asked.is_some() {
+            self.answer();
+        }
+    }
+
+    /// Deletes a message; a question goes with its answer.
+    pub fn delete(self: &Rc<Self>, i: usize) {
+        self.stop();
+        {
+            let mut turns = self.turns.borrow_mut();
+            let asks = turns.get(i).is_some_and(Turn::asks);
+            let answered = asks && turns.get(i + 1).is_some_and(|turn| !turn.asks());
+            let end = (i + 1 + usize::from(answered)).min(turns.len());
+            turns.drain(i.min(end)..end);
+        }
+        self.store();
+        self.show();
+    }
+
+    /// Deletes the conversation.
+    pub fn clear(self: &Rc<Self>) {
+        self.stop();
+        self.turns.borrow_mut().clear();
+        self.store();
+        self.show();
+    }
+
+    /// Ends the answer that is being written; what came of it stays.
+    pub fn stop(&self) {
+        if let Some(abort) = self.answering.take() {
+            abort.abort();
+        }
+    }
+
+    /// Keeps conversation and settings.
+    pub fn store(&self) {
+        let messages = self.turns.borrow().iter().map(|turn| turn.message.clone()).collect();
+        Kept { system: self.controls.system.value(), sampling: self.controls.numbers.values(), messages }
+            .store();
+    }
+
+    /// Shows the conversation anew.
+    pub fn show(self: &Rc<Self>) {
+        let list = &self.controls.list;
+        let held = list.holds_focus();
+        list.clear();
+        let turns = self.turns.borrow();
+        let answering = self.answering.borrow().is_some();
+        for (i, turn) in turns.iter().enumerate() {
+            list.add(&turn::element(self, i, turn, i + 1 == turns.len() && !answering));
+        }
+        if turns.is_empty() {
+            list.add(&chat_panel::welcome(self));
+        }
+        if let Some(live) = self.live.borrow().as_ref().filter(|_| answering) {
+            list.add(live);
+        }
+        if held {
+            // The pressed button is gone; the next Tab goes on from here and not from the head of the page.
+            list.focus_quietly();
+        }
+        self.controls.show_state(self.app.model().as_ref(), answering);
+    }
+
+    fn answer(self: &Rc<Self>) {
+        let Ok(abort) = AbortController::new() else { return };
+        self.answering.replace(Some(abort.clone()));
+        let place = Shown::new();
+        let who = el("h3").class("who").text(self.app.speech.text().chat.model);
+        let row = el("article").class("turn").test("chat-message").attr("data-role", "assistant");
+        self.live.replace(Some(row.child(&who).child(&place.body)));
+        place.body.write("…");
+        self.store();
+        self.show();
+        self.controls.list.set("aria-busy", "true");
+        dom::window().scroll_to_with_x_and_y(0.0, page_height());
+        let chat = Rc::clone(self);
+        self.app.spawn(async move {
+            let (turn, result) = chat.stream(&abort, &place).await;
+            chat.finish(&abort, turn, result)
+        });
+    }
+
+    async fn stream(&self, abort: &AbortController, place: &Shown) -> (Turn, Answer<()>) {
+        let mut turn = Turn::new("assistant", "");
+        let result = self.fill_turn(abort, place, &mut turn).await;
+        (turn, result)
+    }
+
+    async fn fill_turn(&self, abort: &AbortController, place: &Shown, turn: &mut Turn) -> Answer<()> {
+        let stream = engine::chat(&self.request(), &abort.signal()).await?;
+        while let Some(chunk) = stream.next::<Chunk>().await? {
+            for choice in chunk.choices {
+                turn.message.content.push_str(&choice.delta.content.unwrap_or_default());
+                turn.tokens.extend(choice.logprobs.into_iter().flat_map(|logprobs| logprobs.content));
+                turn.limit |= choice.finish_reason.as_deref() == Some("length");
+            }
+            turn.usage = chunk.usage.or(turn.usage.take());
+            let follows = is_near_end();
+            if !turn.message.content.is_empty() {
+                place.show(&turn.message.content, &self.app.speech);
+            }
+            if follows {
+                dom::window().scroll_to_with_x_and_y(0.0, page_height());
+            }
+            if abort.signal().aborted() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer that was stopped keeps what came; one that failed before its first word leaves no trace.
+    fn finish(self: &Rc<Self>, abort: &AbortController, mut turn: Turn, result: Answer<()>) -> Answer<()> {
+        let stopped = abort.signal().aborted();
+        // After `stop`, the conversation may have changed already: then the answer has no place in it.
+        let asked = self.turns.borrow().last().is_some_and(Turn::asks);
+        let mine = self.answering.borrow().as_ref().is_none_or(|now| js_sys::Object::is(now, abort));
+        if mine {
+            self.answering.replace(None);
+            self.controls.list.set("aria-busy", "false");
+            turn.stopped = stopped;
+            if asked && (result.is_ok() || !turn.message.content.is_empty()) {
+                self.turns.borrow_mut().push(turn);
+            }
+            self.store();
+            self.show();
+        }
+        if stopped { Ok(()) } else { result }
+    }
+
+    fn request(&self) -> serde_json::Value {
+        let mut messages = vec![json!({ "role": "system", "content": self.controls.system.value() })];
+        messages.retain(|message| message["content"].as_str().is_some_and(|text| !text.trim().is_empty()));
+        messages.extend(self.turns.borrow().iter().map(|turn| json!(turn.message)));
+        let mut request = self.controls.numbers.values();
+        // Without a seed, another answer each time: that is what "regenerate" is for.
+        request.entry("seed").or_insert_with(|| json!((js_sys::Math::random() * 2f64.powi(31)) as u32));
+        request.insert("messages".into(), messages.into());
+        request.insert("stream".into(), true.into());
+        request.insert("logprobs".into(), true.into());
+        request.insert("top_logprobs".into(), 4.into());
+        request.into()
+    }
+}
+
+fn page_height() -> f64 {
+    let document = dom::window().document().and_then(|document| document.document_element());
+    document.map_or(0.0, |element| f64::from(element.scroll_height()))
+}
+
+fn is_near_end() -> bool {
+    let window = dom::window();
+    let height = window.inner_height().ok().and_then(|height| height.as_f64()).unwrap_or_default();
+    window.scroll_y().unwrap_or_default() + height + FOLLOW_PX >= page_height()
+}

@@ -1,0 +1,155 @@
+//! The elements of the chat tab: conversation, field, settings, and what stands there before the first
+//! question.
+
+use std::rc::Rc;
+
+use wasm_bindgen::JsCast;
+use web_sys::KeyboardEvent;
+
+use super::app::App;
+use super::chat::Chat;
+use super::dom::{El, button, choice, el, field};
+use super::history::Kept;
+use super::numbers::{Number, Numbers};
+use super::tint;
+use super::types::ModelInfo;
+
+// The defaults are those of `core/src/sample/config.rs`.
+const SAMPLING: [Number; 6] = [
+    Number {
+        key: "temperature",
+        sentence: |t| t.chat.temperature,
+        default: "0.85",
+        range: ["0", "2", "0.05"],
+    },
+    Number { key: "top_p", sentence: |t| t.chat.top_p, default: "0.85", range: ["0", "1", "0.05"] },
+    Number { key: "top_k", sentence: |t| t.chat.top_k, default: "50", range: ["0", "1000", "1"] },
+    Number { key: "max_tokens", sentence: |t| t.chat.max_tokens, default: "256", range: ["1", "8192", "1"] },
+    Number { key: "seed", sentence: |t| t.chat.seed, default: "", range: ["0", "4294967295", "1"] },
+    Number {
+        key: "repetition_penalty",
+        sentence: |t| t.chat.repetition,
+        default: "1",
+        range: ["0.5", "2", "0.05"],
+    },
+];
+
+/// What a person types into and presses.
+pub struct Controls {
+    /// The conversation.
+    pub list: El,
+    /// The field for a question.
+    pub input: El,
+    /// The system prompt.
+    pub system: El,
+    /// The sampling settings.
+    pub numbers: Numbers,
+    send: El,
+    stop: El,
+    clear: El,
+    tint: El,
+}
+
+impl Controls {
+    /// Builds them into the tab, with what was kept.
+    pub fn build(app: &App, panel: &El, kept: &Kept) -> Self {
+        let speech = &app.speech;
+        let list =
+            el("div").class("turns").id("chat-messages").attr("role", "log").attr("aria-live", "polite");
+        list.set_tab_index(-1);
+        let input = el("textarea").id("chat-input").attr("rows", "1");
+        let input =
+            input
+                .say_in("placeholder", speech, |t| t.chat.placeholder)
+                .say_in("aria-label", speech, |t| t.chat.placeholder);
+        let send = button().id("chat-send").class("primary").say(speech, |t| t.chat.send);
+        let stop = button().id("chat-stop").class("primary").say(speech, |t| t.chat.stop);
+        let clear = button().id("chat-clear").class("quiet").say(speech, |t| t.chat.clear);
+        let tint = el("input").id("chat-tint").attr("type", "checkbox");
+        let system = el("textarea").id("chat-system").attr("rows", "2");
+        system.set_value(&kept.system);
+        let numbers = Numbers::build(speech, "chat", &SAMPLING);
+        numbers.fill(&kept.sampling);
+        if let Some(seed) = numbers.input("seed") {
+            speech.add(seed, super::speech::Slot::Attribute("placeholder"), |t| t.chat.random);
+        }
+        let settings = el("details").class("settings").id("chat-settings");
+        let settings = settings.child(&el("summary").say(speech, |t| t.chat.settings));
+        let settings = settings.child(&field(speech, |t| t.chat.system, &system)).child(&numbers.group);
+        let tools = el("div").class("tools").child(&choice(speech, |t| t.chat.tint, &tint)).child(&clear);
+        let line = el("div").class("ask").child(&input).child(&send).child(&stop);
+        let composer = el("div").class("composer").child(&line).child(&tools).child(&settings);
+        panel.add(&list);
+        panel.add(&composer);
+        Self { list, input, system, numbers, send, stop, clear, tint }
+    }
+
+    /// Shows what can be done now.
+    pub fn show_state(&self, model: Option<&ModelInfo>, answering: bool) {
+        self.send.show(!answering);
+        self.stop.show(answering);
+        self.send.enable(model.is_some());
+    }
+}
+
+/// Lets the controls act.
+pub fn wire(chat: &Rc<Chat>, controls: &Controls) {
+    let press = |button: &El, call: fn(&Rc<Chat>)| {
+        let chat = Rc::clone(chat);
+        super::dom::listen(button, "click", move |_| call(&chat));
+    };
+    press(&controls.send, Chat::send);
+    press(&controls.clear, Chat::clear);
+    press(&controls.stop, |chat| chat.stop());
+    let sent = Rc::clone(chat);
+    super::dom::listen(&controls.input, "keydown", move |event| {
+        let key: &KeyboardEvent = event.unchecked_ref();
+        // Enter also ends the choice of a Chinese word; that must not send.
+        if key.key() == "Enter" && !key.shift_key() && !key.is_composing() {
+            event.prevent_default();
+            sent.send();
+        }
+    });
+    let (tinted, tint) = (Rc::clone(chat), controls.tint.clone());
+    super::dom::listen(&controls.tint, "change", move |_| tinted.set_tint(tint.checked()));
+    for changed in [&controls.system, &controls.numbers.group] {
+        let stored = Rc::clone(chat);
+        super::dom::listen(changed, "change", move |_| stored.store());
+    }
+    tint::listen(&controls.list);
+}
+
+/// What stands in the place of the conversation before it begins: what to do here, and questions to try.
+pub fn welcome(chat: &Rc<Chat>) -> El {
+    let t = chat.app.speech.text();
+    let welcome = el("div").class("welcome").child(&el("h2").text(t.chat.welcome));
+    let steps = el("ol").class("steps");
+    for (sentence, tab) in [
+        (t.chat.step_ask, ""),
+        (t.chat.step_teach, "teach"),
+        (t.chat.step_compare, "adapters"),
+        (t.chat.step_take, "models"),
+    ] {
+        let step = el("li");
+        if tab.is_empty() {
+            steps.add(&step.text(sentence));
+            continue;
+        }
+        let app = Rc::clone(&chat.app);
+        steps
+            .add(&step.child(&button().class("link").text(sentence).on("click", move |_| app.show_tab(tab))));
+    }
+    let starters = el("div").class("starters");
+    for question in [t.chat.starter_1, t.chat.starter_2, t.chat.starter_3] {
+        let asked = Rc::clone(chat);
+        let starter = button().class("starter").test("chat-starter").text(question);
+        let starter = starter.on("click", move |_| asked.ask_from(0, question));
+        starter.enable(chat.app.model().is_some());
+        starters.add(&starter);
+    }
+    let hint = el("p").class("faint").text(match chat.app.model() {
+        Some(model) if !model.chat => t.chat.no_template,
+        _ => t.chat.private,
+    });
+    welcome.child(&starters).child(&steps).child(&hint)
+}

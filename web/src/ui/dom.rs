@@ -1,0 +1,255 @@
+//! A small builder of elements: `el("button").class("quiet").say(&speech, |t| t.chat.send).on("click", …)`.
+
+use std::ops::Deref;
+
+use js_sys::Array;
+use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};
+use web_sys::{Event, HtmlElement, HtmlInputElement, Window};
+
+use super::speech::{Slot, Speech};
+use crate::language::Sentence;
+
+#[wasm_bindgen]
+extern "C" {
+    // Bound here because web-sys wraps it in a `Result`; a fixed, valid tag name cannot fail.
+    #[wasm_bindgen(js_namespace = document, js_name = createElement)]
+    fn create_element(tag: &str) -> HtmlElement;
+    #[wasm_bindgen(js_namespace = document, js_name = createElementNS)]
+    fn create_element_in(namespace: &str, tag: &str) -> HtmlElement;
+    #[wasm_bindgen(thread_local_v2, js_name = window)]
+    static WINDOW: Window;
+}
+
+const SVG: &str = "http://www.w3.org/2000/svg";
+
+/// An element under construction or on the page; clones are the same element.
+#[derive(Clone)]
+pub struct El(HtmlElement);
+
+impl Deref for El {
+    type Target = HtmlElement;
+
+    fn deref(&self) -> &HtmlElement {
+        &self.0
+    }
+}
+
+/// The page's window.
+pub fn window() -> Window {
+    WINDOW.with(Window::clone)
+}
+
+/// A new HTML element.
+pub fn el(tag: &str) -> El {
+    El(create_element(tag))
+}
+
+/// A new element of a drawing.
+pub fn svg(tag: &str) -> El {
+    El(create_element_in(SVG, tag))
+}
+
+/// An element of `index.html`; a fresh one, seen by nobody, where it is missing.
+pub fn find(id: &str) -> El {
+    let found = window().document().and_then(|document| document.get_element_by_id(id));
+    found.map_or_else(|| el("div"), |element| El(element.unchecked_into()))
+}
+
+/// A push button: `type="button"`, so that Enter in a field does not press it.
+pub fn button() -> El {
+    el("button").attr("type", "button")
+}
+
+/// A label around a sentence and its field.
+pub fn field(speech: &Speech, sentence: Sentence, input: &El) -> El {
+    el("label").class("field").child(&el("span").say(speech, sentence)).child(input)
+}
+
+/// A checkbox or radio button with its sentence after it.
+pub fn choice(speech: &Speech, sentence: Sentence, input: &El) -> El {
+    el("label").class("choice").child(input).child(&el("span").say(speech, sentence))
+}
+
+impl El {
+    /// Adds CSS classes, separated by spaces.
+    pub fn class(self, names: &str) -> Self {
+        for name in names.split(' ') {
+            let _ = self.0.class_list().add_1(name);
+        }
+        self
+    }
+
+    /// Its name for labels, and the same for tests.
+    pub fn id(self, id: &str) -> Self {
+        self.0.set_id(id);
+        self.test(id)
+    }
+
+    /// Its name for tests, where several elements share one.
+    pub fn test(self, id: &str) -> Self {
+        self.attr("data-testid", id)
+    }
+
+    /// Sets an attribute.
+    pub fn attr(self, name: &str, value: &str) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// Replaces its content by text.
+    pub fn text(self, text: &str) -> Self {
+        self.write(text);
+        self
+    }
+
+    /// Its content is this sentence, in the language of the page.
+    pub fn say(self, speech: &Speech, sentence: Sentence) -> Self {
+        speech.add(&self, Slot::Content, sentence);
+        self
+    }
+
+    /// An attribute is this sentence, in the language of the page.
+    pub fn say_in(self, attribute: &'static str, speech: &Speech, sentence: Sentence) -> Self {
+        speech.add(&self, Slot::Attribute(attribute), sentence);
+        self
+    }
+
+    /// Adds an element after the others.
+    pub fn child(self, child: &El) -> Self {
+        self.add(child);
+        self
+    }
+
+    /// Shows it or not, from the start.
+    pub fn shown(self, shown: bool) -> Self {
+        self.show(shown);
+        self
+    }
+
+    /// Calls back on an event; the browser drops the listener with the element.
+    pub fn on(self, event: &str, call: impl FnMut(Event) + 'static) -> Self {
+        listen(&self.0, event, call);
+        self
+    }
+
+    /// Sets an attribute of an element that stands.
+    pub fn set(&self, name: &str, value: &str) {
+        let _ = self.0.set_attribute(name, value);
+    }
+
+    /// Replaces its content by text; never HTML, for a model writes some of it.
+    pub fn write(&self, text: &str) {
+        self.0.set_text_content(Some(text));
+    }
+
+    /// Adds an element after the others.
+    pub fn add(&self, child: &El) {
+        let _ = self.0.append_child(child);
+    }
+
+    /// Removes what is inside.
+    pub fn clear(&self) {
+        self.0.set_text_content(None);
+    }
+
+    /// Shows or hides it.
+    pub fn show(&self, shown: bool) {
+        self.0.set_hidden(!shown);
+    }
+
+    /// Lets a person use it, or not.
+    pub fn enable(&self, enabled: bool) {
+        self.input().set_disabled(!enabled);
+    }
+
+    /// What stands in a field: an `input`, `textarea` or `select`.
+    pub fn value(&self) -> String {
+        self.input().value()
+    }
+
+    /// Puts text into a field.
+    pub fn set_value(&self, value: &str) {
+        self.input().set_value(value);
+    }
+
+    /// Whether a checkbox or radio button is on.
+    pub fn checked(&self) -> bool {
+        self.input().checked()
+    }
+
+    /// Switches a checkbox or radio button.
+    pub fn set_checked(&self, checked: bool) {
+        self.input().set_checked(checked);
+    }
+
+    /// Whether the keyboard is at something inside.
+    pub fn holds_focus(&self) -> bool {
+        let at = window().document().and_then(|document| document.active_element());
+        at.is_some_and(|element| self.0.contains(Some(&element)))
+    }
+
+    /// Moves the keyboard here without scrolling.
+    pub fn focus_quietly(&self) {
+        let options = web_sys::FocusOptions::new();
+        options.set_prevent_scroll(true);
+        let _ = self.0.focus_with_options(&options);
+    }
+
+    /// The files picked in a file field; the field is empty afterwards, so that the same can be picked again.
+    pub fn take_files(&self) -> Vec<web_sys::File> {
+        let files = self.input().files().map(|list| files_of(&list)).unwrap_or_default();
+        self.set_value("");
+        files
+    }
+
+    // The properties used here are the same on `textarea` and `select`.
+    fn input(&self) -> &HtmlInputElement {
+        self.0.unchecked_ref()
+    }
+}
+
+/// The files of a list.
+pub fn files_of(list: &web_sys::FileList) -> Vec<web_sys::File> {
+    (0..list.length()).filter_map(|i| list.get(i)).collect()
+}
+
+/// Calls back on an event of any target.
+pub fn listen(target: &web_sys::EventTarget, event: &str, call: impl FnMut(Event) + 'static) {
+    let call = Closure::<dyn FnMut(Event)>::new(call).into_js_value();
+    let _ = target.add_event_listener_with_callback(event, call.unchecked_ref());
+}
+
+/// Calls back once, so many milliseconds from now; the answer is for [`forget`].
+pub fn after(milliseconds: i32, call: impl FnOnce() + 'static) -> i32 {
+    let call = Closure::once_into_js(call);
+    let timer =
+        window().set_timeout_with_callback_and_timeout_and_arguments_0(call.unchecked_ref(), milliseconds);
+    timer.unwrap_or_default()
+}
+
+/// Lets a call of [`after`] not happen.
+pub fn forget(timer: i32) {
+    window().clear_timeout_with_handle(timer);
+}
+
+/// A file of bytes offered as a download.
+pub fn download(name: &str, bytes: &JsValue) -> Result<(), JsValue> {
+    let blob = web_sys::Blob::new_with_u8_array_sequence(&Array::of1(bytes))?;
+    let url = web_sys::Url::create_object_url_with_blob(&blob)?;
+    el("a").attr("href", &url).attr("download", name).click();
+    // The browser reads the address after this turn; ten seconds are ample.
+    after(10_000, move || drop(web_sys::Url::revoke_object_url(&url)));
+    Ok(())
+}
+
+/// What the browser keeps under a key of this page; none where it forbids keeping.
+pub fn kept(key: &str) -> Option<String> {
+    window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
+}
+
+/// Keeps a text under a key; where the browser forbids it, the page works without.
+pub fn keep(key: &str, value: &str) {
+    if let Ok(Some(storage)) = window().local_storage() {
+        let _ = storage.set_item(key, value);
+    }
+}

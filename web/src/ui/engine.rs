@@ -1,0 +1,268 @@
+//! The engine, `window.kindling`, with types and with errors as sentences.
+
+use js_sys::{Array, AsyncIterator, Function, JSON, Object, Reflect, Uint8Array};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+
+use super::dom::{self, window};
+use super::types::{
+    AdapterInfo, DeviceInfo, KeptModel, ModelInfo, Plan, Preview, RunEnd, SavedRun, TrainEvent,
+};
+use crate::format::fill;
+use crate::language::{Language, Text};
+
+/// What a call gives, or the engine's own sentence on why not.
+pub type Answer<T> = Result<T, String>;
+
+/// The engine's object, or one part of it such as `adapters`.
+fn part(name: &str) -> JsValue {
+    let kindling = get(&window(), "kindling");
+    name.split('.').filter(|key| !key.is_empty()).fold(kindling, |value, key| get(&value, key))
+}
+
+/// A property; `undefined` where there is none.
+pub fn get(value: &JsValue, key: &str) -> JsValue {
+    Reflect::get(value, &key.into()).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// Sets a property of an object that this page made.
+pub fn set(object: &JsValue, key: &str, value: &JsValue) {
+    let _ = Reflect::set(object, &key.into(), value);
+}
+
+/// Calls a method and waits where it gives a promise.
+async fn call(part: &JsValue, method: &str, arguments: &[&JsValue]) -> Answer<JsValue> {
+    let function: Function = get(part, method).dyn_into().map_err(|_| text().page.no_engine.to_string())?;
+    let arguments: Array = arguments.iter().copied().collect();
+    let promise = function.apply(part, &arguments).map_err(sentence)?;
+    JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(sentence)
+}
+
+/// The page's sentences, by the language of the document.
+fn text() -> &'static Text {
+    let root = window().document().and_then(|document| document.document_element());
+    Language::from_tag(&root.and_then(|root| root.get_attribute("lang")).unwrap_or_default()).text()
+}
+
+async fn ask<T: DeserializeOwned>(place: &str, method: &str, arguments: &[&JsValue]) -> Answer<T> {
+    read(&call(&part(place), method, arguments).await?)
+}
+
+/// What an exception says.
+pub fn sentence(error: JsValue) -> String {
+    let message = get(&error, "message").as_string().filter(|message| !message.is_empty());
+    message.or_else(|| error.as_string()).unwrap_or_else(|| String::from(Object::from(error).to_string()))
+}
+
+/// A plain value of the engine as a type of this page.
+pub fn read<T: DeserializeOwned>(value: &JsValue) -> Answer<T> {
+    let json = JSON::stringify(value).ok().and_then(|json| json.as_string()).unwrap_or_else(|| "null".into());
+    serde_json::from_str(&json).map_err(|error| fill(text().page.odd_answer, &[&error.to_string()]))
+}
+
+/// A value of this page as a plain object for the engine.
+pub fn write(value: &impl Serialize) -> JsValue {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    JSON::parse(&json).unwrap_or(JsValue::UNDEFINED)
+}
+
+/// An object for the engine to call with events; it lives as long as the engine holds it.
+pub fn callback(call: impl FnMut(JsValue) + 'static) -> JsValue {
+    Closure::<dyn FnMut(JsValue)>::new(call).into_js_value()
+}
+
+/// Bytes under a file name, as a source of data.
+pub fn file_of_text(name: &str, text: &str) -> JsValue {
+    let file = Object::new();
+    set(&file, "name", &name.into());
+    set(&file, "bytes", &Uint8Array::from(text.as_bytes()));
+    file.into()
+}
+
+/// Picked files as a source.
+pub fn files(files: &[web_sys::File]) -> JsValue {
+    files.iter().collect::<Array>().into()
+}
+
+/// The shipped model once it is open; none where there is none.
+pub async fn ready() -> Answer<Option<ModelInfo>> {
+    let promise = get(&window(), "kindlingReady");
+    read(&JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(sentence)?)
+}
+
+/// What computes.
+pub async fn device() -> Answer<DeviceInfo> {
+    ask("", "device", &[]).await
+}
+
+/// The open model.
+pub async fn model() -> Answer<Option<ModelInfo>> {
+    ask("", "model", &[]).await
+}
+
+/// Opens a model and tells how far it is: bytes loaded, and of how many.
+pub async fn load(
+    source: &JsValue,
+    signal: &web_sys::AbortSignal,
+    mut progress: impl FnMut(f64, Option<f64>) + 'static,
+) -> Answer<ModelInfo> {
+    let options = Object::new();
+    set(&options, "signal", signal);
+    let tell = move |part: JsValue| {
+        progress(get(&part, "loaded").as_f64().unwrap_or_default(), get(&part, "total").as_f64());
+    };
+    set(&options, "onProgress", &callback(tell));
+    ask("", "load", &[source, &options]).await
+}
+
+/// A streamed answer.
+pub struct Stream(AsyncIterator);
+
+/// Begins an answer; `request` is a chat request without the signal.
+pub async fn chat(request: &impl Serialize, signal: &web_sys::AbortSignal) -> Answer<Stream> {
+    let request = write(request);
+    set(&request, "signal", signal);
+    let stream = call(&part("chat.completions"), "create", &[&request]).await?;
+    let iterator = Reflect::get(&stream, &js_sys::Symbol::async_iterator()).map_err(sentence)?;
+    let iterator: Function = iterator.dyn_into().map_err(|_| text().page.no_engine.to_string())?;
+    Ok(Stream(iterator.call0(&stream).map_err(sentence)?.unchecked_into()))
+}
+
+impl Stream {
+    /// The next part, none at the end.
+    pub async fn next<T: DeserializeOwned>(&self) -> Answer<Option<T>> {
+        let result = JsFuture::from(self.0.next().map_err(sentence)?).await.map_err(sentence)?;
+        match get(&result, "done").is_truthy() {
+            true => Ok(None),
+            false => read(&get(&result, "value")).map(Some),
+        }
+    }
+}
+
+/// Rows as the model sees them.
+pub async fn preview(request: &JsValue) -> Answer<Preview> {
+    ask("", "preview", &[request]).await
+}
+
+/// What a run will need.
+pub async fn plan(request: &JsValue) -> Answer<Plan> {
+    ask("", "plan", &[request]).await
+}
+
+/// A run that stands.
+#[derive(Clone)]
+pub struct Run(JsValue);
+
+/// Trains.
+pub async fn train(request: &JsValue, event: impl FnMut(TrainEvent) + 'static) -> Answer<Run> {
+    set(request, "onEvent", &events(event));
+    call(&part(""), "train", &[request]).await.map(Run)
+}
+
+/// Goes on with a saved run.
+pub async fn resume(id: &str, event: impl FnMut(TrainEvent) + 'static) -> Answer<Run> {
+    call(&part("runs"), "resume", &[&id.into(), &events(event)]).await.map(Run)
+}
+
+fn events(mut event: impl FnMut(TrainEvent) + 'static) -> JsValue {
+    // An event of a kind that this page does not know is not its matter.
+    callback(move |value| drop(read(&value).map(&mut event)))
+}
+
+impl Run {
+    /// What it will need, where the engine tells.
+    pub fn plan(&self) -> Option<Plan> {
+        read(&get(&self.0, "plan")).ok()
+    }
+
+    /// Its name among the saved runs.
+    pub fn id(&self) -> String {
+        get(&self.0, "id").as_string().unwrap_or_default()
+    }
+
+    /// Calls `pause`, `resume`, `stop` or `save`.
+    pub fn tell(&self, what: &str) {
+        if let Ok(function) = get(&self.0, what).dyn_into::<Function>() {
+            let _ = function.call0(&self.0);
+        }
+    }
+
+    /// Waits for its end.
+    pub async fn done(&self) -> Answer<RunEnd> {
+        let promise = js_sys::Promise::resolve(&get(&self.0, "done"));
+        read(&JsFuture::from(promise).await.map_err(sentence)?)
+    }
+}
+
+/// The runs that can go on.
+pub async fn runs() -> Answer<Vec<SavedRun>> {
+    ask("runs", "list", &[]).await
+}
+
+/// Deletes a saved run.
+pub async fn remove_run(id: &str) -> Answer<()> {
+    call(&part("runs"), "remove", &[&id.into()]).await.map(drop)
+}
+
+/// The adapters beside the open model.
+pub async fn adapters() -> Answer<Vec<AdapterInfo>> {
+    ask("adapters", "list", &[]).await
+}
+
+/// Which adapters act from now on.
+pub async fn use_adapters(active: &[AdapterInfo]) -> Answer<Vec<AdapterInfo>> {
+    let active: Vec<_> = active.iter().filter(|adapter| adapter.active).collect();
+    let active: Vec<_> = active
+        .iter()
+        .map(|adapter| serde_json::json!({ "name": adapter.name, "strength": adapter.strength }))
+        .collect();
+    ask("adapters", "use", &[&write(&active)]).await
+}
+
+/// Adds an adapter from PEFT's two files.
+pub async fn add_adapter(name: &str, files: &JsValue) -> Answer<Vec<AdapterInfo>> {
+    ask("adapters", "add", &[&name.into(), files]).await
+}
+
+/// Deletes an adapter.
+pub async fn remove_adapter(name: &str) -> Answer<Vec<AdapterInfo>> {
+    ask("adapters", "remove", &[&name.into()]).await
+}
+
+/// Files to take home; `what` is such as `{"adapter": "lora"}`. Each is offered as a download.
+pub async fn export(what: &impl Serialize) -> Answer<()> {
+    let files = call(&part(""), "export", &[&write(what)]).await?;
+    for file in Array::from(&files).iter() {
+        let name = get(&file, "name").as_string().unwrap_or_default();
+        dom::download(&name, &get(&file, "bytes")).map_err(sentence)?;
+    }
+    Ok(())
+}
+
+/// The models kept in this browser.
+pub async fn models() -> Answer<Vec<KeptModel>> {
+    ask("models", "list", &[]).await
+}
+
+/// Keeps the open model under a name.
+pub async fn keep_model(name: &str) -> Answer<()> {
+    call(&part("models"), "keep", &[&name.into()]).await.map(drop)
+}
+
+/// Deletes a kept model.
+pub async fn remove_model(name: &str) -> Answer<()> {
+    call(&part("models"), "remove", &[&name.into()]).await.map(drop)
+}
+
+/// Calls back when the engine crashed.
+pub fn on_crash(mut crashed: impl FnMut(String) + 'static) {
+    let call = callback(move |message| crashed(message.as_string().unwrap_or_else(|| sentence(message))));
+    set(&part(""), "onCrash", &call);
+}
+
+/// Opens a new engine after a crash.
+pub async fn restart() -> Answer<()> {
+    call(&part(""), "restart", &[]).await.map(drop)
+}

@@ -1,0 +1,134 @@
+//! The head of the page: name, device, model, language; and the banners for a fallback and for a crash.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wasm_bindgen::prelude::JsValue;
+
+use super::app::{App, Topic};
+use super::dom::{self, El, button, el};
+use super::engine::{self, Answer};
+use super::types::DeviceInfo;
+use crate::format::{count, fill};
+
+struct Header {
+    app: Rc<App>,
+    device: El,
+    model: El,
+    fallback: El,
+    found: RefCell<Option<DeviceInfo>>,
+    /// Whether the shipped model may still come.
+    opening: std::cell::Cell<bool>,
+}
+
+/// Builds the head into its place, then asks for the device and waits for the shipped model.
+pub fn build(app: &Rc<App>, place: &El, notices: &El) {
+    let speech = &app.speech;
+    let switch = button().id("lang-switch").class("quiet").say(speech, |t| t.page.switch);
+    let switched = Rc::clone(app);
+    let switch = switch.on("click", move |_| {
+        switched.speech.switch();
+        switched.changed(Topic::Language);
+    });
+    let header = Rc::new(Header {
+        app: Rc::clone(app),
+        device: el("span").id("device").class("pill"),
+        model: el("span").id("model").class("pill"),
+        fallback: el("p").id("device-notice").class("banner").shown(false),
+        found: RefCell::default(),
+        opening: std::cell::Cell::new(true),
+    });
+    let name = el("div").class("name").child(&el("h1").text("Kindling"));
+    let name = name.child(&el("p").class("faint").say(speech, |t| t.page.purpose));
+    let state = el("div").class("state").attr("aria-live", "polite");
+    let state = state.child(&header.device).child(&header.model);
+    place.add(&name.child(&state));
+    place.add(&switch);
+    notices.add(&header.fallback);
+    notices.add(&crash_banner(&header));
+    let shown = Rc::clone(&header);
+    app.watch(Topic::Language, move || shown.show());
+    let shown = Rc::clone(&header);
+    app.watch(Topic::Model, move || shown.show());
+    header.show();
+    app.spawn(async move { header.start().await });
+}
+
+fn crash_banner(header: &Rc<Header>) -> El {
+    let speech = &header.app.speech;
+    let reason = el("span").id("crash-message");
+    let banner = el("div").id("crash").class("banner bad").attr("role", "alert").shown(false);
+    let (hidden, crashed) = (banner.clone(), Rc::clone(header));
+    let restart = button().id("crash-restart").say(speech, |t| t.page.restart).on("click", move |_| {
+        hidden.show(false);
+        let header = Rc::clone(&crashed);
+        crashed.app.spawn(async move { header.restart().await });
+    });
+    let banner = banner.child(&el("strong").say(speech, |t| t.page.crashed)).child(&reason).child(&restart);
+    let shown = banner.clone();
+    engine::on_crash(move |message| {
+        reason.write(&message);
+        shown.show(true);
+    });
+    banner
+}
+
+impl Header {
+    async fn start(&self) -> Answer<()> {
+        let found = engine::device().await;
+        let failed = found.as_ref().err().cloned();
+        self.found.replace(found.ok());
+        self.show();
+        let model = engine::ready().await;
+        self.opening.set(false);
+        self.app.set_model(model.clone().ok().flatten(), None);
+        self.app.changed(Topic::Runs);
+        self.app.changed(Topic::Kept);
+        failed.map_or(model.map(drop), Err)
+    }
+
+    /// A new engine has no model: the last one is opened again from where it came, the shipped one by a new
+    /// start.
+    async fn restart(&self) -> Answer<()> {
+        let (model, source) = (self.app.model(), self.app.source());
+        self.app.set_model(None, None);
+        engine::restart().await?;
+        self.found.replace(Some(engine::device().await?));
+        self.show();
+        match (model, source) {
+            (_, Some(source)) => self.reopen(source).await,
+            (Some(_), None) => dom::window().location().reload().map_err(engine::sentence),
+            (None, None) => Ok(()),
+        }
+    }
+
+    async fn reopen(&self, source: JsValue) -> Answer<()> {
+        let abort = web_sys::AbortController::new().map_err(engine::sentence)?;
+        let model = engine::load(&source, &abort.signal(), |_, _| ()).await?;
+        self.app.set_model(Some(model), Some(source));
+        self.app.changed(Topic::Runs);
+        Ok(())
+    }
+
+    fn show(&self) {
+        let t = self.app.speech.text();
+        let found = self.found.borrow();
+        self.device.set("data-kind", found.as_ref().map_or("", |device| device.kind.as_str()));
+        self.device.write(&found.as_ref().map_or_else(
+            || t.page.looking.to_string(),
+            |device| {
+                let kind = if device.kind == "webgpu" { "WebGPU" } else { t.page.processor };
+                if device.name.is_empty() { kind.into() } else { format!("{kind} · {}", device.name) }
+            },
+        ));
+        let fallback = found.as_ref().filter(|device| device.kind != "webgpu");
+        let reason = fallback.and_then(|device| device.notice.clone()).unwrap_or_default();
+        self.fallback.write(&fill(t.page.fallback, &[&reason]));
+        self.fallback.show(fallback.is_some());
+        self.model.write(&match self.app.model() {
+            Some(model) => fill(t.page.model, &[&model.name, &count(model.parameters)]),
+            None if self.opening.get() => t.page.opening.to_string(),
+            None => t.page.no_model.to_string(),
+        });
+    }
+}

@@ -1,0 +1,120 @@
+//! Opening a model from files, from an address, or from what is kept, with a bar and a way out.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use wasm_bindgen::prelude::JsValue;
+use web_sys::{AbortController, File};
+
+use super::app::App;
+use super::dom::{El, button, el, field};
+use super::drop;
+use super::engine::{self, Answer};
+use crate::format::{bytes, fill};
+
+/// The card that opens models.
+pub struct Loader {
+    /// The card.
+    pub place: El,
+    app: Rc<App>,
+    url: El,
+    progress: El,
+    bar: El,
+    loaded: El,
+    loading: RefCell<Option<AbortController>>,
+}
+
+impl Loader {
+    /// Builds the card.
+    pub fn build(app: &Rc<App>) -> Rc<Self> {
+        let speech = &app.speech;
+        let loader = Rc::new(Self {
+            place: el("section").class("card").child(&el("h2").say(speech, |t| t.models.title)),
+            app: Rc::clone(app),
+            url: el("input")
+                .id("model-url")
+                .attr("type", "url")
+                .attr("placeholder", "https://…/model.safetensors"),
+            progress: el("div").class("line").id("model-progress").shown(false),
+            bar: el("progress").say_in("aria-label", speech, |t| t.models.loading),
+            loaded: el("span").attr("aria-live", "off"),
+            loading: RefCell::default(),
+        });
+        let dropped = Rc::clone(&loader);
+        let zone =
+            drop::zone(speech, "model-drop", |t| t.models.drop, move |files| dropped.load_files(&files));
+        loader.place.add(&zone);
+        let opened = Rc::clone(&loader);
+        let open = button().id("model-open").say(speech, |t| t.models.open);
+        let open = open.on("click", move |_| opened.load_url());
+        let line = el("div").class("line").child(&field(speech, |t| t.models.url, &loader.url));
+        loader.place.add(&line.child(&open));
+        let aborted = Rc::clone(&loader);
+        let abort =
+            button().id("model-abort").say(speech, |t| t.page.cancel).on("click", move |_| aborted.abort());
+        let progress = loader.progress.clone().child(&loader.bar).child(&loader.loaded).child(&abort);
+        loader.place.add(&progress);
+        loader
+    }
+
+    fn abort(&self) {
+        if let Some(abort) = self.loading.borrow().as_ref() {
+            abort.abort();
+        }
+    }
+
+    // One file is a single-file checkpoint; several are a Hugging Face directory.
+    fn load_files(self: &Rc<Self>, files: &[File]) {
+        match files {
+            [] => (),
+            [file] => self.load(file.into()),
+            files => self.load(engine::files(files)),
+        }
+    }
+
+    fn load_url(self: &Rc<Self>) {
+        let url = self.url.value();
+        if !url.trim().is_empty() {
+            self.load(url.trim().into());
+        }
+    }
+
+    /// Opens a model in the place of the one that is open; an opening that still goes on ends.
+    pub fn load(self: &Rc<Self>, source: JsValue) {
+        self.abort();
+        let Ok(abort) = AbortController::new() else { return };
+        self.loading.replace(Some(abort.clone()));
+        let _ = self.bar.remove_attribute("value");
+        self.loaded.write(self.app.speech.text().models.loading);
+        self.progress.show(true);
+        let loader = Rc::clone(self);
+        self.app.spawn(async move {
+            let answer = loader.open(&source, &abort).await;
+            if loader.loading.borrow().as_ref().is_some_and(|now| js_sys::Object::is(now, &abort)) {
+                loader.loading.replace(None);
+                loader.progress.show(false);
+            }
+            if abort.signal().aborted() { Ok(()) } else { answer }
+        });
+    }
+
+    async fn open(self: &Rc<Self>, source: &JsValue, abort: &AbortController) -> Answer<()> {
+        let told = Rc::clone(self);
+        let model =
+            engine::load(source, &abort.signal(), move |loaded, total| told.show(loaded, total)).await?;
+        self.app.tell(&fill(self.app.speech.text().models.is_open, &[&model.name]));
+        self.app.set_model(Some(model), Some(source.clone()));
+        Ok(())
+    }
+
+    fn show(&self, loaded: f64, total: Option<f64>) {
+        match total {
+            Some(total) => {
+                self.bar.set("max", &total.max(1.0).to_string());
+                self.bar.set("value", &loaded.to_string());
+                self.loaded.write(&fill("{} / {}", &[&bytes(loaded), &bytes(total)]));
+            }
+            None => self.loaded.write(&bytes(loaded)),
+        }
+    }
+}

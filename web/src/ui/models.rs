@@ -1,0 +1,168 @@
+//! The tab of models and files: open one, keep it, take it home; and the saved runs.
+
+use std::rc::Rc;
+
+use serde_json::json;
+
+use super::app::{App, Topic};
+use super::dom::{El, button, el, field};
+use super::engine::{self, Answer};
+use super::load::Loader;
+use super::training::Training;
+use super::types::{KeptModel, SavedRun};
+use super::unfinished::{discards, resumes};
+use crate::format::{bytes, fill};
+
+struct Models {
+    app: Rc<App>,
+    loader: Rc<Loader>,
+    training: Rc<Training>,
+    open: El,
+    kept: El,
+    runs: El,
+    name: El,
+}
+
+/// Builds the tab.
+pub fn build(app: &Rc<App>, panel: &El, training: Rc<Training>) {
+    let loader = Loader::build(app);
+    let models = Rc::new(Models {
+        app: Rc::clone(app),
+        loader: Rc::clone(&loader),
+        training,
+        open: el("p").id("model-about"),
+        kept: el("ul").class("plain").id("kept-list"),
+        runs: el("ul").class("plain").id("runs-list"),
+        name: el("input").id("model-name").attr("type", "text"),
+    });
+    panel.add(&models.open_card());
+    panel.add(&loader.place);
+    panel.add(&models.kept_card());
+    for topic in [Topic::Model, Topic::Language] {
+        let shown = Rc::clone(&models);
+        app.watch(topic, move || shown.show_open());
+    }
+    for topic in [Topic::Kept, Topic::Runs, Topic::Language] {
+        let listed = Rc::clone(&models);
+        app.watch(topic, move || {
+            let models = Rc::clone(&listed);
+            listed.app.spawn(async move { models.list().await });
+        });
+    }
+    models.show_open();
+}
+
+impl Models {
+    fn open_card(self: &Rc<Self>) -> El {
+        let speech = &self.app.speech;
+        let exporting = Rc::clone(&self.app);
+        let export = button().id("export-model").class("primary").say(speech, |t| t.models.export);
+        let export = export.on("click", move |_| {
+            exporting.spawn(async move { engine::export(&json!({ "model": "single-file" })).await });
+        });
+        let keeping = Rc::clone(self);
+        let keep = button().id("model-keep").say(speech, |t| t.models.keep).on("click", move |_| {
+            let models = Rc::clone(&keeping);
+            keeping.app.spawn(async move { models.keep().await });
+        });
+        let name = field(speech, |t| t.models.name, &self.name);
+        let card = el("section").class("card").child(&el("h2").say(speech, |t| t.models.open_model));
+        let card =
+            card.child(&self.open).child(&el("p").class("faint").say(speech, |t| t.models.export_hint));
+        card.child(&el("div").class("foot").child(&export))
+            .child(&el("div").class("line").child(&name).child(&keep))
+    }
+
+    fn kept_card(&self) -> El {
+        let speech = &self.app.speech;
+        let card =
+            el("section").class("card").child(&el("h2").say(speech, |t| t.models.kept)).child(&self.kept);
+        card.child(&el("h2").say(speech, |t| t.models.runs)).child(&self.runs)
+    }
+
+    async fn keep(&self) -> Answer<()> {
+        let open = self.app.model().map(|model| model.name).unwrap_or_default();
+        let typed = self.name.value();
+        let name = if typed.trim().is_empty() { open.as_str() } else { typed.trim() };
+        engine::keep_model(name).await?;
+        self.app.tell(&fill(self.app.speech.text().models.is_kept, &[name]));
+        self.app.changed(Topic::Kept);
+        Ok(())
+    }
+
+    fn show_open(&self) {
+        let t = self.app.speech.text();
+        let Some(model) = self.app.model() else {
+            self.open.write(t.page.no_model);
+            return;
+        };
+        self.name.set("placeholder", &model.name);
+        let values = [
+            model.name.clone(),
+            crate::format::count(model.parameters),
+            model.layers.to_string(),
+            model.hidden.to_string(),
+            model.vocabulary.to_string(),
+            model.context.to_string(),
+        ];
+        self.open.write(&fill(t.models.about, &values.each_ref().map(String::as_str)));
+    }
+
+    async fn list(self: &Rc<Self>) -> Answer<()> {
+        let (models, runs) = (engine::models().await?, engine::runs().await?);
+        let none = || el("li").class("faint").text(self.app.speech.text().models.none);
+        self.kept.clear();
+        models.iter().for_each(|model| self.kept.add(&self.kept_row(model)));
+        self.runs.clear();
+        runs.iter().for_each(|run| self.runs.add(&self.run_row(run)));
+        for (list, is_empty) in [(&self.kept, models.is_empty()), (&self.runs, runs.is_empty())] {
+            if is_empty {
+                list.add(&none());
+            }
+        }
+        Ok(())
+    }
+
+    fn kept_row(self: &Rc<Self>, model: &KeptModel) -> El {
+        let t = self.app.speech.text();
+        let (opened, source) = (Rc::clone(self), engine::write(&json!({ "kept": model.name })));
+        let open = button().test("model-open-kept").text(t.models.open);
+        let open = open.on("click", move |_| opened.loader.load(source.clone()));
+        let (removing, name) = (Rc::clone(&self.app), model.name.clone());
+        let remove = self.app.deleting(
+            |t| t.page.remove,
+            move || {
+                let (app, name) = (Rc::clone(&removing), name.clone());
+                removing.spawn(async move {
+                    engine::remove_model(&name).await?;
+                    app.changed(Topic::Kept);
+                    Ok(())
+                });
+            },
+        );
+        let row = el("li").class("entry").test("kept-model").child(&el("strong").text(&model.name));
+        let row = row.child(&el("span").class("faint").text(&bytes(model.bytes)));
+        row.child(&el("span").class("foot").child(&open).child(&remove.test("kept-remove")))
+    }
+
+    fn run_row(self: &Rc<Self>, run: &SavedRun) -> El {
+        let t = self.app.speech.text();
+        let about = [
+            run.stage.clone(),
+            run.model.clone(),
+            format!("{:.0}", run.step),
+            format!("{:.0}", run.total_steps),
+        ];
+        let about = fill(t.models.run_about, &about.each_ref().map(String::as_str));
+        let resume = resumes(button().test("run-resume-listed").text(t.teach.resume), &self.training, run);
+        let resume = resume.shown(run.step < run.total_steps && !self.training.is(&run.id));
+        let (exporting, what) = (Rc::clone(&self.app), json!({ "run": run.id }));
+        let export = button().class("quiet").test("run-export").text(t.page.export).on("click", move |_| {
+            let what = what.clone();
+            exporting.spawn(async move { engine::export(&what).await });
+        });
+        let row = el("li").class("entry").test("saved-run").child(&el("strong").text(&run.name));
+        let row = row.child(&el("span").class("faint").text(&about));
+        row.child(&el("span").class("foot").child(&resume).child(&export).child(&discards(&self.app, run)))
+    }
+}

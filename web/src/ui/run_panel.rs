@@ -1,0 +1,127 @@
+//! The elements of a run: progress, chart, answers, and its buttons.
+
+use std::rc::Rc;
+
+use super::app::App;
+use super::chart::Chart;
+use super::dom::{El, button, el};
+use super::training::sample_line;
+use super::types::RunEnd;
+use crate::format::fill;
+use crate::language::Sentence;
+
+/// What is seen of a run.
+pub struct RunPanel {
+    /// All of it.
+    pub place: El,
+    /// What goes on, as a sentence.
+    pub status: El,
+    /// The losses.
+    pub chart: Chart,
+    /// Pauses, and goes on.
+    pub pause: El,
+    /// Saves and ends.
+    pub stop: El,
+    /// Leads to the chat.
+    pub ask: El,
+    /// Leads to the comparison with the base.
+    pub compare: El,
+    /// Takes the result home.
+    pub export: El,
+    /// Goes on after a stop.
+    pub go_on: El,
+    app: Rc<App>,
+    bar: El,
+    samples: El,
+    notes: El,
+    warnings: El,
+}
+
+impl RunPanel {
+    /// Builds it, hidden.
+    pub fn build(app: &Rc<App>) -> Self {
+        let act = |id: &str, class: &str, sentence: Sentence| {
+            button().id(id).class(class).say(&app.speech, sentence)
+        };
+        let panel = Self {
+            place: el("section").class("card").id("teach-run").shown(false),
+            status: el("p").id("teach-status").attr("aria-live", "polite"),
+            chart: Chart::build(app),
+            pause: act("teach-pause", "second", |t| t.teach.pause),
+            stop: act("teach-stop", "second", |t| t.teach.stop),
+            ask: act("teach-ask", "primary", |t| t.teach.ask),
+            compare: act("teach-compare", "second", |t| t.teach.compare),
+            export: act("teach-export", "second", |t| t.teach.export),
+            go_on: act("teach-resume", "primary", |t| t.teach.resume),
+            app: Rc::clone(app),
+            bar: el("progress").id("teach-progress").say_in("aria-label", &app.speech, |t| t.teach.progress),
+            samples: el("ol").class("samples").id("teach-samples").attr("aria-live", "polite"),
+            warnings: el("ul").class("warnings").id("teach-run-warnings").attr("aria-live", "polite"),
+            notes: el("p").class("faint").id("teach-notes"),
+        };
+        panel.fill()
+    }
+
+    fn fill(self) -> Self {
+        let speech = &self.app.speech;
+        let buttons = el("div").class("foot");
+        for button in [&self.pause, &self.stop, &self.ask, &self.compare, &self.export, &self.go_on] {
+            buttons.add(button);
+        }
+        self.place.add(&el("h2").say(speech, |t| t.teach.run));
+        for part in [&self.status, &self.bar, &buttons, &self.chart.place] {
+            self.place.add(part);
+        }
+        self.place.add(&self.warnings);
+        self.place.add(&el("h3").say(speech, |t| t.teach.samples));
+        self.place.add(&self.samples);
+        self.place.add(&self.notes);
+        self
+    }
+
+    /// Empties it for a run of so many steps.
+    pub fn begin(&self, steps: f64) {
+        self.place.show(true);
+        self.samples.clear();
+        self.notes.clear();
+        self.warnings.clear();
+        self.chart.begin(steps);
+        let _ = self.bar.remove_attribute("value");
+    }
+
+    /// Shows the buttons that make sense now.
+    pub fn show_state(&self, running: bool, paused: bool, end: Option<&RunEnd>) {
+        let t = self.app.speech.text();
+        self.pause.show(running);
+        self.pause.write(if paused { t.teach.resume } else { t.teach.pause });
+        self.stop.show(running);
+        self.bar.show(running);
+        for button in [&self.ask, &self.export] {
+            button.show(end.is_some());
+        }
+        self.compare.show(end.is_some_and(|end| end.adapter.is_some()));
+        self.go_on.show(end.is_some_and(|end| end.stopped));
+    }
+
+    /// Moves the bar.
+    pub fn progress(&self, step: f64, total: f64) {
+        self.bar.set("max", &total.max(1.0).to_string());
+        self.bar.set("value", &step.to_string());
+    }
+
+    /// Adds an answer to the log, newest first.
+    pub fn sample(&self, step: f64, prompt: &str, text: &str) {
+        let step = fill(self.app.speech.text().teach.sample_at, &[&format!("{step:.0}")]);
+        let _ = self.samples.prepend_with_node_1(&sample_line(&step, prompt, text));
+    }
+
+    /// Notes that the run was saved.
+    pub fn saved(&self, step: f64) {
+        self.notes.write(&fill(self.app.speech.text().teach.saved, &[&format!("{step:.0}")]));
+    }
+
+    /// Notes what is odd.
+    pub fn warn(&self, message: &str) {
+        self.warnings.add(&el("li").text(message));
+    }
+}

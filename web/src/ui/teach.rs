@@ -1,0 +1,205 @@
+//! The tab where a person teaches the model: data, settings, what it will take, and the run.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use wasm_bindgen::prelude::JsValue;
+
+use super::app::{App, Topic};
+use super::chat::Chat;
+use super::dom::{self, El, button, el};
+use super::engine;
+use super::preview;
+use super::teach_data::Data;
+use super::teach_settings::Settings;
+use super::training::Training;
+use super::types::Plan;
+use super::unfinished;
+use crate::format::{bytes, count, duration, fill};
+
+/// How long the page waits after the last change before it asks for a plan.
+const PAUSE_MS: i32 = 400;
+
+struct Teach {
+    app: Rc<App>,
+    data: Rc<Data>,
+    settings: Rc<Settings>,
+    training: Rc<Training>,
+    plan_line: El,
+    warnings: El,
+    preview: El,
+    start: El,
+    plan: RefCell<Option<Plan>>,
+    timer: Cell<i32>,
+    /// Counts questions for a plan; only the last one's answer is shown.
+    asked: Cell<u32>,
+}
+
+/// Builds the tab; gives the part that shows runs.
+pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> Rc<Training> {
+    let speech = &app.speech;
+    // Data and settings tell the tab of changes before the tab itself stands.
+    let slot: Rc<RefCell<Option<Rc<Teach>>>> = Rc::default();
+    let told = Rc::clone(&slot);
+    let changed: Rc<dyn Fn()> = Rc::new(move || {
+        if let Some(teach) = told.borrow().as_ref() {
+            teach.replan();
+        }
+    });
+    let (what, how) = (el("section").class("card"), el("section").class("card"));
+    panel.add(&el("p").class("lead").say(speech, |t| t.teach.lead));
+    let teach = Rc::new(Teach {
+        app: Rc::clone(app),
+        data: Data::build(app, &what, Rc::clone(&changed)),
+        settings: Settings::build(app, &how, changed),
+        training: Training::build(app, chat),
+        plan_line: el("p").id("teach-plan").attr("aria-live", "polite"),
+        warnings: el("ul").class("warnings").id("teach-warnings"),
+        preview: el("div").id("preview").attr("aria-live", "polite"),
+        start: button().id("teach-start").class("primary").say(speech, |t| t.teach.start),
+        plan: RefCell::default(),
+        timer: Cell::default(),
+        asked: Cell::default(),
+    });
+    slot.replace(Some(Rc::clone(&teach)));
+    teach.place(panel, &what, &how);
+    teach.watch();
+    unfinished::build(app, notices, &teach.training);
+    Rc::clone(&teach.training)
+}
+
+impl Teach {
+    fn place(self: &Rc<Self>, panel: &El, what: &El, how: &El) {
+        let speech = &self.app.speech;
+        let previewed = Rc::clone(self);
+        let look = button().id("teach-preview").say(speech, |t| t.teach.preview);
+        let look = look.on("click", move |_| previewed.preview());
+        what.add(&el("div").class("foot").child(&look));
+        what.add(&self.preview);
+        let started = Rc::clone(self);
+        dom::listen(&self.start, "click", move |_| started.start());
+        how.add(&self.plan_line);
+        how.add(&self.warnings);
+        how.add(&el("div").class("foot").child(&self.start));
+        panel.add(what);
+        panel.add(how);
+        panel.add(&self.training.place);
+    }
+
+    fn watch(self: &Rc<Self>) {
+        let shown = Rc::clone(self);
+        self.app.watch(Topic::Language, move || {
+            shown.data.show_rows();
+            shown.settings.show();
+        });
+        let planned = Rc::clone(self);
+        self.app.watch(Topic::Model, move || planned.replan());
+        let running = Rc::clone(self);
+        self.training.on_change(move || {
+            running.start.enable(!running.training.is_running());
+            running.replan();
+        });
+        self.replan();
+    }
+
+    /// The request with the data in it; none where a model or data are missing.
+    fn request(&self) -> Option<JsValue> {
+        self.app.model()?;
+        let data = self.data.source(self.settings.reads_texts())?;
+        let request = engine::write(&self.settings.request(self.plan.borrow().as_ref()));
+        engine::set(&request, "data", &data);
+        Some(request)
+    }
+
+    fn replan(self: &Rc<Self>) {
+        dom::forget(self.timer.get());
+        // It would show other rows than those of now.
+        self.preview.clear();
+        let teach = Rc::clone(self);
+        self.timer.set(dom::after(PAUSE_MS, move || {
+            let planned = Rc::clone(&teach);
+            teach.app.spawn(async move {
+                planned.ask_plan().await;
+                Ok(())
+            });
+        }));
+    }
+
+    async fn ask_plan(&self) {
+        let asked = self.asked.get() + 1;
+        self.asked.set(asked);
+        // Planning waits for the engine, which is busy while it trains.
+        if self.training.is_running() {
+            return;
+        }
+        let t = self.app.speech.text();
+        let answer = match self.request() {
+            Some(request) => engine::plan(&request).await,
+            None if self.app.model().is_none() => Err(t.teach.needs_model.to_string()),
+            None => Err(t.teach.needs_data.to_string()),
+        };
+        if self.asked.get() == asked {
+            self.show_plan(answer);
+        }
+    }
+
+    fn show_plan(&self, answer: Result<Plan, String>) {
+        self.warnings.clear();
+        self.plan_line.set("data-kind", if answer.is_ok() { "good" } else { "bad" });
+        match &answer {
+            Ok(plan) => {
+                self.plan_line.write(&self.sentence(plan));
+                for warning in &plan.warnings {
+                    self.warnings.add(&el("li").text(warning));
+                }
+            }
+            Err(sentence) => self.plan_line.write(sentence),
+        }
+        self.plan.replace(answer.ok());
+    }
+
+    fn sentence(&self, plan: &Plan) -> String {
+        let t = self.app.speech.text();
+        let time = plan.seconds.map_or_else(|| "?".into(), duration);
+        let values = [
+            count(plan.trained),
+            count(plan.parameters),
+            bytes(plan.bytes),
+            count(plan.rows),
+            count(plan.tokens),
+            count(plan.steps),
+            time,
+        ];
+        fill(t.teach.plan, &values.each_ref().map(String::as_str))
+    }
+
+    fn preview(self: &Rc<Self>) {
+        let Some(request) = self.request() else {
+            self.app.fail(self.missing());
+            return;
+        };
+        let teach = Rc::clone(self);
+        self.app.spawn(async move {
+            let rows = engine::preview(&request).await?;
+            preview::show(&teach.preview, &rows, teach.app.speech.text());
+            Ok(())
+        });
+    }
+
+    fn missing(&self) -> &'static str {
+        let t = self.app.speech.text();
+        if self.app.model().is_none() { t.teach.needs_model } else { t.teach.needs_data }
+    }
+
+    fn start(self: &Rc<Self>) {
+        if self.training.is_running() {
+            return;
+        }
+        let Some(request) = self.request() else {
+            self.app.fail(self.missing());
+            return;
+        };
+        let steps = self.plan.borrow().as_ref().map_or(0.0, |plan| plan.steps);
+        self.training.start(request, self.settings.question(), steps);
+    }
+}

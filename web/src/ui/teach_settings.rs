@@ -1,0 +1,185 @@
+//! How the model is taught: the stage and its settings, with the engine's defaults as placeholders.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+
+use super::app::App;
+use super::dom::{self, El, choice, el, field};
+use super::numbers::{Number, Numbers};
+use super::types::Plan;
+use crate::language::Sentence;
+
+/// A stage: its name for the engine and on the page, and its own defaults from `core/src/train/config.rs`.
+struct Stage {
+    key: &'static str,
+    sentence: Sentence,
+    hint: Sentence,
+    epochs: &'static str,
+    learning_rate: &'static str,
+    length: &'static str,
+}
+
+const STAGES: [Stage; 3] = [
+    Stage {
+        key: "lora",
+        sentence: |t| t.teach.lora,
+        hint: |t| t.teach.lora_hint,
+        epochs: "10",
+        learning_rate: "0.001",
+        length: "512",
+    },
+    Stage {
+        key: "sft",
+        sentence: |t| t.teach.full,
+        hint: |t| t.teach.full_hint,
+        epochs: "2",
+        learning_rate: "0.0003",
+        length: "512",
+    },
+    Stage {
+        key: "pretrain",
+        sentence: |t| t.teach.pretrain,
+        hint: |t| t.teach.pretrain_hint,
+        epochs: "1",
+        learning_rate: "0.001",
+        length: "256",
+    },
+];
+
+const TRAINING: [Number; 6] = [
+    Number { key: "epochs", sentence: |t| t.teach.epochs, default: "10", range: ["0", "1000", "any"] },
+    Number { key: "steps", sentence: |t| t.teach.steps, default: "", range: ["1", "1000000", "1"] },
+    Number { key: "batch-size", sentence: |t| t.teach.batch, default: "16", range: ["1", "1024", "1"] },
+    Number { key: "learning-rate", sentence: |t| t.teach.rate, default: "0.001", range: ["0", "1", "any"] },
+    Number { key: "max-seq-len", sentence: |t| t.teach.length, default: "512", range: ["2", "32768", "1"] },
+    Number { key: "val-split", sentence: |t| t.teach.held_out, default: "0", range: ["0", "0.9", "any"] },
+];
+const LORA: [Number; 2] = [
+    Number { key: "rank", sentence: |t| t.teach.rank, default: "16", range: ["1", "4096", "1"] },
+    Number { key: "alpha", sentence: |t| t.teach.alpha, default: "16", range: ["0", "4096", "any"] },
+];
+const SAMPLE: [Number; 1] =
+    [Number { key: "every", sentence: |t| t.teach.sample_every, default: "", range: ["0", "100000", "1"] }];
+
+/// The choice of stage and settings.
+pub struct Settings {
+    app: Rc<App>,
+    chosen: Cell<usize>,
+    training: Numbers,
+    lora: Numbers,
+    sample: Numbers,
+    prompt: El,
+    name: El,
+    hint: El,
+}
+
+impl Settings {
+    /// Builds the choice into its place; `changed` is called whenever something was chosen.
+    pub fn build(app: &Rc<App>, place: &El, changed: Rc<dyn Fn()>) -> Rc<Self> {
+        let speech = &app.speech;
+        let settings = Rc::new(Self {
+            app: Rc::clone(app),
+            chosen: Cell::default(),
+            training: Numbers::build(speech, "teach", &TRAINING),
+            lora: Numbers::build(speech, "teach", &LORA),
+            sample: Numbers::build(speech, "teach-sample", &SAMPLE),
+            prompt: el("input").id("teach-sample-prompt").attr("type", "text").say_in(
+                "placeholder",
+                speech,
+                |t| t.teach.question,
+            ),
+            name: el("input").id("teach-run-name").attr("type", "text").attr("placeholder", "lora"),
+            hint: el("p").class("faint").id("teach-stage-hint"),
+        });
+        if let Some(every) = settings.sample.input("every") {
+            speech.add(every, super::speech::Slot::Attribute("placeholder"), |t| t.teach.automatic);
+        }
+        place.add(&settings.stages(&changed));
+        place.add(&settings.hint);
+        let more = el("details").class("settings").id("teach-settings");
+        let more = more.child(&el("summary").say(speech, |t| t.teach.settings));
+        let more = more.child(&settings.training.group).child(&settings.lora.group);
+        let named = el("div").class("fields").child(&field(speech, |t| t.teach.run_name, &settings.name));
+        let asked = field(speech, |t| t.teach.sample_prompt, &settings.prompt);
+        let _ = settings.sample.group.prepend_with_node_1(&asked);
+        let more = more.child(&settings.sample.group).child(&named);
+        place.add(&more.on("input", move |_| changed()));
+        settings.show();
+        settings
+    }
+
+    fn stages(self: &Rc<Self>, changed: &Rc<dyn Fn()>) -> El {
+        let group = el("fieldset").class("segments").id("teach-stage");
+        let group = group.child(&el("legend").say(&self.app.speech, |t| t.teach.stage));
+        for (i, stage) in STAGES.iter().enumerate() {
+            let radio = el("input").id(&format!("teach-stage-{}", stage.key)).attr("type", "radio");
+            let radio = radio.attr("name", "teach-stage").attr("value", stage.key);
+            radio.set_checked(i == 0);
+            let (settings, changed) = (Rc::clone(self), Rc::clone(changed));
+            dom::listen(&radio, "change", move |_| {
+                settings.chosen.set(i);
+                settings.show();
+                changed();
+            });
+            group.add(&choice(&self.app.speech, stage.sentence, &radio));
+        }
+        group
+    }
+
+    /// Shows what belongs to the stage, in the language of now.
+    pub fn show(&self) {
+        let stage = self.stage();
+        self.hint.write((stage.hint)(self.app.speech.text()));
+        for (key, default) in
+            [("epochs", stage.epochs), ("learning-rate", stage.learning_rate), ("max-seq-len", stage.length)]
+        {
+            if let Some(input) = self.training.input(key) {
+                input.set("placeholder", default);
+            }
+        }
+        self.lora.group.show(stage.key == "lora");
+    }
+
+    fn stage(&self) -> &'static Stage {
+        STAGES.get(self.chosen.get()).unwrap_or(&STAGES[0])
+    }
+
+    /// Whether the stage reads texts rather than conversations.
+    pub fn reads_texts(&self) -> bool {
+        self.stage().key == "pretrain"
+    }
+
+    /// The question that is asked during the run and after it.
+    pub fn question(&self) -> String {
+        match self.prompt.value().trim() {
+            "" => self.app.speech.text().teach.question.to_string(),
+            typed => typed.to_string(),
+        }
+    }
+
+    /// The request without data and listener. With a plan, reports come often enough to be seen and not more.
+    pub fn request(&self, plan: Option<&Plan>) -> Value {
+        let mut config = self.training.values();
+        let steps = plan.map_or(1.0, |plan| plan.steps).max(1.0);
+        let share = |parts: f64| Value::from((steps / parts).ceil().max(1.0) as u64);
+        config.insert("log-every".into(), share(200.0));
+        if config.get("val-split").and_then(Value::as_f64).is_some_and(|split| split > 0.0) {
+            config.insert("eval-every".into(), share(10.0));
+        }
+        let mut request = Map::from_iter([("stage".into(), self.stage().key.into())]);
+        request.insert("config".into(), config.into());
+        if self.stage().key == "lora" {
+            request.insert("lora".into(), self.lora.values().into());
+        }
+        if !self.name.value().trim().is_empty() {
+            request.insert("name".into(), self.name.value().trim().into());
+        }
+        let every = self.sample.values().get("every").cloned().unwrap_or_else(|| share(5.0));
+        if every.as_f64() != Some(0.0) {
+            request.insert("sample".into(), json!({ "prompt": self.question(), "every": every }));
+        }
+        request.into()
+    }
+}

@@ -1,0 +1,276 @@
+//! A run on the page: its progress, its losses, what the model answers meanwhile, and what to do with the
+//! result.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use serde_json::json;
+use wasm_bindgen::prelude::JsValue;
+use web_sys::VisibilityState;
+
+use super::app::{App, Topic};
+use super::chat::Chat;
+use super::dom::{self, El, el};
+use super::engine::{self, Answer, Run};
+use super::run_panel::RunPanel;
+use super::types::{RunEnd, SavedRun, TrainEvent};
+use super::wake::Wake;
+use crate::format::{duration, fill, loss};
+
+/// The run that goes on, or the last one.
+pub struct Training {
+    /// Where it is shown.
+    pub place: El,
+    app: Rc<App>,
+    chat: Rc<Chat>,
+    panel: RunPanel,
+    run: RefCell<Option<Run>>,
+    /// From the request to the end, also while there is no `run` yet.
+    running: Cell<bool>,
+    paused: Cell<bool>,
+    total: Cell<f64>,
+    /// Step and seconds of the first report, from which the time left is told.
+    first: Cell<Option<(f64, f64)>>,
+    question: RefCell<String>,
+    end: RefCell<Option<RunEnd>>,
+    changed: RefCell<Option<Rc<dyn Fn()>>>,
+}
+
+impl Training {
+    /// Builds the place, hidden until a run begins.
+    pub fn build(app: &Rc<App>, chat: Rc<Chat>) -> Rc<Self> {
+        let panel = RunPanel::build(app);
+        let training = Rc::new(Self {
+            place: panel.place.clone(),
+            app: Rc::clone(app),
+            chat,
+            panel,
+            run: RefCell::default(),
+            running: Cell::default(),
+            paused: Cell::default(),
+            total: Cell::default(),
+            first: Cell::default(),
+            question: RefCell::default(),
+            end: RefCell::default(),
+            changed: RefCell::default(),
+        });
+        training.wire();
+        training
+    }
+
+    fn wire(self: &Rc<Self>) {
+        let press = |button: &El, call: fn(&Rc<Self>)| {
+            let training = Rc::clone(self);
+            dom::listen(button, "click", move |_| call(&training));
+        };
+        press(&self.panel.pause, Self::pause);
+        press(&self.panel.stop, |training| training.tell("stop"));
+        press(&self.panel.ask, |training| training.chat.propose(&training.question.borrow()));
+        press(&self.panel.compare, |training| training.app.show_tab("adapters"));
+        press(&self.panel.export, Self::export);
+        press(&self.panel.go_on, Self::go_on);
+        let spoken = Rc::clone(self);
+        self.app.watch(Topic::Language, move || spoken.speak());
+        let saved = Rc::clone(self);
+        if let Some(document) = dom::window().document() {
+            let watched = document.clone();
+            dom::listen(&watched, "visibilitychange", move |_| {
+                if document.visibility_state() == VisibilityState::Hidden {
+                    saved.tell("save");
+                }
+            });
+        }
+    }
+
+    /// Says in the language of now what stands; what goes on says itself with its next step.
+    fn speak(&self) {
+        let end = self.end.borrow();
+        self.panel.show_state(self.running.get(), self.paused.get(), end.as_ref());
+        if let Some(end) = end.as_ref() {
+            self.say(&self.end_sentence(end));
+        }
+    }
+
+    /// Calls back when a run begins or ends.
+    pub fn on_change(&self, call: impl Fn() + 'static) {
+        self.changed.replace(Some(Rc::new(call)));
+    }
+
+    /// Whether a run goes on.
+    pub fn is_running(&self) -> bool {
+        self.running.get()
+    }
+
+    /// Whether this is the run that goes on.
+    pub fn is(&self, id: &str) -> bool {
+        self.is_running() && self.run.borrow().as_ref().is_some_and(|run| run.id() == id)
+    }
+
+    /// Begins a run; `question` is asked after it, and `steps` is what the plan says.
+    pub fn start(self: &Rc<Self>, request: JsValue, question: String, steps: f64) {
+        self.begin(question, steps);
+        let training = Rc::clone(self);
+        self.app.spawn(async move {
+            let told = Rc::clone(&training);
+            let run = engine::train(&request, move |event| told.event(event)).await;
+            training.follow(run).await
+        });
+    }
+
+    /// Goes on with a saved run.
+    pub fn resume(self: &Rc<Self>, saved: &SavedRun) {
+        if self.is_running() {
+            self.app.fail(self.app.speech.text().teach.busy);
+            return;
+        }
+        self.app.show_tab("teach");
+        self.begin(self.app.speech.text().teach.question.into(), saved.total_steps);
+        let (training, id) = (Rc::clone(self), saved.id.clone());
+        self.app.spawn(async move {
+            let told = Rc::clone(&training);
+            let run = engine::resume(&id, move |event| told.event(event)).await;
+            training.follow(run).await
+        });
+    }
+
+    fn begin(&self, question: String, steps: f64) {
+        self.question.replace(question);
+        self.total.set(steps);
+        self.first.set(None);
+        self.paused.set(false);
+        self.end.replace(None);
+        self.set_running(true);
+        self.panel.begin(steps);
+        self.say(self.app.speech.text().teach.preparing);
+        self.place.scroll_into_view();
+    }
+
+    fn set_running(&self, running: bool) {
+        self.running.set(running);
+        self.panel.show_state(running, self.paused.get(), self.end.borrow().as_ref());
+        let changed = self.changed.borrow().clone();
+        if let Some(changed) = changed {
+            changed();
+        }
+    }
+
+    /// Waits for the end of a run that stands.
+    async fn follow(&self, run: Answer<Run>) -> Answer<()> {
+        let wake = Wake::take().await;
+        let end = match run {
+            Ok(run) => {
+                if let Some(plan) = run.plan() {
+                    self.total.set(plan.steps);
+                }
+                self.run.replace(Some(run.clone()));
+                self.app.changed(Topic::Runs);
+                run.done().await
+            }
+            Err(sentence) => Err(sentence),
+        };
+        wake.release();
+        self.run.replace(None);
+        self.end.replace(end.as_ref().ok().cloned());
+        self.set_running(false);
+        self.say(&end.as_ref().map_or_else(Clone::clone, |end| self.end_sentence(end)));
+        // After a full run another model is open.
+        if end.is_ok()
+            && let Ok(model) = engine::model().await
+        {
+            self.app.set_model(model, None);
+        }
+        self.app.changed(Topic::Runs);
+        end.map(drop)
+    }
+
+    fn end_sentence(&self, end: &RunEnd) -> String {
+        let t = self.app.speech.text();
+        let (step, total) = (format!("{:.0}", end.step), format!("{:.0}", end.total_steps));
+        let sentence = fill(if end.stopped { t.teach.stopped } else { t.teach.done }, &[&step, &total]);
+        match end.heldout_loss {
+            Some(held) => sentence + &fill(t.teach.ended_loss, &[&loss(Some(held))]),
+            None => sentence,
+        }
+    }
+
+    fn say(&self, sentence: &str) {
+        self.panel.status.write(sentence);
+    }
+
+    fn event(&self, event: TrainEvent) {
+        match event {
+            TrainEvent::Step { step, loss, tokens_per_second, elapsed_s } => {
+                self.panel.chart.trained(step, loss);
+                self.panel.progress(step, self.total.get());
+                self.step(step, tokens_per_second, elapsed_s);
+            }
+            TrainEvent::Eval { step, loss } => self.panel.chart.held_out(step, loss),
+            TrainEvent::Sample { step, prompt, text } => self.panel.sample(step, &prompt, &text),
+            TrainEvent::Save { step } => self.panel.saved(step),
+            TrainEvent::Warning { message } => self.panel.warn(&message),
+        }
+    }
+
+    fn step(&self, step: f64, speed: Option<f64>, elapsed: Option<f64>) {
+        let t = self.app.speech.text();
+        let total = self.total.get();
+        let mut sentence = fill(t.teach.at_step, &[&format!("{step:.0}"), &format!("{total:.0}")]);
+        if let Some(speed) = speed {
+            sentence += &fill(t.teach.speed, &[&format!("{speed:.0}")]);
+        }
+        if let (Some((first, began)), Some(now)) = (self.first.get(), elapsed)
+            && step > first
+        {
+            let left = (total - step).max(0.0) * (now - began) / (step - first);
+            sentence += &fill(t.teach.left, &[&duration(left)]);
+        } else {
+            self.first.set(elapsed.map(|now| (step, now)));
+        }
+        if !self.paused.get() && self.is_running() {
+            self.say(&sentence);
+        }
+    }
+
+    fn tell(&self, what: &str) {
+        if let Some(run) = self.run.borrow().as_ref() {
+            run.tell(what);
+        }
+    }
+
+    fn pause(self: &Rc<Self>) {
+        let paused = !self.paused.get();
+        self.paused.set(paused);
+        self.tell(if paused { "pause" } else { "resume" });
+        let t = self.app.speech.text();
+        self.say(if paused { t.teach.paused } else { t.teach.going_on });
+        self.panel.show_state(true, paused, None);
+    }
+
+    /// Goes on with the run that was stopped.
+    fn go_on(self: &Rc<Self>) {
+        let Some(end) = self.end.borrow().clone() else { return };
+        let training = Rc::clone(self);
+        self.app.spawn(async move {
+            if let Some(run) = engine::runs().await?.iter().find(|run| run.id == end.id) {
+                training.resume(run);
+            }
+            Ok(())
+        });
+    }
+
+    fn export(self: &Rc<Self>) {
+        let adapter = self.end.borrow().as_ref().and_then(|end| end.adapter.clone());
+        self.app.spawn(async move {
+            match adapter {
+                Some(name) => engine::export(&json!({ "adapter": name })).await,
+                None => engine::export(&json!({ "model": "single-file" })).await,
+            }
+        });
+    }
+}
+
+/// A line of the log of answers.
+pub fn sample_line(step: &str, prompt: &str, text: &str) -> El {
+    let line = el("li").test("teach-sample").child(&el("span").class("faint").text(step));
+    line.child(&el("span").class("faint").text(prompt)).child(&el("span").class("said").text(text))
+}

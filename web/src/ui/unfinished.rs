@@ -1,0 +1,68 @@
+//! The banner of runs that were interrupted: go on with them, or delete them.
+
+use std::rc::Rc;
+
+use super::app::{App, Topic};
+use super::dom::{El, button, el};
+use super::engine::{self, Answer};
+use super::training::Training;
+use super::types::SavedRun;
+use crate::format::fill;
+
+/// Builds the banner into its place; it shows itself when there are such runs.
+pub fn build(app: &Rc<App>, place: &El, training: &Rc<Training>) {
+    let list = el("div").id("runs-banner").shown(false);
+    place.add(&list);
+    for topic in [Topic::Runs, Topic::Language] {
+        let (told, list, training) = (Rc::clone(app), list.clone(), Rc::clone(training));
+        app.watch(topic, move || {
+            let (app, list, training) = (Rc::clone(&told), list.clone(), Rc::clone(&training));
+            told.spawn(async move { show(&app, &list, &training).await });
+        });
+    }
+}
+
+async fn show(app: &Rc<App>, list: &El, training: &Rc<Training>) -> Answer<()> {
+    let runs = engine::runs().await?;
+    let open: Vec<_> =
+        runs.iter().filter(|run| run.step < run.total_steps && !training.is(&run.id)).collect();
+    list.clear();
+    list.show(!open.is_empty() && !training.is_running());
+    for run in open {
+        list.add(&banner(app, training, run));
+    }
+    Ok(())
+}
+
+fn banner(app: &Rc<App>, training: &Rc<Training>, run: &SavedRun) -> El {
+    let t = app.speech.text();
+    let at =
+        [run.name.clone(), run.model.clone(), format!("{:.0}", run.step), format!("{:.0}", run.total_steps)];
+    let sentence = fill(t.teach.interrupted, &at.each_ref().map(String::as_str));
+    let banner = el("div").class("banner").child(&el("span").text(&sentence));
+    let resume = button().class("primary").test("run-resume").text(t.teach.resume);
+    banner.child(&resumes(resume, training, run)).child(&discards(app, run))
+}
+
+/// Lets a button go on with a run.
+pub fn resumes(button: El, training: &Rc<Training>, run: &SavedRun) -> El {
+    let (training, run) = (Rc::clone(training), run.clone());
+    button.on("click", move |_| training.resume(&run))
+}
+
+/// A button that deletes a run.
+pub fn discards(app: &Rc<App>, run: &SavedRun) -> El {
+    let (deleted, id) = (Rc::clone(app), run.id.clone());
+    let button = app.deleting(
+        |t| t.teach.discard,
+        move || {
+            let (app, id) = (Rc::clone(&deleted), id.clone());
+            deleted.spawn(async move {
+                engine::remove_run(&id).await?;
+                app.changed(Topic::Runs);
+                Ok(())
+            });
+        },
+    );
+    button.test("run-discard")
+}
