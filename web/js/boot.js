@@ -17,5 +17,9 @@ async function open() {
 window.kindlingReady = open();
 // The user interface shows what went wrong; this only keeps the console from calling it unhandled.
 window.kindlingReady.catch(() => {});
+// Only now, so that the first visit does not fetch everything twice at once. Without a service worker the page needs
+// its server at every visit, no more.
+const offline = () => navigator.serviceWorker?.register(new URL("./offline.js", document.baseURI)).catch(() => {});
+window.kindlingReady.then(offline, offline);
 
 await init({ module_or_path: new URL("./app_bg.wasm", import.meta.url) });

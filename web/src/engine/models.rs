@@ -13,7 +13,7 @@ impl Engine {
     pub async fn keep(&self, name: &str) -> Result<Answer, String> {
         check_name(name)?;
         let files = checkpoint_files(&self.opened()?).await?;
-        let path = format!("{MODELS}/{name}");
+        let path = place(name);
         if let Err(error) = store::write_all(&path, &files).await {
             // Half a model is of no use, and takes the room that was missing.
             store::remove(&path).await?;
@@ -25,7 +25,7 @@ impl Engine {
     /// Opens a kept model.
     pub async fn load_kept(&self, name: String) -> Result<Answer, String> {
         check_name(&name)?;
-        let files = store::read_all(&format!("{MODELS}/{name}")).await?;
+        let files = store::read_all(&place(&name)).await?;
         if files.is_empty() {
             return Err(format!("no model is kept under the name '{name}'"));
         }
@@ -35,8 +35,9 @@ impl Engine {
     /// Names and sizes of the kept models.
     pub async fn kept(&self) -> Result<Answer, String> {
         let mut kept = Vec::new();
-        for (name, _) in store::list(MODELS).await? {
-            let bytes = store::size(&format!("{MODELS}/{name}")).await?;
+        for (folder, _) in store::list(MODELS).await? {
+            let bytes = store::size(&format!("{MODELS}/{folder}")).await?;
+            let name = folder.replace("%2F", "/").replace("%25", "%");
             kept.push(json!({"name": name, "bytes": bytes}));
         }
         Answer::new(kept)
@@ -45,7 +46,7 @@ impl Engine {
     /// Removes a kept model.
     pub async fn forget(&self, name: &str) -> Result<Answer, String> {
         check_name(name)?;
-        store::remove(&format!("{MODELS}/{name}")).await?;
+        store::remove(&place(name)).await?;
         Answer::new(())
     }
 }
@@ -56,10 +57,15 @@ pub async fn checkpoint_files(model: &OpenModel) -> Result<Files, String> {
     Checkpoint::files(model.base.config(), &weights, Some(&model.tokenizer)).map_err(|e| e.to_string())
 }
 
-/// A name is one folder of the private file system.
-pub fn check_name(name: &str) -> Result<(), String> {
-    if name.is_empty() || name.contains('/') {
-        return Err(format!("'{name}' is no name; give a word without '/'"));
+/// The folder of a kept model; a name may hold what separates folders.
+fn place(name: &str) -> String {
+    format!("{MODELS}/{}", name.replace('%', "%25").replace('/', "%2F"))
+}
+
+/// A name must say something.
+fn check_name(name: &str) -> Result<(), String> {
+    if name.trim().is_empty() {
+        return Err("a kept model needs a name".into());
     }
     Ok(())
 }

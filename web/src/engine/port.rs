@@ -90,7 +90,7 @@ fn tell_crashes() {
 fn parse(data: &JsValue) -> Result<(Call, Vec<File>), String> {
     let text = get(data, "text").as_string().unwrap_or_default();
     let call: Value = serde_json::from_str(&text).map_err(|e| format!("the call is no JSON: {e}"))?;
-    let call = serde_json::from_value(call).map_err(|e| format!("the call cannot be understood: {e}"))?;
+    let call = serde_json::from_value(call).map_err(|e| format!("what was asked for does not exist: {e}"))?;
     let files = get(data, "files").dyn_into::<Array>().map_or_else(
         |_| Vec::new(),
         |files| {

@@ -53,6 +53,8 @@ pub enum Call {
     Runs,
     /// Removes a run.
     RemoveRun { id: String },
+    /// Takes a run that was saved elsewhere: `saved` of the files beside the message are its save, the others its data.
+    ImportRun { stage: Stage, name: Option<String>, saved: usize },
     /// Lists the adapters.
     Adapters,
     /// Chooses those that act.

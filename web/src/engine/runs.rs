@@ -55,23 +55,70 @@ pub async fn keep_job(
     }
     let folder = format!("{RUNS}/{id}");
     let kept = async {
-        if training.stage == Stage::Lora {
-            store::write_all(&format!("{folder}/base"), &checkpoint_files(model).await?).await?;
-        }
-        for (i, (name, bytes)) in files.iter().enumerate() {
-            // A number before the name keeps the order, and equal names apart.
-            let name = name.rsplit('/').next().unwrap_or(name);
-            store::write(&format!("{folder}/data/{i:04}-{name}"), bytes).await?;
-        }
-        let job = KeptJob { training: training.clone(), model: model.name.clone() };
-        let job = serde_json::to_vec(&job).map_err(|e| e.to_string())?;
-        store::write(&format!("{folder}/job.json"), &job).await
+        let base = match training.stage {
+            Stage::Lora => Some(checkpoint_files(model).await?),
+            _ => None,
+        };
+        write_job(&folder, training, files, &model.name, base).await
     };
     let kept = kept.await;
     if kept.is_err() {
         store::remove(&folder).await?;
     }
     kept
+}
+
+async fn write_job(
+    folder: &str,
+    training: &Training,
+    data: &[(String, Vec<u8>)],
+    model: &str,
+    base: Option<Files>,
+) -> Result<(), String> {
+    if let Some(base) = base {
+        store::write_all(&format!("{folder}/base"), &base).await?;
+    }
+    for (i, (name, bytes)) in data.iter().enumerate() {
+        // A number before the name keeps the order, and equal names apart.
+        let name = name.rsplit('/').next().unwrap_or(name);
+        store::write(&format!("{folder}/data/{i:04}-{name}"), bytes).await?;
+    }
+    let job = KeptJob { training: training.clone(), model: model.to_string() };
+    let job = serde_json::to_vec(&job).map_err(|e| e.to_string())?;
+    store::write(&format!("{folder}/job.json"), &job).await
+}
+
+/// Keeps a run that was saved elsewhere, as if it had been begun here.
+///
+/// # Errors
+/// No room; then nothing of it stays.
+pub async fn keep_saved(
+    training: Training,
+    model: String,
+    base: Option<Files>,
+    save: &Files,
+    data: Vec<File>,
+    progress: &Progress,
+) -> Result<SavedRun, String> {
+    let id = new_id();
+    let folder = format!("{RUNS}/{id}");
+    let (step, total_steps) = (progress.step, progress.total_steps);
+    let data: Vec<_> = data.into_iter().map(|file| (file.name, file.bytes)).collect();
+    let kept = async {
+        write_job(&folder, &training, &data, &model, base).await?;
+        write_save(&folder, &KeptState { place: 0, step, total_steps }, save).await
+    };
+    if let Err(error) = kept.await {
+        store::remove(&folder).await?;
+        return Err(error);
+    }
+    let name = training.name.unwrap_or_else(|| training.stage.name().into());
+    Ok(SavedRun { id, stage: training.stage, name, model, step, total_steps })
+}
+
+/// An id that no other run has.
+pub fn new_id() -> String {
+    format!("run-{}", js_sys::Date::now() as u64)
 }
 
 /// All runs, with the state of those that were saved.
@@ -110,7 +157,7 @@ impl Engine {
         if self.run.borrow().as_ref().is_some_and(|run| run.id == id) {
             return Err(format!("the run {id} trains now; stop it first"));
         }
-        super::models::check_name(id)?;
+        check_id(id)?;
         store::remove(&format!("{RUNS}/{id}")).await?;
         Answer::new(())
     }
@@ -155,15 +202,23 @@ impl Engine {
     }
 }
 
+/// Ids are made here and hold no folder.
+fn check_id(id: &str) -> Result<(), String> {
+    if id.is_empty() || id.contains('/') {
+        return Err(format!("'{id}' is the id of no run"));
+    }
+    Ok(())
+}
+
 async fn kept_job(id: &str) -> Result<KeptJob, String> {
-    super::models::check_name(id)?;
+    check_id(id)?;
     let job = store::read(&format!("{RUNS}/{id}/job.json")).await?;
     let job = job.ok_or_else(|| format!("there is no saved run {id}"))?;
     serde_json::from_slice(&job).map_err(|e| format!("the saved run {id} is damaged: {e}"))
 }
 
 async fn kept_state(id: &str) -> Result<KeptState, String> {
-    super::models::check_name(id)?;
+    check_id(id)?;
     let state = store::read(&format!("{RUNS}/{id}/state.json")).await?;
     let state = state.ok_or_else(|| format!("the run {id} was never saved"))?;
     serde_json::from_slice(&state).map_err(|e| format!("the saved run {id} is damaged: {e}"))

@@ -114,6 +114,7 @@ impl Engine {
             }
             Call::Runs => self.saved_runs().await,
             Call::RemoveRun { id } => self.remove_run(&id).await,
+            Call::ImportRun { stage, name, saved } => self.import_run(stage, name, saved, files).await,
             Call::Adapters => self.list_adapters(),
             Call::UseAdapters { active } => self.use_adapters(&active),
             Call::AddAdapter { name } => self.add_adapter(name, files),

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::data::{dataset, lora_config, train_config, warnings};
 use super::port::Port;
 use super::protocol::{Event, File, PlanInfo, Sample, Training, Wish};
-use super::runs::{Saver, keep_job};
+use super::runs::{Saver, keep_job, new_id};
 use super::state::{ActiveRun, Answer, Engine, OpenModel};
 use super::talk::ask;
 
@@ -67,7 +67,7 @@ impl Engine {
         let (job, warnings) = job(&training, files, &model)?;
         let plan = self.estimate(&job, &model.base, warnings).await?;
         let run = job.start(model.base.clone().trainable()).map_err(|e| e.to_string())?;
-        let id = format!("run-{}", js_sys::Date::now() as u64);
+        let id = new_id();
         // Without room to keep the run it still trains; it only cannot go on after a reload.
         let saver = match keep_job(&id, &training, &kept, &model).await {
             Ok(()) => Saver::new(&id),
@@ -100,7 +100,7 @@ impl Engine {
             control,
             saver,
             sample: training.sample.clone(),
-            next_sample: 0,
+            next_sample: training.sample.as_ref().map_or(0, |sample| sample.every),
             last_save: now(),
             config: run.model.config().clone(),
             tokenizer: Arc::clone(&tokenizer),
@@ -114,10 +114,14 @@ impl Engine {
         }
         let adapter = self.take_over(&training, &outcome, adapter, tokenizer).await?;
         let progress = &outcome.progress;
-        Answer::new(json!({
+        let mut end = json!({
             "id": id, "step": progress.step, "total_steps": progress.total_steps, "stopped": outcome.stopped,
-            "heldout_loss": outcome.held_out.as_ref().map(|held_out| held_out.loss), "adapter": adapter,
-        }))
+            "heldout_loss": outcome.held_out.as_ref().map(|held_out| held_out.loss),
+        });
+        if let Some(adapter) = adapter {
+            end["adapter"] = adapter.into();
+        }
+        Answer::new(end)
     }
 
     /// Lets what was trained answer from now on; gives an adapter's name.

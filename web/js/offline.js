@@ -1,0 +1,40 @@
+// The service worker: keeps the page's own files, so that it opens without a network. What the server has is newer and
+// goes first.
+const CACHE = "kindling";
+const FILES = [
+  "./", "./index.html", "./boot.js", "./app.js", "./app_bg.wasm", "./kindling.js", "./worker.js", "./engine.js", "./engine_bg.wasm",
+  "./kindling-nano.safetensors", "./base.css", "./controls.css", "./chat.css", "./panels.css",
+];
+
+self.addEventListener("install", (event) => event.waitUntil(keep().then(() => self.skipWaiting())));
+self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+
+self.addEventListener("fetch", (event) => {
+  const { request } = event;
+  if (request.method !== "GET" || new URL(request.url).origin !== location.origin) return;
+  event.respondWith(answer(request));
+});
+
+async function keep() {
+  const cache = await caches.open(CACHE);
+  await cache.addAll(FILES);
+  // The module's own imports have names that change with every build.
+  const text = await (await cache.match("./engine.js")).text();
+  const imports = [...text.matchAll(/from ['"](\.\/snippets\/[^'"]+)['"]/g)].map(([, path]) => path);
+  await cache.addAll(imports);
+}
+
+async function answer(request) {
+  const cache = await caches.open(CACHE);
+  try {
+    const fresh = await fetch(request);
+    if (fresh.ok && FILES.some((file) => new URL(file, location).href === request.url)) {
+      await cache.put(request, fresh.clone());
+    }
+    return fresh;
+  } catch (error) {
+    const kept = await cache.match(request, { ignoreSearch: true });
+    if (kept) return kept;
+    throw error;
+  }
+}

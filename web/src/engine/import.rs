@@ -1,0 +1,58 @@
+//! Runs that were begun elsewhere.
+
+use kindling::checkpoint::{Files, read_training};
+use kindling::train::Stage;
+use serde_json::Value;
+
+use super::load::directory;
+use super::models::checkpoint_files;
+use super::protocol::{File, Training};
+use super::runs::keep_saved;
+use super::state::{Answer, Engine};
+
+impl Engine {
+    /// Keeps a run that was saved elsewhere, so that it can go on here: a single-file checkpoint with training
+    /// state, or an adapter's directory, whose base must be the open model.
+    pub async fn import_run(
+        &self,
+        stage: Stage,
+        name: Option<String>,
+        saved: usize,
+        files: Vec<File>,
+    ) -> Result<Answer, String> {
+        let mut save = files;
+        if saved == 0 || saved > save.len() {
+            return Err("there is no file of the run".into());
+        }
+        let data = save.split_off(saved);
+        if data.is_empty() {
+            return Err("a run goes on with the data that it began with; give it, too".into());
+        }
+        let file_name = save[0].name.clone();
+        let model = file_name.rsplit('/').next().unwrap_or(&file_name).replace(".safetensors", "");
+        let save = if save.len() == 1 { directory(save)? } else { below_training(save) };
+        let (_, progress) =
+            read_training(|file| Ok(save.get(file).cloned())).map_err(|e| format!("{file_name}: {e}"))?;
+        let config = serde_json::to_value(&progress.config).map_err(|e| e.to_string())?;
+        let config = if let Value::Object(config) = config { config } else { serde_json::Map::new() };
+        let (base, model) = match stage {
+            Stage::Lora => {
+                let open = self.opened()?;
+                (Some(checkpoint_files(&open).await?), open.name)
+            }
+            _ => (None, model),
+        };
+        let training = Training { stage, config, lora: serde_json::Map::new(), name, sample: None };
+        Answer::new(keep_saved(training, model, base, &save, data, &progress).await?)
+    }
+}
+
+/// The files of a directory that came in any folder: `training/` stays, what stands before it goes.
+fn below_training(files: Vec<File>) -> Files {
+    let short = |name: &str| {
+        let mut parts = name.rsplit('/');
+        let file = parts.next().unwrap_or(name).to_string();
+        if parts.next() == Some("training") { format!("training/{file}") } else { file }
+    };
+    files.into_iter().map(|file| (short(&file.name), file.bytes)).collect()
+}
