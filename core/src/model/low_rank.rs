@@ -90,18 +90,6 @@ impl Transformer {
         all
     }
 
-    /// The number of weights of all attached adapters.
-    pub fn adapter_parameters(&self) -> u64 {
-        let mut model = self.clone();
-        let paths = model.linears_mut().into_iter().flat_map(|(_, linear)| &linear.lora);
-        paths
-            .map(|path| {
-                (path.a.val().dims().iter().product::<usize>()
-                    + path.b.val().dims().iter().product::<usize>()) as u64
-            })
-            .sum()
-    }
-
     /// The base alone.
     pub fn without_adapters(mut self) -> Self {
         self.linears_mut().into_iter().for_each(|(_, linear)| linear.lora.clear());

@@ -130,7 +130,8 @@ impl TrainConfig {
         match stage {
             Stage::Pretrain => pretrain,
             Stage::Sft => sft,
-            Stage::Lora => Self { epochs: 10.0, learning_rate: 1e-3, ..sft },
+            // Adapters are trained on few rows, which they must see often.
+            Stage::Lora => Self { epochs: 40.0, learning_rate: 1e-3, batch_size: 4, ..sft },
         }
     }
 

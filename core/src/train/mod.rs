@@ -14,7 +14,7 @@ pub use config::{Stage, TrainConfig};
 pub use evaluate::{HeldOut, evaluate};
 pub use event::{Control, Listener, StepLog, TrainEvent};
 pub use objective::{NextToken, Objective};
-pub use plan::Plan;
+pub use plan::{Plan, RowTokens};
 pub use prepare::Job;
 pub use run::{Outcome, Run, train};
 pub use snapshot::{Progress, Snapshot};

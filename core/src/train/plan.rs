@@ -18,15 +18,37 @@ pub struct Plan {
     pub activation_bytes: u64,
     /// Optimizer steps.
     pub steps: u64,
-    /// Tokens of the whole run, at most.
+    /// Tokens of the whole run.
     pub tokens: u64,
-    /// Floating-point operations of the whole run, at most.
+    /// Floating-point operations of the whole run.
     pub flops: f64,
+}
+
+/// Tokens that rows of a batch take.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowTokens {
+    /// On average.
+    pub mean: f64,
+    /// At most.
+    pub longest: usize,
+}
+
+impl RowTokens {
+    /// Rows that are all full.
+    pub fn full(config: &TrainConfig) -> Self {
+        Self { mean: config.max_seq_len as f64, longest: config.max_seq_len }
+    }
 }
 
 impl Plan {
     /// Estimates a run of `steps` steps; `adapter` is the number of an adapter's weights, where one trains.
-    pub fn new(model: &ModelConfig, config: &TrainConfig, steps: u64, adapter: Option<u64>) -> Self {
+    pub fn new(
+        model: &ModelConfig,
+        config: &TrainConfig,
+        steps: u64,
+        adapter: Option<u64>,
+        row: RowTokens,
+    ) -> Self {
         let parameters = model.parameters();
         let (trained, held) = match adapter {
             Some(adapter) => (adapter, parameters + adapter),
@@ -35,16 +57,15 @@ impl Plan {
         // Forward and backward through the activations; the gradients of frozen matrices are not made.
         let share = if adapter.is_some() { 2.0 / 3.0 } else { 1.0 };
         let rows = config.batch_size as u64;
-        let seq = config.max_seq_len as u64;
-        let tokens = steps * rows * seq * config.grad_accum as u64;
+        let tokens = (steps as f64 * (rows * config.grad_accum as u64) as f64 * row.mean) as u64;
         Self {
             parameters,
             trained,
             state_bytes: (held + 3 * trained) * 4,
-            activation_bytes: rows * activation_floats(model, config.max_seq_len) * 4,
+            activation_bytes: rows * activation_floats(model, row.longest) * 4,
             steps,
             tokens,
-            flops: tokens as f64 * model.training_flops_per_token(config.max_seq_len) * share,
+            flops: tokens as f64 * model.training_flops_per_token(row.longest) * share,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 
-use super::{NextToken, Progress, Run, Stage, TrainConfig};
+use super::{NextToken, Plan, Progress, RowTokens, Run, Stage, TrainConfig};
 use crate::adapter::Adapter;
 use crate::batch::{Content, Encoder, Loader, LoaderConfig, LoaderState};
 use crate::data::{Dataset, Split, split};
@@ -108,24 +108,43 @@ impl Job {
         let rows = self.split().train as f64;
         let batch = (config.batch_size * config.grad_accum) as f64;
         let batches = match config.packing {
-            true => rows * self.mean_tokens()? / (batch * config.max_seq_len as f64),
+            true => rows * self.sampled_tokens()?.mean / (batch * config.max_seq_len as f64),
             false => rows / batch,
         };
         Ok((config.epochs * batches).ceil().max(1.0) as u64)
     }
 
-    /// Mean tokens of a row, over a sample spread evenly.
-    fn mean_tokens(&self) -> Result<f64> {
+    /// What the run will need; `steps` as [`Job::total_steps`] gives them.
+    ///
+    /// # Errors
+    /// Data that cannot be read or encoded.
+    pub fn plan(&self, model: &Transformer, steps: u64) -> Result<Plan> {
+        let full = RowTokens::full(&self.config);
+        let row = match self.config.packing {
+            true => full,
+            false => {
+                let RowTokens { mean, longest } = self.sampled_tokens()?;
+                RowTokens { mean: mean.min(full.mean), longest: longest.clamp(1, full.longest) }
+            }
+        };
+        let adapter = self.adapter.as_ref().map(Adapter::parameters);
+        Ok(Plan::new(model.config(), &self.config, steps, adapter, row))
+    }
+
+    /// Tokens of a row, over a sample spread evenly.
+    fn sampled_tokens(&self) -> Result<RowTokens> {
         let encoder = self.encoder();
         let rows = self.dataset.len();
         let sampled = rows.min(SAMPLED_ROWS);
-        let mut tokens = 0;
+        let (mut tokens, mut longest) = (0, 0);
         for i in 0..sampled {
             if let Some((row, origin)) = self.dataset.row(i * rows / sampled)? {
-                tokens += encoder.encode(&row, origin)?.ids.len();
+                let length = encoder.encode(&row, origin)?.ids.len();
+                tokens += length;
+                longest = longest.max(length);
             }
         }
-        Ok(tokens as f64 / sampled.max(1) as f64)
+        Ok(RowTokens { mean: tokens as f64 / sampled.max(1) as f64, longest })
     }
 
     /// A run from the beginning.
@@ -175,6 +194,7 @@ impl Job {
     }
 
     fn run(self, model: Transformer, progress: Progress) -> Result<Run<NextToken>> {
+        let plan = self.plan(&model, progress.total_steps)?;
         let split = self.split();
         let mut batches = self.loader(&split, split.train_part(), true);
         batches.restore(progress.loader.clone())?;
@@ -191,6 +211,7 @@ impl Job {
         };
         Ok(Run {
             model,
+            plan,
             adapter,
             optimizer,
             objective: NextToken,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::step::{StepSettings, StepTensors, optimizer_step};
 use super::{
-    Control, HeldOut, Listener, Objective, Progress, Snapshot, StepLog, TrainConfig, TrainEvent, evaluate,
+    Control, HeldOut, Listener, Objective, Plan, Progress, Snapshot, StepLog, TrainConfig, TrainEvent,
+    evaluate,
 };
 use crate::adapter::AdapterConfig;
 use crate::batch::{Batch, Loader};
@@ -22,6 +23,8 @@ const MEAN_DECAY: f64 = 0.9;
 pub struct Run<O> {
     /// The model, on a device with autodiff.
     pub model: Transformer,
+    /// What it needs.
+    pub plan: Plan,
     /// The adapter that trains; `None` where the whole model does.
     pub adapter: Option<AdapterConfig>,
     /// The optimizer of what trains.
@@ -128,11 +131,6 @@ async fn next_control(listener: &mut dyn Listener) -> Control {
 }
 
 impl<O: Objective> Run<O> {
-    /// The number of an adapter's weights; `None` where the whole model trains.
-    pub fn adapter_parameters(&self) -> Option<u64> {
-        self.adapter.as_ref().map(|_| self.model.adapter_parameters())
-    }
-
     /// One optimizer step; nothing is read back.
     fn step(mut self, schedule: &Schedule, since: &mut Since) -> Result<Self> {
         let TrainConfig { grad_accum, grad_clip, seed, .. } = self.progress.config;

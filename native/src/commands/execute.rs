@@ -51,14 +51,14 @@ pub fn execute(
 /// Says what the run is and needs, before it starts.
 fn announce(run: &Run<NextToken>, device: &OpenDevice, output: Output) {
     let config = &run.progress.config;
-    let plan = Plan::new(run.model.config(), config, run.progress.total_steps, run.adapter_parameters());
+    let plan = &run.plan;
     let (free, _) = doctor::memory();
     let speed = pollster::block_on(kindling::bench::matmul_flops(&device.device));
     // A training step reaches about a third of a bare product's speed.
     let left = 1.0 - run.progress.step as f64 / plan.steps.max(1) as f64;
     output.say(&format!(
         "{} on {} · {} steps of {} × {} tokens · memory about {} ({} free) · time about {}",
-        parameters(&plan),
+        parameters(plan),
         device.choice,
         output::grouped(plan.steps),
         config.batch_size * config.grad_accum,

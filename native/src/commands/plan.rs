@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kindling::bench::matmul_flops;
 use kindling::model::{ModelConfig, preset};
-use kindling::train::{Plan, Stage, TrainConfig};
+use kindling::train::{Plan, RowTokens, Stage, TrainConfig};
 use serde_json::json;
 
 use super::{doctor, open_device};
@@ -42,7 +42,7 @@ pub fn run(args: &PlanArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let config = TrainConfig { batch_size: args.batch_size, max_seq_len: args.max_seq_len, ..base };
     config.validate()?;
     let steps = args.tokens.div_ceil((args.batch_size * args.max_seq_len) as u64);
-    let plan = Plan::new(&model, &config, steps, None);
+    let plan = Plan::new(&model, &config, steps, None, RowTokens::full(&config));
     let device = open_device(everywhere)?;
     let seconds = plan.flops / (pollster::block_on(matmul_flops(&device.device)) / 3.0);
     let (free, _) = doctor::memory();

@@ -182,12 +182,14 @@ impl Engine {
         }
         let odd = warnings(job.dataset.report());
         let (optimizer, progress) = read_training(read).map_err(told)?;
+        let plan = job.plan(&model.base, progress.total_steps).map_err(told)?;
         let plan = PlanInfo {
-            parameters: model.base.config().parameters(),
-            trained: job.adapter.as_ref().map_or(model.base.config().parameters(), Adapter::parameters),
-            bytes: 0,
-            steps: progress.total_steps,
-            tokens: 0,
+            parameters: plan.parameters,
+            trained: plan.trained,
+            bytes: plan.bytes(),
+            steps: plan.steps,
+            tokens: plan.tokens,
+            // What is left of it is for the page to tell from the run's speed.
             seconds: 0.0,
             rows: job.dataset.len(),
             warnings: odd,

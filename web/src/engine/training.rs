@@ -10,7 +10,7 @@ use kindling::checkpoint::run_files;
 use kindling::model::{ModelConfig, Transformer};
 use kindling::platform::now;
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Control, Job, Listener, NextToken, Outcome, Plan, Run, Stage, TrainEvent, train};
+use kindling::train::{Control, Job, Listener, NextToken, Outcome, Run, Stage, TrainEvent, train};
 use serde_json::json;
 
 use super::data::{dataset, lora_config, train_config, warnings};
@@ -42,8 +42,7 @@ impl Engine {
         let told = |e: kindling::error::Error| e.to_string();
         job.validate(model).map_err(told)?;
         let steps = job.total_steps().map_err(told)?;
-        let adapter = job.adapter.as_ref().map(Adapter::parameters);
-        let plan = Plan::new(model.config(), &job.config, steps, adapter);
+        let plan = job.plan(model, steps).map_err(told)?;
         // A training step reaches about a third of a bare product's speed.
         let speed = matmul_flops(&self.device()?).await / 3.0;
         Ok(PlanInfo {

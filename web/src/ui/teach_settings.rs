@@ -17,6 +17,7 @@ struct Stage {
     sentence: Sentence,
     hint: Sentence,
     epochs: &'static str,
+    batch: &'static str,
     learning_rate: &'static str,
     length: &'static str,
 }
@@ -26,7 +27,8 @@ const STAGES: [Stage; 3] = [
         key: "lora",
         sentence: |t| t.teach.lora,
         hint: |t| t.teach.lora_hint,
-        epochs: "10",
+        epochs: "40",
+        batch: "4",
         learning_rate: "0.001",
         length: "512",
     },
@@ -35,6 +37,7 @@ const STAGES: [Stage; 3] = [
         sentence: |t| t.teach.full,
         hint: |t| t.teach.full_hint,
         epochs: "2",
+        batch: "16",
         learning_rate: "0.0003",
         length: "512",
     },
@@ -43,15 +46,16 @@ const STAGES: [Stage; 3] = [
         sentence: |t| t.teach.pretrain,
         hint: |t| t.teach.pretrain_hint,
         epochs: "1",
+        batch: "16",
         learning_rate: "0.001",
         length: "256",
     },
 ];
 
 const TRAINING: [Number; 6] = [
-    Number { key: "epochs", sentence: |t| t.teach.epochs, default: "10", range: ["0", "1000", "any"] },
+    Number { key: "epochs", sentence: |t| t.teach.epochs, default: "40", range: ["0", "1000", "any"] },
     Number { key: "steps", sentence: |t| t.teach.steps, default: "", range: ["1", "1000000", "1"] },
-    Number { key: "batch-size", sentence: |t| t.teach.batch, default: "16", range: ["1", "1024", "1"] },
+    Number { key: "batch-size", sentence: |t| t.teach.batch, default: "4", range: ["1", "1024", "1"] },
     Number { key: "learning-rate", sentence: |t| t.teach.rate, default: "0.001", range: ["0", "1", "any"] },
     Number { key: "max-seq-len", sentence: |t| t.teach.length, default: "512", range: ["2", "32768", "1"] },
     Number { key: "val-split", sentence: |t| t.teach.held_out, default: "0", range: ["0", "0.9", "any"] },
@@ -132,9 +136,12 @@ impl Settings {
     pub fn show(&self) {
         let stage = self.stage();
         self.hint.write((stage.hint)(self.app.speech.text()));
-        for (key, default) in
-            [("epochs", stage.epochs), ("learning-rate", stage.learning_rate), ("max-seq-len", stage.length)]
-        {
+        for (key, default) in [
+            ("epochs", stage.epochs),
+            ("batch-size", stage.batch),
+            ("learning-rate", stage.learning_rate),
+            ("max-seq-len", stage.length),
+        ] {
             if let Some(input) = self.training.input(key) {
                 input.set("placeholder", default);
             }
