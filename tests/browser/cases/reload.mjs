@@ -95,3 +95,42 @@ async function goOn(t, id, file) {
     return attempt();
   }
 }
+
+test("reload: a run outlives a crash of the GPU process", { device: "webgpu", errors: /device|GPU|poisoned|lost/i }, async (t) => {
+  const { page, assert } = t;
+  const { file, hints } = await tiny(t.tmp);
+  await t.load(file);
+  const data = await t.giveFile(hints);
+  await page.evaluate(async (data) => {
+    window.seen = [];
+    kindling.onCrash = (message) => window.seen.push(`crash: ${message}`);
+    const onEvent = (event) => {
+      window.seen.push(event.event);
+      if (event.step === 1 && event.event === "step") run.save();
+    };
+    const config = { "steps": 60, "batch-size": 2, "max-seq-len": 32 };
+    const run = await kindling.train({ stage: "lora", data: testFiles[data], config, onEvent });
+    run.done.catch((error) => window.seen.push(`ended: ${error.message}`));
+  }, data);
+  await page.waitForFunction(() => window.seen.includes("save"), null, { timeout: 200_000 });
+  const devtools = await t.context.newCDPSession(page);
+  // The answer is lost with the process.
+  await devtools.send("Browser.crashGpuProcess").catch(() => {});
+  await page.waitForFunction(() => window.seen.some((line) => line.startsWith("ended")), null, { timeout: 100_000 });
+  const told = await page.evaluate(() => window.seen.filter((line) => /^(crash|ended)/.test(line)).join("\n"));
+  assert.match(told, /graphics device is lost/);
+  assert.match(told, /[Rr]estart/);
+  await page.evaluate(() => kindling.restart());
+  const [saved] = await page.evaluate(() => kindling.runs.list());
+  assert.ok(saved.step >= 1 && saved.total_steps === 60);
+  const step = await page.evaluate(async (id) => {
+    let first;
+    const reached = new Promise((done) => (first = done));
+    const run = await kindling.runs.resume(id, (event) => event.event === "step" && first(event.step));
+    const step = await reached;
+    run.stop();
+    await run.done;
+    return step;
+  }, saved.id);
+  assert.equal(step, saved.step + 1, "it goes on after the last save");
+});

@@ -44,9 +44,30 @@ impl Port {
     fn end(&self, outcome: Result<Answer, String>) {
         match outcome {
             Ok(Answer { result, files }) => self.send(&Event::Done { result }, &files),
+            Err(message) if message.starts_with(LOST) => crash(&lost(&message)),
             Err(message) => self.send(&Event::Failed { message }, &[]),
         }
     }
+}
+
+/// How core begins what it says of a device that gives no numbers any more. Nothing on it can be used again.
+const LOST: &str = "the device could not be read";
+
+fn lost(message: &str) -> String {
+    let why = message.lines().next().unwrap_or(message);
+    format!(
+        "the graphics device is lost, by a crash of its driver or for want of memory ({why}). Restart the engine; a saved \
+         run goes on from its last save. If it happens again, take a smaller batch size or shorter rows"
+    )
+}
+
+/// Tells the page that this worker is of no more use.
+fn crash(why: &str) {
+    let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else { return };
+    let message = Object::new();
+    set(&message, "crash", &why.into());
+    // A message of plain values cannot fail to be copied.
+    let _ = scope.post_message(&message);
 }
 
 /// Takes the worker's messages over, for as long as it lives.
@@ -79,12 +100,7 @@ pub fn serve() -> Result<(), JsValue> {
 
 /// A panic ends the worker for good; the page must hear why.
 fn tell_crashes() {
-    std::panic::set_hook(Box::new(|panic| {
-        let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else { return };
-        let message = Object::new();
-        set(&message, "crash", &panic.to_string().into());
-        let _ = scope.post_message(&message);
-    }));
+    std::panic::set_hook(Box::new(|panic| crash(&panic.to_string())));
 }
 
 fn parse(data: &JsValue) -> Result<(Call, Vec<File>), String> {
