@@ -2,7 +2,7 @@
 
 use kindling::adapter::Adapter;
 
-use super::protocol::{Active, AdapterInfo, File};
+use super::protocol::{Active, AdapterInfo, File, own_name};
 use super::state::{Answer, Engine, HeldAdapter};
 
 impl Engine {
@@ -40,8 +40,7 @@ impl Engine {
 
     /// Takes an adapter from the files of a PEFT directory; it acts at once.
     pub fn add_adapter(&self, name: String, files: Vec<File>) -> Result<Answer, String> {
-        let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_string();
-        let find = |wanted: &str| files.iter().find(|file| base(&file.name) == wanted);
+        let find = |wanted: &str| files.iter().find(|file| own_name(&file.name) == wanted);
         let adapter = Adapter::open(|wanted| Ok(find(wanted).map(|file| file.bytes.clone())))
             .map_err(|e| e.to_string())?;
         self.hold(name, adapter)?;

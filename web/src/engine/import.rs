@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::load::directory;
 use super::models::checkpoint_files;
-use super::protocol::{File, Training};
+use super::protocol::{File, Training, own_name};
 use super::runs::keep_saved;
 use super::state::{Answer, Engine};
 
@@ -29,7 +29,7 @@ impl Engine {
             return Err("a run goes on with the data that it began with; give it, too".into());
         }
         let file_name = save[0].name.clone();
-        let model = file_name.rsplit('/').next().unwrap_or(&file_name).replace(".safetensors", "");
+        let model = own_name(&file_name).replace(".safetensors", "");
         let save = if save.len() == 1 { directory(save)? } else { below_training(save) };
         let (_, progress) =
             read_training(|file| Ok(save.get(file).cloned())).map_err(|e| format!("{file_name}: {e}"))?;

@@ -11,7 +11,7 @@ use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
-use super::protocol::{File, ModelInfo};
+use super::protocol::{File, ModelInfo, own_name};
 use super::state::{Answer, Engine, OpenModel};
 
 impl Engine {
@@ -106,8 +106,7 @@ pub fn directory(files: Vec<File>) -> Result<Files, String> {
         )),
         Err(files) if files.is_empty() => Err("there is no file to open".into()),
         Err(files) => {
-            let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_string();
-            Ok(files.into_iter().map(|file| (base(&file.name), file.bytes)).collect())
+            Ok(files.into_iter().map(|file| (own_name(&file.name).to_string(), file.bytes)).collect())
         }
     }
 }

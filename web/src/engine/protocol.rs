@@ -1,7 +1,7 @@
 //! What the page asks and what the engine answers: the other half of `web/js/kindling.js`.
 
 use kindling::sample::SamplingConfig;
-use kindling::train::{Stage, StepLog};
+use kindling::train::{Plan, Stage, StepLog};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -11,6 +11,11 @@ pub struct File {
     pub name: String,
     /// Its content.
     pub bytes: Vec<u8>,
+}
+
+/// A file's name without the folders before it.
+pub fn own_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// What the page asks for.
@@ -219,6 +224,22 @@ pub struct PlanInfo {
     pub rows: u64,
     /// What is odd about the data.
     pub warnings: Vec<String>,
+}
+
+impl PlanInfo {
+    /// A plan for these rows; `seconds` is 0 where only the run's own speed can tell.
+    pub fn new(plan: &Plan, seconds: f64, rows: u64, warnings: Vec<String>) -> Self {
+        Self {
+            parameters: plan.parameters,
+            trained: plan.trained,
+            bytes: plan.bytes(),
+            steps: plan.steps,
+            tokens: plan.tokens,
+            seconds,
+            rows,
+            warnings,
+        }
+    }
 }
 
 /// An adapter at hand.

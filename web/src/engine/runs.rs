@@ -13,10 +13,9 @@ use kindling::train::{Progress, Stage};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::data::warnings;
 use super::models::checkpoint_files;
 use super::port::Port;
-use super::protocol::{Event, File, PlanInfo, SavedRun, Training};
+use super::protocol::{Event, File, PlanInfo, SavedRun, Training, own_name};
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
 use super::training::job;
@@ -80,8 +79,7 @@ async fn write_job(
     }
     for (i, (name, bytes)) in data.iter().enumerate() {
         // A number before the name keeps the order, and equal names apart.
-        let name = name.rsplit('/').next().unwrap_or(name);
-        store::write(&format!("{folder}/data/{i:04}-{name}"), bytes).await?;
+        store::write(&format!("{folder}/data/{i:04}-{}", own_name(name)), bytes).await?;
     }
     let job = KeptJob { training: training.clone(), model: model.to_string() };
     let job = serde_json::to_vec(&job).map_err(|e| e.to_string())?;
@@ -176,25 +174,15 @@ impl Engine {
         let files = store::read_all(&format!("{RUNS}/{id}/data")).await?;
         let file =
             |(name, bytes): (String, Vec<u8>)| File { name: name[5.min(name.len())..].to_string(), bytes };
-        let (mut job, _) = job(&training, files.into_iter().map(file).collect(), &model)?;
-        if training.stage == Stage::Lora {
-            job.adapter = Some(Adapter::open(read).map_err(told)?);
-        }
-        let odd = warnings(job.dataset.report());
-        let (optimizer, progress) = read_training(read).map_err(told)?;
-        let plan = job.plan(&model.base, progress.total_steps).map_err(told)?;
-        let plan = PlanInfo {
-            parameters: plan.parameters,
-            trained: plan.trained,
-            bytes: plan.bytes(),
-            steps: plan.steps,
-            tokens: plan.tokens,
-            // What is left of it is for the page to tell from the run's speed.
-            seconds: 0.0,
-            rows: job.dataset.len(),
-            warnings: odd,
+        let adapter = match training.stage {
+            Stage::Lora => Some(Adapter::open(read).map_err(told)?),
+            _ => None,
         };
+        let (job, warnings) = job(&training, files.into_iter().map(file).collect(), &model, adapter)?;
+        let (optimizer, progress) = read_training(read).map_err(told)?;
         let run = job.resume(model.base.clone().trainable(), optimizer, progress).map_err(told)?;
+        // What is left of the time is for the page to tell from the run's speed.
+        let plan = PlanInfo::new(&run.plan, 0.0, run.progress.rows, warnings);
         if self.opened().is_ok_and(|open| open.fingerprint != model.fingerprint) || self.opened().is_err() {
             self.adapters.borrow_mut().clear();
             self.model.replace(Some(model));

@@ -10,7 +10,7 @@ use kindling::checkpoint::run_files;
 use kindling::model::{ModelConfig, Transformer};
 use kindling::platform::now;
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Control, Job, Listener, NextToken, Outcome, Run, Stage, TrainEvent, train};
+use kindling::train::{Control, Job, Listener, NextToken, Outcome, Plan, Run, Stage, TrainEvent, train};
 use serde_json::json;
 
 use super::data::{dataset, lora_config, train_config, warnings};
@@ -28,33 +28,19 @@ const UNNAMED: &str = "lora";
 impl Engine {
     /// What a run would need.
     pub async fn plan(&self, training: &Training, files: Vec<File>) -> Result<Answer, String> {
+        let told = |e: kindling::error::Error| e.to_string();
         let model = self.opened()?;
-        let (job, warnings) = job(training, files, &model)?;
-        Answer::new(self.estimate(&job, &model.base, warnings).await?)
+        let (job, warnings) = job(training, files, &model, None)?;
+        job.validate(&model.base).map_err(told)?;
+        let steps = job.total_steps().map_err(told)?;
+        let plan = job.plan(&model.base, steps).map_err(told)?;
+        Answer::new(self.info(&plan, job.dataset.len(), warnings).await?)
     }
 
-    async fn estimate(
-        &self,
-        job: &Job,
-        model: &Transformer,
-        warnings: Vec<String>,
-    ) -> Result<PlanInfo, String> {
-        let told = |e: kindling::error::Error| e.to_string();
-        job.validate(model).map_err(told)?;
-        let steps = job.total_steps().map_err(told)?;
-        let plan = job.plan(model, steps).map_err(told)?;
+    async fn info(&self, plan: &Plan, rows: u64, warnings: Vec<String>) -> Result<PlanInfo, String> {
         // A training step reaches about a third of a bare product's speed.
         let speed = matmul_flops(&self.device()?).await / 3.0;
-        Ok(PlanInfo {
-            parameters: plan.parameters,
-            trained: plan.trained,
-            bytes: plan.bytes(),
-            steps,
-            tokens: plan.tokens,
-            seconds: plan.flops / speed,
-            rows: job.dataset.len(),
-            warnings,
-        })
+        Ok(PlanInfo::new(plan, plan.flops / speed, rows, warnings))
     }
 
     /// Trains from the beginning.
@@ -63,9 +49,9 @@ impl Engine {
         let model = self.opened()?;
         let kept: Vec<(String, Vec<u8>)> =
             files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
-        let (job, warnings) = job(&training, files, &model)?;
-        let plan = self.estimate(&job, &model.base, warnings).await?;
+        let (job, warnings) = job(&training, files, &model, None)?;
         let run = job.start(model.base.clone().trainable()).map_err(|e| e.to_string())?;
+        let plan = self.info(&run.plan, run.progress.rows, warnings).await?;
         let id = new_id();
         // Without room to keep the run it still trains; it only cannot go on after a reload.
         let saver = match keep_job(&id, &training, &kept, &model).await {
@@ -168,14 +154,19 @@ impl Engine {
     }
 }
 
-/// The ingredients of a run, and what is odd about its data.
-pub fn job(training: &Training, files: Vec<File>, model: &OpenModel) -> Result<(Job, Vec<String>), String> {
+/// The ingredients of a run, and what is odd about its data. A run that goes on brings its adapter.
+pub fn job(
+    training: &Training,
+    files: Vec<File>,
+    model: &OpenModel,
+    saved: Option<Adapter>,
+) -> Result<(Job, Vec<String>), String> {
     let config = train_config(training.stage, training.config.clone())?;
     let dataset = dataset(files)?;
     let warnings = warnings(dataset.report());
     let adapter = match training.stage {
-        Stage::Lora => Some(fresh_adapter(training, config.seed, model)?),
-        _ => None,
+        Stage::Lora if saved.is_none() => Some(fresh_adapter(training, config.seed, model)?),
+        _ => saved,
     };
     let (tokenizer, dataset) = (Arc::clone(&model.tokenizer), Arc::new(dataset));
     Ok((Job { stage: training.stage, config, tokenizer, dataset, adapter }, warnings))
