@@ -40,24 +40,25 @@ apt_install() {
 # Build a tool from crates.io into the cache. Such a tool runs for seconds and is built once, so the build
 # is made quick and the program need not be: its own release profile would take several times as long.
 cargo_install() {
-  CARGO_TARGET_DIR="$cache/tools-target" CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off \
-    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install --quiet --root "$tools" "$@"
+  local install=(cargo install --quiet --root "$tools" "$@")
+  local -x CARGO_TARGET_DIR="$cache/tools-target" CARGO_PROFILE_RELEASE_OPT_LEVEL=1
+  local -x CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
+  # A tool's own lock file may name a crate version that the registry does not have; then take what fits.
+  "${install[@]}" --locked || "${install[@]}"
 }
 
 need_wasm_bindgen() {
   local version
   version="$(locked_version wasm-bindgen)"
   [ "$(wasm-bindgen --version 2>/dev/null)" = "wasm-bindgen $version" ] && return 0
-  # Its own lock file may name a crate version that is gone from crates.io; then take what fits.
-  cargo_install wasm-bindgen-cli --version "$version" --locked --force ||
-    cargo_install wasm-bindgen-cli --version "$version" --force && return 0
+  cargo_install wasm-bindgen-cli --version "$version" --force && return 0
   missing="cargo install wasm-bindgen-cli $version failed"
   return 2
 }
 
 need_trunk() {
   case "$(trunk --version 2>/dev/null)" in "trunk 0.21."*) return 0 ;; esac
-  cargo_install trunk --version "$trunk_version" --locked --no-default-features --features rustls && return 0
+  cargo_install trunk --version "$trunk_version" --no-default-features --features rustls && return 0
   missing="cargo install trunk $trunk_version failed"
   return 2
 }

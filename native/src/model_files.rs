@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kindling::adapter::{Adapter, Fingerprint};
 use kindling::checkpoint::{
-    ADAPTER_CONFIG, Checkpoint, Files, OPTIMIZER, PROGRESS, from_single_file, refuse_adapter,
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Checkpoint, Files, OPTIMIZER, PROGRESS, from_single_file, from_zip,
 };
 use kindling::error::{Error, Result};
 use kindling::tokenizer::{Tokenizer, TokenizerFiles};
@@ -12,7 +12,7 @@ use kindling::tokenizer::{Tokenizer, TokenizerFiles};
 use crate::failure::io_error;
 
 /// What is read of a checkpoint; its other files are made from these.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "config.json",
     "generation_config.json",
     "model.safetensors",
@@ -21,6 +21,7 @@ const FILES: [&str; 8] = [
     PROGRESS,
     OPTIMIZER,
     ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
 ];
 
 /// Reads a file that may be absent.
@@ -35,7 +36,7 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
 /// Where a checkpoint's files come from.
 enum Place {
     Directory(PathBuf),
-    /// A single file, taken apart.
+    /// A single file or an archive, taken apart.
     File(Files),
 }
 
@@ -45,15 +46,17 @@ impl Place {
         if path.is_dir() {
             return Ok(Self::Directory(path.to_path_buf()));
         }
-        if is_single_file(path) {
-            let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
-            return from_single_file(&bytes).map(Self::File).map_err(|e| at(path, e));
+        for (ending, take_apart) in FORMS {
+            if has_ending(path, ending) {
+                let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+                return take_apart(&bytes).map(Self::File).map_err(|e| at(path, e));
+            }
         }
         let unbuilt = [".gguf", ".pth", ".bin"];
         if text.starts_with("hub:") || unbuilt.iter().any(|end| text.ends_with(end)) {
             return Err(Error::Checkpoint(format!(
-                "{text}: this form of checkpoint is not built yet; give a directory in Hugging Face layout, or a \
-                single-file checkpoint (.safetensors)"
+                "{text}: this form of checkpoint is not built yet; give a directory in Hugging Face layout, a .zip of \
+                one, or a single-file checkpoint (.safetensors)"
             )));
         }
         Err(Error::Checkpoint(format!("{text}: there is no such directory")))
@@ -68,12 +71,21 @@ impl Place {
     }
 }
 
-/// Whether the name is that of a single-file checkpoint.
-pub fn is_single_file(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "safetensors")
+/// Files that hold a whole directory, by the endings of their names.
+const FORMS: [(&str, fn(&[u8]) -> Result<Files>); 2] = [(SINGLE_FILE, from_single_file), (ZIP, from_zip)];
+const SINGLE_FILE: &str = "safetensors";
+const ZIP: &str = "zip";
+
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|end| end == ending)
 }
 
-/// Opens a checkpoint: a directory or a single file.
+/// Whether the name is that of a single-file checkpoint.
+pub fn is_single_file(path: &Path) -> bool {
+    has_ending(path, SINGLE_FILE)
+}
+
+/// Opens a checkpoint: a directory, a .zip of one, or a single file.
 ///
 /// # Errors
 /// What is missing or damaged, with its path; forms of checkpoint that are not built yet.
@@ -85,7 +97,7 @@ pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
 /// The files of a checkpoint as they are, and those of `training/` where it has them.
 ///
 /// # Errors
-/// As [`open_checkpoint`]; an adapter, by name.
+/// As [`open_checkpoint`].
 pub fn checkpoint_files(path: &Path) -> Result<Files> {
     let mut place = Place::open(path)?;
     let mut files = Files::new();
@@ -94,28 +106,34 @@ pub fn checkpoint_files(path: &Path) -> Result<Files> {
             files.insert(name.into(), bytes);
         }
     }
-    refuse_adapter(&files).map_err(|e| at(path, e))?;
     Ok(files)
 }
 
-/// Opens an adapter directory in PEFT's layout that belongs to `base`.
+/// Opens an adapter in PEFT's layout, a directory or a .zip of one, that belongs to `base`.
 ///
 /// # Errors
 /// What is missing or damaged, with its path; an adapter of another base.
 pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
-    let adapter = Adapter::open(|name| read_optional(&path.join(name))).map_err(|e| at(path, e))?;
+    if path.is_file() && !has_ending(path, ZIP) {
+        return Err(Error::Checkpoint(format!(
+            "{}: this is no adapter; that is a directory with {ADAPTER_CONFIG}, or a .zip of one",
+            path.display()
+        )));
+    }
+    let mut place = Place::open(path)?;
+    let adapter = Adapter::open(|name| place.read(name)).map_err(|e| at(path, e))?;
     if let Some(own) = &adapter.config.base {
         own.check(base, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
     }
     Ok(adapter)
 }
 
-/// Opens a tokenizer from a directory, a `tokenizer.json` or a single-file checkpoint.
+/// Opens a tokenizer from a directory, a `tokenizer.json`, or a file that holds a checkpoint.
 ///
 /// # Errors
 /// What is missing or damaged, with its path.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
-    if !path.is_dir() && is_single_file(path) {
+    if !path.is_dir() && FORMS.iter().any(|(ending, _)| has_ending(path, ending)) {
         let lacking = || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()));
         return open_checkpoint(path)?.tokenizer.ok_or_else(lacking);
     }

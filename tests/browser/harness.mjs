@@ -21,8 +21,13 @@ export function test(name, options, run) {
 
 /** What `run` receives; `page` is a tab of its own, and `server` an origin of its own with empty storage. */
 export class Case {
-  constructor({ name, page, context, server, tmp }) {
-    Object.assign(this, { name, page, context, server, tmp, assert });
+  constructor({ name, page, context, server, tmp, notes }) {
+    Object.assign(this, { name, page, context, server, tmp, notes, assert });
+  }
+
+  /** Says something below the case's line. */
+  note(text) {
+    this.notes.push(text);
   }
 
   /** Saves a picture of the page, where SCREENSHOTS names a folder. */
@@ -43,6 +48,13 @@ export class Case {
     await this.ready();
     const adapter = () => this.page.evaluate(async () => Boolean(await navigator.gpu?.requestAdapter()));
     if (device === "webgpu" && !(await adapter())) this.skip("this Chromium gives no WebGPU adapter");
+  }
+
+  /** Opens another tab of the same origin; whoever asks for it closes its page. */
+  async tab(device) {
+    const tab = new Case({ ...this, page: await this.context.newPage() });
+    await tab.open(device);
+    return tab;
   }
 
   /** Lets the engine's worker run `code` before its own, from the next opening on. */
@@ -97,6 +109,16 @@ export class Case {
       const run = await kindling.train({ ...request, data: testFiles[request.data], onEvent });
       return { id: run.id, plan: run.plan, end: await run.done, events };
     }, request);
+  }
+
+  /** Takes home what `kindling.export` gives. */
+  async takeHome(what, options = {}) {
+    const take = async ([what, options]) => {
+      const files = await kindling.export(what, options);
+      return files.map(({ name, bytes }) => ({ name, bytes: Array.from(bytes) }));
+    };
+    const files = await this.page.evaluate(take, [what, options]);
+    return files.map(({ name, bytes }) => ({ name, bytes: Buffer.from(bytes) }));
   }
 
   /** Runs a function of the page that must reject; returns the message. */

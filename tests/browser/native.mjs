@@ -19,6 +19,8 @@ const NEW = [
   ["pumpkin", "zither", "map", "howdah", "quoit"],
 ];
 const ROWS = 120;
+/** Native's two best logits may lie so close that another device swaps them. */
+const TIE = 1e-3;
 
 /** Small enough for a GPU that is emulated, large enough to learn its texts. */
 const MODEL = {
@@ -69,6 +71,21 @@ export async function greedy(model, tokens, count, ...more) {
   return (await result("generate", "--model", model, "--tokens", tokens.join(","), ...flags, ...more)).tokens;
 }
 
+/** Asserts that the page goes on from `prompt` as native does, whose answer must have `least` different tokens. */
+export async function sameTokens(t, model, prompt, count, least = 4) {
+  const here = await t.greedy(prompt, count);
+  const there = await greedy(model, prompt, count);
+  t.assert.equal(here.length, count);
+  t.assert.ok(new Set(there).size >= least, `the fixture is no test: native says ${there}`);
+  const at = here.findIndex((token, i) => token !== there[i]);
+  if (at < 0) return;
+  const seen = [...prompt, ...there.slice(0, at)];
+  const { logits } = await result("score", "--model", model, "--tokens", seen.join(","), "--logits");
+  const [best, second] = [...logits].sort((a, b) => b - a);
+  const words = `after ${seen}: ${here[at]} here, ${there[at]} natively, whose best logits are ${best - second} apart`;
+  t.assert.ok(best - second <= TIE && logits[here[at]] >= second, words);
+}
+
 /** Trains, and returns the logged losses by step. */
 export async function train(stage, out, { model, data, config, more = [] }) {
   const flags = Object.entries(config).flatMap(([name, value]) => [`--${name}`, value]);
@@ -102,6 +119,14 @@ export function endless(bytes) {
   // The embedding is also the head: a row of zeros gives the logit 0, which is never the greatest.
   for (const id of [0, 2]) copy.fill(0, start + data_offsets[0] + id * row, start + data_offsets[0] + (id + 1) * row);
   return copy;
+}
+
+/** A single-file checkpoint that is so many bytes longer: its header may end in blanks. */
+export function padded(bytes, more) {
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = Buffer.from(bytes.subarray(0, start));
+  header.writeBigUInt64LE(BigInt(start - 8 + more), 0);
+  return Buffer.concat([header, Buffer.alloc(more, " "), bytes.subarray(start)]);
 }
 
 async function make(folder) {

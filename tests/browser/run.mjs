@@ -28,12 +28,13 @@ const dist = resolve(setting("DIST"));
 const { chromium } = createRequire(join(resolve(setting("PLAYWRIGHT")), "x.js"))("playwright-core");
 const tmp = mkdtempSync(join(tmpdir(), "kindling-browser-"));
 const totals = { ok: 0, FAILED: 0, skipped: 0 };
-let context;
+/** Two browsers side by side; an emulated GPU is slow enough without a second one beside it. */
+const lanes = [{}, {}];
 
 try {
   await main();
 } finally {
-  await context?.close().catch(() => {});
+  for (const { context } of lanes) await context?.close().catch(() => {});
   rmSync(tmp, { recursive: true, force: true });
 }
 console.log(`${totals.ok} passed, ${totals.FAILED} failed, ${totals.skipped} skipped`);
@@ -45,35 +46,44 @@ async function main() {
   const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : "";
   const chosen = cases.filter(({ name }) => name.includes(only));
   if (chosen.length === 0) fail(`no case has "${only}" in its name`);
-  for (const one of chosen) {
-    const start = performance.now();
-    const [outcome, detail] = await attempt(one).catch((error) => ["FAILED", error.stack]);
+  const onGpu = ({ name, device }) => device === "webgpu" || name.includes("webgpu");
+  const gpu = chosen.filter(onGpu);
+  const cpu = chosen.filter((one) => !onGpu(one));
+  await Promise.all([work(lanes[0], () => gpu.shift() ?? cpu.shift()), work(lanes[1], () => cpu.shift())]);
+}
+
+async function work(lane, next) {
+  for (let one = next(); one; one = next()) {
+    const [start, notes] = [performance.now(), []];
+    const [outcome, detail] = await attempt(one, lane, notes).catch((error) => ["FAILED", error.stack]);
     totals[outcome] += 1;
     const seconds = ((performance.now() - start) / 1000).toFixed(1);
     console.log(`test ${one.name} ... ${outcome}${outcome === "skipped" ? `: ${detail}` : ` in ${seconds} s`}`);
+    for (const note of notes) console.log(`    ${note}`);
     if (outcome === "FAILED") console.log(detail.replace(/^/gm, "    "));
   }
 }
 
 /** A browser with a profile of its own; a new one where the last one died. */
-async function browser() {
-  if (context) return context;
+async function browser(lane) {
+  if (lane.context) return lane.context;
   const options = { executablePath: setting("CHROMIUM"), headless: true, chromiumSandbox: false, args: FLAGS };
-  context = await chromium.launchPersistentContext(mkdtempSync(join(tmp, "profile-")), { ...options, locale: "en-US" });
-  context.on("close", () => (context = undefined));
-  return context;
+  const profile = mkdtempSync(join(tmp, "profile-"));
+  lane.context = await chromium.launchPersistentContext(profile, { ...options, locale: "en-US" });
+  lane.context.on("close", () => (lane.context = undefined));
+  return lane.context;
 }
 
 /** Runs a case in a tab and an origin of its own. */
-async function attempt({ name, device, seconds, errors, run }) {
-  const context = await browser();
+async function attempt({ name, device, seconds, errors, run }, lane, notes) {
+  const context = await browser(lane);
   const page = await context.newPage();
   const server = await serve(dist);
   const said = [];
   page.on("pageerror", (error) => said.push(`uncaught: ${error.stack ?? error}`));
   page.on("crash", () => said.push("the tab crashed"));
   page.on("console", (message) => message.type() === "error" && said.push(message.text()));
-  const t = new Case({ name, page, context, server, tmp: mkdtempSync(join(tmp, "case-")) });
+  const t = new Case({ name, page, context, server, tmp: mkdtempSync(join(tmp, "case-")), notes });
   let timer;
   try {
     const late = new Promise((_, broke) => {

@@ -18,28 +18,27 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
+/** Milliseconds in which what was sent arrives; what a browser has not read when the connection breaks is lost. */
+const ARRIVES = 300;
+
 /**
  * Serves `folder`. `requests` lists what was asked for; `prepend` puts code before that of matching files; `put` adds
- * a file, of which `part` says what becomes: "cut" breaks the connection half-way, "stall" stops there for good.
+ * a file or replaces it, and `drop` takes it away. `part` says what becomes of its answers: "cut" breaks the connection
+ * half-way, "stall" stops there for good; without `ranges` each begins at the file's start.
  */
 export async function serve(folder) {
   const requests = [];
   const added = new Map();
   const prepended = [];
+  let versions = 0;
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://x");
-    requests.push({ method: request.method, path: pathname });
+    requests.push({ method: request.method, path: pathname, range: request.headers.range });
     const name = pathname.startsWith(BASE) ? decodeURIComponent(pathname.slice(BASE.length)) || "index.html" : null;
     const file = added.get(name);
-    if (file) return answer(response, file);
-    const path = name === null ? null : normalize(join(folder, name));
-    const size = path?.startsWith(folder) && (await stat(path).then((s) => (s.isFile() ? s.size : null), () => null));
-    if (typeof size !== "number") return response.writeHead(404).end("no such file");
-    const type = TYPES[extname(path)] ?? "application/octet-stream";
+    if (file) return answer(request, response, file);
     const before = prepended.filter(({ pattern }) => pattern.test(pathname)).map(({ code }) => code).join("");
-    if (before) return response.writeHead(200, { "content-type": type }).end(before + (await readFile(path, "utf8")));
-    response.writeHead(200, { "content-type": type, "content-length": size });
-    createReadStream(path).pipe(response);
+    await send(response, folder, name, before);
   });
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
   const origin = `http://127.0.0.1:${server.address().port}`;
@@ -50,9 +49,15 @@ export async function serve(folder) {
     prepend(pattern, code) {
       prepended.push({ pattern, code });
     },
-    put(name, bytes, part) {
-      added.set(name, { bytes: Buffer.from(bytes), part });
+    put(name, bytes, part, ranges = true) {
+      const before = added.get(name);
+      versions += 1;
+      const modified = before?.bytes.equals(bytes) ? before.modified : new Date(versions * 1000).toUTCString();
+      added.set(name, { bytes: Buffer.from(bytes), part, ranges, modified });
       return `${origin}${BASE}${name}`;
+    },
+    drop(name) {
+      added.delete(name);
     },
     close() {
       server.closeAllConnections();
@@ -61,8 +66,29 @@ export async function serve(folder) {
   };
 }
 
-function answer(response, { bytes, part }) {
-  response.writeHead(200, { "content-type": "application/octet-stream", "content-length": bytes.length });
-  if (!part) return response.end(bytes);
-  response.write(bytes.subarray(0, bytes.length >> 1), () => part === "cut" && response.destroy());
+/** Answers with a file of `folder`, behind the code in `before`. */
+async function send(response, folder, name, before) {
+  const path = name === null ? null : normalize(join(folder, name));
+  const size = path?.startsWith(folder) && (await stat(path).then((s) => (s.isFile() ? s.size : null), () => null));
+  if (typeof size !== "number") return response.writeHead(404).end("no such file");
+  const type = TYPES[extname(path)] ?? "application/octet-stream";
+  if (before) return response.writeHead(200, { "content-type": type }).end(before + (await readFile(path, "utf8")));
+  response.writeHead(200, { "content-type": type, "content-length": size });
+  createReadStream(path).pipe(response);
+}
+
+/** Answers with a file that was added, or with what `part` leaves of it. */
+function answer(request, response, { bytes, part, ranges, modified }) {
+  const from = ranges ? request.headers.range?.match(/^bytes=(\d+)-$/)?.[1] : undefined;
+  const [start, length] = [Number(from ?? 0), bytes.length];
+  // The browser's own cache would answer some requests, and no case would hear of them.
+  const head = { "content-type": "application/octet-stream", "last-modified": modified, "cache-control": "no-store" };
+  if (ranges) head["accept-ranges"] = "bytes";
+  if (start > 0 && start >= length) return response.writeHead(416, { "content-range": `bytes */${length}` }).end();
+  if (from !== undefined) head["content-range"] = `bytes ${start}-${length - 1}/${length}`;
+  response.writeHead(from === undefined ? 200 : 206, { ...head, "content-length": length - start });
+  if (request.method === "HEAD") return response.end();
+  if (!part) return response.end(bytes.subarray(start));
+  const cut = () => setTimeout(() => response.destroy(), ARRIVES);
+  response.write(bytes.subarray(start, (start + length) >> 1), () => part === "cut" && cut());
 }

@@ -1,5 +1,6 @@
 //! `export` and `import`: a model or a run as one file, and as a directory again.
 
+use kindling::checkpoint::to_zip;
 use serde_json::Value;
 
 use crate::place::Place;
@@ -99,6 +100,51 @@ fn a_run_goes_on_from_one_file_bit_for_bit() {
     compare(&place, "pretrain", "docs.jsonl", &format!("{flags} --batch-size 2 --max-seq-len 32"), "");
 }
 
+/// Puts a directory of `place` into an archive, as the page does.
+fn zip(place: &Place, directory: &str, out: &str) {
+    let root = place.path(directory);
+    let name = |path: &std::path::Path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+    let files = place.contents(directory).into_iter().map(|(path, bytes)| (name(&path), bytes)).collect();
+    place.write(out, to_zip(&files).unwrap());
+}
+
+#[test]
+fn an_archive_is_as_good_as_its_directory() {
+    let place = Place::with_model();
+    zip(&place, "model/checkpoint-000003", "m.zip");
+    assert_eq!(tokens(&place, "m.zip"), tokens(&place, "model"));
+    place.run("import --model m.zip --out back --stage pretrain --data docs.jsonl").ok();
+    assert!(place.read("back/model.safetensors") == place.read("model/model.safetensors"));
+    let whole = place.read("m.zip");
+    place.write("cut.zip", &whole[..whole.len() / 2]);
+    place.run("generate --model cut.zip --tokens 1").expect(1, &["cut.zip: ", "no whole zip archive"]);
+}
+
+#[test]
+fn an_adapters_run_goes_on_from_an_archive_bit_for_bit() {
+    let place = Place::with_model();
+    let train = "lora --model model --data chat.jsonl --steps 6 --batch-size 2 --max-seq-len 64 --log-every 1 \
+                 --lora-rank 4 --lora-alpha 6 --lora-dropout 0.1 --lora-targets q_proj,o_proj --rslora";
+    place.run(&format!("{train} --out whole")).ok();
+    place.run(&format!("{train} --out parts --stop-after 2")).ok();
+    zip(&place, "parts/checkpoint-000002", "parts.zip");
+    let import = "import --model parts.zip --stage lora --data chat.jsonl";
+    place
+        .run(&format!("{import} --base model --out run"))
+        .expect(0, &["step 2 of 6", "kindling lora --resume"]);
+    place.run("lora --resume --out run --lora-rank 8").expect(2, &["--lora-rank is 8 now and was 4"]);
+    place.run("lora --resume --out run").ok();
+    assert!(place.read("run/adapter_model.safetensors") == place.read("whole/adapter_model.safetensors"));
+    assert_eq!(
+        tokens(&place, "model --adapter parts.zip"),
+        tokens(&place, "model --adapter parts/checkpoint-000002")
+    );
+    let short = "--steps 1 --batch-size 2 --max-seq-len 64";
+    place.run(&format!("sft --model model --data chat.jsonl --out other {short}")).ok();
+    place.run(&format!("{import} --base other --out new")).expect(1, &["was trained on the weights"]);
+    assert!(!place.exists("new"));
+}
+
 #[test]
 fn what_is_there_already_is_left_alone() {
     let place = Place::with_model();
@@ -145,7 +191,16 @@ fn what_cannot_be_exported_or_imported_is_said() {
         (run, 2, &["run.safetensors holds a run", "--stage", "--data", "export"]),
         (&format!("{run} --stage pretrain"), 2, &["run.safetensors holds a run"]),
         (&format!("{run} --data docs.jsonl"), 2, &["run.safetensors holds a run"]),
-        (&format!("{run} --stage lora --data docs.jsonl"), 2, &["'lora'", "pretrain"]),
+        (&format!("{run} --stage lora --data docs.jsonl"), 2, &["holds no adapter's run", "pretrain"]),
+        (&format!("{run} --stage pretrain --data docs.jsonl --base model"), 2, &["--base belongs to"]),
+        ("import --model lora --out new", 2, &["lora holds a run", "--stage", "--data"]),
+        ("import --model lora --out new --stage lora --data chat.jsonl", 2, &["--base"]),
+        ("import --model lora --out new --stage sft --data chat.jsonl", 2, &["take --stage lora"]),
+        (
+            "import --model lora --out new --stage lora --data chat.jsonl --base lora",
+            1,
+            &["lora", "config.json"],
+        ),
         (&format!("{run} --stage pretrain --data chat.jsonl"), 1, &["trained on 200 rows, --data has 100"]),
     ] {
         let outcome = place.run(&format!("{line} --json")).expect(code, parts);

@@ -11,7 +11,7 @@ window.kindling = connect({ device: asked.get("device") ?? "auto" });
 async function open() {
   await window.kindling.device();
   const source = asked.get("model") === "none" ? null : MODEL;
-  return source && window.kindling.load(new URL(source, document.baseURI).href);
+  return source && window.kindling.load(new URL(source, document.baseURI).href, { keep: false });
 }
 
 window.kindlingReady = open();

@@ -11,8 +11,12 @@ export interface ConnectOptions {
 export interface Kindling {
   /** What computes, once the engine stands. */
   device(): Promise<DeviceInfo>;
-  /** Opens a model: a single-file checkpoint, the files of a Hugging Face directory, or a URL of the former. */
-  load(source: ModelSource, options?: { signal?: AbortSignal; onProgress?: (part: Progress) => void }): Promise<ModelInfo>;
+  /**
+   * Opens a model: a single-file checkpoint, the files of a Hugging Face directory or a .zip of them, or a URL of one
+   * such file. A download that broke goes on where it ended when the same URL is loaded again; a model that opened is
+   * kept in this browser and opened from there the next time, unless its server says that it changed.
+   */
+  load(source: ModelSource, options?: LoadOptions): Promise<ModelInfo>;
   /** The open model, or null. */
   model(): Promise<ModelInfo | null>;
   /** In the shape of OpenAI's API; with `stream`, an async iterator of chunks. */
@@ -23,18 +27,20 @@ export interface Kindling {
   score(request: { text?: string; tokens?: number[]; addBos?: boolean; logits?: boolean }): Promise<Score>;
   /** Rows as the model sees them: tokens, and which of them are targets. */
   preview(request: { stage: Stage; data: DataSource; config?: Partial<TrainConfig>; rows?: number }): Promise<Preview>;
+  /** What holds where a request names nothing else. */
+  defaults(stage: Stage): Promise<{ config: TrainConfig; lora: LoraConfig; sampling: Required<Sampling> }>;
   /** What a run will need. */
   plan(request: TrainRequest): Promise<Plan>;
   /** Trains. The promise resolves when the run stands; its end is `run.done`. */
   train(request: TrainRequest): Promise<Run>;
-  /** Runs that were saved and not finished: after a reload they go on with `resume`. */
+  /** Runs that were saved, not finished, and train in no tab: after a reload they go on with `resume`. */
   runs: {
     list(): Promise<SavedRun[]>;
     resume(id: string, onEvent?: (event: TrainEvent) => void): Promise<Run>;
     remove(id: string): Promise<void>;
     /**
      * Takes a run that was saved elsewhere, with the data that it began with: a single-file checkpoint with training
-     * state, or the files of an adapter's run, whose base must be open. `resume` goes on with it.
+     * state, or the files (or a .zip) of an adapter's run, whose base must be open. `resume` goes on with it.
      */
     import(source: FileSource | FileSource[], options: { stage: Stage; data: DataSource; name?: string }): Promise<SavedRun>;
   };
@@ -42,12 +48,18 @@ export interface Kindling {
     list(): Promise<AdapterInfo[]>;
     /** Which of them act from now on, and how strongly; all others are off. */
     use(active: { name: string; strength?: number }[]): Promise<AdapterInfo[]>;
-    /** Adds an adapter from the two files of a PEFT directory. */
+    /** Adds an adapter from the two files of a PEFT directory, or from a .zip of them. */
     add(name: string, files: FileSource[]): Promise<AdapterInfo[]>;
     remove(name: string): Promise<AdapterInfo[]>;
   };
-  /** Files to take home: the open model as one file, an adapter in PEFT's layout, a run with its training state. */
-  export(what: { model: "single-file" } | { adapter: string } | { run: string }): Promise<ExportedFile[]>;
+  /**
+   * Files to take home: the open model as one file or as a Hugging Face directory, an adapter in PEFT's layout, a run
+   * with its training state. "zip" puts a directory into one archive.
+   */
+  export(
+    what: { model: "single-file" | "hf" } | { adapter: string } | { run: string },
+    options?: { as?: "files" | "zip" },
+  ): Promise<ExportedFile[]>;
   /** Models kept in this browser. */
   models: {
     list(): Promise<{ name: string; bytes: number }[]>;
@@ -73,6 +85,13 @@ export type FileSource = File | { name: string; bytes: Uint8Array };
 export type ModelSource = FileSource | FileSource[] | string | { kept: string };
 /** Text in any of the formats that the command line reads, told by the file's name. */
 export type DataSource = FileSource | FileSource[];
+export interface LoadOptions {
+  signal?: AbortSignal;
+  /** Told of a download. */
+  onProgress?: (part: Progress) => void;
+  /** Whether a download is kept in this browser (true). */
+  keep?: boolean;
+}
 export interface Progress { loaded: number; total: number | null }
 
 export interface ModelInfo {

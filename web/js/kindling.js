@@ -47,11 +47,29 @@ class Kindling {
     return this.#opened;
   }
 
-  async load(source, { signal, onProgress } = {}) {
+  async load(source, { signal, onProgress, keep = true } = {}) {
     if (source?.kept !== undefined) return this.#result({ call: "load-kept", name: source.kept });
-    const files = typeof source === "string" ? [await download(source, signal, onProgress)] : await readFiles(source);
+    if (typeof source === "string") return this.#download(new URL(source, location.href).href, keep, onProgress, signal);
+    const files = await readFiles(source);
     signal?.throwIfAborted();
     return this.#result({ call: "load", name: modelName(files) }, files);
+  }
+
+  async #download(url, keep, onProgress, signal) {
+    signal?.throwIfAborted();
+    const tell = ({ event, loaded, total }) => event === "loaded" && onProgress?.({ loaded, total });
+    try {
+      return await this.#call({ call: "download", url, keep }, [], tell, signal).result;
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw error;
+    }
+  }
+
+  async defaults(stage) {
+    const { config, lora, sampling } = await this.#result({ call: "defaults", stage });
+    const { max_new_tokens: max_tokens, ignore_eos, ...rest } = sampling;
+    return { config, lora, sampling: { ...rest, max_tokens } };
   }
 
   model() {
@@ -79,9 +97,9 @@ class Kindling {
     return this.#run(trainCall(request), await readFiles(request.data), request.onEvent);
   }
 
-  async export(what) {
+  async export(what, { as = "files" } = {}) {
     const [kind, name] = Object.entries(what)[0] ?? [];
-    return (await this.#call({ call: "export", kind, name }, []).whole).files;
+    return (await this.#call({ call: "export", kind, name, shape: as }, []).whole).files;
   }
 
   close() {
@@ -250,25 +268,5 @@ async function readFiles(source) {
 function modelName(files) {
   const [first] = files;
   const folder = first?.name.split("/").at(-2);
-  return files.length > 1 && folder ? folder : (first?.name ?? "").split("/").at(-1).replace(/\.safetensors$/, "");
-}
-
-async function download(url, signal, onProgress) {
-  const answer = await fetch(url, { signal });
-  if (!answer.ok) throw new Error(`${url}: the server answered ${answer.status} ${answer.statusText}`);
-  const total = Number(answer.headers.get("content-length")) || null;
-  const parts = [];
-  let loaded = 0;
-  for (const reader = answer.body.getReader(); ; ) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    loaded += value.length;
-    onProgress?.({ loaded, total });
-  }
-  if (total !== null && loaded < total && !answer.headers.get("content-encoding")) {
-    throw new Error(`${url}: the connection ended after ${loaded} of ${total} bytes; try again`);
-  }
-  const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
-  return { name: new URL(url, location.href).pathname.split("/").at(-1), bytes };
+  return files.length > 1 && folder ? folder : (first?.name ?? "").split("/").at(-1).replace(/\.(safetensors|zip)$/, "");
 }

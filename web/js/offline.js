@@ -29,7 +29,8 @@ async function answer(request) {
   try {
     const fresh = await fetch(request);
     if (fresh.ok && FILES.some((file) => new URL(file, location).href === request.url)) {
-      await cache.put(request, fresh.clone());
+      // A full disk must not take the answer away.
+      await cache.put(request, fresh.clone()).catch(() => {});
     }
     return fresh;
   } catch (error) {

@@ -13,12 +13,16 @@ function split(path) {
 
 const missing = (error) => error.name === "NotFoundError" || error.name === "TypeMismatchError";
 
-/** Writes a file, whole. */
-export async function write(path, bytes) {
+async function accessTo(path) {
   const [parents, name] = split(path);
   const file = await (await folder(parents, true)).getFileHandle(name, { create: true });
   // Safari writes through this handle only, and workers only have it.
-  const access = await file.createSyncAccessHandle();
+  return file.createSyncAccessHandle();
+}
+
+/** Writes a file, whole. */
+export async function write(path, bytes) {
+  const access = await accessTo(path);
   try {
     access.truncate(0);
     access.write(bytes, { at: 0 });
@@ -26,6 +30,22 @@ export async function write(path, bytes) {
   } finally {
     access.close();
   }
+}
+
+/** A file that grows; no other tab can open it meanwhile. */
+export async function sink(path) {
+  const access = await accessTo(path);
+  return {
+    size: () => access.getSize(),
+    cut: (size) => access.truncate(size),
+    write: (bytes, at) => access.write(bytes, { at }),
+    bytes() {
+      const whole = new Uint8Array(access.getSize());
+      access.read(whole, { at: 0 });
+      return whole;
+    },
+    close: () => access.close(),
+  };
 }
 
 /** The bytes of a file, or undefined. */
@@ -62,5 +82,45 @@ export async function remove(path) {
     await (await folder(parents, false)).removeEntry(name, { recursive: true });
   } catch (error) {
     if (!missing(error)) throw error;
+  }
+}
+
+const mine = new Map();
+
+/** Takes a name that only one tab can have, until `release` or the worker's end; false where another tab has it. */
+export function hold(name) {
+  // Without locks there is no private file system either that two tabs could spoil.
+  return navigator.locks ? patiently(() => tryToHold(name), (taken) => taken) : Promise.resolve(true);
+}
+
+function tryToHold(name) {
+  return new Promise((told, failed) => {
+    const holding = (lock) => {
+      told(lock !== null);
+      return lock && new Promise((release) => mine.set(name, release));
+    };
+    navigator.locks.request(name, { ifAvailable: true }, holding).catch(failed);
+  });
+}
+
+/** Gives a name back. */
+export function release(name) {
+  mine.get(name)?.();
+  mine.delete(name);
+}
+
+/** The names that any tab has. */
+export function held() {
+  if (!navigator.locks) return Promise.resolve([]);
+  const names = async () => (await navigator.locks.query()).held.map(({ name }) => name);
+  return patiently(names, (names) => names.every((name) => mine.has(name)));
+}
+
+/** Asks again for a while: a worker that was just ended in the middle of its work still has its names. */
+async function patiently(ask, good) {
+  for (let asked = 1; ; asked += 1) {
+    const answer = await ask();
+    if (good(answer) || asked === 25) return answer;
+    await new Promise((later) => setTimeout(later, 100));
   }
 }

@@ -82,7 +82,10 @@ impl Checkpoint {
 }
 
 /// Reads `tokenizer.json` and `tokenizer_config.json`, where they are.
-fn open_tokenizer(read: &mut impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Option<Tokenizer>> {
+///
+/// # Errors
+/// Damaged files.
+pub fn open_tokenizer(read: &mut impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Option<Tokenizer>> {
     let Some(tokenizer_json) = read("tokenizer.json")? else {
         return Ok(None);
     };

@@ -17,7 +17,7 @@ use crate::run_dir::write_checkpoint;
 /// Flags of `merge`.
 #[derive(Args)]
 pub struct MergeArgs {
-    /// The base's checkpoint: a directory, or a single .safetensors file
+    /// The base's checkpoint: a directory, a .zip of one, or a single .safetensors file
     #[arg(long)]
     pub model: PathBuf,
     /// A LoRA adapter of it, in PEFT layout (repeatable)

@@ -52,7 +52,7 @@ pub fn open_device(everywhere: &Everywhere) -> Result<OpenDevice, Failure> {
 /// `--model` and `--adapter` of the verbs that use a model.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A checkpoint: a directory, or a single .safetensors file
+    /// A checkpoint: a directory, a .zip of one, or a single .safetensors file
     #[arg(long)]
     pub model: PathBuf,
     /// A LoRA adapter of this model, in PEFT layout (repeatable)

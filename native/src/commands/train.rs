@@ -24,7 +24,7 @@ pub struct TrainArgs {
     /// Files, directories or globs to train on (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
-    /// A checkpoint to go on from: a directory, or a single .safetensors file
+    /// A checkpoint to go on from: a directory, a .zip of one, or a single .safetensors file
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// A new model of a published size

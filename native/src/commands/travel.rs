@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use kindling::checkpoint::{Files, PROGRESS, to_single_file};
+use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
+use kindling::checkpoint::{ADAPTER_CONFIG, Files, PROGRESS, open_tokenizer, refuse_adapter, to_single_file};
 use kindling::error::Error;
 use kindling::train::{Progress, TrainConfig};
 use serde_json::json;
 
+use super::load;
 use super::start::newest;
 use super::train::open_data;
 use crate::cli::{Everywhere, Invocation};
@@ -56,7 +59,7 @@ pub struct ExportArgs {
 /// Flags of `import`.
 #[derive(Args)]
 pub struct ImportArgs {
-    /// A checkpoint: a single .safetensors file, or a directory
+    /// A checkpoint: a single .safetensors file, a directory, or a .zip of one
     #[arg(long)]
     pub model: PathBuf,
     /// The form to make
@@ -66,8 +69,11 @@ pub struct ImportArgs {
     #[arg(long)]
     pub out: PathBuf,
     /// The stage of an imported run, which its file does not hold
-    #[arg(long, value_parser = ["pretrain", "sft"])]
+    #[arg(long, value_parser = ["pretrain", "sft", "lora"])]
     pub stage: Option<String>,
+    /// The model whose adapter an imported lora run trains
+    #[arg(long)]
+    pub base: Option<PathBuf>,
     /// The data of an imported run: files, directories or globs (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
@@ -84,6 +90,7 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
         other => return Err(not_built(other)),
     }
     let (mut files, mut progress) = read(&args.model)?;
+    refuse_adapter(&files).map_err(|e| at(&args.model, e))?;
     if args.weights_only {
         files.retain(|name, _| !name.starts_with("training/"));
         progress = None;
@@ -121,9 +128,11 @@ pub fn import(args: &ImportArgs, everywhere: &Everywhere, invocation: &Invocatio
 }
 
 fn import_model(args: &ImportArgs, files: &Files, output: Output) -> Result<(), Failure> {
-    if args.stage.is_some() || !args.data.is_empty() || args.rows != RowArgs::default() {
+    refuse_adapter(files).map_err(|e| at(&args.model, e))?;
+    let no_run = args.stage.is_none() && args.base.is_none() && args.data.is_empty();
+    if !no_run || args.rows != RowArgs::default() {
         return Err(Failure::Usage(format!(
-            "{} holds a model and no run that could go on; leave out --stage, --data and which of its rows",
+            "{} holds a model and no run that could go on; leave out --stage, --base, --data and which of its rows",
             args.model.display()
         )));
     }
@@ -143,10 +152,11 @@ fn import_run(
     let model = args.model.display();
     let Some(stage) = args.stage.as_deref().filter(|_| !args.data.is_empty()) else {
         return Err(Failure::Usage(format!(
-            "{model} holds a run; name what it does not hold, --stage pretrain or sft and its --data, or take the \
-            model alone with `kindling export --model {model} --to hf`"
+            "{model} holds a run; name what it does not hold, --stage pretrain, sft or lora and its --data, or take \
+            the model alone with `kindling export --model {model} --to hf`"
         )));
     };
+    let adapter = adapter_settings(args, stage, files)?;
     let rows = open_data(&args.data, &args.rows, output)?.len();
     if rows != progress.rows {
         return Err(Error::Data(format!(
@@ -156,7 +166,8 @@ fn import_run(
         ))
         .into());
     }
-    let settings = settings(stage, &progress.config, invocation)?;
+    let mut settings = settings(stage, &progress.config, invocation)?;
+    settings.extend(adapter);
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
     tell(&args.out, files, Some(progress.step), output);
     let out = args.out.display();
@@ -173,7 +184,7 @@ fn import_run(
 /// What `--resume` reads: the flags of the run's own settings, and those that this command was given.
 fn settings(stage: &str, config: &TrainConfig, invocation: &Invocation) -> Result<toml::Table, Failure> {
     let mut settings = invocation.settings.clone();
-    for own in ["model", "to", "out"] {
+    for own in ["model", "base", "to", "out"] {
         settings.remove(own);
     }
     settings.insert("stage".into(), stage.into());
@@ -181,6 +192,54 @@ fn settings(stage: &str, config: &TrainConfig, invocation: &Invocation) -> Resul
         .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}")))?;
     settings.extend(config);
     Ok(settings)
+}
+
+/// What `--resume` reads of an imported lora run beside the settings of every stage: its base and its adapter's shape.
+fn adapter_settings(args: &ImportArgs, stage: &str, files: &Files) -> Result<toml::Table, Failure> {
+    let model = args.model.display();
+    let base = match (stage, files.contains_key(ADAPTER_CONFIG), &args.base) {
+        ("lora", true, Some(base)) => base,
+        ("lora", true, None) => {
+            return Err(Failure::Usage(format!(
+                "{model} holds an adapter's run; name its model with --base"
+            )));
+        }
+        ("lora", false, _) => {
+            return Err(Failure::Usage(format!(
+                "{model} holds no adapter's run; take --stage pretrain or sft"
+            )));
+        }
+        (_, true, _) => {
+            return Err(Failure::Usage(format!("{model} holds an adapter's run; take --stage lora")));
+        }
+        (_, false, Some(_)) => {
+            return Err(Failure::Usage("--base belongs to --stage lora; leave it out".into()));
+        }
+        (_, false, None) => return Ok(toml::Table::new()),
+    };
+    let adapter = Adapter::open(|name| Ok(files.get(name).cloned())).map_err(|e| at(&args.model, e))?;
+    if let Some(own) = &adapter.config.base {
+        own.check(&fingerprint(base)?, adapter.config.base_name.as_deref())
+            .map_err(|e| at(&args.model, e))?;
+    }
+    let LoraConfig { rank, alpha, dropout, targets, rslora } = adapter.config.lora;
+    let mut settings = toml::Table::from_iter([
+        ("model".to_string(), base.display().to_string().into()),
+        ("lora-rank".to_string(), (rank as i64).into()),
+        ("lora-alpha".to_string(), alpha.into()),
+        ("lora-dropout".to_string(), dropout.into()),
+        ("rslora".to_string(), rslora.into()),
+    ]);
+    if !targets.is_empty() {
+        settings.insert("lora-targets".into(), targets.into());
+    }
+    Ok(settings)
+}
+
+/// Which weights a model has.
+fn fingerprint(path: &Path) -> Result<Fingerprint, Failure> {
+    let model = load(&open_checkpoint(path)?, &Device::flex(), path)?;
+    Ok(Fingerprint::of(&pollster::block_on(model.weights())?))
 }
 
 /// The files of a model in any form, whole and able to be opened; of a run, those of its newest save.
@@ -191,7 +250,11 @@ fn read(model: &Path) -> Result<(Files, Option<Progress>), Failure> {
         false => model.to_path_buf(),
     };
     let mut files = checkpoint_files(&path)?;
-    if let Some(tokenizer) = open_checkpoint(&path)?.tokenizer {
+    let tokenizer = match refuse_adapter(&files) {
+        Ok(()) => open_checkpoint(&path)?.tokenizer,
+        Err(_) => open_tokenizer(&mut |name| Ok(files.get(name).cloned())).map_err(|e| at(&path, e))?,
+    };
+    if let Some(tokenizer) = tokenizer {
         for (name, bytes) in tokenizer.to_files()? {
             files.entry(name).or_insert(bytes);
         }

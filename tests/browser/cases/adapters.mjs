@@ -101,15 +101,34 @@ test("adapters: one trained natively acts in the page", { device: "cpu" }, async
   t.assert.deepEqual(adapted, await greedy(dir, PROMPT, 16, "--adapter", out));
 });
 
+test("adapters: one goes home as a .zip, and acts from it here and natively", { device: "cpu" }, async (t) => {
+  const { assert } = t;
+  const { dir, file } = await tiny(t.tmp);
+  await t.load(file);
+  await t.give("contrary.jsonl", contrary());
+  await t.train({ stage: "lora", data: "contrary.jsonl", config: CONFIG, lora: { rank: 4, alpha: 8 }, name: "gone" });
+  const adapted = await t.greedy(PROMPT, 16);
+  const [zip, ...others] = await t.takeHome({ adapter: "gone" }, { as: "zip" });
+  assert.deepEqual([zip.name, others], ["gone.zip", []]);
+  const path = join(t.tmp, zip.name);
+  writeFileSync(path, zip.bytes);
+  assert.deepEqual(await greedy(dir, PROMPT, 16, "--adapter", path), adapted, "native with --adapter");
+
+  await t.reload();
+  await t.load(file);
+  assert.notDeepEqual(await t.greedy(PROMPT, 16), adapted);
+  await t.give(zip.name, zip.bytes);
+  const list = await t.page.evaluate((name) => kindling.adapters.add("back", [testFiles[name]]), zip.name);
+  assert.deepEqual(list.map(({ name, active }) => [name, active]), [["back", true]]);
+  assert.deepEqual(await t.greedy(PROMPT, 16), adapted, "in a page that never trained it");
+});
+
 /** Writes an adapter of the page into a directory. */
 async function takeHome(t, name) {
-  const files = await t.page.evaluate(async (adapter) => {
-    const files = await kindling.export({ adapter });
-    return files.map(({ name, bytes }) => ({ name, bytes: Array.from(bytes) }));
-  }, name);
+  const files = await t.takeHome({ adapter: name });
   t.assert.deepEqual(files.map((file) => file.name).sort(), ["adapter_config.json", "adapter_model.safetensors"]);
   const folder = join(t.tmp, name);
   mkdirSync(folder);
-  for (const file of files) writeFileSync(join(folder, file.name), Buffer.from(file.bytes));
+  for (const file of files) writeFileSync(join(folder, file.name), file.bytes);
   return folder;
 }

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
 import { tiny } from "../native.mjs";
+import { zip } from "../zip.mjs";
 
 /** Words that mean that a failure was not foreseen. */
 const UNFORESEEN = /panicked|unreachable|RuntimeError|undefined|null|\[object|cannot be understood|crashed/;
@@ -17,6 +18,7 @@ test("errors: files that are no model", { device: "cpu" }, async (t) => {
   const endless = Buffer.from(whole);
   endless.writeBigUInt64LE(1n << 62n, 0);
   const named = (text) => Buffer.from(whole.toString("latin1").replace("model.embed_tokens.weight", text), "latin1");
+  const archive = (...names) => zip(names.map((name) => ({ name, bytes: Buffer.from("Dear diary") })));
   const files = [
     ["corrupt.safetensors", broken, /header|damaged|json|safetensors/i],
     ["endless.safetensors", endless, /header|damaged|length|long|large|safetensors/i],
@@ -25,6 +27,10 @@ test("errors: files that are no model", { device: "cpu" }, async (t) => {
     ["renamed.safetensors", named("model.embed_tokens.weighs"), /embed_tokens/],
     ["cat.png", Buffer.from("\x89PNG\r\n\x1a\n but no picture", "latin1"), /\.safetensors|checkpoint|png/i],
     ["notes.txt", Buffer.from("Dear diary"), /\.safetensors|checkpoint|txt/i],
+    ["half.zip", archive("notes.txt").subarray(0, 60), /\bzip\b|archive/],
+    ["nothing.zip", Buffer.alloc(0), /\bzip\b|archive/],
+    ["notes.zip", archive("notes.txt"), /config\.json|no model/],
+    ["two.zip", archive("base/config.json", "tuned/config.json"), /several|two/],
   ];
   for (const [name, bytes, words] of files) {
     await t.give(name, bytes);
@@ -32,6 +38,7 @@ test("errors: files that are no model", { device: "cpu" }, async (t) => {
     await answers();
   }
   await refused(t, /file|model/i, () => kindling.load([]));
+  await refused(t, /adapter_config/, () => kindling.adapters.add("notes", [testFiles["notes.zip"]]));
   await answers();
 });
 

@@ -1,10 +1,8 @@
 // The page and the native program compute the same: greedy tokens, log-probabilities, chat answers.
 
 import { test } from "../harness.mjs";
-import { greedy, result, tiny } from "../native.mjs";
+import { result, sameTokens, tiny } from "../native.mjs";
 
-/** Native's two best logits may lie so close that another device swaps them. */
-const TIE = 1e-3;
 const PROMPTS = [[1, 46, 87, 264], [270, 280, 290, 260, 265], [40, 41, 42, 43, 44, 45, 46, 47]];
 const QUESTION = "Where is the kettle of Oren?";
 
@@ -87,20 +85,6 @@ test("generation: it can be stopped half-way", { device: "cpu" }, async (t) => {
   t.assert.ok(stopped.ended === "AbortError" || stopped.ended < most, `it ended with ${stopped.ended}`);
   t.assert.equal((await t.greedy([1, 46, 87], 4)).length, 4);
 });
-
-async function sameTokens(t, dir, prompt, count) {
-  const here = await t.greedy(prompt, count);
-  const there = await greedy(dir, prompt, count);
-  t.assert.equal(here.length, count);
-  t.assert.ok(new Set(there).size > 3, `the fixture is no test: native says ${there}`);
-  const at = here.findIndex((token, i) => token !== there[i]);
-  if (at < 0) return;
-  const seen = [...prompt, ...there.slice(0, at)];
-  const { logits } = await result("score", "--model", dir, "--tokens", seen.join(","), "--logits");
-  const [best, second] = [...logits].sort((a, b) => b - a);
-  const words = `after ${seen}: ${here[at]} here, ${there[at]} natively, whose best logits are ${best - second} apart`;
-  t.assert.ok(best - second <= TIE && logits[here[at]] >= second, words);
-}
 
 async function sameScores(t, most) {
   const { dir, file } = await tiny(t.tmp);

@@ -34,7 +34,7 @@ test("story: it learns a name from twenty rows, and nothing else changes", { sec
   const begun = Date.now();
   await page.getByTestId("teach-start").click();
   await page.getByTestId("teach-compare").waitFor({ timeout: 240 * SECOND });
-  console.log(`  taught in ${((Date.now() - begun) / SECOND).toFixed(0)} s`);
+  t.note(`taught in ${((Date.now() - begun) / SECOND).toFixed(0)} s`);
   await t.picture("taught");
 
   const after = await answers(t, questions);

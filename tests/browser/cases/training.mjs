@@ -22,24 +22,38 @@ test("training: sft's losses equal native's, cpu", { device: "cpu" }, async (t) 
   const there = await result("score", "--model", native, "--tokens", tokens.join(","));
   const here = await t.page.evaluate((tokens) => kindling.score({ tokens }), tokens);
   t.assert.ok(Math.abs(here.nll - there.nll) / there.nll < 5e-3, `nll ${here.nll} here, ${there.nll} natively`);
-  const [file] = await t.page.evaluate(async () => {
-    const files = await kindling.export({ model: "single-file" });
-    return files.map(({ name, bytes }) => ({ name, bytes: Array.from(bytes) }));
-  });
+  const [file] = await t.takeHome({ model: "single-file" });
   t.assert.match(file.name, /\.safetensors$/);
   const path = join(t.tmp, "from-the-page.safetensors");
-  writeFileSync(path, Buffer.from(file.bytes));
+  writeFileSync(path, file.bytes);
   const home = await result("score", "--model", path, "--tokens", tokens.join(","));
   t.assert.ok(Math.abs(here.nll - home.nll) < 1e-3, `nll ${here.nll} here, ${home.nll} of the exported file`);
 });
 
 test("training: pretrain's losses equal native's, cpu", { device: "cpu" }, (t) => compare(t, "pretrain", CONFIG));
 
-test("training: lora's first losses equal native's, webgpu", { device: "webgpu" }, (t) =>
-  compare(t, "lora", SMALL, 5));
+for (const stage of ["lora", "sft"]) {
+  test(`training: ${stage}'s losses equal native's, webgpu`, { device: "webgpu", seconds: 600 }, (t) =>
+    compare(t, stage, SMALL));
+}
 
-test("training: sft's first losses equal native's, webgpu", { device: "webgpu" }, (t) =>
-  compare(t, "sft", SMALL, 5));
+test("training: the defaults are what holds where nothing else is asked for", { device: "cpu" }, async (t) => {
+  const { assert } = t;
+  const { file, stories, lessons } = await tiny(t.tmp);
+  await t.load(file);
+  const [texts, chats] = [await t.giveFile(stories), await t.giveFile(lessons)];
+  for (const [stage, name] of [["pretrain", texts], ["sft", chats], ["lora", chats]]) {
+    const [silent, said] = await t.page.evaluate(async ([stage, name]) => {
+      const request = { stage, data: testFiles[name] };
+      const { config, lora } = await kindling.defaults(stage);
+      return [await kindling.plan(request), await kindling.plan({ ...request, config, lora })];
+    }, [stage, name]);
+    // The time is measured anew for each.
+    for (const plan of [silent, said]) delete plan.seconds;
+    assert.deepEqual(said, silent, stage);
+  }
+  assert.match(await t.rejection(() => kindling.defaults("polish")), /polish/);
+});
 
 test("training: the held-out loss equals native's, and the question is asked", { device: "cpu" }, async (t) => {
   const { dir, file, lessons } = await tiny(t.tmp);
@@ -114,39 +128,20 @@ test("training: it can be paused, continued and stopped", { device: "cpu" }, asy
 });
 
 /** Trains natively and in the page; the directory that native wrote. */
-async function compare(t, stage, config, first = config.steps) {
+async function compare(t, stage, config) {
   const { dir, file, lessons, stories, hints } = await tiny(t.tmp);
   const path = config === SMALL ? hints : stage === "pretrain" ? stories : lessons;
   const out = join(t.tmp, "run");
   const native = await train(stage, out, { model: dir, data: path, config, more: stage === "lora" ? LORA_FLAGS : [] });
   await t.load(file);
   const request = { stage, data: await t.giveFile(path), config, lora: stage === "lora" ? LORA : undefined };
-  let run;
-  if (first === config.steps) {
-    run = await t.train(request);
-    const { id, end, plan } = run;
-    t.assert.deepEqual([end.id, end.step, end.total_steps, end.stopped], [id, config.steps, config.steps, false]);
-    t.assert.equal(plan.steps, config.steps);
-    t.assert.equal(typeof end.adapter, stage === "lora" ? "string" : "undefined");
-    t.assert.deepEqual(await t.page.evaluate(() => kindling.runs.list()), [], "a finished run does not wait to go on");
-  } else {
-    run = await t.page.evaluate(firstSteps, [request, first]);
-  }
-  const here = losses(run.events);
+  const { id, plan, events, end } = await t.train(request);
+  t.assert.deepEqual([end.id, end.step, end.total_steps, end.stopped], [id, config.steps, config.steps, false]);
+  t.assert.equal(plan.steps, config.steps);
+  t.assert.equal(typeof end.adapter, stage === "lora" ? "string" : "undefined");
+  t.assert.deepEqual(await t.page.evaluate(() => kindling.runs.list()), [], "a finished run does not wait to go on");
   const [least, most] = [Math.min(...native.values()), Math.max(...native.values())];
   t.assert.ok(least > 0.3 && most > 1.1 * least, `the fixture is no test: losses from ${least} to ${most}`);
-  sameLosses(new Map([...here].slice(0, first)), new Map([...native].slice(0, first)), SHARE);
+  sameLosses(losses(events), native, SHARE);
   return out;
-}
-
-/** In the page: trains so many steps, and stops. */
-async function firstSteps([request, first]) {
-  const events = [];
-  const onEvent = (event) => {
-    events.push(event);
-    if (event.event === "step" && event.step >= first) run.stop();
-  };
-  const run = await kindling.train({ ...request, data: testFiles[request.data], onEvent });
-  await run.done;
-  return { events };
 }

@@ -1,27 +1,32 @@
-// A run travels: begun natively, continued in the page, finished natively.
+// A run travels: begun natively, continued in the page, finished natively. Directories travel as a .zip.
 
+import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { losses, sameLosses, test } from "../harness.mjs";
-import { lines, log, tiny, train } from "../native.mjs";
+import { lines, log, result, tiny, train } from "../native.mjs";
+import { zip } from "../zip.mjs";
 
 const CONFIG = { "steps": 90, "batch-size": 4, "max-seq-len": 64, "learning-rate": 0.003, "log-every": 1, "seed": 7 };
 const SHARE = 1e-3;
+const TOKENS = [1, 46, 87, 264, 270, 280, 260];
 
 test("travel: native, page, native: one run", { device: "cpu" }, async (t) => {
   const { dir, lessons } = await tiny(t.tmp);
   const at = (name) => join(t.tmp, name);
   const whole = await train("sft", at("whole"), { model: dir, data: lessons, config: CONFIG });
-  const begun = await train("sft", at("begun"), { model: dir, data: lessons, config: CONFIG, more: ["--stop-after", 10] });
+  const more = ["--stop-after", 10];
+  const begun = await train("sft", at("begun"), { model: dir, data: lessons, config: CONFIG, more });
   await lines("export", "--to", "single-file", "--model", at("begun"), "--out", at("begun.safetensors"));
 
   const [run, data] = [await t.giveFile(at("begun.safetensors")), await t.giveFile(lessons)];
-  const page = await t.page.evaluate(goOn, [run, data, 20]);
+  const page = await t.page.evaluate(goOn, ["sft", run, data, 20]);
   t.assert.deepEqual([page.saved.step, page.saved.total_steps], [10, 90]);
   t.assert.ok(page.end.stopped && page.end.step >= 20, `stopped at step ${page.end.step}`);
-  t.assert.equal(page.files.length, 1);
-  writeFileSync(at("page.safetensors"), Buffer.from(page.files[0].bytes));
+  const [home, ...others] = await t.takeHome({ run: page.saved.id });
+  t.assert.deepEqual(others, []);
+  writeFileSync(at("page.safetensors"), home.bytes);
 
   const from = ["--model", at("page.safetensors"), "--stage", "sft", "--data", lessons, "--out", at("finished")];
   await lines("import", ...from);
@@ -46,9 +51,82 @@ test("travel: a run is refused without its state or its data", { device: "cpu" }
   t.assert.deepEqual(await t.page.evaluate(() => kindling.runs.list()), []);
 });
 
-/** In the page: takes the run, trains until `last`, and takes it home. */
-async function goOn([run, data, last]) {
-  const saved = await kindling.runs.import(testFiles[run], { stage: "sft", data: testFiles[data] });
+test("travel: an adapter's run goes on from its .zip", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  const { file, lessons } = await tiny(t.tmp);
+  await t.load(file);
+  const request = { stage: "lora", data: await t.giveFile(lessons), config: { ...CONFIG, "steps": 40 }, name: "home" };
+  const whole = losses((await t.train(request)).events);
+  const { id, step } = await page.evaluate(begin, [request, 10]);
+  const [home, ...others] = await t.takeHome({ run: id }, { as: "zip" });
+  assert.deepEqual([home.name, others], [`${id}.zip`, []]);
+  await page.evaluate((id) => kindling.runs.remove(id), id);
+
+  await t.reload();
+  await t.load(file);
+  await t.give(home.name, home.bytes);
+  await t.giveFile(lessons);
+  const { saved, events, end } = await page.evaluate(goOn, ["lora", home.name, request.data, 40]);
+  assert.deepEqual([saved.step, saved.total_steps, end.step, end.stopped], [step, 40, 40, false]);
+  const rest = new Map([...whole].filter(([at]) => at > step));
+  assert.ok(rest.size > 0 && rest.size < 40);
+  sameLosses(losses(events), rest, 1e-6);
+});
+
+test("travel: a model goes home as a .zip, which opens here and natively", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await t.load(file);
+  const [home, ...others] = await t.takeHome({ model: "hf" }, { as: "zip" });
+  assert.deepEqual([home.name, others], ["tiny.zip", []]);
+  const [path, folder] = [join(t.tmp, home.name), join(t.tmp, "unpacked")];
+  writeFileSync(path, home.bytes);
+  const { nll } = await page.evaluate((tokens) => kindling.score({ tokens }), TOKENS);
+  for (const model of unpack(path, folder) ? [path, folder] : [path]) {
+    const there = await result("score", "--model", model, "--tokens", TOKENS.join(","));
+    assert.ok(Math.abs(nll - there.nll) < 1e-3, `nll ${nll} here, ${there.nll} of ${model}`);
+  }
+
+  const before = await t.greedy(TOKENS, 12);
+  const files = await t.takeHome({ model: "hf" });
+  const names = files.map(({ name }) => name);
+  for (const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) {
+    assert.ok(names.includes(name), `${name} is among ${names}`);
+  }
+  // Only a file's own name counts, so that no other part of it leads anywhere.
+  const places = ["../../", "/etc/", "a model/", "C:\\"];
+  const odd = zip(files.map(({ name, bytes }, i) => ({ name: places[i % places.length] + name, bytes })));
+  for (const [name, bytes] of [["again.zip", home.bytes], ["odd.zip", odd]]) {
+    await t.give(name, bytes);
+    await page.evaluate((name) => kindling.load(testFiles[name]), name);
+    assert.deepEqual(await t.greedy(TOKENS, 12), before, name);
+  }
+});
+
+/** Unpacks an archive with what this machine has; false where it has nothing. */
+function unpack(archive, folder) {
+  const ways = [["python3", "-m", "zipfile", "-e", archive, folder], ["unzip", archive, "-d", folder]];
+  for (const [program, ...words] of ways) {
+    try {
+      execFileSync(program, words, { stdio: "ignore" });
+      return true;
+    } catch (error) {
+      if (error.code !== "ENOENT") throw error;
+    }
+  }
+  return false;
+}
+
+/** In the page: begins a run and stops it after so many steps; where it stands. */
+async function begin([request, last]) {
+  const onEvent = ({ event, step }) => event === "step" && step >= last && run.stop();
+  const run = await kindling.train({ ...request, data: testFiles[request.data], onEvent });
+  return run.done;
+}
+
+/** In the page: takes a run in, and trains until `last`. */
+async function goOn([stage, run, data, last]) {
+  const saved = await kindling.runs.import(testFiles[run], { stage, data: testFiles[data] });
   const events = [];
   let going;
   const onEvent = (event) => {
@@ -56,7 +134,5 @@ async function goOn([run, data, last]) {
     if (event.event === "step" && event.step >= last) going.stop();
   };
   going = await kindling.runs.resume(saved.id, onEvent);
-  const end = await going.done;
-  const files = await kindling.export({ run: saved.id });
-  return { saved, events, end, files: files.map(({ name, bytes }) => ({ name, bytes: Array.from(bytes) })) };
+  return { saved, events, end: await going.done };
 }

@@ -111,8 +111,7 @@ test("ui: teaching by files, and asking what was taught", { device: "cpu" }, asy
   assert.match(await page.getByTestId("teach-status").innerText(), /12/);
   assert.ok(await page.getByTestId("teach-sample").count() > 0, "it was asked on the way");
   await t.picture("taught");
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByTestId("teach-export").click()]);
-  assert.match(download.suggestedFilename(), /adapter/);
+  assert.match((await download(t, page.getByTestId("teach-export"))).name, /\.zip$/);
   await page.getByTestId("tab-adapters").click();
   assert.equal(await page.getByTestId("adapter-on").isChecked(), true);
   await page.getByTestId("ab-prompt").fill(QUESTION);
@@ -121,6 +120,12 @@ test("ui: teaching by files, and asking what was taught", { device: "cpu" }, asy
   const sides = await Promise.all(["ab-base", "ab-active"].map((side) => page.getByTestId(side).innerText()));
   assert.ok(sides.every((answer) => answer.length > 1), `answers: ${sides}`);
   await t.picture("compared");
+  const zip = await download(t, page.getByTestId("adapter-export"));
+  assert.match(zip.name, /\.zip$/);
+  await page.locator("#panel-adapters .settings").evaluate((details) => (details.open = true));
+  await page.getByTestId("adapter-name").fill("again");
+  await page.getByTestId("adapter-files").setInputFiles(zip);
+  await page.locator("[data-testid=adapter][data-name=again]").waitFor({ timeout: 30 * SECOND });
 });
 
 test("ui: a run that a reload interrupted is offered, and goes on", { device: "cpu" }, async (t) => {
@@ -138,10 +143,50 @@ test("ui: a run that a reload interrupted is offered, and goes on", { device: "c
   await page.locator("#teach-notes:not(:empty)").waitFor({ timeout: 60 * SECOND });
   await t.reload();
   await pick(t, file);
-  await page.getByTestId("run-resume").first().click({ timeout: 20 * SECOND });
+  const banner = page.locator("#runs-banner");
+  await banner.getByTestId("run-resume").waitFor({ timeout: 20 * SECOND });
+  assert.match((await download(t, banner.getByTestId("run-export"))).name, /\.zip$/, "it can be taken home");
+  await banner.getByTestId("run-resume").click();
   await page.getByTestId("teach-ask").waitFor({ timeout: 90 * SECOND });
   assert.match(await page.getByTestId("teach-status").innerText(), /400/);
   assert.equal(await page.getByTestId("run-resume").count(), 0, "a finished run is not offered");
+});
+
+test("ui: settings that are not set show the engine's defaults", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  await page.getByTestId("tab-teach").click();
+  await page.waitForFunction(() => document.getElementById("teach-epochs").placeholder, null, { timeout: 20 * SECOND });
+  const keys = ["epochs", "steps", "batch-size", "learning-rate", "max-seq-len", "val-split", "rank", "alpha"];
+  for (const stage of ["pretrain", "sft", "lora"]) {
+    await page.getByTestId(`teach-stage-${stage}`).check({ force: true });
+    const read = (keys) => keys.map((key) => document.getElementById(`teach-${key}`).placeholder);
+    const shown = (await page.evaluate(read, keys)).map((text) => (text === "" ? null : Number(text)));
+    const { config, lora } = await page.evaluate((stage) => kindling.defaults(stage), stage);
+    const expected = keys.map((key) => ({ ...config, ...lora })[key] ?? null);
+    assert.deepEqual(shown, expected, stage);
+  }
+});
+
+test("ui: a model goes home as one file and as a .zip, and the .zip opens again", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  await openTiny(t);
+  await page.getByTestId("tab-models").click();
+  assert.match((await download(t, page.getByTestId("export-model"))).name, /\.safetensors$/);
+  const zip = await download(t, page.getByTestId("export-model-hf"));
+  assert.match(zip.name, /\.zip$/);
+  await pick(t, { ...zip, name: "tiny-again.zip" });
+  await page.locator("#model", { hasText: "tiny-again" }).waitFor({ timeout: 30 * SECOND });
+});
+
+test("ui: a model from an address is listed among those kept", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await page.getByTestId("tab-models").click();
+  assert.equal(await page.getByTestId("kept-model").count(), 0);
+  await page.getByTestId("model-url").fill(t.server.put("tiny-far.safetensors", readFileSync(file)));
+  await page.getByTestId("model-open").click();
+  await page.locator("[data-testid=kept-model]", { hasText: "tiny-far" }).waitFor({ timeout: 30 * SECOND });
+  assert.equal(await page.getByTestId("kept-model").count(), 1);
 });
 
 test("ui: what fails is said, and the model stays open", { device: "cpu" }, async (t) => {
@@ -187,6 +232,13 @@ async function pick(t, file) {
   await t.page.getByTestId("tab-models").click();
   await t.page.getByTestId("model-drop").setInputFiles(file);
   await t.page.locator("#model", { hasText: "tiny" }).waitFor({ timeout: 30 * SECOND });
+}
+
+/** Presses a button and takes what it offers as a file to pick. */
+async function download(t, button) {
+  const [offered] = await Promise.all([t.page.waitForEvent("download"), button.click()]);
+  const buffer = readFileSync(await offered.path());
+  return { name: offered.suggestedFilename(), mimeType: "", buffer };
 }
 
 /** Fills a field of the chat's settings. */

@@ -2,7 +2,8 @@
 
 use kindling::adapter::Adapter;
 
-use super::protocol::{Active, AdapterInfo, File, own_name};
+use super::load::directory;
+use super::protocol::{Active, AdapterInfo, File};
 use super::state::{Answer, Engine, HeldAdapter};
 
 impl Engine {
@@ -38,11 +39,10 @@ impl Engine {
         self.list_adapters()
     }
 
-    /// Takes an adapter from the files of a PEFT directory; it acts at once.
+    /// Takes an adapter from the files of a PEFT directory, or from a .zip of them; it acts at once.
     pub fn add_adapter(&self, name: String, files: Vec<File>) -> Result<Answer, String> {
-        let find = |wanted: &str| files.iter().find(|file| own_name(&file.name) == wanted);
-        let adapter = Adapter::open(|wanted| Ok(find(wanted).map(|file| file.bytes.clone())))
-            .map_err(|e| e.to_string())?;
+        let mut files = directory(files)?;
+        let adapter = Adapter::open(|wanted| Ok(files.remove(wanted))).map_err(|e| format!("{name}: {e}"))?;
         self.hold(name, adapter)?;
         self.list_adapters()
     }

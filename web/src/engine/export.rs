@@ -1,44 +1,50 @@
 //! Files to take home.
 
-use kindling::checkpoint::{Files, to_single_file};
+use kindling::checkpoint::{Files, to_single_file, to_zip};
 
 use super::models::checkpoint_files;
-use super::protocol::File;
+use super::protocol::{File, Shape};
 use super::runs::run_files_of;
 use super::state::{Answer, Engine};
 
 impl Engine {
-    /// The open model as one file, an adapter in PEFT's layout, or a run's last save.
-    pub async fn export(&self, kind: &str, name: &str) -> Result<Answer, String> {
+    /// The open model as one file or as a Hugging Face directory, an adapter in PEFT's layout, or a run's last save.
+    pub async fn export(&self, kind: &str, name: &str, shape: Shape) -> Result<Answer, String> {
         let told = |e: kindling::error::Error| e.to_string();
-        let files = match kind {
+        let (name, files, single) = match kind {
             "model" => {
                 let model = self.opened()?;
-                let bytes = to_single_file(&checkpoint_files(&model).await?).map_err(told)?;
-                vec![File { name: format!("{}.safetensors", model.name), bytes }]
+                (model.name.clone(), checkpoint_files(&model).await?, single(name)?)
             }
             "adapter" => {
                 let adapters = self.adapters.borrow();
                 let held = adapters.iter().find(|held| held.name == name);
                 let held = held.ok_or_else(|| format!("there is no adapter '{name}'"))?;
-                listed(held.adapter.files().map_err(told)?)
+                (name.to_string(), held.adapter.files().map_err(told)?, false)
             }
             "run" => {
                 let files = run_files_of(name).await?;
-                match files.contains_key("model.safetensors") {
-                    true => {
-                        let bytes = to_single_file(&files).map_err(told)?;
-                        vec![File { name: format!("{name}.safetensors"), bytes }]
-                    }
-                    false => listed(files),
-                }
+                let whole = files.contains_key("model.safetensors");
+                (name.to_string(), files, whole)
             }
             other => return Err(format!("'{other}' cannot be exported; a model, an adapter or a run can")),
         };
+        let one = |ending: &str, bytes| Files::from([(format!("{name}.{ending}"), bytes)]);
+        let files = match (shape, single) {
+            (Shape::Zip, _) => one("zip", to_zip(&files).map_err(told)?),
+            (Shape::Files, true) => one("safetensors", to_single_file(&files).map_err(told)?),
+            (Shape::Files, false) => files,
+        };
+        let files = files.into_iter().map(|(name, bytes)| File { name, bytes }).collect();
         Ok(Answer { files, ..Answer::new(())? })
     }
 }
 
-fn listed(files: Files) -> Vec<File> {
-    files.into_iter().map(|(name, bytes)| File { name, bytes }).collect()
+/// Whether a model goes home as one file.
+fn single(form: &str) -> Result<bool, String> {
+    match form {
+        "single-file" => Ok(true),
+        "hf" => Ok(false),
+        other => Err(format!("'{other}' is no form of a model; single-file and hf are")),
+    }
 }

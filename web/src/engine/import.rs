@@ -1,6 +1,6 @@
 //! Runs that were begun elsewhere.
 
-use kindling::checkpoint::{Files, read_training};
+use kindling::checkpoint::read_training;
 use kindling::train::Stage;
 use serde_json::Value;
 
@@ -29,8 +29,8 @@ impl Engine {
             return Err("a run goes on with the data that it began with; give it, too".into());
         }
         let file_name = save[0].name.clone();
-        let model = own_name(&file_name).replace(".safetensors", "");
-        let save = if save.len() == 1 { directory(save)? } else { below_training(save) };
+        let model = own_name(&file_name).replace(".safetensors", "").replace(".zip", "");
+        let save = directory(save)?;
         let (_, progress) =
             read_training(|file| Ok(save.get(file).cloned())).map_err(|e| format!("{file_name}: {e}"))?;
         let config = serde_json::to_value(&progress.config).map_err(|e| e.to_string())?;
@@ -45,14 +45,4 @@ impl Engine {
         let training = Training { stage, config, lora: serde_json::Map::new(), name, sample: None };
         Answer::new(keep_saved(training, model, base, &save, data, &progress).await?)
     }
-}
-
-/// The files of a directory that came in any folder: `training/` stays, what stands before it goes.
-fn below_training(files: Vec<File>) -> Files {
-    let short = |name: &str| {
-        let mut parts = name.rsplit('/');
-        let file = parts.next().unwrap_or(name).to_string();
-        if parts.next() == Some("training") { format!("training/{file}") } else { file }
-    };
-    files.into_iter().map(|file| (short(&file.name), file.bytes)).collect()
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use kindling::adapter::Fingerprint;
-use kindling::checkpoint::{Checkpoint, Files, from_single_file};
+use kindling::checkpoint::{Checkpoint, Files, entry_name, from_single_file, from_zip};
 use kindling::device::open_webgpu;
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
-use super::protocol::{File, ModelInfo, own_name};
+use super::protocol::{File, ModelInfo};
 use super::state::{Answer, Engine, OpenModel};
 
 impl Engine {
@@ -96,18 +96,18 @@ impl OpenModel {
 
 /// The files of a checkpoint directory, from one file that holds it or from its files in whatever folder.
 pub fn directory(files: Vec<File>) -> Result<Files, String> {
+    let told = |name: &str, e: kindling::error::Error| format!("{name}: {e}");
     match <[File; 1]>::try_from(files) {
-        Ok([file]) if file.name.ends_with(".safetensors") => {
-            from_single_file(&file.bytes).map_err(|e| format!("{}: {e}", file.name))
+        Ok([File { name, bytes }]) if name.ends_with(".safetensors") => {
+            from_single_file(&bytes).map_err(|e| told(&name, e))
         }
-        Ok([file]) => Err(format!(
-            "{}: this is no model; drop a single-file checkpoint (.safetensors) or the files of a Hugging Face directory",
-            file.name
+        Ok([File { name, bytes }]) if name.ends_with(".zip") => from_zip(&bytes).map_err(|e| told(&name, e)),
+        Ok([File { name, .. }]) => Err(format!(
+            "{name}: this is no model; drop a single-file checkpoint (.safetensors), or a Hugging Face directory, as a \
+             .zip or as its files"
         )),
         Err(files) if files.is_empty() => Err("there is no file to open".into()),
-        Err(files) => {
-            Ok(files.into_iter().map(|file| (own_name(&file.name).to_string(), file.bytes)).collect())
-        }
+        Err(files) => Ok(files.into_iter().map(|file| (entry_name(&file.name), file.bytes)).collect()),
     }
 }
 

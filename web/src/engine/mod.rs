@@ -2,6 +2,7 @@
 
 mod adapters;
 mod data;
+mod download;
 mod export;
 mod gpu;
 mod import;
@@ -10,6 +11,7 @@ mod models;
 mod port;
 mod protocol;
 mod runs;
+mod saver;
 mod state;
 mod store;
 mod talk;

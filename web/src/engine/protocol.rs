@@ -28,6 +28,8 @@ pub enum Call {
     Model,
     /// Opens a model from the files beside the message.
     Load { name: String },
+    /// Opens a model from a URL, of which what came before a break is still here.
+    Download { url: String, keep: bool },
     /// Opens a kept model.
     LoadKept { name: String },
     /// Keeps the open model.
@@ -68,8 +70,20 @@ pub enum Call {
     AddAdapter { name: String },
     /// Removes an adapter.
     RemoveAdapter { name: String },
-    /// Gives files to take home: `model`, `adapter` or `run`.
-    Export { kind: String, name: String },
+    /// Gives files to take home: `model` (and its form), `adapter` or `run` (and its name).
+    Export { kind: String, name: String, shape: Shape },
+    /// Tells a stage's settings.
+    Defaults { stage: Stage },
+}
+
+/// How several files go home.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// As they are.
+    Files,
+    /// In one archive.
+    Zip,
 }
 
 /// A message of a conversation.
@@ -144,6 +158,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         logprob: Option<TokenLogprob>,
     },
+    /// So much of a download is here.
+    Loaded { loaded: f64, total: Option<f64> },
     /// A run stands and begins.
     Started { id: String, plan: PlanInfo },
     /// Steps were taken.

@@ -3,24 +3,21 @@
 //! `runs/<id>/` holds `job.json`, the data, for an adapter its base, and two places for saves in turn; `state.json`
 //! names the place that is whole, and is written last.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::rc::Rc;
-
 use kindling::adapter::Adapter;
 use kindling::checkpoint::{Checkpoint, Files, read_training};
 use kindling::train::{Progress, Stage};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::models::checkpoint_files;
 use super::port::Port;
-use super::protocol::{Event, File, PlanInfo, SavedRun, Training, own_name};
+use super::protocol::{File, PlanInfo, SavedRun, Training, own_name};
+use super::saver::{Saver, write_save};
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
 use super::training::job;
 
-const RUNS: &str = "runs";
+/// The folder of all runs.
+pub const RUNS: &str = "runs";
 
 /// What a run was begun with.
 #[derive(Serialize, Deserialize)]
@@ -31,10 +28,13 @@ struct KeptJob {
 
 /// Which of the two places is whole, and where the run stands in it.
 #[derive(Serialize, Deserialize)]
-struct KeptState {
-    place: u8,
-    step: u64,
-    total_steps: u64,
+pub struct KeptState {
+    /// 0 or 1.
+    pub place: u8,
+    /// Steps taken.
+    pub step: u64,
+    /// Steps planned.
+    pub total_steps: u64,
 }
 
 /// Keeps what a run begins with; runs that are finished make room.
@@ -47,8 +47,10 @@ pub async fn keep_job(
     files: &[(String, Vec<u8>)],
     model: &OpenModel,
 ) -> Result<(), String> {
+    let held = store::held().await?;
     for (old, state) in states().await? {
-        if state.is_none_or(|state| state.step >= state.total_steps) {
+        let over = state.is_none_or(|state| state.step >= state.total_steps);
+        if over && !held.contains(&hold_name(&old)) {
             store::remove(&format!("{RUNS}/{old}")).await?;
         }
     }
@@ -134,12 +136,10 @@ async fn states() -> Result<Vec<(String, Option<KeptState>)>, String> {
 impl Engine {
     /// The runs that were saved and are not finished.
     pub async fn saved_runs(&self) -> Result<Answer, String> {
-        let active = self.run.borrow().as_ref().map(|run| run.id.clone());
-        let mut waiting = Vec::new();
+        let (mut waiting, held) = (Vec::new(), store::held().await?);
         for (id, state) in states().await? {
-            let Some(state) =
-                state.filter(|state| state.step < state.total_steps && Some(&id) != active.as_ref())
-            else {
+            let unfinished = state.filter(|state| state.step < state.total_steps);
+            let Some(state) = unfinished.filter(|_| !held.contains(&hold_name(&id))) else {
                 continue;
             };
             let Ok(KeptJob { training, model }) = kept_job(&id).await else { continue };
@@ -156,6 +156,7 @@ impl Engine {
             return Err(format!("the run {id} trains now; stop it first"));
         }
         check_id(id)?;
+        let _here = hold(id).await?;
         store::remove(&format!("{RUNS}/{id}")).await?;
         Answer::new(())
     }
@@ -163,7 +164,9 @@ impl Engine {
     /// Goes on with a run from its last save.
     pub async fn resume(&self, id: &str, port: &Port) -> Result<Answer, String> {
         let told = |e: kindling::error::Error| e.to_string();
+        self.refuse_second_run()?;
         let KeptJob { training, model: name } = kept_job(id).await?;
+        let here = hold(id).await?;
         let saved = run_files_of(id).await?;
         let read = |file: &str| Ok(saved.get(file).cloned());
         let base = match training.stage {
@@ -188,8 +191,24 @@ impl Engine {
             self.model.replace(Some(model));
             self.changed();
         }
-        self.execute(id.to_string(), training, run, plan, Saver::after(id).await?, port).await
+        let outcome = self.execute(id.to_string(), training, run, plan, Saver::after(id).await?, port).await;
+        drop(here);
+        outcome
     }
+}
+
+/// Keeps other tabs from a run, as long as what it gives lives.
+///
+/// # Errors
+/// Another tab has it.
+pub async fn hold(id: &str) -> Result<store::Hold, String> {
+    store::Hold::take(&hold_name(id)).await?.ok_or_else(|| {
+        format!("the run {id} trains in another tab of this page; go on there, or close that tab first")
+    })
+}
+
+fn hold_name(id: &str) -> String {
+    format!("kindling {id}")
 }
 
 /// Ids are made here and hold no folder.
@@ -207,7 +226,11 @@ async fn kept_job(id: &str) -> Result<KeptJob, String> {
     serde_json::from_slice(&job).map_err(|e| format!("the saved run {id} is damaged: {e}"))
 }
 
-async fn kept_state(id: &str) -> Result<KeptState, String> {
+/// Which save of a run is whole.
+///
+/// # Errors
+/// It was never saved.
+pub async fn kept_state(id: &str) -> Result<KeptState, String> {
     check_id(id)?;
     let state = store::read(&format!("{RUNS}/{id}/state.json")).await?;
     let state = state.ok_or_else(|| format!("the run {id} was never saved"))?;
@@ -223,94 +246,4 @@ pub async fn run_files_of(id: &str) -> Result<Files, String> {
         Checkpoint::open(|name| Ok(files.get(name).cloned())).map_err(|e| e.to_string())?;
     }
     Ok(files)
-}
-
-/// Writes saves one after the other, beside the training.
-#[derive(Clone)]
-pub struct Saver {
-    folder: Option<String>,
-    queue: Rc<RefCell<Queue>>,
-}
-
-#[derive(Default)]
-struct Queue {
-    place: u8,
-    waiting: VecDeque<(KeptState, Files, Port)>,
-    busy: bool,
-    failed: Option<String>,
-}
-
-impl Saver {
-    /// For a new run.
-    pub fn new(id: &str) -> Self {
-        Self { folder: Some(format!("{RUNS}/{id}")), queue: Rc::default() }
-    }
-
-    /// For a run that goes on: the next save goes into the other place.
-    ///
-    /// # Errors
-    /// The run was never saved.
-    pub async fn after(id: &str) -> Result<Self, String> {
-        let saver = Self::new(id);
-        saver.queue.borrow_mut().place = 1 - kept_state(id).await?.place.min(1);
-        Ok(saver)
-    }
-
-    /// For a run that cannot be kept.
-    pub fn nowhere() -> Self {
-        Self { folder: None, queue: Rc::default() }
-    }
-
-    /// Takes a save; of several that wait only the newest is written.
-    pub fn save(&mut self, progress: &Progress, files: Files, port: &Port) {
-        let Some(folder) = self.folder.clone() else { return };
-        let state = KeptState { place: 0, step: progress.step, total_steps: progress.total_steps };
-        let mut queue = self.queue.borrow_mut();
-        queue.waiting.clear();
-        queue.waiting.push_back((state, files, port.clone()));
-        if std::mem::replace(&mut queue.busy, true) {
-            return;
-        }
-        let queue = Rc::clone(&self.queue);
-        wasm_bindgen_futures::spawn_local(async move { write_waiting(&folder, &queue).await });
-    }
-
-    /// Waits until everything is written.
-    ///
-    /// # Errors
-    /// The last save could not be written.
-    pub async fn finish(&self) -> Result<(), String> {
-        while self.queue.borrow().busy {
-            kindling::platform::turn().await;
-        }
-        self.queue.borrow_mut().failed.take().map_or(Ok(()), Err)
-    }
-}
-
-async fn write_waiting(folder: &str, queue: &RefCell<Queue>) {
-    loop {
-        let next = queue.borrow_mut().waiting.pop_front();
-        let Some((mut state, files, port)) = next else { break };
-        state.place = queue.borrow().place;
-        let step = state.step;
-        match write_save(folder, &state, &files).await {
-            Ok(()) => {
-                let mut queue = queue.borrow_mut();
-                queue.place = 1 - state.place;
-                queue.failed = None;
-                port.tell(&Event::Save { step });
-            }
-            Err(message) => {
-                port.tell(&Event::Warning { message: format!("step {step} was not saved: {message}") });
-                queue.borrow_mut().failed = Some(message);
-            }
-        }
-    }
-    queue.borrow_mut().busy = false;
-}
-
-async fn write_save(folder: &str, state: &KeptState, files: &Files) -> Result<(), String> {
-    store::write_all(&format!("{folder}/{}", state.place), files).await?;
-    let state = serde_json::to_vec(&json!(state)).map_err(|e| e.to_string())?;
-    store::write(&format!("{folder}/state.json"), &state).await
 }

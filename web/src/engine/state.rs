@@ -8,12 +8,13 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use kindling::adapter::{Adapter, Fingerprint};
 use kindling::model::Transformer;
-use kindling::sample::Decoder;
+use kindling::sample::{Decoder, SamplingConfig};
 use kindling::tokenizer::Tokenizer;
 use kindling::train::Control;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
+use super::data::{lora_config, train_config};
 use super::port::Port;
 use super::protocol::{Call, File};
 
@@ -92,6 +93,7 @@ impl Engine {
             Call::Open { device } => self.open(&device).await,
             Call::Model => Answer::new(self.model.borrow().as_ref().map(OpenModel::info)),
             Call::Load { name } => self.load(name, files).await,
+            Call::Download { url, keep } => self.download(&url, keep, port).await,
             Call::LoadKept { name } => self.load_kept(name).await,
             Call::Keep { name } => self.keep(&name).await,
             Call::Kept => self.kept().await,
@@ -109,6 +111,7 @@ impl Engine {
             Call::Resume { id } => self.resume(&id, port).await,
             Call::Control { target, what } => self.steer(&target, what),
             Call::Cancel { target } => {
+                super::download::abort(target);
                 self.cancelled.borrow_mut().insert(target);
                 Answer::new(())
             }
@@ -119,7 +122,12 @@ impl Engine {
             Call::UseAdapters { active } => self.use_adapters(&active),
             Call::AddAdapter { name } => self.add_adapter(name, files),
             Call::RemoveAdapter { name } => self.remove_adapter(&name),
-            Call::Export { kind, name } => self.export(&kind, &name).await,
+            Call::Export { kind, name, shape } => self.export(&kind, &name, shape).await,
+            Call::Defaults { stage } => Answer::new(json!({
+                "config": train_config(stage, Map::new())?,
+                "lora": lora_config(Map::new())?,
+                "sampling": SamplingConfig::default(),
+            })),
         }
     }
 

@@ -14,6 +14,12 @@ extern "C" {
     async fn js_list(path: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = remove)]
     async fn js_remove(path: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = hold)]
+    async fn js_hold(name: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = release)]
+    fn js_release(name: &str);
+    #[wasm_bindgen(catch, js_name = held)]
+    async fn js_held() -> Result<JsValue, JsValue>;
 }
 
 /// Writes a file.
@@ -107,7 +113,38 @@ pub async fn size(folder: &str) -> Result<u64, String> {
     Ok(total)
 }
 
-fn told(path: &str, error: &JsValue) -> String {
+/// A name that this tab alone has, until it is dropped.
+pub struct Hold(String);
+
+impl Hold {
+    /// Takes a name; `None` where another tab has it.
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub async fn take(name: &str) -> Result<Option<Self>, String> {
+        let taken = js_hold(name).await.map_err(|e| told(name, &e))?;
+        Ok(taken.is_truthy().then(|| Self(name.to_string())))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        js_release(&self.0);
+    }
+}
+
+/// The names that any tab has.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn held() -> Result<Vec<String>, String> {
+    let held = js_held().await.map_err(|e| told("names", &e))?;
+    let held: Array = held.unchecked_into();
+    Ok(held.iter().filter_map(|name| name.as_string()).collect())
+}
+
+/// What the private file system's error means.
+pub fn told(path: &str, error: &JsValue) -> String {
     let name = js_sys::Reflect::get(error, &"name".into()).ok().and_then(|name| name.as_string());
     match name.as_deref() {
         Some("QuotaExceededError") => format!(

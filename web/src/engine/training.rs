@@ -16,7 +16,8 @@ use serde_json::json;
 use super::data::{dataset, lora_config, train_config, warnings};
 use super::port::Port;
 use super::protocol::{Event, File, PlanInfo, Sample, Training, Wish};
-use super::runs::{Saver, keep_job, new_id};
+use super::runs::{hold, keep_job, new_id};
+use super::saver::Saver;
 use super::state::{ActiveRun, Answer, Engine, OpenModel};
 use super::talk::ask;
 
@@ -53,6 +54,7 @@ impl Engine {
         let run = job.start(model.base.clone().trainable()).map_err(|e| e.to_string())?;
         let plan = self.info(&run.plan, run.progress.rows, warnings).await?;
         let id = new_id();
+        let here = hold(&id).await?;
         // Without room to keep the run it still trains; it only cannot go on after a reload.
         let saver = match keep_job(&id, &training, &kept, &model).await {
             Ok(()) => Saver::new(&id),
@@ -61,7 +63,9 @@ impl Engine {
                 Saver::nowhere()
             }
         };
-        self.execute(id, training, run, plan, saver, port).await
+        let outcome = self.execute(id, training, run, plan, saver, port).await;
+        drop(here);
+        outcome
     }
 
     /// Trains until the end, or until the page says stop.
@@ -146,7 +150,8 @@ impl Engine {
         Answer::new(())
     }
 
-    fn refuse_second_run(&self) -> Result<(), String> {
+    /// One run at a time: two would be no quicker, and need twice the memory.
+    pub fn refuse_second_run(&self) -> Result<(), String> {
         match self.run.borrow().as_ref() {
             Some(run) => Err(format!("the run {} trains already; stop it first", run.id)),
             None => Ok(()),

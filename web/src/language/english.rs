@@ -141,7 +141,8 @@ steps: about {}.",
     ended_loss: " Held-out loss {}.",
     ask: "Ask it",
     compare: "Compare with before",
-    export: "Export the result",
+    export: "Export the adapter (.zip)",
+    export_run: "Export the unfinished run",
     interrupted: "The run “{}” on {} was interrupted at step {} of {}.",
     discard: "Discard",
 };
@@ -152,9 +153,10 @@ const ADAPTERS: AdaptersText = AdaptersText {
     none: "None yet. Teach the model something with LoRA, or import one.",
     about: "rank {} · {} parameters",
     strength: "Strength",
+    export: "Export (.zip)",
     import: "Import an adapter",
     name: "Its name here",
-    drop: "Drop PEFT's two files here or press to pick: adapter_config.json, \
+    drop: "Drop a .zip or PEFT's two files here or press to pick: adapter_config.json, \
 adapter_model.safetensors",
     compare: "Before and after",
     compare_hint: "The same question to the base model and to the model with the adapters that are \
@@ -169,17 +171,20 @@ on.",
 const MODELS: ModelsText = ModelsText {
     open_model: "The open model",
     about: "{} · {} parameters · {} layers of width {} · vocabulary {} · context {}",
-    export: "Download as one file",
-    export_hint: "The file holds weights, tokenizer and settings; this page and the command line \
-open it again.",
+    export: "Download as one file (.safetensors)",
+    export_hf: "Download for Hugging Face (.zip)",
+    export_hint: "Both hold weights, tokenizer and settings, and this page opens both again. The command \
+line opens the one file; Hugging Face's tools open the .zip once it is unpacked.",
     name: "Keep it in this browser as",
     keep: "Keep",
     is_kept: "“{}” is kept in this browser.",
     is_open: "“{}” is open.",
     title: "Open another model",
-    drop: "Drop a .safetensors file or all files of a Hugging Face directory here, or press \
-to pick",
+    drop: "Drop a .safetensors file, a .zip, or all files of a Hugging Face directory here, or \
+press to pick",
     url: "Or from an address",
+    url_hint: "The model is then kept in this browser. A download that broke off goes on where it \
+ended when the same address is opened again.",
     open: "Open",
     loading: "Loading …",
     kept: "Kept in this browser",

@@ -85,12 +85,9 @@ impl Adapters {
         let name = el("label").class("choice").child(&on).child(&el("strong").text(&adapter.name));
         let row = el("li").class("adapter").test("adapter").attr("data-name", &adapter.name).child(&name);
         let row = row.child(&el("span").class("faint").text(&about)).child(&self.strength(i, adapter));
-        let (exporting, exported) = (Rc::clone(&self.app), adapter.name.clone());
-        let export =
-            button().class("quiet").test("adapter-export").text(t.page.export).on("click", move |_| {
-                let what = json!({ "adapter": exported });
-                exporting.spawn(async move { engine::export(&what).await });
-            });
+        let (exporting, what) = (Rc::clone(&self.app), json!({ "adapter": adapter.name }));
+        let export = button().class("quiet").test("adapter-export").text(t.adapters.export);
+        let export = export.on("click", move |_| exporting.export(what.clone(), true));
         let (removing, removed) = (Rc::clone(self), adapter.name.clone());
         let remove = self.app.deleting(
             |t| t.page.remove,

@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
+use serde_json::Value;
 use wasm_bindgen::prelude::JsValue;
 
 use super::dom::{El, button, el};
-use super::engine::Answer;
+use super::engine::{self, Answer};
 use super::speech::Speech;
 use super::types::ModelInfo;
 use crate::language::Sentence;
@@ -93,6 +94,11 @@ impl App {
                 app.fail(&sentence);
             }
         });
+    }
+
+    /// Takes something home, such as `{"adapter": "lora"}`; what consists of several files goes as a `zip`.
+    pub fn export(self: &Rc<Self>, what: Value, zip: bool) {
+        self.spawn(async move { engine::export(&what, zip).await });
     }
 
     /// Calls back whenever this changed.

@@ -49,11 +49,25 @@ pub fn build(app: &Rc<App>, panel: &El) -> Rc<Chat> {
         let shown = Rc::clone(&chat);
         app.watch(topic, move || shown.show());
     }
+    let known = Rc::clone(&chat);
+    app.watch(Topic::Model, move || known.ask_defaults());
     chat.show();
     chat
 }
 
 impl Chat {
+    /// Shows the engine's sampling settings where nothing was set; they are the same for every stage.
+    fn ask_defaults(self: &Rc<Self>) {
+        let chat = Rc::clone(self);
+        self.app.spawn(async move {
+            // Without an answer the fields stay empty, which means the same.
+            if let Ok(defaults) = engine::defaults("sft").await {
+                chat.controls.suggest(defaults.sampling);
+            }
+            Ok(())
+        });
+    }
+
     /// Whether tokens are shown with their probabilities.
     pub fn tinted(&self) -> bool {
         self.tint.get()

@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use serde_json::{Map, Value};
 use wasm_bindgen::JsCast;
 use web_sys::KeyboardEvent;
 
@@ -14,24 +15,13 @@ use super::numbers::{Number, Numbers};
 use super::tint;
 use super::types::ModelInfo;
 
-// The defaults are those of `core/src/sample/config.rs`.
 const SAMPLING: [Number; 6] = [
-    Number {
-        key: "temperature",
-        sentence: |t| t.chat.temperature,
-        default: "0.85",
-        range: ["0", "2", "0.05"],
-    },
-    Number { key: "top_p", sentence: |t| t.chat.top_p, default: "0.85", range: ["0", "1", "0.05"] },
-    Number { key: "top_k", sentence: |t| t.chat.top_k, default: "50", range: ["0", "1000", "1"] },
-    Number { key: "max_tokens", sentence: |t| t.chat.max_tokens, default: "256", range: ["1", "8192", "1"] },
-    Number { key: "seed", sentence: |t| t.chat.seed, default: "", range: ["0", "4294967295", "1"] },
-    Number {
-        key: "repetition_penalty",
-        sentence: |t| t.chat.repetition,
-        default: "1",
-        range: ["0.5", "2", "0.05"],
-    },
+    Number::new("temperature", |t| t.chat.temperature, ["0", "2", "0.05"]),
+    Number::new("top_p", |t| t.chat.top_p, ["0", "1", "0.05"]),
+    Number::new("top_k", |t| t.chat.top_k, ["0", "1000", "1"]),
+    Number::new("max_tokens", |t| t.chat.max_tokens, ["1", "8192", "1"]),
+    Number::new("seed", |t| t.chat.seed, ["0", "4294967295", "1"]),
+    Number::new("repetition_penalty", |t| t.chat.repetition, ["0.5", "2", "0.05"]),
 ];
 
 /// What a person types into and presses.
@@ -82,6 +72,12 @@ impl Controls {
         panel.add(&list);
         panel.add(&composer);
         Self { list, input, system, numbers, send, stop, clear, tint }
+    }
+
+    /// Shows what the engine does where nothing was set. A seed that nobody set is another one each time.
+    pub fn suggest(&self, mut sampling: Map<String, Value>) {
+        sampling.remove("seed");
+        self.numbers.suggest(&sampling);
     }
 
     /// Shows what can be done now.

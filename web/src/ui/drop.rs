@@ -13,6 +13,7 @@ use crate::language::Sentence;
 pub fn zone(speech: &Speech, id: &str, sentence: Sentence, call: impl Fn(Vec<File>) + 'static) -> El {
     let call = Rc::new(call);
     let (picked, dropped) = (Rc::clone(&call), call);
+    // No `accept`: phones know no type for .safetensors and .jsonl and would not let them be picked.
     let input = el("input").id(id).class("unseen").attr("type", "file").attr("multiple", "");
     let taken = input.clone();
     let input = input.on("change", move |_| picked(taken.take_files()));

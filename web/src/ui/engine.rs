@@ -8,7 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::dom::{self, window};
 use super::types::{
-    AdapterInfo, DeviceInfo, KeptModel, ModelInfo, Plan, Preview, RunEnd, SavedRun, TrainEvent,
+    AdapterInfo, Defaults, DeviceInfo, KeptModel, ModelInfo, Plan, Preview, RunEnd, SavedRun, TrainEvent,
 };
 use crate::format::fill;
 use crate::language::{Language, Text};
@@ -146,6 +146,11 @@ pub async fn preview(request: &JsValue) -> Answer<Preview> {
     ask("", "preview", &[request]).await
 }
 
+/// What a stage does where nothing was set.
+pub async fn defaults(stage: &str) -> Answer<Defaults> {
+    ask("", "defaults", &[&stage.into()]).await
+}
+
 /// What a run will need.
 pub async fn plan(request: &JsValue) -> Answer<Plan> {
     ask("", "plan", &[request]).await
@@ -221,7 +226,7 @@ pub async fn use_adapters(active: &[AdapterInfo]) -> Answer<Vec<AdapterInfo>> {
     ask("adapters", "use", &[&write(&active)]).await
 }
 
-/// Adds an adapter from PEFT's two files.
+/// Adds an adapter from PEFT's two files, or from a .zip of them.
 pub async fn add_adapter(name: &str, files: &JsValue) -> Answer<Vec<AdapterInfo>> {
     ask("adapters", "add", &[&name.into(), files]).await
 }
@@ -231,9 +236,10 @@ pub async fn remove_adapter(name: &str) -> Answer<Vec<AdapterInfo>> {
     ask("adapters", "remove", &[&name.into()]).await
 }
 
-/// Files to take home; `what` is such as `{"adapter": "lora"}`. Each is offered as a download.
-pub async fn export(what: &impl Serialize) -> Answer<()> {
-    let files = call(&part(""), "export", &[&write(what)]).await?;
+/// Offers what goes home, such as `{"adapter": "lora"}`, as downloads; with `zip` as one.
+pub async fn export(what: &impl Serialize, zip: bool) -> Answer<()> {
+    let form = if zip { write(&serde_json::json!({ "as": "zip" })) } else { JsValue::UNDEFINED };
+    let files = call(&part(""), "export", &[&write(what), &form]).await?;
     for file in Array::from(&files).iter() {
         let name = get(&file, "name").as_string().unwrap_or_default();
         dom::download(&name, &get(&file, "bytes")).map_err(sentence)?;

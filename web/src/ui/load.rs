@@ -6,7 +6,7 @@ use std::rc::Rc;
 use wasm_bindgen::prelude::JsValue;
 use web_sys::{AbortController, File};
 
-use super::app::App;
+use super::app::{App, Topic};
 use super::dom::{El, button, el, field};
 use super::drop;
 use super::engine::{self, Answer};
@@ -34,6 +34,7 @@ impl Loader {
             url: el("input")
                 .id("model-url")
                 .attr("type", "url")
+                .attr("aria-describedby", "model-url-hint")
                 .attr("placeholder", "https://…/model.safetensors"),
             progress: el("div").class("line").id("model-progress").shown(false),
             bar: el("progress").say_in("aria-label", speech, |t| t.models.loading),
@@ -49,6 +50,7 @@ impl Loader {
         let open = open.on("click", move |_| opened.load_url());
         let line = el("div").class("line").child(&field(speech, |t| t.models.url, &loader.url));
         loader.place.add(&line.child(&open));
+        loader.place.add(&el("p").class("faint").id("model-url-hint").say(speech, |t| t.models.url_hint));
         let aborted = Rc::clone(&loader);
         let abort =
             button().id("model-abort").say(speech, |t| t.page.cancel).on("click", move |_| aborted.abort());
@@ -63,7 +65,7 @@ impl Loader {
         }
     }
 
-    // One file is a single-file checkpoint; several are a Hugging Face directory.
+    // One file is a single-file checkpoint or a .zip; several are a Hugging Face directory.
     fn load_files(self: &Rc<Self>, files: &[File]) {
         match files {
             [] => (),
@@ -104,6 +106,10 @@ impl Loader {
             engine::load(source, &abort.signal(), move |loaded, total| told.show(loaded, total)).await?;
         self.app.tell(&fill(self.app.speech.text().models.is_open, &[&model.name]));
         self.app.set_model(Some(model), Some(source.clone()));
+        if source.is_string() {
+            // The engine keeps what it downloaded.
+            self.app.changed(Topic::Kept);
+        }
         Ok(())
     }
 

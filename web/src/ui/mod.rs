@@ -22,15 +22,15 @@
 //! | | sample-every`, `teach-run-name`, `teach-plan` (`data-kind`), `teach-warnings`, `teach-start` |
 //! | run | `teach-run`, `teach-status`, `teach-progress`, `teach-pause`, `teach-stop`, `teach-chart`, |
 //! | | `teach-loss`, `teach-heldout`, `teach-samples`, `teach-sample`*, `teach-ask`, `teach-compare`, |
-//! | | `teach-export`, `teach-resume`, `teach-notes`, `teach-run-warnings`, `runs-banner`, `run- |
-//! | | resume`*, `run-discard`* |
+//! | | `teach-export`, `teach-export-hf`, `teach-export-run`, `teach-resume`, `teach-notes`, `teach- |
+//! | | run-warnings`, `runs-banner`, `run-resume`*, `run-export`*, `run-discard`* |
 //! | adapters | `adapter-list`, `adapter`* (`data-name`), `adapter-on`*, `adapter-strength`*, `adapter- |
 //! | | export`*, `adapter-remove`*, `adapter-name`, `adapter-files` |
 //! | A/B | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
-//! | models | `model-about`, `export-model`, `model-name`, `model-keep`, `model-drop` (the file field), |
-//! | | `model-url`, `model-open`, `model-progress`, `model-abort`, `kept-list`, `kept-model`*, |
-//! | | `model-open-kept`*, `kept-remove`*, `runs-list`, `saved-run`*, `run-resume-listed`*, `run- |
-//! | | export`* |
+//! | models | `model-about`, `export-model`, `export-model-hf`, `model-name`, `model-keep`, `model-drop` |
+//! | | (the file field), `model-url`, `model-url-hint`, `model-open`, `model-progress`, `model-abort`, |
+//! | | `kept-list`, `kept-model`*, `model-open-kept`*, `kept-remove`*, `runs-list`, `saved-run`*, `run- |
+//! | | resume-listed`*, `run-export`*, `run-discard`* |
 //!
 //! Buttons that delete models, runs and adapters act on their second press.
 

@@ -10,7 +10,7 @@ use super::engine::{self, Answer};
 use super::load::Loader;
 use super::training::Training;
 use super::types::{KeptModel, SavedRun};
-use super::unfinished::{discards, resumes};
+use super::unfinished::{discards, exports, resumes};
 use crate::format::{bytes, fill};
 
 struct Models {
@@ -55,11 +55,11 @@ pub fn build(app: &Rc<App>, panel: &El, training: Rc<Training>) {
 impl Models {
     fn open_card(self: &Rc<Self>) -> El {
         let speech = &self.app.speech;
-        let exporting = Rc::clone(&self.app);
+        let (exporting, zipping) = (Rc::clone(&self.app), Rc::clone(&self.app));
         let export = button().id("export-model").class("primary").say(speech, |t| t.models.export);
-        let export = export.on("click", move |_| {
-            exporting.spawn(async move { engine::export(&json!({ "model": "single-file" })).await });
-        });
+        let export = export.on("click", move |_| exporting.export(json!({ "model": "single-file" }), false));
+        let zip = button().id("export-model-hf").say(speech, |t| t.models.export_hf);
+        let zip = zip.on("click", move |_| zipping.export(json!({ "model": "hf" }), true));
         let keeping = Rc::clone(self);
         let keep = button().id("model-keep").say(speech, |t| t.models.keep).on("click", move |_| {
             let models = Rc::clone(&keeping);
@@ -69,7 +69,7 @@ impl Models {
         let card = el("section").class("card").child(&el("h2").say(speech, |t| t.models.open_model));
         let card =
             card.child(&self.open).child(&el("p").class("faint").say(speech, |t| t.models.export_hint));
-        card.child(&el("div").class("foot").child(&export))
+        card.child(&el("div").class("foot").child(&export).child(&zip))
             .child(&el("div").class("line").child(&name).child(&keep))
     }
 
@@ -156,13 +156,9 @@ impl Models {
         let about = fill(t.models.run_about, &about.each_ref().map(String::as_str));
         let resume = resumes(button().test("run-resume-listed").text(t.teach.resume), &self.training, run);
         let resume = resume.shown(run.step < run.total_steps && !self.training.is(&run.id));
-        let (exporting, what) = (Rc::clone(&self.app), json!({ "run": run.id }));
-        let export = button().class("quiet").test("run-export").text(t.page.export).on("click", move |_| {
-            let what = what.clone();
-            exporting.spawn(async move { engine::export(&what).await });
-        });
         let row = el("li").class("entry").test("saved-run").child(&el("strong").text(&run.name));
         let row = row.child(&el("span").class("faint").text(&about));
-        row.child(&el("span").class("foot").child(&resume).child(&export).child(&discards(&self.app, run)))
+        let foot = el("span").class("foot").child(&resume).child(&exports(&self.app, run));
+        row.child(&foot.child(&discards(&self.app, run)))
     }
 }

@@ -13,10 +13,15 @@ pub struct Number {
     pub key: &'static str,
     /// Its name on the page.
     pub sentence: Sentence,
-    /// The engine's default.
-    pub default: &'static str,
     /// Smallest and largest value and the step between, as HTML has them.
     pub range: [&'static str; 3],
+}
+
+impl Number {
+    /// A number that a person may set.
+    pub const fn new(key: &'static str, sentence: Sentence, range: [&'static str; 3]) -> Self {
+        Self { key, sentence, range }
+    }
 }
 
 /// Fields for numbers.
@@ -36,7 +41,6 @@ impl Numbers {
                 .id(&format!("{prefix}-{}", number.key.replace('_', "-")))
                 .attr("type", "number")
                 .attr("inputmode", "decimal")
-                .attr("placeholder", number.default)
                 .attr("min", min)
                 .attr("max", max)
                 .attr("step", step);
@@ -58,6 +62,15 @@ impl Numbers {
     pub fn fill(&self, values: &Map<String, Value>) {
         for (key, input) in &self.fields {
             input.set_value(&values.get(*key).map(Value::to_string).unwrap_or_default());
+        }
+    }
+
+    /// Shows what the engine takes where nothing is set; other fields stay as they are.
+    pub fn suggest(&self, defaults: &Map<String, Value>) {
+        for (key, input) in &self.fields {
+            if let Some(default) = defaults.get(*key).filter(|default| !default.is_null()) {
+                input.set("placeholder", &default.to_string());
+            }
         }
     }
 

@@ -28,6 +28,10 @@ pub struct RunPanel {
     pub compare: El,
     /// Takes the result home.
     pub export: El,
+    /// Takes the result home in the layout of Hugging Face, where it is a model.
+    pub export_hf: El,
+    /// Takes the run home after a stop.
+    pub export_run: El,
     /// Goes on after a stop.
     pub go_on: El,
     app: Rc<App>,
@@ -52,6 +56,8 @@ impl RunPanel {
             ask: act("teach-ask", "primary", |t| t.teach.ask),
             compare: act("teach-compare", "second", |t| t.teach.compare),
             export: act("teach-export", "second", |t| t.teach.export),
+            export_hf: act("teach-export-hf", "second", |t| t.models.export_hf),
+            export_run: act("teach-export-run", "second", |t| t.teach.export_run),
             go_on: act("teach-resume", "primary", |t| t.teach.resume),
             app: Rc::clone(app),
             bar: el("progress").id("teach-progress").say_in("aria-label", &app.speech, |t| t.teach.progress),
@@ -65,7 +71,10 @@ impl RunPanel {
     fn fill(self) -> Self {
         let speech = &self.app.speech;
         let buttons = el("div").class("foot");
-        for button in [&self.pause, &self.stop, &self.ask, &self.compare, &self.export, &self.go_on] {
+        for button in [&self.pause, &self.stop, &self.ask, &self.compare, &self.go_on] {
+            buttons.add(button);
+        }
+        for button in [&self.export, &self.export_hf, &self.export_run] {
             buttons.add(button);
         }
         self.place.add(&el("h2").say(speech, |t| t.teach.run));
@@ -99,8 +108,13 @@ impl RunPanel {
         for button in [&self.ask, &self.export] {
             button.show(end.is_some());
         }
-        self.compare.show(end.is_some_and(|end| end.adapter.is_some()));
-        self.go_on.show(end.is_some_and(|end| end.stopped));
+        let is_adapter = end.is_some_and(|end| end.adapter.is_some());
+        self.compare.show(is_adapter);
+        self.export.write(if is_adapter { t.teach.export } else { t.models.export });
+        self.export_hf.show(end.is_some() && !is_adapter);
+        for button in [&self.go_on, &self.export_run] {
+            button.show(end.is_some_and(|end| end.stopped));
+        }
     }
 
     /// Moves the bar.

@@ -1,76 +1,50 @@
 //! How the model is taught: the stage and its settings, with the engine's defaults as placeholders.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
-use super::app::App;
+use super::app::{App, Topic};
 use super::dom::{self, El, choice, el, field};
+use super::engine;
 use super::numbers::{Number, Numbers};
-use super::types::Plan;
+use super::types::{Defaults, Plan};
 use crate::language::Sentence;
 
-/// A stage: its name for the engine and on the page, and its own defaults from `core/src/train/config.rs`.
+/// A stage: its name for the engine and on the page.
 struct Stage {
     key: &'static str,
     sentence: Sentence,
     hint: Sentence,
-    epochs: &'static str,
-    batch: &'static str,
-    learning_rate: &'static str,
-    length: &'static str,
 }
 
 const STAGES: [Stage; 3] = [
-    Stage {
-        key: "lora",
-        sentence: |t| t.teach.lora,
-        hint: |t| t.teach.lora_hint,
-        epochs: "40",
-        batch: "4",
-        learning_rate: "0.001",
-        length: "512",
-    },
-    Stage {
-        key: "sft",
-        sentence: |t| t.teach.full,
-        hint: |t| t.teach.full_hint,
-        epochs: "2",
-        batch: "16",
-        learning_rate: "0.0003",
-        length: "512",
-    },
-    Stage {
-        key: "pretrain",
-        sentence: |t| t.teach.pretrain,
-        hint: |t| t.teach.pretrain_hint,
-        epochs: "1",
-        batch: "16",
-        learning_rate: "0.001",
-        length: "256",
-    },
+    Stage { key: "lora", sentence: |t| t.teach.lora, hint: |t| t.teach.lora_hint },
+    Stage { key: "sft", sentence: |t| t.teach.full, hint: |t| t.teach.full_hint },
+    Stage { key: "pretrain", sentence: |t| t.teach.pretrain, hint: |t| t.teach.pretrain_hint },
 ];
 
 const TRAINING: [Number; 6] = [
-    Number { key: "epochs", sentence: |t| t.teach.epochs, default: "40", range: ["0", "1000", "any"] },
-    Number { key: "steps", sentence: |t| t.teach.steps, default: "", range: ["1", "1000000", "1"] },
-    Number { key: "batch-size", sentence: |t| t.teach.batch, default: "4", range: ["1", "1024", "1"] },
-    Number { key: "learning-rate", sentence: |t| t.teach.rate, default: "0.001", range: ["0", "1", "any"] },
-    Number { key: "max-seq-len", sentence: |t| t.teach.length, default: "512", range: ["2", "32768", "1"] },
-    Number { key: "val-split", sentence: |t| t.teach.held_out, default: "0", range: ["0", "0.9", "any"] },
+    Number::new("epochs", |t| t.teach.epochs, ["0", "1000", "any"]),
+    Number::new("steps", |t| t.teach.steps, ["1", "1000000", "1"]),
+    Number::new("batch-size", |t| t.teach.batch, ["1", "1024", "1"]),
+    Number::new("learning-rate", |t| t.teach.rate, ["0", "1", "any"]),
+    Number::new("max-seq-len", |t| t.teach.length, ["2", "32768", "1"]),
+    Number::new("val-split", |t| t.teach.held_out, ["0", "0.9", "any"]),
 ];
 const LORA: [Number; 2] = [
-    Number { key: "rank", sentence: |t| t.teach.rank, default: "16", range: ["1", "4096", "1"] },
-    Number { key: "alpha", sentence: |t| t.teach.alpha, default: "16", range: ["0", "4096", "any"] },
+    Number::new("rank", |t| t.teach.rank, ["1", "4096", "1"]),
+    Number::new("alpha", |t| t.teach.alpha, ["0", "4096", "any"]),
 ];
-const SAMPLE: [Number; 1] =
-    [Number { key: "every", sentence: |t| t.teach.sample_every, default: "", range: ["0", "100000", "1"] }];
+const SAMPLE: [Number; 1] = [Number::new("every", |t| t.teach.sample_every, ["0", "100000", "1"])];
 
 /// The choice of stage and settings.
 pub struct Settings {
     app: Rc<App>,
     chosen: Cell<usize>,
+    /// In the order of the stages; empty until the engine told them.
+    defaults: RefCell<Vec<Defaults>>,
     training: Numbers,
     lora: Numbers,
     sample: Numbers,
@@ -86,6 +60,7 @@ impl Settings {
         let settings = Rc::new(Self {
             app: Rc::clone(app),
             chosen: Cell::default(),
+            defaults: RefCell::default(),
             training: Numbers::build(speech, "teach", &TRAINING),
             lora: Numbers::build(speech, "teach", &LORA),
             sample: Numbers::build(speech, "teach-sample", &SAMPLE),
@@ -97,21 +72,48 @@ impl Settings {
             name: el("input").id("teach-run-name").attr("type", "text").attr("placeholder", "lora"),
             hint: el("p").class("faint").id("teach-stage-hint"),
         });
-        if let Some(every) = settings.sample.input("every") {
-            speech.add(every, super::speech::Slot::Attribute("placeholder"), |t| t.teach.automatic);
-        }
         place.add(&settings.stages(&changed));
         place.add(&settings.hint);
-        let more = el("details").class("settings").id("teach-settings");
-        let more = more.child(&el("summary").say(speech, |t| t.teach.settings));
-        let more = more.child(&settings.training.group).child(&settings.lora.group);
-        let named = el("div").class("fields").child(&field(speech, |t| t.teach.run_name, &settings.name));
-        let asked = field(speech, |t| t.teach.sample_prompt, &settings.prompt);
-        let _ = settings.sample.group.prepend_with_node_1(&asked);
-        let more = more.child(&settings.sample.group).child(&named);
-        place.add(&more.on("input", move |_| changed()));
+        place.add(&settings.more().on("input", move |_| changed()));
+        // The engine stands when it has opened a model, or has none to open.
+        let asked = Rc::clone(&settings);
+        app.watch(Topic::Model, move || asked.ask_defaults());
         settings.show();
         settings
+    }
+
+    /// The fields that are seen on demand.
+    fn more(&self) -> El {
+        let speech = &self.app.speech;
+        if let Some(every) = self.sample.input("every") {
+            speech.add(every, super::speech::Slot::Attribute("placeholder"), |t| t.teach.automatic);
+        }
+        let more = el("details").class("settings").id("teach-settings");
+        let more = more.child(&el("summary").say(speech, |t| t.teach.settings));
+        let more = more.child(&self.training.group).child(&self.lora.group);
+        let named = el("div").class("fields").child(&field(speech, |t| t.teach.run_name, &self.name));
+        let asked = field(speech, |t| t.teach.sample_prompt, &self.prompt);
+        let _ = self.sample.group.prepend_with_node_1(&asked);
+        more.child(&self.sample.group).child(&named)
+    }
+
+    /// Asks for the defaults of all stages, until they are known.
+    fn ask_defaults(self: &Rc<Self>) {
+        if !self.defaults.borrow().is_empty() {
+            return;
+        }
+        let settings = Rc::clone(self);
+        self.app.spawn(async move {
+            let mut defaults = Vec::new();
+            for stage in &STAGES {
+                // Without an answer the fields stay empty, which means the same; the head says what failed.
+                let Ok(known) = engine::defaults(stage.key).await else { return Ok(()) };
+                defaults.push(known);
+            }
+            settings.defaults.replace(defaults);
+            settings.show();
+            Ok(())
+        });
     }
 
     fn stages(self: &Rc<Self>, changed: &Rc<dyn Fn()>) -> El {
@@ -136,15 +138,9 @@ impl Settings {
     pub fn show(&self) {
         let stage = self.stage();
         self.hint.write((stage.hint)(self.app.speech.text()));
-        for (key, default) in [
-            ("epochs", stage.epochs),
-            ("batch-size", stage.batch),
-            ("learning-rate", stage.learning_rate),
-            ("max-seq-len", stage.length),
-        ] {
-            if let Some(input) = self.training.input(key) {
-                input.set("placeholder", default);
-            }
+        if let Some(defaults) = self.defaults.borrow().get(self.chosen.get()) {
+            self.training.suggest(&defaults.config);
+            self.lora.suggest(&defaults.lora);
         }
         self.lora.group.show(stage.key == "lora");
     }

@@ -68,6 +68,8 @@ impl Training {
         press(&self.panel.ask, |training| training.chat.propose(&training.question.borrow()));
         press(&self.panel.compare, |training| training.app.show_tab("adapters"));
         press(&self.panel.export, Self::export);
+        press(&self.panel.export_hf, |training| training.app.export(json!({ "model": "hf" }), true));
+        press(&self.panel.export_run, Self::export_run);
         press(&self.panel.go_on, Self::go_on);
         let spoken = Rc::clone(self);
         self.app.watch(Topic::Language, move || spoken.speak());
@@ -260,12 +262,17 @@ impl Training {
 
     fn export(self: &Rc<Self>) {
         let adapter = self.end.borrow().as_ref().and_then(|end| end.adapter.clone());
-        self.app.spawn(async move {
-            match adapter {
-                Some(name) => engine::export(&json!({ "adapter": name })).await,
-                None => engine::export(&json!({ "model": "single-file" })).await,
-            }
-        });
+        match adapter {
+            Some(name) => self.app.export(json!({ "adapter": name }), true),
+            None => self.app.export(json!({ "model": "single-file" }), false),
+        }
+    }
+
+    /// Takes the stopped run home: a model's save is one file, an adapter's is several.
+    fn export_run(self: &Rc<Self>) {
+        if let Some(end) = self.end.borrow().as_ref() {
+            self.app.export(json!({ "run": end.id }), end.adapter.is_some());
+        }
     }
 }
 

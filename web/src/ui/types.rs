@@ -1,6 +1,7 @@
 //! What the engine says and is told, as `kindling.d.ts` has it; only the parts that the page shows.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// What computes.
 #[derive(Clone, Deserialize)]
@@ -91,6 +92,17 @@ pub struct Usage {
     pub completion_tokens: u32,
     pub tokens_per_second: Option<f64>,
     pub dropped_messages: Option<u32>,
+}
+
+/// What the engine does where nothing was set, by the names of `kindling.d.ts`.
+#[derive(Clone, Deserialize)]
+pub struct Defaults {
+    /// How a stage trains.
+    pub config: Map<String, Value>,
+    /// How an adapter is made.
+    pub lora: Map<String, Value>,
+    /// How the next token is chosen.
+    pub sampling: Map<String, Value>,
 }
 
 /// What a run will need; counts beyond 2³² stay whole in an `f64`.

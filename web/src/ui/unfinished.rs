@@ -1,6 +1,8 @@
-//! The banner of runs that were interrupted: go on with them, or delete them.
+//! The banner of runs that were interrupted: go on with them, take them home, or delete them.
 
 use std::rc::Rc;
+
+use serde_json::json;
 
 use super::app::{App, Topic};
 use super::dom::{El, button, el};
@@ -41,13 +43,20 @@ fn banner(app: &Rc<App>, training: &Rc<Training>, run: &SavedRun) -> El {
     let sentence = fill(t.teach.interrupted, &at.each_ref().map(String::as_str));
     let banner = el("div").class("banner").child(&el("span").text(&sentence));
     let resume = button().class("primary").test("run-resume").text(t.teach.resume);
-    banner.child(&resumes(resume, training, run)).child(&discards(app, run))
+    banner.child(&resumes(resume, training, run)).child(&exports(app, run)).child(&discards(app, run))
 }
 
 /// Lets a button go on with a run.
 pub fn resumes(button: El, training: &Rc<Training>, run: &SavedRun) -> El {
     let (training, run) = (Rc::clone(training), run.clone());
     button.on("click", move |_| training.resume(&run))
+}
+
+/// A button that takes a run home: a model's save is one file, an adapter's is several.
+pub fn exports(app: &Rc<App>, run: &SavedRun) -> El {
+    let button = button().class("quiet").test("run-export").text(app.speech.text().page.export);
+    let (exporting, what, zip) = (Rc::clone(app), json!({ "run": run.id }), run.stage == "lora");
+    button.on("click", move |_| exporting.export(what.clone(), zip))
 }
 
 /// A button that deletes a run.

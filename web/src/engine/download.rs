@@ -1,0 +1,160 @@
+//! Models from a URL: what came before a break is not asked for again, and what opened is kept.
+
+use js_sys::Array;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};
+
+use super::load::directory;
+use super::models::{MODELS, name_of, place, whole, write_model};
+use super::port::Port;
+use super::protocol::{Event, File, own_name};
+use super::state::{Answer, Engine};
+use super::store;
+
+#[wasm_bindgen(module = "/js/download.js")]
+extern "C" {
+    #[wasm_bindgen(catch, js_name = download)]
+    async fn js_download(
+        run: u32,
+        url: &str,
+        folder: &str,
+        tell: &Closure<dyn FnMut(f64, f64)>,
+    ) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(catch, js_name = changed)]
+    async fn js_changed(url: &str, marks: &str) -> Result<JsValue, JsValue>;
+    #[wasm_bindgen(js_name = abort)]
+    fn js_abort(run: u32);
+}
+
+/// Downloads that are not whole yet; each has a folder.
+const DOWNLOADS: &str = "downloads";
+/// Beside a download, and beside a kept model that was one.
+const ORIGIN: &str = "origin.json";
+/// Milliseconds after which nobody goes on with a download.
+const FORGOTTEN: f64 = 7.0 * 24.0 * 3600.0 * 1000.0;
+
+/// Where a file came from.
+#[derive(Serialize, Deserialize)]
+struct Origin {
+    url: String,
+    /// By what its server's file is known.
+    marks: Value,
+}
+
+/// Ends a call's download, if it has one.
+pub fn abort(run: u32) {
+    js_abort(run);
+}
+
+impl Engine {
+    /// Opens the model at a URL, from this browser where it was kept and is still the same.
+    pub async fn download(&self, url: &str, keep: bool, port: &Port) -> Result<Answer, String> {
+        let kept = if keep { kept_from(url).await } else { Ok(None) };
+        // A browser that keeps nothing still opens the model.
+        let keep = keep && kept.is_ok();
+        let kept = kept.unwrap_or_default();
+        if let Some((folder, origin)) = &kept
+            && !js_changed(url, &origin.marks.to_string()).await.is_ok_and(|changed| changed.is_truthy())
+            && let Ok(opened) = self.load_kept(name_of(folder)).await
+        {
+            return Ok(opened);
+        }
+        let part = if keep { part(url).await? } else { String::new() };
+        let (bytes, marks) = fetch(url, &part, port).await?;
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        let file = File { name: decoded(own_name(path)), bytes };
+        let model = file.name.trim_end_matches(".safetensors").trim_end_matches(".zip").to_string();
+        let opened = async {
+            let files = directory(vec![file])?;
+            Ok((self.install(model.clone(), &files).await?, files))
+        };
+        let opened: Result<_, String> = opened.await;
+        if keep {
+            // A file that cannot be opened is of no use, and one that can be is kept in its own place.
+            store::remove(&part).await?;
+        }
+        let (answer, mut files) = opened?;
+        if keep {
+            let folder = match kept {
+                Some((folder, _)) => format!("{MODELS}/{folder}"),
+                None => free_place(&model).await?,
+            };
+            let origin = Origin { url: url.to_string(), marks };
+            files.insert(ORIGIN.into(), serde_json::to_vec(&origin).map_err(|e| e.to_string())?);
+            if let Err(message) = write_model(&folder, &files).await {
+                port.tell(&Event::Warning { message });
+            }
+        }
+        Ok(answer)
+    }
+}
+
+async fn fetch(url: &str, part: &str, port: &Port) -> Result<(Vec<u8>, Value), String> {
+    let teller = port.clone();
+    let tell = Closure::<dyn FnMut(f64, f64)>::new(move |loaded, total| {
+        teller.tell(&Event::Loaded { loaded, total: (total >= 0.0).then_some(total) });
+    });
+    let done = js_download(port.run, url, part, &tell).await.map_err(|e| told(url, &e))?;
+    let done: Array = done.unchecked_into();
+    let bytes = js_sys::Uint8Array::new(&done.get(0)).to_vec();
+    let marks = serde_json::from_str(&done.get(1).as_string().unwrap_or_default());
+    Ok((bytes, marks.map_err(|e| e.to_string())?))
+}
+
+/// The folder of the kept model that came from a URL.
+async fn kept_from(url: &str) -> Result<Option<(String, Origin)>, String> {
+    for (folder, _) in store::list(MODELS).await? {
+        let Some(files) = whole(&format!("{MODELS}/{folder}")).await? else { continue };
+        if let Some(origin) = origin(&files, url).await? {
+            return Ok(Some((folder, origin)));
+        }
+    }
+    Ok(None)
+}
+
+/// What a folder says of its origin, if that is the URL.
+async fn origin(folder: &str, url: &str) -> Result<Option<Origin>, String> {
+    let origin = store::read(&format!("{folder}/{ORIGIN}")).await?;
+    let origin = origin.and_then(|bytes| serde_json::from_slice::<Origin>(&bytes).ok());
+    Ok(origin.filter(|origin| origin.url == url))
+}
+
+/// The folder of a download; those that nobody went on with make room.
+async fn part(url: &str) -> Result<String, String> {
+    let now = js_sys::Date::now();
+    for (begun, _) in store::list(DOWNLOADS).await? {
+        let folder = format!("{DOWNLOADS}/{begun}");
+        if origin(&folder, url).await?.is_some() {
+            return Ok(folder);
+        }
+        if begun.parse().is_ok_and(|begun: f64| now - begun > FORGOTTEN) {
+            store::remove(&folder).await?;
+        }
+    }
+    Ok(format!("{DOWNLOADS}/{now}"))
+}
+
+/// A place for a model that takes no other model's.
+async fn free_place(model: &str) -> Result<String, String> {
+    let (taken, mut number) = (store::list(MODELS).await?, 1);
+    let mut free = place(model);
+    while taken.iter().any(|(folder, _)| format!("{MODELS}/{folder}") == free) {
+        number += 1;
+        free = place(&format!("{model}-{number}"));
+    }
+    Ok(free)
+}
+
+/// Without the `%20` of a URL.
+fn decoded(name: &str) -> String {
+    js_sys::decode_uri_component(name).map_or_else(|_| name.to_string(), String::from)
+}
+
+/// What the download itself says stands; the storage's errors get words.
+fn told(url: &str, error: &JsValue) -> String {
+    match error.dyn_ref::<js_sys::Error>().filter(|error| error.name() == "Error") {
+        Some(error) => error.message().into(),
+        None => store::told(url, error),
+    }
+}
