@@ -4,6 +4,8 @@
 #![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "library/families.rs"]
+mod families;
 #[path = "library/gradients.rs"]
 mod gradients;
 #[path = "library/kernels.rs"]

@@ -8,7 +8,7 @@ use kindling::train::Stage;
 
 use crate::commands::train::LoraArgs;
 use crate::commands::{
-    bench, chat, data, doctor, generate, merge, plan, sample_data, score, tokenizer, train, travel,
+    bench, chat, data, doctor, export, generate, import, merge, plan, sample_data, score, tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -81,9 +81,9 @@ enum Verb {
     /// Add adapters to the weights of their base
     Merge(merge::MergeArgs),
     /// Write a model, or a run with all its state, in another form
-    Export(travel::ExportArgs),
+    Export(export::ExportArgs),
     /// Make a directory of an exported model or run; a run goes on there
-    Import(travel::ImportArgs),
+    Import(import::ImportArgs),
     /// Complete a prompt
     Generate(generate::GenerateArgs),
     /// Talk with a model
@@ -151,8 +151,8 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
             train::run(Stage::Lora, &run, Some(&lora), &everywhere, &invocation)
         }
         Verb::Merge(args) => merge::run(&args, &everywhere),
-        Verb::Export(args) => travel::export(&args, &everywhere),
-        Verb::Import(args) => travel::import(&args, &everywhere, &invocation),
+        Verb::Export(args) => export::export(&args, &everywhere),
+        Verb::Import(args) => import::import(&args, &everywhere, &invocation),
         Verb::Generate(args) => generate::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere),
         Verb::Score(args) => score::run(&args, &everywhere),

@@ -3,19 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use kindling::adapter::{Adapter, Fingerprint};
+use kindling::checkpoint::gguf::from_gguf;
 use kindling::checkpoint::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Checkpoint, Files, OPTIMIZER, PROGRESS, from_single_file, from_zip,
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Checkpoint, Files, OPTIMIZER, PROGRESS, WEIGHTS_INDEX, from_llama2c,
+    from_single_file, from_zip, whole_weights,
 };
 use kindling::error::{Error, Result};
 use kindling::tokenizer::{Tokenizer, TokenizerFiles};
 
 use crate::failure::io_error;
 
+const WEIGHTS: &str = "model.safetensors";
+
 /// What is read of a checkpoint; its other files are made from these.
 const FILES: [&str; 9] = [
     "config.json",
     "generation_config.json",
-    "model.safetensors",
+    WEIGHTS,
     "tokenizer.json",
     "tokenizer_config.json",
     PROGRESS,
@@ -52,11 +56,16 @@ impl Place {
                 return take_apart(&bytes).map(Self::File).map_err(|e| at(path, e));
             }
         }
-        let unbuilt = [".gguf", ".pth", ".bin"];
-        if text.starts_with("hub:") || unbuilt.iter().any(|end| text.ends_with(end)) {
+        if [".pth", ".pt"].iter().any(|end| text.ends_with(end)) {
             return Err(Error::Checkpoint(format!(
-                "{text}: this form of checkpoint is not built yet; give a directory in Hugging Face layout, a .zip of \
-                one, or a single-file checkpoint (.safetensors)"
+                "{text}: a PyTorch file does not say what it is; make a directory of it with `kindling import --model \
+                {text} --preset NAME --tokenizer DIR --out DIR`"
+            )));
+        }
+        if text.starts_with("hub:") {
+            return Err(Error::Checkpoint(format!(
+                "{text}: models are not fetched from the hub yet; give a directory in Hugging Face layout, a .zip of \
+                one, a .gguf, or a single-file checkpoint (.safetensors)"
             )));
         }
         Err(Error::Checkpoint(format!("{text}: there is no such directory")))
@@ -72,20 +81,16 @@ impl Place {
 }
 
 /// Files that hold a whole directory, by the endings of their names.
-const FORMS: [(&str, fn(&[u8]) -> Result<Files>); 2] = [(SINGLE_FILE, from_single_file), (ZIP, from_zip)];
-const SINGLE_FILE: &str = "safetensors";
+const FORMS: [(&str, TakeApart); 4] =
+    [("safetensors", from_single_file), (ZIP, from_zip), ("gguf", from_gguf), ("bin", from_llama2c)];
+type TakeApart = fn(&[u8]) -> Result<Files>;
 const ZIP: &str = "zip";
 
 fn has_ending(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|end| end == ending)
 }
 
-/// Whether the name is that of a single-file checkpoint.
-pub fn is_single_file(path: &Path) -> bool {
-    has_ending(path, SINGLE_FILE)
-}
-
-/// Opens a checkpoint: a directory, a .zip of one, or a single file.
+/// Opens a checkpoint: a directory, or a file that holds one in any of the forms that say what they are.
 ///
 /// # Errors
 /// What is missing or damaged, with its path; forms of checkpoint that are not built yet.
@@ -105,6 +110,11 @@ pub fn checkpoint_files(path: &Path) -> Result<Files> {
         if let Some(bytes) = place.read(name)? {
             files.insert(name.into(), bytes);
         }
+    }
+    if let Some(index) = place.read(WEIGHTS_INDEX)? {
+        let mut read =
+            |name: &str| if name == WEIGHTS_INDEX { Ok(Some(index.clone())) } else { place.read(name) };
+        files.insert(WEIGHTS.into(), whole_weights(&mut read).map_err(|e| at(path, e))?);
     }
     Ok(files)
 }

@@ -66,8 +66,8 @@ fn configs_that_are_not_supported_are_refused_by_name() {
         ),
         (|place| edit(place, "\"silu\"", "\"gelu\""), &["hidden_act 'gelu' is not supported", "silu"]),
         (
-            |place| edit(place, "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\"}"),
-            &["rope_type 'yarn' is not supported"],
+            |place| edit(place, "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"longrope\"}"),
+            &["rope_type 'longrope' is not supported"],
         ),
         (
             |place| edit(place, "\"num_key_value_heads\": 1", "\"num_key_value_heads\": 3"),
@@ -125,9 +125,9 @@ fn places_without_a_checkpoint_are_named() {
     for (model, part) in [
         ("nowhere", "nowhere: there is no such directory"),
         ("empty", "empty: there is no config.json"),
-        ("hub:owner/name", "hub:owner/name: this form of checkpoint is not built yet"),
-        ("a.gguf", "a.gguf: this form of checkpoint is not built yet"),
-        ("a.pth", "a.pth: this form of checkpoint is not built yet"),
+        ("hub:owner/name", "hub:owner/name: models are not fetched from the hub yet"),
+        ("a.gguf", "a.gguf"),
+        ("a.pth", "a.pth: a PyTorch file does not say what it is"),
     ] {
         for line in ["score --tokens 1,2", "generate --tokens 1", "chat --prompt x", "plan"] {
             place.run(&format!("{line} --model {model} --json")).expect(1, &[part]);

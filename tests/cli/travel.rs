@@ -146,6 +146,34 @@ fn an_adapters_run_goes_on_from_an_archive_bit_for_bit() {
 }
 
 #[test]
+fn a_gguf_is_as_good_as_its_directory() {
+    let place = Place::with_model();
+    place.run("export --model model --to gguf --weights f32 --out m.gguf").ok();
+    assert_eq!(tokens(&place, "m.gguf"), tokens(&place, "model"));
+    place.run("import --model m.gguf --out back").ok();
+    assert_eq!(tokens(&place, "back"), tokens(&place, "model"));
+    place.run("export --model back --to gguf --weights f32 --out again.gguf").ok();
+    assert!(place.read("again.gguf") == place.read("m.gguf"), "equal contents make equal bytes");
+    for weights in ["f16", "bf16", "q8_0", "q4_0"] {
+        place.run(&format!("export --model model --to gguf --weights {weights} --out {weights}.gguf")).ok();
+        place.run(&format!("chat --model {weights}.gguf --max-new-tokens 3 --prompt hi")).ok();
+    }
+    let whole = place.read("m.gguf");
+    place.write("cut.gguf", &whole[..whole.len() / 2]);
+    place.run("generate --model cut.gguf --tokens 1").expect(1, &["cut.gguf: "]);
+}
+
+#[test]
+fn a_pth_is_as_good_as_its_directory() {
+    let place = Place::with_model();
+    place.run("export --model model --to minimind-pth --out m.pth").ok();
+    let import = "import --model m.pth --out back --model-config model/config.json --tokenizer model";
+    place.run(import).ok();
+    assert_eq!(tokens(&place, "back"), tokens(&place, "model"));
+    place.run("generate --model m.pth --tokens 1").expect(1, &["m.pth", "kindling import", "--preset"]);
+}
+
+#[test]
 fn what_is_there_already_is_left_alone() {
     let place = Place::with_model();
     place.write("x.safetensors", "mine");
@@ -169,9 +197,9 @@ fn what_cannot_be_exported_or_imported_is_said() {
     place.run(&format!("lora --model model --data chat.jsonl --out lora {short}")).ok();
     let run = "import --model run.safetensors --out new";
     for (line, code, parts) in [
-        ("export --model model --to gguf --out new", 2, &["--to gguf is not built yet", "single-file"][..]),
-        ("export --model model --to peft --out new", 2, &["--to peft is not built yet"]),
-        ("export --model model --to minimind-pth --out new", 2, &["--to minimind-pth is not built yet"]),
+        ("export --model model --to gguf --out new", 2, &["--out new", ".gguf"][..]),
+        ("export --model model --to peft --out new", 2, &["PEFT's layout"]),
+        ("export --model model --to minimind-pth --out new", 2, &["--out new", ".pth"]),
         ("export --model model --to single-file --out new", 2, &["--out new", ".safetensors"]),
         ("export --model model --to zip --out new", 2, &["'zip'", "single-file"]),
         ("export --model lora --to hf --out new", 1, &["lora", "LoRA adapter", "kindling merge", "PEFT"]),

@@ -93,7 +93,13 @@ fn log_prob(logits: &[f32], id: i32) -> f64 {
 fn weights_read_back_build_the_same_model() {
     let device = Device::flex();
     for (qk_norm, attention_bias, tied) in [(false, false, true), (true, true, false)] {
-        let config = ModelConfig { qk_norm, attention_bias, tie_word_embeddings: tied, ..config(32) };
+        let config = ModelConfig {
+            qk_norm,
+            attention_bias,
+            attention_output_bias: attention_bias,
+            tie_word_embeddings: tied,
+            ..config(32)
+        };
         let model = Transformer::init(&config, 5, &device).unwrap();
         let weights = pollster::block_on(model.weights()).unwrap();
         let count: usize = weights.iter().map(|weight| weight.values.len()).sum();

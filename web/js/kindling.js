@@ -268,5 +268,5 @@ async function readFiles(source) {
 function modelName(files) {
   const [first] = files;
   const folder = first?.name.split("/").at(-2);
-  return files.length > 1 && folder ? folder : (first?.name ?? "").split("/").at(-1).replace(/\.(safetensors|zip)$/, "");
+  return files.length > 1 && folder ? folder : (first?.name ?? "").split("/").at(-1).replace(/\.(safetensors|zip|gguf)$/, "");
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
-use super::{TensorFile, write_tensors};
+use super::shards::Shards;
+use super::{Bytes, write_tensors};
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::tokenizer::{Tokenizer, TokenizerFiles};
@@ -19,7 +20,7 @@ pub struct Checkpoint {
     pub config: ModelConfig,
     /// The tokenizer, where the directory has one.
     pub tokenizer: Option<Tokenizer>,
-    weights: TensorFile,
+    weights: Shards,
 }
 
 impl Checkpoint {
@@ -27,17 +28,17 @@ impl Checkpoint {
     ///
     /// # Errors
     /// A missing or damaged file, an unsupported model, a tokenizer with more ids than the model.
-    pub fn open(mut read: impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Self> {
-        let missing = |name: &str| {
-            Error::Checkpoint(format!(
-                "there is no {name}; a checkpoint is a Hugging Face directory with config.json \
-                and model.safetensors"
-            ))
-        };
-        let config = read("config.json")?.ok_or_else(|| missing("config.json"))?;
+    pub fn open<B: Into<Bytes>>(mut read: impl FnMut(&str) -> Result<Option<B>>) -> Result<Self> {
+        let mut read = |name: &str| Ok(read(name)?.map(B::into));
+        let config = read("config.json")?.ok_or_else(|| {
+            Error::Checkpoint(
+                "there is no config.json; a checkpoint is a Hugging Face directory with config.json and \
+                model.safetensors"
+                    .into(),
+            )
+        })?;
         let mut config = ModelConfig::from_hugging_face(&config)?;
-        let weights = read("model.safetensors")?.ok_or_else(|| missing("model.safetensors"))?;
-        let weights = TensorFile::open("model.safetensors", weights)?;
+        let weights = Shards::open(&mut read)?;
         let tokenizer = open_tokenizer(&mut read)?;
         if let Some(generation) = read("generation_config.json")? {
             add_end_tokens(&mut config, &generation);
@@ -85,7 +86,10 @@ impl Checkpoint {
 ///
 /// # Errors
 /// Damaged files.
-pub fn open_tokenizer(read: &mut impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Option<Tokenizer>> {
+pub fn open_tokenizer<B: Into<Bytes>>(
+    read: &mut impl FnMut(&str) -> Result<Option<B>>,
+) -> Result<Option<Tokenizer>> {
+    let mut read = |name: &str| Ok(read(name)?.map(|bytes| bytes.into().to_vec()));
     let Some(tokenizer_json) = read("tokenizer.json")? else {
         return Ok(None);
     };

@@ -7,6 +7,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 
+use super::Bytes;
 use crate::error::{Error, Result};
 use crate::model::NamedTensor;
 
@@ -18,7 +19,7 @@ const TEXTS: &str = "__metadata__";
 /// An open safetensors file.
 pub struct TensorFile {
     name: String,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 impl TensorFile {
@@ -26,13 +27,13 @@ impl TensorFile {
     ///
     /// # Errors
     /// A file that is truncated or damaged, by name.
-    pub fn open(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        let file = Self { name: name.to_string(), bytes };
+    pub fn open(name: &str, bytes: impl Into<Bytes>) -> Result<Self> {
+        let file = Self { name: name.to_string(), bytes: bytes.into() };
         file.parse()?;
         Ok(file)
     }
 
-    fn parse(&self) -> Result<SafeTensors<'_>> {
+    pub(super) fn parse(&self) -> Result<SafeTensors<'_>> {
         parse(&self.name, &self.bytes)
     }
 

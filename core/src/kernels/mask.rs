@@ -9,12 +9,14 @@ use burn::tensor::{Bool, Device, Tensor, TensorData};
 pub struct AttentionMask {
     /// Row by row, one batch or all; none where every query sees every key.
     runs: Option<Arc<Vec<(u32, u32)>>>,
+    /// Whether every run ends at its query.
+    causal: bool,
 }
 
 impl AttentionMask {
     /// Every position sees every position.
     pub fn bidirectional() -> Self {
-        Self { runs: None }
+        Self { runs: None, causal: false }
     }
 
     /// A position sees itself and what stands before it; `past` keys stand before the first query.
@@ -23,7 +25,23 @@ impl AttentionMask {
             return Self::bidirectional();
         }
         let runs = (0..queries).map(|query| (0, (past + query + 1) as u32)).collect();
-        Self { runs: Some(Arc::new(runs)) }
+        Self { runs: Some(Arc::new(runs)), causal: true }
+    }
+
+    /// As [`AttentionMask::causal`], but a position sees at most `window` keys: itself and those just before it.
+    pub fn causal_window(queries: usize, past: usize, window: usize) -> Self {
+        let run = |query: usize| {
+            let end = past + query + 1;
+            (end.saturating_sub(window) as u32, end as u32)
+        };
+        Self { runs: Some(Arc::new((0..queries).map(run).collect())), causal: true }
+    }
+
+    /// The same mask for a layer that looks back at most `window` keys; one that is not causal stays as it is.
+    pub fn within(&self, window: usize) -> Self {
+        let Some(runs) = self.runs.as_ref().filter(|_| self.causal) else { return self.clone() };
+        let cut = |&(start, end): &(u32, u32)| (start.max(end.saturating_sub(window as u32)), end);
+        Self { runs: Some(Arc::new(runs.iter().map(cut).collect())), causal: true }
     }
 
     /// Positions see only their own segment (a document of a packed row); segment 0 is padding, which
@@ -45,7 +63,7 @@ impl AttentionMask {
                 start = end;
             }
         }
-        Self { runs: Some(Arc::new(runs)) }
+        Self { runs: Some(Arc::new(runs)), causal }
     }
 
     /// The keys that a query of a batch row sees, out of `keys`.
@@ -86,6 +104,19 @@ mod tests {
     fn causal_with_a_past() {
         let mask = AttentionMask::causal(2, 1);
         assert_eq!(rows(&mask, 2, 3), [[false, false, true], [false, false, false]]);
+    }
+
+    #[test]
+    fn a_window_hides_what_is_too_far_back() {
+        let (x, o) = (true, false);
+        let mask = AttentionMask::causal_window(2, 2, 2);
+        assert_eq!(rows(&mask, 2, 4), [[x, o, o, x], [x, x, o, o]]);
+        assert_eq!(rows(&AttentionMask::causal_window(1, 3, 2), 1, 4), [[x, x, o, o]]);
+        assert_eq!(rows(&AttentionMask::causal(3, 0).within(2), 3, 3), [[o, x, x], [o, o, x], [x, o, o]]);
+        let packed = AttentionMask::segments(&[1, 1, 1, 2], 4, true).within(2);
+        assert_eq!(rows(&packed, 4, 4), [[o, x, x, x], [o, o, x, x], [x, o, o, x], [x, x, x, o]]);
+        let both = AttentionMask::segments(&[1, 1, 1, 0], 4, false);
+        assert_eq!(rows(&both.within(2), 4, 4), rows(&both, 4, 4));
     }
 
     #[test]

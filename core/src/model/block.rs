@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::cache::LayerCache;
-use super::{Attention, Mlp, RmsNorm};
+use super::{Attention, FeedForward, RmsNorm};
 use crate::kernels::{Angles, AttentionMask};
 
 /// `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`.
@@ -13,7 +13,9 @@ pub struct Block {
     pub(super) input_layernorm: RmsNorm,
     pub(super) self_attn: Attention,
     pub(super) post_attention_layernorm: RmsNorm,
-    pub(super) mlp: Mlp,
+    pub(super) mlp: FeedForward,
+    /// Whether a position sees no more than the config's window.
+    pub(super) slides: bool,
 }
 
 impl Block {

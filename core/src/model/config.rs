@@ -1,5 +1,6 @@
 //! The shape of a model: every number that its weights depend on.
 
+use super::RopeScaling;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
@@ -27,10 +28,18 @@ pub struct ModelConfig {
     pub rms_norm_eps: f64,
     /// Base of the rotary frequencies.
     pub rope_theta: f64,
-    /// Biases on the query, key, value and output projections.
+    /// How the rotary frequencies are stretched for longer contexts.
+    pub rope_scaling: RopeScaling,
+    /// Biases on the query, key and value projections.
     pub attention_bias: bool,
+    /// A bias on the output projection of attention.
+    pub attention_output_bias: bool,
     /// RMSNorm over each head of q and k before the rotation (Qwen3, MiniMind 3).
     pub qk_norm: bool,
+    /// Layers that see only the last keys.
+    pub sliding_window: Option<SlidingWindow>,
+    /// Layers whose feed-forward is routed.
+    pub experts: Option<Experts>,
     /// The output projection is the embedding, transposed.
     pub tie_word_embeddings: bool,
     /// Standard deviation of the initial weights.
@@ -46,24 +55,80 @@ pub struct ModelConfig {
     pub pad_token_id: Option<u32>,
 }
 
+/// Attention to the last keys only (Beltagy et al., 2020, <https://arxiv.org/abs/2004.05150>).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SlidingWindow {
+    /// Keys that a position sees, itself included.
+    pub window: usize,
+    /// Which layers; the others see everything.
+    pub layers: Vec<bool>,
+}
+
+/// A routed feed-forward layer: of many experts each token gets a few.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experts {
+    /// Experts of a layer.
+    pub count: usize,
+    /// Experts of a token.
+    pub per_token: usize,
+    /// Experts that every token gets besides.
+    pub shared: usize,
+    /// Width inside each.
+    pub intermediate_size: usize,
+    /// Whether the weights of a token's experts are divided by their sum. With one expert a token that takes the
+    /// gate's gradient away.
+    pub normalize: bool,
+    /// Which layers are routed; the others are dense.
+    pub layers: Vec<bool>,
+}
+
+impl Experts {
+    /// Weights of one layer whose `inner` of `count` experts count.
+    fn parameters(&self, hidden: usize, experts: usize) -> usize {
+        3 * hidden * self.intermediate_size * (experts + self.shared) + self.count * hidden
+    }
+}
+
 impl ModelConfig {
     /// Number of weights; a tied embedding counts once.
     pub fn parameters(&self) -> u64 {
+        self.count(self.experts.as_ref().map_or(0, |experts| experts.count))
+    }
+
+    /// Number of weights that one token meets: of routed experts only its own.
+    pub fn active_parameters(&self) -> u64 {
+        self.count(self.experts.as_ref().map_or(0, |experts| experts.per_token))
+    }
+
+    fn count(&self, experts_of_a_layer: usize) -> u64 {
         let (d, heads) = (self.hidden_size, self.num_attention_heads * self.head_dim);
         let kv = self.num_key_value_heads * self.head_dim;
-        let bias = if self.attention_bias { heads + 2 * kv + d } else { 0 };
+        let bias = if self.attention_bias { heads + 2 * kv } else { 0 };
+        let bias = bias + if self.attention_output_bias { d } else { 0 };
         let qk_norm = if self.qk_norm { 2 * self.head_dim } else { 0 };
         let attention = 2 * d * heads + 2 * d * kv + bias + qk_norm;
-        let layer = attention + 3 * d * self.intermediate_size + 2 * d;
+        let feed_forward = |layer: usize| match &self.experts {
+            Some(experts) if experts.layers[layer] => experts.parameters(d, experts_of_a_layer),
+            _ => 3 * d * self.intermediate_size,
+        };
+        let layers: usize = (0..self.num_hidden_layers).map(|i| attention + feed_forward(i) + 2 * d).sum();
         let head = if self.tie_word_embeddings { 0 } else { self.vocab_size * d };
-        (self.vocab_size * d + self.num_hidden_layers * layer + d + head) as u64
+        (self.vocab_size * d + layers + d + head) as u64
+    }
+
+    /// Longest sequence that can be read: with a scaling that grows with the text, more than the pretraining's.
+    pub fn context(&self) -> usize {
+        match self.rope_scaling {
+            RopeScaling::Dynamic { factor, original } => (factor.max(1.0) * original as f64) as usize,
+            _ => self.max_position_embeddings,
+        }
     }
 
     /// Floating-point operations of one training token (forward and backward): 6 per matrix weight, and
     /// the two attention products, with the causal half not subtracted (PaLM, appendix B).
     pub fn training_flops_per_token(&self, seq_len: usize) -> f64 {
         let heads = self.num_attention_heads * self.head_dim;
-        let matrices = self.parameters() as f64
+        let matrices = self.active_parameters() as f64
             + if self.tie_word_embeddings { 0.0 } else { -((self.vocab_size * self.hidden_size) as f64) };
         6.0 * matrices + 12.0 * (self.num_hidden_layers * heads * seq_len) as f64
     }
@@ -102,6 +167,38 @@ impl ModelConfig {
         if self.rms_norm_eps <= 0.0 || !self.rms_norm_eps.is_finite() {
             problems
                 .push(format!("rms_norm_eps is {}; it must be a small positive number", self.rms_norm_eps));
+        }
+        problems.extend(self.layer_problems());
+        problems
+    }
+
+    fn layer_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let (layers, experts) = (self.num_hidden_layers, self.experts.as_ref());
+        let lists = [
+            ("sliding_window", self.sliding_window.as_ref().map(|sliding| sliding.layers.len())),
+            ("experts", experts.map(|experts| experts.layers.len())),
+        ];
+        for (name, len) in lists {
+            if let Some(len) = len.filter(|len| *len != layers) {
+                problems.push(format!("{name} names {len} layers, but there are {layers}"));
+            }
+        }
+        if self.sliding_window.as_ref().is_some_and(|sliding| sliding.window == 0) {
+            problems.push("sliding_window is 0; a position sees at least itself".into());
+        }
+        if let Some(experts) = experts {
+            let sizes = [experts.count, experts.intermediate_size, experts.per_token];
+            if sizes.iter().any(|&size| size == 0 || size > 1 << 20) || experts.shared > 1 << 10 {
+                problems
+                    .push("the routed experts' number, width and number a token must be at least 1".into());
+            }
+            if experts.per_token > experts.count {
+                problems.push(format!(
+                    "num_experts_per_tok ({}) is more than num_experts ({})",
+                    experts.per_token, experts.count
+                ));
+            }
         }
         problems
     }

@@ -4,7 +4,9 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::transformer::{Decoder, Embedding};
-use super::{Attention, Block, Linear, Mlp, ModelConfig, RmsNorm, Rope, Transformer};
+use super::{
+    Attention, Block, Experts, FeedForward, Linear, Mlp, ModelConfig, Moe, RmsNorm, Rope, Transformer,
+};
 use crate::error::Result;
 use crate::random::Random;
 
@@ -100,23 +102,47 @@ impl Builder<'_, '_> {
 
     fn block(&mut self, index: usize) -> Result<Block> {
         let (config, name) = (self.config, format!("model.layers.{index}"));
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let mlp = format!("{name}.mlp");
+        let hidden = config.hidden_size;
         Ok(Block {
             input_layernorm: self.norm(&format!("{name}.input_layernorm"), hidden)?,
             self_attn: self.attention(&format!("{name}.self_attn"))?,
             post_attention_layernorm: self.norm(&format!("{name}.post_attention_layernorm"), hidden)?,
-            mlp: Mlp {
-                gate_proj: self.linear(&format!("{mlp}.gate_proj"), hidden, inner, false)?,
-                up_proj: self.linear(&format!("{mlp}.up_proj"), hidden, inner, false)?,
-                down_proj: self.linear(&format!("{mlp}.down_proj"), inner, hidden, false)?,
+            mlp: match config.experts.as_ref().filter(|experts| experts.layers[index]) {
+                None => FeedForward::Dense(self.mlp(&format!("{name}.mlp"), config.intermediate_size)?),
+                Some(experts) => FeedForward::Sparse(self.moe(&format!("{name}.mlp"), experts)?),
             },
+            slides: config.sliding_window.as_ref().is_some_and(|sliding| sliding.layers[index]),
+        })
+    }
+
+    fn mlp(&mut self, name: &str, inner: usize) -> Result<Mlp> {
+        let hidden = self.config.hidden_size;
+        Ok(Mlp {
+            gate_proj: self.linear(&format!("{name}.gate_proj"), hidden, inner, false)?,
+            up_proj: self.linear(&format!("{name}.up_proj"), hidden, inner, false)?,
+            down_proj: self.linear(&format!("{name}.down_proj"), inner, hidden, false)?,
+        })
+    }
+
+    fn moe(&mut self, name: &str, experts: &Experts) -> Result<Moe> {
+        let gate = self.linear(&format!("{name}.gate"), self.config.hidden_size, experts.count, false)?;
+        let mut group = |part: &str, count: usize| {
+            let inner = experts.intermediate_size;
+            (0..count).map(|i| self.mlp(&format!("{name}.{part}.{i}"), inner)).collect::<Result<Vec<_>>>()
+        };
+        Ok(Moe {
+            gate,
+            experts: group("experts", experts.count)?,
+            shared_experts: group("shared_experts", experts.shared)?,
+            per_token: experts.per_token,
+            normalize: experts.normalize,
         })
     }
 
     fn attention(&mut self, name: &str) -> Result<Attention> {
         let config = self.config;
         let (hidden, head_dim, bias) = (config.hidden_size, config.head_dim, config.attention_bias);
+        let output_bias = config.attention_output_bias;
         let (heads, kv_heads) = (config.num_attention_heads, config.num_key_value_heads);
         let norm = |builder: &mut Self, part: &str| match config.qk_norm {
             true => builder.norm(&format!("{name}.{part}"), head_dim).map(Some),
@@ -126,7 +152,7 @@ impl Builder<'_, '_> {
             q_proj: self.linear(&format!("{name}.q_proj"), hidden, heads * head_dim, bias)?,
             k_proj: self.linear(&format!("{name}.k_proj"), hidden, kv_heads * head_dim, bias)?,
             v_proj: self.linear(&format!("{name}.v_proj"), hidden, kv_heads * head_dim, bias)?,
-            o_proj: self.linear(&format!("{name}.o_proj"), heads * head_dim, hidden, bias)?,
+            o_proj: self.linear(&format!("{name}.o_proj"), heads * head_dim, hidden, output_bias)?,
             q_norm: norm(self, "q_norm")?,
             k_norm: norm(self, "k_norm")?,
             heads,

@@ -74,17 +74,16 @@ impl Transformer {
         let mut all = Vec::new();
         for (i, block) in self.model.layers.iter_mut().enumerate() {
             let (attention, mlp) = (&mut block.self_attn, &mut block.mlp);
-            for (name, linear) in [
-                ("self_attn.q_proj", &mut attention.q_proj),
-                ("self_attn.k_proj", &mut attention.k_proj),
-                ("self_attn.v_proj", &mut attention.v_proj),
-                ("self_attn.o_proj", &mut attention.o_proj),
-                ("mlp.gate_proj", &mut mlp.gate_proj),
-                ("mlp.up_proj", &mut mlp.up_proj),
-                ("mlp.down_proj", &mut mlp.down_proj),
-            ] {
-                all.push((format!("model.layers.{i}.{name}"), linear));
-            }
+            let attention = [
+                ("q_proj", &mut attention.q_proj),
+                ("k_proj", &mut attention.k_proj),
+                ("v_proj", &mut attention.v_proj),
+                ("o_proj", &mut attention.o_proj),
+            ];
+            let name = |part: &str, linear: &str| format!("model.layers.{i}.{part}.{linear}");
+            all.extend(attention.map(|(linear, weights)| (name("self_attn", linear), weights)));
+            let mlp = mlp.linears_mut().into_iter();
+            all.extend(mlp.map(|(linear, weights)| (name("mlp", &linear), weights)));
         }
         all.extend(self.lm_head.as_mut().map(|head| ("lm_head".to_string(), head)));
         all

@@ -1,6 +1,6 @@
 //! Published sizes by name, and two small ones for laptops and tabs.
 
-use super::ModelConfig;
+use super::{ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 
 /// One row of the table.
@@ -108,7 +108,11 @@ impl Preset {
             max_position_embeddings: self.max_len,
             rms_norm_eps: self.eps,
             rope_theta: self.theta,
+            rope_scaling: RopeScaling::Default,
             attention_bias: false,
+            attention_output_bias: false,
+            sliding_window: None,
+            experts: None,
             qk_norm: self.qk_norm,
             tie_word_embeddings: true,
             initializer_range: self.initializer_range,

@@ -3,16 +3,20 @@
 //! Pairs are `(x_i, x_{i + hd/2})`, as in Hugging Face's Llama. Checkpoints with interleaved pairs
 //! `(x_{2i}, x_{2i+1})` are permuted on import; both layouts then give the same logits.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::ModelConfig;
+use super::{ModelConfig, RopeScaling};
 use crate::kernels::Angles;
 
 /// Cosines and sines of every position.
 #[derive(Clone, Debug)]
 pub struct Rope {
+    /// For texts no longer than those of pretraining, where the length matters.
     table: Arc<Angles>,
-    half: usize,
+    scaling: RopeScaling,
+    head_dim: usize,
+    theta: f64,
 }
 
 /// Angular frequencies `1 / θ^(2i/hd)`, for `i` in `0..hd/2`.
@@ -23,24 +27,30 @@ pub fn frequencies(head_dim: usize, theta: f64) -> Vec<f64> {
 impl Rope {
     /// Tables for all positions of the model.
     pub fn new(config: &ModelConfig) -> Self {
-        let frequencies = frequencies(config.head_dim, config.rope_theta);
-        let table = |f: fn(f64) -> f64| {
-            let positions = 0..config.max_position_embeddings;
-            positions
-                .flat_map(|position| frequencies.iter().map(move |w| f(position as f64 * w) as f32))
-                .collect()
-        };
-        Self {
-            table: Arc::new(Angles { cos: table(libm::cos), sin: table(libm::sin) }),
-            half: config.head_dim / 2,
-        }
+        let (scaling, head_dim, theta) = (config.rope_scaling, config.head_dim, config.rope_theta);
+        let len = config.max_position_embeddings;
+        Self { table: Arc::new(table(&scaling, head_dim, theta, 0..len, len)), scaling, head_dim, theta }
     }
 
     /// The angles of `count` positions from `start` on.
     pub fn angles(&self, start: usize, count: usize) -> Angles {
-        let part = |values: &[f32]| values[start * self.half..(start + count) * self.half].to_vec();
+        let (end, half) = (start + count, self.head_dim / 2);
+        if self.scaling.depends_on_length() && end * half > self.table.cos.len() {
+            return table(&self.scaling, self.head_dim, self.theta, start..end, end);
+        }
+        let part = |values: &[f32]| values[start * half..end * half].to_vec();
         Angles { cos: part(&self.table.cos), sin: part(&self.table.sin) }
     }
+}
+
+/// The angles of some positions of a text of `len`.
+fn table(scaling: &RopeScaling, head_dim: usize, theta: f64, positions: Range<usize>, len: usize) -> Angles {
+    let (frequencies, factor) = scaling.frequencies(head_dim, theta, len);
+    let table = |f: fn(f64) -> f64| {
+        let row = |position: usize| frequencies.iter().map(move |w| (factor * f(position as f64 * w)) as f32);
+        positions.clone().flat_map(row).collect()
+    };
+    Angles { cos: table(libm::cos), sin: table(libm::sin) }
 }
 
 /// Row order that turns interleaved `[out, in]` query or key weights into the half-rotate layout:

@@ -65,7 +65,9 @@ impl Transformer {
         let [_, seq] = tokens.dims();
         let angles = self.rope.angles(0, seq);
         let mut x = self.embed(tokens);
+        let near = self.config.sliding_window.as_ref().map(|sliding| mask.within(sliding.window));
         for block in &self.model.layers {
+            let mask = near.as_ref().filter(|_| block.slides).unwrap_or(mask);
             x = block.forward(x, &angles, mask, 0, None);
         }
         self.logits(x)
@@ -81,8 +83,11 @@ impl Transformer {
         let mask = AttentionMask::causal(new, start);
         let angles = self.rope.angles(start, new);
         let mut x = self.embed(tokens);
+        let sliding = self.config.sliding_window.as_ref();
+        let near = sliding.map(|sliding| AttentionMask::causal_window(new, start, sliding.window));
         for (block, layer) in self.model.layers.iter().zip(&mut cache.layers) {
-            x = block.forward(x, &angles, &mask, start, Some(layer));
+            let mask = near.as_ref().filter(|_| block.slides).unwrap_or(&mask);
+            x = block.forward(x, &angles, mask, start, Some(layer));
         }
         cache.advance(new);
         self.logits(if last_only { x.narrow(1, new - 1, 1) } else { x })

@@ -77,7 +77,10 @@ pub(crate) fn from_named(tensor: &NamedTensor) -> Vec<f32> {
 
 /// Whether a weight is a matrix that is stored `[in, out]`.
 pub(crate) fn is_linear(name: &str) -> bool {
-    name.ends_with("_proj.weight") || name == "lm_head.weight" || is_low_rank(name)
+    name.ends_with("_proj.weight")
+        || name.ends_with(".gate.weight")
+        || name == "lm_head.weight"
+        || is_low_rank(name)
 }
 
 fn is_low_rank(name: &str) -> bool {
@@ -89,12 +92,17 @@ fn is_low_rank(name: &str) -> bool {
 pub(crate) struct Path(Vec<String>);
 
 impl Path {
-    pub(crate) fn enter(&mut self, name: &str) {
-        self.0.push(name.to_string());
+    /// Enters a field; an enum's variant has no place in the names of checkpoints.
+    pub(crate) fn enter(&mut self, name: &str, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.push(name.to_string());
+        }
     }
 
-    pub(crate) fn exit(&mut self) {
-        self.0.pop();
+    pub(crate) fn exit(&mut self, container: &str) {
+        if !container.starts_with("Enum:") {
+            self.0.pop();
+        }
     }
 
     pub(crate) fn name(&self) -> String {
@@ -109,12 +117,12 @@ struct Collector {
 }
 
 impl ModuleVisitor for Collector {
-    fn enter_module(&mut self, name: &str, _container: &str) {
-        self.path.enter(name);
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.path.exit();
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {

@@ -22,7 +22,7 @@ impl Decoder {
     pub fn new(model: &Transformer, context: usize) -> Self {
         let model = model.valid();
         let device = model.device();
-        let capacity = context.min(model.config().max_position_embeddings);
+        let capacity = context.min(model.config().context());
         let cache = KvCache::new(model.config(), 1, capacity, model.dtype(), &device);
         Self { model, cache, device }
     }

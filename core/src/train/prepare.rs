@@ -40,7 +40,7 @@ impl Job {
     pub fn validate(&self, model: &Transformer) -> Result<()> {
         self.check_content()?;
         let mut problems = self.config.problems();
-        let context = model.config().max_position_embeddings;
+        let context = model.config().context();
         if self.config.max_seq_len > context {
             problems.push(format!(
                 "--max-seq-len is {}, the model holds {context} positions; take at most that many",

@@ -36,7 +36,7 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     let device = open_device(everywhere)?;
     let config = preset(&args.preset)?.config(None);
-    check(args, config.max_position_embeddings)?;
+    check(args, config.context())?;
     let peak = pollster::block_on(matmul_flops(&device.device));
     let all = [What::Train, What::Prefill, What::Decode];
     for &what in if args.what.is_empty() { all.as_slice() } else { &args.what } {

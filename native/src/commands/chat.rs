@@ -72,7 +72,7 @@ impl Chat {
         output: Output,
     ) -> Result<Self, Failure> {
         let session = ChatSession::new(args.system.clone(), args.history)?;
-        let decoder = Decoder::new(model, model.config().max_position_embeddings.min(8192));
+        let decoder = Decoder::new(model, model.config().context().min(8192));
         let end_ids = model.config().eos_token_ids.clone();
         Ok(Self { session, decoder, tokenizer, end_ids, sampling: args.sampling.clone(), output })
     }

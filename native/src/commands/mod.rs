@@ -6,7 +6,9 @@ pub mod data;
 pub mod doctor;
 mod example;
 mod execute;
+pub mod export;
 pub mod generate;
+pub mod import;
 pub mod merge;
 pub mod plan;
 pub mod sample_data;
@@ -14,7 +16,6 @@ pub mod score;
 mod start;
 pub mod tokenizer;
 pub mod train;
-pub mod travel;
 
 use std::path::{Path, PathBuf};
 

@@ -112,9 +112,7 @@ fn score_data(
         let (row, _) = row?;
         let text = row.texts().collect::<Vec<_>>().join("\n");
         let ids = encode(tokenizer, &text, args.add_bos)?;
-        for window in
-            ids.chunks(model.config().max_position_embeddings.min(2048)).filter(|window| window.len() > 1)
-        {
+        for window in ids.chunks(model.config().context().min(2048)).filter(|window| window.len() > 1) {
             let score = score(model, window, None, false)?;
             nll += score.nll.unwrap_or(f64::NAN);
             tokens += score.tokens_scored;

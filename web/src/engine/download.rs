@@ -64,7 +64,12 @@ impl Engine {
         let (bytes, marks) = fetch(url, &part, port).await?;
         let path = url.split(['?', '#']).next().unwrap_or(url);
         let file = File { name: decoded(own_name(path)), bytes };
-        let model = file.name.trim_end_matches(".safetensors").trim_end_matches(".zip").to_string();
+        let model = file
+            .name
+            .trim_end_matches(".safetensors")
+            .trim_end_matches(".zip")
+            .trim_end_matches(".gguf")
+            .to_string();
         let opened = async {
             let files = directory(vec![file])?;
             Ok((self.install(model.clone(), &files).await?, files))

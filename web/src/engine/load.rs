@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use kindling::adapter::Fingerprint;
+use kindling::checkpoint::gguf::from_gguf;
 use kindling::checkpoint::{Checkpoint, Files, entry_name, from_single_file, from_zip};
 use kindling::device::open_webgpu;
 use kindling::model::Transformer;
@@ -88,7 +89,7 @@ impl OpenModel {
             layers: config.num_hidden_layers,
             hidden: config.hidden_size,
             vocabulary: config.vocab_size,
-            context: config.max_position_embeddings,
+            context: config.context(),
             chat: self.tokenizer.chat_template().is_some(),
         }
     }
@@ -102,9 +103,12 @@ pub fn directory(files: Vec<File>) -> Result<Files, String> {
             from_single_file(&bytes).map_err(|e| told(&name, e))
         }
         Ok([File { name, bytes }]) if name.ends_with(".zip") => from_zip(&bytes).map_err(|e| told(&name, e)),
+        Ok([File { name, bytes }]) if name.ends_with(".gguf") => {
+            from_gguf(&bytes).map_err(|e| told(&name, e))
+        }
         Ok([File { name, .. }]) => Err(format!(
-            "{name}: this is no model; drop a single-file checkpoint (.safetensors), or a Hugging Face directory, as a \
-             .zip or as its files"
+            "{name}: this is no model; drop a single-file checkpoint (.safetensors), a .gguf, or a Hugging Face \
+             directory, as a .zip or as its files"
         )),
         Err(files) if files.is_empty() => Err("there is no file to open".into()),
         Err(files) => Ok(files.into_iter().map(|file| (entry_name(&file.name), file.bytes)).collect()),

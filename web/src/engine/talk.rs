@@ -25,7 +25,7 @@ impl Engine {
         port: &Port,
     ) -> Result<Answer, String> {
         let model = self.opened()?;
-        let context = model.base.config().max_position_embeddings;
+        let context = model.base.config().context();
         let prompt = render(messages, &model.tokenizer, context, sampling.max_new_tokens)?;
         let held = if base { None } else { self.talk.replace(None) };
         let (mut decoder, fed) = match held {
@@ -131,7 +131,7 @@ pub async fn ask(model: &Transformer, tokenizer: &Tokenizer, question: &str) -> 
     let told = |e: kindling::error::Error| e.to_string();
     let turns = vec![Turn { role: "user".into(), content: question.into() }];
     let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: 48, ..SamplingConfig::default() };
-    let context = model.config().max_position_embeddings;
+    let context = model.config().context();
     let prompt = match tokenizer.chat_template() {
         Some(_) => render(turns, tokenizer, context, sampling.max_new_tokens)?.ids,
         None => tokenizer.encode_document(question).map_err(told)?,

@@ -1,65 +1,31 @@
-//! `export` and `import`: a model, or a run with all its state, in another form.
+//! `import`: a model in any form as a Hugging Face directory; a run goes on there.
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
-use kindling::checkpoint::{ADAPTER_CONFIG, Files, PROGRESS, open_tokenizer, refuse_adapter, to_single_file};
+use kindling::checkpoint::{
+    ADAPTER_CONFIG, Files, MinimindShape, from_minimind, llama2c_tokenizer, refuse_adapter,
+};
 use kindling::error::Error;
+use kindling::model::{ModelConfig, preset};
 use kindling::train::{Progress, TrainConfig};
-use serde_json::json;
 
+use super::export::{Form, read, tell};
 use super::load;
-use super::start::newest;
 use super::train::open_data;
 use crate::cli::{Everywhere, Invocation};
-use crate::disk::new_file;
-use crate::failure::Failure;
-use crate::model_files::{at, checkpoint_files, is_single_file, open_checkpoint};
-use crate::output::{self, Output};
-use crate::run_dir::{RunDir, is_run, write_checkpoint, write_run};
+use crate::failure::{Failure, io_error};
+use crate::model_files::{at, open_checkpoint, open_tokenizer};
+use crate::output::Output;
+use crate::run_dir::{write_checkpoint, write_run};
 use crate::sources::RowArgs;
-
-/// Forms of a checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// A Hugging Face directory
-    Hf,
-    /// One .safetensors file with config, tokenizer and a run's state
-    SingleFile,
-    /// Not built yet
-    #[value(hide = true)]
-    Peft,
-    /// Not built yet
-    #[value(hide = true)]
-    Gguf,
-    /// Not built yet
-    #[value(hide = true)]
-    MinimindPth,
-}
-
-/// Flags of `export`.
-#[derive(Args)]
-pub struct ExportArgs {
-    /// A checkpoint, or the directory of a run, whose newest save is taken
-    #[arg(long)]
-    pub model: PathBuf,
-    /// The form to write
-    #[arg(long, value_enum)]
-    pub to: Form,
-    /// Where to write: a .safetensors file that is absent, or a directory that is absent or empty
-    #[arg(long)]
-    pub out: PathBuf,
-    /// Leave a run's training state behind: a third of the size
-    #[arg(long)]
-    pub weights_only: bool,
-}
 
 /// Flags of `import`.
 #[derive(Args)]
 pub struct ImportArgs {
-    /// A checkpoint: a single .safetensors file, a directory, or a .zip of one
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors file, a .gguf, a MiniMind .pth or a llama2.c .bin
     #[arg(long)]
     pub model: PathBuf,
     /// The form to make
@@ -68,6 +34,15 @@ pub struct ImportArgs {
     /// The new directory: absent or empty
     #[arg(long)]
     pub out: PathBuf,
+    /// The shape of a .pth, which does not hold all of it: a published size
+    #[arg(long)]
+    pub preset: Option<String>,
+    /// The shape of a .pth: a config.json
+    #[arg(long, conflicts_with = "preset")]
+    pub model_config: Option<PathBuf>,
+    /// The tokenizer of a .pth or .bin, which hold none: a directory, a tokenizer.json, or llama2.c's tokenizer .bin
+    #[arg(long)]
+    pub tokenizer: Option<PathBuf>,
     /// The stage of an imported run, which its file does not hold
     #[arg(long, value_parser = ["pretrain", "sft", "lora"])]
     pub stage: Option<String>,
@@ -82,45 +57,16 @@ pub struct ImportArgs {
     pub rows: RowArgs,
 }
 
-/// Runs `export`.
-pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure> {
-    match args.to {
-        Form::Hf => {}
-        Form::SingleFile => check_name(&args.out)?,
-        other => return Err(not_built(other)),
-    }
-    let (mut files, mut progress) = read(&args.model)?;
-    refuse_adapter(&files).map_err(|e| at(&args.model, e))?;
-    if args.weights_only {
-        files.retain(|name, _| !name.starts_with("training/"));
-        progress = None;
-    }
-    let step = progress.map(|progress| progress.step);
-    match args.to {
-        Form::SingleFile => {
-            let bytes = to_single_file(&files).map_err(|e| at(&args.model, e))?;
-            new_file(&args.out, &bytes)?;
-        }
-        _ => write_checkpoint(&args.out, &files)?,
-    }
-    let (output, out) = (everywhere.output(), args.out.display());
-    tell(&args.out, &files, step, output);
-    output.say(&format!("try it: kindling generate --model {out} --prompt \"Once\""));
-    Ok(())
-}
-
 /// Runs `import`.
 pub fn import(args: &ImportArgs, everywhere: &Everywhere, invocation: &Invocation) -> Result<(), Failure> {
-    match args.to {
-        Form::Hf => {}
-        Form::SingleFile => {
-            return Err(Failure::Usage(
-                "import makes directories; `kindling export --to single-file` makes one file".into(),
-            ));
-        }
-        other => return Err(not_built(other)),
+    if args.to != Form::Hf {
+        return Err(Failure::Usage("import makes directories; `kindling export` makes other forms".into()));
     }
-    let (files, progress) = read(&args.model)?;
+    let (files, progress) = match is_torch(&args.model) {
+        true => (minimind(args)?, None),
+        false => read(&args.model)?,
+    };
+    let files = with_tokenizer(files, args)?;
     match progress {
         Some(progress) => import_run(args, &files, &progress, everywhere.output(), invocation),
         None => import_model(args, &files, everywhere.output()),
@@ -128,7 +74,11 @@ pub fn import(args: &ImportArgs, everywhere: &Everywhere, invocation: &Invocatio
 }
 
 fn import_model(args: &ImportArgs, files: &Files, output: Output) -> Result<(), Failure> {
-    refuse_adapter(files).map_err(|e| at(&args.model, e))?;
+    // A LoRA run goes on only as a run; MiniMind's adapters come alone.
+    let adapter = files.contains_key(ADAPTER_CONFIG);
+    if adapter && !is_torch(&args.model) {
+        refuse_adapter(files).map_err(|e| at(&args.model, e))?;
+    }
     let no_run = args.stage.is_none() && args.base.is_none() && args.data.is_empty();
     if !no_run || args.rows != RowArgs::default() {
         return Err(Failure::Usage(format!(
@@ -138,8 +88,16 @@ fn import_model(args: &ImportArgs, files: &Files, output: Output) -> Result<(), 
     }
     write_checkpoint(&args.out, files)?;
     tell(&args.out, files, None, output);
-    output.say(&format!("try it: kindling generate --model {} --prompt \"Once\"", args.out.display()));
+    let out = args.out.display();
+    output.say(&match adapter {
+        true => format!("try it: kindling generate --model BASE --adapter {out} --prompt \"Once\""),
+        false => format!("try it: kindling generate --model {out} --prompt \"Once\""),
+    });
     Ok(())
+}
+
+fn is_torch(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "pth" || end == "pt")
 }
 
 fn import_run(
@@ -236,54 +194,41 @@ fn adapter_settings(args: &ImportArgs, stage: &str, files: &Files) -> Result<tom
     Ok(settings)
 }
 
+/// The files of a MiniMind checkpoint.
+fn minimind(args: &ImportArgs) -> Result<Files, Failure> {
+    let shape = match (&args.preset, &args.model_config) {
+        (Some(name), _) => MinimindShape::from(&preset(name)?.config(None)),
+        (None, Some(path)) => {
+            let json = std::fs::read(path).map_err(|e| io_error(path, e))?;
+            MinimindShape::from(&ModelConfig::from_hugging_face(&json)?)
+        }
+        (None, None) => MinimindShape::default(),
+    };
+    let bytes = std::fs::read(&args.model).map_err(|e| io_error(&args.model, e))?;
+    Ok(from_minimind(&bytes, &shape).map_err(|e| at(&args.model, e))?)
+}
+
+/// The files with the tokenizer that was named.
+fn with_tokenizer(mut files: Files, args: &ImportArgs) -> Result<Files, Failure> {
+    let Some(path) = &args.tokenizer else { return Ok(files) };
+    if path.extension().is_some_and(|end| end == "bin") {
+        let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+        let config = files.get("config.json").map(Vec::as_slice).unwrap_or_default();
+        let vocab_size = ModelConfig::from_hugging_face(config).map_err(|e| at(&args.model, e))?.vocab_size;
+        files.extend(llama2c_tokenizer(&bytes, vocab_size).map_err(|e| at(path, e))?);
+    } else {
+        let tokenizer = open_tokenizer(path)?;
+        if let Some(config) = files.get("config.json") {
+            let config = ModelConfig::from_hugging_face(config).map_err(|e| at(&args.model, e))?;
+            config.check_vocabulary(&tokenizer).map_err(|e| at(path, e))?;
+        }
+        files.extend(tokenizer.to_files()?);
+    }
+    Ok(files)
+}
+
 /// Which weights a model has.
 fn fingerprint(path: &Path) -> Result<Fingerprint, Failure> {
     let model = load(&open_checkpoint(path)?, &Device::flex(), path)?;
     Ok(Fingerprint::of(&pollster::block_on(model.weights())?))
-}
-
-/// The files of a model in any form, whole and able to be opened; of a run, those of its newest save.
-fn read(model: &Path) -> Result<(Files, Option<Progress>), Failure> {
-    // The top of a run's directory may be between two saves; a checkpoint below it never is.
-    let path = match is_run(model) {
-        true => newest(&RunDir::open(model, 1)?)?,
-        false => model.to_path_buf(),
-    };
-    let mut files = checkpoint_files(&path)?;
-    let tokenizer = match refuse_adapter(&files) {
-        Ok(()) => open_checkpoint(&path)?.tokenizer,
-        Err(_) => open_tokenizer(&mut |name| Ok(files.get(name).cloned())).map_err(|e| at(&path, e))?,
-    };
-    if let Some(tokenizer) = tokenizer {
-        for (name, bytes) in tokenizer.to_files()? {
-            files.entry(name).or_insert(bytes);
-        }
-    }
-    let progress = files.get(PROGRESS).map(|bytes| serde_json::from_slice(bytes)).transpose();
-    let progress =
-        progress.map_err(|e| at(&path, Error::Checkpoint(format!("{PROGRESS} is damaged: {e}"))))?;
-    Ok((files, progress))
-}
-
-/// `--model` tells a single file by its name.
-fn check_name(out: &Path) -> Result<(), Failure> {
-    match is_single_file(out) {
-        true => Ok(()),
-        false => Err(Failure::Usage(format!(
-            "--out {} does not end in .safetensors, by which --model knows a single file; add it",
-            out.display()
-        ))),
-    }
-}
-
-fn not_built(form: Form) -> Failure {
-    let name = form.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-    Failure::Usage(format!("--to {name} is not built yet; --to hf and --to single-file are"))
-}
-
-fn tell(out: &Path, files: &Files, step: Option<u64>, output: Output) {
-    let bytes: usize = files.values().map(Vec::len).sum();
-    output.json(&json!({"out": out, "bytes": bytes, "step": step}));
-    let run = step.map_or(String::new(), |step| format!(", with the run's state at step {step}"));
-    output.line(&format!("{}  {}{run}", out.display(), output::bytes(bytes as u64)));
 }

@@ -1,0 +1,247 @@
+//! From Hugging Face's `config.json` to a GGUF file's metadata, with the names and types of llama.cpp's
+//! `convert_hf_to_gguf.py`.
+
+use serde_json::Value as Json;
+
+use super::{Architecture, Metadata, Value, WeightType};
+use crate::error::{Error, Result};
+
+/// YaRN's numbers: GGUF, Hugging Face.
+pub(super) const YARN: [(&str, &str); 4] = [
+    ("yarn_ext_factor", "extrapolation_factor"),
+    ("yarn_attn_factor", "attention_factor"),
+    ("yarn_beta_fast", "beta_fast"),
+    ("yarn_beta_slow", "beta_slow"),
+];
+
+/// Sizes: GGUF, Hugging Face.
+const SIZES: [(&str, &str); 6] = [
+    ("context_length", "max_position_embeddings"),
+    ("embedding_length", "hidden_size"),
+    ("block_count", "num_hidden_layers"),
+    ("feed_forward_length", "intermediate_size"),
+    ("attention.head_count", "num_attention_heads"),
+    ("vocab_size", "vocab_size"),
+];
+
+/// Sizes of a mixture of experts.
+const EXPERTS: [(&str, &str); 3] = [
+    ("expert_count", "num_experts"),
+    ("expert_used_count", "num_experts_per_tok"),
+    ("expert_feed_forward_length", "moe_intermediate_size"),
+];
+
+/// The version of ggml's block formats.
+const QUANTIZATION_VERSION: u32 = 2;
+
+/// A model's configuration, as far as its GGUF file depends on it.
+pub struct Config<'a> {
+    json: &'a Json,
+    /// The family.
+    pub architecture: Architecture,
+    /// Query heads.
+    pub heads: u64,
+    /// Key and value heads.
+    pub key_value_heads: u64,
+    /// Rows of the embedding.
+    pub vocab_size: u64,
+    /// The output projection is the embedding.
+    pub tied: bool,
+}
+
+impl<'a> Config<'a> {
+    /// Reads the contents of `config.json`.
+    ///
+    /// # Errors
+    /// A missing size; a family or a feature that GGUF cannot express, or not yet, by name.
+    pub fn new(json: &'a Json) -> Result<Self> {
+        let model_type = json["model_type"].as_str().unwrap_or("llama");
+        let architecture = Architecture::from_model_type(model_type)?;
+        refuse(json, architecture)?;
+        let heads = size(json, "num_attention_heads")?;
+        Ok(Self {
+            architecture,
+            heads,
+            key_value_heads: json["num_key_value_heads"].as_u64().unwrap_or(heads),
+            vocab_size: size(json, "vocab_size")?,
+            tied: json["tie_word_embeddings"].as_bool().unwrap_or(false),
+            json,
+        })
+    }
+
+    /// The metadata of the model, without its tokenizer.
+    ///
+    /// # Errors
+    /// A missing size.
+    pub fn metadata(&self, weights: WeightType) -> Result<Metadata> {
+        let (json, mut metadata) = (self.json, Metadata::default());
+        let name = json["_name_or_path"].as_str().unwrap_or_default();
+        // A path on somebody's disk is nobody's business.
+        let name = name.rsplit(['/', '\\']).next().filter(|name| !name.is_empty()).unwrap_or("Kindling");
+        metadata.insert("general.architecture", Value::Text(self.architecture.name().into()));
+        metadata.insert("general.type", Value::Text("model".into()));
+        metadata.insert("general.name", Value::Text(name.into()));
+        metadata.insert("general.file_type", Value::U32(weights.file_type()));
+        metadata.insert("general.quantization_version", Value::U32(QUANTIZATION_VERSION));
+        let mut insert =
+            |key: &str, value| metadata.insert(format!("{}.{key}", self.architecture.name()), value);
+        for (gguf, hf) in SIZES {
+            insert(gguf, count(size(json, hf)?, hf)?);
+        }
+        let head_dim = match json["head_dim"].as_u64() {
+            Some(head_dim) => head_dim,
+            None => size(json, "hidden_size")? / self.heads.max(1),
+        };
+        for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
+            insert(key, count(head_dim, "head_dim")?);
+        }
+        insert("attention.head_count_kv", count(self.key_value_heads, "num_key_value_heads")?);
+        let eps = json["rms_norm_eps"].as_f64().unwrap_or(1e-6);
+        insert("attention.layer_norm_rms_epsilon", Value::F32(eps as f32));
+        insert("rope.freq_base", Value::F32(rope_theta(json) as f32));
+        if self.architecture == Architecture::Qwen3Moe {
+            for (gguf, hf) in EXPERTS {
+                insert(gguf, count(size(json, hf)?, hf)?);
+            }
+        }
+        for (key, value) in rope_scaling(json)? {
+            insert(&format!("rope.scaling.{key}"), value);
+        }
+        Ok(metadata)
+    }
+}
+
+fn count(size: u64, key: &str) -> Result<Value> {
+    let size = u32::try_from(size);
+    size.map(Value::U32)
+        .map_err(|_| Error::Checkpoint(format!("config.json: {key} is larger than 32 bits hold")))
+}
+
+fn size(json: &Json, key: &str) -> Result<u64> {
+    // Version 5 of `transformers` has one name for the experts of all families.
+    let alias = if key == "num_experts" { "num_local_experts" } else { key };
+    json[key]
+        .as_u64()
+        .or(json[alias].as_u64())
+        .ok_or_else(|| Error::Checkpoint(format!("config.json has no {key}; GGUF needs it")))
+}
+
+/// The rotary embedding's block: version 5 of `transformers` has the first, version 4 the second.
+fn rope(json: &Json) -> &Json {
+    if json["rope_parameters"].is_object() { &json["rope_parameters"] } else { &json["rope_scaling"] }
+}
+
+fn rope_theta(json: &Json) -> f64 {
+    let theta = rope(json)["rope_theta"].as_f64();
+    theta.or(json["rope_theta"].as_f64()).unwrap_or(10_000.0)
+}
+
+fn rope_scaling(json: &Json) -> Result<Vec<(&'static str, Value)>> {
+    let rope = rope(json);
+    let kind = rope["rope_type"].as_str().or(rope["type"].as_str()).unwrap_or("default");
+    if kind == "default" {
+        return Ok(Vec::new());
+    }
+    let factor = rope["factor"].as_f64().filter(|_| ["linear", "yarn"].contains(&kind));
+    let Some(factor) = factor else {
+        return Err(Error::Checkpoint(format!(
+            "config.json: the rope_type '{kind}' is not written to GGUF; default, linear and yarn with a factor are"
+        )));
+    };
+    let mut values = vec![("type", Value::Text(kind.into())), ("factor", Value::F32(factor as f32))];
+    if kind == "yarn" {
+        let length = rope["original_max_position_embeddings"].as_u64();
+        let length = length.map_or_else(|| size(json, "max_position_embeddings"), Ok)?;
+        values.push(("original_context_length", count(length, "original_max_position_embeddings")?));
+        for (gguf, hf) in YARN {
+            values.extend(rope[hf].as_f64().map(|value| (gguf, Value::F32(value as f32))));
+        }
+    }
+    Ok(values)
+}
+
+/// Refuses what llama.cpp would silently compute without.
+fn refuse(json: &Json, architecture: Architecture) -> Result<()> {
+    let act = json["hidden_act"].as_str().unwrap_or("silu");
+    let window = json["sliding_window"].as_u64().filter(|_| json["use_sliding_window"] != Json::Bool(false));
+    let context = json["max_position_embeddings"].as_u64().unwrap_or(u64::MAX);
+    let moe = architecture == Architecture::Qwen3Moe;
+    let cases = [
+        (!["silu", "swish"].contains(&act), "hidden_act", "silu"),
+        (json["mlp_bias"] == Json::Bool(true), "mlp_bias", "false"),
+        (window.is_some_and(|window| window < context), "sliding_window", "null"),
+        (
+            json["attention_bias"] == Json::Bool(true) && architecture != Architecture::Llama,
+            "attention_bias",
+            "false in this family",
+        ),
+        (moe && json["norm_topk_prob"] == Json::Bool(false), "norm_topk_prob", "true"),
+        (moe && json["decoder_sparse_step"].as_u64().unwrap_or(1) != 1, "decoder_sparse_step", "1"),
+    ];
+    match cases.into_iter().find(|case| case.0) {
+        None => Ok(()),
+        Some((_, key, only)) => Err(Error::Checkpoint(format!(
+            "config.json: {key} {} cannot be written to GGUF; it can only be {only}",
+            json[key]
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config() -> Json {
+        json!({
+            "model_type": "qwen3", "vocab_size": 300, "hidden_size": 64, "intermediate_size": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
+            "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 1e6, "_name_or_path": "/home/me/tiny",
+        })
+    }
+
+    #[test]
+    fn sizes_become_metadata_of_the_family() {
+        let json = config();
+        let metadata = Config::new(&json).unwrap().metadata(WeightType::Q8_0).unwrap();
+        assert_eq!(metadata.text("general.architecture").unwrap(), Some("qwen3"));
+        assert_eq!(metadata.text("general.name").unwrap(), Some("tiny"));
+        assert_eq!(metadata.get("general.file_type"), Some(&Value::U32(7)));
+        assert_eq!(metadata.get("qwen3.attention.head_count_kv"), Some(&Value::U32(2)));
+        assert_eq!(metadata.get("qwen3.attention.key_length"), Some(&Value::U32(32)));
+        assert_eq!(metadata.get("qwen3.rope.freq_base"), Some(&Value::F32(1e6)));
+        assert_eq!(metadata.get("qwen3.rope.scaling.type"), None);
+    }
+
+    #[test]
+    fn scaled_rotary_embeddings_are_written() {
+        let mut json = config();
+        json["rope_parameters"] =
+            json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 5e5, "beta_fast": 32});
+        let metadata = Config::new(&json).unwrap().metadata(WeightType::F16).unwrap();
+        assert_eq!(metadata.text("qwen3.rope.scaling.type").unwrap(), Some("yarn"));
+        assert_eq!(metadata.integer("qwen3.rope.scaling.original_context_length").unwrap(), Some(512));
+        assert_eq!(metadata.number("qwen3.rope.scaling.yarn_beta_fast").unwrap(), Some(32.0));
+        assert_eq!(metadata.number("qwen3.rope.freq_base").unwrap(), Some(5e5));
+    }
+
+    #[test]
+    fn the_unsupported_is_refused_by_name() {
+        let cases = [
+            ("model_type", json!("gemma"), "'gemma'"),
+            ("hidden_act", json!("gelu"), "hidden_act \"gelu\""),
+            ("sliding_window", json!(64), "sliding_window 64"),
+            ("attention_bias", json!(true), "attention_bias true"),
+            ("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}), "rope_type 'llama3'"),
+            ("hidden_size", Json::Null, "no hidden_size"),
+        ];
+        for (key, value, told) in cases {
+            let mut json = config();
+            json[key] = value;
+            let metadata = Config::new(&json).and_then(|config| config.metadata(WeightType::F32));
+            let message = metadata.unwrap_err().to_string();
+            assert!(message.contains(told), "{message}");
+        }
+    }
+}

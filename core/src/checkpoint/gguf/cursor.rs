@@ -1,0 +1,87 @@
+//! Reads bytes in order, and never past their end.
+
+use std::fmt::Display;
+
+use crate::error::{Error, Result};
+
+/// The error of a file that contradicts itself.
+pub(super) fn damaged(fact: impl Display) -> Error {
+    Error::Checkpoint(format!("the GGUF file is damaged: {fact}; copy it again"))
+}
+
+/// The format's limit for names, in bytes.
+const LONGEST_NAME: usize = 65535;
+
+/// A place in bytes.
+pub(super) struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// The beginning of the bytes.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// Bytes read so far.
+    pub(super) fn position(&self) -> u64 {
+        self.at as u64
+    }
+
+    /// Bytes that follow.
+    pub(super) fn left(&self) -> u64 {
+        (self.bytes.len() - self.at) as u64
+    }
+
+    /// The next bytes; `what` is named where they are missing.
+    pub(super) fn take(&mut self, count: u64, what: &str) -> Result<&'a [u8]> {
+        let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
+        let Some(taken) = end.and_then(|end| self.bytes.get(self.at..end)) else {
+            return Err(damaged(format!("'{what}' takes {count} bytes, and {} are left", self.left())));
+        };
+        self.at += taken.len();
+        Ok(taken)
+    }
+
+    /// The bytes of a number.
+    pub(super) fn number<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {
+        let mut number = [0; N];
+        number.copy_from_slice(self.take(N as u64, what)?);
+        Ok(number)
+    }
+
+    /// An unsigned 32-bit number.
+    pub(super) fn u32(&mut self, what: &str) -> Result<u32> {
+        self.number(what).map(u32::from_le_bytes)
+    }
+
+    /// An unsigned 64-bit number.
+    pub(super) fn u64(&mut self, what: &str) -> Result<u64> {
+        self.number(what).map(u64::from_le_bytes)
+    }
+
+    /// A text: its length in bytes, and its bytes.
+    pub(super) fn text(&mut self, what: &str) -> Result<String> {
+        let length = self.u64(what)?;
+        let text = std::str::from_utf8(self.take(length, what)?);
+        text.map(str::to_string).map_err(|e| damaged(format!("'{what}' holds no UTF-8 text ({e})")))
+    }
+
+    /// A text that names something, and is short enough to be repeated in messages.
+    pub(super) fn name(&mut self, what: &str) -> Result<String> {
+        let name = self.text(what)?;
+        if name.len() > LONGEST_NAME {
+            return Err(damaged(format!("{what} has {} bytes, {LONGEST_NAME} are the most", name.len())));
+        }
+        Ok(name)
+    }
+
+    /// The count of items of at least `least` bytes each, once that many bytes are there.
+    pub(super) fn fits(&self, count: u64, least: u64, what: &str) -> Result<usize> {
+        let enough = count.checked_mul(least).is_some_and(|bytes| bytes <= self.left());
+        let count = usize::try_from(count).ok().filter(|_| enough);
+        count
+            .ok_or_else(|| damaged(format!("'{what}' claims more items than the {} bytes left", self.left())))
+    }
+}

@@ -1,0 +1,64 @@
+//! PyTorch's `.pth` files: a zip archive with a pickle of names and shapes, and the numbers beside it. The pickle is
+//! read as data and never run. MiniMind's checkpoints become Hugging Face's directories, and the other way round.
+
+mod dtype;
+mod lora;
+mod minimind;
+mod names;
+mod pickle;
+mod reader;
+mod rebuild;
+mod state_dict;
+mod value;
+mod writer;
+
+pub use dtype::DType;
+pub use minimind::{MinimindShape, to_minimind};
+pub use state_dict::{TorchTensor, open_state_dict};
+pub use writer::{TorchFloat, write_state_dict};
+
+use super::Files;
+use crate::error::{Error, Result};
+use crate::model::interleaved_to_half;
+
+/// The files of a MiniMind checkpoint of any generation, without a tokenizer: a model's (`config.json`,
+/// `model.safetensors`, …), or those of a PEFT adapter where the file is MiniMind's LoRA. `told` is what the tensors do
+/// not tell: the heads above all.
+///
+/// # Errors
+/// A file that is damaged or holds code; tensors that MiniMind does not have; heads that are missing or do not fit.
+pub fn from_minimind(bytes: &[u8], told: &MinimindShape) -> Result<Files> {
+    let tensors = state_dict::read_state_dict(bytes, |name| !names::is_buffer(name))?;
+    match tensors.iter().filter(|tensor| lora::is_lora(&tensor.name)).count() {
+        0 => minimind::model_files(tensors, told),
+        pairs if pairs == tensors.len() => lora::adapter_files(tensors, told),
+        pairs => Err(Error::Checkpoint(format!(
+            "the PyTorch file holds {pairs} LoRA tensors beside {} of the model; save them apart, as MiniMind's save_lora \
+            does, or merged",
+            tensors.len() - pairs
+        ))),
+    }
+}
+
+/// Rows of an interleaved query or key projection in the half-rotate layout; `name` is for the error.
+///
+/// # Errors
+/// Another number of rows than that of the heads.
+pub(super) fn to_half_rotate(name: &str, values: &[f32], heads: usize, head_dim: usize) -> Result<Vec<f32>> {
+    let whole = |rows: &usize| *rows > 0 && !values.is_empty() && values.len().is_multiple_of(*rows);
+    let rows = heads.checked_mul(head_dim).filter(whole).filter(|_| head_dim.is_multiple_of(2));
+    let rows = rows.ok_or_else(|| {
+        Error::Checkpoint(format!(
+            "tensor '{name}' has {} values, which do not make {heads} heads of {head_dim} rows",
+            values.len()
+        ))
+    })?;
+    let width = values.len() / rows;
+    let order = interleaved_to_half(heads, head_dim);
+    Ok(order.into_iter().flat_map(|row| &values[row * width..(row + 1) * width]).copied().collect())
+}
+
+#[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
+mod tests;

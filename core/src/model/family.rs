@@ -1,0 +1,109 @@
+//! Families of models: one class of `transformers` each, and our own for what none of them computes.
+
+use serde_json::{Map, Value, json};
+
+use super::ModelConfig;
+use crate::error::{Error, Result};
+
+/// A `model_type` of `config.json`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+    Qwen3Moe,
+    /// Shapes that no class of `transformers` has, such as MiniMind's mixtures with shared experts.
+    Own,
+}
+
+const FAMILIES: [Family; 6] =
+    [Family::Llama, Family::Mistral, Family::Qwen2, Family::Qwen3, Family::Qwen3Moe, Family::Own];
+
+impl Family {
+    /// The family of a `model_type`.
+    ///
+    /// # Errors
+    /// One that is not supported, by name.
+    pub(super) fn named(name: &str) -> Result<Self> {
+        FAMILIES.into_iter().find(|family| family.name() == name).ok_or_else(|| {
+            let known = FAMILIES.map(Self::name).join(", ");
+            Error::Model(format!("config.json: model_type '{name}' is not supported; supported: {known}"))
+        })
+    }
+
+    /// The family whose class computes what the config says.
+    pub(super) fn of(config: &ModelConfig) -> Self {
+        let same_bias = config.attention_bias == config.attention_output_bias;
+        let sliding = config.sliding_window.as_ref();
+        let all_slide = sliding.is_none_or(|sliding| !sliding.layers.contains(&false));
+        match (&config.experts, config.qk_norm) {
+            (Some(experts), true) if experts.shared == 0 && same_bias && all_slide => Self::Qwen3Moe,
+            (Some(_), _) => Self::Own,
+            (None, true) if same_bias => Self::Qwen3,
+            (None, false) if config.attention_bias && !config.attention_output_bias => Self::Qwen2,
+            (None, false) if same_bias && sliding.is_none() => Self::Llama,
+            (None, false) if same_bias && !config.attention_bias && all_slide => Self::Mistral,
+            _ => Self::Own,
+        }
+    }
+
+    /// As `model_type` has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Mistral => "mistral",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Qwen3Moe => "qwen3_moe",
+            Self::Own => "kindling",
+        }
+    }
+
+    /// The class in `architectures`.
+    pub(super) fn class(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForCausalLM",
+            Self::Mistral => "MistralForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Qwen3 => "Qwen3ForCausalLM",
+            Self::Qwen3Moe => "Qwen3MoeForCausalLM",
+            Self::Own => "KindlingForCausalLM",
+        }
+    }
+
+    /// The keys that only this family has.
+    pub(super) fn keys(self, config: &ModelConfig) -> Map<String, Value> {
+        let sliding = config.sliding_window.as_ref();
+        let window = json!(sliding.map(|sliding| sliding.window));
+        let slides = |layer: usize| sliding.is_some_and(|sliding| sliding.layers[layer]);
+        let kind = |layer| if slides(layer) { "sliding_attention" } else { "full_attention" };
+        let types: Vec<&str> = (0..config.num_hidden_layers).map(kind).collect();
+        let full = types.iter().position(|kind| *kind == "sliding_attention").unwrap_or(types.len());
+        let mut keys = match self {
+            Self::Llama => json!({"mlp_bias": false}),
+            Self::Mistral => json!({"sliding_window": window}),
+            Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe => json!({
+                "use_sliding_window": sliding.is_some(), "sliding_window": window,
+                "max_window_layers": full, "layer_types": types,
+            }),
+            Self::Own => json!({
+                "qk_norm": config.qk_norm, "attention_output_bias": config.attention_output_bias,
+                "sliding_window": window, "layer_types": types,
+            }),
+        };
+        let experts = config.experts.as_ref().map(|experts| {
+            let dense = experts.layers.iter().enumerate().filter(|(_, routed)| !**routed);
+            json!({
+                "num_experts": experts.count, "num_experts_per_tok": experts.per_token,
+                "n_shared_experts": experts.shared, "moe_intermediate_size": experts.intermediate_size,
+                "norm_topk_prob": experts.normalize, "decoder_sparse_step": 1,
+                "mlp_only_layers": dense.map(|(layer, _)| layer).collect::<Vec<_>>(),
+            })
+        });
+        if let (Some(keys), Some(Value::Object(experts))) = (keys.as_object_mut(), experts) {
+            keys.extend(experts);
+        }
+        if let Value::Object(keys) = keys { keys } else { Map::new() }
+    }
+}

@@ -1,0 +1,147 @@
+//! `export`: a model, or a run with all its state, in another form.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use kindling::checkpoint::gguf::{WeightType, to_gguf};
+use kindling::checkpoint::{
+    Checkpoint, Files, PROGRESS, TorchFloat, open_tokenizer, refuse_adapter, to_minimind, to_single_file,
+};
+use kindling::error::Error;
+use kindling::train::Progress;
+use serde_json::json;
+
+use super::start::newest;
+use crate::cli::Everywhere;
+use crate::disk::new_file;
+use crate::failure::Failure;
+use crate::model_files::{at, checkpoint_files};
+use crate::output::{self, Output};
+use crate::run_dir::{RunDir, is_run, write_checkpoint};
+
+/// Forms of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// A Hugging Face directory
+    Hf,
+    /// One .safetensors file with config, tokenizer and a run's state
+    SingleFile,
+    /// Adapters already are in PEFT's layout
+    #[value(hide = true)]
+    Peft,
+    /// One .gguf file for llama.cpp and Ollama
+    Gguf,
+    /// One .pth file for MiniMind
+    MinimindPth,
+}
+
+impl Form {
+    /// How the name of a file ends by which `--model` knows it; `None` is a directory.
+    fn ending(self) -> Option<&'static str> {
+        match self {
+            Self::Hf | Self::Peft => None,
+            Self::SingleFile => Some("safetensors"),
+            Self::Gguf => Some("gguf"),
+            Self::MinimindPth => Some("pth"),
+        }
+    }
+}
+
+/// Flags of `export`.
+#[derive(Args)]
+pub struct ExportArgs {
+    /// A checkpoint, or the directory of a run, whose newest save is taken
+    #[arg(long)]
+    pub model: PathBuf,
+    /// The form to write
+    #[arg(long, value_enum)]
+    pub to: Form,
+    /// Where to write: a file that is absent, named after its form, or a directory that is absent or empty
+    #[arg(long)]
+    pub out: PathBuf,
+    /// What the weights of a .gguf become
+    #[arg(long, value_enum, default_value = "f16")]
+    pub weights: WeightType,
+    /// Leave a run's training state behind: a third of the size
+    #[arg(long)]
+    pub weights_only: bool,
+}
+
+/// Runs `export`.
+pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure> {
+    check_form(args.to, &args.out)?;
+    let (mut files, mut progress) = read(&args.model)?;
+    refuse_adapter(&files).map_err(|e| at(&args.model, e))?;
+    if args.weights_only {
+        files.retain(|name, _| !name.starts_with("training/"));
+        progress = None;
+    }
+    let step = progress.map(|progress| progress.step);
+    let bytes = match args.to {
+        Form::SingleFile => Some(to_single_file(&files)),
+        Form::Gguf => Some(to_gguf(&files, args.weights)),
+        Form::MinimindPth => Some(to_minimind(&files, TorchFloat::F32)),
+        Form::Hf | Form::Peft => None,
+    };
+    match bytes.transpose().map_err(|e| at(&args.model, e))? {
+        Some(bytes) => new_file(&args.out, &bytes)?,
+        None => write_checkpoint(&args.out, &files)?,
+    }
+    let (output, out) = (everywhere.output(), args.out.display());
+    tell(&args.out, &files, step, output);
+    output.say(&format!("try it: kindling generate --model {out} --prompt \"Once\""));
+    Ok(())
+}
+
+/// The files of a model in any form, whole and able to be opened; of a run, those of its newest save.
+///
+/// # Errors
+/// Files that are missing or damaged, by name.
+pub fn read(model: &Path) -> Result<(Files, Option<Progress>), Failure> {
+    // The top of a run's directory may be between two saves; a checkpoint below it never is.
+    let path = match is_run(model) {
+        true => newest(&RunDir::open(model, 1)?)?,
+        false => model.to_path_buf(),
+    };
+    let mut files = checkpoint_files(&path)?;
+    let tokenizer = match refuse_adapter(&files) {
+        Ok(()) => {
+            Checkpoint::open(|name| Ok(files.get(name).cloned())).map(|checkpoint| checkpoint.tokenizer)
+        }
+        Err(_) => open_tokenizer(&mut |name: &str| Ok(files.get(name).cloned())),
+    };
+    let tokenizer = tokenizer.map_err(|e| at(&path, e))?;
+    if let Some(tokenizer) = tokenizer {
+        for (name, bytes) in tokenizer.to_files()? {
+            files.entry(name).or_insert(bytes);
+        }
+    }
+    let progress = files.get(PROGRESS).map(|bytes| serde_json::from_slice(bytes)).transpose();
+    let progress =
+        progress.map_err(|e| at(&path, Error::Checkpoint(format!("{PROGRESS} is damaged: {e}"))))?;
+    Ok((files, progress))
+}
+
+/// `--model` tells a file's form by its name.
+fn check_form(form: Form, out: &Path) -> Result<(), Failure> {
+    if form == Form::Peft {
+        return Err(Failure::Usage(
+            "adapters are already written in PEFT's layout: take the directory of a lora run as it is".into(),
+        ));
+    }
+    match form.ending() {
+        Some(ending) if out.extension().is_none_or(|end| end != ending) => Err(Failure::Usage(format!(
+            "--out {} does not end in .{ending}, by which --model knows such a file; add it",
+            out.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Says what was written.
+pub fn tell(out: &Path, files: &Files, step: Option<u64>, output: Output) {
+    let bytes: usize = files.values().map(Vec::len).sum();
+    output.json(&json!({"out": out, "bytes": bytes, "step": step}));
+    let run = step.map_or(String::new(), |step| format!(", with the run's state at step {step}"));
+    output.line(&format!("{}  {}{run}", out.display(), output::bytes(bytes as u64)));
+}

@@ -1,0 +1,76 @@
+//! Tiny models of every family, made by `transformers` (tests/golden/families/make.py): the same logits, the same text.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{DType, Device};
+use kindling::checkpoint::{Checkpoint, Files};
+use kindling::model::{KvCache, Transformer};
+use serde::Deserialize;
+
+use crate::tiny::{ids, largest_difference, logits, values};
+
+#[derive(Deserialize)]
+struct Expected {
+    tokens: Vec<i32>,
+    logits: Vec<Vec<f32>>,
+    greedy: Vec<i32>,
+}
+
+/// Everything that `transformers` made, by name.
+fn models() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/families");
+    let mut models: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    models.retain(|path| path.is_dir());
+    models.sort();
+    assert_eq!(models.len(), 11);
+    models
+}
+
+fn open(folder: &Path) -> Transformer {
+    let read = |name: &str| Ok(std::fs::read(folder.join(name)).ok());
+    Checkpoint::open(read).unwrap().model(&Device::flex()).unwrap()
+}
+
+fn expected(folder: &Path) -> Expected {
+    serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap()
+}
+
+/// Greedy decoding with a cache, as chat does it.
+fn greedy(model: &Transformer, prompt: &[i32], count: usize) -> Vec<i32> {
+    let device = Device::flex();
+    let mut cache = KvCache::new(model.config(), 1, prompt.len() + count, DType::F32, &device);
+    let mut next = prompt.to_vec();
+    let mut said = Vec::new();
+    for _ in 0..count {
+        let logits = values(model.forward_cached(ids(&[&next], &device), &mut cache, true));
+        let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        said.push(best as i32);
+        next = vec![best as i32];
+    }
+    said
+}
+
+#[test]
+fn logits_and_greedy_text_equal_those_of_transformers() {
+    for folder in models() {
+        let (model, expected) = (open(&folder), expected(&folder));
+        let off = largest_difference(&logits(&model, &expected.tokens), &expected.logits.concat());
+        assert!(off < 1e-4, "{}: {off}", folder.display());
+        let said = greedy(&model, &expected.tokens[..8], expected.greedy.len());
+        assert_eq!(said, expected.greedy, "{}", folder.display());
+    }
+}
+
+#[test]
+fn what_is_written_opens_as_the_same_model() {
+    for folder in models() {
+        let model = open(&folder);
+        let weights = pollster::block_on(model.weights()).unwrap();
+        let files: Files = Checkpoint::files(model.config(), &weights, None).unwrap();
+        let again = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
+        assert_eq!(&again.config, model.config(), "{}", folder.display());
+        let again = again.model(&Device::flex()).unwrap();
+        let tokens = expected(&folder).tokens;
+        assert!(logits(&again, &tokens) == logits(&model, &tokens), "{}", folder.display());
+    }
+}
