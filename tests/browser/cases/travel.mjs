@@ -5,7 +5,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { losses, sameLosses, test } from "../harness.mjs";
-import { lines, log, result, tiny, train } from "../native.mjs";
+import { greedy, lines, log, result, tiny, train } from "../native.mjs";
 import { zip } from "../zip.mjs";
 
 const CONFIG = { "steps": 90, "batch-size": 4, "max-seq-len": 64, "learning-rate": 0.003, "log-every": 1, "seed": 7 };
@@ -71,6 +71,14 @@ test("travel: an adapter's run goes on from its .zip", { device: "cpu" }, async 
   const rest = new Map([...whole].filter(([at]) => at > step));
   assert.ok(rest.size > 0 && rest.size < 40);
   sameLosses(losses(events), rest, 1e-6);
+});
+
+test("travel: a .gguf of the native program opens", { device: "cpu" }, async (t) => {
+  const { dir } = await tiny(t.tmp);
+  const path = join(t.tmp, "tiny.gguf");
+  await lines("export", "--to", "gguf", "--weights", "q8_0", "--model", dir, "--out", path);
+  t.assert.equal((await t.load(path)).name, "tiny");
+  t.assert.deepEqual(await t.greedy(TOKENS, 12), await greedy(path, TOKENS, 12));
 });
 
 test("travel: a model goes home as a .zip, which opens here and natively", { device: "cpu" }, async (t) => {
