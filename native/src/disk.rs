@@ -1,10 +1,12 @@
-//! Writes that are whole or absent: under another name first, then renamed.
+//! Writes that are whole or absent: under another name first, then renamed; and reads of large files.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use kindling::checkpoint::Bytes;
 use kindling::error::{Error, Result};
+use memmap2::Mmap;
 
 use crate::failure::io_error;
 
@@ -104,4 +106,25 @@ pub fn sync_dir(path: &Path) {
     if let Ok(directory) = File::open(path) {
         let _ = directory.sync_all();
     }
+}
+
+/// Maps a file that may be absent into memory: only what is read of it takes room.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn map(path: &Path) -> Result<Option<Bytes>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error(path, e)),
+    };
+    let len = file.metadata().map_err(|e| io_error(path, e))?.len();
+    if len == 0 {
+        return Ok(Some(Vec::new().into()));
+    }
+    // SAFETY: the bytes could change only if another program wrote into this very file meanwhile. Checkpoints are
+    // replaced by renaming, which leaves a mapped file as it was.
+    #[allow(unsafe_code)]
+    let mapped = unsafe { Mmap::map(&file) };
+    mapped.map(|mapped| Some(Bytes::new(mapped))).map_err(|e| io_error(path, e))
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use kindling::adapter::{Adapter, Fingerprint};
 use kindling::checkpoint::gguf::from_gguf;
 use kindling::checkpoint::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Checkpoint, Files, OPTIMIZER, PROGRESS, WEIGHTS_INDEX, from_llama2c,
-    from_single_file, from_zip, whole_weights,
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Checkpoint, Files, OPTIMIZER, PROGRESS, WEIGHTS_INDEX,
+    from_llama2c, from_single_file, from_zip, whole_weights,
 };
 use kindling::error::{Error, Result};
 use kindling::tokenizer::{Tokenizer, TokenizerFiles};
 
+use crate::disk::map;
 use crate::failure::io_error;
 
 const WEIGHTS: &str = "model.safetensors";
@@ -52,7 +53,7 @@ impl Place {
         }
         for (ending, take_apart) in FORMS {
             if has_ending(path, ending) {
-                let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
+                let bytes = map(path)?.ok_or_else(|| no_file(path))?;
                 return take_apart(&bytes).map(Self::File).map_err(|e| at(path, e));
             }
         }
@@ -72,12 +73,24 @@ impl Place {
     }
 
     /// Gives a file's bytes; those of a single file only once.
-    fn read(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
+    fn read(&mut self, name: &str) -> Result<Option<Bytes>> {
+        match self {
+            Self::Directory(path) => map(&path.join(name)),
+            Self::File(files) => Ok(files.remove(name).map(Bytes::from)),
+        }
+    }
+
+    /// The same as a copy.
+    fn read_whole(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         match self {
             Self::Directory(path) => read_optional(&path.join(name)),
             Self::File(files) => Ok(files.remove(name)),
         }
     }
+}
+
+fn no_file(path: &Path) -> Error {
+    Error::Checkpoint(format!("{}: there is no such file", path.display()))
 }
 
 /// Files that hold a whole directory, by the endings of their names.
@@ -107,14 +120,14 @@ pub fn checkpoint_files(path: &Path) -> Result<Files> {
     let mut place = Place::open(path)?;
     let mut files = Files::new();
     for name in FILES {
-        if let Some(bytes) = place.read(name)? {
+        if let Some(bytes) = place.read_whole(name)? {
             files.insert(name.into(), bytes);
         }
     }
-    if let Some(index) = place.read(WEIGHTS_INDEX)? {
-        let mut read =
-            |name: &str| if name == WEIGHTS_INDEX { Ok(Some(index.clone())) } else { place.read(name) };
-        files.insert(WEIGHTS.into(), whole_weights(&mut read).map_err(|e| at(path, e))?);
+    if !files.contains_key(WEIGHTS)
+        && matches!(&place, Place::Directory(path) if path.join(WEIGHTS_INDEX).is_file())
+    {
+        files.insert(WEIGHTS.into(), whole_weights(|name| place.read(name)).map_err(|e| at(path, e))?);
     }
     Ok(files)
 }
@@ -131,7 +144,7 @@ pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
         )));
     }
     let mut place = Place::open(path)?;
-    let adapter = Adapter::open(|name| place.read(name)).map_err(|e| at(path, e))?;
+    let adapter = Adapter::open(|name| place.read_whole(name)).map_err(|e| at(path, e))?;
     if let Some(own) = &adapter.config.base {
         own.check(base, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
     }

@@ -79,6 +79,8 @@ export interface DeviceInfo {
   name: string;
   /** Why WebGPU is not used, where it was asked for. */
   notice?: string;
+  /** The same as a word. */
+  reason?: "no-webgpu" | "no-adapter" | "failed";
 }
 
 export type FileSource = File | { name: string; bytes: Uint8Array };

@@ -18,10 +18,10 @@ self.addEventListener("fetch", (event) => {
 async function keep() {
   const cache = await caches.open(CACHE);
   await cache.addAll(FILES);
-  // The module's own imports have names that change with every build.
-  const text = await (await cache.match("./engine.js")).text();
-  const imports = [...text.matchAll(/from ['"](\.\/snippets\/[^'"]+)['"]/g)].map(([, path]) => path);
-  await cache.addAll(imports);
+  // The modules' own imports have names that change with every build.
+  const modules = await Promise.all(["./app.js", "./engine.js"].map(async (name) => (await cache.match(name)).text()));
+  const imports = modules.flatMap((text) => [...text.matchAll(/from ['"](\.\/snippets\/[^'"]+)['"]/g)]);
+  await cache.addAll([...new Set(imports.map(([, path]) => path))]);
 }
 
 async function answer(request) {

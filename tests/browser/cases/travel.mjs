@@ -73,6 +73,24 @@ test("travel: an adapter's run goes on from its .zip", { device: "cpu" }, async 
   sameLosses(losses(events), rest, 1e-6);
 });
 
+test("travel: files and folders open where they are dropped", { device: "cpu" }, async (t) => {
+  const { dir, file } = await tiny(t.tmp);
+  const folder = join(t.tmp, "a folder");
+  await lines("export", "--to", "hf", "--weights-only", "--model", dir, "--out", folder);
+  await t.page.getByTestId("tab-models").click();
+  const zone = t.page.locator("label.drop", { has: t.page.getByTestId("model-drop") });
+  const devtools = await t.context.newCDPSession(t.page);
+  for (const [path, name] of [[file, "tiny"], [folder, "a folder"]]) {
+    const { x, y, width, height } = await zone.boundingBox();
+    const data = { items: [], files: [path], dragOperationsMask: 1 };
+    for (const type of ["dragEnter", "dragOver", "drop"]) {
+      await devtools.send("Input.dispatchDragEvent", { type, x: x + width / 2, y: y + height / 2, data });
+    }
+    await t.page.locator("#model", { hasText: name }).waitFor({ timeout: 30_000 });
+    t.assert.deepEqual(await t.greedy(TOKENS, 12), await greedy(dir, TOKENS, 12));
+  }
+});
+
 test("travel: a .gguf of the native program opens", { device: "cpu" }, async (t) => {
   const { dir } = await tiny(t.tmp);
   const path = join(t.tmp, "tiny.gguf");

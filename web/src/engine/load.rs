@@ -22,10 +22,12 @@ impl Engine {
             "cpu" => (Device::flex(), json!({"kind": "cpu", "name": "WebAssembly"})),
             "auto" | "webgpu" => match gpu().await {
                 Ok((device, name)) => (device, json!({"kind": "webgpu", "name": name})),
-                Err(reason) if choice == "auto" => {
-                    (Device::flex(), json!({"kind": "cpu", "name": "WebAssembly", "notice": reason}))
+                Err((reason, notice)) if choice == "auto" => {
+                    let info =
+                        json!({"kind": "cpu", "name": "WebAssembly", "notice": notice, "reason": reason});
+                    (Device::flex(), info)
                 }
-                Err(reason) => return Err(reason),
+                Err((_, notice)) => return Err(notice),
             },
             other => return Err(format!("'{other}' is no device; choose auto, webgpu or cpu")),
         };
@@ -115,14 +117,17 @@ pub fn directory(files: Vec<File>) -> Result<Files, String> {
     }
 }
 
-/// The browser's adapter, which must be asked for first: opening a device where there is none panics.
-async fn gpu() -> Result<(Device, String), String> {
+/// The browser's adapter, which must be asked for first: opening a device where there is none panics. Where it fails,
+/// why, in a word and in a sentence.
+async fn gpu() -> Result<(Device, String), (&'static str, String)> {
     match super::gpu::find().await {
         super::gpu::Gpu::Adapter(name) => {
-            let device = open_webgpu().await.map_err(|e| e.to_string())?;
+            let device = open_webgpu().await.map_err(|e| ("failed", e.to_string()))?;
             Ok((device, name.unwrap_or_else(|| "WebGPU".into())))
         }
-        super::gpu::Gpu::NoInterface => Err("this browser offers the page no WebGPU".into()),
-        super::gpu::Gpu::NoAdapter => Err("this browser knows WebGPU but gives no graphics adapter".into()),
+        super::gpu::Gpu::NoInterface => Err(("no-webgpu", "this browser offers the page no WebGPU".into())),
+        super::gpu::Gpu::NoAdapter => {
+            Err(("no-adapter", "this browser knows WebGPU but gives no graphics adapter".into()))
+        }
     }
 }

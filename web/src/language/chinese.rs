@@ -12,6 +12,8 @@ const PAGE: PageText = PageText {
     processor: "处理器（CPU）",
     fallback: "本页面正在用处理器计算，速度较慢。若要使用 WebGPU，请使用新版 \
 Chrome、Edge、Firefox 或 Safari，并启用硬件加速。{}",
+    no_webgpu: "此浏览器没有向页面提供 WebGPU。",
+    no_adapter: "此浏览器支持 WebGPU，但没有给出图形适配器。",
     opening: "正在打开模型……",
     no_model: "没有打开的模型",
     model: "{} · {} 参数",

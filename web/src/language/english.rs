@@ -13,6 +13,8 @@ machine.",
     processor: "Processor (CPU)",
     fallback: "This page computes on the processor, which is slow. For WebGPU use a recent \
 Chrome, Edge, Firefox or Safari with hardware acceleration switched on. {}",
+    no_webgpu: "This browser offers the page no WebGPU.",
+    no_adapter: "This browser knows WebGPU but gives no graphics adapter.",
     opening: "Opening the model …",
     no_model: "No model is open",
     model: "{} · {} parameters",

@@ -25,6 +25,8 @@ pub struct PageText {
     pub looking: &'static str,
     pub processor: &'static str,
     pub fallback: &'static str,
+    pub no_webgpu: &'static str,
+    pub no_adapter: &'static str,
     pub opening: &'static str,
     pub no_model: &'static str,
     pub model: &'static str,

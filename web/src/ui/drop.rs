@@ -1,13 +1,23 @@
-//! A place to drop files on, which is also a button that picks them.
+//! A place to drop files and folders on, which is also a button that picks them.
 
 use std::rc::Rc;
 
+use js_sys::{Array, Promise};
 use wasm_bindgen::JsCast;
-use web_sys::{DragEvent, Event, File};
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{Event, File};
 
-use super::dom::{El, el, files_of};
+use super::dom::{El, el};
 use super::speech::Speech;
 use crate::language::Sentence;
+
+#[wasm_bindgen(module = "/js/drop.js")]
+extern "C" {
+    // Not `async` here, where it would begin only after the event, when nothing is left to read.
+    #[wasm_bindgen(js_name = droppedFiles)]
+    fn dropped_files(event: &Event) -> Promise;
+}
 
 /// Builds it around a file field of this id; `call` gets the files however they came.
 pub fn zone(speech: &Speech, id: &str, sentence: Sentence, call: impl Fn(Vec<File>) + 'static) -> El {
@@ -27,15 +37,18 @@ pub fn zone(speech: &Speech, id: &str, sentence: Sentence, call: impl Fn(Vec<Fil
     .on("drop", move |event| {
         event.prevent_default();
         mark(&done, false);
-        dropped(files_in(&event));
+        let files = JsFuture::from(dropped_files(&event));
+        let dropped = Rc::clone(&dropped);
+        spawn_local(async move {
+            // What cannot be read, such as a folder of another user, is as if it had not been dropped.
+            if let Ok(files) = files.await {
+                let files: Array = files.unchecked_into();
+                dropped(files.iter().map(JsCast::unchecked_into).collect());
+            }
+        });
     })
 }
 
 fn mark(zone: &El, over: bool) {
     let _ = zone.class_list().toggle_with_force("over", over);
-}
-
-fn files_in(event: &Event) -> Vec<File> {
-    let carried = event.unchecked_ref::<DragEvent>().data_transfer();
-    carried.and_then(|carried| carried.files()).map(|list| files_of(&list)).unwrap_or_default()
 }

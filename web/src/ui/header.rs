@@ -122,8 +122,12 @@ impl Header {
             },
         ));
         let fallback = found.as_ref().filter(|device| device.kind != "webgpu");
-        let reason = fallback.and_then(|device| device.notice.clone()).unwrap_or_default();
-        self.fallback.write(&fill(t.page.fallback, &[&reason]));
+        let reason = fallback.map_or("", |device| match device.reason.as_deref() {
+            Some("no-webgpu") => t.page.no_webgpu,
+            Some("no-adapter") => t.page.no_adapter,
+            _ => device.notice.as_deref().unwrap_or_default(),
+        });
+        self.fallback.write(&fill(t.page.fallback, &[reason]));
         self.fallback.show(fallback.is_some());
         self.model.write(&match self.app.model() {
             Some(model) => fill(t.page.model, &[&model.name, &count(model.parameters)]),

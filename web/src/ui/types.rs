@@ -12,6 +12,8 @@ pub struct DeviceInfo {
     pub name: String,
     /// Why it is not WebGPU.
     pub notice: Option<String>,
+    /// The same as a word.
+    pub reason: Option<String>,
 }
 
 /// The open model.

@@ -12,7 +12,7 @@ use crate::model::NamedTensor;
 /// torch begins each storage at such a place, so that it can be mapped into memory.
 const ALIGNMENT: u16 = 64;
 /// Longer parts need the larger form of a zip archive.
-const SMALL: usize = u32::MAX as usize;
+const SMALL: u64 = 0xffff_ffff;
 
 /// The number type of the tensors in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Archive {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .system(System::Unix)
-            .large_file(bytes.len() >= SMALL)
+            .large_file(bytes.len() as u64 >= SMALL)
             .with_alignment(ALIGNMENT);
         self.0.start_file(format!("archive/{name}"), options).map_err(|e| told(&e))?;
         self.0.write_all(bytes).map_err(|e| told(&e))
