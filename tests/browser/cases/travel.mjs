@@ -81,6 +81,7 @@ test("travel: files and folders open where they are dropped", { device: "cpu" },
   const zone = t.page.locator("label.drop", { has: t.page.getByTestId("model-drop") });
   const devtools = await t.context.newCDPSession(t.page);
   for (const [path, name] of [[file, "tiny"], [folder, "a folder"]]) {
+    await zone.scrollIntoViewIfNeeded();
     const { x, y, width, height } = await zone.boundingBox();
     const data = { items: [], files: [path], dragOperationsMask: 1 };
     for (const type of ["dragEnter", "dragOver", "drop"]) {

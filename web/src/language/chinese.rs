@@ -170,14 +170,14 @@ const MODELS: ModelsText = ModelsText {
     about: "{} · {} 参数 · {} 层 · 宽度 {} · 词表 {} · 上下文 {}",
     export: "下载为单个文件（.safetensors）",
     export_hf: "下载 Hugging Face 格式（.zip）",
-    export_hint: "两者都包含权重、分词器和设置，本页面都能再次打开。命令行可打开单个文件；\
+    export_hint: "两者都包含权重、分词器和设置，本页面和命令行都能再次打开；\
 .zip 解压后可用 Hugging Face 的工具打开。",
     name: "在此浏览器中保存为",
     keep: "保存",
     is_kept: "“{}”已保存在此浏览器中。",
     is_open: "“{}”已打开。",
     title: "打开其他模型",
-    drop: "把一个 .safetensors 或 .zip 文件，或 Hugging Face 目录的全部文件拖到这里，或点按选择",
+    drop: "把 .safetensors、.gguf 或 .zip 文件，或 Hugging Face 文件夹拖到这里，或点按选择文件",
     url: "或从网址打开",
     url_hint: "下载的模型会保存在此浏览器中。下载若中断，再次打开同一网址会从中断处继续。",
     open: "打开",

@@ -175,15 +175,15 @@ const MODELS: ModelsText = ModelsText {
     about: "{} · {} parameters · {} layers of width {} · vocabulary {} · context {}",
     export: "Download as one file (.safetensors)",
     export_hf: "Download for Hugging Face (.zip)",
-    export_hint: "Both hold weights, tokenizer and settings, and this page opens both again. The command \
-line opens the one file; Hugging Face's tools open the .zip once it is unpacked.",
+    export_hint: "Both hold weights, tokenizer and settings, and this page and the command line open \
+both again; Hugging Face's tools open the .zip once it is unpacked.",
     name: "Keep it in this browser as",
     keep: "Keep",
     is_kept: "“{}” is kept in this browser.",
     is_open: "“{}” is open.",
     title: "Open another model",
-    drop: "Drop a .safetensors file, a .zip, or all files of a Hugging Face directory here, or \
-press to pick",
+    drop: "Drop a .safetensors, .gguf or .zip file or a Hugging Face folder here, or press to pick \
+files",
     url: "Or from an address",
     url_hint: "The model is then kept in this browser. A download that broke off goes on where it \
 ended when the same address is opened again.",
