@@ -28,3 +28,5 @@ mod tiny;
 mod tokenizer;
 #[path = "library/training.rs"]
 mod training;
+#[path = "library/weights_shared.rs"]
+mod weights_shared;

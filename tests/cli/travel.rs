@@ -148,7 +148,9 @@ fn an_adapters_run_goes_on_from_an_archive_bit_for_bit() {
 #[test]
 fn a_gguf_is_as_good_as_its_directory() {
     let place = Place::with_model();
-    place.run("export --model model --to gguf --weights f32 --out m.gguf").ok();
+    let told = place.run("export --model model --to gguf --weights f32 --out m.gguf --json").ok().result();
+    assert_eq!(told["bytes"].as_u64().unwrap(), place.read("m.gguf").len() as u64);
+    assert_eq!(told["step"], Value::Null, "a .gguf has no room for a run's state");
     assert_eq!(tokens(&place, "m.gguf"), tokens(&place, "model"));
     place.run("import --model m.gguf --out back").ok();
     assert_eq!(tokens(&place, "back"), tokens(&place, "model"));
@@ -199,6 +201,7 @@ fn what_cannot_be_exported_or_imported_is_said() {
     for (line, code, parts) in [
         ("export --model model --to gguf --out new", 2, &["--out new", ".gguf"][..]),
         ("export --model model --to peft --out new", 2, &["PEFT's layout"]),
+        ("export --model model --to hf --weights f16 --out new", 2, &["--weights belongs to --to gguf"]),
         ("export --model model --to minimind-pth --out new", 2, &["--out new", ".pth"]),
         ("export --model model --to single-file --out new", 2, &["--out new", ".safetensors"]),
         ("export --model model --to zip --out new", 2, &["'zip'", "single-file"]),

@@ -59,9 +59,9 @@ pub struct ExportArgs {
     /// Where to write: a file that is absent, named after its form, or a directory that is absent or empty
     #[arg(long)]
     pub out: PathBuf,
-    /// What the weights of a .gguf become
-    #[arg(long, value_enum, default_value = "f16")]
-    pub weights: WeightType,
+    /// What the weights of a .gguf become [default: f16]
+    #[arg(long, value_enum)]
+    pub weights: Option<WeightType>,
     /// Leave a run's training state behind: a third of the size
     #[arg(long)]
     pub weights_only: bool,
@@ -70,27 +70,47 @@ pub struct ExportArgs {
 /// Runs `export`.
 pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     check_form(args.to, &args.out)?;
+    if args.weights.is_some() && args.to != Form::Gguf {
+        return Err(Failure::Usage(
+            "--weights belongs to --to gguf; other forms keep the weights as they are".into(),
+        ));
+    }
     let (mut files, mut progress) = read(&args.model)?;
     refuse_adapter(&files).map_err(|e| at(&args.model, e))?;
-    if args.weights_only {
+    if args.weights_only || [Form::Gguf, Form::MinimindPth].contains(&args.to) {
         files.retain(|name, _| !name.starts_with("training/"));
         progress = None;
     }
     let step = progress.map(|progress| progress.step);
     let bytes = match args.to {
         Form::SingleFile => Some(to_single_file(&files)),
-        Form::Gguf => Some(to_gguf(&files, args.weights)),
+        Form::Gguf => Some(to_gguf(&files, args.weights.unwrap_or(WeightType::F16))),
         Form::MinimindPth => Some(to_minimind(&files, TorchFloat::F32)),
         Form::Hf | Form::Peft => None,
     };
-    match bytes.transpose().map_err(|e| at(&args.model, e))? {
-        Some(bytes) => new_file(&args.out, &bytes)?,
-        None => write_checkpoint(&args.out, &files)?,
-    }
+    let bytes = bytes.transpose().map_err(|e| at(&args.model, e))?;
+    let written = match &bytes {
+        Some(bytes) => {
+            new_file(&args.out, bytes)?;
+            bytes.len()
+        }
+        None => {
+            write_checkpoint(&args.out, &files)?;
+            size_of(&files)
+        }
+    };
     let (output, out) = (everywhere.output(), args.out.display());
-    tell(&args.out, &files, step, output);
-    output.say(&format!("try it: kindling generate --model {out} --prompt \"Once\""));
+    tell(&args.out, written, step, output);
+    output.say(&match args.to {
+        Form::MinimindPth => format!("in MiniMind: model.load_state_dict(torch.load(\"{out}\"))"),
+        _ => format!("try it: kindling generate --model {out} --prompt \"Once\""),
+    });
     Ok(())
+}
+
+/// The bytes of all files.
+pub fn size_of(files: &Files) -> usize {
+    files.values().map(Vec::len).sum()
 }
 
 /// The files of a model in any form, whole and able to be opened; of a run, those of its newest save.
@@ -139,8 +159,7 @@ fn check_form(form: Form, out: &Path) -> Result<(), Failure> {
 }
 
 /// Says what was written.
-pub fn tell(out: &Path, files: &Files, step: Option<u64>, output: Output) {
-    let bytes: usize = files.values().map(Vec::len).sum();
+pub fn tell(out: &Path, bytes: usize, step: Option<u64>, output: Output) {
     output.json(&json!({"out": out, "bytes": bytes, "step": step}));
     let run = step.map_or(String::new(), |step| format!(", with the run's state at step {step}"));
     output.line(&format!("{}  {}{run}", out.display(), output::bytes(bytes as u64)));

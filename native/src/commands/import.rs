@@ -12,7 +12,7 @@ use kindling::error::Error;
 use kindling::model::{ModelConfig, preset};
 use kindling::train::{Progress, TrainConfig};
 
-use super::export::{Form, read, tell};
+use super::export::{Form, read, size_of, tell};
 use super::load;
 use super::train::open_data;
 use crate::cli::{Everywhere, Invocation};
@@ -87,7 +87,7 @@ fn import_model(args: &ImportArgs, files: &Files, output: Output) -> Result<(), 
         )));
     }
     write_checkpoint(&args.out, files)?;
-    tell(&args.out, files, None, output);
+    tell(&args.out, size_of(files), None, output);
     let out = args.out.display();
     output.say(&match adapter {
         true => format!("try it: kindling generate --model BASE --adapter {out} --prompt \"Once\""),
@@ -127,7 +127,7 @@ fn import_run(
     let mut settings = settings(stage, &progress.config, invocation)?;
     settings.extend(adapter);
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
-    tell(&args.out, files, Some(progress.step), output);
+    tell(&args.out, size_of(files), Some(progress.step), output);
     let out = args.out.display();
     output.say(&match progress.step < progress.total_steps {
         true => format!(
