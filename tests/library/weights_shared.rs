@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use kindling::checkpoint::{
-    ADAPTER_CONFIG, Checkpoint, Files, MinimindShape, TensorFile, from_llama2c, from_minimind, llama2c_tokenizer,
+    ADAPTER_CONFIG, Checkpoint, Files, MinimindShape, TensorFile, from_llama2c, from_minimind,
+    llama2c_tokenizer,
 };
 use kindling::model::preset;
 use serde_json::Value;
