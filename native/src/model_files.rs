@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use kindling::adapter::{Adapter, Fingerprint};
-use kindling::checkpoint::gguf::from_gguf;
 use kindling::checkpoint::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Checkpoint, Files, OPTIMIZER, PROGRESS, WEIGHTS_INDEX,
-    from_llama2c, from_single_file, from_zip, whole_weights,
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Checkpoint, Files, OPTIMIZER, PROGRESS, TakeApart, WEIGHTS_INDEX,
+    form_of, from_llama2c, whole_weights,
 };
 use kindling::error::{Error, Result};
 use kindling::tokenizer::{Tokenizer, TokenizerFiles};
@@ -51,13 +50,11 @@ impl Place {
         if path.is_dir() {
             return Ok(Self::Directory(path.to_path_buf()));
         }
-        for (ending, take_apart) in FORMS {
-            if has_ending(path, ending) {
-                let bytes = map(path)?.ok_or_else(|| no_file(path))?;
-                return take_apart(&bytes).map(Self::File).map_err(|e| at(path, e));
-            }
+        if let Some(take_apart) = form(path) {
+            let bytes = map(path)?.ok_or_else(|| no_file(path))?;
+            return take_apart(&bytes).map(Self::File).map_err(|e| at(path, e));
         }
-        if [".pth", ".pt"].iter().any(|end| text.ends_with(end)) {
+        if is_torch(path) {
             return Err(Error::Checkpoint(format!(
                 "{text}: a PyTorch file does not say what it is; make a directory of it with `kindling import --model \
                 {text} --preset NAME --tokenizer DIR --out DIR`"
@@ -93,11 +90,16 @@ fn no_file(path: &Path) -> Error {
     Error::Checkpoint(format!("{}: there is no such file", path.display()))
 }
 
-/// Files that hold a whole directory, by the endings of their names.
-const FORMS: [(&str, TakeApart); 4] =
-    [("safetensors", from_single_file), (ZIP, from_zip), ("gguf", from_gguf), ("bin", from_llama2c)];
-type TakeApart = fn(&[u8]) -> Result<Files>;
-const ZIP: &str = "zip";
+/// How a file is taken apart into a directory's; llama2.c's holds no tokenizer, which here is no hindrance.
+fn form(path: &Path) -> Option<TakeApart> {
+    let llama2c = || has_ending(path, "bin").then_some(from_llama2c as TakeApart);
+    form_of(&path.to_string_lossy()).or_else(llama2c)
+}
+
+/// Whether the name is that of a PyTorch file, which does not say what it holds.
+pub fn is_torch(path: &Path) -> bool {
+    has_ending(path, "pth") || has_ending(path, "pt")
+}
 
 fn has_ending(path: &Path, ending: &str) -> bool {
     path.extension().is_some_and(|end| end == ending)
@@ -137,7 +139,7 @@ pub fn checkpoint_files(path: &Path) -> Result<Files> {
 /// # Errors
 /// What is missing or damaged, with its path; an adapter of another base.
 pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
-    if path.is_file() && !has_ending(path, ZIP) {
+    if path.is_file() && !has_ending(path, "zip") {
         return Err(Error::Checkpoint(format!(
             "{}: this is no adapter; that is a directory with {ADAPTER_CONFIG}, or a .zip of one",
             path.display()
@@ -156,7 +158,7 @@ pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
 /// # Errors
 /// What is missing or damaged, with its path.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
-    if !path.is_dir() && FORMS.iter().any(|(ending, _)| has_ending(path, ending)) {
+    if !path.is_dir() && form(path).is_some() {
         let lacking = || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()));
         return open_checkpoint(path)?.tokenizer.ok_or_else(lacking);
     }

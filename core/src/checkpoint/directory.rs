@@ -5,14 +5,32 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
+use super::gguf::from_gguf;
 use super::shards::Shards;
-use super::{Bytes, write_tensors};
+use super::{Bytes, from_single_file, from_zip, write_tensors};
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::tokenizer::{Tokenizer, TokenizerFiles};
 
 /// File names (with `/` below the directory) and their contents.
 pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// Takes a file apart into those of the directory that it holds.
+pub type TakeApart = fn(&[u8]) -> Result<Files>;
+
+/// Files that hold a whole directory, with its tokenizer, by the endings of their names.
+const FORMS: [(&str, TakeApart); 3] =
+    [(".safetensors", from_single_file), (".zip", from_zip), (".gguf", from_gguf)];
+
+/// How a file of this name is taken apart, if it is one that holds a directory.
+pub fn form_of(name: &str) -> Option<TakeApart> {
+    FORMS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, take_apart)| *take_apart)
+}
+
+/// What the model in a file is called: the file's name without the ending of such a form.
+pub fn model_name(name: &str) -> &str {
+    FORMS.iter().find_map(|(ending, _)| name.strip_suffix(ending)).unwrap_or(name)
+}
 
 /// An opened checkpoint.
 pub struct Checkpoint {
@@ -125,4 +143,20 @@ fn generation_config(config: &ModelConfig) -> String {
         "pad_token_id": config.pad_token_id,
     });
     format!("{generation:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_told_by_the_ending() {
+        for name in ["a.safetensors", "b/c.zip", "d.e.gguf"] {
+            assert!(form_of(name).is_some(), "{name}");
+        }
+        for name in ["a.bin", "safetensors", "b.gguf.txt"] {
+            assert!(form_of(name).is_none(), "{name}");
+        }
+        assert_eq!(["a.gguf", "b.zip.gguf", "c.txt"].map(model_name), ["a", "b.zip", "c.txt"]);
+    }
 }

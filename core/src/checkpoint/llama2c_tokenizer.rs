@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Files;
+use super::gguf::{decoder, normalizer};
 use crate::error::{Error, Result};
 
 /// Longest piece of a vocabulary, in bytes; those of Llama go to 48.
@@ -107,15 +108,10 @@ fn tokenizer_json(pieces: &[(String, f32)], merges: &[[&str; 2]]) -> Value {
     let vocab: serde_json::Map<_, _> = vocab.collect();
     let bos = || json!({"SpecialToken": {"id": "<s>", "type_id": 0}});
     let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
-    let replace =
-        |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
-    let strip = json!({"type": "Strip", "content": " ", "start": 1, "stop": 0});
     json!({
         "version": "1.0", "truncation": null, "padding": null,
         "added_tokens": added,
-        "normalizer": {
-            "type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace(" ", "▁")],
-        },
+        "normalizer": normalizer(true),
         "pre_tokenizer": null,
         "post_processor": {
             "type": "TemplateProcessing",
@@ -123,10 +119,7 @@ fn tokenizer_json(pieces: &[(String, f32)], merges: &[[&str; 2]]) -> Value {
             "pair": [bos(), text("A"), bos(), text("B")],
             "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
         },
-        "decoder": {
-            "type": "Sequence",
-            "decoders": [replace("▁", " "), {"type": "ByteFallback"}, {"type": "Fuse"}, strip],
-        },
+        "decoder": decoder(true),
         "model": {
             "type": "BPE", "dropout": null, "unk_token": "<unk>",
             "continuing_subword_prefix": null, "end_of_word_suffix": null,

@@ -16,7 +16,7 @@ mod training;
 
 pub use archive::{entry_name, from_zip, to_zip};
 pub use bytes::Bytes;
-pub use directory::{Checkpoint, Files, open_tokenizer};
+pub use directory::{Checkpoint, Files, TakeApart, form_of, model_name, open_tokenizer};
 pub use llama2c::from_llama2c;
 pub use llama2c_tokenizer::llama2c_tokenizer;
 pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};

@@ -17,7 +17,7 @@ use super::load;
 use super::train::open_data;
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
-use crate::model_files::{at, open_checkpoint, open_tokenizer};
+use crate::model_files::{at, is_torch, open_checkpoint, open_tokenizer};
 use crate::output::Output;
 use crate::run_dir::{write_checkpoint, write_run};
 use crate::sources::RowArgs;
@@ -94,10 +94,6 @@ fn import_model(args: &ImportArgs, files: &Files, output: Output) -> Result<(), 
         false => format!("try it: kindling generate --model {out} --prompt \"Once\""),
     });
     Ok(())
-}
-
-fn is_torch(path: &Path) -> bool {
-    path.extension().is_some_and(|end| end == "pth" || end == "pt")
 }
 
 fn import_run(

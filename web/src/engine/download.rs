@@ -1,6 +1,7 @@
 //! Models from a URL: what came before a break is not asked for again, and what opened is kept.
 
 use js_sys::Array;
+use kindling::checkpoint::model_name;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};
@@ -64,12 +65,7 @@ impl Engine {
         let (bytes, marks) = fetch(url, &part, port).await?;
         let path = url.split(['?', '#']).next().unwrap_or(url);
         let file = File { name: decoded(own_name(path)), bytes };
-        let model = file
-            .name
-            .trim_end_matches(".safetensors")
-            .trim_end_matches(".zip")
-            .trim_end_matches(".gguf")
-            .to_string();
+        let model = model_name(&file.name).to_string();
         let opened = async {
             let files = directory(vec![file])?;
             Ok((self.install(model.clone(), &files).await?, files))

@@ -1,6 +1,6 @@
 //! Runs that were begun elsewhere.
 
-use kindling::checkpoint::read_training;
+use kindling::checkpoint::{model_name, read_training};
 use kindling::train::Stage;
 use serde_json::Value;
 
@@ -29,7 +29,7 @@ impl Engine {
             return Err("a run goes on with the data that it began with; give it, too".into());
         }
         let file_name = save[0].name.clone();
-        let model = own_name(&file_name).replace(".safetensors", "").replace(".zip", "");
+        let model = model_name(own_name(&file_name)).to_string();
         let save = directory(save)?;
         let (_, progress) =
             read_training(|file| Ok(save.get(file).cloned())).map_err(|e| format!("{file_name}: {e}"))?;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use kindling::adapter::Fingerprint;
-use kindling::checkpoint::gguf::from_gguf;
-use kindling::checkpoint::{Checkpoint, Files, entry_name, from_single_file, from_zip};
+use kindling::checkpoint::{Checkpoint, Files, entry_name, form_of};
 use kindling::device::open_webgpu;
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
@@ -99,19 +98,14 @@ impl OpenModel {
 
 /// The files of a checkpoint directory, from one file that holds it or from its files in whatever folder.
 pub fn directory(files: Vec<File>) -> Result<Files, String> {
-    let told = |name: &str, e: kindling::error::Error| format!("{name}: {e}");
     match <[File; 1]>::try_from(files) {
-        Ok([File { name, bytes }]) if name.ends_with(".safetensors") => {
-            from_single_file(&bytes).map_err(|e| told(&name, e))
-        }
-        Ok([File { name, bytes }]) if name.ends_with(".zip") => from_zip(&bytes).map_err(|e| told(&name, e)),
-        Ok([File { name, bytes }]) if name.ends_with(".gguf") => {
-            from_gguf(&bytes).map_err(|e| told(&name, e))
-        }
-        Ok([File { name, .. }]) => Err(format!(
-            "{name}: this is no model; drop a single-file checkpoint (.safetensors), a .gguf, or a Hugging Face \
-             directory, as a .zip or as its files"
-        )),
+        Ok([File { name, bytes }]) => match form_of(&name) {
+            Some(take_apart) => take_apart(&bytes).map_err(|e| format!("{name}: {e}")),
+            None => Err(format!(
+                "{name}: this is no model; drop a single-file checkpoint (.safetensors), a .gguf, or a Hugging Face \
+                 directory, as a .zip or as its files"
+            )),
+        },
         Err(files) if files.is_empty() => Err("there is no file to open".into()),
         Err(files) => Ok(files.into_iter().map(|file| (entry_name(&file.name), file.bytes)).collect()),
     }

@@ -33,6 +33,8 @@ use config::generation_json;
 use config_metadata::Config;
 use tokenizer_metadata::TokenizerSource;
 
+pub(super) use sentencepiece::{decoder, normalizer};
+
 pub use architecture::Architecture;
 pub use block_type::BlockType;
 pub use config::config_json;

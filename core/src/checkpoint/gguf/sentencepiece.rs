@@ -58,7 +58,7 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<(Json, Roles<'_>)> {
 }
 
 /// `normalizer` in `tokenizer.json`; with a prefix, every text begins with a space.
-pub(super) fn normalizer(prefix: bool) -> Json {
+pub(in crate::checkpoint) fn normalizer(prefix: bool) -> Json {
     let mut steps = vec![json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})];
     if prefix {
         steps.insert(0, json!({"type": "Prepend", "prepend": SPACE}));
@@ -67,7 +67,7 @@ pub(super) fn normalizer(prefix: bool) -> Json {
 }
 
 /// `decoder` in `tokenizer.json`.
-pub(super) fn decoder(prefix: bool) -> Json {
+pub(in crate::checkpoint) fn decoder(prefix: bool) -> Json {
     let mut steps = vec![
         json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}),
         json!({"type": "ByteFallback"}),
