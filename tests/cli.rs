@@ -17,8 +17,12 @@ mod checkpoints;
 mod data_formats;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/hub/mod.rs"]
+mod hub;
 #[path = "cli/interrupts.rs"]
 mod interrupts;
+#[path = "cli/live.rs"]
+mod live;
 #[path = "cli/long_lines.rs"]
 mod long_lines;
 #[path = "cli/memory.rs"]

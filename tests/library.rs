@@ -4,6 +4,8 @@
 #![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "library/corpus.rs"]
+mod corpus;
 #[path = "library/families.rs"]
 mod families;
 #[path = "library/gradients.rs"]
@@ -18,6 +20,8 @@ mod map;
 mod model;
 #[path = "library/parity.rs"]
 mod parity;
+#[path = "library/quantized.rs"]
+mod quantized;
 #[path = "library/shipped.rs"]
 mod shipped;
 #[path = "library/stories260k.rs"]

@@ -6,12 +6,13 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use kindling::device::DeviceChoice;
 use kindling::train::Stage;
 
-use crate::commands::train::LoraArgs;
+use crate::commands::train::{Adapting, LoraArgs};
 use crate::commands::{
     bench, chat, data, doctor, export, generate, import, merge, plan, sample_data, score, tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
+use crate::hub;
 use crate::output::Output;
 
 /// Train, adapt and talk with small language models.
@@ -140,6 +141,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
     let settings = config_file::settings_of(&command, &args).unwrap_or_default();
     let matches = command.try_get_matches_from(args)?;
     let Cli { everywhere, verb } = Cli::from_arg_matches(&matches)?;
+    hub::install(everywhere.output());
     let invocation = Invocation { words, settings };
     match verb {
         Verb::SampleData(args) => sample_data::run(&args, &everywhere),
@@ -147,8 +149,9 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Data(verb) => data::run(verb, &everywhere),
         Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, None, &everywhere, &invocation),
         Verb::Sft(args) => train::run(Stage::Sft, &args, None, &everywhere, &invocation),
-        Verb::Lora(LoraArgs { run, lora }) => {
-            train::run(Stage::Lora, &run, Some(&lora), &everywhere, &invocation)
+        Verb::Lora(LoraArgs { run, lora, weights }) => {
+            let adapting = Adapting { lora: &lora, weights };
+            train::run(Stage::Lora, &run, Some(&adapting), &everywhere, &invocation)
         }
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),

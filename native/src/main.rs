@@ -6,6 +6,7 @@ mod commands;
 mod config_file;
 mod disk;
 mod failure;
+mod hub;
 mod interrupt;
 mod model_files;
 mod output;

@@ -1,4 +1,4 @@
-//! `--model` and `--tokenizer`: where checkpoints come from.
+//! `--model`, `--tokenizer` and `--adapter`: where checkpoints come from.
 
 use std::path::{Path, PathBuf};
 
@@ -12,11 +12,13 @@ use kindling::tokenizer::{Tokenizer, TokenizerFiles};
 
 use crate::disk::map;
 use crate::failure::io_error;
+use crate::hub::{self, Want};
 
-const WEIGHTS: &str = "model.safetensors";
+/// The weights of a model in one file.
+pub const WEIGHTS: &str = "model.safetensors";
 
 /// What is read of a checkpoint; its other files are made from these.
-const FILES: [&str; 9] = [
+pub const FILES: [&str; 9] = [
     "config.json",
     "generation_config.json",
     WEIGHTS,
@@ -42,31 +44,31 @@ enum Place {
     Directory(PathBuf),
     /// A single file or an archive, taken apart.
     File(Files),
+    /// A GGUF file that is read as it is.
+    Gguf(PathBuf),
 }
 
 impl Place {
-    fn open(path: &Path) -> Result<Self> {
-        let text = path.to_string_lossy();
-        if path.is_dir() {
-            return Ok(Self::Directory(path.to_path_buf()));
-        }
-        if let Some(take_apart) = form(path) {
-            let bytes = map(path)?.ok_or_else(|| no_file(path))?;
-            return take_apart(&bytes).map(Self::File).map_err(|e| at(path, e));
-        }
-        if is_torch(path) {
+    fn open(path: &Path, want: Want) -> Result<Self> {
+        if is_torch(path) && !path.is_dir() {
+            let text = path.display();
             return Err(Error::Checkpoint(format!(
                 "{text}: a PyTorch file does not say what it is; make a directory of it with `kindling import --model \
                 {text} --preset NAME --tokenizer DIR --out DIR`"
             )));
         }
-        if text.starts_with("hub:") {
-            return Err(Error::Checkpoint(format!(
-                "{text}: models are not fetched from the hub yet; give a directory in Hugging Face layout, a .zip of \
-                one, a .gguf, or a single-file checkpoint (.safetensors)"
-            )));
+        let path = &hub::local(path, want)?;
+        if path.is_dir() {
+            return Ok(Self::Directory(path.to_path_buf()));
         }
-        Err(Error::Checkpoint(format!("{text}: there is no such directory")))
+        if want == Want::Checkpoint && has_ending(path, "gguf") && path.is_file() {
+            return Ok(Self::Gguf(path.to_path_buf()));
+        }
+        if let Some(take_apart) = form(path) {
+            let bytes = map(path)?.ok_or_else(|| no_file(path))?;
+            return take_apart(&bytes).map(Self::File).map_err(|e| at(path, e));
+        }
+        Err(Error::Checkpoint(format!("{}: there is no such directory", path.display())))
     }
 
     /// Gives a file's bytes; those of a single file only once.
@@ -74,6 +76,7 @@ impl Place {
         match self {
             Self::Directory(path) => map(&path.join(name)),
             Self::File(files) => Ok(files.remove(name).map(Bytes::from)),
+            Self::Gguf(_) => Ok(None),
         }
     }
 
@@ -82,6 +85,7 @@ impl Place {
         match self {
             Self::Directory(path) => read_optional(&path.join(name)),
             Self::File(files) => Ok(files.remove(name)),
+            Self::Gguf(_) => Ok(None),
         }
     }
 }
@@ -108,10 +112,15 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 /// Opens a checkpoint: a directory, or a file that holds one in any of the forms that say what they are.
 ///
 /// # Errors
-/// What is missing or damaged, with its path; forms of checkpoint that are not built yet.
+/// What is missing or damaged, with its path; a file that does not say what it holds.
 pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
-    let mut place = Place::open(path)?;
-    Checkpoint::open(|name| place.read(name)).map_err(|e| at(path, e))
+    let mut place = Place::open(path, Want::Checkpoint)?;
+    let checkpoint = match &place {
+        // Taken apart, its weights would all be there as f32.
+        Place::Gguf(path) => Checkpoint::open_gguf(map(path)?.ok_or_else(|| no_file(path))?),
+        _ => Checkpoint::open(|name| place.read(name)),
+    };
+    checkpoint.map_err(|e| at(path, e))
 }
 
 /// The files of a checkpoint as they are, and those of `training/` where it has them.
@@ -119,7 +128,7 @@ pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
 /// # Errors
 /// As [`open_checkpoint`].
 pub fn checkpoint_files(path: &Path) -> Result<Files> {
-    let mut place = Place::open(path)?;
+    let mut place = Place::open(path, Want::Files)?;
     let mut files = Files::new();
     for name in FILES {
         if let Some(bytes) = place.read_whole(name)? {
@@ -145,7 +154,7 @@ pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
             path.display()
         )));
     }
-    let mut place = Place::open(path)?;
+    let mut place = Place::open(path, Want::Adapter)?;
     let adapter = Adapter::open(|name| place.read_whole(name)).map_err(|e| at(path, e))?;
     if let Some(own) = &adapter.config.base {
         own.check(base, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
@@ -158,6 +167,7 @@ pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
 /// # Errors
 /// What is missing or damaged, with its path.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
+    let path = &hub::local(path, Want::Tokenizer)?;
     if !path.is_dir() && form(path).is_some() {
         let lacking = || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()));
         return open_checkpoint(path)?.tokenizer.ok_or_else(lacking);

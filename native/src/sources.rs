@@ -1,4 +1,5 @@
-//! `--data`: files, directories and globs into random-access sources, and which of their rows are used.
+//! `--data`: files, directories, globs and data sets of the hub into random-access sources, and which of their rows
+//! are used.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -6,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use clap::Args;
-use kindling::data::{DataOptions, Source, decompressor, format_of};
+use kindling::data::{DataOptions, Source, decompressor, format_of, is_parquet, parquet_rows};
 use kindling::error::{Error, Result};
 
 use crate::failure::io_error;
+use crate::hub;
 
 /// Which rows of a run's data are used.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +47,8 @@ impl RowArgs {
     }
 }
 
-/// A file on the disk; compressed ones are unpacked into a temporary file first, so that memory stays bounded.
+/// A file on the disk; compressed ones and the rows of parquet files are unpacked into a temporary file first, so that
+/// memory stays bounded.
 struct FileSource {
     name: String,
     len: u64,
@@ -83,10 +86,8 @@ pub fn open(patterns: &[String]) -> Result<Vec<Arc<dyn Source>>> {
 }
 
 fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
-    if pattern.starts_with("hub:") || pattern.ends_with(".parquet") {
-        return Err(Error::Data(format!(
-            "{pattern}: this kind of source is not built yet; use .jsonl, .json, .csv or .txt"
-        )));
+    if hub::is_address(pattern) {
+        return hub::data_files(pattern);
     }
     let path = Path::new(pattern);
     if path.is_dir() {
@@ -94,7 +95,7 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
         files.sort();
         if files.is_empty() {
             return Err(Error::Data(format!(
-                "{pattern}: the directory holds no .jsonl, .json, .csv or .txt file"
+                "{pattern}: the directory holds no .jsonl, .json, .csv, .txt or .parquet file"
             )));
         }
         return Ok(files);
@@ -132,14 +133,22 @@ fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
 fn open_file(path: &Path) -> Result<FileSource> {
     let name = path.display().to_string();
     let file = File::open(path).map_err(|e| io_error(path, e))?;
-    let Some(mut unpacked) = decompressor(&name, &file)? else {
-        let len = file.metadata().map_err(|e| io_error(path, e))?.len();
-        return Ok(FileSource { name, len, file: Mutex::new(file) });
-    };
+    if let Some(plain) = decompressor(&name, &file)? {
+        return unpacked(name, plain, "; the file is damaged or the disk is full");
+    }
+    let len = file.metadata().map_err(|e| io_error(path, e))?.len();
+    let source = FileSource { name, len, file: Mutex::new(file) };
+    match is_parquet(source.name()) {
+        true => unpacked(source.name.clone(), parquet_rows(Arc::new(source))?, ""),
+        false => Ok(source),
+    }
+}
+
+/// Keeps a stream in a temporary file under the name of the file that it is made from; an error says why, and what
+/// else may be the cause.
+fn unpacked(name: String, mut stream: impl Read, cause: &str) -> Result<FileSource> {
     let mut temporary = tempfile::tempfile().map_err(|e| io_error(&std::env::temp_dir(), e))?;
-    let len = std::io::copy(&mut unpacked, &mut temporary).map_err(|e| {
-        Error::Data(format!("{name}: cannot be unpacked ({e}); the file is damaged or the disk is full"))
-    })?;
-    drop(unpacked);
+    let len = std::io::copy(&mut stream, &mut temporary)
+        .map_err(|e| Error::Data(format!("{name}: cannot be unpacked ({e}){cause}")))?;
     Ok(FileSource { name, len, file: Mutex::new(temporary) })
 }

@@ -125,7 +125,7 @@ fn places_without_a_checkpoint_are_named() {
     for (model, part) in [
         ("nowhere", "nowhere: there is no such directory"),
         ("empty", "empty: there is no config.json"),
-        ("hub:owner/name", "hub:owner/name: models are not fetched from the hub yet"),
+        ("hub:../name", "hub:../name: this is no address of the hub"),
         ("a.gguf", "a.gguf"),
         ("a.pth", "a.pth: a PyTorch file does not say what it is"),
     ] {

@@ -26,7 +26,24 @@ fn files_of_no_use() -> Vec<Bad> {
         bad("pretrain", "a.json", b"[]", &["a.json: the file holds no rows"]),
         bad("pretrain", "a.txt", b"\xFF\xFEa\0b\0", &["a.txt: the file is in UTF-16"]),
         bad("pretrain", "a.bin", b"abc", &["a.bin: unknown kind of file", ".jsonl"]),
-        bad("pretrain", "a.parquet", b"PAR1", &["a.parquet", "not built yet"]),
+        bad(
+            "pretrain",
+            "a.parquet",
+            b"PAR1",
+            &["a.parquet: this is no parquet file, or one that is cut off"],
+        ),
+        bad(
+            "pretrain",
+            "a.parquet",
+            include_bytes!("../golden/parquet/image.parquet"),
+            &["a.parquet: cannot be unpacked (row 2: column image holds bytes that are no text)"],
+        ),
+        bad(
+            "pretrain",
+            "a.parquet.gz",
+            &compressed,
+            &["a.parquet.gz: a .parquet file is not read in a compr"],
+        ),
         bad("pretrain", "a.csv", b"one,two\n1,2\n", &["a.csv:1", "must name the columns", "one, two"]),
         bad(
             "pretrain",
@@ -180,7 +197,7 @@ fn a_source_that_is_not_there_is_named() {
         ("nowhere.jsonl", "nowhere.jsonl: there is no such file"),
         ("no*.jsonl", "no*.jsonl: there is no such file, and no file matches it as a pattern"),
         ("empty", "empty: the directory holds no .jsonl"),
-        ("hub:owner/name", "hub:owner/name: this kind of source is not built yet"),
+        ("hub:../name", "hub:../name: this is no address of the hub"),
     ] {
         for stage in [
             "pretrain --out run --model",

@@ -18,7 +18,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A Zstandard frame (RFC 8878) whose only block is stored as it is.
-fn zstd(bytes: &[u8]) -> Vec<u8> {
+pub fn zstd(bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap();
     // One segment, its length in four bytes; the last block, of raw bytes, its header in three.
     let mut frame = vec![0x28, 0xB5, 0x2F, 0xFD, 0b1010_0000];
@@ -84,6 +84,25 @@ fn every_file_format_of_texts_is_the_same() {
         "--data parts/**/*.jsonl*",
     ] {
         assert!(weights(&place, "pretrain", data) == expected, "{data} gives other weights");
+    }
+}
+
+#[test]
+fn parquet_files_train_like_their_json_lines() {
+    let place = Place::with_model();
+    place.write("texts.parquet", include_bytes!("../golden/parquet/texts.parquet"));
+    place.write("texts.jsonl", include_bytes!("../golden/parquet/texts.jsonl"));
+    place.write("chats.parquet", include_bytes!("../golden/parquet/conversations.parquet"));
+    place.write("chats.jsonl", include_bytes!("../golden/parquet/conversations.jsonl"));
+    place.write("parts/1.PARQUET", include_bytes!("../golden/parquet/texts.parquet"));
+    place.write("parts/2.jsonl", include_bytes!("../golden/parquet/texts.jsonl"));
+    for (stage, parquet, lines) in [
+        ("pretrain", "--data texts.parquet", "--data texts.jsonl"),
+        ("pretrain", "--data parts", "--data texts.jsonl --data texts.jsonl"),
+        ("sft", "--data chat*.parquet", "--data chats.jsonl"),
+    ] {
+        let expected = weights(&place, stage, lines);
+        assert!(weights(&place, stage, parquet) == expected, "{parquet} gives other weights");
     }
 }
 

@@ -77,10 +77,15 @@ pub struct Running {
 impl Running {
     /// Starts `kindling` in `directory`, by way of `wrapper` where one is given.
     pub fn start(directory: &Path, wrapper: &[&str], args: &[&str]) -> Self {
+        Self::start_with_env(directory, &[], wrapper, args)
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_with_env(directory: &Path, env: &[(&str, &str)], wrapper: &[&str], args: &[&str]) -> Self {
         let program = env!("CARGO_BIN_EXE_kindling");
         let words: Vec<&str> = wrapper.iter().chain(&[program]).chain(args).copied().collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).current_dir(directory);
+        command.args(&words[1..]).current_dir(directory).envs(env.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", words[0]));
         let (stdout, stderr) = (child.stdout.take().map(reader), child.stderr.take().map(reader));

@@ -114,6 +114,11 @@ impl Place {
         Running::start(self.root(), &[], &on_cpu(line.split_whitespace().collect()))
     }
 
+    /// Starts a command with variables in its environment.
+    pub fn start_with_env(&self, env: &[(&str, &str)], line: &str) -> Running {
+        Running::start_with_env(self.root(), env, &[], &on_cpu(line.split_whitespace().collect()))
+    }
+
     /// Runs a command that may write no file of more than so many KiB: a disk that is full for large files.
     pub fn run_limited(&self, kib: u64, line: &str) -> Outcome {
         let kib = kib.to_string();

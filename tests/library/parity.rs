@@ -1,8 +1,9 @@
 //! The same tiny model on the processor and on a graphics device (lavapipe in CI): forward, every gradient,
 //! and twenty training steps agree.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Int, Tensor};
 use kindling::batch::Batch;
+use kindling::kernels::{Quantization, QuantizedMatrix};
 use kindling::model::{Transformer, preset};
 use kindling::optim::{AdamW, AdamWConfig, NamedGradients};
 use kindling::train::{NextToken, Objective};
@@ -67,6 +68,23 @@ fn run(device: &Device) -> (f32, Vec<NamedValues>, Vec<f32>) {
         losses.push(values(loss.inner())[0]);
     }
     (first, gradients, losses)
+}
+
+#[test]
+fn matrices_in_few_bits_agree_with_the_processor() {
+    let Some(device) = other_device() else { return };
+    let table: Vec<f32> = (0..40 * 64).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
+    for bits in [Quantization::Q8_0, Quantization::Q4_0] {
+        let [here, there] = [&Device::flex(), &device].map(|device| {
+            let matrix = QuantizedMatrix::new(&table, [40, 64], bits, device).unwrap();
+            let ids = Tensor::<2, Int>::from_ints([[3, 39, 0]], device);
+            let rows = matrix.rows(ids);
+            let products = matrix.multiply(rows.clone().reshape([3, 64]));
+            (values(matrix.dense(device)), values(rows), values(products))
+        });
+        assert_eq!((&here.0, &here.1), (&there.0, &there.1), "{bits:?}");
+        assert!(relative(&here.2, &there.2) < 1e-5, "{bits:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::model::NamedTensor;
+use crate::model::{NamedTensor, WeightSource};
 
 /// SHA-256 over names, shapes and values (as f32), so that it does not depend on the file they came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,13 +15,24 @@ impl Fingerprint {
         let mut sorted: Vec<_> = weights.iter().collect();
         sorted.sort_by(|a, b| a.name.cmp(&b.name));
         let mut hash = Sha256::new();
-        for tensor in sorted {
-            hash.update(format!("{} {:?}\n", tensor.name, tensor.shape));
-            for block in tensor.values.chunks(4096) {
-                let bytes: Vec<u8> = block.iter().flat_map(|value| value.to_le_bytes()).collect();
-                hash.update(bytes);
-            }
+        sorted.into_iter().for_each(|tensor| add(&mut hash, &tensor.name, &tensor.shape, &tensor.values));
+        Self::from_hash(hash)
+    }
+
+    /// Of weights that are read one by one, in whatever order their names and shapes are.
+    ///
+    /// # Errors
+    /// What `read` says.
+    pub fn of_each(mut shapes: Vec<(String, Vec<usize>)>, read: &mut WeightSource) -> Result<Self> {
+        shapes.sort();
+        let mut hash = Sha256::new();
+        for (name, shape) in shapes {
+            add(&mut hash, &name, &shape, &read(&name, &shape)?);
         }
+        Ok(Self::from_hash(hash))
+    }
+
+    fn from_hash(hash: Sha256) -> Self {
         Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -57,6 +68,14 @@ impl Fingerprint {
     }
 }
 
+fn add(hash: &mut Sha256, name: &str, shape: &[usize], values: &[f32]) {
+    hash.update(format!("{name} {shape:?}\n"));
+    for block in values.chunks(4096) {
+        let bytes: Vec<u8> = block.iter().flat_map(|value| value.to_le_bytes()).collect();
+        hash.update(bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +89,9 @@ mod tests {
         };
         let (a, b) = (tensor("a", [1.0, 2.0]), tensor("b", [3.0, 4.0]));
         let first = Fingerprint::of(&[a.clone(), b.clone()]);
+        let shapes = [&b, &a].map(|tensor| (tensor.name.clone(), tensor.shape.clone())).to_vec();
+        let mut read = |name: &str, _: &[usize]| Ok(if name == "a" { &a } else { &b }.values.clone());
+        assert_eq!(first, Fingerprint::of_each(shapes, &mut read).unwrap());
         assert_eq!(first, Fingerprint::of(&[b, a.clone()]));
         let other = Fingerprint::of(&[a, tensor("b", [3.0, 4.000_001])]);
         assert_ne!(first, other);

@@ -51,7 +51,7 @@ impl Adapter {
             if !config.lora.adapts(&layer) {
                 continue;
             }
-            let [inputs, outputs] = linear.weight.val().dims();
+            let [inputs, outputs] = linear.shape();
             let name = path(&layer, 'a');
             let bound = 1.0 / (inputs as f64).sqrt();
             let mut random = Random::new(seed, stream_of(&name));
@@ -112,7 +112,7 @@ impl Adapter {
         strength: f64,
         device: &Device,
     ) -> Result<LowRank> {
-        let [inputs, outputs] = linear.weight.val().dims();
+        let [inputs, outputs] = linear.shape();
         let rank = pair.a.shape[0];
         if pair.a.shape != [rank, inputs] || pair.b.shape != [outputs, rank] {
             return Err(Error::Checkpoint(format!(

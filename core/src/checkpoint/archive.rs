@@ -33,7 +33,8 @@ pub fn to_zip(files: &Files) -> Result<Vec<u8>> {
 /// The files of an archive, by [`entry_name`].
 ///
 /// # Errors
-/// An archive that is damaged, that unpacks into far more than it is, or that holds several directories.
+/// An archive that is damaged, that unpacks into far more than it is, or that holds several directories; parts that lie
+/// on each other, or have no name of a file.
 pub fn from_zip(bytes: &[u8]) -> Result<Files> {
     let told =
         |e: &dyn std::fmt::Display| Error::Checkpoint(format!("no whole zip archive ({e}); copy it again"));
@@ -45,21 +46,22 @@ pub fn from_zip(bytes: &[u8]) -> Result<Files> {
         )));
     }
     let limit = (MOST_GROWTH * bytes.len() as u64).max(ALWAYS_FINE);
-    let (mut files, mut left) = (Files::new(), limit);
+    let (mut files, mut left, mut packed) = (Files::new(), limit, bytes.len() as u64);
     for i in 0..archive.len() {
         let file = archive.by_index(i).map_err(|e| told(&e))?;
         if file.is_dir() {
             continue;
         }
-        let name = entry_name(&file.name().map_err(|e| told(&e))?);
+        let name = plain_name(&file.name().map_err(|e| told(&e))?)?;
+        // A thousand names for one part would take a thousand times as long to unpack.
+        packed = packed
+            .checked_sub(file.compressed_size())
+            .ok_or_else(|| none("the parts of this archive lie on each other or beyond its end"))?;
         let mut content = Vec::new();
         // What the archive says of its sizes may be a lie.
         file.take(left + 1).read_to_end(&mut content).map_err(|e| told(&e))?;
         left = left.checked_sub(content.len() as u64).ok_or_else(|| {
-            Error::Checkpoint(format!(
-                "an archive of {} bytes that unpacks into more than {limit}: no checkpoint",
-                bytes.len()
-            ))
+            none(&format!("an archive of {} bytes that unpacks into more than {limit}", bytes.len()))
         })?;
         if files.contains_key(&name) {
             return Err(Error::Checkpoint(format!(
@@ -69,6 +71,21 @@ pub fn from_zip(bytes: &[u8]) -> Result<Files> {
         files.insert(name, content);
     }
     Ok(files)
+}
+
+/// [`entry_name`] of what is the name of a file.
+fn plain_name(path: &str) -> Result<String> {
+    let name = entry_name(path);
+    match name.rsplit('/').next() {
+        None | Some("" | "." | "..") => {
+            Err(none(&format!("the archive holds '{path}', which names no file")))
+        }
+        _ => Ok(name),
+    }
+}
+
+fn none(fact: &str) -> Error {
+    Error::Checkpoint(format!("{fact}: no checkpoint"))
 }
 
 /// What a checkpoint calls a file that came in some folder: `training/` stays, what stands before it goes.
@@ -127,6 +144,26 @@ mod tests {
         let named: [(&str, &[u8]); 3] = [("../../a.json", b"a"), ("/etc/b.json", b"b"), ("C:\\c.json", b"c")];
         let read = from_zip(&zipped(&named, CompressionMethod::Stored)).unwrap();
         assert_eq!(read.into_keys().collect::<Vec<_>>(), ["a.json", "b.json", "c.json"]);
+    }
+
+    #[test]
+    fn a_part_is_unpacked_once_and_has_a_name() {
+        let refused = |bytes: &[u8]| from_zip(bytes).unwrap_err().to_string();
+        for name in ["..", "a/..", "a/.", "training/.."] {
+            let told = refused(&zipped(&[(name, b"a")], CompressionMethod::Stored));
+            assert!(told.contains("names no file"), "{told}");
+        }
+        // A second entry for the same part.
+        let mut bytes = zipped(&[("a", &[7; 3000])], CompressionMethod::Stored);
+        let (entry, end) =
+            (bytes.windows(4).position(|window| window == b"PK\x01\x02").unwrap(), bytes.len() - 22);
+        let mut second = bytes[entry..end].to_vec();
+        second[46] = b'b';
+        bytes.splice(end..end, second);
+        let end = bytes.len() - 22;
+        (bytes[end + 8], bytes[end + 10]) = (2, 2);
+        bytes[end + 12..end + 16].copy_from_slice(&((end - entry) as u32).to_le_bytes());
+        assert!(refused(&bytes).contains("lie on each other"), "{}", refused(&bytes));
     }
 
     #[test]

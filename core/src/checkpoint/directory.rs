@@ -1,15 +1,17 @@
 //! The files of a Hugging Face directory: config, weights, tokenizer, generation settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
-use super::gguf::from_gguf;
+use super::gguf::{GgufWeights, from_gguf};
 use super::shards::Shards;
 use super::{Bytes, from_single_file, from_zip, write_tensors};
+use crate::adapter::Fingerprint;
 use crate::error::{Error, Result};
-use crate::model::{ModelConfig, NamedTensor, Transformer};
+use crate::kernels::Quantization;
+use crate::model::{ModelConfig, NamedTensor, Transformer, WeightSource};
 use crate::tokenizer::{Tokenizer, TokenizerFiles};
 
 /// File names (with `/` below the directory) and their contents.
@@ -38,7 +40,22 @@ pub struct Checkpoint {
     pub config: ModelConfig,
     /// The tokenizer, where the directory has one.
     pub tokenizer: Option<Tokenizer>,
-    weights: Shards,
+    weights: Weights,
+}
+
+/// Where the weights are read from, one by one.
+enum Weights {
+    Files(Shards),
+    Gguf(GgufWeights),
+}
+
+impl Weights {
+    fn read<T>(&self, take: impl FnOnce(&mut WeightSource) -> Result<T>) -> Result<T> {
+        match self {
+            Self::Files(shards) => take(&mut |name, shape| shards.read(name, shape)),
+            Self::Gguf(gguf) => gguf.read(take),
+        }
+    }
 }
 
 impl Checkpoint {
@@ -48,6 +65,22 @@ impl Checkpoint {
     /// A missing or damaged file, an unsupported model, a tokenizer with more ids than the model.
     pub fn open<B: Into<Bytes>>(mut read: impl FnMut(&str) -> Result<Option<B>>) -> Result<Self> {
         let mut read = |name: &str| Ok(read(name)?.map(B::into));
+        Self::assemble(&mut read, |read| Shards::open(read).map(Weights::Files))
+    }
+
+    /// Opens a GGUF file, whose weights become f32 only one by one.
+    ///
+    /// # Errors
+    /// As [`from_gguf`].
+    pub fn open_gguf(bytes: impl Into<Bytes>) -> Result<Self> {
+        let (mut files, weights) = GgufWeights::open(bytes)?;
+        Self::assemble(&mut |name| Ok(files.remove(name).map(Bytes::from)), |_| Ok(Weights::Gguf(weights)))
+    }
+
+    fn assemble<R: FnMut(&str) -> Result<Option<Bytes>>>(
+        read: &mut R,
+        weights: impl FnOnce(&mut R) -> Result<Weights>,
+    ) -> Result<Self> {
         let config = read("config.json")?.ok_or_else(|| {
             Error::Checkpoint(
                 "there is no config.json; a checkpoint is a Hugging Face directory with config.json and \
@@ -56,8 +89,8 @@ impl Checkpoint {
             )
         })?;
         let mut config = ModelConfig::from_hugging_face(&config)?;
-        let weights = Shards::open(&mut read)?;
-        let tokenizer = open_tokenizer(&mut read)?;
+        let weights = weights(read)?;
+        let tokenizer = open_tokenizer(read)?;
         if let Some(generation) = read("generation_config.json")? {
             add_end_tokens(&mut config, &generation);
         }
@@ -77,7 +110,23 @@ impl Checkpoint {
     /// # Errors
     /// A tensor that is missing or has the wrong shape.
     pub fn model(&self, device: &Device) -> Result<Transformer> {
-        Transformer::build(&self.config, device, &mut |name, shape| self.weights.read(name, shape))
+        self.weights.read(|source| Transformer::build(&self.config, device, source))
+    }
+
+    /// The model with its matrices in few bits; no more than one of them is ever there in f32.
+    ///
+    /// # Errors
+    /// As [`Self::model`]; a model without any matrix that fits blocks.
+    pub fn quantized_model(&self, bits: Quantization, device: &Device) -> Result<Transformer> {
+        self.weights.read(|source| Transformer::build_quantized(&self.config, bits, device, source))
+    }
+
+    /// Which weights the checkpoint holds, in whatever bits `model`, which is made of it, has them.
+    ///
+    /// # Errors
+    /// As [`Self::model`].
+    pub fn fingerprint(&self, model: &Transformer) -> Result<Fingerprint> {
+        self.weights.read(|source| Fingerprint::of_each(model.shapes(), source))
     }
 
     /// The files of a directory that `transformers` opens as it is.
@@ -125,11 +174,9 @@ fn add_end_tokens(config: &mut ModelConfig, generation: &[u8]) {
         Some(id) => vec![id.clone()],
         None => Vec::new(),
     };
-    for id in ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()) {
-        if !config.eos_token_ids.contains(&id) {
-            config.eos_token_ids.push(id);
-        }
-    }
+    let mut seen: BTreeSet<u32> = config.eos_token_ids.iter().copied().collect();
+    let ids = ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok());
+    config.eos_token_ids.extend(ids.filter(|id| seen.insert(*id)));
 }
 
 fn generation_config(config: &ModelConfig) -> String {

@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 
 /// Longest piece of a vocabulary, in bytes; those of Llama go to 48.
 const LONGEST_PIECE: usize = 128;
+/// Known vocabularies have two pairs for a piece.
+const MOST_PAIRS: usize = 16;
 /// The pieces without a text of their own, which every such vocabulary begins with.
 const SPECIAL: [&str; 3] = ["<unk>", "<s>", "</s>"];
 
@@ -35,7 +37,7 @@ pub fn llama2c_tokenizer(bytes: &[u8], vocab_size: usize) -> Result<Files> {
             return Err(damaged(&format!("has the piece {piece:?} twice")));
         }
     }
-    let tokenizer = tokenizer_json(&pieces, &merges(&pieces, &ids));
+    let tokenizer = tokenizer_json(&pieces, &merges(&pieces, &ids)?);
     let config = json!({
         "tokenizer_class": "LlamaTokenizerFast",
         "bos_token": "<s>",
@@ -81,7 +83,10 @@ fn damaged(what: &str) -> Error {
 }
 
 /// Every way to put a piece together from two, the pieces of the best scores first.
-fn merges<'a>(pieces: &'a [(String, f32)], ids: &BTreeMap<&str, usize>) -> Vec<[&'a str; 2]> {
+///
+/// # Errors
+/// Far too many of them.
+fn merges<'a>(pieces: &'a [(String, f32)], ids: &BTreeMap<&str, usize>) -> Result<Vec<[&'a str; 2]>> {
     let mut scored = Vec::new();
     for (piece, score) in pieces {
         let cuts = piece.char_indices().skip(1).map(|(cut, _)| piece.split_at(cut));
@@ -90,10 +95,16 @@ fn merges<'a>(pieces: &'a [(String, f32)], ids: &BTreeMap<&str, usize>) -> Vec<[
         let mut ways: Vec<_> = cuts.filter_map(known).collect();
         ways.sort();
         scored.extend(ways.into_iter().map(|(_, _, pair)| (*score, pair)));
+        if scored.len() > MOST_PAIRS * pieces.len() {
+            return Err(damaged(&format!(
+                "has more than {MOST_PAIRS} pairs for each of its {} pieces",
+                pieces.len()
+            )));
+        }
     }
     // Stable, so that equal scores stay in the order of the vocabulary.
     scored.sort_by(|(a, _), (b, _)| b.partial_cmp(a).unwrap_or(Ordering::Equal));
-    scored.into_iter().map(|(_, pair)| pair).collect()
+    Ok(scored.into_iter().map(|(_, pair)| pair).collect())
 }
 
 fn tokenizer_json(pieces: &[(String, f32)], merges: &[[&str; 2]]) -> Value {
@@ -162,6 +173,9 @@ mod tests {
         assert!(told(&whole[..whole.len() - 1], 4).contains("ends within a piece"));
         assert!(told(&vocabulary(&["a", "a"]), 5).contains("\"a\" twice"));
         assert!(told(&vocabulary(&["x".repeat(129).as_str()]), 4).contains("piece of 129 bytes"));
+        let doubled: Vec<String> = (1..=60).map(|length| "a".repeat(length)).collect();
+        let doubled: Vec<&str> = doubled.iter().map(String::as_str).collect();
+        assert!(told(&vocabulary(&doubled), 63).contains("more than 16 pairs"));
         let mut endless = whole;
         endless[4..8].copy_from_slice(&f32::NAN.to_le_bytes());
         assert!(told(&endless, 4).contains("score NaN"));

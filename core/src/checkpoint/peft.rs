@@ -63,7 +63,7 @@ impl Adapter {
             .map_err(|e| Error::Checkpoint(format!("{ADAPTER_CONFIG} is damaged: {e}")))?;
         config.refuse_unsupported()?;
         let tensors = TensorFile::open(ADAPTER_WEIGHTS, file(ADAPTER_WEIGHTS)?)?;
-        let base = tensors.metadata(BASE)?.map(|hex| Fingerprint::from_hex(&hex));
+        let base = tensors.metadata(BASE).map(Fingerprint::from_hex);
         let weights = tensors.read_all()?.into_iter().map(from_peft).collect::<Result<_>>()?;
         let lora = LoraConfig {
             rank: config.r,
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back_and_is_named_as_peft_does() {
         let files = adapter().files().unwrap();
-        let names = TensorFile::open("x", files[ADAPTER_WEIGHTS].clone()).unwrap().names().unwrap();
+        let names = TensorFile::open("x", files[ADAPTER_WEIGHTS].clone()).unwrap().names();
         assert!(
             names.contains(&"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight".to_string())
         );

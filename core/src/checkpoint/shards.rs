@@ -84,7 +84,7 @@ pub fn whole_weights<B: Into<Bytes>>(read: impl FnMut(&str) -> Result<Option<B>>
     let shards = Shards::open(read)?;
     let mut tensors = Vec::new();
     for file in &shards.files {
-        tensors.extend(file.parse()?.tensors());
+        tensors.extend(file.views()?);
     }
     write_views(tensors, &BTreeMap::from([("format".to_string(), "pt".to_string())]))
 }

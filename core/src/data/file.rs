@@ -45,7 +45,7 @@ impl DataFile {
             Some(Format::JsonArray) => format_of_json(body),
             Some(format) => format,
             None => {
-                let known = ".jsonl, .json, .csv and .txt, also with .gz or .zst";
+                let known = ".jsonl, .json, .csv and .txt, also with .gz or .zst, and .parquet";
                 return refuse(&format!("unknown kind of file by its name; known are {known}"));
             }
         };
@@ -230,7 +230,7 @@ mod tests {
             (
                 "a.bin",
                 b"abc",
-                "a.bin: unknown kind of file by its name; known are .jsonl, .json, .csv and .txt, also with .gz or .zst",
+                "a.bin: unknown kind of file by its name; known are .jsonl, .json, .csv and .txt, also with .gz or .zst, and .parquet",
             ),
         ] {
             assert_eq!(refusal(name, bytes), reason);

@@ -19,15 +19,21 @@ pub enum Format {
 
 /// The format that a file's name tells, also of a compressed file's; `None` for a name that tells nothing.
 ///
-/// A `.json` is a list by its name; [`format_of_json`] looks into it.
+/// A `.json` is a list by its name; [`format_of_json`] looks into it. A `.parquet` is read as the lines that
+/// [`parquet_rows`](super::parquet_rows) makes of it.
 pub fn format_of(name: &str) -> Option<Format> {
     match ending(logical_name(name)).as_str() {
-        "jsonl" | "ndjson" => Some(Format::JsonLines),
+        "jsonl" | "ndjson" | "parquet" => Some(Format::JsonLines),
         "json" => Some(Format::JsonArray),
         "csv" => Some(Format::Csv),
         "txt" | "text" | "md" => Some(Format::Text),
         _ => None,
     }
+}
+
+/// Whether a name tells that the file is in the parquet format.
+pub fn is_parquet(name: &str) -> bool {
+    ending(name) == "parquet"
 }
 
 /// The format of a `.json` file that begins with these bytes.
@@ -56,6 +62,7 @@ mod tests {
             ("dir.csv/a.JSON", Some(Format::JsonArray)),
             ("a.csv.gz", Some(Format::Csv)),
             ("a.txt.zst", Some(Format::Text)),
+            ("train-00000.Parquet", Some(Format::JsonLines)),
             ("a.bin", None),
             ("jsonl", None),
         ] {

@@ -13,6 +13,9 @@ mod index;
 mod judge;
 mod options;
 mod order;
+// Natively only: a panic of the parquet crate, which is an error here, would end a page's worker.
+#[cfg(not(target_family = "wasm"))]
+mod parquet;
 mod report;
 mod rows;
 mod scan;
@@ -20,8 +23,10 @@ mod source;
 
 pub use compressed::decompressor;
 pub use dataset::{DataKind, Dataset};
-pub use format::{Format, format_of};
+pub use format::{Format, format_of, is_parquet};
 pub use options::DataOptions;
 pub use order::{Permutation, Split, split};
+#[cfg(not(target_family = "wasm"))]
+pub use parquet::parquet_rows;
 pub use report::{DataReport, RowOrigin, WarningCount};
 pub use source::{Memory, Source};

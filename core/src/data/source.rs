@@ -4,7 +4,8 @@ use std::io;
 
 /// Bytes that can be read at any place, and their name for messages.
 ///
-/// The bytes are not compressed: see [`decompressor`](super::compressed::decompressor).
+/// The bytes are not compressed: see [`decompressor`](super::compressed::decompressor). Those of a `.parquet` file are
+/// the lines of its rows, once it is read as data.
 pub trait Source: Send + Sync {
     /// The file's name, as the user gave it; its ending says what format it has.
     fn name(&self) -> &str;

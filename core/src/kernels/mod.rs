@@ -4,17 +4,22 @@
 //! The slice code uses one exponential and fixed orders of summation, so that it gives the same bits on every
 //! processor and in the browser.
 
+mod block_matrix;
+mod blocks;
 mod cross_entropy;
 mod host;
 mod mask;
+mod quantized;
 mod rms_norm;
 mod rope;
 mod slices;
 mod softmax;
 mod swiglu;
 
+pub use blocks::{BLOCK, encode_q4_0, encode_q8_0};
 pub use cross_entropy::cross_entropy;
 pub use mask::AttentionMask;
+pub use quantized::{Quantization, QuantizedMatrix};
 pub use rms_norm::rms_norm;
 pub use rope::{Angles, rotate};
 pub use softmax::masked_softmax;

@@ -4,6 +4,11 @@ use super::RopeScaling;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
+/// Known models have a hundred and some. A file of any size may claim more, and each costs a list of tensors.
+pub(super) const MOST_LAYERS: usize = 1 << 12;
+/// The most that any other size may be.
+const MOST: usize = 1 << 24;
+
 /// Sizes and constants of a Llama-family model. `config.json` is its outside form
 /// (see [`ModelConfig::from_hugging_face`] and [`ModelConfig::to_hugging_face`]).
 #[derive(Clone, Debug, PartialEq)]
@@ -147,8 +152,9 @@ impl ModelConfig {
             ("max_position_embeddings", self.max_position_embeddings),
         ];
         for (name, value) in positive {
-            if value == 0 || value > 1 << 24 {
-                problems.push(format!("{name} is {value}; it must be between 1 and 16777216"));
+            let most = if name == "num_hidden_layers" { MOST_LAYERS } else { MOST };
+            if value == 0 || value > most {
+                problems.push(format!("{name} is {value}; it must be between 1 and {most}"));
             }
         }
         if self.num_key_value_heads > 0 && !self.num_attention_heads.is_multiple_of(self.num_key_value_heads)

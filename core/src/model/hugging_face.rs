@@ -3,8 +3,11 @@
 //! Version 4 has `rope_theta`, `rope_scaling`, `torch_dtype`; version 5 has `rope_parameters` (with
 //! `rope_theta` inside), `dtype`, `layer_types`. Both are read, and both sets of keys are written.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
+use super::config::MOST_LAYERS;
 use super::family::Family;
 use super::{Experts, ModelConfig, RopeScaling, SlidingWindow};
 use crate::error::{Error, Result};
@@ -32,7 +35,7 @@ impl ModelConfig {
             vocab_size: keys.size("vocab_size")?,
             hidden_size,
             intermediate_size: keys.size("intermediate_size")?,
-            num_hidden_layers: keys.size("num_hidden_layers")?,
+            num_hidden_layers: keys.layers()?,
             num_attention_heads: heads,
             num_key_value_heads: keys.optional_size("num_key_value_heads")?.unwrap_or(heads),
             head_dim: keys.optional_size("head_dim")?.unwrap_or(hidden_size / heads.max(1)),
@@ -143,7 +146,7 @@ fn rope_scaling(keys: &Keys, context: usize) -> Result<RopeScaling> {
 
 /// As each family's class in `transformers` decides it; a window that no sequence fills is none.
 fn sliding_window(keys: &Keys, family: Family, context: usize) -> Result<Option<SlidingWindow>> {
-    let layers = keys.size("num_hidden_layers")?;
+    let layers = keys.layers()?;
     let window = match (family, keys.0.contains_key("sliding_window")) {
         (Family::Mistral, false) => Some(4096),
         (Family::Llama, _) => None,
@@ -171,9 +174,9 @@ fn experts(keys: &Keys, family: Family) -> Result<Option<Experts>> {
         return Ok(None);
     }
     let size = |key: &str, default: usize| Ok::<_, Error>(keys.optional_size(key)?.unwrap_or(default));
-    let dense: Vec<usize> = match keys.0.get("mlp_only_layers") {
+    let dense: BTreeSet<usize> = match keys.0.get("mlp_only_layers") {
         Some(Value::Array(layers)) => layers.iter().filter_map(|i| Some(i.as_u64()? as usize)).collect(),
-        _ => Vec::new(),
+        _ => BTreeSet::new(),
     };
     let count = match keys.optional_size("num_local_experts")? {
         Some(count) => count,
@@ -190,7 +193,7 @@ fn experts(keys: &Keys, family: Family) -> Result<Option<Experts>> {
         intermediate_size: size("moe_intermediate_size", 768)?,
         // One weight divided by itself is always 1: nothing that is trained here would then reach the gate.
         normalize: normalize && (per_token > 1 || family == Family::Qwen3Moe),
-        layers: (0..keys.size("num_hidden_layers")?.min(1 << 16)).map(routed).collect(),
+        layers: (0..keys.layers()?).map(routed).collect(),
     };
     Ok(Some(experts).filter(|experts| experts.count > 0 && experts.layers.contains(&true)))
 }
@@ -238,6 +241,16 @@ impl<'a> Keys<'a> {
     fn size(&self, key: &str) -> Result<usize> {
         self.optional_size(key)?
             .ok_or_else(|| Error::Model(format!("config.json has no {key}; a Llama-family model needs it")))
+    }
+
+    /// The number of blocks, before lists of that length are made.
+    fn layers(&self) -> Result<usize> {
+        match self.size("num_hidden_layers")? {
+            layers if layers > MOST_LAYERS => Err(Error::Model(format!(
+                "config.json: num_hidden_layers is {layers}; {MOST_LAYERS} are the most"
+            ))),
+            layers => Ok(layers),
+        }
     }
 }
 
@@ -346,6 +359,9 @@ mod tests {
             ),
             (r#""head_dim":7"#, "head_dim (7) must be even"),
             (r#""hidden_size":"wide""#, "hidden_size is \"wide\""),
+            // The last of two equal keys counts.
+            (r#""model_type":"mistral","num_hidden_layers":9223372036854775807"#, "4096 are the most"),
+            (r#""model_type":"qwen3_moe","num_hidden_layers":5000"#, "num_hidden_layers is 5000"),
         ];
         for (extra, expected) in cases {
             let message = read(extra).unwrap_err().to_string();

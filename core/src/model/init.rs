@@ -5,41 +5,23 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::transformer::{Decoder, Embedding};
 use super::{
-    Attention, Block, Experts, FeedForward, Linear, Mlp, ModelConfig, Moe, RmsNorm, Rope, Transformer,
+    Attention, Block, Experts, FeedForward, Linear, Mlp, ModelConfig, Moe, Quantized, RmsNorm, Rope,
+    Transformer, Weight,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::kernels::{Quantization, QuantizedMatrix};
 use crate::random::Random;
 
 /// Gives a weight's values by Hugging Face name and shape (matrices `[out, in]`, row by row).
 pub type WeightSource<'a> = dyn FnMut(&str, &[usize]) -> Result<Vec<f32>> + 'a;
 
 impl Transformer {
-    /// A model with fresh weights: normal with the config's two ranges, the two projections that
-    /// write to the residual stream scaled by `1/sqrt(2·layers)` (GPT-2), norms one, biases zero.
+    /// A model with [`fresh_weights`].
     ///
     /// # Errors
     /// A config that does not hold.
     pub fn init(config: &ModelConfig, seed: u64, device: &Device) -> Result<Self> {
-        let std = config.initializer_range;
-        let residual = std / ((2 * config.num_hidden_layers) as f64).sqrt();
-        Self::build(config, device, &mut |name, shape| {
-            let count = shape.iter().product();
-            if name.ends_with("norm.weight") {
-                return Ok(vec![1.0; count]);
-            }
-            if name.ends_with(".bias") {
-                return Ok(vec![0.0; count]);
-            }
-            let writes_stream = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
-            let std = match name {
-                "model.embed_tokens.weight" => config.embedding_range,
-                _ if writes_stream => residual,
-                _ => std,
-            };
-            // A stream a name: a weight's values do not depend on which others exist.
-            let mut random = Random::new(seed, stream_of(name));
-            Ok((0..count).map(|_| (random.normal() * std) as f32).collect())
-        })
+        Self::build(config, device, &mut fresh_weights(config, seed))
     }
 
     /// A model whose weights come from `source`.
@@ -47,19 +29,42 @@ impl Transformer {
     /// # Errors
     /// A config that does not hold, or what the source answers.
     pub fn build(config: &ModelConfig, device: &Device, source: &mut WeightSource) -> Result<Self> {
+        Self::walk(config, Builder { config, device, source, bits: None, quantized: 0 })
+    }
+
+    /// The same with its matrices in few bits, each put into blocks as it comes. As llama.cpp has them: norms, biases
+    /// and routers stay f32, and where matrices get 4 bits the output projection gets 8. Matrices whose rows are no
+    /// whole blocks of 32 stay f32.
+    ///
+    /// # Errors
+    /// As [`Self::build`]; a model without any matrix that has whole blocks.
+    pub fn build_quantized(
+        config: &ModelConfig,
+        bits: Quantization,
+        device: &Device,
+        source: &mut WeightSource,
+    ) -> Result<Self> {
+        Self::walk(config, Builder { config, device, source, bits: Some(bits), quantized: 0 })
+    }
+
+    fn walk(config: &ModelConfig, mut builder: Builder) -> Result<Self> {
         config.validate()?;
-        let mut builder = Builder { config, device, source };
         let hidden = config.hidden_size;
-        let embedding = (builder.source)("model.embed_tokens.weight", &[config.vocab_size, hidden])?;
-        let weight = builder.parameter(embedding, [config.vocab_size, hidden]);
+        let embed_tokens = builder.embedding("model.embed_tokens.weight", [config.vocab_size, hidden])?;
         let layers = (0..config.num_hidden_layers).map(|i| builder.block(i)).collect::<Result<_>>()?;
         let norm = builder.norm("model.norm", hidden)?;
         let lm_head = match config.tie_word_embeddings {
             true => None,
             false => Some(builder.linear("lm_head", hidden, config.vocab_size, false)?),
         };
+        if builder.bits.is_some() && builder.quantized == 0 {
+            return Err(Error::Model(format!(
+                "no matrix of this model has rows of whole blocks of 32 numbers (its width is {hidden}): it cannot be \
+                held in few bits; leave --weights out"
+            )));
+        }
         Ok(Self {
-            model: Decoder { embed_tokens: Embedding { weight }, layers, norm },
+            model: Decoder { embed_tokens, layers, norm },
             lm_head,
             rope: Rope::new(config),
             config: config.clone(),
@@ -89,10 +94,38 @@ pub(crate) fn stream_of(name: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// Fresh weights: normal with the config's two ranges, the two projections that write to the residual stream scaled
+/// by `1/sqrt(2·layers)` (GPT-2), norms one, biases zero.
+pub fn fresh_weights(config: &ModelConfig, seed: u64) -> impl FnMut(&str, &[usize]) -> Result<Vec<f32>> {
+    let (std, embedding) = (config.initializer_range, config.embedding_range);
+    let residual = std / ((2 * config.num_hidden_layers) as f64).sqrt();
+    move |name, shape| {
+        let count = shape.iter().product();
+        if name.ends_with("norm.weight") {
+            return Ok(vec![1.0; count]);
+        }
+        if name.ends_with(".bias") {
+            return Ok(vec![0.0; count]);
+        }
+        let writes_stream = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+        let std = match name {
+            "model.embed_tokens.weight" => embedding,
+            _ if writes_stream => residual,
+            _ => std,
+        };
+        // A stream a name: a weight's values do not depend on which others exist.
+        let mut random = Random::new(seed, stream_of(name));
+        Ok((0..count).map(|_| (random.normal() * std) as f32).collect())
+    }
+}
+
 struct Builder<'a, 'b> {
     config: &'a ModelConfig,
     device: &'a Device,
     source: &'a mut WeightSource<'b>,
+    bits: Option<Quantization>,
+    /// Matrices that came into blocks.
+    quantized: usize,
 }
 
 impl Builder<'_, '_> {
@@ -160,9 +193,34 @@ impl Builder<'_, '_> {
         })
     }
 
+    /// The table of token vectors; where it is tied, it is the output projection too.
+    fn embedding(&mut self, name: &str, shape: [usize; 2]) -> Result<Embedding> {
+        let values = (self.source)(name, &shape)?;
+        let weight = self.blocks(&values, shape, self.config.tie_word_embeddings);
+        let weight = weight.unwrap_or_else(|| Weight::Dense(self.parameter(values, shape)));
+        Ok(Embedding { weight })
+    }
+
+    /// A matrix `[out, in]` in few bits, where that is asked for and its rows are whole blocks.
+    fn blocks(&mut self, values: &[f32], shape: [usize; 2], output: bool) -> Option<Weight> {
+        let bits = match self.bits? {
+            Quantization::Q4_0 if output => Quantization::Q8_0,
+            bits => bits,
+        };
+        let matrix = QuantizedMatrix::new(values, shape, bits, self.device)?;
+        self.quantized += 1;
+        Some(Weight::Quantized(Quantized { matrix }))
+    }
+
     fn linear(&mut self, name: &str, inputs: usize, outputs: usize, bias: bool) -> Result<Linear> {
         let values = (self.source)(&format!("{name}.weight"), &[outputs, inputs])?;
-        let weight = self.parameter(transpose(&values, outputs, inputs), [inputs, outputs]);
+        let blocks = match name.ends_with(".gate") {
+            true => None,
+            false => self.blocks(&values, [outputs, inputs], name == "lm_head"),
+        };
+        let weight = blocks.unwrap_or_else(|| {
+            Weight::Dense(self.parameter(transpose(&values, outputs, inputs), [inputs, outputs]))
+        });
         let bias = match bias {
             true => {
                 let values = (self.source)(&format!("{name}.bias"), &[outputs])?;

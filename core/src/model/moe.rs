@@ -75,12 +75,13 @@ fn largest(values: Tensor<3>, count: usize) -> Tensor<3> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Weight;
     use burn::module::Param;
     use burn::tensor::{Device, TensorData};
 
     fn linear(values: Vec<f32>, shape: [usize; 2]) -> Linear {
         let weight = Param::from_data(TensorData::new(values, shape), &Device::flex());
-        Linear { weight, bias: None, lora: Vec::new() }
+        Linear { weight: Weight::Dense(weight), bias: None, lora: Vec::new() }
     }
 
     /// On one input: `down · silu(gate·x) · up·x`.

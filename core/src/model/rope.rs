@@ -9,10 +9,14 @@ use std::sync::Arc;
 use super::{ModelConfig, RopeScaling};
 use crate::kernels::Angles;
 
-/// Cosines and sines of every position.
+/// Numbers that each of the two tables keeps: 131072 positions of the usual 64. A config may claim any length, and the
+/// angles of what lies behind them are computed when they are asked for.
+const MOST_KEPT: usize = 1 << 23;
+
+/// Cosines and sines of the positions.
 #[derive(Clone, Debug)]
 pub struct Rope {
-    /// For texts no longer than those of pretraining, where the length matters.
+    /// From the first on; for texts no longer than those of pretraining, where the length matters.
     table: Arc<Angles>,
     scaling: RopeScaling,
     head_dim: usize,
@@ -25,17 +29,18 @@ pub fn frequencies(head_dim: usize, theta: f64) -> Vec<f64> {
 }
 
 impl Rope {
-    /// Tables for all positions of the model.
+    /// Tables for the positions of the model.
     pub fn new(config: &ModelConfig) -> Self {
         let (scaling, head_dim, theta) = (config.rope_scaling, config.head_dim, config.rope_theta);
         let len = config.max_position_embeddings;
-        Self { table: Arc::new(table(&scaling, head_dim, theta, 0..len, len)), scaling, head_dim, theta }
+        let kept = len.min(MOST_KEPT / (head_dim / 2).max(1));
+        Self { table: Arc::new(table(&scaling, head_dim, theta, 0..kept, len)), scaling, head_dim, theta }
     }
 
     /// The angles of `count` positions from `start` on.
     pub fn angles(&self, start: usize, count: usize) -> Angles {
         let (end, half) = (start + count, self.head_dim / 2);
-        if self.scaling.depends_on_length() && end * half > self.table.cos.len() {
+        if end * half > self.table.cos.len() {
             return table(&self.scaling, self.head_dim, self.theta, start..end, end);
         }
         let part = |values: &[f32]| values[start * half..end * half].to_vec();
@@ -89,6 +94,16 @@ mod tests {
         for (found, expected) in y.iter().zip([3.0, 4.0, 3.0 * c - 4.0 * s, 4.0 * c + 3.0 * s]) {
             assert!((found - expected).abs() < 1e-6, "{y:?}");
         }
+    }
+
+    #[test]
+    fn positions_behind_the_table_get_the_same_angles_and_a_claimed_length_costs_nothing() {
+        let mut config = preset("nano").unwrap().config(None);
+        (config.head_dim, config.max_position_embeddings) = (1 << 22, 1 << 24);
+        let rope = Rope::new(&config);
+        assert_eq!(rope.table.cos.len(), MOST_KEPT, "4 positions");
+        let (kept, computed) = (rope.angles(3, 1), rope.angles(3, 2));
+        assert!(kept.cos == computed.cos[..1 << 21] && kept.sin == computed.sin[..1 << 21]);
     }
 
     #[test]

@@ -105,11 +105,6 @@ impl RopeScaling {
         }
     }
 
-    /// Whether the frequencies depend on the length of the text.
-    pub fn depends_on_length(&self) -> bool {
-        matches!(self, Self::Dynamic { .. })
-    }
-
     /// Reads `rope_parameters` or `rope_scaling`; `context` is the config's `max_position_embeddings`.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! The whole model: ids in, logits out.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, module};
 
 use super::linear::in_dtype;
-use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope};
+use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Weight};
 use crate::kernels::AttentionMask;
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
@@ -18,8 +18,29 @@ pub(super) struct Decoder {
 /// A table of token vectors.
 #[derive(Module, Debug)]
 pub(super) struct Embedding {
-    /// `[vocab, hidden]`.
-    pub(super) weight: Param<Tensor<2>>,
+    /// Dense: `[vocab, hidden]`.
+    pub(super) weight: Weight,
+}
+
+impl Embedding {
+    /// `[batch, seq]` → `[batch, seq, hidden]`.
+    fn rows(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        match &self.weight {
+            Weight::Dense(table) => module::embedding(table.val(), tokens),
+            Weight::Quantized(table) => table.matrix.rows(tokens),
+        }
+    }
+
+    /// Products with all rows: `[n, hidden]` → `[n, vocab]`.
+    fn products(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.weight {
+            Weight::Dense(table) => {
+                let table = in_dtype(table.val(), x.dtype());
+                x.matmul(table.transpose())
+            }
+            Weight::Quantized(table) => table.matrix.multiply(x),
+        }
+    }
 }
 
 /// A decoder-only transformer of the Llama family.
@@ -54,7 +75,7 @@ impl Transformer {
 
     /// Where the weights live.
     pub fn device(&self) -> Device {
-        self.model.embed_tokens.weight.val().device()
+        self.model.norm.weight.val().device()
     }
 
     /// Logits of every position.
@@ -95,7 +116,7 @@ impl Transformer {
 
     /// `[batch, seq]` → `[batch, seq, hidden]`.
     fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        in_dtype(module::embedding(self.model.embed_tokens.weight.val(), tokens), self.dtype)
+        in_dtype(self.model.embed_tokens.rows(tokens), self.dtype)
     }
 
     /// `[batch, seq, hidden]` → `[batch, seq, vocab]`.
@@ -105,9 +126,8 @@ impl Transformer {
             Some(head) => head.forward(x),
             None => {
                 let [batch, seq, hidden] = x.dims();
-                let table = in_dtype(self.model.embed_tokens.weight.val(), x.dtype());
-                let [vocab, _] = table.dims();
-                x.reshape([batch * seq, hidden]).matmul(table.transpose()).reshape([batch, seq, vocab])
+                let logits = self.model.embed_tokens.products(x.reshape([batch * seq, hidden]));
+                logits.reshape([batch, seq, self.config.vocab_size])
             }
         };
         in_dtype(logits, DType::F32)

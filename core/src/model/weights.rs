@@ -3,9 +3,10 @@
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
-use super::Transformer;
 use super::init::transpose;
+use super::{Quantized, Transformer, Weight};
 use crate::error::{Error, Result};
+use crate::kernels::QuantizedMatrix;
 
 /// One weight, row by row, in the Hugging Face orientation (matrices `[out, in]`).
 #[derive(Clone, Debug, PartialEq)]
@@ -19,12 +20,57 @@ pub struct NamedTensor {
 }
 
 impl Transformer {
-    /// Reads all weights back from the device, adapters aside.
+    /// Reads all weights back from the device, adapters aside; those in few bits as the numbers that they stand for.
     ///
     /// # Errors
     /// The device cannot be read.
     pub async fn weights(&self) -> Result<Vec<NamedTensor>> {
-        self.read_back(|name| !is_low_rank(name)).await
+        let mut weights = self.read_back(|name| !is_low_rank(name)).await?;
+        for (name, matrix) in self.quantized() {
+            let [rows, columns] = matrix.shape();
+            let values = read(matrix.dense(&self.device().inner()).reshape([rows * columns])).await?;
+            weights.push(NamedTensor { name, shape: vec![rows, columns], values });
+        }
+        Ok(weights)
+    }
+
+    /// Names and shapes of all weights as checkpoints have them, adapters aside.
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let mut collector = Collector::default();
+        self.visit(&mut collector);
+        let own = collector.found.into_iter().filter(|(name, ..)| !is_low_rank(name));
+        let own = own.map(|(name, mut dims, _)| {
+            if dims.len() == 2 && is_linear(&name) {
+                dims.reverse();
+            }
+            (name, dims)
+        });
+        own.chain(self.quantized().into_iter().map(|(name, matrix)| (name, matrix.shape().to_vec())))
+            .collect()
+    }
+
+    /// Whether matrices are held in few bits.
+    pub fn is_quantized(&self) -> bool {
+        !self.quantized().is_empty()
+    }
+
+    /// How much less memory the weights take than in f32, in bytes.
+    pub fn bytes_saved(&self) -> u64 {
+        let saved = |matrix: &QuantizedMatrix| 4 * matrix.shape().iter().product::<usize>() - matrix.bytes();
+        self.quantized().iter().map(|(_, matrix)| saved(matrix) as u64).sum()
+    }
+
+    /// The matrices in few bits.
+    fn quantized(&self) -> Vec<(String, QuantizedMatrix)> {
+        let found = |(name, weight): (String, &Weight)| match weight {
+            Weight::Quantized(Quantized { matrix }) => Some((format!("{name}.weight"), matrix.clone())),
+            Weight::Dense(_) => None,
+        };
+        let table = ("model.embed_tokens".to_string(), &self.model.embed_tokens.weight);
+        let mut all: Vec<_> = found(table).into_iter().collect();
+        let mut copy = self.clone();
+        all.extend(copy.linears_mut().into_iter().filter_map(|(name, linear)| found((name, &linear.weight))));
+        all
     }
 
     /// Reads the attached adapters' weights back, by their path: `<layer>.lora.<adapter>.a` and `.b`.

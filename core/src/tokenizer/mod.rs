@@ -6,6 +6,7 @@
 
 mod config;
 mod cut;
+mod foreign;
 mod generation;
 mod mask;
 mod pieces;
@@ -14,6 +15,7 @@ mod sample_evenly;
 mod stream;
 mod strftime;
 mod template;
+mod template_limits;
 mod template_values;
 mod train;
 mod turns;
@@ -86,8 +88,7 @@ impl fmt::Debug for Tokenizer {
 impl Tokenizer {
     /// Reads a tokenizer. A chat template that does not compile is reported when it is first used.
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
-        let inner = tokenizers::Tokenizer::from_bytes(&files.tokenizer_json)
-            .map_err(|error| Error::Tokenizer(format!("tokenizer.json cannot be read: {error}")))?;
+        let inner = foreign::read(&files.tokenizer_json)?;
         let config = match &files.tokenizer_config_json {
             Some(bytes) => TokenizerConfig::parse(bytes)?,
             None => TokenizerConfig::default(),
@@ -120,7 +121,7 @@ impl Tokenizer {
             pieces: Pieces::of_decoder(&decoder),
             special_ids: Arc::new(special_ids),
             added_texts: added_texts.into(),
-            vocab_size: largest.map_or(0, |id| id as usize + 1),
+            vocab_size: largest.map_or(0, |id| (id as usize).saturating_add(1)),
             inner: Arc::new(inner),
             json,
             config,

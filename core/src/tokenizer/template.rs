@@ -2,7 +2,7 @@
 //!
 //! The environment copies `transformers.utils.chat_template_utils`: `trim_blocks`, `lstrip_blocks`, loop
 //! controls, Python's methods of strings and maps, `tojson`, `raise_exception`, `strftime_now`, generation
-//! blocks. A template comes with a stranger's model, so its steps and its output are bounded.
+//! blocks. A template comes with a stranger's model, so its shape, its steps and its output are bounded.
 
 use std::io;
 use std::ops::Range;
@@ -14,6 +14,7 @@ use serde_json::Map;
 
 use super::generation;
 use super::strftime::Moment;
+use super::template_limits;
 use super::template_values::{from_json, tojson};
 use crate::error::{Error, Result};
 use crate::text::{Conversation, Message};
@@ -54,9 +55,9 @@ impl ChatTemplate {
         let rewritten = generation::rewrite(text);
         let has_generation_blocks = rewritten.is_some();
         let source = rewritten.unwrap_or_else(|| text.to_string());
-        let environment = environment(source, specials).map_err(|error| {
-            Error::Template(format!("the chat template does not compile: {}", explain(&error)))
-        })?;
+        let told = |why: String| Error::Template(format!("the chat template does not compile: {why}"));
+        template_limits::check(&source).map_err(told)?;
+        let environment = environment(source, specials).map_err(|error| told(explain(&error)))?;
         Ok(Self { environment, has_generation_blocks })
     }
 

@@ -40,6 +40,13 @@ impl Job {
     pub fn validate(&self, model: &Transformer) -> Result<()> {
         self.check_content()?;
         let mut problems = self.config.problems();
+        if self.adapter.is_none() && model.is_quantized() {
+            problems.push(
+                "the model's weights are held in few bits, which do not train; open it as f32, or train an adapter \
+                (lora)"
+                    .into(),
+            );
+        }
         let context = model.config().context();
         if self.config.max_seq_len > context {
             problems.push(format!(
@@ -128,7 +135,9 @@ impl Job {
             }
         };
         let adapter = self.adapter.as_ref().map(Adapter::parameters);
-        Ok(Plan::new(model.config(), &self.config, steps, adapter, row))
+        let mut plan = Plan::new(model.config(), &self.config, steps, adapter, row);
+        plan.state_bytes -= model.bytes_saved();
+        Ok(plan)
     }
 
     /// Tokens of a row, over a sample spread evenly.

@@ -1,9 +1,11 @@
 //! `bench`: tokens per second of training, reading and writing.
 
+use burn::tensor::Device;
 use clap::Args;
 use kindling::bench::{What, matmul_flops, measure};
 use kindling::error::Error;
-use kindling::model::{Transformer, preset};
+use kindling::kernels::Quantization;
+use kindling::model::{ModelConfig, Transformer, fresh_weights, preset};
 use serde_json::json;
 
 use super::{doctor, open_device};
@@ -26,6 +28,9 @@ pub struct BenchArgs {
     /// Tokens a row
     #[arg(long, default_value_t = 256)]
     pub max_seq_len: usize,
+    /// Hold the matrices in few bits [default: as f32]; training them is not measured
+    #[arg(long, value_enum)]
+    pub weights: Option<Quantization>,
     /// Seconds a measurement, at least
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
@@ -39,24 +44,29 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     check(args, config.context())?;
     let peak = pollster::block_on(matmul_flops(&device.device));
     let all = [What::Train, What::Prefill, What::Decode];
-    for &what in if args.what.is_empty() { all.as_slice() } else { &args.what } {
+    let possible = if args.weights.is_some() { &all[1..] } else { &all };
+    for &what in if args.what.is_empty() { possible } else { &args.what } {
         let place = if matches!(what, What::Train | What::Lora) {
             device.device.clone().autodiff()
         } else {
             device.device.clone()
         };
-        let model = Transformer::init(&config, 0, &place)?.with_dtype(everywhere.dtype.burn());
+        let model = fresh(&config, args.weights, &place)?.with_dtype(everywhere.dtype.burn());
         let batch = if what == What::Decode { 1 } else { args.batch_size };
         let m = pollster::block_on(measure(what, model, [batch, args.max_seq_len], args.seconds))?;
         let share = m.flops_per_second / peak;
         let dtype = format!("{:?}", everywhere.dtype).to_lowercase();
         let memory = peak_memory(&device.device);
-        output.json(&json!({
+        let mut result = json!({
             "what": m.what, "device": device.choice.to_string(), "dtype": dtype, "preset": args.preset,
             "batch": m.batch, "seq": m.seq, "steps": m.steps, "elapsed_s": m.elapsed_s,
             "tokens_per_second": m.tokens_per_second, "peak_memory_bytes": memory,
             "flops_per_second": m.flops_per_second, "share_of_peak": share,
-        }));
+        });
+        if let Some(bits) = args.weights {
+            result["weights"] = json!(bits);
+        }
+        output.json(&result);
         output.line(&format!(
             "{what:?}: {:.0} tokens/s ({} × {}, {dtype}, {}), {:.1} GFLOP/s, {:.0} % of a matrix product's speed",
             m.tokens_per_second,
@@ -73,9 +83,26 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A model that has learned nothing: its speed is the same.
+fn fresh(
+    config: &ModelConfig,
+    weights: Option<Quantization>,
+    place: &Device,
+) -> Result<Transformer, Failure> {
+    let mut source = fresh_weights(config, 0);
+    Ok(match weights {
+        Some(bits) => Transformer::build_quantized(config, bits, place, &mut source)?,
+        None => Transformer::build(config, place, &mut source)?,
+    })
+}
+
 /// Refuses sizes that no model has.
 fn check(args: &BenchArgs, context: usize) -> Result<(), Failure> {
     let mut problems = Vec::new();
+    if args.weights.is_some() && args.what.contains(&What::Train) {
+        problems
+            .push("--weights holds matrices that do not train; measure lora, prefill or decode".to_string());
+    }
     if args.batch_size == 0 {
         problems.push("--batch-size is 0; it must be at least 1".to_string());
     }
@@ -89,6 +116,6 @@ fn check(args: &BenchArgs, context: usize) -> Result<(), Failure> {
 }
 
 /// Memory held on a graphics device, or the process's own peak on the processor.
-fn peak_memory(device: &burn::tensor::Device) -> Option<u64> {
+fn peak_memory(device: &Device) -> Option<u64> {
     device.memory_pool_usage().map(|usage| usage.bytes_reserved).or_else(doctor::peak_resident)
 }

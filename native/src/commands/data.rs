@@ -28,10 +28,10 @@ pub enum DataVerb {
 /// Flags of `data preview`.
 #[derive(Args)]
 pub struct PreviewArgs {
-    /// Files, directories or globs (repeatable)
+    /// Files, directories, globs or hub:owner/name (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
-    /// A checkpoint or a tokenizer.json
+    /// A checkpoint, a tokenizer.json or hub:owner/name
     #[arg(long)]
     pub model: PathBuf,
     /// The stage whose view is shown

@@ -50,7 +50,7 @@ impl Form {
 /// Flags of `export`.
 #[derive(Args)]
 pub struct ExportArgs {
-    /// A checkpoint, or the directory of a run, whose newest save is taken
+    /// A checkpoint, hub:owner/name, or the directory of a run, whose newest save is taken
     #[arg(long)]
     pub model: PathBuf,
     /// The form to write

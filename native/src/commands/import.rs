@@ -17,6 +17,7 @@ use super::load;
 use super::train::open_data;
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
+use crate::hub::{self, Want};
 use crate::model_files::{at, is_torch, open_checkpoint, open_tokenizer};
 use crate::output::Output;
 use crate::run_dir::{write_checkpoint, write_run};
@@ -25,7 +26,8 @@ use crate::sources::RowArgs;
 /// Flags of `import`.
 #[derive(Args)]
 pub struct ImportArgs {
-    /// A checkpoint: a directory, a .zip of one, a single .safetensors file, a .gguf, a MiniMind .pth or a llama2.c .bin
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors file, a .gguf, a MiniMind .pth or a llama2.c .bin,
+    /// or any of these on the hub as hub:owner/name or hub:owner/name/FILE
     #[arg(long)]
     pub model: PathBuf,
     /// The form to make
@@ -40,7 +42,8 @@ pub struct ImportArgs {
     /// The shape of a .pth: a config.json
     #[arg(long, conflicts_with = "preset")]
     pub model_config: Option<PathBuf>,
-    /// The tokenizer of a .pth or .bin, which hold none: a directory, a tokenizer.json, or llama2.c's tokenizer .bin
+    /// The tokenizer of a .pth or .bin, which hold none: a directory, a tokenizer.json, llama2.c's tokenizer
+    /// .bin, or hub:owner/name
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
     /// The stage of an imported run, which its file does not hold
@@ -49,7 +52,7 @@ pub struct ImportArgs {
     /// The model whose adapter an imported lora run trains
     #[arg(long)]
     pub base: Option<PathBuf>,
-    /// The data of an imported run: files, directories or globs (repeatable)
+    /// The data of an imported run: files, directories, globs or hub:owner/name (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
     /// Which of their rows: as the run had it
@@ -200,7 +203,8 @@ fn minimind(args: &ImportArgs) -> Result<Files, Failure> {
         }
         (None, None) => MinimindShape::default(),
     };
-    let bytes = std::fs::read(&args.model).map_err(|e| io_error(&args.model, e))?;
+    let path = hub::local(&args.model, Want::Files)?;
+    let bytes = std::fs::read(&path).map_err(|e| io_error(&path, e))?;
     Ok(from_minimind(&bytes, &shape).map_err(|e| at(&args.model, e))?)
 }
 
@@ -208,6 +212,7 @@ fn minimind(args: &ImportArgs) -> Result<Files, Failure> {
 fn with_tokenizer(mut files: Files, args: &ImportArgs) -> Result<Files, Failure> {
     let Some(path) = &args.tokenizer else { return Ok(files) };
     if path.extension().is_some_and(|end| end == "bin") {
+        let path = &hub::local(path, Want::Files)?;
         let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
         let config = files.get("config.json").map(Vec::as_slice).unwrap_or_default();
         let vocab_size = ModelConfig::from_hugging_face(config).map_err(|e| at(&args.model, e))?.vocab_size;
@@ -225,6 +230,7 @@ fn with_tokenizer(mut files: Files, args: &ImportArgs) -> Result<Files, Failure>
 
 /// Which weights a model has.
 fn fingerprint(path: &Path) -> Result<Fingerprint, Failure> {
-    let model = load(&open_checkpoint(path)?, &Device::flex(), path)?;
-    Ok(Fingerprint::of(&pollster::block_on(model.weights())?))
+    let checkpoint = open_checkpoint(path)?;
+    let model = load(&checkpoint, None, &Device::flex(), path)?;
+    Ok(checkpoint.fingerprint(&model).map_err(|e| at(path, e))?)
 }

@@ -17,10 +17,10 @@ use crate::run_dir::write_checkpoint;
 /// Flags of `merge`.
 #[derive(Args)]
 pub struct MergeArgs {
-    /// The base's checkpoint: a directory, a .zip of one, or a single .safetensors file
+    /// The base's checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, or hub:owner/name
     #[arg(long)]
     pub model: PathBuf,
-    /// A LoRA adapter of it, in PEFT layout (repeatable)
+    /// A LoRA adapter of it in PEFT layout: a directory, a .zip of one, or hub:owner/name (repeatable)
     #[arg(long, required = true)]
     pub adapter: Vec<PathBuf>,
     /// The merged checkpoint's directory: absent or empty
@@ -32,7 +32,7 @@ pub struct MergeArgs {
 pub fn run(args: &MergeArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     let checkpoint = open_checkpoint(&args.model)?;
-    let model = load(&checkpoint, &Device::flex(), &args.model)?;
+    let model = load(&checkpoint, None, &Device::flex(), &args.model)?;
     let mut weights = pollster::block_on(model.weights())?;
     let base = Fingerprint::of(&weights);
     for path in &args.adapter {

@@ -21,16 +21,15 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use clap::Args;
-use kindling::adapter::Fingerprint;
 use kindling::checkpoint::Checkpoint;
 use kindling::device::OpenDevice;
-use kindling::error::Error;
+use kindling::kernels::Quantization;
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 
 use crate::cli::{Dtype, Everywhere};
 use crate::failure::Failure;
-use crate::model_files::{open_adapter, open_checkpoint};
+use crate::model_files::{at, open_adapter, open_checkpoint};
 
 impl Dtype {
     /// burn's name for it.
@@ -53,12 +52,15 @@ pub fn open_device(everywhere: &Everywhere) -> Result<OpenDevice, Failure> {
 /// `--model` and `--adapter` of the verbs that use a model.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A checkpoint: a directory, a .zip of one, or a single .safetensors file
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, or hub:owner/name
     #[arg(long)]
     pub model: PathBuf,
-    /// A LoRA adapter of this model, in PEFT layout (repeatable)
+    /// A LoRA adapter of this model in PEFT layout: a directory, a .zip of one, or hub:owner/name (repeatable)
     #[arg(long)]
     pub adapter: Vec<PathBuf>,
+    /// Hold the model's matrices in few bits: less memory, a little less exact [default: as f32]
+    #[arg(long, value_enum)]
+    pub weights: Option<Quantization>,
 }
 
 impl ModelArgs {
@@ -69,24 +71,31 @@ impl ModelArgs {
     pub fn open(&self, everywhere: &Everywhere) -> Result<(Transformer, Option<Tokenizer>), Failure> {
         let device = open_device(everywhere)?;
         let checkpoint = open_checkpoint(&self.model)?;
-        let model = load(&checkpoint, &device.device, &self.model)?.with_dtype(everywhere.dtype.burn());
-        Ok((attach(model, &self.adapter)?, checkpoint.tokenizer))
+        let model = load(&checkpoint, self.weights, &device.device, &self.model)?;
+        let model = attach(model, &checkpoint, &self.adapter)?;
+        Ok((model.with_dtype(everywhere.dtype.burn()), checkpoint.tokenizer))
     }
 }
 
-fn attach(model: Transformer, adapters: &[PathBuf]) -> Result<Transformer, Failure> {
+fn attach(model: Transformer, base: &Checkpoint, adapters: &[PathBuf]) -> Result<Transformer, Failure> {
     if adapters.is_empty() {
         return Ok(model);
     }
-    let base = Fingerprint::of(&pollster::block_on(model.weights())?);
+    let base = base.fingerprint(&model)?;
     let attach = |model, path: &PathBuf| Ok(open_adapter(path, &base)?.attach(model, 1.0)?);
     adapters.iter().try_fold(model, attach)
 }
 
-/// The weights of a checkpoint on a device, with the path in what goes wrong.
-pub fn load(checkpoint: &Checkpoint, device: &Device, path: &Path) -> Result<Transformer, Failure> {
-    checkpoint.model(device).map_err(|error| match error {
-        Error::Checkpoint(message) => Error::Checkpoint(format!("{}: {message}", path.display())).into(),
-        other => other.into(),
-    })
+/// The weights of a checkpoint on a device, in f32 or in few bits, with the path in what goes wrong.
+pub fn load(
+    checkpoint: &Checkpoint,
+    weights: Option<Quantization>,
+    device: &Device,
+    path: &Path,
+) -> Result<Transformer, Failure> {
+    let model = match weights {
+        Some(bits) => checkpoint.quantized_model(bits, device),
+        None => checkpoint.model(device),
+    };
+    Ok(model.map_err(|e| at(path, e))?)
 }

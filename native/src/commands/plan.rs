@@ -20,7 +20,7 @@ pub struct PlanArgs {
     /// A published size
     #[arg(long, conflicts_with = "model", required_unless_present = "model")]
     pub preset: Option<String>,
-    /// A checkpoint: a directory, a .zip of one, or a single .safetensors file
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, or hub:owner/name
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// Tokens to train on

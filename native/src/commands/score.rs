@@ -26,7 +26,7 @@ pub struct ScoreArgs {
     /// Ids to score, as they are
     #[arg(long, value_delimiter = ',', conflicts_with = "data")]
     pub tokens: Vec<u32>,
-    /// Files whose rows are scored; prints the bits per byte of all (repeatable)
+    /// Files, directories, globs or hub:owner/name whose rows are scored; prints the bits per byte of all (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
     /// Score at most this many rows of --data

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kindling::adapter::{Adapter, AdapterConfig, Fingerprint, LoraConfig};
+use kindling::adapter::{Adapter, AdapterConfig};
 use kindling::checkpoint::read_training;
 use kindling::device::OpenDevice;
 use kindling::error::Error;
@@ -12,9 +12,10 @@ use kindling::train::{Job, NextToken, Run};
 use serde_json::json;
 
 use super::load;
-use super::train::TrainArgs;
+use super::train::{Adapting, TrainArgs};
 use crate::failure::{Failure, io_error};
-use crate::model_files::{open_adapter, open_checkpoint, open_tokenizer, read_optional};
+use crate::hub::model_name;
+use crate::model_files::{at, open_adapter, open_checkpoint, open_tokenizer, read_optional};
 use crate::run_dir::RunDir;
 
 /// What a run begins with.
@@ -34,11 +35,11 @@ impl Start {
     /// Files that are missing, damaged or of another model; flags that name nothing to begin with.
     pub fn open(
         args: &TrainArgs,
-        lora: Option<&LoraConfig>,
+        adapting: Option<&Adapting>,
         last_save: Option<&Path>,
         device: &OpenDevice,
     ) -> Result<Self, Failure> {
-        let Some(lora) = lora else {
+        let Some(Adapting { lora, weights }) = adapting else {
             let (model, tokenizer) = match last_save {
                 Some(save) => saved_model(save, device)?,
                 None => new_model(args, device)?,
@@ -50,17 +51,20 @@ impl Start {
             return Err(Error::Config(problems).into());
         }
         let base = args.model.as_deref().ok_or_else(no_base)?;
-        let (model, tokenizer) = new_model(args, device)?;
-        let fingerprint = Fingerprint::of(&pollster::block_on(model.weights())?);
+        let checkpoint = open_checkpoint(base)?;
+        let model = load(&checkpoint, *weights, &device.device.clone().autodiff(), base)?;
+        let fingerprint = checkpoint.fingerprint(&model).map_err(|e| at(base, e))?;
+        let tokenizer = checkpoint.tokenizer.ok_or_else(|| no_tokenizer(base))?;
         match last_save {
             Some(save) => {
                 let adapter = open_adapter(save, &fingerprint)?;
                 Ok(Self { model, tokenizer: open_tokenizer(save)?, adapter: Some(adapter) })
             }
             None => {
-                let base_name = Some(base.display().to_string());
-                let config = AdapterConfig { lora: lora.clone(), base: Some(fingerprint), base_name };
+                let base_name = Some(model_name(base));
+                let config = AdapterConfig { lora: (*lora).clone(), base: Some(fingerprint), base_name };
                 let adapter = Adapter::init(&model, config, args.train.seed)?;
+                let tokenizer = with_chat_template(tokenizer, args)?;
                 Ok(Self { model, tokenizer, adapter: Some(adapter) })
             }
         }
@@ -76,7 +80,7 @@ fn no_base() -> Failure {
 
 fn saved_model(save: &Path, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
     let checkpoint = open_checkpoint(save)?;
-    let model = load(&checkpoint, &device.device.clone().autodiff(), save)?;
+    let model = load(&checkpoint, None, &device.device.clone().autodiff(), save)?;
     let tokenizer = checkpoint.tokenizer.ok_or_else(|| no_tokenizer(save))?;
     Ok((model, tokenizer))
 }
@@ -115,7 +119,7 @@ pub fn resume(
 /// A checkpoint's model, or a new one with a tokenizer.
 fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
     let autodiff = device.device.clone().autodiff();
-    let (model, mut tokenizer) = match &args.model {
+    let (model, tokenizer) = match &args.model {
         Some(path) => saved_model(path, device)?,
         None => {
             let path = args.tokenizer.as_ref().ok_or_else(|| {
@@ -128,11 +132,15 @@ fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Toke
             (Transformer::init(&config, args.train.seed, &autodiff)?, tokenizer)
         }
     };
+    Ok((model, with_chat_template(tokenizer, args)?))
+}
+
+fn with_chat_template(mut tokenizer: Tokenizer, args: &TrainArgs) -> Result<Tokenizer, Failure> {
     if let Some(path) = &args.chat_template {
         let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
         tokenizer.set_chat_template(&text)?;
     }
-    Ok((model, tokenizer))
+    Ok(tokenizer)
 }
 
 fn no_tokenizer(path: &Path) -> Failure {

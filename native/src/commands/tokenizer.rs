@@ -29,7 +29,7 @@ pub enum TokenizerVerb {
 /// Flags of `tokenizer train`.
 #[derive(Args)]
 pub struct TrainTokenizerArgs {
-    /// Files, directories or globs to learn from (repeatable)
+    /// Files, directories, globs or hub:owner/name to learn from (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// Number of token ids, special tokens and the 256 bytes included
@@ -61,10 +61,10 @@ pub struct TrainTokenizerArgs {
 /// Flags of `tokenizer report`.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// A checkpoint or a tokenizer.json
+    /// A checkpoint, a tokenizer.json or hub:owner/name
     #[arg(long)]
     pub model: PathBuf,
-    /// Files, directories or globs to measure on (repeatable)
+    /// Files, directories, globs or hub:owner/name to measure on (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// Strings whose cost in tokens is shown (repeatable)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use kindling::adapter::LoraConfig;
 use kindling::data::{DataReport, Dataset};
+use kindling::kernels::Quantization;
 use kindling::train::{Job, Stage, TrainConfig};
 use serde_json::Value;
 
@@ -21,10 +22,10 @@ use crate::sources::{self, RowArgs};
 /// Flags of the training stages.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Files, directories or globs to train on (repeatable)
+    /// Files, directories, globs or hub:owner/name to train on (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
-    /// A checkpoint to go on from: a directory, a .zip of one, or a single .safetensors file
+    /// A checkpoint to go on from: a directory, a .zip of one, a single .safetensors or .gguf file, or hub:owner/name
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// A new model of a published size
@@ -33,7 +34,7 @@ pub struct TrainArgs {
     /// A new model of the sizes in this config.json
     #[arg(long, conflicts_with_all = ["model", "preset"])]
     pub model_config: Option<PathBuf>,
-    /// The tokenizer of a new model: a directory, a tokenizer.json or a checkpoint
+    /// The tokenizer of a new model: a directory, a tokenizer.json, a checkpoint or hub:owner/name
     #[arg(long, conflicts_with = "model")]
     pub tokenizer: Option<PathBuf>,
     /// A Jinja chat template that replaces the tokenizer's own
@@ -71,6 +72,17 @@ pub struct LoraArgs {
     /// What trains
     #[command(flatten)]
     pub lora: LoraConfig,
+    /// Hold the frozen model's matrices in few bits (QLoRA): less memory, slower [default: as f32]
+    #[arg(long, value_enum)]
+    pub weights: Option<Quantization>,
+}
+
+/// The adapter that a run trains beside a frozen model.
+pub struct Adapting<'a> {
+    /// The adapter's settings.
+    pub lora: &'a LoraConfig,
+    /// In how few bits the model is held.
+    pub weights: Option<Quantization>,
 }
 
 /// Puts the stage's defaults into the flags that have any: they are written once, in the library.
@@ -85,17 +97,17 @@ pub fn with_stage_defaults(verb: clap::Command, stage: Stage) -> clap::Command {
     })
 }
 
-/// Runs a stage; with `lora`, an adapter beside the frozen model trains.
+/// Runs a stage; with `adapting`, an adapter beside the frozen model trains.
 pub fn run(
     stage: Stage,
     args: &TrainArgs,
-    lora: Option<&LoraConfig>,
+    adapting: Option<&Adapting>,
     everywhere: &Everywhere,
     invocation: &Invocation,
 ) -> Result<(), Failure> {
     let output = everywhere.output();
     let started = args.model.is_some() || args.preset.is_some() || args.model_config.is_some();
-    if args.data.is_empty() && !started && !args.resume && lora.is_none() {
+    if args.data.is_empty() && !started && !args.resume && adapting.is_none() {
         return example::run(stage, args, everywhere, invocation);
     }
     let out = args.out.clone().unwrap_or_default();
@@ -107,7 +119,7 @@ pub fn run(
     refuse_same_place(args)?;
     let device = open_device(everywhere)?;
     let last_save = resumed.as_ref().map(newest).transpose()?;
-    let Start { model, tokenizer, adapter } = Start::open(args, lora, last_save.as_deref(), &device)?;
+    let Start { model, tokenizer, adapter } = Start::open(args, adapting, last_save.as_deref(), &device)?;
     let job = Job {
         stage,
         config: args.train.clone(),

@@ -1,7 +1,8 @@
 //! GGUF, the format of llama.cpp: a model in one file, with its tokenizer, often in few bits.
 //!
 //! Reading: [`Gguf`] (the file), [`Weights`] (its tensors as Hugging Face has them), [`config_json`] and
-//! [`tokenizer_json`]; [`from_gguf`] does all of it. Writing is [`to_gguf`].
+//! [`tokenizer_json`]; [`from_gguf`] does all of it at once, [`GgufWeights`] the weights one by one. Writing is
+//! [`to_gguf`].
 
 mod architecture;
 mod block_type;
@@ -27,8 +28,9 @@ mod writer;
 use serde_json::Value as Json;
 
 use super::tensors::parse;
-use super::{Files, refuse_adapter};
+use super::{Bytes, Files, refuse_adapter};
 use crate::error::{Error, Result};
+use crate::model::WeightSource;
 use config::generation_json;
 use config_metadata::Config;
 use tokenizer_metadata::TokenizerSource;
@@ -63,9 +65,56 @@ pub fn is_gguf(bytes: &[u8]) -> bool {
 /// A file that is damaged, or of a family, a tokenizer or a block format that is not supported, by name.
 pub fn from_gguf(bytes: &[u8]) -> Result<Files> {
     let gguf = Gguf::open(bytes)?;
+    let (mut files, architecture, heads) = without_weights(&gguf)?;
+    files.insert(WEIGHTS.into(), Weights::new(&gguf, architecture, heads)?.to_safetensors()?);
+    Ok(files)
+}
+
+/// The weights of a GGUF file, decoded one by one as they are asked for.
+pub struct GgufWeights {
+    bytes: Bytes,
+    architecture: Architecture,
+    heads: [u64; 2],
+}
+
+impl GgufWeights {
+    /// The other files of the directory, and the weights.
+    ///
+    /// # Errors
+    /// As [`from_gguf`].
+    pub fn open(bytes: impl Into<Bytes>) -> Result<(Files, Self)> {
+        let bytes = bytes.into();
+        let gguf = Gguf::open(&bytes)?;
+        let (files, architecture, heads) = without_weights(&gguf)?;
+        Weights::new(&gguf, architecture, heads)?;
+        Ok((files, Self { bytes, architecture, heads }))
+    }
+
+    /// Calls `take` with what reads a weight by its name and shape.
+    ///
+    /// # Errors
+    /// What `take` says; a weight that is missing or has another shape.
+    pub fn read<T>(&self, take: impl FnOnce(&mut WeightSource) -> Result<T>) -> Result<T> {
+        let gguf = Gguf::open(&self.bytes)?;
+        let weights = Weights::new(&gguf, self.architecture, self.heads)?;
+        take(&mut |name, shape| {
+            let tensor = weights.read(name)?;
+            match tensor.shape == shape {
+                true => Ok(tensor.values),
+                false => Err(Error::Checkpoint(format!(
+                    "the GGUF file's weight for '{name}' has shape {:?}, its metadata asks for {shape:?}",
+                    tensor.shape
+                ))),
+            }
+        })
+    }
+}
+
+/// All files but the weights, and what reading those takes.
+fn without_weights(gguf: &Gguf) -> Result<(Files, Architecture, [u64; 2])> {
     let name = gguf.metadata.text("general.architecture")?;
     let architecture = Architecture::from_name(name.unwrap_or("(none)"))?;
-    let config = config_json(&gguf, architecture)?;
+    let config = config_json(gguf, architecture)?;
     let mut files = Files::new();
     files.insert(CONFIG.into(), text(&config));
     files.insert(GENERATION.into(), text(&generation_json(&gguf.metadata)?));
@@ -74,8 +123,7 @@ pub fn from_gguf(bytes: &[u8]) -> Result<Files> {
         files.insert(TOKENIZER_CONFIG.into(), text(&tokenizer.config));
     }
     let heads = ["num_attention_heads", "num_key_value_heads"].map(|key| config[key].as_u64().unwrap_or(0));
-    files.insert(WEIGHTS.into(), Weights::new(&gguf, architecture, heads)?.to_safetensors()?);
-    Ok(files)
+    Ok((files, architecture, heads))
 }
 
 /// A GGUF file from the files of a Hugging Face directory. Equal files make equal bytes.

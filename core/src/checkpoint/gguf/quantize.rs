@@ -1,10 +1,10 @@
-//! f32 into the stored types: ggml's reference functions
-//! (<https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-quants.c>, `quantize_row_*_ref`).
+//! f32 into the stored types.
 
 use half::{bf16, f16};
 
 use super::BlockType;
 use crate::error::{Error, Result};
+use crate::kernels::{encode_q4_0, encode_q8_0};
 
 /// What weights are stored as. Norms and other vectors stay F32, as llama.cpp has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +73,14 @@ pub fn quantize(block_type: BlockType, row: &[f32], bytes: &mut Vec<u8>, tensor:
             bytes.extend(row.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()));
             row.iter().all(|&x| bf16::from_f32(x).is_finite())
         }
-        BlockType::Q8_0 => row.as_chunks().0.iter().all(|values| q8_0(values, bytes)),
-        BlockType::Q4_0 => row.as_chunks().0.iter().all(|values| q4_0(values, bytes)),
+        BlockType::Q8_0 => row.as_chunks().0.iter().all(|values| {
+            let (scale, quants) = encode_q8_0(values);
+            write_block(scale, quants.map(i8::cast_unsigned), values, bytes)
+        }),
+        BlockType::Q4_0 => row.as_chunks().0.iter().all(|values| {
+            let (scale, quants) = encode_q4_0(values);
+            write_block(scale, quants, values, bytes)
+        }),
         other => {
             return Err(Error::Checkpoint(format!(
                 "{} is read but not written; write f32, f16, bf16, q8_0 or q4_0",
@@ -91,37 +97,16 @@ pub fn quantize(block_type: BlockType, row: &[f32], bytes: &mut Vec<u8>, tensor:
     )))
 }
 
-/// The scale as it is stored; whether it, and every value, is a number.
-fn write_scale(scale: f32, values: &[f32; 32], bytes: &mut Vec<u8>) -> bool {
-    let stored = f16::from_f32(scale);
-    bytes.extend(stored.to_le_bytes());
-    stored.is_finite() && values.iter().all(|x| x.is_finite())
-}
-
-fn inverse(scale: f32) -> f32 {
-    if scale == 0.0 { 0.0 } else { 1.0 / scale }
-}
-
-/// The largest magnitude becomes 127. Values are divided by the scale before it is rounded to 16 bits.
-fn q8_0(values: &[f32; 32], bytes: &mut Vec<u8>) -> bool {
-    let largest = values.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-    let scale = largest / 127.0;
-    let inverse = inverse(scale);
-    let fits = write_scale(scale, values, bytes);
-    bytes.extend(values.iter().map(|x| ((x * inverse).round() as i8).cast_unsigned()));
-    fits
-}
-
-/// The value of the largest magnitude becomes -8, with its sign in the scale.
-fn q4_0(values: &[f32; 32], bytes: &mut Vec<u8>) -> bool {
-    let largest =
-        values.iter().fold(0.0_f32, |largest, &x| if largest.abs() < x.abs() { x } else { largest });
-    let scale = largest / -8.0;
-    let inverse = inverse(scale);
-    let fits = write_scale(scale, values, bytes);
-    let nibble = |x: f32| ((x * inverse + 8.5) as u8).min(15);
-    bytes.extend((0..16).map(|j| nibble(values[j]) | nibble(values[j + 16]) << 4));
-    fits
+/// Appends a block; whether its scale and every value is a number.
+fn write_block(
+    scale: f16,
+    quants: impl IntoIterator<Item = u8>,
+    values: &[f32],
+    bytes: &mut Vec<u8>,
+) -> bool {
+    bytes.extend(scale.to_le_bytes());
+    bytes.extend(quants);
+    scale.is_finite() && values.iter().all(|x| x.is_finite())
 }
 
 #[cfg(test)]

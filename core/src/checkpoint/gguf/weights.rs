@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::cursor::damaged;
 use super::names::{Rotated, row_of_neighbours, to_hugging_face};
 use super::{Architecture, Gguf, TensorInfo, dequantize};
 use crate::error::{Error, Result};
@@ -11,6 +12,8 @@ use crate::model::NamedTensor;
 
 /// Known models have 512 experts.
 const MOST_EXPERTS: u64 = 4096;
+/// Known models have 100 000, an expert's matrix a weight. Each takes a kilobyte by name, whatever it holds.
+const MOST_WEIGHTS: usize = 1 << 19;
 
 /// The weights of a GGUF file, in the order of Hugging Face's names and rows.
 pub struct Weights<'a> {
@@ -48,6 +51,9 @@ impl<'a> Weights<'a> {
             };
             let rotated = place.rotated.filter(|_| architecture.turns_neighbours());
             let heads = rotated.map(|rotated| if rotated == Rotated::Query { heads[0] } else { heads[1] });
+            if experts as usize + parts.len() > MOST_WEIGHTS {
+                return Err(damaged(format!("it has more than {MOST_WEIGHTS} weights")));
+            }
             for expert in 0..experts {
                 let part =
                     Part::new(tensor, shape, heads, expert).ok_or_else(|| odd_shape(name, &tensor.shape))?;

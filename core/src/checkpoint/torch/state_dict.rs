@@ -212,7 +212,7 @@ fn advance(index: &mut [usize], shape: &[usize]) -> bool {
 struct Archive<'a> {
     zip: ZipArchive<Cursor<&'a [u8]>>,
     /// The one folder, with its slash.
-    folder: String,
+    folder: Vec<u8>,
     /// Bytes that have not been read yet.
     left: u64,
 }
@@ -232,10 +232,11 @@ impl<'a> Archive<'a> {
             ));
         }
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(|e| broken(&e))?;
-        let folder = zip.file_names().flatten().find_map(|name| {
-            let folder = name.strip_suffix(PICKLE)?;
-            let first = folder.find('/').is_none_or(|slash| slash + 1 == folder.len());
-            first.then(|| folder.to_string())
+        let folder = zip.file_names_raw().find_map(|name| {
+            let folder = name.strip_suffix(PICKLE.as_bytes())?;
+            let first =
+                folder.iter().position(|byte| *byte == b'/').is_none_or(|slash| slash + 1 == folder.len());
+            first.then(|| folder.to_vec())
         });
         let folder = folder.ok_or_else(|| {
             Error::Checkpoint(
@@ -253,7 +254,9 @@ impl<'a> Archive<'a> {
 
     /// The bytes of a file in the folder, or `None` where there is none of this name.
     fn read(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
-        let Some(place) = self.zip.index_for_name(&format!("{}{name}", self.folder)) else {
+        // By its bytes: for a name that is absent, the other way would go through all of them.
+        let path = [self.folder.as_slice(), name.as_bytes()].concat();
+        let Some(place) = self.zip.index_for_name_raw(&path) else {
             return Ok(None);
         };
         let file = self.zip.by_index(place).map_err(|e| broken(&e))?;

@@ -1,0 +1,230 @@
+//! Matrices in blocks of few bits, on any device. They never train; a gradient passes through them to what stands
+//! below.
+
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
+use serde::{Deserialize, Serialize};
+
+use super::block_matrix::{Blocks, Multiply};
+use super::blocks::BLOCK;
+use super::host::{input, run};
+use crate::device::is_processor;
+
+/// In how few bits a model's matrices are held; the names are GGUF's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Quantization {
+    /// 8 bits: 32 weights share a scale
+    #[serde(rename = "q8_0")]
+    #[cfg_attr(feature = "cli", value(name = "q8_0"))]
+    Q8_0,
+    /// 4 bits: 32 weights share a scale; the output projection has 8
+    #[serde(rename = "q4_0")]
+    #[cfg_attr(feature = "cli", value(name = "q4_0"))]
+    Q4_0,
+}
+
+impl Quantization {
+    /// The quants of a block.
+    fn bytes(self) -> usize {
+        match self {
+            Self::Q8_0 => BLOCK,
+            Self::Q4_0 => BLOCK / 2,
+        }
+    }
+}
+
+/// A matrix `[rows, columns]` in blocks along its rows.
+#[derive(Clone, Debug)]
+pub struct QuantizedMatrix {
+    bits: Quantization,
+    shape: [usize; 2],
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// Our own code multiplies it.
+    Processor(Arc<Blocks>),
+    /// burn's quantized tensor, without autodiff, becomes a dense one while it is used.
+    Device(Tensor<2>),
+}
+
+impl QuantizedMatrix {
+    /// Puts values, row by row, into blocks. `None` where rows are no whole blocks, or a value is too large or no
+    /// number: such a matrix stays as it is.
+    pub fn new(values: &[f32], shape: [usize; 2], bits: Quantization, device: &Device) -> Option<Self> {
+        let [_, columns] = shape;
+        let blocks = Blocks::encode(values, columns, bits)?;
+        let place = match is_processor(device) {
+            true => Place::Processor(Arc::new(blocks)),
+            false => Place::Device(blocks.upload(shape, &device.clone().inner())),
+        };
+        Some(Self { bits, shape, place })
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// The memory that it takes.
+    pub fn bytes(&self) -> usize {
+        let blocks = self.shape[0] * self.shape[1] / BLOCK;
+        blocks * (size_of::<f32>() + self.bits.bytes())
+    }
+
+    /// `y = x·Wᵀ`, in `x`'s dtype.
+    ///
+    /// # Shapes
+    /// `x [n, columns]` → `[n, rows]`.
+    pub fn multiply(&self, x: Tensor<2>) -> Tensor<2> {
+        let (dtype, [n, _]) = (x.dtype(), x.dims());
+        if let Place::Processor(blocks) = &self.place
+            && let Some(x) = input(&in_dtype(x.clone(), DType::F32))
+            && let Some(y) = run(Multiply(blocks.clone()), [x], [n, self.shape[0]])
+        {
+            return in_dtype(y, dtype);
+        }
+        let weight = self.dense(&x.device());
+        x.matmul(in_dtype(weight, dtype).transpose())
+    }
+
+    /// Some rows.
+    ///
+    /// # Shapes
+    /// `ids [batch, n]` → `[batch, n, columns]`, in f32.
+    pub fn rows(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let Place::Processor(blocks) = &self.place else {
+            let table = self.dense(&ids.device());
+            return module::embedding(table, ids);
+        };
+        let ([batch, n], device) = (ids.dims(), ids.device());
+        // On the processor nothing has to be waited for.
+        let ids: Vec<usize> = ids.into_data().iter::<i64>().map(|id| id as usize).collect();
+        let mut values = vec![0.0; ids.len() * blocks.columns];
+        for (id, row) in ids.into_iter().zip(values.chunks_exact_mut(blocks.columns)) {
+            blocks.unpack(id, row);
+        }
+        Tensor::from_data(TensorData::new(values, [batch, n, blocks.columns]), &device)
+    }
+
+    /// The matrix in f32 `[rows, columns]`, on a device with or without autodiff.
+    pub fn dense(&self, device: &Device) -> Tensor<2> {
+        let dense = match &self.place {
+            Place::Processor(blocks) => {
+                let values = TensorData::new(blocks.dense(), self.shape);
+                return Tensor::from_data(values, device);
+            }
+            Place::Device(weight) => weight.clone().dequantize(),
+        };
+        if device.is_autodiff() { Tensor::from_inner(dense) } else { dense }
+    }
+}
+
+fn in_dtype<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
+    if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: [usize; 2] = [5, 96];
+
+    fn values(count: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect()
+    }
+
+    fn matrix(bits: Quantization) -> QuantizedMatrix {
+        QuantizedMatrix::new(&values(5 * 96), SHAPE, bits, &Device::flex()).unwrap()
+    }
+
+    fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter().collect()
+    }
+
+    fn near(a: &[f32], b: &[f32], limit: f32) {
+        assert_eq!(a.len(), b.len());
+        assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() <= limit), "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn a_block_by_hand() {
+        // 127 and its negative make the scale 1; the product with ones is the sum.
+        let mut row = [0.0; BLOCK];
+        (row[0], row[1], row[31]) = (127.0, -3.0, -127.0);
+        let eight = QuantizedMatrix::new(&row, [1, BLOCK], Quantization::Q8_0, &Device::flex()).unwrap();
+        let x = Tensor::<2>::ones([1, BLOCK], &Device::flex());
+        assert_eq!(read(eight.multiply(x.clone())), [-3.0]);
+        // 8 makes it -1: 8 and 4 are exact, and 7.4 is the nearest whole number.
+        (row[0], row[1], row[31]) = (8.0, 4.0, -7.4);
+        let four = QuantizedMatrix::new(&row, [1, BLOCK], Quantization::Q4_0, &Device::flex()).unwrap();
+        assert_eq!(read(four.multiply(x)), [5.0]);
+        assert_eq!(read(four.dense(&Device::flex()))[..2], [8.0, 4.0]);
+    }
+
+    #[test]
+    fn errors_are_within_half_a_step() {
+        for (bits, step) in [(Quantization::Q8_0, 1.0 / 127.0), (Quantization::Q4_0, 1.0 / 8.0)] {
+            let dense = read(matrix(bits).dense(&Device::flex()));
+            // The other end of 4 bits is a whole step away.
+            near(&dense, &values(5 * 96), if bits == Quantization::Q4_0 { step } else { step * 0.51 });
+        }
+    }
+
+    #[test]
+    fn few_rows_and_many_multiply_as_the_dense_matrix_does() {
+        for bits in [Quantization::Q8_0, Quantization::Q4_0] {
+            let matrix = matrix(bits);
+            for n in [1, 2, 7, 8, 9, 30] {
+                let x = Tensor::<1>::from_floats(values(n * 96).as_slice(), &Device::flex()).reshape([n, 96]);
+                let expected = x.clone().matmul(matrix.dense(&Device::flex()).transpose());
+                near(&read(matrix.multiply(x)), &read(expected), 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_in_blocks_comes_back_the_same() {
+        for bits in [Quantization::Q8_0, Quantization::Q4_0] {
+            let once = read(matrix(bits).dense(&Device::flex()));
+            let again = QuantizedMatrix::new(&once, SHAPE, bits, &Device::flex()).unwrap();
+            assert_eq!(read(again.dense(&Device::flex())), once);
+        }
+    }
+
+    #[test]
+    fn rows_are_looked_up() {
+        let matrix = matrix(Quantization::Q4_0);
+        let ids = Tensor::<2, Int>::from_ints([[4, 0]], &Device::flex());
+        let dense = read(matrix.dense(&Device::flex()));
+        assert_eq!(read(matrix.rows(ids)), [&dense[4 * 96..], &dense[..96]].concat());
+    }
+
+    #[test]
+    fn gradients_pass_through_it() {
+        let device = Device::flex().autodiff();
+        let matrix = matrix(Quantization::Q8_0);
+        for n in [2, 20] {
+            let x = Tensor::<1>::from_floats(values(n * 96).as_slice(), &device).reshape([n, 96]);
+            let gradient = |y: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+                let x = x.clone().detach().require_grad();
+                let loss = y(x.clone()).square().sum();
+                read(x.grad(&loss.backward()).unwrap())
+            };
+            let dense = matrix.dense(&device).transpose();
+            near(&gradient(&|x| matrix.multiply(x)), &gradient(&|x| x.matmul(dense.clone())), 1e-2);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_blocks_is_left_alone() {
+        let put =
+            |values: &[f32], shape| QuantizedMatrix::new(values, shape, Quantization::Q8_0, &Device::flex());
+        assert!(put(&[1.0; 33], [1, 33]).is_none());
+        assert!(put(&[f32::NAN; 32], [1, 32]).is_none());
+        assert!(put(&[1e30; 32], [1, 32]).is_none());
+    }
+}

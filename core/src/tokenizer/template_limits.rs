@@ -1,0 +1,179 @@
+//! What a stranger's chat template may be. minijinja follows an expression by recursion and computes its constant
+//! parts when it compiles it, so that a short text could use up the stack or the memory before anything is rendered.
+
+/// Bytes of a template; known ones have 20 000.
+const LONGEST: usize = 1 << 18;
+/// Characters of a tag, spaces and the insides of texts aside; known ones have 300.
+const MOST_CODE: usize = 1000;
+/// Each stands inside the one before.
+const MOST_ELIF: usize = 200;
+/// What the numbers of a tag that multiplies may come to, such as those of `'=' * 80`; and of one with powers.
+const MOST_TIMES: [u64; 2] = [256, 16];
+
+/// Why a template is not compiled.
+pub(super) fn check(source: &str) -> Result<(), String> {
+    if source.len() > LONGEST {
+        return Err(format!("it has {} bytes, {LONGEST} are the most", source.len()));
+    }
+    let (mut rest, mut elifs) = (source, 0);
+    while let Some(at) = rest.find('{') {
+        let inside = rest.get(at + 2..).unwrap_or_default();
+        let (code, after) = match rest.as_bytes().get(at + 1) {
+            Some(b'#') => (String::new(), behind(inside, "#}")),
+            Some(b'%') if raw(inside, "raw").is_some() => (String::new(), behind_raw(inside)),
+            Some(b'%') => tag(inside, "%}"),
+            Some(b'{') => tag(inside, "}}"),
+            _ => (String::new(), &rest[at + 1..]),
+        };
+        elifs += usize::from(code.trim_start_matches(['-', '+', ' ']).starts_with("elif"));
+        let length = code.bytes().filter(|byte| *byte != b' ').count();
+        if length > MOST_CODE {
+            return Err(format!("one of its tags has {length} characters of code, {MOST_CODE} are the most"));
+        }
+        if elifs > MOST_ELIF {
+            return Err(format!("it has more than {MOST_ELIF} elif"));
+        }
+        if times(&code) > MOST_TIMES[usize::from(code.contains("**"))] {
+            return Err(format!("it multiplies by large numbers: {}", code.trim()));
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+/// What follows the first `end`.
+fn behind<'a>(text: &'a str, end: &str) -> &'a str {
+    text.split_once(end).map_or("", |(_, after)| after)
+}
+
+/// What follows a tag of this name without anything in it, from behind its `{%` on.
+fn raw<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let unsigned = |text: &'a str| text.strip_prefix(['-', '+']).unwrap_or(text);
+    let text = unsigned(text).trim_start().strip_prefix(name)?;
+    unsigned(text.trim_start()).strip_prefix("%}")
+}
+
+/// What follows a raw block.
+fn behind_raw(text: &str) -> &str {
+    let mut rest = text;
+    while let Some((_, inside)) = rest.split_once("{%") {
+        if let Some(after) = raw(inside, "endraw") {
+            return after;
+        }
+        rest = inside;
+    }
+    ""
+}
+
+/// The code of a tag, with a space for each of its spaces and nothing inside its texts; and what follows the tag. As in
+/// minijinja, it goes on until its brackets are closed.
+fn tag<'a>(text: &'a str, end: &str) -> (String, &'a str) {
+    let (bytes, mut code) = (text.as_bytes(), String::new());
+    let (mut at, mut open) = (0, 0);
+    while at < bytes.len() && !(open == 0 && bytes[at..].starts_with(end.as_bytes())) {
+        match bytes[at] {
+            quote @ (b'\'' | b'"') => {
+                code.push_str("''");
+                at += text_length(&bytes[at..], quote) - 1;
+            }
+            byte if byte.is_ascii_whitespace() => code.push(' '),
+            byte => {
+                open += i64::from(b"([{".contains(&byte)) - i64::from(b")]}".contains(&byte));
+                code.push(char::from(byte));
+            }
+        }
+        at += 1;
+    }
+    (code, text.get(at + end.len()..).unwrap_or_default())
+}
+
+/// Bytes of a text with its quotes.
+fn text_length(bytes: &[u8], quote: u8) -> usize {
+    let mut at = 1;
+    while at < bytes.len() && bytes[at] != quote {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    bytes.len().min(at + 1)
+}
+
+/// The product of the numbers in code that multiplies; 1 in any other.
+fn times(code: &str) -> u64 {
+    let words = code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '.'));
+    let numbers = words.filter(|word| code.contains('*') && word.starts_with(|c: char| c.is_ascii_digit()));
+    numbers.map(number).fold(1, u64::saturating_mul)
+}
+
+/// A number rounded up, and never 0; one that is not written in digits is as large as can be.
+fn number(word: &str) -> u64 {
+    let (whole, fraction) = word.split_once('.').unwrap_or((word, ""));
+    let digits = whole.replace('_', "");
+    match digits.parse::<u64>() {
+        Ok(number) if fraction.bytes().all(|byte| byte.is_ascii_digit()) => {
+            number.saturating_add(u64::from(!fraction.is_empty())).max(1)
+        }
+        _ => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(source: &str) -> String {
+        check(source).unwrap_err()
+    }
+
+    #[test]
+    fn usual_templates_pass() {
+        for source in [
+            crate::tokenizer::CHATML,
+            "{{ '-' * 80 }}{{ 2 ** 3 }}{{ '  ' * loop.index0 }}{{ f(**options) }}{{ messages[1000] }}",
+            &format!("{{{{ '{}' }}}}{{# {} #}}{}", "-".repeat(5000), "-".repeat(5000), "-".repeat(5000)),
+            &format!("{{% raw %}}{{{{ {} }}}}{{%- endraw -%}}", "-".repeat(5000)),
+            &"{%- if a %}{%- elif b %}{%- endif %}".repeat(200),
+            "{",
+            "{{",
+            "{% raw",
+            "{# open",
+            "{{ 'open",
+            "{{ '\\",
+            "{{ '\\é",
+        ] {
+            assert_eq!(check(source), Ok(()), "{source}");
+        }
+    }
+
+    #[test]
+    fn long_expressions_are_refused_wherever_they_hide() {
+        let minus = "-".repeat(2000);
+        for source in [
+            format!("{{{{ {minus}1 }}}}"),
+            format!("{{% if {minus}1 %}}{{% endif %}}"),
+            format!("{{{{ {{'a': {{}}}} }}}}{{{{ {minus}1 }}}}"),
+            // Open brackets, quotes in quotes, raw blocks and comments end where they do for minijinja.
+            format!("{{{{ ( }}}} {minus} ) }}}}"),
+            format!("{{{{ '\\'' }}}}{{{{ {minus} }}}}"),
+            format!("{{% raw %}}{{{{ ' {{% endraw %}}{{{{ {minus} }}}}"),
+            format!("{{# {{{{ ' #}}{{{{ {minus} }}}}"),
+        ] {
+            assert!(refused(&source).contains("characters of code"), "{source}");
+        }
+        assert!(refused(&"{% elif a %}".repeat(300)).contains("200 elif"));
+        assert!(refused(&"a".repeat(300_000)).contains("300000 bytes"));
+    }
+
+    #[test]
+    fn large_constants_are_refused() {
+        for source in [
+            "{{ 'a' * 99999999 }}",
+            "{{ 'a' * 0xFFFF }}",
+            "{{ 'a' * 1e7 }}",
+            "{{ 'a' * 9_999 }}",
+            "{{ 99 * 'a' * 99 }}",
+            "{{ 'a' * 2 ** 26 }}",
+            "{% set x = [0] * 500.5 %}",
+        ] {
+            assert!(refused(source).contains("large numbers"), "{source}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `hub:owner/name`: models and data sets of the Hugging Face Hub, in the cache that Python's tools share.
+//!
+//! hf-hub knows the hub's addresses, its client, the cache's layout and the token. The bytes themselves come through
+//! `transfer`: hf-hub's own download sends the token to the host that it is redirected to, and checks no length.
+
+mod address;
+mod cache;
+mod client;
+mod data_sets;
+mod models;
+mod names;
+mod snapshot;
+mod transfer;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use hf_hub::RepoType;
+use kindling::error::Result;
+
+use self::address::Address;
+pub use self::models::Want;
+use self::snapshot::Snapshot;
+use crate::output::Output;
+
+/// How every address begins.
+const SCHEME: &str = "hub:";
+
+static OUTPUT: OnceLock<Output> = OnceLock::new();
+
+/// Sets how much is said; called once, when the command line is known.
+pub fn install(output: Output) {
+    let _ = OUTPUT.set(output);
+}
+
+fn output() -> Output {
+    OUTPUT.get().copied().unwrap_or(Output { json: false, quiet: true, verbose: false })
+}
+
+/// Whether this names something on the hub.
+pub fn is_address(text: &str) -> bool {
+    text.starts_with(SCHEME)
+}
+
+/// Where a model, a tokenizer or an adapter lies on the disk: a hub's address is fetched, other paths stay.
+///
+/// # Errors
+/// An address that is none, a hub that refuses or cannot be reached, a repository without what is wanted.
+pub fn local(path: &Path, want: Want) -> Result<PathBuf> {
+    match path.to_str().filter(|text| is_address(text)) {
+        Some(text) => {
+            let snapshot = Snapshot::open(Address::parse(text)?, RepoType::Model)?;
+            let local = models::fetch(&snapshot, want)?;
+            snapshot.keep();
+            Ok(local)
+        }
+        None => Ok(path.to_path_buf()),
+    }
+}
+
+/// The files of a data set, fetched, in the order of their names.
+///
+/// # Errors
+/// As [`local`]; a pattern that matches nothing.
+pub fn data_files(text: &str) -> Result<Vec<PathBuf>> {
+    let snapshot = Snapshot::open(Address::parse(text)?, RepoType::Dataset)?;
+    let files = data_sets::fetch(&snapshot)?;
+    snapshot.keep();
+    Ok(files)
+}
+
+/// What a model is called where others look for it: on the hub, its name there; elsewhere, its path.
+pub fn model_name(path: &Path) -> String {
+    let text = path.display().to_string();
+    let address = Some(&text).filter(|text| is_address(text)).and_then(|text| Address::parse(text).ok());
+    address.map_or(text, |address| address.repo)
+}

@@ -1,0 +1,138 @@
+//! A repository at one commit: asked for once, and the same for all of its files.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use hf_hub::{Repo, RepoType};
+use kindling::error::{Error, Result};
+
+use super::address::Address;
+use super::cache::{self, Folder};
+use super::client::{Client, Trouble};
+use super::names::{first_of, is_commit, is_plain};
+use super::{output, transfer};
+
+/// What a repository holds at one commit.
+pub struct Snapshot {
+    /// What was asked for.
+    pub address: Address,
+    /// All of its files, whether they are here or not.
+    pub names: BTreeSet<String>,
+    commit: String,
+    folder: Folder,
+    /// The hub, or why there is none.
+    hub: Result<Client, String>,
+}
+
+impl Snapshot {
+    /// Asks the hub which commit the address means, or the cache where the hub cannot be asked.
+    ///
+    /// # Errors
+    /// A hub that refuses; a hub that cannot be reached, with nothing in the cache.
+    pub fn open(address: Address, kind: RepoType) -> Result<Self> {
+        let cache = cache::cache().ok_or_else(|| {
+            address.failed("there is no home directory for the cache; set HF_HOME to a folder")
+        })?;
+        let repo = Repo::with_revision(address.repo.clone(), kind, address.revision.clone());
+        let folder = Folder::new(cache.clone(), repo);
+        if is_offline() {
+            return Self::cached(address, folder, "HF_HUB_OFFLINE is set".into());
+        }
+        let client = Client::new(cache, &address.repo, kind).map_err(|e| address.failed(e))?;
+        match client.info(&address.revision) {
+            Ok(info) if is_commit(&info.sha) => {
+                let names = info.siblings.into_iter().map(|file| file.rfilename);
+                let names = plain(names, &address);
+                Ok(Self { address, names, commit: info.sha, folder, hub: Ok(client) })
+            }
+            Ok(_) => Err(address.failed(format!("{} names no commit for it", client.endpoint()))),
+            Err(Trouble::Away(why)) => {
+                let why = format!("{} cannot be reached ({why})", client.endpoint());
+                Self::cached(address, folder, why)
+            }
+            Err(Trouble::Refused(why)) => Err(address.failed(why)),
+            Err(Trouble::Here(error)) => Err(error),
+        }
+    }
+
+    fn cached(address: Address, folder: Folder, why: String) -> Result<Self> {
+        let place = folder.place().display();
+        let Some(commit) = folder.commit() else {
+            return Err(address.failed(format!(
+                "{why}, and the cache in {place} does not hold it; fetch it once with the network there, or name \
+                another hub with HF_ENDPOINT"
+            )));
+        };
+        output().say(&format!("{address}: {why}; what the cache in {place} holds is used"));
+        let names = folder.names(&commit);
+        Ok(Self { address, names, commit, folder, hub: Err(why) })
+    }
+
+    /// Where a file or a folder of the commit is.
+    pub fn local(&self, name: &str) -> PathBuf {
+        self.folder.file(&self.commit, name)
+    }
+
+    /// Fetches those of the files that the cache lacks.
+    ///
+    /// # Errors
+    /// As [`transfer::fetch`], with the address; where there is no hub, the names of what is missing.
+    pub fn fetch<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let missing: Vec<&str> = names.into_iter().filter(|name| !self.local(name).is_file()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        match &self.hub {
+            Err(why) => {
+                let names = first_of(missing);
+                Err(self.failed(format!(
+                    "{why}, and the cache lacks {names}; fetch it once with the network there"
+                )))
+            }
+            Ok(client) => {
+                let commit = &self.commit[..self.commit.len().min(8)];
+                let names = first_of(missing.iter().copied());
+                output().say(&format!("{}: fetching {names} (commit {commit})", self.address));
+                missing.iter().try_for_each(|name| {
+                    let fetched = transfer::fetch(client, &self.folder, &self.commit, name);
+                    fetched.map_err(|trouble| match trouble {
+                        Trouble::Away(why) => self.failed(format!("{}: {why}", client.endpoint())),
+                        Trouble::Refused(why) => self.failed(why),
+                        Trouble::Here(error) => error,
+                    })
+                })
+            }
+        }
+    }
+
+    /// Keeps, once all that was asked for is here, which commit this is.
+    pub fn keep(&self) {
+        if self.hub.is_ok() {
+            self.folder.keep(&self.commit, &self.names);
+        }
+    }
+
+    /// What goes wrong with it.
+    pub fn failed(&self, why: impl std::fmt::Display) -> Error {
+        self.address.failed(why)
+    }
+}
+
+/// Whether the environment forbids the network, in the words of Python's tools.
+fn is_offline() -> bool {
+    let value = cache::variable("HF_HUB_OFFLINE").map(|value| value.to_ascii_lowercase());
+    value.is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.as_str()))
+}
+
+/// The names that stay in their folder; the others are told and left out.
+fn plain(names: impl Iterator<Item = String>, address: &Address) -> BTreeSet<String> {
+    let (plain, others): (BTreeSet<String>, BTreeSet<String>) = names.partition(|name| is_plain(name));
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(|name| format!("{name:?}")).collect();
+        output().warn(&format!(
+            "{address}: left out, because their names lead out of the folder: {}",
+            first_of(others.iter().map(String::as_str))
+        ));
+    }
+    plain
+}

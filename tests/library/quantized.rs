@@ -1,0 +1,154 @@
+//! Models whose matrices are held in few bits: the same as dense models of the numbers that the bits stand for.
+
+use burn::tensor::{DType, Device};
+use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
+use kindling::checkpoint::gguf::{WeightType, to_gguf};
+use kindling::checkpoint::{Checkpoint, Files};
+use kindling::kernels::Quantization;
+use kindling::model::{KvCache, ModelConfig, Transformer, fresh_weights};
+use kindling::train::Stage;
+
+use crate::tiny::{
+    Record, config, ids, job, largest_difference, logits, tokenizer, train_config, train_run, values,
+};
+
+const ROW: [i32; 12] = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8];
+const BITS: [Quantization; 2] = [Quantization::Q8_0, Quantization::Q4_0];
+
+/// Wide enough for blocks, but for one projection.
+fn wide(vocab_size: usize, tied: bool) -> ModelConfig {
+    ModelConfig {
+        hidden_size: 64,
+        intermediate_size: 80,
+        head_dim: 16,
+        tie_word_embeddings: tied,
+        ..config(vocab_size)
+    }
+}
+
+fn quantized(config: &ModelConfig, bits: Quantization, device: &Device) -> Transformer {
+    Transformer::build_quantized(config, bits, device, &mut fresh_weights(config, 5)).unwrap()
+}
+
+/// The dense model of the numbers that the bits stand for.
+fn unpacked(model: &Transformer, device: &Device) -> Transformer {
+    let weights = pollster::block_on(model.weights()).unwrap();
+    let find = |name: &str| weights.iter().find(|tensor| tensor.name == name).unwrap();
+    Transformer::build(model.config(), device, &mut |name, shape| {
+        assert_eq!(find(name).shape, shape);
+        Ok(find(name).values.clone())
+    })
+    .unwrap()
+}
+
+/// The logits of the last position, fed one by one and in two pieces.
+fn cached(model: &Transformer) -> Vec<f32> {
+    let mut cache = KvCache::new(model.config(), 1, ROW.len(), DType::F32, &Device::flex());
+    for id in &ROW[..4] {
+        model.forward_cached(ids(&[&[*id]], &Device::flex()), &mut cache, true);
+    }
+    values(model.forward_cached(ids(&[&ROW[4..]], &Device::flex()), &mut cache, true))
+}
+
+#[test]
+fn logits_are_those_of_the_unpacked_model() {
+    for tied in [true, false] {
+        for bits in BITS {
+            let model = quantized(&wide(40, tied), bits, &Device::flex());
+            let dense = unpacked(&model, &Device::flex());
+            assert!(model.is_quantized() && !dense.is_quantized());
+            let all = logits(&model, &ROW);
+            assert!(largest_difference(&all, &logits(&dense, &ROW)) < 1e-4);
+            assert!(largest_difference(&cached(&model), &all[11 * 40..]) < 1e-4);
+        }
+    }
+}
+
+#[test]
+fn fewer_bits_take_less_memory_and_are_less_exact() {
+    let config = wide(40, true);
+    let exact = Transformer::init(&config, 5, &Device::flex()).unwrap();
+    let [eight, four] = BITS.map(|bits| quantized(&config, bits, &Device::flex()));
+    let off = |model: &Transformer| largest_difference(&logits(model, &ROW), &logits(&exact, &ROW));
+    assert!(off(&eight) > 0.0 && off(&eight) * 3.0 < off(&four), "{} {}", off(&eight), off(&four));
+    assert!(eight.bytes_saved() > 0 && four.bytes_saved() > eight.bytes_saved());
+    assert_eq!(exact.bytes_saved(), 0);
+    let mut names = [&exact, &eight].map(Transformer::shapes);
+    names.iter_mut().for_each(|names| names.sort());
+    assert_eq!(names[0], names[1]);
+}
+
+fn files(config: &ModelConfig) -> Files {
+    let model = Transformer::init(config, 5, &Device::flex()).unwrap();
+    let weights = pollster::block_on(model.weights()).unwrap();
+    Checkpoint::files(config, &weights, Some(&tokenizer())).unwrap()
+}
+
+#[test]
+fn a_gguf_of_such_blocks_opens_as_the_model_quantized_here() {
+    // The exporter stores what fits no blocks as f16, so here all does.
+    let config = ModelConfig { intermediate_size: 96, ..wide(tokenizer().vocab_size(), true) };
+    let files = files(&config);
+    let checkpoint = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
+    for (bits, kind) in BITS.into_iter().zip([WeightType::Q8_0, WeightType::Q4_0]) {
+        let here = checkpoint.quantized_model(bits, &Device::flex()).unwrap();
+        let gguf = Checkpoint::open_gguf(to_gguf(&files, kind).unwrap()).unwrap();
+        let there = gguf.quantized_model(bits, &Device::flex()).unwrap();
+        assert!(logits(&here, &ROW) == logits(&there, &ROW));
+        assert!(
+            largest_difference(&logits(&here, &ROW), &logits(&gguf.model(&Device::flex()).unwrap(), &ROW))
+                < 1e-4
+        );
+    }
+}
+
+#[test]
+fn a_model_is_known_by_its_weights_in_any_bits() {
+    let files = files(&wide(tokenizer().vocab_size(), true));
+    let checkpoint = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
+    let exact = checkpoint.model(&Device::flex()).unwrap();
+    let weights = pollster::block_on(exact.weights()).unwrap();
+    let known = kindling::adapter::Fingerprint::of(&weights);
+    assert_eq!(known, checkpoint.fingerprint(&exact).unwrap());
+    let four = checkpoint.quantized_model(Quantization::Q4_0, &Device::flex()).unwrap();
+    assert_eq!(known, checkpoint.fingerprint(&four).unwrap());
+}
+
+#[test]
+fn an_adapter_learns_beside_bits_as_beside_the_unpacked_model() {
+    let device = Device::flex().autodiff();
+    let losses = |model: Transformer| {
+        let lora = LoraConfig { rank: 4, ..LoraConfig::default() };
+        let adapter = AdapterConfig { lora, base: None, base_name: None };
+        let adapter = Adapter::init(&model, adapter, 1).unwrap();
+        let mut job = job(train_config(Stage::Lora), Stage::Lora, 12);
+        job.adapter = Some(adapter);
+        let mut record = Record::default();
+        train_run(job.start(model).unwrap(), &mut record).unwrap();
+        record.losses()
+    };
+    let config = wide(tokenizer().vocab_size(), true);
+    let model = quantized(&config, Quantization::Q8_0, &device);
+    let dense = unpacked(&model, &device);
+    let (bits, dense) = (losses(model), losses(dense));
+    assert!(bits[7] < bits[0], "{bits:?}");
+    let off = bits.iter().zip(&dense).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(off < 1e-3, "{bits:?} {dense:?}");
+}
+
+#[test]
+fn bits_do_not_train_and_need_blocks() {
+    let model =
+        quantized(&wide(tokenizer().vocab_size(), true), Quantization::Q8_0, &Device::flex().autodiff());
+    let job = job(train_config(Stage::Sft), Stage::Sft, 12);
+    let message = job.start(model).err().unwrap().to_string();
+    assert!(message.contains("do not train"), "{message}");
+    let narrow = config(32);
+    let none = Transformer::build_quantized(
+        &narrow,
+        Quantization::Q8_0,
+        &Device::flex(),
+        &mut fresh_weights(&narrow, 1),
+    );
+    assert!(none.err().unwrap().to_string().contains("no matrix of this model"));
+}
