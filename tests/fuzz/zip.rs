@@ -1,0 +1,4 @@
+//! Archives of a checkpoint directory.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drop(targets::zip(bytes)));
