@@ -90,9 +90,9 @@ export class Case {
   }
 
   /** Loads a single-file checkpoint of this machine. */
-  async load(path) {
+  async load(path, options = {}) {
     const name = await this.giveFile(path);
-    return this.page.evaluate((name) => kindling.load(testFiles[name]), name);
+    return this.page.evaluate(([name, options]) => kindling.load(testFiles[name], options), [name, options]);
   }
 
   /** Greedy tokens after `tokens`. */

@@ -71,16 +71,19 @@ export async function greedy(model, tokens, count, ...more) {
   return (await result("generate", "--model", model, "--tokens", tokens.join(","), ...flags, ...more)).tokens;
 }
 
-/** Asserts that the page goes on from `prompt` as native does, whose answer must have `least` different tokens. */
-export async function sameTokens(t, model, prompt, count, least = 4) {
+/**
+ * Asserts that the page goes on from `prompt` as native does, whose answer must have `least` different tokens; `more`
+ * are flags of the native program.
+ */
+export async function sameTokens(t, model, prompt, count, { least = 4, more = [] } = {}) {
   const here = await t.greedy(prompt, count);
-  const there = await greedy(model, prompt, count);
+  const there = await greedy(model, prompt, count, ...more);
   t.assert.equal(here.length, count);
   t.assert.ok(new Set(there).size >= least, `the fixture is no test: native says ${there}`);
   const at = here.findIndex((token, i) => token !== there[i]);
   if (at < 0) return;
   const seen = [...prompt, ...there.slice(0, at)];
-  const { logits } = await result("score", "--model", model, "--tokens", seen.join(","), "--logits");
+  const { logits } = await result("score", "--model", model, "--tokens", seen.join(","), "--logits", ...more);
   const [best, second] = [...logits].sort((a, b) => b - a);
   const words = `after ${seen}: ${here[at]} here, ${there[at]} natively, whose best logits are ${best - second} apart`;
   t.assert.ok(best - second <= TIE && logits[here[at]] >= second, words);

@@ -93,7 +93,11 @@ export interface LoadOptions {
   onProgress?: (part: Progress) => void;
   /** Whether a download is kept in this browser (true). */
   keep?: boolean;
+  /** What the matrices are held as ("f32"): fewer bits take less memory and are a little less exact. */
+  weights?: WeightsAs;
 }
+/** 32-bit floats, or GGUF's blocks of 8 or 4 bits, which answer and carry adapters but do not train themselves. */
+export type WeightsAs = "f32" | "q8_0" | "q4_0";
 export interface Progress { loaded: number; total: number | null }
 
 export interface ModelInfo {
@@ -105,6 +109,7 @@ export interface ModelInfo {
   context: number;
   /** Whether the tokenizer has a chat template. */
   chat: boolean;
+  weights: WeightsAs;
 }
 
 export interface Message { role: "system" | "user" | "assistant"; content: string }

@@ -47,19 +47,22 @@ class Kindling {
     return this.#opened;
   }
 
-  async load(source, { signal, onProgress, keep = true } = {}) {
-    if (source?.kept !== undefined) return this.#result({ call: "load-kept", name: source.kept });
-    if (typeof source === "string") return this.#download(new URL(source, location.href).href, keep, onProgress, signal);
+  async load(source, { signal, onProgress, keep = true, weights = "f32" } = {}) {
+    if (source?.kept !== undefined) return this.#result({ call: "load-kept", name: source.kept, weights });
+    if (typeof source === "string") {
+      const call = { call: "download", url: new URL(source, location.href).href, keep, weights };
+      return this.#download(call, onProgress, signal);
+    }
     const files = await readFiles(source);
     signal?.throwIfAborted();
-    return this.#result({ call: "load", name: modelName(files) }, files);
+    return this.#result({ call: "load", name: modelName(files), weights }, files);
   }
 
-  async #download(url, keep, onProgress, signal) {
+  async #download(call, onProgress, signal) {
     signal?.throwIfAborted();
     const tell = ({ event, loaded, total }) => event === "loaded" && onProgress?.({ loaded, total });
     try {
-      return await this.#call({ call: "download", url, keep }, [], tell, signal).result;
+      return await this.#call(call, [], tell, signal).result;
     } catch (error) {
       signal?.throwIfAborted();
       throw error;

@@ -86,11 +86,13 @@ test("generation: it can be stopped half-way", { device: "cpu" }, async (t) => {
   t.assert.equal((await t.greedy([1, 46, 87], 4)).length, 4);
 });
 
-async function sameScores(t, most) {
+/** `weights` is what the matrices are held as. */
+export async function sameScores(t, most, weights = "f32") {
   const { dir, file } = await tiny(t.tmp);
-  await t.load(file);
+  const more = weights === "f32" ? [] : ["--weights", weights];
+  t.assert.equal((await t.load(file, { weights })).weights, weights);
   const tokens = PROMPTS.flat();
-  const there = await result("score", "--model", dir, "--tokens", tokens.join(","), "--logits");
+  const there = await result("score", "--model", dir, "--tokens", tokens.join(","), "--logits", ...more);
   const here = await t.page.evaluate((tokens) => kindling.score({ tokens, logits: true }), tokens);
   const { assert } = t;
   assert.deepEqual(here.tokens, tokens);

@@ -23,7 +23,7 @@ test("26m: a model of 26 million parameters loads, answers and trains", { second
   assert.equal(info.parameters, PRESET.parameters);
 
   // A model that has learned nothing may say one thing again and again.
-  await sameTokens(t, file, PROMPT, 16, 1);
+  await sameTokens(t, file, PROMPT, 16, { least: 1 });
   const here = await page.evaluate((tokens) => kindling.score({ tokens }), PROMPT);
   const there = await result("score", "--model", file, "--tokens", PROMPT.join(","));
   assert.ok(Math.abs(here.nll - there.nll) / there.nll < 1e-4, `nll ${here.nll} here, ${there.nll} natively`);

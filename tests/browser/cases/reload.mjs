@@ -71,7 +71,7 @@ test("reload: a kept model is still there", { device: "cpu" }, async (t) => {
 });
 
 /** In the page: begins a run and saves it after a step; `savedStep` tells when that is done. Returns the run's id. */
-async function begin([request, saveAt]) {
+export async function begin([request, saveAt]) {
   const onEvent = ({ event, step }) => {
     if (event === "step" && step === saveAt) run.save();
     if (event === "save") window.savedStep = step;
@@ -81,7 +81,7 @@ async function begin([request, saveAt]) {
 }
 
 /** Resumes; a run that needs its model opened first must say so. */
-async function goOn(t, id, file) {
+export async function goOn(t, id, file) {
   const attempt = () => t.page.evaluate(async (id) => {
     const events = [];
     const run = await kindling.runs.resume(id, (event) => events.push(event));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kindling::adapter::LoraConfig;
 use kindling::batch::Encoder;
-use kindling::data::{DataOptions, DataReport, Dataset, Memory, Source, decompressor, format_of};
+use kindling::data::{DataOptions, DataReport, Dataset, Memory, Source, decompressor, format_of, is_parquet};
 use kindling::tokenizer::Tokenizer;
 use kindling::train::{Stage, TrainConfig};
 use serde::Serialize;
@@ -63,6 +63,11 @@ pub fn dataset(files: Vec<File>) -> Result<Dataset, String> {
 
 fn source(file: File) -> Result<Arc<dyn Source>, String> {
     let File { name, bytes } = file;
+    if is_parquet(&name) {
+        return Err(format!(
+            "{name}: .parquet files are read by the command line only; use it, or convert the file to .jsonl"
+        ));
+    }
     if format_of(&name).is_none() {
         return Err(format!(
             "{name}: this kind of file is not read; give .jsonl, .json, .csv or .txt, or one of these as .gz or .zst"

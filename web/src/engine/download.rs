@@ -1,15 +1,15 @@
 //! Models from a URL: what came before a break is not asked for again, and what opened is kept.
 
 use js_sys::Array;
-use kindling::checkpoint::model_name;
+use kindling::checkpoint::{Files, model_name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};
 
-use super::load::directory;
+use super::load::model_files;
 use super::models::{MODELS, name_of, place, whole, write_model};
 use super::port::Port;
-use super::protocol::{Event, File, own_name};
+use super::protocol::{Event, File, WeightsAs, own_name};
 use super::state::{Answer, Engine};
 use super::store;
 
@@ -50,14 +50,20 @@ pub fn abort(run: u32) {
 
 impl Engine {
     /// Opens the model at a URL, from this browser where it was kept and is still the same.
-    pub async fn download(&self, url: &str, keep: bool, port: &Port) -> Result<Answer, String> {
+    pub async fn download(
+        &self,
+        url: &str,
+        keep: bool,
+        weights: WeightsAs,
+        port: &Port,
+    ) -> Result<Answer, String> {
         let kept = if keep { kept_from(url).await } else { Ok(None) };
         // A browser that keeps nothing still opens the model.
         let keep = keep && kept.is_ok();
         let kept = kept.unwrap_or_default();
         if let Some((folder, origin)) = &kept
             && !js_changed(url, &origin.marks.to_string()).await.is_ok_and(|changed| changed.is_truthy())
-            && let Ok(opened) = self.load_kept(name_of(folder)).await
+            && let Ok(opened) = self.load_kept(name_of(folder), weights).await
         {
             return Ok(opened);
         }
@@ -67,8 +73,9 @@ impl Engine {
         let file = File { name: decoded(own_name(path)), bytes };
         let model = model_name(&file.name).to_string();
         let opened = async {
-            let files = directory(vec![file])?;
-            Ok((self.install(model.clone(), &files).await?, files))
+            let files = model_files(vec![file])?;
+            let copy = if keep { files.clone() } else { Files::new() };
+            Ok((self.install(model.clone(), weights, files).await?, copy))
         };
         let opened: Result<_, String> = opened.await;
         if keep {

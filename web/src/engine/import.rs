@@ -5,8 +5,8 @@ use kindling::train::Stage;
 use serde_json::Value;
 
 use super::load::directory;
-use super::models::checkpoint_files;
-use super::protocol::{File, Training, own_name};
+use super::models::kept_files;
+use super::protocol::{File, Training, WeightsAs, own_name};
 use super::runs::keep_saved;
 use super::state::{Answer, Engine};
 
@@ -38,9 +38,9 @@ impl Engine {
         let (base, model) = match stage {
             Stage::Lora => {
                 let open = self.opened()?;
-                (Some(checkpoint_files(&open).await?), open.name)
+                (Some(kept_files(&open).await?), (open.name, open.weights))
             }
-            _ => (None, model),
+            _ => (None, (model, WeightsAs::F32)),
         };
         let training = Training { stage, config, lora: serde_json::Map::new(), name, sample: None };
         Answer::new(keep_saved(training, model, base, &save, data, &progress).await?)

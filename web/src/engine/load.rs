@@ -11,8 +11,13 @@ use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
-use super::protocol::{File, ModelInfo};
+use super::protocol::{File, ModelInfo, WeightsAs};
 use super::state::{Answer, Engine, OpenModel};
+
+/// Among the files of a model: all of it, as llama.cpp has it.
+pub const GGUF: &str = "model.gguf";
+/// Beside it: which weights its blocks were made of.
+pub const FINGERPRINT: &str = "fingerprint";
 
 impl Engine {
     /// Opens the device: `auto` takes WebGPU where there is an adapter, and says why where there is none.
@@ -35,14 +40,14 @@ impl Engine {
     }
 
     /// Opens a model from dropped files.
-    pub async fn load(&self, name: String, files: Vec<File>) -> Result<Answer, String> {
-        let files = directory(files)?;
-        self.install(name, &files).await
+    pub async fn load(&self, name: String, weights: WeightsAs, files: Vec<File>) -> Result<Answer, String> {
+        let files = model_files(files)?;
+        self.install(name, weights, files).await
     }
 
     /// Makes the model of a checkpoint's files the open one; on an error the one before stays.
-    pub async fn install(&self, name: String, files: &Files) -> Result<Answer, String> {
-        let model = OpenModel::open(name, files, &self.device()?).await?;
+    pub async fn install(&self, name: String, weights: WeightsAs, files: Files) -> Result<Answer, String> {
+        let model = OpenModel::open(name, weights, files, &self.device()?)?;
         let info = Answer::new(model.info())?;
         self.changed();
         self.adapters.borrow_mut().clear();
@@ -52,19 +57,31 @@ impl Engine {
 }
 
 impl OpenModel {
-    /// Reads a checkpoint's files.
+    /// Reads a checkpoint's files: a directory's, or a GGUF file's under its own name.
     ///
     /// # Errors
     /// Files that are missing or damaged, by name.
-    pub async fn open(name: String, files: &Files, device: &Device) -> Result<Self, String> {
+    pub fn open(name: String, weights: WeightsAs, mut files: Files, device: &Device) -> Result<Self, String> {
         let told = |error: kindling::error::Error| format!("{name}: {error}");
-        let mut checkpoint = Checkpoint::open(|file| Ok(files.get(file).cloned())).map_err(told)?;
+        let fingerprint = files.remove(FINGERPRINT);
+        let checkpoint = match files.remove(GGUF) {
+            Some(bytes) => Checkpoint::open_gguf(bytes),
+            None => Checkpoint::open(|file| Ok(files.remove(file))),
+        };
+        let mut checkpoint = checkpoint.map_err(told)?;
         let tokenizer = checkpoint.tokenizer.take().ok_or_else(|| {
             format!("{name}: there is no tokenizer.json; a model in the page needs its tokenizer")
         })?;
-        let base = checkpoint.model(device).map_err(told)?;
-        let fingerprint = Fingerprint::of(&base.weights().await.map_err(told)?);
-        Ok(Self { name, base, tokenizer: Arc::new(tokenizer), fingerprint })
+        let base = match weights {
+            WeightsAs::F32 => checkpoint.model(device),
+            WeightsAs::Few(bits) => checkpoint.quantized_model(bits, device),
+        };
+        let base = base.map_err(told)?;
+        let fingerprint = match fingerprint {
+            Some(hex) => Fingerprint::from_hex(&String::from_utf8_lossy(&hex)),
+            None => checkpoint.fingerprint(&base).map_err(told)?,
+        };
+        Ok(Self { name, base, tokenizer: Arc::new(tokenizer), fingerprint, weights })
     }
 
     /// What a run made, without autodiff.
@@ -78,7 +95,7 @@ impl OpenModel {
     ) -> kindling::error::Result<Self> {
         let base = model.valid();
         let fingerprint = Fingerprint::of(&base.weights().await?);
-        Ok(Self { name, base, tokenizer, fingerprint })
+        Ok(Self { name, base, tokenizer, fingerprint, weights: WeightsAs::F32 })
     }
 
     /// What the page shows of it.
@@ -92,7 +109,17 @@ impl OpenModel {
             vocabulary: config.vocab_size,
             context: config.context(),
             chat: self.tokenizer.chat_template().is_some(),
+            weights: self.weights,
         }
+    }
+}
+
+/// The files of a model: a GGUF file stays as it is, because its weights are many times larger as f32.
+pub fn model_files(files: Vec<File>) -> Result<Files, String> {
+    match <[File; 1]>::try_from(files) {
+        Ok([File { name, bytes }]) if name.ends_with(".gguf") => Ok(Files::from([(GGUF.to_string(), bytes)])),
+        Ok(one) => directory(one.into()),
+        Err(files) => directory(files),
     }
 }
 

@@ -1,8 +1,12 @@
 //! Models kept in the browser.
 
+use kindling::checkpoint::gguf::{WeightType, to_gguf};
 use kindling::checkpoint::{Checkpoint, Files};
+use kindling::kernels::Quantization;
 use serde_json::json;
 
+use super::load::{FINGERPRINT, GGUF};
+use super::protocol::WeightsAs;
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
 
@@ -15,19 +19,19 @@ impl Engine {
     /// Keeps the open model under a name.
     pub async fn keep(&self, name: &str) -> Result<Answer, String> {
         check_name(name)?;
-        let files = checkpoint_files(&self.opened()?).await?;
+        let files = kept_files(&self.opened()?).await?;
         write_model(&place(name), &files).await?;
         Answer::new(())
     }
 
     /// Opens a kept model.
-    pub async fn load_kept(&self, name: String) -> Result<Answer, String> {
+    pub async fn load_kept(&self, name: String, weights: WeightsAs) -> Result<Answer, String> {
         check_name(&name)?;
         let files = match whole(&place(&name)).await? {
             Some(files) => store::read_all(&files).await?,
             None => return Err(format!("no model is kept under the name '{name}'")),
         };
-        self.install(name, &files).await
+        self.install(name, weights, files).await
     }
 
     /// Names and sizes of the kept models.
@@ -54,6 +58,19 @@ impl Engine {
 pub async fn checkpoint_files(model: &OpenModel) -> Result<Files, String> {
     let weights = model.base.weights().await.map_err(|e| e.to_string())?;
     Checkpoint::files(model.base.config(), &weights, Some(&model.tokenizer)).map_err(|e| e.to_string())
+}
+
+/// The open model as files that open to the very same model. Blocks stay blocks.
+pub async fn kept_files(model: &OpenModel) -> Result<Files, String> {
+    let files = checkpoint_files(model).await?;
+    let weights = match model.weights {
+        WeightsAs::F32 => return Ok(files),
+        WeightsAs::Few(Quantization::Q8_0) => WeightType::Q8_0,
+        WeightsAs::Few(Quantization::Q4_0) => WeightType::Q4_0,
+    };
+    let gguf = to_gguf(&files, weights).map_err(|e| e.to_string())?;
+    let fingerprint = model.fingerprint.hex().as_bytes().to_vec();
+    Ok(Files::from([(GGUF.to_string(), gguf), (FINGERPRINT.to_string(), fingerprint)]))
 }
 
 /// Keeps a model's files in the place of those before, which stay until the new ones are whole.

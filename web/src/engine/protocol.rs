@@ -1,5 +1,6 @@
 //! What the page asks and what the engine answers: the other half of `web/js/kindling.js`.
 
+use kindling::kernels::Quantization;
 use kindling::sample::SamplingConfig;
 use kindling::train::{Plan, Stage, StepLog};
 use serde::{Deserialize, Serialize};
@@ -27,11 +28,11 @@ pub enum Call {
     /// Describes the open model.
     Model,
     /// Opens a model from the files beside the message.
-    Load { name: String },
+    Load { name: String, weights: WeightsAs },
     /// Opens a model from a URL, of which what came before a break is still here.
-    Download { url: String, keep: bool },
+    Download { url: String, keep: bool, weights: WeightsAs },
     /// Opens a kept model.
-    LoadKept { name: String },
+    LoadKept { name: String, weights: WeightsAs },
     /// Keeps the open model.
     Keep { name: String },
     /// Lists the kept models.
@@ -74,6 +75,17 @@ pub enum Call {
     Export { kind: String, name: String, shape: Shape },
     /// Tells a stage's settings.
     Defaults { stage: Stage },
+}
+
+/// What a model's matrices are held as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WeightsAs {
+    /// 32-bit floats.
+    #[serde(rename = "f32")]
+    F32,
+    /// Blocks of few bits.
+    #[serde(untagged)]
+    Few(Quantization),
 }
 
 /// How several files go home.
@@ -219,6 +231,8 @@ pub struct ModelInfo {
     pub context: usize,
     /// Whether it has a chat template.
     pub chat: bool,
+    /// What its matrices are held as.
+    pub weights: WeightsAs,
 }
 
 /// What a run will need.

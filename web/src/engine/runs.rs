@@ -8,9 +8,9 @@ use kindling::checkpoint::{Checkpoint, Files, read_training};
 use kindling::train::{Progress, Stage};
 use serde::{Deserialize, Serialize};
 
-use super::models::checkpoint_files;
+use super::models::kept_files;
 use super::port::Port;
-use super::protocol::{File, PlanInfo, SavedRun, Training, own_name};
+use super::protocol::{File, PlanInfo, SavedRun, Training, WeightsAs, own_name};
 use super::saver::{Saver, write_save};
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
@@ -24,6 +24,13 @@ pub const RUNS: &str = "runs";
 struct KeptJob {
     training: Training,
     model: String,
+    /// What the model's matrices were held as.
+    #[serde(default = "as_f32")]
+    weights: WeightsAs,
+}
+
+fn as_f32() -> WeightsAs {
+    WeightsAs::F32
 }
 
 /// Which of the two places is whole, and where the run stands in it.
@@ -57,10 +64,11 @@ pub async fn keep_job(
     let folder = format!("{RUNS}/{id}");
     let kept = async {
         let base = match training.stage {
-            Stage::Lora => Some(checkpoint_files(model).await?),
+            Stage::Lora => Some(kept_files(model).await?),
             _ => None,
         };
-        write_job(&folder, training, files, &model.name, base).await
+        let job = KeptJob { training: training.clone(), model: model.name.clone(), weights: model.weights };
+        write_job(&folder, &job, files, base).await
     };
     let kept = kept.await;
     if kept.is_err() {
@@ -71,9 +79,8 @@ pub async fn keep_job(
 
 async fn write_job(
     folder: &str,
-    training: &Training,
+    job: &KeptJob,
     data: &[(String, Vec<u8>)],
-    model: &str,
     base: Option<Files>,
 ) -> Result<(), String> {
     if let Some(base) = base {
@@ -83,8 +90,7 @@ async fn write_job(
         // A number before the name keeps the order, and equal names apart.
         store::write(&format!("{folder}/data/{i:04}-{}", own_name(name)), bytes).await?;
     }
-    let job = KeptJob { training: training.clone(), model: model.to_string() };
-    let job = serde_json::to_vec(&job).map_err(|e| e.to_string())?;
+    let job = serde_json::to_vec(job).map_err(|e| e.to_string())?;
     store::write(&format!("{folder}/job.json"), &job).await
 }
 
@@ -94,7 +100,7 @@ async fn write_job(
 /// No room; then nothing of it stays.
 pub async fn keep_saved(
     training: Training,
-    model: String,
+    (model, weights): (String, WeightsAs),
     base: Option<Files>,
     save: &Files,
     data: Vec<File>,
@@ -104,14 +110,16 @@ pub async fn keep_saved(
     let folder = format!("{RUNS}/{id}");
     let (step, total_steps) = (progress.step, progress.total_steps);
     let data: Vec<_> = data.into_iter().map(|file| (file.name, file.bytes)).collect();
+    let job = KeptJob { training, model, weights };
     let kept = async {
-        write_job(&folder, &training, &data, &model, base).await?;
+        write_job(&folder, &job, &data, base).await?;
         write_save(&folder, &KeptState { place: 0, step, total_steps }, save).await
     };
     if let Err(error) = kept.await {
         store::remove(&folder).await?;
         return Err(error);
     }
+    let KeptJob { training, model, .. } = job;
     let name = training.name.unwrap_or_else(|| training.stage.name().into());
     Ok(SavedRun { id, stage: training.stage, name, model, step, total_steps })
 }
@@ -142,7 +150,7 @@ impl Engine {
             let Some(state) = unfinished.filter(|_| !held.contains(&hold_name(&id))) else {
                 continue;
             };
-            let Ok(KeptJob { training, model }) = kept_job(&id).await else { continue };
+            let Ok(KeptJob { training, model, .. }) = kept_job(&id).await else { continue };
             let name = training.name.unwrap_or_else(|| training.stage.name().into());
             let (step, total_steps) = (state.step, state.total_steps);
             waiting.push(SavedRun { id, stage: training.stage, name, model, step, total_steps });
@@ -165,7 +173,7 @@ impl Engine {
     pub async fn resume(&self, id: &str, port: &Port) -> Result<Answer, String> {
         let told = |e: kindling::error::Error| e.to_string();
         self.refuse_second_run()?;
-        let KeptJob { training, model: name } = kept_job(id).await?;
+        let KeptJob { training, model: name, weights } = kept_job(id).await?;
         let here = hold(id).await?;
         let saved = run_files_of(id).await?;
         let read = |file: &str| Ok(saved.get(file).cloned());
@@ -173,7 +181,7 @@ impl Engine {
             Stage::Lora => store::read_all(&format!("{RUNS}/{id}/base")).await?,
             _ => saved.clone(),
         };
-        let model = OpenModel::open(name, &base, &self.device()?).await?;
+        let model = OpenModel::open(name, weights, base, &self.device()?)?;
         let files = store::read_all(&format!("{RUNS}/{id}/data")).await?;
         let file =
             |(name, bytes): (String, Vec<u8>)| File { name: name[5.min(name.len())..].to_string(), bytes };

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::data::{lora_config, train_config};
 use super::port::Port;
-use super::protocol::{Call, File};
+use super::protocol::{Call, File, WeightsAs};
 
 /// Everything that lives as long as the worker.
 #[derive(Default)]
@@ -46,6 +46,8 @@ pub struct OpenModel {
     pub tokenizer: Arc<Tokenizer>,
     /// Which weights they are.
     pub fingerprint: Fingerprint,
+    /// What the matrices are held as.
+    pub weights: WeightsAs,
 }
 
 /// An adapter and whether it acts.
@@ -92,9 +94,9 @@ impl Engine {
         match call {
             Call::Open { device } => self.open(&device).await,
             Call::Model => Answer::new(self.model.borrow().as_ref().map(OpenModel::info)),
-            Call::Load { name } => self.load(name, files).await,
-            Call::Download { url, keep } => self.download(&url, keep, port).await,
-            Call::LoadKept { name } => self.load_kept(name).await,
+            Call::Load { name, weights } => self.load(name, weights, files).await,
+            Call::Download { url, keep, weights } => self.download(&url, keep, weights, port).await,
+            Call::LoadKept { name, weights } => self.load_kept(name, weights).await,
             Call::Keep { name } => self.keep(&name).await,
             Call::Kept => self.kept().await,
             Call::Forget { name } => self.forget(&name).await,

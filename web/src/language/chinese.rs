@@ -167,7 +167,7 @@ adapter_config.json、adapter_model.safetensors",
 
 const MODELS: ModelsText = ModelsText {
     open_model: "打开的模型",
-    about: "{} · {} 参数 · {} 层 · 宽度 {} · 词表 {} · 上下文 {}",
+    about: "{} · {} 参数 · {} 层 · 宽度 {} · 词表 {} · 上下文 {} · {}",
     export: "下载为单个文件（.safetensors）",
     export_hf: "下载 Hugging Face 格式（.zip）",
     export_hint: "两者都包含权重、分词器和设置，本页面和命令行都能再次打开；\
@@ -177,6 +177,11 @@ const MODELS: ModelsText = ModelsText {
     is_kept: "“{}”已保存在此浏览器中。",
     is_open: "“{}”已打开。",
     title: "打开其他模型",
+    weights: "权重存储精度",
+    weights_hint: "位数越少，占用内存越少，结果略有偏差。这样的模型可以对话、训练和使用适配器；全量微调需要 32 位。",
+    f32: "32 位",
+    q8_0: "8 位：约三分之一内存",
+    q4_0: "4 位：约六分之一内存",
     drop: "把 .safetensors、.gguf 或 .zip 文件，或 Hugging Face 文件夹拖到这里，或点按选择文件",
     url: "或从网址打开",
     url_hint: "下载的模型会保存在此浏览器中。下载若中断，再次打开同一网址会从中断处继续。",

@@ -172,7 +172,7 @@ on.",
 
 const MODELS: ModelsText = ModelsText {
     open_model: "The open model",
-    about: "{} · {} parameters · {} layers of width {} · vocabulary {} · context {}",
+    about: "{} · {} parameters · {} layers of width {} · vocabulary {} · context {} · {}",
     export: "Download as one file (.safetensors)",
     export_hf: "Download for Hugging Face (.zip)",
     export_hint: "Both hold weights, tokenizer and settings, and this page and the command line open \
@@ -182,6 +182,12 @@ both again; Hugging Face's tools open the .zip once it is unpacked.",
     is_kept: "“{}” is kept in this browser.",
     is_open: "“{}” is open.",
     title: "Open another model",
+    weights: "Hold its weights in",
+    weights_hint: "Fewer bits take less memory and are a little less exact. Such a model answers and takes adapters; \
+full fine-tuning needs 32 bits.",
+    f32: "32 bits",
+    q8_0: "8 bits: a third of the memory",
+    q4_0: "4 bits: a sixth",
     drop: "Drop a .safetensors, .gguf or .zip file or a Hugging Face folder here, or press to pick \
 files",
     url: "Or from an address",

@@ -102,14 +102,16 @@ pub async fn model() -> Answer<Option<ModelInfo>> {
     ask("", "model", &[]).await
 }
 
-/// Opens a model and tells how far it is: bytes loaded, and of how many.
+/// Opens a model, its matrices held as asked for, and tells how far it is: bytes loaded, and of how many.
 pub async fn load(
     source: &JsValue,
+    weights: &str,
     signal: &web_sys::AbortSignal,
     mut progress: impl FnMut(f64, Option<f64>) + 'static,
 ) -> Answer<ModelInfo> {
     let options = Object::new();
     set(&options, "signal", signal);
+    set(&options, "weights", &weights.into());
     let tell = move |part: JsValue| {
         progress(get(&part, "loaded").as_f64().unwrap_or_default(), get(&part, "total").as_f64());
     };

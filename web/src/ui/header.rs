@@ -96,15 +96,16 @@ impl Header {
         self.found.replace(Some(engine::device().await?));
         self.show();
         match (model, source) {
-            (_, Some(source)) => self.reopen(source).await,
+            (Some(model), Some(source)) => self.reopen(source, &model.weights).await,
+            (None, Some(source)) => self.reopen(source, "f32").await,
             (Some(_), None) => dom::window().location().reload().map_err(engine::sentence),
             (None, None) => Ok(()),
         }
     }
 
-    async fn reopen(&self, source: JsValue) -> Answer<()> {
+    async fn reopen(&self, source: JsValue, weights: &str) -> Answer<()> {
         let abort = web_sys::AbortController::new().map_err(engine::sentence)?;
-        let model = engine::load(&source, &abort.signal(), |_, _| ()).await?;
+        let model = engine::load(&source, weights, &abort.signal(), |_, _| ()).await?;
         self.app.set_model(Some(model), Some(source));
         self.app.changed(Topic::Runs);
         Ok(())

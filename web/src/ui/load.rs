@@ -10,7 +10,9 @@ use super::app::{App, Topic};
 use super::dom::{El, button, el, field};
 use super::drop;
 use super::engine::{self, Answer};
+use super::speech::Speech;
 use crate::format::{bytes, fill};
+use crate::language::Sentence;
 
 /// The card that opens models.
 pub struct Loader {
@@ -18,10 +20,21 @@ pub struct Loader {
     pub place: El,
     app: Rc<App>,
     url: El,
+    weights: El,
     progress: El,
     bar: El,
     loaded: El,
     loading: RefCell<Option<AbortController>>,
+}
+
+/// What the matrices of the next model are held as.
+fn weights(speech: &Speech) -> El {
+    let choices: [(&str, Sentence); 3] =
+        [("f32", |t| t.models.f32), ("q8_0", |t| t.models.q8_0), ("q4_0", |t| t.models.q4_0)];
+    let list = el("select").id("model-weights").attr("aria-describedby", "model-weights-hint");
+    choices.into_iter().fold(list, |list, (value, sentence)| {
+        list.child(&el("option").attr("value", value).say(speech, sentence))
+    })
 }
 
 impl Loader {
@@ -36,11 +49,17 @@ impl Loader {
                 .attr("type", "url")
                 .attr("aria-describedby", "model-url-hint")
                 .attr("placeholder", "https://…/model.safetensors"),
+            weights: weights(speech),
             progress: el("div").class("line").id("model-progress").shown(false),
             bar: el("progress").say_in("aria-label", speech, |t| t.models.loading),
             loaded: el("span").attr("aria-live", "off"),
             loading: RefCell::default(),
         });
+        let held = el("div").class("line").child(&field(speech, |t| t.models.weights, &loader.weights));
+        loader.place.add(&held);
+        loader
+            .place
+            .add(&el("p").class("faint").id("model-weights-hint").say(speech, |t| t.models.weights_hint));
         let dropped = Rc::clone(&loader);
         let zone =
             drop::zone(speech, "model-drop", |t| t.models.drop, move |files| dropped.load_files(&files));
@@ -102,8 +121,8 @@ impl Loader {
 
     async fn open(self: &Rc<Self>, source: &JsValue, abort: &AbortController) -> Answer<()> {
         let told = Rc::clone(self);
-        let model =
-            engine::load(source, &abort.signal(), move |loaded, total| told.show(loaded, total)).await?;
+        let show = move |loaded, total| told.show(loaded, total);
+        let model = engine::load(source, &self.weights.value(), &abort.signal(), show).await?;
         self.app.tell(&fill(self.app.speech.text().models.is_open, &[&model.name]));
         self.app.set_model(Some(model), Some(source.clone()));
         if source.is_string() {

@@ -104,6 +104,7 @@ impl Models {
             model.hidden.to_string(),
             model.vocabulary.to_string(),
             model.context.to_string(),
+            model.weights.clone(),
         ];
         self.open.write(&fill(t.models.about, &values.each_ref().map(String::as_str)));
     }

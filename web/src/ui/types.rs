@@ -27,6 +27,7 @@ pub struct ModelInfo {
     pub vocabulary: u32,
     pub context: u32,
     pub chat: bool,
+    pub weights: String,
 }
 
 /// A message of a conversation.
