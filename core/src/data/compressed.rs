@@ -6,6 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
+use super::format::is_parquet;
 use crate::error::{Error, Result};
 
 /// The bytes of `input` without the compression that `name` tells of, or `None` for a file that is not compressed.
@@ -17,6 +18,9 @@ use crate::error::{Error, Result};
 pub fn decompressor<'a>(name: &str, input: impl Read + 'a) -> Result<Option<Box<dyn Read + 'a>>> {
     let ending = ending(name);
     match ending.as_str() {
+        "gz" | "zst" if is_parquet(logical_name(name)) => Err(Error::Data(format!(
+            "{name}: a .parquet file is not read in a compressed form; unpack it first"
+        ))),
         "gz" => Ok(Some(Box::new(MultiGzDecoder::new(BufReader::new(input))))),
         "zst" => Ok(Some(Box::new(ZstdReader::new(BufReader::new(input))))),
         "bz2" | "xz" | "lz4" | "7z" | "zip" | "tar" | "tgz" => {
@@ -41,14 +45,14 @@ pub(super) fn ending(name: &str) -> String {
 }
 
 /// Decodes Zstandard frames one after the other and checks their checksums.
-struct ZstdReader<R> {
+pub(super) struct ZstdReader<R> {
     input: R,
     decoder: FrameDecoder,
     in_frame: bool,
 }
 
 impl<R: BufRead> ZstdReader<R> {
-    fn new(input: R) -> Self {
+    pub(super) fn new(input: R) -> Self {
         Self { input, decoder: FrameDecoder::new(), in_frame: false }
     }
 
@@ -105,7 +109,7 @@ impl<R: BufRead> Read for ZstdReader<R> {
 }
 
 fn damaged(why: impl std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the .zst file is damaged: {why}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("its Zstandard data is damaged: {why}"))
 }
 
 #[cfg(test)]
@@ -162,6 +166,8 @@ mod tests {
         assert!(decompressor("a.jsonl", &b""[..]).unwrap().is_none());
         let error = decompressor("a.txt.xz", &b""[..]).err().unwrap().to_string();
         assert_eq!(error, "a.txt.xz: .xz files are not read; unpack it, or use .gz or .zst");
+        let error = decompressor("a.Parquet.gz", &b""[..]).err().unwrap().to_string();
+        assert_eq!(error, "a.Parquet.gz: a .parquet file is not read in a compressed form; unpack it first");
         assert_eq!(logical_name("x.jsonl.gz"), "x.jsonl");
         assert_eq!(logical_name("x.TXT.ZST"), "x.TXT");
         assert_eq!(logical_name("x.csv"), "x.csv");
