@@ -87,7 +87,8 @@ async function attempt({ name, device, seconds, errors, run }, lane, notes) {
   let timer;
   try {
     const late = new Promise((_, broke) => {
-      timer = setTimeout(() => broke(new Error(`not done after ${seconds} s`)), seconds * 1000);
+      const end = async () => broke(new Error(`not done after ${seconds} s${await reached(page)}`));
+      timer = setTimeout(end, seconds * 1000);
     });
     const work = async () => {
       if (device) await t.open(device);
@@ -106,6 +107,13 @@ async function attempt({ name, device, seconds, errors, run }, lane, notes) {
     await page.close().catch(() => {});
     await server.close();
   }
+}
+
+/** How far a page that is late came, where its case says so in `window.reached`. */
+async function reached(page) {
+  const silent = new Promise((done) => setTimeout(done, 5000, "; the page does not answer"));
+  const told = page.evaluate(() => (window.reached === undefined ? "" : `, at ${window.reached}`));
+  return Promise.race([told.catch((error) => `; ${error.message}`), silent]);
 }
 
 function fail(message) {

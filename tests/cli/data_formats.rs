@@ -6,7 +6,7 @@ use crate::place::{Place, conversation, document};
 
 /// Trains on `data` and gives the weights.
 fn weights(place: &Place, stage: &str, data: &str) -> Vec<u8> {
-    let flags = "--out run --overwrite --steps 2 --batch-size 2 --max-seq-len 32";
+    let flags = "--out run --overwrite --steps 2 --batch-size 2 --max-seq-len 128";
     place.run(&format!("{stage} --model model {data} {flags}")).ok();
     place.read("run/model.safetensors")
 }

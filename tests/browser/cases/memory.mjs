@@ -99,6 +99,7 @@ async function trainSaving([data, config]) {
   const events = [];
   const onEvent = (event) => {
     events.push(event);
+    window.reached = `${event.event} ${event.step}`;
     if (event.event === "step" && event.step === 5) run.save();
   };
   const run = await kindling.train({ stage: "sft", data: testFiles[data], config, onEvent });
