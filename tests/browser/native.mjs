@@ -101,15 +101,16 @@ export function log(out) {
   return readFileSync(join(out, "log.jsonl"), "utf8").trim().split("\n").map((line) => JSON.parse(line));
 }
 
-let made;
+/** By the number of layers. */
+const made = new Map();
 
 /**
  * `{texts, chats, stories, lessons, hints, dir, file}`: what the model was trained on, as texts and as conversations;
  * the same about what it does not know, and that in few words; and the model, as a directory and as a single file.
  */
-export function tiny(tmp) {
-  made ??= make(mkdtempSync(join(tmp, "tiny-")));
-  return made;
+export function tiny(tmp, layers = MODEL.num_hidden_layers) {
+  if (!made.has(layers)) made.set(layers, make(mkdtempSync(join(tmp, "tiny-")), layers));
+  return made.get(layers);
 }
 
 /** A single-file checkpoint whose model never ends an answer by itself: it cannot say its end tokens, ids 0 and 2. */
@@ -132,7 +133,7 @@ export function padded(bytes, more) {
   return Buffer.concat([header, Buffer.alloc(more, " "), bytes.subarray(start)]);
 }
 
-async function make(folder) {
+async function make(folder, layers) {
   const at = (name) => join(folder, name);
   const [texts, chats] = [at("texts.jsonl"), at("chats.jsonl")];
   const [stories, lessons, hints] = [at("stories.jsonl"), at("lessons.jsonl"), at("hints.jsonl")];
@@ -141,7 +142,7 @@ async function make(folder) {
   writeFileSync(stories, rows(NEW, text));
   writeFileSync(lessons, rows(NEW, chat));
   writeFileSync(hints, rows(NEW, hint));
-  writeFileSync(at("tiny.json"), JSON.stringify(MODEL));
+  writeFileSync(at("tiny.json"), JSON.stringify({ ...MODEL, num_hidden_layers: layers }));
   const steps = ["--steps", 150, "--batch-size", 8, "--max-seq-len", 64, "--learning-rate", 0.005];
   const vocabulary = ["--vocab-size", MODEL.vocab_size, "--out", at("tokenizer")];
   await lines("tokenizer", "train", "--data", texts, "--data", chats, ...vocabulary);

@@ -36,11 +36,12 @@ test("memory: 1,000 steps need no more than 50", { seconds: 240 }, async (t) => 
   t.assert.ok(late - early <= SLACK, `${early} bytes after 50 steps, ${late} after 1,050`);
 });
 
-test("memory: 50 steps of sft on webgpu hold no more than 10", { seconds: 900 }, async (t) => {
+test("memory: 50 steps of sft on webgpu hold no more than 10", { seconds: 1800 }, async (t) => {
   const { assert } = t;
   watchGpu(t);
   await t.open("webgpu");
-  const { dir, file, hints } = await tiny(t.tmp);
+  // An emulated GPU takes about as long for every dispatch, and half the layers make about half of them.
+  const { dir, file, hints } = await tiny(t.tmp, 1);
   const config = { ...SHAPE, "steps": LAST, "log-every": 1, "seed": 7 };
   const native = await train("sft", join(t.tmp, "run"), { model: dir, data: hints, config });
   await t.load(file);
