@@ -1,56 +1,32 @@
 """Kindling beside `transformers` and `peft`: models and adapters go both ways and compute the same.
 
-    python tests/interop/compare.py KINDLING FOLDER
+    python -B tests/interop/compare.py KINDLING FOLDER [--only families|adapters]
 
-KINDLING is the program, FOLDER an empty directory to work in. tests/interop/run installs what this needs and calls it.
+KINDLING is the program, FOLDER an empty directory to work in. The families need torch and transformers, the adapters
+also peft; tests/interop/run installs them, and tests/cli/live.rs runs this wherever python3 has them.
 """
 
-import json
-import pathlib
-import subprocess
-import sys
-
-import peft
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
+from checks import FAMILIES, NANO, arguments, check, finish, ids, kindling, near
+
 logging.set_verbosity_error()
 logging.disable_progress_bar()
-HERE = pathlib.Path(__file__).parent
-GOLDEN = HERE.parent / "golden" / "families"
-PROGRAM, WORK = sys.argv[1], pathlib.Path(sys.argv[2])
 TOKENS = [(7 * i * i + 3 * i + 1) % 64 for i in range(24)]
-NEAR = 1e-4
-failures = 0
-
-
-def kindling(*words):
-    """The last JSON line of a command."""
-    run = subprocess.run([PROGRAM, *map(str, words), "--device", "cpu", "--json", "--quiet"], capture_output=True, text=True)
-    if run.returncode:
-        raise RuntimeError(f"kindling {' '.join(map(str, words))}: {run.stderr}")
-    return json.loads(run.stdout.splitlines()[-1])
-
-
-def check(what, off, limit=NEAR):
-    global failures
-    good = off <= limit
-    failures += not good
-    print(f"{'ok    ' if good else 'FAILED'} {what}: {off:.1e} apart")
 
 
 def numbers_here(model, *more):
     """The log-probability of every token but the first, then the logits of the last."""
-    scored = kindling("score", "--model", model, "--tokens", ",".join(map(str, TOKENS)), "--logits", *more)
+    scored = kindling("score", "--model", model, "--tokens", ids(TOKENS), "--logits", *more)
     return torch.tensor(scored["logprobs"][1:] + scored["logits"])
 
 
 def greedy_here(model, *more):
-    tokens = ",".join(map(str, TOKENS[:8]))
     flags = ["--temperature", 0, "--max-new-tokens", 16, "--ignore-eos"]
-    return kindling("generate", "--model", model, "--tokens", tokens, *flags, *more)["tokens"]
+    return kindling("generate", "--model", model, "--tokens", ids(TOKENS[:8]), *flags, *more)["tokens"]
 
 
 def numbers_there(model):
@@ -70,30 +46,32 @@ def opened(folder):
 
 
 def same(name, folder, model, *more):
-    check(f"{name}: logits", (numbers_here(folder, *more) - numbers_there(model)).abs().max().item())
+    near(f"{name}: logits", (numbers_here(folder, *more) - numbers_there(model)).abs().max().item())
     there = greedy_there(model)
     # There an end token ends it.
-    here = greedy_here(folder, *more)[: len(there)]
-    check(f"{name}: greedy text", float(here != there), 0.0)
+    check(f"{name}: greedy text", greedy_here(folder, *more)[: len(there)] == there)
 
 
-def families():
+def families(work):
     """Fresh random models of every family: theirs opens here, ours opens there."""
-    for golden in sorted(path for path in GOLDEN.iterdir() if path.is_dir()):
+    for golden in sorted(path for path in FAMILIES.iterdir() if path.is_dir()):
         config = AutoConfig.from_pretrained(golden)
         torch.manual_seed(1)
-        theirs, ours = WORK / f"{golden.name}-theirs", WORK / f"{golden.name}-ours"
+        theirs, ours = work / f"{golden.name}-theirs", work / f"{golden.name}-ours"
         AutoModelForCausalLM.from_config(config, attn_implementation="eager").save_pretrained(theirs)
         same(f"{golden.name}, theirs", theirs, opened(theirs))
         kindling("export", "--to", "hf", "--model", golden, "--out", ours)
         same(f"{golden.name}, ours", ours, opened(ours))
-        check(f"{golden.name}: the same class", float(type(opened(ours)) is not type(opened(golden))), 0.0)
+        check(f"{golden.name}: the same class", type(opened(ours)) is type(opened(golden)))
 
 
-def adapters():
+def adapters(work):
     """Adapters of `peft` act here; one trained here acts there, and merged natively says the same."""
+    import peft
+
+    print(f"peft {peft.__version__}")
     for name, more in [("llama", dict(lora_alpha=12)), ("qwen3", dict(lora_alpha=4, use_rslora=True))]:
-        base = GOLDEN / name
+        base = FAMILIES / name
         torch.manual_seed(2)
         layers = ["q_proj", "v_proj", "o_proj", "down_proj"]
         model = peft.get_peft_model(opened(base), peft.LoraConfig(r=3, target_modules=layers, **more)).eval()
@@ -101,20 +79,22 @@ def adapters():
             for key, weight in model.named_parameters():
                 if "lora_B" in key:
                     weight.normal_(0, 0.2)
-        theirs = WORK / f"{name}-adapter"
+        theirs = work / f"{name}-adapter"
         model.save_pretrained(theirs)
         same(f"{name}, an adapter of peft", base, model, "--adapter", theirs)
-        kindling("merge", "--model", base, "--adapter", theirs, "--out", WORK / f"{name}-merged")
-        same(f"{name}, merged here", WORK / f"{name}-merged", model)
-    nano, data, ours = WORK / "nano", WORK / "data", WORK / "nano-adapter"
-    kindling("export", "--to", "hf", "--model", HERE.parents[1] / "web/model/kindling-nano.safetensors", "--out", nano)
+        kindling("merge", "--model", base, "--adapter", theirs, "--out", work / f"{name}-merged")
+        same(f"{name}, merged here", work / f"{name}-merged", model)
+    nano, data, ours = work / "nano", work / "data", work / "nano-adapter"
+    kindling("export", "--to", "hf", "--model", NANO, "--out", nano)
     kindling("sample-data", data)
     flags = ["--steps", 8, "--batch-size", 4, "--learning-rate", 0.01, "--lora-alpha", 24]
     kindling("lora", "--model", nano, "--data", data / "lora.jsonl", "--out", ours, *flags)
     same("nano, an adapter of ours", nano, peft.PeftModel.from_pretrained(opened(nano), ours).eval(), "--adapter", ours)
 
 
-print(f"transformers {transformers.__version__}, torch {torch.__version__}, peft {peft.__version__}")
-families()
-adapters()
-sys.exit(failures > 0)
+args = arguments(__doc__, ["families", "adapters"])
+print(f"transformers {transformers.__version__}, torch {torch.__version__}")
+for part in [families, adapters]:
+    if args.only in (None, part.__name__):
+        part(args.folder)
+finish()

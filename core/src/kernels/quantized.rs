@@ -48,7 +48,7 @@ enum Place {
     /// Our own code multiplies it.
     Processor(Arc<Blocks>),
     /// burn's quantized tensor, without autodiff, becomes a dense one while it is used.
-    Device(Tensor<2>),
+    Device(Box<Tensor<2>>),
 }
 
 impl QuantizedMatrix {
@@ -59,7 +59,7 @@ impl QuantizedMatrix {
         let blocks = Blocks::encode(values, columns, bits)?;
         let place = match is_processor(device) {
             true => Place::Processor(Arc::new(blocks)),
-            false => Place::Device(blocks.upload(shape, &device.clone().inner())),
+            false => Place::Device(Box::new(blocks.upload(shape, &device.clone().inner()))),
         };
         Some(Self { bits, shape, place })
     }
@@ -117,7 +117,7 @@ impl QuantizedMatrix {
                 let values = TensorData::new(blocks.dense(), self.shape);
                 return Tensor::from_data(values, device);
             }
-            Place::Device(weight) => weight.clone().dequantize(),
+            Place::Device(weight) => (**weight).clone().dequantize(),
         };
         if device.is_autodiff() { Tensor::from_inner(dense) } else { dense }
     }

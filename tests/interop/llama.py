@@ -1,0 +1,194 @@
+"""Kindling beside llama.cpp, by way of `llama-cpp-python`: a .gguf that Kindling writes computes the same there.
+
+    python -B tests/interop/llama.py KINDLING FOLDER [--only families|real] [--shared ../shared]
+
+KINDLING is the program, FOLDER an empty directory to work in; tests/interop/run installs what this needs. It is not
+called after llama.cpp, because Python would take it for the package of that name.
+"""
+
+import json
+
+import llama_cpp
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from checks import FAMILIES, NANO, arguments, check, finish, ids, kindling, near, refusal, skip
+
+# The golden models have 64 tokens; llama.cpp wants a text for each. GPT-2's letters for a line feed and a space lead.
+LETTERS = ["Ċ", "Ġ", *map(chr, [*range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1)])]
+LETTERS += [letter.lower() for letter in LETTERS[12:]]
+# Golden models that GGUF cannot express: the word that the refusal must name, and what of the config must change.
+FULL = ["full_attention", "full_attention"]
+REFUSED = {
+    "llama-dynamic": ("rope_type", None),
+    "llama3": ("rope_type", None),
+    "mistral": ("sliding_window", dict(sliding_window=None)),
+    "qwen2-sliding": ("sliding_window", dict(sliding_window=None, use_sliding_window=False, layer_types=FULL)),
+    "qwen3": ("attention_bias", dict(attention_bias=False)),
+    "qwen3-moe": ("mlp.gate_proj", None),
+    "qwen3-moe-one": ("norm_topk_prob", dict(norm_topk_prob=True, num_experts_per_tok=2)),
+}
+# YaRN whose cosines and sines are multiplied by another number than its factor says.
+YARN = dict(rope_type="yarn", factor=4.0, rope_theta=1e4, original_max_position_embeddings=16, attention_factor=1.5)
+TEXTS = [
+    "Once upon a time there was a little girl; she didn't know what she'd find.",
+    "In 2024, 1234567 people walked 42.195 km -- that's far!",
+    "  two spaces,\ttabs\n\n  and\r\nlines   ",
+    "def f(x):\n    return {'a': x ** 2}  # a comment\n",
+    "今天天气很好，我们去公园散步吧。你叫什么名字？",
+    "naïve café, Straße, Привет, こんにちは, 안녕하세요 🙂👍🏽",
+]
+
+
+class Llama:
+    """A .gguf in llama.cpp, in 32 bits wherever it lets one choose."""
+
+    def __init__(self, path, context=512):
+        f32 = llama_cpp.GGML_TYPE_F32
+        # Without these, its Python package overrides what the file says of YaRN.
+        yarn = dict(yarn_attn_factor=-1.0, yarn_beta_fast=-1.0, yarn_beta_slow=-1.0)
+        self.model = llama_cpp.Llama(
+            str(path), n_ctx=context, logits_all=True, n_gpu_layers=0, flash_attn=False, type_k=f32, type_v=f32,
+            verbose=False, **yarn,
+        )
+
+    def tokens(self, text):
+        return self.model.tokenize(text.encode(), add_bos=True, special=True)
+
+    def logits(self, tokens):
+        self.model.reset()
+        self.model.eval(tokens)
+        return self.model.scores[: len(tokens)].copy()
+
+    def logprobs(self, tokens):
+        """Of every token but the first."""
+        logits = self.logits(tokens)[:-1].astype(np.float64)
+        highest = logits.max(axis=1, keepdims=True)
+        logprobs = logits - highest - np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
+        return logprobs[np.arange(len(tokens) - 1), tokens[1:]]
+
+    def greedy(self, tokens, count):
+        """The tokens that follow, past any end."""
+        said = [int(self.logits(tokens)[-1].argmax())]
+        while len(said) < count:
+            self.model.eval(said[-1:])
+            said.append(int(self.model.scores[self.model.n_tokens - 1].argmax()))
+        return said
+
+    def chat(self, question, count):
+        """The answer to a question, by the template in the file."""
+        messages = [{"role": "user", "content": question}]
+        answer = self.model.create_chat_completion(messages, temperature=0.0, max_tokens=count)
+        return answer["choices"][0]["message"]["content"]
+
+    def close(self):
+        self.model.close()
+
+
+def greedy_here(model, tokens, count):
+    flags = ["--temperature", 0, "--max-new-tokens", count, "--ignore-eos"]
+    return kindling("generate", "--model", model, "--tokens", ids(tokens), *flags)["tokens"]
+
+
+def scored_here(model, tokens):
+    """The log-probability of every token but the first, and the logits of the last."""
+    scored = kindling("score", "--model", model, "--tokens", ids(tokens), "--logits")
+    return np.array(scored["logprobs"][1:]), np.array(scored["logits"])
+
+
+def compute_the_same(name, folder, gguf, tokens):
+    """The model in `folder` here, and its .gguf there."""
+    there = Llama(gguf, 64)
+    logprobs, logits = scored_here(folder, tokens)
+    off = max(np.abs(logprobs - there.logprobs(tokens)).max(), np.abs(logits - there.logits(tokens)[-1]).max())
+    near(f"{name}: logits", float(off))
+    check(f"{name}: greedy text", greedy_here(folder, tokens[:8], 16) == there.greedy(tokens[:8], 16))
+    there.close()
+
+
+def families(work):
+    """The golden models: written for llama.cpp, or refused by name and then written without what is refused."""
+    for golden in sorted(path for path in FAMILIES.iterdir() if path.is_dir()):
+        folder, gguf = work / golden.name, work / f"{golden.name}.gguf"
+        kindling("export", "--to", "hf", "--model", golden, "--out", folder)
+        add_letters(folder)
+        export = ["export", "--to", "gguf", "--weights", "f32", "--model", folder, "--out", gguf]
+        if golden.name in REFUSED:
+            word, change = REFUSED[golden.name]
+            why = refusal(*export)
+            check(f"{golden.name} is refused: {why.removeprefix(f'{folder}: ')}", word in why)
+            if change is None:
+                continue
+            alter(folder, change)
+        kindling(*export)
+        tokens = json.loads((golden / "expected.json").read_text())["tokens"]
+        compute_the_same(golden.name + (", so changed" if golden.name in REFUSED else ""), folder, gguf, tokens)
+        if golden.name == "llama-yarn":
+            alter(folder, dict(rope_parameters=YARN))
+            kindling(*export[:-1], work / "factor.gguf")
+            compute_the_same("llama-yarn with an attention factor of its own", folder, work / "factor.gguf", tokens)
+
+
+def add_letters(folder):
+    """Gives a model a tokenizer of single letters."""
+    level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    vocabulary = {letter: i for i, letter in enumerate(LETTERS)}
+    tokenizer = {
+        "version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": level, "decoder": level,
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def alter(folder, change):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    if change.get("attention_bias") is False:
+        weights = load_file(folder / "model.safetensors")
+        save_file({name: w for name, w in weights.items() if not name.endswith(".bias")}, folder / "model.safetensors")
+
+
+def real(work, shared):
+    """Trained models with tokenizers: one byte-level, one of SentencePiece."""
+    models = [("nano", NANO, TEXTS[-2])]
+    stories = shared and shared / "data/weights/stories260k/hf"
+    if stories and stories.is_dir():
+        models.append(("stories260k", stories, TEXTS[0]))
+    else:
+        skip("stories260k", "KINDLING_SHARED names no folder that has it")
+    for name, model, text in models:
+        gguf = work / f"{name}.gguf"
+        kindling("export", "--to", "gguf", "--weights", "f32", "--model", model, "--out", gguf)
+        tokenize_the_same(name, model, gguf)
+        there = Llama(gguf)
+        tokens = there.tokens(text)
+        there.close()
+        compute_the_same(name, model, gguf, tokens)
+    there = Llama(work / "nano.gguf")
+    question = "What is your name?"
+    flags = ["--prompt", question, "--temperature", 0, "--max-new-tokens", 48]
+    here, answer = kindling("chat", "--model", NANO, *flags)["content"], there.chat(question, 48)
+    check(f"nano in a chat: {answer!r}", here.strip() == answer.strip())
+    there.close()
+
+
+def tokenize_the_same(name, model, gguf):
+    there = Llama(gguf)
+    for text in TEXTS:
+        here = kindling("score", "--model", model, "--text", text)["tokens"]
+        check(f"{name}: tokens of {text!r}", here == there.tokens(text))
+    there.close()
+
+
+def main():
+    args = arguments(__doc__, ["families", "real"], ("--shared", "the reference data"))
+    print(f"llama-cpp-python {llama_cpp.__version__}")
+    if args.only != "real":
+        families(args.folder)
+    if args.only != "families":
+        real(args.folder, args.shared)
+    finish()
+
+
+if __name__ == "__main__":
+    main()
