@@ -5,6 +5,7 @@ use serde_json::Value as Json;
 
 use super::{Architecture, Metadata, Value, WeightType};
 use crate::error::{Error, Result};
+use crate::model::RopeScaling;
 
 /// YaRN's numbers: GGUF, Hugging Face.
 pub(super) const YARN: [(&str, &str); 4] = [
@@ -156,8 +157,30 @@ fn rope_scaling(json: &Json) -> Result<Vec<(&'static str, Value)>> {
         for (gguf, hf) in YARN {
             values.extend(rope[hf].as_f64().map(|value| (gguf, Value::F32(value as f32))));
         }
+        values.extend(attention_factor(rope, factor)?);
     }
     Ok(values)
+}
+
+/// What llama.cpp multiplies YaRN's own attention factor by, where a model has another. It passes over the one in
+/// `yarn_attn_factor`, which brings the model back unchanged.
+fn attention_factor(rope: &Json, factor: f64) -> Result<Vec<(&'static str, Value)>> {
+    let map = rope.as_object().cloned().unwrap_or_default();
+    let RopeScaling::Yarn { attention_factor, truncate, .. } = RopeScaling::from_hugging_face(&map, 1)?
+    else {
+        return Ok(Vec::new());
+    };
+    if !truncate {
+        return Err(Error::Checkpoint(
+            "config.json: YaRN with truncate false is not written to GGUF; llama.cpp truncates always".into(),
+        ));
+    }
+    let own = if factor > 1.0 { 0.1 * libm::log(factor) + 1.0 } else { 1.0 };
+    if (attention_factor - own).abs() < 1e-6 {
+        return Ok(Vec::new());
+    }
+    let values = [("yarn_attn_factor", attention_factor), ("attn_factor", attention_factor / own)];
+    Ok(values.map(|(key, value)| (key, Value::F32(value as f32))).to_vec())
 }
 
 /// Refuses what llama.cpp would silently compute without.
@@ -227,6 +250,24 @@ mod tests {
     }
 
     #[test]
+    fn an_attention_factor_of_its_own_is_said_in_llama_cpps_way() {
+        let number = |rope: Json, key: &str| {
+            let mut json = config();
+            json["rope_parameters"] = rope;
+            let metadata = Config::new(&json).unwrap().metadata(WeightType::F16).unwrap();
+            metadata.number(&format!("qwen3.rope.scaling.{key}")).unwrap()
+        };
+        let yarn = |key: &str, value: f64| json!({"rope_type": "yarn", "factor": 4.0, key: value});
+        let own = 0.1 * libm::log(4.0) + 1.0;
+        let of_both = json!({"rope_type": "yarn", "factor": 4.0, "mscale": 2.0, "mscale_all_dim": 1.0});
+        for (rope, whole) in [(yarn("attention_factor", 1.5), 1.5), (of_both, (2.0 * own - 1.0) / own)] {
+            assert!((number(rope.clone(), "yarn_attn_factor").unwrap() - whole).abs() < 1e-6);
+            assert!((number(rope, "attn_factor").unwrap() - whole / own).abs() < 1e-6);
+        }
+        assert_eq!(number(yarn("attention_factor", own), "attn_factor"), None);
+    }
+
+    #[test]
     fn the_unsupported_is_refused_by_name() {
         let cases = [
             ("model_type", json!("gemma"), "'gemma'"),
@@ -234,6 +275,11 @@ mod tests {
             ("sliding_window", json!(64), "sliding_window 64"),
             ("attention_bias", json!(true), "attention_bias true"),
             ("rope_scaling", json!({"rope_type": "llama3", "factor": 8.0}), "rope_type 'llama3'"),
+            (
+                "rope_scaling",
+                json!({"rope_type": "yarn", "factor": 8.0, "truncate": false}),
+                "truncate false",
+            ),
             ("hidden_size", Json::Null, "no hidden_size"),
         ];
         for (key, value, told) in cases {
