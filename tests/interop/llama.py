@@ -26,7 +26,7 @@ REFUSED = {
     "mistral": ("sliding_window", dict(sliding_window=None)),
     "qwen2-sliding": ("sliding_window", dict(sliding_window=None, use_sliding_window=False, layer_types=FULL)),
     "qwen3": ("attention_bias", dict(attention_bias=False)),
-    "qwen3-moe": ("mlp.gate_proj", None),
+    "qwen3-moe": ("model.layers.0.mlp.", None),
     "qwen3-moe-one": ("norm_topk_prob", dict(norm_topk_prob=True, num_experts_per_tok=2)),
 }
 # YaRN whose cosines and sines are multiplied by another number than its factor says.
