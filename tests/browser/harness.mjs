@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
+import { emulated } from "./chromium.mjs";
+
 /** A case that cannot be tried here, and why. */
 export class Skip extends Error {}
 
@@ -46,8 +48,10 @@ export class Case {
   async open(device = "auto", model = "none") {
     await this.page.goto(`${this.server.url}index.html?${new URLSearchParams({ device, model })}`);
     await this.ready();
-    const adapter = () => this.page.evaluate(async () => Boolean(await navigator.gpu?.requestAdapter()));
-    if (device === "webgpu" && !(await adapter())) this.skip("this Chromium gives no WebGPU adapter");
+    const architecture = async () => (await navigator.gpu?.requestAdapter())?.info.architecture;
+    const found = device === "webgpu" ? await this.page.evaluate(architecture) : "";
+    if (found === undefined) this.skip("this Chromium gives no WebGPU adapter");
+    if (found === "swiftshader" && !emulated) this.skip("this Chromium emulates WebGPU, and a card was asked for");
   }
 
   /** Opens another tab of the same origin; whoever asks for it closes its page. */

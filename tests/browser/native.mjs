@@ -173,3 +173,26 @@ function rows([who, where, what], row) {
   const numbered = (i) => row(pick(who, i), pick(where, i * 7 + (i >> 2)), pick(what, i >> 1));
   return Array.from({ length: ROWS }, (_, i) => numbered(i)).map((value) => JSON.stringify(value) + "\n").join("");
 }
+
+/** A new model of minimind2-small, 26 million parameters, as a single file. */
+export async function middling(folder) {
+  const at = (name) => join(folder, name);
+  writeFileSync(at("words.jsonl"), words(7000));
+  const vocabulary = ["--vocab-size", 6400, "--min-frequency", 1, "--out", at("tokenizer")];
+  await lines("tokenizer", "train", "--data", at("words.jsonl"), ...vocabulary);
+  // One step that changes next to nothing: a run must have one.
+  const steps = ["--steps", 1, "--batch-size", 1, "--max-seq-len", 16, "--learning-rate", 0.000001];
+  const model = ["--preset", "minimind2-small", "--tokenizer", at("tokenizer"), "--out", at("run")];
+  await lines("pretrain", "--data", at("words.jsonl"), ...model, ...steps);
+  const form = ["--to", "single-file", "--weights-only", "--out", at("26m.safetensors")];
+  await lines("export", "--model", at("run"), ...form);
+  return at("26m.safetensors");
+}
+
+/** Rows of different words. Each becomes a token in the end, so that enough of them fill a vocabulary. */
+function words(count) {
+  const letters = (i) => ((i * 48271) % 2147483647).toString(26).replace(/\d/g, (digit) => "qrstuvwxyz"[digit]);
+  const all = Array.from({ length: count }, (_, i) => letters(i + 1));
+  const rows = Array.from({ length: count / 20 }, (_, i) => all.slice(20 * i, 20 * i + 20).join(" "));
+  return rows.map((text) => JSON.stringify({ text }) + "\n").join("");
+}

@@ -2,30 +2,18 @@
 //
 //   node tests/browser/run.mjs [--only PART_OF_A_NAME]
 //
-// Settings: DIST, the built page; KINDLING, the native program; CHROMIUM, the browser; PLAYWRIGHT, the folder of
-// playwright-core; SCREENSHOTS, a folder for pictures of the page (optional). tests/run sets them.
+// Settings: DIST, the built page; KINDLING, the native program; SCREENSHOTS, a folder for pictures of the page
+// (optional); and those of chromium.mjs. tests/run sets them.
 
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
+import { launch, setting } from "./chromium.mjs";
 import { Case, Skip, cases } from "./harness.mjs";
 import { serve } from "./server.mjs";
 
-const FLAGS = [
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--enable-unsafe-webgpu",
-  "--use-webgpu-adapter=swiftshader",
-];
-
-const setting = (name) => process.env[name] || fail(`set ${name}; \`bash tests/run\` does`);
 const dist = resolve(setting("DIST"));
-const { chromium } = createRequire(join(resolve(setting("PLAYWRIGHT")), "x.js"))("playwright-core");
 const tmp = mkdtempSync(join(tmpdir(), "kindling-browser-"));
 const totals = { ok: 0, FAILED: 0, skipped: 0 };
 /** Two browsers side by side; an emulated GPU is slow enough without a second one beside it. */
@@ -67,9 +55,7 @@ async function work(lane, next) {
 /** A browser with a profile of its own; a new one where the last one died. */
 async function browser(lane) {
   if (lane.context) return lane.context;
-  const options = { executablePath: setting("CHROMIUM"), headless: true, chromiumSandbox: false, args: FLAGS };
-  const profile = mkdtempSync(join(tmp, "profile-"));
-  lane.context = await chromium.launchPersistentContext(profile, { ...options, locale: "en-US" });
+  lane.context = await launch(mkdtempSync(join(tmp, "profile-")));
   lane.context.on("close", () => (lane.context = undefined));
   return lane.context;
 }

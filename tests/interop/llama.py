@@ -22,7 +22,6 @@ LETTERS += [letter.lower() for letter in LETTERS[12:]]
 FULL = ["full_attention", "full_attention"]
 REFUSED = {
     "llama-dynamic": ("rope_type", None),
-    "llama3": ("rope_type", None),
     "mistral": ("sliding_window", dict(sliding_window=None)),
     "qwen2-sliding": ("sliding_window", dict(sliding_window=None, use_sliding_window=False, layer_types=FULL)),
     "qwen3": ("attention_bias", dict(attention_bias=False)),

@@ -16,9 +16,12 @@ struct Expected {
     greedy: Vec<i32>,
 }
 
-/// Everything that `transformers` made, by name.
+/// Everything that `transformers` made, by name. Where the program was carried to another machine, `KINDLING_GOLDEN` is
+/// the folder `tests/golden`.
 fn models() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/families");
+    let golden = std::env::var("KINDLING_GOLDEN");
+    let golden = golden.unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden").into());
+    let folder = Path::new(&golden).join("families");
     let mut models: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     models.retain(|path| path.is_dir());
     models.sort();
@@ -26,9 +29,9 @@ fn models() -> Vec<PathBuf> {
     models
 }
 
-fn open(folder: &Path) -> Transformer {
+fn open(folder: &Path, device: &Device) -> Transformer {
     let read = |name: &str| Ok(std::fs::read(folder.join(name)).ok());
-    Checkpoint::open(read).unwrap().model(&Device::flex()).unwrap()
+    Checkpoint::open(read).unwrap().model(device).unwrap()
 }
 
 fn expected(folder: &Path) -> Expected {
@@ -50,12 +53,23 @@ fn greedy(model: &Transformer, prompt: &[i32], count: usize) -> Vec<i32> {
     said
 }
 
+/// Every family's name, its logits on a device, and those of `transformers`.
+pub fn answers(device: &Device) -> impl Iterator<Item = (String, Vec<f32>, Vec<f32>)> {
+    models().into_iter().map(|folder| {
+        let expected = expected(&folder);
+        let logits = logits(&open(&folder, device), &expected.tokens);
+        (folder.display().to_string(), logits, expected.logits.concat())
+    })
+}
+
 #[test]
 fn logits_and_greedy_text_equal_those_of_transformers() {
+    for (name, found, expected) in answers(&Device::flex()) {
+        let off = largest_difference(&found, &expected);
+        assert!(off < 1e-4, "{name}: {off}");
+    }
     for folder in models() {
-        let (model, expected) = (open(&folder), expected(&folder));
-        let off = largest_difference(&logits(&model, &expected.tokens), &expected.logits.concat());
-        assert!(off < 1e-4, "{}: {off}", folder.display());
+        let (model, expected) = (open(&folder, &Device::flex()), expected(&folder));
         let said = greedy(&model, &expected.tokens[..8], expected.greedy.len());
         assert_eq!(said, expected.greedy, "{}", folder.display());
     }
@@ -64,7 +78,7 @@ fn logits_and_greedy_text_equal_those_of_transformers() {
 #[test]
 fn what_is_written_opens_as_the_same_model() {
     for folder in models() {
-        let model = open(&folder);
+        let model = open(&folder, &Device::flex());
         let weights = pollster::block_on(model.weights()).unwrap();
         let files: Files = Checkpoint::files(model.config(), &weights, None).unwrap();
         let again = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();

@@ -1,5 +1,5 @@
-//! The same tiny model on the processor and on a graphics device (lavapipe in CI): forward, every gradient,
-//! and twenty training steps agree.
+//! The same tiny models on the processor and on a graphics device (lavapipe in CI): forward, every gradient, and twenty
+//! training steps agree.
 
 use burn::tensor::{Device, Int, Tensor};
 use kindling::batch::Batch;
@@ -10,15 +10,21 @@ use kindling::train::{NextToken, Objective};
 
 use crate::tiny::values;
 
-/// The device that `KINDLING_PARITY` names (wgpu, vulkan, cuda), where this build and machine have it.
-fn other_device() -> Option<Device> {
+/// How far devices may be apart, relatively.
+const EXACT: f64 = 1e-3;
+/// Burn multiplies matrices of f32 in TF32 on NVIDIA's newer cards, where that is fastest: 10 bits behind the point.
+const TF32: f64 = 5e-3;
+
+/// The device that `KINDLING_PARITY` names (wgpu, vulkan, cuda), where this build and machine have it, and how far it
+/// may be from the processor.
+fn other_device() -> Option<(Device, f64)> {
     let Ok(name) = std::env::var("KINDLING_PARITY") else {
         eprintln!("SKIPPED: parity: KINDLING_PARITY names no device to compare with (wgpu, vulkan or cuda)");
         return None;
     };
     let choice = name.parse().unwrap();
     match kindling::device::OpenDevice::open(choice) {
-        Ok(open) => Some(open.device),
+        Ok(open) => Some((open.device, if name.starts_with("cuda") { TF32 } else { EXACT })),
         Err(error) => panic!("KINDLING_PARITY={name}: {error}"),
     }
 }
@@ -71,8 +77,16 @@ fn run(device: &Device) -> (f32, Vec<NamedValues>, Vec<f32>) {
 }
 
 #[test]
+fn every_family_computes_what_transformers_does() {
+    let Some((device, share)) = other_device() else { return };
+    for (name, found, expected) in crate::families::answers(&device) {
+        assert!(relative(&expected, &found) < share, "{name}: {}", relative(&expected, &found));
+    }
+}
+
+#[test]
 fn matrices_in_few_bits_agree_with_the_processor() {
-    let Some(device) = other_device() else { return };
+    let Some((device, _)) = other_device() else { return };
     let table: Vec<f32> = (0..40 * 64).map(|i| ((i * 37) % 101) as f32 / 50.0 - 1.0).collect();
     for bits in [Quantization::Q8_0, Quantization::Q4_0] {
         let [here, there] = [&Device::flex(), &device].map(|device| {
@@ -89,16 +103,16 @@ fn matrices_in_few_bits_agree_with_the_processor() {
 
 #[test]
 fn forward_gradients_and_twenty_steps_agree_with_the_processor() {
-    let Some(device) = other_device() else { return };
+    let Some((device, share)) = other_device() else { return };
     let (loss, gradients, losses) = run(&Device::flex());
     let (other_loss, other_gradients, other_losses) = run(&device);
-    assert!((loss - other_loss).abs() / loss < 1e-3, "{loss} {other_loss}");
+    assert!(f64::from((loss - other_loss).abs() / loss) < share, "{loss} {other_loss}");
     assert_eq!(gradients.len(), other_gradients.len());
     for ((name, a), (_, b)) in gradients.iter().zip(&other_gradients) {
-        assert!(relative(a, b) < 1e-3, "{name}: {}", relative(a, b));
+        assert!(relative(a, b) < share, "{name}: {}", relative(a, b));
     }
     assert!(losses[19] < losses[0]);
     for (step, (a, b)) in losses.iter().zip(&other_losses).enumerate() {
-        assert!((a - b).abs() / a < 1e-3, "step {step}: {a} {b}");
+        assert!(f64::from((a - b).abs() / a) < share, "step {step}: {a} {b}");
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Device};
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
-use kindling::checkpoint::gguf::{WeightType, to_gguf};
+use kindling::checkpoint::gguf::to_gguf;
 use kindling::checkpoint::{Checkpoint, Files};
 use kindling::kernels::Quantization;
 use kindling::model::{KvCache, ModelConfig, Transformer, fresh_weights};
@@ -90,9 +90,9 @@ fn a_gguf_of_such_blocks_opens_as_the_model_quantized_here() {
     let config = ModelConfig { intermediate_size: 96, ..wide(tokenizer().vocab_size(), true) };
     let files = files(&config);
     let checkpoint = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
-    for (bits, kind) in BITS.into_iter().zip([WeightType::Q8_0, WeightType::Q4_0]) {
+    for bits in BITS {
         let here = checkpoint.quantized_model(bits, &Device::flex()).unwrap();
-        let gguf = Checkpoint::open_gguf(to_gguf(&files, kind).unwrap()).unwrap();
+        let gguf = Checkpoint::open_gguf(to_gguf(&files, bits.into()).unwrap()).unwrap();
         let there = gguf.quantized_model(bits, &Device::flex()).unwrap();
         assert!(logits(&here, &ROW) == logits(&there, &ROW));
         assert!(

@@ -8,7 +8,7 @@ use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
 
 use super::Quantization;
-use super::blocks::{BLOCK, Block, encode_q4_0, encode_q8_0, nibbles};
+use super::blocks::{BLOCK, Block, encode_q4_0, encode_q8_0};
 use super::host::HostOp;
 use crate::platform::for_each_chunk;
 
@@ -84,16 +84,18 @@ impl Blocks {
         values
     }
 
+    fn rows(&self) -> usize {
+        self.scales.len() * BLOCK / self.columns
+    }
+
     /// All of it, `[rows, columns]`.
     fn tensor(&self) -> FlexTensor {
-        let rows = self.scales.len() * BLOCK / self.columns;
-        FlexTensor::from_data(TensorData::new(self.dense(), [rows, self.columns]))
+        FlexTensor::from_data(TensorData::new(self.dense(), [self.rows(), self.columns]))
     }
 
     /// `x·Wᵀ` for at most [`FEW`] rows of `x`, from the packed quants.
     fn few(&self, x: &[f32]) -> Vec<f32> {
-        let n = x.len() / self.columns;
-        let rows = self.scales.len() * BLOCK / self.columns;
+        let (n, rows) = (x.len() / self.columns, self.rows());
         // [rows, n], so that a task writes what lies together.
         let mut y = vec![0.0; rows * n];
         let rows_a_task = (TASK / (self.columns * n)).max(1);
@@ -133,8 +135,17 @@ impl Blocks {
                 QuantValue::Q8S,
             ),
             Quants::Four(blocks) => {
-                let pair = |pair: &[i8]| (pair[0].cast_unsigned() & 15) | pair[1].cast_unsigned() << 4;
-                let pairs = |block: &_| nibbles(block).chunks_exact(2).map(pair).collect::<Vec<u8>>();
+                let half = |quant: f32| (quant as i8).cast_unsigned();
+                let pairs = |block: &[u8; BLOCK / 2]| {
+                    let mut quants = [0.0; BLOCK];
+                    block.unpack(&mut quants);
+                    quants
+                        .as_chunks::<2>()
+                        .0
+                        .iter()
+                        .map(|&[a, b]| half(a) & 15 | half(b) << 4)
+                        .collect::<Vec<u8>>()
+                };
                 (blocks.iter().flat_map(pairs).collect(), QuantValue::Q4F)
             }
         };

@@ -26,17 +26,6 @@ pub fn encode_q4_0(values: &[f32; BLOCK]) -> (f16, [u8; BLOCK / 2]) {
     (f16::from_f32(scale), std::array::from_fn(|j| nibble(values[j]) | nibble(values[j + 16]) << 4))
 }
 
-/// The quants of a Q4_0 block's bytes, from −8 to 7.
-#[inline(always)]
-pub(super) fn nibbles(bytes: &[u8; BLOCK / 2]) -> [i8; BLOCK] {
-    let mut quants = [0; BLOCK];
-    for (j, &byte) in bytes.iter().enumerate() {
-        quants[j] = (byte & 15) as i8 - 8;
-        quants[j + 16] = (byte >> 4) as i8 - 8;
-    }
-    quants
-}
-
 /// A block's quants as numbers. Loops, because compilers turn those into vector instructions, and not a map over an array.
 pub(super) trait Block {
     /// Writes them in order.
@@ -90,8 +79,9 @@ mod tests {
     fn four_bits_by_hand() {
         let (scale, bytes) = encode_q4_0(&values());
         assert_eq!(scale.to_f32(), 8.0);
-        let quants = nibbles(&bytes);
+        let mut quants = [0.0; BLOCK];
+        bytes.unpack(&mut quants);
         // 0 → 0, 4 / 8 + 8.5 → 9 − 8, −64 → −8, 16 / 8 → 2, 31 / 8 → 3.9 → 4
-        assert_eq!([0, 4, 3, 16, 31].map(|i| quants[i]), [0, 1, -8, 2, 4]);
+        assert_eq!([0, 4, 3, 16, 31].map(|i| quants[i]), [0.0, 1.0, -8.0, 2.0, 4.0]);
     }
 }

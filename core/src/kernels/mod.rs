@@ -24,3 +24,10 @@ pub use rms_norm::rms_norm;
 pub use rope::{Angles, rotate};
 pub use softmax::masked_softmax;
 pub use swiglu::swiglu;
+
+use burn::tensor::{DType, Tensor};
+
+/// Master weights stay f32; products run in the activations' dtype.
+pub(crate) fn in_dtype<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
+    if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
+}

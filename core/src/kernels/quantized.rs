@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::block_matrix::{Blocks, Multiply};
 use super::blocks::BLOCK;
 use super::host::{input, run};
+use super::in_dtype;
 use crate::device::is_processor;
 
 /// In how few bits a model's matrices are held; the names are GGUF's.
@@ -121,10 +122,6 @@ impl QuantizedMatrix {
         };
         if device.is_autodiff() { Tensor::from_inner(dense) } else { dense }
     }
-}
-
-fn in_dtype<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
-    if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
 }
 
 #[cfg(test)]

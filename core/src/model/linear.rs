@@ -1,9 +1,10 @@
 //! A dense layer whose weight is stored `[in, out]`, so that no product needs a transposed copy.
 
 use burn::module::{Module, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 use super::{LowRank, Weight};
+pub(super) use crate::kernels::in_dtype;
 
 /// `y = x·W + b`, with `W: [in, out]` (Hugging Face files hold `[out, in]`), and what adapters add to it.
 #[derive(Module, Debug)]
@@ -46,9 +47,4 @@ impl Linear {
             }
         }
     }
-}
-
-/// Master weights stay f32; the product runs in the activations' dtype.
-pub(super) fn in_dtype<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
-    if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
 }

@@ -103,7 +103,7 @@ fn is_train(name: &str) -> Option<bool> {
 }
 
 fn is_data(name: &str) -> bool {
-    format_of(name).is_some() || name.to_ascii_lowercase().ends_with(".parquet")
+    format_of(name).is_some()
 }
 
 fn is_text(name: &str) -> bool {

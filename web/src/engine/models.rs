@@ -1,8 +1,7 @@
 //! Models kept in the browser.
 
-use kindling::checkpoint::gguf::{WeightType, to_gguf};
+use kindling::checkpoint::gguf::to_gguf;
 use kindling::checkpoint::{Checkpoint, Files};
-use kindling::kernels::Quantization;
 use serde_json::json;
 
 use super::load::{FINGERPRINT, GGUF};
@@ -63,12 +62,8 @@ pub async fn checkpoint_files(model: &OpenModel) -> Result<Files, String> {
 /// The open model as files that open to the very same model. Blocks stay blocks.
 pub async fn kept_files(model: &OpenModel) -> Result<Files, String> {
     let files = checkpoint_files(model).await?;
-    let weights = match model.weights {
-        WeightsAs::F32 => return Ok(files),
-        WeightsAs::Few(Quantization::Q8_0) => WeightType::Q8_0,
-        WeightsAs::Few(Quantization::Q4_0) => WeightType::Q4_0,
-    };
-    let gguf = to_gguf(&files, weights).map_err(|e| e.to_string())?;
+    let WeightsAs::Few(bits) = model.weights else { return Ok(files) };
+    let gguf = to_gguf(&files, bits.into()).map_err(|e| e.to_string())?;
     let fingerprint = model.fingerprint.hex().as_bytes().to_vec();
     Ok(Files::from([(GGUF.to_string(), gguf), (FINGERPRINT.to_string(), fingerprint)]))
 }

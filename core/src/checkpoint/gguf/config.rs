@@ -3,8 +3,9 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::vocabulary::Ids;
-use super::{Architecture, Array, Gguf, Metadata, Value};
+use super::{Architecture, Array, Gguf, Metadata, Value, rope_freqs};
 use crate::error::{Error, Result};
+use crate::model::RopeScaling;
 
 /// What a family of these names computes, and no model here does.
 const FOREIGN: [&str; 7] = [
@@ -32,6 +33,7 @@ pub fn config_json(gguf: &Gguf, architecture: Architecture) -> Result<Json> {
         )
     })?;
     let has = |name: &str| gguf.tensors.contains_key(name);
+    let theta = keys.number("rope.freq_base")?.unwrap_or(10_000.0);
     let ids = Ids::of(&gguf.metadata)?;
     let config = json!({
         "architectures": [architecture.class()],
@@ -50,8 +52,8 @@ pub fn config_json(gguf: &Gguf, architecture: Architecture) -> Result<Json> {
         "attention_dropout": 0.0,
         "tie_word_embeddings": !has("output.weight"),
         "use_cache": true,
-        "rope_theta": keys.number("rope.freq_base")?.unwrap_or(10_000.0),
-        "rope_scaling": keys.rope_scaling()?,
+        "rope_theta": theta,
+        "rope_scaling": keys.rope_scaling(rope_freqs::scaling(gguf, head_dim, theta)?)?,
         "bos_token_id": ids.bos,
         "eos_token_id": ids.eos(),
         "pad_token_id": ids.pad,
@@ -122,14 +124,26 @@ impl Keys<'_> {
         Ok(head_dim)
     }
 
-    fn rope_scaling(&self) -> Result<Json> {
+    /// `of_tensor` is what the file's tensor of frequencies stands for.
+    fn rope_scaling(&self, of_tensor: Option<RopeScaling>) -> Result<Json> {
         let kind = self.metadata.text(&self.name("rope.scaling.type"))?.unwrap_or("none");
         let factor = self.number("rope.scaling.factor")?;
         // Files of 2023 have the factor alone.
         let factor = factor.or(self.number("rope.scale_linear")?).filter(|&factor| factor != 0.0);
         let mut scaling = Map::new();
         match (kind, factor) {
-            ("none", None | Some(1.0)) | ("linear", Some(1.0)) => return Ok(Json::Null),
+            ("none", None | Some(1.0)) | ("linear", Some(1.0)) => {
+                let stretched = of_tensor.filter(|scaling| *scaling != RopeScaling::Default);
+                return Ok(stretched.map_or(Json::Null, |scaling| Json::Object(scaling.to_hugging_face())));
+            }
+            _ if of_tensor.is_some() => {
+                return Err(Error::Checkpoint(format!(
+                    "the GGUF file stretches its frequencies twice, by '{}' and by the tensor '{}'; that is not \
+                    supported",
+                    self.name("rope.scaling.type"),
+                    rope_freqs::NAME
+                )));
+            }
             ("none" | "linear", Some(factor)) => {
                 scaling.insert("rope_type".into(), "linear".into());
                 scaling.insert("factor".into(), json!(factor));

@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Architecture, Metadata, Value, WeightType};
+use super::{Architecture, Metadata, Value, WeightType, rope_freqs};
 use crate::error::{Error, Result};
 use crate::model::RopeScaling;
 
@@ -31,6 +31,9 @@ const EXPERTS: [(&str, &str); 3] = [
     ("expert_used_count", "num_experts_per_tok"),
     ("expert_feed_forward_length", "moe_intermediate_size"),
 ];
+
+/// The scaling that a tensor holds.
+const LLAMA3: &str = "llama3";
 
 /// The version of ggml's block formats.
 const QUANTIZATION_VERSION: u32 = 2;
@@ -89,10 +92,7 @@ impl<'a> Config<'a> {
         for (gguf, hf) in SIZES {
             insert(gguf, count(size(json, hf)?, hf)?);
         }
-        let head_dim = match json["head_dim"].as_u64() {
-            Some(head_dim) => head_dim,
-            None => size(json, "hidden_size")? / self.heads.max(1),
-        };
+        let head_dim = self.head_dim()?;
         for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
             insert(key, count(head_dim, "head_dim")?);
         }
@@ -105,10 +105,31 @@ impl<'a> Config<'a> {
                 insert(gguf, count(size(json, hf)?, hf)?);
             }
         }
-        for (key, value) in rope_scaling(json)? {
+        for (key, value) in rope_scaling(json, self.architecture)? {
             insert(&format!("rope.scaling.{key}"), value);
         }
         Ok(metadata)
+    }
+
+    /// What each frequency of the rotary embedding is divided by, where that is written as a tensor.
+    ///
+    /// # Errors
+    /// Numbers of Llama 3's scaling that are missing.
+    pub fn rope_divisors(&self) -> Result<Option<Vec<f32>>> {
+        if rope_type(self.json) != LLAMA3 {
+            return Ok(None);
+        }
+        let map = rope(self.json).as_object().cloned().unwrap_or_default();
+        let context = size(self.json, "max_position_embeddings")? as usize;
+        let scaling = RopeScaling::from_hugging_face(&map, context)?;
+        rope_freqs::divisors(&scaling, self.head_dim()?, rope_theta(self.json)).map(Some)
+    }
+
+    fn head_dim(&self) -> Result<u64> {
+        match self.json["head_dim"].as_u64() {
+            Some(head_dim) => Ok(head_dim),
+            None => Ok(size(self.json, "hidden_size")? / self.heads.max(1)),
+        }
     }
 }
 
@@ -137,16 +158,22 @@ fn rope_theta(json: &Json) -> f64 {
     theta.or(json["rope_theta"].as_f64()).unwrap_or(10_000.0)
 }
 
-fn rope_scaling(json: &Json) -> Result<Vec<(&'static str, Value)>> {
+fn rope_type(json: &Json) -> &str {
     let rope = rope(json);
-    let kind = rope["rope_type"].as_str().or(rope["type"].as_str()).unwrap_or("default");
-    if kind == "default" {
+    rope["rope_type"].as_str().or(rope["type"].as_str()).unwrap_or("default")
+}
+
+fn rope_scaling(json: &Json, architecture: Architecture) -> Result<Vec<(&'static str, Value)>> {
+    let (rope, kind) = (rope(json), rope_type(json));
+    // llama.cpp reads the tensor of the latter in this family alone.
+    if kind == "default" || kind == LLAMA3 && architecture == Architecture::Llama {
         return Ok(Vec::new());
     }
     let factor = rope["factor"].as_f64().filter(|_| ["linear", "yarn"].contains(&kind));
     let Some(factor) = factor else {
         return Err(Error::Checkpoint(format!(
-            "config.json: the rope_type '{kind}' is not written to GGUF; default, linear and yarn with a factor are"
+            "config.json: the rope_type '{kind}' is not written to GGUF; default, linear and yarn with a factor are, and \
+            llama3 in the family llama"
         )));
     };
     let mut values = vec![("type", Value::Text(kind.into())), ("factor", Value::F32(factor as f32))];

@@ -10,7 +10,7 @@ use super::config_metadata::Config;
 use super::names::{Rotated, row_of_halves, to_gguf};
 use super::quantize::quantize;
 use super::writer::{TensorPlan, begin, pad};
-use super::{BlockType, Metadata, WeightType};
+use super::{BlockType, Metadata, WeightType, rope_freqs};
 use crate::error::{Error, Result};
 
 /// A GGUF tensor and where its values come from: one tensor, or one for each expert.
@@ -30,7 +30,14 @@ pub(super) fn write(
     metadata: &Metadata,
     kind: WeightType,
 ) -> Result<Vec<u8>> {
-    let exports = exports(weights, config, kind)?;
+    let divisors = config.rope_divisors()?;
+    let divisors: Option<Vec<u8>> =
+        divisors.map(|values| values.iter().flat_map(|value| value.to_le_bytes()).collect());
+    let mut exports = exports(weights, config, kind)?;
+    if let Some(bytes) = &divisors {
+        let (key, export) = rope_freqs(bytes)?;
+        exports.insert(key, export);
+    }
     let plans: Vec<_> = exports.values().map(|export| export.plan.clone()).collect();
     let mut bytes = begin(metadata, &plans)?;
     for export in exports.values() {
@@ -40,6 +47,18 @@ pub(super) fn write(
         pad(&mut bytes);
     }
     Ok(bytes)
+}
+
+/// The tensor of the rotary embedding's divisors, which stands before the blocks.
+fn rope_freqs(bytes: &[u8]) -> Result<((u64, String), Export<'_>)> {
+    let shape = vec![bytes.len() / size_of::<f32>()];
+    let plan = TensorPlan {
+        name: rope_freqs::NAME.into(),
+        shape: vec![shape[0] as u64],
+        block_type: BlockType::F32,
+    };
+    let view = TensorView::new(Dtype::F32, shape, bytes).map_err(|_| odd_shape(&plan))?;
+    Ok(((0, plan.name.clone()), Export { plan, sources: BTreeMap::from([(0, view)]), rotated: None }))
 }
 
 /// Checks the rows of the embedding against the config.
@@ -66,7 +85,10 @@ fn exports<'a>(
     kind: WeightType,
 ) -> Result<BTreeMap<(u64, String), Export<'a>>> {
     let mut exports = BTreeMap::new();
-    for (name, view) in weights.tensors() {
+    // In order, so that the same one of several odd tensors is told.
+    let mut tensors = weights.tensors();
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    for (name, view) in tensors {
         let found = to_gguf(config.architecture, &name).ok_or_else(|| {
             Error::Checkpoint(format!(
                 "model.safetensors: tensor '{name}' has no counterpart in GGUF's {} models",

@@ -15,6 +15,7 @@ mod names;
 mod pre_tokenizer;
 mod quantize;
 mod reader;
+mod rope_freqs;
 mod sentencepiece;
 mod sentencepiece_metadata;
 mod table;

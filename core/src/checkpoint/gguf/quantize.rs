@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 use super::BlockType;
 use crate::error::{Error, Result};
-use crate::kernels::{encode_q4_0, encode_q8_0};
+use crate::kernels::{Quantization, encode_q4_0, encode_q8_0};
 
 /// What weights are stored as. Norms and other vectors stay F32, as llama.cpp has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,15 @@ pub enum WeightType {
     /// 4 bits: 18 bytes for 32 weights.
     #[cfg_attr(feature = "cli", value(name = "q4_0"))]
     Q4_0,
+}
+
+impl From<Quantization> for WeightType {
+    fn from(bits: Quantization) -> Self {
+        match bits {
+            Quantization::Q8_0 => Self::Q8_0,
+            Quantization::Q4_0 => Self::Q4_0,
+        }
+    }
 }
 
 impl WeightType {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::cursor::damaged;
 use super::names::{Rotated, row_of_neighbours, to_hugging_face};
-use super::{Architecture, Gguf, TensorInfo, dequantize};
+use super::{Architecture, Gguf, TensorInfo, dequantize, rope_freqs};
 use crate::error::{Error, Result};
 use crate::model::NamedTensor;
 
@@ -40,7 +40,9 @@ impl<'a> Weights<'a> {
     /// A tensor that the family does not have, or that its heads do not divide.
     pub fn new(gguf: &'a Gguf<'a>, architecture: Architecture, heads: [u64; 2]) -> Result<Self> {
         let mut parts = BTreeMap::new();
-        for (name, tensor) in &gguf.tensors {
+        // Frequencies are no weights; the config has them.
+        let frequencies = |name: &str| architecture == Architecture::Llama && name == rope_freqs::NAME;
+        for (name, tensor) in gguf.tensors.iter().filter(|(name, _)| !frequencies(name)) {
             let place = to_hugging_face(architecture, name).ok_or_else(|| unknown(name, architecture))?;
             let (experts, shape) = match tensor.shape.as_slice() {
                 [experts @ ..=MOST_EXPERTS, shape @ ..] if place.is_stack() && shape.len() == 2 => {
@@ -160,13 +162,9 @@ fn odd_shape(name: &str, shape: &[u64]) -> Error {
 }
 
 fn unknown(name: &str, architecture: Architecture) -> Error {
-    let what = if name == "rope_freqs.weight" {
-        "the frequencies of Llama 3's long contexts (rope_type llama3) are not supported"
-    } else {
-        "such variants are not supported"
-    };
     Error::Checkpoint(format!(
-        "the GGUF file has the tensor '{name}', which a plain {} model does not have: {what}",
+        "the GGUF file has the tensor '{name}', which a plain {} model does not have; such variants are not \
+        supported",
         architecture.name()
     ))
 }
