@@ -95,6 +95,7 @@ def sound():
                                  expert_used_count=1, expert_feed_forward_length=2)
     yield "opens-yarn", model([entry("llama.rope.scaling.type", TEXT, "yarn"),
                                entry("llama.rope.scaling.factor", F32, 4.0)])
+    yield "opens-frequencies-of-llama-3", model(shapes={**SHAPES, "rope_freqs.weight": [1]})
     yield "opens-all-kinds-of-values", model([
         entry("u8", U8, 1), entry("flag", BOOL, True), entry("u64", U64, HUGE), entry("nested", ARRAY, (ARRAY, [
             (TEXT, ["a"]), (U8, [1, 2])])), entry("none", ARRAY, (TEXT, []))])
@@ -162,6 +163,7 @@ def contents():
                       ("attention__head_count", 3), ("attention__head_count_kv", 3), ("context_length", HUGE)]:
         yield f"{key.replace('__', '-')}-{'huge' if size == HUGE else size}", model(**{key: size})
     yield "uneven-heads", model([entry("llama.attention.sliding_window", ARRAY, (U32, [1, 2]))])
+    yield "frequencies-of-wider-heads", model(shapes={**SHAPES, "rope_freqs.weight": [2]})
     yield "a-tensor-of-another-family", model(shapes={**SHAPES, "blk.0.attn_q_norm.weight": [2]})
     yield "a-layer-beyond-all", model(shapes={**SHAPES, f"blk.{HUGE}.attn_q.weight": [4, 4]})
     yield "a-vector-for-a-matrix", model(shapes={**SHAPES, "blk.0.attn_q.weight": [5]})
