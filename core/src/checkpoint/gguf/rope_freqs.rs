@@ -33,7 +33,8 @@ pub fn divisors(scaling: &RopeScaling, head_dim: u64, theta: f64) -> Result<Vec<
             "config.json claims heads of {head_dim} values; {MOST_HEAD_DIM} is the most"
         )));
     }
-    let [plain, stretched] = [&RopeScaling::Default, scaling].map(|s| s.frequencies(head_dim as usize, theta, 0).0);
+    let [plain, stretched] =
+        [&RopeScaling::Default, scaling].map(|s| s.frequencies(head_dim as usize, theta, 0).0);
     Ok(plain.iter().zip(stretched).map(|(plain, stretched)| (plain / stretched) as f32).collect())
 }
 
