@@ -157,8 +157,13 @@ fn wgpu_devices() -> Vec<FoundDevice> {
         () if cfg!(feature = "vulkan") => format!("vulkan:{index}"),
         () => "wgpu".to_string(),
     };
-    let devices = Device::enumerate(DeviceType::Wgpu).into_vec();
-    let named = devices
+    // wgpu lists OpenGL's adapters too, which Vulkan cannot open.
+    #[cfg(feature = "vulkan")]
+    let kind = DeviceType::Vulkan;
+    #[cfg(not(feature = "vulkan"))]
+    let kind = DeviceType::Wgpu;
+    let named = Device::enumerate(kind)
+        .into_vec()
         .into_iter()
         .map(|device| device.identity().map_or("unnamed".into(), |identity| identity.name));
     named
@@ -206,11 +211,11 @@ fn open_cuda(_index: usize) -> Result<Device> {
 
 #[cfg(feature = "vulkan")]
 fn open_vulkan(index: usize) -> Result<Device> {
-    use burn::tensor::{DeviceKind, DeviceType};
-    match Device::enumerate(DeviceType::Vulkan).into_vec().into_iter().nth(index) {
-        Some(device) => Ok(device),
-        None if index == 0 => Ok(Device::vulkan(DeviceKind::DefaultDevice)),
-        None => Err(absent(&format!("vulkan:{index}"), 0)),
+    use burn::tensor::DeviceType;
+    let mut devices = Device::enumerate(DeviceType::Vulkan).into_vec();
+    match devices.len() {
+        found if index < found => Ok(devices.swap_remove(index)),
+        found => Err(absent(&format!("vulkan:{index}"), found)),
     }
 }
 
