@@ -158,9 +158,9 @@ fn wgpu_devices() -> Vec<FoundDevice> {
         () => "wgpu".to_string(),
     };
     // wgpu lists OpenGL's adapters too, which Vulkan cannot open.
-    #[cfg(feature = "vulkan")]
+    #[cfg(all(feature = "vulkan", not(all(feature = "metal", target_os = "macos"))))]
     let kind = DeviceType::Vulkan;
-    #[cfg(not(feature = "vulkan"))]
+    #[cfg(any(not(feature = "vulkan"), all(feature = "metal", target_os = "macos")))]
     let kind = DeviceType::Wgpu;
     let named = Device::enumerate(kind)
         .into_vec()
@@ -209,14 +209,16 @@ fn open_cuda(_index: usize) -> Result<Device> {
     Err(not_built("cuda", "cuda"))
 }
 
+/// One of the adapters of a kind; `name` is what it was asked for by.
+#[cfg(any(feature = "vulkan", feature = "metal"))]
+fn open_listed(kind: burn::tensor::DeviceType, index: usize, name: &str) -> Result<Device> {
+    let mut devices = Device::enumerate(kind).into_vec();
+    if index < devices.len() { Ok(devices.swap_remove(index)) } else { Err(absent(name, devices.len())) }
+}
+
 #[cfg(feature = "vulkan")]
 fn open_vulkan(index: usize) -> Result<Device> {
-    use burn::tensor::DeviceType;
-    let mut devices = Device::enumerate(DeviceType::Vulkan).into_vec();
-    match devices.len() {
-        found if index < found => Ok(devices.swap_remove(index)),
-        found => Err(absent(&format!("vulkan:{index}"), found)),
-    }
+    open_listed(burn::tensor::DeviceType::Vulkan, index, &format!("vulkan:{index}"))
 }
 
 #[cfg(not(feature = "vulkan"))]
@@ -226,9 +228,7 @@ fn open_vulkan(_index: usize) -> Result<Device> {
 
 #[cfg(feature = "metal")]
 fn open_metal(index: usize) -> Result<Device> {
-    use burn::tensor::DeviceType;
-    let mut devices = Device::enumerate(DeviceType::Metal).into_vec();
-    if index < devices.len() { Ok(devices.swap_remove(index)) } else { Err(absent("metal", devices.len())) }
+    open_listed(burn::tensor::DeviceType::Metal, index, "metal")
 }
 
 #[cfg(not(feature = "metal"))]

@@ -35,7 +35,7 @@ pub(super) fn write(
         divisors.map(|values| values.iter().flat_map(|value| value.to_le_bytes()).collect());
     let mut exports = exports(weights, config, kind)?;
     if let Some(bytes) = &divisors {
-        let (key, export) = rope_freqs(bytes)?;
+        let (key, export) = divisors_of_frequencies(bytes)?;
         exports.insert(key, export);
     }
     let plans: Vec<_> = exports.values().map(|export| export.plan.clone()).collect();
@@ -50,7 +50,7 @@ pub(super) fn write(
 }
 
 /// The tensor of the rotary embedding's divisors, which stands before the blocks.
-fn rope_freqs(bytes: &[u8]) -> Result<((u64, String), Export<'_>)> {
+fn divisors_of_frequencies(bytes: &[u8]) -> Result<((u64, String), Export<'_>)> {
     let shape = vec![bytes.len() / size_of::<f32>()];
     let plan = TensorPlan {
         name: rope_freqs::NAME.into(),
