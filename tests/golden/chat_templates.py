@@ -77,6 +77,25 @@ TOOLS = [
     }
 ]
 
+CALLS = [
+    {"role": "system", "content": "Be short."},
+    {"role": "user", "content": "Regen?"},
+    {
+        "role": "assistant",
+        "content": "Moment.",
+        "reasoning_content": "\nzwei Orte\n",
+        "tool_calls": [
+            {"type": "function", "function": {"name": "weather", "arguments": {"city": "Ω <&>"}}},
+            {"name": "weather", "arguments": '{"city":"B"}'},
+        ],
+    },
+    {"role": "tool", "content": "{\"rain\": true}"},
+    {"role": "tool", "content": "nein"},
+    {"role": "assistant", "content": "Ja und nein.", "reasoning_content": " "},
+    {"role": "user", "content": "Morgen?"},
+    {"role": "assistant", "content": "", "tool_calls": [{"name": "weather", "arguments": {}}]},
+]
+
 BLOCKS = """\
 {% for message in messages %}
     {% if message['role'] == 'assistant' %}
@@ -148,6 +167,8 @@ CASES = [
     {"name": "chatml", "template": CHATML, "messages": TALK},
     {"name": "chatml prompt", "template": CHATML, "messages": TALK[:4], "add_generation_prompt": True},
     {"name": "chatml empty answer", "template": CHATML, "messages": [*TALK[:2], {"role": "assistant", "content": ""}]},
+    {"name": "chatml tools and reasoning", "template": CHATML, "messages": CALLS, "tools": TOOLS},
+    {"name": "chatml tools alone", "template": CHATML, "messages": TALK[1:2], "tools": TOOLS},
     {"name": "blocks", "template": BLOCKS, "messages": TALK},
     {"name": "no generation prompt", "template": NO_PROMPT, "messages": TALK,
      "targets": ["Gut.\n很好！<|im_end|>", "2<|im_end|>"]},

@@ -5,6 +5,7 @@ Run: python3 -m pip install pyarrow==25.0.0 && python3 tests/golden/parquet/make
 texts: gzip, plain values, two row groups, pages of version 1; large strings, and a column of strings as bytes.
 conversations: Snappy, dictionaries, three row groups, pages of version 1; a list of objects with an optional field.
 values: Zstandard, pages of version 2, delta encodings; every type, nested and null.
+Nulls of structs are absent keys in the lines: Arrow pads all structs of a column to the same keys.
 image and brotli have no JSON lines: bytes that are no text, and a compression that is not read.
 """
 
@@ -21,10 +22,22 @@ ANIMALS = [("otter", "水獭"), ("heron", "苍鹭"), ("marmot", "旱獭"), ("lyn
 PLACES = [("Quellmoor", "泉泽"), ("the Tin Harbour", "锡港"), ("Oberlinden", "上椴村")]
 
 
+def unpadded(value, kind):
+    """A value of this Arrow type without the nulls of its structs."""
+    if value is None:
+        return None
+    if pa.types.is_struct(kind):
+        return {field.name: unpadded(value[field.name], field.type) for field in kind if value[field.name] is not None}
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return [unpadded(item, kind.value_type) for item in value]
+    return value
+
+
 def write(name, rows, schema, lines=None, **options):
     """The file, and the lines that it must give: the rows, unless a value looks different in JSON."""
     pq.write_table(pa.Table.from_pylist(rows, schema), HERE / f"{name}.parquet", **options)
     lines = rows if lines is None else lines
+    lines = [{field.name: unpadded(line[field.name], field.type) for field in schema} for line in lines]
     text = "".join(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n" for line in lines)
     (HERE / f"{name}.jsonl").write_text(text, encoding="utf-8", newline="\n")
 

@@ -1,0 +1,227 @@
+"""Makes the goldens of training: 20 optimizer steps of PyTorch from weights, and on batches, that are kept beside them.
+
+    python3 -m venv v && v/bin/pip install torch transformers peft && v/bin/python tests/golden/training/make.py
+
+`qwen3` and `llama` are tiny models as `save_pretrained` writes them, `adapter` is a fresh one of peft for qwen3. Each
+stage's .json holds its batches, and what a plain loop over them gives: the loss and the gradient norm of every step,
+the logits of a probe after the last, and how far every weight went. tests/interop/train.py asks whether that still
+holds.
+"""
+
+import json
+import math
+import pathlib
+import shutil
+
+import peft
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM
+
+HERE = pathlib.Path(__file__).parent
+MADE_BY = f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}"
+VOCAB, SEQ, ROWS, ACCUMULATE, STEPS = 64, 24, 2, 2, 20
+SIZES = dict(
+    vocab_size=VOCAB, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, head_dim=8, max_position_embeddings=64, bos_token_id=None, eos_token_id=None,
+    pad_token_id=None, initializer_range=0.15, rope_parameters={"rope_theta": 10000.0, "rope_type": "default"},
+)
+# An output projection of its own and norms of queries and keys; a tied one and biases.
+MODELS = {
+    "qwen3": dict(model_type="qwen3", tie_word_embeddings=False),
+    "llama": dict(model_type="llama", tie_word_embeddings=True, attention_bias=True),
+}
+LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LORA = dict(r=4, lora_alpha=8, target_modules=LAYERS)
+
+
+def settings(learning_rate, weight_decay, grad_clip):
+    return dict(
+        learning_rate=learning_rate, weight_decay=weight_decay, grad_clip=grad_clip, warmup_ratio=0.1, min_lr_ratio=0.1)
+
+
+STAGES = {
+    "pretrain": dict(model="qwen3", adapter=None, settings=settings(3e-3, 0.1, 2.2)),
+    "sft": dict(model="llama", adapter=None, settings=settings(2e-3, 0.2, 3.8)),
+    "lora": dict(model="qwen3", adapter="adapter", settings=settings(1e-2, 0.3, 1.6)),
+}
+
+
+def sequence(length):
+    """Ids that partly follow a rule, so that there is something to learn."""
+    ids = [int(torch.randint(VOCAB, ()))]
+    while len(ids) < length:
+        follows = float(torch.rand(())) < 0.7
+        ids.append((5 * ids[-1] + 3) % VOCAB if follows else int(torch.randint(VOCAB, ())))
+    return ids
+
+
+def document_row(number):
+    """Every token a target; each third row is full of one text, the others hold two, with or without padding behind."""
+    total = SEQ + 1 if number % 3 != 1 else SEQ - 5
+    first = total if number % 3 == 0 else 4 + int(torch.randint(total - 8, ()))
+    segments = [1] * first + [2] * (total - first)
+    return {"ids": sequence(total), "weights": [1] * total, "segments": segments}
+
+
+def conversation_row(fractions):
+    """Two answers of a conversation are targets, or weigh a part of one."""
+    lengths = [2 + int(torch.randint(4, ())) for _ in range(4)]
+    weights = []
+    for turn, length in enumerate(lengths):
+        said = float(torch.randint(1, 5, ())) / 4 if fractions else 1
+        weights += [said if turn % 2 else 0] * length
+    return {"ids": sequence(len(weights)), "weights": weights, "segments": [1] * len(weights)}
+
+
+def draw(stage):
+    """The batches of a stage: steps, micro-batches, rows."""
+    torch.manual_seed(sum(map(ord, stage)))
+    steps = []
+    for step in range(STEPS):
+        rows = [
+            document_row(number) if stage == "pretrain" else conversation_row(step == 7)
+            for number in range(ROWS * ACCUMULATE)
+        ]
+        steps.append([rows[at : at + ROWS] for at in range(0, len(rows), ROWS)])
+    return steps
+
+
+def tensors(batch):
+    """What the model reads, which keys each position sees, what it should say next, and how much that counts."""
+    inputs, sees, targets, weights = [], [], [], []
+    longest = max(len(row["ids"]) for row in batch)
+    for row in batch:
+        padding = [0] * (longest - len(row["ids"]))
+        ids = torch.tensor(row["ids"] + padding)
+        segments = torch.tensor(row["segments"] + padding)
+        counts = torch.tensor(row["weights"] + padding, dtype=torch.float32)
+        inputs.append(ids[:-1])
+        targets.append(ids[1:])
+        weights.append(counts[1:] * (segments[:-1] == segments[1:]))
+        same = segments[:-1, None] == segments[None, :-1]
+        sees.append(same.tril())
+    blocked = ~torch.stack(sees)[:, None]
+    mask = torch.zeros(blocked.shape).masked_fill(blocked, torch.finfo(torch.float32).min)
+    return torch.stack(inputs), mask, torch.stack(targets), torch.stack(weights)
+
+
+def forward(model, inputs, mask):
+    positions = torch.arange(inputs.shape[1]).expand(inputs.shape)
+    return model(inputs, attention_mask=mask, position_ids=positions, use_cache=False).logits
+
+
+def rate(settings, step, total):
+    """A rise to the highest learning rate, then half a cosine down to its share."""
+    warmup = round(settings["warmup_ratio"] * total)
+    if step < warmup:
+        return settings["learning_rate"] * (step + 1) / (warmup + 1)
+    wave = (1 + math.cos(math.pi * (step - warmup) / (total - warmup))) / 2
+    return settings["learning_rate"] * (settings["min_lr_ratio"] + (1 - settings["min_lr_ratio"]) * wave)
+
+
+def decays(name, weight):
+    return weight.ndim == 2 and "embed_tokens" not in name
+
+
+def train(model, settings, steps):
+    """The plain loop: the loss and the gradient norm of every step."""
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    groups = [
+        {"params": [w for n, w in trained if decays(n, w)], "weight_decay": settings["weight_decay"]},
+        {"params": [w for n, w in trained if not decays(n, w)], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
+    losses, norms = [], []
+    for step, batches in enumerate(steps):
+        batches = [tensors(batch) for batch in batches]
+        whole = sum(weights.sum() for *_, weights in batches)
+        total = 0.0
+        for inputs, mask, targets, weights in batches:
+            logits = forward(model, inputs, mask)
+            nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+            loss = (nll * weights).sum() / whole
+            loss.backward()
+            total += loss.item()
+        norm = torch.nn.utils.clip_grad_norm_([weight for _, weight in trained], settings["grad_clip"])
+        for group in optimizer.param_groups:
+            group["lr"] = rate(settings, step, len(steps))
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(total)
+        norms.append(norm.item())
+    return losses, norms
+
+
+def opened(folder, adapter=None):
+    """A model, or one beside which an adapter trains."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    return peft.PeftModel.from_pretrained(model, adapter, is_trainable=True) if adapter else model
+
+
+def plain(name):
+    """A weight's name in its checkpoint, without what peft adds."""
+    return name.removeprefix("base_model.model.").replace(".default.", ".")
+
+
+def run(stage, steps):
+    """What a stage's goldens hold beside its batches."""
+    model = opened(HERE / stage["model"], stage["adapter"] and HERE / stage["adapter"])
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+    losses, norms = train(model, stage["settings"], steps)
+    after = dict(model.named_parameters())
+    probe = [(11 * i * i + 5 * i + 2) % VOCAB for i in range(12)]
+    with torch.no_grad():
+        causal = torch.full((12, 12), torch.finfo(torch.float32).min).triu(1)[None, None]
+        logits = forward(model, torch.tensor([probe]), causal)[0]
+    return {
+        "losses": losses,
+        "grad_norms": norms,
+        "probe": probe,
+        "logits": [[round(x, 6) for x in row] for row in logits.tolist()],
+        "moved": {plain(name): float(f"{(after[name] - w).norm().item():.6g}") for name, w in before.items()},
+    }
+
+
+def save_models():
+    for name, differs in MODELS.items():
+        torch.manual_seed(sum(map(ord, name)))
+        differs = dict(differs)
+        config = AutoConfig.for_model(differs.pop("model_type"), **SIZES, **differs)
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        with torch.no_grad():
+            for key, weight in model.named_parameters():
+                if key.endswith("norm.weight"):
+                    weight.uniform_(0.5, 1.5)
+                if key.endswith(".bias"):
+                    weight.normal_(0, 0.1)
+        shutil.rmtree(HERE / name, ignore_errors=True)
+        model.save_pretrained(HERE / name)
+    torch.manual_seed(3)
+    base = AutoModelForCausalLM.from_pretrained(HERE / "qwen3", dtype=torch.float32)
+    base.name_or_path = None
+    shutil.rmtree(HERE / "adapter", ignore_errors=True)
+    model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **LORA))
+    model.save_pretrained(HERE / "adapter")
+    (HERE / "adapter/README.md").unlink(missing_ok=True)
+    # peft keeps the names in a set, whose order differs from run to run.
+    path = HERE / "adapter/adapter_config.json"
+    config = {**json.loads(path.read_text()), "target_modules": LAYERS}
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
+def main():
+    torch.set_num_threads(1)
+    save_models()
+    for name, stage in STAGES.items():
+        steps = draw(name)
+        golden = {"made_by": MADE_BY, **stage, "seq": SEQ, "steps": steps, **run(stage, steps)}
+        # Clipping acts in some steps, and in others leaves the gradient alone.
+        clipped = sum(norm > stage["settings"]["grad_clip"] for norm in golden["grad_norms"])
+        assert 0 < clipped < STEPS, name
+        (HERE / f"{name}.json").write_text(json.dumps(golden) + "\n")
+        print(f"{name}: loss {golden['losses'][0]:.4f} to {golden['losses'][-1]:.4f}")
+
+
+if __name__ == "__main__":
+    main()
