@@ -15,6 +15,8 @@ mod bad_settings;
 mod checkpoints;
 #[path = "cli/data_formats.rs"]
 mod data_formats;
+#[path = "cli/foreign.rs"]
+mod foreign;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/hub/mod.rs"]
@@ -31,13 +33,19 @@ mod memory;
 mod output_dirs;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/previews.rs"]
+mod previews;
 #[path = "cli/results.rs"]
 mod results;
 #[path = "cli/resume.rs"]
 mod resume;
+#[path = "cli/rows.rs"]
+mod rows;
 #[path = "cli/sampling.rs"]
 mod sampling;
 #[path = "cli/stories260k.rs"]
 mod stories260k;
+#[path = "cli/template_files.rs"]
+mod template_files;
 #[path = "cli/travel.rs"]
 mod travel;

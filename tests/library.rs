@@ -4,33 +4,63 @@
 #![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "library/adapters_shared.rs"]
+mod adapters_shared;
+#[path = "library/chat_styles.rs"]
+mod chat_styles;
 #[path = "library/corpus.rs"]
 mod corpus;
 #[path = "library/families.rs"]
 mod families;
+#[path = "library/foreign.rs"]
+mod foreign;
+#[path = "library/foreign_adapters.rs"]
+mod foreign_adapters;
 #[path = "library/gradients.rs"]
 mod gradients;
+#[path = "library/inference_masks.rs"]
+mod inference_masks;
 #[path = "library/kernels.rs"]
 mod kernels;
 #[path = "library/lora.rs"]
 mod lora;
 #[path = "library/map.rs"]
 mod map;
+#[path = "library/masks.rs"]
+mod masks;
 #[path = "library/model.rs"]
 mod model;
 #[path = "library/parity.rs"]
 mod parity;
+#[path = "library/pytorch.rs"]
+mod pytorch;
 #[path = "library/quantized.rs"]
 mod quantized;
+#[path = "library/rooms.rs"]
+mod rooms;
+#[path = "library/rows.rs"]
+mod rows;
+#[path = "library/sentencepiece.rs"]
+mod sentencepiece;
 #[path = "library/shipped.rs"]
 mod shipped;
 #[path = "library/stories260k.rs"]
 mod stories260k;
+#[path = "library/template_files.rs"]
+mod template_files;
+#[path = "library/templates_shared.rs"]
+mod templates_shared;
 #[path = "library/tiny.rs"]
 mod tiny;
+#[path = "library/tiny_tokenizers.rs"]
+mod tiny_tokenizers;
+#[path = "library/together.rs"]
+mod together;
 #[path = "library/tokenizer.rs"]
 mod tokenizer;
 #[path = "library/training.rs"]
 mod training;
+#[path = "library/turn_ends.rs"]
+mod turn_ends;
 #[path = "library/weights_shared.rs"]
 mod weights_shared;

@@ -7,11 +7,12 @@ use serde::Serialize;
 use crate::adapter::{Adapter, AdapterConfig, LoraConfig};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::loss::NextToken;
 use crate::model::{KvCache, Transformer, read};
 use crate::optim::{AdamW, AdamWConfig};
 use crate::platform::now;
 use crate::random::Random;
-use crate::train::{NextToken, StepSettings, optimizer_step};
+use crate::train::{Step, StepSettings};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -109,9 +110,10 @@ impl Bench {
         match self.what {
             What::Train | What::Lora => {
                 let batches = std::slice::from_ref(&self.batch);
-                let settings = StepSettings { learning_rate: 1e-4, grad_clip: 1.0, noise: 0 };
-                let (model, tensors) =
-                    optimizer_step(model, &mut self.optimizer, &NextToken, batches, settings);
+                let settings =
+                    StepSettings { learning_rate: 1e-4, grad_clip: 1.0, noise: 0, loss_scale: 1.0 };
+                let step = Step::of(&model, &NextToken, batches, settings);
+                let (model, tensors) = step.take(model, &mut self.optimizer);
                 read(tensors.loss).await?;
                 self.model = Some(model);
             }
@@ -130,7 +132,7 @@ impl Bench {
     async fn prefill(&self, model: &Transformer) -> Result<KvCache> {
         let Batch { batch, seq, .. } = self.batch;
         let mut cache = KvCache::new(model.config(), batch, seq + DECODED, model.dtype(), &self.device);
-        let logits = model.forward_cached(self.batch.inputs_tensor(&self.device), &mut cache, true);
+        let logits = model.forward_cached(self.batch.inputs_tensor(&self.device), &mut cache, 0..batch, true);
         read(logits.sum()).await?;
         Ok(cache)
     }
@@ -141,8 +143,12 @@ impl Bench {
         let mut cache = KvCache::new(model.config(), batch, DECODED, model.dtype(), &self.device);
         for i in 0..DECODED {
             let ids = TensorData::new(vec![i as i32 + 1; batch], [batch, 1]);
-            let logits =
-                model.forward_cached(Tensor::<2, Int>::from_data(ids, &self.device), &mut cache, true);
+            let logits = model.forward_cached(
+                Tensor::<2, Int>::from_data(ids, &self.device),
+                &mut cache,
+                0..batch,
+                true,
+            );
             read(logits.flatten::<1>(0, 2)).await?;
         }
         Ok(())
@@ -160,7 +166,7 @@ fn random_batch(vocab: u64, batch: usize, seq: usize) -> Batch {
     let mut filled = Batch::new(seq);
     for _ in 0..batch {
         let ids: Vec<u32> = (0..=seq).map(|_| random.below(vocab) as u32).collect();
-        filled.push(&ids, &vec![true; seq + 1], &vec![1; seq + 1]);
+        filled.push(&ids, &vec![1.0; seq + 1], &vec![1; seq + 1]);
     }
     filled
 }

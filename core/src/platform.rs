@@ -4,6 +4,9 @@ use std::sync::OnceLock;
 
 use web_time::Instant;
 
+/// Text that is encoded to count the steps of a pass over the data: some seconds of work.
+pub const SURVEYED_BYTES: u64 = if cfg!(target_family = "wasm") { 2 << 20 } else { 16 << 20 };
+
 /// Seconds since the first call.
 pub fn now() -> f64 {
     static START: OnceLock<Instant> = OnceLock::new();
@@ -119,4 +122,38 @@ fn pools() -> &'static [rayon::ThreadPool] {
     static POOLS: OnceLock<Vec<rayon::ThreadPool>> = OnceLock::new();
     let pool = || rayon::ThreadPoolBuilder::new().num_threads(1).build().ok();
     POOLS.get_or_init(|| (0..threads()).map_while(|_| pool()).collect())
+}
+
+/// What is made before it is asked for: on a thread of its own where there are any, else when it is asked for.
+pub(crate) struct Ahead<T> {
+    #[cfg(not(target_family = "wasm"))]
+    made: std::sync::mpsc::Receiver<T>,
+    #[cfg(target_family = "wasm")]
+    make: Box<dyn FnMut() -> T>,
+}
+
+impl<T: Send + 'static> Ahead<T> {
+    /// `make` is called again and again, at most `count` times more often than asked.
+    pub(crate) fn new(count: usize, mut make: impl FnMut() -> T + Send + 'static) -> Self {
+        #[cfg(not(target_family = "wasm"))]
+        {
+            let (send, made) = std::sync::mpsc::sync_channel(count.saturating_sub(1));
+            // It ends when nobody asks any more.
+            std::thread::spawn(move || while send.send(make()).is_ok() {});
+            Self { made }
+        }
+        #[cfg(target_family = "wasm")]
+        {
+            let _ = count;
+            Self { make: Box::new(make) }
+        }
+    }
+
+    /// The next one; `None` if making it failed for good.
+    pub(crate) fn next(&mut self) -> Option<T> {
+        #[cfg(not(target_family = "wasm"))]
+        return self.made.recv().ok();
+        #[cfg(target_family = "wasm")]
+        Some((self.make)())
+    }
 }

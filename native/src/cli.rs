@@ -119,6 +119,8 @@ pub struct Invocation {
     pub words: String,
     /// All settings of the verb, with those of `--config` and of a resumed run.
     pub settings: toml::Table,
+    /// The flags that were said, on the command line or in `--config`, by their long names.
+    pub said: Vec<String>,
 }
 
 impl Invocation {
@@ -138,11 +140,11 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
     let words = words.join(" ");
     let command = command();
     let args = config_file::expand(&command, args)?;
-    let settings = config_file::settings_of(&command, &args).unwrap_or_default();
+    let (settings, said) = config_file::settings_of(&command, &args).unwrap_or_default();
     let matches = command.try_get_matches_from(args)?;
     let Cli { everywhere, verb } = Cli::from_arg_matches(&matches)?;
     hub::install(everywhere.output());
-    let invocation = Invocation { words, settings };
+    let invocation = Invocation { words, settings, said };
     match verb {
         Verb::SampleData(args) => sample_data::run(&args, &everywhere),
         Verb::Tokenizer(verb) => tokenizer::run(verb, &everywhere),

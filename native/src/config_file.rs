@@ -16,6 +16,10 @@ use crate::run_dir::SETTINGS;
 const NOT_SETTINGS: [&str; 10] =
     ["config", "resume", "overwrite", "stop-after", "json", "quiet", "verbose", "device", "help", "version"];
 
+/// Settings that a run may change when it goes on: nothing that it learns depends on them. Of the data the place may
+/// change; what it holds is compared when it is read.
+const FREE: [&str; 3] = ["out", "save-minutes", "data"];
+
 /// The key beside the flags: which verb the settings of a run belong to.
 const STAGE: &str = "stage";
 
@@ -93,13 +97,14 @@ pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString
     Ok(args)
 }
 
-/// The settings of a complete command line and its verb, to be kept with the run.
-pub fn settings_of(command: &Command, args: &[OsString]) -> Option<Table> {
+/// The settings of a complete command line and its verb, to be kept with the run, and the flags that were said.
+pub fn settings_of(command: &Command, args: &[OsString]) -> Option<(Table, Vec<String>)> {
     let matches = command.clone().ignore_errors(true).try_get_matches_from(args).ok()?;
     let (verb, sub) = matches.subcommand()?;
-    let mut settings = Flags::of(command, command.find_subcommand(verb)?).settings(sub);
+    let flags = Flags::of(command, command.find_subcommand(verb)?);
+    let mut settings = flags.settings(sub);
     settings.insert(STAGE.to_string(), verb.into());
-    Some(settings)
+    Some((settings, flags.said(sub)))
 }
 
 /// The flags in a file; `said` is how the command line named it, for a file that belongs to another verb.
@@ -171,7 +176,7 @@ fn refuse_changes(
     };
     let (said, now) = (flags.said(sub), flags.settings(sub));
     let mut changes = Vec::new();
-    for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && key.as_str() != "out") {
+    for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && !FREE.contains(&key.as_str())) {
         if !settings.get(key).is_some_and(|before| same(before, value)) {
             let before = settings.get(key).map_or("nothing".to_string(), text);
             changes.push(format!("--{key} is {} now and was {before}", text(value)));

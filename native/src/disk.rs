@@ -16,16 +16,22 @@ use crate::failure::io_error;
 /// A directory that is not empty, or that cannot be written.
 pub fn new_directory(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let taken = fs::read_dir(out).map_or(out.exists(), |mut entries| entries.next().is_some());
-    let Some(temporary) = temporary_name(out).filter(|_| !taken) else {
+    // A link to an empty directory stays a link, and its target is filled.
+    let target = if out.is_symlink() { fs::canonicalize(out).ok() } else { None };
+    let target = target.as_deref().unwrap_or(out);
+    let Some(temporary) = temporary_name(target).filter(|_| !taken) else {
         return Err(refuse(out, "a directory that is absent or empty"));
     };
     remove(&temporary)?;
-    if let Err(error) = fill(&temporary) {
+    let filled = fill(&temporary).and_then(|()| match fs::remove_dir(target) {
+        // Only an empty directory gives way: another command may have filled it meanwhile.
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(out, e)),
+        _ => fs::rename(&temporary, target).map_err(|e| io_error(out, e)),
+    });
+    if filled.is_err() {
         let _ = fs::remove_dir_all(&temporary);
-        return Err(error);
     }
-    remove(out)?;
-    fs::rename(&temporary, out).map_err(|e| io_error(out, e))
+    filled
 }
 
 /// Writes a file that appears at once.
@@ -86,14 +92,26 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Writes a file in one step, in the place of one that may be there.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = unfinished(path);
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, path).map_err(|e| io_error(path, e))
+}
+
+/// The name of a file that is not whole yet.
+fn unfinished(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    PathBuf::from(name)
+}
+
 /// Puts a second name for `from` at `to`, replacing it atomically; copies where the disk has no links.
 pub fn link(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
     }
-    let mut temporary = to.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let temporary = PathBuf::from(temporary);
+    let temporary = unfinished(to);
     remove(&temporary)?;
     if fs::hard_link(from, &temporary).is_err() {
         fs::copy(from, &temporary).map_err(|e| io_error(&temporary, e))?;

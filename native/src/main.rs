@@ -1,18 +1,22 @@
 //! `kindling`: the command line of Kindling.
 #![recursion_limit = "256"]
 
+mod beside_model;
 mod cli;
 mod commands;
 mod config_file;
+mod date;
 mod disk;
 mod failure;
 mod hub;
 mod interrupt;
 mod model_files;
 mod output;
+mod piped;
 mod progress;
 mod run_dir;
 mod sources;
+mod written;
 
 use std::process::ExitCode;
 

@@ -1,34 +1,35 @@
 //! `--model`, `--tokenizer` and `--adapter`: where checkpoints come from.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use kindling::adapter::{Adapter, Fingerprint};
+use kindling::checkpoint::gguf::{from_gguf, is_gguf};
 use kindling::checkpoint::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Checkpoint, Files, OPTIMIZER, PROGRESS, TakeApart, WEIGHTS_INDEX,
-    form_of, from_llama2c, whole_weights,
+    self, ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Checkpoint, Files, OPTIMIZER, PROGRESS, TORCH_WEIGHTS,
+    TakeApart, WEIGHTS_INDEX, form_of, from_llama2c, whole_weights,
 };
 use kindling::error::{Error, Result};
-use kindling::tokenizer::{Tokenizer, TokenizerFiles};
+use kindling::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
 
 use crate::disk::map;
 use crate::failure::io_error;
 use crate::hub::{self, Want};
+use crate::output;
 
 /// The weights of a model in one file.
 pub const WEIGHTS: &str = "model.safetensors";
 
+/// What makes a model that computes, its tokenizer's files aside.
+pub const MODEL: [&str; 3] = ["config.json", "generation_config.json", WEIGHTS];
+/// What makes an adapter, the files of the tokenizer that it was trained with aside.
+pub const ADAPTER: [&str; 2] = [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
+
 /// What is read of a checkpoint; its other files are made from these.
-pub const FILES: [&str; 9] = [
-    "config.json",
-    "generation_config.json",
-    WEIGHTS,
-    "tokenizer.json",
-    "tokenizer_config.json",
-    PROGRESS,
-    OPTIMIZER,
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-];
+pub fn all_files() -> impl Iterator<Item = &'static str> {
+    MODEL.into_iter().chain(TOKENIZER_FILES).chain([PROGRESS, OPTIMIZER]).chain(ADAPTER)
+}
 
 /// Reads a file that may be absent.
 pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
@@ -50,7 +51,7 @@ enum Place {
 
 impl Place {
     fn open(path: &Path, want: Want) -> Result<Self> {
-        if is_torch(path) && !path.is_dir() {
+        if is_torch(path) {
             let text = path.display();
             return Err(Error::Checkpoint(format!(
                 "{text}: a PyTorch file does not say what it is; make a directory of it with `kindling import --model \
@@ -61,14 +62,27 @@ impl Place {
         if path.is_dir() {
             return Ok(Self::Directory(path.to_path_buf()));
         }
-        if want == Want::Checkpoint && has_ending(path, "gguf") && path.is_file() {
+        if want == Want::Checkpoint && path.is_file() && (has_ending(path, "gguf") || begins_as_gguf(path)) {
             return Ok(Self::Gguf(path.to_path_buf()));
+        }
+        if has_ending(path, "bin") && first_bytes(path).starts_with(b"PK") {
+            return Err(Error::Checkpoint(format!(
+                "{}: these are PyTorch's weights alone; give the directory that has config.json beside them",
+                path.display()
+            )));
         }
         if let Some(take_apart) = form(path) {
             let bytes = map(path)?.ok_or_else(|| no_file(path))?;
             return take_apart(&bytes).map(Self::File).map_err(|e| at(path, e));
         }
-        Err(Error::Checkpoint(format!("{}: there is no such directory", path.display())))
+        Err(Error::Checkpoint(match path.exists() {
+            true => format!(
+                "{}: this file is of no form of a model that is known by its name (.safetensors, .zip, .gguf, .bin, .pth) \
+                or by its first bytes",
+                path.display()
+            ),
+            false => format!("{}: there is no such directory", path.display()),
+        }))
     }
 
     /// Gives a file's bytes; those of a single file only once.
@@ -96,13 +110,28 @@ fn no_file(path: &Path) -> Error {
 
 /// How a file is taken apart into a directory's; llama2.c's holds no tokenizer, which here is no hindrance.
 fn form(path: &Path) -> Option<TakeApart> {
+    if begins_as_gguf(path) {
+        return Some(from_gguf);
+    }
     let llama2c = || has_ending(path, "bin").then_some(from_llama2c as TakeApart);
     form_of(&path.to_string_lossy()).or_else(llama2c)
 }
 
 /// Whether the name is that of a PyTorch file, which does not say what it holds.
 pub fn is_torch(path: &Path) -> bool {
-    has_ending(path, "pth") || has_ending(path, "pt")
+    (has_ending(path, "pth") || has_ending(path, "pt")) && !path.is_dir()
+}
+
+/// Ollama's blobs have no ending.
+fn begins_as_gguf(path: &Path) -> bool {
+    is_gguf(&first_bytes(path))
+}
+
+/// The first bytes of a file; zeros where there is none.
+fn first_bytes(path: &Path) -> [u8; 4] {
+    let mut bytes = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
+    if read.is_ok() { bytes } else { [0; 4] }
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {
@@ -120,7 +149,26 @@ pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
         Place::Gguf(path) => Checkpoint::open_gguf(map(path)?.ok_or_else(|| no_file(path))?),
         _ => Checkpoint::open(|name| place.read(name)),
     };
-    checkpoint.map_err(|e| at(path, e))
+    let checkpoint = checkpoint.map_err(|e| at(path, e))?;
+    tell_warnings(path, &checkpoint.warnings);
+    Ok(checkpoint)
+}
+
+/// Says what is odd about a model, once for every opening.
+pub fn tell_warnings(path: &Path, warnings: &[String]) {
+    for warning in warnings {
+        output::warn(&format!("{}: {warning}", path.display()));
+    }
+}
+
+/// What helps a model without a tokenizer.
+pub fn tokenizer_remedy(path: &Path) -> &'static str {
+    match path.join("tokenizer.model").is_file() {
+        true => {
+            "make one of its tokenizer.model with transformers: AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)"
+        }
+        false => "name one with --tokenizer",
+    }
 }
 
 /// The files of a checkpoint as they are, and those of `training/` where it has them.
@@ -130,24 +178,24 @@ pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
 pub fn checkpoint_files(path: &Path) -> Result<Files> {
     let mut place = Place::open(path, Want::Files)?;
     let mut files = Files::new();
-    for name in FILES {
+    for name in all_files() {
         if let Some(bytes) = place.read_whole(name)? {
             files.insert(name.into(), bytes);
         }
     }
-    if !files.contains_key(WEIGHTS)
-        && matches!(&place, Place::Directory(path) if path.join(WEIGHTS_INDEX).is_file())
-    {
+    let elsewhere = |path: &Path| [WEIGHTS_INDEX, TORCH_WEIGHTS].iter().any(|name| path.join(name).is_file());
+    if !files.contains_key(WEIGHTS) && matches!(&place, Place::Directory(path) if elsewhere(path)) {
         files.insert(WEIGHTS.into(), whole_weights(|name| place.read(name)).map_err(|e| at(path, e))?);
     }
     Ok(files)
 }
 
-/// Opens an adapter in PEFT's layout, a directory or a .zip of one, that belongs to `base`.
+/// Opens an adapter in PEFT's layout or mlx-lm's, a directory or a .zip of one, that belongs to `base`, whose weights
+/// `known` names.
 ///
 /// # Errors
-/// What is missing or damaged, with its path; an adapter of another base.
-pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
+/// What is missing, damaged or not whole, with its path; an adapter of another base.
+pub fn open_adapter(path: &Path, base: &Checkpoint, known: &Fingerprint) -> Result<Adapter> {
     if path.is_file() && !has_ending(path, "zip") {
         return Err(Error::Checkpoint(format!(
             "{}: this is no adapter; that is a directory with {ADAPTER_CONFIG}, or a .zip of one",
@@ -157,9 +205,19 @@ pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
     let mut place = Place::open(path, Want::Adapter)?;
     let adapter = Adapter::open(|name| place.read_whole(name)).map_err(|e| at(path, e))?;
     if let Some(own) = &adapter.config.base {
-        own.check(base, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
+        own.check(known, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
     }
-    Ok(adapter)
+    adapter.compared(|name| base.token_table(name)).map_err(|e| at(path, e))
+}
+
+/// The tokenizer that an adapter was trained with, where it lies beside it; its template and what ends a turn may be
+/// others than the base's.
+///
+/// # Errors
+/// What is damaged, with its path.
+pub fn adapter_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
+    let mut place = Place::open(path, Want::Adapter)?;
+    checkpoint::open_tokenizer(&mut |name: &str| place.read_whole(name)).map_err(|e| at(path, e))
 }
 
 /// Opens a tokenizer from a directory, a `tokenizer.json`, or a file that holds a checkpoint.
@@ -167,6 +225,12 @@ pub fn open_adapter(path: &Path, base: &Fingerprint) -> Result<Adapter> {
 /// # Errors
 /// What is missing or damaged, with its path.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
+    if is_torch(path) {
+        return Err(Error::Tokenizer(format!(
+            "{}: a PyTorch file holds no tokenizer; name its directory or its tokenizer.json",
+            path.display()
+        )));
+    }
     let path = &hub::local(path, Want::Tokenizer)?;
     if !path.is_dir() && form(path).is_some() {
         let lacking = || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()));
@@ -176,9 +240,20 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
         true => (path.join("tokenizer.json"), path.to_path_buf()),
         false => (path.to_path_buf(), path.parent().map_or_else(PathBuf::new, Path::to_path_buf)),
     };
-    let tokenizer_json = std::fs::read(&file).map_err(|e| io_error(&file, e))?;
-    let tokenizer_config_json = read_optional(&directory.join("tokenizer_config.json"))?;
-    Tokenizer::from_files(&TokenizerFiles { tokenizer_json, tokenizer_config_json }).map_err(|e| at(&file, e))
+    if path.join("tokenizer.model").is_file() && !file.is_file() {
+        return Err(Error::Tokenizer(format!(
+            "{}: there is no tokenizer.json; {}",
+            path.display(),
+            tokenizer_remedy(path)
+        )));
+    }
+    let files = TokenizerFiles::gather(|name| match name {
+        "tokenizer.json" => std::fs::read(&file).map(Some).map_err(|e| io_error(&file, e)),
+        beside => read_optional(&directory.join(beside)),
+    });
+    let lacking = || Error::Checkpoint("there is no tokenizer.json".into());
+    let tokenizer = files.and_then(|files| Tokenizer::from_files(&files.ok_or_else(lacking)?));
+    tokenizer.map_err(|e| at(&file, e))
 }
 
 /// Puts the path before a message that does not know it.

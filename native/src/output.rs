@@ -51,8 +51,13 @@ impl Output {
 
     /// Something a person should know, even a quiet one.
     pub fn warn(&self, text: &str) {
-        let _ = writeln!(io::stderr(), "warning: {text}");
+        warn(text);
     }
+}
+
+/// [`Output::warn`], which is the same for every one of them.
+pub fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "warning: {text}");
 }
 
 /// A result that could not be written; told once, at the end.

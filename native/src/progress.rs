@@ -6,13 +6,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use kindling::checkpoint::run_files;
 use kindling::error::Result;
 use kindling::model::ModelConfig;
+use kindling::platform::now;
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Control, Listener, Snapshot, StepLog, TrainEvent};
+use kindling::train::{
+    Control, HeldOut, Listener, Progress, SaveClock, SaveConfig, Snapshot, StepLog, TrainEvent,
+};
 use serde_json::{Value, json};
 
 use crate::interrupt;
 use crate::output::{Output, duration};
-use crate::run_dir::RunDir;
+use crate::run_dir::{Reason, RunDir};
 
 /// Listens to a run: shows it, logs it and stores it.
 pub struct RunListener<'a> {
@@ -21,23 +24,40 @@ pub struct RunListener<'a> {
     tokenizer: &'a Tokenizer,
     output: Output,
     bar: Option<ProgressBar>,
-    total_steps: u64,
-    done: u64,
+    steps: Steps,
+    clock: SaveClock,
+    /// Whether the save to come is due by time alone.
+    by_time: bool,
+    /// When the work ended that is not part of a save.
+    worked: f64,
+}
+
+/// The steps of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    /// Taken before this process.
+    pub done: u64,
+    /// The last one of this process.
+    pub end: u64,
+    /// In all.
+    pub total: u64,
 }
 
 impl<'a> RunListener<'a> {
-    /// A listener for a run of `total_steps`, the first `done` of which are taken.
+    /// A listener for a run.
     pub fn new(
         directory: &'a RunDir,
         config: ModelConfig,
         tokenizer: &'a Tokenizer,
         output: Output,
-        total_steps: u64,
-        done: u64,
+        steps: Steps,
+        saving: SaveConfig,
     ) -> Self {
         let bar = (!output.quiet && !output.verbose && std::io::stderr().is_terminal())
-            .then(|| bar(total_steps, done));
-        Self { directory, config, tokenizer, output, bar, total_steps, done }
+            .then(|| bar(steps.total, steps.done));
+        let now = now();
+        let clock = SaveClock::new(saving, now);
+        Self { directory, config, tokenizer, output, bar, steps, clock, by_time: false, worked: now }
     }
 
     /// Takes the bar away.
@@ -55,8 +75,8 @@ impl<'a> RunListener<'a> {
     }
 
     fn show(&self, log: &StepLog) {
-        let here = log.step.saturating_sub(self.done).max(1) as f64;
-        let left = (self.total_steps - log.step) as f64 * log.elapsed_s / here;
+        let here = log.step.saturating_sub(self.steps.done).max(1) as f64;
+        let left = (self.steps.total - log.step) as f64 * log.elapsed_s / here;
         let line = format!(
             "loss {:.4} · lr {:.2e} · {:.0} tokens/s · {} left",
             log.loss,
@@ -69,55 +89,82 @@ impl<'a> RunListener<'a> {
                 bar.set_position(log.step);
                 bar.set_message(line);
             }
-            None => self.output.say(&format!("step {}/{} · {line}", log.step, self.total_steps)),
+            None => self.output.say(&format!("step {}/{} · {line}", log.step, self.steps.total)),
         }
     }
 
-    fn store(&self, snapshot: &Snapshot, best: bool) -> Result<()> {
+    fn store(&mut self, snapshot: &Snapshot, best: bool) -> Result<()> {
+        let (step, by_time) = (snapshot.progress.step, std::mem::take(&mut self.by_time));
+        let reason = match best {
+            true => Reason::Best,
+            false if by_time && !self.is_asked(&snapshot.progress) => Reason::Time,
+            false => Reason::Asked,
+        };
         let files = run_files(snapshot, &self.config, self.tokenizer)?;
-        self.directory.save(snapshot.progress.step, &files, best)?;
+        self.directory.save(step, &files, reason)?;
+        let now = now();
+        self.clock.saved(now, now - self.worked);
         if self.output.verbose {
-            self.say(&format!(
-                "saved step {} in {}",
-                snapshot.progress.step,
-                self.directory.path().display()
-            ));
+            self.say(&format!("saved step {step} in {}", self.directory.path().display()));
         }
-        self.directory.log(&json!({"event": "save", "step": snapshot.progress.step, "best": best}))
+        self.directory.log(&json!({"event": "save", "step": step, "best": best}))
+    }
+
+    /// Whether a step would be saved without the clock, too.
+    fn is_asked(&self, progress: &Progress) -> bool {
+        let every = progress.config.save_every;
+        progress.step >= self.steps.end || (every > 0 && progress.step.is_multiple_of(every))
+    }
+
+    fn eval(&self, step: u64, held_out: &HeldOut, best: bool) -> Result<()> {
+        let (loss, bits) = (held_out.loss, held_out.bits_per_byte);
+        self.say(&format!(
+            "step {step}: held-out loss {loss:.4}, {bits:.4} bits per byte{}",
+            if best { " (best)" } else { "" }
+        ));
+        let mut line = json!({
+            "event": "eval", "step": step, "loss": loss, "bits_per_byte": bits, "targets": held_out.targets,
+        });
+        held_out.metrics.iter().for_each(|(name, value)| line[*name] = json!(value));
+        self.output.json(&line);
+        self.directory.log(&line)
     }
 }
 
 impl Listener for RunListener<'_> {
     fn on(&mut self, event: TrainEvent<'_>) -> Result<()> {
-        match event {
+        let told = match event {
             TrainEvent::Step { log, .. } => {
                 self.show(log);
                 let line = serde_json::to_value(log).unwrap_or(Value::Null);
                 self.output.json(&line);
                 self.directory.log(&line)
             }
-            TrainEvent::Eval { step, held_out, best } => {
-                let (loss, bits) = (held_out.loss, held_out.bits_per_byte);
-                self.say(&format!(
-                    "step {step}: held-out loss {loss:.4}, {bits:.4} bits per byte{}",
-                    if best { " (best)" } else { "" }
-                ));
-                let line = json!({
-                    "event": "eval", "step": step, "loss": loss, "bits_per_byte": bits, "targets": held_out.targets,
-                });
+            TrainEvent::Eval { step, held_out, best } => self.eval(step, held_out, best),
+            TrainEvent::Save { snapshot, best } => self.store(snapshot, best),
+            TrainEvent::Warning(text) => {
+                match &self.bar {
+                    Some(bar) => bar.suspend(|| self.output.warn(&text)),
+                    None => self.output.warn(&text),
+                }
+                let line = json!({"event": "warning", "message": text});
                 self.output.json(&line);
                 self.directory.log(&line)
             }
-            TrainEvent::Save { snapshot, best } => self.store(snapshot, best),
-            TrainEvent::Warning(text) => {
-                self.say(&format!("warning: {text}"));
-                self.directory.log(&json!({"event": "warning", "message": text}))
-            }
-        }
+        };
+        self.worked = now();
+        told
     }
 
     fn control(&mut self) -> Control {
-        if interrupt::asked() { Control::Stop } else { Control::Continue }
+        self.worked = now();
+        let stop = interrupt::asked();
+        self.by_time = !stop && self.clock.due(self.worked);
+        match (stop, self.by_time) {
+            (true, _) => Control::Stop,
+            (false, true) => Control::Save,
+            (false, false) => Control::Continue,
+        }
     }
 }
 

@@ -7,11 +7,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use clap::Args;
-use kindling::data::{DataOptions, Source, decompressor, format_of, is_parquet, parquet_rows};
+use kindling::data::{
+    DataOptions, Source, TextEncoding, Utf8Reader, decompressor, format_of, is_parquet, parquet_rows,
+};
 use kindling::error::{Error, Result};
 
 use crate::failure::io_error;
-use crate::hub;
+use crate::{hub, piped};
+
+/// How the text of data files is found.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextArgs {
+    /// The key or column that holds the text of each row, where another name than `text` does
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// The encoding of files that are not UTF-8: gbk, gb18030, big5, shift_jis, utf-16, windows-1252 and others
+    #[arg(long, value_name = "NAME", value_parser = str::parse::<TextEncoding>)]
+    pub encoding: Option<TextEncoding>,
+}
 
 /// Which rows of a run's data are used.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +44,12 @@ pub struct RowArgs {
     /// Leave out rows of more characters
     #[arg(long)]
     pub max_chars: Option<usize>,
+    /// Make texts of conversations: what is said in turn, each on lines of its own (pretrain)
+    #[arg(long)]
+    pub join_turns: bool,
+    /// How texts are found
+    #[command(flatten)]
+    pub reading: TextArgs,
 }
 
 impl RowArgs {
@@ -42,16 +61,20 @@ impl RowArgs {
             dedup: self.dedup,
             min_chars: self.min_chars,
             max_chars: self.max_chars,
+            join_turns: self.join_turns,
+            text_column: self.reading.text_column.clone(),
             ..DataOptions::default()
         }
     }
 }
 
-/// A file on the disk; compressed ones and the rows of parquet files are unpacked into a temporary file first, so that
-/// memory stays bounded.
+/// A file on the disk; compressed ones, those in another encoding than UTF-8 and the rows of parquet files are unpacked
+/// into a temporary file first, so that memory stays bounded.
 struct FileSource {
     name: String,
     len: u64,
+    /// What the text was decoded from.
+    encoding: Option<&'static str>,
     file: Mutex<File>,
 }
 
@@ -64,6 +87,10 @@ impl Source for FileSource {
         self.len
     }
 
+    fn encoding(&self) -> Option<&str> {
+        self.encoding
+    }
+
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
         let mut file = self.file.lock().map_err(|_| std::io::Error::other("the file's lock is poisoned"))?;
         file.seek(SeekFrom::Start(offset))?;
@@ -71,18 +98,25 @@ impl Source for FileSource {
     }
 }
 
-/// Opens everything that `--data` names, in the order given (a directory's files by name).
+/// Opens everything that `--data` names, in the order given (a directory's files by name); `-` is the standard input.
 ///
 /// # Errors
 /// A pattern that matches nothing, a file that cannot be read, a format that is not known.
-pub fn open(patterns: &[String]) -> Result<Vec<Arc<dyn Source>>> {
+pub fn open(patterns: &[String], encoding: Option<TextEncoding>) -> Result<Vec<Arc<dyn Source>>> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for pattern in patterns {
         for path in expand(pattern)? {
-            sources.push(Arc::new(open_file(&path)?));
+            sources.push(Arc::new(open_file(&path, encoding)?));
         }
     }
     Ok(sources)
+}
+
+/// The files of this machine that `--data` names; those of the hub are elsewhere, and what cannot be found is told when
+/// it is opened.
+pub fn local_files(patterns: &[String]) -> Vec<PathBuf> {
+    let local = patterns.iter().filter(|pattern| !hub::is_address(pattern));
+    local.filter_map(|pattern| expand(pattern).ok()).flatten().collect()
 }
 
 fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
@@ -90,6 +124,9 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
         return hub::data_files(pattern);
     }
     let path = Path::new(pattern);
+    if pattern == piped::STDIN {
+        return Ok(vec![path.to_path_buf()]);
+    }
     if path.is_dir() {
         let mut files = files_below(path)?;
         files.sort();
@@ -130,25 +167,46 @@ fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn open_file(path: &Path) -> Result<FileSource> {
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|e| io_error(path, e))?;
+fn open_file(path: &Path, encoding: Option<TextEncoding>) -> Result<FileSource> {
+    let (file, name) = piped::open(path)?;
     if let Some(plain) = decompressor(&name, &file)? {
-        return unpacked(name, plain, "; the file is damaged or the disk is full");
+        return unpacked(name, plain, encoding, "; the file is damaged or the disk is full");
     }
     let len = file.metadata().map_err(|e| io_error(path, e))?.len();
-    let source = FileSource { name, len, file: Mutex::new(file) };
+    let is_utf8 = is_utf8(&file, encoding).map_err(|e| io_error(path, e))?;
+    if !is_parquet(&name) && !is_utf8 {
+        return unpacked(name, &file, encoding, "");
+    }
+    let source = FileSource { name, len, encoding: None, file: Mutex::new(file) };
     match is_parquet(source.name()) {
-        true => unpacked(source.name.clone(), parquet_rows(Arc::new(source))?, ""),
+        true => unpacked(source.name.clone(), parquet_rows(Arc::new(source))?, None, ""),
         false => Ok(source),
     }
 }
 
-/// Keeps a stream in a temporary file under the name of the file that it is made from; an error says why, and what
-/// else may be the cause.
-fn unpacked(name: String, mut stream: impl Read, cause: &str) -> Result<FileSource> {
+/// Whether a file is read as it is; the next byte to be read is its first one again.
+fn is_utf8(mut file: &File, encoding: Option<TextEncoding>) -> std::io::Result<bool> {
+    if let Some(encoding) = encoding {
+        return Ok(encoding.is_utf8());
+    }
+    let mut head = Vec::new();
+    file.take(2).read_to_end(&mut head)?;
+    file.rewind()?;
+    Ok(TextEncoding::of_mark(&head).is_none())
+}
+
+/// Keeps a stream in a temporary file, in UTF-8, under the name of the file that it is made from; an error says why,
+/// and what else may be the cause.
+fn unpacked(
+    name: String,
+    stream: impl Read,
+    encoding: Option<TextEncoding>,
+    cause: &str,
+) -> Result<FileSource> {
     let mut temporary = tempfile::tempfile().map_err(|e| io_error(&std::env::temp_dir(), e))?;
-    let len = std::io::copy(&mut stream, &mut temporary)
+    let mut text = Utf8Reader::new(stream, encoding);
+    let len = std::io::copy(&mut text, &mut temporary)
         .map_err(|e| Error::Data(format!("{name}: cannot be unpacked ({e}){cause}")))?;
-    Ok(FileSource { name, len, file: Mutex::new(temporary) })
+    let encoding = text.encoding().map(TextEncoding::name);
+    Ok(FileSource { name, len, encoding, file: Mutex::new(temporary) })
 }

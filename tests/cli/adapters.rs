@@ -1,6 +1,6 @@
 //! `lora`, `merge` and `--adapter`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::place::Place;
 
@@ -68,6 +68,45 @@ fn an_adapter_of_another_base_is_refused_by_name() {
     assert!(!place.exists("x"));
     let missing = place.run("generate --model model --adapter docs.jsonl --prompt hi");
     missing.expect(1, &["docs.jsonl", "adapter_config.json"]);
+}
+
+#[test]
+fn an_adapter_that_would_open_half_or_otherwise_is_refused_by_every_verb() {
+    let place = Place::with_model();
+    place.run(&format!("{LORA} --out run {LONG}")).ok();
+    let settings = place.json("run/adapter_config.json");
+    let other = |name: &str, key: &str, value: Value| {
+        place.copy("run", name);
+        let mut settings = settings.clone();
+        settings[key] = value;
+        place.write(&format!("{name}/adapter_config.json"), settings.to_string());
+    };
+    other("wide", "r", json!(8));
+    other("head", "target_modules", json!(["q_proj", "lm_head"]));
+    other("pissa", "init_lora_weights", json!("pissa"));
+    other("behind", "alora_invocation_tokens", json!([7]));
+    other("null", "fan_in_fan_out", Value::Null);
+    for (name, parts) in [
+        ("wide", &["wide:", "say rank 8", "of rank 4"][..]),
+        ("head", &["head:", "do not name", "down_proj"]),
+        ("pissa", &["pissa:", "init_lora_weights", "path_initial_model_for_weight_conversion"]),
+        ("behind", &["behind:", "alora_invocation_tokens = [7]"]),
+    ] {
+        for verb in ["generate --prompt hi", "score --text hi", "chat --prompt hi", "merge --out x"] {
+            place.run(&format!("{verb} --model model --adapter {name}")).expect(1, parts);
+        }
+    }
+    assert!(!place.exists("x"));
+    assert_eq!(tokens(&place, "model --adapter null"), tokens(&place, "model --adapter run"));
+    // What is no pair of mlx-lm's is told as mlx-lm's, not as damaged.
+    let mlx =
+        json!({"fine_tune_type": "lora", "num_layers": 1, "lora_parameters": {"rank": 4, "scale": 2.0}});
+    place.write("mlx/adapter_config.json", mlx.to_string());
+    let lacking = place.run("score --text hi --model model --adapter mlx");
+    lacking.expect(1, &["mlx:", "there is no adapters.safetensors"]);
+    place.write("mlx/adapters.safetensors", place.read("run/adapter_model.safetensors"));
+    let foreign = place.run("score --text hi --model model --adapter mlx");
+    foreign.expect(1, &["mlx:", "of mlx-lm", "neither lora_a nor lora_b", "mlx_lm.fuse"]);
 }
 
 #[test]

@@ -80,6 +80,24 @@ fn flags_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn flags_that_would_not_act_on_the_example_are_refused() {
+    let place = Place::with_model();
+    place.write("r.toml", "learning-rate = 0.1\n");
+    let said = "the generated example runs";
+    refuse_all(
+        &place,
+        &[
+            ("sft --out run --epochs 5 --batch-size 2", 2, &[said, "--epochs", "--batch-size", "--data"]),
+            ("sft --out run --stop-after 3", 2, &[said, "--stop-after"]),
+            ("pretrain --out run --tokenizer tok", 2, &[said, "--tokenizer"]),
+            ("pretrain --out run --limit 10 --keep-last 2", 2, &[said, "--limit", "--keep-last"]),
+            ("sft --out run --config r.toml", 2, &[said, "--learning-rate"]),
+            ("sft --out run --save-minutes=-2", 2, &["--save-minutes is -2"]),
+        ],
+    );
+}
+
+#[test]
 fn unknown_presets_and_devices_are_named_beside_the_known() {
     let place = Place::with_model();
     let train = "pretrain --tokenizer tok --data docs.jsonl --out run";

@@ -5,13 +5,14 @@ use std::io::Write;
 use crate::place::{Place, conversation, document};
 
 /// Trains on `data` and gives the weights.
-fn weights(place: &Place, stage: &str, data: &str) -> Vec<u8> {
+pub fn weights(place: &Place, stage: &str, data: &str) -> Vec<u8> {
     let flags = "--out run --overwrite --steps 2 --batch-size 2 --max-seq-len 128";
     place.run(&format!("{stage} --model model {data} {flags}")).ok();
     place.read("run/model.safetensors")
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+/// The bytes, compressed.
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()

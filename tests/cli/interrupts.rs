@@ -42,6 +42,40 @@ fn an_interrupted_example_says_that_it_begins_again() {
         .finish_within(Duration::from_secs(20))
         .expect(130, &["the example does not go on", "kindling sft --overwrite --out run"]);
     place.run("sft --resume --out run").expect(2, &["run holds the generated example", "--overwrite"]);
+    // It begins again where it wrote, beside what a person keeps there; a run of before kept no lists.
+    place.write("run/data/mine.jsonl", "mine");
+    let lists = ["run/training/files.json", "run/pretrain/training/files.json"];
+    for of_before in [false, true] {
+        if of_before {
+            lists.iter().for_each(|list| place.remove(list));
+        }
+        place.remove("run/pretrain/log.jsonl");
+        let running = place.start("sft --overwrite --out run --seed 7");
+        place.wait_for("some steps", || place.logged("run/pretrain").lines().count() > 0);
+        running.kill();
+        assert_eq!(place.text("run/data/mine.jsonl"), "mine");
+        assert!(lists.iter().all(|list| place.exists(list)));
+    }
+    place.write("run/pretrain/mine.txt", "mine");
+    place.run("sft --overwrite --out run").expect(2, &["did not write pretrain/mine.txt,"]);
+}
+
+#[test]
+fn a_run_is_saved_by_time_and_a_kill_loses_minutes() {
+    let place = Place::with_model();
+    let running = place.start(&format!("{ENDLESS} --save-minutes 0.0005"));
+    let saves = || place.logged("run").matches(r#""event":"save""#).count();
+    place.wait_for("three saves that nobody asked for", || saves() >= 3);
+    running.kill();
+    let last = *place.checkpoints("run").last().unwrap() + 3;
+    place.run("pretrain --resume --out run --save-minutes=-1").expect(2, &["--save-minutes is -1"]);
+    place.run(&format!("pretrain --resume --out run --save-minutes 0 --stop-after {last}")).ok();
+    assert_eq!(place.checkpoints("run"), [last], "the save that was asked for replaces the others");
+    let whole = ENDLESS.replace("--out run", "--out whole --save-minutes 0");
+    place.run(&format!("{whole} --stop-after {last}")).ok();
+    for file in ["model.safetensors", "training/optimizer.safetensors"] {
+        assert!(place.read(&format!("run/{file}")) == place.read(&format!("whole/{file}")), "{file}");
+    }
 }
 
 #[test]

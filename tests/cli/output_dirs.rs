@@ -46,6 +46,132 @@ fn files_beside_a_run_survive_overwrite() {
     assert_eq!(place.text("run/my notes.txt"), "mine");
 }
 
+/// A run of three steps with a best one, among files of a person.
+fn run_with_company(place: &Place) {
+    train(place, "--out run --save-every 1 --val-split 0.1 --eval-every 2").ok();
+    for name in COMPANY {
+        place.write(&format!("run/{name}"), "mine");
+    }
+}
+
+/// Takes from the run what runs did not write before they kept a list of their files.
+fn make_older(place: &Place) {
+    place.remove("run/training/files.json");
+    for (path, _) in place.contents("run") {
+        if path.ends_with("chat_template.jinja") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+const COMPANY: [&str; 5] =
+    ["notes.txt", "data/pretrain.jsonl", "pretrain/config.json", "training/plan.md", "adapter/config.json"];
+
+#[test]
+fn overwrite_removes_what_the_run_wrote_and_nothing_else() {
+    for listed in [true, false] {
+        let place = Place::with_model();
+        run_with_company(&place);
+        if !listed {
+            make_older(&place);
+        }
+        let short = "--steps 1 --batch-size 2 --max-seq-len 32 --log-every 1";
+        place.run(&format!("pretrain --model model --data docs.jsonl {short} --out run --overwrite")).ok();
+        assert_eq!(place.checkpoints("run"), [1], "{listed}");
+        assert!(!place.exists("run/best"), "{listed}");
+        assert_eq!(place.logged_steps("run").len(), 1, "{listed}");
+        assert!(COMPANY.iter().all(|name| place.text(&format!("run/{name}")) == "mine"), "{listed}");
+    }
+}
+
+#[test]
+fn overwrite_refuses_to_take_the_places_of_other_files() {
+    let place = Place::with_model();
+    run_with_company(&place);
+    for name in ["checkpoint-000003/notes.txt", "best/mine/one.jpg", "adapter_config.json"] {
+        place.write(&format!("run/{name}"), "precious");
+        let before = place.contents("run");
+        let named = format!("did not write {name},");
+        train(&place, "--out run --overwrite").expect(2, &["--out run", &named, "choose another --out"]);
+        assert!(place.contents("run") == before, "{name}");
+        place.remove(&format!("run/{name}"));
+    }
+    place.remove("run/best/mine");
+    place.write("run/training/files.json", "{\"files\": [\"../docs.jsonl\"]}");
+    train(&place, "--out run --overwrite").expect(1, &["run/training/files.json", "damaged"]);
+    assert!(place.exists("docs.jsonl"));
+    make_older(&place);
+    train(&place, "--out run --overwrite").ok();
+}
+
+#[cfg(unix)]
+#[test]
+fn overwrite_follows_no_link_out_of_the_directory() {
+    use std::os::unix::fs::symlink;
+    let place = Place::with_model();
+    train(&place, "--out run --save-every 1 --val-split 0.1 --eval-every 2").ok();
+    for name in ["best", "checkpoint-000002"] {
+        std::fs::rename(place.path(&format!("run/{name}")), place.path(name)).unwrap();
+        symlink(place.path(name), place.path(&format!("run/{name}"))).unwrap();
+        let before = place.contents(name);
+        train(&place, "--out run --overwrite").expect(2, &[&format!("did not write {name},")]);
+        assert!(place.contents(name) == before, "{name}");
+        std::fs::remove_file(place.path(&format!("run/{name}"))).unwrap();
+    }
+    place.write("far.safetensors", "precious");
+    place.remove("run/model.safetensors");
+    symlink(place.path("far.safetensors"), place.path("run/model.safetensors")).unwrap();
+    train(&place, "--out run --overwrite").ok();
+    assert_eq!(place.text("far.safetensors"), "precious");
+    assert!(place.exists("best") && place.exists("checkpoint-000002"));
+}
+
+#[test]
+fn a_command_replaces_nothing_that_it_reads() {
+    let place = Place::with_model();
+    train(&place, "--out run").ok();
+    place.write("run/data/docs.jsonl", place.read("docs.jsonl"));
+    place.write("run/t.jinja", "{{ messages[0].content }}");
+    place.write("run/r.toml", "steps = 3\n");
+    place.write("tok/docs.jsonl", place.read("docs.jsonl"));
+    let before = (place.contents("run"), place.contents("tok"));
+    let model = "--model model --data docs.jsonl";
+    for (command, said) in [
+        ("pretrain --model model --data run/data/docs.jsonl", "--data run/data/docs.jsonl"),
+        ("pretrain --model model --data docs.jsonl --data run/data", "--data run/data/docs.jsonl"),
+        ("pretrain --model model --data run/data/*.jsonl", "--data run/data/docs.jsonl"),
+        ("pretrain --model model --data .", "run/"),
+        ("pretrain --model ./run --data docs.jsonl", "--model ./run"),
+        ("pretrain --model run/checkpoint-000003 --data docs.jsonl", "--model run/checkpoint-000003"),
+        ("pretrain --preset nano --tokenizer run --data docs.jsonl", "--tokenizer run"),
+        (&format!("sft {model} --chat-template run/t.jinja"), "--chat-template run/t.jinja"),
+        (&format!("pretrain {model} --config run/r.toml"), "--config run/r.toml"),
+        ("pretrain --config run/training/settings.toml", "--config run/training/settings.toml"),
+    ] {
+        let parts = [said, "is in --out run, which --overwrite replaces", "choose another --out"];
+        place.run(&format!("{command} --out run --overwrite")).expect(2, &parts);
+    }
+    let tokenizer = "tokenizer train --vocab-size 300 --overwrite --data";
+    place
+        .run(&format!("{tokenizer} tok/docs.jsonl --out tok"))
+        .expect(2, &["--data tok/docs.jsonl is in --out tok", "choose another --out"]);
+    assert!(before == (place.contents("run"), place.contents("tok")));
+}
+
+#[test]
+fn a_tokenizer_takes_the_place_of_a_tokenizer_only() {
+    let place = Place::with_model();
+    place.write("photos/notes.txt", "precious");
+    let before = (place.contents("photos"), place.contents("model"));
+    let train = "tokenizer train --data docs.jsonl --vocab-size 300 --out";
+    for flag in ["", "--overwrite"] {
+        let parts = ["--out photos holds files that are not a tokenizer of ours", "another directory"];
+        place.run(&format!("{train} photos {flag}")).expect(2, &parts);
+        place.run(&format!("{train} model {flag}")).expect(2, &["--out model holds a model"]);
+    }
+    assert!(before == (place.contents("photos"), place.contents("model")));
+}
+
 #[test]
 fn absent_and_empty_directories_are_used_and_numbered_ones_made() {
     let place = Place::with_model();

@@ -1,5 +1,7 @@
 //! A run that is stopped and goes on equals one that was never stopped, bit for bit.
 
+use kindling::checkpoint::{TensorFile, write_tensors};
+
 use crate::place::Place;
 
 /// Runs the command once in one go and once in two parts, and compares all that is stored.
@@ -82,7 +84,6 @@ fn changed_settings_are_refused_by_name() {
     for (flags, parts) in [
         ("--learning-rate 0.5", &["--learning-rate is 0.5 now and was 0.001"][..]),
         ("--batch-size 4 --seed 7", &["--batch-size is 4 now and was 2", "--seed is 7 now and was 42"]),
-        ("--data chat.jsonl", &["--data is chat.jsonl now and was docs.jsonl"]),
         ("--steps 9", &["--steps is 9 now and was 6"]),
         ("--too-long drop", &["--too-long is drop now and was cut"]),
         ("--packing false", &["--packing is false now and was true"]),
@@ -94,6 +95,26 @@ fn changed_settings_are_refused_by_name() {
         assert!(place.contents("run") == before, "{outcome}");
     }
     place.run("pretrain --resume --out run").ok();
+}
+
+#[test]
+fn the_data_may_lie_elsewhere_and_must_be_the_same() {
+    let place = stopped("");
+    let rows = place.text("docs.jsonl");
+    let turned: String = rows.lines().rev().map(|row| format!("{row}\n")).collect();
+    place.write("turned.jsonl", turned);
+    place.write("more.jsonl", format!("{rows}{}", crate::place::document(1)));
+    place.write("elsewhere.jsonl", &rows);
+    let resume = "pretrain --resume --out run --json --data";
+    let before = place.contents("run");
+    for (data, part) in [
+        ("turned.jsonl", "they are not the same, or not in the same order"),
+        ("more.jsonl", "rows, the data has"),
+    ] {
+        place.run(&format!("{resume} {data}")).expect(1, &[part]);
+        assert!(place.contents("run") == before, "{data}");
+    }
+    place.run(&format!("{resume} elsewhere.jsonl")).ok();
 }
 
 #[test]
@@ -137,7 +158,15 @@ fn the_compute_type_belongs_to_the_settings() {
 #[test]
 fn a_setting_of_the_same_value_is_no_change() {
     let place = stopped("");
-    for same in ["--learning-rate 1e-3", "--epochs 1", "--val-split 0", "--packing", "--data docs.jsonl"] {
+    // How often it is saved by time changes nothing that it learns.
+    for same in [
+        "--save-minutes 7",
+        "--learning-rate 1e-3",
+        "--epochs 1",
+        "--val-split 0",
+        "--packing",
+        "--data docs.jsonl",
+    ] {
         place.run(&format!("pretrain --resume --out run --stop-after 2 {same}")).ok();
     }
 }
@@ -158,6 +187,20 @@ fn a_damaged_newest_checkpoint_is_named() {
     let place = stopped("");
     place.write("run/checkpoint-000002/training/progress.json", "{");
     place.run("pretrain --resume --out run").expect(1, &["progress.json is damaged"]);
+}
+
+#[test]
+fn half_an_optimizers_state_is_refused_by_name() {
+    let place = stopped("");
+    let file = "run/checkpoint-000002/training/optimizer.safetensors";
+    let mut tensors = TensorFile::open(file, place.read(file)).unwrap().read_all().unwrap();
+    tensors.retain(|tensor| tensor.name.starts_with("first."));
+    place.write(file, write_tensors(&tensors, &[]).unwrap());
+    let before = place.contents("run");
+    place
+        .run("pretrain --resume --out run")
+        .expect(1, &["run/checkpoint-000002: ", "has no 'second.model.", "earlier checkpoint"]);
+    assert!(place.contents("run") == before);
 }
 
 #[test]

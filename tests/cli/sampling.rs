@@ -162,3 +162,29 @@ fn a_conversation_knows_its_commands() {
     let outcome = chat(&place, "--json", &format!("{long}\nhello\n")).expect(0, &["128"]);
     assert_eq!(outcome.json().len(), 1, "{outcome}");
 }
+
+#[test]
+fn prompts_of_a_file_come_out_as_each_does_alone() {
+    let place = Place::with_model();
+    place.write(
+        "prompts.jsonl",
+        "{\"prompt\": \"the\"}\n\n{\"text\": \"a long way from here\"}\n{\"prompt\": \"on\"}\n",
+    );
+    let flags = "--model model --temperature 0.9 --max-new-tokens 6 --json";
+    let made =
+        place.run(&format!("generate {flags} --data prompts.jsonl --batch-size 2 --seed 5")).ok().json();
+    let lines: Vec<u64> = made.iter().map(|row| row["line"].as_u64().unwrap()).collect();
+    assert_eq!(lines, [1, 3, 4]);
+    for (row, (seed, prompt)) in made.iter().zip([(5, "the"), (6, "a long way from here"), (7, "on")]) {
+        let seed = seed.to_string();
+        let args = ["generate", "--prompt", prompt, "--seed", &seed];
+        let args: Vec<&str> = args.into_iter().chain(flags.split(' ')).collect();
+        let alone = place.run_words(&args).ok().result();
+        assert_eq!((&row["tokens"], &row["text"]), (&alone["tokens"], &alone["text"]), "{prompt}");
+    }
+    place.write("prompts.jsonl", "{\"prompt\": \"x\"}\n{\"question\": 1}\n");
+    place.run(&format!("generate {flags} --data prompts.jsonl")).expect(
+        1,
+        &["prompts.jsonl:2: expected one of prompt, messages, conversations, text; found keys question"],
+    );
+}

@@ -3,7 +3,7 @@
 use kindling::checkpoint::to_zip;
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::place::{Place, SHORT, TINY};
 
 const GREEDY: &str = "--tokens 40,41,42 --temperature 0 --max-new-tokens 12 --ignore-eos --json";
 const TRAINED: [&str; 2] = ["model.safetensors", "training/optimizer.safetensors"];
@@ -50,7 +50,7 @@ fn a_directory_comes_back_file_by_file() {
     place.run("export --model back --to single-file --out y.safetensors").ok();
     assert!(place.read("x.safetensors") == place.read("y.safetensors"), "equal contents make equal bytes");
     let before = place.contents("model/checkpoint-000003");
-    assert_eq!(before.len(), 9, "the whole checkpoint");
+    assert_eq!(before.len(), 10, "the whole checkpoint");
     for (path, bytes) in before {
         let name = path.strip_prefix(place.path("model/checkpoint-000003")).unwrap();
         assert!(place.read(&format!("back/{}", name.display())) == bytes, "{}", name.display());
@@ -166,13 +166,48 @@ fn a_gguf_is_as_good_as_its_directory() {
 }
 
 #[test]
+fn a_gguf_of_metaspace_scores_the_same_and_tells_what_llama_cpp_does() {
+    let place = Place::with_model();
+    let plain = place.run("export --model model --to gguf --out plain.gguf").ok();
+    assert!(!plain.stderr.contains("llama.cpp"), "{plain}");
+    place.write("spaces/tokenizer.json", include_bytes!("../golden/metaspace/tokenizer.json"));
+    let config = r#"{"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
+        "chat_template": "{% for m in messages %}<|user|>{{ m.content }}<|end|>{% endfor %}"}"#;
+    place.write("spaces/tokenizer_config.json", config);
+    place.write("wide.json", TINY.replace("300", "443"));
+    let new = "pretrain --data docs.jsonl --model-config wide.json --tokenizer spaces --out m";
+    place.run(&format!("{new} {SHORT}")).ok();
+    let told = ["warning: llama.cpp puts a space before every text", "prepend_scheme \"first\""];
+    place.run("export --model m --to gguf --weights f32 --out m.gguf").expect(0, &told);
+    for text in ["In Fenholt is a lantern.", "  two spaces", "<|user|>Where?<|end|>\n<|user|>"] {
+        let [here, there] = ["m", "m.gguf"].map(|model| {
+            place.run_words(&["score", "--model", model, "--text", text, "--json"]).ok().result()
+        });
+        assert_eq!(here, there, "{text:?}");
+    }
+}
+
+#[test]
 fn a_pth_is_as_good_as_its_directory() {
     let place = Place::with_model();
     place.run("export --model model --to minimind-pth --out m.pth").ok();
     let import = "import --model m.pth --out back --model-config model/config.json --tokenizer model";
     place.run(import).ok();
     assert_eq!(tokens(&place, "back"), tokens(&place, "model"));
-    place.run("generate --model m.pth --tokens 1").expect(1, &["m.pth", "kindling import", "--preset"]);
+    assert_eq!(tokens(&place, "m.pth --model-config model/config.json"), tokens(&place, "model"));
+    let told = ["m.pth", "does not tell its number of heads", "--preset minimind2-small", "--model-config"];
+    place.run("generate --model m.pth --tokens 1").expect(1, &told);
+    let told = ["--model-config is the shape of a MiniMind .pth", "--model model says its own"];
+    place.run("generate --model model --model-config model/config.json --tokens 1").expect(2, &told);
+    for line in [
+        "score --text lamp --model m.pth --model-config model/config.json --tokenizer tok",
+        "export --model m.pth --model-config model/config.json --tokenizer model --to gguf --weights f32 --out m.gguf",
+        "sft --model m.pth --model-config model/config.json --tokenizer model --data chat.jsonl --steps 2 --batch-size 2 \
+         --max-seq-len 64 --out tuned",
+    ] {
+        place.run(line).ok();
+    }
+    assert_eq!(tokens(&place, "m.gguf"), tokens(&place, "model"));
 }
 
 #[test]
@@ -232,7 +267,12 @@ fn what_cannot_be_exported_or_imported_is_said() {
             1,
             &["lora", "config.json"],
         ),
-        (&format!("{run} --stage pretrain --data chat.jsonl"), 1, &["trained on 200 rows, --data has 100"]),
+        (
+            &format!("{run} --stage pretrain --data docs.jsonl --limit 100"),
+            1,
+            &["trained on 200 rows, the data has 100 now"],
+        ),
+        (&format!("{run} --stage pretrain --data chat.jsonl"), 1, &["--join-turns"]),
     ] {
         let outcome = place.run(&format!("{line} --json")).expect(code, parts);
         assert_eq!(outcome.stdout, "", "{outcome}");

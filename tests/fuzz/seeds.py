@@ -205,6 +205,17 @@ def directory():
     yield "refused-adapter-ia3", parts(adapter={**lora, "peft_type": "IA3"}, weights=header(pair))
     yield "refused-adapter-without-halves", parts(adapter=lora, weights=header({"lora_C.weight": [1]}))
     yield "refused-adapter-rank", parts(adapter={**lora, "r": -1}, weights=header(pair))
+    yield "refused-adapter-of-nothing", parts(adapter=lora, weights=header({}))
+    yield "refused-adapter-of-empty-halves", parts(adapter=lora, weights=header(dict.fromkeys(names, [0])))
+    for verdict, name, pattern in [("opens", "a-pattern", ".*(?=q_proj)q_proj"), ("refused", "no-pattern", "a)(b"),
+                                   ("refused", "many-steps", r"(?:(.+)+)+\1x"),
+                                   ("refused", "many-states", "(?:a{1000}){1000}")]:
+        yield f"{verdict}-adapter-by-{name}", parts(adapter={**lora, "target_modules": pattern}, weights=header(pair))
+    mlx = {"fine_tune_type": "lora", "num_layers": 1, "lora_parameters": {"rank": 2, "scale": 1.5}}
+    turned = {"model.layers.0.self_attn.q_proj.lora_a": [4, 2], "model.layers.0.self_attn.q_proj.lora_b": [2, 4]}
+    far = {name.replace("0", str(HUGE)): shape for name, shape in turned.items()}
+    yield "opens-adapter-of-mlx", parts(adapter=mlx, weights=header(turned))
+    yield "refused-adapter-of-mlx-with-a-gap", parts(adapter=mlx | {"num_layers": -1}, weights=header(turned | far))
 
 
 def vocabulary(pieces):

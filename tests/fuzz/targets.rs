@@ -68,7 +68,8 @@ pub fn directory(bytes: &[u8]) -> Result<()> {
     }
     let weights = with_length(rest);
     let read = |name: &str| {
-        assert!(!name.contains(['/', '\\', ':']) && name != "..", "{name} leads out of the directory");
+        let file = name.strip_prefix("additional_chat_templates/").unwrap_or(name);
+        assert!(!file.contains(['/', '\\', ':']) && file != "..", "{name} leads out of the directory");
         let divided = name == WEIGHTS && files.contains_key(WEIGHTS_INDEX);
         let file = if name.ends_with(".safetensors") && !divided { Some(&weights) } else { files.get(name) };
         Ok(file.cloned())
@@ -110,7 +111,8 @@ fn archived(pickle: &[u8]) -> Result<Vec<u8>> {
 pub fn zip(bytes: &[u8]) -> Result<()> {
     let files = from_zip(bytes)?;
     for name in files.keys() {
-        let file = name.strip_prefix("training/").unwrap_or(name);
+        let mut folders = ["training/", "additional_chat_templates/"].into_iter();
+        let file = folders.find_map(|folder| name.strip_prefix(folder)).unwrap_or(name);
         assert!(
             !file.contains(['/', '\\']) && !["", ".", ".."].contains(&file),
             "{name} leads out of the directory"

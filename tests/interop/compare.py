@@ -70,20 +70,28 @@ def adapters(work):
     import peft
 
     print(f"peft {peft.__version__}")
-    for name, more in [("llama", dict(lora_alpha=12)), ("qwen3", dict(lora_alpha=4, use_rslora=True))]:
+    layers, one = ["q_proj", "v_proj", "o_proj", "down_proj"], "layers.0.self_attn.q_proj"
+    for name, what, more in [
+        ("llama", "alpha", dict(lora_alpha=12)),
+        ("qwen3", "rslora", dict(lora_alpha=4, use_rslora=True)),
+        ("llama", "head", dict(target_modules=["q_proj", "lm_head"])),
+        ("llama", "patterns", dict(rank_pattern={"v_proj": 5}, alpha_pattern={one: 20})),
+        ("qwen3", "blocks", dict(layers_to_transform=[1])),
+        ("qwen3", "others", dict(target_modules=r".*\.(q|up)_proj", exclude_modules=[one])),
+    ]:
         base = FAMILIES / name
         torch.manual_seed(2)
-        layers = ["q_proj", "v_proj", "o_proj", "down_proj"]
-        model = peft.get_peft_model(opened(base), peft.LoraConfig(r=3, target_modules=layers, **more)).eval()
+        settings = dict(r=3, target_modules=layers) | more
+        model = peft.get_peft_model(opened(base), peft.LoraConfig(**settings)).eval()
         with torch.no_grad():
             for key, weight in model.named_parameters():
                 if "lora_B" in key:
                     weight.normal_(0, 0.2)
-        theirs = work / f"{name}-adapter"
+        theirs, merged = work / f"{name}-{what}", work / f"{name}-{what}-merged"
         model.save_pretrained(theirs)
-        same(f"{name}, an adapter of peft", base, model, "--adapter", theirs)
-        kindling("merge", "--model", base, "--adapter", theirs, "--out", work / f"{name}-merged")
-        same(f"{name}, merged here", work / f"{name}-merged", model)
+        same(f"{name}, an adapter of peft ({what})", base, model, "--adapter", theirs)
+        kindling("merge", "--model", base, "--adapter", theirs, "--out", merged)
+        same(f"{name}, merged here ({what})", merged, model)
     nano, data, ours = work / "nano", work / "data", work / "nano-adapter"
     kindling("export", "--to", "hf", "--model", NANO, "--out", nano)
     kindling("sample-data", data)

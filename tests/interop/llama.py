@@ -1,6 +1,6 @@
 """Kindling beside llama.cpp, by way of `llama-cpp-python`: a .gguf that Kindling writes computes the same there.
 
-    python -B tests/interop/llama.py KINDLING FOLDER [--only families|real] [--shared ../shared]
+    python -B tests/interop/llama.py KINDLING FOLDER [--only families|spaces|real] [--shared ../shared]
 
 KINDLING is the program, FOLDER an empty directory to work in; tests/interop/run installs what this needs. It is not
 called after llama.cpp, because Python would take it for the package of that name.
@@ -13,7 +13,7 @@ import llama_cpp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from checks import FAMILIES, NANO, arguments, check, finish, ids, kindling, near, refusal, skip
+from checks import FAMILIES, NANO, ROOT, arguments, check, finish, ids, kindling, near, refusal, skip
 
 # The golden models have 64 tokens; llama.cpp wants a text for each. GPT-2's letters for a line feed and a space lead.
 LETTERS = ["Ċ", "Ġ", *map(chr, [*range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1)])]
@@ -30,6 +30,8 @@ REFUSED = {
 }
 # YaRN whose cosines and sines are multiplied by another number than its factor says.
 YARN = dict(rope_type="yarn", factor=4.0, rope_theta=1e4, original_max_position_embeddings=16, attention_factor=1.5)
+# A tokenizer of SentencePiece as transformers 5 saves it, and its ids for some texts.
+METASPACE = ROOT / "tests/golden/metaspace"
 # ggml's number for messages of this kind.
 ERROR = 4
 TEXTS = [
@@ -158,18 +160,65 @@ def alter(folder, change):
         save_file({name: w for name, w in weights.items() if not name.endswith(".bias")}, folder / "model.safetensors")
 
 
+def spaces(work):
+    """Metaspace by each prepend_scheme: tokens there as the golden file says of llama.cpp, here as of the scheme."""
+    rows = json.loads((METASPACE / "expected.json").read_text())
+    for scheme in ["first", "always", "never"]:
+        folder, gguf = work / f"metaspace-{scheme}", work / f"metaspace-{scheme}.gguf"
+        tiny_llama(folder, scheme)
+        kindling("export", "--to", "gguf", "--weights", "f32", "--model", folder, "--out", gguf)
+        there = Llama(gguf, 128)
+        wrong = [row["text"] for row in rows if there.tokens(row["text"])[1:] != row[as_there(scheme)]]
+        there.close()
+        check(f"metaspace, {scheme}: tokens of {len(rows)} texts there, {wrong[:3]} differ", not wrong)
+        for row in rows[1:26]:
+            here = kindling("score", "--model", gguf, f"--text={row['text']}")["tokens"]
+            bos = [] if row["text"].startswith("<s>") else [1]
+            check(f"metaspace, {scheme}: tokens of {row['text']!r} here, from the .gguf", here == bos + row[scheme])
+        compute_the_same(f"metaspace, {scheme}", folder, gguf, [1, *rows[2][scheme]])
+
+
+def as_there(scheme):
+    """llama.cpp's ways are those of transformers 4, with the space and without."""
+    return "never" if scheme == "never" else "prepend"
+
+
+def tiny_llama(folder, scheme):
+    """A model of random weights with the golden tokenizer."""
+    tokenizer = json.loads((METASPACE / "tokenizer.json").read_text())
+    tokenizer["pre_tokenizer"]["prepend_scheme"] = scheme
+    if scheme == "never":
+        tokenizer["decoder"]["decoders"].pop()
+    config = dict(
+        model_type="llama", architectures=["LlamaForCausalLM"], vocab_size=443, hidden_size=32, intermediate_size=64,
+        num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=128,
+        rms_norm_eps=1e-5, rope_theta=1e4, hidden_act="silu", tie_word_embeddings=True, bos_token_id=1, eos_token_id=2,
+    )
+    shapes = {"self_attn.q_proj": (32, 32), "self_attn.k_proj": (16, 32), "self_attn.v_proj": (16, 32)}
+    shapes |= {"self_attn.o_proj": (32, 32), "input_layernorm": (32,), "post_attention_layernorm": (32,)}
+    shapes |= {"mlp.gate_proj": (64, 32), "mlp.up_proj": (64, 32), "mlp.down_proj": (32, 64)}
+    shapes = {f"layers.0.{name}": shape for name, shape in shapes.items()} | {"embed_tokens": (443, 32), "norm": (32,)}
+    random = np.random.default_rng(5)
+    weights = {f"model.{name}.weight": random.normal(0, 0.3, shape).astype("f4") for name, shape in shapes.items()}
+    folder.mkdir()
+    roles = dict(tokenizer_class="LlamaTokenizer", bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    for name, content in [("config", config), ("tokenizer", tokenizer), ("tokenizer_config", roles)]:
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    save_file(weights, folder / "model.safetensors")
+
+
 def real(work, shared):
-    """Trained models with tokenizers: one byte-level, one of SentencePiece."""
+    """Models with tokenizers: one byte-level, one of SentencePiece, and one of it as transformers 5 saves it."""
     models = [("nano", NANO, TEXTS[-2])]
-    stories = shared and shared / "data/weights/stories260k/hf"
-    if stories and stories.is_dir():
-        models.append(("stories260k", stories, TEXTS[0]))
-    else:
-        skip("stories260k", "KINDLING_SHARED names no folder that has it")
+    for name, place in [("stories260k", "data/weights/stories260k/hf"), ("k_v5sm", "cases/interop/k_v5sm")]:
+        if shared and (shared / place).is_dir():
+            models.append((name, shared / place, TEXTS[0]))
+        else:
+            skip(name, "KINDLING_SHARED names no folder that has it")
     for name, model, text in models:
         gguf = work / f"{name}.gguf"
         kindling("export", "--to", "gguf", "--weights", "f32", "--model", model, "--out", gguf)
-        tokenize_the_same(name, model, gguf)
+        tokenize_the_same(name, model, gguf, metaspace=name == "k_v5sm")
         there = Llama(gguf)
         tokens = there.tokens(text)
         there.close()
@@ -182,20 +231,24 @@ def real(work, shared):
     there.close()
 
 
-def tokenize_the_same(name, model, gguf):
+def tokenize_the_same(name, model, gguf, metaspace):
     there = Llama(gguf)
     for text in TEXTS:
         here = kindling("score", "--model", model, "--text", text)["tokens"]
-        check(f"{name}: tokens of {text!r}", here == there.tokens(text))
+        # Metaspace takes a space that begins a text for the one that llama.cpp puts before it.
+        asked = text.removeprefix(" ") if metaspace else text
+        check(f"{name}: tokens of {text!r}", here == there.tokens(asked))
     there.close()
 
 
 def main():
-    args = arguments(__doc__, ["families", "real"], ("--shared", "the reference data"))
+    args = arguments(__doc__, ["families", "spaces", "real"], ("--shared", "the reference data"))
     print(f"llama-cpp-python {llama_cpp.__version__}")
-    if args.only != "real":
+    if args.only in (None, "families"):
         families(args.folder)
-    if args.only != "families":
+    if args.only in (None, "spaces"):
+        spaces(args.folder)
+    if args.only in (None, "real"):
         real(args.folder, args.shared)
     finish()
 

@@ -45,7 +45,7 @@ fn greedy(model: &Transformer, prompt: &[i32], count: usize) -> Vec<i32> {
     let mut next = prompt.to_vec();
     let mut said = Vec::new();
     for _ in 0..count {
-        let logits = values(model.forward_cached(ids(&[&next], &device), &mut cache, true));
+        let logits = values(model.forward_cached(ids(&[&next], &device), &mut cache, 0..1, true));
         let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
         said.push(best as i32);
         next = vec![best as i32];

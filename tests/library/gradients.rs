@@ -3,16 +3,16 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use kindling::batch::Batch;
+use kindling::loss::{NextToken, Objective};
 use kindling::model::Transformer;
 use kindling::optim::NamedGradients;
-use kindling::train::{NextToken, Objective};
 
 use crate::tiny::{model, values};
 
 fn batch() -> Batch {
     let mut batch = Batch::new(6);
-    batch.push(&[3, 1, 4, 1, 5, 9, 2], &[false, true, true, false, true, true, true], &[1, 1, 1, 2, 2, 2, 2]);
-    batch.push(&[6, 5, 3, 5], &[false, false, true, true], &[1, 1, 1, 1]);
+    batch.push(&[3, 1, 4, 1, 5, 9, 2], &[0.0, 1.0, 0.5, 0.0, 1.0, 2.0, 1.0], &[1, 1, 1, 2, 2, 2, 2]);
+    batch.push(&[6, 5, 3, 5], &[0.0, 0.0, 1.0, 1.0], &[1, 1, 1, 1]);
     batch
 }
 

@@ -3,7 +3,10 @@
 //! The slice code takes f32 on the processor only; f64 there goes the way that graphics devices go.
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use kindling::kernels::{Angles, AttentionMask, cross_entropy, masked_softmax, rms_norm, rotate, swiglu};
+use kindling::kernels::{
+    Angles, AttentionMask, IGNORED, masked_softmax, rms_norm, rotate, swiglu, token_log_probs, weighted_sum,
+};
+use kindling::loss::cross_entropy;
 
 use crate::tiny::{largest_difference, values};
 
@@ -60,6 +63,7 @@ fn masked_softmax_equals_its_formula() {
         (AttentionMask::causal(3, 20), [1, 2, 3, 23]),
         (AttentionMask::segments(&[1, 1, 2, 2, 2, 1, 1, 1, 0, 0], 5, true), [2, 3, 5, 5]),
         (AttentionMask::segments(&[1, 1, 2, 2, 2, 1, 1, 1, 0, 0], 5, false), [2, 3, 5, 5]),
+        (AttentionMask::two_runs(vec![[(0, 1), (1, 5)], [(0, 2), (4, 5)], [(3, 5), (5, 5)]]), [2, 2, 3, 5]),
     ];
     for (mask, shape) in masks {
         compare((shape, [1]), |scores: Tensor<4>, _: Tensor<1>| masked_softmax(scores, 0.4, &mask));
@@ -69,15 +73,25 @@ fn masked_softmax_equals_its_formula() {
 #[test]
 fn rotation_equals_its_formula() {
     let angles = |count: usize, f: fn(f32) -> f32| (0..count).map(|i| f(i as f32 * 0.7)).collect();
-    let angles = Angles { cos: angles(5 * 4, f32::cos), sin: angles(5 * 4, f32::sin) };
-    compare(([2, 5, 3, 8], [1]), |x, _: Tensor<1>| rotate(x, &angles));
+    // The same angles for both batch rows, and angles of their own.
+    for count in [5 * 4, 2 * 5 * 4] {
+        let angles = Angles::new(angles(count, f32::cos), angles(count, f32::sin));
+        compare(([2, 5, 3, 8], [1]), |x, _: Tensor<1>| rotate(x, &angles));
+    }
 }
 
 #[test]
 fn cross_entropy_equals_its_formula() {
     let targets: Vec<u32> = (0..6).map(|i| (i * 5) % 11).collect();
-    let counts = [true, false, true, true, false, true];
-    compare(([2, 3, 11], [1]), |logits, _: Tensor<1>| cross_entropy(logits, &targets, &counts));
+    let weights = [1.0, 0.0, 0.25, 1.0, 0.0, 2.0];
+    compare(([2, 3, 11], [1]), |logits, _: Tensor<1>| cross_entropy(logits, &targets, &weights));
+    compare(([2, 3], [1]), |x, _: Tensor<1>| weighted_sum(x, &weights));
+}
+
+#[test]
+fn log_probabilities_equal_their_formula() {
+    let targets = [3, IGNORED, 0, 10, 7, IGNORED];
+    compare(([2, 3, 11], [1]), |logits, _: Tensor<1>| token_log_probs(logits, &targets));
 }
 
 #[test]

@@ -4,10 +4,11 @@ use burn::tensor::{Device, Tensor};
 use kindling::adapter::{Adapter, AdapterConfig, Fingerprint, LoraConfig};
 use kindling::batch::Batch;
 use kindling::checkpoint::{Files, read_training, run_files};
+use kindling::loss::{NextToken, Objective};
 use kindling::model::{NamedTensor, Transformer};
 use kindling::optim::NamedGradients;
 use kindling::random::Random;
-use kindling::train::{NextToken, Objective, Run, Stage, TrainConfig};
+use kindling::train::{Run, Stage, TrainConfig};
 
 use crate::tiny::{
     Record, config, job, largest_difference, logits, model, tokenizer, train_config, train_run, values,
@@ -66,7 +67,7 @@ fn merged_equals_adapted() {
 #[test]
 fn a_merged_weight_is_the_base_plus_the_scaled_product() {
     // W = 1 everywhere, A = [[1, 2]], B = [[3], [4]], alpha / rank = 2: W + 2·B·A by hand.
-    let lora = LoraConfig { rank: 1, alpha: 2.0, ..LoraConfig::default() };
+    let lora = LoraConfig { rank: 1, alpha: 2.0, targets: vec!["x".into()], ..LoraConfig::default() };
     let tensor = |name: &str, shape: [usize; 2], values: &[f32]| NamedTensor {
         name: name.into(),
         shape: shape.to_vec(),
@@ -74,14 +75,14 @@ fn a_merged_weight_is_the_base_plus_the_scaled_product() {
     };
     let weights = vec![tensor("x.lora.0.a", [1, 2], &[1.0, 2.0]), tensor("x.lora.0.b", [2, 1], &[3.0, 4.0])];
     let mut base = vec![tensor("x.weight", [2, 2], &[1.0; 4])];
-    Adapter { config: settings(lora), weights }.merge(&mut base, 1.0).unwrap();
+    Adapter::new(settings(lora), weights).merge(&mut base, 1.0).unwrap();
     assert_eq!(base[0].values, [7.0, 13.0, 9.0, 17.0]);
 }
 
 fn batch() -> Batch {
     let mut batch = Batch::new(6);
-    batch.push(&[3, 1, 4, 1, 5, 9, 2], &[true; 7], &[1; 7]);
-    batch.push(&[6, 5, 3, 5], &[false, false, true, true], &[1, 1, 1, 1]);
+    batch.push(&[3, 1, 4, 1, 5, 9, 2], &[1.0; 7], &[1; 7]);
+    batch.push(&[6, 5, 3, 5], &[0.0, 0.0, 1.0, 1.0], &[1, 1, 1, 1]);
     batch
 }
 
@@ -123,7 +124,7 @@ fn the_adapters_gradients_follow_from_those_of_the_dense_weights() {
     assert!(largest_difference(&db, &find(&mine, format!("{layer}.lora.0.b"))) < 1e-4);
 }
 
-fn start(settings: &TrainConfig, dropout: f64) -> Run<NextToken> {
+fn start(settings: &TrainConfig, dropout: f64) -> Run {
     let mut job = job(settings.clone(), Stage::Lora, 23);
     let device = Device::flex().autodiff();
     let model = Transformer::init(&config(job.tokenizer.vocab_size()), 3, &device).unwrap();
@@ -171,7 +172,7 @@ fn a_resumed_adapter_run_with_dropout_equals_an_uninterrupted_one_bit_for_bit() 
     assert_ne!(whole.losses(), plain.losses());
 }
 
-fn resume(settings: &TrainConfig, files: &Files) -> Run<NextToken> {
+fn resume(settings: &TrainConfig, files: &Files) -> Run {
     let read = |name: &str| Ok(files.get(name).cloned());
     let mut job = job(settings.clone(), Stage::Lora, 23);
     let model =

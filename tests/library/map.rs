@@ -1,7 +1,9 @@
 //! The README's file map against the tree, and the direction of `use` against the module order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use crate::rooms::Code;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -64,30 +66,90 @@ fn both_readmes_map_every_file() {
     }
 }
 
-#[test]
-fn modules_use_only_what_stands_above_them() {
-    let source = root().join("core/src");
-    let lib = std::fs::read_to_string(source.join("lib.rs")).unwrap();
-    let order: Vec<&str> =
-        lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
-    assert!(order.len() > 10);
+/// The files of the library without those of tests alone, each with its module and its code.
+fn library() -> Vec<(String, Vec<String>, Code)> {
     let mut files = BTreeSet::new();
-    tree(&source, &mut files);
-    for file in files {
-        let inside = file.trim_start_matches("core/src/");
-        let module = inside.split(['/', '.']).next().unwrap();
-        let Some(place) = order.iter().position(|name| *name == module) else {
-            continue;
-        };
-        let text = std::fs::read_to_string(root().join(&file)).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        for (i, later) in order.iter().enumerate().skip(place + 1) {
-            assert!(
-                !code.contains(&format!("crate::{later}")),
-                "{file} uses {later} (module {i}), which stands below it"
-            );
+    tree(&root().join("core/src"), &mut files);
+    let mut read = Vec::new();
+    for file in files.into_iter().filter(|file| file.ends_with(".rs")) {
+        let inside = file.trim_start_matches("core/src/").trim_end_matches(".rs");
+        let module: Vec<String> =
+            inside.split('/').filter(|name| !["mod", "lib"].contains(name)).map(String::from).collect();
+        let code = Code::of(&std::fs::read_to_string(root().join(&file)).unwrap());
+        read.push((file, module, code));
+    }
+    let of_tests: Vec<Vec<String>> = read
+        .iter()
+        .flat_map(|(_, module, code)| {
+            code.test_modules().into_iter().map(|name| [&module[..], &[name]].concat())
+        })
+        .collect();
+    read.retain(|(_, module, _)| !of_tests.iter().any(|tests| module.starts_with(tests)));
+    read
+}
+
+/// Which room uses which, and the file that does.
+fn edges(library: &[(String, Vec<String>, Code)]) -> BTreeMap<(String, String), String> {
+    let macros: BTreeMap<String, String> = library
+        .iter()
+        .flat_map(|(_, module, code)| code.macros().into_iter().map(|name| (name, module[0].clone())))
+        .collect();
+    let mut edges = BTreeMap::new();
+    for (file, module, code) in library.iter().filter(|(_, module, _)| !module.is_empty()) {
+        for used in code.uses(module, &macros).into_iter().filter(|used| *used != module[0]) {
+            edges.insert((module[0].clone(), used), file.clone());
         }
     }
+    edges
+}
+
+#[test]
+fn modules_use_only_what_stands_above_them() {
+    let library = library();
+    let order = library.iter().find(|(file, ..)| file == "core/src/lib.rs").unwrap().2.modules();
+    assert!(order.len() > 10);
+    for (file, module, _) in library.iter().filter(|(_, module, _)| !module.is_empty()) {
+        assert!(order.contains(&module[0]), "{file} belongs to no module of lib.rs");
+    }
+    let place = |name: &String| order.iter().position(|room| room == name);
+    let mut wrong = Vec::new();
+    for ((room, used), file) in &edges(&library) {
+        match place(used) {
+            None => {
+                wrong.push(format!("{file} names {used} at the top of the crate, where only modules stand"))
+            }
+            Some(below) if Some(below) > place(room) => {
+                wrong.push(format!("{file} uses {used}, which stands below it"));
+            }
+            Some(_) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Those of the uses that go round in circles, or from one circle to another.
+fn circles<'a>(uses: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut left = uses.to_vec();
+    loop {
+        let goes_on = |(from, to): &(&str, &str)| {
+            left.iter().any(|(next, _)| next == to) && left.iter().any(|(_, before)| before == from)
+        };
+        let kept: Vec<_> = left.iter().copied().filter(goes_on).collect();
+        if kept.len() == left.len() {
+            return kept;
+        }
+        left = kept;
+    }
+}
+
+#[test]
+fn no_modules_use_each_other_in_a_circle() {
+    let known = [("a", "b"), ("b", "c"), ("c", "d"), ("d", "b"), ("d", "e"), ("a", "e")];
+    assert_eq!(circles(&known), [("b", "c"), ("c", "d"), ("d", "b")]);
+    let edges = edges(&library());
+    let uses: Vec<(&str, &str)> = edges.keys().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    assert!(uses.contains(&("train", "optim")) && uses.contains(&("kernels", "platform")), "{uses:?}");
+    assert_eq!(circles(&uses), []);
 }
 
 #[test]

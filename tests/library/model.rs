@@ -19,7 +19,7 @@ fn cached_logits_equal_uncached_ones_in_any_chunks() {
         let mut start = 0;
         for chunk in chunks {
             let tokens = ids(&[&row[start..start + chunk]], &device);
-            found.extend(values(model.forward_cached(tokens, &mut cache, false)));
+            found.extend(values(model.forward_cached(tokens, &mut cache, 0..1, false)));
             start += chunk;
         }
         assert!(largest_difference(&whole, &found) < 1e-5);
@@ -31,11 +31,32 @@ fn a_truncated_cache_goes_on_as_if_the_rest_had_never_been() {
     let device = Device::flex();
     let model = model(&device);
     let mut cache = KvCache::new(model.config(), 1, 16, DType::F32, &device);
-    model.forward_cached(ids(&[&[1, 2, 3, 4, 5]], &device), &mut cache, true);
-    cache.truncate(2);
-    let found = values(model.forward_cached(ids(&[&[9]], &device), &mut cache, true));
+    model.forward_cached(ids(&[&[1, 2, 3, 4, 5]], &device), &mut cache, 0..1, true);
+    cache.truncate(0, 2);
+    let found = values(model.forward_cached(ids(&[&[9]], &device), &mut cache, 0..1, true));
     let whole = logits(&model, &[1, 2, 9]);
     assert!(largest_difference(&whole[64..], &found) < 1e-5);
+}
+
+#[test]
+fn sequences_at_different_positions_compute_as_if_alone() {
+    let device = Device::flex();
+    let model = model(&device);
+    let texts: [&[i32]; 3] = [&[1, 5, 9, 2, 7], &[30], &[4, 4, 11]];
+    let mut cache = KvCache::new(model.config(), 3, 16, DType::F32, &device);
+    for (row, text) in texts.iter().enumerate() {
+        model.forward_cached(ids(&[text], &device), &mut cache, row..row + 1, true);
+    }
+    let next = ids(&[&[8, 3], &[8, 3], &[6, 6]], &device);
+    let found = values(model.forward_cached(next, &mut cache, 0..3, true));
+    let alone = [&[1, 5, 9, 2, 7, 8, 3][..], &[30, 8, 3], &[4, 4, 11, 6, 6]];
+    let last = |text: &[i32]| logits(&model, text)[(text.len() - 1) * 32..].to_vec();
+    assert!(largest_difference(&found, &alone.map(last).concat()) < 1e-5);
+    // The middle one leaves, the others change places.
+    cache.keep(&[2, 0]);
+    let found = values(model.forward_cached(ids(&[&[9], &[10]], &device), &mut cache, 0..2, true));
+    let alone = [last(&[4, 4, 11, 6, 6, 9]), last(&[1, 5, 9, 2, 7, 8, 3, 10])].concat();
+    assert!(largest_difference(&found, &alone) < 1e-5);
 }
 
 #[test]

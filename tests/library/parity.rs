@@ -4,9 +4,9 @@
 use burn::tensor::{Device, Int, Tensor};
 use kindling::batch::Batch;
 use kindling::kernels::{Quantization, QuantizedMatrix};
+use kindling::loss::{NextToken, Objective};
 use kindling::model::{Transformer, preset};
 use kindling::optim::{AdamW, AdamWConfig, NamedGradients};
-use kindling::train::{NextToken, Objective};
 
 use crate::tiny::values;
 
@@ -41,7 +41,7 @@ fn batch(seed: u32) -> Batch {
     for row in 0..2u32 {
         let ids: Vec<u32> = (0..17).map(|i| (i * 7 + row * 13 + seed * 5 + i * i) % 64).collect();
         let segments: Vec<u32> = (0..17).map(|i| if row == 1 && i >= 9 { 2 } else { 1 }).collect();
-        batch.push(&ids, &[true; 17], &segments);
+        batch.push(&ids, &[1.0; 17], &segments);
     }
     batch
 }
@@ -66,7 +66,7 @@ fn run(device: &Device) -> (f32, Vec<NamedValues>, Vec<f32>) {
     let mut losses = Vec::new();
     for step in 0..20 {
         let batch = batch(step % 3);
-        let loss = NextToken.loss(&model, &batch).sum / batch.targets_counted() as f64;
+        let loss = NextToken.loss(&model, &batch).sum / batch.weight();
         let mut grads = loss.backward();
         let gradients = NamedGradients::collect(&model, &mut grads);
         let norm = gradients.norm().unwrap();

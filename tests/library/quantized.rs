@@ -45,9 +45,9 @@ fn unpacked(model: &Transformer, device: &Device) -> Transformer {
 fn cached(model: &Transformer) -> Vec<f32> {
     let mut cache = KvCache::new(model.config(), 1, ROW.len(), DType::F32, &Device::flex());
     for id in &ROW[..4] {
-        model.forward_cached(ids(&[&[*id]], &Device::flex()), &mut cache, true);
+        model.forward_cached(ids(&[&[*id]], &Device::flex()), &mut cache, 0..1, true);
     }
-    values(model.forward_cached(ids(&[&ROW[4..]], &Device::flex()), &mut cache, true))
+    values(model.forward_cached(ids(&[&ROW[4..]], &Device::flex()), &mut cache, 0..1, true))
 }
 
 #[test]

@@ -9,7 +9,7 @@ use kindling::kernels::AttentionMask;
 use kindling::model::{ModelConfig, Transformer, preset};
 use kindling::tokenizer::{Tokenizer, TokenizerTraining, train};
 use kindling::train::{
-    Control, Job, Listener, NextToken, Outcome, Run, Snapshot, Stage, StepLog, TrainConfig, TrainEvent,
+    Control, Job, Listener, Outcome, Run, Snapshot, Stage, StepLog, TrainConfig, TrainEvent,
 };
 
 /// Two layers, 16 wide, two query heads a key head.
@@ -90,10 +90,10 @@ pub fn train_config(stage: Stage) -> TrainConfig {
 
 pub fn job(config: TrainConfig, stage: Stage, rows: usize) -> Job {
     let (tokenizer, dataset) = (Arc::new(tokenizer()), Arc::new(dataset(stage, rows)));
-    Job { stage, config, tokenizer, dataset, adapter: None }
+    Job { stage, objective: stage.objective(), config, tokenizer, dataset, adapter: None }
 }
 
-pub fn start(config: TrainConfig, stage: Stage, rows: usize, device: &Device) -> Run<NextToken> {
+pub fn start(config: TrainConfig, stage: Stage, rows: usize, device: &Device) -> Run {
     let job = job(config, stage, rows);
     let model = Transformer::init(&self::config(job.tokenizer.vocab_size()), 3, device).unwrap();
     job.start(model).unwrap()
@@ -129,6 +129,6 @@ impl Record {
     }
 }
 
-pub fn train_run(run: Run<NextToken>, record: &mut Record) -> Result<Outcome> {
+pub fn train_run(run: Run, record: &mut Record) -> Result<Outcome> {
     pollster::block_on(kindling::train::train(run, record))
 }

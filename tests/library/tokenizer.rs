@@ -37,15 +37,15 @@ fn conversation(case: &Value) -> Conversation {
 
 /// The conversation as the model sees it, with what it learns to say in ⟦ ⟧.
 fn table(tokenizer: &Tokenizer, rendered: &Rendered) -> String {
-    assert_eq!(rendered.ids.len(), rendered.mask.len());
+    assert_eq!(rendered.ids.len(), rendered.weights.len());
     let mut text = String::new();
     let mut start = 0;
     for end in 1..=rendered.ids.len() {
-        if end < rendered.ids.len() && rendered.mask[end] == rendered.mask[start] {
+        if end < rendered.ids.len() && rendered.weights[end] == rendered.weights[start] {
             continue;
         }
         let run = tokenizer.decode(&rendered.ids[start..end], false).unwrap();
-        text += &if rendered.mask[start] { format!("⟦{run}⟧") } else { run };
+        text += &if rendered.weights[start] != 0.0 { format!("⟦{run}⟧") } else { run };
         start = end;
     }
     text
@@ -75,7 +75,7 @@ fn assert_round_trip(name: &str, tokenizer: &Tokenizer, texts: &[&str]) {
 fn own_golden_templates_render_as_jinja2_does() {
     let specials = Specials { bos: Some("<s>".to_string()), ..Specials::default() };
     let cases: Vec<Value> = serde_json::from_str(GOLDEN).unwrap();
-    assert_eq!(cases.len(), 10);
+    assert_eq!(cases.len(), 12);
     for case in &cases {
         let template = ChatTemplate::new(case["template"].as_str().unwrap(), &specials).unwrap();
         let prompt = case["add_generation_prompt"].as_bool().unwrap_or(false);
@@ -91,8 +91,8 @@ fn own_golden_masks_hold_exactly_what_the_assistant_says() {
     let cases: Vec<Value> = serde_json::from_str(GOLDEN).unwrap();
     for case in cases.iter().filter(|case| case["targets"].is_array()) {
         tokenizer.set_chat_template(case["template"].as_str().unwrap()).unwrap();
-        let (text, spans) = tokenizer.render_targets(&conversation(case)).unwrap();
-        let said: Vec<&str> = spans.iter().map(|span| &text[span.clone()]).collect();
+        let (text, targets) = tokenizer.render_targets(&conversation(case)).unwrap();
+        let said: Vec<&str> = targets.iter().map(|target| &text[target.bytes.clone()]).collect();
         assert_eq!(json!(said), case["targets"], "{}", case["name"]);
     }
 }
@@ -113,7 +113,7 @@ fn chatml_trains_the_answer_and_its_end_token() {
     conversation.messages.pop();
     let prompt = tokenizer.render_prompt(&conversation, &Map::new()).unwrap();
     assert_eq!(rendered.ids[..prompt.len()], prompt[..]);
-    assert!(rendered.mask[prompt.len()]);
+    assert_eq!(rendered.weights[prompt.len()], 1.0);
 }
 
 #[test]
@@ -128,7 +128,9 @@ fn a_trained_tokenizer_survives_its_files() {
 
     let files: BTreeMap<String, Vec<u8>> = tokenizer.to_files().unwrap().into_iter().collect();
     let names: Vec<&String> = files.keys().collect();
-    assert_eq!(names, ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]);
+    let expected =
+        ["chat_template.jinja", "merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"];
+    assert_eq!(names, expected);
     let vocab: Map<String, Value> = serde_json::from_slice(&files["vocab.json"]).unwrap();
     assert_eq!((vocab.len(), &vocab["<|im_end|>"]), (tokenizer.vocab_size(), &json!(2)));
     let merges = String::from_utf8(files["merges.txt"].clone()).unwrap();
@@ -152,23 +154,92 @@ fn a_trained_tokenizer_survives_its_files() {
     assert_round_trip("own", &loaded, &SENTENCES);
 }
 
-#[test]
-fn bos_is_added_once_and_only_to_documents() {
-    let tokenizer = own_tokenizer();
-    let config = json!({"bos_token": {"content": "<|im_start|>"}, "add_bos_token": true});
-    let with_bos = Tokenizer::from_files(&TokenizerFiles {
-        tokenizer_json: tokenizer.to_files().unwrap().swap_remove(0).1,
-        tokenizer_config_json: Some(serde_json::to_vec(&config).unwrap()),
+/// The own tokenizer, with these keys of its two files replaced.
+fn changed(tokenizer: Value, config: Value) -> Tokenizer {
+    let files: BTreeMap<String, Vec<u8>> = own_tokenizer().to_files().unwrap().into_iter().collect();
+    let with = |name: &str, changes: Value| {
+        let mut file: Map<String, Value> = serde_json::from_slice(&files[name]).unwrap();
+        file.extend(changes.as_object().unwrap().clone());
+        serde_json::to_vec(&file).unwrap()
+    };
+    Tokenizer::from_files(&TokenizerFiles {
+        tokenizer_json: with("tokenizer.json", tokenizer),
+        tokenizer_config_json: Some(with("tokenizer_config.json", config)),
     })
-    .unwrap();
-    let plain = tokenizer.encode("a").unwrap();
+    .unwrap()
+}
+
+/// A post-processor that puts `<|im_start|>` before a text, and perhaps `<|im_end|>` behind it.
+fn around(eos: bool) -> Value {
+    let special = |token: &str| json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let known = |token: &str, id: u32| json!({"id": token, "ids": [id], "tokens": [token]});
+    let text = json!({"Sequence": {"id": "A", "type_id": 0}});
+    let mut single = vec![special("<|im_start|>"), text];
+    single.extend(eos.then(|| special("<|im_end|>")));
+    json!({"post_processor": {
+        "type": "TemplateProcessing", "single": single, "pair": single,
+        "special_tokens": {"<|im_start|>": known("<|im_start|>", 1), "<|im_end|>": known("<|im_end|>", 2)},
+    }})
+}
+
+#[test]
+fn the_post_processor_decides_what_stands_around_a_document() {
+    let plain = own_tokenizer().encode("a").unwrap();
+    let framed = |eos: &[u32]| [&[1][..], plain.as_slice(), eos].concat();
+    // As transformers 5: the config's keys are not read beside a tokenizer.json.
+    let with_bos = changed(around(false), json!({"add_bos_token": false}));
+    assert!(with_bos.add_bos());
     assert_eq!(with_bos.encode("a").unwrap(), plain);
-    let begun: Vec<u32> = std::iter::once(1).chain(plain.iter().copied()).collect();
-    assert_eq!(with_bos.encode_document("a").unwrap(), begun);
-    assert_eq!(with_bos.encode_document("<|im_start|>a").unwrap(), begun);
-    assert_eq!(tokenizer.encode_document("a").unwrap(), plain);
-    let error = with_bos.render_training(&Conversation { messages: vec![], tools: None }).unwrap_err();
+    assert_eq!(with_bos.encode_document("a").unwrap(), framed(&[]));
+    assert_eq!(with_bos.encode_document("<|im_start|>a").unwrap(), framed(&[]), "added once");
+    assert_eq!(with_bos.encode_whole("a").unwrap(), framed(&[]));
+    let both = changed(around(true), json!({"add_eos_token": false}));
+    assert_eq!(both.encode_document("a").unwrap(), framed(&[]), "a document goes on");
+    assert_eq!(both.encode_whole("a").unwrap(), framed(&[2]));
+    assert_eq!(both.encode_whole("a<|im_end|>").unwrap(), framed(&[2]));
+    let without = changed(json!({}), json!({"add_bos_token": true, "add_eos_token": true}));
+    assert!(!without.add_bos());
+    assert_eq!(without.encode_whole("a").unwrap(), plain);
+    // What is written says what holds, for programs that do read the keys.
+    for (tokenizer, flags) in [(both, [true, true]), (with_bos, [true, false]), (without, [false, false])] {
+        let files: BTreeMap<String, Vec<u8>> = tokenizer.to_files().unwrap().into_iter().collect();
+        let config: Value = serde_json::from_slice(&files["tokenizer_config.json"]).unwrap();
+        assert_eq!([&config["add_bos_token"], &config["add_eos_token"]], flags.map(Value::from).each_ref());
+    }
+    let mut unknown = around(false);
+    unknown["post_processor"]["special_tokens"]["<|im_start|>"]["ids"] = json!([99_999]);
+    let mut file: Map<String, Value> =
+        serde_json::from_slice(&own_tokenizer().to_files().unwrap().swap_remove(0).1).unwrap();
+    file.extend(unknown.as_object().unwrap().clone());
+    assert!(refusal(&serde_json::to_vec(&file).unwrap(), None).contains("puts the id 99999 around a text"));
+}
+
+#[test]
+fn without_a_template_the_remedy_is_told() {
+    let untaught = changed(json!({}), json!({"chat_template": null}));
+    let error = untaught.render_training(&Conversation { messages: vec![], tools: None }).unwrap_err();
     assert!(error.to_string().contains("no chat template"), "{error}");
+    let named = json!([{"name": "rag", "template": "r"}, {"name": "mine", "template": "m"}]);
+    let named = changed(json!({}), json!({"chat_template": named}));
+    let error = named.check_chat_template().unwrap_err().to_string();
+    assert!(error.contains("by name (rag, mine)") && error.contains("--chat-template FILE"), "{error}");
+}
+
+#[test]
+fn conversations_with_tools_have_a_template_of_their_own() {
+    let named = json!([{"name": "default", "template": "D"}, {"name": "tool_use", "template": "T"}]);
+    let tokenizer = changed(json!({}), json!({"chat_template": named}));
+    let render = |tools: Option<Value>| {
+        let conversation = Conversation { messages: vec![Message::new("user", "q")], tools };
+        let ids = tokenizer.render_prompt(&conversation, &Map::new()).unwrap();
+        tokenizer.decode(&ids, false).unwrap()
+    };
+    assert_eq!((render(None), render(Some(json!([])))), ("D".to_string(), "T".to_string()));
+    let mut replaced = tokenizer.clone();
+    replaced.set_chat_template("N").unwrap();
+    let tools = Conversation { messages: vec![Message::new("user", "q")], tools: Some(json!([])) };
+    let ids = replaced.render_prompt(&tools, &Map::new()).unwrap();
+    assert_eq!(replaced.decode(&ids, false).unwrap(), "N");
 }
 
 #[test]

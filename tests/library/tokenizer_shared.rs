@@ -147,7 +147,14 @@ fn masks_of_the_golden_templates() {
             ("a_user_only_gen", vec![]),
         ];
         for (case, said) in expected {
-            let rendered = tokenizer.render_training(&conversation(&golden["cases"][case])).unwrap();
+            let rendered = tokenizer.render_training(&conversation(&golden["cases"][case]));
+            if case == "e_tools" && tool_call.is_empty() {
+                // The template prints no call, and nothing would be left of the turn.
+                let error = rendered.unwrap_err().to_string();
+                assert!(error.contains("message 3 holds calls of tools"), "{template} {folder}: {error}");
+                continue;
+            }
+            let rendered = rendered.unwrap();
             let table = table(&tokenizer, &rendered);
             let said: Vec<String> = said.iter().map(|words| format!("{words}{end}")).collect();
             assert_eq!(targets(&table), said, "{template} {folder} {case}:\n{table}");

@@ -1,11 +1,16 @@
 //! The loop: it learns, adds up, resumes bit for bit, and stops when it must.
 
-use burn::tensor::Device;
-use kindling::batch::Batch;
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device};
+use kindling::batch::{Batch, EncodedRows, Encoder, Fit, Loader, LoaderConfig, TooLong};
 use kindling::checkpoint::{Checkpoint, Files, read_training, write_training};
+use kindling::data::{DataOptions, Dataset, Memory, Source};
+use kindling::error::Error;
+use kindling::loss::{NextToken, Objective};
 use kindling::model::{NamedTensor, Transformer};
 use kindling::optim::{AdamW, AdamWConfig, LrSchedule, NamedGradients};
-use kindling::train::{NextToken, Objective, Snapshot, Stage, TrainConfig};
+use kindling::train::{Job, LossScale, Run, Snapshot, Stage, TrainConfig};
 
 use crate::tiny::{Record, job, largest_difference, model, start, train_config, train_run, values};
 
@@ -30,10 +35,11 @@ fn both_stages_learn_eight_rows() {
 fn small_batches_add_up_to_the_big_one() {
     let model = model(&device());
     let row = |batch: &mut Batch, ids: &[u32], targets: usize| {
-        let mask: Vec<bool> = (0..ids.len()).map(|i| i >= ids.len() - targets).collect();
-        batch.push(ids, &mask, &vec![1; ids.len()]);
+        let weights: Vec<f32> =
+            (0..ids.len()).map(|i| if i >= ids.len() - targets { 0.5 } else { 0.0 }).collect();
+        batch.push(ids, &weights, &vec![1; ids.len()]);
     };
-    // Rows with unequal numbers of targets: equal weights a batch would be wrong.
+    // Rows of unequal weight: equal shares a batch would be wrong.
     let rows: [(&[u32], usize); 3] = [(&[1, 2, 3, 4, 5], 4), (&[9, 8, 7], 1), (&[4, 4, 2, 30], 2)];
     let mut big = Batch::new(4);
     rows.iter().for_each(|(ids, targets)| row(&mut big, ids, *targets));
@@ -46,10 +52,10 @@ fn small_batches_add_up_to_the_big_one() {
         })
         .collect();
     let gradients = |batches: &[Batch]| {
-        let targets: usize = batches.iter().map(Batch::targets_counted).sum();
+        let weight: f64 = batches.iter().map(|batch| NextToken.weight(batch)).sum();
         let mut sum = NamedGradients::default();
         for batch in batches {
-            let loss = NextToken.loss(&model, batch).sum / targets as f64;
+            let loss = NextToken.loss(&model, batch).sum / weight;
             sum.add(NamedGradients::collect(&model, &mut loss.backward()));
         }
         sum.into_inner().into_iter().flat_map(|(_, gradient)| values(gradient)).collect::<Vec<f32>>()
@@ -105,24 +111,113 @@ fn a_resumed_run_equals_an_uninterrupted_one_bit_for_bit() {
 }
 
 #[test]
+fn an_optimizers_state_that_does_not_fit_is_refused_by_name() {
+    let config = train_config(Stage::Sft);
+    let mut record = Record::default();
+    train_run(start(config.clone(), Stage::Sft, 8, &device()), &mut record).unwrap();
+    let snapshot = record.snapshots.last().unwrap();
+    let files = stored(snapshot);
+    let resume = |optimizer: Vec<NamedTensor>| {
+        let model = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap().model(&device()).unwrap();
+        job(config.clone(), Stage::Sft, 8).resume(model, optimizer, snapshot.progress.clone())
+    };
+    let refused = |optimizer: Vec<NamedTensor>, parts: [&str; 2]| {
+        let message = resume(optimizer).err().unwrap().to_string();
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    };
+    let whole = &snapshot.optimizer;
+    assert!(resume(whole.clone()).is_ok());
+    refused(Vec::new(), ["has no 'first.", "earlier checkpoint"]);
+    let seconds = |tensor: &&NamedTensor| tensor.name.starts_with("second.");
+    refused(whole.iter().filter(seconds).cloned().collect(), ["has no 'first.", "damaged"]);
+    let gate = "model.layers.1.mlp.gate_proj.weight";
+    let without = whole.iter().filter(|tensor| tensor.name != format!("second.{gate}"));
+    refused(without.cloned().collect(), [&format!("has no 'second.{gate}'"), "earlier checkpoint"]);
+    let mut turned = whole.clone();
+    let odd = turned.iter_mut().find(|tensor| tensor.name == format!("first.{gate}")).unwrap();
+    odd.shape.reverse();
+    refused(turned, [&format!("'first.{gate}' of shape [16, 24]"), "the weight has [24, 16]"]);
+    let mut more = whole.clone();
+    more.push(NamedTensor { name: "first.model.other.weight".into(), ..whole[0].clone() });
+    refused(more, ["holds 'first.model.other.weight'", "does not train"]);
+}
+
+#[test]
 fn an_epoch_gives_every_row_once() {
     let config = TrainConfig { steps: None, epochs: 1.0, batch_size: 4, ..train_config(Stage::Sft) };
     let run = start(config, Stage::Sft, 23, &device());
     assert_eq!(run.progress.total_steps, 6);
+    let model = run.model;
     let mut batches = run.batches;
+    let mut next = || pollster::block_on(batches.next(&model)).unwrap().unwrap();
     let mut lines = Vec::new();
     for _ in 0..6 {
-        lines.extend(batches.next_batch().unwrap().unwrap().origins.iter().map(|origin| origin.line));
+        lines.extend(next().origins.iter().map(|origin| origin.line));
     }
     let shuffled = lines.clone();
     lines.sort_unstable();
     assert_eq!(lines, (1..=23).collect::<Vec<u64>>());
     assert_ne!(shuffled, lines);
-    let second: Vec<u64> = (0..6)
-        .flat_map(|_| batches.next_batch().unwrap().unwrap().origins)
-        .map(|origin| origin.line)
-        .collect();
+    let second: Vec<u64> = (0..6).flat_map(|_| next().origins).map(|origin| origin.line).collect();
     assert_ne!(shuffled, second, "the second epoch has another order");
+}
+
+#[test]
+fn the_steps_of_an_epoch_are_one_true_pass() {
+    // Texts of 1 to 60 words cut into pieces, and conversations whose answers do not all fit.
+    for (stage, packing, too_long) in [
+        (Stage::Pretrain, false, TooLong::Cut),
+        (Stage::Pretrain, true, TooLong::Cut),
+        (Stage::Pretrain, false, TooLong::Drop),
+        (Stage::Sft, true, TooLong::Cut),
+        (Stage::Sft, true, TooLong::Drop),
+        (Stage::Sft, false, TooLong::Drop),
+    ] {
+        let config = TrainConfig {
+            steps: None,
+            epochs: 1.0,
+            max_seq_len: 48,
+            packing,
+            too_long,
+            ..train_config(stage)
+        };
+        let job = Job { dataset: Arc::new(uneven(stage)), ..job(config, stage, 1) };
+        let fit = Fit::new(stage.content(), 48, too_long);
+        let pass = LoaderConfig { batch_size: job.config.batch_size, fit, packing, seed: job.config.seed };
+        let encoder = Encoder::new(Arc::clone(&job.tokenizer), stage.content());
+        let rows = EncodedRows { dataset: Arc::clone(&job.dataset), encoder, skip_bad_rows: false };
+        let split = job.split();
+        let mut pass = Loader::new(Arc::new(rows), pass, split.order().clone(), split.train_part(), false);
+        let mut batches = 0;
+        while pass.next_batch().unwrap().is_some() {
+            batches += 1;
+        }
+        let planned = job.start(model_of_tokenizer()).unwrap().progress.total_steps;
+        assert!(
+            planned.abs_diff(batches) <= 1,
+            "{stage:?} packing {packing} {too_long:?}: {planned}, {batches}"
+        );
+        assert!(batches > 5);
+    }
+}
+
+/// Rows of very different lengths.
+fn uneven(stage: Stage) -> Dataset {
+    let mut text = String::new();
+    for i in 0..40 {
+        let words = "the cat sat on the mat. ".repeat(1 + i * i % 11 * (i % 3));
+        text += &match stage {
+            Stage::Pretrain => format!("{{\"text\": \"{words}\"}}\n"),
+            Stage::Sft | Stage::Lora => format!("{{\"user\": \"{i}?\", \"assistant\": \"{words}\"}}\n"),
+        };
+    }
+    let source: Arc<dyn Source> = Arc::new(Memory::new("rows.jsonl", text));
+    Dataset::open(vec![source], DataOptions::default()).unwrap()
+}
+
+fn model_of_tokenizer() -> Transformer {
+    let shape = crate::tiny::config(crate::tiny::tokenizer().vocab_size());
+    Transformer::init(&shape, 3, &device()).unwrap()
 }
 
 #[test]
@@ -131,14 +226,14 @@ fn held_out_rows_are_never_trained_on() {
     let run = start(config.clone(), Stage::Sft, 20, &device());
     let mut held_out = run.held_out.as_ref().unwrap()();
     let mut outside = Vec::new();
-    while let Some(batch) = held_out.next_batch().unwrap() {
+    while let Some(batch) = pollster::block_on(held_out.next(&run.model)).unwrap() {
         outside.extend(batch.origins);
     }
     assert_eq!(outside.len(), 4);
     let mut record = Record::default();
     let mut run = run;
     for _ in 0..20 {
-        let batch = run.batches.next_batch().unwrap().unwrap();
+        let batch = pollster::block_on(run.batches.next(&run.model)).unwrap().unwrap();
         assert!(batch.origins.iter().all(|origin| !outside.contains(origin)));
     }
     train_run(start(config, Stage::Sft, 20, &device()), &mut record).unwrap();
@@ -162,19 +257,66 @@ fn a_loss_that_is_not_a_number_stops_with_step_rows_and_advice() {
 
 #[test]
 fn a_diverging_run_stops_before_it_is_saved() {
-    let config = TrainConfig {
-        learning_rate: 1.0,
-        grad_clip: 0.0,
-        steps: Some(200),
-        save_every: 1000,
-        ..train_config(Stage::Pretrain)
-    };
+    let constant = TrainConfig { lr_schedule: LrSchedule::Constant, ..train_config(Stage::Pretrain) };
+    let learned = TrainConfig { steps: Some(120), ..constant.clone() };
+    let outcome = train_run(start(learned, Stage::Pretrain, 8, &device()), &mut Record::default()).unwrap();
+    // Steps of 1 a weight, the most that settings allow, take a model apart that knows its rows.
+    let config = TrainConfig { learning_rate: 1.0, grad_clip: 0.0, steps: Some(200), ..constant };
     let mut record = Record::default();
-    let mut run = start(config, Stage::Pretrain, 8, &device());
-    run.progress.config.learning_rate = 50.0;
-    run.progress.config.grad_clip = 0.0;
-    let outcome = train_run(run, &mut record);
-    assert!(outcome.is_err(), "a learning rate of 50 must not pass");
+    let run = job(config, Stage::Pretrain, 8).start(outcome.model).unwrap();
+    let error = train_run(run, &mut record).unwrap_err();
+    assert!(matches!(error, Error::Diverged(_)), "{error}");
+    let (losses, message) = (record.losses(), error.to_string());
+    assert!((1..199).contains(&losses.len()), "it takes steps and is stopped: {losses:?}");
+    for part in ["the loss jumped to", "rows.jsonl:", "--learning-rate (now 1)", "untouched"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(record.snapshots.is_empty());
+}
+
+#[test]
+fn f16_with_its_scaled_loss_trains_as_f32_does() {
+    let config = TrainConfig { steps: Some(20), ..train_config(Stage::Sft) };
+    let losses = |dtype: DType| {
+        let mut record = Record::default();
+        let run = start(config.clone(), Stage::Sft, 23, &device());
+        let run = Run { model: run.model.clone().with_dtype(dtype), ..run };
+        let progress = train_run(run, &mut record).unwrap().progress;
+        (record.losses(), progress.loss_scale)
+    };
+    let (full, none) = losses(DType::F32);
+    let (half, scale) = losses(DType::F16);
+    let (brain, _) = losses(DType::BF16);
+    assert_eq!((none, scale.map(|scale| scale.skipped)), (None, Some(0)));
+    let apart = |other: &[f64]| full.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    assert!(apart(&half) <= apart(&brain), "f16 {} bf16 {}", apart(&half), apart(&brain));
+    assert!(full[19] < 0.9 * full[0]);
+}
+
+#[test]
+fn an_overflowing_step_is_left_out_and_the_run_resumes_as_it_was() {
+    // A loss of some thousand times 2^16 is above f16's largest number.
+    let config = TrainConfig { steps: Some(12), ..train_config(Stage::Sft) };
+    let begin = || {
+        let mut run = start(config.clone(), Stage::Sft, 23, &device());
+        run.model = run.model.with_dtype(DType::F16);
+        run.progress.loss_scale = Some(LossScale { factor: 1e9, ..LossScale::default() });
+        run
+    };
+    let mut whole = Record::default();
+    let progress = train_run(begin(), &mut whole).unwrap().progress;
+    let skipped = progress.loss_scale.unwrap().skipped;
+    assert!(skipped >= 1 && progress.optimizer_steps() == 12 - skipped, "{progress:?}");
+    let mut first = Record::default();
+    train_run(Run { stop_after: Some(7), ..begin() }, &mut first).unwrap();
+    let files = stored(first.snapshots.last().unwrap());
+    let read = |name: &str| Ok(files.get(name).cloned());
+    let model = Checkpoint::open(read).unwrap().model(&device()).unwrap().with_dtype(DType::F16);
+    let (optimizer, saved) = read_training(read).unwrap();
+    let mut second = Record::default();
+    train_run(job(config.clone(), Stage::Sft, 23).resume(model, optimizer, saved).unwrap(), &mut second)
+        .unwrap();
+    assert_eq!(whole.losses(), [first.losses(), second.losses()].concat());
 }
 
 #[test]

@@ -23,7 +23,7 @@ export interface Kindling {
   chat: { completions: { create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatChunk>> } };
   /** Goes on from a text or from ids. */
   generate(request: GenerateRequest): Promise<Generation>;
-  /** The log-probability of each token. */
+  /** The log-probability of each token; a text begins and ends as the tokenizer says, or with BOS where asked for. */
   score(request: { text?: string; tokens?: number[]; addBos?: boolean; logits?: boolean }): Promise<Score>;
   /** Rows as the model sees them: tokens, and which of them are targets. */
   preview(request: { stage: Stage; data: DataSource; config?: Partial<TrainConfig>; rows?: number }): Promise<Preview>;
@@ -48,7 +48,10 @@ export interface Kindling {
     list(): Promise<AdapterInfo[]>;
     /** Which of them act from now on, and how strongly; all others are off. */
     use(active: { name: string; strength?: number }[]): Promise<AdapterInfo[]>;
-    /** Adds an adapter from the two files of a PEFT directory, or from a .zip of them. */
+    /**
+     * Adds an adapter from the files of a PEFT directory, or from a .zip of them. It answers with the chat template that
+     * lies beside its two files, where one does.
+     */
     add(name: string, files: FileSource[]): Promise<AdapterInfo[]>;
     remove(name: string): Promise<AdapterInfo[]>;
   };
@@ -110,6 +113,8 @@ export interface ModelInfo {
   /** Whether the tokenizer has a chat template. */
   chat: boolean;
   weights: WeightsAs;
+  /** What is odd about its files and how it was read: keys and tensors that nothing reads. */
+  warnings: string[];
 }
 
 export interface Message { role: "system" | "user" | "assistant"; content: string }
@@ -292,8 +297,38 @@ export interface Plan {
   /** Estimated from a measured product. */
   seconds: number;
   rows: number;
-  /** What is odd about the data, a sentence each. */
+  /** What is odd about the data and the run, a sentence each. */
   warnings: string[];
+  /** What is odd about the data, counted. */
+  report: DataReport;
+  /** Of the warnings those that are not in the report. */
+  notes: string[];
+}
+
+export interface RowCount {
+  rows: number;
+  /** The first of them, as `file:line`. */
+  first: string;
+}
+
+/** What the data holds. `rows` = `usable` + `bad` + `filtered` + `duplicates`. */
+export interface DataReport {
+  rows: number;
+  usable: number;
+  documents: number;
+  conversations: number;
+  bad: number;
+  bad_rows: string[];
+  filtered: number;
+  duplicates: number;
+  /** By kind: `empty_document`, `empty_turn`, `ends_on_user`, `ends_on_tool`, `no_trained_turn`, `weight_without_effect`. */
+  warnings: Record<string, RowCount>;
+  /** Keys that hold a text which nothing reads, the first 64 of them; `more_unused` counts rows with others. */
+  unused_keys: Record<string, RowCount>;
+  more_unused: number;
+  /** Held-out rows that equal one that is trained on. */
+  on_both_sides: RowCount | null;
+  bytes_of_text: number;
 }
 
 export interface SavedRun {
@@ -322,6 +357,8 @@ export interface Preview {
   }[];
   total: number;
   warnings: string[];
+  report: DataReport;
+  notes: string[];
 }
 
 export interface ExportedFile { name: string; bytes: Uint8Array }

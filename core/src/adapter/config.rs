@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Scope;
+
 /// The dense layers of a block, by their names in checkpoints.
 const LAYERS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 /// The output projection, where it is not the embedding.
@@ -28,33 +30,32 @@ pub struct LoraConfig {
     /// Scale by alpha / √rank instead (Kalajdzievski, 2023).
     #[cfg_attr(feature = "cli", arg(long))]
     pub rslora: bool,
+    /// What the settings of other programs say beyond these; no flag.
+    #[serde(skip)]
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub scope: Scope,
 }
 
 impl Default for LoraConfig {
     fn default() -> Self {
-        Self { rank: 16, alpha: 16.0, dropout: 0.0, targets: Vec::new(), rslora: false }
+        Self {
+            rank: 16,
+            alpha: 16.0,
+            dropout: 0.0,
+            targets: Vec::new(),
+            rslora: false,
+            scope: Scope::default(),
+        }
     }
 }
 
 impl LoraConfig {
-    /// What the path's output is multiplied by.
-    pub fn scale(&self, rank: usize) -> f64 {
-        let rank = rank as f64;
-        self.alpha / if self.rslora { rank.sqrt() } else { rank }
-    }
-
     /// Names of the layers that get a path.
     pub fn target_names(&self) -> Vec<String> {
         match self.targets.as_slice() {
             [] => LAYERS.map(String::from).to_vec(),
             names => names.to_vec(),
         }
-    }
-
-    /// Whether the layer of this full name gets a path: its last part is a target, as in PEFT.
-    pub fn adapts(&self, layer: &str) -> bool {
-        let last = layer.rsplit('.').next().unwrap_or(layer);
-        self.target_names().iter().any(|target| target == last)
     }
 
     /// Everything that does not hold, as sentences.
@@ -82,22 +83,6 @@ impl LoraConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn targets_are_found_by_the_last_part_of_a_name() {
-        let some = LoraConfig { targets: vec!["q_proj".into(), "lm_head".into()], ..LoraConfig::default() };
-        assert!(some.adapts("model.layers.0.self_attn.q_proj") && some.adapts("lm_head"));
-        assert!(!some.adapts("model.layers.0.self_attn.k_proj"));
-        assert!(LoraConfig::default().adapts("model.layers.3.mlp.down_proj"));
-        assert!(!LoraConfig::default().adapts("lm_head"));
-    }
-
-    #[test]
-    fn the_scale_is_alpha_over_rank_or_its_root() {
-        let config = LoraConfig { alpha: 32.0, ..LoraConfig::default() };
-        assert_eq!(config.scale(16), 2.0);
-        assert_eq!(LoraConfig { rslora: true, ..config }.scale(16), 8.0);
-    }
 
     #[test]
     fn all_problems_come_at_once() {

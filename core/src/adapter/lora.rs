@@ -1,10 +1,10 @@
 //! A low-rank adapter: made, attached to a model, read back, merged into the base.
 
-use std::collections::HashMap;
-
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::scope::ends_in;
+use super::whole::{Pair, Pairs, path};
 use super::{Fingerprint, LoraConfig};
 use crate::error::{Error, Result};
 use crate::model::{Linear, LowRank, NamedTensor, Transformer, from_named, stream_of};
@@ -28,15 +28,16 @@ pub struct Adapter {
     pub config: AdapterConfig,
     /// `<layer>.lora.0.a` of shape `[rank, in]` and `<layer>.lora.0.b` of shape `[out, rank]`.
     pub weights: Vec<NamedTensor>,
-}
-
-/// One layer's pair.
-struct Pair<'a> {
-    a: &'a NamedTensor,
-    b: &'a NamedTensor,
+    /// What its file repeats of the base, until it is compared with the base at hand.
+    pub(super) copies: Vec<NamedTensor>,
 }
 
 impl Adapter {
+    /// An adapter of these weights, which are checked where it meets its base.
+    pub fn new(config: AdapterConfig, weights: Vec<NamedTensor>) -> Self {
+        Self { config, weights, copies: Vec::new() }
+    }
+
     /// A fresh adapter: `A` uniform within `±1/√in` as in PEFT, `B` zero, so that the base is unchanged.
     ///
     /// # Errors
@@ -46,12 +47,12 @@ impl Adapter {
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
-        let (rank, mut weights) = (config.lora.rank, Vec::new());
+        let (matcher, mut weights) = (config.lora.matcher()?, Vec::new());
         for (layer, linear) in model.clone().linears_mut() {
-            if !config.lora.adapts(&layer) {
+            if !matcher.adapts(&layer) {
                 continue;
             }
-            let [inputs, outputs] = linear.shape();
+            let (rank, [inputs, outputs]) = (matcher.rank(&layer), linear.shape());
             let name = path(&layer, 'a');
             let bound = 1.0 / (inputs as f64).sqrt();
             let mut random = Random::new(seed, stream_of(&name));
@@ -64,7 +65,7 @@ impl Adapter {
             Some(missing) => Err(Error::Config(vec![format!(
                 "--lora-targets names '{missing}', which this model does not have (its output projection is the embedding)"
             )])),
-            None => Ok(Self { config, weights }),
+            None => Ok(Self::new(config, weights)),
         }
     }
 
@@ -73,7 +74,26 @@ impl Adapter {
     /// # Errors
     /// The device cannot be read.
     pub async fn of(model: &Transformer, config: AdapterConfig) -> Result<Self> {
-        Ok(Self { config, weights: model.adapter_weights().await? })
+        Ok(Self::new(config, model.adapter_weights().await?))
+    }
+
+    /// Checks what needs no base: both halves of every layer, of the rank that the settings say, and no weights that the
+    /// settings do not name.
+    ///
+    /// # Errors
+    /// What does not hold, with the layer's name.
+    pub fn check(&self) -> Result<()> {
+        Pairs::of(&self.config.lora, &self.weights).map(drop)
+    }
+
+    fn refuse_copies(&self) -> Result<()> {
+        match self.copies.first() {
+            None => Ok(()),
+            Some(copy) => Err(Error::Checkpoint(format!(
+                "the adapter brings {} of its own, which was not compared with the base's",
+                copy.name
+            ))),
+        }
     }
 
     /// The number of trained values.
@@ -85,21 +105,23 @@ impl Adapter {
     /// autodiff, only the adapter trains.
     ///
     /// # Errors
-    /// Layers or shapes that the model does not have.
+    /// Layers or shapes that the model does not have; layers of the model that the adapter is for and has no weights of;
+    /// copies of the base that were not compared with it.
     pub fn attach(&self, model: Transformer, strength: f64) -> Result<Transformer> {
+        self.refuse_copies()?;
         let device = model.device();
         let mut model = if device.is_autodiff() { model.map(&mut Freeze) } else { model };
-        let mut pairs = self.pairs()?;
+        let mut pairs = Pairs::of(&self.config.lora, &self.weights)?;
+        let layers: Vec<String> = model.linears_mut().into_iter().map(|(layer, _)| layer).collect();
+        pairs.check_whole(&layers)?;
         for (layer, linear) in model.linears_mut() {
-            if let Some(pair) = pairs.remove(layer.as_str()) {
+            if let Some(pair) = pairs.take(&layer) {
                 let path = self.low_rank(&layer, linear, &pair, strength, &device)?;
                 linear.lora.push(path);
             }
         }
-        match pairs.into_keys().next() {
-            Some(layer) => Err(Error::Checkpoint(format!(
-                "the adapter has weights for '{layer}', a layer that the model does not have; it belongs to another base"
-            ))),
+        match pairs.left() {
+            Some(layer) => Err(no_layer(layer)),
             None => Ok(model),
         }
     }
@@ -113,7 +135,7 @@ impl Adapter {
         device: &Device,
     ) -> Result<LowRank> {
         let [inputs, outputs] = linear.shape();
-        let rank = pair.a.shape[0];
+        let rank = pair.rank;
         if pair.a.shape != [rank, inputs] || pair.b.shape != [outputs, rank] {
             return Err(Error::Checkpoint(format!(
                 "the adapter's shapes for '{layer}' are {:?} and {:?}, the layer takes [rank, {inputs}] and [{outputs}, rank]; \
@@ -125,8 +147,7 @@ impl Adapter {
             Param::from_data(TensorData::new(from_named(tensor), shape), device)
         };
         let (a, b) = (parameter(pair.a, [inputs, rank]), parameter(pair.b, [rank, outputs]));
-        let lora = &self.config.lora;
-        Ok(LowRank::new(a, b, lora.scale(rank) * strength, lora.dropout))
+        Ok(LowRank::new(a, b, pair.scale * strength, self.config.lora.dropout))
     }
 
     /// Adds `scale · B·A` to the base's weights (matrices `[out, in]`).
@@ -134,17 +155,20 @@ impl Adapter {
     /// # Errors
     /// As [`Adapter::attach`].
     pub fn merge(&self, weights: &mut [NamedTensor], strength: f64) -> Result<()> {
-        for (layer, Pair { a, b }) in self.pairs()? {
+        self.refuse_copies()?;
+        let pairs = Pairs::of(&self.config.lora, &self.weights)?;
+        pairs.check_whole(&dense_layers(weights))?;
+        for (layer, Pair { a, b, rank, scale }) in pairs.into_all() {
             let name = format!("{layer}.weight");
-            let rank = a.shape[0];
-            let scale = (self.config.lora.scale(rank) * strength) as f32;
-            let fits = |base: &&mut NamedTensor| base.name == name && base.shape == [b.shape[0], a.shape[1]];
-            let base = weights.iter_mut().find(fits).ok_or_else(|| {
-                Error::Checkpoint(format!(
-                    "the base has no '{name}' of the adapter's shape; it belongs to another base"
-                ))
-            })?;
+            let base = weights.iter_mut().find(|base| base.name == name).ok_or_else(|| no_layer(layer))?;
             let inputs = a.shape[1];
+            if base.shape != [b.shape[0], inputs] {
+                return Err(Error::Checkpoint(format!(
+                    "the adapter's shapes for '{layer}' are {:?} and {:?}, the layer's is {:?}; it belongs to another base",
+                    a.shape, b.shape, base.shape
+                )));
+            }
+            let scale = (scale * strength) as f32;
             for (row, factors) in base.values.chunks_exact_mut(inputs).zip(b.values.chunks_exact(rank)) {
                 for (&factor, a) in factors.iter().zip(a.values.chunks_exact(inputs)) {
                     let factor = factor * scale;
@@ -154,42 +178,27 @@ impl Adapter {
         }
         Ok(())
     }
-
-    /// Both halves of every layer, by the layer's name.
-    fn pairs(&self) -> Result<HashMap<&str, Pair<'_>>> {
-        let half = |which: char| {
-            let suffix = path("", which);
-            let found = self.weights.iter().filter(|tensor| tensor.shape.len() == 2);
-            found
-                .filter_map(|tensor| Some((tensor.name.strip_suffix(&suffix)?, tensor)))
-                .collect::<HashMap<_, _>>()
-        };
-        let (firsts, mut seconds) = (half('a'), half('b'));
-        let mut pairs = HashMap::new();
-        for (layer, a) in firsts {
-            let Some(b) = seconds.remove(layer) else {
-                return Err(Error::Checkpoint(format!(
-                    "the adapter has lora_A of '{layer}' without its lora_B"
-                )));
-            };
-            pairs.insert(layer, Pair { a, b });
-        }
-        match seconds.into_keys().next() {
-            Some(layer) => {
-                Err(Error::Checkpoint(format!("the adapter has lora_B of '{layer}' without its lora_A")))
-            }
-            None => Ok(pairs),
-        }
-    }
 }
 
-/// The name of one half in the model's walk over its weights, where training has one adapter.
-pub(crate) fn path(layer: &str, half: char) -> String {
-    format!("{layer}.lora.0.{half}")
+/// The dense layers among a model's weights.
+fn dense_layers(weights: &[NamedTensor]) -> Vec<String> {
+    let names = weights.iter().filter_map(|tensor| tensor.name.strip_suffix(".weight"));
+    names.filter(|name| name.ends_with("_proj")).map(String::from).collect()
+}
+
+fn no_layer(layer: &str) -> Error {
+    Error::Checkpoint(match layer {
+        "lm_head" => "the adapter has weights for 'lm_head', but this model's output projection is its embedding: save the \
+                      base with tie_word_embeddings false and an lm_head.weight of its own, and give it that"
+            .into(),
+        _ => format!(
+            "the adapter has weights for '{layer}', a layer that the model does not have; it belongs to another base"
+        ),
+    })
 }
 
 fn names(weight: &str, target: &str) -> bool {
-    weight.strip_suffix(".lora.0.a").is_some_and(|layer| layer.rsplit('.').next() == Some(target))
+    weight.strip_suffix(&path("", 'a')).is_some_and(|layer| ends_in(layer, target))
 }
 
 struct Freeze;

@@ -1,12 +1,13 @@
 //! Rows into examples: documents become text and an end token, conversations go through the template.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Example;
-use crate::data::RowOrigin;
+use crate::data::{RowOrigin, WarningCount};
 use crate::error::{Error, Result};
-use crate::text::{Conversation, Message, Row};
-use crate::tokenizer::{Tokenizer, cut_text};
+use crate::text::Row;
+use crate::tokenizer::{RenderWarning, Tokenizer, cut_text};
 
 /// What a stage trains on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,43 +23,22 @@ pub enum Content {
 pub struct Encoder {
     tokenizer: Arc<Tokenizer>,
     content: Content,
-    /// Bytes of a conversation that are read; what lies behind can never be within the longest row.
-    most_bytes: usize,
+    /// Tokens of a conversation that are enough.
+    tokens: usize,
 }
 
 impl Encoder {
     /// An encoder for one kind of content.
     pub fn new(tokenizer: Arc<Tokenizer>, content: Content) -> Self {
-        Self { tokenizer, content, most_bytes: usize::MAX }
+        Self { tokenizer, content, tokens: usize::MAX }
     }
 
-    /// The same, for rows of at most `tokens` tokens: of a longer conversation only as much is read as could
-    /// fill them with the longest tokens there are.
+    /// The same, for rows of at most `tokens` tokens: a conversation is rendered whole, but of a longer one no more
+    /// is tokenised than fills them, and shows that it is longer.
     pub fn for_rows_of(mut self, tokens: usize) -> Self {
-        let ids = 0..self.tokenizer.vocab_size() as u32;
-        let longest = ids.map(|id| self.tokenizer.token_bytes(id).len()).max().unwrap_or(1);
-        self.most_bytes = (tokens + 1).saturating_mul(longest.max(1));
+        // A row has one token more, its last target.
+        self.tokens = tokens.saturating_add(2);
         self
-    }
-
-    /// The beginning of a conversation, `None` where all of it is short enough.
-    fn beginning(&self, conversation: &Conversation) -> Option<Conversation> {
-        let mut left = self.most_bytes;
-        if conversation.messages.iter().map(|message| message.content.len()).sum::<usize>() <= left {
-            return None;
-        }
-        let mut short = conversation.clone();
-        short.messages.clear();
-        for message in &conversation.messages {
-            let end = message.content.floor_char_boundary(left);
-            left -= end;
-            let content = message.content[..end].to_string();
-            short.messages.push(Message { content, ..message.clone() });
-            if end < message.content.len() {
-                break;
-            }
-        }
-        Some(short)
     }
 
     /// One row's example.
@@ -67,11 +47,12 @@ impl Encoder {
     /// A row of the wrong kind, or one that the tokenizer or the template refuses; both with file and line.
     pub fn encode(&self, row: &Row, origin: RowOrigin) -> Result<Example> {
         let encoded = match (self.content, row) {
-            (Content::Documents, Row::Document(text)) => self.document(text),
+            (Content::Documents, Row::Document(text)) => {
+                self.document(text).map(|ids| (vec![1.0; ids.len()], ids, Vec::new()))
+            }
             (Content::Conversations, Row::Conversation(conversation)) => {
-                let short = self.beginning(conversation);
-                let rendered = self.tokenizer.render_training(short.as_ref().unwrap_or(conversation));
-                rendered.map(|rendered| (rendered.ids, rendered.mask))
+                let rendered = self.tokenizer.render_beginning(conversation, self.tokens);
+                rendered.map(|rendered| (rendered.weights, rendered.ids, rendered.warnings))
             }
             (Content::Documents, Row::Conversation(_)) => {
                 return Err(Error::Data(format!(
@@ -85,12 +66,12 @@ impl Encoder {
                 )));
             }
         };
-        let (ids, mask) = encoded.map_err(|e| Error::Data(format!("{origin}: {e}")))?;
-        Ok(Example { ids, mask, origin })
+        let (weights, ids, warnings) = encoded.map_err(|e| Error::Data(format!("{origin}: {e}")))?;
+        Ok(Example { ids, weights, warnings, origin })
     }
 
     /// The text's tokens and the token that ends a document; all are targets.
-    fn document(&self, text: &str) -> Result<(Vec<u32>, Vec<bool>)> {
+    fn document(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         for (i, piece) in cut_text(text).enumerate() {
             let tokens = match i {
@@ -100,7 +81,44 @@ impl Encoder {
             ids.extend(tokens);
         }
         ids.extend(self.tokenizer.document_end());
-        let mask = vec![true; ids.len()];
-        Ok((ids, mask))
+        Ok(ids)
+    }
+}
+
+/// What is odd about examples, by kind: in how many rows, and where first.
+pub type RenderWarnings = BTreeMap<RenderWarning, WarningCount>;
+
+/// What a person should know of them, a sentence each; `number` writes a count.
+pub fn render_remarks(counts: &RenderWarnings, number: impl Fn(u64) -> String) -> Vec<String> {
+    let remark = |(kind, count): (&RenderWarning, &WarningCount)| {
+        format!("{} rows: {kind} (the first: {})", number(count.rows), count.first)
+    };
+    counts.iter().map(remark).collect()
+}
+
+/// Counts what is odd about an example's row.
+pub fn count_warnings(example: &Example, counts: &mut RenderWarnings) {
+    for warning in &example.warnings {
+        let none = || WarningCount { rows: 0, first: example.origin.to_string() };
+        counts.entry(*warning).or_insert_with(none).rows += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(weights: &[f32]) -> Example {
+        let origin = RowOrigin { source: "a".into(), line: 1 };
+        let ids = (0..weights.len() as u32).collect();
+        Example { ids, weights: weights.to_vec(), warnings: vec![RenderWarning::TextLeftOut], origin }
+    }
+
+    #[test]
+    fn warnings_are_counted_with_their_first_place() {
+        let mut counts = RenderWarnings::new();
+        (0..2).for_each(|_| count_warnings(&example(&[1.0]), &mut counts));
+        let count = WarningCount { rows: 2, first: "a:1".into() };
+        assert_eq!(counts, RenderWarnings::from([(RenderWarning::TextLeftOut, count)]));
     }
 }

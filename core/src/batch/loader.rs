@@ -6,44 +6,31 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::pack::{PackedStream, Place};
-use super::{Batch, Encoder, Example};
-use crate::data::{Dataset, Permutation};
+use super::{Batch, Example, ExampleSource, Fit, Found};
+use crate::data::Permutation;
 use crate::error::{Error, Result};
 use crate::random::Random;
 
 /// Batches gathered before they are sorted by length.
 const BUCKET_BATCHES: usize = 16;
+/// Times its size that a window may grow until its last batch is full.
+const FULLEST: usize = 16;
 /// Rows are padded to a multiple of this, so that a device sees few different shapes.
 const PAD_MULTIPLE: usize = 16;
 /// Streams of the seed, one a use.
 const BUCKET_STREAM: u64 = 0x6275_636b;
 
-/// What happens to a row longer than the model's rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[serde(rename_all = "kebab-case")]
-pub enum TooLong {
-    /// A text is cut into pieces, a conversation loses its end.
-    Cut,
-    /// The row is left out.
-    Drop,
-}
-
 /// How rows become batches.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
-    /// Rows a batch.
+    /// Rows a batch, or groups of rows that belong together.
     pub batch_size: usize,
-    /// Tokens a row, at most.
-    pub seq_len: usize,
+    /// How examples are made to fit a row.
+    pub fit: Fit,
     /// Fill rows with several examples, which do not see each other.
     pub packing: bool,
-    /// What happens to longer rows.
-    pub too_long: TooLong,
     /// The seed of the order.
     pub seed: u64,
-    /// Cut pieces go on being trained (texts), or are lost (conversations).
-    pub keep_pieces: bool,
 }
 
 /// Where a loader stands; enough to go on with the very next batch.
@@ -57,10 +44,13 @@ pub struct LoaderState {
     pub served: usize,
     /// Packed: where the tokens that were read and not yet given out begin.
     carry: Option<Carry>,
-    /// Rows cut.
+    /// Rows of the first pass that were cut.
     pub cut: u64,
-    /// Rows dropped.
+    /// Rows of the first pass that were dropped: too long, or without anything to learn.
     pub dropped: u64,
+    /// Rows of the first pass that cannot be used and were left out.
+    #[serde(default)]
+    pub unusable: u64,
 }
 
 /// Tokens read and not yet given out: they are read again from their first row on.
@@ -74,10 +64,9 @@ struct Carry {
     len: usize,
 }
 
-/// Batches out of a part of a dataset.
+/// Batches out of a part of the rows.
 pub struct Loader {
-    dataset: Arc<Dataset>,
-    encoder: Encoder,
+    source: Arc<dyn ExampleSource>,
     config: LoaderConfig,
     /// Numbers in the fixed order that separates training from validation.
     part: Range<u64>,
@@ -92,11 +81,10 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader over `part` of the dataset's rows in their `fixed` order. An endless loader shuffles anew
+    /// A loader over `part` of the source's rows in their `fixed` order. An endless loader shuffles anew
     /// each epoch; another gives every row once.
     pub fn new(
-        dataset: Arc<Dataset>,
-        encoder: Encoder,
+        source: Arc<dyn ExampleSource>,
         config: LoaderConfig,
         fixed: Permutation,
         part: Range<u64>,
@@ -105,8 +93,7 @@ impl Loader {
         let order = Permutation::new(part.end - part.start, config.seed, 0);
         let state = LoaderState::default();
         Self {
-            dataset,
-            encoder,
+            source,
             config,
             part,
             fixed,
@@ -165,45 +152,36 @@ impl Loader {
     /// # Errors
     /// Data that cannot be read or encoded; an epoch without a single usable row.
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
-        if self.config.packing { self.next_packed() } else { self.next_bucketed() }
+        match self.config.packing {
+            true if self.source.group() > 1 => Err(Error::Config(vec![
+                "--packing would part rows that belong together; leave it out".into(),
+            ])),
+            true => self.next_packed(),
+            false => self.next_bucketed(),
+        }
     }
 
-    /// The next example of this epoch, in its order.
-    fn next_example(&mut self, position: &mut u64) -> Result<Option<Example>> {
+    /// The next examples of this epoch, in its order: one, or those that belong together.
+    fn next_examples(&mut self, position: &mut u64) -> Result<Option<Vec<Example>>> {
         while *position < self.rows() {
             let at = if self.endless { self.order.at(*position) } else { *position };
             *position += 1;
-            let row = self.fixed.at(self.part.start + at);
-            let Some((row, origin)) = self.dataset.row(row)? else {
+            let found = self.source.examples(self.fixed.at(self.part.start + at))?;
+            // A pass counts what it leaves out; those behind it meet the same rows again.
+            let counts = u64::from(self.state.epoch == 0);
+            let Found::Examples(examples) = found else {
+                self.state.unusable += counts;
                 continue;
             };
-            let example = self.encoder.encode(&row, origin)?;
-            if let Some(example) = self.fit(example) {
-                return Ok(Some(example));
+            match self.config.fit.all(examples) {
+                Some((examples, cut)) => {
+                    self.state.cut += counts * u64::from(cut);
+                    return Ok(Some(examples));
+                }
+                None => self.state.dropped += counts,
             }
         }
         Ok(None)
-    }
-
-    /// Cuts or drops what is too long, and drops what holds no target.
-    fn fit(&mut self, mut example: Example) -> Option<Example> {
-        let longest = self.config.seq_len + 1;
-        if example.ids.len() > longest {
-            if self.config.too_long == TooLong::Drop {
-                self.state.dropped += 1;
-                return None;
-            }
-            self.state.cut += 1;
-            if !self.config.keep_pieces {
-                example.ids.truncate(longest);
-                example.mask.truncate(longest);
-            }
-        }
-        if !example.mask.iter().skip(1).any(|&target| target) {
-            self.state.dropped += 1;
-            return None;
-        }
-        Some(example)
     }
 
     fn next_epoch(&mut self) {
@@ -213,7 +191,7 @@ impl Loader {
 
     /// Rows cut out of one long stream of examples.
     fn next_packed(&mut self) -> Result<Option<Batch>> {
-        let (rows, seq) = (self.config.batch_size, self.config.seq_len);
+        let (rows, seq) = (self.config.batch_size, self.config.fit.seq_len);
         while self.stream.ids.len() < rows * seq + 1 && self.read_more()? {}
         let batch = self.stream.take(rows, seq);
         Ok((batch.batch > 0).then_some(batch))
@@ -223,12 +201,12 @@ impl Loader {
     fn read_more(&mut self) -> Result<bool> {
         for _ in 0..2 {
             let mut position = self.state.position;
-            let example = self.next_example(&mut position)?;
+            let examples = self.next_examples(&mut position)?;
             let place = Place { epoch: self.state.epoch, position: position.saturating_sub(1) };
             self.state.position = position;
-            match example {
-                Some(example) => {
-                    self.stream.push(example, place);
+            match examples {
+                Some(examples) => {
+                    examples.into_iter().for_each(|example| self.stream.push(example, place));
                     return Ok(true);
                 }
                 None if !self.endless => return Ok(false),
@@ -270,42 +248,37 @@ impl Loader {
     fn fill_window(&mut self) -> Result<()> {
         let wanted = self.config.batch_size * BUCKET_BATCHES;
         let mut position = self.state.position;
-        let mut examples = Vec::with_capacity(wanted);
-        while examples.len() < wanted {
-            let Some(example) = self.next_example(&mut position)? else {
+        let mut groups: Vec<Vec<Example>> = Vec::with_capacity(wanted);
+        // On until the batches are full, though a long text gives many pieces: only an epoch's last one is not.
+        let batch_size = self.config.batch_size;
+        let full = |count: usize| count >= wanted && count.is_multiple_of(batch_size);
+        while !full(groups.len()) && groups.len() < FULLEST * wanted {
+            let Some(examples) = self.next_examples(&mut position)? else {
                 break;
             };
-            self.pieces(example, &mut examples);
+            match <[Example; 1]>::try_from(examples) {
+                Ok([example]) => {
+                    groups.extend(self.config.fit.pieces(example).into_iter().map(|piece| vec![piece]))
+                }
+                Err(group) => groups.push(group),
+            }
         }
         self.window_end = position;
-        examples.sort_by_key(|example| example.ids.len());
-        self.window = examples.chunks(self.config.batch_size).map(|chunk| self.pad(chunk)).collect();
+        groups.sort_by_key(|group| group.iter().map(|example| example.ids.len()).max());
+        self.window = groups.chunks(self.config.batch_size).map(|chunk| self.pad(chunk)).collect();
         let stream = BUCKET_STREAM ^ (self.state.epoch << 40) ^ self.state.position;
         Random::new(self.config.seed, stream).shuffle(&mut self.window);
         Ok(())
     }
 
-    /// Pieces of at most `seq_len + 1` tokens, each beginning with the last token of the one before.
-    fn pieces(&self, example: Example, out: &mut Vec<Example>) {
-        let seq = self.config.seq_len;
-        if example.ids.len() <= seq + 1 {
-            out.push(example);
-            return;
-        }
-        for start in (0..example.ids.len() - 1).step_by(seq) {
-            let end = (start + seq + 1).min(example.ids.len());
-            let (ids, mask) = (example.ids[start..end].to_vec(), example.mask[start..end].to_vec());
-            out.push(Example { ids, mask, origin: example.origin.clone() });
-        }
-    }
-
     /// One batch, as wide as its longest row needs.
-    fn pad(&self, examples: &[Example]) -> Batch {
-        let longest = examples.iter().map(|example| example.ids.len() - 1).max().unwrap_or(1);
-        let seq = longest.next_multiple_of(PAD_MULTIPLE).min(self.config.seq_len.max(longest));
-        let mut batch = Batch::new(seq);
-        for example in examples {
-            batch.push(&example.ids, &example.mask, &vec![1; example.ids.len()]);
+    fn pad(&self, groups: &[Vec<Example>]) -> Batch {
+        let examples = || groups.iter().flatten();
+        let longest = examples().map(|example| example.ids.len() - 1).max().unwrap_or(1);
+        let seq = longest.next_multiple_of(PAD_MULTIPLE).min(self.config.fit.seq_len.max(longest));
+        let mut batch = Batch { group: self.source.group(), ..Batch::new(seq) };
+        for example in examples() {
+            batch.push(&example.ids, &example.weights, &vec![1; example.ids.len()]);
             batch.origins.push(example.origin.clone());
         }
         batch

@@ -1,23 +1,32 @@
 //! Examples and batches: what the loss sees.
 
 mod encode;
+mod examples;
+mod fit;
 mod loader;
 mod pack;
+mod survey;
 
-pub use encode::{Content, Encoder};
-pub use loader::{Loader, LoaderConfig, LoaderState, TooLong};
+pub use encode::{Content, Encoder, RenderWarnings, count_warnings, render_remarks};
+pub use examples::{EncodedRows, ExampleSource, Found};
+pub use fit::{Fit, Fitted, TooLong};
+pub use loader::{Loader, LoaderConfig, LoaderState};
+pub use survey::Survey;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::data::RowOrigin;
+use crate::tokenizer::RenderWarning;
 
-/// One row as tokens; `mask[i]` says that `ids[i]` is a target.
+/// One row as tokens; `weights[i]` says how much `ids[i]` counts as a target, 0 that it is none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// Token ids.
     pub ids: Vec<u32>,
     /// Same length as `ids`.
-    pub mask: Vec<bool>,
+    pub weights: Vec<f32>,
+    /// What is odd about the row, as shows where it is rendered.
+    pub warnings: Vec<RenderWarning>,
     /// Where the row stands.
     pub origin: RowOrigin,
 }
@@ -29,12 +38,15 @@ pub struct Batch {
     pub batch: usize,
     /// Tokens a row.
     pub seq: usize,
+    /// Rows that belong together and follow each other, such as the two of a preference pair: no thread gets a part of
+    /// them. `batch` is a multiple of it.
+    pub group: usize,
     /// What the model reads.
     pub inputs: Vec<u32>,
     /// What it should say next.
     pub targets: Vec<u32>,
-    /// Which targets count.
-    pub mask: Vec<bool>,
+    /// How much each target counts; 0 where there is none.
+    pub weights: Vec<f32>,
     /// Which example of its row a token belongs to; 0 is padding.
     pub segments: Vec<u32>,
     /// The data rows inside.
@@ -44,36 +56,38 @@ pub struct Batch {
 impl Batch {
     /// An empty batch of that row length.
     pub fn new(seq: usize) -> Self {
-        let (inputs, targets, mask, segments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { batch: 0, seq, inputs, targets, mask, segments, origins: Vec::new() }
+        let (inputs, targets, weights, segments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { batch: 0, seq, group: 1, inputs, targets, weights, segments, origins: Vec::new() }
     }
 
     /// Adds a row of `seq + 1` tokens or fewer; the rest is padding. Targets are the tokens moved by one, and
     /// a target must belong to the same segment as the token before it.
-    pub fn push(&mut self, ids: &[u32], mask: &[bool], segments: &[u32]) {
+    pub fn push(&mut self, ids: &[u32], weights: &[f32], segments: &[u32]) {
         for i in 0..self.seq {
             let present = i < ids.len();
             let follows = i + 1 < ids.len() && segments[i] == segments[i + 1];
             self.inputs.push(if present { ids[i] } else { 0 });
             self.segments.push(if present { segments[i] } else { 0 });
             self.targets.push(if follows { ids[i + 1] } else { 0 });
-            self.mask.push(follows && mask[i + 1]);
+            self.weights.push(if follows { weights[i + 1] } else { 0.0 });
         }
         self.batch += 1;
     }
 
-    /// The same rows in at most `parts` batches of nearly equal size, in order.
+    /// The same rows in at most `parts` batches of nearly equal size, in order; groups stay whole.
     pub fn split(&self, parts: usize) -> Vec<Self> {
-        let rows = self.batch.div_ceil(parts.clamp(1, self.batch.max(1)));
+        let groups = self.batch / self.group;
+        let rows = self.group * groups.div_ceil(parts.clamp(1, groups.max(1)));
         let part = |start: usize| {
             let end = (start + rows).min(self.batch);
             let values = start * self.seq..end * self.seq;
             Self {
                 batch: end - start,
                 seq: self.seq,
+                group: self.group,
                 inputs: self.inputs[values.clone()].to_vec(),
                 targets: self.targets[values.clone()].to_vec(),
-                mask: self.mask[values.clone()].to_vec(),
+                weights: self.weights[values.clone()].to_vec(),
                 segments: self.segments[values].to_vec(),
                 origins: self.origins.clone(),
             }
@@ -81,9 +95,14 @@ impl Batch {
         (0..self.batch).step_by(rows.max(1)).map(part).collect()
     }
 
-    /// Number of targets.
+    /// Number of targets that count.
     pub fn targets_counted(&self) -> usize {
-        self.mask.iter().filter(|counts| **counts).count()
+        self.weights.iter().filter(|weight| **weight != 0.0).count()
+    }
+
+    /// What the targets count together.
+    pub fn weight(&self) -> f64 {
+        self.weights.iter().map(|&weight| f64::from(weight)).sum()
     }
 
     /// Tokens that are not padding.
@@ -105,20 +124,24 @@ mod tests {
     #[test]
     fn splitting_keeps_every_row() {
         let mut batch = Batch::new(2);
-        (0..5).for_each(|i| batch.push(&[i, i, i], &[true; 3], &[1; 3]));
+        (0..5).for_each(|i| batch.push(&[i, i, i], &[1.0; 3], &[1; 3]));
         let rows = |parts: usize| batch.split(parts).iter().map(|part| part.batch).collect::<Vec<_>>();
         assert_eq!((rows(1), rows(2), rows(4), rows(9)), (vec![5], vec![3, 2], vec![2, 2, 1], vec![1; 5]));
         let inputs: Vec<u32> = batch.split(2).into_iter().flat_map(|part| part.inputs).collect();
         assert_eq!(inputs, batch.inputs);
+        batch.push(&[5, 5, 5], &[1.0; 3], &[1; 3]);
+        batch.group = 2;
+        let rows = |parts: usize| batch.split(parts).iter().map(|part| part.batch).collect::<Vec<_>>();
+        assert_eq!((rows(1), rows(2), rows(9)), (vec![6], vec![4, 2], vec![2, 2, 2]), "pairs stay together");
     }
 
     #[test]
     fn targets_are_moved_by_one_and_stop_at_a_segment_end() {
         let mut batch = Batch::new(5);
-        batch.push(&[10, 11, 12, 20, 21], &[false, true, true, false, true], &[1, 1, 1, 2, 2]);
+        batch.push(&[10, 11, 12, 20, 21], &[0.0, 1.0, 0.5, 0.0, 1.0], &[1, 1, 1, 2, 2]);
         assert_eq!(batch.inputs, [10, 11, 12, 20, 21]);
         assert_eq!(batch.targets, [11, 12, 0, 21, 0]);
-        assert_eq!(batch.mask, [true, true, false, true, false]);
-        assert_eq!((batch.tokens(), batch.targets_counted()), (5, 3));
+        assert_eq!(batch.weights, [1.0, 0.5, 0.0, 1.0, 0.0]);
+        assert_eq!((batch.tokens(), batch.targets_counted(), batch.weight()), (5, 3, 2.5));
     }
 }

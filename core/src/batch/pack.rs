@@ -12,11 +12,11 @@ pub(super) struct Place {
     pub(super) position: u64,
 }
 
-/// Tokens read and not yet given out, with their target flags, segments and sources.
+/// Tokens read and not yet given out, with their weights, segments and sources.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct PackedStream {
     pub(super) ids: Vec<u32>,
-    mask: Vec<bool>,
+    weights: Vec<f32>,
     /// Running number of the example, from 1.
     segments: Vec<u32>,
     /// Source and place of each segment, from `first_segment` on.
@@ -36,7 +36,7 @@ impl PackedStream {
         let segment = self.first_segment + self.origins.len() as u32;
         self.segments.extend(std::iter::repeat_n(segment, example.ids.len()));
         self.ids.extend(example.ids);
-        self.mask.extend(example.mask);
+        self.weights.extend(example.weights);
         self.origins.push((example.origin, place));
     }
 
@@ -53,7 +53,7 @@ impl PackedStream {
         while batch.batch < rows && start + 1 < self.ids.len() {
             let end = (start + seq + 1).min(self.ids.len());
             let local = renumber(&self.segments[start..end]);
-            batch.push(&self.ids[start..end], &self.mask[start..end], &local);
+            batch.push(&self.ids[start..end], &self.weights[start..end], &local);
             start += seq;
         }
         let used = start.min(self.ids.len());
@@ -78,7 +78,7 @@ impl PackedStream {
         let dropped =
             self.segments[..count].iter().rev().take_while(|&&segment| Some(segment) == first).count();
         self.ids.drain(..count);
-        self.mask.drain(..count);
+        self.weights.drain(..count);
         self.segments.drain(..count);
         let Some(first) = first else {
             self.origins.clear();
@@ -102,7 +102,7 @@ mod tests {
 
     fn example(ids: &[u32]) -> Example {
         let origin = RowOrigin { source: "a".into(), line: u64::from(ids[0]) };
-        Example { ids: ids.to_vec(), mask: vec![true; ids.len()], origin }
+        Example { ids: ids.to_vec(), weights: vec![1.0; ids.len()], warnings: Vec::new(), origin }
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(batch.inputs, [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(batch.targets, [2, 3, 0, 5, 0, 7, 8, 9]);
         assert_eq!(batch.segments, [1, 1, 1, 2, 1, 2, 2, 2]);
-        assert_eq!(batch.mask, [true, true, false, true, false, true, true, true]);
+        assert_eq!(batch.weights, [1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 1.0]);
         let lines: Vec<u64> = batch.origins.iter().map(|origin| origin.line).collect();
         assert_eq!(lines, [1, 4, 6]);
         assert_eq!(stream.ids, [9]);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::sample::{Flow, Generation, GenerationRequest, NextToken, SamplingConfig, generate};
+use crate::sample::{Autoregressive, Flow, Generation, GenerationRequest, SamplingConfig, generate};
 use crate::text::{Conversation, Message};
 use crate::tokenizer::Tokenizer;
 
@@ -144,7 +144,7 @@ impl ChatSession {
     /// one. After an error the conversation is as it was before.
     pub async fn answer(
         &mut self,
-        model: &mut impl NextToken,
+        model: &mut impl Autoregressive,
         tokenizer: &Tokenizer,
         end_ids: &[u32],
         config: &SamplingConfig,
@@ -168,7 +168,7 @@ impl ChatSession {
 
     async fn generate(
         &mut self,
-        model: &mut impl NextToken,
+        model: &mut impl Autoregressive,
         tokenizer: &Tokenizer,
         end_ids: &[u32],
         config: &SamplingConfig,

@@ -88,12 +88,15 @@ fn none(fact: &str) -> Error {
     Error::Checkpoint(format!("{fact}: no checkpoint"))
 }
 
-/// What a checkpoint calls a file that came in some folder: `training/` stays, what stands before it goes.
+/// The folders of a checkpoint.
+const FOLDERS: [&str; 2] = ["training", "additional_chat_templates"];
+
+/// What a checkpoint calls a file that came in some folder: one of its own stays, what stands before it goes.
 pub fn entry_name(path: &str) -> String {
     let mut parts = path.rsplit(['/', '\\']);
     let file = parts.next().unwrap_or(path);
     match parts.next() {
-        Some("training") => format!("training/{file}"),
+        Some(folder) if FOLDERS.contains(&folder) => format!("{folder}/{file}"),
         _ => file.to_string(),
     }
 }
@@ -127,15 +130,20 @@ mod tests {
 
     #[test]
     fn folders_and_compression_of_other_packers_are_read() {
-        let named: [(&str, &[u8]); 4] = [
+        let named: [(&str, &[u8]); 5] = [
             ("my model/", b""),
+            ("my model/additional_chat_templates/rag.jinja", b"r"),
             ("my model/config.json", b"{}"),
             ("my model/training/progress.json", b"1"),
             ("__MACOSX/my model/._config.json", b"x"),
         ];
         let read = from_zip(&zipped(&named, CompressionMethod::Deflated)).unwrap();
-        let expected =
-            files(&[("config.json", b"{}"), ("training/progress.json", b"1"), ("._config.json", b"x")]);
+        let expected = files(&[
+            ("config.json", b"{}"),
+            ("additional_chat_templates/rag.jinja", b"r"),
+            ("training/progress.json", b"1"),
+            ("._config.json", b"x"),
+        ]);
         assert!(read == expected);
     }
 

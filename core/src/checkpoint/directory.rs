@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::Device;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::gguf::{GgufWeights, from_gguf};
 use super::shards::Shards;
@@ -12,7 +12,10 @@ use crate::adapter::Fingerprint;
 use crate::error::{Error, Result};
 use crate::kernels::Quantization;
 use crate::model::{ModelConfig, NamedTensor, Transformer, WeightSource};
-use crate::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
+
+/// The settings of generation.
+const GENERATION: &str = "generation_config.json";
 
 /// File names (with `/` below the directory) and their contents.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -23,6 +26,9 @@ pub type TakeApart = fn(&[u8]) -> Result<Files>;
 /// Files that hold a whole directory, with its tokenizer, by the endings of their names.
 const FORMS: [(&str, TakeApart); 3] =
     [(".safetensors", from_single_file), (".zip", from_zip), (".gguf", from_gguf)];
+
+/// The embedding in checkpoints.
+const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// How a file of this name is taken apart, if it is one that holds a directory.
 pub fn form_of(name: &str) -> Option<TakeApart> {
@@ -40,6 +46,12 @@ pub struct Checkpoint {
     pub config: ModelConfig,
     /// The tokenizer, where the directory has one.
     pub tokenizer: Option<Tokenizer>,
+    /// What a person should know: keys and tensors that nothing reads, contradictions and how they were read.
+    pub warnings: Vec<String>,
+    /// The same where the model is trained: what acts in training elsewhere and not here.
+    pub training_warnings: Vec<String>,
+    /// `generation_config.json`, for what is made of this checkpoint.
+    generation: Map<String, Value>,
     weights: Weights,
 }
 
@@ -52,9 +64,26 @@ enum Weights {
 impl Weights {
     fn read<T>(&self, take: impl FnOnce(&mut WeightSource) -> Result<T>) -> Result<T> {
         match self {
-            Self::Files(shards) => take(&mut |name, shape| shards.read(name, shape)),
-            Self::Gguf(gguf) => gguf.read(take),
+            Self::Files(shards) => {
+                take(&mut |name, shape| shards.read(name, shape).and_then(|values| finite(name, values)))
+            }
+            Self::Gguf(gguf) => gguf.read(|source| {
+                take(&mut |name, shape| source(name, shape).and_then(|values| finite(name, values)))
+            }),
         }
+    }
+}
+
+/// Refuses what makes every answer of the model no number.
+fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(place) => Err(Error::Checkpoint(format!(
+            "tensor '{name}' holds {} (value {place} of {}), with which the model answers nothing; the run that wrote it \
+            diverged, or its file is damaged: take an earlier save, or copy it again",
+            values[place],
+            values.len()
+        ))),
     }
 }
 
@@ -88,21 +117,41 @@ impl Checkpoint {
                     .into(),
             )
         })?;
-        let mut config = ModelConfig::from_hugging_face(&config)?;
-        let weights = weights(read)?;
-        let tokenizer = open_tokenizer(read)?;
-        if let Some(generation) = read("generation_config.json")? {
-            add_end_tokens(&mut config, &generation);
+        let (mut config, remarks) = ModelConfig::read_hugging_face(&config)?;
+        let (mut weights, mut warnings) = (weights(read)?, remarks.warnings);
+        if let Weights::Files(shards) = &mut weights {
+            warnings.extend(shards.fit(&mut config)?);
         }
-        if let Some(tokenizer) = &tokenizer {
-            config.check_vocabulary(tokenizer)?;
-            for id in tokenizer.stop_ids() {
-                if !config.eos_token_ids.contains(&id) {
-                    config.eos_token_ids.push(id);
-                }
+        let tokenizer = open_tokenizer(read)?;
+        let mut generation = Map::new();
+        if let Some(bytes) = read(GENERATION)? {
+            match serde_json::from_slice(&bytes) {
+                Ok(kept) => generation = kept,
+                Err(e) => warnings.push(format!("{GENERATION} is damaged ({e}), and is not read")),
             }
         }
-        Ok(Self { config, tokenizer, weights })
+        add_end_tokens(&mut config, &generation);
+        let training_warnings = remarks.training;
+        let checkpoint = Self { config, tokenizer: None, warnings, training_warnings, generation, weights };
+        match tokenizer {
+            Some(tokenizer) => checkpoint.with_tokenizer(tokenizer),
+            None => Ok(checkpoint),
+        }
+    }
+
+    /// The same with another tokenizer, whose ends of a text are then the model's, too.
+    ///
+    /// # Errors
+    /// More ids than the model has.
+    pub fn with_tokenizer(mut self, tokenizer: Tokenizer) -> Result<Self> {
+        self.config.check_vocabulary(&tokenizer)?;
+        for id in tokenizer.stop_ids() {
+            if !self.config.eos_token_ids.contains(&id) {
+                self.config.eos_token_ids.push(id);
+            }
+        }
+        self.tokenizer = Some(tokenizer);
+        Ok(self)
     }
 
     /// The model on a device.
@@ -129,6 +178,17 @@ impl Checkpoint {
         self.weights.read(|source| Fingerprint::of_each(model.shapes(), source))
     }
 
+    /// The embedding or the output projection by its name, as the files have it; a tied model has one for both.
+    ///
+    /// # Errors
+    /// As [`Self::model`].
+    pub fn token_table(&self, name: &str) -> Result<NamedTensor> {
+        let name = if self.config.tie_word_embeddings { EMBEDDING } else { name };
+        let shape = vec![self.config.vocab_size, self.config.hidden_size];
+        let values = self.weights.read(|source| source(name, &shape))?;
+        Ok(NamedTensor { name: name.to_string(), shape, values })
+    }
+
     /// The files of a directory that `transformers` opens as it is.
     ///
     /// # Errors
@@ -140,35 +200,50 @@ impl Checkpoint {
     ) -> Result<Files> {
         let mut files = Files::new();
         files.insert("config.json".into(), config.to_hugging_face().into_bytes());
-        files.insert("generation_config.json".into(), generation_config(config).into_bytes());
+        files.insert(GENERATION.into(), generation_config(config, Map::new()).into_bytes());
         files.insert("model.safetensors".into(), write_tensors(weights, &[])?);
         if let Some(tokenizer) = tokenizer {
             files.extend(tokenizer.to_files()?);
         }
         Ok(files)
     }
+
+    /// The files of this checkpoint with other weights: its generation settings stay.
+    ///
+    /// # Errors
+    /// As [`Self::files`].
+    pub fn files_with(&self, weights: &[NamedTensor]) -> Result<Files> {
+        let mut files = Self::files(&self.config, weights, self.tokenizer.as_ref())?;
+        let generation = generation_config(&self.config, self.generation.clone());
+        files.insert(GENERATION.into(), generation.into_bytes());
+        Ok(files)
+    }
 }
 
-/// Reads `tokenizer.json` and `tokenizer_config.json`, where they are.
+/// Reads a tokenizer's files, where they are.
 ///
 /// # Errors
 /// Damaged files.
 pub fn open_tokenizer<B: Into<Bytes>>(
     read: &mut impl FnMut(&str) -> Result<Option<B>>,
 ) -> Result<Option<Tokenizer>> {
-    let mut read = |name: &str| Ok(read(name)?.map(|bytes| bytes.into().to_vec()));
-    let Some(tokenizer_json) = read("tokenizer.json")? else {
-        return Ok(None);
-    };
-    let tokenizer_config_json = read("tokenizer_config.json")?;
-    Tokenizer::from_files(&TokenizerFiles { tokenizer_json, tokenizer_config_json }).map(Some)
+    let files = TokenizerFiles::gather(|name| Ok(read(name)?.map(|bytes| bytes.into().to_vec())))?;
+    files.map(|files| Tokenizer::from_files(&files)).transpose()
+}
+
+/// Puts a tokenizer in the place of the one among a checkpoint's files, whatever those were called.
+///
+/// # Errors
+/// A tokenizer that cannot be written.
+pub fn put_tokenizer(files: &mut Files, tokenizer: &Tokenizer) -> Result<()> {
+    let gone = |name: &str| TOKENIZER_FILES.contains(&name) || ["vocab.json", "merges.txt"].contains(&name);
+    files.retain(|name, _| !gone(name));
+    files.extend(tokenizer.to_files()?);
+    Ok(())
 }
 
 /// A chat model may end its turn with several tokens; `generation_config.json` lists them.
-fn add_end_tokens(config: &mut ModelConfig, generation: &[u8]) {
-    let Ok(generation) = serde_json::from_slice::<Value>(generation) else {
-        return;
-    };
+fn add_end_tokens(config: &mut ModelConfig, generation: &Map<String, Value>) {
     let ids = match generation.get("eos_token_id") {
         Some(Value::Array(ids)) => ids.clone(),
         Some(id) => vec![id.clone()],
@@ -179,22 +254,75 @@ fn add_end_tokens(config: &mut ModelConfig, generation: &[u8]) {
     config.eos_token_ids.extend(ids.filter(|id| seen.insert(*id)));
 }
 
-fn generation_config(config: &ModelConfig) -> String {
+/// The special tokens, beside the settings that are kept.
+fn generation_config(config: &ModelConfig, kept: Map<String, Value>) -> String {
     let eos = match config.eos_token_ids.as_slice() {
         [one] => json!(one),
         many => json!(many),
     };
-    let generation = json!({
-        "bos_token_id": config.bos_token_id,
-        "eos_token_id": eos,
-        "pad_token_id": config.pad_token_id,
-    });
-    format!("{generation:#}\n")
+    let (bos, pad) = (json!(config.bos_token_id), json!(config.pad_token_id));
+    let mut generation = kept;
+    for (key, id) in [("bos_token_id", bos), ("eos_token_id", eos), ("pad_token_id", pad)] {
+        let stays = key != "eos_token_id" && generation.get(key).is_some_and(|id| !id.is_null());
+        if !stays {
+            generation.insert(key.into(), id);
+        }
+    }
+    format!("{:#}\n", Value::Object(generation))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{fresh_weights, preset};
+
+    fn tiny() -> ModelConfig {
+        let nano = preset("nano").unwrap().config(Some(8));
+        ModelConfig { hidden_size: 16, intermediate_size: 8, num_hidden_layers: 1, head_dim: 4, ..nano }
+    }
+
+    fn weights(config: &ModelConfig) -> Vec<NamedTensor> {
+        let mut weights = Vec::new();
+        let mut fresh = fresh_weights(config, 1);
+        let mut source = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
+            let values = fresh(name, shape)?;
+            weights.push(NamedTensor { name: name.into(), shape: shape.to_vec(), values: values.clone() });
+            Ok(values)
+        };
+        Transformer::build(config, &Device::flex(), &mut source).unwrap();
+        weights
+    }
+
+    fn open(files: &Files) -> Checkpoint {
+        Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap()
+    }
+
+    #[test]
+    fn a_weight_that_is_no_number_is_refused_by_name() {
+        let mut weights = weights(&tiny());
+        weights[1].values[3] = f32::NAN;
+        let name = weights[1].name.clone();
+        let checkpoint = open(&Checkpoint::files(&tiny(), &weights, None).unwrap());
+        let message = checkpoint.model(&Device::flex()).err().unwrap().to_string();
+        assert!(message.contains(&format!("'{name}' holds NaN (value 3 of 16)")), "{message}");
+        assert!(message.contains("an earlier save"), "{message}");
+    }
+
+    #[test]
+    fn settings_of_generation_stay_with_other_weights() {
+        let weights = weights(&tiny());
+        let mut files = Checkpoint::files(&tiny(), &weights, None).unwrap();
+        let settings = br#"{"temperature": 0.6, "top_p": 0.9, "eos_token_id": [5, 6], "bos_token_id": 3}"#;
+        files.insert(GENERATION.into(), settings.to_vec());
+        let made = open(&files).files_with(&weights).unwrap();
+        let made: Value = serde_json::from_slice(&made[GENERATION]).unwrap();
+        let expected = json!({
+            "temperature": 0.6, "top_p": 0.9, "eos_token_id": [5, 6], "bos_token_id": 3, "pad_token_id": null,
+        });
+        assert_eq!(made, expected);
+        files.insert(GENERATION.into(), b"[".to_vec());
+        assert!(open(&files).warnings[0].contains("generation_config.json is damaged"));
+    }
 
     #[test]
     fn a_form_is_told_by_the_ending() {

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::tensors::write_views;
+use super::tensor_names::TensorNames;
+use super::tensors::{is_same, write_views};
+use super::torch::state_dict_weights;
 use super::{Bytes, TensorFile};
 use crate::error::{Error, Result};
+use crate::model::ModelConfig;
 
 const WHOLE: &str = "model.safetensors";
+/// A model's weights as transformers wrote them before 2023.
+pub const TORCH_WEIGHTS: &str = "pytorch_model.bin";
+const TORCH_INDEX: &str = "pytorch_model.bin.index.json";
 /// Where a divided model names the files of its tensors.
 pub const WEIGHTS_INDEX: &str = "model.safetensors.index.json";
 
@@ -22,26 +28,52 @@ struct Index {
 /// The open files, and which holds what.
 pub(super) struct Shards {
     files: Vec<TensorFile>,
-    /// Empty where there is one file.
+    /// The file of each tensor, by its name there; empty where there is one file.
     places: BTreeMap<String, usize>,
+    names: TensorNames,
 }
 
 impl Shards {
     /// Opens the weights of a directory.
     ///
     /// # Errors
-    /// Files that are missing or damaged, by name; an index that leads out of the directory.
+    /// Files that are missing or damaged, by name; an index that leads out of the directory; two tensors that are one
+    /// weight.
     pub(super) fn open<B: Into<Bytes>>(mut read: impl FnMut(&str) -> Result<Option<B>>) -> Result<Self> {
         if let Some(bytes) = read(WHOLE)? {
-            return Ok(Self { files: vec![TensorFile::open(WHOLE, bytes)?], places: BTreeMap::new() });
+            return Self::whole(TensorFile::open(WHOLE, bytes)?);
         }
-        let Some(index) = read(WEIGHTS_INDEX)? else {
-            return Err(Error::Checkpoint(format!(
-                "there is no {WHOLE} (and no {WEIGHTS_INDEX} for a divided one); a checkpoint is a Hugging Face directory with \
-                config.json and {WHOLE}"
-            )));
-        };
-        let index: Index = serde_json::from_slice(&index.into())
+        if let Some(index) = read(WEIGHTS_INDEX)? {
+            let index: Bytes = index.into();
+            return Self::divided(&index, read);
+        }
+        if let Some(bytes) = read(TORCH_WEIGHTS)? {
+            let bytes: Bytes = bytes.into();
+            let weights = state_dict_weights(&bytes)?;
+            return Self::whole(TensorFile::open(TORCH_WEIGHTS, weights)?);
+        }
+        Err(Error::Checkpoint(match read(TORCH_INDEX)? {
+            Some(_) => format!(
+                "its weights are PyTorch's, divided by {TORCH_INDEX}, which is not read; save them as {WHOLE} with \
+                transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR)"
+            ),
+            None => format!(
+                "there is no {WHOLE} (and no {WEIGHTS_INDEX} for a divided one); a checkpoint is a Hugging Face directory \
+                with config.json and {WHOLE}"
+            ),
+        }))
+    }
+
+    fn whole(file: TensorFile) -> Result<Self> {
+        let names = TensorNames::new(file.names().iter().map(String::as_str))?;
+        Ok(Self { files: vec![file], places: BTreeMap::new(), names })
+    }
+
+    fn divided<B: Into<Bytes>>(
+        index: &[u8],
+        mut read: impl FnMut(&str) -> Result<Option<B>>,
+    ) -> Result<Self> {
+        let index: Index = serde_json::from_slice(index)
             .map_err(|e| Error::Checkpoint(format!("{WEIGHTS_INDEX} is damaged: {e}")))?;
         let mut names: Vec<&String> = index.weight_map.values().collect();
         names.sort();
@@ -58,20 +90,44 @@ impl Shards {
         }
         let place = |file: &String| names.binary_search(&file).unwrap_or_default();
         let places = index.weight_map.iter().map(|(tensor, file)| (tensor.clone(), place(file))).collect();
-        Ok(Self { files, places })
+        let names = TensorNames::new(index.weight_map.keys().map(String::as_str))?;
+        Ok(Self { files, places, names })
     }
 
-    /// Reads one tensor as f32.
+    /// Fits names and config to each other, and says what is odd.
+    ///
+    /// # Errors
+    /// As [`TensorNames::fit`].
+    pub(super) fn fit(&mut self, config: &mut ModelConfig) -> Result<Vec<String>> {
+        let mut names = std::mem::take(&mut self.names);
+        names.fit(config, |first, second| Ok(self.is_same(first, second)))?;
+        let warnings = std::mem::take(&mut names.warnings);
+        self.names = names;
+        Ok(warnings)
+    }
+
+    fn is_same(&self, first: &str, second: &str) -> bool {
+        let view = |own: &str| self.file(own).and_then(|file| file.view(own));
+        view(first).zip(view(second)).is_some_and(|(first, second)| is_same(&first, &second))
+    }
+
+    /// The file of a tensor, by its name there.
+    fn file(&self, own: &str) -> Option<&TensorFile> {
+        self.files.get(self.places.get(own).copied().unwrap_or_default())
+    }
+
+    /// Reads one weight as f32, by its plain name.
     ///
     /// # Errors
     /// As [`TensorFile::read`].
     pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let place = self.places.get(name).copied().unwrap_or_default();
-        match self.files.get(place) {
-            Some(file) if self.places.is_empty() || self.places.contains_key(name) => file.read(name, shape),
-            _ => Err(Error::Checkpoint(format!(
-                "{WEIGHTS_INDEX} has no tensor '{name}', which the config asks for"
-            ))),
+        let own = self.names.weights.get(name);
+        match own.and_then(|own| Some((own, self.file(own)?))) {
+            Some((own, file)) => file.read(own, shape),
+            None => {
+                let list = if self.places.is_empty() { WHOLE } else { WEIGHTS_INDEX };
+                Err(Error::Checkpoint(format!("{list} has no tensor '{name}', which the config asks for")))
+            }
         }
     }
 }
@@ -102,7 +158,7 @@ fn check_name(name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::{Files, write_tensors};
+    use crate::checkpoint::{Files, TorchFloat, write_state_dict, write_tensors};
     use crate::model::NamedTensor;
 
     fn file(name: &str, value: f32) -> Vec<u8> {
@@ -132,6 +188,40 @@ mod tests {
             TensorFile::open("one", whole_weights(|name| Ok(files.get(name).cloned())).unwrap()).unwrap();
         assert_eq!((one.read("x", &[1]).unwrap(), one.read("y", &[1]).unwrap()), (vec![1.0], vec![2.0]));
         assert!(shards.read("z", &[1]).unwrap_err().to_string().contains("no tensor 'z'"));
+    }
+
+    #[test]
+    fn weights_of_any_prefix_are_found_and_a_head_of_its_own_unties_it() {
+        let tensor = |name: &str, values: &[f32]| NamedTensor {
+            name: name.into(),
+            shape: vec![values.len()],
+            values: values.to_vec(),
+        };
+        let tied = crate::model::preset("nano").unwrap().config(None);
+        for (head, is_tied) in [([1.0, 2.0], true), ([1.0, 3.0], false)] {
+            let names =
+                ["module.embed_tokens.weight", "module.lm_head.weight", "module.norm.weight", "value.weight"];
+            let tensors = [names[0], names[2], names[3]].map(|name| tensor(name, &[1.0, 2.0]));
+            let tensors = [tensors.to_vec(), vec![tensor(names[1], &head)]].concat();
+            let files = Files::from([(WHOLE.to_string(), write_tensors(&tensors, &[]).unwrap())]);
+            let (mut shards, mut config) = (open(&files).unwrap(), tied.clone());
+            let warnings = shards.fit(&mut config).unwrap();
+            assert_eq!(config.tie_word_embeddings, is_tied);
+            assert_eq!(warnings.len(), if is_tied { 1 } else { 2 }, "{warnings:?}");
+            assert!(warnings.last().unwrap().contains("'value.weight'"), "{warnings:?}");
+            assert_eq!(shards.read("model.embed_tokens.weight", &[2]).unwrap(), [1.0, 2.0]);
+            assert_eq!(shards.read("lm_head.weight", &[2]).ok(), (!is_tied).then(|| head.to_vec()));
+        }
+    }
+
+    #[test]
+    fn weights_of_torch_are_read_and_divided_ones_refused_with_a_remedy() {
+        let tensors = [NamedTensor { name: "norm.weight".into(), shape: vec![2], values: vec![1.0, -2.0] }];
+        let file = write_state_dict(&tensors, &[], TorchFloat::F32).unwrap();
+        let shards = open(&Files::from([(TORCH_WEIGHTS.to_string(), file)])).unwrap();
+        assert_eq!(shards.read("model.norm.weight", &[2]).unwrap(), [1.0, -2.0]);
+        let divided = Files::from([(TORCH_INDEX.to_string(), b"{}".to_vec())]);
+        assert!(open(&divided).err().unwrap().to_string().contains("save_pretrained"));
     }
 
     #[test]

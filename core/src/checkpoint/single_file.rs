@@ -4,13 +4,14 @@ use super::tensors::{parse, texts, write_views};
 use super::training::{OPTIMIZER, PROGRESS};
 use super::{ADAPTER_CONFIG, Files};
 use crate::error::{Error, Result};
+use crate::tokenizer::TOKENIZER_FILES;
 
 /// The mark of such a file, and the only version of its layout.
 const FORMAT: (&str, &str) = ("kindling.format", "1");
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
-/// Files that keep their names in the metadata.
-const KEPT: [&str; 4] = [CONFIG, "tokenizer.json", "tokenizer_config.json", "generation_config.json"];
+/// Files beside the tokenizer's that keep their names in the metadata, as those do.
+const KEPT: [&str; 2] = [CONFIG, "generation_config.json"];
 /// The metadata's name for a run's progress.
 const TRAINING: &str = "training.json";
 /// Before the names of the optimizer's tensors.
@@ -30,10 +31,10 @@ pub fn to_single_file(files: &Files) -> Result<Vec<u8>> {
         )));
     }
     let mut metadata = texts(WEIGHTS, weights)?;
-    metadata.retain(|key, _| key != FORMAT.0 && key != TRAINING && !KEPT.contains(&key.as_str()));
+    metadata.retain(|key, _| key != FORMAT.0 && key != TRAINING && kept().all(|name| name != key));
     metadata.insert(FORMAT.0.into(), FORMAT.1.into());
     bytes_of(files, CONFIG)?;
-    for name in KEPT.into_iter().filter(|name| files.contains_key(*name)) {
+    for name in kept().filter(|name| files.contains_key(*name)) {
         metadata.insert(name.into(), text_of(files, name)?);
     }
     if files.contains_key(PROGRESS) {
@@ -53,7 +54,7 @@ pub fn from_single_file(bytes: &[u8]) -> Result<Files> {
     let mut metadata = texts("the file", bytes)?;
     check_format(metadata.remove(FORMAT.0).as_deref())?;
     let mut files = Files::new();
-    for name in KEPT {
+    for name in kept() {
         if let Some(text) = metadata.remove(name) {
             files.insert(name.into(), text.into_bytes());
         }
@@ -76,6 +77,11 @@ pub fn from_single_file(bytes: &[u8]) -> Result<Files> {
         return Err(damaged("holds an optimizer's state without training.json in its metadata"));
     }
     Ok(files)
+}
+
+/// The files whose texts stand in the metadata.
+fn kept() -> impl Iterator<Item = &'static str> {
+    KEPT.into_iter().chain(TOKENIZER_FILES)
 }
 
 /// Refuses the files of a LoRA run, which hold no model.
@@ -144,9 +150,13 @@ mod tests {
             [tensor("model.norm.weight", &[1.0, -2.5]), tensor("lm_head.weight", &[f32::MIN_POSITIVE])];
         let mut files = Files::new();
         files.insert(WEIGHTS.into(), write_tensors(&weights, &[("made.by", "a test".into())]).unwrap());
-        for (name, text) in
-            [(CONFIG, "{\"a\": 1}\n"), ("tokenizer.json", "{\"词\": \"\\u0000\"}"), (KEPT[3], "{}")]
-        {
+        for (name, text) in [
+            (CONFIG, "{\"a\": 1}\n"),
+            ("generation_config.json", "{}"),
+            ("tokenizer.json", "{\"词\": \"\\u0000\"}"),
+            ("chat_template.jinja", "{{ messages }}\n"),
+            ("additional_chat_templates/tool_use.jinja", "{{ tools }}"),
+        ] {
             files.insert(name.into(), text.into());
         }
         files
@@ -174,6 +184,7 @@ mod tests {
         let open = TensorFile::open("x", to_single_file(&run()).unwrap()).unwrap();
         assert_eq!(open.metadata("kindling.format"), Some("1"));
         assert_eq!(open.metadata("training.json"), Some("{\n  \"step\": 3\n}"));
+        assert_eq!(open.metadata("chat_template.jinja"), Some("{{ messages }}\n"));
         let mut names = open.names();
         names.sort();
         assert_eq!(

@@ -87,25 +87,47 @@ impl TensorFile {
         Ok(all)
     }
 
-    fn floats(&self, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
+    /// One tensor as it stands in the file.
+    pub(super) fn view(&self, name: &str) -> Option<TensorView<'_>> {
+        let info = self.header.info(name)?;
+        TensorView::new(info.dtype, info.shape.clone(), self.data(info)).ok()
+    }
+
+    fn data(&self, info: &TensorInfo) -> &[u8] {
         let (begin, end) = info.data_offsets;
         // The header was checked against the bytes.
-        let data = self.bytes.get(self.data + begin..self.data + end).unwrap_or_default();
-        let pairs = || data.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
-        Ok(match info.dtype {
-            Dtype::F32 => {
-                data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-            }
-            Dtype::F16 => pairs().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
-            Dtype::BF16 => pairs().map(|pair| bf16::from_le_bytes(pair).to_f32()).collect(),
-            other => {
-                return Err(Error::Checkpoint(format!(
-                    "{}: tensor '{name}' is {other:?}; weights are read as F32, F16 or BF16",
-                    self.name
-                )));
-            }
+        self.bytes.get(self.data + begin..self.data + end).unwrap_or_default()
+    }
+
+    fn floats(&self, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
+        floats(info.dtype, self.data(info)).ok_or_else(|| {
+            Error::Checkpoint(format!(
+                "{}: tensor '{name}' is {:?}; weights are read as F32, F16 or BF16: save them as one of these",
+                self.name, info.dtype
+            ))
         })
     }
+}
+
+/// Values as f32; `None` for a type that weights do not have.
+fn floats(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
+    let pairs = || data.chunks_exact(2).map(|pair| [pair[0], pair[1]]);
+    Some(match dtype {
+        Dtype::F32 => data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::F16 => pairs().map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
+        Dtype::BF16 => pairs().map(|pair| bf16::from_le_bytes(pair).to_f32()).collect(),
+        _ => return None,
+    })
+}
+
+/// Whether two tensors hold the same numbers, in whatever types.
+pub(super) fn is_same(a: &TensorView, b: &TensorView) -> bool {
+    let numbers = |view: &TensorView| floats(view.dtype(), view.data());
+    a.shape() == b.shape()
+        && match a.dtype() == b.dtype() {
+            true => a.data() == b.data(),
+            false => numbers(a).is_some_and(|a| Some(a) == numbers(b)),
+        }
 }
 
 /// Checks a file's header against its bytes.
@@ -237,6 +259,19 @@ mod tests {
         let open = TensorFile::open("x.safetensors", file()).unwrap();
         assert!(open.read("b", &[2]).unwrap_err().to_string().contains("no tensor 'b'"));
         assert!(open.read("a", &[1, 2]).unwrap_err().to_string().contains("has shape [2, 1]"));
+    }
+
+    #[test]
+    fn equal_numbers_are_the_same_in_any_type() {
+        let (wide, other) =
+            ([0.5f32, -3.0].map(f32::to_le_bytes).concat(), [0.5f32, 3.0].map(f32::to_le_bytes).concat());
+        let narrow = [f16::from_f32(0.5), f16::from_f32(-3.0)].map(f16::to_le_bytes).concat();
+        let view = |dtype, shape, bytes| TensorView::new(dtype, shape, bytes).unwrap();
+        let first = view(Dtype::F32, vec![2], &wide);
+        assert!(is_same(&first, &view(Dtype::F32, vec![2], &wide)));
+        assert!(is_same(&first, &view(Dtype::F16, vec![2], &narrow)));
+        assert!(!is_same(&first, &view(Dtype::F32, vec![2], &other)));
+        assert!(!is_same(&first, &view(Dtype::F32, vec![2, 1], &wide)));
     }
 
     #[test]

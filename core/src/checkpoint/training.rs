@@ -21,7 +21,7 @@ pub fn run_files(snapshot: &Snapshot, config: &ModelConfig, tokenizer: &Tokenize
     let mut files = match &snapshot.adapter {
         None => Checkpoint::files(config, weights, Some(tokenizer))?,
         Some(adapter) => {
-            let mut files = Adapter { config: adapter.clone(), weights: weights.clone() }.files()?;
+            let mut files = Adapter::new(adapter.clone(), weights.clone()).files()?;
             files.extend(tokenizer.to_files()?);
             files
         }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::file::DataFile;
 use super::judge::Judge;
 use super::options::DataOptions;
-use super::report::{DataReport, RowOrigin};
+use super::order::split;
+use super::overlap::on_both_sides;
+use super::report::{DataReport, RowOrigin, WarningCount};
 use super::rows::Rows;
 use super::scan::Scanner;
 use super::source::Source;
@@ -29,6 +31,8 @@ pub enum DataKind {
 pub struct Dataset {
     rows: Rows,
     report: DataReport,
+    fingerprint: String,
+    skip_bad_rows: bool,
 }
 
 impl Dataset {
@@ -43,11 +47,13 @@ impl Dataset {
         if sources.is_empty() {
             return Err(Error::Data("no data file was given".to_string()));
         }
-        let opened = sources.into_iter().map(|source| DataFile::open(source, options.max_row_bytes));
+        let options = Arc::new(options);
+        let opened = sources.into_iter().map(|source| DataFile::open(source, Arc::clone(&options)));
         let files = opened.collect::<Result<Vec<_>>>()?;
         let mut judge = Judge::new(&options);
         for (number, file) in files.iter().enumerate() {
             let before = judge.rows();
+            judge.file(file);
             let mut scanner = file.scanner();
             while !judge.is_full() && scanner.advance()? {
                 judge.row(number, file, &scanner);
@@ -60,7 +66,27 @@ impl Dataset {
             }
         }
         let verdict = judge.finish()?;
-        Ok(Self { rows: Rows::new(files, verdict.index, verdict.unusable), report: verdict.report })
+        let mut data = Self {
+            rows: Rows::new(files, verdict.index, verdict.unusable),
+            report: verdict.report,
+            fingerprint: verdict.fingerprint,
+            skip_bad_rows: options.skip_bad_rows,
+        };
+        data.report.on_both_sides = data.shared(&verdict.hashes, &options)?;
+        Ok(data)
+    }
+
+    /// The rows on both sides of the split, which are looked for where each row has a hash.
+    fn shared(&self, hashes: &[u64], options: &DataOptions) -> Result<Option<WarningCount>> {
+        let Some(share) = options.held_out.filter(|_| !hashes.is_empty()) else {
+            return Ok(None);
+        };
+        let Some((rows, first)) = on_both_sides(hashes, &split(self.len(), share.fraction, share.seed))
+        else {
+            return Ok(None);
+        };
+        let first = self.rows.find(first, |file, scanner| file.origin(scanner).to_string())?;
+        Ok(first.map(|first| WarningCount { rows, first }))
     }
 
     /// How many usable rows there are.
@@ -76,6 +102,17 @@ impl Dataset {
     /// What was counted when the data was opened.
     pub fn report(&self) -> &DataReport {
         &self.report
+    }
+
+    /// What the usable rows are, wherever their files lie and however these are packed: equal for equal rows in the
+    /// same order that are read alike.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    /// Whether rows that turn out to be bad later, because a template refuses them, are to be left out and counted.
+    pub fn skip_bad_rows(&self) -> bool {
+        self.skip_bad_rows
     }
 
     /// What kinds of rows there are.
@@ -131,6 +168,7 @@ fn changed(origin: &RowOrigin, reason: &str) -> Error {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::data::options::HeldOutShare;
     use crate::data::source::Memory;
     use crate::text::RowWarning;
 
@@ -202,6 +240,25 @@ pub(super) mod tests {
         let none = DataOptions { limit: Some(0), min_chars: Some(2), max_chars: Some(1), ..plain() };
         let message = refusal(&[("a.txt", "x")], none);
         assert!(message.contains("at least 1") && message.contains("at least 2 and at most 1"), "{message}");
+    }
+
+    #[test]
+    fn rows_on_both_sides_of_the_split_are_counted() {
+        let row = |i: usize| format!("{{\"text\": \"{i}\"}}\n");
+        let text: String = (0..40).map(|i| row(i % 20)).collect();
+        let held_out = Some(HeldOutShare { fraction: 0.25, seed: 7 });
+        let both = |options: DataOptions| {
+            open(&[("a.jsonl", &text)], options).unwrap().report().on_both_sides.clone()
+        };
+        let count = both(DataOptions { held_out, ..DataOptions::default() }).unwrap();
+        let split = split(40, 0.25, 7);
+        let part = |part: std::ops::Range<u64>| part.map(|at| split.order().at(at) % 20).collect::<Vec<_>>();
+        let trained = part(split.train_part());
+        let expected = part(split.validation_part()).iter().filter(|row| trained.contains(row)).count();
+        assert!(expected > 0);
+        assert_eq!(count.rows, expected as u64);
+        assert_eq!(both(DataOptions { held_out, dedup: true, ..DataOptions::default() }), None);
+        assert_eq!(both(DataOptions::default()), None);
     }
 
     #[test]

@@ -2,25 +2,30 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::blocks::{BLOCK, Blocks};
 use super::format::{Format, format_of, format_of_json};
+use super::options::DataOptions;
+use super::record;
 use super::report::RowOrigin;
 use super::scan::{Place, Scanner};
 use super::source::Source;
+use super::{kind, not_utf8};
 use crate::error::{Error, Result};
-use crate::text::{Parsed, Row, Shape, parse_json, parse_row};
+use crate::text::{Parsed, Row, Shape, parse_json, parse_row, parse_text_column};
 
 /// A source whose format is known.
 pub(super) struct DataFile {
     source: Arc<dyn Source>,
     format: Format,
-    max_row_bytes: usize,
+    options: Arc<DataOptions>,
     /// Where the rows begin.
     first: Place,
     /// The column names of a CSV file, in lower case.
     header: Vec<String>,
+    /// The key that holds each row's text, where one was named.
+    text_column: Option<String>,
 }
 
 impl DataFile {
@@ -29,7 +34,7 @@ impl DataFile {
     /// # Errors
     /// [`Error::Data`] naming the file: it is empty, of an unknown kind, in UTF-16, still compressed, or a CSV file
     /// whose header names no known columns.
-    pub(super) fn open(source: Arc<dyn Source>, max_row_bytes: usize) -> Result<Self> {
+    pub(super) fn open(source: Arc<dyn Source>, options: Arc<DataOptions>) -> Result<Self> {
         let refuse = |why: &str| Err(Error::Data(format!("{}: {why}", source.name())));
         let mut blocks = Blocks::new(source.clone(), 0);
         let head = blocks.peek(BLOCK)?;
@@ -55,8 +60,10 @@ impl DataFile {
             first.offset += before as u64 + 1;
             first.line += body[..before].iter().filter(|byte| **byte == b'\n').count() as u64;
         }
-        let mut file = Self { source, format, max_row_bytes, first, header: Vec::new() };
+        let text_column = options.text_column.clone();
+        let mut file = Self { source, format, options, first, header: Vec::new(), text_column };
         if format == Format::Csv {
+            file.text_column = file.text_column.map(|name| name.to_lowercase());
             file.read_header()?;
         }
         Ok(file)
@@ -65,6 +72,16 @@ impl DataFile {
     /// The file's name, as the user gave it.
     pub(super) fn name(&self) -> &str {
         self.source.name()
+    }
+
+    /// The names of its columns, where a header tells them.
+    pub(super) fn columns(&self) -> &[String] {
+        &self.header
+    }
+
+    /// Whether it is plain text, of which every byte counts.
+    pub(super) fn is_text(&self) -> bool {
+        self.format == Format::Text
     }
 
     /// Where the row that a scanner of this file found last comes from.
@@ -79,7 +96,7 @@ impl DataFile {
 
     /// Goes through the file's rows from this one on.
     pub(super) fn scanner_at(&self, place: Place) -> Scanner {
-        Scanner::new(self.source.clone(), self.format, self.max_row_bytes, place)
+        Scanner::new(self.source.clone(), self.format, self.options.max_row_bytes, place)
     }
 
     /// What the row that a scanner of this file found last means.
@@ -88,14 +105,30 @@ impl DataFile {
     /// Why the row cannot be used.
     pub(super) fn parse(&self, bytes: Result<&[u8], &str>) -> Result<Parsed, String> {
         let bytes = bytes?;
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| format!("byte {} of the row is not UTF-8", error.valid_up_to() + 1))?;
-        match self.format {
-            Format::Text => Ok(Parsed::new(Row::Document(text.to_string()))),
-            Format::Csv => parse_row(&self.record(text)?),
-            Format::JsonLines | Format::JsonArray | Format::JsonValues => {
-                parse_row(&parse_json(text.trim_ascii_end())?)
+        let text = std::str::from_utf8(bytes).map_err(|error| match self.source.encoding() {
+            Some(name) => format!("the row holds bytes that are not {name}"),
+            None => not_utf8::reason(bytes, error.valid_up_to()),
+        })?;
+        let parsed = match self.format {
+            Format::Text => Parsed::new(Row::Document(text.to_string())),
+            Format::Csv => {
+                let cells = record::object(text, &self.header)?;
+                let mut parsed = self.meaning(&cells)?;
+                // A cell that is a number is no text.
+                parsed.unused.retain(|column| !record::is_number(&cells[column.as_str()]));
+                parsed
             }
+            Format::JsonLines | Format::JsonArray | Format::JsonValues => {
+                self.meaning(&parse_json(text.trim_ascii_end())?)?
+            }
+        };
+        kind::as_asked(parsed, &self.options)
+    }
+
+    fn meaning(&self, json: &Value) -> Result<Parsed, String> {
+        match &self.text_column {
+            Some(column) => parse_text_column(json, column),
+            None => parse_row(json),
         }
     }
 
@@ -103,15 +136,21 @@ impl DataFile {
         let mut scanner = self.scanner();
         let found = scanner.advance()?;
         let fields = match scanner.bytes() {
-            Ok(bytes) if found => fields(&String::from_utf8_lossy(bytes)),
+            Ok(bytes) if found => record::fields(&String::from_utf8_lossy(bytes)),
             Ok(_) => Err("the file has no header".to_string()),
             Err(problem) => Err(problem.to_string()),
         };
         let known = fields.and_then(|names| {
             let names: Vec<String> = names.iter().map(|name| name.trim().to_lowercase()).collect();
             let found = || format!("columns {}", names.join(", "));
-            Shape::find(|key| names.iter().any(|name| name == key), found)?;
-            Ok(names)
+            let told = match &self.text_column {
+                Some(column) if !names.contains(column) => {
+                    Err(format!("{column} is missing; found {}", found()))
+                }
+                Some(_) => Ok(()),
+                None => Shape::find(|key| names.iter().any(|name| name == key), found).map(drop),
+            };
+            told.map(|()| names)
         });
         self.header = known.map_err(|why| {
             let place = scanner.place().line;
@@ -119,28 +158,6 @@ impl DataFile {
         })?;
         self.first = scanner.next_place();
         Ok(())
-    }
-
-    /// A CSV record as the object that a JSON row would be.
-    fn record(&self, text: &str) -> Result<Value, String> {
-        let fields = fields(text)?;
-        if fields.len() != self.header.len() {
-            let (found, named) = (fields.len(), self.header.len());
-            return Err(format!("the header names {named} fields, and the row has {found}"));
-        }
-        let named = self.header.iter().cloned().zip(fields.into_iter().map(Value::String));
-        Ok(Value::Object(named.collect::<Map<_, _>>()))
-    }
-}
-
-/// The fields of one CSV record.
-fn fields(record: &str) -> Result<Vec<String>, String> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record.as_bytes());
-    match reader.records().next() {
-        Some(Ok(record)) => Ok(record.iter().map(String::from).collect()),
-        Some(Err(error)) => Err(format!("broken CSV: {error}")),
-        None => Err("the row is empty".to_string()),
     }
 }
 
@@ -150,7 +167,7 @@ mod tests {
     use crate::data::source::Memory;
 
     fn open(name: &str, bytes: impl Into<Vec<u8>>) -> Result<DataFile> {
-        DataFile::open(Arc::new(Memory::new(name, bytes)), 1 << 20)
+        DataFile::open(Arc::new(Memory::new(name, bytes)), Arc::new(DataOptions::default()))
     }
 
     fn refusal(name: &str, bytes: impl Into<Vec<u8>>) -> String {
@@ -206,7 +223,11 @@ mod tests {
             [
                 bad(1, "broken JSON: the row ends inside a string (column 11)"),
                 bad(2, "broken JSON at column 1: expected a value"),
-                bad(3, "byte 13 of the row is not UTF-8"),
+                bad(
+                    3,
+                    "byte 13 of the row is not UTF-8; it may be windows-1252: save the file as UTF-8, or try --encoding \
+                     windows-1252"
+                ),
                 bad(4, "broken JSON at column 10: expected a value"),
             ]
         );
@@ -217,6 +238,30 @@ mod tests {
                 bad(2, "the header names 2 fields, and the row has 1"),
                 bad(3, "the header names 2 fields, and the row has 3")
             ]
+        );
+    }
+
+    #[test]
+    fn the_column_of_the_texts_may_have_another_name() {
+        let open = |name: &str, bytes: &str, column: &str| {
+            let options = DataOptions { text_column: Some(column.to_string()), ..DataOptions::default() };
+            DataFile::open(Arc::new(Memory::new(name, bytes)), Arc::new(options))
+        };
+        for (name, bytes) in [
+            ("a.csv", "ID,Body,Note\n7,once,\"upon\"\n"),
+            ("a.jsonl", "{\"id\": 7, \"Body\": \"once\", \"text\": \"a time\"}"),
+        ] {
+            let file = open(name, bytes, "Body").unwrap();
+            let mut scanner = file.scanner();
+            assert!(scanner.advance().unwrap());
+            let parsed = file.parse(scanner.bytes()).unwrap();
+            assert_eq!(parsed.row, Row::Document("once".to_string()), "{name}");
+            assert_eq!(parsed.unused, [if name == "a.csv" { "note" } else { "text" }]);
+        }
+        let missing = open("a.csv", "id,text\n1,b\n", "Body").err().unwrap().to_string();
+        assert_eq!(
+            missing,
+            "a.csv:1: the first line must name the columns: body is missing; found columns id, text"
         );
     }
 

@@ -2,21 +2,21 @@
 
 use std::collections::HashSet;
 
-use sha2::{Digest, Sha256};
-
 use super::file::DataFile;
+use super::fingerprint::{DataFingerprint, meaning};
 use super::index::{Entry, RowIndex, RowSet};
 use super::options::DataOptions;
 use super::report::DataReport;
 use super::scan::Scanner;
 use crate::error::{Error, Result};
-use crate::text::{Parsed, Row};
+use crate::text::Parsed;
 
 /// Decides row by row which ones are used.
 pub(super) struct Judge<'a> {
     options: &'a DataOptions,
     verdict: Verdict,
-    /// Fingerprints of the rows so far, where equal rows are left out.
+    fingerprint: DataFingerprint,
+    /// What the rows so far mean, where equal rows are left out.
     seen: HashSet<u128>,
 }
 
@@ -27,13 +27,27 @@ pub(super) struct Verdict {
     pub(super) index: RowIndex,
     /// The numbers of the others, among all rows.
     pub(super) unusable: RowSet,
+    /// A hash of what each usable row means, where rows on both sides of the split are looked for.
+    pub(super) hashes: Vec<u64>,
+    /// What the usable rows are.
+    pub(super) fingerprint: String,
 }
 
 impl<'a> Judge<'a> {
     pub(super) fn new(options: &'a DataOptions) -> Self {
-        let verdict =
-            Verdict { report: DataReport::default(), index: RowIndex::new(), unusable: RowSet::default() };
-        Self { options, verdict, seen: HashSet::new() }
+        let verdict = Verdict {
+            report: DataReport::default(),
+            index: RowIndex::new(),
+            unusable: RowSet::default(),
+            hashes: Vec::new(),
+            fingerprint: String::new(),
+        };
+        Self { options, verdict, fingerprint: DataFingerprint::new(options), seen: HashSet::new() }
+    }
+
+    /// Begins a file.
+    pub(super) fn file(&mut self, file: &DataFile) {
+        self.fingerprint.begin(file);
     }
 
     /// How many rows are judged.
@@ -51,8 +65,10 @@ impl<'a> Judge<'a> {
         let found = self.rows();
         self.verdict.report.rows += 1;
         let origin = file.origin(scanner);
-        match file.parse(scanner.bytes()) {
+        let bytes = scanner.bytes();
+        match file.parse(bytes) {
             Ok(parsed) if self.accepts(&parsed) => {
+                self.fingerprint.add(file, bytes.unwrap_or_default());
                 self.verdict.report.add_usable(&parsed, &origin);
                 self.verdict.index.push(Entry { file: file_number, place: scanner.place(), found });
                 return;
@@ -73,18 +89,23 @@ impl<'a> Judge<'a> {
                 return false;
             }
         }
-        if self.options.dedup && !self.seen.insert(fingerprint(&parsed.row)) {
-            self.verdict.report.duplicates += 1;
-            return false;
+        if !self.options.dedup {
+            if self.options.held_out.is_some_and(|share| share.fraction > 0.0) {
+                self.verdict.hashes.push(meaning(&parsed.row) as u64);
+            }
+            return true;
         }
-        true
+        let is_new = self.seen.insert(meaning(&parsed.row));
+        self.verdict.report.duplicates += u64::from(!is_new);
+        is_new
     }
 
     /// The verdict over all rows.
     ///
     /// # Errors
     /// Bad rows that are not to be skipped, or no usable row.
-    pub(super) fn finish(self) -> Result<Verdict> {
+    pub(super) fn finish(mut self) -> Result<Verdict> {
+        self.verdict.fingerprint = self.fingerprint.finish();
         let report = &self.verdict.report;
         if report.bad > 0 && !self.options.skip_bad_rows {
             return Err(Error::BadRows { total: report.bad, rows: report.bad_rows.clone() });
@@ -101,58 +122,10 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// 128 bits of SHA-256 over everything that a row means; equal rows may be spelled differently in their files.
-fn fingerprint(row: &Row) -> u128 {
-    let mut hash = Sha256::new();
-    // A length before each part keeps ("ab", "c") and ("a", "bc") apart.
-    let mut part = |text: &str| {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    };
-    match row {
-        Row::Document(text) => part(text),
-        Row::Conversation(conversation) => {
-            for message in &conversation.messages {
-                part(&message.role);
-                part(&message.content);
-                part(&message.extra.len().to_string());
-                for (key, value) in &message.extra {
-                    part(key);
-                    part(&value.to_string());
-                }
-            }
-            part("tools");
-            part(&conversation.tools.as_ref().map_or(String::new(), ToString::to_string));
-        }
-    }
-    let digest = hash.finalize();
-    digest.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::data::dataset::tests::{open, refusal, rows, skipping};
-    use crate::text::parse_row;
-    use serde_json::json;
-
-    #[test]
-    fn a_fingerprint_tells_meanings_apart_not_spellings() {
-        let mark = |json: serde_json::Value| fingerprint(&parse_row(&json).unwrap().row);
-        let pair = mark(json!({"user": "ab", "assistant": "c"}));
-        assert_eq!(pair, mark(json!({"q": "ab", "a": "c"})));
-        for other in [
-            json!({"user": "a", "assistant": "bc"}),
-            json!({"text": "abc"}),
-            json!({"user": "ab", "assistant": "c", "tools": [{}]}),
-            json!([{"role": "user", "content": "ab", "name": "x"}, {"role": "assistant", "content": "c"}]),
-        ] {
-            assert_ne!(pair, mark(other.clone()), "{other}");
-        }
-        // SHA-256 of the length 3 in eight bytes and "abc", its first 16 bytes.
-        let expected = Sha256::digest(b"\x03\0\0\0\0\0\0\0abc");
-        assert_eq!(mark(json!({"text": "abc"})).to_be_bytes(), expected[..16]);
-    }
 
     #[test]
     fn bad_rows_are_all_counted_and_five_are_named() {

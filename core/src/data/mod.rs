@@ -7,15 +7,23 @@ mod blocks;
 mod boundary;
 mod compressed;
 mod dataset;
+// Natively only: its tables of characters are large, and a page reads UTF-8.
+#[cfg(not(target_family = "wasm"))]
+mod encoding;
 mod file;
+mod fingerprint;
 mod format;
 mod index;
 mod judge;
+mod kind;
+mod not_utf8;
 mod options;
 mod order;
+mod overlap;
 // Natively only: a panic of the parquet crate, which is an error here, would end a page's worker.
 #[cfg(not(target_family = "wasm"))]
 mod parquet;
+mod record;
 mod report;
 mod rows;
 mod scan;
@@ -23,10 +31,12 @@ mod source;
 
 pub use compressed::decompressor;
 pub use dataset::{DataKind, Dataset};
+#[cfg(not(target_family = "wasm"))]
+pub use encoding::{TextEncoding, Utf8Reader};
 pub use format::{Format, format_of, is_parquet};
-pub use options::DataOptions;
+pub use options::{DataOptions, HeldOutShare};
 pub use order::{Permutation, Split, split};
 #[cfg(not(target_family = "wasm"))]
 pub use parquet::parquet_rows;
-pub use report::{DataReport, RowOrigin, WarningCount};
+pub use report::{DataReport, NAMED_KEYS, RowOrigin, WarningCount};
 pub use source::{Memory, Source};

@@ -1,9 +1,10 @@
-//! Which rows of the data are used.
+//! Which rows of the data are used, and as what.
 
 use crate::error::{Error, Result};
+use crate::text::RowKind;
 
-/// Which rows are used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which rows are used, and as what.
+#[derive(Clone, Debug, PartialEq)]
 pub struct DataOptions {
     /// Stop after so many usable rows, in the order of the files.
     pub limit: Option<u64>,
@@ -18,6 +19,24 @@ pub struct DataOptions {
     pub max_chars: Option<usize>,
     /// The most bytes that a row may have in its file; plain text is cut there.
     pub max_row_bytes: usize,
+    /// The only kind of rows that is of use: those of the other kind are bad ones. `None` takes both.
+    pub kind: Option<RowKind>,
+    /// Make a document of every conversation: its texts, each on lines of its own.
+    pub join_turns: bool,
+    /// The key or the column that holds each row's text; rows are documents then, whatever else they hold.
+    pub text_column: Option<String>,
+    /// The share of the rows that will be held out: rows on both sides of that split are counted. While the data is
+    /// opened this takes 8 bytes a row.
+    pub held_out: Option<HeldOutShare>,
+}
+
+/// A share of the rows that is held out for validation, as [`split`](super::split) does it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldOutShare {
+    /// Between 0 and 1.
+    pub fraction: f64,
+    /// The seed of the order that the share is taken from.
+    pub seed: u64,
 }
 
 impl Default for DataOptions {
@@ -29,6 +48,10 @@ impl Default for DataOptions {
             min_chars: None,
             max_chars: None,
             max_row_bytes: 64 << 20,
+            kind: None,
+            join_turns: false,
+            text_column: None,
+            held_out: None,
         }
     }
 }
@@ -51,6 +74,43 @@ impl DataOptions {
         {
             problems.push(format!("no row can have at least {min} and at most {max} characters"));
         }
+        if self.text_column.as_deref() == Some("") {
+            problems.push("--text-column names no column".to_string());
+        }
+        if self.kind == Some(RowKind::Conversation) {
+            let makes_texts =
+                [("--text-column", self.text_column.is_some()), ("--join-turns", self.join_turns)];
+            for (flag, _) in makes_texts.into_iter().filter(|(_, given)| *given) {
+                problems.push(format!(
+                    "{flag} makes texts of the rows, and fine-tuning reads conversations; leave it out, or use \
+                     `pretrain`"
+                ));
+            }
+        }
         if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_contradict_each_other_are_named() {
+        let texts = DataOptions {
+            kind: Some(RowKind::Document),
+            join_turns: true,
+            text_column: Some("body".into()),
+            ..DataOptions::default()
+        };
+        assert!(texts.check().is_ok());
+        let chats = DataOptions { kind: Some(RowKind::Conversation), ..texts.clone() };
+        let message = chats.check().unwrap_err().to_string();
+        assert!(
+            message.contains("--text-column makes texts") && message.contains("--join-turns"),
+            "{message}"
+        );
+        let none = DataOptions { text_column: Some(String::new()), ..texts };
+        assert!(none.check().unwrap_err().to_string().contains("names no column"));
     }
 }

@@ -28,9 +28,18 @@ pub struct DataReport {
     pub duplicates: u64,
     /// Usable rows that are odd, by kind.
     pub warnings: BTreeMap<RowWarning, WarningCount>,
+    /// Keys of usable rows that hold a text which nothing reads, the first [`NAMED_KEYS`] of them.
+    pub unused_keys: BTreeMap<String, WarningCount>,
+    /// Usable rows with other such keys.
+    pub more_unused: u64,
+    /// Held-out rows that equal one that is trained on.
+    pub on_both_sides: Option<WarningCount>,
     /// The texts of all usable rows in UTF-8 bytes.
     pub bytes_of_text: u64,
 }
+
+/// So many unused keys are named: rows may have keys that no other row has.
+pub const NAMED_KEYS: usize = 64;
 
 /// How often a warning occurs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,10 +81,47 @@ impl DataReport {
             Row::Conversation(_) => self.conversations += 1,
         }
         self.bytes_of_text += parsed.row.bytes();
+        let none = || WarningCount { rows: 0, first: origin.to_string() };
         for warning in &parsed.warnings {
-            let none = || WarningCount { rows: 0, first: origin.to_string() };
             self.warnings.entry(*warning).or_insert_with(none).rows += 1;
         }
+        let mut more = false;
+        for key in &parsed.unused {
+            let room = self.unused_keys.len() < NAMED_KEYS;
+            match self.unused_keys.get_mut(key) {
+                Some(count) => count.rows += 1,
+                None if room => {
+                    self.unused_keys.insert(key.clone(), WarningCount { rows: 1, ..none() });
+                }
+                None => more = true,
+            }
+        }
+        self.more_unused += u64::from(more);
+    }
+
+    /// What a person should know of the usable rows, a sentence each; `number` writes a count.
+    pub fn remarks(&self, number: impl Fn(u64) -> String) -> Vec<String> {
+        let odd = |(kind, count): (&RowWarning, &WarningCount)| {
+            format!("{} rows: {kind} (the first: {})", number(count.rows), count.first)
+        };
+        let mut remarks: Vec<String> = self.warnings.iter().map(odd).collect();
+        if !self.unused_keys.is_empty() {
+            let named =
+                self.unused_keys.iter().map(|(key, count)| format!("{key} ({} rows)", number(count.rows)));
+            let mut named = named.collect::<Vec<_>>().join(", ");
+            if self.more_unused > 0 {
+                named = format!("{named}, others ({} rows)", number(self.more_unused));
+            }
+            remarks.push(format!("unused keys: {named}; nothing reads their texts"));
+        }
+        if let Some(WarningCount { rows, first }) = &self.on_both_sides {
+            remarks.push(format!(
+                "{} held-out rows equal rows that are trained on (the first: {first}): the held-out loss looks better \
+                 than it is; --dedup leaves equal rows out",
+                number(*rows)
+            ));
+        }
+        remarks
     }
 }
 
@@ -94,5 +140,30 @@ mod tests {
         assert_eq!((count.rows, count.first.as_str()), (2, "a.txt:3"));
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["warnings"]["empty_document"]["rows"], 2);
+        assert_eq!(
+            report.remarks(|count| count.to_string()),
+            ["2 rows: the document is empty (the first: a.txt:3)"]
+        );
+    }
+
+    #[test]
+    fn unused_keys_are_counted_and_not_all_are_named() {
+        let mut report = DataReport::default();
+        let origin = RowOrigin { source: "a.jsonl".to_string(), line: 1 };
+        for i in 0..100 {
+            let mut parsed = Parsed::new(Row::Document("x".to_string()));
+            parsed.unused = vec!["note".to_string(), format!("key {i}")];
+            report.add_usable(&parsed, &origin);
+        }
+        assert_eq!((report.unused_keys.len(), report.unused_keys["note"].rows), (NAMED_KEYS, 100));
+        assert_eq!(report.more_unused, 100 - (NAMED_KEYS as u64 - 1));
+        report.on_both_sides = Some(WarningCount { rows: 2000, first: "a.jsonl:7".to_string() });
+        let remarks = report.remarks(|count| format!("~{count}"));
+        assert!(remarks[0].starts_with("unused keys: key 0 (~1 rows), key 1 (~1 rows), "), "{remarks:?}");
+        assert!(remarks[0].contains("note (~100 rows), others (~37 rows); "), "{remarks:?}");
+        assert!(
+            remarks[1]
+                .starts_with("~2000 held-out rows equal rows that are trained on (the first: a.jsonl:7)")
+        );
     }
 }

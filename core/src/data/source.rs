@@ -18,6 +18,12 @@ pub trait Source: Send + Sync {
         self.len() == 0
     }
 
+    /// The name of the encoding that the bytes were made from; `None` for bytes that are UTF-8 by themselves. One that
+    /// meant nothing there became a byte that no UTF-8 has.
+    fn encoding(&self) -> Option<&str> {
+        None
+    }
+
     /// Reads bytes from `offset` on into `buffer` and says how many: fewer than asked for is allowed, none means the
     /// end.
     ///

@@ -9,7 +9,7 @@ use burn_flex::{Flex, FlexTensor};
 
 use super::Quantization;
 use super::blocks::{BLOCK, Block, encode_q4_0, encode_q8_0};
-use super::host::HostOp;
+use super::host::{HostOp, Kept};
 use crate::platform::for_each_chunk;
 
 /// Partial sums side by side, in a fixed order everywhere.
@@ -185,6 +185,8 @@ fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 pub(super) struct Multiply(pub(super) Arc<Blocks>);
 
 impl HostOp<1> for Multiply {
+    const KEPT: Kept = Kept::Nothing;
+
     fn forward(&self, [x]: [&[f32]; 1]) -> Vec<f32> {
         let blocks = &self.0;
         match x.len() / blocks.columns {

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Shape, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_autodiff::checkpoint::base::Checkpointer;
 use burn_autodiff::checkpoint::strategy::NoCheckpointing;
@@ -13,12 +13,26 @@ use burn_flex::{Flex, FlexTensor};
 
 type Graph = Autodiff<Flex, NoCheckpointing>;
 
+/// What an operation's backward pass reads of the forward pass; the rest is not kept in memory until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Neither inputs nor output.
+    Nothing,
+    /// The inputs.
+    Inputs,
+    /// The output.
+    Output,
+}
+
 /// An operation on slices: `N` inputs, one output.
 pub(super) trait HostOp<const N: usize>: Clone + Send + Debug + 'static {
+    /// What [`HostOp::backward`] reads; slices of the rest are empty there.
+    const KEPT: Kept;
+
     /// Computes the output.
     fn forward(&self, inputs: [&[f32]; N]) -> Vec<f32>;
 
-    /// The gradients of the inputs, from the inputs, the output and the output's gradient.
+    /// The gradients of the inputs, from what is kept of inputs and output, and the output's gradient.
     fn backward(&self, inputs: [&[f32]; N], output: &[f32], grad: &[f32]) -> [Vec<f32>; N];
 }
 
@@ -62,7 +76,7 @@ pub(super) fn run<const N: usize, const D: usize>(
     let output = forward(&op, &plain, shape)?;
     let guards = nodes.each_ref().map(|node| node.node());
     let recorded = match Recorded(op.clone()).prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish(State { op, inputs: plain, output: output.clone() }, output),
+        OpsKind::Tracked(prep) => prep.finish(State::new(op, plain, &output), output),
         OpsKind::UnTracked(prep) => prep.finish(output),
     };
     Some(Tensor::from_primitive::<Graph>(recorded))
@@ -89,23 +103,39 @@ struct Recorded<Op>(Op);
 #[derive(Clone, Debug)]
 struct State<Op, const N: usize> {
     op: Op,
-    inputs: [FlexTensor; N],
-    output: FlexTensor,
+    shapes: [Shape; N],
+    inputs: Option<[FlexTensor; N]>,
+    output: Option<FlexTensor>,
+}
+
+impl<Op: HostOp<N>, const N: usize> State<Op, N> {
+    fn new(op: Op, inputs: [FlexTensor; N], output: &FlexTensor) -> Self {
+        let shapes = inputs.each_ref().map(|input| input.layout().shape().clone());
+        let inputs = (Op::KEPT == Kept::Inputs).then_some(inputs);
+        let output = (Op::KEPT == Kept::Output).then(|| output.clone());
+        Self { op, shapes, inputs, output }
+    }
 }
 
 impl<Op: HostOp<N>, const N: usize> Backward<Flex, N> for Recorded<Op> {
     type State = State<Op, N>;
 
     fn backward(self, ops: Ops<Self::State, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let State { op, inputs, output } = ops.state;
+        let State { op, shapes, inputs, output } = ops.state;
         let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
         // All were made contiguous f32 on the way in, so every slice is there.
-        let results = [output, grad];
-        let (Some(values), Some([output, grad])) = (slices(&inputs), slices(&results)) else { return };
-        let gradients = op.backward(values, output, grad);
-        for ((parent, input), gradient) in ops.parents.into_iter().zip(&inputs).zip(gradients) {
+        let inputs = match &inputs {
+            Some(inputs) => slices(inputs),
+            None => Some([[].as_slice(); N]),
+        };
+        let output = match &output {
+            Some(output) => output.as_slice(),
+            None => Some([].as_slice()),
+        };
+        let (Some(inputs), Some(output), Some(grad)) = (inputs, output, grad.as_slice()) else { return };
+        let gradients = op.backward(inputs, output, grad);
+        for ((parent, shape), gradient) in ops.parents.into_iter().zip(shapes).zip(gradients) {
             if let Some(parent) = parent {
-                let shape = input.layout().shape().clone();
                 grads.register::<Flex>(parent.id, FlexTensor::from_data(TensorData::new(gradient, shape)));
             }
         }

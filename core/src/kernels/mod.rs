@@ -6,8 +6,8 @@
 
 mod block_matrix;
 mod blocks;
-mod cross_entropy;
 mod host;
+mod log_probs;
 mod mask;
 mod quantized;
 mod rms_norm;
@@ -15,15 +15,18 @@ mod rope;
 mod slices;
 mod softmax;
 mod swiglu;
+mod uploaded;
+mod weighted_sum;
 
 pub use blocks::{BLOCK, encode_q4_0, encode_q8_0};
-pub use cross_entropy::cross_entropy;
+pub use log_probs::{IGNORED, token_log_probs};
 pub use mask::AttentionMask;
 pub use quantized::{Quantization, QuantizedMatrix};
 pub use rms_norm::rms_norm;
 pub use rope::{Angles, rotate};
 pub use softmax::masked_softmax;
 pub use swiglu::swiglu;
+pub use weighted_sum::weighted_sum;
 
 use burn::tensor::{DType, Tensor};
 

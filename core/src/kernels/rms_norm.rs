@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::host::{HostOp, input, run};
+use super::host::{HostOp, Kept, input, run};
 use super::slices::{rows, sum};
 
 /// Rows whose weight gradients are added by one task; fixed, so that the order of the sum is.
@@ -37,6 +37,8 @@ impl RmsNorm {
 }
 
 impl HostOp<2> for RmsNorm {
+    const KEPT: Kept = Kept::Inputs;
+
     fn forward(&self, [x, weight]: [&[f32]; 2]) -> Vec<f32> {
         let width = weight.len();
         let mut out = vec![0.0; x.len()];

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Tensor, activation};
 
 use super::AttentionMask;
-use super::host::{HostOp, input, run};
+use super::host::{HostOp, Kept, input, run};
 use super::slices::{exp, max, rows, sum};
 
 /// `softmax(scale · scores)` over the last dimension, zero where the mask hides.
@@ -41,27 +41,35 @@ struct MaskedSoftmax {
 }
 
 impl MaskedSoftmax {
-    /// The keys that row `i` of all rows sees.
+    /// The runs of keys that row `i` of all rows sees.
     #[inline(always)]
-    fn run(&self, i: usize) -> (usize, usize) {
+    fn runs(&self, i: usize) -> [(usize, usize); 2] {
         let (batch, query) = (i / self.queries / self.heads, i % self.queries);
-        self.mask.run(batch, query, self.queries, self.keys)
+        self.mask.runs(batch, query, self.queries, self.keys)
     }
 }
 
 impl HostOp<1> for MaskedSoftmax {
+    const KEPT: Kept = Kept::Output;
+
     fn forward(&self, [scores]: [&[f32]; 1]) -> Vec<f32> {
         let keys = self.keys;
         let mut out = vec![0.0; scores.len()];
         rows(&mut out, keys, |i, y| {
-            let (start, end) = self.run(i);
-            let (x, y) = (&scores[i * keys + start..i * keys + end], &mut y[start..end]);
-            let highest = max(x);
-            for (y, &x) in y.iter_mut().zip(x) {
-                *y = exp((x - highest) * self.scale);
+            let (x, runs) = (&scores[i * keys..][..keys], self.runs(i));
+            let highest = runs.iter().fold(f32::NEG_INFINITY, |a, &(start, end)| a.max(max(&x[start..end])));
+            let mut total = 0.0;
+            for (start, end) in runs {
+                let (x, y) = (&x[start..end], &mut y[start..end]);
+                for (y, &x) in y.iter_mut().zip(x) {
+                    *y = exp((x - highest) * self.scale);
+                }
+                total += sum(y.len(), |j| y[j]);
             }
-            let total = 1.0 / sum(y.len(), |j| y[j]);
-            y.iter_mut().for_each(|y| *y *= total);
+            let share = 1.0 / total;
+            for (start, end) in runs {
+                y[start..end].iter_mut().for_each(|y| *y *= share);
+            }
         });
         out
     }
@@ -71,12 +79,17 @@ impl HostOp<1> for MaskedSoftmax {
         let keys = self.keys;
         let mut dx = vec![0.0; output.len()];
         rows(&mut dx, keys, |i, dx| {
-            let (start, end) = self.run(i);
-            let at = i * keys + start..i * keys + end;
-            let (y, g) = (&output[at.clone()], &grad[at]);
-            let dot = sum(y.len(), |j| y[j] * g[j]);
-            for ((dx, &y), &g) in dx[start..end].iter_mut().zip(y).zip(g) {
-                *dx = self.scale * y * (g - dot);
+            let (y, g) = (&output[i * keys..][..keys], &grad[i * keys..][..keys]);
+            let runs = self.runs(i);
+            let mut dot = 0.0;
+            for (start, end) in runs {
+                let (y, g) = (&y[start..end], &g[start..end]);
+                dot += sum(y.len(), |j| y[j] * g[j]);
+            }
+            for (start, end) in runs {
+                for ((dx, &y), &g) in dx[start..end].iter_mut().zip(&y[start..end]).zip(&g[start..end]) {
+                    *dx = self.scale * y * (g - dot);
+                }
             }
         });
         [dx]

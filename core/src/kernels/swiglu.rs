@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, activation};
 
-use super::host::{HostOp, input, run};
+use super::host::{HostOp, Kept, input, run};
 use super::slices::{exp, row_pairs, rows};
 
 /// Values a row when the shape does not matter.
@@ -35,6 +35,8 @@ fn in_rows(len: usize, mut each: impl FnMut(usize, usize, usize)) {
 }
 
 impl HostOp<2> for SwiGlu {
+    const KEPT: Kept = Kept::Inputs;
+
     fn forward(&self, [gate, up]: [&[f32]; 2]) -> Vec<f32> {
         let mut out = vec![0.0; gate.len()];
         in_rows(gate.len(), |start, end, width| {

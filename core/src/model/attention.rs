@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::cache::LayerCache;
-use super::{Linear, RmsNorm};
+use super::cache::{LayerCache, Places};
+use super::{Linear, RmsNorm, Trace};
 use crate::kernels::{Angles, AttentionMask, masked_softmax, rotate};
 
 /// Projections of one block; the fields are named as in Hugging Face checkpoints.
@@ -23,24 +23,24 @@ pub struct Attention {
 impl Attention {
     /// # Shapes
     /// `x [batch, seq, hidden]` → the same. With a cache, keys and values of earlier positions come from it
-    /// and this call's are added; `start` is the position of the first row.
-    pub fn forward(
+    /// and this call's are added.
+    pub(super) fn forward(
         &self,
         x: Tensor<3>,
         angles: &Angles,
         mask: &AttentionMask,
-        start: usize,
-        cache: Option<&mut LayerCache>,
+        cache: Option<(&mut LayerCache, &Places)>,
+        trace: &mut Trace,
     ) -> Tensor<3> {
         let [batch, seq, _] = x.dims();
         let (q, k, v) = self.project(x, angles);
         // [batch, kv_heads, keys, hd]
         let (k, v) = (k.swap_dims(1, 2), v.swap_dims(1, 2));
         let (k, v) = match cache {
-            Some(cache) => cache.append(k, v, start),
+            Some((cache, places)) => cache.append(k, v, places),
             None => (k, v),
         };
-        let context = attend(q, k, v, mask);
+        let context = attend(q, k, v, mask, trace);
         let width = context.dims()[2];
         self.o_proj.forward(context.reshape([batch, seq, width]))
     }
@@ -67,7 +67,7 @@ impl Attention {
 ///
 /// # Shapes
 /// `q [batch, seq, heads, hd]`, `k, v [batch, kv_heads, keys, hd]` → `[batch, seq, heads·hd]`.
-fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask) -> Tensor<3> {
+fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask, trace: &mut Trace) -> Tensor<3> {
     let [batch, seq, heads, head_dim] = q.dims();
     let [_, kv_heads, keys, _] = k.dims();
     let group = heads / kv_heads;
@@ -75,6 +75,9 @@ fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask) -> Ten
     let q = q.swap_dims(1, 2).reshape([batch, kv_heads, group * seq, head_dim]);
     let scores = q.matmul(k.swap_dims(2, 3)).reshape([batch, heads, seq, keys]);
     let weights = masked_softmax(scores, 1.0 / (head_dim as f64).sqrt(), mask);
+    if let Some(kept) = &mut trace.attention {
+        kept.push(weights.clone());
+    }
     let weights = weights.reshape([batch, kv_heads, group * seq, keys]);
     let context = weights.matmul(v).reshape([batch, heads, seq, head_dim]);
     context.swap_dims(1, 2).reshape([batch, seq, heads * head_dim])

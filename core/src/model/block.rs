@@ -3,8 +3,8 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::cache::LayerCache;
-use super::{Attention, FeedForward, RmsNorm};
+use super::cache::{LayerCache, Places};
+use super::{Attention, FeedForward, RmsNorm, Trace};
 use crate::kernels::{Angles, AttentionMask};
 
 /// `h = x + attention(norm(x))`, `y = h + mlp(norm(h))`.
@@ -21,18 +21,21 @@ pub struct Block {
 impl Block {
     /// # Shapes
     /// `x [batch, seq, hidden]` → the same.
-    pub fn forward(
+    pub(super) fn forward(
         &self,
         x: Tensor<3>,
         angles: &Angles,
         mask: &AttentionMask,
-        start: usize,
-        cache: Option<&mut LayerCache>,
+        cache: Option<(&mut LayerCache, &Places)>,
+        trace: &mut Trace,
     ) -> Tensor<3> {
-        let attended =
-            self.self_attn.forward(self.input_layernorm.forward(x.clone()), angles, mask, start, cache);
-        let h = x + attended;
-        let fed = self.mlp.forward(self.post_attention_layernorm.forward(h.clone()));
-        h + fed
+        let normed = self.input_layernorm.forward(x.clone());
+        let h = x + self.self_attn.forward(normed, angles, mask, cache, trace);
+        let fed = self.mlp.forward(self.post_attention_layernorm.forward(h.clone()), trace);
+        let y = h + fed;
+        if let Some(kept) = &mut trace.hidden {
+            kept.push(y.clone());
+        }
+        y
     }
 }

@@ -123,10 +123,7 @@ impl ModelConfig {
 
     /// Longest sequence that can be read: with a scaling that grows with the text, more than the pretraining's.
     pub fn context(&self) -> usize {
-        match self.rope_scaling {
-            RopeScaling::Dynamic { factor, original } => (factor.max(1.0) * original as f64) as usize,
-            _ => self.max_position_embeddings,
-        }
+        self.rope_scaling.longest(self.max_position_embeddings)
     }
 
     /// Floating-point operations of one training token (forward and backward): 6 per matrix weight, and

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::ModelConfig;
+use super::keys::Keys;
 use crate::error::{Error, Result};
 
 /// A `model_type` of `config.json`.
@@ -10,6 +11,8 @@ use crate::error::{Error, Result};
 pub(super) enum Family {
     Llama,
     Mistral,
+    /// Mistral whose layers see the last keys or all of them, each as `layer_types` says.
+    Ministral,
     Qwen2,
     Qwen3,
     Qwen3Moe,
@@ -17,18 +20,36 @@ pub(super) enum Family {
     Own,
 }
 
-const FAMILIES: [Family; 6] =
-    [Family::Llama, Family::Mistral, Family::Qwen2, Family::Qwen3, Family::Qwen3Moe, Family::Own];
+const FAMILIES: [Family; 7] = [
+    Family::Llama,
+    Family::Mistral,
+    Family::Ministral,
+    Family::Qwen2,
+    Family::Qwen3,
+    Family::Qwen3Moe,
+    Family::Own,
+];
 
 impl Family {
-    /// The family of a `model_type`.
+    /// The family of a `model_type`, or of the class in `architectures` where a file lost that key.
     ///
     /// # Errors
-    /// One that is not supported, by name.
-    pub(super) fn named(name: &str) -> Result<Self> {
-        FAMILIES.into_iter().find(|family| family.name() == name).ok_or_else(|| {
-            let known = FAMILIES.map(Self::name).join(", ");
-            Error::Model(format!("config.json: model_type '{name}' is not supported; supported: {known}"))
+    /// One that is not supported, by name; a file that tells neither.
+    pub(super) fn of_keys(keys: Keys) -> Result<Self> {
+        let known = || FAMILIES.map(Self::name).join(", ");
+        if let Some(name) = keys.text("model_type")?.filter(|name| !name.is_empty()) {
+            return FAMILIES.into_iter().find(|family| family.name() == name).ok_or_else(|| {
+                Error::Model(format!(
+                    "config.json: model_type '{name}' is not supported; supported: {}",
+                    known()
+                ))
+            });
+        }
+        let class = keys.list("architectures")?.and_then(|classes| classes.first()?.as_str());
+        FAMILIES.into_iter().find(|family| Some(family.class()) == class).ok_or_else(|| {
+            let class =
+                class.map_or(String::new(), |class| format!(", and its architectures name '{class}'"));
+            Error::Model(format!("config.json has no model_type{class}; add it, as one of {}", known()))
         })
     }
 
@@ -44,6 +65,7 @@ impl Family {
             (None, false) if config.attention_bias && !config.attention_output_bias => Self::Qwen2,
             (None, false) if same_bias && sliding.is_none() => Self::Llama,
             (None, false) if same_bias && !config.attention_bias && all_slide => Self::Mistral,
+            (None, false) if same_bias && !config.attention_bias => Self::Ministral,
             _ => Self::Own,
         }
     }
@@ -53,6 +75,7 @@ impl Family {
         match self {
             Self::Llama => "llama",
             Self::Mistral => "mistral",
+            Self::Ministral => "ministral",
             Self::Qwen2 => "qwen2",
             Self::Qwen3 => "qwen3",
             Self::Qwen3Moe => "qwen3_moe",
@@ -65,6 +88,7 @@ impl Family {
         match self {
             Self::Llama => "LlamaForCausalLM",
             Self::Mistral => "MistralForCausalLM",
+            Self::Ministral => "MinistralForCausalLM",
             Self::Qwen2 => "Qwen2ForCausalLM",
             Self::Qwen3 => "Qwen3ForCausalLM",
             Self::Qwen3Moe => "Qwen3MoeForCausalLM",
@@ -83,6 +107,7 @@ impl Family {
         let mut keys = match self {
             Self::Llama => json!({"mlp_bias": false}),
             Self::Mistral => json!({"sliding_window": window}),
+            Self::Ministral => json!({"sliding_window": window, "layer_types": types}),
             Self::Qwen2 | Self::Qwen3 | Self::Qwen3Moe => json!({
                 "use_sliding_window": sliding.is_some(), "sliding_window": window,
                 "max_window_layers": full, "layer_types": types,

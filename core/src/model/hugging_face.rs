@@ -7,62 +7,70 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::config::MOST_LAYERS;
 use super::family::Family;
-use super::{Experts, ModelConfig, RopeScaling, SlidingWindow};
+use super::key_rules::{Remarks, refuse_acting};
+use super::keys::Keys;
+use super::layer_types::sliding_window;
+use super::quantization_config::refuse_quantized;
+use super::rope_parameters::rope;
+use super::{Experts, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 
 impl ModelConfig {
-    /// Reads `config.json`; unknown keys are ignored.
+    /// Reads `config.json`.
     ///
     /// # Errors
-    /// Broken JSON, a missing size, or an unsupported `model_type`, `rope_type` or `hidden_act`, each by name.
+    /// Broken JSON, a missing size, a `model_type`, `rope_type` or `hidden_act` that is not supported, and every other key
+    /// that would change the numbers, each by name.
     pub fn from_hugging_face(json: &[u8]) -> Result<Self> {
-        let root: Map<String, Value> = serde_json::from_slice(json)
-            .map_err(|e| Error::Model(format!("config.json is not a JSON object: {e}")))?;
+        Self::read_hugging_face(json).map(|(config, _)| config)
+    }
+
+    /// The same of a model that is yet to be made, which needs no `model_type`: without one it is a Llama.
+    ///
+    /// # Errors
+    /// As [`Self::from_hugging_face`].
+    pub fn of_new_model(json: &[u8]) -> Result<Self> {
+        let mut root = parse(json)?;
+        if !["model_type", "architectures"].iter().any(|key| root.contains_key(*key)) {
+            root.insert("model_type".into(), Family::Llama.name().into());
+        }
+        Self::from_hugging_face(Value::Object(root).to_string().as_bytes())
+    }
+
+    /// As [`Self::from_hugging_face`], with what else the file says.
+    ///
+    /// # Errors
+    /// As [`Self::from_hugging_face`].
+    pub fn read_hugging_face(json: &[u8]) -> Result<(Self, Remarks)> {
+        let root = parse(json)?;
         let keys = Keys(&root);
-        let family = Family::named(keys.text("model_type").unwrap_or("llama"))?;
-        refuse_unknown(&keys)?;
-        let initializer_range = keys.number("initializer_range").unwrap_or(0.02);
-        let heads = keys.size("num_attention_heads")?;
-        let hidden_size = keys.size("hidden_size")?;
-        let context = keys.optional_size("max_position_embeddings")?.unwrap_or(2048);
-        let attention_bias = match family {
-            Family::Qwen2 => true,
-            _ => keys.flag("attention_bias").unwrap_or(false),
-        };
-        let config = Self {
-            vocab_size: keys.size("vocab_size")?,
-            hidden_size,
-            intermediate_size: keys.size("intermediate_size")?,
-            num_hidden_layers: keys.layers()?,
-            num_attention_heads: heads,
-            num_key_value_heads: keys.optional_size("num_key_value_heads")?.unwrap_or(heads),
-            head_dim: keys.optional_size("head_dim")?.unwrap_or(hidden_size / heads.max(1)),
-            max_position_embeddings: context,
-            rms_norm_eps: keys.number("rms_norm_eps").unwrap_or(1e-6),
-            rope_theta: rope_theta(&keys),
-            rope_scaling: rope_scaling(&keys, context)?,
-            attention_bias,
-            attention_output_bias: match family {
-                Family::Qwen2 => false,
-                _ => keys.flag("attention_output_bias").unwrap_or(attention_bias),
-            },
-            qk_norm: match family {
-                Family::Own => keys.flag("qk_norm").unwrap_or(false),
-                _ => matches!(family, Family::Qwen3 | Family::Qwen3Moe),
-            },
-            sliding_window: sliding_window(&keys, family, context)?,
-            experts: experts(&keys, family)?,
-            tie_word_embeddings: keys.flag("tie_word_embeddings").unwrap_or(false),
-            initializer_range,
-            embedding_range: keys.number("embedding_range").unwrap_or(initializer_range),
-            bos_token_id: token_ids(root.get("bos_token_id")).first().copied(),
-            eos_token_ids: token_ids(root.get("eos_token_id")),
-            pad_token_id: token_ids(root.get("pad_token_id")).first().copied(),
-        };
+        let family = Family::of_keys(keys)?;
+        refuse_quantized(keys)?;
+        let config = read(keys, family)?;
         config.validate()?;
-        Ok(config)
+        refuse_acting(keys, family, &config)?;
+        let remarks = Remarks::of(keys, family, config.max_position_embeddings);
+        Ok((config, remarks))
+    }
+
+    /// The text of the `config.json` that this was read of, where that lacks the family or is wrong about the output
+    /// projection; `None` where it says what is computed.
+    ///
+    /// # Errors
+    /// As [`Self::from_hugging_face`].
+    pub fn corrected(&self, json: &[u8]) -> Result<Option<String>> {
+        let mut root = parse(json)?;
+        let keys = Keys(&root);
+        let named = keys.text("model_type")?.is_some_and(|name| !name.is_empty());
+        let tied = keys.flag("tie_word_embeddings")?.unwrap_or(false);
+        if named && tied == self.tie_word_embeddings {
+            return Ok(None);
+        }
+        let family = Family::of_keys(keys)?;
+        root.insert("model_type".into(), family.name().into());
+        root.insert("tie_word_embeddings".into(), self.tie_word_embeddings.into());
+        Ok(Some(format!("{:#}\n", Value::Object(root))))
     }
 
     /// The text of a `config.json` that both generations of `transformers` open, where they know such a model.
@@ -111,73 +119,59 @@ impl ModelConfig {
     }
 }
 
-/// Refuses by name what would silently compute something else.
-fn refuse_unknown(keys: &Keys) -> Result<()> {
-    let refuse = |what: &str, found: &str, known: &str| {
-        Err(Error::Model(format!("config.json: {what} '{found}' is not supported; supported: {known}")))
+fn parse(json: &[u8]) -> Result<Map<String, Value>> {
+    serde_json::from_slice(json).map_err(|e| Error::Model(format!("config.json is not a JSON object: {e}")))
+}
+
+fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
+    let initializer_range = keys.number("initializer_range")?.unwrap_or(0.02);
+    let heads = keys.size("num_attention_heads")?;
+    let hidden_size = keys.size("hidden_size")?;
+    let context = keys.optional_size("max_position_embeddings")?.unwrap_or(2048);
+    let (rope_theta, rope_scaling) = rope(keys, context)?;
+    let attention_bias = match family {
+        Family::Qwen2 => true,
+        _ => keys.flag("attention_bias")?.unwrap_or(false),
     };
-    if let Some(act) = keys.text("hidden_act").filter(|act| !["silu", "swish"].contains(act)) {
-        return refuse("hidden_act", act, "silu");
-    }
-    if keys.flag("mlp_bias") == Some(true) {
-        return refuse("mlp_bias", "true", "false");
-    }
-    let rope = keys.object("rope_scaling").or(keys.object("rope_parameters"));
-    let part = rope.and_then(|rope| rope.get("partial_rotary_factor")).and_then(Value::as_f64);
-    if let Some(part) = part.or(keys.number("partial_rotary_factor")).filter(|part| *part != 1.0) {
-        return refuse("partial_rotary_factor", &part.to_string(), "1.0");
-    }
-    Ok(())
-}
-
-/// Version 5 keeps the base inside `rope_parameters`, version 4 at the top.
-fn rope_theta(keys: &Keys) -> f64 {
-    let inside = keys.object("rope_parameters").and_then(|rope| rope.get("rope_theta"));
-    inside.and_then(Value::as_f64).or(keys.number("rope_theta")).unwrap_or(10_000.0)
-}
-
-/// Where both generations' keys are there, `transformers` 5 follows the older one, too.
-fn rope_scaling(keys: &Keys, context: usize) -> Result<RopeScaling> {
-    match keys.object("rope_scaling").or(keys.object("rope_parameters")) {
-        Some(rope) => RopeScaling::from_hugging_face(rope, context),
-        None => Ok(RopeScaling::Default),
-    }
-}
-
-/// As each family's class in `transformers` decides it; a window that no sequence fills is none.
-fn sliding_window(keys: &Keys, family: Family, context: usize) -> Result<Option<SlidingWindow>> {
-    let layers = keys.layers()?;
-    let window = match (family, keys.0.contains_key("sliding_window")) {
-        (Family::Mistral, false) => Some(4096),
-        (Family::Llama, _) => None,
-        (Family::Mistral | Family::Own, true) => keys.optional_size("sliding_window")?,
-        (_, named) => match (keys.flag("use_sliding_window"), named) {
-            (Some(true), true) => keys.optional_size("sliding_window")?,
-            (Some(true), false) => Some(4096),
-            _ => None,
+    Ok(ModelConfig {
+        vocab_size: keys.size("vocab_size")?,
+        hidden_size,
+        intermediate_size: keys.size("intermediate_size")?,
+        num_hidden_layers: keys.layers()?,
+        num_attention_heads: heads,
+        num_key_value_heads: keys.optional_size("num_key_value_heads")?.unwrap_or(heads),
+        head_dim: keys.optional_size("head_dim")?.unwrap_or(hidden_size / heads.max(1)),
+        max_position_embeddings: context,
+        rms_norm_eps: keys.number("rms_norm_eps")?.unwrap_or(1e-6),
+        rope_theta,
+        rope_scaling,
+        attention_bias,
+        attention_output_bias: match family {
+            Family::Qwen2 => false,
+            _ => keys.flag("attention_output_bias")?.unwrap_or(attention_bias),
         },
-    };
-    let Some(window) = window.filter(|&window| window < context) else { return Ok(None) };
-    let layers = match (family, keys.0.get("layer_types")) {
-        (Family::Mistral | Family::Qwen3Moe, _) => vec![true; layers],
-        (_, Some(Value::Array(types))) => types.iter().map(|kind| kind == "sliding_attention").collect(),
-        _ => {
-            let full = keys.optional_size("max_window_layers")?.unwrap_or(28);
-            (0..layers).map(|layer| layer >= full).collect()
-        }
-    };
-    Ok(Some(SlidingWindow { window, layers }).filter(|sliding| sliding.layers.contains(&true)))
+        qk_norm: match family {
+            Family::Own => keys.flag("qk_norm")?.unwrap_or(false),
+            _ => matches!(family, Family::Qwen3 | Family::Qwen3Moe),
+        },
+        sliding_window: sliding_window(keys, family, rope_scaling.longest(context))?,
+        experts: experts(keys, family)?,
+        tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(false),
+        initializer_range,
+        embedding_range: keys.number("embedding_range")?.unwrap_or(initializer_range),
+        bos_token_id: token_ids(keys.value("bos_token_id")).first().copied(),
+        eos_token_ids: token_ids(keys.value("eos_token_id")),
+        pad_token_id: token_ids(keys.value("pad_token_id")).first().copied(),
+    })
 }
 
-fn experts(keys: &Keys, family: Family) -> Result<Option<Experts>> {
+fn experts(keys: Keys, family: Family) -> Result<Option<Experts>> {
     if family != Family::Qwen3Moe && !(family == Family::Own && keys.0.contains_key("num_experts")) {
         return Ok(None);
     }
     let size = |key: &str, default: usize| Ok::<_, Error>(keys.optional_size(key)?.unwrap_or(default));
-    let dense: BTreeSet<usize> = match keys.0.get("mlp_only_layers") {
-        Some(Value::Array(layers)) => layers.iter().filter_map(|i| Some(i.as_u64()? as usize)).collect(),
-        _ => BTreeSet::new(),
-    };
+    let dense = keys.list("mlp_only_layers")?.into_iter().flatten();
+    let dense: BTreeSet<usize> = dense.filter_map(|i| Some(i.as_u64()? as usize)).collect();
     let count = match keys.optional_size("num_local_experts")? {
         Some(count) => count,
         None => size("num_experts", 128)?,
@@ -185,7 +179,7 @@ fn experts(keys: &Keys, family: Family) -> Result<Option<Experts>> {
     let step = size("decoder_sparse_step", 1)?.max(1);
     let routed = |layer: usize| !dense.contains(&layer) && (layer + 1).is_multiple_of(step);
     let per_token = size("num_experts_per_tok", 8)?;
-    let normalize = keys.flag("norm_topk_prob").unwrap_or(false);
+    let normalize = keys.flag("norm_topk_prob")?.unwrap_or(false);
     let experts = Experts {
         count,
         per_token,
@@ -208,58 +202,12 @@ fn token_ids(value: Option<&Value>) -> Vec<u32> {
     }
 }
 
-/// Typed access to the JSON object.
-struct Keys<'a>(&'a Map<String, Value>);
-
-impl<'a> Keys<'a> {
-    fn text(&self, key: &str) -> Option<&'a str> {
-        self.0.get(key).and_then(Value::as_str)
-    }
-
-    fn object(&self, key: &str) -> Option<&'a Map<String, Value>> {
-        self.0.get(key).and_then(Value::as_object)
-    }
-
-    fn number(&self, key: &str) -> Option<f64> {
-        self.0.get(key).and_then(Value::as_f64)
-    }
-
-    fn flag(&self, key: &str) -> Option<bool> {
-        self.0.get(key).and_then(Value::as_bool)
-    }
-
-    fn optional_size(&self, key: &str) -> Result<Option<usize>> {
-        match self.0.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => match value.as_u64() {
-                Some(size) => Ok(Some(size as usize)),
-                None => Err(Error::Model(format!("config.json: {key} is {value}, not a whole number"))),
-            },
-        }
-    }
-
-    fn size(&self, key: &str) -> Result<usize> {
-        self.optional_size(key)?
-            .ok_or_else(|| Error::Model(format!("config.json has no {key}; a Llama-family model needs it")))
-    }
-
-    /// The number of blocks, before lists of that length are made.
-    fn layers(&self) -> Result<usize> {
-        match self.size("num_hidden_layers")? {
-            layers if layers > MOST_LAYERS => Err(Error::Model(format!(
-                "config.json: num_hidden_layers is {layers}; {MOST_LAYERS} are the most"
-            ))),
-            layers => Ok(layers),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::preset;
 
-    const SIZES: &str = r#""vocab_size":512,"hidden_size":64,"intermediate_size":172,"num_hidden_layers":5,
+    const SIZES: &str = r#""model_type":"llama","vocab_size":512,"hidden_size":64,"intermediate_size":172,"num_hidden_layers":5,
         "num_attention_heads":8,"num_key_value_heads":4,"unknown_key":[1,2]"#;
 
     fn read(extra: &str) -> Result<ModelConfig> {
@@ -271,7 +219,7 @@ mod tests {
         let four =
             read(r#""model_type":"llama","rope_theta":5e5,"torch_dtype":"bfloat16","rope_scaling":null"#);
         let five = read(
-            r#""model_type":"llama","dtype":"bfloat16","layer_types":["full_attention"],
+            r#""model_type":"llama","dtype":"bfloat16","layer_types":["full_attention","full_attention","full_attention","full_attention","full_attention"],
             "rope_parameters":{"rope_type":"default","rope_theta":500000.0}"#,
         );
         let four = four.unwrap();
@@ -367,8 +315,18 @@ mod tests {
             let message = read(extra).unwrap_err().to_string();
             assert!(message.contains(expected), "{extra}: {message}");
         }
-        let missing = ModelConfig::from_hugging_face(b"{}").unwrap_err().to_string();
-        assert!(missing.contains("has no num_attention_heads"), "{missing}");
+        for (json, told) in [
+            ("{}", "has no model_type; add it, as one of llama, mistral"),
+            (r#"{"architectures":["GPT2LMHeadModel"]}"#, "its architectures name 'GPT2LMHeadModel'"),
+            (r#"{"model_type":"llama"}"#, "has no num_attention_heads"),
+            (
+                r#"{"model_type":"llama","rms_norm_eps":"1e-5","num_attention_heads":"8"}"#,
+                "\"8\", not a whole number",
+            ),
+        ] {
+            let message = ModelConfig::from_hugging_face(json.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(told), "{message}");
+        }
         assert!(ModelConfig::from_hugging_face(b"[1").is_err());
     }
 }

@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::transformer::{Decoder, Embedding};
+use super::transformer::{Backbone, Embedding};
 use super::{
     Attention, Block, Experts, FeedForward, Linear, Mlp, ModelConfig, Moe, Quantized, RmsNorm, Rope,
     Transformer, Weight,
@@ -64,7 +64,7 @@ impl Transformer {
             )));
         }
         Ok(Self {
-            model: Decoder { embed_tokens, layers, norm },
+            model: Backbone { embed_tokens, layers, norm },
             lm_head,
             rope: Rope::new(config),
             config: config.clone(),

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::{Linear, Moe};
+use super::{Linear, Moe, Trace};
 use crate::kernels::swiglu;
 
 /// SwiGLU: `down(silu(gate(x)) ⊙ up(x))`.
@@ -45,10 +45,10 @@ pub enum FeedForward {
 impl FeedForward {
     /// # Shapes
     /// `x [batch, seq, hidden]` → the same.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, trace: &mut Trace) -> Tensor<3> {
         match self {
             Self::Dense(mlp) => mlp.forward(x),
-            Self::Sparse(moe) => moe.forward(x),
+            Self::Sparse(moe) => moe.forward(x, trace),
         }
     }
 

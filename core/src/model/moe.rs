@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor, activation};
 
 use super::linear::in_dtype;
-use super::{Linear, Mlp};
+use super::{Linear, Mlp, Routing, Trace};
 
 /// Experts and their gate; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -23,9 +23,12 @@ impl Moe {
     ///
     /// # Shapes
     /// `x [batch, seq, hidden]` → the same.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(super) fn forward(&self, x: Tensor<3>, trace: &mut Trace) -> Tensor<3> {
         let dtype = x.dtype();
-        let weights = self.route(in_dtype(self.gate.forward(x.clone()), DType::F32));
+        let (weights, routing) = self.route(in_dtype(self.gate.forward(x.clone()), DType::F32));
+        if let Some(kept) = &mut trace.routing {
+            kept.push(routing);
+        }
         let weights = in_dtype(weights, dtype);
         // Every expert sees every token, so that nothing has to be read back from the device to divide them.
         let chosen = self
@@ -43,13 +46,15 @@ impl Moe {
     ///
     /// # Shapes
     /// `logits [batch, seq, experts]` → the same.
-    fn route(&self, logits: Tensor<3>) -> Tensor<3> {
+    fn route(&self, logits: Tensor<3>) -> (Tensor<3>, Routing) {
         let probabilities = activation::softmax(logits, 2);
-        let weights = probabilities.clone() * largest(probabilities, self.per_token);
-        match self.normalize {
+        let chosen = largest(probabilities.clone(), self.per_token);
+        let weights = probabilities.clone() * chosen.clone();
+        let weights = match self.normalize {
             true => weights.clone() / weights.sum_dim(2),
             false => weights,
-        }
+        };
+        (weights, Routing { probabilities, chosen })
     }
 }
 
@@ -99,7 +104,11 @@ mod tests {
         let experts = vec![expert(100.0), expert(10.0), expert(1.0)];
         let moe = Moe { gate, experts, shared_experts: shared, per_token, normalize };
         let x = Tensor::<3>::from_data([[[1.0f32]]], &Device::flex());
-        moe.forward(x).into_data().iter::<f32>().sum()
+        let mut trace = Trace::of_routing();
+        let sum = moe.forward(x, &mut trace).into_data().iter::<f32>().sum();
+        let chosen = trace.routing.unwrap()[0].chosen.clone();
+        assert_eq!(chosen.into_data().iter::<f32>().sum::<f32>(), per_token as f32);
+        sum
     }
 
     #[test]

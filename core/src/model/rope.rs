@@ -4,7 +4,6 @@
 //! `(x_{2i}, x_{2i+1})` are permuted on import; both layouts then give the same logits.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::{ModelConfig, RopeScaling};
 use crate::kernels::Angles;
@@ -17,7 +16,7 @@ const MOST_KEPT: usize = 1 << 23;
 #[derive(Clone, Debug)]
 pub struct Rope {
     /// From the first on; for texts no longer than those of pretraining, where the length matters.
-    table: Arc<Angles>,
+    table: Angles,
     scaling: RopeScaling,
     head_dim: usize,
     theta: f64,
@@ -34,17 +33,24 @@ impl Rope {
         let (scaling, head_dim, theta) = (config.rope_scaling, config.head_dim, config.rope_theta);
         let len = config.max_position_embeddings;
         let kept = len.min(MOST_KEPT / (head_dim / 2).max(1));
-        Self { table: Arc::new(table(&scaling, head_dim, theta, 0..kept, len)), scaling, head_dim, theta }
+        Self { table: table(&scaling, head_dim, theta, 0..kept, len), scaling, head_dim, theta }
     }
 
     /// The angles of `count` positions from `start` on.
     pub fn angles(&self, start: usize, count: usize) -> Angles {
         let (end, half) = (start + count, self.head_dim / 2);
-        if end * half > self.table.cos.len() {
+        if end * half > self.table.cos().len() {
             return table(&self.scaling, self.head_dim, self.theta, start..end, end);
         }
         let part = |values: &[f32]| values[start * half..end * half].to_vec();
-        Angles { cos: part(&self.table.cos), sin: part(&self.table.sin) }
+        Angles::new(part(self.table.cos()), part(self.table.sin()))
+    }
+
+    /// The angles of `count` positions from each row's own start on, `[rows, count, hd/2]`.
+    pub fn angles_of_rows(&self, starts: &[usize], count: usize) -> Angles {
+        let rows: Vec<Angles> = starts.iter().map(|&start| self.angles(start, count)).collect();
+        let all = |table: fn(&Angles) -> &[f32]| rows.iter().flat_map(|row| table(row).to_vec()).collect();
+        Angles::new(all(Angles::cos), all(Angles::sin))
     }
 }
 
@@ -55,7 +61,7 @@ fn table(scaling: &RopeScaling, head_dim: usize, theta: f64, positions: Range<us
         let row = |position: usize| frequencies.iter().map(move |w| (factor * f(position as f64 * w)) as f32);
         positions.clone().flat_map(row).collect()
     };
-    Angles { cos: table(libm::cos), sin: table(libm::sin) }
+    Angles::new(table(libm::cos), table(libm::sin))
 }
 
 /// Row order that turns interleaved `[out, in]` query or key weights into the half-rotate layout:
@@ -101,9 +107,9 @@ mod tests {
         let mut config = preset("nano").unwrap().config(None);
         (config.head_dim, config.max_position_embeddings) = (1 << 22, 1 << 24);
         let rope = Rope::new(&config);
-        assert_eq!(rope.table.cos.len(), MOST_KEPT, "4 positions");
+        assert_eq!(rope.table.cos().len(), MOST_KEPT, "4 positions");
         let (kept, computed) = (rope.angles(3, 1), rope.angles(3, 2));
-        assert!(kept.cos == computed.cos[..1 << 21] && kept.sin == computed.sin[..1 << 21]);
+        assert!(kept.cos() == &computed.cos()[..1 << 21] && kept.sin() == &computed.sin()[..1 << 21]);
     }
 
     #[test]

@@ -7,6 +7,19 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 
+/// Keys of `rope_parameters` that are numbers.
+const NUMBERS: [&str; 9] = [
+    "factor",
+    "original_max_position_embeddings",
+    "beta_fast",
+    "beta_slow",
+    "attention_factor",
+    "mscale",
+    "mscale_all_dim",
+    "low_freq_factor",
+    "high_freq_factor",
+];
+
 /// How the frequencies are stretched; names as in `rope_parameters`.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum RopeScaling {
@@ -105,12 +118,22 @@ impl RopeScaling {
         }
     }
 
+    /// Longest sequence that can be read, where `context` is the longest of pretraining.
+    pub fn longest(&self, context: usize) -> usize {
+        match *self {
+            Self::Dynamic { factor, original } => (factor.max(1.0) * original as f64) as usize,
+            _ => context,
+        }
+    }
+
     /// Reads `rope_parameters` or `rope_scaling`; `context` is the config's `max_position_embeddings`.
     ///
     /// # Errors
     /// A `rope_type` that is not supported, a value that is missing or makes no sense.
     pub fn from_hugging_face(rope: &Map<String, Value>, context: usize) -> Result<Self> {
-        let kind = rope.get("rope_type").or(rope.get("type")).and_then(Value::as_str).unwrap_or("default");
+        check_types(rope)?;
+        let kind = ["rope_type", "type"].into_iter().find_map(|key| rope.get(key)?.as_str());
+        let kind = kind.unwrap_or("default");
         let known = |key: &str| rope.get(key).and_then(Value::as_f64);
         let needed = |key: &str| {
             known(key).filter(|value| *value > 0.0 && value.is_finite()).ok_or_else(|| {
@@ -175,6 +198,24 @@ impl RopeScaling {
         };
         if let Value::Object(map) = value { map } else { Map::new() }
     }
+}
+
+/// Refuses a value of another type, which would pass for an absent one.
+fn check_types(rope: &Map<String, Value>) -> Result<()> {
+    for (key, value) in rope.iter().filter(|(_, value)| !value.is_null()) {
+        let (right, what) = match key.as_str() {
+            "rope_type" | "type" => (value.is_string(), "a text"),
+            "truncate" => (value.is_boolean(), "true or false"),
+            key if NUMBERS.contains(&key) => (value.is_number(), "a number"),
+            _ => continue,
+        };
+        if !right {
+            return Err(Error::Model(format!(
+                "config.json: in the rotary settings, {key} is {value}, not {what}"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// How much attention scores grow with the context (equation 22 of the paper).

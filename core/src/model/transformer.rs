@@ -1,15 +1,17 @@
 //! The whole model: ids in, logits out.
 
+use std::ops::Range;
+
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, module};
 
 use super::linear::in_dtype;
-use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Weight};
+use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
 use crate::kernels::AttentionMask;
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
-pub(super) struct Decoder {
+pub(super) struct Backbone {
     pub(super) embed_tokens: Embedding,
     pub(super) layers: Vec<Block>,
     pub(super) norm: RmsNorm,
@@ -46,7 +48,7 @@ impl Embedding {
 /// A decoder-only transformer of the Llama family.
 #[derive(Module, Debug)]
 pub struct Transformer {
-    pub(super) model: Decoder,
+    pub(super) model: Backbone,
     pub(super) lm_head: Option<Linear>,
     #[module(skip)]
     pub(super) rope: Rope,
@@ -68,6 +70,12 @@ impl Transformer {
         self
     }
 
+    /// The same model whose answers end with any of these tokens.
+    pub fn with_end_ids(mut self, ids: Vec<u32>) -> Self {
+        self.config.eos_token_ids = ids;
+        self
+    }
+
     /// The type that products run in.
     pub fn dtype(&self) -> DType {
         self.dtype
@@ -83,34 +91,55 @@ impl Transformer {
     /// # Shapes
     /// `tokens [batch, seq]` → `[batch, seq, vocab]` in f32. The mask decides whether it is causal.
     pub fn forward(&self, tokens: Tensor<2, Int>, mask: &AttentionMask) -> Tensor<3> {
+        self.forward_traced(tokens, mask, &mut Trace::default())
+    }
+
+    /// The same, and what `trace` asks for.
+    pub fn forward_traced(
+        &self,
+        tokens: Tensor<2, Int>,
+        mask: &AttentionMask,
+        trace: &mut Trace,
+    ) -> Tensor<3> {
         let [_, seq] = tokens.dims();
         let angles = self.rope.angles(0, seq);
         let mut x = self.embed(tokens);
         let near = self.config.sliding_window.as_ref().map(|sliding| mask.within(sliding.window));
         for block in &self.model.layers {
             let mask = near.as_ref().filter(|_| block.slides).unwrap_or(mask);
-            x = block.forward(x, &angles, mask, 0, None);
+            x = block.forward(x, &angles, mask, None, trace);
         }
         self.logits(x)
     }
 
-    /// Causal logits of new positions, whose past is in `cache`; they are added to it.
+    /// Causal logits of new positions of the sequences `rows`, whose past is in `cache`; they are added to it. The
+    /// sequences may stand at different positions.
     ///
     /// # Shapes
-    /// `tokens [batch, new]` → `[batch, new, vocab]`, or `[batch, 1, vocab]` with `last_only`.
-    pub fn forward_cached(&self, tokens: Tensor<2, Int>, cache: &mut KvCache, last_only: bool) -> Tensor<3> {
+    /// `tokens [rows, new]` → `[rows, new, vocab]`, or `[rows, 1, vocab]` with `last_only`.
+    pub fn forward_cached(
+        &self,
+        tokens: Tensor<2, Int>,
+        cache: &mut KvCache,
+        rows: Range<usize>,
+        last_only: bool,
+    ) -> Tensor<3> {
         let [_, new] = tokens.dims();
-        let start = cache.len();
-        let mask = AttentionMask::causal(new, start);
-        let angles = self.rope.angles(start, new);
+        let places = cache.places(rows.clone());
+        let mask = AttentionMask::causal_rows(&places.starts, new, None);
+        let angles = match places.common_start() {
+            Some(start) => self.rope.angles(start, new),
+            None => self.rope.angles_of_rows(&places.starts, new),
+        };
         let mut x = self.embed(tokens);
         let sliding = self.config.sliding_window.as_ref();
-        let near = sliding.map(|sliding| AttentionMask::causal_window(new, start, sliding.window));
+        let near =
+            sliding.map(|sliding| AttentionMask::causal_rows(&places.starts, new, Some(sliding.window)));
         for (block, layer) in self.model.layers.iter().zip(&mut cache.layers) {
             let mask = near.as_ref().filter(|_| block.slides).unwrap_or(&mask);
-            x = block.forward(x, &angles, mask, start, Some(layer));
+            x = block.forward(x, &angles, mask, Some((layer, &places)), &mut Trace::default());
         }
-        cache.advance(new);
+        cache.advance(rows, new);
         self.logits(if last_only { x.narrow(1, new - 1, 1) } else { x })
     }
 

@@ -27,11 +27,32 @@ impl Transformer {
     pub async fn weights(&self) -> Result<Vec<NamedTensor>> {
         let mut weights = self.read_back(|name| !is_low_rank(name)).await?;
         for (name, matrix) in self.quantized() {
-            let [rows, columns] = matrix.shape();
-            let values = read(matrix.dense(&self.device().inner()).reshape([rows * columns])).await?;
-            weights.push(NamedTensor { name, shape: vec![rows, columns], values });
+            weights.push(self.unpacked(name, &matrix).await?);
         }
         Ok(weights)
+    }
+
+    /// Reads one weight back, by its name in checkpoints; `None` where the model has none of this name.
+    ///
+    /// # Errors
+    /// The device cannot be read.
+    pub async fn weight(&self, name: &str) -> Result<Option<NamedTensor>> {
+        let mut collector = Collector::default();
+        self.visit(&mut collector);
+        if let Some((name, dims, tensor)) = collector.found.into_iter().find(|(found, ..)| found == name) {
+            return Ok(Some(to_named(name, &dims, read(tensor).await?)));
+        }
+        let Some((name, matrix)) = self.quantized().into_iter().find(|(found, _)| found == name) else {
+            return Ok(None);
+        };
+        self.unpacked(name, &matrix).await.map(Some)
+    }
+
+    /// The numbers that a matrix in few bits stands for.
+    async fn unpacked(&self, name: String, matrix: &QuantizedMatrix) -> Result<NamedTensor> {
+        let [rows, columns] = matrix.shape();
+        let values = read(matrix.dense(&self.device().inner()).reshape([rows * columns])).await?;
+        Ok(NamedTensor { name, shape: vec![rows, columns], values })
     }
 
     /// Names and shapes of all weights as checkpoints have them, adapters aside.

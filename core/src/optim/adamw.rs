@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Tensor, TensorData};
 
 use super::NamedGradients;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{NamedTensor, Path, Transformer, from_named, is_linear, read, to_named};
 
 /// Constants of AdamW; the defaults are PyTorch's.
@@ -104,25 +104,81 @@ impl AdamW {
         Ok(state)
     }
 
-    /// Puts back what [`AdamW::state`] gave.
-    pub fn restore(&mut self, steps: u64, state: Vec<NamedTensor>, device: &Device) {
-        self.steps = steps;
-        let mut firsts = HashMap::new();
-        for mut tensor in state {
-            let Some((prefix, name)) = tensor.name.split_once('.') else {
-                continue;
+    /// Puts back what [`AdamW::state`] gave of `model` after so many steps.
+    ///
+    /// # Errors
+    /// A trained weight without both its moments in its own shape, by name; moments of anything else.
+    pub fn restore(&mut self, steps: u64, state: Vec<NamedTensor>, model: &Transformer) -> Result<()> {
+        let mut saved: HashMap<String, NamedTensor> =
+            state.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        let device = model.device().inner();
+        // Before its first step an optimizer has no moments.
+        let weights = if steps > 0 { trained(model) } else { Vec::new() };
+        let mut moments = HashMap::new();
+        for (name, shape) in weights {
+            let mut moment = |prefix: &str| -> Result<Tensor<1>> {
+                let key = format!("{prefix}.{name}");
+                let tensor = saved.remove(&key).ok_or_else(|| misfit(&format!("has no '{key}'")))?;
+                if tensor.shape != shape {
+                    let found = &tensor.shape;
+                    return Err(misfit(&format!(
+                        "holds '{key}' of shape {found:?}, the weight has {shape:?}"
+                    )));
+                }
+                let values = from_named(&NamedTensor { name: name.clone(), ..tensor });
+                let count = values.len();
+                Ok(Tensor::from_data(TensorData::new(values, [count]), &device))
             };
-            let (first, name) = (prefix == "first", name.to_string());
-            tensor.name.clone_from(&name);
-            let values = from_named(&tensor);
-            let count = values.len();
-            let moment = Tensor::<1>::from_data(TensorData::new(values, [count]), device);
-            if first {
-                firsts.insert(name, moment);
-            } else if let Some(first) = firsts.remove(&name) {
-                self.moments.insert(name, Moments { first, second: moment });
-            }
+            let (first, second) = (moment("first")?, moment("second")?);
+            moments.insert(name, Moments { first, second });
         }
+        if let Some(key) = saved.keys().min() {
+            return Err(misfit(&format!("holds '{key}', which does not train here")));
+        }
+        (self.steps, self.moments) = (steps, moments);
+        Ok(())
+    }
+}
+
+/// What an optimizer's state that does not fit its model is told as.
+fn misfit(what: &str) -> Error {
+    Error::Checkpoint(format!(
+        "the optimizer's state {what}: it is damaged or of another run, and the run cannot go on from it; take an \
+         earlier checkpoint, or begin a new run with this one as its --model"
+    ))
+}
+
+/// Names and shapes of the weights that train, in the checkpoint's orientation.
+fn trained(model: &Transformer) -> Vec<(String, Vec<usize>)> {
+    let mut walk = Trained::default();
+    model.visit(&mut walk);
+    walk.found
+}
+
+#[derive(Default)]
+struct Trained {
+    path: Path,
+    found: Vec<(String, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Trained {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.path.enter(name, container);
+    }
+
+    fn exit_module(&mut self, _name: &str, container: &str) {
+        self.path.exit(container);
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if !param.is_require_grad() {
+            return;
+        }
+        let (name, mut shape) = (self.path.name(), param.val().dims().to_vec());
+        if D == 2 && is_linear(&name) {
+            shape.reverse();
+        }
+        self.found.push((name, shape));
     }
 }
 
@@ -153,5 +209,38 @@ impl ModuleMapper for Update<'_> {
             let updated = self.optimizer.update(&name, flat, grad, self.learning_rate).reshape(shape);
             Tensor::from_inner(updated).require_grad()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn three_steps_on_changing_gradients_are_those_of_torch() {
+        // torch.optim.AdamW (2.15, in f64) and the formula by hand:
+        // m ← 0.8m + 0.2g, v ← 0.95v + 0.05g², θ ← θ(1 − lr·wd) − lr/(1−0.8ᵗ) · m / (√v/√(1−0.95ᵗ) + 0.01).
+        // Other betas, eps, an order of them or a decay of the norm change the third digit.
+        let config = AdamWConfig { beta1: 0.8, beta2: 0.95, eps: 0.01, weight_decay: 0.5 };
+        let steps: [(f64, [f32; 2], [f32; 4]); 3] = [
+            (0.1, [0.5, -1.0], [0.851961, -1.80099, 0.901961, -1.90099]),
+            (0.05, [-0.25, 0.02], [0.820303, -1.725368, 0.891602, -1.870393]),
+            (0.2, [1.5, 0.0], [0.598894, -1.463507, 0.752223, -1.781068]),
+        ];
+        let tensor =
+            |values: [f32; 2]| Tensor::<1>::from_data(TensorData::new(values.to_vec(), [2]), &Device::flex());
+        let (mut matrix, mut norm) = (tensor([1.0, -2.0]), tensor([1.0, -2.0]));
+        let mut optimizer = AdamW::new(config);
+        for (learning_rate, gradient, expected) in steps {
+            optimizer.steps += 1;
+            matrix = optimizer.update("lm_head.weight", matrix, tensor(gradient), learning_rate);
+            norm = optimizer.update("model.norm.weight", norm, tensor(gradient), learning_rate);
+            let found = [&matrix, &norm].map(|weight| weight.clone().into_data());
+            let found: Vec<f32> = found.iter().flat_map(|data| data.iter::<f32>()).collect();
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 3e-6, "step {}: {found} {expected}", optimizer.steps);
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Gradients by weight name, flat: they add up over micro-batches and have one global norm.
 
+use std::collections::HashMap;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor};
 
@@ -24,14 +26,17 @@ impl NamedGradients {
         Self(visitor.found)
     }
 
-    /// Adds another micro-batch's gradients.
+    /// Adds another micro-batch's gradients, name by name: a part of a batch may leave a weight without one (an expert
+    /// that none of its tokens chose).
     pub fn add(&mut self, other: Self) {
-        if self.0.is_empty() {
-            self.0 = other.0;
-            return;
-        }
-        let mine = std::mem::take(&mut self.0);
-        self.0 = mine.into_iter().zip(other.0).map(|((name, a), (_, b))| (name, a + b)).collect();
+        let order: Vec<String> = other.0.iter().map(|(name, _)| name.clone()).collect();
+        let mut left: HashMap<String, Tensor<1>> = other.0.into_iter().collect();
+        let add = |(name, mine)| match left.remove(&name) {
+            Some(more) => (name, mine + more),
+            None => (name, mine),
+        };
+        self.0 = std::mem::take(&mut self.0).into_iter().map(add).collect();
+        self.0.extend(order.into_iter().filter_map(|name| left.remove_entry(&name)));
     }
 
     /// The norm over all gradients together, `[1]`, left on the device.
@@ -49,6 +54,11 @@ impl NamedGradients {
             grad * factor
         };
         Self(self.0.into_iter().map(|(name, grad)| (name, scale(grad))).collect())
+    }
+
+    /// All gradients times a factor.
+    pub fn scale(self, factor: f64) -> Self {
+        Self(self.0.into_iter().map(|(name, grad)| (name, grad * factor)).collect())
     }
 
     /// The gradients, by name.
@@ -102,5 +112,26 @@ impl ModuleVisitor for Filler {
         let weight = param.val();
         let count = weight.shape().num_elements();
         self.found.push((self.path.name(), Tensor::full([count], self.value, &weight.device().inner())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn gradients(values: &[(&str, f32)]) -> NamedGradients {
+        let full = |value: f32| Tensor::full([1], value, &Device::flex());
+        NamedGradients(values.iter().map(|&(name, value)| (name.to_string(), full(value))).collect())
+    }
+
+    #[test]
+    fn gradients_add_up_by_name_where_one_side_lacks_some() {
+        let mut sum = NamedGradients::default();
+        sum.add(gradients(&[("a", 1.0), ("c", 2.0)]));
+        sum.add(gradients(&[("c", 10.0), ("b", 20.0), ("a", 30.0)]));
+        let found: Vec<(String, f32)> =
+            sum.into_inner().into_iter().map(|(name, grad)| (name, grad.into_scalar::<f32>())).collect();
+        assert_eq!(found, [("a".to_string(), 31.0), ("c".to_string(), 12.0), ("b".to_string(), 20.0)]);
     }
 }

@@ -3,12 +3,9 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{NextToken, Score, Scorer};
-use crate::error::{Error, Result};
+use super::{Autoregressive, PREFILL, Score, Scorer};
+use crate::error::Result;
 use crate::model::{KvCache, Transformer, read};
-
-/// Longest piece of a prompt in one pass: bounds the attention scores.
-const PREFILL: usize = 512;
 
 /// A model with the cache of one conversation.
 pub struct Decoder {
@@ -29,17 +26,11 @@ impl Decoder {
 
     /// Logits of all new positions, or of the last, `[new or 1, vocab]`, row by row.
     async fn logits(&mut self, ids: &[u32], last_only: bool) -> Result<Vec<f32>> {
-        let vocab = self.model.config().vocab_size;
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-            return Err(Error::Data(format!(
-                "token {id} is outside the vocabulary; the model's ids go from 0 to {}",
-                vocab - 1
-            )));
-        }
+        super::check_ids(ids, self.model.config().vocab_size)?;
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let count = ids.len();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, count]), &self.device);
-        let logits = self.model.forward_cached(tokens, &mut self.cache, last_only);
+        let logits = self.model.forward_cached(tokens, &mut self.cache, 0..1, last_only);
         let values = logits.shape().num_elements();
         read(logits.reshape([values])).await
     }
@@ -49,7 +40,7 @@ impl Decoder {
     /// # Errors
     /// No ids, ids outside the vocabulary, more ids than the context, a device that cannot be read.
     pub async fn score(&mut self, ids: &[u32], bytes: Option<usize>, last_logits: bool) -> Result<Score> {
-        self.cache.truncate(0);
+        self.cache.truncate(0, 0);
         let mut scorer = Scorer::new(ids, self.model.config().vocab_size)?;
         super::check_fits(ids.len(), self.context())?;
         for piece in ids.chunks(PREFILL) {
@@ -60,9 +51,9 @@ impl Decoder {
     }
 }
 
-impl NextToken for Decoder {
+impl Autoregressive for Decoder {
     async fn feed(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
-        super::check_fits(self.cache.len() + ids.len(), self.context())?;
+        super::check_fits(self.cache.len(0) + ids.len(), self.context())?;
         let mut last = Vec::new();
         for piece in ids.chunks(PREFILL) {
             last = self.logits(piece, true).await?;
@@ -75,11 +66,11 @@ impl NextToken for Decoder {
     }
 
     fn position(&self) -> usize {
-        self.cache.len()
+        self.cache.len(0)
     }
 
     fn rewind(&mut self, position: usize) -> Result<()> {
-        self.cache.truncate(position);
+        self.cache.truncate(0, position);
         Ok(())
     }
 }

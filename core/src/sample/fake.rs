@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use super::NextToken;
+use super::Autoregressive;
 use crate::error::Result;
 use crate::tokenizer::{Tokenizer, TokenizerFiles};
 
@@ -23,7 +23,7 @@ impl Counting {
     }
 }
 
-impl NextToken for Counting {
+impl Autoregressive for Counting {
     async fn feed(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         self.fed.extend(ids);
         self.calls.push(ids.to_vec());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NextToken, Sampler, SamplingConfig, StopMatcher};
+use super::{Autoregressive, Sampler, SamplingConfig, StopMatcher};
 use crate::error::{Error, Result};
 use crate::platform::{breathe, now};
 use crate::tokenizer::{StreamDecoder, Tokenizer};
@@ -72,7 +72,7 @@ pub struct Generation {
 ///
 /// Refuses settings that do not hold, an empty prompt, and a prompt longer than the model's context.
 pub async fn generate(
-    model: &mut impl NextToken,
+    model: &mut impl Autoregressive,
     request: &GenerationRequest<'_>,
     on_text: &mut dyn FnMut(&str) -> Flow,
 ) -> Result<Generation> {
@@ -84,7 +84,7 @@ pub async fn generate(
 /// # Errors
 /// As [`generate`].
 pub async fn generate_pieces(
-    model: &mut impl NextToken,
+    model: &mut impl Autoregressive,
     request: &GenerationRequest<'_>,
     on_piece: &mut dyn FnMut(Piece) -> Flow,
 ) -> Result<Generation> {
@@ -100,27 +100,20 @@ pub async fn generate_pieces(
         if let Some(reason) = answer.extend(&logits, on_piece)? {
             break reason;
         }
-        if answer.tokens().len() >= request.config.max_new_tokens || model.position() >= model.context() {
+        if answer.is_long_enough() || model.position() >= model.context() {
             break FinishReason::Length;
         }
         breathe().await;
-        let last = answer.ids.len() - 1;
-        logits = model.feed(&answer.ids[last..]).await?;
+        logits = model.feed(&[answer.last()]).await?;
     };
     let decoded = now();
     answer.finish(on_piece);
     let fed = model.position().saturating_sub(request.prompt.len());
-    Ok(Generation {
-        prompt_tokens: request.prompt.to_vec(),
-        tokens: answer.tokens().to_vec(),
-        text: answer.text,
-        finish_reason,
-        prefill_tokens_per_second: rate(request.prompt.len() - reuse, prefilled - begun),
-        decode_tokens_per_second: rate(fed, decoded - prefilled),
-    })
+    let prefill = rate(request.prompt.len() - reuse, prefilled - begun);
+    Ok(answer.into_generation(finish_reason, prefill, rate(fed, decoded - prefilled)))
 }
 
-fn check(request: &GenerationRequest, context: usize) -> Result<()> {
+pub(super) fn check(request: &GenerationRequest, context: usize) -> Result<()> {
     let mut problems = request.config.validate();
     if request.tokenizer.is_none() && !request.config.stop.is_empty() {
         problems.push("--stop needs the model's tokenizer, and there is none".to_string());
@@ -142,12 +135,13 @@ fn check(request: &GenerationRequest, context: usize) -> Result<()> {
     Ok(())
 }
 
-fn rate(tokens: usize, seconds: f64) -> Option<f64> {
+/// Tokens a second, where there are any.
+pub(super) fn rate(tokens: usize, seconds: f64) -> Option<f64> {
     (tokens > 0 && seconds > 0.0).then(|| tokens as f64 / seconds)
 }
 
 /// The answer as it grows.
-struct Answer<'a> {
+pub(super) struct Answer<'a> {
     request: &'a GenerationRequest<'a>,
     sampler: Sampler,
     /// Prompt and new ids.
@@ -159,7 +153,7 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn new(request: &'a GenerationRequest<'a>) -> Self {
+    pub(super) fn new(request: &'a GenerationRequest<'a>) -> Self {
         Self {
             request,
             sampler: Sampler::new(request.config),
@@ -176,8 +170,38 @@ impl<'a> Answer<'a> {
         &self.ids[self.request.prompt.len()..]
     }
 
+    /// The id that is to be fed next.
+    pub(super) fn last(&self) -> u32 {
+        self.ids.last().copied().unwrap_or_default()
+    }
+
+    pub(super) fn prompt_len(&self) -> usize {
+        self.request.prompt.len()
+    }
+
+    /// Whether as many tokens are made as were asked for.
+    pub(super) fn is_long_enough(&self) -> bool {
+        self.tokens().len() >= self.request.config.max_new_tokens
+    }
+
+    pub(super) fn into_generation(
+        self,
+        finish_reason: FinishReason,
+        prefill_tokens_per_second: Option<f64>,
+        decode_tokens_per_second: Option<f64>,
+    ) -> Generation {
+        Generation {
+            prompt_tokens: self.request.prompt.to_vec(),
+            tokens: self.tokens().to_vec(),
+            text: self.text,
+            finish_reason,
+            prefill_tokens_per_second,
+            decode_tokens_per_second,
+        }
+    }
+
     /// Draws the next token and shows its text; returns why the answer ends here, if it does.
-    fn extend(
+    pub(super) fn extend(
         &mut self,
         logits: &[f32],
         on_piece: &mut dyn FnMut(Piece) -> Flow,
@@ -198,7 +222,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Shows what was held back, unless a stop string came.
-    fn finish(&mut self, on_piece: &mut dyn FnMut(Piece) -> Flow) {
+    pub(super) fn finish(&mut self, on_piece: &mut dyn FnMut(Piece) -> Flow) {
         if self.stopped {
             return;
         }

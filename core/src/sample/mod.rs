@@ -8,6 +8,7 @@ mod generate;
 mod sampling;
 mod score;
 mod stop;
+mod together;
 
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
@@ -15,13 +16,17 @@ pub use generate::{FinishReason, Flow, Generation, GenerationRequest, Piece, gen
 pub use sampling::Sampler;
 pub use score::{Score, Scorer, log_probability, scored_bytes};
 pub use stop::{StopMatcher, StopPiece};
+pub use together::generate_together;
 
 use crate::error::{Error, Result};
+
+/// Longest piece of a prompt in one pass: bounds the attention scores.
+const PREFILL: usize = 512;
 
 /// What generation needs of a model: feed ids, get the next-token logits of the last position.
 // Generation runs on one thread, in the browser and in the command line, so no `Send` is promised.
 #[allow(async_fn_in_trait)]
-pub trait NextToken {
+pub trait Autoregressive {
     /// Appends `ids` (at least one) to what was fed before and returns the logits of the last
     /// position, `[vocab]`.
     async fn feed(&mut self, ids: &[u32]) -> Result<Vec<f32>>;
@@ -42,4 +47,15 @@ fn check_fits(positions: usize, context: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::Data(format!("{positions} tokens are asked for, the model holds {context}; shorten the text")))
+}
+
+/// Refuses ids that the model does not have.
+fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
+    match ids.iter().find(|&&id| id as usize >= vocab) {
+        None => Ok(()),
+        Some(id) => Err(Error::Data(format!(
+            "token {id} is outside the vocabulary; the model's ids go from 0 to {}",
+            vocab - 1
+        ))),
+    }
 }

@@ -20,15 +20,32 @@ pub struct Message {
     pub role: String,
     /// What is said; empty where the message only calls tools.
     pub content: String,
+    /// How much its tokens count as targets, if it is the assistant's: 1 where the data say nothing, 0 for a turn that
+    /// is read and not trained.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: f32,
     /// Every other key, such as `reasoning_content`, `tool_calls` or `name`.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
+fn one() -> f32 {
+    1.0
+}
+
+fn is_one(weight: &f32) -> bool {
+    *weight == one()
+}
+
 impl Message {
     /// A message with a role and a content, nothing else.
     pub fn new(role: &str, content: &str) -> Self {
-        Self { role: role.to_string(), content: content.to_string(), extra: Map::new() }
+        Self { role: role.to_string(), content: content.to_string(), weight: one(), extra: Map::new() }
+    }
+
+    /// Whether the assistant says it.
+    pub fn is_assistant(&self) -> bool {
+        self.role == "assistant"
     }
 
     /// What a reader sees of the message: its reasoning, where it has one, and its content.
@@ -132,7 +149,11 @@ mod tests {
         let text = r#"{"role":"assistant","content":"4","reasoning_content":"2+2","name":"m"}"#;
         let message: Message = serde_json::from_str(text).unwrap();
         assert_eq!(message.texts().collect::<Vec<_>>(), ["2+2", "4"]);
-        assert_eq!(message.extra["name"], "m");
+        assert_eq!((&message.extra["name"], message.weight), (&"m".into(), 1.0));
+        assert_eq!(serde_json::to_string(&message).unwrap(), text);
+        let text = r#"{"role":"assistant","content":"5","weight":0.5,"name":"m"}"#;
+        let message: Message = serde_json::from_str(text).unwrap();
+        assert_eq!((message.weight, message.extra.len()), (0.5, 1));
         assert_eq!(serde_json::to_string(&message).unwrap(), text);
     }
 }

@@ -46,6 +46,21 @@ pub fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// Whether there is no visible character.
+pub fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// Whether a value holds a text with a visible character, itself or deep inside.
+pub fn bears_text(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !is_blank(text),
+        Value::Array(list) => list.iter().any(bears_text),
+        Value::Object(fields) => fields.values().any(bears_text),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 /// The keys of an object in its own order, for a message; null values are marked, long lists are cut.
 pub fn keys(fields: &Map<String, Value>) -> String {
     const SHOWN: usize = 12;
@@ -96,6 +111,16 @@ mod tests {
             parse_json("{\n  \"a\": ?\n}"),
             Err("broken JSON at line 2 of the row, column 8: expected a value".to_string())
         );
+    }
+
+    #[test]
+    fn texts_are_found_at_any_depth() {
+        for value in [json!("x"), json!([1, [" ", "x"]]), json!({"a": {"b": ["x"]}})] {
+            assert!(bears_text(&value), "{value}");
+        }
+        for value in [json!(null), json!(7), json!(true), json!(" \n"), json!([]), json!({"a": [1, ""]})] {
+            assert!(!bears_text(&value), "{value}");
+        }
     }
 
     #[test]

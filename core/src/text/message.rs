@@ -4,7 +4,11 @@
 use serde_json::{Map, Value};
 
 use super::conversation::Message;
-use super::json::{keys, kind, parse_json, short};
+use super::fields::Notes;
+use super::json::{bears_text, is_blank, keys, kind, parse_json, short};
+use super::tools::{add_tool_call, read_tool_calls};
+use super::warning::RowWarning;
+use super::weight::take_weight;
 
 /// The names that data sets give to the four roles.
 const ROLE_NAMES: [(&str, &[&str]); 4] = [
@@ -20,18 +24,24 @@ const FUNCTION_CALL: &str = "function_call";
 /// The types of content parts that are read; `thinking` is another name for reasoning.
 const PART_TYPES: [&str; 4] = ["text", "reasoning", "thinking", "tool_call"];
 
+/// The key under which templates look for reasoning.
+const REASONING: &str = "reasoning_content";
+
+/// Names of reasoning; a blank one is absent, however it is spelled.
+const REASONING_KEYS: [&str; 3] = [REASONING, "reasoning", "thinking"];
+
 /// Reads a list of messages.
 ///
 /// # Errors
 /// The first message that cannot be read, by its number (from 1), and why.
-pub fn parse_messages(list: &[Value]) -> Result<Vec<Message>, String> {
+pub(super) fn parse_messages(list: &[Value], notes: &mut Notes) -> Result<Vec<Message>, String> {
     let numbered = list.iter().enumerate();
     numbered
-        .map(|(i, value)| parse_message(value).map_err(|why| format!("message {}: {why}", i + 1)))
+        .map(|(i, value)| parse_message(value, notes).map_err(|why| format!("message {}: {why}", i + 1)))
         .collect()
 }
 
-fn parse_message(value: &Value) -> Result<Message, String> {
+fn parse_message(value: &Value, notes: &mut Notes) -> Result<Message, String> {
     let Value::Object(fields) = value else {
         return Err(format!("expected an object with role and content, found {}", kind(value)));
     };
@@ -39,20 +49,39 @@ fn parse_message(value: &Value) -> Result<Message, String> {
     let (role_key, content_key) = if sharegpt { ("from", "value") } else { ("role", "content") };
     let name = role_name(fields, role_key)?;
     let mut message = Message::new(known_role(name)?, "");
-    let is_extra = |key: &String, value: &Value| key != role_key && key != content_key && !value.is_null();
-    let extra = fields.iter().filter(|(key, value)| is_extra(key, value));
+    let extra = fields.iter().filter(|(key, value)| {
+        *key != role_key && *key != content_key && !value.is_null() && !is_no_reasoning(key, value)
+    });
     message.extra = extra.map(|(key, value)| (key.clone(), value.clone())).collect();
+    read_weight(&mut message, notes)?;
     read_tool_calls(&mut message)?;
     match fields.get(content_key) {
         Some(Value::String(text)) if name == FUNCTION_CALL => add_tool_call(&mut message, parse_json(text)?)?,
         Some(Value::String(text)) => message.content.clone_from(text),
-        Some(Value::Array(parts)) => read_parts(&mut message, parts)?,
+        Some(Value::Array(parts)) => read_parts(&mut message, parts, notes)?,
         None | Some(Value::Null) if message.calls_tools() => {}
         None => return Err(format!("{content_key} is missing; found {}", keys(fields))),
         Some(Value::Null) => return Err(format!("{content_key} is null, and there are no tool_calls")),
         Some(other) => return Err(format!("{content_key} must be a string, found {}", kind(other))),
     }
     Ok(message)
+}
+
+/// Whether this is a key of reasoning that holds none.
+fn is_no_reasoning(key: &str, value: &Value) -> bool {
+    REASONING_KEYS.contains(&key) && value.as_str().is_some_and(is_blank)
+}
+
+/// The weight of a message; one that is never trained needs none.
+fn read_weight(message: &mut Message, notes: &mut Notes) -> Result<(), String> {
+    let Some(weight) = take_weight(&mut message.extra)? else {
+        return Ok(());
+    };
+    message.weight = weight;
+    if weight > 0.0 && !message.is_assistant() {
+        notes.warn(RowWarning::WeightWithoutEffect);
+    }
+    Ok(())
 }
 
 fn role_name<'a>(fields: &'a Map<String, Value>, key: &str) -> Result<&'a str, String> {
@@ -70,42 +99,12 @@ fn known_role(name: &str) -> Result<&'static str, String> {
         .ok_or_else(|| format!("unknown role '{}' (known roles: system, user, assistant, tool)", short(name)))
 }
 
-/// `tool_calls` given as JSON text (MiniMind's form) becomes a list; an empty one is left out.
-fn read_tool_calls(message: &mut Message) -> Result<(), String> {
-    let calls = match message.extra.remove("tool_calls") {
-        None => return Ok(()),
-        Some(Value::String(text)) if text.trim().is_empty() => return Ok(()),
-        Some(Value::String(text)) => parse_json(&text).map_err(|why| format!("tool_calls: {why}"))?,
-        Some(value) => value,
-    };
-    add_tool_call(message, calls)
-}
-
-/// Adds one call, or each one of a list.
-fn add_tool_call(message: &mut Message, call: Value) -> Result<(), String> {
-    let mut calls = match call {
-        Value::Array(list) => list,
-        Value::Object(_) => vec![call],
-        other => return Err(format!("a tool call must be an object, found {}", kind(&other))),
-    };
-    if let Some(wrong) = calls.iter().find(|call| !call.is_object()) {
-        return Err(format!("a tool call must be an object, found {}", kind(wrong)));
-    }
-    if calls.is_empty() {
-        return Ok(());
-    }
-    match message.extra.get_mut("tool_calls") {
-        Some(Value::Array(list)) => list.append(&mut calls),
-        _ => drop(message.extra.insert("tool_calls".to_string(), Value::Array(calls))),
-    }
-    Ok(())
-}
-
 /// A content in parts: texts are joined, reasoning and tool calls go to the keys that templates read.
-fn read_parts(message: &mut Message, parts: &[Value]) -> Result<(), String> {
+fn read_parts(message: &mut Message, parts: &[Value], notes: &mut Notes) -> Result<(), String> {
     let mut reasoning = String::new();
     for (index, part) in parts.iter().enumerate() {
         let number = index + 1;
+        name_unused(part, notes);
         let (part_kind, value) = part_value(part).map_err(|why| format!("content part {number}: {why}"))?;
         match (part_kind, value) {
             ("text", Value::String(text)) => message.content.push_str(text),
@@ -123,10 +122,30 @@ fn read_parts(message: &mut Message, parts: &[Value]) -> Result<(), String> {
             }
         }
     }
-    if !reasoning.is_empty() {
-        message.extra.insert("reasoning_content".to_string(), Value::String(reasoning));
+    if is_blank(&reasoning) {
+        return Ok(());
     }
-    Ok(())
+    match message.extra.get(REASONING) {
+        Some(other) if *other != reasoning.as_str() => {
+            Err(format!("{REASONING} and the reasoning in the content's parts differ; keep one of them"))
+        }
+        _ => {
+            message.extra.insert(REASONING.to_string(), Value::String(reasoning));
+            Ok(())
+        }
+    }
+}
+
+/// Names the keys of a part that are not read.
+fn name_unused(part: &Value, notes: &mut Notes) {
+    let Value::Object(fields) = part else { return };
+    let part_kind = part_kind(fields);
+    let read = value_keys(part_kind).into_iter().find(|key| fields.contains_key(*key));
+    for (key, value) in fields {
+        if key != "type" && Some(key.as_str()) != read && bears_text(value) {
+            notes.unused(&format!("{key} of a content part"));
+        }
+    }
 }
 
 /// The type of a part and what it holds: under `text`, `value` or the type's own name.
@@ -138,12 +157,21 @@ fn part_value(part: &Value) -> Result<(&str, &Value), String> {
             return Err(format!("expected an object with type and text, found {}", kind(other)));
         }
     };
-    let part_kind = fields.get("type").and_then(Value::as_str).unwrap_or("text");
+    let part_kind = part_kind(fields);
     if !PART_TYPES.contains(&part_kind) {
         return Err(format!("unknown type '{}' (known types: text, reasoning, tool_call)", short(part_kind)));
     }
-    let value = ["text", "value", part_kind].iter().find_map(|key| fields.get(*key));
+    let value = value_keys(part_kind).into_iter().find_map(|key| fields.get(key));
     value.map(|value| (part_kind, value)).ok_or_else(|| format!("text is missing; found {}", keys(fields)))
+}
+
+/// The keys under which a part may hold what it says.
+fn value_keys(part_kind: &str) -> [&str; 3] {
+    ["text", "value", part_kind]
+}
+
+fn part_kind(fields: &Map<String, Value>) -> &str {
+    fields.get("type").and_then(Value::as_str).unwrap_or("text")
 }
 
 #[cfg(test)]
@@ -152,7 +180,7 @@ mod tests {
     use serde_json::json;
 
     fn read(value: Value) -> Result<Message, String> {
-        parse_messages(&[value]).map(|mut messages| messages.remove(0))
+        parse_messages(&[value], &mut Notes::default()).map(|mut messages| messages.remove(0))
     }
 
     #[test]
@@ -181,6 +209,59 @@ mod tests {
             read(json!({"role": "assistant", "content": "x", "tool_calls": "", "reasoning_content": null}))
                 .unwrap();
         assert_eq!(message, Message::new("assistant", "x"));
+        let call = json!({"name": "add", "arguments": "{\"a\": 1}"});
+        let message = read(json!({"role": "assistant", "content": null, "function_call": call})).unwrap();
+        assert_eq!(message.extra["tool_calls"], json!([{"type": "function", "function": calls[0]}]));
+        assert_eq!(read(json!({"role": "function", "name": "f", "content": "3"})).unwrap().role, "tool");
+    }
+
+    #[test]
+    fn absent_reasoning_is_absent_however_it_is_spelled() {
+        for value in [json!(null), json!(""), json!("\n\n"), json!("  ")] {
+            for key in REASONING_KEYS {
+                let message = json!({"role": "assistant", "content": "x", key: value});
+                assert_eq!(read(message), Ok(Message::new("assistant", "x")), "{key} {value}");
+            }
+            let parts = json!([{"type": "reasoning", "text": value}, {"type": "text", "text": "x"}]);
+            if value.is_string() {
+                let message = json!({"role": "assistant", "content": parts});
+                assert_eq!(read(message), Ok(Message::new("assistant", "x")), "{value}");
+            }
+        }
+        let parts = json!([{"type": "reasoning", "text": "a"}, "x"]);
+        let both =
+            |beside: &str| read(json!({"role": "assistant", "content": parts, "reasoning_content": beside}));
+        assert_eq!(both("a").unwrap().extra["reasoning_content"], "a");
+        assert!(both("b").unwrap_err().contains("differ; keep one of them"));
+    }
+
+    #[test]
+    fn weights_leave_the_keys_and_are_told_where_they_have_no_effect() {
+        let mut notes = Notes::default();
+        let list = json!([
+            {"role": "user", "content": "q", "loss": false},
+            {"role": "assistant", "content": "a", "weight": 0, "name": "x"},
+            {"from": "gpt", "value": "b", "train": null},
+        ]);
+        let messages = parse_messages(list.as_array().unwrap(), &mut notes).unwrap();
+        assert_eq!(messages.iter().map(|message| message.weight).collect::<Vec<_>>(), [0.0, 0.0, 1.0]);
+        assert_eq!(messages.iter().map(|message| message.extra.len()).sum::<usize>(), 1);
+        assert!(notes.warnings.is_empty());
+        let list = [json!({"role": "user", "content": "q", "weight": 1})];
+        parse_messages(&list, &mut notes).unwrap();
+        assert_eq!(notes.warnings, [RowWarning::WeightWithoutEffect]);
+        let wrong = read(json!({"role": "assistant", "content": "a", "weight": "high"})).unwrap_err();
+        assert_eq!(wrong, "message 1: weight must be a number or a truth value, found a string");
+    }
+
+    #[test]
+    fn other_texts_of_a_part_are_named() {
+        let mut notes = Notes::default();
+        let part =
+            json!({"type": "text", "text": "a", "value": "b", "annotations": [{"url": "u"}], "size": 3});
+        let list = [json!({"role": "user", "content": [part]})];
+        assert_eq!(parse_messages(&list, &mut notes).unwrap()[0].content, "a");
+        assert_eq!(notes.unused, ["value of a content part", "annotations of a content part"]);
     }
 
     #[test]

@@ -1,14 +1,22 @@
 //! What data means: one row of a data file, whatever its shape, is a document or a conversation.
 
 mod conversation;
+mod fields;
 mod json;
 mod message;
+mod pair;
+mod parse;
+mod prompt;
 mod row;
 mod shape;
+mod tools;
 mod warning;
+mod weight;
 
 pub use conversation::{Conversation, Message};
 pub use json::parse_json;
-pub use row::{Parsed, Row, parse_row};
+pub use parse::{parse_row, parse_text_column};
+pub use prompt::{Prompt, parse_prompt};
+pub use row::{Parsed, Row, RowKind};
 pub use shape::Shape;
 pub use warning::RowWarning;

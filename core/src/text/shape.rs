@@ -16,7 +16,8 @@ pub enum Shape {
     },
 }
 
-const MESSAGE_KEYS: [&str; 2] = ["conversations", "messages"];
+/// The keys of a list of messages.
+pub(super) const MESSAGE_KEYS: [&str; 2] = ["conversations", "messages"];
 
 /// Each question key with the keys that its answer may have.
 const PAIRS: [(&str, &[&str]); 5] = [
@@ -26,6 +27,9 @@ const PAIRS: [(&str, &[&str]); 5] = [
     ("question", &["answer"]),
     ("q", &["a"]),
 ];
+
+/// The keys of two answers of which one is better.
+const PREFERENCE: [&str; 2] = ["chosen", "rejected"];
 
 impl Shape {
     /// The shape of a row that has the keys for which `has` is true; `found` lists them for the message.
@@ -45,6 +49,12 @@ impl Shape {
         }
         if has("text") {
             return Ok(Self::Text);
+        }
+        if PREFERENCE.into_iter().all(&has) {
+            let [chosen, rejected] = PREFERENCE;
+            return Err(format!(
+                "a preference pair ({chosen}, {rejected}) is not read here; give messages, or prompt + completion"
+            ));
         }
         match PAIRS.iter().find(|(question, _)| has(question)) {
             Some((question, answers)) => {
@@ -96,6 +106,11 @@ mod tests {
         assert_eq!(
             find(&["instruction", "input"]),
             Err("instruction needs output or response beside it; found keys instruction, input".to_string())
+        );
+        let preference = find(&["prompt", "chosen", "rejected"]).unwrap_err();
+        assert!(
+            preference.starts_with("a preference pair (chosen, rejected) is not read here"),
+            "{preference}"
         );
         assert_eq!(
             find(&["a", "b"]),

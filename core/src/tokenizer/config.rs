@@ -1,12 +1,14 @@
 //! `tokenizer_config.json`: the roles of the special tokens and the chat template, everything else kept as it
 //! is.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::template::Specials;
 use crate::error::{Error, Result};
 
 const CHAT_TEMPLATE: &str = "chat_template";
+/// The name of the template that is used where nobody asks for another.
+pub(super) const DEFAULT: &str = "default";
 
 /// The file's keys in their order, so that what is written back holds what was read.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +38,6 @@ impl TokenizerConfig {
         value.as_str().or_else(|| value.get("content")?.as_str())
     }
 
-    /// A yes-or-no key; absent and `null` are no answer.
-    pub(super) fn flag(&self, key: &str) -> Option<bool> {
-        self.0.get(key)?.as_bool()
-    }
-
     /// The special tokens a template can print.
     pub(super) fn specials(&self) -> Specials {
         let owned = |key| self.token(key).map(str::to_string);
@@ -52,16 +49,65 @@ impl TokenizerConfig {
         }
     }
 
+    /// A key's value.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.0.get(key)
+    }
+
+    /// Sets a key, in its old place where it has one.
+    pub(super) fn insert(&mut self, key: &str, value: Value) {
+        self.0.insert(key.to_string(), value);
+    }
+
+    /// All keys in their order.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// Makes a yes-or-no key say what holds; where it is absent nobody asks for it.
+    pub(super) fn correct_flag(&mut self, key: &str, holds: bool) {
+        if let Some(Value::Bool(flag)) = self.0.get_mut(key) {
+            *flag = holds;
+        }
+    }
+
+    /// The chat templates by name: a file holds one alone, a list of them, or an object.
+    pub(super) fn templates(&self) -> Vec<(&str, &str)> {
+        match self.0.get(CHAT_TEMPLATE) {
+            Some(Value::String(text)) => vec![(DEFAULT, text.as_str())],
+            Some(Value::Array(named)) => {
+                let named = named.iter();
+                named.filter_map(|it| Some((it["name"].as_str()?, it["template"].as_str()?))).collect()
+            }
+            Some(Value::Object(named)) => {
+                named.iter().filter_map(|(name, text)| Some((name.as_str(), text.as_str()?))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The template of a name.
+    pub(super) fn template(&self, name: &str) -> Option<&str> {
+        // Of equal names `transformers` keeps the last.
+        self.templates().into_iter().rfind(|(own, _)| *own == name).map(|(_, text)| text)
+    }
+
     /// The chat template. Where the file holds several by name, it is `default`, or the only one.
     pub(super) fn chat_template(&self) -> Option<&str> {
-        match self.0.get(CHAT_TEMPLATE)? {
-            Value::String(text) => Some(text),
-            Value::Array(named) => {
-                let default = named.iter().find(|entry| entry["name"] == "default");
-                let only = if named.len() == 1 { named.first() } else { None };
-                default.or(only)?.get("template")?.as_str()
-            }
+        self.template(DEFAULT).or_else(|| match self.templates().as_slice() {
+            [(_, only)] => Some(*only),
             _ => None,
+        })
+    }
+
+    /// Replaces all chat templates by these, which have names.
+    pub(super) fn set_templates(&mut self, named: &[(String, String)]) {
+        match named {
+            [(name, text)] if name == DEFAULT => self.set_chat_template(text),
+            named => {
+                let entry = |(name, text): &(String, String)| json!({"name": name, "template": text});
+                self.insert(CHAT_TEMPLATE, named.iter().map(entry).collect());
+            }
         }
     }
 
@@ -97,7 +143,42 @@ mod tests {
             config(r#"{"chat_template": [{"name": "x", "template": "X"}]}"#).chat_template(),
             Some("X")
         );
-        assert_eq!(config(r#"{"chat_template": null}"#).chat_template(), None);
+        let object = r#"{"chat_template": {"tool_use": "T", "default": "D"}}"#;
+        assert_eq!(config(object).chat_template(), Some("D"));
+        assert_eq!(config(object).template("tool_use"), Some("T"));
+        for none in [
+            r#"null"#,
+            "[]",
+            "3",
+            r#"["D"]"#,
+            r#"[{"name": "a", "template": "A"}, {"name": "b", "template": "B"}]"#,
+        ] {
+            assert_eq!(config(&format!("{{\"chat_template\": {none}}}")).chat_template(), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn templates_are_written_as_they_are_read() {
+        let named = |names: &[&str]| -> Vec<(String, String)> {
+            names.iter().map(|name| (name.to_string(), name.to_uppercase())).collect()
+        };
+        let mut config = config(r#"{"a": 1, "chat_template": "old", "b": 2}"#);
+        config.set_templates(&named(&["default"]));
+        assert_eq!(config.get("chat_template"), Some(&Value::from("DEFAULT")));
+        config.set_templates(&named(&["default", "tool_use"]));
+        assert_eq!(config.templates(), [("default", "DEFAULT"), ("tool_use", "TOOL_USE")]);
+        assert_eq!(config.keys().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "chat_template", "b"]);
+    }
+
+    #[test]
+    fn a_flag_that_is_there_says_what_holds() {
+        let mut config = config(r#"{"add_bos_token": true, "add_eos_token": null}"#);
+        for key in ["add_bos_token", "add_eos_token", "add_prefix_space"] {
+            config.correct_flag(key, false);
+        }
+        assert_eq!(config.get("add_bos_token"), Some(&Value::from(false)));
+        assert_eq!(config.get("add_eos_token"), Some(&Value::Null));
+        assert_eq!(config.keys().count(), 2);
     }
 
     #[test]

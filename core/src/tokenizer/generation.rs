@@ -74,8 +74,8 @@ pub(super) fn unused_marks(text: &str) -> Option<(char, char)> {
     Some((unused.next()?, unused.next()?))
 }
 
-/// Takes the marks out of a rendering: the text, and the byte ranges the marks enclosed. `None` where they do
-/// not pair up.
+/// Takes the marks out of a rendering: the text, and the byte ranges the marks enclosed, empty ones too. `None` where
+/// they do not pair up.
 pub(super) fn strip(marked: &str, begin: char, end: char) -> Option<(String, Vec<Range<usize>>)> {
     let mut text = String::with_capacity(marked.len());
     let mut spans = Vec::new();
@@ -85,7 +85,7 @@ pub(super) fn strip(marked: &str, begin: char, end: char) -> Option<(String, Vec
             open.push(text.len());
         } else if character == end {
             let start = open.pop()?;
-            if open.is_empty() && start < text.len() {
+            if open.is_empty() {
                 spans.push(start..text.len());
             }
         } else {
@@ -121,7 +121,7 @@ mod tests {
     fn marks_become_ranges() {
         let (text, spans) = strip("u<a你>v<>w<x<y>z>", '<', '>').unwrap();
         assert_eq!(text, "ua你vwxyz");
-        assert_eq!(spans, [1..5, 7..10]);
+        assert_eq!(spans, [1..5, 6..6, 7..10]);
         assert_eq!(strip("a>", '<', '>'), None);
         assert_eq!(strip("<a", '<', '>'), None);
     }

@@ -1,48 +1,101 @@
-//! A conversation as token ids and loss mask: the one place where it is decided what a model is trained to
-//! say.
+//! A conversation as token ids and what each counts as a target: the one place where it is decided what a model is
+//! trained to say.
 
 use std::ops::Range;
 
 use serde_json::{Map, Value};
 
 use super::Tokenizer;
+use super::blocks::owners;
+use super::left_out::{self, RenderWarning};
 use super::template::Context;
-use super::turns::{EndTokens, assistant_spans};
+use super::turns::{EndTokens, Turn, assistant_turns};
 use crate::error::Result;
 use crate::text::{Conversation, Message};
 
-/// A rendered conversation; both have one entry a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A rendered conversation; `ids` and `weights` have one entry a token.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rendered {
-    /// The ids of the whole text.
+    /// The ids of the text.
     pub ids: Vec<u32>,
-    /// Whether the token is a target: the assistant's words and the token that ends them.
-    pub mask: Vec<bool>,
+    /// How much the token counts as a target: the weight of its message for the assistant's words and the token that
+    /// ends them, 0 for all others.
+    pub weights: Vec<f32>,
+    /// What is odd about it, each kind once.
+    pub warnings: Vec<RenderWarning>,
+}
+
+/// A part of a rendered conversation that the assistant says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Its place in the text, in bytes.
+    pub bytes: Range<usize>,
+    /// The weight of its message.
+    pub weight: f32,
 }
 
 impl Tokenizer {
     /// A conversation to train on. The targets are what the template's `{% generation %}` blocks wrote, or,
     /// without blocks, what comparing renderings shows the assistant to say. The template writes BOS where it
     /// wants one, as in `transformers`; none is added.
+    ///
+    /// # Errors
+    /// What the template refuses, and a turn of which it prints nothing: an empty answer would be trained.
     pub fn render_training(&self, conversation: &Conversation) -> Result<Rendered> {
-        let (text, spans) = self.render_targets(conversation)?;
-        let (ids, offsets) = self.encode_with_offsets(&text)?;
-        Ok(Rendered { ids, mask: mask(&offsets, &spans) })
+        self.render_beginning(conversation, usize::MAX)
     }
 
-    /// A conversation to train on as text, and the byte ranges of the targets, in order.
-    pub fn render_targets(&self, conversation: &Conversation) -> Result<(String, Vec<Range<usize>>)> {
-        let template = self.template()?;
+    /// The same, where so many first tokens are enough: the whole conversation is rendered, but of a long text only a
+    /// beginning is tokenised. It holds `tokens` tokens or more, and they are those of the whole text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::render_training`].
+    pub fn render_beginning(&self, conversation: &Conversation, tokens: usize) -> Result<Rendered> {
+        let (text, targets) = self.render_targets(conversation)?;
+        let warnings = self.render_warnings(conversation, &text)?;
+        let trained = targets.iter().filter(|target| target.weight != 0.0);
+        let borders: Vec<usize> = trained.map(|target| target.bytes.start).collect();
+        let (ids, offsets) = self.encode_beginning(&text, &borders, tokens)?;
+        Ok(Rendered { ids, weights: weights(&offsets, &targets), warnings })
+    }
+
+    /// A conversation to train on as text, and what of it the assistant says, in order.
+    pub fn render_targets(&self, conversation: &Conversation) -> Result<(String, Vec<Target>)> {
+        let template = self.template_for(conversation)?;
         let (text, blocks) = template.render_spans(conversation, &self.variables)?;
-        if let Some(spans) = blocks {
-            return Ok((text, spans));
+        let context = Context::new(conversation.tools.as_ref(), &self.variables);
+        let render =
+            |messages: &[Message], prompt: bool| template.render_messages(messages, &context, prompt);
+        let messages = &conversation.messages;
+        let turns = match blocks {
+            Some(blocks) => owners(&render, messages, &text, blocks)?,
+            None => {
+                let ends = EndTokens { eos: self.config.token("eos_token"), added: &self.added_texts };
+                assistant_turns(&render, messages, &text, &ends)?
+            }
+        };
+        let target = |turn: Turn| Target { weight: turn.weight(messages), bytes: turn.bytes };
+        Ok((text, turns.into_iter().map(target).collect()))
+    }
+
+    /// What the template leaves out, and special tokens in the messages' own texts.
+    fn render_warnings(&self, conversation: &Conversation, text: &str) -> Result<Vec<RenderWarning>> {
+        let (template, messages) = (self.template_for(conversation)?, &conversation.messages);
+        let mut warnings = Vec::new();
+        if conversation.tools.is_some() {
+            let without = Context::new(None, &self.variables);
+            if template.render_messages(messages, &without, false).is_ok_and(|other| other == text) {
+                warnings.push(RenderWarning::ToolsLeftOut);
+            }
         }
         let context = Context::new(conversation.tools.as_ref(), &self.variables);
         let render =
             |messages: &[Message], prompt: bool| template.render_messages(messages, &context, prompt);
-        let ends = EndTokens { eos: self.config.token("eos_token"), added: &self.added_texts };
-        let spans = assistant_spans(&render, &conversation.messages, &text, &ends)?;
-        Ok((text, spans))
+        warnings.extend(left_out::of_messages(&render, messages, text)?);
+        if messages.iter().flat_map(Message::texts).any(|text| self.markers.stand_in(text)) {
+            warnings.push(RenderWarning::SpecialTokenInText);
+        }
+        Ok(warnings)
     }
 
     /// A conversation to be answered: its ids, ending with the template's generation prompt. `variables` are
@@ -54,21 +107,19 @@ impl Tokenizer {
     ) -> Result<Vec<u32>> {
         let mut all = self.variables.clone();
         all.extend(variables.clone());
-        self.encode(&self.template()?.render(conversation, true, &all)?)
+        self.encode(&self.template_for(conversation)?.render(conversation, true, &all)?)
     }
 }
 
-/// One flag a token: whether it begins inside one of the ranges, which are in order. A token that begins
-/// before its range is not a target, for the model sees its first part in the prompt.
-fn mask(offsets: &[(usize, usize)], spans: &[Range<usize>]) -> Vec<bool> {
-    let mut spans = spans.iter().peekable();
-    offsets
-        .iter()
-        .map(|&(start, _)| {
-            while spans.next_if(|span| span.end <= start).is_some() {}
-            spans.peek().is_some_and(|span| span.contains(&start))
-        })
-        .collect()
+/// What each token counts: the weight of the target that it begins in. The targets are in order. A token that begins
+/// before a target is none, for the model sees its first part in the prompt.
+fn weights(offsets: &[(usize, usize)], targets: &[Target]) -> Vec<f32> {
+    let mut targets = targets.iter().peekable();
+    let weight = |&(start, _): &(usize, usize)| {
+        while targets.next_if(|target| target.bytes.end <= start).is_some() {}
+        targets.peek().filter(|target| target.bytes.contains(&start)).map_or(0.0, |target| target.weight)
+    };
+    offsets.iter().map(weight).collect()
 }
 
 #[cfg(test)]
@@ -79,8 +130,8 @@ mod tests {
     fn tokens_are_targets_where_they_begin() {
         // Two parts of one character at 4..7, and a token that straddles the start of the second range.
         let offsets = [(0, 2), (2, 4), (4, 7), (4, 7), (7, 8), (8, 11), (11, 12), (12, 12)];
-        let expected = [false, true, true, true, false, false, true, false];
-        assert_eq!(mask(&offsets, &[2..7, 10..12]), expected);
-        assert_eq!(mask(&offsets, &[]), [false; 8]);
+        let targets = [Target { bytes: 2..7, weight: 1.0 }, Target { bytes: 10..12, weight: 0.5 }];
+        assert_eq!(weights(&offsets, &targets), [0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.5, 0.0]);
+        assert_eq!(weights(&offsets, &[]), [0.0; 8]);
     }
 }

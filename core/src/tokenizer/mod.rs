@@ -4,12 +4,21 @@
 //! the template. Nothing here adds a token behind the caller's back: `encode` gives the text's own tokens,
 //! and the template writes its special tokens as text.
 
+mod added;
+mod blocks;
+mod border;
+mod compare;
 mod config;
 mod cut;
+mod files;
 mod foreign;
 mod generation;
+mod landmarks;
+mod left_out;
+mod markers;
 mod mask;
 mod pieces;
+mod post_processor;
 mod report;
 mod sample_evenly;
 mod stream;
@@ -18,6 +27,7 @@ mod template;
 mod template_limits;
 mod template_values;
 mod train;
+mod turn_end;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -28,11 +38,18 @@ use serde_json::{Map, Value};
 use tokenizers::PostProcessorWrapper;
 
 use crate::error::{Error, Result};
+use crate::text::Conversation;
+use border::Borders;
 use config::TokenizerConfig;
+use markers::Markers;
 use pieces::Pieces;
 
+pub(crate) use post_processor::Around;
+
 pub use cut::cut_text;
-pub use mask::Rendered;
+pub use files::{TOKENIZER_FILES, TokenizerFiles};
+pub use left_out::RenderWarning;
+pub use mask::{Rendered, Target};
 pub use report::{Cost, Report, RoundTripFailure, report};
 pub use sample_evenly::EvenSampler;
 pub use stream::StreamDecoder;
@@ -46,19 +63,13 @@ pub const CHATML: &str = include_str!("chatml.jinja");
 const DOCUMENT_END: &str = "<|endoftext|>";
 
 const NO_TEMPLATE: &str = "this tokenizer has no chat template: give one with --chat-template FILE, \
-                           or use a checkpoint whose tokenizer_config.json holds one";
+                           or use a checkpoint with a chat_template.jinja, or with one in its tokenizer_config.json";
+
+/// The template that is taken where a conversation has tools.
+const TOOL_USE: &str = "tool_use";
 
 /// Where each token stands in its text, as byte ranges.
 pub type Offsets = Vec<(usize, usize)>;
-
-/// The files of a tokenizer, as bytes.
-#[derive(Clone, Debug)]
-pub struct TokenizerFiles {
-    /// `tokenizer.json`: vocabulary, merges, added tokens.
-    pub tokenizer_json: Vec<u8>,
-    /// `tokenizer_config.json`: roles of the special tokens and the chat template.
-    pub tokenizer_config_json: Option<Vec<u8>>,
-}
 
 /// A tokenizer. Cloning is cheap: the vocabulary is shared.
 #[derive(Clone)]
@@ -69,14 +80,18 @@ pub struct Tokenizer {
     config: TokenizerConfig,
     /// The compiled template, or why there is none.
     template: Result<Arc<ChatTemplate>, String>,
+    /// Another one for conversations with tools, where there is one.
+    tool_template: Option<Result<Arc<ChatTemplate>, String>>,
     /// Variables every rendering sees, beside the ones the caller passes.
     variables: Map<String, Value>,
     pieces: Pieces,
     special_ids: Arc<BTreeSet<u32>>,
     /// The texts of all added tokens, special or not.
     added_texts: Arc<[String]>,
+    borders: Arc<Borders>,
+    markers: Arc<Markers>,
     vocab_size: usize,
-    add_bos: bool,
+    around: Around,
 }
 
 impl fmt::Debug for Tokenizer {
@@ -88,12 +103,16 @@ impl fmt::Debug for Tokenizer {
 impl Tokenizer {
     /// Reads a tokenizer. A chat template that does not compile is reported when it is first used.
     pub fn from_files(files: &TokenizerFiles) -> Result<Self> {
-        let inner = foreign::read(&files.tokenizer_json)?;
+        let mut inner = foreign::read(&files.tokenizer_json)?;
         let config = match &files.tokenizer_config_json {
             Some(bytes) => TokenizerConfig::parse(bytes)?,
             None => TokenizerConfig::default(),
         };
-        Self::assemble(inner, files.tokenizer_json.as_slice().into(), config)
+        let json: Arc<[u8]> = match added::complete(&mut inner, &config)? {
+            true => added::written(&files.tokenizer_json, &inner)?.into(),
+            false => files.tokenizer_json.as_slice().into(),
+        };
+        Self::assemble(inner, json, config)
     }
 
     /// A tokenizer that was just built, which has no file yet.
@@ -102,8 +121,21 @@ impl Tokenizer {
         Self::assemble(inner, json.into_bytes().into(), config)
     }
 
-    fn assemble(mut inner: tokenizers::Tokenizer, json: Arc<[u8]>, config: TokenizerConfig) -> Result<Self> {
-        let post_processor = serde_json::to_value(inner.get_post_processor()).map_err(refused)?;
+    fn assemble(
+        mut inner: tokenizers::Tokenizer,
+        json: Arc<[u8]>,
+        mut config: TokenizerConfig,
+    ) -> Result<Self> {
+        let around = Around::of(&serde_json::to_value(inner.get_post_processor()).map_err(refused)?);
+        let mut ids = around.before.iter().chain(&around.behind);
+        if let Some(unknown) = ids.find(|id| inner.id_to_token(**id).is_none()) {
+            return Err(Error::Tokenizer(format!(
+                "tokenizer.json: its post_processor puts the id {unknown} around a text, which is no token; it is damaged"
+            )));
+        }
+        // Who reads these keys shall do what is done here.
+        config.correct_flag("add_bos_token", !around.before.is_empty());
+        config.correct_flag("add_eos_token", !around.behind.is_empty());
         let decoder = serde_json::to_value(inner.get_decoder()).map_err(refused)?;
         // Truncation, padding and special tokens are the caller's; a post-processor would also trim offsets.
         inner.with_truncation(None).map_err(refused)?;
@@ -115,29 +147,34 @@ impl Tokenizer {
         let mut added_texts: Vec<String> = added.values().map(|token| token.content.clone()).collect();
         added_texts.sort_unstable();
         let largest = inner.get_vocab(true).values().copied().max();
-        let add_bos = config.flag("add_bos_token").unwrap_or_else(|| begins_with_special(&post_processor));
-        let template = compile(&config).map_err(|error| error.to_string());
-        Ok(Self {
+        let mut tokenizer = Self {
             pieces: Pieces::of_decoder(&decoder),
             special_ids: Arc::new(special_ids),
             added_texts: added_texts.into(),
+            borders: Arc::new(Borders::of(&inner)),
+            markers: Arc::new(Markers::new(added.values().filter(|token| token.special))),
             vocab_size: largest.map_or(0, |id| (id as usize).saturating_add(1)),
             inner: Arc::new(inner),
             json,
             config,
-            template,
+            template: Err(NO_TEMPLATE.to_string()),
+            tool_template: None,
             variables: Map::new(),
-            add_bos,
-        })
+            around,
+        };
+        tokenizer.compile_templates();
+        Ok(tokenizer)
     }
 
-    /// The files to write beside a model, by name: `tokenizer.json`, `tokenizer_config.json` and, for
-    /// byte-pair encoding, `vocab.json` and `merges.txt`.
+    /// The files to write beside a model, by name: `tokenizer.json`, `tokenizer_config.json`, the chat template both
+    /// in the latter and as `chat_template.jinja` (programs look for it in either) and, for byte-pair encoding,
+    /// `vocab.json` and `merges.txt`.
     pub fn to_files(&self) -> Result<Vec<(String, Vec<u8>)>> {
         let mut files = vec![
             ("tokenizer.json".to_string(), self.json.to_vec()),
             ("tokenizer_config.json".to_string(), self.config.to_bytes()?),
         ];
+        files.extend(files::template_files(&self.config));
         let json: Value = serde_json::from_slice(&self.json).map_err(refused)?;
         if let (Some(vocab), Some(merges)) =
             (json["model"]["vocab"].as_object(), json["model"]["merges"].as_array())
@@ -166,15 +203,22 @@ impl Tokenizer {
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
     }
 
-    /// The ids of a document: BOS first where the tokenizer asks for it and the text does not bring it; no
-    /// EOS.
+    /// The ids of a document: BOS first where the post-processor puts it and the text does not bring it; no
+    /// EOS, because it goes on or gets its own end.
     pub fn encode_document(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = self.encode(text)?;
-        if self.add_bos
-            && let Some(bos) = self.bos()
-            && ids.first() != Some(&bos)
-        {
-            ids.insert(0, bos);
+        let ids = self.encode(text)?;
+        Ok(match ids.starts_with(&self.around.before) {
+            true => ids,
+            false => [self.around.before.as_slice(), &ids].concat(),
+        })
+    }
+
+    /// The ids of a whole text with all that the post-processor puts around it, as `transformers` gives it to a
+    /// model: a document that ends.
+    pub fn encode_whole(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = self.encode_document(text)?;
+        if !ids.ends_with(&self.around.behind) {
+            ids.extend(&self.around.behind);
         }
         Ok(ids)
     }
@@ -232,9 +276,9 @@ impl Tokenizer {
         self.role("unk_token")
     }
 
-    /// Whether documents begin with BOS: `add_bos_token`, or what `tokenizer.json`'s post-processor does.
+    /// Whether documents begin with BOS, which the post-processor of `tokenizer.json` decides.
     pub fn add_bos(&self) -> bool {
-        self.add_bos
+        !self.around.before.is_empty()
     }
 
     /// The token between documents in pretraining: `<|endoftext|>` where the vocabulary has it, else EOS.
@@ -254,12 +298,20 @@ impl Tokenizer {
         self.config.chat_template()
     }
 
-    /// Replaces the chat template; one that does not compile is refused and the old one stays.
+    /// Replaces the chat templates; one that does not compile is refused and the old ones stay.
     pub fn set_chat_template(&mut self, text: &str) -> Result<()> {
-        let compiled = ChatTemplate::new(text, &self.config.specials())?;
-        self.template = Ok(Arc::new(compiled));
+        ChatTemplate::new(text, &self.config.specials())?;
         self.config.set_chat_template(text);
+        self.compile_templates();
         Ok(())
+    }
+
+    /// Says why there is no chat template, where there is none.
+    ///
+    /// # Errors
+    /// No template, several without a default one, or one that does not compile.
+    pub fn check_chat_template(&self) -> Result<()> {
+        self.template().map(|_| ())
     }
 
     /// Sets a variable that every rendering sees: `enable_thinking`, or `now` (`2025-07-31`) for templates
@@ -268,28 +320,58 @@ impl Tokenizer {
         self.variables.insert(name.to_string(), value);
     }
 
+    /// A variable that every rendering sees.
+    pub fn template_variable(&self, name: &str) -> Option<&Value> {
+        self.variables.get(name)
+    }
+
     fn role(&self, key: &str) -> Option<u32> {
         self.config.token(key).and_then(|token| self.token_id(token))
     }
 
     fn template(&self) -> Result<&ChatTemplate> {
-        match &self.template {
-            Ok(template) => Ok(template),
-            Err(why) => Err(Error::Template(why.clone())),
+        compiled(&self.template)
+    }
+
+    /// The template of a conversation: that of conversations with tools, where it has some.
+    fn template_for(&self, conversation: &Conversation) -> Result<&ChatTemplate> {
+        match &self.tool_template {
+            Some(template) if conversation.tools.is_some() => compiled(template),
+            _ => self.template(),
         }
     }
-}
 
-fn compile(config: &TokenizerConfig) -> Result<Arc<ChatTemplate>> {
-    match config.chat_template() {
-        Some(text) => Ok(Arc::new(ChatTemplate::new(text, &config.specials())?)),
-        None => Err(Error::Template(NO_TEMPLATE.to_string())),
+    fn compile_templates(&mut self) {
+        let specials = self.config.specials();
+        let compile = |text: &str| match ChatTemplate::new(text, &specials) {
+            Ok(template) => Ok(Arc::new(template)),
+            Err(error) => Err(error.to_string()),
+        };
+        self.template = match self.config.chat_template() {
+            Some(text) => compile(text),
+            None => Err(no_template(&self.config)),
+        };
+        self.tool_template = self.config.template(TOOL_USE).map(compile);
     }
 }
 
-/// Whether a `TemplateProcessing` post-processor puts a special token first.
-fn begins_with_special(post_processor: &Value) -> bool {
-    !post_processor["single"][0]["SpecialToken"].is_null()
+fn compiled(template: &Result<Arc<ChatTemplate>, String>) -> Result<&ChatTemplate> {
+    match template {
+        Ok(template) => Ok(template),
+        Err(why) => Err(Error::Template(why.clone())),
+    }
+}
+
+fn no_template(config: &TokenizerConfig) -> String {
+    let names: Vec<&str> = config.templates().into_iter().map(|(name, _)| name).collect();
+    match names.as_slice() {
+        [] => NO_TEMPLATE.to_string(),
+        names => format!(
+            "this tokenizer has chat templates by name ({}) and none is called default: write one of them into a file \
+             and give it with --chat-template FILE",
+            names.join(", ")
+        ),
+    }
 }
 
 /// `merges.txt` as `transformers` reads it; older files hold each pair as one string.

@@ -40,7 +40,8 @@ impl Moment {
         let valid =
             (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second < 61;
         let month = usize::try_from(month).ok()?;
-        valid.then_some(Self { year, month, day, hour, minute, second })
+        let moment = Self { year, month, day, hour, minute, second };
+        (valid && day <= moment.days_of_month()).then_some(moment)
     }
 
     /// Formats like C's `strftime` in the C locale. `None` for a directive that is not known.
@@ -85,8 +86,16 @@ impl Moment {
             'M' => format!("{:02}", self.minute),
             'S' => format!("{:02}", self.second),
             'p' => if self.hour < 12 { "AM" } else { "PM" }.to_string(),
+            'u' => ((self.weekday() + 6) % 7 + 1).to_string(),
+            'w' => self.weekday().to_string(),
             'F' => self.format("%Y-%m-%d")?,
-            'T' => self.format("%H:%M:%S")?,
+            'D' | 'x' => self.format("%m/%d/%y")?,
+            'T' | 'X' => self.format("%H:%M:%S")?,
+            'R' => self.format("%H:%M")?,
+            'c' => self.format("%a %b %e %H:%M:%S %Y")?,
+            'f' => "000000".to_string(),
+            // Python's `now()` knows no time zone.
+            'Z' | 'z' => String::new(),
             '%' => "%".to_string(),
             _ => return None,
         })
@@ -94,6 +103,11 @@ impl Moment {
 
     fn leap(year: i64) -> bool {
         year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    }
+
+    fn days_of_month(&self) -> i64 {
+        let next = if self.month == 12 { 365 } else { DAYS_BEFORE[self.month] };
+        next - DAYS_BEFORE[self.month - 1] + i64::from(self.month == 2 && Self::leap(self.year))
     }
 
     fn day_of_year(&self) -> i64 {
@@ -132,8 +146,24 @@ mod tests {
     }
 
     #[test]
+    fn the_formats_of_whole_dates_and_times() {
+        let at = |layout: &str| format("2025-06-01T09:05:00", layout);
+        assert_eq!(at("%c|%x|%X|%D|%R"), "Sun Jun  1 09:05:00 2025|06/01/25|09:05:00|06/01/25|09:05");
+        assert_eq!(at("%u%w%f[%Z%z]"), "70000000[]");
+    }
+
+    #[test]
     fn what_is_not_a_moment_is_refused() {
-        for text in ["", "2025", "2025-13-01", "2025-00-01", "2025-01-32", "2025-01-01T24:00:00", "a-b-c"] {
+        for text in [
+            "",
+            "2025",
+            "2025-13-01",
+            "2025-00-01",
+            "2025-02-29",
+            "2025-01-01T24:00:00",
+            "a-b-c",
+            "2025-06-31",
+        ] {
             assert_eq!(Moment::parse(text), None, "{text}");
         }
         assert_eq!(Moment::parse("2025-01-01").unwrap().format("%Q"), None);

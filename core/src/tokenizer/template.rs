@@ -4,11 +4,12 @@
 //! controls, Python's methods of strings and maps, `tojson`, `raise_exception`, `strftime_now`, generation
 //! blocks. A template comes with a stranger's model, so its shape, its steps and its output are bounded.
 
+use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
+use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, ErrorKind, State};
 use serde_json::Map;
 
@@ -21,8 +22,11 @@ use crate::text::{Conversation, Message};
 
 /// The name minijinja shows in its messages.
 const NAME: &str = "chat_template";
-/// Instructions one rendering may run; a message takes some hundreds.
+/// Instructions one rendering may run: for a short conversation, more for each message (one takes some hundreds, and
+/// some templates look at all the others for each), and at most.
 const FUEL: u64 = 20_000_000;
+const FUEL_A_MESSAGE: u64 = 20_000;
+const MOST_FUEL: u64 = 1_000_000_000;
 /// Bytes one rendering may write.
 const MAX_OUTPUT: usize = 256 << 20;
 /// The variable that holds the date for `strftime_now`.
@@ -88,8 +92,9 @@ impl ChatTemplate {
             generation::unused_marks(&text).ok_or_else(|| blocks_fail("the text uses all marks"))?;
         let marked =
             self.render_marked(&conversation.messages, &context, false, &[begin.into(), end.into()])?;
-        let (stripped, spans) =
+        let (stripped, mut spans) =
             generation::strip(&marked, begin, end).ok_or_else(|| blocks_fail("the blocks do not pair up"))?;
+        spans.retain(|span| !span.is_empty());
         if stripped != text {
             return Err(blocks_fail("the template changes what a block wrote"));
         }
@@ -106,7 +111,22 @@ impl ChatTemplate {
         self.render_marked(messages, context, add_generation_prompt, &[String::new(), String::new()])
     }
 
+    /// Some templates put the arguments of a call into a text themselves, and refuse them as an object: for these they
+    /// are given as JSON text.
     fn render_marked(
+        &self,
+        messages: &[Message],
+        context: &Context,
+        add_generation_prompt: bool,
+        marks: &[String; 2],
+    ) -> Result<String> {
+        self.render_once(messages, context, add_generation_prompt, marks).or_else(|error| {
+            let Some(as_text) = with_text_arguments(messages) else { return Err(error) };
+            self.render_once(&as_text, context, add_generation_prompt, marks).map_err(|_| error)
+        })
+    }
+
+    fn render_once(
         &self,
         messages: &[Message],
         context: &Context,
@@ -121,7 +141,12 @@ impl ChatTemplate {
         ];
         variables.extend(context.0.iter().cloned());
         let mut output = Bounded(Vec::new());
-        self.environment
+        let mut environment = Cow::Borrowed(&self.environment);
+        let fuel = messages.len() as u64 * FUEL_A_MESSAGE;
+        if fuel > FUEL {
+            environment.to_mut().set_fuel(Some(fuel.min(MOST_FUEL)));
+        }
+        environment
             .get_template(NAME)
             .and_then(|template| template.render_captured_to(Value::from_pairs(variables), &mut output))
             .map_err(|error| {
@@ -180,6 +205,27 @@ fn message_value(message: &Message) -> Value {
         [("role", Value::from(message.role.as_str())), ("content", Value::from(message.content.as_str()))];
     let extra = message.extra.iter().map(|(key, value)| (key.as_str(), from_json(value)));
     Value::from_pairs(own.into_iter().chain(extra))
+}
+
+/// The messages with the arguments of their calls as JSON text; `None` where none is an object.
+fn with_text_arguments(messages: &[Message]) -> Option<Vec<Message>> {
+    let mut messages = messages.to_vec();
+    let mut changed = false;
+    for call in messages
+        .iter_mut()
+        .filter_map(|message| message.extra.get_mut("tool_calls")?.as_array_mut())
+        .flatten()
+    {
+        // OpenAI's form holds the call in `function`.
+        let call = if call["function"].is_object() { &mut call["function"] } else { call };
+        let Some(arguments) = call.get_mut("arguments").filter(|arguments| arguments.is_object()) else {
+            continue;
+        };
+        let none = Kwargs::from_iter(std::iter::empty::<(&str, Value)>());
+        *arguments = tojson(&from_json(arguments), none).ok()?.into();
+        changed = true;
+    }
+    changed.then_some(messages)
 }
 
 fn raise_exception(message: String) -> std::result::Result<String, minijinja::Error> {
@@ -269,6 +315,24 @@ mod tests {
     }
 
     #[test]
+    fn a_template_that_joins_arguments_as_text_gets_them_as_text() {
+        let mut call = Message::new("assistant", "");
+        call.extra
+            .insert("tool_calls".into(), json!([{"function": {"name": "f", "arguments": {"a": [1, "x"]}}}]));
+        let conversation = Conversation { messages: vec![Message::new("user", "q"), call], tools: None };
+        let render = |text: &str| {
+            let template = ChatTemplate::new(text, &Specials::default()).unwrap();
+            template.render(&conversation, false, &Map::new())
+        };
+        let joined =
+            "{{ messages[1].tool_calls[0].function.name + messages[1].tool_calls[0].function.arguments }}";
+        assert_eq!(render(joined).unwrap(), "f{\"a\": [1, \"x\"]}");
+        let object = "{{ messages[1].tool_calls[0].function.arguments.a[0] }}";
+        assert_eq!(render(object).unwrap(), "1");
+        assert!(render("{{ messages[1].tool_calls + 1 }}").is_err());
+    }
+
+    #[test]
     fn refusals_carry_the_reason() {
         let cases = [
             ("{% if %}", "does not compile"),
@@ -290,6 +354,15 @@ mod tests {
         let error =
             render("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", json!({})).unwrap_err().to_string();
         assert!(error.contains("cannot render"), "{error}");
+    }
+
+    #[test]
+    fn a_long_conversation_may_take_more_steps() {
+        // Three steps for each pair of messages, 27 million in all.
+        let pairs = "{% for a in messages %}{% for b in messages %}{% endfor %}{% endfor %}end";
+        let template = ChatTemplate::new(pairs, &Specials::default()).unwrap();
+        let conversation = Conversation { messages: vec![Message::new("user", "q"); 3000], tools: None };
+        assert_eq!(template.render(&conversation, false, &Map::new()).unwrap(), "end");
     }
 
     #[test]

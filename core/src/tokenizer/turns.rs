@@ -6,13 +6,13 @@
 //! it ends, and of that tail only the token that ends the answer counts, not the line break many templates
 //! put behind it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use super::compare::{PROBES, Render, common_prefix, common_suffix, said, undecided};
+use super::landmarks::Landmarks;
+use crate::error::Result;
 use crate::text::Message;
-
-/// Renders messages as text; `true` ends with the generation prompt.
-pub(super) type Render<'a> = &'a dyn Fn(&[Message], bool) -> Result<String>;
 
 /// The tokens that can end a turn.
 pub(super) struct EndTokens<'a> {
@@ -22,110 +22,122 @@ pub(super) struct EndTokens<'a> {
     pub(super) added: &'a [String],
 }
 
-const ASSISTANT: &str = "assistant";
+/// What the assistant says in one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// The message's number.
+    pub(super) message: usize,
+    /// Its words and the token that ends them, in the whole text.
+    pub(super) bytes: Range<usize>,
+}
 
-/// Keys of a message that name the speaker; the others are what it says.
-const NOT_SAID: [&str; 1] = ["name"];
+impl Turn {
+    /// The weight of its message.
+    pub(super) fn weight(&self, messages: &[Message]) -> f32 {
+        messages.get(self.message).map_or(1.0, |message| message.weight)
+    }
+}
 
-/// Two answers that begin and end with different characters, so that a change is seen exactly where it is.
-const PROBES: [&str; 2] = ["one", "two"];
-
-const REMEDY: &str = "write {% generation %} before and {% endgeneration %} behind the assistant's words and their \
-                      end token in the template";
-
-/// The byte ranges of `whole`, which is `messages` rendered, that the assistant says: its words and the token
-/// that ends them, one range for each of its messages that the template prints.
-pub(super) fn assistant_spans(
+/// What the assistant says in `whole`, which is `messages` rendered: a turn for each of its messages that the
+/// template prints.
+pub(super) fn assistant_turns(
     render: Render,
     messages: &[Message],
     whole: &str,
     ends: &EndTokens,
-) -> Result<Vec<Range<usize>>> {
-    let mut spans: Vec<Range<usize>> = Vec::new();
-    for (index, message) in messages.iter().enumerate() {
-        if message.role != ASSISTANT {
-            continue;
+) -> Result<Vec<Turn>> {
+    let landmarks = Landmarks::find(render, messages, whole);
+    // Where the same text stands around the words, the turn begins and ends at the same distance from them.
+    let (mut leads, mut tails) = (HashMap::new(), HashMap::new());
+    let mut turns: Vec<Turn> = Vec::new();
+    for index in (0..messages.len()).filter(|&index| messages[index].is_assistant()) {
+        let room = landmarks.as_ref().and_then(|landmarks| landmarks.room(index));
+        let said = match room {
+            Some(room) => Some(room.said.clone()),
+            None => said(render, messages, index, whole)?,
+        };
+        let Some(said) = said else { continue };
+        let said_before = turns.last().map_or(0, |turn| turn.bytes.end);
+        if said.start < said_before {
+            return Err(undecided("its words stand before those of an earlier turn"));
         }
-        let Some(said) = said(render, messages, index, whole)? else {
-            continue;
-        };
-        let (opening, prompt) = turn_opening(render, &messages[..index], whole);
-        let said_before = spans.last().map_or(0, |span| span.end);
-        let opening = opening.max(said_before).min(said.start);
-        let start = match whole[opening..said.start].rfind(&prompt) {
-            Some(at) if !prompt.is_empty() => opening + at + prompt.len(),
-            _ => said.start,
-        };
-        let turn_end = turn_end(render, messages, index, whole, said.end)?;
-        let end = said.end + end_of_answer(&whole[said.end..turn_end], ends);
-        spans.push(start..end);
+        let lead = remembered(&mut leads, room.map(|room| &whole[room.text.start..said.start]), || {
+            Ok(said.start - turn_begin(render, messages, index, whole, said_before..said.start))
+        })?;
+        let gap = room.filter(|_| index + 1 < messages.len()).map(|room| &whole[said.end..room.text.end]);
+        let tail = remembered(&mut tails, gap, || {
+            let end = turn_end(render, messages, index, whole, said.end, ends)?;
+            Ok(end_of_answer(&whole[said.end..end], ends))
+        })?;
+        turns.push(Turn { message: index, bytes: said.start - lead..said.end + tail });
     }
-    if spans.is_empty() && messages.iter().any(|message| message.role == ASSISTANT) {
+    if turns.is_empty() && messages.iter().any(Message::is_assistant) {
         return Err(undecided("it prints none of the assistant's messages"));
     }
-    Ok(spans)
+    Ok(turns)
 }
 
-/// The range of `whole` that changes with what message `index` says; `None` where the template does not print
-/// it.
-fn said(render: Render, messages: &[Message], index: usize, whole: &str) -> Result<Option<Range<usize>>> {
-    let mut before = whole.len();
-    let mut behind = whole.len();
-    let mut failure = None;
-    let mut compared = false;
-    let mut changed = messages.to_vec();
-    for variant in variants(&messages[index]) {
-        changed[index] = variant;
-        match render(&changed, false) {
-            Ok(other) => {
-                compared = true;
-                before = before.min(common_prefix(whole, &other));
-                behind = behind.min(common_suffix(whole, &other));
-            }
-            Err(error) => failure = Some(error),
-        }
+/// What was found for a text before, else what `find` finds, which is kept for it.
+fn remembered<'a>(
+    known: &mut HashMap<&'a str, usize>,
+    text: Option<&'a str>,
+    find: impl FnOnce() -> Result<usize>,
+) -> Result<usize> {
+    if let Some(&found) = text.and_then(|text| known.get(text)) {
+        return Ok(found);
     }
-    match failure {
-        Some(error) if !compared => Err(undecided(&error.to_string())),
-        _ if before == whole.len() => Ok(None),
-        _ => Ok(Some(before..before.max(whole.len() - behind))),
+    let found = find()?;
+    if let Some(text) = text {
+        known.insert(text, found);
     }
+    Ok(found)
 }
 
-/// The message with other words: its content and its other texts replaced, and once more with nothing but
-/// content.
-fn variants(message: &Message) -> Vec<Message> {
-    let mut variants = Vec::new();
-    for probe in PROBES {
-        let mut replaced = message.clone();
-        replaced.content = probe.to_string();
-        let mut bare = replaced.clone();
-        for (key, value) in replaced.extra.iter_mut() {
-            if value.is_string() && !NOT_SAID.contains(&key.as_str()) {
-                *value = probe.into();
-            }
+/// Where in `whole` the turn of message `index` begins: behind the text that asks for it. Its words begin where `room`
+/// ends, and what was said before ends where `room` begins.
+fn turn_begin(render: Render, messages: &[Message], index: usize, whole: &str, room: Range<usize>) -> usize {
+    let (opening, prompt) = turn_opening(render, &messages[..index], whole, &room);
+    let opening = opening.max(room.start).min(room.end);
+    let between = &whole[opening..room.end];
+    match between.rfind(&prompt) {
+        // Nothing asks for the answer but the end of what was said before; a call's introduction is the model's own.
+        Some(_) if prompt.is_empty() && (between.trim().is_empty() || messages[index].calls_tools()) => {
+            opening
         }
-        bare.extra.retain(|key, _| NOT_SAID.contains(&key.as_str()));
-        if bare != replaced {
-            variants.push(bare);
-        }
-        variants.push(replaced);
+        Some(at) if !prompt.is_empty() => opening + at + prompt.len(),
+        _ => room.end,
     }
-    variants
 }
 
 /// Where in `whole` the turn after `messages` opens, and what the template appends to ask for an answer
 /// there; that text is empty where the template has none.
-fn turn_opening(render: Render, messages: &[Message], whole: &str) -> (usize, String) {
+fn turn_opening(render: Render, messages: &[Message], whole: &str, room: &Range<usize>) -> (usize, String) {
     // A template may refuse some beginnings of a conversation; then the words alone tell where the turn
     // begins.
     match (render(messages, true), render(messages, false)) {
         (Ok(with), Ok(without)) if !messages.is_empty() => {
             let prompt = with[common_prefix(&with, &without)..].to_string();
-            (common_prefix(whole, &without), prompt)
+            let opening = match whole.starts_with(&without) {
+                true => without.len(),
+                // Later messages change the beginning (rules that stand before the last question): its end tells.
+                false => end_in(&without, whole, room).unwrap_or_else(|| common_prefix(whole, &without)),
+            };
+            (opening, prompt)
         }
         _ => (0, String::new()),
     }
+}
+
+/// The fewest and the most bytes of a text's end that are looked for.
+const END_BYTES: Range<usize> = 4..64;
+
+/// Where in this room of `whole` the end of `text` stands, the last time that as much of it as can be found does.
+fn end_in(text: &str, whole: &str, room: &Range<usize>) -> Option<usize> {
+    let room_text = &whole[room.clone()];
+    END_BYTES.rev().filter(|&bytes| bytes <= text.len()).find_map(|bytes| {
+        let end = &text[text.ceil_char_boundary(text.len() - bytes)..];
+        (end.len() >= END_BYTES.start).then(|| room_text.rfind(end))?.map(|at| room.start + at + end.len())
+    })
 }
 
 /// Where in `whole` the turn of message `index` ends, whose words end at `said_end`.
@@ -135,20 +147,43 @@ fn turn_end(
     index: usize,
     whole: &str,
     said_end: usize,
+    ends: &EndTokens,
 ) -> Result<usize> {
     if index + 1 == messages.len() {
-        return Ok(whole.len());
+        return Ok(last_turn_end(render, messages, whole, said_end, ends).unwrap_or(whole.len()));
     }
     let up_to = &messages[..=index];
     let alone = render(up_to, false).map_err(|error| undecided(&error.to_string()))?;
     if whole.starts_with(&alone) {
         return Ok(alone.len().max(said_end));
     }
-    // Later messages changed the beginning (a template may drop earlier thinking): compare the tails.
-    Ok(match said(render, up_to, index, &alone)? {
-        Some(said) => said_end + common_prefix(&whole[said_end..], &alone[said.end..]),
-        None => said_end,
-    })
+    // Later messages changed the beginning (a template may drop earlier thinking): compare the tails. A call that stands
+    // alone may show its words up to another place.
+    let said = said(render, up_to, index, &alone)?;
+    let same_end = |said: &Range<usize>| common_suffix(&whole[..said_end], &alone[..said.end]) > 0;
+    let end = match said {
+        Some(said) if !messages[index].calls_tools() || same_end(&said) => Some(said.end),
+        Some(said) => Some(end_in(&whole[..said_end], &alone, &(0..alone.len())).unwrap_or(said.end)),
+        None => None,
+    };
+    Ok(end.map_or(said_end, |end| said_end + common_prefix(&whole[said_end..], &alone[end..])))
+}
+
+/// Where the last turn ends like the ones before it: some templates close the whole conversation once more, where no
+/// answer of a model stops. `None` where nothing but that ends it.
+fn last_turn_end(
+    render: Render,
+    messages: &[Message],
+    whole: &str,
+    said_end: usize,
+    ends: &EndTokens,
+) -> Option<usize> {
+    let mut longer = messages.to_vec();
+    longer.push(Message::new("user", PROBES[0]));
+    let longer = render(&longer, false).ok()?;
+    let (said, tail) = whole.split_at(said_end);
+    let shared = &tail[..common_prefix(tail, longer.strip_prefix(said)?)];
+    ends.added.iter().any(|token| shared.contains(token.as_str())).then(|| said_end + shared.len())
 }
 
 /// How much of a turn's tail belongs to the answer: up to EOS, else up to the last token that is never split,
@@ -168,27 +203,10 @@ fn end_of_answer(tail: &str, ends: &EndTokens) -> usize {
     }
 }
 
-/// Bytes two texts have in common at the start, whole characters only.
-fn common_prefix(left: &str, right: &str) -> usize {
-    let equal = left.bytes().zip(right.bytes()).take_while(|(a, b)| a == b).count();
-    left.floor_char_boundary(equal)
-}
-
-/// Bytes two texts have in common at the end, whole characters only.
-fn common_suffix(left: &str, right: &str) -> usize {
-    let equal = left.bytes().rev().zip(right.bytes().rev()).take_while(|(a, b)| a == b).count();
-    left.len() - left.ceil_char_boundary(left.len() - equal)
-}
-
-fn undecided(why: &str) -> Error {
-    Error::Template(format!(
-        "the chat template does not show where the assistant's words begin and end ({why}); {REMEDY}"
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     const ENDS: [&str; 3] = ["<s>", "</s>", "<eot>"];
 
@@ -200,8 +218,8 @@ mod tests {
         let added: Vec<String> = ENDS.map(str::to_string).into();
         let ends = EndTokens { eos: Some("</s>"), added: &added };
         let whole = template(messages, false)?;
-        let spans = assistant_spans(&template, messages, &whole, &ends)?;
-        Ok(spans.into_iter().map(|span| whole[span].to_string()).collect())
+        let turns = assistant_turns(&template, messages, &whole, &ends)?;
+        Ok(turns.into_iter().map(|turn| whole[turn.bytes].to_string()).collect())
     }
 
     fn talk(turns: &[(&str, &str)]) -> Vec<Message> {
@@ -235,6 +253,17 @@ mod tests {
             }))
         };
         assert_eq!(spoken(template, &talk(&TALK)).unwrap(), ["one</s>", "</s>"]);
+    }
+
+    #[test]
+    fn a_space_that_no_prompt_ends_with_is_said() {
+        let template = |messages: &[Message], _| {
+            Ok(each(messages, |m| match m.role.as_str() {
+                "assistant" => format!(" {} </s>", m.content),
+                _ => format!("<s>[{}]", m.content),
+            }))
+        };
+        assert_eq!(spoken(template, &talk(&TALK)).unwrap(), [" one </s>", "  </s>"]);
     }
 
     #[test]
@@ -296,6 +325,21 @@ mod tests {
     }
 
     #[test]
+    fn what_closes_a_whole_conversation_is_not_said() {
+        let template = |messages: &[Message], prompt: bool| {
+            let text = each(messages, |m| format!("<s>{}\n{}<eot>\n", m.role, m.content));
+            Ok(text + if prompt { "<s>assistant\n" } else { "</s>" })
+        };
+        assert_eq!(spoken(template, &talk(&TALK)).unwrap(), ["one<eot>", "<eot>"]);
+        // Where turns have no token of their own, that is the end.
+        let plain = |messages: &[Message], prompt: bool| {
+            let text = each(messages, |m| format!("{}: {}\n", m.role, m.content));
+            Ok(text + if prompt { "assistant: " } else { "</s>" })
+        };
+        assert_eq!(spoken(plain, &talk(&TALK[1..3])).unwrap(), ["one\n</s>"]);
+    }
+
+    #[test]
     fn turns_that_end_with_text_or_a_line_break() {
         let break_only =
             |messages: &[Message], _| Ok(each(messages, |m| format!("{}: {}\n", m.role, m.content)));
@@ -303,6 +347,17 @@ mod tests {
         let marker =
             |messages: &[Message], _| Ok(each(messages, |m| format!("{}:{} ###\n", m.role, m.content)));
         assert_eq!(spoken(marker, &talk(&TALK)).unwrap(), ["one ###", " ###"]);
+    }
+
+    #[test]
+    fn words_that_stand_before_an_earlier_turns_are_no_panic() {
+        let turned = |messages: &[Message], _| {
+            let last = messages.last().map_or("", |m| m.content.as_str());
+            Ok(format!("[{}|{last}]", messages.len())
+                + &each(messages, |m| format!("<{}>{}</s>", m.role, m.content)))
+        };
+        let talk = talk(&[("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]);
+        assert!(spoken(turned, &talk).unwrap_err().to_string().contains("before those of an earlier turn"));
     }
 
     #[test]
@@ -318,14 +373,5 @@ mod tests {
         talk[2].content = "one".to_string();
         talk[4].role = "user".to_string();
         assert!(spoken(picky, &talk).is_err());
-    }
-
-    #[test]
-    fn common_ends_are_whole_characters() {
-        // U+4F60 and U+4F61 share two of their three bytes, U+00E9 and U+0169 the last one.
-        assert_eq!(common_prefix("a你", "a佡"), 1);
-        assert_eq!(common_suffix("éa", "ũa"), 1);
-        assert_eq!(common_prefix("ab", "ab"), 2);
-        assert_eq!(common_suffix("", "ab"), 0);
     }
 }

@@ -1,10 +1,14 @@
 //! Settings of a training run: doc comments are the command line's help, defaults stand once, per stage.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{Content, TooLong};
 use crate::error::{Error, Result};
+use crate::loss::{NextToken, Objective};
 use crate::optim::{AdamWConfig, LrSchedule, Schedule};
+use crate::text::RowKind;
 
 /// What a run teaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,11 +33,26 @@ impl Stage {
         }
     }
 
+    /// What it minimises.
+    pub fn objective(self) -> Arc<dyn Objective> {
+        match self {
+            Self::Pretrain | Self::Sft | Self::Lora => Arc::new(NextToken),
+        }
+    }
+
     /// What its rows must be.
     pub fn content(self) -> Content {
         match self {
             Self::Pretrain => Content::Documents,
             Self::Sft | Self::Lora => Content::Conversations,
+        }
+    }
+
+    /// Which rows it reads.
+    pub fn row_kind(self) -> RowKind {
+        match self.content() {
+            Content::Documents => RowKind::Document,
+            Content::Conversations => RowKind::Conversation,
         }
     }
 }
@@ -88,7 +107,7 @@ pub struct TrainConfig {
     /// Measure the held-out loss every so many steps; 0 measures at the end only.
     #[cfg_attr(feature = "cli", arg(long))]
     pub eval_every: u64,
-    /// Save every so many steps; 0 saves at the end only.
+    /// Save every so many steps, too; 0 saves by time and at the end only.
     #[cfg_attr(feature = "cli", arg(long))]
     pub save_every: u64,
     /// Saved steps that stay on the disk, the best one aside.
@@ -199,6 +218,11 @@ impl TrainConfig {
             total,
             min_ratio: self.min_lr_ratio,
         }
+    }
+
+    /// Dropout's own seed for each step, so that a resumed run drops what the uninterrupted one drops.
+    pub(super) fn noise_seed(&self, step: u64) -> u64 {
+        self.seed ^ (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 
     /// The optimizer's constants.

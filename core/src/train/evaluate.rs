@@ -1,47 +1,63 @@
 //! The held-out loss, and bits per byte, which compares models with different tokenizers.
 
+use std::collections::BTreeMap;
+
 use burn::module::Module;
 use serde::Serialize;
 
-use super::Objective;
-use crate::batch::Loader;
+use super::BatchSource;
+use super::metrics::Metrics;
+use crate::batch::Batch;
 use crate::error::Result;
+use crate::loss::Objective;
 use crate::model::{Transformer, read};
 use crate::tokenizer::Tokenizer;
 
 /// A measurement on rows that are never trained on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HeldOut {
-    /// Mean loss a target, in nats.
+    /// The objective's mean loss; of next-token prediction a target's, in nats.
     pub loss: f64,
-    /// Loss in bits, divided by the bytes that the targets stand for.
+    /// Loss in bits, divided by the bytes that the targets stand for, both weighed.
     pub bits_per_byte: f64,
     /// Targets measured.
     pub targets: u64,
+    /// What the objective reports beside the loss, by name.
+    #[serde(flatten)]
+    pub metrics: BTreeMap<&'static str, f64>,
 }
 
-/// Measures `objective` on everything that `loader` gives (a loader that ends).
+/// Measures `objective` on everything that `batches` gives (a source that ends).
 ///
 /// # Errors
 /// Data or the device cannot be read.
 pub async fn evaluate(
     model: &Transformer,
-    objective: &impl Objective,
-    loader: &mut Loader,
+    objective: &dyn Objective,
+    batches: &mut dyn BatchSource,
     tokenizer: &Tokenizer,
 ) -> Result<HeldOut> {
     let model = model.valid();
-    let (mut nll, mut targets, mut bytes) = (0.0, 0u64, 0u64);
-    while let Some(batch) = loader.next_batch()? {
+    let (mut nll, mut weight, mut targets, mut bytes) = (0.0, 0.0, 0u64, 0.0);
+    let mut metrics = Metrics::default();
+    while let Some(batch) = batches.next(&model).await? {
         let loss = objective.loss(&model, &batch);
         nll += f64::from(read(loss.sum).await?.first().copied().unwrap_or(0.0));
-        targets += loss.weight as u64;
-        let counted = batch.targets.iter().zip(&batch.mask).filter(|(_, counts)| **counts);
-        bytes += counted.map(|(&id, _)| tokenizer.token_bytes(id).len() as u64).sum::<u64>();
+        metrics.add(loss.metrics).await?;
+        weight += objective.weight(&batch);
+        targets += batch.targets_counted() as u64;
+        bytes += weighed_bytes(&batch, tokenizer);
     }
     Ok(HeldOut {
-        loss: nll / targets.max(1) as f64,
-        bits_per_byte: nll / std::f64::consts::LN_2 / bytes.max(1) as f64,
+        loss: nll / if weight > 0.0 { weight } else { 1.0 },
+        bits_per_byte: nll / std::f64::consts::LN_2 / if bytes > 0.0 { bytes } else { 1.0 },
         targets,
+        metrics: metrics.means(),
     })
+}
+
+/// Bytes that the targets stand for, each as often as it counts.
+fn weighed_bytes(batch: &Batch, tokenizer: &Tokenizer) -> f64 {
+    let counted = batch.targets.iter().zip(&batch.weights).filter(|(_, weight)| **weight != 0.0);
+    counted.map(|(&id, &weight)| tokenizer.token_bytes(id).len() as f64 * f64::from(weight)).sum()
 }

@@ -1,5 +1,7 @@
 //! What the loop tells its listener, and what the listener may answer.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{HeldOut, Snapshot};
@@ -11,7 +13,7 @@ use crate::model::Transformer;
 pub struct StepLog {
     /// Optimizer steps taken.
     pub step: u64,
-    /// Mean loss a target since the last report, in nats.
+    /// Mean loss since the last report; of next-token prediction a target's, in nats.
     pub loss: f64,
     /// The last step's learning rate.
     pub lr: f64,
@@ -23,6 +25,9 @@ pub struct StepLog {
     pub tokens_per_second: f64,
     /// Seconds since this process began training.
     pub elapsed_s: f64,
+    /// What the objective reports beside the loss since the last report, by name.
+    #[serde(flatten)]
+    pub metrics: BTreeMap<&'static str, f64>,
 }
 
 /// Something happened.

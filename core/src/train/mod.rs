@@ -1,21 +1,29 @@
 //! The one training loop. A stage is an objective (which batches, which loss); nothing else differs.
 
 mod config;
+mod ends;
 mod evaluate;
 mod event;
-mod objective;
+mod loss_scale;
+mod metrics;
 mod plan;
 mod prepare;
+mod replay;
 mod run;
+mod saving;
 mod snapshot;
+mod source;
 mod step;
 
 pub use config::{Stage, TrainConfig};
 pub use evaluate::{HeldOut, evaluate};
 pub use event::{Control, Listener, StepLog, TrainEvent};
-pub use objective::{NextToken, Objective};
+pub use loss_scale::LossScale;
 pub use plan::{Plan, RowTokens};
 pub use prepare::Job;
+pub use replay::{Replay, replay};
 pub use run::{Outcome, Run, train};
+pub use saving::{SaveClock, SaveConfig};
 pub use snapshot::{Progress, Snapshot};
-pub(crate) use step::{StepSettings, optimizer_step};
+pub use source::{BatchSource, Pending, ReadAhead};
+pub(crate) use step::{Step, StepSettings};

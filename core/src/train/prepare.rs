@@ -3,25 +3,27 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::Device;
-
-use super::{NextToken, Plan, Progress, RowTokens, Run, Stage, TrainConfig};
+use super::{BatchSource, Plan, Progress, ReadAhead, RowTokens, Run, Stage, TrainConfig};
 use crate::adapter::Adapter;
-use crate::batch::{Content, Encoder, Loader, LoaderConfig, LoaderState};
+use crate::batch::{Content, EncodedRows, Encoder, Fit, Loader, LoaderConfig, LoaderState, Survey};
 use crate::data::{Dataset, Split, split};
 use crate::error::{Error, Result};
+use crate::loss::Objective;
 use crate::model::{NamedTensor, Transformer};
 use crate::optim::AdamW;
+use crate::platform::SURVEYED_BYTES;
 use crate::tokenizer::Tokenizer;
 
-/// Rows whose tokens are counted to estimate the length of an epoch.
-const SAMPLED_ROWS: u64 = 2000;
+/// Rows that are looked at in any case, where there are so many.
+const SURVEYED_ROWS: u64 = 2000;
 
 /// The ingredients of a run.
 #[derive(Clone)]
 pub struct Job {
     /// What it teaches.
     pub stage: Stage,
+    /// What is minimised; [`Stage::objective`] gives the stage's own.
+    pub objective: Arc<dyn Objective>,
     /// How.
     pub config: TrainConfig,
     /// With which vocabulary and template.
@@ -102,108 +104,96 @@ impl Job {
         split(self.dataset.len(), self.config.val_split, self.config.seed)
     }
 
-    /// Optimizer steps of the whole run: `--steps`, or `--epochs` of what one epoch holds (packed rows are
-    /// counted on a sample of the data).
+    /// What a pass over the data holds: counted, or of larger data estimated by as many rows, spread evenly, as make up
+    /// `bytes` of text.
     ///
     /// # Errors
     /// Data that cannot be read or encoded.
-    pub fn total_steps(&self) -> Result<u64> {
-        if let Some(steps) = self.config.steps {
-            return Ok(steps);
-        }
+    pub fn survey(&self, bytes: u64) -> Result<Survey> {
+        let (rows, all) = (self.dataset.len(), self.dataset.report().bytes_of_text.max(1));
+        let split = self.split();
+        let part = split.train_part();
+        let trained = part.end - part.start;
+        let fitting = (u128::from(rows) * u128::from(bytes) / u128::from(all)) as u64;
+        let looked_at = fitting.clamp(SURVEYED_ROWS.min(trained), trained);
+        let spread = |i: u64| (u128::from(i) * u128::from(trained) / u128::from(looked_at)) as u64;
+        let mut numbers: Vec<u64> =
+            (0..looked_at).map(|i| split.order().at(part.start + spread(i))).collect();
+        // Reading rows in their order needs no search.
+        numbers.sort_unstable();
+        Survey::of(&self.examples(), &self.loader_config(), &numbers)
+    }
+
+    /// Optimizer steps of the whole run: `--steps`, or `--epochs` of what one pass holds.
+    pub fn total_steps(&self, survey: &Survey) -> u64 {
         let config = &self.config;
-        let rows = self.split().train as f64;
-        let batch = (config.batch_size * config.grad_accum) as f64;
-        let batches = match config.packing {
-            true => rows * self.sampled_tokens()?.mean / (batch * config.max_seq_len as f64),
-            false => rows / batch,
-        };
-        Ok((config.epochs * batches).ceil().max(1.0) as u64)
+        let batches = survey.batches(self.split().train, &self.loader_config());
+        let steps = (config.epochs * batches / config.grad_accum as f64).ceil().max(1.0) as u64;
+        config.steps.unwrap_or(steps)
     }
 
     /// What the run will need; `steps` as [`Job::total_steps`] gives them.
-    ///
-    /// # Errors
-    /// Data that cannot be read or encoded.
-    pub fn plan(&self, model: &Transformer, steps: u64) -> Result<Plan> {
+    pub fn plan(&self, model: &Transformer, survey: &Survey, steps: u64) -> Plan {
         let full = RowTokens::full(&self.config);
         let row = match self.config.packing {
             true => full,
-            false => {
-                let RowTokens { mean, longest } = self.sampled_tokens()?;
-                RowTokens { mean: mean.min(full.mean), longest: longest.clamp(1, full.longest) }
-            }
+            false => RowTokens {
+                mean: survey.mean_tokens().min(full.mean),
+                longest: survey.longest.clamp(1, full.longest),
+            },
         };
         let adapter = self.adapter.as_ref().map(Adapter::parameters);
         let mut plan = Plan::new(model.config(), &self.config, steps, adapter, row);
         plan.state_bytes -= model.bytes_saved();
-        Ok(plan)
-    }
-
-    /// Tokens of a row, over a sample spread evenly.
-    fn sampled_tokens(&self) -> Result<RowTokens> {
-        let encoder = self.encoder();
-        let rows = self.dataset.len();
-        let sampled = rows.min(SAMPLED_ROWS);
-        let (mut tokens, mut longest) = (0, 0);
-        for i in 0..sampled {
-            if let Some((row, origin)) = self.dataset.row(i * rows / sampled)? {
-                let length = encoder.encode(&row, origin)?.ids.len();
-                tokens += length;
-                longest = longest.max(length);
-            }
-        }
-        Ok(RowTokens { mean: tokens as f64 / sampled.max(1) as f64, longest })
+        plan
     }
 
     /// A run from the beginning.
     ///
     /// # Errors
     /// As [`Job::validate`] and [`Job::total_steps`].
-    pub fn start(self, model: Transformer) -> Result<Run<NextToken>> {
+    pub fn start(self, model: Transformer) -> Result<Run> {
         self.validate(&model)?;
+        let survey = self.survey(if self.config.steps.is_some() { 0 } else { SURVEYED_BYTES })?;
         let progress = Progress {
             step: 0,
-            total_steps: self.total_steps()?,
+            total_steps: self.total_steps(&survey),
             tokens: 0,
             rows: self.dataset.len(),
+            data: Some(self.dataset.fingerprint()),
             loader: LoaderState::default(),
             best_loss: None,
             mean_loss: None,
+            loss_scale: None,
             config: self.config.clone(),
         };
         // Rows that hold nothing to learn, or that the template refuses, show before anything is written.
         let split = self.split();
         self.loader(&split, split.train_part(), true).next_batch()?;
-        self.run(model, progress)
+        let mut run = self.run(model, &survey, progress)?;
+        run.warnings.extend(survey.remarks());
+        Ok(run)
     }
 
     /// A run that goes on where `progress` was saved; `model` holds the saved weights.
     ///
     /// # Errors
-    /// As [`Job::validate`]; data that cannot be read.
-    pub fn resume(
-        self,
-        model: Transformer,
-        optimizer: Vec<NamedTensor>,
-        progress: Progress,
-    ) -> Result<Run<NextToken>> {
+    /// As [`Job::validate`]; data that cannot be read; an optimizer's state that does not fit the weights.
+    pub fn resume(self, model: Transformer, optimizer: Vec<NamedTensor>, progress: Progress) -> Result<Run> {
         self.validate(&model)?;
-        if progress.rows != self.dataset.len() {
-            return Err(Error::Data(format!(
-                "the run was trained on {} rows, the data has {} now; resume with the data as it was",
-                progress.rows,
-                self.dataset.len()
-            )));
-        }
-        let device: Device = model.device().inner();
-        let mut run = self.run(model, progress)?;
-        run.optimizer.restore(run.progress.step, optimizer, &device);
+        let warning = progress.check_data(&self.dataset)?;
+        // Packed rows are full, whatever the data holds.
+        let survey = if self.config.packing { Survey::default() } else { self.survey(0)? };
+        let mut run = self.run(model, &survey, progress)?;
+        run.optimizer.restore(run.progress.optimizer_steps(), optimizer, &run.model)?;
+        run.warnings.extend(warning);
         Ok(run)
     }
 
-    fn run(self, model: Transformer, progress: Progress) -> Result<Run<NextToken>> {
-        let plan = self.plan(&model, progress.total_steps)?;
+    fn run(mut self, model: Transformer, survey: &Survey, progress: Progress) -> Result<Run> {
+        let warnings = self.warnings();
+        let model = self.settle_ends(model);
+        let plan = self.plan(&model, survey, progress.total_steps);
         let split = self.split();
         let mut batches = self.loader(&split, split.train_part(), true);
         batches.restore(progress.loader.clone())?;
@@ -213,21 +203,22 @@ impl Job {
             None => model,
         };
         let adapter = self.adapter.as_ref().map(|adapter| adapter.config.clone());
-        let tokenizer = Arc::clone(&self.tokenizer);
-        let held_out: Option<Box<dyn Fn() -> Loader>> = match split.validation {
+        let (tokenizer, objective) = (Arc::clone(&self.tokenizer), Arc::clone(&self.objective));
+        let held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>> = match split.validation {
             0 => None,
-            _ => Some(Box::new(move || self.loader(&split, split.validation_part(), false))),
+            _ => Some(Box::new(move || Box::new(self.loader(&split, split.validation_part(), false)))),
         };
         Ok(Run {
             model,
             plan,
             adapter,
             optimizer,
-            objective: NextToken,
-            batches,
+            objective,
+            batches: Box::new(ReadAhead::new(batches)),
             held_out,
             tokenizer,
             progress,
+            warnings,
             stop_after: None,
         })
     }
@@ -237,15 +228,23 @@ impl Job {
         encoder.for_rows_of(self.config.max_seq_len)
     }
 
-    fn loader(&self, split: &Split, part: Range<u64>, endless: bool) -> Loader {
-        let config = LoaderConfig {
+    /// The rows as examples.
+    fn examples(&self) -> EncodedRows {
+        let skip_bad_rows = self.dataset.skip_bad_rows();
+        EncodedRows { dataset: Arc::clone(&self.dataset), encoder: self.encoder(), skip_bad_rows }
+    }
+
+    fn loader_config(&self) -> LoaderConfig {
+        LoaderConfig {
             batch_size: self.config.batch_size,
-            seq_len: self.config.max_seq_len,
             packing: self.config.packing,
-            too_long: self.config.too_long,
+            fit: Fit::new(self.stage.content(), self.config.max_seq_len, self.config.too_long),
             seed: self.config.seed,
-            keep_pieces: self.stage == Stage::Pretrain,
-        };
-        Loader::new(Arc::clone(&self.dataset), self.encoder(), config, split.order().clone(), part, endless)
+        }
+    }
+
+    fn loader(&self, split: &Split, part: Range<u64>, endless: bool) -> Loader {
+        let order = split.order().clone();
+        Loader::new(Arc::new(self.examples()), self.loader_config(), order, part, endless)
     }
 }

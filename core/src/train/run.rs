@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use super::step::{StepSettings, StepTensors, optimizer_step};
+use burn::tensor::DType;
+
+use super::metrics::Metrics;
+use super::step::{Step, StepSettings, StepTensors};
 use super::{
-    Control, HeldOut, Listener, Objective, Plan, Progress, Snapshot, StepLog, TrainConfig, TrainEvent,
-    evaluate,
+    BatchSource, Control, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent, evaluate,
 };
 use crate::adapter::AdapterConfig;
-use crate::batch::{Batch, Loader};
+use crate::batch::Batch;
 use crate::data::RowOrigin;
 use crate::error::{Error, Result};
+use crate::loss::Objective;
 use crate::model::{Transformer, read};
 use crate::optim::{AdamW, Schedule};
 use crate::platform::{breathe, now};
@@ -20,7 +23,7 @@ use crate::tokenizer::Tokenizer;
 const MEAN_DECAY: f64 = 0.9;
 
 /// A run, ready to go on from where its progress says.
-pub struct Run<O> {
+pub struct Run {
     /// The model, on a device with autodiff.
     pub model: Transformer,
     /// What it needs.
@@ -30,15 +33,17 @@ pub struct Run<O> {
     /// The optimizer of what trains.
     pub optimizer: AdamW,
     /// What is minimised.
-    pub objective: O,
+    pub objective: Arc<dyn Objective>,
     /// Endless training batches.
-    pub batches: Loader,
-    /// Makes a loader over the held-out rows; `None` where nothing is held out.
-    pub held_out: Option<Box<dyn Fn() -> Loader>>,
+    pub batches: Box<dyn BatchSource>,
+    /// Gives the held-out rows, once through; `None` where nothing is held out.
+    pub held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>>,
     /// For bits per byte.
     pub tokenizer: Arc<Tokenizer>,
     /// Settings and position.
     pub progress: Progress,
+    /// What a person should know before it goes on.
+    pub warnings: Vec<String>,
     /// Save and end after this step; the schedule does not change.
     pub stop_after: Option<u64>,
 }
@@ -75,8 +80,11 @@ impl Since {
 /// # Errors
 /// Data that cannot be read, a device that fails, a loss that is not finite or jumps, or what the listener
 /// refuses. The last save stays as it is.
-pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -> Result<Outcome> {
+pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome> {
     run.progress.config.validate()?;
+    for warning in std::mem::take(&mut run.warnings) {
+        listener.on(TrainEvent::Warning(warning))?;
+    }
     let schedule = run.progress.config.schedule(run.progress.total_steps);
     let (started, mut since) = (now(), Since::now());
     let (mut held_out, mut asked) = (None, Control::Continue);
@@ -114,7 +122,7 @@ pub async fn train<O: Objective>(mut run: Run<O>, listener: &mut dyn Listener) -
                 progress: run.progress,
             });
         }
-        run = run.step(&schedule, &mut since)?;
+        run = run.step(&schedule, &mut since).await?;
         asked = next_control(listener).await;
     }
 }
@@ -130,28 +138,51 @@ async fn next_control(listener: &mut dyn Listener) -> Control {
     }
 }
 
-impl<O: Objective> Run<O> {
-    /// One optimizer step; nothing is read back.
-    fn step(mut self, schedule: &Schedule, since: &mut Since) -> Result<Self> {
-        let TrainConfig { grad_accum, grad_clip, seed, .. } = self.progress.config;
-        let batches = (0..grad_accum)
-            .filter_map(|_| self.batches.next_batch().transpose())
-            .collect::<Result<Vec<_>>>()?;
+impl Run {
+    /// One optimizer step. Nothing is read back, but in f16 the gradient's norm, which says whether it is taken.
+    async fn step(mut self, schedule: &Schedule, since: &mut Since) -> Result<Self> {
+        let config = &self.progress.config;
+        let scaling = self.model.dtype() == DType::F16;
         let settings = StepSettings {
             learning_rate: schedule.at(self.progress.step),
-            grad_clip,
-            noise: noise_seed(seed, self.progress.step),
+            grad_clip: config.grad_clip,
+            noise: config.noise_seed(self.progress.step),
+            loss_scale: if scaling { self.progress.loss_scale.unwrap_or_default().factor } else { 1.0 },
         };
-        let (model, tensors) =
-            optimizer_step(self.model, &mut self.optimizer, &self.objective, &batches, settings);
-        self.model = model;
+        let mut batches = Vec::new();
+        for _ in 0..config.grad_accum {
+            batches.extend(self.batches.next(&self.model).await?);
+        }
+        let step = Step::of(&self.model, &*self.objective, &batches, settings);
+        let taken = !scaling || self.scale_allows(&step.tensors).await?;
+        if taken {
+            let (model, tensors) = step.take(self.model, &mut self.optimizer);
+            self.model = model;
+            since.tensors.push(tensors);
+        } else {
+            since.tensors.push(step.tensors);
+        }
         self.progress.step += 1;
         let tokens = batches.iter().map(Batch::tokens).sum::<usize>() as u64;
         self.progress.tokens += tokens;
         since.tokens += tokens;
-        since.tensors.push(tensors);
         since.origins.extend(batches.into_iter().flat_map(|batch| batch.origins));
         Ok(self)
+    }
+
+    /// Whether a step in f16 did not overflow; sets the scale of the next one.
+    async fn scale_allows(&mut self, tensors: &StepTensors) -> Result<bool> {
+        let norm = scalar(read(tensors.grad_norm.clone()).await?);
+        let scale = self.progress.loss_scale.get_or_insert_default();
+        let taken = scale.take(norm);
+        match scale.holds() {
+            true => Ok(taken),
+            false => Err(Error::Diverged(format!(
+                "step {}: gradients overflow f16 at every scale of the loss. Train with --dtype bf16 or f32; the last \
+                 saved checkpoint is untouched.",
+                self.progress.step + 1
+            ))),
+        }
     }
 
     /// Reads the losses back (the only place in the loop that does), checks and reports them.
@@ -164,12 +195,15 @@ impl<O: Objective> Run<O> {
     ) -> Result<()> {
         let since = std::mem::replace(since, Since::now());
         let first = self.progress.step - since.tensors.len() as u64 + 1;
-        let (mut losses, mut grad_norm) = (Vec::new(), 0.0);
+        let (mut losses, mut grad_norm, mut metrics) = (Vec::new(), 0.0, Metrics::default());
         for (i, tensors) in since.tensors.into_iter().enumerate() {
             let loss = scalar(read(tensors.loss).await?);
-            grad_norm = scalar(read(tensors.grad_norm).await?);
+            let norm = scalar(read(tensors.grad_norm).await?);
+            // In f16 a step whose gradient overflows is left out, and is no sign of a lost run.
+            grad_norm = if norm.is_finite() || self.model.dtype() != DType::F16 { norm } else { grad_norm };
             self.check(first + i as u64, loss, grad_norm, &since.origins)?;
             losses.push(loss);
+            metrics.add(tensors.metrics).await?;
         }
         let seconds = (now() - since.time).max(1e-9);
         let log = StepLog {
@@ -180,6 +214,7 @@ impl<O: Objective> Run<O> {
             tokens: self.progress.tokens,
             tokens_per_second: since.tokens as f64 / seconds,
             elapsed_s: now() - started,
+            metrics: metrics.means(),
         };
         listener.on(TrainEvent::Step { log: &log, model: &self.model })
     }
@@ -187,7 +222,7 @@ impl<O: Objective> Run<O> {
     /// Stops a run whose loss is not finite or has jumped far above its running mean.
     fn check(&mut self, step: u64, loss: f64, grad_norm: f64, origins: &[RowOrigin]) -> Result<()> {
         let mean = self.progress.mean_loss.unwrap_or(loss);
-        let jumped = loss > 2.0 * mean + 3.0;
+        let jumped = self.objective.diverged(loss, mean);
         if loss.is_finite() && grad_norm.is_finite() && !jumped {
             self.progress.mean_loss = Some(MEAN_DECAY * mean + (1.0 - MEAN_DECAY) * loss);
             return Ok(());
@@ -212,7 +247,7 @@ impl<O: Objective> Run<O> {
         let Some(loader) = &self.held_out else {
             return Ok(None);
         };
-        let held_out = evaluate(&self.model, &self.objective, &mut loader(), &self.tokenizer).await?;
+        let held_out = evaluate(&self.model, &*self.objective, &mut *loader(), &self.tokenizer).await?;
         let best = self.progress.best_loss.is_none_or(|best| held_out.loss < best);
         if best {
             self.progress.best_loss = Some(held_out.loss);
@@ -220,11 +255,6 @@ impl<O: Objective> Run<O> {
         listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
         Ok(Some((held_out, best)))
     }
-}
-
-/// Dropout's own seed for each step, so that a resumed run drops what the uninterrupted one drops.
-fn noise_seed(seed: u64, step: u64) -> u64 {
-    seed ^ (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 fn scalar(values: Vec<f32>) -> f64 {

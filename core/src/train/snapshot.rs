@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::TrainConfig;
+use super::{LossScale, TrainConfig};
 use crate::adapter::AdapterConfig;
 use crate::batch::LoaderState;
-use crate::error::Result;
+use crate::data::Dataset;
+use crate::error::{Error, Result};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::optim::AdamW;
 
@@ -20,14 +21,54 @@ pub struct Progress {
     pub tokens: u64,
     /// Rows that the data had.
     pub rows: u64,
+    /// The data's fingerprint; runs of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// Position in the data.
     pub loader: LoaderState,
     /// Best held-out loss so far.
     pub best_loss: Option<f64>,
     /// Running mean of the loss, against which a spike is judged.
     pub mean_loss: Option<f64>,
+    /// The loss's scale, once a step was taken in f16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
     /// The settings of the run.
     pub config: TrainConfig,
+}
+
+impl Progress {
+    /// Steps that the optimizer took: all but those left out because f16 overflowed.
+    pub fn optimizer_steps(&self) -> u64 {
+        self.step - self.loss_scale.map_or(0, |scale| scale.skipped)
+    }
+
+    /// Refuses other data than the run was trained on; where its rows lie does not matter. Gives a warning where that
+    /// cannot be told for sure.
+    ///
+    /// # Errors
+    /// How the data differs.
+    pub fn check_data(&self, dataset: &Dataset) -> Result<Option<String>> {
+        let (before, now) = (self.rows, dataset.len());
+        if before != now {
+            return Err(Error::Data(format!(
+                "the run was trained on {before} rows, the data has {now} now; give the data as it was, with the same \
+                 flags for its rows"
+            )));
+        }
+        match &self.data {
+            Some(data) if *data == dataset.fingerprint() => Ok(None),
+            Some(_) => Err(Error::Data(format!(
+                "the data has {now} rows as it had when the run was trained, but they are not the same, or not in the \
+                 same order; give the data as it was, or begin a new run with this one as its --model"
+            ))),
+            None => Ok(Some(
+                "the run was begun by a version that did not keep its data's fingerprint: that the data has as many \
+                 rows as then is all that can be told"
+                    .into(),
+            )),
+        }
+    }
 }
 
 /// Trained weights, optimizer state and progress.

@@ -3,19 +3,21 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
-use super::Objective;
 use crate::batch::Batch;
 use crate::device::is_processor;
+use crate::loss::{Metric, Objective};
 use crate::model::Transformer;
 use crate::optim::{AdamW, NamedGradients};
 use crate::platform::{map_in_threads, threads};
 
 /// What a step leaves on the device, to be read back when it is reported.
 pub(crate) struct StepTensors {
-    /// Mean loss a target, `[1]`.
+    /// Mean loss, `[1]`.
     pub loss: Tensor<1>,
     /// Gradient norm before clipping, `[1]`.
     pub grad_norm: Tensor<1>,
+    /// What the objective reports beside the loss, of every part of the step.
+    pub metrics: Vec<Metric>,
 }
 
 /// The numbers of one step.
@@ -27,55 +29,95 @@ pub(crate) struct StepSettings {
     pub grad_clip: f64,
     /// Seed of what dropout drops.
     pub noise: u64,
+    /// What the loss is multiplied by before the backward pass, and the gradients are divided by after it.
+    pub loss_scale: f64,
 }
 
-/// Takes one step on `batches` (micro-batches of one optimizer step). The loss is divided by all their
-/// targets together, so that many small batches equal one big one exactly.
-pub(crate) fn optimizer_step(
-    model: Transformer,
-    optimizer: &mut AdamW,
-    objective: &impl Objective,
-    batches: &[Batch],
+/// A step computed and not yet taken.
+pub(crate) struct Step {
+    pub tensors: StepTensors,
+    gradients: NamedGradients,
     settings: StepSettings,
-) -> (Transformer, StepTensors) {
-    let targets: usize = batches.iter().map(Batch::targets_counted).sum();
-    let targets = targets.max(1) as f64;
-    let mut gradients = NamedGradients::default();
-    let mut total: Option<Tensor<1>> = None;
-    let mut first_row = 0;
-    for batch in batches {
-        let noise = (settings.noise, first_row);
-        first_row += batch.batch;
-        for (loss, part) in backward(&model, objective, batch, targets, noise) {
-            gradients.add(part);
-            total = Some(match total {
-                Some(total) => total + loss,
-                None => loss,
-            });
+}
+
+impl Step {
+    /// Loss and gradients of `batches` (micro-batches of one optimizer step). The loss is divided by the weight of all
+    /// of them together, so that many small batches equal one big one exactly.
+    pub(crate) fn of(
+        model: &Transformer,
+        objective: &dyn Objective,
+        batches: &[Batch],
+        settings: StepSettings,
+    ) -> Self {
+        let weight: f64 = batches.iter().map(|batch| objective.weight(batch)).sum();
+        let weight = if weight > 0.0 { weight } else { 1.0 };
+        let mut gradients = NamedGradients::default();
+        let mut total: Option<Tensor<1>> = None;
+        let (mut metrics, mut first_row) = (Vec::new(), 0);
+        for batch in batches {
+            let scales = Scales { weight, loss: settings.loss_scale };
+            for part in backward(model, objective, batch, scales, (settings.noise, first_row)) {
+                gradients.add(part.gradients);
+                metrics.extend(part.metrics);
+                total = Some(match total {
+                    Some(total) => total + part.loss,
+                    None => part.loss,
+                });
+            }
+            first_row += batch.batch;
         }
+        if settings.loss_scale != 1.0 {
+            gradients = gradients.scale(1.0 / settings.loss_scale);
+        }
+        let zero = || Tensor::zeros([1], &model.device().inner());
+        let grad_norm = gradients.norm().unwrap_or_else(zero);
+        let loss = total.unwrap_or_else(zero);
+        Self { tensors: StepTensors { loss, grad_norm, metrics }, gradients, settings }
     }
-    let zero = || Tensor::zeros([1], &model.device().inner());
-    let grad_norm = gradients.norm().unwrap_or_else(zero);
-    let loss = total.unwrap_or_else(zero);
-    if settings.grad_clip > 0.0 {
-        gradients = gradients.clip(&grad_norm, settings.grad_clip);
+
+    /// Clips and takes it.
+    pub(crate) fn take(self, model: Transformer, optimizer: &mut AdamW) -> (Transformer, StepTensors) {
+        let Self { tensors, gradients, settings } = self;
+        let gradients = match settings.grad_clip > 0.0 {
+            true => gradients.clip(&tensors.grad_norm, settings.grad_clip),
+            false => gradients,
+        };
+        (optimizer.step(model, gradients, settings.learning_rate), tensors)
     }
-    (optimizer.step(model, gradients, settings.learning_rate), StepTensors { loss, grad_norm })
+}
+
+/// What a loss is divided by, and multiplied by for the backward pass alone.
+#[derive(Clone, Copy)]
+struct Scales {
+    weight: f64,
+    loss: f64,
+}
+
+/// What some rows of a batch bring to a step.
+struct Part {
+    loss: Tensor<1>,
+    gradients: NamedGradients,
+    metrics: Vec<Metric>,
 }
 
 /// Loss and gradients of a batch. The processor's threads take some of its rows each, which keeps them busy
 /// where one small product after the other would not; a graphics device takes it whole.
 fn backward(
     model: &Transformer,
-    objective: &impl Objective,
+    objective: &dyn Objective,
     batch: &Batch,
-    targets: f64,
+    scales: Scales,
     (noise, first_row): (u64, usize),
-) -> Vec<(Tensor<1>, NamedGradients)> {
+) -> Vec<Part> {
     let shard = |batch: Batch, model: Transformer| {
-        let loss = objective.loss(&model, &batch).sum / targets;
-        let mut grads = loss.backward();
-        (loss.inner(), NamedGradients::collect(&model, &mut grads))
+        let loss = objective.loss(&model, &batch);
+        let sum = loss.sum / scales.weight;
+        let mut grads = match scales.loss == 1.0 {
+            true => sum.backward(),
+            false => (sum.clone() * scales.loss).backward(),
+        };
+        let gradients = NamedGradients::collect(&model, &mut grads);
+        Part { loss: sum.inner(), gradients, metrics: loss.metrics }
     };
     let parts = if is_processor(&model.device()) { batch.split(threads()) } else { vec![batch.clone()] };
     let mut rows = first_row;

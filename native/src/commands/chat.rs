@@ -1,6 +1,7 @@
 //! `chat`: a conversation on the terminal.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::Args;
 use kindling::chat::{CHAT_HELP, ChatCommand, ChatSession};
@@ -14,7 +15,8 @@ use serde_json::json;
 use super::ModelArgs;
 use super::generate::check;
 use crate::cli::Everywhere;
-use crate::failure::Failure;
+use crate::date::Date;
+use crate::failure::{Failure, io_error};
 use crate::interrupt;
 use crate::output::Output;
 
@@ -30,9 +32,15 @@ pub struct ChatArgs {
     /// Keep at most this many earlier messages (an even number; all that fit without it)
     #[arg(long)]
     pub history: Option<usize>,
+    /// A Jinja chat template that replaces the tokenizer's own
+    #[arg(long)]
+    pub chat_template: Option<PathBuf>,
     /// One question, one answer, no conversation
     #[arg(long)]
     pub prompt: Option<String>,
+    /// The day that chat templates with today's date print, as 2025-07-31 [default: today]
+    #[arg(long, default_value_t = Date::today(), hide_default_value = true)]
+    pub date: Date,
     /// How tokens are chosen
     #[command(flatten)]
     pub sampling: SamplingConfig,
@@ -51,12 +59,16 @@ struct Chat {
 pub fn run(args: ChatArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     check(&args.sampling)?;
     let (model, tokenizer) = args.model.open(everywhere)?;
-    let tokenizer = tokenizer.filter(|tokenizer| tokenizer.chat_template().is_some()).ok_or_else(|| {
-        Error::Template(format!(
-            "{}: there is no chat template in tokenizer_config.json; complete texts with `generate`",
-            args.model.model.display()
-        ))
-    })?;
+    let place = args.model.model.display();
+    let without = |why: &str| Error::Template(format!("{place}: {why}; texts are completed with `generate`"));
+    let mut tokenizer = tokenizer
+        .ok_or_else(|| without("there is no tokenizer.json, and no chat template without a tokenizer"))?;
+    if let Some(file) = &args.chat_template {
+        let text = std::fs::read_to_string(file).map_err(|e| io_error(file, e))?;
+        tokenizer.set_chat_template(&text)?;
+    }
+    tokenizer.check_chat_template().map_err(|error| without(&error.to_string()))?;
+    args.date.set(&mut tokenizer);
     let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
     match &args.prompt {
         Some(prompt) => chat.answer(prompt),
@@ -73,7 +85,7 @@ impl Chat {
     ) -> Result<Self, Failure> {
         let session = ChatSession::new(args.system.clone(), args.history)?;
         let decoder = Decoder::new(model, model.config().context().min(8192));
-        let end_ids = model.config().eos_token_ids.clone();
+        let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
         Ok(Self { session, decoder, tokenizer, end_ids, sampling: args.sampling.clone(), output })
     }
 

@@ -12,7 +12,7 @@ use kindling::model::{Transformer, preset};
 use kindling::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
 use kindling::text::Conversation;
 use kindling::tokenizer::{Tokenizer, TokenizerTraining, train};
-use kindling::train::{Job, Stage, TrainConfig};
+use kindling::train::{Job, SaveConfig, Stage, TrainConfig};
 use serde_json::{Map, json};
 
 use super::execute::execute;
@@ -23,18 +23,24 @@ use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Output;
-use crate::run_dir::{Existing, RunDir};
+use crate::run_dir::RunDir;
 
 /// Token ids of the example's tokenizer: enough for every word of the world.
 const VOCAB_SIZE: usize = 1500;
 /// Answers are short; a longer one is wrong anyway.
 const LONGEST_ANSWER: usize = 24;
+/// Where the run is kept that fine-tuning begins with.
+const FIRST_RUN: &str = "pretrain";
 /// Questions shown at the end.
 const SHOWN: usize = 6;
 
+/// Flags that act on the example; the rest of its settings are its own.
+const FLAGS: [&str; 10] =
+    ["out", "overwrite", "seed", "save-minutes", "config", "device", "dtype", "json", "quiet", "verbose"];
+
 /// How the example pretrains and fine-tunes; found by trial on two cores.
-fn config(stage: Stage) -> TrainConfig {
-    let base = TrainConfig::of(stage);
+fn config(stage: Stage, seed: u64) -> TrainConfig {
+    let base = TrainConfig { seed, ..TrainConfig::of(stage) };
     let small = TrainConfig { batch_size: 4, max_seq_len: 128, packing: true, keep_last: 1, ..base };
     match stage {
         Stage::Pretrain => TrainConfig { epochs: 3.0, learning_rate: 3e-3, ..small },
@@ -51,18 +57,22 @@ pub fn run(
     invocation: &Invocation,
 ) -> Result<(), Failure> {
     let output = everywhere.output();
+    refuse_other_flags(invocation)?;
     let device = open_device(everywhere)?;
-    let directory = create(args, stage, invocation)?;
+    let files = World::new(DEFAULT_SEED).files(WorldSize::default());
+    let directory = make_directory(stage, args, invocation, &files)?;
     let out = directory.path().to_path_buf();
     output.say("1/4 writing the example data: a small bilingual world of our own making");
-    let files = write_data(&directory)?;
+    files.iter().try_for_each(|(name, bytes)| directory.write(&data_file(name), bytes))?;
     let file = |name: &str| files.iter().find(|(file, _)| file == name).map_or(&[][..], |(_, bytes)| bytes);
     output.say("2/4 training a tokenizer");
     let tokenizer = train_tokenizer(file("pretrain.jsonl"))?;
     let model_config = with_token_ids(preset("nano")?.config(Some(tokenizer.vocab_size())), &tokenizer);
-    let model = Transformer::init(&model_config, args.train.seed, &device.device.clone().autodiff())?;
+    let (seed, saving) = (args.train.seed, args.saving);
+    let model = Transformer::init(&model_config, seed, &device.device.clone().autodiff())?;
+    let model = model.with_dtype(everywhere.dtype.burn());
     let again = format!("kindling {} --overwrite --out {}", stage.name(), out.display());
-    let example = Example { tokenizer: Arc::new(tokenizer), device, again, output };
+    let example = Example { tokenizer: Arc::new(tokenizer), device, seed, saving, again, output };
     output.say("3/4 pretraining on statements, equations and little stories");
     if stage == Stage::Pretrain {
         example.train(stage, model, file("pretrain.jsonl"), &directory)?;
@@ -70,7 +80,7 @@ pub fn run(
             .say(&format!("try it: kindling generate --model {} --prompt \"The colour of\"", out.display()));
         return Ok(());
     }
-    let pretrain = RunDir::create(Some(&out.join("pretrain")), "pretrain", Existing::Refuse, 1)?;
+    let pretrain = directory.below(FIRST_RUN, 1)?;
     let model = example.train(Stage::Pretrain, model, file("pretrain.jsonl"), &pretrain)?;
     let questions = World::new(DEFAULT_SEED).questions(WorldSize::default().questions);
     let before = example.grade(&model, &questions)?;
@@ -84,10 +94,45 @@ pub fn run(
     report(&out, &directory, &questions, &before, &after, output)
 }
 
+/// Refuses flags that would not act.
+fn refuse_other_flags(invocation: &Invocation) -> Result<(), Failure> {
+    let others = invocation.said.iter().filter(|flag| !FLAGS.contains(&flag.as_str()));
+    let others: Vec<String> = others.map(|flag| format!("--{flag}")).collect();
+    match others.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "without --data and --model the generated example runs, on which {} would not act; leave that out, or name \
+             --data to train on",
+            others.join(", ")
+        ))),
+    }
+}
+
+/// The example's own directory; its settings hold only what acts.
+fn make_directory(
+    stage: Stage,
+    args: &TrainArgs,
+    invocation: &Invocation,
+    files: &[(String, Vec<u8>)],
+) -> Result<RunDir, Failure> {
+    let acts = |key: &str| key == "stage" || FLAGS.contains(&key);
+    let settings = invocation.settings.iter().filter(|(key, _)| acts(key));
+    let settings: toml::Table = settings.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let data = files.iter().map(|(name, _)| data_file(name));
+    let beside: Vec<String> = data.chain([FIRST_RUN.to_string()]).collect();
+    create(args, stage, invocation, &settings, &beside)
+}
+
+fn data_file(name: &str) -> String {
+    format!("data/{name}")
+}
+
 /// What both stages share.
 struct Example {
     tokenizer: Arc<Tokenizer>,
     device: OpenDevice,
+    seed: u64,
+    saving: SaveConfig,
     /// The command that begins the example again.
     again: String,
     output: Output,
@@ -103,12 +148,13 @@ impl Example {
     ) -> Result<Transformer, Failure> {
         let job = Job {
             stage,
-            config: config(stage),
+            objective: stage.objective(),
+            config: config(stage, self.seed),
             tokenizer: Arc::clone(&self.tokenizer),
             dataset: Arc::new(open(stage.name(), data)?),
             adapter: None,
         };
-        let outcome = execute(job.start(model)?, directory, None, &self.device, self.output)?;
+        let outcome = execute(job.start(model)?, directory, None, self.saving, &self.device, self.output)?;
         match outcome.stopped {
             true => Err(self.interrupted()),
             false => Ok(outcome.model),
@@ -179,14 +225,6 @@ impl Grades {
     fn percent(&self) -> f64 {
         self.share() * 100.0
     }
-}
-
-fn write_data(directory: &RunDir) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let files = World::new(DEFAULT_SEED).files(WorldSize::default());
-    for (name, bytes) in &files {
-        directory.write(&format!("data/{name}"), bytes)?;
-    }
-    Ok(files)
 }
 
 fn open(name: &str, bytes: &[u8]) -> Result<Dataset, Error> {

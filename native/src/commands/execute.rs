@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kindling::device::{DeviceChoice, OpenDevice};
-use kindling::train::{NextToken, Outcome, Plan, Run, Stage, train};
+use kindling::train::{Outcome, Plan, Run, SaveConfig, Stage, train};
 use serde_json::json;
 
 use super::doctor;
@@ -13,7 +13,7 @@ use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{self, Output};
-use crate::progress::RunListener;
+use crate::progress::{RunListener, Steps};
 use crate::run_dir::RunDir;
 
 /// Trains a prepared run in its directory; an interrupted one is saved, and its outcome says so.
@@ -21,9 +21,10 @@ use crate::run_dir::RunDir;
 /// # Errors
 /// Whatever ends the training.
 pub fn execute(
-    mut run: Run<NextToken>,
+    mut run: Run,
     directory: &RunDir,
     stop_after: Option<u64>,
+    saving: SaveConfig,
     device: &OpenDevice,
     output: Output,
 ) -> Result<Outcome, Failure> {
@@ -32,8 +33,10 @@ pub fn execute(
     announce(&run, device, output);
     let tokenizer = Arc::clone(&run.tokenizer);
     let config = with_token_ids(run.model.config().clone(), &tokenizer);
-    let (total, done) = (run.progress.total_steps, run.progress.step);
-    let mut listener = RunListener::new(directory, config, &tokenizer, output, total, done);
+    let total = run.progress.total_steps;
+    let steps =
+        Steps { done: run.progress.step, end: stop_after.map_or(total, |stop| stop.min(total)), total };
+    let mut listener = RunListener::new(directory, config, &tokenizer, output, steps, saving);
     let outcome = pollster::block_on(train(run, &mut listener));
     listener.finish();
     let outcome = outcome?;
@@ -45,11 +48,17 @@ pub fn execute(
             output::grouped(loader.dropped)
         ));
     }
+    if loader.unusable > 0 {
+        output.say(&format!(
+            "{} rows could not be rendered and were left out",
+            output::grouped(loader.unusable)
+        ));
+    }
     Ok(outcome)
 }
 
 /// Says what the run is and needs, before it starts.
-fn announce(run: &Run<NextToken>, device: &OpenDevice, output: Output) {
+fn announce(run: &Run, device: &OpenDevice, output: Output) {
     let config = &run.progress.config;
     let plan = &run.plan;
     let (free, _) = doctor::memory();

@@ -3,19 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use kindling::checkpoint::gguf::{WeightType, to_gguf};
+use kindling::checkpoint::gguf::{WeightType, to_gguf, tokenizer_warnings};
 use kindling::checkpoint::{
-    Checkpoint, Files, PROGRESS, TorchFloat, open_tokenizer, refuse_adapter, to_minimind, to_single_file,
+    Checkpoint, Files, PROGRESS, TorchFloat, open_tokenizer, plain_files, put_tokenizer, refuse_adapter,
+    to_minimind, to_single_file,
 };
 use kindling::error::Error;
 use kindling::train::Progress;
 use serde_json::json;
 
 use super::start::newest;
+use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::disk::new_file;
 use crate::failure::Failure;
-use crate::model_files::{at, checkpoint_files};
+use crate::model_files::{at, checkpoint_files, is_torch, tell_warnings};
 use crate::output::{self, Output};
 use crate::run_dir::{RunDir, is_run, write_checkpoint};
 
@@ -50,9 +52,12 @@ impl Form {
 /// Flags of `export`.
 #[derive(Args)]
 pub struct ExportArgs {
-    /// A checkpoint, hub:owner/name, or the directory of a run, whose newest save is taken
+    /// A checkpoint of any form, hub:owner/name, or the directory of a run, whose newest save is taken
     #[arg(long)]
     pub model: PathBuf,
+    /// What the model's file does not hold
+    #[command(flatten)]
+    pub beside: BesideModel,
     /// The form to write
     #[arg(long, value_enum)]
     pub to: Form,
@@ -75,8 +80,13 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
             "--weights belongs to --to gguf; other forms keep the weights as they are".into(),
         ));
     }
-    let (mut files, mut progress) = read(&args.model)?;
+    args.beside.refuse_shape(&args.model)?;
+    let (files, mut progress) = match is_torch(&args.model) {
+        true => (args.beside.minimind(&args.model)?, None),
+        false => read(&args.model)?,
+    };
     refuse_adapter(&files).map_err(|e| at(&args.model, e))?;
+    let mut files = args.beside.add_tokenizer(&args.model, files)?;
     if args.weights_only || [Form::Gguf, Form::MinimindPth].contains(&args.to) {
         files.retain(|name, _| !name.starts_with("training/"));
         progress = None;
@@ -100,6 +110,9 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
         }
     };
     let (output, out) = (everywhere.output(), args.out.display());
+    if args.to == Form::Gguf {
+        tokenizer_warnings(&files).iter().for_each(|warning| output.warn(warning));
+    }
     tell(&args.out, written, step, output);
     output.say(&match args.to {
         Form::MinimindPth => format!("in MiniMind: model.load_state_dict(torch.load(\"{out}\"))"),
@@ -113,7 +126,7 @@ pub fn size_of(files: &Files) -> usize {
     files.values().map(Vec::len).sum()
 }
 
-/// The files of a model in any form, whole and able to be opened; of a run, those of its newest save.
+/// The files of a model in any form, whole, plain and able to be opened; of a run, those of its newest save.
 ///
 /// # Errors
 /// Files that are missing or damaged, by name.
@@ -124,6 +137,9 @@ pub fn read(model: &Path) -> Result<(Files, Option<Progress>), Failure> {
         false => model.to_path_buf(),
     };
     let mut files = checkpoint_files(&path)?;
+    let plain = plain_files(&files).map_err(|e| at(&path, e))?;
+    tell_warnings(&path, &plain.warnings);
+    files = plain.files.unwrap_or(files);
     let tokenizer = match refuse_adapter(&files) {
         Ok(()) => {
             Checkpoint::open(|name| Ok(files.get(name).cloned())).map(|checkpoint| checkpoint.tokenizer)
@@ -132,9 +148,7 @@ pub fn read(model: &Path) -> Result<(Files, Option<Progress>), Failure> {
     };
     let tokenizer = tokenizer.map_err(|e| at(&path, e))?;
     if let Some(tokenizer) = tokenizer {
-        for (name, bytes) in tokenizer.to_files()? {
-            files.entry(name).or_insert(bytes);
-        }
+        put_tokenizer(&mut files, &tokenizer)?;
     }
     let progress = files.get(PROGRESS).map(|bytes| serde_json::from_slice(bytes)).transpose();
     let progress =

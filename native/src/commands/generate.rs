@@ -1,6 +1,7 @@
 //! `generate`: completes a prompt.
 
 use std::io::{Read, stdin};
+use std::path::PathBuf;
 
 use clap::Args;
 use kindling::error::Error;
@@ -8,10 +9,12 @@ use kindling::model::Transformer;
 use kindling::sample::{Decoder, Flow, Generation, GenerationRequest, SamplingConfig, generate};
 use kindling::tokenizer::Tokenizer;
 
-use super::ModelArgs;
+use super::{ModelArgs, prompts};
 use crate::cli::Everywhere;
+use crate::date::Date;
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::model_files::tokenizer_remedy;
 use crate::output::Output;
 
 /// Flags of `generate`.
@@ -29,6 +32,15 @@ pub struct GenerateArgs {
     /// Run the built-in Chinese and English prompts
     #[arg(long)]
     pub demo: bool,
+    /// A .jsonl file of prompts: {"prompt": TEXT} or {"messages": […]} a line; the Nth draws with --seed + N - 1
+    #[arg(long, conflicts_with_all = ["prompt", "tokens", "demo"])]
+    pub data: Option<PathBuf>,
+    /// The day that chat templates with today's date print, as 2025-07-31 [default: today]
+    #[arg(long, default_value_t = Date::today(), hide_default_value = true)]
+    pub date: Date,
+    /// Prompts of --data that are continued side by side
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_size: u32,
     /// How tokens are chosen
     #[command(flatten)]
     pub sampling: SamplingConfig,
@@ -42,18 +54,23 @@ const DEMO_PROMPTS: [&str; 6] =
 pub fn run(args: &GenerateArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     check(&args.sampling)?;
-    let prompts = prompts(args)?;
+    let prompts = if args.data.is_some() { Vec::new() } else { prompts(args)? };
     let (model, tokenizer) = args.model.open(everywhere)?;
-    if prompts.is_empty() {
+    if prompts.is_empty() && args.data.is_none() {
         let generation = complete(&model, tokenizer.as_ref(), &args.tokens, args, output)?;
         return show(&generation, output);
     }
-    let tokenizer = tokenizer.ok_or_else(|| {
+    let mut tokenizer = tokenizer.ok_or_else(|| {
         Error::Checkpoint(format!(
-            "{}: there is no tokenizer.json; give ids with --tokens",
-            args.model.model.display()
+            "{}: there is no tokenizer.json; give ids with --tokens, or {}",
+            args.model.model.display(),
+            tokenizer_remedy(&args.model.model)
         ))
     })?;
+    args.date.set(&mut tokenizer);
+    if let Some(data) = &args.data {
+        return prompts::run(data, args.batch_size as usize, &model, &tokenizer, &args.sampling, output);
+    }
     for prompt in prompts {
         let ids = tokenizer.encode_document(&prompt)?;
         output.piece(&prompt);
@@ -83,7 +100,8 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<String>, Failure> {
         }
         Some(text) => Ok(vec![text.to_string()]),
         None if args.tokens.is_empty() => Err(Failure::Usage(
-            "there is nothing to go on from; give --prompt TEXT, --tokens 1,2,3 or --demo".into(),
+            "there is nothing to go on from; give --prompt TEXT, --data FILE, --tokens 1,2,3 or --demo"
+                .into(),
         )),
         None => Ok(Vec::new()),
     }
@@ -98,13 +116,9 @@ fn complete(
 ) -> Result<Generation, Failure> {
     interrupt::listen();
     let mut decoder = Decoder::new(model, prompt.len() + args.sampling.max_new_tokens);
-    let request = GenerationRequest {
-        prompt,
-        reuse: 0,
-        end_ids: &model.config().eos_token_ids,
-        tokenizer,
-        config: &args.sampling,
-    };
+    let ends = &model.config().eos_token_ids;
+    let ends = tokenizer.map_or_else(|| ends.clone(), |tokenizer| tokenizer.end_ids(ends));
+    let request = GenerationRequest { prompt, reuse: 0, end_ids: &ends, tokenizer, config: &args.sampling };
     let mut on_text = |text: &str| {
         output.piece(text);
         if interrupt::asked() { Flow::Stop } else { Flow::Continue }

@@ -3,22 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
-use kindling::checkpoint::{
-    ADAPTER_CONFIG, Files, MinimindShape, from_minimind, llama2c_tokenizer, refuse_adapter,
-};
+use kindling::checkpoint::{ADAPTER_CONFIG, Files, refuse_adapter};
 use kindling::error::Error;
-use kindling::model::{ModelConfig, preset};
-use kindling::train::{Progress, TrainConfig};
+use kindling::train::{Progress, Stage, TrainConfig};
 
 use super::export::{Form, read, size_of, tell};
 use super::load;
 use super::train::open_data;
+use crate::beside_model::BesideModel;
 use crate::cli::{Everywhere, Invocation};
-use crate::failure::{Failure, io_error};
-use crate::hub::{self, Want};
-use crate::model_files::{at, is_torch, open_checkpoint, open_tokenizer};
+use crate::failure::Failure;
+use crate::model_files::{at, is_torch, open_checkpoint};
 use crate::output::Output;
 use crate::run_dir::{write_checkpoint, write_run};
 use crate::sources::RowArgs;
@@ -36,16 +33,9 @@ pub struct ImportArgs {
     /// The new directory: absent or empty
     #[arg(long)]
     pub out: PathBuf,
-    /// The shape of a .pth, which does not hold all of it: a published size
-    #[arg(long)]
-    pub preset: Option<String>,
-    /// The shape of a .pth: a config.json
-    #[arg(long, conflicts_with = "preset")]
-    pub model_config: Option<PathBuf>,
-    /// The tokenizer of a .pth or .bin, which hold none: a directory, a tokenizer.json, llama2.c's tokenizer
-    /// .bin, or hub:owner/name
-    #[arg(long)]
-    pub tokenizer: Option<PathBuf>,
+    /// What the model's file does not hold
+    #[command(flatten)]
+    pub beside: BesideModel,
     /// The stage of an imported run, which its file does not hold
     #[arg(long, value_parser = ["pretrain", "sft", "lora"])]
     pub stage: Option<String>,
@@ -65,11 +55,12 @@ pub fn import(args: &ImportArgs, everywhere: &Everywhere, invocation: &Invocatio
     if args.to != Form::Hf {
         return Err(Failure::Usage("import makes directories; `kindling export` makes other forms".into()));
     }
+    args.beside.refuse_shape(&args.model)?;
     let (files, progress) = match is_torch(&args.model) {
-        true => (minimind(args)?, None),
+        true => (args.beside.minimind(&args.model)?, None),
         false => read(&args.model)?,
     };
-    let files = with_tokenizer(files, args)?;
+    let files = args.beside.add_tokenizer(&args.model, files)?;
     match progress {
         Some(progress) => import_run(args, &files, &progress, everywhere.output(), invocation),
         None => import_model(args, &files, everywhere.output()),
@@ -114,14 +105,10 @@ fn import_run(
         )));
     };
     let adapter = adapter_settings(args, stage, files)?;
-    let rows = open_data(&args.data, &args.rows, output)?.len();
-    if rows != progress.rows {
-        return Err(Error::Data(format!(
-            "the run in {model} was trained on {} rows, --data has {rows}; give its data as it was, with the same \
-            --limit and its like",
-            progress.rows
-        ))
-        .into());
+    let reads = Stage::from_str(stage, true).map_err(Failure::Usage)?;
+    let dataset = open_data(reads, &progress.config, &args.data, &args.rows, output)?;
+    if let Some(warning) = progress.check_data(&dataset)? {
+        output.warn(&warning);
     }
     let mut settings = settings(stage, &progress.config, invocation)?;
     settings.extend(adapter);
@@ -179,7 +166,7 @@ fn adapter_settings(args: &ImportArgs, stage: &str, files: &Files) -> Result<tom
         own.check(&fingerprint(base)?, adapter.config.base_name.as_deref())
             .map_err(|e| at(&args.model, e))?;
     }
-    let LoraConfig { rank, alpha, dropout, targets, rslora } = adapter.config.lora;
+    let LoraConfig { rank, alpha, dropout, targets, rslora, .. } = adapter.config.lora;
     let mut settings = toml::Table::from_iter([
         ("model".to_string(), base.display().to_string().into()),
         ("lora-rank".to_string(), (rank as i64).into()),
@@ -191,41 +178,6 @@ fn adapter_settings(args: &ImportArgs, stage: &str, files: &Files) -> Result<tom
         settings.insert("lora-targets".into(), targets.into());
     }
     Ok(settings)
-}
-
-/// The files of a MiniMind checkpoint.
-fn minimind(args: &ImportArgs) -> Result<Files, Failure> {
-    let shape = match (&args.preset, &args.model_config) {
-        (Some(name), _) => MinimindShape::from(&preset(name)?.config(None)),
-        (None, Some(path)) => {
-            let json = std::fs::read(path).map_err(|e| io_error(path, e))?;
-            MinimindShape::from(&ModelConfig::from_hugging_face(&json)?)
-        }
-        (None, None) => MinimindShape::default(),
-    };
-    let path = hub::local(&args.model, Want::Files)?;
-    let bytes = std::fs::read(&path).map_err(|e| io_error(&path, e))?;
-    Ok(from_minimind(&bytes, &shape).map_err(|e| at(&args.model, e))?)
-}
-
-/// The files with the tokenizer that was named.
-fn with_tokenizer(mut files: Files, args: &ImportArgs) -> Result<Files, Failure> {
-    let Some(path) = &args.tokenizer else { return Ok(files) };
-    if path.extension().is_some_and(|end| end == "bin") {
-        let path = &hub::local(path, Want::Files)?;
-        let bytes = std::fs::read(path).map_err(|e| io_error(path, e))?;
-        let config = files.get("config.json").map(Vec::as_slice).unwrap_or_default();
-        let vocab_size = ModelConfig::from_hugging_face(config).map_err(|e| at(&args.model, e))?.vocab_size;
-        files.extend(llama2c_tokenizer(&bytes, vocab_size).map_err(|e| at(path, e))?);
-    } else {
-        let tokenizer = open_tokenizer(path)?;
-        if let Some(config) = files.get("config.json") {
-            let config = ModelConfig::from_hugging_face(config).map_err(|e| at(&args.model, e))?;
-            config.check_vocabulary(&tokenizer).map_err(|e| at(path, e))?;
-        }
-        files.extend(tokenizer.to_files()?);
-    }
-    Ok(files)
 }
 
 /// Which weights a model has.

@@ -11,6 +11,7 @@ pub mod generate;
 pub mod import;
 pub mod merge;
 pub mod plan;
+mod prompts;
 pub mod sample_data;
 pub mod score;
 mod start;
@@ -27,9 +28,11 @@ use kindling::kernels::Quantization;
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 
+use crate::beside_model::BesideModel;
 use crate::cli::{Dtype, Everywhere};
 use crate::failure::Failure;
-use crate::model_files::{at, open_adapter, open_checkpoint};
+use crate::model_files::{adapter_tokenizer, at, open_adapter};
+use crate::output::Output;
 
 impl Dtype {
     /// burn's name for it.
@@ -52,10 +55,14 @@ pub fn open_device(everywhere: &Everywhere) -> Result<OpenDevice, Failure> {
 /// `--model` and `--adapter` of the verbs that use a model.
 #[derive(Args)]
 pub struct ModelArgs {
-    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, or hub:owner/name
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name
     #[arg(long)]
     pub model: PathBuf,
-    /// A LoRA adapter of this model in PEFT layout: a directory, a .zip of one, or hub:owner/name (repeatable)
+    /// What the model's file does not hold
+    #[command(flatten)]
+    pub beside: BesideModel,
+    /// A LoRA adapter of this model in the layout of PEFT or mlx-lm: a directory, a .zip of one, or hub:owner/name
+    /// (repeatable)
     #[arg(long)]
     pub adapter: Vec<PathBuf>,
     /// Hold the model's matrices in few bits: less memory, a little less exact [default: as f32]
@@ -70,19 +77,55 @@ impl ModelArgs {
     /// What is missing, damaged or of another model.
     pub fn open(&self, everywhere: &Everywhere) -> Result<(Transformer, Option<Tokenizer>), Failure> {
         let device = open_device(everywhere)?;
-        let checkpoint = open_checkpoint(&self.model)?;
+        let checkpoint = self.beside.open(&self.model)?;
         let model = load(&checkpoint, self.weights, &device.device, &self.model)?;
         let model = attach(model, &checkpoint, &self.adapter)?;
-        Ok((model.with_dtype(everywhere.dtype.burn()), checkpoint.tokenizer))
+        let (tokenizer, ends) = talking(&checkpoint, &self.adapter, everywhere.output())?;
+        Ok((model.with_end_ids(ends).with_dtype(everywhere.dtype.burn()), tokenizer))
     }
+}
+
+/// The base's tokenizer, talking as the adapters were taught to, and the tokens that end an answer then. Of several
+/// adapters with templates of their own the last one's holds.
+///
+/// # Errors
+/// Damaged files of an adapter.
+pub fn talking(
+    base: &Checkpoint,
+    adapters: &[PathBuf],
+    output: Output,
+) -> Result<(Option<Tokenizer>, Vec<u32>), Failure> {
+    let ends = &base.config.eos_token_ids;
+    let Some(mut tokenizer) = base.tokenizer.clone().filter(|_| !adapters.is_empty()) else {
+        return Ok((base.tokenizer.clone(), ends.clone()));
+    };
+    let mut before: Option<(&Path, String)> = None;
+    for path in adapters {
+        let Some(own) = adapter_tokenizer(path)? else { continue };
+        let Some(template) = own.chat_template().map(str::to_string) else { continue };
+        tokenizer.talk_as(&own);
+        if let Some((first, _)) = before.filter(|(_, other)| *other != template) {
+            output.warn(&format!(
+                "the adapters {} and {} were trained with different chat templates; the latter's is used",
+                first.display(),
+                path.display()
+            ));
+        }
+        before = Some((path.as_path(), template));
+    }
+    let ends = if before.is_some() { tokenizer.end_ids(ends) } else { ends.clone() };
+    Ok((Some(tokenizer), ends))
 }
 
 fn attach(model: Transformer, base: &Checkpoint, adapters: &[PathBuf]) -> Result<Transformer, Failure> {
     if adapters.is_empty() {
         return Ok(model);
     }
-    let base = base.fingerprint(&model)?;
-    let attach = |model, path: &PathBuf| Ok(open_adapter(path, &base)?.attach(model, 1.0)?);
+    let known = base.fingerprint(&model)?;
+    let attach = |model, path: &PathBuf| {
+        let adapter = open_adapter(path, base, &known)?;
+        Ok(adapter.attach(model, 1.0).map_err(|e| at(path, e))?)
+    };
     adapters.iter().try_fold(model, attach)
 }
 

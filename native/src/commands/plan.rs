@@ -9,18 +9,18 @@ use kindling::train::{Plan, RowTokens, Stage, TrainConfig};
 use serde_json::json;
 
 use super::{doctor, open_device};
+use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
-use crate::model_files::open_checkpoint;
 use crate::output;
 
 /// Flags of `plan`.
 #[derive(Args)]
 pub struct PlanArgs {
-    /// A published size
-    #[arg(long, conflicts_with = "model", required_unless_present = "model")]
+    /// A published size, of a new model or of a MiniMind .pth
+    #[arg(long, required_unless_present = "model")]
     pub preset: Option<String>,
-    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, or hub:owner/name
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// Tokens to train on
@@ -71,7 +71,10 @@ pub fn run(args: &PlanArgs, everywhere: &Everywhere) -> Result<(), Failure> {
 
 fn config(args: &PlanArgs) -> Result<ModelConfig, Failure> {
     match &args.model {
-        Some(path) => Ok(open_checkpoint(path)?.config),
+        Some(path) => {
+            let beside = BesideModel { preset: args.preset.clone(), ..BesideModel::default() };
+            Ok(beside.open(path)?.config)
+        }
         None => Ok(preset(args.preset.as_deref().unwrap_or_default())?.config(None)),
     }
 }

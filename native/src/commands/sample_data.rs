@@ -7,7 +7,8 @@ use kindling::example::{World, WorldSize};
 use serde_json::json;
 
 use crate::cli::Everywhere;
-use crate::failure::{Failure, io_error};
+use crate::disk::replace;
+use crate::failure::Failure;
 use crate::output;
 
 /// Flags of `sample-data`.
@@ -33,12 +34,9 @@ pub fn run(args: &SampleDataArgs, everywhere: &Everywhere) -> Result<(), Failure
         let (dir, taken) = (args.dir.display(), taken.join(", "));
         return Err(Failure::Usage(format!("{dir} already holds {taken}; add --overwrite to replace them")));
     }
-    std::fs::create_dir_all(&args.dir).map_err(|e| io_error(&args.dir, e))?;
     for (name, bytes) in &files {
         let path = args.dir.join(name);
-        let temporary = path.with_extension("tmp");
-        std::fs::write(&temporary, bytes).map_err(|e| io_error(&temporary, e))?;
-        std::fs::rename(&temporary, &path).map_err(|e| io_error(&path, e))?;
+        replace(&path, bytes)?;
         let rows = bytes.iter().filter(|byte| **byte == b'\n').count();
         output.json(&json!({"file": path, "rows": rows, "bytes": bytes.len()}));
         output.line(&format!("{}  {rows} rows, {}", path.display(), output::bytes(bytes.len() as u64)));

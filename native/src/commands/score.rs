@@ -9,10 +9,12 @@ use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
 use super::ModelArgs;
+use super::train::tell;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
+use crate::model_files::tokenizer_remedy;
 use crate::output::Output;
-use crate::sources;
+use crate::sources::{self, TextArgs};
 
 /// Flags of `score`.
 #[derive(Args)]
@@ -35,6 +37,9 @@ pub struct ScoreArgs {
     /// Leave out rows of --data that cannot be used
     #[arg(long, conflicts_with_all = ["text", "tokens"])]
     pub skip_bad_rows: bool,
+    /// How texts are found
+    #[command(flatten)]
+    pub reading: TextArgs,
     /// Begin with the tokenizer's first token; without it, as the tokenizer says
     #[arg(long, conflicts_with = "tokens")]
     pub add_bos: bool,
@@ -48,6 +53,11 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     if args.text.is_none() && args.tokens.is_empty() && args.data.is_empty() {
         return Err(Failure::Usage("there is nothing to score; give --text, --tokens or --data".into()));
     }
+    if args.data.is_empty() && args.reading != TextArgs::default() {
+        return Err(Failure::Usage(
+            "--text-column and --encoding tell how --data is read; leave them out".into(),
+        ));
+    }
     let output = everywhere.output();
     let (model, tokenizer) = args.model.open(everywhere)?;
     if !args.tokens.is_empty() {
@@ -57,8 +67,9 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     }
     let tokenizer = tokenizer.ok_or_else(|| {
         Error::Checkpoint(format!(
-            "{}: there is no tokenizer.json; give ids with --tokens",
-            args.model.model.display()
+            "{}: there is no tokenizer.json; give ids with --tokens, or {}",
+            args.model.model.display(),
+            tokenizer_remedy(&args.model.model)
         ))
     })?;
     if args.add_bos && tokenizer.bos().is_none() {
@@ -74,7 +85,7 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
 }
 
 fn encode(tokenizer: &Tokenizer, text: &str, add_bos: bool) -> Result<Vec<u32>, Failure> {
-    let mut ids = tokenizer.encode_document(text)?;
+    let mut ids = tokenizer.encode_whole(text)?;
     if let Some(bos) = tokenizer.bos().filter(|bos| add_bos && ids.first() != Some(bos)) {
         ids.insert(0, bos);
     }
@@ -104,9 +115,14 @@ fn score_data(
     tokenizer: &Tokenizer,
     output: Output,
 ) -> Result<(), Failure> {
-    let options =
-        DataOptions { limit: args.limit, skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
-    let data = Dataset::open(sources::open(&args.data)?, options)?;
+    let options = DataOptions {
+        limit: args.limit,
+        skip_bad_rows: args.skip_bad_rows,
+        text_column: args.reading.text_column.clone(),
+        ..DataOptions::default()
+    };
+    let data = Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?;
+    tell(data.report(), output);
     let (mut nll, mut tokens, mut bytes) = (0.0, 0, 0);
     for row in data.iter() {
         let (row, _) = row?;

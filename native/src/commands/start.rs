@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use kindling::adapter::{Adapter, AdapterConfig};
-use kindling::checkpoint::read_training;
+use kindling::checkpoint::{Checkpoint, read_training};
 use kindling::device::OpenDevice;
 use kindling::error::Error;
 use kindling::model::{ModelConfig, Transformer, preset};
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Job, NextToken, Run};
+use kindling::train::{Job, Run};
 use serde_json::json;
 
 use super::load;
 use super::train::{Adapting, TrainArgs};
+use crate::beside_model::BesideModel;
 use crate::failure::{Failure, io_error};
 use crate::hub::model_name;
-use crate::model_files::{at, open_adapter, open_checkpoint, open_tokenizer, read_optional};
+use crate::model_files::{
+    at, open_adapter, open_checkpoint, open_tokenizer, read_optional, tell_warnings, tokenizer_remedy,
+};
 use crate::run_dir::RunDir;
 
 /// What a run begins with.
@@ -41,7 +44,7 @@ impl Start {
     ) -> Result<Self, Failure> {
         let Some(Adapting { lora, weights }) = adapting else {
             let (model, tokenizer) = match last_save {
-                Some(save) => saved_model(save, device)?,
+                Some(save) => saved_model(save, open_checkpoint(save)?, device)?,
                 None => new_model(args, device)?,
             };
             return Ok(Self { model, tokenizer, adapter: None });
@@ -51,13 +54,13 @@ impl Start {
             return Err(Error::Config(problems).into());
         }
         let base = args.model.as_deref().ok_or_else(no_base)?;
-        let checkpoint = open_checkpoint(base)?;
+        let mut checkpoint = open_trained(args, base)?;
         let model = load(&checkpoint, *weights, &device.device.clone().autodiff(), base)?;
         let fingerprint = checkpoint.fingerprint(&model).map_err(|e| at(base, e))?;
-        let tokenizer = checkpoint.tokenizer.ok_or_else(|| no_tokenizer(base))?;
+        let tokenizer = checkpoint.tokenizer.take().ok_or_else(|| no_tokenizer(base))?;
         match last_save {
             Some(save) => {
-                let adapter = open_adapter(save, &fingerprint)?;
+                let adapter = open_adapter(save, &checkpoint, &fingerprint)?;
                 Ok(Self { model, tokenizer: open_tokenizer(save)?, adapter: Some(adapter) })
             }
             None => {
@@ -78,8 +81,23 @@ fn no_base() -> Failure {
     )
 }
 
-fn saved_model(save: &Path, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
-    let checkpoint = open_checkpoint(save)?;
+/// A model of others that is going to train, with what is named beside it.
+fn open_trained(args: &TrainArgs, path: &Path) -> Result<Checkpoint, Failure> {
+    let beside = BesideModel {
+        preset: args.preset.clone(),
+        model_config: args.model_config.clone(),
+        tokenizer: args.tokenizer.clone(),
+    };
+    let checkpoint = beside.open(path)?;
+    tell_warnings(path, &checkpoint.training_warnings);
+    Ok(checkpoint)
+}
+
+fn saved_model(
+    save: &Path,
+    checkpoint: Checkpoint,
+    device: &OpenDevice,
+) -> Result<(Transformer, Tokenizer), Failure> {
     let model = load(&checkpoint, None, &device.device.clone().autodiff(), save)?;
     let tokenizer = checkpoint.tokenizer.ok_or_else(|| no_tokenizer(save))?;
     Ok((model, tokenizer))
@@ -102,16 +120,14 @@ pub fn newest(directory: &RunDir) -> Result<PathBuf, Failure> {
 /// The run as it was saved.
 ///
 /// # Errors
-/// Files that are missing or damaged; data that is not what it was.
-pub fn resume(
-    job: Job,
-    model: Transformer,
-    directory: &RunDir,
-    save: &Path,
-) -> Result<Run<NextToken>, Failure> {
+/// Files that are missing, damaged or of another run; data that is not what it was.
+pub fn resume(job: Job, model: Transformer, directory: &RunDir, save: &Path) -> Result<Run, Failure> {
     let (optimizer, progress) = read_training(|name| read_optional(&save.join(name)))?;
     let step = progress.step;
-    let run = job.resume(model, optimizer, progress)?;
+    let run = job.resume(model, optimizer, progress).map_err(|error| match error {
+        Error::Checkpoint(_) => at(save, error),
+        other => other,
+    })?;
     directory.log(&json!({"event": "resume", "step": step}))?;
     Ok(run)
 }
@@ -120,7 +136,7 @@ pub fn resume(
 fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
     let autodiff = device.device.clone().autodiff();
     let (model, tokenizer) = match &args.model {
-        Some(path) => saved_model(path, device)?,
+        Some(path) => saved_model(path, open_trained(args, path)?, device)?,
         None => {
             let path = args.tokenizer.as_ref().ok_or_else(|| {
                 Failure::Usage(
@@ -144,14 +160,15 @@ fn with_chat_template(mut tokenizer: Tokenizer, args: &TrainArgs) -> Result<Toke
 }
 
 fn no_tokenizer(path: &Path) -> Failure {
-    Error::Checkpoint(format!("{}: there is no tokenizer.json, which training on text needs", path.display()))
+    let (remedy, path) = (tokenizer_remedy(path), path.display());
+    Error::Checkpoint(format!("{path}: there is no tokenizer.json, which training on text needs; {remedy}"))
         .into()
 }
 
 fn model_config(args: &TrainArgs, vocab_size: usize) -> Result<ModelConfig, Failure> {
     if let Some(path) = &args.model_config {
         let json = std::fs::read(path).map_err(|e| io_error(path, e))?;
-        return Ok(ModelConfig::from_hugging_face(&json)?.with_vocab_size(vocab_size));
+        return Ok(ModelConfig::of_new_model(&json)?.with_vocab_size(vocab_size));
     }
     let name = args.preset.as_deref().unwrap_or("nano");
     Ok(preset(name)?.config(Some(vocab_size)))

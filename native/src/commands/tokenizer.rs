@@ -7,15 +7,19 @@ use clap::{Args, Subcommand};
 use kindling::data::{DataOptions, Dataset};
 use kindling::error::Result;
 use kindling::text::Row;
-use kindling::tokenizer::{EvenSampler, Report, Tokenizer, TokenizerTraining, report, train};
+use kindling::tokenizer::{
+    EvenSampler, Report, TOKENIZER_FILES, Tokenizer, TokenizerTraining, report, train,
+};
 use serde_json::json;
 
 use super::train::tell;
 use crate::cli::Everywhere;
 use crate::failure::{Failure, io_error};
-use crate::model_files::open_tokenizer;
+use crate::model_files::{WEIGHTS, open_tokenizer};
 use crate::output::{self, Output};
-use crate::sources;
+use crate::run_dir::refuse_inside;
+use crate::sources::{self, TextArgs};
+use crate::written::is_ours;
 
 /// What to do with a tokenizer.
 #[derive(Subcommand)]
@@ -29,7 +33,7 @@ pub enum TokenizerVerb {
 /// Flags of `tokenizer train`.
 #[derive(Args)]
 pub struct TrainTokenizerArgs {
-    /// Files, directories, globs or hub:owner/name to learn from (repeatable)
+    /// Files, directories, globs, hub:owner/name or - for the standard input, to learn from (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// Number of token ids, special tokens and the 256 bytes included
@@ -56,6 +60,9 @@ pub struct TrainTokenizerArgs {
     /// Leave out rows that cannot be used
     #[arg(long)]
     pub skip_bad_rows: bool,
+    /// How texts are found
+    #[command(flatten)]
+    pub reading: TextArgs,
 }
 
 /// Flags of `tokenizer report`.
@@ -64,7 +71,7 @@ pub struct ReportArgs {
     /// A checkpoint, a tokenizer.json or hub:owner/name
     #[arg(long)]
     pub model: PathBuf,
-    /// Files, directories, globs or hub:owner/name to measure on (repeatable)
+    /// Files, directories, globs, hub:owner/name or - for the standard input, to measure on (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// Strings whose cost in tokens is shown (repeatable)
@@ -76,6 +83,9 @@ pub struct ReportArgs {
     /// Leave out rows that cannot be used
     #[arg(long)]
     pub skip_bad_rows: bool,
+    /// How texts are found
+    #[command(flatten)]
+    pub reading: TextArgs,
 }
 
 /// Runs the verb.
@@ -87,12 +97,7 @@ pub fn run(verb: TokenizerVerb, everywhere: &Everywhere) -> Result<(), Failure> 
 }
 
 fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Failure> {
-    if args.out.join("tokenizer.json").exists() && !args.overwrite {
-        return Err(Failure::Usage(format!(
-            "{} already holds a tokenizer; add --overwrite to replace it",
-            args.out.display()
-        )));
-    }
+    check_out(args)?;
     let texts = sample(args, output)?;
     let bytes: usize = texts.iter().map(String::len).sum();
     output.say(&format!(
@@ -120,10 +125,36 @@ fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Fail
     Ok(())
 }
 
+/// Only a tokenizer gives way to another: not a model's, not a directory of anything else, not the data.
+fn check_out(args: &TrainTokenizerArgs) -> Result<(), Failure> {
+    let out = &args.out;
+    let taken = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    let refused = match out.join("tokenizer.json").exists() {
+        true if is_ours(out) || out.join(WEIGHTS).exists() => {
+            Some("holds a model, which another tokenizer would not fit; choose another directory")
+        }
+        true if !args.overwrite => Some("already holds a tokenizer; add --overwrite to replace it"),
+        false if taken => Some("holds files that are not a tokenizer of ours; choose another directory"),
+        _ => None,
+    };
+    if let Some(refused) = refused {
+        return Err(Failure::Usage(format!("--out {} {refused}", out.display())));
+    }
+    let data = sources::local_files(&args.data).into_iter().map(|file| ("--data", file));
+    match args.overwrite {
+        true => Ok(refuse_inside(out, data)?),
+        false => Ok(()),
+    }
+}
+
 /// The texts to learn from: as many as `--max-bytes` allows, spread evenly over the data.
 fn sample(args: &TrainTokenizerArgs, output: Output) -> Result<Vec<String>> {
-    let options = DataOptions { skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
-    let data = Dataset::open(sources::open(&args.data)?, options)?;
+    let options = DataOptions {
+        skip_bad_rows: args.skip_bad_rows,
+        text_column: args.reading.text_column.clone(),
+        ..DataOptions::default()
+    };
+    let data = Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?;
     tell(data.report(), output);
     let mut sample = EvenSampler::new(data.report().bytes_of_text, args.max_bytes);
     let mut kept = Vec::new();
@@ -141,6 +172,7 @@ fn write(tokenizer: &Tokenizer, out: &Path) -> Result<()> {
     let files = tokenizer.to_files()?.into_iter();
     let files: Vec<_> =
         files.map(|(name, bytes)| (out.join(format!(".{name}.tmp")), out.join(name), bytes)).collect();
+    let replaces = out.join("tokenizer.json").exists();
     fs::create_dir_all(out).map_err(|e| io_error(out, e))?;
     let written = files
         .iter()
@@ -154,15 +186,25 @@ fn write(tokenizer: &Tokenizer, out: &Path) -> Result<()> {
         for (temporary, ..) in &files {
             let _ = fs::remove_file(temporary);
         }
+    } else if replaces {
+        // What the old tokenizer had beside these files would be read with the new one.
+        let old = TOKENIZER_FILES.map(|name| out.join(name)).into_iter();
+        for path in old.filter(|path| files.iter().all(|(_, new, _)| new != path)) {
+            let _ = fs::remove_file(path);
+        }
     }
     moved
 }
 
 fn report_tokenizer(args: &ReportArgs, output: Output) -> Result<(), Failure> {
     let tokenizer = open_tokenizer(&args.model)?;
-    let options =
-        DataOptions { limit: Some(args.limit), skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
-    let data = Dataset::open(sources::open(&args.data)?, options)?;
+    let options = DataOptions {
+        limit: Some(args.limit),
+        skip_bad_rows: args.skip_bad_rows,
+        text_column: args.reading.text_column.clone(),
+        ..DataOptions::default()
+    };
+    let data = Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?;
     tell(data.report(), output);
     let costs: Vec<&str> = args.cost.iter().map(String::as_str).collect();
     let report = report(&tokenizer, texts(&data), &costs)?;

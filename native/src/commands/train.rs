@@ -1,49 +1,56 @@
 //! `pretrain`, `sft` and `lora`: the same command with another objective or another set of trained weights.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use kindling::adapter::LoraConfig;
-use kindling::data::{DataReport, Dataset};
+use kindling::data::{DataOptions, DataReport, Dataset, HeldOutShare};
+use kindling::error::Error;
 use kindling::kernels::Quantization;
-use kindling::train::{Job, Stage, TrainConfig};
+use kindling::train::{Job, SaveConfig, Stage, TrainConfig};
 use serde_json::Value;
 
 use super::execute::{conclude, execute};
 use super::start::{Start, newest, resume};
 use super::{example, open_device};
 use crate::cli::{Everywhere, Invocation};
+use crate::date::Date;
 use crate::failure::Failure;
 use crate::output::{self, Output};
-use crate::run_dir::{Existing, RunDir, SETTINGS};
+use crate::run_dir::{Existing, RunDir, SETTINGS, refuse_inside};
 use crate::sources::{self, RowArgs};
 
 /// Flags of the training stages.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Files, directories, globs or hub:owner/name to train on (repeatable)
+    /// Files, directories, globs, hub:owner/name or - for the standard input, to train on (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
-    /// A checkpoint to go on from: a directory, a .zip of one, a single .safetensors or .gguf file, or hub:owner/name
+    /// A checkpoint to go on from: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or
+    /// hub:owner/name
     #[arg(long)]
     pub model: Option<PathBuf>,
-    /// A new model of a published size
-    #[arg(long, conflicts_with = "model")]
+    /// A new model of a published size, or the size of a MiniMind .pth
+    #[arg(long)]
     pub preset: Option<String>,
-    /// A new model of the sizes in this config.json
-    #[arg(long, conflicts_with_all = ["model", "preset"])]
+    /// A new model of the sizes in this config.json, or the sizes of a MiniMind .pth
+    #[arg(long, conflicts_with = "preset")]
     pub model_config: Option<PathBuf>,
-    /// The tokenizer of a new model: a directory, a tokenizer.json, a checkpoint or hub:owner/name
-    #[arg(long, conflicts_with = "model")]
+    /// The tokenizer of a new model, or of one that has none: a directory, a tokenizer.json, a checkpoint or
+    /// hub:owner/name
+    #[arg(long)]
     pub tokenizer: Option<PathBuf>,
     /// A Jinja chat template that replaces the tokenizer's own
     #[arg(long)]
     pub chat_template: Option<PathBuf>,
+    /// The day that chat templates with today's date print, as 2025-07-31 [default: today; a run keeps it]
+    #[arg(long, default_value_t = Date::today(), hide_default_value = true)]
+    pub date: Date,
     /// The run's directory; without it, runs/<stage>-NNN
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// Replace a run that is already in --out
+    /// Replace the files of a run that is already in --out, and no others
     #[arg(long, conflicts_with = "resume")]
     pub overwrite: bool,
     /// Go on with the run in --out
@@ -61,6 +68,9 @@ pub struct TrainArgs {
     /// How the run goes
     #[command(flatten)]
     pub train: TrainConfig,
+    /// When it is saved unasked
+    #[command(flatten)]
+    pub saving: SaveConfig,
 }
 
 /// Flags of `lora`.
@@ -106,6 +116,8 @@ pub fn run(
     invocation: &Invocation,
 ) -> Result<(), Failure> {
     let output = everywhere.output();
+    check_settings(args)?;
+    refuse_own_sources(args)?;
     let started = args.model.is_some() || args.preset.is_some() || args.model_config.is_some();
     if args.data.is_empty() && !started && !args.resume && adapting.is_none() {
         return example::run(stage, args, everywhere, invocation);
@@ -115,24 +127,24 @@ pub fn run(
     if args.data.is_empty() {
         return Err(no_data(stage, resumed.as_ref()));
     }
-    args.train.validate()?;
-    refuse_same_place(args)?;
     let device = open_device(everywhere)?;
     let last_save = resumed.as_ref().map(newest).transpose()?;
-    let Start { model, tokenizer, adapter } = Start::open(args, adapting, last_save.as_deref(), &device)?;
+    let Start { model, mut tokenizer, adapter } = Start::open(args, adapting, last_save.as_deref(), &device)?;
+    args.date.set(&mut tokenizer);
     let job = Job {
         stage,
+        objective: stage.objective(),
         config: args.train.clone(),
         tokenizer: Arc::new(tokenizer),
-        dataset: Arc::new(open_data(&args.data, &args.rows, output)?),
+        dataset: Arc::new(open_data(stage, &args.train, &args.data, &args.rows, output)?),
         adapter,
     };
     let model = model.with_dtype(everywhere.dtype.burn());
     let (run, directory) = match (resumed, last_save) {
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save)?, directory),
-        _ => (job.start(model)?, create(args, stage, invocation)?),
+        _ => (job.start(model)?, create(args, stage, invocation, &invocation.settings, &[])?),
     };
-    let outcome = execute(run, &directory, args.stop_after, &device, output)?;
+    let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
     conclude(stage, &outcome, &directory, args.model.as_deref(), everywhere)
 }
 
@@ -150,34 +162,63 @@ fn no_data(stage: Stage, resumed: Option<&RunDir>) -> Failure {
     })
 }
 
-/// Makes the run's directory and keeps the command and its settings there.
-pub fn create(args: &TrainArgs, stage: Stage, invocation: &Invocation) -> Result<RunDir, Failure> {
+/// Makes the run's directory and keeps the command and its settings there; `beside` is what else is written there.
+pub fn create(
+    args: &TrainArgs,
+    stage: Stage,
+    invocation: &Invocation,
+    settings: &toml::Table,
+    beside: &[String],
+) -> Result<RunDir, Failure> {
     let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
-    let directory = RunDir::create(args.out.as_deref(), stage.name(), existing, args.train.keep_last)?;
-    directory.write(SETTINGS, invocation.record(&invocation.settings).as_bytes())?;
+    let (out, keep_last) = (args.out.as_deref(), args.train.keep_last);
+    let directory = RunDir::create(out, stage.name(), existing, keep_last, beside)?;
+    directory.write(SETTINGS, invocation.record(settings).as_bytes())?;
     Ok(directory)
 }
 
-/// A run must not replace the checkpoint that it starts from.
-fn refuse_same_place(args: &TrainArgs) -> Result<(), Failure> {
-    let (Some(model), Some(out)) = (&args.model, &args.out) else {
-        return Ok(());
-    };
-    let place = |path: &Path| std::fs::canonicalize(path).ok();
-    if args.overwrite
-        && place(model).is_some_and(|model| place(out).is_some_and(|out| model.starts_with(out)))
-    {
-        return Err(Failure::Usage(format!(
-            "--overwrite would remove {} before it is read; choose another --out",
-            model.display()
-        )));
+/// All that does not hold, at once.
+fn check_settings(args: &TrainArgs) -> Result<(), Failure> {
+    match [args.train.problems(), args.saving.problems()].concat() {
+        problems if problems.is_empty() => Ok(()),
+        problems => Err(Error::Config(problems).into()),
     }
-    Ok(())
 }
 
-/// Opens what a run trains on, and says what was read.
-pub fn open_data(data: &[String], rows: &RowArgs, output: Output) -> Result<Dataset, Failure> {
-    let dataset = Dataset::open(sources::open(data)?, rows.options())?;
+/// A run must not replace what it reads.
+fn refuse_own_sources(args: &TrainArgs) -> Result<(), Failure> {
+    let Some(out) = args.out.as_deref().filter(|_| args.overwrite) else {
+        return Ok(());
+    };
+    let data = sources::local_files(&args.data).into_iter().map(|file| ("--data", file));
+    let named = [
+        ("--model", &args.model),
+        ("--model-config", &args.model_config),
+        ("--tokenizer", &args.tokenizer),
+        ("--chat-template", &args.chat_template),
+        ("--config", &args.config),
+    ];
+    let named = named.into_iter().filter_map(|(flag, path)| Some((flag, path.clone()?)));
+    Ok(refuse_inside(out, named.chain(data))?)
+}
+
+/// Opens what a run of these settings trains on, and says what was read.
+///
+/// # Errors
+/// Data that cannot be read, or rows that the stage cannot use.
+pub fn open_data(
+    stage: Stage,
+    config: &TrainConfig,
+    data: &[String],
+    rows: &RowArgs,
+    output: Output,
+) -> Result<Dataset, Failure> {
+    let options = DataOptions {
+        kind: Some(stage.row_kind()),
+        held_out: Some(HeldOutShare { fraction: config.val_split, seed: config.seed }),
+        ..rows.options()
+    };
+    let dataset = Dataset::open(sources::open(data, rows.reading.encoding)?, options)?;
     tell(dataset.report(), output);
     Ok(dataset)
 }
@@ -189,8 +230,8 @@ pub fn tell(report: &DataReport, output: Output) {
         output::grouped(report.usable),
         output::bytes(report.bytes_of_text)
     ));
-    for (kind, count) in &report.warnings {
-        output.warn(&format!("{} rows: {kind} (the first: {})", output::grouped(count.rows), count.first));
+    for remark in report.remarks(output::grouped) {
+        output.warn(&remark);
     }
     for (what, count) in [("cannot be used", report.bad), ("are equal to an earlier one", report.duplicates)]
     {

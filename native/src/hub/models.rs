@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use kindling::checkpoint::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, WEIGHTS_INDEX};
+use kindling::checkpoint::{ADAPTER_CONFIG, MLX_WEIGHTS, WEIGHTS_INDEX};
 use kindling::error::Result;
+use kindling::tokenizer::TOKENIZER_FILES;
 use serde::Deserialize;
 
 use super::address::Address;
 use super::names::first_of;
 use super::snapshot::Snapshot;
-use crate::model_files::{FILES, WEIGHTS};
+use crate::model_files::{ADAPTER, MODEL, WEIGHTS, all_files};
 
 const TOKENIZER: &str = "tokenizer.json";
-const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 /// What a repository is opened for: no more of it is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +29,12 @@ pub enum Want {
 }
 
 impl Want {
-    fn files(self) -> &'static [&'static str] {
+    fn files(self) -> Vec<&'static str> {
         match self {
-            Self::Checkpoint => {
-                &["config.json", "generation_config.json", WEIGHTS, TOKENIZER, TOKENIZER_CONFIG]
-            }
-            Self::Files => &FILES,
-            Self::Tokenizer => &[TOKENIZER, TOKENIZER_CONFIG],
-            Self::Adapter => &[ADAPTER_CONFIG, ADAPTER_WEIGHTS],
+            Self::Checkpoint => MODEL.into_iter().chain(TOKENIZER_FILES).collect(),
+            Self::Files => all_files().collect(),
+            Self::Tokenizer => TOKENIZER_FILES.into(),
+            Self::Adapter => ADAPTER.into_iter().chain([MLX_WEIGHTS]).chain(TOKENIZER_FILES).collect(),
         }
     }
 
@@ -66,13 +64,15 @@ enum Choice {
 pub fn fetch(snapshot: &Snapshot, want: Want) -> Result<PathBuf> {
     let (path, mut names): (String, Vec<String>) = match choose(&snapshot.names, &snapshot.address, want)? {
         Choice::File(name) => {
-            let beside = name.strip_suffix(TOKENIZER).map(|folder| format!("{folder}{TOKENIZER_CONFIG}"));
+            let beside = name.strip_suffix(TOKENIZER).into_iter().flat_map(|folder| {
+                TOKENIZER_FILES.into_iter().skip(1).map(move |beside| format!("{folder}{beside}"))
+            });
             let names = [name.clone()].into_iter().chain(beside).collect();
             (name, names)
         }
         Choice::Folder(folder) => {
             let at = |name: &str| below(&folder, name);
-            let mut names: Vec<_> = want.files().iter().copied().map(at).collect();
+            let mut names: Vec<_> = want.files().into_iter().map(at).collect();
             let index = at(WEIGHTS_INDEX);
             let divided = want.marks().contains(&WEIGHTS_INDEX) && !snapshot.names.contains(&at(WEIGHTS));
             if divided && snapshot.names.contains(&index) {

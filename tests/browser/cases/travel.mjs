@@ -74,9 +74,11 @@ test("travel: an adapter's run goes on from its .zip", { device: "cpu" }, async 
 });
 
 test("travel: files and folders open where they are dropped", { device: "cpu" }, async (t) => {
-  const { dir, file } = await tiny(t.tmp);
+  const { dir, file, lessons } = await tiny(t.tmp);
   const folder = join(t.tmp, "a folder");
   await lines("export", "--to", "hf", "--weights-only", "--model", dir, "--out", folder);
+  // As transformers 5 saves it: this file wins over what tokenizer_config.json holds.
+  writeFileSync(join(folder, "chat_template.jinja"), "{% for m in messages %}[{{ m.role }}] {{ m.content }}<|im_end|>{% endfor %}");
   await t.page.getByTestId("tab-models").click();
   const zone = t.page.locator("label.drop", { has: t.page.getByTestId("model-drop") });
   const devtools = await t.context.newCDPSession(t.page);
@@ -90,6 +92,12 @@ test("travel: files and folders open where they are dropped", { device: "cpu" },
     await t.page.locator("#model", { hasText: name }).waitFor({ timeout: 30_000 });
     t.assert.deepEqual(await t.greedy(TOKENS, 12), await greedy(dir, TOKENS, 12));
   }
+  const preview = async (name) => {
+    const { rows } = await kindling.preview({ stage: "sft", data: testFiles[name], rows: 1 });
+    return rows[0].tokens.map(({ text }) => text).join("");
+  };
+  const said = await t.page.evaluate(preview, await t.giveFile(lessons));
+  t.assert.ok(said.startsWith("[user] "), said);
 });
 
 test("travel: a .gguf of the native program opens", { device: "cpu" }, async (t) => {
@@ -117,7 +125,7 @@ test("travel: a model goes home as a .zip, which opens here and natively", { dev
   const before = await t.greedy(TOKENS, 12);
   const files = await t.takeHome({ model: "hf" });
   const names = files.map(({ name }) => name);
-  for (const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]) {
+  for (const name of ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"]) {
     assert.ok(names.includes(name), `${name} is among ${names}`);
   }
   // Only a file's own name counts, so that no other part of it leads anywhere.

@@ -41,7 +41,7 @@ fn a_model_of_the_hub_answers_as_its_directory_and_is_fetched_once() {
 fn every_verb_takes_a_model_a_tokenizer_or_an_adapter_of_the_hub() {
     let site = Site::new();
     site.run("data preview --data chat.jsonl --model hub:owner/tiny").ok();
-    assert_eq!(site.hub.fetched(), ["tokenizer.json", "tokenizer_config.json"], "no weights for a tokenizer");
+    assert_eq!(site.hub.fetched(), [READ[0], READ[4], READ[5]], "no weights for a tokenizer");
     let new = "pretrain --data docs.jsonl --model-config tiny.json --tokenizer hub:owner/tiny --out new";
     site.run(&format!("{new} {SHORT}")).ok();
     site.run("tokenizer report --data docs.jsonl --model hub:owner/tiny/tokenizer.json").ok();
@@ -52,11 +52,14 @@ fn every_verb_takes_a_model_a_tokenizer_or_an_adapter_of_the_hub() {
     .ok();
     // The name that PEFT looks for.
     assert_eq!(site.place.json("lora/adapter_config.json")["base_model_name_or_path"], "owner/tiny");
-    let adapter = ["adapter_config.json", "adapter_model.safetensors"];
+    let adapter =
+        ["adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "tokenizer.json"];
     let files = adapter.map(|name| (name.to_string(), site.place.read(&format!("lora/{name}"))));
     site.hub.publish("models/owner/lora", Published { files: files.into(), ..Published::default() });
     let local = site.tokens("model --adapter lora");
+    site.hub.fetched();
     assert_eq!(site.tokens("hub:owner/tiny --adapter hub:owner/lora"), local);
+    assert_eq!(site.hub.fetched(), adapter, "with how it talks");
     site.refused(&[], "hub:owner/lora", &["this is a LoRA adapter; give it with --adapter"]);
     site.run("export --model hub:owner/tiny --to single-file --out x.safetensors").ok();
     assert_eq!(site.tokens("x.safetensors"), site.tokens("model"));
@@ -162,7 +165,7 @@ fn a_divided_model_is_fetched_in_its_parts() {
     assert_eq!(site.tokens("hub:owner/tiny/v2"), expected);
     let fetched = site.hub.fetched();
     assert!(
-        fetched.contains(&"v2/model-00002-of-00002.safetensors".into()) && fetched.len() == 7,
+        fetched.contains(&"v2/model-00002-of-00002.safetensors".into()) && fetched.len() == 8,
         "{fetched:?}"
     );
     site.hub.change(MODEL, |published| {

@@ -11,8 +11,14 @@ pub const GREEDY: &str = "--tokens 40,41,42 --temperature 0 --max-new-tokens 12 
 pub const MODEL: &str = "models/owner/tiny";
 pub const WEIGHTS: &str = "model.safetensors";
 /// What is read of a model's directory.
-pub const READ: [&str; 5] =
-    ["config.json", "generation_config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json"];
+pub const READ: [&str; 6] = [
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    WEIGHTS,
+    "tokenizer.json",
+    "tokenizer_config.json",
+];
 
 /// A place with a model in `model`, and a hub that has it as `owner/tiny`, with files that are of no use here.
 pub struct Site {

@@ -1,6 +1,10 @@
 //! Adapters at hand: which act, and how strongly.
 
+use std::sync::Arc;
+
 use kindling::adapter::Adapter;
+use kindling::checkpoint::open_tokenizer;
+use kindling::tokenizer::Tokenizer;
 
 use super::load::directory;
 use super::protocol::{Active, AdapterInfo, File};
@@ -39,27 +43,36 @@ impl Engine {
         self.list_adapters()
     }
 
-    /// Takes an adapter from the files of a PEFT directory, or from a .zip of them; it acts at once.
-    pub fn add_adapter(&self, name: String, files: Vec<File>) -> Result<Answer, String> {
+    /// Takes an adapter from the files of a directory of PEFT's or mlx-lm's, or from a .zip of them; it acts at once.
+    pub async fn add_adapter(&self, name: String, files: Vec<File>) -> Result<Answer, String> {
+        let told = |error: kindling::error::Error| format!("{name}: {error}");
         let mut files = directory(files)?;
-        let adapter = Adapter::open(|wanted| Ok(files.remove(wanted))).map_err(|e| format!("{name}: {e}"))?;
-        self.hold(name, adapter)?;
+        let adapter = Adapter::open(|wanted| Ok(files.remove(wanted))).map_err(told)?;
+        let own = open_tokenizer(&mut |wanted: &str| Ok(files.remove(wanted))).map_err(told)?;
+        let base = self.opened()?.base;
+        let adapter = adapter.compared_with(&base).await.map_err(told)?;
+        self.hold(name, adapter, own.as_ref())?;
         self.list_adapters()
     }
 
-    /// Puts an adapter beside the open model and lets it alone act.
-    pub fn hold(&self, name: String, adapter: Adapter) -> Result<(), String> {
+    /// Puts an adapter beside the open model and lets it alone act; `own` is the tokenizer that it was trained with.
+    pub fn hold(&self, name: String, adapter: Adapter, own: Option<&Tokenizer>) -> Result<(), String> {
         let model = self.opened()?;
         if let Some(base) = &adapter.config.base {
             let name = adapter.config.base_name.as_deref();
             base.check(&model.fingerprint, name).map_err(|e| e.to_string())?;
         }
+        let tokenizer = own.filter(|own| own.chat_template().is_some()).map(|own| {
+            let mut tokenizer = Tokenizer::clone(&model.tokenizer);
+            tokenizer.talk_as(own);
+            Arc::new(tokenizer)
+        });
         // Shapes that do not fit show here, not at the next answer.
         adapter.attach(model.base, 1.0).map_err(|e| e.to_string())?;
         let mut adapters = self.adapters.borrow_mut();
         adapters.retain(|held| held.name != name);
         adapters.iter_mut().for_each(|held| held.strength = None);
-        adapters.push(HeldAdapter { name, adapter, strength: Some(1.0) });
+        adapters.push(HeldAdapter { name, adapter, tokenizer, strength: Some(1.0) });
         drop(adapters);
         self.changed();
         Ok(())

@@ -4,15 +4,17 @@ use std::io::Read;
 use std::sync::Arc;
 
 use kindling::adapter::LoraConfig;
-use kindling::batch::Encoder;
-use kindling::data::{DataOptions, DataReport, Dataset, Memory, Source, decompressor, format_of, is_parquet};
+use kindling::batch::{Encoder, Fit, Fitted, RenderWarnings, count_warnings, render_remarks};
+use kindling::data::{
+    DataOptions, Dataset, HeldOutShare, Memory, Source, decompressor, format_of, is_parquet,
+};
 use kindling::tokenizer::Tokenizer;
 use kindling::train::{Stage, TrainConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::protocol::{File, PreviewRow, PreviewToken};
+use super::protocol::{File, PreviewRow, PreviewToken, warnings};
 use super::state::{Answer, Engine};
 
 impl Engine {
@@ -25,23 +27,30 @@ impl Engine {
         files: Vec<File>,
     ) -> Result<Answer, String> {
         let tokenizer = self.opened()?.tokenizer;
-        let longest = train_config(stage, config)?.max_seq_len;
-        let dataset = dataset(files)?;
-        let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(longest);
+        let config = train_config(stage, config)?;
+        let dataset = dataset(stage, &config, files)?;
+        let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);
+        let fit = Fit::new(stage.content(), config.max_seq_len, config.too_long);
+        let longest = config.max_seq_len.saturating_add(1);
         let told = |e: kindling::error::Error| e.to_string();
-        let mut shown = Vec::new();
+        let (mut shown, mut odd) = (Vec::new(), RenderWarnings::new());
         for row in dataset.iter().take(rows) {
             let (row, origin) = row.map_err(told)?;
             let example = encoder.encode(&row, origin).map_err(told)?;
-            let tokens = example.ids.iter().zip(&example.mask).take(longest + 1);
-            let tokens = tokens.map(|(&id, &target)| preview_token(&tokenizer, id, target)).collect();
-            shown.push(PreviewRow {
-                line: example.origin.line,
-                tokens,
-                cut: example.ids.len() > longest + 1,
-            });
+            count_warnings(&example, &mut odd);
+            let trained = fit.fit(example.clone()) != Fitted::TooLong;
+            let tokens = example.ids.iter().zip(&example.weights).take(longest);
+            let token =
+                |(&id, &weight): (&u32, &f32)| preview_token(&tokenizer, id, trained && weight != 0.0);
+            let tokens = tokens.map(token).collect();
+            shown.push(PreviewRow { line: example.origin.line, tokens, cut: example.ids.len() > longest });
         }
-        Answer::new(json!({"rows": shown, "total": dataset.len(), "warnings": warnings(dataset.report())}))
+        let report = dataset.report();
+        let notes = render_remarks(&odd, |count| count.to_string());
+        let warnings = [warnings(report), notes.clone()].concat();
+        Answer::new(json!({
+            "rows": shown, "total": dataset.len(), "warnings": warnings, "report": report, "notes": notes,
+        }))
     }
 }
 
@@ -49,16 +58,21 @@ fn preview_token(tokenizer: &Tokenizer, id: u32, target: bool) -> PreviewToken {
     PreviewToken { text: tokenizer.token_text(id), id, target }
 }
 
-/// The rows of all files.
+/// The rows of all files, for a run of these settings.
 ///
 /// # Errors
 /// Files of an unknown kind, and rows that cannot be used, by file and line.
-pub fn dataset(files: Vec<File>) -> Result<Dataset, String> {
+pub fn dataset(stage: Stage, config: &TrainConfig, files: Vec<File>) -> Result<Dataset, String> {
     if files.is_empty() {
         return Err("there is no data; paste some text or drop a file".into());
     }
     let sources = files.into_iter().map(source).collect::<Result<Vec<_>, _>>()?;
-    Dataset::open(sources, DataOptions::default()).map_err(|e| e.to_string())
+    let options = DataOptions {
+        kind: Some(stage.row_kind()),
+        held_out: Some(HeldOutShare { fraction: config.val_split, seed: config.seed }),
+        ..DataOptions::default()
+    };
+    Dataset::open(sources, options).map_err(|e| e.to_string())
 }
 
 fn source(file: File) -> Result<Arc<dyn Source>, String> {
@@ -83,18 +97,6 @@ fn source(file: File) -> Result<Arc<dyn Source>, String> {
         }
     };
     Ok(Arc::new(Memory::new(&name, unpacked.unwrap_or(bytes))))
-}
-
-/// The odd things about the data, a sentence each.
-pub fn warnings(report: &DataReport) -> Vec<String> {
-    let sentence = |(kind, count): (&_, &kindling::data::WarningCount)| -> String {
-        format!("{} rows: {kind} (the first: {})", count.rows, count.first)
-    };
-    report
-        .warnings
-        .iter()
-        .map(|(kind, count): (&kindling::text::RowWarning, _)| sentence((kind, count)))
-        .collect()
 }
 
 /// The stage's settings with those that the page changed. Every step is reported: a page watches.

@@ -1,6 +1,6 @@
 //! Files to take home.
 
-use kindling::checkpoint::{Files, to_single_file, to_zip};
+use kindling::checkpoint::{Files, put_tokenizer, to_single_file, to_zip};
 
 use super::models::checkpoint_files;
 use super::protocol::{File, Shape};
@@ -20,7 +20,11 @@ impl Engine {
                 let adapters = self.adapters.borrow();
                 let held = adapters.iter().find(|held| held.name == name);
                 let held = held.ok_or_else(|| format!("there is no adapter '{name}'"))?;
-                (name.to_string(), held.adapter.files().map_err(told)?, false)
+                let mut files = held.adapter.files().map_err(told)?;
+                if let Some(tokenizer) = &held.tokenizer {
+                    put_tokenizer(&mut files, tokenizer).map_err(told)?;
+                }
+                (name.to_string(), files, false)
             }
             "run" => {
                 let files = run_files_of(name).await?;

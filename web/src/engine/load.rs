@@ -5,7 +5,8 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Device;
 use kindling::adapter::Fingerprint;
-use kindling::checkpoint::{Checkpoint, Files, entry_name, form_of};
+use kindling::checkpoint::gguf::{from_gguf, is_gguf};
+use kindling::checkpoint::{Checkpoint, Files, TakeApart, entry_name, form_of};
 use kindling::device::open_webgpu;
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
@@ -18,6 +19,8 @@ use super::state::{Answer, Engine, OpenModel};
 pub const GGUF: &str = "model.gguf";
 /// Beside it: which weights its blocks were made of.
 pub const FINGERPRINT: &str = "fingerprint";
+/// The variable with the day that chat templates print.
+pub const NOW: &str = "now";
 
 impl Engine {
     /// Opens the device: `auto` takes WebGPU where there is an adapter, and says why where there is none.
@@ -69,9 +72,10 @@ impl OpenModel {
             None => Checkpoint::open(|file| Ok(files.remove(file))),
         };
         let mut checkpoint = checkpoint.map_err(told)?;
-        let tokenizer = checkpoint.tokenizer.take().ok_or_else(|| {
+        let mut tokenizer = checkpoint.tokenizer.take().ok_or_else(|| {
             format!("{name}: there is no tokenizer.json; a model in the page needs its tokenizer")
         })?;
+        tokenizer.set_template_variable(NOW, today().into());
         let base = match weights {
             WeightsAs::F32 => checkpoint.model(device),
             WeightsAs::Few(bits) => checkpoint.quantized_model(bits, device),
@@ -81,7 +85,9 @@ impl OpenModel {
             Some(hex) => Fingerprint::from_hex(&String::from_utf8_lossy(&hex)),
             None => checkpoint.fingerprint(&base).map_err(told)?,
         };
-        Ok(Self { name, base, tokenizer: Arc::new(tokenizer), fingerprint, weights })
+        let (warnings, training_warnings) = (checkpoint.warnings, checkpoint.training_warnings);
+        let tokenizer = Arc::new(tokenizer);
+        Ok(Self { name, base, tokenizer, fingerprint, weights, warnings, training_warnings })
     }
 
     /// What a run made, without autodiff.
@@ -95,7 +101,9 @@ impl OpenModel {
     ) -> kindling::error::Result<Self> {
         let base = model.valid();
         let fingerprint = Fingerprint::of(&base.weights().await?);
-        Ok(Self { name, base, tokenizer, fingerprint, weights: WeightsAs::F32 })
+        let (warnings, training_warnings) = (Vec::new(), Vec::new());
+        let weights = WeightsAs::F32;
+        Ok(Self { name, base, tokenizer, fingerprint, weights, warnings, training_warnings })
     }
 
     /// What the page shows of it.
@@ -110,14 +118,23 @@ impl OpenModel {
             context: config.context(),
             chat: self.tokenizer.chat_template().is_some(),
             weights: self.weights,
+            warnings: self.warnings.clone(),
         }
     }
+}
+
+/// The day where the browser stands, for chat templates that print it.
+pub fn today() -> String {
+    let now = js_sys::Date::new_0();
+    format!("{:04}-{:02}-{:02}", now.get_full_year(), now.get_month() + 1, now.get_date())
 }
 
 /// The files of a model: a GGUF file stays as it is, because its weights are many times larger as f32.
 pub fn model_files(files: Vec<File>) -> Result<Files, String> {
     match <[File; 1]>::try_from(files) {
-        Ok([File { name, bytes }]) if name.ends_with(".gguf") => Ok(Files::from([(GGUF.to_string(), bytes)])),
+        Ok([File { name, bytes }]) if name.ends_with(".gguf") || is_gguf(&bytes) => {
+            Ok(Files::from([(GGUF.to_string(), bytes)]))
+        }
         Ok(one) => directory(one.into()),
         Err(files) => directory(files),
     }
@@ -126,7 +143,7 @@ pub fn model_files(files: Vec<File>) -> Result<Files, String> {
 /// The files of a checkpoint directory, from one file that holds it or from its files in whatever folder.
 pub fn directory(files: Vec<File>) -> Result<Files, String> {
     match <[File; 1]>::try_from(files) {
-        Ok([File { name, bytes }]) => match form_of(&name) {
+        Ok([File { name, bytes }]) => match form(&name, &bytes) {
             Some(take_apart) => take_apart(&bytes).map_err(|e| format!("{name}: {e}")),
             None => Err(format!(
                 "{name}: this is no model; drop a single-file checkpoint (.safetensors), a .gguf, or a Hugging Face \
@@ -136,6 +153,11 @@ pub fn directory(files: Vec<File>) -> Result<Files, String> {
         Err(files) if files.is_empty() => Err("there is no file to open".into()),
         Err(files) => Ok(files.into_iter().map(|file| (entry_name(&file.name), file.bytes)).collect()),
     }
+}
+
+/// How a file is taken apart, by its name or, where that has no ending, by its first bytes.
+fn form(name: &str, bytes: &[u8]) -> Option<TakeApart> {
+    if is_gguf(bytes) { Some(from_gguf) } else { form_of(name) }
 }
 
 /// The browser's adapter, which must be asked for first: opening a device where there is none panics. Where it fails,

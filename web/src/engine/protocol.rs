@@ -1,5 +1,6 @@
 //! What the page asks and what the engine answers: the other half of `web/js/kindling.js`.
 
+use kindling::data::DataReport;
 use kindling::kernels::Quantization;
 use kindling::sample::SamplingConfig;
 use kindling::train::{Plan, Stage, StepLog};
@@ -12,6 +13,11 @@ pub struct File {
     pub name: String,
     /// Its content.
     pub bytes: Vec<u8>,
+}
+
+/// The odd things about the data, a sentence each.
+pub fn warnings(report: &DataReport) -> Vec<String> {
+    report.remarks(|count| count.to_string())
 }
 
 /// A file's name without the folders before it.
@@ -233,6 +239,8 @@ pub struct ModelInfo {
     pub chat: bool,
     /// What its matrices are held as.
     pub weights: WeightsAs,
+    /// What is odd about the files that it came from.
+    pub warnings: Vec<String>,
 }
 
 /// What a run will need.
@@ -252,13 +260,17 @@ pub struct PlanInfo {
     pub seconds: f64,
     /// Rows of the data.
     pub rows: u64,
-    /// What is odd about the data.
+    /// What is odd about the data and the run, a sentence each.
     pub warnings: Vec<String>,
+    /// What is odd about the data, counted.
+    pub report: DataReport,
+    /// Of the warnings those that are not in the report.
+    pub notes: Vec<String>,
 }
 
 impl PlanInfo {
     /// A plan for these rows; `seconds` is 0 where only the run's own speed can tell.
-    pub fn new(plan: &Plan, seconds: f64, rows: u64, warnings: Vec<String>) -> Self {
+    pub fn new(plan: &Plan, seconds: f64, rows: u64, report: DataReport) -> Self {
         Self {
             parameters: plan.parameters,
             trained: plan.trained,
@@ -267,8 +279,16 @@ impl PlanInfo {
             tokens: plan.tokens,
             seconds,
             rows,
-            warnings,
+            warnings: warnings(&report),
+            report,
+            notes: Vec::new(),
         }
+    }
+
+    /// Adds what else a person should know.
+    pub fn note(&mut self, notes: Vec<String>) {
+        self.warnings.extend(notes.iter().cloned());
+        self.notes.extend(notes);
     }
 }
 

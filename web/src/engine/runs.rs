@@ -3,11 +3,15 @@
 //! `runs/<id>/` holds `job.json`, the data, for an adapter its base, and two places for saves in turn; `state.json`
 //! names the place that is whole, and is written last.
 
+use std::sync::Arc;
+
 use kindling::adapter::Adapter;
-use kindling::checkpoint::{Checkpoint, Files, read_training};
+use kindling::checkpoint::{Checkpoint, Files, open_tokenizer, read_training};
 use kindling::train::{Progress, Stage};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::load::{NOW, today};
 use super::models::kept_files;
 use super::port::Port;
 use super::protocol::{File, PlanInfo, SavedRun, Training, WeightsAs, own_name};
@@ -27,6 +31,9 @@ struct KeptJob {
     /// What the model's matrices were held as.
     #[serde(default = "as_f32")]
     weights: WeightsAs,
+    /// The day that its chat template prints; runs of before have none.
+    #[serde(default)]
+    date: Option<Value>,
 }
 
 fn as_f32() -> WeightsAs {
@@ -67,7 +74,9 @@ pub async fn keep_job(
             Stage::Lora => Some(kept_files(model).await?),
             _ => None,
         };
-        let job = KeptJob { training: training.clone(), model: model.name.clone(), weights: model.weights };
+        let date = model.tokenizer.template_variable(NOW).cloned();
+        let job =
+            KeptJob { training: training.clone(), model: model.name.clone(), weights: model.weights, date };
         write_job(&folder, &job, files, base).await
     };
     let kept = kept.await;
@@ -91,7 +100,7 @@ async fn write_job(
         store::write(&format!("{folder}/data/{i:04}-{}", own_name(name)), bytes).await?;
     }
     let job = serde_json::to_vec(job).map_err(|e| e.to_string())?;
-    store::write(&format!("{folder}/job.json"), &job).await
+    store::write(&format!("{folder}/job.json"), &job).await.map(drop)
 }
 
 /// Keeps a run that was saved elsewhere, as if it had been begun here.
@@ -110,7 +119,7 @@ pub async fn keep_saved(
     let folder = format!("{RUNS}/{id}");
     let (step, total_steps) = (progress.step, progress.total_steps);
     let data: Vec<_> = data.into_iter().map(|file| (file.name, file.bytes)).collect();
-    let job = KeptJob { training, model, weights };
+    let job = KeptJob { training, model, weights, date: Some(today().into()) };
     let kept = async {
         write_job(&folder, &job, &data, base).await?;
         write_save(&folder, &KeptState { place: 0, step, total_steps }, save).await
@@ -173,7 +182,7 @@ impl Engine {
     pub async fn resume(&self, id: &str, port: &Port) -> Result<Answer, String> {
         let told = |e: kindling::error::Error| e.to_string();
         self.refuse_second_run()?;
-        let KeptJob { training, model: name, weights } = kept_job(id).await?;
+        let KeptJob { training, model: name, weights, date } = kept_job(id).await?;
         let here = hold(id).await?;
         let saved = run_files_of(id).await?;
         let read = |file: &str| Ok(saved.get(file).cloned());
@@ -181,7 +190,10 @@ impl Engine {
             Stage::Lora => store::read_all(&format!("{RUNS}/{id}/base")).await?,
             _ => saved.clone(),
         };
-        let model = OpenModel::open(name, weights, base, &self.device()?)?;
+        let mut model = OpenModel::open(name, weights, base, &self.device()?)?;
+        if let Some(date) = date {
+            Arc::make_mut(&mut model.tokenizer).set_template_variable(NOW, date);
+        }
         let files = store::read_all(&format!("{RUNS}/{id}/data")).await?;
         let file =
             |(name, bytes): (String, Vec<u8>)| File { name: name[5.min(name.len())..].to_string(), bytes };
@@ -189,11 +201,21 @@ impl Engine {
             Stage::Lora => Some(Adapter::open(read).map_err(told)?),
             _ => None,
         };
-        let (job, warnings) = job(&training, files.into_iter().map(file).collect(), &model, adapter)?;
+        let mut job = job(&training, files.into_iter().map(file).collect(), &model, adapter)?;
+        if job.adapter.is_some()
+            && let Some(mut own) = open_tokenizer(&mut |file: &str| read(file)).map_err(told)?
+        {
+            // An adapter's run may have a template of its own.
+            if let Some(date) = model.tokenizer.template_variable(NOW).cloned() {
+                own.set_template_variable(NOW, date);
+            }
+            job.tokenizer = Arc::new(own);
+        }
+        let report = job.dataset.report().clone();
         let (optimizer, progress) = read_training(read).map_err(told)?;
         let run = job.resume(model.base.clone().trainable(), optimizer, progress).map_err(told)?;
         // What is left of the time is for the page to tell from the run's speed.
-        let plan = PlanInfo::new(&run.plan, 0.0, run.progress.rows, warnings);
+        let plan = PlanInfo::new(&run.plan, 0.0, run.progress.rows, report);
         if self.opened().is_ok_and(|open| open.fingerprint != model.fingerprint) || self.opened().is_err() {
             self.adapters.borrow_mut().clear();
             self.model.replace(Some(model));

@@ -26,6 +26,8 @@ struct Queue {
     waiting: VecDeque<(KeptState, Files, Port)>,
     busy: bool,
     failed: Option<String>,
+    /// How long the training stood still for the last save's files, in seconds.
+    cost: f64,
 }
 
 impl Saver {
@@ -63,6 +65,11 @@ impl Saver {
         wasm_bindgen_futures::spawn_local(async move { write_waiting(&folder, &queue).await });
     }
 
+    /// How long the training stood still for writing the last save, in seconds.
+    pub fn cost(&self) -> f64 {
+        self.queue.borrow().cost
+    }
+
     /// Waits until everything is written.
     ///
     /// # Errors
@@ -82,10 +89,10 @@ async fn write_waiting(folder: &str, queue: &RefCell<Queue>) {
         state.place = queue.borrow().place;
         let step = state.step;
         match write_save(folder, &state, &files).await {
-            Ok(()) => {
+            Ok(cost) => {
                 let mut queue = queue.borrow_mut();
                 queue.place = 1 - state.place;
-                queue.failed = None;
+                (queue.failed, queue.cost) = (None, cost);
                 port.tell(&Event::Save { step });
             }
             Err(message) => {
@@ -97,12 +104,12 @@ async fn write_waiting(folder: &str, queue: &RefCell<Queue>) {
     queue.borrow_mut().busy = false;
 }
 
-/// Writes a save into its place, and then that it is the whole one.
+/// Writes a save into its place, and then that it is the whole one; gives the seconds that the worker stood still.
 ///
 /// # Errors
 /// No room; the other place stays.
-pub async fn write_save(folder: &str, state: &KeptState, files: &Files) -> Result<(), String> {
-    store::write_all(&format!("{folder}/{}", state.place), files).await?;
+pub async fn write_save(folder: &str, state: &KeptState, files: &Files) -> Result<f64, String> {
+    let seconds = store::write_all(&format!("{folder}/{}", state.place), files).await?;
     let state = serde_json::to_vec(&json!(state)).map_err(|e| e.to_string())?;
-    store::write(&format!("{folder}/state.json"), &state).await
+    Ok(seconds + store::write(&format!("{folder}/state.json"), &state).await?)
 }

@@ -48,6 +48,10 @@ pub struct OpenModel {
     pub fingerprint: Fingerprint,
     /// What the matrices are held as.
     pub weights: WeightsAs,
+    /// What is odd about the files that it came from.
+    pub warnings: Vec<String>,
+    /// The same where it is trained.
+    pub training_warnings: Vec<String>,
 }
 
 /// An adapter and whether it acts.
@@ -56,8 +60,18 @@ pub struct HeldAdapter {
     pub name: String,
     /// Its weights.
     pub adapter: Adapter,
+    /// The base's tokenizer, talking as the adapter was taught to; `None` where nothing beside the adapter says how.
+    pub tokenizer: Option<Arc<Tokenizer>>,
     /// What its scale is multiplied by; `None` while it is off.
     pub strength: Option<f64>,
+}
+
+/// How answers are written and where they end.
+pub struct Talking {
+    /// The vocabulary, and the template of what acts.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Any of these tokens ends an answer.
+    pub ends: Vec<u32>,
 }
 
 /// The run that trains, as the page steers it.
@@ -122,7 +136,7 @@ impl Engine {
             Call::ImportRun { stage, name, saved } => self.import_run(stage, name, saved, files).await,
             Call::Adapters => self.list_adapters(),
             Call::UseAdapters { active } => self.use_adapters(&active),
-            Call::AddAdapter { name } => self.add_adapter(name, files),
+            Call::AddAdapter { name } => self.add_adapter(name, files).await,
             Call::RemoveAdapter { name } => self.remove_adapter(&name),
             Call::Export { kind, name, shape } => self.export(&kind, &name, shape).await,
             Call::Defaults { stage } => Answer::new(json!({
@@ -151,6 +165,17 @@ impl Engine {
         let active = active.filter_map(|held| Some((&held.adapter, held.strength?)));
         let attach = |model, (adapter, strength): (&Adapter, f64)| adapter.attach(model, strength);
         active.into_iter().try_fold(model, attach).map_err(|e| e.to_string())
+    }
+
+    /// How the open model talks: as the last of the adapters that act, or without any.
+    pub fn talking(&self, base: bool) -> Result<Talking, String> {
+        let model = self.opened()?;
+        let adapters = self.adapters.borrow();
+        let active = adapters.iter().filter(|held| !base && held.strength.is_some());
+        let tokenizer = active.filter_map(|held| held.tokenizer.clone()).next_back();
+        let tokenizer = tokenizer.unwrap_or(model.tokenizer);
+        let ends = tokenizer.end_ids(&model.base.config().eos_token_ids);
+        Ok(Talking { tokenizer, ends })
     }
 
     /// Puts another model, or other adapters, in the place of what answered.

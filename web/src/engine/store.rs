@@ -22,12 +22,13 @@ extern "C" {
     async fn js_held() -> Result<JsValue, JsValue>;
 }
 
-/// Writes a file.
+/// Writes a file; gives the seconds that the worker stood still for it.
 ///
 /// # Errors
 /// No room, or no private file system.
-pub async fn write(path: &str, bytes: &[u8]) -> Result<(), String> {
-    js_write(path, bytes).await.map(drop).map_err(|e| told(path, &e))
+pub async fn write(path: &str, bytes: &[u8]) -> Result<f64, String> {
+    let seconds = js_write(path, bytes).await.map_err(|e| told(path, &e))?;
+    Ok(seconds.as_f64().unwrap_or_default())
 }
 
 /// Reads a file; `None` where there is none.
@@ -62,15 +63,16 @@ pub async fn remove(path: &str) -> Result<(), String> {
     js_remove(path).await.map(drop).map_err(|e| told(path, &e))
 }
 
-/// Writes files below a folder.
+/// Writes files below a folder; gives the seconds of all.
 ///
 /// # Errors
 /// As [`write`].
-pub async fn write_all(folder: &str, files: &Files) -> Result<(), String> {
+pub async fn write_all(folder: &str, files: &Files) -> Result<f64, String> {
+    let mut seconds = 0.0;
     for (name, bytes) in files {
-        write(&format!("{folder}/{name}"), bytes).await?;
+        seconds += write(&format!("{folder}/{name}"), bytes).await?;
     }
-    Ok(())
+    Ok(seconds)
 }
 
 /// Reads all files below a folder, those of its own folders too.

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::port::Port;
 use super::protocol::{Alternative, Event, TokenLogprob, Turn};
-use super::state::{Answer, Engine};
+use super::state::{Answer, Engine, Talking};
 
 impl Engine {
     /// Answers a conversation; what the model has seen of it before is not fed again.
@@ -24,9 +24,9 @@ impl Engine {
         top: Option<usize>,
         port: &Port,
     ) -> Result<Answer, String> {
-        let model = self.opened()?;
-        let context = model.base.config().context();
-        let prompt = render(messages, &model.tokenizer, context, sampling.max_new_tokens)?;
+        let context = self.opened()?.base.config().context();
+        let talking = self.talking(base)?;
+        let prompt = render(messages, &talking.tokenizer, context, sampling.max_new_tokens)?;
         let held = if base { None } else { self.talk.replace(None) };
         let (mut decoder, fed) = match held {
             Some(held) => held,
@@ -34,11 +34,11 @@ impl Engine {
         };
         let reuse = common_prefix(&fed, &prompt.ids);
         let generation =
-            self.stream(&mut decoder, &prompt.ids, reuse, &model.tokenizer, &sampling, top, port).await?;
+            self.stream(&mut decoder, &prompt.ids, reuse, &talking, &sampling, top, port).await?;
         if !base {
             let mut fed = prompt.ids;
             fed.extend(&generation.tokens);
-            fed.truncate(kindling::sample::NextToken::position(&decoder));
+            fed.truncate(kindling::sample::Autoregressive::position(&decoder));
             self.talk.replace(Some((decoder, fed)));
         }
         Answer::new(json!({
@@ -59,14 +59,14 @@ impl Engine {
         sampling: SamplingConfig,
         port: &Port,
     ) -> Result<Answer, String> {
-        let model = self.opened()?;
+        let talking = self.talking(false)?;
         let ids = match (prompt, tokens) {
             (_, Some(ids)) => ids,
-            (Some(text), None) => model.tokenizer.encode_document(&text).map_err(|e| e.to_string())?,
+            (Some(text), None) => talking.tokenizer.encode_document(&text).map_err(|e| e.to_string())?,
             (None, None) => return Err("there is nothing to go on from; give a prompt or tokens".into()),
         };
         let mut decoder = Decoder::new(&self.answering(false)?, ids.len() + sampling.max_new_tokens);
-        Answer::new(self.stream(&mut decoder, &ids, 0, &model.tokenizer, &sampling, None, port).await?)
+        Answer::new(self.stream(&mut decoder, &ids, 0, &talking, &sampling, None, port).await?)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -75,16 +75,16 @@ impl Engine {
         decoder: &mut Decoder,
         ids: &[u32],
         reuse: usize,
-        tokenizer: &Tokenizer,
+        talking: &Talking,
         sampling: &SamplingConfig,
         top: Option<usize>,
         port: &Port,
     ) -> Result<Generation, String> {
-        let end_ids = self.opened()?.base.config().eos_token_ids.clone();
+        let tokenizer = talking.tokenizer.as_ref();
         let request = GenerationRequest {
             prompt: ids,
             reuse,
-            end_ids: &end_ids,
+            end_ids: &talking.ends,
             tokenizer: Some(tokenizer),
             config: sampling,
         };
@@ -112,8 +112,8 @@ impl Engine {
         let (ids, bytes) = match (text, tokens) {
             (_, Some(ids)) => (ids, None),
             (Some(text), None) => {
-                let mut ids = model.tokenizer.encode(&text).map_err(told)?;
-                if let Some(bos) = model.tokenizer.bos().filter(|_| add_bos) {
+                let mut ids = model.tokenizer.encode_whole(&text).map_err(told)?;
+                if let Some(bos) = model.tokenizer.bos().filter(|bos| add_bos && ids.first() != Some(bos)) {
                     ids.insert(0, bos);
                 }
                 let bytes = scored_bytes(&model.tokenizer, &ids).map_err(told)?;

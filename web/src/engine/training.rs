@@ -7,13 +7,16 @@ use std::sync::Arc;
 use kindling::adapter::{Adapter, AdapterConfig};
 use kindling::bench::matmul_flops;
 use kindling::checkpoint::run_files;
+use kindling::data::DataReport;
 use kindling::model::{ModelConfig, Transformer};
-use kindling::platform::now;
+use kindling::platform::{SURVEYED_BYTES, now};
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Control, Job, Listener, NextToken, Outcome, Plan, Run, Stage, TrainEvent, train};
+use kindling::train::{
+    Control, Job, Listener, Outcome, Plan, Run, SaveClock, SaveConfig, Stage, TrainEvent, train,
+};
 use serde_json::json;
 
-use super::data::{dataset, lora_config, train_config, warnings};
+use super::data::{dataset, lora_config, train_config};
 use super::port::Port;
 use super::protocol::{Event, File, PlanInfo, Sample, Training, Wish};
 use super::runs::{hold, keep_job, new_id};
@@ -21,8 +24,6 @@ use super::saver::Saver;
 use super::state::{ActiveRun, Answer, Engine, OpenModel};
 use super::talk::ask;
 
-/// Seconds between two saves that nobody asked for.
-const SAVE_EVERY: f64 = 30.0;
 /// The name of an adapter that nobody named.
 const UNNAMED: &str = "lora";
 
@@ -31,17 +32,23 @@ impl Engine {
     pub async fn plan(&self, training: &Training, files: Vec<File>) -> Result<Answer, String> {
         let told = |e: kindling::error::Error| e.to_string();
         let model = self.opened()?;
-        let (job, warnings) = job(training, files, &model, None)?;
+        let job = job(training, files, &model, None)?;
         job.validate(&model.base).map_err(told)?;
-        let steps = job.total_steps().map_err(told)?;
-        let plan = job.plan(&model.base, steps).map_err(told)?;
-        Answer::new(self.info(&plan, job.dataset.len(), warnings).await?)
+        let survey = job.survey(SURVEYED_BYTES).map_err(told)?;
+        let steps = job.total_steps(&survey);
+        let plan = job.plan(&model.base, &survey, steps);
+        let mut info = self.info(&plan, job.dataset.len(), job.dataset.report().clone()).await?;
+        info.note(job.warnings());
+        info.note(survey.remarks());
+        Answer::new(info)
     }
 
-    async fn info(&self, plan: &Plan, rows: u64, warnings: Vec<String>) -> Result<PlanInfo, String> {
+    async fn info(&self, plan: &Plan, rows: u64, report: DataReport) -> Result<PlanInfo, String> {
         // A training step reaches about a third of a bare product's speed.
         let speed = matmul_flops(&self.device()?).await / 3.0;
-        Ok(PlanInfo::new(plan, plan.flops / speed, rows, warnings))
+        let mut info = PlanInfo::new(plan, plan.flops / speed, rows, report);
+        info.note(self.opened()?.training_warnings);
+        Ok(info)
     }
 
     /// Trains from the beginning.
@@ -50,9 +57,10 @@ impl Engine {
         let model = self.opened()?;
         let kept: Vec<(String, Vec<u8>)> =
             files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
-        let (job, warnings) = job(&training, files, &model, None)?;
+        let job = job(&training, files, &model, None)?;
+        let report = job.dataset.report().clone();
         let run = job.start(model.base.clone().trainable()).map_err(|e| e.to_string())?;
-        let plan = self.info(&run.plan, run.progress.rows, warnings).await?;
+        let plan = self.info(&run.plan, run.progress.rows, report).await?;
         let id = new_id();
         let here = hold(&id).await?;
         // Without room to keep the run it still trains; it only cannot go on after a reload.
@@ -73,7 +81,7 @@ impl Engine {
         &self,
         id: String,
         training: Training,
-        run: Run<NextToken>,
+        run: Run,
         plan: PlanInfo,
         saver: Saver,
         port: &Port,
@@ -90,7 +98,8 @@ impl Engine {
             saver,
             sample: training.sample.clone(),
             next_sample: training.sample.as_ref().map_or(0, |sample| sample.every),
-            last_save: now(),
+            clock: SaveClock::new(SaveConfig::default(), now()),
+            worked: now(),
             config: run.model.config().clone(),
             tokenizer: Arc::clone(&tokenizer),
         };
@@ -125,7 +134,7 @@ impl Engine {
         if let Some(config) = adapter {
             let name = training.name.clone().unwrap_or_else(|| UNNAMED.into());
             let adapter = Adapter::of(&outcome.model, config).await.map_err(told)?;
-            self.hold(name.clone(), adapter)?;
+            self.hold(name.clone(), adapter, Some(&*tokenizer))?;
             return Ok(Some(name));
         }
         let old = self.opened()?.name;
@@ -159,22 +168,22 @@ impl Engine {
     }
 }
 
-/// The ingredients of a run, and what is odd about its data. A run that goes on brings its adapter.
+/// The ingredients of a run. One that goes on brings its adapter.
 pub fn job(
     training: &Training,
     files: Vec<File>,
     model: &OpenModel,
     saved: Option<Adapter>,
-) -> Result<(Job, Vec<String>), String> {
+) -> Result<Job, String> {
     let config = train_config(training.stage, training.config.clone())?;
-    let dataset = dataset(files)?;
-    let warnings = warnings(dataset.report());
+    let dataset = dataset(training.stage, &config, files)?;
     let adapter = match training.stage {
         Stage::Lora if saved.is_none() => Some(fresh_adapter(training, config.seed, model)?),
         _ => saved,
     };
     let (tokenizer, dataset) = (Arc::clone(&model.tokenizer), Arc::new(dataset));
-    Ok((Job { stage: training.stage, config, tokenizer, dataset, adapter }, warnings))
+    let (stage, objective) = (training.stage, training.stage.objective());
+    Ok(Job { stage, objective, config, tokenizer, dataset, adapter })
 }
 
 fn fresh_adapter(training: &Training, seed: u64, model: &OpenModel) -> Result<Adapter, String> {
@@ -190,7 +199,9 @@ struct PageListener<'a> {
     saver: Saver,
     sample: Option<Sample>,
     next_sample: u64,
-    last_save: f64,
+    clock: SaveClock,
+    /// When the work ended that is not part of a save.
+    worked: f64,
     config: ModelConfig,
     tokenizer: Arc<Tokenizer>,
 }
@@ -227,20 +238,25 @@ impl Listener for PageListener<'_> {
             TrainEvent::Save { snapshot, .. } => {
                 let files = run_files(snapshot, &self.config, &self.tokenizer)?;
                 self.saver.save(&snapshot.progress, files, self.port);
-                self.last_save = now();
+                // The files are written in the gaps of the training; how long that takes is known of the save before.
+                let now = now();
+                self.clock.saved(now, now - self.worked + self.saver.cost());
             }
             TrainEvent::Warning(message) => self.port.tell(&Event::Warning { message }),
         }
+        self.worked = now();
         Ok(())
     }
 
     fn control(&mut self) -> Control {
-        let asked = self.control.get();
-        if asked == Control::Save || (asked == Control::Continue && now() - self.last_save > SAVE_EVERY) {
-            self.control.set(Control::Continue);
-            self.last_save = now();
-            return Control::Save;
+        self.worked = now();
+        match self.control.get() {
+            Control::Save => {
+                self.control.set(Control::Continue);
+                Control::Save
+            }
+            Control::Continue if self.clock.due(self.worked) => Control::Save,
+            asked => asked,
         }
-        asked
     }
 }

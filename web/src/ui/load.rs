@@ -123,7 +123,12 @@ impl Loader {
         let told = Rc::clone(self);
         let show = move |loaded, total| told.show(loaded, total);
         let model = engine::load(source, &self.weights.value(), &abort.signal(), show).await?;
-        self.app.tell(&fill(self.app.speech.text().models.is_open, &[&model.name]));
+        let is_open = fill(self.app.speech.text().models.is_open, &[&model.name]);
+        match model.warnings.as_slice() {
+            [] => self.app.tell(&is_open),
+            // It is open, and something about it should be known.
+            warnings => self.app.fail(&format!("{is_open} {}", warnings.join("; "))),
+        }
         self.app.set_model(Some(model), Some(source.clone()));
         if source.is_string() {
             // The engine keeps what it downloaded.

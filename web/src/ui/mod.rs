@@ -51,6 +51,7 @@ mod models;
 mod numbers;
 mod page;
 mod preview;
+mod remarks;
 mod run_panel;
 mod speech;
 mod tabs;

@@ -10,6 +10,7 @@ use super::chat::Chat;
 use super::dom::{self, El, button, el};
 use super::engine;
 use super::preview;
+use super::remarks::remarks;
 use super::teach_data::Data;
 use super::teach_settings::Settings;
 use super::training::Training;
@@ -149,8 +150,9 @@ impl Teach {
         match &answer {
             Ok(plan) => {
                 self.plan_line.write(&self.sentence(plan));
-                for warning in &plan.warnings {
-                    self.warnings.add(&el("li").text(warning));
+                let remarks = remarks(&plan.report, self.app.speech.text());
+                for remark in remarks.iter().chain(&plan.notes) {
+                    self.warnings.add(&el("li").text(remark));
                 }
             }
             Err(sentence) => self.plan_line.write(sentence),

@@ -1,5 +1,7 @@
 //! What the engine says and is told, as `kindling.d.ts` has it; only the parts that the page shows.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -28,6 +30,8 @@ pub struct ModelInfo {
     pub context: u32,
     pub chat: bool,
     pub weights: String,
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A message of a conversation.
@@ -120,7 +124,9 @@ pub struct Plan {
     pub seconds: Option<f64>,
     pub rows: f64,
     #[serde(default)]
-    pub warnings: Vec<String>,
+    pub report: DataReport,
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// What a run tells; a loss that is no number comes as none.
@@ -170,6 +176,28 @@ pub struct AdapterInfo {
     pub strength: f64,
 }
 
+/// What is odd about the data.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct DataReport {
+    /// By a word for each kind of oddity.
+    pub warnings: BTreeMap<String, RowCount>,
+    /// Keys that hold a text which nothing reads.
+    pub unused_keys: BTreeMap<String, RowCount>,
+    /// Rows with other such keys.
+    pub more_unused: f64,
+    /// Held-out rows that are trained on.
+    pub on_both_sides: Option<RowCount>,
+}
+
+/// How many rows, and where the first of them stands.
+#[derive(Clone, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct RowCount {
+    pub rows: f64,
+    pub first: String,
+}
+
 /// Rows as the model sees them.
 #[derive(Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -177,7 +205,9 @@ pub struct Preview {
     pub rows: Vec<PreviewRow>,
     pub total: f64,
     #[serde(default)]
-    pub warnings: Vec<String>,
+    pub report: DataReport,
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// A row as the model sees it.

@@ -37,7 +37,7 @@ impl Architecture {
     /// # Errors
     /// Another one, by name.
     pub fn from_model_type(name: &str) -> Result<Self> {
-        let name = if name == "mistral" { "llama" } else { name };
+        let name = if ["mistral", "ministral"].contains(&name) { "llama" } else { name };
         find(name, |row| row.2).ok_or_else(|| unsupported("the model type", name, |row| row.2))
     }
 

@@ -165,6 +165,14 @@ impl Keys<'_> {
     }
 
     fn yarn(&self, scaling: &mut Map<String, Json>) -> Result<()> {
+        // 1 is YaRN whole, a negative number llama.cpp's default, which is the same.
+        let extrapolation = self.number("rope.scaling.yarn_ext_factor")?;
+        if let Some(other) = extrapolation.filter(|factor| *factor >= 0.0 && *factor != 1.0) {
+            return Err(Error::Checkpoint(format!(
+                "the GGUF file's '{}' is {other}; only 1 is supported",
+                self.name("rope.scaling.yarn_ext_factor")
+            )));
+        }
         for (gguf, hf) in super::config_metadata::YARN {
             if let Some(value) = self.number(&format!("rope.scaling.{gguf}"))? {
                 scaling.insert(hf.into(), json!(value));
@@ -302,5 +310,11 @@ mod tests {
             let message = config(&[(key, value)]).unwrap_err().to_string();
             assert!(message.contains(key), "{message}");
         }
+        let yarn = [
+            ("llama.rope.scaling.type", Value::Text("yarn".into())),
+            ("llama.rope.scaling.factor", Value::F32(2.0)),
+            ("llama.rope.scaling.yarn_ext_factor", Value::F32(0.5)),
+        ];
+        assert!(config(&yarn).unwrap_err().to_string().contains("yarn_ext_factor' is 0.5"));
     }
 }

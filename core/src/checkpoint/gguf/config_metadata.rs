@@ -5,11 +5,10 @@ use serde_json::Value as Json;
 
 use super::{Architecture, Metadata, Value, WeightType, rope_freqs};
 use crate::error::{Error, Result};
-use crate::model::RopeScaling;
+use crate::model::{ModelConfig, RopeScaling};
 
 /// YaRN's numbers: GGUF, Hugging Face.
-pub(super) const YARN: [(&str, &str); 4] = [
-    ("yarn_ext_factor", "extrapolation_factor"),
+pub(super) const YARN: [(&str, &str); 3] = [
     ("yarn_attn_factor", "attention_factor"),
     ("yarn_beta_fast", "beta_fast"),
     ("yarn_beta_slow", "beta_slow"),
@@ -38,6 +37,18 @@ const LLAMA3: &str = "llama3";
 /// The version of ggml's block formats.
 const QUANTIZATION_VERSION: u32 = 2;
 
+/// The settings of a `config.json` as they are read of it everywhere else, whoever wrote it; `written` is its contents.
+///
+/// # Errors
+/// As [`ModelConfig::from_hugging_face`].
+pub fn resolved(written: &Json, bytes: &[u8]) -> Result<Json> {
+    let read = ModelConfig::from_hugging_face(bytes)?.to_hugging_face();
+    let mut read: Json = serde_json::from_str(&read)
+        .map_err(|e| Error::Checkpoint(format!("config.json cannot be read again: {e}")))?;
+    read["_name_or_path"] = written["_name_or_path"].clone();
+    Ok(read)
+}
+
 /// A model's configuration, as far as its GGUF file depends on it.
 pub struct Config<'a> {
     json: &'a Json,
@@ -47,6 +58,8 @@ pub struct Config<'a> {
     pub heads: u64,
     /// Key and value heads.
     pub key_value_heads: u64,
+    /// The width of a head.
+    pub head_dim: u64,
     /// Rows of the embedding.
     pub vocab_size: u64,
     /// The output projection is the embedding.
@@ -59,14 +72,19 @@ impl<'a> Config<'a> {
     /// # Errors
     /// A missing size; a family or a feature that GGUF cannot express, or not yet, by name.
     pub fn new(json: &'a Json) -> Result<Self> {
-        let model_type = json["model_type"].as_str().unwrap_or("llama");
+        let model_type = json["model_type"].as_str().unwrap_or_default();
         let architecture = Architecture::from_model_type(model_type)?;
         refuse(json, architecture)?;
         let heads = size(json, "num_attention_heads")?;
+        let head_dim = match json["head_dim"].as_u64() {
+            Some(head_dim) => head_dim,
+            None => size(json, "hidden_size")? / heads.max(1),
+        };
         Ok(Self {
             architecture,
             heads,
             key_value_heads: json["num_key_value_heads"].as_u64().unwrap_or(heads),
+            head_dim,
             vocab_size: size(json, "vocab_size")?,
             tied: json["tie_word_embeddings"].as_bool().unwrap_or(false),
             json,
@@ -92,9 +110,8 @@ impl<'a> Config<'a> {
         for (gguf, hf) in SIZES {
             insert(gguf, count(size(json, hf)?, hf)?);
         }
-        let head_dim = self.head_dim()?;
         for key in ["attention.key_length", "attention.value_length", "rope.dimension_count"] {
-            insert(key, count(head_dim, "head_dim")?);
+            insert(key, count(self.head_dim, "head_dim")?);
         }
         insert("attention.head_count_kv", count(self.key_value_heads, "num_key_value_heads")?);
         let eps = json["rms_norm_eps"].as_f64().unwrap_or(1e-6);
@@ -122,14 +139,7 @@ impl<'a> Config<'a> {
         let map = rope(self.json).as_object().cloned().unwrap_or_default();
         let context = size(self.json, "max_position_embeddings")? as usize;
         let scaling = RopeScaling::from_hugging_face(&map, context)?;
-        rope_freqs::divisors(&scaling, self.head_dim()?, rope_theta(self.json)).map(Some)
-    }
-
-    fn head_dim(&self) -> Result<u64> {
-        match self.json["head_dim"].as_u64() {
-            Some(head_dim) => Ok(head_dim),
-            None => Ok(size(self.json, "hidden_size")? / self.heads.max(1)),
-        }
+        rope_freqs::divisors(&scaling, self.head_dim, rope_theta(self.json)).map(Some)
     }
 }
 
@@ -181,8 +191,11 @@ fn rope_scaling(json: &Json, architecture: Architecture) -> Result<Vec<(&'static
         let length = rope["original_max_position_embeddings"].as_u64();
         let length = length.map_or_else(|| size(json, "max_position_embeddings"), Ok)?;
         values.push(("original_context_length", count(length, "original_max_position_embeddings")?));
+        let usual = [("beta_fast", 32.0), ("beta_slow", 1.0), ("attention_factor", own_factor(factor))];
         for (gguf, hf) in YARN {
-            values.extend(rope[hf].as_f64().map(|value| (gguf, Value::F32(value as f32))));
+            let value = rope[hf].as_f64();
+            let value = value.filter(|value| !usual.contains(&(hf, *value)));
+            values.extend(value.map(|value| (gguf, Value::F32(value as f32))));
         }
         values.extend(attention_factor(rope, factor)?);
     }
@@ -202,12 +215,17 @@ fn attention_factor(rope: &Json, factor: f64) -> Result<Vec<(&'static str, Value
             "config.json: YaRN with truncate false is not written to GGUF; llama.cpp truncates always".into(),
         ));
     }
-    let own = if factor > 1.0 { 0.1 * libm::log(factor) + 1.0 } else { 1.0 };
+    let own = own_factor(factor);
     if (attention_factor - own).abs() < 1e-6 {
         return Ok(Vec::new());
     }
     let values = [("yarn_attn_factor", attention_factor), ("attn_factor", attention_factor / own)];
     Ok(values.map(|(key, value)| (key, Value::F32(value as f32))).to_vec())
+}
+
+/// What YaRN multiplies cosines and sines by where nothing else is said.
+fn own_factor(factor: f64) -> f64 {
+    if factor > 1.0 { 0.1 * libm::log(factor) + 1.0 } else { 1.0 }
 }
 
 /// Refuses what llama.cpp would silently compute without.
@@ -221,7 +239,8 @@ fn refuse(json: &Json, architecture: Architecture) -> Result<()> {
         (json["mlp_bias"] == Json::Bool(true), "mlp_bias", "false"),
         (window.is_some_and(|window| window < context), "sliding_window", "null"),
         (
-            json["attention_bias"] == Json::Bool(true) && architecture != Architecture::Llama,
+            json["attention_bias"] == Json::Bool(true)
+                && matches!(architecture, Architecture::Qwen3 | Architecture::Qwen3Moe),
             "attention_bias",
             "false in this family",
         ),
@@ -265,14 +284,39 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_any_generation_are_one() {
+        let old = json!({"rope_scaling": {"type": "linear", "factor": 2.0, "rope_theta": 1e6}});
+        let new = json!({"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e6}});
+        let contradiction = json!({
+            "rope_scaling": {"type": "linear", "factor": 2.0}, "rope_theta": 1e6,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+        });
+        for settings in [old, new, contradiction] {
+            let mut json = config();
+            json.as_object_mut().unwrap().remove("rope_theta");
+            json.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+            let json = resolved(&json, json.to_string().as_bytes()).unwrap();
+            let metadata = Config::new(&json).unwrap().metadata(WeightType::F32).unwrap();
+            assert_eq!(metadata.text("qwen3.rope.scaling.type").unwrap(), Some("linear"), "{settings}");
+            assert_eq!(metadata.number("qwen3.rope.freq_base").unwrap(), Some(1e6), "{settings}");
+            assert_eq!(metadata.text("general.name").unwrap(), Some("tiny"));
+        }
+    }
+
+    #[test]
     fn scaled_rotary_embeddings_are_written() {
         let mut json = config();
         json["rope_parameters"] =
-            json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 5e5, "beta_fast": 32});
+            json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 5e5, "beta_fast": 16, "beta_slow": 1});
         let metadata = Config::new(&json).unwrap().metadata(WeightType::F16).unwrap();
         assert_eq!(metadata.text("qwen3.rope.scaling.type").unwrap(), Some("yarn"));
         assert_eq!(metadata.integer("qwen3.rope.scaling.original_context_length").unwrap(), Some(512));
-        assert_eq!(metadata.number("qwen3.rope.scaling.yarn_beta_fast").unwrap(), Some(32.0));
+        assert_eq!(metadata.number("qwen3.rope.scaling.yarn_beta_fast").unwrap(), Some(16.0));
+        assert_eq!(
+            metadata.number("qwen3.rope.scaling.yarn_beta_slow").unwrap(),
+            None,
+            "as llama.cpp has it"
+        );
         assert_eq!(metadata.number("qwen3.rope.freq_base").unwrap(), Some(5e5));
     }
 

@@ -168,7 +168,7 @@ fn write_rows(bytes: &mut Vec<u8>, view: &TensorView, export: &Export, config: &
         None => None,
         Some(heads) => {
             let head_dim = rows.checked_div(heads).filter(|dim| dim * heads == rows);
-            let even = head_dim.filter(|dim| *dim > 0 && dim.is_multiple_of(2));
+            let even = head_dim.filter(|dim| *dim == config.head_dim && dim.is_multiple_of(2) && *dim > 0);
             Some(even.ok_or_else(|| odd_shape(&export.plan))?)
         }
     };

@@ -2,9 +2,10 @@
 //!
 //! Reading: [`Gguf`] (the file), [`Weights`] (its tensors as Hugging Face has them), [`config_json`] and
 //! [`tokenizer_json`]; [`from_gguf`] does all of it at once, [`GgufWeights`] the weights one by one. Writing is
-//! [`to_gguf`].
+//! [`to_gguf`]; [`tokenizer_warnings()`] tells what it leaves out.
 
 mod architecture;
+mod assemble;
 mod block_type;
 mod config;
 mod config_metadata;
@@ -18,9 +19,11 @@ mod reader;
 mod rope_freqs;
 mod sentencepiece;
 mod sentencepiece_metadata;
+mod space_prefix;
 mod table;
 mod tokenizer;
 mod tokenizer_metadata;
+mod tokenizer_warnings;
 mod value;
 mod vocabulary;
 mod weights;
@@ -29,14 +32,15 @@ mod writer;
 use serde_json::Value as Json;
 
 use super::tensors::parse;
-use super::{Bytes, Files, refuse_adapter};
+use super::{Bytes, Files, plain_files, refuse_adapter};
 use crate::error::{Error, Result};
 use crate::model::WeightSource;
+use crate::tokenizer::TokenizerFiles;
 use config::generation_json;
-use config_metadata::Config;
+use config_metadata::{Config, resolved};
 use tokenizer_metadata::TokenizerSource;
 
-pub(super) use sentencepiece::{decoder, normalizer};
+pub(super) use space_prefix::{decoder, normalizer};
 
 pub use architecture::Architecture;
 pub use block_type::BlockType;
@@ -46,6 +50,7 @@ pub use quantize::{WeightType, quantize};
 pub use reader::Gguf;
 pub use table::TensorInfo;
 pub use tokenizer::{TokenizerJson, tokenizer_json};
+pub use tokenizer_warnings::tokenizer_warnings;
 pub use value::{Array, Metadata, Value};
 pub use weights::Weights;
 
@@ -147,9 +152,12 @@ pub fn to_gguf(files: &Files, weights: WeightType) -> Result<Vec<u8>> {
         }
     }
     let model = json(CONFIG)?;
+    let plain = plain_files(files)?.files;
+    let files = plain.as_ref().unwrap_or(files);
+    let model = resolved(&model, files.get(CONFIG).map_or(&[][..], Vec::as_slice))?;
     let config = Config::new(&model)?;
     let mut metadata = config.metadata(weights)?;
-    let (tokenizer, tokenizer_config) = (json(TOKENIZER)?, json(TOKENIZER_CONFIG)?);
+    let (tokenizer, tokenizer_config) = (json(TOKENIZER)?, tokenizer_config(files)?);
     let generation = json(GENERATION)?;
     let source = TokenizerSource {
         tokenizer: &tokenizer,
@@ -162,6 +170,14 @@ pub fn to_gguf(files: &Files, weights: WeightType) -> Result<Vec<u8>> {
     export::check_rows(&tensors, config.vocab_size)?;
     source.write(config.vocab_size, &mut metadata)?;
     export::write(&tensors, &config, &metadata, weights)
+}
+
+/// `tokenizer_config.json` with what the files beside it say.
+fn tokenizer_config(files: &Files) -> Result<Json> {
+    let gathered = TokenizerFiles::gather(|name| Ok(files.get(name).cloned()))?;
+    let Some(bytes) = gathered.and_then(|files| files.tokenizer_config_json) else { return Ok(Json::Null) };
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::Checkpoint(format!("{TOKENIZER_CONFIG} is damaged ({e}); copy it again")))
 }
 
 fn text(json: &Json) -> Vec<u8> {
@@ -263,6 +279,21 @@ mod tests {
     }
 
     #[test]
+    fn a_template_of_its_own_file_wins_and_others_go_along() {
+        let mut files = from_gguf(TINY).unwrap();
+        files.insert("chat_template.jinja".into(), b"new".to_vec());
+        files.insert("additional_chat_templates/tool_use.jinja".into(), b"tools".to_vec());
+        let again = from_gguf(&to_gguf(&files, WeightType::F32).unwrap()).unwrap();
+        let named = serde_json::json!([
+            {"name": "default", "template": "new"}, {"name": "tool_use", "template": "tools"},
+        ]);
+        assert_eq!(json(&again, TOKENIZER_CONFIG)["chat_template"], named);
+        files.remove("additional_chat_templates/tool_use.jinja");
+        let again = from_gguf(&to_gguf(&files, WeightType::F32).unwrap()).unwrap();
+        assert_eq!(json(&again, TOKENIZER_CONFIG)["chat_template"], "new");
+    }
+
+    #[test]
     fn no_changed_byte_panics() {
         let (mut bytes, mut state) = (TINY.to_vec(), 7_u64);
         for _ in 0..2_000 {
@@ -292,8 +323,9 @@ mod tests {
         assert!(
             told(&|files| drop(files.insert(CONFIG.into(), vec![b'[']))).contains("config.json is damaged")
         );
-        assert!(with("vocab_size", (1_u64 << 31).into()).contains("has 272 rows"));
-        assert!(with("num_key_value_heads", 5.into()).contains("'blk.0.attn_k.weight'"));
-        assert!(with("model_type", "qwen3_moe".into()).contains("no num_experts"));
+        assert!(with("vocab_size", (1_u64 << 20).into()).contains("has 272 rows"));
+        assert!(with("vocab_size", (1_u64 << 31).into()).contains("vocab_size is 2147483648"));
+        assert!(with("num_key_value_heads", 4.into()).contains("'blk.0.attn_k.weight'"));
+        assert!(with("model_type", "qwen3_moe".into()).contains("norm_topk_prob false"));
     }
 }

@@ -6,12 +6,11 @@ use std::collections::HashMap;
 use serde_json::{Value as Json, json};
 
 use super::Metadata;
-use super::tokenizer::{Roles, assemble};
+use super::assemble::{Roles, assemble};
+use super::space_prefix::SpacePrefix;
 use super::vocabulary::{TOKENIZER, Vocabulary, kind};
 use crate::error::{Error, Result};
 
-/// SentencePiece's space.
-const SPACE: &str = "▁";
 /// Pieces have 16 characters by default. All cuts of a piece are tried, so that a long one would take long.
 const LONGEST_PIECE: usize = 256;
 /// Known vocabularies have two pairs for a piece.
@@ -40,7 +39,7 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<(Json, Roles<'_>)> {
             vocabulary.len()
         )));
     }
-    let prefix = vocabulary.flag("add_space_prefix", true)?;
+    let spaces = SpacePrefix::of_gguf(metadata)?;
     let model = json!({
         "type": "BPE",
         "dropout": null,
@@ -53,30 +52,7 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<(Json, Roles<'_>)> {
         "vocab": vocabulary.vocab(),
         "merges": merges(&vocabulary, scores)?,
     });
-    let tokenizer = assemble(&vocabulary, &roles, [normalizer(prefix), Json::Null, decoder(prefix)], model);
-    Ok((tokenizer, roles))
-}
-
-/// `normalizer` in `tokenizer.json`; with a prefix, every text begins with a space.
-pub(in crate::checkpoint) fn normalizer(prefix: bool) -> Json {
-    let mut steps = vec![json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})];
-    if prefix {
-        steps.insert(0, json!({"type": "Prepend", "prepend": SPACE}));
-    }
-    json!({"type": "Sequence", "normalizers": steps})
-}
-
-/// `decoder` in `tokenizer.json`.
-pub(in crate::checkpoint) fn decoder(prefix: bool) -> Json {
-    let mut steps = vec![
-        json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}),
-        json!({"type": "ByteFallback"}),
-        json!({"type": "Fuse"}),
-    ];
-    if prefix {
-        steps.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
-    }
-    json!({"type": "Sequence", "decoders": steps})
+    Ok((assemble(&vocabulary, &roles, spaces.parts(), model), roles))
 }
 
 /// A pair of pieces that is a piece.

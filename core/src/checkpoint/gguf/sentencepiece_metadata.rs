@@ -5,15 +5,16 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::Value as Json;
 
-use super::sentencepiece::{decoder, merges, normalizer};
+use super::sentencepiece::merges;
+use super::space_prefix::{SPACE, SpacePrefix, cuts_words};
 use super::vocabulary::{TOKENIZER, Vocabulary, kind};
 use super::{Array, Metadata, Value};
 use crate::error::{Error, Result};
 
-/// Marks the tokens of bytes, and the one for what cannot be spelt.
-pub(super) fn kinds(model: &Json, tokens: &[String], kinds: &mut [i32]) {
-    for (token, kind) in tokens.iter().zip(kinds) {
-        if model["unk_token"] == *token {
+/// Marks the tokens of bytes, and the one for what cannot be spelt: the model's, or the one that has the role.
+pub(super) fn kinds(model: &Json, unknown: Option<u32>, tokens: &[String], kinds: &mut [i32]) {
+    for (id, (token, kind)) in (0..).zip(tokens.iter().zip(kinds)) {
+        if model["unk_token"] == *token || unknown == Some(id) {
             *kind = kind::UNKNOWN;
         } else if *kind == kind::NORMAL && is_byte(token) {
             *kind = kind::BYTE;
@@ -26,10 +27,15 @@ pub(super) fn kinds(model: &Json, tokens: &[String], kinds: &mut [i32]) {
 /// # Errors
 /// Texts that are prepared in another way than Llama's; merges that do not follow from scores.
 pub(super) fn write(tokenizer: &Json, pairs: &[[&str; 2]], metadata: &mut Metadata) -> Result<()> {
-    let prefix = [true, false].into_iter().find(|&prefix| {
-        tokenizer["normalizer"] == normalizer(prefix) && tokenizer["decoder"] == decoder(prefix)
-    });
-    let Some(prefix) = prefix.filter(|_| tokenizer["pre_tokenizer"].is_null()) else {
+    if tokenizer["model"]["ignore_merges"] == true {
+        return Err(Error::Checkpoint(
+            "tokenizer.json takes words that are tokens whole (ignore_merges), which GGUF does not say of \
+            SentencePiece's tokenizers; export to Hugging Face's layout instead"
+                .into(),
+        ));
+    }
+    let across = || pairs.iter().any(|[_, right]| right.starts_with(SPACE));
+    let Some(spaces) = SpacePrefix::of_json(tokenizer).filter(|_| !cuts_words(tokenizer) || !across()) else {
         return Err(Error::Checkpoint(
             "tokenizer.json prepares texts in another way than Llama's SentencePiece (its normalizer, pre_tokenizer or \
             decoder); GGUF has no name for it: export to Hugging Face's layout instead"
@@ -39,7 +45,7 @@ pub(super) fn write(tokenizer: &Json, pairs: &[[&str; 2]], metadata: &mut Metada
     let scores = scores(metadata, pairs)?;
     metadata.insert(format!("{TOKENIZER}model"), Value::Text("llama".into()));
     metadata.insert(format!("{TOKENIZER}pre"), Value::Text("default".into()));
-    metadata.insert(format!("{TOKENIZER}add_space_prefix"), Value::Bool(prefix));
+    spaces.write(metadata);
     metadata.insert(format!("{TOKENIZER}scores"), Value::Array(Array::F32(scores)));
     Ok(())
 }
@@ -82,6 +88,11 @@ fn in_one_order(mut pairs: Vec<[&str; 2]>) -> Vec<[&str; 2]> {
     pairs
 }
 
+/// The token of a byte.
+pub(super) fn byte_token(byte: u8) -> String {
+    format!("<0x{byte:02X}>")
+}
+
 /// `<0x41>` is the byte 0x41.
 fn is_byte(token: &str) -> bool {
     let digits = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
@@ -92,6 +103,7 @@ fn is_byte(token: &str) -> bool {
 mod tests {
     use serde_json::json;
 
+    use super::super::space_prefix::{decoder, normalizer};
     use super::super::tokenizer_json;
     use super::super::tokenizer_metadata::TokenizerSource;
     use super::*;
@@ -104,12 +116,18 @@ mod tests {
         json!({
             "added_tokens": [added(0), added(1), added(2)],
             "normalizer": normalizer(true), "pre_tokenizer": null, "decoder": decoder(true),
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
+            },
             "model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": true, "vocab": vocab, "merges": pairs},
         })
     }
 
     fn written(tokenizer: &Json) -> Result<Metadata> {
-        let (config, none) = (json!({"bos_token": "<s>", "add_bos_token": true}), Json::Null);
+        let config = json!({"bos_token": "<s>", "unk_token": "<unk>"});
+        let none = Json::Null;
         let source = TokenizerSource { tokenizer, config: &config, model: &none, generation: &none };
         let mut metadata = Metadata::default();
         source.write(11, &mut metadata).map(|()| metadata)
@@ -153,5 +171,44 @@ mod tests {
         let mut spaces = tokenizer(&[]);
         spaces["normalizer"] = Json::Null;
         assert!(written(&spaces).unwrap_err().to_string().contains("another way than Llama's"));
+        let mut whole = tokenizer(&[]);
+        whole["model"]["ignore_merges"] = json!(true);
+        assert!(written(&whole).unwrap_err().to_string().contains("(ignore_merges)"));
+    }
+
+    /// As transformers 5 saves it: the model names no token for what cannot be spelt.
+    fn metaspace(pairs: &[[&str; 2]], split: bool) -> Json {
+        let mut json = tokenizer(pairs);
+        json["normalizer"] = Json::Null;
+        json["pre_tokenizer"] =
+            json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": "first", "split": split});
+        json["model"]["unk_token"] = Json::Null;
+        json
+    }
+
+    #[test]
+    fn metaspace_is_written_and_comes_back() {
+        let pairs = [["b", "c"], ["ab", "c"], ["a", "bc"], ["a", "b"]];
+        let source = metaspace(&pairs, false);
+        let metadata = written(&source).unwrap();
+        assert_eq!(metadata.flag("tokenizer.ggml.add_space_prefix").unwrap(), Some(true));
+        assert_eq!(metadata.flag("tokenizer.ggml.add_bos_token").unwrap(), Some(true));
+        let kinds = metadata.integers("tokenizer.ggml.token_type").unwrap().unwrap();
+        assert_eq!(kinds[..4], [kind::UNKNOWN, kind::CONTROL, kind::CONTROL, kind::BYTE]);
+        let again = tokenizer_json(&metadata).unwrap().unwrap().tokenizer;
+        for part in ["normalizer", "pre_tokenizer", "decoder"] {
+            assert_eq!(again[part], source[part], "{part}");
+        }
+        assert_eq!(again["model"]["merges"], json!(pairs));
+    }
+
+    #[test]
+    fn words_may_be_cut_apart_where_nothing_merges_across() {
+        let (inside, across) = ([["a", "b"]], [["a", "▁b"]]);
+        let refused =
+            |json: &Json| written(json).unwrap_err().to_string().contains("another way than Llama's");
+        assert!(refused(&metaspace(&across, true)));
+        assert!(!refused(&metaspace(&across, false)), "it has other faults");
+        assert!(!refused(&metaspace(&inside, true)));
     }
 }

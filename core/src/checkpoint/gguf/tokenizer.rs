@@ -1,11 +1,17 @@
 //! From a GGUF file's metadata to Hugging Face's `tokenizer.json` and `tokenizer_config.json`.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
+use super::assemble::{Roles, assemble};
 use super::pre_tokenizer::PreTokenizer;
 use super::vocabulary::{TOKENIZER, Vocabulary};
 use super::{Metadata, sentencepiece};
 use crate::error::{Error, Result};
+
+/// The chat template; before a dot and a name, that of another one.
+pub(super) const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
+/// The names of the others.
+pub(super) const CHAT_TEMPLATES: &str = "tokenizer.chat_templates";
 
 /// The contents of the tokenizer's two files.
 pub struct TokenizerJson {
@@ -13,23 +19,6 @@ pub struct TokenizerJson {
     pub tokenizer: Json,
     /// `tokenizer_config.json`.
     pub config: Json,
-}
-
-/// The tokens that have a role in both files.
-#[derive(Default)]
-pub(super) struct Roles<'a> {
-    /// Begins a text.
-    pub bos: Option<(usize, &'a str)>,
-    /// Ends an answer.
-    pub eos: Option<(usize, &'a str)>,
-    /// Stands for what the vocabulary cannot spell.
-    pub unk: Option<(usize, &'a str)>,
-    /// Fills rows up.
-    pub pad: Option<(usize, &'a str)>,
-    /// Whether BOS is put before a text.
-    pub add_bos: bool,
-    /// Whether EOS is put behind a text.
-    pub add_eos: bool,
 }
 
 /// The tokenizer of a GGUF file; `None` where it has none.
@@ -86,22 +75,6 @@ fn byte_level_bpe(metadata: &Metadata) -> Result<(Json, Roles<'_>)> {
     Ok((assemble(&vocabulary, &roles, [pre.normalizer(), pre.json(), decoder], model), roles))
 }
 
-/// `tokenizer.json`; `parts` are its normalizer, its pre-tokenizer and its decoder.
-pub(super) fn assemble(vocabulary: &Vocabulary, roles: &Roles, parts: [Json; 3], model: Json) -> Json {
-    let [normalizer, pre_tokenizer, decoder] = parts;
-    json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": vocabulary.added_tokens(),
-        "normalizer": normalizer,
-        "pre_tokenizer": pre_tokenizer,
-        "post_processor": post_processor(roles),
-        "decoder": decoder,
-        "model": model,
-    })
-}
-
 /// The two parts of a merge; a first letter may be the space itself.
 fn pair(merge: &str) -> Result<Json> {
     let first = merge.chars().next().map_or(0, char::len_utf8);
@@ -109,35 +82,6 @@ fn pair(merge: &str) -> Result<Json> {
     let parts = space.map(|at| (&merge[..at], &merge[at + 1..])).filter(|(_, right)| !right.is_empty());
     parts.map(|(left, right)| json!([left, right])).ok_or_else(|| {
         Error::Checkpoint(format!("the GGUF file's tokenizer has the merge '{merge}', which is no pair"))
-    })
-}
-
-/// What is put around a text: nothing, BOS, EOS, or both.
-fn post_processor(roles: &Roles) -> Json {
-    let bos = roles.bos.filter(|_| roles.add_bos);
-    let eos = roles.eos.filter(|_| roles.add_eos);
-    if bos.is_none() && eos.is_none() {
-        return Json::Null;
-    }
-    let special = |token: Option<(usize, &str)>, text: u8| {
-        token.map(|(_, token)| json!({"SpecialToken": {"id": token, "type_id": text}}))
-    };
-    let around = |name: &str, text: u8| {
-        let sequence = json!({"Sequence": {"id": name, "type_id": text}});
-        special(bos, text).into_iter().chain([sequence]).chain(special(eos, text)).collect::<Vec<_>>()
-    };
-    let tokens: Map<String, Json> = [bos, eos]
-        .into_iter()
-        .flatten()
-        .map(|(id, token)| (token.to_string(), json!({"id": token, "ids": [id], "tokens": [token]})))
-        .collect();
-    let (single, second) = (around("A", 0), around("B", 1));
-    let pair = [single.clone(), second].concat();
-    json!({
-        "type": "TemplateProcessing",
-        "single": single,
-        "pair": pair,
-        "special_tokens": tokens,
     })
 }
 
@@ -154,10 +98,26 @@ fn config(metadata: &Metadata, roles: &Roles) -> Result<Json> {
         "pad_token": text(roles.pad),
         "unk_token": text(roles.unk),
     });
-    if let Some(template) = metadata.text("tokenizer.chat_template")? {
-        config["chat_template"] = json!(template);
+    if let Some(templates) = templates(metadata)? {
+        config["chat_template"] = templates;
     }
     Ok(config)
+}
+
+/// The chat template; with further ones, which have names, the list of all.
+fn templates(metadata: &Metadata) -> Result<Option<Json>> {
+    let default = metadata.text(CHAT_TEMPLATE)?;
+    let mut named: Vec<Json> = Vec::new();
+    for name in metadata.texts(CHAT_TEMPLATES)?.unwrap_or_default() {
+        if let Some(template) = metadata.text(&format!("{CHAT_TEMPLATE}.{name}"))? {
+            named.push(json!({"name": name, "template": template}));
+        }
+    }
+    if named.is_empty() {
+        return Ok(default.map(|template| json!(template)));
+    }
+    let default = default.map(|template| json!({"name": "default", "template": template}));
+    Ok(Some(default.into_iter().chain(named).collect()))
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@
 use serde_json::Value as Json;
 
 use super::pre_tokenizer::PreTokenizer;
+use super::tokenizer::{CHAT_TEMPLATE, CHAT_TEMPLATES};
 use super::vocabulary::{TOKENIZER, kind, placeholder};
 use super::{Array, Metadata, Value, sentencepiece_metadata};
 use crate::error::{Error, Result};
+use crate::tokenizer::Around;
 
 /// Roles: GGUF, Hugging Face.
 const ROLES: [(&str, &str); 4] =
@@ -39,19 +41,22 @@ impl TokenizerSource<'_> {
                 model["type"], decoder["type"]
             )));
         }
+        check_merging(model)?;
         let (tokens, mut kinds) = self.tokens(vocab_size)?;
-        for (role, id) in self.roles(&tokens) {
-            metadata.insert(format!("{TOKENIZER}{role}_token_id"), Value::U32(id));
+        let mut roles = self.roles(&tokens);
+        let around = Around::of(&self.tokenizer["post_processor"]);
+        for (role, ids) in [("bos", &around.before), ("eos", &around.behind)] {
+            let adds = adds(role, ids, &mut roles)?;
+            metadata.insert(format!("{TOKENIZER}add_{role}_token"), Value::Bool(adds));
         }
-        for (flag, place) in [("add_bos_token", 0), ("add_eos_token", 1)] {
-            metadata.insert(format!("{TOKENIZER}{flag}"), Value::Bool(self.adds(flag, place)));
+        for (role, id) in &roles {
+            metadata.insert(format!("{TOKENIZER}{role}_token_id"), Value::U32(*id));
         }
-        if let Some(template) = chat_template(&self.config["chat_template"]) {
-            metadata.insert("tokenizer.chat_template", Value::Text(template.into()));
-        }
+        write_templates(&self.config["chat_template"], metadata);
         let merges = self.merges()?;
         if bytes {
-            sentencepiece_metadata::kinds(model, &tokens, &mut kinds);
+            let unknown = roles.iter().find(|(role, _)| *role == "unknown").map(|(_, id)| *id);
+            sentencepiece_metadata::kinds(model, unknown, &tokens, &mut kinds);
         }
         metadata.insert(format!("{TOKENIZER}tokens"), Value::Array(Array::Texts(tokens)));
         metadata.insert(format!("{TOKENIZER}token_type"), Value::Array(Array::I32(kinds)));
@@ -141,25 +146,66 @@ impl TokenizerSource<'_> {
         }
         roles
     }
+}
 
-    /// Whether BOS or EOS is put around a text: what the config says, else what the post-processor does.
-    fn adds(&self, flag: &str, place: usize) -> bool {
-        let single = self.tokenizer["post_processor"]["single"].as_array().map_or(&[][..], Vec::as_slice);
-        let edge = if place == 0 { single.first() } else { single.last() };
-        let template = edge.is_some_and(|edge| !edge["SpecialToken"].is_null());
-        let role = if place == 0 { "bos_token" } else { "eos_token" };
-        self.config[flag].as_bool().unwrap_or(template) && !self.config[role].is_null()
+/// Whether what the post-processor puts on one side of a text is the token of this role; where nothing has the role, it
+/// gets it. GGUF knows nothing else around a text.
+fn adds(role: &'static str, ids: &[u32], roles: &mut Vec<(&'static str, u32)>) -> Result<bool> {
+    let known = roles.iter().find(|(own, _)| *own == role).map(|(_, id)| *id);
+    match (ids, known) {
+        ([], _) => Ok(false),
+        ([id], Some(known)) if *id == known => Ok(true),
+        ([id], None) => {
+            roles.push((role, *id));
+            Ok(true)
+        }
+        _ => Err(Error::Checkpoint(format!(
+            "tokenizer.json: its post_processor puts the tokens {ids:?} around a text, where GGUF knows one {role} token; \
+            export to Hugging Face's layout instead"
+        ))),
     }
 }
 
-/// The template; where there are several by name, `default` or the only one.
-fn chat_template(json: &Json) -> Option<&str> {
-    if let Some(text) = json.as_str() {
-        return Some(text);
+/// Writes the chat template, where there are several by name `default` or the only one, and the others as
+/// `gguf-py` does.
+fn write_templates(json: &Json, metadata: &mut Metadata) {
+    let named = match json {
+        Json::String(text) => vec![("default", text.as_str())],
+        Json::Array(list) => {
+            let list = list.iter();
+            list.filter_map(|entry| Some((entry["name"].as_str()?, entry["template"].as_str()?))).collect()
+        }
+        _ => Vec::new(),
+    };
+    let is_default = |name: &str| name == "default" || named.len() == 1;
+    let mut names = Vec::new();
+    for (name, template) in &named {
+        let mut key = CHAT_TEMPLATE.to_string();
+        if !is_default(name) {
+            let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+            let name: String = name.chars().map(plain).collect();
+            key += &format!(".{name}");
+            names.push(name);
+        }
+        metadata.insert(key, Value::Text((*template).to_string()));
     }
-    let named = json.as_array()?;
-    let default = named.iter().find(|entry| entry["name"] == "default");
-    default.or(named.first().filter(|_| named.len() == 1))?["template"].as_str()
+    if !names.is_empty() {
+        metadata.insert(CHAT_TEMPLATES, Value::Array(Array::Texts(names)));
+    }
+}
+
+/// What changes how pieces are merged and has no place in GGUF is unset.
+fn check_merging(model: &Json) -> Result<()> {
+    let unset = |value: &Json| value.is_null() || *value == "" || value.as_f64() == Some(0.0);
+    let keys = ["dropout", "continuing_subword_prefix", "end_of_word_suffix"];
+    match keys.into_iter().find(|key| !unset(&model[key])) {
+        None => Ok(()),
+        Some(key) => Err(Error::Checkpoint(format!(
+            "tokenizer.json's model has the {key} {}, for which GGUF has no place; export to Hugging Face's layout \
+            instead",
+            model[key]
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +221,11 @@ mod tests {
             ],
             "normalizer": null,
             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true},
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                "special_tokens": {"<s>": {"id": "<s>", "ids": [4], "tokens": ["<s>"]}},
+            },
             "decoder": {"type": "ByteLevel"},
             "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "<s>": 4}, "merges": ["a b"]},
         })
@@ -190,7 +241,8 @@ mod tests {
     #[test]
     fn byte_level_tokenizers_are_written_as_llama_cpp_does() {
         let named = json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
-        let config = json!({"bos_token": {"content": "<s>"}, "add_bos_token": true, "chat_template": named});
+        // The post-processor decides, as in transformers.
+        let config = json!({"bos_token": {"content": "<s>"}, "add_bos_token": false, "chat_template": named});
         let metadata = write(&tokenizer(), &config, 7).unwrap();
         let tokens = metadata.texts("tokenizer.ggml.tokens").unwrap().unwrap();
         assert_eq!(tokens, ["a", "b", "ab", "[PAD3]", "<s>", "<t>", "[PAD6]"]);
@@ -205,6 +257,22 @@ mod tests {
         assert_eq!(metadata.flag("tokenizer.ggml.add_bos_token").unwrap(), Some(true));
         assert_eq!(metadata.flag("tokenizer.ggml.add_eos_token").unwrap(), Some(false));
         assert_eq!(metadata.text("tokenizer.chat_template").unwrap(), Some("d"));
+        assert_eq!(metadata.texts("tokenizer.chat_templates").unwrap().unwrap(), ["tool_use"]);
+        assert_eq!(metadata.text("tokenizer.chat_template.tool_use").unwrap(), Some("t"));
+    }
+
+    #[test]
+    fn what_stands_around_a_text_is_a_role_or_refused() {
+        let with = |before: Json| {
+            let mut tokenizer = tokenizer();
+            tokenizer["post_processor"]["special_tokens"]["<s>"]["ids"] = before;
+            write(&tokenizer, &Json::Null, 7)
+        };
+        let metadata = with(json!([5])).unwrap();
+        assert_eq!(metadata.integer("tokenizer.ggml.bos_token_id").unwrap(), Some(5));
+        assert_eq!(metadata.flag("tokenizer.ggml.add_bos_token").unwrap(), Some(true));
+        assert_eq!(with(json!([])).unwrap().flag("tokenizer.ggml.add_bos_token").unwrap(), Some(false));
+        assert!(with(json!([4, 5])).unwrap_err().to_string().contains("the tokens [4, 5] around a text"));
     }
 
     #[test]
@@ -220,6 +288,11 @@ mod tests {
         }
         assert!(with("type", json!("WordPiece")).unwrap_err().contains("\"WordPiece\""));
         assert!(with("byte_fallback", json!(true)).unwrap_err().contains("another way than Llama's"));
+        assert!(with("dropout", json!(0.1)).unwrap_err().contains("has the dropout 0.1"));
+        assert!(
+            with("end_of_word_suffix", json!("</w>")).unwrap_err().contains("end_of_word_suffix \"</w>\"")
+        );
+        assert!(with("continuing_subword_prefix", json!("")).is_ok() && with("dropout", json!(0.0)).is_ok());
         assert!(with("vocab", json!({"a": 7})).unwrap_err().contains("'a' has no id below 7"));
         assert!(
             write(&tokenizer(), &Json::Null, 5).unwrap_err().to_string().contains("'<t>' has no id below 5")

@@ -47,10 +47,10 @@ pub(super) fn adapter_files(tensors: Vec<TorchTensor>, told: &MinimindShape) -> 
         alpha: rank as f64,
         dropout: 0.0,
         targets: targets.into_iter().map(String::from).collect(),
-        rslora: false,
+        ..LoraConfig::default()
     };
     let weights = pairs.into_values().flatten().flatten().collect();
-    Adapter { config: AdapterConfig { lora, base: None, base_name: None }, weights }.files()
+    Adapter::new(AdapterConfig { lora, base: None, base_name: None }, weights).files()
 }
 
 /// Queries and keys of the first two generations turn neighbouring pairs.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::{hugging_face_name, is_interleaved, is_known, layer_of};
 use super::{TorchFloat, TorchTensor, to_half_rotate, write_state_dict};
-use crate::checkpoint::{Checkpoint, Files, TensorFile};
+use crate::checkpoint::{Checkpoint, Files, TensorFile, plain_files};
 use crate::error::{Error, Result};
 use crate::model::{Experts, ModelConfig, NamedTensor, RopeScaling};
 
@@ -86,6 +86,8 @@ pub(super) fn model_files(tensors: Vec<TorchTensor>, told: &MinimindShape) -> Re
 /// # Errors
 /// A model with parts that MiniMind's does not have; values beyond the range of `float`.
 pub fn to_minimind(files: &Files, float: TorchFloat) -> Result<Vec<u8>> {
+    let plain = plain_files(files)?.files;
+    let files = plain.as_ref().unwrap_or(files);
     let file = |name: &str| {
         files.get(name).ok_or_else(|| {
             Error::Checkpoint(format!("there is no {name}, which a MiniMind checkpoint is made from"))
@@ -100,12 +102,29 @@ pub fn to_minimind(files: &Files, float: TorchFloat) -> Result<Vec<u8>> {
             other.name
         )));
     }
-    weights.retain(|weight| !config.tie_word_embeddings || weight.name != HEAD);
+    check_shape(&config, &weights)?;
     weights.sort_by_cached_key(|weight| {
         (weight.name != EMBEDDING, layer_of(&weight.name).unwrap_or(usize::MAX))
     });
     let tied: &[_] = if config.tie_word_embeddings { &[(HEAD, EMBEDDING)] } else { &[] };
     write_state_dict(&weights, tied, float)
+}
+
+/// Refuses a model that MiniMind, told its sizes, would compute in another way: a state dict holds no settings.
+fn check_shape(config: &ModelConfig, weights: &[NamedTensor]) -> Result<()> {
+    let there = self::config(weights, &MinimindShape::from(config), false)?;
+    let parts = [
+        ("rope_scaling", there.rope_scaling == config.rope_scaling),
+        ("sliding_window", there.sliding_window == config.sliding_window),
+        ("experts", there.experts == config.experts),
+        ("attention_bias", !config.attention_bias && !config.attention_output_bias),
+    ];
+    match parts.into_iter().find(|(_, same)| !same) {
+        None => Ok(()),
+        Some((part, _)) => Err(Error::Checkpoint(format!(
+            "this model's {part} is not MiniMind's own, and a .pth file has no place for it; export it to another form"
+        ))),
+    }
 }
 
 fn shapes(weights: &[NamedTensor]) -> BTreeMap<&str, &[usize]> {

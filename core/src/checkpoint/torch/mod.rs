@@ -17,9 +17,10 @@ pub use minimind::{MinimindShape, to_minimind};
 pub use state_dict::{TorchTensor, open_state_dict};
 pub use writer::{TorchFloat, write_state_dict};
 
-use super::Files;
+use super::tensor_names::is_buffer;
+use super::{Files, write_tensors};
 use crate::error::{Error, Result};
-use crate::model::interleaved_to_half;
+use crate::model::{NamedTensor, interleaved_to_half};
 
 /// The files of a MiniMind checkpoint of any generation, without a tokenizer: a model's (`config.json`,
 /// `model.safetensors`, …), or those of a PEFT adapter where the file is MiniMind's LoRA. `told` is what the tensors do
@@ -28,7 +29,7 @@ use crate::model::interleaved_to_half;
 /// # Errors
 /// A file that is damaged or holds code; tensors that MiniMind does not have; heads that are missing or do not fit.
 pub fn from_minimind(bytes: &[u8], told: &MinimindShape) -> Result<Files> {
-    let tensors = state_dict::read_state_dict(bytes, |name| !names::is_buffer(name))?;
+    let tensors = state_dict::read_state_dict(bytes, |name| !is_buffer(name))?;
     match tensors.iter().filter(|tensor| lora::is_lora(&tensor.name)).count() {
         0 => minimind::model_files(tensors, told),
         pairs if pairs == tensors.len() => lora::adapter_files(tensors, told),
@@ -38,6 +39,16 @@ pub fn from_minimind(bytes: &[u8], told: &MinimindShape) -> Result<Files> {
             tensors.len() - pairs
         ))),
     }
+}
+
+/// The weights of any state dict as a safetensors file of f32.
+///
+/// # Errors
+/// A file that is damaged or holds code.
+pub(super) fn state_dict_weights(bytes: &[u8]) -> Result<Vec<u8>> {
+    let tensors = state_dict::read_state_dict(bytes, |name| !is_buffer(name))?;
+    let tensors: Vec<NamedTensor> = tensors.into_iter().map(NamedTensor::from).collect();
+    write_tensors(&tensors, &[])
 }
 
 /// Rows of an interleaved query or key projection in the half-rotate layout; `name` is for the error.

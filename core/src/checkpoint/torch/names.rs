@@ -1,9 +1,7 @@
 //! Tensor names of MiniMind's four generations, and what Hugging Face calls the same tensors.
 
-/// Parts of a name that wrappers add: `torch.compile` and data parallelism.
-const WRAPPERS: [&str; 2] = ["_orig_mod", "module"];
-/// Buffers that the rotary embedding and the mask are computed with: no weights.
-const BUFFERS: [&str; 6] = ["freqs_cos", "freqs_sin", "freqs_cis", "pos_cis", "inv_freq", "mask"];
+use super::super::tensor_names::{WRAPPERS, plain_name};
+
 /// Parts of the names of the first two generations (and of llama2.c and Tiny-LLM) and their newer spelling.
 const RENAMED: [(&str, &str); 14] = [
     ("tok_embeddings", "embed_tokens"),
@@ -33,20 +31,12 @@ pub(super) fn hugging_face_name(name: &str) -> String {
         let newer = RENAMED.iter().find(|(old, _)| *old == part);
         parts.push(newer.map_or(part, |(_, newer)| newer));
     }
-    if !matches!(parts.first(), Some(&("model" | "lm_head"))) {
-        parts.insert(0, "model");
-    }
-    parts.join(".")
+    plain_name(&parts.join("."))
 }
 
 /// Whether a name is of the generations that turn neighbouring pairs: `wq` is v1 and MiniMind2, `q_proj` is later.
 pub(super) fn is_interleaved(name: &str) -> bool {
     name.split('.').any(|part| ["tok_embeddings", "wq", "wk"].contains(&part))
-}
-
-/// Whether a tensor is a table that the model computes itself.
-pub(super) fn is_buffer(name: &str) -> bool {
-    name.rsplit('.').next().is_some_and(|last| BUFFERS.contains(&last))
 }
 
 /// The layer of `model.layers.N.…`.
@@ -81,6 +71,7 @@ pub(super) fn is_known(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::tensor_names::is_buffer;
     use super::*;
 
     #[test]
@@ -124,7 +115,9 @@ mod tests {
 
     #[test]
     fn buffers_and_generations_are_told_by_name() {
-        assert!(is_buffer("pos_cis") && is_buffer("model.freqs_cos") && is_buffer("layers.0.attention.mask"));
+        for buffer in ["pos_cis", "model.freqs_cos", "layers.0.attention.mask"] {
+            assert!(is_buffer(buffer), "{buffer}");
+        }
         assert!(!is_buffer("model.norm.weight"));
         assert!(is_interleaved("layers.0.attention.wq.lora.A.weight"));
         assert!(!is_interleaved("model.layers.0.self_attn.q_proj.weight"));

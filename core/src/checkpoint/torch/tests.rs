@@ -175,6 +175,16 @@ fn a_model_comes_back_from_minimind_as_it_went() {
 }
 
 #[test]
+fn a_model_that_minimind_would_compute_otherwise_is_refused() {
+    let mut files = from_minimind(golden!("newest_generation"), &MinimindShape::default()).unwrap();
+    let mut config: Value = serde_json::from_slice(&files["config.json"]).unwrap();
+    config["rope_scaling"] = serde_json::json!({"rope_type": "linear", "factor": 2.0});
+    files.insert("config.json".into(), config.to_string().into_bytes());
+    let message = to_minimind(&files, TorchFloat::F32).unwrap_err().to_string();
+    assert!(message.contains("rope_scaling is not MiniMind's own"), "{message}");
+}
+
+#[test]
 fn what_cannot_be_written_is_told() {
     let tensor = |values: &[f32]| NamedTensor { name: "w".into(), shape: vec![2], values: values.to_vec() };
     let refused =

@@ -29,8 +29,10 @@ struct Value<'a> {
 
 impl Serialize for Object<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.row.len()))?;
-        for (name, field) in self.row.get_column_iter() {
+        // Arrow gives every struct of a column all keys that any of them has: null stands for a key that is absent.
+        let is_absent = |field: &Field| self.column.is_some() && matches!(field, Field::Null);
+        let mut map = serializer.serialize_map(None)?;
+        for (name, field) in self.row.get_column_iter().filter(|(_, field)| !is_absent(field)) {
             map.serialize_entry(name, &Value { field, column: self.column.unwrap_or(name) })?;
         }
         map.end()

@@ -25,8 +25,8 @@ use crate::error::{Error, Result};
 
 /// The rows of a parquet file, each as a JSON object of its columns and a line end.
 ///
-/// Lists and structs become lists and objects, dates and decimals strings; an absent value is null. Memory is bounded
-/// by the pages of a few rows of each column: neither the file nor a row group is ever held.
+/// Lists and structs become lists and objects, dates and decimals strings; an absent value is null, in a struct it is
+/// an absent key. Memory is bounded by the pages of a few rows of each column: neither the file nor a row group is ever held.
 ///
 /// # Errors
 /// [`Error::Data`] naming the file: it is no parquet file, or has a compression that is not read. Damaged pages show

@@ -1,0 +1,61 @@
+//! Where examples come from: rows that are encoded as they are read, or whatever else gives them by number.
+
+use std::sync::Arc;
+
+use super::{Encoder, Example};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+
+/// Examples by the number of their row. Threads share it, so that reading ahead needs no lock.
+pub trait ExampleSource: Send + Sync {
+    /// Rows, usable or not.
+    fn rows(&self) -> u64;
+
+    /// The examples of a row: as many as [`ExampleSource::group`] says, which stay together in a batch.
+    ///
+    /// # Errors
+    /// Data that cannot be read, or a row that cannot be used where none may be left out.
+    fn examples(&self, row: u64) -> Result<Found>;
+
+    /// Examples a row: 1, or 2 for the two answers of a preference.
+    fn group(&self) -> usize {
+        1
+    }
+}
+
+/// What a row gave.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Found {
+    /// Its examples.
+    Examples(Vec<Example>),
+    /// Nothing: it cannot be used, and such rows are left out. The sentence says why.
+    Unusable(String),
+}
+
+/// Rows of files, encoded when they are asked for.
+#[derive(Clone)]
+pub struct EncodedRows {
+    /// The rows.
+    pub dataset: Arc<Dataset>,
+    /// What makes examples of them.
+    pub encoder: Encoder,
+    /// Whether rows that the encoder refuses are left out and counted.
+    pub skip_bad_rows: bool,
+}
+
+impl ExampleSource for EncodedRows {
+    fn rows(&self) -> u64 {
+        self.dataset.len()
+    }
+
+    fn examples(&self, row: u64) -> Result<Found> {
+        let Some((row, origin)) = self.dataset.row(row)? else {
+            return Err(Error::Data(format!("row {row} is behind the last one")));
+        };
+        match self.encoder.encode(&row, origin) {
+            Ok(example) => Ok(Found::Examples(vec![example])),
+            Err(Error::Data(reason)) if self.skip_bad_rows => Ok(Found::Unusable(reason)),
+            Err(error) => Err(error),
+        }
+    }
+}

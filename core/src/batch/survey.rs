@@ -1,0 +1,128 @@
+//! What one pass over rows holds, counted by encoding them as training will.
+
+use super::{ExampleSource, Found, LoaderConfig, RenderWarnings, count_warnings, render_remarks};
+use crate::error::Result;
+use crate::platform::{map_in_threads, threads};
+
+/// Tokens and pieces of the rows that were looked at, and what is odd about these rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Survey {
+    /// Rows looked at.
+    pub rows: u64,
+    /// Pieces of at most a row's length that they give: one a row, more of a long text, none of a row left out.
+    pub pieces: u64,
+    /// Tokens of all pieces.
+    pub tokens: u64,
+    /// Tokens of the longest piece.
+    pub longest: usize,
+    /// Rows that lose their end; texts that go on in another piece are not among them.
+    pub cut: u64,
+    /// Rows left out: too long, or without anything to learn.
+    pub dropped: u64,
+    /// Rows that cannot be used and are left out, and why the first cannot.
+    pub unusable: (u64, Option<String>),
+    /// What shows where rows are rendered.
+    pub warnings: RenderWarnings,
+}
+
+impl Survey {
+    /// Looks at these rows, on all threads.
+    ///
+    /// # Errors
+    /// Data that cannot be read or encoded.
+    pub fn of(source: &dyn ExampleSource, config: &LoaderConfig, rows: &[u64]) -> Result<Self> {
+        // Dealt out in turns: the threads then read near each other, where the file's block is at hand.
+        let threads = threads().clamp(1, rows.len().max(1));
+        let part = |thread: usize| rows.iter().copied().skip(thread).step_by(threads).collect();
+        let parts: Vec<Vec<u64>> = (0..threads).map(part).collect();
+        let counted = map_in_threads(parts, |rows: Vec<u64>| Self::of_part(source, config, &rows));
+        let mut sum = Self::default();
+        for part in counted {
+            sum.add(part?);
+        }
+        Ok(sum)
+    }
+
+    fn of_part(source: &dyn ExampleSource, config: &LoaderConfig, rows: &[u64]) -> Result<Self> {
+        let mut sum = Self::default();
+        for &row in rows {
+            sum.rows += 1;
+            match source.examples(row)? {
+                Found::Unusable(reason) => {
+                    sum.unusable.0 += 1;
+                    sum.unusable.1.get_or_insert(reason);
+                }
+                Found::Examples(examples) => {
+                    examples.iter().for_each(|example| count_warnings(example, &mut sum.warnings));
+                    match config.fit.all(examples) {
+                        None => sum.dropped += 1,
+                        Some((examples, cut)) => {
+                            sum.cut += u64::from(cut && !config.fit.keep_pieces);
+                            examples.iter().for_each(|example| sum.add_example(example.ids.len(), config));
+                        }
+                    }
+                }
+            }
+        }
+        // Rows that belong together count as one.
+        sum.pieces /= source.group() as u64;
+        Ok(sum)
+    }
+
+    /// Adds the tokens of an example: packed they follow each other, else each piece repeats the last of the one before.
+    fn add_example(&mut self, tokens: usize, config: &LoaderConfig) {
+        let seq = config.fit.seq_len;
+        let pieces = tokens.saturating_sub(1).div_ceil(seq.max(1)).max(1);
+        self.pieces += pieces as u64;
+        self.tokens += (tokens + if config.packing { 0 } else { pieces - 1 }) as u64;
+        self.longest = self.longest.max(tokens.min(seq.saturating_add(1)));
+    }
+
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.pieces += other.pieces;
+        self.tokens += other.tokens;
+        self.longest = self.longest.max(other.longest);
+        self.cut += other.cut;
+        self.dropped += other.dropped;
+        self.unusable.0 += other.unusable.0;
+        self.unusable.1 = self.unusable.1.take().or(other.unusable.1);
+        for (kind, count) in other.warnings {
+            self.warnings.entry(kind).and_modify(|known| known.rows += count.rows).or_insert(count);
+        }
+    }
+
+    /// Batches of one pass over `rows` rows of this kind.
+    pub fn batches(&self, rows: u64, config: &LoaderConfig) -> f64 {
+        let per_row = |count: u64| count as f64 * rows as f64 / self.rows.max(1) as f64;
+        match config.packing {
+            true => per_row(self.tokens) / (config.batch_size * config.fit.seq_len) as f64,
+            false => (per_row(self.pieces) / config.batch_size as f64).ceil(),
+        }
+    }
+
+    /// Tokens of a piece on average.
+    pub fn mean_tokens(&self) -> f64 {
+        self.tokens as f64 / self.pieces.max(1) as f64
+    }
+
+    /// What a person should know of the rows before they are trained on, a sentence each.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = render_remarks(&self.warnings, |count| count.to_string());
+        if let (count @ 1.., Some(first)) = &self.unusable {
+            remarks.push(format!("{count} rows cannot be rendered and are left out (the first: {first})"));
+        }
+        for (count, what) in [
+            (self.cut, "are longer than --max-seq-len and are cut"),
+            (self.dropped, "are left out: too long, or without anything to learn"),
+        ] {
+            if count > 0 {
+                remarks.push(format!("{count} rows {what}"));
+            }
+        }
+        if !remarks.is_empty() {
+            remarks.push(format!("{} rows were looked at", self.rows));
+        }
+        remarks
+    }
+}

@@ -1,0 +1,334 @@
+//! Which keys of a `config.json` act, and on what. Those that change the numbers are honoured or refused; those of
+//! training are named where training begins; those that nothing reads are named once.
+
+use serde_json::{Map, Value};
+
+use super::ModelConfig;
+use super::family::Family;
+use super::keys::{Keys, is_nothing, unsupported};
+use super::rope_parameters;
+use crate::error::Result;
+
+/// What a `config.json` says beside a model's shape, for a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// Keys that nothing reads, and settings that contradict each other.
+    pub warnings: Vec<String>,
+    /// Keys that act in training elsewhere and not here.
+    pub training: Vec<String>,
+}
+
+/// Keys of other architectures whose only known value is 1.
+const ONE: [&str; 11] = [
+    "partial_rotary_factor",
+    "rotary_pct",
+    "logit_scale",
+    "logits_scaling",
+    "residual_multiplier",
+    "embedding_multiplier",
+    "scale_emb",
+    "key_multiplier",
+    "lm_head_multiplier",
+    "attention_out_multiplier",
+    "routed_scaling_factor",
+];
+
+/// Those that must say nothing.
+const NOTHING: [&str; 22] = [
+    "mlp_bias",
+    "final_logit_softcapping",
+    "attn_logit_softcapping",
+    "clip_qkv",
+    "attention_chunk_size",
+    "no_rope_layer_interval",
+    "qk_layernorm",
+    "query_key_norm",
+    "use_mrope",
+    "rope_interleaved",
+    "rotary_dim",
+    "alibi",
+    "use_alibi",
+    "parallel_attn",
+    "parallel_residual",
+    "use_parallel_residual",
+    "scale_depth",
+    "shared_expert_intermediate_size",
+    "first_k_dense_replace",
+    "n_group",
+    "per_layer_config",
+    "attention_sinks",
+];
+
+/// Keys that act in training alone.
+const TRAINING: [&str; 14] = [
+    "attention_dropout",
+    "attention_probs_dropout_prob",
+    "attn_pdrop",
+    "attn_dropout",
+    "hidden_dropout",
+    "hidden_dropout_prob",
+    "resid_pdrop",
+    "residual_dropout",
+    "embd_pdrop",
+    "embedding_dropout",
+    "dropout",
+    "layerdrop",
+    "output_router_logits",
+    "neftune_noise_alpha",
+];
+
+/// Keys that are read, by every family.
+const READ: [&str; 22] = [
+    "model_type",
+    "architectures",
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "max_position_embeddings",
+    "rms_norm_eps",
+    "hidden_act",
+    "rope_theta",
+    "rope_scaling",
+    "rope_parameters",
+    "original_max_position_embeddings",
+    "layer_types",
+    "tie_word_embeddings",
+    "initializer_range",
+    "embedding_range",
+    "is_causal",
+    "quantization_config",
+];
+
+/// Keys of `transformers`, and of programs around it, that change no number of these families.
+const HARMLESS: [&str; 34] = [
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "torchscript",
+    "use_bfloat16",
+    "use_cache",
+    "return_dict",
+    "output_attentions",
+    "output_hidden_states",
+    "attn_implementation",
+    "experts_implementation",
+    "chunk_size_feed_forward",
+    "id2label",
+    "label2id",
+    "num_labels",
+    "problem_type",
+    "task_specific_params",
+    "finetuning_task",
+    "name_or_path",
+    "auto_map",
+    "pretraining_tp",
+    "router_aux_loss_coef",
+    "is_decoder",
+    "tokenizer_class",
+    "transformers.js_config",
+    "unsloth_version",
+    "unsloth_fixed",
+    "is_llama_config",
+    "model_max_length",
+    "max_sequence_length",
+    "max_seq_len",
+    "vocab_file",
+    "prefix",
+    "tie_last_hidden_states",
+];
+
+/// Settings of `generate`, which old files keep here.
+const GENERATION: [&str; 20] = [
+    "max_length",
+    "min_length",
+    "do_sample",
+    "early_stopping",
+    "num_beams",
+    "num_beam_groups",
+    "diversity_penalty",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "repetition_penalty",
+    "encoder_repetition_penalty",
+    "length_penalty",
+    "num_return_sequences",
+    "max_new_tokens",
+    "num_assistant_tokens",
+    "num_assistant_tokens_schedule",
+    "assistant_confidence_threshold",
+    "bad_words_ids",
+];
+
+/// Refuses by name what would silently compute something else.
+pub(super) fn refuse_acting(keys: Keys, family: Family, config: &ModelConfig) -> Result<()> {
+    if let Some(act) = keys.text("hidden_act")?.filter(|act| !["silu", "swish"].contains(act)) {
+        return unsupported("hidden_act", &act.into(), "silu");
+    }
+    let is = |key: &str, number: f64| keys.value(key).is_none_or(|value| value.as_f64() == Some(number));
+    let head_dim = config.head_dim as f64;
+    let scale =
+        |value: &Value| value.as_f64().is_some_and(|scale| (scale * head_dim.sqrt() - 1.0).abs() < 1e-6);
+    let ones = |value: &Value| value.as_array().is_some_and(|layers| layers.iter().all(|layer| *layer == 1));
+    let qk_norm = |key: &str| keys.value(key).is_none_or(|value| *value == config.qk_norm);
+    let fixed_bias = matches!(family, Family::Mistral | Family::Ministral);
+    let per_head = head_dim.to_string();
+    let nothing = |key: &str| keys.value(key).is_none_or(is_nothing);
+    let cases = [
+        ("is_causal", keys.flag("is_causal")? != Some(false), "true; this model looks at later tokens, too"),
+        ("attention_bias", !fixed_bias || nothing("attention_bias"), "false in this family"),
+        ("query_pre_attn_scalar", is("query_pre_attn_scalar", head_dim), per_head.as_str()),
+        ("attention_multiplier", keys.value("attention_multiplier").is_none_or(scale), "1/√head_dim"),
+        (
+            "no_rope_layers",
+            nothing("no_rope_layers") || keys.value("no_rope_layers").is_some_and(ones),
+            "none",
+        ),
+        ("qk_norm", qk_norm("qk_norm"), "what the family has"),
+        ("use_qk_norm", qk_norm("use_qk_norm"), "what the family has"),
+        ("scoring_func", keys.text("scoring_func")?.is_none_or(|name| name == "softmax"), "softmax"),
+    ];
+    let odd = cases.into_iter().find(|(_, fits, _)| !fits).map(|(key, _, known)| (key, known));
+    let odd = odd.or(ONE.into_iter().find(|key| !is(key, 1.0)).map(|key| (key, "1.0")));
+    let odd = odd.or(NOTHING.into_iter().find(|key| !nothing(key)).map(|key| (key, "none")));
+    match odd {
+        Some((key, known)) => unsupported(key, keys.value(key).unwrap_or(&Value::Null), known),
+        None => Ok(()),
+    }
+}
+
+impl Remarks {
+    /// Those of a config that was read.
+    pub(super) fn of(keys: Keys, family: Family, context: usize) -> Self {
+        let mut warnings = rope_parameters::remarks(keys, context);
+        let strange: Vec<&str> = keys
+            .0
+            .iter()
+            .filter(|(key, value)| is_strange(key, value, family))
+            .map(|(key, _)| key.as_str())
+            .collect();
+        if !strange.is_empty() {
+            warnings.push(format!(
+                "config.json: a model of the family {} does not read {}",
+                family.name(),
+                strange.join(", ")
+            ));
+        }
+        Self { warnings, training: training(keys.0) }
+    }
+}
+
+fn training(root: &Map<String, Value>) -> Vec<String> {
+    let acts = |key: &&str| root.get(*key).is_some_and(|value| !is_nothing(value));
+    let acts = TRAINING.into_iter().filter(acts);
+    acts.map(|key| {
+        format!(
+            "config.json has {key} {}, which acts in training with transformers; it does not here",
+            root[key]
+        )
+    })
+    .collect()
+}
+
+/// Whether a key says something that the family does not read.
+fn is_strange(key: &str, value: &Value, family: Family) -> bool {
+    let known: [&[&str]; 6] = [&READ, &HARMLESS, &GENERATION, &TRAINING, &ONE, &NOTHING];
+    let own = match key {
+        "query_pre_attn_scalar" | "attention_multiplier" | "no_rope_layers" | "qk_norm" | "use_qk_norm" => {
+            true
+        }
+        "attention_bias" | "attention_output_bias" | "scoring_func" => true,
+        "sliding_window" => family != Family::Llama,
+        "use_sliding_window" => matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe),
+        "max_window_layers" => {
+            matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Own)
+        }
+        "num_experts"
+        | "num_local_experts"
+        | "num_experts_per_tok"
+        | "n_shared_experts"
+        | "moe_intermediate_size"
+        | "norm_topk_prob"
+        | "decoder_sparse_step"
+        | "mlp_only_layers" => {
+            matches!(family, Family::Qwen3Moe | Family::Own)
+        }
+        _ => key.starts_with('_') || key.ends_with("_token_id") || key.ends_with("_token"),
+    };
+    !own && !is_nothing(value) && !known.iter().any(|keys| keys.contains(&key))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(extra: Value) -> Result<(ModelConfig, Remarks)> {
+        let mut root = json!({
+            "model_type": "llama", "vocab_size": 320, "hidden_size": 64, "intermediate_size": 112,
+            "num_hidden_layers": 2, "num_attention_heads": 4,
+        });
+        root.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        ModelConfig::read_hugging_face(root.to_string().as_bytes())
+    }
+
+    fn refused(extra: Value) -> String {
+        read(extra.clone()).err().unwrap_or_else(|| panic!("{extra}")).to_string()
+    }
+
+    #[test]
+    fn a_key_that_would_change_the_numbers_is_refused_by_name() {
+        for (key, value) in [
+            ("is_causal", json!(false)),
+            ("mlp_bias", json!(true)),
+            ("logit_scale", json!(0.0625)),
+            ("residual_multiplier", json!(0.22)),
+            ("attention_multiplier", json!(0.5)),
+            ("query_pre_attn_scalar", json!(64)),
+            ("final_logit_softcapping", json!(30.0)),
+            ("attention_chunk_size", json!(8192)),
+            ("no_rope_layers", json!([1, 0])),
+            ("clip_qkv", json!(8.0)),
+            ("use_qk_norm", json!(true)),
+            ("rope_interleaved", json!(true)),
+        ] {
+            let message = refused(json!({key: value}));
+            assert!(message.contains(&format!("{key} '{value}' is not supported")), "{message}");
+        }
+        let mistral = refused(json!({"model_type": "mistral", "attention_bias": true}));
+        assert!(mistral.contains("attention_bias 'true' is not supported"), "{mistral}");
+    }
+
+    #[test]
+    fn the_values_that_change_nothing_are_read() {
+        let neutral = json!({
+            "is_causal": true, "mlp_bias": false, "logit_scale": 1.0, "attention_multiplier": 0.25,
+            "query_pre_attn_scalar": 16, "final_logit_softcapping": null, "no_rope_layers": [1, 1],
+            "clip_qkv": null, "use_qk_norm": false, "rope_interleaved": false, "quantization_config": {},
+            "temperature": 0.6, "_name_or_path": "/tmp/x", "unsloth_version": "2025.1", "pad_token_id": 0,
+            "sliding_window": null, "attention_dropout": 0.0,
+        });
+        assert_eq!(read(neutral).unwrap().1, Remarks::default());
+    }
+
+    #[test]
+    fn keys_that_nothing_reads_are_named_once_and_those_of_training_apart() {
+        let (_, remarks) = read(json!({
+            "sliding_window": 16, "layer_norm_kind": "odd", "num_experts": 4, "attention_dropout": 0.1,
+            "nothing_of_it": [],
+        }))
+        .unwrap();
+        let named = [
+            "config.json: a model of the family llama does not read sliding_window, layer_norm_kind, num_experts",
+        ];
+        assert_eq!(remarks.warnings, named);
+        assert!(remarks.training[0].contains("attention_dropout 0.1"), "{remarks:?}");
+        assert_eq!(remarks.training.len(), 1);
+    }
+}

@@ -1,0 +1,86 @@
+//! The keys of a `config.json`, each by its type. What has another type is refused: passed over, it would change the model
+//! without a word.
+
+use serde_json::{Map, Value};
+
+use super::config::MOST_LAYERS;
+use crate::error::{Error, Result};
+
+/// Typed access to a JSON object; null is absent.
+#[derive(Clone, Copy)]
+pub(super) struct Keys<'a>(pub(super) &'a Map<String, Value>);
+
+impl<'a> Keys<'a> {
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
+        self.0.get(key).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>> {
+        self.typed(key, Value::as_str, "a text")
+    }
+
+    pub(super) fn object(&self, key: &str) -> Result<Option<&'a Map<String, Value>>> {
+        self.typed(key, Value::as_object, "an object")
+    }
+
+    pub(super) fn list(&self, key: &str) -> Result<Option<&'a Vec<Value>>> {
+        self.typed(key, Value::as_array, "a list")
+    }
+
+    pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
+        self.typed(key, Value::as_f64, "a number")
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Result<Option<bool>> {
+        self.typed(key, Value::as_bool, "true or false")
+    }
+
+    pub(super) fn optional_size(&self, key: &str) -> Result<Option<usize>> {
+        self.typed(key, |value| value.as_u64().map(|size| size as usize), "a whole number")
+    }
+
+    pub(super) fn size(&self, key: &str) -> Result<usize> {
+        self.optional_size(key)?
+            .ok_or_else(|| Error::Model(format!("config.json has no {key}; a Llama-family model needs it")))
+    }
+
+    /// The number of blocks, before lists of that length are made.
+    pub(super) fn layers(&self) -> Result<usize> {
+        match self.size("num_hidden_layers")? {
+            layers if layers > MOST_LAYERS => Err(Error::Model(format!(
+                "config.json: num_hidden_layers is {layers}; {MOST_LAYERS} are the most"
+            ))),
+            layers => Ok(layers),
+        }
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+        what: &str,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        read(value)
+            .map(Some)
+            .ok_or_else(|| Error::Model(format!("config.json: {key} is {value}, not {what}")))
+    }
+}
+
+/// Whether a value says nothing: null, false, 0, or empty.
+pub(super) fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+    }
+}
+
+/// Refuses a value, beside what would be computed.
+pub(super) fn unsupported<T>(key: &str, value: &Value, known: &str) -> Result<T> {
+    let found = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    Err(Error::Model(format!("config.json: {key} '{found}' is not supported; supported: {known}")))
+}

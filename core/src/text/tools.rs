@@ -1,0 +1,180 @@
+//! Tools and their calls, as data files spell them.
+
+use serde_json::{Map, Value, json};
+
+use super::conversation::Message;
+use super::json::{is_blank, kind, parse_json};
+
+const CALLS: &str = "tool_calls";
+
+/// The key of a single call before there were `tool_calls`.
+const FUNCTION_CALL: &str = "function_call";
+
+/// Reads a list of tools, which may be JSON text; an empty one is none.
+///
+/// # Errors
+/// What stands there instead of a list.
+pub(super) fn read_tools(value: Option<&Value>) -> Result<Option<Value>, String> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if is_blank(text) => Ok(None),
+        Some(Value::String(text)) => {
+            let tools = parse_json(text).map_err(|why| format!("tools: {why}"))?;
+            match tools {
+                Value::String(_) => Err("tools must be a list, found a string".to_string()),
+                tools => read_tools(Some(&tools)),
+            }
+        }
+        Some(Value::Array(list)) if list.is_empty() => Ok(None),
+        Some(tools @ Value::Array(_)) => Ok(Some(tools.clone())),
+        Some(other) => Err(format!("tools must be a list, found {}", kind(other))),
+    }
+}
+
+/// The descriptions of functions before there were `tools`, in the form of those.
+pub(super) fn tools_of_functions(functions: &[Value]) -> Option<Value> {
+    let tool = |function: &Value| json!({"type": "function", "function": function});
+    (!functions.is_empty()).then(|| functions.iter().map(tool).collect())
+}
+
+/// Reads the calls among a message's keys. `tool_calls` given as JSON text (MiniMind's form) becomes a list, an empty
+/// one is left out, and a `function_call` becomes the call that it means.
+pub(super) fn read_tool_calls(message: &mut Message) -> Result<(), String> {
+    if let Some(calls) = message.extra.shift_remove(CALLS)
+        && let Some(calls) = parsed(CALLS, calls)?
+    {
+        add_tool_call(message, calls)?;
+    }
+    match message.extra.shift_remove(FUNCTION_CALL) {
+        Some(function) => read_function_call(message, function),
+        None => Ok(()),
+    }
+}
+
+/// A value that may be JSON text; `None` for a blank one.
+fn parsed(key: &str, value: Value) -> Result<Option<Value>, String> {
+    match value {
+        Value::String(text) if is_blank(&text) => Ok(None),
+        Value::String(text) => parse_json(&text).map(Some).map_err(|why| format!("{key}: {why}")),
+        value => Ok(Some(value)),
+    }
+}
+
+fn read_function_call(message: &mut Message, function: Value) -> Result<(), String> {
+    let function = match parsed(FUNCTION_CALL, function)? {
+        None => return Ok(()),
+        // What is left of a struct whose every value is absent.
+        Some(Value::Object(function)) if function.is_empty() => return Ok(()),
+        Some(function @ Value::Object(_)) => function,
+        Some(other) => return Err(format!("{FUNCTION_CALL} must be an object, found {}", kind(&other))),
+    };
+    let mut call = json!({"type": "function", "function": function});
+    read_arguments(&mut call);
+    match message.extra.get(CALLS).and_then(Value::as_array).map(Vec::as_slice) {
+        None => add_tool_call(message, call),
+        Some([one]) if function_of(one) == function_of(&call) => Ok(()),
+        Some(_) => Err(format!("{CALLS} and {FUNCTION_CALL} differ; keep one of them")),
+    }
+}
+
+/// The function of a call, with or without the wrapper around it.
+fn function_of(call: &Value) -> &Value {
+    call.get("function").filter(|function| function.is_object()).unwrap_or(call)
+}
+
+/// Adds one call, or each one of a list.
+///
+/// # Errors
+/// What stands there instead of a call.
+pub(super) fn add_tool_call(message: &mut Message, call: Value) -> Result<(), String> {
+    let mut calls = match call {
+        Value::Array(list) => list,
+        Value::Object(_) => vec![call],
+        other => return Err(format!("a tool call must be an object, found {}", kind(&other))),
+    };
+    if let Some(wrong) = calls.iter().find(|call| !call.is_object()) {
+        return Err(format!("a tool call must be an object, found {}", kind(wrong)));
+    }
+    if calls.is_empty() {
+        return Ok(());
+    }
+    calls.iter_mut().for_each(read_arguments);
+    match message.extra.get_mut(CALLS) {
+        Some(Value::Array(list)) => list.append(&mut calls),
+        _ => drop(message.extra.insert(CALLS.to_string(), Value::Array(calls))),
+    }
+    Ok(())
+}
+
+/// Arguments that are the JSON text of an object become the object: templates print them as JSON, which would put a
+/// text into quotes.
+fn read_arguments(call: &mut Value) {
+    let wrapped = call.get("function").is_some_and(Value::is_object);
+    let function = if wrapped { call.get_mut("function") } else { Some(call) };
+    let Some(arguments) = function.and_then(|function| function.get_mut("arguments")) else { return };
+    let object = arguments.as_str().and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
+    if let Some(object) = object {
+        *arguments = Value::Object(object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The calls of a message with these keys.
+    fn calls(keys: Value) -> Result<Value, String> {
+        let mut message = Message::new("assistant", "");
+        message.extra = keys.as_object().unwrap().clone();
+        read_tool_calls(&mut message)?;
+        Ok(message.extra.remove("tool_calls").unwrap_or(Value::Null))
+    }
+
+    #[test]
+    fn every_spelling_of_a_call_gives_objects() {
+        let call = |arguments: Value| json!({"name": "f", "arguments": arguments});
+        let wrapped = |call: Value| json!([{"type": "function", "function": call}]);
+        let read = json!({"a": 1});
+        for (keys, expected) in [
+            (json!({"tool_calls": [call(read.clone())]}), json!([call(read.clone())])),
+            (json!({"tool_calls": call(json!("{\"a\": 1}"))}), json!([call(read.clone())])),
+            (json!({"tool_calls": wrapped(call(json!("{\"a\":1}")))}), wrapped(call(read.clone()))),
+            (json!({"tool_calls": wrapped(call(json!("{}"))).to_string()}), wrapped(call(json!({})))),
+            (json!({"function_call": call(json!("{\"a\": 1}"))}), wrapped(call(read.clone()))),
+            (
+                json!({"tool_calls": [call(read.clone())], "function_call": call(json!("{\"a\": 1}"))}),
+                json!([call(read.clone())]),
+            ),
+            // What is no object stays as it is.
+            (json!({"tool_calls": [call(json!("[1]"))]}), json!([call(json!("[1]"))])),
+            (json!({"tool_calls": [call(json!("{"))]}), json!([call(json!("{"))])),
+            (json!({"tool_calls": [call(json!({"a": null}))]}), json!([call(json!({"a": null}))])),
+            (json!({"tool_calls": [], "function_call": {}}), Value::Null),
+            (json!({"tool_calls": " ", "function_call": ""}), Value::Null),
+        ] {
+            assert_eq!(calls(keys.clone()), Ok(expected), "{keys}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_call_is_named() {
+        for (keys, reason) in [
+            (json!({"tool_calls": 1}), "a tool call must be an object, found a number"),
+            (json!({"function_call": ["f"]}), "function_call must be an object, found a list"),
+            (
+                json!({"tool_calls": [{"name": "f"}], "function_call": {"name": "g"}}),
+                "tool_calls and function_call differ; keep one of them",
+            ),
+        ] {
+            assert_eq!(calls(keys.clone()), Err(reason.to_string()), "{keys}");
+        }
+    }
+
+    #[test]
+    fn functions_are_tools() {
+        let function = json!({"name": "f", "parameters": {}});
+        let tools = tools_of_functions(std::slice::from_ref(&function));
+        assert_eq!(tools, Some(json!([{"type": "function", "function": function}])));
+        assert_eq!(tools_of_functions(&[]), None);
+    }
+}

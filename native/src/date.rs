@@ -1,0 +1,53 @@
+//! `--date`: the day that chat templates print as today's.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{Local, NaiveDate};
+use kindling::tokenizer::Tokenizer;
+
+/// A day, as `2025-07-31`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Date(NaiveDate);
+
+impl Date {
+    /// Today, where the machine stands.
+    pub fn today() -> Self {
+        Self(Local::now().date_naive())
+    }
+
+    /// Makes it the day of all that the tokenizer renders.
+    pub fn set(self, tokenizer: &mut Tokenizer) {
+        tokenizer.set_template_variable("now", self.to_string().into());
+    }
+}
+
+impl fmt::Display for Date {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.0.format("%Y-%m-%d"))
+    }
+}
+
+impl FromStr for Date {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d");
+        date.map(Self).map_err(|_| "a day is written as 2025-07-31".to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_read_and_written_alike() {
+        assert_eq!("2024-02-29".parse::<Date>().unwrap().to_string(), "2024-02-29");
+        assert_eq!("2024-7-1".parse::<Date>().unwrap().to_string(), "2024-07-01");
+        for wrong in ["", "2023-02-29", "31.07.2025", "2025-07", "today"] {
+            assert!(wrong.parse::<Date>().is_err(), "{wrong}");
+        }
+        assert!(Date::today().to_string().parse::<Date>().is_ok());
+    }
+}

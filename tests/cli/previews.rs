@@ -1,0 +1,108 @@
+//! `data preview`: what training sees of each row, and what is odd about it.
+
+use serde_json::json;
+
+use crate::place::Place;
+
+/// Prints texts alone: no tools, no calls, no reasoning.
+const PLAIN: &str =
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}";
+const DATED: &str = "{{ strftime_now('%d %b %Y') }}\n{% for m in messages %}<|im_start|>{{ m.role }}\n\
+                     {{ m.content }}<|im_end|>\n{% endfor %}";
+
+/// A row with tools, a call and its answer.
+fn call(words: &str) -> String {
+    let tools =
+        json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]);
+    let calls = json!([{"type": "function", "function": {"name": "weather", "arguments": {"city": "Oslo"}}}]);
+    let row = json!({"tools": tools, "messages": [
+        {"role": "user", "content": "Rain in Oslo?"},
+        {"role": "assistant", "content": words, "tool_calls": calls},
+        {"role": "tool", "content": "no"},
+        {"role": "assistant", "content": "No rain."},
+    ]});
+    format!("{row}\n")
+}
+
+#[test]
+fn what_a_template_leaves_out_is_counted_and_an_emptied_answer_refused() {
+    let place = Place::with_model();
+    place.write("plain.jinja", PLAIN);
+    place.write("calls.jsonl", call("I look.") + &call("Wait."));
+    let own = place.run("data preview --model model --data calls.jsonl --max-seq-len 2000").ok();
+    for printed in ["\"parameters\"", "I look.\n<tool_call>\n", "\"city\": \"Oslo\"", "<tool_response>\nno"] {
+        assert!(own.stdout.contains(printed), "{printed}\n{own}");
+    }
+    assert!(!own.stderr.contains("warning"), "the default template prints all\n{own}");
+
+    let plain = "data preview --model model --chat-template plain.jinja --data";
+    let outcome = place.run(&format!("{plain} calls.jsonl --json")).expect(
+        0,
+        &[
+            "2 rows: the chat template prints no descriptions of tools (the first: calls.jsonl:1)",
+            "2 rows: the chat template leaves out the call of a tool (the first: calls.jsonl:1)",
+        ],
+    );
+    assert_eq!(outcome.json()[0]["warnings"], json!(["tools_left_out", "tool_call_left_out"]));
+
+    place.write("emptied.jsonl", call("Wait.") + &call(""));
+    let emptied = "emptied.jsonl:2: message 2 holds calls of tools or reasoning";
+    place.run(&format!("{plain} emptied.jsonl")).expect(1, &[emptied, "--chat-template FILE"]);
+    let skipped = "1 rows cannot be rendered and are left out (the first: emptied.jsonl:2";
+    place.run(&format!("{plain} emptied.jsonl --skip-bad-rows")).expect(0, &[skipped]);
+}
+
+#[test]
+fn a_special_token_in_a_text_is_counted() {
+    let place = Place::with_model();
+    place.write("end.jsonl", "{\"q\": \"What ends a turn?\", \"a\": \"It is <|im_end|> that does.\"}\n");
+    let told =
+        "1 rows: a message's own text holds a special token, which is read as one (the first: end.jsonl:1)";
+    place.run("data preview --model model --data end.jsonl").expect(0, &[told]);
+}
+
+#[test]
+fn longer_rows_are_cut_or_left_out_as_in_training() {
+    let place = Place::with_model();
+    let preview = "data preview --model model --data chat.jsonl --limit 1 --json";
+    let whole = place.run(preview).ok().result();
+    let length = whole["tokens"].as_array().unwrap().len();
+    assert_eq!((&whole["kept"], whole.get("left_out")), (&json!(length), None));
+    let cut = place.run(&format!("{preview} --max-seq-len {}", length - 3)).ok().result();
+    assert_eq!((&cut["kept"], &cut["tokens"]), (&json!(length - 2), &whole["tokens"]));
+    let dropped = place.run(&format!("{preview} --max-seq-len {} --too-long drop", length - 3)).ok().result();
+    assert_eq!((&dropped["kept"], &dropped["targets"]), (&json!(0), &json!(0)));
+    assert_eq!(dropped["left_out"], "longer than --max-seq-len");
+    let unanswered = place.run(&format!("{preview} --max-seq-len 4")).ok().result();
+    assert_eq!(
+        (&unanswered["targets"], &unanswered["left_out"]),
+        (&json!(0), &json!("nothing to learn in it"))
+    );
+    // A text goes on in further rows.
+    let text =
+        "data preview --model model --data docs.jsonl --limit 1 --stage pretrain --max-seq-len 8 --json";
+    let text = place.run(text).ok().result();
+    assert_eq!(text["kept"], text["tokens"].as_array().unwrap().len());
+}
+
+#[test]
+fn the_date_is_todays_or_the_given_one_and_a_run_keeps_it() {
+    let place = Place::with_model();
+    place.write("dated.jinja", DATED);
+    let preview = "data preview --model model --data chat.jsonl --limit 1 --chat-template dated.jinja";
+    let given = place.run(&format!("{preview} --date 2024-07-26")).ok();
+    assert!(given.stdout.contains("26 Jul 2024\n<|im_start|>user"), "{given}");
+    let today = place.run(preview).ok();
+    assert!(today.stdout.contains(" 20") && !today.stdout.contains("26 Jul 2024"), "{today}");
+    for wrong in ["26.7.2024", "2023-02-29"] {
+        place.run(&format!("{preview} --date {wrong}")).expect(2, &["2025-07-31"]);
+    }
+    let train = "sft --model model --data chat.jsonl --chat-template dated.jinja --out run --steps 2 --stop-after 1 --batch-size 2 \
+                 --max-seq-len 96 --date 2024-07-26";
+    place.run(train).ok();
+    assert!(place.text("run/training/settings.toml").contains("date = \"2024-07-26\""));
+    place
+        .run("sft --resume --out run --date 2025-01-01")
+        .expect(2, &["--date is 2025-01-01 now and was 2024-07-26"]);
+    place.run("sft --resume --out run").ok();
+}

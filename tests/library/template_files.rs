@@ -1,0 +1,110 @@
+//! The files of a tokenizer among those of a checkpoint, and the cases of `../shared` that hold them.
+
+use std::path::{Path, PathBuf};
+
+use kindling::checkpoint::{
+    Checkpoint, Files, from_single_file, from_zip, open_tokenizer, put_tokenizer, to_single_file, to_zip,
+};
+use kindling::model::Transformer;
+use kindling::text::{Conversation, Message};
+use kindling::tokenizer::Tokenizer;
+use serde_json::{Map, Value};
+
+use crate::tiny::{config, tokenizer};
+
+const OLD: &str = "{% for m in messages %}old {{ m.content }}{% endfor %}";
+const NEW: &str = "{% for m in messages %}new {{ m.content }}{% endfor %}";
+
+/// A model's files, with the old template in `tokenizer_config.json` and the new one beside it.
+fn files() -> Files {
+    let mut tokenizer = tokenizer();
+    tokenizer.set_chat_template(OLD).unwrap();
+    let config = config(tokenizer.vocab_size());
+    let model = Transformer::init(&config, 7, &burn::tensor::Device::flex()).unwrap();
+    let weights = pollster::block_on(model.weights()).unwrap();
+    let mut files = Checkpoint::files(&config, &weights, Some(&tokenizer)).unwrap();
+    assert_eq!(files["chat_template.jinja"], OLD.as_bytes());
+    files.insert("chat_template.jinja".into(), NEW.into());
+    files
+}
+
+fn open(files: &Files) -> Tokenizer {
+    Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap().tokenizer.unwrap()
+}
+
+fn says(tokenizer: &Tokenizer, text: &str) -> String {
+    let conversation = Conversation::new(vec![Message::new("user", text)]);
+    let ids = tokenizer.render_prompt(&conversation, &Map::new()).unwrap();
+    tokenizer.decode(&ids, false).unwrap()
+}
+
+#[test]
+fn the_file_wins_however_a_checkpoint_comes() {
+    let files = files();
+    let single = from_single_file(&to_single_file(&files).unwrap()).unwrap();
+    let zip = from_zip(&to_zip(&files).unwrap()).unwrap();
+    for form in [&files, &single, &zip] {
+        assert_eq!(says(&open(form), "a"), "new a");
+    }
+    // A model that only the file teaches to talk.
+    let mut untaught = files.clone();
+    let mut config: Value = serde_json::from_slice(&files["tokenizer_config.json"]).unwrap();
+    config.as_object_mut().unwrap().remove("chat_template");
+    untaught.insert("tokenizer_config.json".into(), config.to_string().into_bytes());
+    assert_eq!(says(&open(&untaught), "a"), "new a");
+}
+
+#[test]
+fn what_won_is_written_into_both() {
+    let (mut files, tokenizer) = (files(), open(&files()));
+    files.insert("special_tokens_map.json".into(), b"{}".to_vec());
+    put_tokenizer(&mut files, &tokenizer).unwrap();
+    assert_eq!(files["chat_template.jinja"], NEW.as_bytes());
+    let config: Value = serde_json::from_slice(&files["tokenizer_config.json"]).unwrap();
+    assert_eq!(config["chat_template"], NEW);
+    assert!(!files.contains_key("special_tokens_map.json"), "what it said stands in the config");
+    assert!(files.contains_key("model.safetensors") && files.contains_key("vocab.json"));
+}
+
+/// A case of `../shared`, or a visible note that a test did not run.
+fn case(part: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
+    let path = std::env::var_os("KINDLING_SHARED").map_or(beside, PathBuf::from).join("cases").join(part);
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is absent", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+fn open_directory(path: &Path) -> Tokenizer {
+    open_tokenizer(&mut |name: &str| Ok(std::fs::read(path.join(name)).ok())).unwrap().unwrap()
+}
+
+#[test]
+fn models_of_transformers_5_talk_by_their_file() {
+    for name in ["j_a", "j_b"] {
+        let Some(path) = case(&format!("interop/{name}")) else { return };
+        let tokenizer = open_directory(&path);
+        let said = says(&tokenizer, "a");
+        assert!(said.starts_with("<|im_start|>user\na<|im_end|>\n"), "{name}: {said}");
+        let file = std::fs::read_to_string(path.join("chat_template.jinja")).unwrap();
+        assert_eq!(tokenizer.chat_template(), Some(file.as_str()));
+    }
+}
+
+#[test]
+fn tokens_of_the_config_alone_are_tokens() {
+    let Some(path) = case("data/decoderonly") else { return };
+    let tokenizer = open_directory(&path);
+    // As transformers 5.24 and 4.57 encode it with PreTrainedTokenizerFast, which takes tokenizer.json as it is.
+    let ids = [512, 261, 513, 410, 268];
+    assert_eq!(tokenizer.encode("<|im_start|>a<|im_end|> b").unwrap(), ids);
+    assert_eq!((tokenizer.vocab_size(), tokenizer.eos()), (514, Some(513)));
+    assert_eq!(tokenizer.turn_end().unwrap(), Some(513));
+    let mut files = Files::new();
+    put_tokenizer(&mut files, &tokenizer).unwrap();
+    files.remove("tokenizer_config.json");
+    let again = open_tokenizer(&mut |name: &str| Ok(files.get(name).cloned())).unwrap().unwrap();
+    assert_eq!(again.encode("<|im_start|>a<|im_end|> b").unwrap(), ids);
+}

@@ -1,0 +1,38 @@
+//! What is odd about the data, in the page's words.
+
+use super::types::{DataReport, RowCount};
+use crate::format::{count, fill};
+use crate::language::Text;
+
+/// A sentence for each odd thing.
+pub fn remarks(report: &DataReport, t: &Text) -> Vec<String> {
+    let odd = |(kind, RowCount { rows, first }): (&String, &RowCount)| {
+        fill(t.teach.odd_rows, &[&count(*rows), oddity(kind, t), first])
+    };
+    let mut remarks: Vec<String> = report.warnings.iter().map(odd).collect();
+    let named = |name: &str, rows: f64| fill(t.teach.unused_key, &[name, &count(rows)]);
+    let mut unused: Vec<String> = report.unused_keys.iter().map(|(key, of)| named(key, of.rows)).collect();
+    if report.more_unused > 0.0 {
+        unused.push(named(t.teach.other_keys, report.more_unused));
+    }
+    if !unused.is_empty() {
+        remarks.push(fill(t.teach.unused_keys, &[&unused.join(t.teach.list_comma)]));
+    }
+    if let Some(RowCount { rows, first }) = &report.on_both_sides {
+        remarks.push(fill(t.teach.on_both_sides, &[&count(*rows), first]));
+    }
+    remarks
+}
+
+/// What a kind of oddity is called; one that the page does not know keeps the engine's word.
+fn oddity<'a>(kind: &'a str, t: &Text) -> &'a str {
+    match kind {
+        "empty_document" => t.teach.empty_document,
+        "empty_turn" => t.teach.empty_turn,
+        "ends_on_user" => t.teach.ends_on_user,
+        "ends_on_tool" => t.teach.ends_on_tool,
+        "no_trained_turn" => t.teach.no_trained_turn,
+        "weight_without_effect" => t.teach.weight_without_effect,
+        other => other,
+    }
+}
