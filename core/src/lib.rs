@@ -8,6 +8,8 @@
 
 pub mod error;
 
+mod panics;
+
 pub mod platform;
 
 pub mod random;

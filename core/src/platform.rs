@@ -134,10 +134,11 @@ pub(crate) struct Ahead<T> {
 
 impl<T: Send + 'static> Ahead<T> {
     /// `make` is called again and again, at most `count` times more often than asked.
-    pub(crate) fn new(count: usize, mut make: impl FnMut() -> T + Send + 'static) -> Self {
+    pub(crate) fn new(count: usize, make: impl FnMut() -> T + Send + 'static) -> Self {
         #[cfg(not(target_family = "wasm"))]
         {
             let (send, made) = std::sync::mpsc::sync_channel(count.saturating_sub(1));
+            let mut make = make;
             // It ends when nobody asks any more.
             std::thread::spawn(move || while send.send(make()).is_ok() {});
             Self { made }

@@ -25,7 +25,7 @@ pub const BEST: &str = "best";
 const SAVE: &str = "checkpoint-";
 
 /// What a checkpoint held before runs kept a list.
-const SAVE_OF_BEFORE: [&str; 11] = [
+const SAVE_OF_BEFORE: [&str; 12] = [
     "config.json",
     "generation_config.json",
     WEIGHTS,
@@ -33,6 +33,7 @@ const SAVE_OF_BEFORE: [&str; 11] = [
     ADAPTER_WEIGHTS,
     "tokenizer.json",
     "tokenizer_config.json",
+    "chat_template.jinja",
     "vocab.json",
     "merges.txt",
     OPTIMIZER,

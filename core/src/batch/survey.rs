@@ -120,9 +120,8 @@ impl Survey {
                 remarks.push(format!("{count} rows {what}"));
             }
         }
-        if !remarks.is_empty() {
-            remarks.push(format!("{} rows were looked at", self.rows));
-        }
+        let looked_at = self.rows;
+        remarks.iter_mut().for_each(|remark| *remark = format!("of {looked_at} rows, {remark}"));
         remarks
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::json::{bears_text, is_blank, keys, kind, parse_json, short};
 use super::warning::RowWarning;
+use super::weight;
 
 /// What is found beside the meaning of a row.
 #[derive(Debug, Default)]
@@ -104,7 +105,9 @@ impl<'a> Fields<'a> {
             key == SETTINGS && value.as_object().is_some_and(|settings| !settings.is_empty())
         };
         for (key, value) in self.all {
-            if !self.read.contains(&key.as_str()) && (bears_text(value) || set(key, value)) {
+            // A weight beside the messages reads as if it acted; it may as well be a note of a loss.
+            let weighs = !value.is_null() && weight::KEYS.contains(&key.as_str());
+            if !self.read.contains(&key.as_str()) && (bears_text(value) || set(key, value) || weighs) {
                 self.notes.unused(key);
             }
         }
@@ -121,13 +124,13 @@ mod tests {
     fn texts_that_nothing_reads_are_named() {
         let row = json!({
             "text": "a", "id": 7, "lang": "en", "none": null, "blank": " ", "flag": true,
-            "meta": {"score": 1, "tags": ["x"]}, "numbers": [1, 2], "chat_template_kwargs": {"thinking": false},
+            "meta": {"score": 1, "tags": ["x"]}, "weight": 0, "numbers": [1, 2], "chat_template_kwargs": {"thinking": false},
         });
         let mut fields = Fields::new(row.as_object().unwrap());
         assert_eq!(fields.text("text"), Ok("a"));
         assert_eq!((fields.optional_text("none"), fields.value("none")), (Ok(""), None));
         assert!(fields.has("lang") && !fields.has("none") && fields.peek("meta").is_some());
-        assert_eq!(fields.finish().unused, ["lang", "meta", "chat_template_kwargs"]);
+        assert_eq!(fields.finish().unused, ["lang", "meta", "weight", "chat_template_kwargs"]);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use serde_json::{Map, Number, Value};
 use super::json::kind;
 
 /// Keys of a message that say whether, or how much, it is trained.
-const KEYS: [&str; 7] = ["weight", "loss", "loss_weight", "train", "trainable", "training", "train_on_turn"];
+pub(super) const KEYS: [&str; 7] =
+    ["weight", "loss", "loss_weight", "train", "trainable", "training", "train_on_turn"];
 
 /// Keys that mark parts of a message, which are not read.
 const KEYS_OF_PARTS: [&str; 2] = ["train_detail", "training_detail"];

@@ -18,6 +18,7 @@ use super::strftime::Moment;
 use super::template_limits;
 use super::template_values::{from_json, tojson};
 use crate::error::{Error, Result};
+use crate::panics::caught;
 use crate::text::{Conversation, Message};
 
 /// The name minijinja shows in its messages.
@@ -61,7 +62,8 @@ impl ChatTemplate {
         let source = rewritten.unwrap_or_else(|| text.to_string());
         let told = |why: String| Error::Template(format!("the chat template does not compile: {why}"));
         template_limits::check(&source).map_err(told)?;
-        let environment = environment(source, specials).map_err(|error| told(explain(&error)))?;
+        let environment = caught(|| environment(source, specials)).map_err(told)?;
+        let environment = environment.map_err(|error| told(explain(&error)))?;
         Ok(Self { environment, has_generation_blocks })
     }
 
@@ -146,15 +148,16 @@ impl ChatTemplate {
         if fuel > FUEL {
             environment.to_mut().set_fuel(Some(fuel.min(MOST_FUEL)));
         }
-        environment
-            .get_template(NAME)
-            .and_then(|template| template.render_captured_to(Value::from_pairs(variables), &mut output))
-            .map_err(|error| {
-                Error::Template(format!(
-                    "the chat template cannot render this conversation: {}",
-                    explain(&error)
-                ))
-            })?;
+        let cannot = |why: String| {
+            Error::Template(format!("the chat template cannot render this conversation: {why}"))
+        };
+        // minijinja's slices of nothing backwards (`''[::-1]`) panic.
+        caught(|| {
+            let template = environment.get_template(NAME)?;
+            template.render_captured_to(Value::from_pairs(variables), &mut output).map(drop)
+        })
+        .map_err(cannot)?
+        .map_err(|error| cannot(explain(&error)))?;
         String::from_utf8(output.0)
             .map_err(|error| Error::Template(format!("the chat template wrote {error}")))
     }
@@ -336,6 +339,7 @@ mod tests {
     fn refusals_carry_the_reason() {
         let cases = [
             ("{% if %}", "does not compile"),
+            ("{{ ''[::-1] }}", "the chat template"),
             ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
             ("{{ strftime_now('%Y') }}", "the variable `now`"),
             ("{{ nothing.at.all }}", "cannot render"),

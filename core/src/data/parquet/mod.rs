@@ -8,7 +8,6 @@ mod delta;
 mod footer;
 mod line;
 mod pages;
-mod panics;
 mod schema;
 
 use std::io::{self, Read};
@@ -22,6 +21,7 @@ use self::bytes::FileBytes;
 use self::pages::RowGroup;
 use super::source::Source;
 use crate::error::{Error, Result};
+use crate::panics;
 
 /// The rows of a parquet file, each as a JSON object of its columns and a line end.
 ///
@@ -33,9 +33,14 @@ use crate::error::{Error, Result};
 /// as errors of the reader, which tell the row.
 pub fn parquet_rows(file: Arc<dyn Source>) -> Result<impl Read> {
     let name = file.name().to_string();
-    let rows = panics::caught(|| Rows::open(FileBytes::new(file)));
+    let rows = caught(|| Rows::open(FileBytes::new(file)));
     let rows = rows.map_err(|why| Error::Data(format!("{name}: {why}")))?;
     Ok(Lines { rows, text: Vec::new(), read: 0 })
+}
+
+/// Does work that may panic on a damaged file.
+fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    panics::caught(work).unwrap_or_else(|cause| Err(format!("the file is damaged ({cause})")))
 }
 
 /// Gives the lines byte by byte.
@@ -52,7 +57,7 @@ impl Lines {
         const ENOUGH: usize = 1 << 16;
         let Self { rows, text, read } = self;
         (*read, *text) = (0, Vec::new());
-        let filled = panics::caught(|| {
+        let filled = caught(|| {
             while text.len() < ENOUGH && rows.next_line(text)? {}
             Ok(())
         });

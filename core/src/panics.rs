@@ -1,4 +1,5 @@
-//! Panics of the parquet crate, turned into errors.
+//! Panics of crates that trust what a stranger's file claims, turned into errors. A browser has no such net: there a
+//! panic ends the worker.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
@@ -8,16 +9,19 @@ thread_local! {
     static CATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does work that may panic on a damaged file.
-pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// Does work that may panic.
+///
+/// # Errors
+/// What the panic said.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     silence();
-    CATCHING.set(true);
+    let before = CATCHING.replace(true);
     let done = panic::catch_unwind(AssertUnwindSafe(work));
-    CATCHING.set(false);
-    done.unwrap_or_else(|cause| {
+    CATCHING.set(before);
+    done.map_err(|cause| {
         let cause =
             cause.downcast_ref::<&str>().copied().or(cause.downcast_ref::<String>().map(String::as_str));
-        Err(format!("the file is damaged ({})", cause.unwrap_or("its pages do not fit together")))
+        cause.unwrap_or("its parts do not fit together").to_string()
     })
 }
 
@@ -40,9 +44,9 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_with_its_message() {
-        assert_eq!(caught(|| Ok(1)), Ok(1));
+        assert_eq!(caught(|| 1), Ok(1));
         let page = 7;
-        assert_eq!(caught::<()>(|| panic!("page {page}")), Err("the file is damaged (page 7)".to_string()));
+        assert_eq!(caught::<()>(|| panic!("page {page}")), Err("page 7".to_string()));
         assert!(!CATCHING.get());
     }
 }
