@@ -96,7 +96,7 @@ export async function goOn(t, id, file) {
   }
 }
 
-test("reload: a run outlives a crash of the GPU process", { device: "webgpu", errors: /device|GPU|poisoned|lost/i }, async (t) => {
+test("reload: a run outlives a crash of the GPU process", { device: "webgpu", seconds: 900, errors: /device|GPU|poisoned|lost/i }, async (t) => {
   const { page, assert } = t;
   const { file, hints } = await tiny(t.tmp);
   await t.load(file);
@@ -112,7 +112,7 @@ test("reload: a run outlives a crash of the GPU process", { device: "webgpu", er
     const run = await kindling.train({ stage: "lora", data: testFiles[data], config, onEvent });
     run.done.catch((error) => window.seen.push(`ended: ${error.message}`));
   }, data);
-  await page.waitForFunction(() => window.seen.includes("save"), null, { timeout: 200_000 });
+  await page.waitForFunction(() => window.seen.includes("save"), null, { timeout: 600_000 });
   const devtools = await t.context.newCDPSession(page);
   // The answer is lost with the process.
   await devtools.send("Browser.crashGpuProcess").catch(() => {});
