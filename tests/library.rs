@@ -40,6 +40,8 @@ mod quantized;
 mod rooms;
 #[path = "library/rows.rs"]
 mod rows;
+#[path = "library/rust_tokens.rs"]
+mod rust_tokens;
 #[path = "library/sentencepiece.rs"]
 mod sentencepiece;
 #[path = "library/shipped.rs"]

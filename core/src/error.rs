@@ -1,5 +1,7 @@
 //! What can go wrong, said so that a person can act on it: the fact, the limit, the remedy.
 
+use std::fmt::Display;
+
 /// Every error of this crate. The message is complete: front ends print it as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -43,6 +45,13 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl Error {
+    /// What the tokenizers crate could not do.
+    pub(crate) fn tokenizer_failed(error: impl Display) -> Self {
+        Self::Tokenizer(format!("the tokenizer failed: {error}"))
+    }
 }
 
 /// The crate's result.

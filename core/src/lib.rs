@@ -1,6 +1,6 @@
 //! Kindling trains, adapts and talks with small language models, natively and in a browser tab.
 //!
-//! text → tokenizer → data → batch → kernels → model → adapter → loss → optim → train → checkpoint; sample → chat
+//! text → tokenizer → data → batch → kernels → model → adapter → loss → optim → train → formats → checkpoint; sample → chat
 //!
 //! The crate knows no file system, no clock, no terminal and no page: bytes come in, bytes and
 //! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
@@ -35,6 +35,8 @@ pub mod loss;
 pub mod optim;
 
 pub mod train;
+
+pub mod formats;
 
 pub mod checkpoint;
 

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kindling::checkpoint::{
-    self, Checkpoint, Files, MinimindShape, from_minimind, llama2c_tokenizer, put_tokenizer, refuse_adapter,
-};
+use kindling::checkpoint::{self, Checkpoint, put_tokenizer};
 use kindling::error::{Error, Result};
+use kindling::formats::{Files, MinimindShape, from_minimind, llama2c_tokenizer, refuse_adapter};
 use kindling::model::{ModelConfig, preset};
 use kindling::tokenizer::Tokenizer;
 

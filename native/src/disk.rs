@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use kindling::checkpoint::Bytes;
 use kindling::error::{Error, Result};
+use kindling::formats::Bytes;
 use memmap2::Mmap;
 
 use crate::failure::io_error;

@@ -5,12 +5,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use kindling::adapter::{Adapter, Fingerprint};
-use kindling::checkpoint::gguf::{from_gguf, is_gguf};
 use kindling::checkpoint::{
-    self, ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Checkpoint, Files, OPTIMIZER, PROGRESS, TORCH_WEIGHTS,
-    TakeApart, WEIGHTS_INDEX, form_of, from_llama2c, whole_weights,
+    self, Checkpoint, OPTIMIZER, PROGRESS, TORCH_WEIGHTS, TakeApart, WEIGHTS_INDEX, form_of, whole_weights,
 };
 use kindling::error::{Error, Result};
+use kindling::formats::gguf::{from_gguf, is_gguf};
+use kindling::formats::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Files, from_llama2c};
 use kindling::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
 
 use crate::disk::map;
@@ -41,7 +41,7 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// Where a checkpoint's files come from.
-enum Place {
+enum ModelSource {
     Directory(PathBuf),
     /// A single file or an archive, taken apart.
     File(Files),
@@ -49,7 +49,7 @@ enum Place {
     Gguf(PathBuf),
 }
 
-impl Place {
+impl ModelSource {
     fn open(path: &Path, want: Want) -> Result<Self> {
         if is_torch(path) {
             let text = path.display();
@@ -143,11 +143,11 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 /// # Errors
 /// What is missing or damaged, with its path; a file that does not say what it holds.
 pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
-    let mut place = Place::open(path, Want::Checkpoint)?;
-    let checkpoint = match &place {
+    let mut source = ModelSource::open(path, Want::Checkpoint)?;
+    let checkpoint = match &source {
         // Taken apart, its weights would all be there as f32.
-        Place::Gguf(path) => Checkpoint::open_gguf(map(path)?.ok_or_else(|| no_file(path))?),
-        _ => Checkpoint::open(|name| place.read(name)),
+        ModelSource::Gguf(path) => Checkpoint::open_gguf(map(path)?.ok_or_else(|| no_file(path))?),
+        _ => Checkpoint::open(|name| source.read(name)),
     };
     let checkpoint = checkpoint.map_err(|e| at(path, e))?;
     tell_warnings(path, &checkpoint.warnings);
@@ -176,16 +176,16 @@ pub fn tokenizer_remedy(path: &Path) -> &'static str {
 /// # Errors
 /// As [`open_checkpoint`].
 pub fn checkpoint_files(path: &Path) -> Result<Files> {
-    let mut place = Place::open(path, Want::Files)?;
+    let mut source = ModelSource::open(path, Want::Files)?;
     let mut files = Files::new();
     for name in all_files() {
-        if let Some(bytes) = place.read_whole(name)? {
+        if let Some(bytes) = source.read_whole(name)? {
             files.insert(name.into(), bytes);
         }
     }
     let elsewhere = |path: &Path| [WEIGHTS_INDEX, TORCH_WEIGHTS].iter().any(|name| path.join(name).is_file());
-    if !files.contains_key(WEIGHTS) && matches!(&place, Place::Directory(path) if elsewhere(path)) {
-        files.insert(WEIGHTS.into(), whole_weights(|name| place.read(name)).map_err(|e| at(path, e))?);
+    if !files.contains_key(WEIGHTS) && matches!(&source, ModelSource::Directory(path) if elsewhere(path)) {
+        files.insert(WEIGHTS.into(), whole_weights(|name| source.read(name)).map_err(|e| at(path, e))?);
     }
     Ok(files)
 }
@@ -202,8 +202,8 @@ pub fn open_adapter(path: &Path, base: &Checkpoint, known: &Fingerprint) -> Resu
             path.display()
         )));
     }
-    let mut place = Place::open(path, Want::Adapter)?;
-    let adapter = Adapter::open(|name| place.read_whole(name)).map_err(|e| at(path, e))?;
+    let mut source = ModelSource::open(path, Want::Adapter)?;
+    let adapter = Adapter::open(|name| source.read_whole(name)).map_err(|e| at(path, e))?;
     if let Some(own) = &adapter.config.base {
         own.check(known, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
     }
@@ -216,8 +216,8 @@ pub fn open_adapter(path: &Path, base: &Checkpoint, known: &Fingerprint) -> Resu
 /// # Errors
 /// What is damaged, with its path.
 pub fn adapter_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
-    let mut place = Place::open(path, Want::Adapter)?;
-    checkpoint::open_tokenizer(&mut |name: &str| place.read_whole(name)).map_err(|e| at(path, e))
+    let mut source = ModelSource::open(path, Want::Adapter)?;
+    checkpoint::open_tokenizer(&mut |name: &str| source.read_whole(name)).map_err(|e| at(path, e))
 }
 
 /// Opens a tokenizer from a directory, a `tokenizer.json`, or a file that holds a checkpoint.

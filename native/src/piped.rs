@@ -7,7 +7,7 @@ use std::path::Path;
 
 use kindling::data::{decompressor, format_of};
 use kindling::error::Result;
-use kindling::text::Shape;
+use kindling::text::RowShape;
 
 use crate::failure::io_error;
 
@@ -81,7 +81,7 @@ fn ending_of_text(head: &[u8]) -> &'static str {
     let text = String::from_utf8_lossy(text.trim_ascii_start());
     let columns: Vec<String> =
         text.lines().next().unwrap_or_default().split(',').map(|name| name.trim().to_lowercase()).collect();
-    let is_csv = || Shape::find(|key| columns.iter().any(|name| name == key), String::new).is_ok();
+    let is_csv = || RowShape::find(|key| columns.iter().any(|name| name == key), String::new).is_ok();
     match text.chars().next() {
         Some('{' | '[') => ".json",
         Some(_) if columns.len() > 1 && is_csv() => ".csv",

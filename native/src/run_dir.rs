@@ -9,8 +9,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use kindling::checkpoint::{Files, PROGRESS};
+use kindling::checkpoint::PROGRESS;
 use kindling::error::{Error, Result};
+use kindling::formats::Files;
 
 use crate::disk::{discard, link, new_directory, remove, replace, sync_dir, write_synced};
 use crate::failure::io_error;

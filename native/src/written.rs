@@ -5,8 +5,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Component, Path};
 
-use kindling::checkpoint::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, OPTIMIZER, PROGRESS};
+use kindling::checkpoint::{OPTIMIZER, PROGRESS};
 use kindling::error::{Error, Result};
+use kindling::formats::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::replace;

@@ -1,6 +1,6 @@
 //! Models as others left them: what is odd about them is said, and what can be read is read alike by every verb.
 
-use kindling::checkpoint::{TensorFile, TorchFloat, write_state_dict};
+use kindling::formats::{TensorFile, TorchFloat, write_state_dict};
 use serde_json::{Value, json};
 
 use crate::place::Place;

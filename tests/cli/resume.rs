@@ -1,6 +1,6 @@
 //! A run that is stopped and goes on equals one that was never stopped, bit for bit.
 
-use kindling::checkpoint::{TensorFile, write_tensors};
+use kindling::formats::{TensorFile, write_tensors};
 
 use crate::place::Place;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kindling::checkpoint::to_zip;
+use kindling::formats::to_zip;
 use serde_json::{Value, json};
 
 use crate::place::{Place, SHORT};

@@ -1,6 +1,6 @@
 //! `export` and `import`: a model or a run as one file, and as a directory again.
 
-use kindling::checkpoint::to_zip;
+use kindling::formats::to_zip;
 use serde_json::Value;
 
 use crate::place::{Place, SHORT, TINY};

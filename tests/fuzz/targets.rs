@@ -2,13 +2,15 @@
 //! with those that are kept. All of a format's readers see the bytes; `Ok` is what opens as a whole.
 
 use kindling::adapter::Adapter;
-use kindling::checkpoint::gguf::from_gguf;
 use kindling::checkpoint::{
-    ADAPTER_CONFIG, Checkpoint, Files, MinimindShape, TensorFile, WEIGHTS_INDEX, from_llama2c, from_minimind,
-    from_single_file, from_zip, llama2c_tokenizer, open_state_dict, open_tokenizer, read_training, to_zip,
-    whole_weights,
+    Checkpoint, WEIGHTS_INDEX, from_single_file, open_tokenizer, read_training, whole_weights,
 };
 use kindling::error::Result;
+use kindling::formats::gguf::from_gguf;
+use kindling::formats::{
+    ADAPTER_CONFIG, Files, MinimindShape, TensorFile, from_llama2c, from_minimind, from_zip,
+    llama2c_tokenizer, open_state_dict, to_zip,
+};
 
 /// Between parts of which one file is made. It is in no UTF-8 text.
 const SEPARATOR: u8 = 0xFF;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use kindling::adapter::Adapter;
-use kindling::checkpoint::{Checkpoint, MLX_WEIGHTS, TensorFile};
+use kindling::checkpoint::Checkpoint;
 use kindling::error::Result;
+use kindling::formats::{MLX_WEIGHTS, TensorFile};
 use kindling::model::Transformer;
 use kindling::sample::Decoder;
 use serde_json::Value;

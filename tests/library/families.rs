@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
-use kindling::checkpoint::{Checkpoint, Files};
+use kindling::checkpoint::Checkpoint;
+use kindling::formats::{Files, directory_files};
 use kindling::model::{KvCache, Transformer};
 use serde::Deserialize;
 
@@ -80,7 +81,7 @@ fn what_is_written_opens_as_the_same_model() {
     for folder in models() {
         let model = open(&folder, &Device::flex());
         let weights = pollster::block_on(model.weights()).unwrap();
-        let files: Files = Checkpoint::files(model.config(), &weights, None).unwrap();
+        let files: Files = directory_files(model.config(), &weights, None).unwrap();
         let again = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
         assert_eq!(&again.config, model.config(), "{}", folder.display());
         let again = again.model(&Device::flex()).unwrap();

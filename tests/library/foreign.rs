@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use kindling::checkpoint::gguf::{WeightType, to_gguf};
-use kindling::checkpoint::{
-    Checkpoint, Files, MinimindShape, TensorFile, TorchFloat, WEIGHTS_INDEX, from_minimind, from_single_file,
-    plain_files, to_minimind, to_single_file, whole_weights, write_tensors,
-};
+use kindling::checkpoint::{Checkpoint, WEIGHTS_INDEX, from_single_file, to_single_file, whole_weights};
 use kindling::error::Result;
+use kindling::formats::gguf::{WeightType, to_gguf};
+use kindling::formats::{
+    Files, MinimindShape, TensorFile, TorchFloat, from_minimind, plain_files, to_minimind, write_tensors,
+};
 use kindling::model::NamedTensor;
 use kindling::sample::Decoder;
 use serde_json::{Value, json};

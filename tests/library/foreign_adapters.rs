@@ -3,10 +3,11 @@
 
 use burn::tensor::Device;
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig, Scope, Selection};
-use kindling::checkpoint::{
-    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Checkpoint, Files, MLX_WEIGHTS, TensorFile, write_tensors,
-};
+use kindling::checkpoint::Checkpoint;
 use kindling::error::Result;
+use kindling::formats::{
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Files, MLX_WEIGHTS, TensorFile, directory_files, write_tensors,
+};
 use kindling::model::{ModelConfig, NamedTensor, Transformer};
 use kindling::random::Random;
 use serde_json::{Value, json};
@@ -89,7 +90,7 @@ fn a_copy_of_the_head_beside_its_adapter_must_be_the_bases() {
         })
     };
     let weights = pollster::block_on(model.weights()).unwrap();
-    let base = Checkpoint::files(&config, &weights, None).unwrap();
+    let base = directory_files(&config, &weights, None).unwrap();
     let base = Checkpoint::open(|name| Ok(base.get(name).cloned())).unwrap();
     let from_files = |files: &Files| open(files)?.compared(|name| base.token_table(name));
     let from_device = |files: &Files| pollster::block_on(open(files)?.compared_with(&model));

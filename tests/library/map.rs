@@ -1,4 +1,4 @@
-//! The README's file map against the tree, and the direction of `use` against the module order.
+//! The README's file map against the tree, and the direction of `use`: against the module order, and among files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -127,6 +127,40 @@ fn modules_use_only_what_stands_above_them() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The file that what stands at a place comes from, whoever passes its name on.
+fn home<'a>(
+    mut place: Vec<String>,
+    files: &BTreeMap<&[String], &'a str>,
+    names: &BTreeMap<Vec<String>, Vec<String>>,
+) -> Option<&'a str> {
+    // A name goes through a few hands at most.
+    for _ in 0..8 {
+        let module = (1..=place.len()).rev().find(|&n| files.contains_key(&place[..n]))?;
+        match place.get(..=module).and_then(|passed_on| names.get(passed_on)) {
+            Some(next) => place = [&next[..], &place[module + 1..]].concat(),
+            None => return files.get(&place[..module]).copied(),
+        }
+    }
+    None
+}
+
+/// Which file of a room needs which other one of it. A `pub use` is no need: it only passes a name on.
+fn file_edges(library: &[(String, Vec<String>, Code)]) -> BTreeSet<(&str, &str)> {
+    let files: BTreeMap<&[String], &str> =
+        library.iter().map(|(file, module, _)| (module.as_slice(), file.as_str())).collect();
+    let passed_on = library.iter().flat_map(|(_, module, code)| {
+        code.names(module).into_iter().map(move |(name, place)| ([&module[..], &[name]].concat(), place))
+    });
+    let names: BTreeMap<Vec<String>, Vec<String>> = passed_on.collect();
+    let mut edges = BTreeSet::new();
+    for (file, module, code) in library.iter().filter(|(_, module, _)| !module.is_empty()) {
+        let inside = code.needs(module).into_iter().filter(|place| place.first() == module.first());
+        let homes = inside.filter_map(|place| home(place, &files, &names));
+        edges.extend(homes.filter(|home| home != file).map(|home| (file.as_str(), home)));
+    }
+    edges
+}
+
 /// Those of the uses that go round in circles, or from one circle to another.
 fn circles<'a>(uses: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let mut left = uses.to_vec();
@@ -149,6 +183,22 @@ fn no_modules_use_each_other_in_a_circle() {
     let edges = edges(&library());
     let uses: Vec<(&str, &str)> = edges.keys().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     assert!(uses.contains(&("train", "optim")) && uses.contains(&("kernels", "platform")), "{uses:?}");
+    assert_eq!(circles(&uses), []);
+}
+
+#[test]
+fn no_files_of_a_room_need_each_other_in_a_circle() {
+    let library = library();
+    let uses: Vec<(&str, &str)> = file_edges(&library).into_iter().collect();
+    for (file, needed) in [
+        ("formats/torch/pickle.rs", "formats/torch/value.rs"),
+        // Through a name that `mod.rs` passes on, and from it into a file of its own folder.
+        ("model/rope.rs", "model/rope_scaling.rs"),
+        ("formats/peft/mod.rs", "formats/peft/mlx.rs"),
+    ] {
+        let known = [file, needed].map(|file| format!("core/src/{file}"));
+        assert!(uses.contains(&(&known[0], &known[1])), "{file} needs {needed}: {uses:?}");
+    }
     assert_eq!(circles(&uses), []);
 }
 

@@ -2,8 +2,9 @@
 
 use burn::tensor::{DType, Device};
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
-use kindling::checkpoint::gguf::to_gguf;
-use kindling::checkpoint::{Checkpoint, Files};
+use kindling::checkpoint::Checkpoint;
+use kindling::formats::gguf::to_gguf;
+use kindling::formats::{Files, directory_files};
 use kindling::kernels::Quantization;
 use kindling::model::{KvCache, ModelConfig, Transformer, fresh_weights};
 use kindling::train::Stage;
@@ -81,7 +82,7 @@ fn fewer_bits_take_less_memory_and_are_less_exact() {
 fn files(config: &ModelConfig) -> Files {
     let model = Transformer::init(config, 5, &Device::flex()).unwrap();
     let weights = pollster::block_on(model.weights()).unwrap();
-    Checkpoint::files(config, &weights, Some(&tokenizer())).unwrap()
+    directory_files(config, &weights, Some(&tokenizer())).unwrap()
 }
 
 #[test]

@@ -1,20 +1,9 @@
 //! Which rooms (the modules that `lib.rs` lists) a file uses: every path in its code, however it is written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter::Peekable;
-use std::str::Chars;
 
-/// Code without its comments: words, literals and signs.
-#[derive(Clone, Debug, PartialEq)]
-enum Token {
-    Word(String),
-    Text(String),
-    Sign(char),
-    /// `::`
-    Colons,
-}
-
-use Token::{Colons, Sign, Text, Word};
+use crate::rust_tokens::Token::{self, Colons, Sign, Text, Word};
+use crate::rust_tokens::tokens;
 
 /// The tokens of a file.
 pub struct Code {
@@ -52,16 +41,48 @@ impl Code {
     /// What the code of module `module` names at the top of the crate; `*` stands for all of it. A macro counts as the
     /// room that `macros` has it in.
     pub fn uses(&self, module: &[String], macros: &BTreeMap<String, String>) -> BTreeSet<String> {
-        let mut walk = Walk { tokens: &self.own, module: module.to_vec(), found: BTreeSet::new() };
-        walk.run();
         let room = |name: String| macros.get(&name).cloned().unwrap_or(name);
-        let mut found: BTreeSet<String> = walk.found.into_iter().map(room).collect();
+        let first = |place: Vec<String>| place.into_iter().next().unwrap_or_else(|| "*".to_string());
+        let places = self.walk(module, false);
+        let mut found: BTreeSet<String> = places.into_iter().map(first).map(room).collect();
         for two in self.own.windows(2) {
             if let [Word(name), Sign('!')] = two {
                 found.extend(macros.get(name).cloned());
             }
         }
         found
+    }
+
+    /// The places in the crate that the code of module `module` needs itself; what it passes on (`pub use`) aside.
+    pub fn needs(&self, module: &[String]) -> BTreeSet<Vec<String>> {
+        self.walk(module, true)
+    }
+
+    /// The places of the names that `use` brings into module `module`.
+    pub fn names(&self, module: &[String]) -> BTreeMap<String, Vec<String>> {
+        let children = self.modules();
+        let mut walk = Walk::new(&self.own, &children, module, false);
+        let mut at = 0;
+        while at < self.own.len() {
+            match &self.own[at..] {
+                [Sign('{'), ..] => at += group(&self.own[at..]),
+                [Word(word), Word(_), ..] if word == "use" => {
+                    if let Some(base) = walk.base(at + 1) {
+                        walk.follow(at + 2, base);
+                    }
+                    at += item(&self.own[at..]);
+                }
+                _ => at += 1,
+            }
+        }
+        walk.found.into_iter().filter_map(|place| Some((place.last()?.clone(), place))).collect()
+    }
+
+    fn walk(&self, module: &[String], own_needs: bool) -> BTreeSet<Vec<String>> {
+        let children = self.modules();
+        let mut walk = Walk::new(&self.own, &children, module, own_needs);
+        walk.run();
+        walk.found
     }
 }
 
@@ -71,103 +92,6 @@ fn declared(tokens: &[Token]) -> Vec<String> {
         _ => None,
     });
     declared.collect()
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-fn tokens(source: &str) -> Vec<Token> {
-    let mut tokens = Vec::new();
-    let mut left = source.chars().peekable();
-    while let Some(c) = left.next() {
-        match c {
-            '/' if left.peek() == Some(&'/') => while left.next().is_some_and(|c| c != '\n') {},
-            '/' if left.peek() == Some(&'*') => comment(&mut left),
-            '"' => tokens.push(Text(text(&mut left))),
-            '\'' => character(&mut left),
-            ':' if left.peek() == Some(&':') => {
-                left.next();
-                tokens.push(Colons);
-            }
-            c if is_word(c) => {
-                let mut word = c.to_string();
-                while let Some(c) = left.next_if(|&c| is_word(c)) {
-                    word.push(c);
-                }
-                let prefix = ["r", "br", "cr", "b", "c"].contains(&word.as_str());
-                match left.peek() {
-                    Some('"') if prefix && !word.contains('r') => {}
-                    Some('\'') if word == "b" => {}
-                    Some('"' | '#') if prefix && word.contains('r') => match raw(&mut left) {
-                        Some(token) => tokens.push(token),
-                        None => tokens.push(Word(word)),
-                    },
-                    _ => tokens.push(Word(word)),
-                }
-            }
-            c if c.is_whitespace() => {}
-            c => tokens.push(Sign(c)),
-        }
-    }
-    tokens
-}
-
-/// The rest of a block comment, which may hold others.
-fn comment(left: &mut Peekable<Chars>) {
-    left.next();
-    let mut depth = 1;
-    while depth > 0 {
-        match left.next() {
-            Some('/') if left.next_if_eq(&'*').is_some() => depth += 1,
-            Some('*') if left.next_if_eq(&'/').is_some() => depth -= 1,
-            Some(_) => {}
-            None => return,
-        }
-    }
-}
-
-/// The rest of a string.
-fn text(left: &mut Peekable<Chars>) -> String {
-    let mut text = String::new();
-    while let Some(c) = left.next().filter(|&c| c != '"') {
-        text.push(if c == '\\' { left.next().unwrap_or(c) } else { c });
-    }
-    text
-}
-
-/// The rest of a raw string, or a raw word (`r#type`).
-fn raw(left: &mut Peekable<Chars>) -> Option<Token> {
-    let mut hashes = 0;
-    while left.next_if_eq(&'#').is_some() {
-        hashes += 1;
-    }
-    if left.next_if_eq(&'"').is_none() {
-        let mut word = String::new();
-        while let Some(c) = left.next_if(|&c| is_word(c)) {
-            word.push(c);
-        }
-        return (!word.is_empty()).then_some(Word(word));
-    }
-    let (mut text, end) = (String::new(), format!("\"{}", "#".repeat(hashes)));
-    while !text.ends_with(&end) {
-        text.push(left.next()?);
-    }
-    text.truncate(text.len() - end.len());
-    Some(Text(text))
-}
-
-/// The rest of a character; a lifetime is none, and its name is a word of no meaning here.
-fn character(left: &mut Peekable<Chars>) {
-    match left.next() {
-        Some('\\') => {
-            left.next();
-            while left.next().is_some_and(|c| c != '\'') {}
-        }
-        _ => {
-            left.next_if_eq(&'\'');
-        }
-    }
 }
 
 /// The number of tokens from an opening sign to the one that closes it.
@@ -229,11 +153,20 @@ fn item(tokens: &[Token]) -> usize {
 /// A walk over code that knows in which module it is.
 struct Walk<'a> {
     tokens: &'a [Token],
+    /// The modules that the file declares as files of their own.
+    children: &'a [String],
     module: Vec<String>,
-    found: BTreeSet<String>,
+    /// Whether what is only passed on is left out.
+    own_needs: bool,
+    /// Places by their paths from the top of the crate, which is the empty one.
+    found: BTreeSet<Vec<String>>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(tokens: &'a [Token], children: &'a [String], module: &[String], own_needs: bool) -> Self {
+        Self { tokens, children, module: module.to_vec(), own_needs, found: BTreeSet::new() }
+    }
+
     fn run(&mut self) {
         let (mut at, mut depth, mut inline) = (0, 0, Vec::new());
         while at < self.tokens.len() {
@@ -245,6 +178,10 @@ impl Walk<'_> {
                     at += 1 + group(&self.tokens[at + 1..]);
                     continue;
                 }
+                [Word(word), ..] if self.own_needs && word == "use" && self.passes_on(at) => {
+                    at += item(&self.tokens[at..]);
+                    continue;
+                }
                 [Word(word), Word(name), Sign('{'), ..] if word == "mod" => {
                     inline.push(depth);
                     self.module.push(name.clone());
@@ -253,8 +190,7 @@ impl Walk<'_> {
                 }
                 [Text(text), ..] if ["crate::", "super::", "self::"].iter().any(|p| text.starts_with(p)) => {
                     let tokens = tokens(text);
-                    let mut inner =
-                        Walk { tokens: &tokens, module: self.module.clone(), found: BTreeSet::new() };
+                    let mut inner = Walk::new(&tokens, self.children, &self.module, self.own_needs);
                     inner.run();
                     self.found.extend(inner.found);
                 }
@@ -282,6 +218,19 @@ impl Walk<'_> {
         at < 2 || !matches!(&self.tokens[at - 2], Word(_) | Sign('>'))
     }
 
+    /// Whether the word stands behind a dot.
+    fn is_member(&self, at: usize) -> bool {
+        at > 0 && self.tokens[at - 1] == Sign('.')
+    }
+
+    /// Whether a `use` stands behind a visibility.
+    fn passes_on(&self, at: usize) -> bool {
+        match at.checked_sub(1).map(|before| &self.tokens[before]) {
+            Some(Word(word)) => word == "pub",
+            before => before == Some(&Sign(')')),
+        }
+    }
+
     /// The module that a path's first word stands for.
     fn base(&self, at: usize) -> Option<Vec<String>> {
         let Word(word) = &self.tokens[at] else { return None };
@@ -290,6 +239,9 @@ impl Walk<'_> {
             ("crate", Some(Word(word))) if word == "as" => Some(Vec::new()),
             ("self", Some(Colons)) => Some(self.module.clone()),
             ("super", Some(Colons)) => Some(self.module[..self.module.len().saturating_sub(1)].to_vec()),
+            (_, Some(Colons)) if self.children.contains(word) && !self.is_member(at) => {
+                Some([&self.module[..], std::slice::from_ref(word)].concat())
+            }
             _ => None,
         }
     }
@@ -341,7 +293,7 @@ impl Walk<'_> {
     }
 
     fn note(&mut self, place: &[String]) {
-        self.found.insert(place.first().cloned().unwrap_or_else(|| "*".to_string()));
+        self.found.insert(place.to_vec());
     }
 }
 
@@ -386,4 +338,17 @@ fn every_way_to_name_another_room_is_seen() {
     ] {
         assert_eq!(uses(module, source), expected, "{source}");
     }
+}
+
+#[test]
+fn what_is_passed_on_is_a_name_and_no_need() {
+    let source =
+        "mod x; pub use x::{Y, self}; pub(crate) use super::b; use x::Z; fn f() { x::g(y.x::<u8>()) }";
+    let (code, module) = (Code::of(source), ["a".to_string()]);
+    let needs: Vec<String> = code.needs(&module).iter().map(|place| place.join(" ")).collect();
+    assert_eq!(needs, ["a x Z", "a x g"]);
+    let names: Vec<(String, String)> =
+        code.names(&module).into_iter().map(|(name, place)| (name, place.join(" "))).collect();
+    let expected = [("Y", "a x Y"), ("Z", "a x Z"), ("b", "b"), ("x", "a x")];
+    assert_eq!(names, expected.map(|(name, place)| (name.to_string(), place.to_string())));
 }

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use kindling::checkpoint::gguf::{Gguf, Metadata, WeightType, to_gguf};
-use kindling::checkpoint::{Checkpoint, Files};
+use kindling::checkpoint::Checkpoint;
+use kindling::formats::gguf::{Gguf, Metadata, WeightType, to_gguf};
+use kindling::formats::{Files, directory_files};
 use kindling::model::Transformer;
 use kindling::tokenizer::{Tokenizer, TokenizerFiles};
 use serde_json::{Value, json};
@@ -112,7 +113,7 @@ fn exported(tokenizer: &Tokenizer) -> Vec<u8> {
     let config = config(tokenizer.vocab_size());
     let model = Transformer::init(&config, 5, &Device::flex()).unwrap();
     let weights = pollster::block_on(model.weights()).unwrap();
-    let files = Checkpoint::files(&config, &weights, Some(tokenizer)).unwrap();
+    let files = directory_files(&config, &weights, Some(tokenizer)).unwrap();
     to_gguf(&files, WeightType::F32).unwrap()
 }
 

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kindling::checkpoint::{
-    Checkpoint, Files, from_single_file, from_zip, open_tokenizer, put_tokenizer, to_single_file, to_zip,
-};
+use kindling::checkpoint::{Checkpoint, from_single_file, open_tokenizer, put_tokenizer, to_single_file};
+use kindling::formats::{Files, directory_files, from_zip, to_zip};
 use kindling::model::Transformer;
 use kindling::text::{Conversation, Message};
 use kindling::tokenizer::Tokenizer;
@@ -22,7 +21,7 @@ fn files() -> Files {
     let config = config(tokenizer.vocab_size());
     let model = Transformer::init(&config, 7, &burn::tensor::Device::flex()).unwrap();
     let weights = pollster::block_on(model.weights()).unwrap();
-    let mut files = Checkpoint::files(&config, &weights, Some(&tokenizer)).unwrap();
+    let mut files = directory_files(&config, &weights, Some(&tokenizer)).unwrap();
     assert_eq!(files["chat_template.jinja"], OLD.as_bytes());
     files.insert("chat_template.jinja".into(), NEW.into());
     files

@@ -120,9 +120,8 @@ fn chatml_trains_the_answer_and_its_end_token() {
 fn a_trained_tokenizer_survives_its_files() {
     let tokenizer = own_tokenizer();
     assert!(tokenizer.vocab_size() <= 400);
-    let roles =
-        [tokenizer.pad(), tokenizer.unk(), tokenizer.bos(), tokenizer.eos(), tokenizer.document_end()];
-    assert_eq!(roles, [Some(0), Some(0), Some(1), Some(2), Some(0)]);
+    let roles = [tokenizer.pad(), tokenizer.bos(), tokenizer.eos(), tokenizer.document_end()];
+    assert_eq!(roles, [Some(0), Some(1), Some(2), Some(0)]);
     assert_eq!(tokenizer.stop_ids(), [2, 0]);
     assert!(!tokenizer.add_bos());
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device};
 use kindling::batch::{Batch, EncodedRows, Encoder, Fit, Loader, LoaderConfig, TooLong};
-use kindling::checkpoint::{Checkpoint, Files, read_training, write_training};
+use kindling::checkpoint::{Checkpoint, read_training, write_training};
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Error;
+use kindling::formats::{Files, directory_files};
 use kindling::loss::{NextToken, Objective};
 use kindling::model::{NamedTensor, Transformer};
 use kindling::optim::{AdamW, AdamWConfig, LrSchedule, NamedGradients};
@@ -65,7 +66,7 @@ fn small_batches_add_up_to_the_big_one() {
 
 fn stored(snapshot: &Snapshot) -> Files {
     let mut files =
-        Checkpoint::files(&snapshot.model, &snapshot.weights, Some(&crate::tiny::tokenizer())).unwrap();
+        directory_files(&snapshot.model, &snapshot.weights, Some(&crate::tiny::tokenizer())).unwrap();
     write_training(&mut files, &snapshot.optimizer, &snapshot.progress).unwrap();
     files
 }

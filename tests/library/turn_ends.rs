@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use kindling::checkpoint::{Checkpoint, Files, open_tokenizer, put_tokenizer, run_files};
+use kindling::checkpoint::{Checkpoint, open_tokenizer, put_tokenizer, run_files};
+use kindling::formats::Files;
 use kindling::model::{ModelConfig, Transformer};
 use kindling::tokenizer::Tokenizer;
 use kindling::train::{Job, Stage, TrainConfig};

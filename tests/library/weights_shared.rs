@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use kindling::checkpoint::{
-    ADAPTER_CONFIG, Checkpoint, Files, MinimindShape, TensorFile, from_llama2c, from_minimind,
-    llama2c_tokenizer,
+use kindling::checkpoint::Checkpoint;
+use kindling::formats::{
+    ADAPTER_CONFIG, Files, MinimindShape, TensorFile, from_llama2c, from_minimind, llama2c_tokenizer,
 };
 use kindling::model::preset;
 use serde_json::Value;

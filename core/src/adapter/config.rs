@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Scope;
-
 /// The dense layers of a block, by their names in checkpoints.
 const LAYERS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 /// The output projection, where it is not the embedding.
@@ -34,6 +32,30 @@ pub struct LoraConfig {
     #[serde(skip)]
     #[cfg_attr(feature = "cli", arg(skip))]
     pub scope: Scope,
+}
+
+/// What the settings of other programs say beyond names of targets; nothing for an adapter that is made here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scope {
+    /// A regular expression for whole names in the place of the targets' names, or `all-linear`.
+    pub pattern: Option<String>,
+    /// Layers that get no path although they are targets.
+    pub exclude: Option<Selection>,
+    /// Numbers of the blocks whose layers get one; of all without this.
+    pub blocks: Option<Vec<usize>>,
+    /// Ranks of single layers, by regular expressions for the ends of their names; the first that fits counts.
+    pub ranks: Vec<(String, usize)>,
+    /// Their alphas, likewise.
+    pub alphas: Vec<(String, f64)>,
+}
+
+/// Some layers of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Selection {
+    /// By their full names, or by the last parts of these.
+    Names(Vec<String>),
+    /// By a regular expression for the full name.
+    Pattern(String),
 }
 
 impl Default for LoraConfig {

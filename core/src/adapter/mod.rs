@@ -7,10 +7,9 @@ mod lora;
 mod scope;
 mod whole;
 
-pub use config::LoraConfig;
+pub use config::{LoraConfig, Scope, Selection};
 pub use fingerprint::Fingerprint;
 pub use lora::{Adapter, AdapterConfig};
-pub use scope::{Scope, Selection};
 pub(crate) use whole::path;
 
 /// How an adapter of another arithmetic is used nevertheless.

@@ -2,37 +2,13 @@
 
 use tokenizers::utils::SysRegex;
 
-use super::LoraConfig;
+use super::{LoraConfig, Selection};
 use crate::error::{Error, Result};
 
 /// The pattern that stands for every dense layer but the output projection.
 const ALL_LINEAR: &str = "all-linear";
 /// What looks words up and what gives them out: in no block, and never meant by [`ALL_LINEAR`].
 pub(super) const OUTER: [&str; 2] = ["model.embed_tokens", "lm_head"];
-
-/// What the settings of other programs say beyond names of targets; nothing for an adapter that is made here.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Scope {
-    /// A regular expression for whole names in the place of the targets' names, or `all-linear`.
-    pub pattern: Option<String>,
-    /// Layers that get no path although they are targets.
-    pub exclude: Option<Selection>,
-    /// Numbers of the blocks whose layers get one; of all without this.
-    pub blocks: Option<Vec<usize>>,
-    /// Ranks of single layers, by regular expressions for the ends of their names; the first that fits counts.
-    pub ranks: Vec<(String, usize)>,
-    /// Their alphas, likewise.
-    pub alphas: Vec<(String, f64)>,
-}
-
-/// Some layers of a model.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Selection {
-    /// By their full names, or by the last parts of these.
-    Names(Vec<String>),
-    /// By a regular expression for the full name.
-    Pattern(String),
-}
 
 /// Settings that are ready to be asked about layers.
 pub(super) struct Matcher {
@@ -160,6 +136,7 @@ fn whole(key: &str, front: &str, text: &str) -> Result<SysRegex> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::Scope;
 
     const Q0: &str = "model.layers.0.self_attn.q_proj";
     const EXPERT: &str = "model.layers.1.mlp.experts.0.up_proj";

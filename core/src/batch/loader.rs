@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::pack::{PackedStream, Place};
+use super::pack::{EpochPosition, PackedStream};
 use super::{Batch, Example, ExampleSource, Fit, Found};
 use crate::data::Permutation;
 use crate::error::{Error, Result};
@@ -57,7 +57,7 @@ pub struct LoaderState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Carry {
     /// The first row's place.
-    place: Place,
+    place: EpochPosition,
     /// Tokens of that row that were given out.
     skip: usize,
     /// Tokens that were not, of all rows.
@@ -124,7 +124,7 @@ impl Loader {
     /// The data cannot be read again.
     pub fn restore(&mut self, saved: LoaderState) -> Result<()> {
         self.state = LoaderState { served: 0, carry: None, ..saved.clone() };
-        self.go_to(Place { epoch: saved.epoch, position: saved.position });
+        self.go_to(EpochPosition { epoch: saved.epoch, position: saved.position });
         self.stream = PackedStream::default();
         self.window.clear();
         if saved.served > 0 {
@@ -141,7 +141,7 @@ impl Loader {
         Ok(())
     }
 
-    fn go_to(&mut self, place: Place) {
+    fn go_to(&mut self, place: EpochPosition) {
         self.state.epoch = place.epoch;
         self.state.position = place.position;
         self.order = Permutation::new(self.rows(), self.config.seed, place.epoch);
@@ -186,7 +186,7 @@ impl Loader {
 
     fn next_epoch(&mut self) {
         self.state.served = 0;
-        self.go_to(Place { epoch: self.state.epoch + 1, position: 0 });
+        self.go_to(EpochPosition { epoch: self.state.epoch + 1, position: 0 });
     }
 
     /// Rows cut out of one long stream of examples.
@@ -202,7 +202,7 @@ impl Loader {
         for _ in 0..2 {
             let mut position = self.state.position;
             let examples = self.next_examples(&mut position)?;
-            let place = Place { epoch: self.state.epoch, position: position.saturating_sub(1) };
+            let place = EpochPosition { epoch: self.state.epoch, position: position.saturating_sub(1) };
             self.state.position = position;
             match examples {
                 Some(examples) => {

@@ -7,7 +7,7 @@ use crate::data::RowOrigin;
 
 /// A row's number in the order of an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct EpochPosition {
     pub(super) epoch: u64,
     pub(super) position: u64,
 }
@@ -20,7 +20,7 @@ pub(super) struct PackedStream {
     /// Running number of the example, from 1.
     segments: Vec<u32>,
     /// Source and place of each segment, from `first_segment` on.
-    origins: Vec<(RowOrigin, Place)>,
+    origins: Vec<(RowOrigin, EpochPosition)>,
     first_segment: u32,
     /// Tokens of the first segment that were given out.
     skipped: usize,
@@ -28,7 +28,7 @@ pub(super) struct PackedStream {
 
 impl PackedStream {
     /// Adds an example at the end.
-    pub(super) fn push(&mut self, example: Example, place: Place) {
+    pub(super) fn push(&mut self, example: Example, place: EpochPosition) {
         if self.origins.is_empty() {
             self.first_segment = 1;
             self.skipped = 0;
@@ -41,7 +41,7 @@ impl PackedStream {
     }
 
     /// Where the first token comes from: its row and how many tokens of it stand before.
-    pub(super) fn front(&self) -> Option<(Place, usize)> {
+    pub(super) fn front(&self) -> Option<(EpochPosition, usize)> {
         self.origins.first().filter(|_| !self.ids.is_empty()).map(|(_, place)| (*place, self.skipped))
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn rows_share_their_border_token_and_remember_their_sources() {
         let mut stream = PackedStream::default();
         for ids in [[1, 2, 3].as_slice(), &[4, 5], &[6, 7, 8, 9]] {
-            stream.push(example(ids), Place::default());
+            stream.push(example(ids), EpochPosition::default());
         }
         let batch = stream.take(2, 4);
         assert_eq!(batch.inputs, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -119,8 +119,8 @@ mod tests {
         let lines: Vec<u64> = batch.origins.iter().map(|origin| origin.line).collect();
         assert_eq!(lines, [1, 4, 6]);
         assert_eq!(stream.ids, [9]);
-        assert_eq!(stream.front(), Some((Place::default(), 3)));
-        stream.push(example(&[10, 11]), Place::default());
+        assert_eq!(stream.front(), Some((EpochPosition::default(), 3)));
+        stream.push(example(&[10, 11]), EpochPosition::default());
         let rest = stream.take(2, 4);
         assert_eq!((rest.batch, rest.inputs), (1, vec![9, 10, 11, 0]));
         assert_eq!(rest.targets, [0, 11, 0, 0]);

@@ -59,11 +59,6 @@ impl ChatSession {
         self.system.as_deref()
     }
 
-    /// The messages so far, without the system message.
-    pub fn messages(&self) -> &[Message] {
-        &self.messages
-    }
-
     /// Adds a message: a question before [`ChatSession::prompt`], or a turn of an earlier conversation.
     pub fn push(&mut self, message: Message) {
         self.messages.push(message);
@@ -298,7 +293,7 @@ mod tests {
         );
         let second = ask("z");
         assert_eq!(tokenizer.decode(&second.generation.prompt_tokens, true).unwrap(), "u:xy;a:ab;u:z;a:");
-        assert_eq!(session.messages().len(), 4);
+        assert_eq!(session.messages.len(), 4);
         // The second prompt's first nine ids, "u:xy;a:ab", were in the cache already.
         let fed = model.calls.iter().rfind(|ids| ids.len() > 1).unwrap();
         assert_eq!(tokenizer.decode(fed, true).unwrap(), ";u:z;a:");
@@ -314,7 +309,7 @@ mod tests {
         let mut on_text = |_: &str| Flow::Continue;
         let answer = session.answer(&mut model, &tokenizer, &[], &config, &long, &mut on_text);
         assert!(ready(answer).is_err());
-        assert!(session.messages().is_empty());
+        assert!(session.messages.is_empty());
     }
 
     #[test]
@@ -326,7 +321,7 @@ mod tests {
         assert_eq!(fit(&session, 200, 200).unwrap().2.join(" "), "q0 a0 last");
         session.set_system(Some("sys".to_string()));
         session.reset();
-        assert_eq!((session.messages().len(), session.system()), (0, Some("sys")));
+        assert_eq!((session.messages.len(), session.system()), (0, Some("sys")));
     }
 
     #[test]

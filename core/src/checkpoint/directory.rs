@@ -1,24 +1,19 @@
-//! The files of a Hugging Face directory: config, weights, tokenizer, generation settings.
+//! Opening a Hugging Face directory, or one file that holds it: config, weights, tokenizer, generation settings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use burn::tensor::Device;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::gguf::{GgufWeights, from_gguf};
+use super::from_single_file;
 use super::shards::Shards;
-use super::{Bytes, from_single_file, from_zip, write_tensors};
 use crate::adapter::Fingerprint;
 use crate::error::{Error, Result};
+use crate::formats::gguf::{GgufWeights, from_gguf};
+use crate::formats::{Bytes, Files, GENERATION, directory_files, from_zip, generation_config};
 use crate::kernels::Quantization;
 use crate::model::{ModelConfig, NamedTensor, Transformer, WeightSource};
 use crate::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
-
-/// The settings of generation.
-const GENERATION: &str = "generation_config.json";
-
-/// File names (with `/` below the directory) and their contents.
-pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// Takes a file apart into those of the directory that it holds.
 pub type TakeApart = fn(&[u8]) -> Result<Files>;
@@ -52,16 +47,16 @@ pub struct Checkpoint {
     pub training_warnings: Vec<String>,
     /// `generation_config.json`, for what is made of this checkpoint.
     generation: Map<String, Value>,
-    weights: Weights,
+    weights: WeightFiles,
 }
 
 /// Where the weights are read from, one by one.
-enum Weights {
+enum WeightFiles {
     Files(Shards),
     Gguf(GgufWeights),
 }
 
-impl Weights {
+impl WeightFiles {
     fn read<T>(&self, take: impl FnOnce(&mut WeightSource) -> Result<T>) -> Result<T> {
         match self {
             Self::Files(shards) => {
@@ -94,7 +89,7 @@ impl Checkpoint {
     /// A missing or damaged file, an unsupported model, a tokenizer with more ids than the model.
     pub fn open<B: Into<Bytes>>(mut read: impl FnMut(&str) -> Result<Option<B>>) -> Result<Self> {
         let mut read = |name: &str| Ok(read(name)?.map(B::into));
-        Self::assemble(&mut read, |read| Shards::open(read).map(Weights::Files))
+        Self::assemble(&mut read, |read| Shards::open(read).map(WeightFiles::Files))
     }
 
     /// Opens a GGUF file, whose weights become f32 only one by one.
@@ -103,12 +98,14 @@ impl Checkpoint {
     /// As [`from_gguf`].
     pub fn open_gguf(bytes: impl Into<Bytes>) -> Result<Self> {
         let (mut files, weights) = GgufWeights::open(bytes)?;
-        Self::assemble(&mut |name| Ok(files.remove(name).map(Bytes::from)), |_| Ok(Weights::Gguf(weights)))
+        Self::assemble(&mut |name| Ok(files.remove(name).map(Bytes::from)), |_| {
+            Ok(WeightFiles::Gguf(weights))
+        })
     }
 
     fn assemble<R: FnMut(&str) -> Result<Option<Bytes>>>(
         read: &mut R,
-        weights: impl FnOnce(&mut R) -> Result<Weights>,
+        weights: impl FnOnce(&mut R) -> Result<WeightFiles>,
     ) -> Result<Self> {
         let config = read("config.json")?.ok_or_else(|| {
             Error::Checkpoint(
@@ -119,7 +116,7 @@ impl Checkpoint {
         })?;
         let (mut config, remarks) = ModelConfig::read_hugging_face(&config)?;
         let (mut weights, mut warnings) = (weights(read)?, remarks.warnings);
-        if let Weights::Files(shards) = &mut weights {
+        if let WeightFiles::Files(shards) = &mut weights {
             warnings.extend(shards.fit(&mut config)?);
         }
         let tokenizer = open_tokenizer(read)?;
@@ -189,31 +186,12 @@ impl Checkpoint {
         Ok(NamedTensor { name: name.to_string(), shape, values })
     }
 
-    /// The files of a directory that `transformers` opens as it is.
-    ///
-    /// # Errors
-    /// A tokenizer that cannot be written.
-    pub fn files(
-        config: &ModelConfig,
-        weights: &[NamedTensor],
-        tokenizer: Option<&Tokenizer>,
-    ) -> Result<Files> {
-        let mut files = Files::new();
-        files.insert("config.json".into(), config.to_hugging_face().into_bytes());
-        files.insert(GENERATION.into(), generation_config(config, Map::new()).into_bytes());
-        files.insert("model.safetensors".into(), write_tensors(weights, &[])?);
-        if let Some(tokenizer) = tokenizer {
-            files.extend(tokenizer.to_files()?);
-        }
-        Ok(files)
-    }
-
     /// The files of this checkpoint with other weights: its generation settings stay.
     ///
     /// # Errors
-    /// As [`Self::files`].
+    /// As [`directory_files`].
     pub fn files_with(&self, weights: &[NamedTensor]) -> Result<Files> {
-        let mut files = Self::files(&self.config, weights, self.tokenizer.as_ref())?;
+        let mut files = directory_files(&self.config, weights, self.tokenizer.as_ref())?;
         let generation = generation_config(&self.config, self.generation.clone());
         files.insert(GENERATION.into(), generation.into_bytes());
         Ok(files)
@@ -254,25 +232,10 @@ fn add_end_tokens(config: &mut ModelConfig, generation: &Map<String, Value>) {
     config.eos_token_ids.extend(ids.filter(|id| seen.insert(*id)));
 }
 
-/// The special tokens, beside the settings that are kept.
-fn generation_config(config: &ModelConfig, kept: Map<String, Value>) -> String {
-    let eos = match config.eos_token_ids.as_slice() {
-        [one] => json!(one),
-        many => json!(many),
-    };
-    let (bos, pad) = (json!(config.bos_token_id), json!(config.pad_token_id));
-    let mut generation = kept;
-    for (key, id) in [("bos_token_id", bos), ("eos_token_id", eos), ("pad_token_id", pad)] {
-        let stays = key != "eos_token_id" && generation.get(key).is_some_and(|id| !id.is_null());
-        if !stays {
-            generation.insert(key.into(), id);
-        }
-    }
-    format!("{:#}\n", Value::Object(generation))
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::model::{fresh_weights, preset};
 
@@ -302,7 +265,7 @@ mod tests {
         let mut weights = weights(&tiny());
         weights[1].values[3] = f32::NAN;
         let name = weights[1].name.clone();
-        let checkpoint = open(&Checkpoint::files(&tiny(), &weights, None).unwrap());
+        let checkpoint = open(&directory_files(&tiny(), &weights, None).unwrap());
         let message = checkpoint.model(&Device::flex()).err().unwrap().to_string();
         assert!(message.contains(&format!("'{name}' holds NaN (value 3 of 16)")), "{message}");
         assert!(message.contains("an earlier save"), "{message}");
@@ -311,7 +274,7 @@ mod tests {
     #[test]
     fn settings_of_generation_stay_with_other_weights() {
         let weights = weights(&tiny());
-        let mut files = Checkpoint::files(&tiny(), &weights, None).unwrap();
+        let mut files = directory_files(&tiny(), &weights, None).unwrap();
         let settings = br#"{"temperature": 0.6, "top_p": 0.9, "eos_token_id": [5, 6], "bos_token_id": 3}"#;
         files.insert(GENERATION.into(), settings.to_vec());
         let made = open(&files).files_with(&weights).unwrap();

@@ -4,11 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::tensor_names::TensorNames;
-use super::tensors::{is_same, write_views};
-use super::torch::state_dict_weights;
-use super::{Bytes, TensorFile};
 use crate::error::{Error, Result};
+use crate::formats::{Bytes, TensorFile, TensorNames, is_same, state_dict_weights, write_views};
 use crate::model::ModelConfig;
 
 const WHOLE: &str = "model.safetensors";
@@ -158,7 +155,7 @@ fn check_name(name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::{Files, TorchFloat, write_state_dict, write_tensors};
+    use crate::formats::{Files, TorchFloat, write_state_dict, write_tensors};
     use crate::model::NamedTensor;
 
     fn file(name: &str, value: f32) -> Vec<u8> {

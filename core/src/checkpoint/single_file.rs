@@ -1,9 +1,8 @@
 //! A whole checkpoint in one safetensors file: the directory's texts in its metadata, all tensors behind them.
 
-use super::tensors::{parse, texts, write_views};
 use super::training::{OPTIMIZER, PROGRESS};
-use super::{ADAPTER_CONFIG, Files};
 use crate::error::{Error, Result};
+use crate::formats::{Files, parse, refuse_adapter, texts, write_views};
 use crate::tokenizer::TOKENIZER_FILES;
 
 /// The mark of such a file, and the only version of its layout.
@@ -84,21 +83,6 @@ fn kept() -> impl Iterator<Item = &'static str> {
     KEPT.into_iter().chain(TOKENIZER_FILES)
 }
 
-/// Refuses the files of a LoRA run, which hold no model.
-///
-/// # Errors
-/// An adapter without a model.
-pub fn refuse_adapter(files: &Files) -> Result<()> {
-    if files.contains_key(ADAPTER_CONFIG) && !files.contains_key(WEIGHTS) {
-        return Err(Error::Checkpoint(
-            "this is a LoRA adapter, not a whole model; add it to its base with `kindling merge` first, or take the \
-            directory as it is: it is in PEFT's layout"
-                .into(),
-        ));
-    }
-    Ok(())
-}
-
 fn check_format(found: Option<&str>) -> Result<()> {
     let (key, known) = FORMAT;
     match found {
@@ -135,7 +119,7 @@ mod tests {
     use safetensors::tensor::{Dtype, TensorView};
 
     use super::*;
-    use crate::checkpoint::{TensorFile, write_tensors};
+    use crate::formats::{ADAPTER_CONFIG, TensorFile, write_tensors};
     use crate::model::NamedTensor;
 
     /// An edit that spoils a run's files, and what must be said about it.

@@ -1,8 +1,8 @@
 //! The `training/` part of a run: optimizer state and progress.
 
-use super::{Checkpoint, Files, TensorFile, write_tensors};
 use crate::adapter::Adapter;
 use crate::error::{Error, Result};
+use crate::formats::{Files, TensorFile, directory_files, write_tensors};
 use crate::model::{ModelConfig, NamedTensor};
 use crate::tokenizer::Tokenizer;
 use crate::train::{Progress, Snapshot};
@@ -19,7 +19,7 @@ pub const PROGRESS: &str = "training/progress.json";
 pub fn run_files(snapshot: &Snapshot, config: &ModelConfig, tokenizer: &Tokenizer) -> Result<Files> {
     let weights = &snapshot.weights;
     let mut files = match &snapshot.adapter {
-        None => Checkpoint::files(config, weights, Some(tokenizer))?,
+        None => directory_files(config, weights, Some(tokenizer))?,
         Some(adapter) => {
             let mut files = Adapter::new(adapter.clone(), weights.clone()).files()?;
             files.extend(tokenizer.to_files()?);

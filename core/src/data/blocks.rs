@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub const BLOCK: usize = 256 * 1024;
 
 /// A place in a source and the bytes that follow it.
-pub struct Blocks {
+pub struct BlockReader {
     source: Arc<dyn Source>,
     block: Vec<u8>,
     /// Offset in the source of the block's first byte.
@@ -19,7 +19,7 @@ pub struct Blocks {
     consumed: usize,
 }
 
-impl Blocks {
+impl BlockReader {
     /// Reads `source` from `offset` on.
     pub fn new(source: Arc<dyn Source>, offset: u64) -> Self {
         let size = usize::try_from(source.len()).unwrap_or(BLOCK).clamp(1, BLOCK);
@@ -83,9 +83,9 @@ mod tests {
     use super::*;
     use crate::data::source::Memory;
 
-    fn blocks(len: usize) -> Blocks {
+    fn blocks(len: usize) -> BlockReader {
         let bytes: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
-        Blocks::new(Arc::new(Memory::new("a", bytes)), 0)
+        BlockReader::new(Arc::new(Memory::new("a", bytes)), 0)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use super::format::is_parquet;
+use super::format::{ending, is_parquet, logical_name};
 use crate::error::{Error, Result};
 
 /// The bytes of `input` without the compression that `name` tells of, or `None` for a file that is not compressed.
@@ -28,20 +28,6 @@ pub fn decompressor<'a>(name: &str, input: impl Read + 'a) -> Result<Option<Box<
         }
         _ => Ok(None),
     }
-}
-
-/// The name of the file inside: `rows.jsonl.gz` holds `rows.jsonl`; other names stay as they are.
-pub(super) fn logical_name(name: &str) -> &str {
-    match ending(name).as_str() {
-        "gz" => &name[..name.len() - ".gz".len()],
-        "zst" => &name[..name.len() - ".zst".len()],
-        _ => name,
-    }
-}
-
-/// What stands after the name's last dot, in lower case.
-pub(super) fn ending(name: &str) -> String {
-    name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase())
 }
 
 /// Decodes Zstandard frames one after the other and checks their checksums.
@@ -168,8 +154,5 @@ mod tests {
         assert_eq!(error, "a.txt.xz: .xz files are not read; unpack it, or use .gz or .zst");
         let error = decompressor("a.Parquet.gz", &b""[..]).err().unwrap().to_string();
         assert_eq!(error, "a.Parquet.gz: a .parquet file is not read in a compressed form; unpack it first");
-        assert_eq!(logical_name("x.jsonl.gz"), "x.jsonl");
-        assert_eq!(logical_name("x.TXT.ZST"), "x.TXT");
-        assert_eq!(logical_name("x.csv"), "x.csv");
     }
 }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::blocks::{BLOCK, Blocks};
+use super::blocks::{BLOCK, BlockReader};
 use super::format::{Format, format_of, format_of_json};
 use super::options::DataOptions;
 use super::record;
 use super::report::RowOrigin;
-use super::scan::{Place, Scanner};
+use super::scan::{RowStart, Scanner};
 use super::source::Source;
 use super::{kind, not_utf8};
 use crate::error::{Error, Result};
-use crate::text::{Parsed, Row, Shape, parse_json, parse_row, parse_text_column};
+use crate::text::{Parsed, Row, RowShape, parse_json, parse_row, parse_text_column};
 
 /// A source whose format is known.
 pub(super) struct DataFile {
@@ -21,7 +21,7 @@ pub(super) struct DataFile {
     format: Format,
     options: Arc<DataOptions>,
     /// Where the rows begin.
-    first: Place,
+    first: RowStart,
     /// The column names of a CSV file, in lower case.
     header: Vec<String>,
     /// The key that holds each row's text, where one was named.
@@ -36,7 +36,7 @@ impl DataFile {
     /// whose header names no known columns.
     pub(super) fn open(source: Arc<dyn Source>, options: Arc<DataOptions>) -> Result<Self> {
         let refuse = |why: &str| Err(Error::Data(format!("{}: {why}", source.name())));
-        let mut blocks = Blocks::new(source.clone(), 0);
+        let mut blocks = BlockReader::new(source.clone(), 0);
         let head = blocks.peek(BLOCK)?;
         match head {
             [] => return refuse("the file is empty"),
@@ -54,7 +54,7 @@ impl DataFile {
                 return refuse(&format!("unknown kind of file by its name; known are {known}"));
             }
         };
-        let mut first = Place { offset: byte_order_mark as u64, line: 1 };
+        let mut first = RowStart { offset: byte_order_mark as u64, line: 1 };
         if format == Format::JsonArray {
             let before = body.iter().take_while(|byte| **byte != b'[').count();
             first.offset += before as u64 + 1;
@@ -95,7 +95,7 @@ impl DataFile {
     }
 
     /// Goes through the file's rows from this one on.
-    pub(super) fn scanner_at(&self, place: Place) -> Scanner {
+    pub(super) fn scanner_at(&self, place: RowStart) -> Scanner {
         Scanner::new(self.source.clone(), self.format, self.options.max_row_bytes, place)
     }
 
@@ -148,7 +148,7 @@ impl DataFile {
                     Err(format!("{column} is missing; found {}", found()))
                 }
                 Some(_) => Ok(()),
-                None => Shape::find(|key| names.iter().any(|name| name == key), found).map(drop),
+                None => RowShape::find(|key| names.iter().any(|name| name == key), found).map(drop),
             };
             told.map(|()| names)
         });

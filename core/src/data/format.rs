@@ -1,7 +1,5 @@
 //! The formats of data files, told by name and, where the name leaves a choice, by the first bytes.
 
-use super::compressed::{ending, logical_name};
-
 /// How a file is divided into rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -29,6 +27,20 @@ pub fn format_of(name: &str) -> Option<Format> {
         "txt" | "text" | "md" => Some(Format::Text),
         _ => None,
     }
+}
+
+/// The name of the file inside: `rows.jsonl.gz` holds `rows.jsonl`; other names stay as they are.
+pub(super) fn logical_name(name: &str) -> &str {
+    match ending(name).as_str() {
+        "gz" => &name[..name.len() - ".gz".len()],
+        "zst" => &name[..name.len() - ".zst".len()],
+        _ => name,
+    }
+}
+
+/// What stands after the name's last dot, in lower case.
+pub(super) fn ending(name: &str) -> String {
+    name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase())
 }
 
 /// Whether a name tells that the file is in the parquet format.
@@ -68,6 +80,9 @@ mod tests {
         ] {
             assert_eq!(format_of(name), format, "{name}");
         }
+        assert_eq!(logical_name("x.jsonl.gz"), "x.jsonl");
+        assert_eq!(logical_name("x.TXT.ZST"), "x.TXT");
+        assert_eq!(logical_name("x.csv"), "x.csv");
     }
 
     #[test]

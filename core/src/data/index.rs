@@ -1,6 +1,6 @@
 //! Where rows are, in memory that does not grow with the data.
 
-use super::scan::Place;
+use super::scan::RowStart;
 
 /// The place of every k-th usable row. When the table is full, every second entry goes and k doubles.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Entry {
     /// Number of the file.
     pub(super) file: usize,
     /// The row's place in it.
-    pub(super) place: Place,
+    pub(super) place: RowStart,
     /// How many rows, usable or not, stand before it in all files.
     pub(super) found: u64,
 }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn entry(row: u64) -> Entry {
-        Entry { file: 0, place: Place { offset: 100 * row, line: row + 1 }, found: row }
+        Entry { file: 0, place: RowStart { offset: 100 * row, line: row + 1 }, found: row }
     }
 
     #[test]

@@ -13,11 +13,11 @@ pub(super) struct Rows {
     index: RowIndex,
     unusable: RowSet,
     /// Where the last read ended: the row behind it needs no search.
-    cursor: Mutex<Option<Cursor>>,
+    cursor: Mutex<Option<RowCursor>>,
 }
 
 /// A place between two rows.
-struct Cursor {
+struct RowCursor {
     file: usize,
     scanner: Scanner,
     /// How many rows, usable or not, stand before it.
@@ -52,21 +52,21 @@ impl Rows {
     }
 
     /// A cursor before `row`: the last one if no index entry is nearer.
-    fn before(&self, row: u64, last: Option<Cursor>) -> Option<Cursor> {
+    fn before(&self, row: u64, last: Option<RowCursor>) -> Option<RowCursor> {
         let (number, entry) = self.index.at_or_before(row)?;
         let scanner = match last {
             Some(cursor) if (number..=row).contains(&cursor.next) => return Some(cursor),
-            Some(Cursor { file, mut scanner, .. }) if file == entry.file => {
+            Some(RowCursor { file, mut scanner, .. }) if file == entry.file => {
                 scanner.seek(entry.place);
                 scanner
             }
             _ => self.files[entry.file].scanner_at(entry.place),
         };
-        Some(Cursor { file: entry.file, scanner, found: entry.found, next: number })
+        Some(RowCursor { file: entry.file, scanner, found: entry.found, next: number })
     }
 
     /// Moves the cursor behind `row`, which its scanner then shows.
-    fn pass(&self, row: u64, cursor: &mut Cursor) -> Result<()> {
+    fn pass(&self, row: u64, cursor: &mut RowCursor) -> Result<()> {
         while cursor.next <= row {
             if !cursor.scanner.advance()? {
                 cursor.file += 1;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::blocks::Blocks;
+use super::blocks::BlockReader;
 use super::boundary::{Boundary, CsvRecord, JsonValue, LONGEST_TEXT_ROW, text_row_len};
 use super::format::Format;
 use super::source::Source;
@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// Where a row begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct RowStart {
     /// The offset of its first byte.
     pub offset: u64,
     /// The line of its first byte, from 1.
@@ -19,13 +19,13 @@ pub struct Place {
 
 /// Goes through the rows of one source.
 pub struct Scanner {
-    blocks: Blocks,
+    blocks: BlockReader,
     format: Format,
     max_row_bytes: usize,
     /// The line of the next byte.
     line: u64,
     /// The row found last: its place, and its bytes or why they cannot be had.
-    place: Place,
+    place: RowStart,
     row: Vec<u8>,
     problem: Option<String>,
     /// Whether the list of a JSON file is over.
@@ -36,8 +36,8 @@ impl Scanner {
     /// Reads `source` from `place` on, which is the beginning of a row or of what stands between two rows.
     ///
     /// Rows of more than `max_row_bytes` are passed over as bad rows; plain text is cut there instead.
-    pub fn new(source: Arc<dyn Source>, format: Format, max_row_bytes: usize, place: Place) -> Self {
-        let blocks = Blocks::new(source, place.offset);
+    pub fn new(source: Arc<dyn Source>, format: Format, max_row_bytes: usize, place: RowStart) -> Self {
+        let blocks = BlockReader::new(source, place.offset);
         Self {
             blocks,
             format,
@@ -90,17 +90,17 @@ impl Scanner {
     }
 
     /// Where the row found last begins.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> RowStart {
         self.place
     }
 
     /// Where the next row is looked for.
-    pub fn next_place(&self) -> Place {
-        Place { offset: self.blocks.offset(), line: self.line }
+    pub fn next_place(&self) -> RowStart {
+        RowStart { offset: self.blocks.offset(), line: self.line }
     }
 
     /// Goes to another place in the same source.
-    pub fn seek(&mut self, place: Place) {
+    pub fn seek(&mut self, place: RowStart) {
         self.blocks.seek(place.offset);
         self.line = place.line;
         self.closed = false;
@@ -201,12 +201,12 @@ mod tests {
     use crate::data::blocks::BLOCK;
     use crate::data::source::Memory;
 
-    const START: Place = Place { offset: 0, line: 1 };
+    const START: RowStart = RowStart { offset: 0, line: 1 };
 
     fn scanner(format: Format, limit: usize, text: &str) -> Scanner {
         // The scanner of a list starts after its bracket.
         let offset = u64::from(format == Format::JsonArray);
-        Scanner::new(Arc::new(Memory::new("a", text)), format, limit, Place { offset, ..START })
+        Scanner::new(Arc::new(Memory::new("a", text)), format, limit, RowStart { offset, ..START })
     }
 
     /// Every row as its line and its text or problem; each is also found from its own place.

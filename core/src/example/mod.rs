@@ -9,69 +9,16 @@ mod dialogue;
 mod facts;
 mod files;
 mod lexicon;
-
-use serde::Serialize;
+mod question;
 
 use crate::random::Random;
 use crate::text::{Conversation, Message};
+use question::Exchange;
+
+pub use question::{Kind, Language, Question};
 
 /// The seed of the world that `sample-data` and the embedded default use.
 pub const DEFAULT_SEED: u64 = 1;
-
-/// The world's languages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// English.
-    En,
-    /// Simplified Chinese.
-    Zh,
-}
-
-impl Language {
-    const ALL: [Self; 2] = [Self::En, Self::Zh];
-
-    /// Its place in the tables of words.
-    fn index(self) -> usize {
-        self as usize
-    }
-}
-
-/// What a question is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// An attribute of an entity.
-    Facts,
-    /// A sum or difference.
-    Arithmetic,
-    /// Something said earlier in the conversation.
-    Dialogue,
-}
-
-impl Kind {
-    const ALL: [Self; 3] = [Self::Facts, Self::Arithmetic, Self::Dialogue];
-}
-
-/// A question that no training row holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Question {
-    /// What it is about.
-    pub kind: Kind,
-    /// In which language.
-    pub language: Language,
-    /// The conversation up to and with the question.
-    pub messages: Vec<Message>,
-    /// The only right answer.
-    pub answer: String,
-}
-
-impl Question {
-    /// `facts_en` and so on: questions are counted by this name.
-    pub fn group(&self) -> String {
-        format!("{:?}_{:?}", self.kind, self.language).to_lowercase()
-    }
-}
 
 /// How much of everything is generated.
 #[derive(Clone, Copy, Debug)]
@@ -94,25 +41,6 @@ impl Default for WorldSize {
 #[derive(Clone, Copy, Debug)]
 pub struct World {
     seed: u64,
-}
-
-/// A question with its answer, and what was said before.
-struct Exchange {
-    before: Vec<Message>,
-    question: String,
-    answer: String,
-}
-
-impl Exchange {
-    fn new(question: String, answer: String) -> Self {
-        Self { before: Vec::new(), question, answer }
-    }
-
-    fn asked(self) -> (Vec<Message>, String) {
-        let mut messages = self.before;
-        messages.push(Message::new("user", &self.question));
-        (messages, self.answer)
-    }
 }
 
 impl World {

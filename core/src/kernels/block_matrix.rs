@@ -7,8 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
 
-use super::Quantization;
-use super::blocks::{BLOCK, Block, encode_q4_0, encode_q8_0};
+use super::blocks::{BLOCK, QuantBlock, Quantization, encode_q4_0, encode_q8_0};
 use super::host::{HostOp, Kept};
 use crate::platform::for_each_chunk;
 
@@ -21,7 +20,7 @@ const TASK: usize = 64 * 1024;
 
 /// The blocks of all rows.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(super) struct BlockMatrix {
     pub(super) columns: usize,
     /// One a block.
     scales: Vec<f32>,
@@ -34,7 +33,7 @@ enum Quants {
     Four(Vec<[u8; BLOCK / 2]>),
 }
 
-impl Blocks {
+impl BlockMatrix {
     /// Puts rows of `columns` values into blocks. `None` where those are no whole blocks, or a value is too large or no
     /// number.
     pub(super) fn encode(values: &[f32], columns: usize, bits: Quantization) -> Option<Self> {
@@ -114,7 +113,7 @@ impl Blocks {
 
     /// One row of the matrix with every row of `x`, four at a time.
     #[inline(always)]
-    fn row<B: Block>(&self, blocks: &[B], row: usize, x: &[f32], y: &mut [f32]) {
+    fn row<B: QuantBlock>(&self, blocks: &[B], row: usize, x: &[f32], y: &mut [f32]) {
         let width = self.columns / BLOCK;
         let blocks = &blocks[row * width..][..width];
         let scales = &self.scales[row * width..][..width];
@@ -160,7 +159,7 @@ impl Blocks {
 
 /// A row's blocks times each of `N` rows of `x`.
 #[inline(always)]
-fn dot<B: Block, const N: usize>(blocks: &[B], scales: &[f32], x: &[f32]) -> [f32; N] {
+fn dot<B: QuantBlock, const N: usize>(blocks: &[B], scales: &[f32], x: &[f32]) -> [f32; N] {
     let columns = blocks.len() * BLOCK;
     let mut sums = [[0.0_f32; LANES]; N];
     let mut quants = [0.0; BLOCK];
@@ -182,7 +181,7 @@ fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 
 /// `x·Wᵀ`.
 #[derive(Clone, Debug)]
-pub(super) struct Multiply(pub(super) Arc<Blocks>);
+pub(super) struct Multiply(pub(super) Arc<BlockMatrix>);
 
 impl HostOp<1> for Multiply {
     const KEPT: Kept = Kept::Nothing;

@@ -2,9 +2,34 @@
 //! (<https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-quants.c>, `quantize_row_*_ref`).
 
 use half::f16;
+use serde::{Deserialize, Serialize};
 
 /// Values that share a scale.
 pub const BLOCK: usize = 32;
+
+/// In how few bits a model's matrices are held; the names are GGUF's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Quantization {
+    /// 8 bits: 32 weights share a scale
+    #[serde(rename = "q8_0")]
+    #[cfg_attr(feature = "cli", value(name = "q8_0"))]
+    Q8_0,
+    /// 4 bits: 32 weights share a scale; the output projection has 8
+    #[serde(rename = "q4_0")]
+    #[cfg_attr(feature = "cli", value(name = "q4_0"))]
+    Q4_0,
+}
+
+impl Quantization {
+    /// The quants of a block.
+    pub(super) fn bytes(self) -> usize {
+        match self {
+            Self::Q8_0 => BLOCK,
+            Self::Q4_0 => BLOCK / 2,
+        }
+    }
+}
 
 /// Q8_0: `value = scale · quant`. The largest magnitude becomes 127; values are divided by the scale before it is
 /// rounded to 16 bits. The scale is not finite where the values are too large for it.
@@ -27,12 +52,12 @@ pub fn encode_q4_0(values: &[f32; BLOCK]) -> (f16, [u8; BLOCK / 2]) {
 }
 
 /// A block's quants as numbers. Loops, because compilers turn those into vector instructions, and not a map over an array.
-pub(super) trait Block {
+pub(super) trait QuantBlock {
     /// Writes them in order.
     fn unpack(&self, quants: &mut [f32; BLOCK]);
 }
 
-impl Block for [i8; BLOCK] {
+impl QuantBlock for [i8; BLOCK] {
     #[inline(always)]
     fn unpack(&self, quants: &mut [f32; BLOCK]) {
         for (quant, &byte) in quants.iter_mut().zip(self) {
@@ -41,7 +66,7 @@ impl Block for [i8; BLOCK] {
     }
 }
 
-impl Block for [u8; BLOCK / 2] {
+impl QuantBlock for [u8; BLOCK / 2] {
     #[inline(always)]
     fn unpack(&self, quants: &mut [f32; BLOCK]) {
         let (low, high) = quants.split_at_mut(BLOCK / 2);

@@ -18,10 +18,10 @@ mod swiglu;
 mod uploaded;
 mod weighted_sum;
 
-pub use blocks::{BLOCK, encode_q4_0, encode_q8_0};
+pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
 pub use log_probs::{IGNORED, token_log_probs};
 pub use mask::AttentionMask;
-pub use quantized::{Quantization, QuantizedMatrix};
+pub use quantized::QuantizedMatrix;
 pub use rms_norm::rms_norm;
 pub use rope::{Angles, rotate};
 pub use softmax::masked_softmax;

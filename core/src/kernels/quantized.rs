@@ -4,50 +4,25 @@
 use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
-use serde::{Deserialize, Serialize};
 
-use super::block_matrix::{Blocks, Multiply};
-use super::blocks::BLOCK;
+use super::block_matrix::{BlockMatrix, Multiply};
+use super::blocks::{BLOCK, Quantization};
 use super::host::{input, run};
 use super::in_dtype;
 use crate::device::is_processor;
-
-/// In how few bits a model's matrices are held; the names are GGUF's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-pub enum Quantization {
-    /// 8 bits: 32 weights share a scale
-    #[serde(rename = "q8_0")]
-    #[cfg_attr(feature = "cli", value(name = "q8_0"))]
-    Q8_0,
-    /// 4 bits: 32 weights share a scale; the output projection has 8
-    #[serde(rename = "q4_0")]
-    #[cfg_attr(feature = "cli", value(name = "q4_0"))]
-    Q4_0,
-}
-
-impl Quantization {
-    /// The quants of a block.
-    fn bytes(self) -> usize {
-        match self {
-            Self::Q8_0 => BLOCK,
-            Self::Q4_0 => BLOCK / 2,
-        }
-    }
-}
 
 /// A matrix `[rows, columns]` in blocks along its rows.
 #[derive(Clone, Debug)]
 pub struct QuantizedMatrix {
     bits: Quantization,
     shape: [usize; 2],
-    place: Place,
+    held: HeldOn,
 }
 
 #[derive(Clone, Debug)]
-enum Place {
+enum HeldOn {
     /// Our own code multiplies it.
-    Processor(Arc<Blocks>),
+    Processor(Arc<BlockMatrix>),
     /// burn's quantized tensor, without autodiff, becomes a dense one while it is used.
     Device(Box<Tensor<2>>),
 }
@@ -57,12 +32,12 @@ impl QuantizedMatrix {
     /// number: such a matrix stays as it is.
     pub fn new(values: &[f32], shape: [usize; 2], bits: Quantization, device: &Device) -> Option<Self> {
         let [_, columns] = shape;
-        let blocks = Blocks::encode(values, columns, bits)?;
-        let place = match is_processor(device) {
-            true => Place::Processor(Arc::new(blocks)),
-            false => Place::Device(Box::new(blocks.upload(shape, &device.clone().inner()))),
+        let blocks = BlockMatrix::encode(values, columns, bits)?;
+        let held = match is_processor(device) {
+            true => HeldOn::Processor(Arc::new(blocks)),
+            false => HeldOn::Device(Box::new(blocks.upload(shape, &device.clone().inner()))),
         };
-        Some(Self { bits, shape, place })
+        Some(Self { bits, shape, held })
     }
 
     /// Rows and columns.
@@ -82,7 +57,7 @@ impl QuantizedMatrix {
     /// `x [n, columns]` → `[n, rows]`.
     pub fn multiply(&self, x: Tensor<2>) -> Tensor<2> {
         let (dtype, [n, _]) = (x.dtype(), x.dims());
-        if let Place::Processor(blocks) = &self.place
+        if let HeldOn::Processor(blocks) = &self.held
             && let Some(x) = input(&in_dtype(x.clone(), DType::F32))
             && let Some(y) = run(Multiply(blocks.clone()), [x], [n, self.shape[0]])
         {
@@ -97,7 +72,7 @@ impl QuantizedMatrix {
     /// # Shapes
     /// `ids [batch, n]` → `[batch, n, columns]`, in f32.
     pub fn rows(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let Place::Processor(blocks) = &self.place else {
+        let HeldOn::Processor(blocks) = &self.held else {
             let table = self.dense(&ids.device());
             return module::embedding(table, ids);
         };
@@ -113,12 +88,12 @@ impl QuantizedMatrix {
 
     /// The matrix in f32 `[rows, columns]`, on a device with or without autodiff.
     pub fn dense(&self, device: &Device) -> Tensor<2> {
-        let dense = match &self.place {
-            Place::Processor(blocks) => {
+        let dense = match &self.held {
+            HeldOn::Processor(blocks) => {
                 let values = TensorData::new(blocks.dense(), self.shape);
                 return Tensor::from_data(values, device);
             }
-            Place::Device(weight) => (**weight).clone().dequantize(),
+            HeldOn::Device(weight) => (**weight).clone().dequantize(),
         };
         if device.is_autodiff() { Tensor::from_inner(dense) } else { dense }
     }

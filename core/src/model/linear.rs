@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::{LowRank, Weight};
-pub(super) use crate::kernels::in_dtype;
+use crate::kernels::in_dtype;
 
 /// `y = x·W + b`, with `W: [in, out]` (Hugging Face files hold `[out, in]`), and what adapters add to it.
 #[derive(Module, Debug)]

@@ -3,8 +3,7 @@
 use burn::module::{Module, Param};
 use burn::tensor::{Tensor, TensorData};
 
-use super::linear::in_dtype;
-use super::{Linear, Transformer};
+use crate::kernels::in_dtype;
 use crate::platform::for_each_chunk;
 use crate::random::Random;
 
@@ -27,8 +26,8 @@ pub struct LowRank {
 /// Names the random numbers of one layer in one step; a row's do not depend on how the batch is divided.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Noise {
-    seed: u64,
-    stream: u64,
+    pub(super) seed: u64,
+    pub(super) stream: u64,
 }
 
 impl LowRank {
@@ -66,44 +65,6 @@ fn kept(noise: Noise, share: f64, batch: usize, [rows, width]: [usize; 2]) -> Ve
         }
     });
     values
-}
-
-impl Transformer {
-    /// Every dense layer by its Hugging Face name, without `.weight`.
-    pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
-        let mut all = Vec::new();
-        for (i, block) in self.model.layers.iter_mut().enumerate() {
-            let (attention, mlp) = (&mut block.self_attn, &mut block.mlp);
-            let attention = [
-                ("q_proj", &mut attention.q_proj),
-                ("k_proj", &mut attention.k_proj),
-                ("v_proj", &mut attention.v_proj),
-                ("o_proj", &mut attention.o_proj),
-            ];
-            let name = |part: &str, linear: &str| format!("model.layers.{i}.{part}.{linear}");
-            all.extend(attention.map(|(linear, weights)| (name("self_attn", linear), weights)));
-            let mlp = mlp.linears_mut().into_iter();
-            all.extend(mlp.map(|(linear, weights)| (name("mlp", &linear), weights)));
-        }
-        all.extend(self.lm_head.as_mut().map(|head| ("lm_head".to_string(), head)));
-        all
-    }
-
-    /// The base alone.
-    pub fn without_adapters(mut self) -> Self {
-        self.linears_mut().into_iter().for_each(|(_, linear)| linear.lora.clear());
-        self
-    }
-
-    /// Switches dropout on: `seed` belongs to the step, `first_row` is the batch's place among its rows.
-    pub(crate) fn with_noise(mut self, seed: u64, first_row: usize) -> Self {
-        for (i, (_, linear)) in self.linears_mut().into_iter().enumerate() {
-            for path in linear.lora.iter_mut().filter(|path| path.dropout > 0.0) {
-                path.noise = Some(Noise { seed, stream: ((i as u64) << 32) + first_row as u64 });
-            }
-        }
-        self
-    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor, activation};
 
-use super::linear::in_dtype;
 use super::{Linear, Mlp, Routing, Trace};
+use crate::kernels::in_dtype;
 
 /// Experts and their gate; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]

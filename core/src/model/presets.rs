@@ -73,11 +73,6 @@ const PRESETS: [Preset; 11] = [
 /// Names that the command surface promises and that need the routed-expert layer.
 const MIXTURES: [&str; 3] = ["minimind2-moe", "minimind-v1-moe", "minimind3-moe"];
 
-/// All presets, smallest first within a family.
-pub fn presets() -> &'static [Preset] {
-    &PRESETS
-}
-
 /// The preset of that name.
 ///
 /// # Errors
@@ -143,7 +138,7 @@ mod tests {
             ("tiny-llm", 215_127_040),
             ("tiny-llm-82m", 82_594_560),
         ];
-        assert_eq!(expected.len(), presets().len());
+        assert_eq!(expected.len(), PRESETS.len());
         for (name, parameters) in expected {
             let config = preset(name).unwrap().config(None);
             assert_eq!(config.parameters(), parameters, "{name}");

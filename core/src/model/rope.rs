@@ -22,11 +22,6 @@ pub struct Rope {
     theta: f64,
 }
 
-/// Angular frequencies `1 / θ^(2i/hd)`, for `i` in `0..hd/2`.
-pub fn frequencies(head_dim: usize, theta: f64) -> Vec<f64> {
-    (0..head_dim / 2).map(|i| libm::pow(theta, -2.0 * i as f64 / head_dim as f64)).collect()
-}
-
 impl Rope {
     /// Tables for the positions of the model.
     pub fn new(config: &ModelConfig) -> Self {
@@ -78,14 +73,6 @@ mod tests {
     use crate::kernels::rotate;
     use crate::model::preset;
     use burn::tensor::{Device, Tensor, TensorData};
-
-    #[test]
-    fn frequencies_of_head_dim_64_and_theta_1e6() {
-        let found = frequencies(64, 1e6);
-        for (found, expected) in found.iter().zip([1.0, 0.649_381_63, 0.421_696_50, 0.273_841_96]) {
-            assert!((found - expected).abs() < 1e-8, "{found} {expected}");
-        }
-    }
 
     #[test]
     fn position_zero_is_left_alone_and_lengths_are_kept() {

@@ -20,6 +20,11 @@ const NUMBERS: [&str; 9] = [
     "high_freq_factor",
 ];
 
+/// Angular frequencies `1 / θ^(2i/hd)`, for `i` in `0..hd/2`.
+pub fn frequencies(head_dim: usize, theta: f64) -> Vec<f64> {
+    (0..head_dim / 2).map(|i| libm::pow(theta, -2.0 * i as f64 / head_dim as f64)).collect()
+}
+
 /// How the frequencies are stretched; names as in `rope_parameters`.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum RopeScaling {
@@ -70,14 +75,14 @@ pub enum RopeScaling {
 impl RopeScaling {
     /// Frequencies of a sequence of `len` positions, and what cosines and sines are multiplied by.
     pub fn frequencies(&self, head_dim: usize, theta: f64, len: usize) -> (Vec<f64>, f64) {
-        let plain = super::frequencies(head_dim, theta);
+        let plain = frequencies(head_dim, theta);
         match *self {
             Self::Default => (plain, 1.0),
             Self::Linear { factor } => (plain.into_iter().map(|f| f / factor).collect(), 1.0),
             Self::Dynamic { factor, original } => {
                 let stretch = factor * len.max(original) as f64 / original as f64 - (factor - 1.0);
                 let dim = head_dim as f64;
-                (super::frequencies(head_dim, theta * libm::pow(stretch, dim / (dim - 2.0))), 1.0)
+                (frequencies(head_dim, theta * libm::pow(stretch, dim / (dim - 2.0))), 1.0)
             }
             Self::Yarn { attention_factor, .. } => {
                 (self.yarn(plain, head_dim as f64, theta), attention_factor)
@@ -238,6 +243,14 @@ mod tests {
     }
 
     #[test]
+    fn frequencies_of_head_dim_64_and_theta_1e6() {
+        let found = frequencies(64, 1e6);
+        for (found, expected) in found.iter().zip([1.0, 0.649_381_63, 0.421_696_50, 0.273_841_96]) {
+            assert!((found - expected).abs() < 1e-8, "{found} {expected}");
+        }
+    }
+
+    #[test]
     fn linear_and_dynamic() {
         let (linear, _) = read(r#"{"type":"linear","factor":4.0}"#).unwrap().frequencies(4, 1e4, 10);
         close(&linear, &[0.25, 0.0025]);
@@ -253,7 +266,7 @@ mod tests {
         let json = r#"{"rope_type":"yarn","factor":16.0,"original_max_position_embeddings":2048}"#;
         let yarn = read(json).unwrap();
         let (found, attention) = yarn.frequencies(64, 1e6, 10);
-        let plain = super::super::frequencies(64, 1e6);
+        let plain = frequencies(64, 1e6);
         close(&found[..6], &plain[..6]);
         let divided: Vec<f64> = plain[14..].iter().map(|f| f / 16.0).collect();
         close(&found[14..], &divided);

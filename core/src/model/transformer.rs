@@ -5,9 +5,9 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, module};
 
-use super::linear::in_dtype;
+use super::low_rank::Noise;
 use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
-use crate::kernels::AttentionMask;
+use crate::kernels::{AttentionMask, in_dtype};
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -141,6 +141,36 @@ impl Transformer {
         }
         cache.advance(rows, new);
         self.logits(if last_only { x.narrow(1, new - 1, 1) } else { x })
+    }
+
+    /// Every dense layer by its Hugging Face name, without `.weight`.
+    pub(crate) fn linears_mut(&mut self) -> Vec<(String, &mut Linear)> {
+        let mut all = Vec::new();
+        for (i, block) in self.model.layers.iter_mut().enumerate() {
+            let (attention, mlp) = (&mut block.self_attn, &mut block.mlp);
+            let attention = [
+                ("q_proj", &mut attention.q_proj),
+                ("k_proj", &mut attention.k_proj),
+                ("v_proj", &mut attention.v_proj),
+                ("o_proj", &mut attention.o_proj),
+            ];
+            let name = |part: &str, linear: &str| format!("model.layers.{i}.{part}.{linear}");
+            all.extend(attention.map(|(linear, weights)| (name("self_attn", linear), weights)));
+            let mlp = mlp.linears_mut().into_iter();
+            all.extend(mlp.map(|(linear, weights)| (name("mlp", &linear), weights)));
+        }
+        all.extend(self.lm_head.as_mut().map(|head| ("lm_head".to_string(), head)));
+        all
+    }
+
+    /// Switches dropout on: `seed` belongs to the step, `first_row` is the batch's place among its rows.
+    pub(crate) fn with_noise(mut self, seed: u64, first_row: usize) -> Self {
+        for (i, (_, linear)) in self.linears_mut().into_iter().enumerate() {
+            for path in linear.lora.iter_mut().filter(|path| path.dropout > 0.0) {
+                path.noise = Some(Noise { seed, stream: ((i as u64) << 32) + first_row as u64 });
+            }
+        }
+        self
     }
 
     /// `[batch, seq]` → `[batch, seq, hidden]`.

@@ -49,11 +49,6 @@ impl AdamW {
         Self { config, moments: HashMap::new(), steps: 0 }
     }
 
-    /// Optimizer steps taken.
-    pub fn steps(&self) -> u64 {
-        self.steps
-    }
-
     /// One step: weights without a gradient stay as they are.
     pub fn step(&mut self, model: Transformer, gradients: NamedGradients, learning_rate: f64) -> Transformer {
         self.steps += 1;

@@ -18,5 +18,5 @@ pub use json::parse_json;
 pub use parse::{parse_row, parse_text_column};
 pub use prompt::{Prompt, parse_prompt};
 pub use row::{Parsed, Row, RowKind};
-pub use shape::Shape;
+pub use shape::RowShape;
 pub use warning::RowWarning;

@@ -12,7 +12,7 @@ use super::json::{is_blank, kind};
 use super::message::parse_messages;
 use super::pair::pair;
 use super::row::{Parsed, Row};
-use super::shape::{MESSAGE_KEYS, Shape};
+use super::shape::{MESSAGE_KEYS, RowShape};
 use super::tools::{read_tools, tools_of_functions};
 
 /// Reads one row.
@@ -51,10 +51,10 @@ pub fn parse_text_column(json: &Value, key: &str) -> Result<Parsed, String> {
 }
 
 fn parse_object(fields: &mut Fields) -> Result<Row, String> {
-    let messages = match Shape::find(|key| fields.has(key), || fields.found())? {
-        Shape::Text => return Ok(Row::Document(fields.text("text")?.to_string())),
-        Shape::Messages(_) => messages(fields)?,
-        Shape::Pair { question, answer } => pair(fields, question, answer)?,
+    let messages = match RowShape::find(|key| fields.has(key), || fields.found())? {
+        RowShape::Text => return Ok(Row::Document(fields.text("text")?.to_string())),
+        RowShape::Messages(_) => messages(fields)?,
+        RowShape::Pair { question, answer } => pair(fields, question, answer)?,
     };
     conversation(messages, fields).map(Row::Conversation)
 }

@@ -2,7 +2,7 @@
 
 /// Where a row keeps its text or its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum RowShape {
     /// `text`: a document.
     Text,
     /// A list of messages under this key.
@@ -31,7 +31,7 @@ const PAIRS: [(&str, &[&str]); 5] = [
 /// The keys of two answers of which one is better.
 const PREFERENCE: [&str; 2] = ["chosen", "rejected"];
 
-impl Shape {
+impl RowShape {
     /// The shape of a row that has the keys for which `has` is true; `found` lists them for the message.
     ///
     /// A row with messages or a pair besides `text` is a conversation: Alpaca's own file repeats the pair in `text`.
@@ -74,14 +74,14 @@ fn expected() -> String {
 mod tests {
     use super::*;
 
-    fn find(keys: &[&str]) -> Result<Shape, String> {
-        Shape::find(|key| keys.contains(&key), || format!("keys {}", keys.join(", ")))
+    fn find(keys: &[&str]) -> Result<RowShape, String> {
+        RowShape::find(|key| keys.contains(&key), || format!("keys {}", keys.join(", ")))
     }
 
     #[test]
     fn every_shape_is_known_by_its_keys() {
-        assert_eq!(find(&["text", "id"]), Ok(Shape::Text));
-        assert_eq!(find(&["messages"]), Ok(Shape::Messages("messages")));
+        assert_eq!(find(&["text", "id"]), Ok(RowShape::Text));
+        assert_eq!(find(&["messages"]), Ok(RowShape::Messages("messages")));
         for (question, answer) in [
             ("user", "assistant"),
             ("instruction", "output"),
@@ -90,15 +90,15 @@ mod tests {
             ("question", "answer"),
             ("q", "a"),
         ] {
-            assert_eq!(find(&[answer, question]), Ok(Shape::Pair { question, answer }));
+            assert_eq!(find(&[answer, question]), Ok(RowShape::Pair { question, answer }));
         }
     }
 
     #[test]
     fn a_conversation_goes_before_text() {
-        let pair = Shape::Pair { question: "instruction", answer: "output" };
+        let pair = RowShape::Pair { question: "instruction", answer: "output" };
         assert_eq!(find(&["instruction", "input", "output", "text"]), Ok(pair));
-        assert_eq!(find(&["text", "prompt"]), Ok(Shape::Text));
+        assert_eq!(find(&["text", "prompt"]), Ok(RowShape::Text));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn complete(inner: &mut tokenizers::Tokenizer, config: &TokenizerConf
     missing.extend(named.iter().filter(fits).cloned());
     let changes = !missing.is_empty();
     if changes {
-        inner.add_tokens(missing).map_err(super::refused)?;
+        inner.add_tokens(missing).map_err(Error::tokenizer_failed)?;
     }
     for (id, token) in &listed {
         check_id(*id, &token.content, inner)?;
@@ -109,7 +109,7 @@ fn token(value: &Value) -> Option<AddedToken> {
 
 /// `tokenizer.json` with the tokens that the tokenizer has now.
 pub(super) fn written(bytes: &[u8], inner: &tokenizers::Tokenizer) -> Result<Vec<u8>> {
-    let mut json: Value = serde_json::from_slice(bytes).map_err(super::refused)?;
+    let mut json: Value = serde_json::from_slice(bytes).map_err(Error::tokenizer_failed)?;
     let tokens: BTreeMap<u32, AddedToken> = inner.get_added_tokens_decoder().into_iter().collect();
     let entry = |(id, token): (u32, AddedToken)| {
         json!({
@@ -120,7 +120,7 @@ pub(super) fn written(bytes: &[u8], inner: &tokenizers::Tokenizer) -> Result<Vec
     if let Some(json) = json.as_object_mut() {
         json.insert("added_tokens".into(), tokens.into_iter().map(entry).collect());
     }
-    serde_json::to_vec_pretty(&json).map_err(super::refused)
+    serde_json::to_vec_pretty(&json).map_err(Error::tokenizer_failed)
 }
 
 #[cfg(test)]

@@ -4,13 +4,7 @@
 //! depend on what follows, the tokens around the border are replaced by those of the prompt alone and of the answer
 //! going on. Everywhere else the tokens are those of the whole text.
 
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
-
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-
-use super::{Offsets, Tokenizer, refused};
+use super::{Offsets, Tokenizer};
 use crate::error::{Error, Result};
 
 /// Bytes that are read at first for each token that is wanted; most texts have 3 to 5.
@@ -23,26 +17,6 @@ const SAME: usize = 16;
 /// Bytes that are read at most for each token that is wanted, and for few tokens: reading takes a hundred times the
 /// memory.
 const MOST_BYTES: [usize; 2] = [1 << 10, 4 << 20];
-
-/// What a tokenizer's parts say about borders.
-pub(super) struct Borders {
-    /// The added tokens that part a text: what follows one is tokenised as if nothing stood before it.
-    separators: BTreeSet<u32>,
-    /// The tokenizer without a first space, made where it is first needed; `None` where it would be the same.
-    continuing: OnceLock<Result<Option<tokenizers::Tokenizer>, String>>,
-}
-
-impl Borders {
-    pub(super) fn of(inner: &tokenizers::Tokenizer) -> Self {
-        // A normalizer may put something before a text, and a normalised token is found behind that.
-        let normalizes = inner.get_normalizer().is_some();
-        let added = inner.get_added_tokens_decoder();
-        let separates =
-            |token: &tokenizers::AddedToken| !(token.single_word || token.normalized && normalizes);
-        let separators = added.iter().filter(|(_, token)| separates(token)).map(|(&id, _)| id).collect();
-        Self { separators, continuing: OnceLock::new() }
-    }
-}
 
 impl Tokenizer {
     /// The ids of a text and the bytes they stand for, each border being one between two tokens. `borders` are in
@@ -86,16 +60,6 @@ impl Tokenizer {
             tokens.set_apart(border)?;
         }
         Ok((tokens.ids, tokens.offsets))
-    }
-
-    /// The tokenizer that goes on in the middle of a text.
-    fn continuing(&self) -> Result<&tokenizers::Tokenizer> {
-        let make = || without_first_space(&self.inner).map_err(|error| error.to_string());
-        match self.borders.continuing.get_or_init(make) {
-            Ok(Some(own)) => Ok(own),
-            Ok(None) => Ok(&self.inner),
-            Err(why) => Err(refused(why)),
-        }
     }
 }
 
@@ -153,7 +117,7 @@ impl Tokens<'_> {
     }
 
     fn separates(&self, i: usize) -> bool {
-        self.tokenizer.borders.separators.contains(&self.ids[i])
+        self.tokenizer.borders.separates(self.ids[i])
     }
 
     /// The last separator before a border, or an earlier border that is nearer.
@@ -198,9 +162,13 @@ impl Tokens<'_> {
 
     /// The ids of a part of the text, and their bytes in the whole.
     fn encode_part(&self, begin: usize, end: usize, continues: bool) -> Result<(Vec<u32>, Offsets)> {
-        let part = self.text.get(begin..end).ok_or_else(|| refused("its offsets are not the text's"))?;
-        let encoder = if continues { self.tokenizer.continuing()? } else { self.tokenizer.inner.as_ref() };
-        let encoding = encoder.encode(part, false).map_err(refused)?;
+        let part = self
+            .text
+            .get(begin..end)
+            .ok_or_else(|| Error::tokenizer_failed("its offsets are not the text's"))?;
+        let inner: &tokenizers::Tokenizer = &self.tokenizer.inner;
+        let encoder = if continues { self.tokenizer.borders.continuing(inner)? } else { inner };
+        let encoding = encoder.encode(part, false).map_err(Error::tokenizer_failed)?;
         let places = encoding.get_offsets().iter().map(|&(from, to)| (begin + from, begin + to)).collect();
         Ok((encoding.get_ids().to_vec(), places))
     }
@@ -213,55 +181,4 @@ impl Tokens<'_> {
              spells its parts only together; let the chat template end its generation prompt before that token"
         ))
     }
-}
-
-/// The tokenizer without what puts a space before a text or takes it away there; `None` where nothing does.
-fn without_first_space(inner: &tokenizers::Tokenizer) -> Result<Option<tokenizers::Tokenizer>> {
-    let mut normalizer = serde_json::to_value(inner.get_normalizer()).map_err(refused)?;
-    let mut pre_tokenizer = serde_json::to_value(inner.get_pre_tokenizer()).map_err(refused)?;
-    if [goes_on(&mut normalizer), goes_on(&mut pre_tokenizer)] == [false; 2] {
-        return Ok(None);
-    }
-    let mut own = inner.clone();
-    own.with_normalizer(read::<tokenizers::NormalizerWrapper>(normalizer)?).map_err(refused)?;
-    own.with_pre_tokenizer(read::<tokenizers::PreTokenizerWrapper>(pre_tokenizer)?);
-    Ok(Some(own))
-}
-
-fn read<T: DeserializeOwned>(part: Value) -> Result<Option<T>> {
-    serde_json::from_value(part).map_err(refused)
-}
-
-/// Makes a part of a tokenizer treat a text as the continuation of another; whether that changed it.
-fn goes_on(part: &mut Value) -> bool {
-    let mut changed = false;
-    if is_prepend(part) {
-        *part = Value::Null;
-        return true;
-    }
-    for key in ["normalizers", "pretokenizers"] {
-        if let Some(Value::Array(steps)) = part.get_mut(key) {
-            let before = steps.len();
-            steps.retain(|step| !is_prepend(step));
-            changed |= steps.len() < before;
-            for step in steps {
-                changed |= goes_on(step);
-            }
-        }
-    }
-    for (key, plain) in [
-        ("prepend_scheme", Value::from("never")),
-        ("add_prefix_space", false.into()),
-        ("strip_left", false.into()),
-    ] {
-        if let Some(value) = part.get_mut(key).filter(|value| **value != plain) {
-            *value = plain;
-            changed = true;
-        }
-    }
-    changed
-}
-
-fn is_prepend(step: &Value) -> bool {
-    step["type"] == "Prepend"
 }

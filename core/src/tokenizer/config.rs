@@ -29,7 +29,7 @@ impl TokenizerConfig {
 
     /// The file's bytes.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec_pretty(&self.0).map_err(super::refused)
+        serde_json::to_vec_pretty(&self.0).map_err(Error::tokenizer_failed)
     }
 
     /// The text of a token such as `bos_token`, which files give as a string or as an object with `content`.

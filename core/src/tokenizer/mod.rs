@@ -9,6 +9,7 @@ mod blocks;
 mod border;
 mod compare;
 mod config;
+mod continuing;
 mod cut;
 mod files;
 mod foreign;
@@ -39,8 +40,8 @@ use tokenizers::PostProcessorWrapper;
 
 use crate::error::{Error, Result};
 use crate::text::Conversation;
-use border::Borders;
 use config::TokenizerConfig;
+use continuing::Borders;
 use markers::Markers;
 use pieces::Pieces;
 
@@ -117,7 +118,7 @@ impl Tokenizer {
 
     /// A tokenizer that was just built, which has no file yet.
     fn from_built(inner: tokenizers::Tokenizer, config: TokenizerConfig) -> Result<Self> {
-        let json = inner.to_string(true).map_err(refused)?;
+        let json = inner.to_string(true).map_err(Error::tokenizer_failed)?;
         Self::assemble(inner, json.into_bytes().into(), config)
     }
 
@@ -126,7 +127,8 @@ impl Tokenizer {
         json: Arc<[u8]>,
         mut config: TokenizerConfig,
     ) -> Result<Self> {
-        let around = Around::of(&serde_json::to_value(inner.get_post_processor()).map_err(refused)?);
+        let around =
+            Around::of(&serde_json::to_value(inner.get_post_processor()).map_err(Error::tokenizer_failed)?);
         let mut ids = around.before.iter().chain(&around.behind);
         if let Some(unknown) = ids.find(|id| inner.id_to_token(**id).is_none()) {
             return Err(Error::Tokenizer(format!(
@@ -136,9 +138,9 @@ impl Tokenizer {
         // Who reads these keys shall do what is done here.
         config.correct_flag("add_bos_token", !around.before.is_empty());
         config.correct_flag("add_eos_token", !around.behind.is_empty());
-        let decoder = serde_json::to_value(inner.get_decoder()).map_err(refused)?;
+        let decoder = serde_json::to_value(inner.get_decoder()).map_err(Error::tokenizer_failed)?;
         // Truncation, padding and special tokens are the caller's; a post-processor would also trim offsets.
-        inner.with_truncation(None).map_err(refused)?;
+        inner.with_truncation(None).map_err(Error::tokenizer_failed)?;
         inner.with_padding(None);
         inner.with_post_processor(None::<PostProcessorWrapper>);
 
@@ -175,11 +177,14 @@ impl Tokenizer {
             ("tokenizer_config.json".to_string(), self.config.to_bytes()?),
         ];
         files.extend(files::template_files(&self.config));
-        let json: Value = serde_json::from_slice(&self.json).map_err(refused)?;
+        let json: Value = serde_json::from_slice(&self.json).map_err(Error::tokenizer_failed)?;
         if let (Some(vocab), Some(merges)) =
             (json["model"]["vocab"].as_object(), json["model"]["merges"].as_array())
         {
-            files.push(("vocab.json".to_string(), serde_json::to_vec(vocab).map_err(refused)?));
+            files.push((
+                "vocab.json".to_string(),
+                serde_json::to_vec(vocab).map_err(Error::tokenizer_failed)?,
+            ));
             files.push(("merges.txt".to_string(), merges_text(merges).into_bytes()));
         }
         Ok(files)
@@ -192,14 +197,14 @@ impl Tokenizer {
 
     /// The ids of a text. Special tokens written in the text are recognised; no BOS or EOS is added.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, false).map_err(refused)?;
+        let encoding = self.inner.encode_fast(text, false).map_err(Error::tokenizer_failed)?;
         Ok(encoding.get_ids().to_vec())
     }
 
     /// The ids of a text and, for each, the bytes of `text` it stands for (start, end). A token that holds
     /// only a part of a character has the whole character's bytes.
     pub fn encode_with_offsets(&self, text: &str) -> Result<(Vec<u32>, Offsets)> {
-        let encoding = self.inner.encode(text, false).map_err(refused)?;
+        let encoding = self.inner.encode(text, false).map_err(Error::tokenizer_failed)?;
         Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
     }
 
@@ -225,7 +230,7 @@ impl Tokenizer {
 
     /// The text of ids. Ids outside the vocabulary stand for nothing; broken UTF-8 becomes U+FFFD.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
-        self.inner.decode(ids, skip_special).map_err(refused)
+        self.inner.decode(ids, skip_special).map_err(Error::tokenizer_failed)
     }
 
     /// One token for display: its text, or its bytes as `<E4><BD>` where they are not whole characters.
@@ -269,11 +274,6 @@ impl Tokenizer {
     /// The token that fills a row up.
     pub fn pad(&self) -> Option<u32> {
         self.role("pad_token")
-    }
-
-    /// The token for what the vocabulary cannot spell.
-    pub fn unk(&self) -> Option<u32> {
-        self.role("unk_token")
     }
 
     /// Whether documents begin with BOS, which the post-processor of `tokenizer.json` decides.
@@ -389,8 +389,4 @@ fn merges_text(merges: &[Value]) -> String {
         text.push('\n');
     }
     text
-}
-
-fn refused(error: impl fmt::Display) -> Error {
-    Error::Tokenizer(format!("the tokenizer failed: {error}"))
 }

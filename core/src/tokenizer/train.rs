@@ -13,7 +13,7 @@ use tokenizers::{PreTokenizerWrapper, Trainer};
 
 use super::config::TokenizerConfig;
 use super::cut::{cut_text, cut_word};
-use super::{CHATML, Tokenizer, refused};
+use super::{CHATML, Tokenizer};
 use crate::error::{Error, Result};
 
 /// The bytes, each a token of its own.
@@ -109,7 +109,7 @@ pub fn train(texts: impl Iterator<Item = String> + Send, settings: &TokenizerTra
             bytes <= MAX_BYTES
         })
         .flat_map(|text| cut_text(&text).map(str::to_string).collect::<Vec<_>>());
-    trainer.feed(pieces, |piece| words(&pre_tokenizer, piece)).map_err(refused)?;
+    trainer.feed(pieces, |piece| words(&pre_tokenizer, piece)).map_err(Error::tokenizer_failed)?;
     if bytes == 0 {
         return Err(Error::Data("there is no text to train a tokenizer on".to_string()));
     }
@@ -120,11 +120,11 @@ pub fn train(texts: impl Iterator<Item = String> + Send, settings: &TokenizerTra
         )));
     }
     let mut model = BPE::default();
-    let added = trainer.train(&mut model).map_err(refused)?;
+    let added = trainer.train(&mut model).map_err(Error::tokenizer_failed)?;
     let mut inner = tokenizers::Tokenizer::new(model);
     inner.with_pre_tokenizer(Some(pre_tokenizer));
     inner.with_decoder(Some(ByteLevel::default()));
-    inner.add_special_tokens(added).map_err(refused)?;
+    inner.add_special_tokens(added).map_err(Error::tokenizer_failed)?;
     Tokenizer::from_built(inner, config(&settings.special_tokens))
 }
 

@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use kindling::checkpoint::gguf::{WeightType, to_gguf, tokenizer_warnings};
-use kindling::checkpoint::{
-    Checkpoint, Files, PROGRESS, TorchFloat, open_tokenizer, plain_files, put_tokenizer, refuse_adapter,
-    to_minimind, to_single_file,
-};
+use kindling::checkpoint::{Checkpoint, PROGRESS, open_tokenizer, put_tokenizer, to_single_file};
 use kindling::error::Error;
+use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
+use kindling::formats::{Files, TorchFloat, plain_files, refuse_adapter, to_minimind};
 use kindling::train::Progress;
 use serde_json::json;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
 use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
-use kindling::checkpoint::{ADAPTER_CONFIG, Files, refuse_adapter};
 use kindling::error::Error;
+use kindling::formats::{ADAPTER_CONFIG, Files, refuse_adapter};
 use kindling::train::{Progress, Stage, TrainConfig};
 
 use super::export::{Form, read, size_of, tell};

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use kindling::checkpoint::{ADAPTER_CONFIG, MLX_WEIGHTS, WEIGHTS_INDEX};
+use kindling::checkpoint::WEIGHTS_INDEX;
 use kindling::error::Result;
+use kindling::formats::{ADAPTER_CONFIG, MLX_WEIGHTS};
 use kindling::tokenizer::TOKENIZER_FILES;
 use serde::Deserialize;
 

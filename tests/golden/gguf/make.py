@@ -1,4 +1,4 @@
-"""Writes the golden files of core/src/checkpoint/gguf with the PyPI package `gguf`, which llama.cpp's authors publish.
+"""Writes the golden files of core/src/formats/gguf with the PyPI package `gguf`, which llama.cpp's authors publish.
 
 Run: python3 -m pip install gguf==0.19.0 && python3 tests/golden/gguf/make.py
 

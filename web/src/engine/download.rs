@@ -1,7 +1,8 @@
 //! Models from a URL: what came before a break is not asked for again, and what opened is kept.
 
 use js_sys::Array;
-use kindling::checkpoint::{Files, model_name};
+use kindling::checkpoint::model_name;
+use kindling::formats::Files;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};

@@ -1,15 +1,16 @@
 //! Files to take home.
 
-use kindling::checkpoint::{Files, put_tokenizer, to_single_file, to_zip};
+use kindling::checkpoint::{put_tokenizer, to_single_file};
+use kindling::formats::{Files, to_zip};
 
 use super::models::checkpoint_files;
-use super::protocol::{File, Shape};
+use super::protocol::{Delivery, File};
 use super::runs::run_files_of;
 use super::state::{Answer, Engine};
 
 impl Engine {
     /// The open model as one file or as a Hugging Face directory, an adapter in PEFT's layout, or a run's last save.
-    pub async fn export(&self, kind: &str, name: &str, shape: Shape) -> Result<Answer, String> {
+    pub async fn export(&self, kind: &str, name: &str, shape: Delivery) -> Result<Answer, String> {
         let told = |e: kindling::error::Error| e.to_string();
         let (name, files, single) = match kind {
             "model" => {
@@ -35,9 +36,9 @@ impl Engine {
         };
         let one = |ending: &str, bytes| Files::from([(format!("{name}.{ending}"), bytes)]);
         let files = match (shape, single) {
-            (Shape::Zip, _) => one("zip", to_zip(&files).map_err(told)?),
-            (Shape::Files, true) => one("safetensors", to_single_file(&files).map_err(told)?),
-            (Shape::Files, false) => files,
+            (Delivery::Zip, _) => one("zip", to_zip(&files).map_err(told)?),
+            (Delivery::Files, true) => one("safetensors", to_single_file(&files).map_err(told)?),
+            (Delivery::Files, false) => files,
         };
         let files = files.into_iter().map(|(name, bytes)| File { name, bytes }).collect();
         Ok(Answer { files, ..Answer::new(())? })

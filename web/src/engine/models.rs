@@ -1,7 +1,7 @@
 //! Models kept in the browser.
 
-use kindling::checkpoint::gguf::to_gguf;
-use kindling::checkpoint::{Checkpoint, Files};
+use kindling::formats::gguf::to_gguf;
+use kindling::formats::{Files, directory_files};
 use serde_json::json;
 
 use super::load::{FINGERPRINT, GGUF};
@@ -56,7 +56,7 @@ impl Engine {
 /// The open model as a checkpoint's files.
 pub async fn checkpoint_files(model: &OpenModel) -> Result<Files, String> {
     let weights = model.base.weights().await.map_err(|e| e.to_string())?;
-    Checkpoint::files(model.base.config(), &weights, Some(&model.tokenizer)).map_err(|e| e.to_string())
+    directory_files(model.base.config(), &weights, Some(&model.tokenizer)).map_err(|e| e.to_string())
 }
 
 /// The open model as files that open to the very same model. Blocks stay blocks.

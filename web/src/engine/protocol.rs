@@ -78,7 +78,7 @@ pub enum Call {
     /// Removes an adapter.
     RemoveAdapter { name: String },
     /// Gives files to take home: `model` (and its form), `adapter` or `run` (and its name).
-    Export { kind: String, name: String, shape: Shape },
+    Export { kind: String, name: String, shape: Delivery },
     /// Tells a stage's settings.
     Defaults { stage: Stage },
 }
@@ -97,7 +97,7 @@ pub enum WeightsAs {
 /// How several files go home.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Shape {
+pub enum Delivery {
     /// As they are.
     Files,
     /// In one archive.

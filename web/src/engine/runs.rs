@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use kindling::adapter::Adapter;
-use kindling::checkpoint::{Checkpoint, Files, open_tokenizer, read_training};
+use kindling::checkpoint::{Checkpoint, open_tokenizer, read_training};
+use kindling::formats::Files;
 use kindling::train::{Progress, Stage};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use kindling::checkpoint::Files;
+use kindling::formats::Files;
 use kindling::train::Progress;
 use serde_json::json;
 

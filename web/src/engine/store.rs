@@ -1,7 +1,7 @@
 //! Files that outlive the page, in the browser's private file system.
 
 use js_sys::{Array, Uint8Array};
-use kindling::checkpoint::Files;
+use kindling::formats::Files;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(module = "/js/store.js")]

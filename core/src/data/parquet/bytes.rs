@@ -4,10 +4,9 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::failure;
 use crate::data::source::Source;
 
 /// The bytes of a file; room is made only for those that are there.
@@ -82,6 +81,11 @@ impl<'a> Rest<'a> {
         }
         None
     }
+}
+
+/// What this folder says, in the parquet crate's form.
+pub(super) fn failure(why: impl Into<String>) -> ParquetError {
+    ParquetError::General(why.into())
 }
 
 #[cfg(test)]

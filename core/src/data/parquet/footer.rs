@@ -1,13 +1,14 @@
 //! A parquet file's footer: the columns, and where their pages lie.
 
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
 };
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::bytes::FileBytes;
-use super::{reason, schema};
+use super::schema;
 
 /// Reads the footer.
 ///
@@ -35,6 +36,17 @@ pub(super) fn read(file: &FileBytes) -> Result<ParquetMetaData, String> {
         .flat_map(RowGroupMetaData::columns)
         .try_for_each(|column| check(column, file))?;
     Ok(metadata)
+}
+
+/// What the parquet crate says, without its prefixes and no longer than a message should be.
+pub(super) fn reason(error: ParquetError) -> String {
+    const SHOWN: usize = 200;
+    let text = match error {
+        ParquetError::General(text) | ParquetError::EOF(text) | ParquetError::NYI(text) => text,
+        ParquetError::External(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    text.chars().take(SHOWN).collect()
 }
 
 /// Whether a column lies in the file and has a compression that is read.

@@ -9,37 +9,37 @@ use serde::{Serialize, Serializer};
 /// # Errors
 /// Names the column whose bytes are no text.
 pub(super) fn write(row: &Row, text: &mut Vec<u8>) -> Result<(), String> {
-    serde_json::to_writer(&mut *text, &Object { row, column: None }).map_err(|error| error.to_string())?;
+    serde_json::to_writer(&mut *text, &RowObject { row, column: None }).map_err(|error| error.to_string())?;
     text.push(b'\n');
     Ok(())
 }
 
 /// A row, or the fields of a nested one.
-struct Object<'a> {
+struct RowObject<'a> {
     row: &'a Row,
     /// The row's column that it is nested in.
     column: Option<&'a str>,
 }
 
 /// A value in a column of the row.
-struct Value<'a> {
+struct ColumnValue<'a> {
     field: &'a Field,
     column: &'a str,
 }
 
-impl Serialize for Object<'_> {
+impl Serialize for RowObject<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // Arrow gives every struct of a column all keys that any of them has: null stands for a key that is absent.
         let is_absent = |field: &Field| self.column.is_some() && matches!(field, Field::Null);
         let mut map = serializer.serialize_map(None)?;
         for (name, field) in self.row.get_column_iter().filter(|(_, field)| !is_absent(field)) {
-            map.serialize_entry(name, &Value { field, column: self.column.unwrap_or(name) })?;
+            map.serialize_entry(name, &ColumnValue { field, column: self.column.unwrap_or(name) })?;
         }
         map.end()
     }
 }
 
-impl Serialize for Value<'_> {
+impl Serialize for ColumnValue<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { field, column } = *self;
         match field {
@@ -67,16 +67,16 @@ impl Serialize for Value<'_> {
             | Field::TimeMicros(_)
             | Field::TimestampMillis(_)
             | Field::TimestampMicros(_) => serializer.collect_str(field),
-            Field::Group(row) => Object { row, column: Some(column) }.serialize(serializer),
+            Field::Group(row) => RowObject { row, column: Some(column) }.serialize(serializer),
             Field::ListInternal(list) => {
-                serializer.collect_seq(list.elements().iter().map(|field| Value { field, column }))
+                serializer.collect_seq(list.elements().iter().map(|field| ColumnValue { field, column }))
             }
             Field::MapInternal(map) => serializer.collect_map(map.entries().iter().map(|(key, field)| {
                 let key = match key {
                     Field::Str(text) => text.clone(),
                     other => other.to_string(),
                 };
-                (key, Value { field, column })
+                (key, ColumnValue { field, column })
             })),
         }
     }

@@ -13,11 +13,11 @@ mod schema;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::record::reader::{ReaderIter, TreeBuilder};
 
 use self::bytes::FileBytes;
+use self::footer::reason;
 use self::pages::RowGroup;
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ use crate::panics;
 /// as errors of the reader, which tell the row.
 pub fn parquet_rows(file: Arc<dyn Source>) -> Result<impl Read> {
     let name = file.name().to_string();
-    let rows = caught(|| Rows::open(FileBytes::new(file)));
+    let rows = caught(|| ParquetRows::open(FileBytes::new(file)));
     let rows = rows.map_err(|why| Error::Data(format!("{name}: {why}")))?;
     Ok(Lines { rows, text: Vec::new(), read: 0 })
 }
@@ -45,7 +45,7 @@ fn caught<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 
 /// Gives the lines byte by byte.
 struct Lines {
-    rows: Rows,
+    rows: ParquetRows,
     text: Vec<u8>,
     /// How much of the text is read.
     read: usize,
@@ -80,7 +80,7 @@ impl Read for Lines {
 }
 
 /// Goes through the rows of a file.
-struct Rows {
+struct ParquetRows {
     file: Arc<FileBytes>,
     metadata: ParquetMetaData,
     next_group: usize,
@@ -90,7 +90,7 @@ struct Rows {
     given: u64,
 }
 
-impl Rows {
+impl ParquetRows {
     fn open(file: FileBytes) -> Result<Self, String> {
         let metadata = footer::read(&file)?;
         Ok(Self { file: Arc::new(file), metadata, next_group: 0, group: None, given: 0 })
@@ -116,22 +116,6 @@ impl Rows {
             self.group = Some(rows.map_err(reason)?);
         }
     }
-}
-
-/// What the parquet crate says, without its prefixes and no longer than a message should be.
-fn reason(error: ParquetError) -> String {
-    const SHOWN: usize = 200;
-    let text = match error {
-        ParquetError::General(text) | ParquetError::EOF(text) | ParquetError::NYI(text) => text,
-        ParquetError::External(error) => error.to_string(),
-        other => other.to_string(),
-    };
-    text.chars().take(SHOWN).collect()
-}
-
-/// What this folder says, in the parquet crate's form.
-fn failure(why: impl Into<String>) -> ParquetError {
-    ParquetError::General(why.into())
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use parquet::file::reader::{RowGroupReader, SerializedPageReader};
 use parquet::record::reader::RowIter;
 use parquet::schema::types::Type;
 
-use super::bytes::FileBytes;
-use super::{delta, failure};
+use super::bytes::{FileBytes, failure};
+use super::delta;
 use crate::data::compressed::ZstdReader;
 
 /// The most bytes that a page may have, unpacked: the format counts them in an `i32`. Mostly it is about one MiB, but

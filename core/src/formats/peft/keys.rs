@@ -1,0 +1,252 @@
+//! Keys of `adapter_config.json`: none that changes what the adapter computes is passed over.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::adapter::MERGE_IN_PEFT;
+use crate::error::{Error, Result};
+
+/// The settings' file.
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+/// A table of JSON.
+pub(super) type Object = Map<String, Value>;
+
+/// Values are shown up to here.
+const MOST_SHOWN: usize = 60;
+
+/// Keys that [`super::settings`] honours.
+const READ: [&str; 13] = [
+    "alpha_pattern",
+    "base_model_name_or_path",
+    "exclude_modules",
+    "init_lora_weights",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_alpha",
+    "lora_dropout",
+    "peft_type",
+    "r",
+    "rank_pattern",
+    "target_modules",
+    "use_rslora",
+];
+
+/// Keys that say nothing about what the adapter computes: where it came from, and details of what other keys switch on.
+const HARMLESS: [&str; 14] = [
+    "auto_mapping",
+    "corda_config",
+    "eva_config",
+    "inference_mode",
+    "loftq_config",
+    "lora_ga_config",
+    "megatron_config",
+    "megatron_core",
+    "merge_weights",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "runtime_config",
+    "task_type",
+];
+
+/// Ways to begin that leave the base as it is, so that all that was learned is in the file.
+const HARMLESS_STARTS: [&str; 4] = ["gaussian", "orthogonal", "eva", "mica"];
+
+/// Keys of other arithmetic, what they do, and the way out where it is not to merge.
+const OTHER_ARITHMETIC: [(&str, &str, Option<&str>); 15] = [
+    (
+        "alora_invocation_tokens",
+        "lets the adapter act only behind these tokens (aLoRA)",
+        Some("no merge can do that: use it with PEFT, or train it anew as a plain LoRA"),
+    ),
+    ("arrow_config", "mixes several adapters for each token (Arrow)", Some("give one of them by itself")),
+    ("bias", "brings trained biases", None),
+    ("ensure_weight_tying", "lets an adapter of the embedding act on the output, too", None),
+    (
+        "fan_in_fan_out",
+        "is for layers that are stored the other way round, which this family has none of",
+        Some("set it to false, as PEFT does for dense layers"),
+    ),
+    ("kasa_config", "cuts a part out of the base's weights (KaSA)", None),
+    ("layer_replication", "repeats blocks of the base", None),
+    ("lora_bias", "adds biases to the low-rank paths", None),
+    ("modules_to_save", "puts whole layers in the place of the base's", None),
+    ("monteclora_config", "draws the weights at random (MonteCLoRA)", None),
+    ("target_parameters", "adapts parameters that are no dense layers", None),
+    ("trainable_token_indices", "puts rows in the place of the embedding's", None),
+    ("use_bdlora", "makes the halves block-diagonal (BD-LoRA)", None),
+    ("use_dora", "rescales the base's rows (DoRA)", None),
+    ("use_qalora", "pools the inputs (QA-LoRA)", None),
+];
+
+/// Refuses what would change the arithmetic and is not done here, all of it at once.
+///
+/// # Errors
+/// Each key with its value, what it does and the way out.
+pub(super) fn refuse(json: &Object) -> Result<()> {
+    let kind = value::<String>(json, "peft_type")?.unwrap_or_else(|| "LORA".into());
+    if kind != "LORA" {
+        return Err(Error::Checkpoint(format!(
+            "{ADAPTER_CONFIG}: peft_type {kind} is not supported; LoRA and rsLoRA are: {MERGE_IN_PEFT}"
+        )));
+    }
+    let known = |key: &String| READ.contains(&key.as_str()) || HARMLESS.contains(&key.as_str());
+    let others = json.iter().filter(|(key, value)| !known(key) && !is_off(key, value));
+    let mut problems: Vec<String> = others.map(|(key, value)| problem(key, value)).collect();
+    problems.extend(json.get("init_lora_weights").and_then(changed_base));
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Checkpoint(format!("{ADAPTER_CONFIG}: {}", problems.join("; ")))),
+    }
+}
+
+fn problem(key: &str, value: &Value) -> String {
+    let value = shown(value);
+    match OTHER_ARITHMETIC.iter().find(|(known, ..)| *known == key) {
+        Some((_, what, way_out)) => {
+            let way_out = way_out.unwrap_or(MERGE_IN_PEFT);
+            format!("{key} = {value} {what}, which is not supported; {way_out}")
+        }
+        None => format!(
+            "{key} = {value} is not known here, and may change what the adapter computes; {MERGE_IN_PEFT}, or take the key \
+             out where it changes nothing"
+        ),
+    }
+}
+
+/// `init_lora_weights`, where it changed the base before training.
+fn changed_base(start: &Value) -> Option<String> {
+    let harmless = match start {
+        Value::Null | Value::Bool(_) => true,
+        Value::String(name) => HARMLESS_STARTS.contains(&name.to_lowercase().as_str()),
+        _ => false,
+    };
+    (!harmless).then(|| {
+        format!(
+            "init_lora_weights = {} changed the base's weights before training (as PiSSA, OLoRA, CorDA, LoRA-GA and LoftQ \
+             do), and the file does not say how; write the adapter anew with PEFT, as the difference to what it was before \
+             training: save_pretrained(DIR, path_initial_model_for_weight_conversion=INITIAL). Where the changed base was \
+             saved, give that as the model and set init_lora_weights to true",
+            shown(start)
+        )
+    })
+}
+
+/// Whether a value switches nothing on. An empty table is a variant with all its defaults.
+fn is_off(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty() || (key == "bias" && text == "none"),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(items) => items.is_empty() && !key.ends_with("_config") && key != "use_bdlora",
+        _ => false,
+    }
+}
+
+/// What stands under a key; `None` where it is absent or null.
+///
+/// # Errors
+/// A value of another type, with the key.
+pub(super) fn value<T: DeserializeOwned>(json: &Object, key: &str) -> Result<Option<T>> {
+    match json.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(found) => serde_json::from_value(found.clone()).map(Some).map_err(|e| {
+            Error::Checkpoint(format!("{ADAPTER_CONFIG}: {key} = {} cannot be read: {e}", shown(found)))
+        }),
+    }
+}
+
+/// The same for a key without which an adapter means nothing.
+///
+/// # Errors
+/// An absent key, too.
+pub(super) fn needed<T: DeserializeOwned>(json: &Object, key: &str) -> Result<T> {
+    value(json, key)?.ok_or_else(|| {
+        Error::Checkpoint(format!("{ADAPTER_CONFIG} has no {key}, without which its weights mean nothing"))
+    })
+}
+
+/// A value for people.
+pub(super) fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusal(key: &str, value: Value) -> Option<String> {
+        refuse(&Object::from_iter([(key.to_string(), value)])).err().map(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults_and_null_are_fine_under_every_key() {
+        let others = OTHER_ARITHMETIC.map(|(key, ..)| key);
+        for key in READ.into_iter().chain(HARMLESS).chain(others) {
+            assert_eq!(refusal(key, Value::Null), None);
+        }
+        for (key, value) in [
+            ("bias", json!("none")),
+            ("init_lora_weights", json!("Gaussian")),
+            ("init_lora_weights", json!(false)),
+            ("modules_to_save", json!([])),
+            ("use_dora", json!(false)),
+            ("auto_mapping", json!({"unsloth_fixed": true})),
+            ("loftq_config", json!({"loftq_bits": 4})),
+            ("a_key_of_later_versions", json!(false)),
+        ] {
+            assert_eq!(refusal(key, value), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn other_arithmetic_is_refused_by_name_with_a_way_out() {
+        for (key, value, way_out) in [
+            ("use_dora", json!(true), "merge_and_unload"),
+            ("bias", json!("lora_only"), "trained biases"),
+            ("modules_to_save", json!(["lm_head"]), "[\"lm_head\"]"),
+            ("alora_invocation_tokens", json!([41, 77]), "with PEFT"),
+            ("fan_in_fan_out", json!(true), "set it to false"),
+            ("kasa_config", json!({}), "KaSA"),
+            ("layer_replication", json!([[0, 4], [2, 5]]), "merge_and_unload"),
+            ("a_key_of_later_versions", json!(3), "not known here"),
+            ("peft_type", json!("IA3"), "LoRA and rsLoRA"),
+        ] {
+            let message = refusal(key, value).unwrap();
+            assert!(message.contains(key) && message.contains(way_out), "{message}");
+        }
+        let two = Object::from_iter([("use_dora", json!(true)), ("lora_bias", json!(true))].map(own));
+        let message = refuse(&two).unwrap_err().to_string();
+        assert!(message.contains("use_dora") && message.contains("lora_bias"), "{message}");
+    }
+
+    fn own((key, value): (&str, Value)) -> (String, Value) {
+        (key.to_string(), value)
+    }
+
+    #[test]
+    fn a_base_that_was_changed_at_the_start_is_refused_with_pefts_way_to_convert() {
+        for start in ["pissa", "pissa_niter_16", "olora", "corda", "loftq", "lora_ga", "of later versions"] {
+            let message = refusal("init_lora_weights", json!(start)).unwrap();
+            for part in [start, "init_lora_weights", "path_initial_model_for_weight_conversion"] {
+                assert!(message.contains(part), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_other_types_are_told_with_their_keys() {
+        let json = Object::from_iter([own(("r", json!("x".repeat(100))))]);
+        let message = needed::<usize>(&json, "r").unwrap_err().to_string();
+        assert!(message.contains("r = \"xxx") && message.contains("x… cannot be read"), "{message}");
+        let message = needed::<f64>(&json, "lora_alpha").unwrap_err().to_string();
+        assert!(message.contains("has no lora_alpha"), "{message}");
+    }
+}

@@ -1,0 +1,160 @@
+//! The two files of Hugging Face's PEFT: `adapter_config.json` and `adapter_model.safetensors`; mlx-lm's are read, too.
+
+mod keys;
+mod mlx;
+mod settings;
+mod weights;
+
+use super::{Files, TensorFile, write_tensors};
+use crate::adapter::{Adapter, Fingerprint};
+use crate::error::{Error, Result};
+use keys::Object;
+
+pub use keys::ADAPTER_CONFIG;
+pub use mlx::MLX_WEIGHTS;
+pub use weights::ADAPTER_WEIGHTS;
+
+/// Metadata of the weights' file. PEFT refuses unknown keys in its config, but reads past these.
+const BASE: &str = "kindling.base";
+/// The weights' file of a whole model.
+const MODEL: &str = "model.safetensors";
+
+impl Adapter {
+    /// Reads PEFT's files, or mlx-lm's; `read` gives a file's bytes, or `None` where it is absent. What PEFT repeats of the
+    /// base waits for [`Adapter::compared`].
+    ///
+    /// # Errors
+    /// Files that are missing or damaged; what is not supported or not whole, by name.
+    pub fn open(mut read: impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Self> {
+        let mut file = |name: &str| read(name)?.ok_or_else(|| missing(name));
+        let json: Object = serde_json::from_slice(&file(ADAPTER_CONFIG)?)
+            .map_err(|e| Error::Checkpoint(format!("{ADAPTER_CONFIG} is damaged: {e}")))?;
+        let adapter = if mlx::is_mlx(&json) {
+            mlx::open(&json, &TensorFile::open(MLX_WEIGHTS, file(MLX_WEIGHTS)?)?)?
+        } else {
+            let mut config = settings::read(&json)?;
+            let tensors = TensorFile::open(ADAPTER_WEIGHTS, file(ADAPTER_WEIGHTS)?)?;
+            config.base = tensors.metadata(BASE).map(Fingerprint::from_hex);
+            let tensors = weights::read(&tensors)?;
+            if config.lora.targets.is_empty() && config.lora.scope.pattern.is_none() {
+                config.lora.targets = weights::targets(&tensors.weights);
+            }
+            Self::new(config, tensors.weights).with_copies(tensors.copies)
+        };
+        adapter.check()?;
+        Ok(adapter)
+    }
+
+    /// Writes PEFT's files.
+    ///
+    /// # Errors
+    /// Weights that cannot be written.
+    pub fn files(&self) -> Result<Files> {
+        let tensors: Vec<_> = self.weights.iter().map(weights::to_peft).collect();
+        let base = self.config.base.iter().map(|base| (BASE, base.hex().to_string()));
+        let mut files = Files::new();
+        files.insert(ADAPTER_CONFIG.into(), settings::write(&self.config).into_bytes());
+        files.insert(ADAPTER_WEIGHTS.into(), write_tensors(&tensors, &base.collect::<Vec<_>>())?);
+        Ok(files)
+    }
+}
+
+/// Refuses the files of a LoRA run, which hold no model.
+///
+/// # Errors
+/// An adapter without a model.
+pub fn refuse_adapter(files: &Files) -> Result<()> {
+    if files.contains_key(ADAPTER_CONFIG) && !files.contains_key(MODEL) {
+        return Err(Error::Checkpoint(
+            "this is a LoRA adapter, not a whole model; add it to its base with `kindling merge` first, or take the \
+            directory as it is: it is in PEFT's layout"
+                .into(),
+        ));
+    }
+    Ok(())
+}
+
+fn missing(name: &str) -> Error {
+    let old = match name {
+        ADAPTER_WEIGHTS => "; an adapter_model.bin becomes one by opening it with PEFT and saving it again",
+        _ => "",
+    };
+    Error::Checkpoint(format!(
+        "there is no {name}; an adapter is a PEFT directory with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, or one of mlx-lm \
+         with {ADAPTER_CONFIG} and {MLX_WEIGHTS}{old}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::adapter::{AdapterConfig, LoraConfig, path};
+    use crate::model::NamedTensor;
+
+    fn adapter() -> Adapter {
+        let tensor = |half, shape: [usize; 2]| NamedTensor {
+            name: path("model.layers.0.self_attn.q_proj", half),
+            shape: shape.to_vec(),
+            values: (0..shape[0] * shape[1]).map(|i| i as f32).collect(),
+        };
+        let lora =
+            LoraConfig { rank: 2, alpha: 4.0, targets: vec!["q_proj".into()], ..LoraConfig::default() };
+        let base = Some(Fingerprint::from_hex("ab".repeat(32).as_str()));
+        let config = AdapterConfig { lora, base, base_name: Some("tiny".into()) };
+        Adapter::new(config, vec![tensor('a', [2, 3]), tensor('b', [4, 2])])
+    }
+
+    /// Opens the files with one key of the settings changed.
+    fn opened(files: &Files, key: &str, value: Value) -> Result<Adapter> {
+        let mut config: Value = serde_json::from_slice(&files[ADAPTER_CONFIG]).unwrap();
+        config[key] = value;
+        Adapter::open(|name| match name {
+            ADAPTER_CONFIG => Ok(Some(config.to_string().into_bytes())),
+            _ => Ok(files.get(name).cloned()),
+        })
+    }
+
+    #[test]
+    fn what_is_written_reads_back_and_is_named_as_peft_does() {
+        let files = adapter().files().unwrap();
+        let names = TensorFile::open("x", files[ADAPTER_WEIGHTS].clone()).unwrap().names();
+        assert!(
+            names.contains(&"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight".to_string())
+        );
+        assert_eq!(Adapter::open(|name| Ok(files.get(name).cloned())).unwrap(), adapter());
+        assert_eq!(opened(&files, "fan_in_fan_out", Value::Null).unwrap(), adapter());
+        // Without targets the tensors name them.
+        assert_eq!(opened(&files, "target_modules", Value::Null).unwrap(), adapter());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_by_name() {
+        let files = adapter().files().unwrap();
+        for (key, value, told) in [
+            ("peft_type", json!("IA3"), "peft_type IA3"),
+            ("use_dora", json!(true), "use_dora"),
+            ("r", json!(16), "say rank 16"),
+            ("rank_pattern", json!({"q_proj": 4}), "say rank 4"),
+            ("target_modules", json!(["v_proj"]), "targets: v_proj"),
+            ("exclude_modules", json!(["q_proj"]), "do not name"),
+            ("layers_to_transform", json!([1]), "do not name"),
+        ] {
+            let message = opened(&files, key, value).unwrap_err().to_string();
+            assert!(message.contains(told), "{message}");
+        }
+        let open = |name: &'static str, bytes: &'static [u8]| {
+            let open = Adapter::open(|wanted| Ok((wanted == name).then(|| bytes.to_vec())));
+            open.unwrap_err().to_string()
+        };
+        let message = open("x", b"");
+        assert!(message.contains("there is no adapter_config.json"), "{message}");
+        let message = open(ADAPTER_CONFIG, b"{\"r\": 1, \"lora_alpha\": 1}");
+        assert!(message.contains("no adapter_model.safetensors") && message.contains(".bin"), "{message}");
+        let message = open(ADAPTER_CONFIG, b"{\"lora_parameters\": {\"rank\": 1, \"scale\": 1}}");
+        assert!(message.contains("no adapters.safetensors"), "{message}");
+        assert!(open(ADAPTER_CONFIG, b"{\"r\"").contains("is damaged"));
+        assert!(open(ADAPTER_CONFIG, b"{}").contains("has no r,"));
+    }
+}
