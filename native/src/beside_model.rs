@@ -13,17 +13,17 @@ use crate::failure::io_error;
 use crate::hub::{self, Want};
 use crate::model_files::{at, is_torch, open_checkpoint, open_tokenizer, tell_warnings};
 
-/// Flags of the verbs that use a model.
+/// Flags of the verbs that use a model, and of those that make a new one.
 #[derive(Args, Clone, Debug, Default)]
 pub struct BesideModel {
-    /// The shape of a MiniMind .pth, which does not hold all of it: a published size
+    /// A published size: that of a new model to train, or of a MiniMind .pth, which does not hold all of its shape
     #[arg(long)]
     pub preset: Option<String>,
-    /// The shape of a MiniMind .pth: a config.json
+    /// The same from a config.json
     #[arg(long, conflicts_with = "preset")]
     pub model_config: Option<PathBuf>,
-    /// The tokenizer of a model that has none, or another one: a directory, a tokenizer.json, a checkpoint, llama2.c's
-    /// tokenizer .bin, or hub:owner/name
+    /// The tokenizer of a new model or of one that has none, or another one: a directory, a tokenizer.json, a checkpoint,
+    /// hub:owner/name or, beside --model, llama2.c's tokenizer .bin
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
 }

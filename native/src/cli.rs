@@ -6,7 +6,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use kindling::device::DeviceChoice;
 use kindling::train::Stage;
 
-use crate::commands::train::{Adapting, LoraArgs};
+use crate::commands::train_args::{TrainArgs, with_defaults};
 use crate::commands::{
     bench, chat, data, doctor, export, generate, import, merge, plan, sample_data, score, tokenizer, train,
 };
@@ -14,6 +14,7 @@ use crate::config_file;
 use crate::failure::Failure;
 use crate::hub;
 use crate::output::Output;
+use crate::run_kind::RunKind;
 
 /// Train, adapt and talk with small language models.
 #[derive(Parser)]
@@ -74,11 +75,11 @@ enum Verb {
     #[command(subcommand)]
     Data(data::DataVerb),
     /// Train on texts; without --data and --model, on the generated example
-    Pretrain(train::TrainArgs),
+    Pretrain(TrainArgs),
     /// Train on conversations; without --data and --model, the whole generated example
-    Sft(train::TrainArgs),
-    /// Train a low-rank adapter beside a frozen model, on conversations
-    Lora(train::LoraArgs),
+    Sft(TrainArgs),
+    /// Train a low-rank adapter beside a frozen model, on conversations: the same as `sft --lora`
+    Lora(TrainArgs),
     /// Add adapters to the weights of their base
     Merge(merge::MergeArgs),
     /// Write a model, or a run with all its state, in another form
@@ -149,12 +150,8 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::SampleData(args) => sample_data::run(&args, &everywhere),
         Verb::Tokenizer(verb) => tokenizer::run(verb, &everywhere),
         Verb::Data(verb) => data::run(verb, &everywhere),
-        Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, None, &everywhere, &invocation),
-        Verb::Sft(args) => train::run(Stage::Sft, &args, None, &everywhere, &invocation),
-        Verb::Lora(LoraArgs { run, lora, weights }) => {
-            let adapting = Adapting { lora: &lora, weights };
-            train::run(Stage::Lora, &run, Some(&adapting), &everywhere, &invocation)
-        }
+        Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, &everywhere, &invocation),
+        Verb::Sft(args) | Verb::Lora(args) => train::run(Stage::Sft, &args, &everywhere, &invocation),
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
         Verb::Import(args) => import::import(&args, &everywhere, &invocation),
@@ -188,12 +185,11 @@ fn refuse_not_built(args: &[OsString]) -> Result<(), Failure> {
     }
 }
 
-/// The command with each stage's own defaults in its help.
+/// The command with the defaults of each training verb in its help.
 pub fn command() -> clap::Command {
     let command = with_negative_numbers(Cli::command());
-    [Stage::Pretrain, Stage::Sft, Stage::Lora].into_iter().fold(command, |command, stage| {
-        command.mut_subcommand(stage.name(), |verb| train::with_stage_defaults(verb, stage))
-    })
+    RunKind::verbs()
+        .fold(command, |command, (verb, kind)| command.mut_subcommand(verb, |verb| with_defaults(verb, kind)))
 }
 
 /// Lets `--flag -1` through to the flag's own check, which names the range; clap would take `-1` for a flag.
@@ -209,21 +205,60 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 
 #[cfg(test)]
 mod tests {
+    use kindling::train::TrainConfig;
+
     use super::*;
 
+    fn parse(line: &str) -> TrainArgs {
+        let words = ["kindling"].into_iter().chain(line.split(' ')).chain(["--data", "x"]);
+        let matches = command().try_get_matches_from(words).unwrap();
+        match Cli::from_arg_matches(&matches).unwrap().verb {
+            Verb::Pretrain(args) | Verb::Sft(args) | Verb::Lora(args) => args,
+            _ => panic!("another verb"),
+        }
+    }
+
     #[test]
-    fn the_command_is_sound_and_defaults_differ_by_stage() {
+    fn the_command_is_sound_and_defaults_differ_by_stage_and_by_what_trains() {
         command().debug_assert();
-        let parse = |verb: &str| {
-            let matches = command().try_get_matches_from(["kindling", verb, "--data", "x"]).unwrap();
-            match Cli::from_arg_matches(&matches).unwrap().verb {
-                Verb::Pretrain(args) | Verb::Sft(args) => args.train,
-                Verb::Lora(args) => args.run.train,
-                _ => panic!("another verb"),
-            }
+        for stage in [Stage::Pretrain, Stage::Sft] {
+            let (whole, adapter) = (parse(stage.name()), parse(&format!("{} --lora", stage.name())));
+            assert_eq!((whole.train, whole.adapter.lora), (TrainConfig::of(stage), false));
+            assert_eq!((adapter.train, adapter.adapter.lora), (TrainConfig::of_adapter(stage), true));
+        }
+        for line in ["lora", "lora --lora"] {
+            let lora = parse(line);
+            assert_eq!(
+                (lora.train, lora.adapter.lora),
+                (TrainConfig::of_adapter(Stage::Sft), true),
+                "{line}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_said_wins_over_an_adapters_defaults() {
+        for line in ["sft --lora --epochs 3 --lora-rank 2", "sft --epochs 3 --lora-rank 2 --lora"] {
+            let args = parse(line);
+            let expected = TrainConfig { epochs: 3.0, ..TrainConfig::of_adapter(Stage::Sft) };
+            assert_eq!((args.train, args.adapter.shape.rank), (expected, 2), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_tells_the_defaults_of_both_where_they_differ() {
+        let help = |verb: &str| {
+            let mut command = command();
+            let help = command.find_subcommand_mut(verb).unwrap().render_help().to_string();
+            help.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(parse("pretrain"), kindling::train::TrainConfig::of(Stage::Pretrain));
-        assert_eq!(parse("lora"), kindling::train::TrainConfig::of(Stage::Lora));
-        assert_eq!(parse("sft"), kindling::train::TrainConfig::of(Stage::Sft));
+        for (verb, epochs) in [
+            ("pretrain", "--steps replaces it [with --lora: 4.0] [default: 1.0]"),
+            ("sft", "--steps replaces it [with --lora: 40.0] [default: 2.0]"),
+            ("lora", "--steps replaces it [default: 40.0]"),
+        ] {
+            assert!(help(verb).contains(epochs), "{}", help(verb));
+        }
+        assert!(!help("lora").contains("with --lora"), "{}", help("lora"));
     }
 }

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use crate::failure::{Failure, io_error};
 use crate::run_dir::SETTINGS;
+use crate::run_kind::{LORA, RunKind, STAGE};
 
 /// Flags that do not belong to a run's settings.
 const NOT_SETTINGS: [&str; 10] =
@@ -19,9 +20,6 @@ const NOT_SETTINGS: [&str; 10] =
 /// Settings that a run may change when it goes on: nothing that it learns depends on them. Of the data the place may
 /// change; what it holds is compared when it is read.
 const FREE: [&str; 3] = ["out", "save-minutes", "data"];
-
-/// The key beside the flags: which verb the settings of a run belong to.
-const STAGE: &str = "stage";
 
 /// A verb's flags with those that every verb takes.
 struct Flags<'a>(Vec<&'a Arg>);
@@ -103,25 +101,34 @@ pub fn settings_of(command: &Command, args: &[OsString]) -> Option<(Table, Vec<S
     let (verb, sub) = matches.subcommand()?;
     let flags = Flags::of(command, command.find_subcommand(verb)?);
     let mut settings = flags.settings(sub);
-    settings.insert(STAGE.to_string(), verb.into());
+    let stage = RunKind::of_verb(verb).map_or(verb, |kind| kind.stage.name());
+    settings.insert(STAGE.to_string(), stage.into());
     Some((settings, flags.said(sub)))
 }
 
-/// The flags in a file; `said` is how the command line named it, for a file that belongs to another verb.
+/// The flags in a file; `said` is how the command line named it, for a file that belongs to another verb. `lora` is
+/// `sft --lora`, and its settings belong to both.
 fn read(path: &Path, verb: &str, said: (&str, &Path)) -> Result<Table, Failure> {
     let content = std::fs::read_to_string(path).map_err(|e| Failure::Work(io_error(path, e)))?;
     let parsed = content.parse::<Table>();
     let mut settings =
         parsed.map_err(|e| Failure::Usage(format!("{}: not a TOML file: {e}", path.display())))?;
-    match settings.remove(STAGE).map(|stage| text(&stage)) {
-        Some(stage) if stage != verb => {
-            let (flag, place) = (said.0, said.1.display());
-            Err(Failure::Usage(format!(
-                "{place} holds settings of `{stage}`, not of `{verb}`; use `kindling {stage} {flag} {place}`"
-            )))
-        }
-        _ => Ok(settings),
+    let (own, asked) = (RunKind::of_settings(&settings, verb), RunKind::of_verb(verb));
+    let stage = settings.remove(STAGE).map_or(verb.to_string(), |stage| text(&stage));
+    let belongs = match (own, asked) {
+        (Some(own), Some(asked)) => own.stage == asked.stage && (own.adapts || !asked.adapts),
+        _ => stage == verb,
+    };
+    if !belongs {
+        let (own, flag, place) = (own.map_or(stage, RunKind::command), said.0, said.1.display());
+        return Err(Failure::Usage(format!(
+            "{place} holds settings of `{own}`, not of `{verb}`; use `kindling {own} {flag} {place}`"
+        )));
     }
+    if own.is_some_and(|own| own.adapts) {
+        settings.insert(LORA.to_string(), true.into());
+    }
+    Ok(settings)
 }
 
 fn append(

@@ -15,6 +15,7 @@ mod output;
 mod piped;
 mod progress;
 mod run_dir;
+mod run_kind;
 mod sources;
 mod written;
 

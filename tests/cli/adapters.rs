@@ -1,4 +1,4 @@
-//! `lora`, `merge` and `--adapter`.
+//! `--lora` on every stage, `merge` and `--adapter`.
 
 use serde_json::{Value, json};
 
@@ -54,6 +54,121 @@ fn an_adapter_run_resumes_bit_for_bit() {
     assert!(weights("whole") == weights("parts"));
     let changed = place.run("lora --resume --out parts --lora-rank 8");
     changed.expect(2, &["lora-rank"]);
+}
+
+const SAVED: [&str; 2] = ["adapter_model.safetensors", "training/optimizer.safetensors"];
+
+fn settings(place: &Place, run: &str) -> toml::Table {
+    place.text(&format!("{run}/training/settings.toml")).parse().unwrap()
+}
+
+#[test]
+fn any_stage_trains_an_adapter_that_resumes_bit_for_bit_beside_an_unchanged_base() {
+    let place = Place::with_model();
+    let base = place.contents("model");
+    let train = "pretrain --lora --model model --data docs.jsonl --lora-rank 4 --lora-dropout 0.1 \
+                 --learning-rate 0.05 --steps 6 --batch-size 2 --max-seq-len 32 --log-every 1";
+    let told = ["trained beside", "kindling generate --model model --adapter whole --prompt"];
+    place.run(&format!("{train} --out whole")).expect(0, &told);
+    let advice = "go on with: kindling pretrain --lora --resume --out parts";
+    place.run(&format!("{train} --out parts --stop-after 2")).expect(0, &[advice]);
+    let kept = settings(&place, "parts");
+    assert_eq!((kept["stage"].as_str(), kept["lora"].as_bool()), (Some("pretrain"), Some(true)));
+    assert_eq!(kept["epochs"].as_float(), Some(4.0), "the adapter's default");
+    // What trains is among the run's settings.
+    place.run("pretrain --resume --out parts").ok();
+    for file in SAVED {
+        assert!(place.read(&format!("whole/{file}")) == place.read(&format!("parts/{file}")), "{file}");
+    }
+    assert_eq!(place.logged_steps("whole"), place.logged_steps("parts"));
+    assert!(place.contents("model") == base, "the base stays");
+    assert!(!place.exists("whole/model.safetensors") && !place.exists("whole/config.json"));
+    assert_ne!(tokens(&place, "model"), tokens(&place, "model --adapter whole"));
+    place.run("merge --model model --adapter whole --out merged").ok();
+    assert_eq!(tokens(&place, "merged"), tokens(&place, "model --adapter whole"));
+}
+
+#[test]
+fn lora_is_sft_of_an_adapter() {
+    let place = Place::with_model();
+    let rest = "--model model --data chat.jsonl --steps 3 --max-seq-len 64 --log-every 1";
+    place.run(&format!("lora {rest} --out a")).ok();
+    place.run(&format!("sft {rest} --lora --out b")).ok();
+    for file in SAVED {
+        assert!(place.read(&format!("a/{file}")) == place.read(&format!("b/{file}")), "{file}");
+    }
+    let mut kept = ["a", "b"].map(|run| settings(&place, run));
+    kept.iter_mut().for_each(|settings| drop(settings.remove("out")));
+    assert_eq!(kept[0], kept[1]);
+    assert_eq!((kept[0]["stage"].as_str(), kept[0]["learning-rate"].as_float()), (Some("sft"), Some(1e-3)));
+    place.run(&format!("lora {rest}")).ok().expect(0, &["runs/lora-001"]);
+    let texts = rest.replace("chat", "docs");
+    place.run(&format!("pretrain --lora {texts}")).ok().expect(0, &["runs/pretrain-lora-001"]);
+}
+
+#[test]
+fn an_earlier_run_of_the_verb_lora_goes_on_bit_for_bit() {
+    let place = Place::with_model();
+    let train = format!("{LORA} --steps 6 --batch-size 2 --max-seq-len 64 --log-every 1");
+    place.run(&format!("{train} --out whole")).ok();
+    place.run(&format!("{train} --out before --stop-after 2")).ok();
+    // Such runs kept the verb as their stage, and no word of what trains.
+    let mut kept = settings(&place, "before");
+    assert!(kept.remove("lora").is_some());
+    kept.insert("stage".into(), "lora".into());
+    place.write("before/training/settings.toml", kept.to_string());
+    for (i, verb) in ["lora", "sft", "sft --lora"].into_iter().enumerate() {
+        let run = format!("run{i}");
+        place.copy("before", &run);
+        place.run(&format!("{verb} --resume --out {run} --lora-rank 8")).expect(2, &["lora-rank"]);
+        place.run(&format!("{verb} --resume --out {run}")).ok();
+        for file in SAVED {
+            assert!(place.read(&format!("whole/{file}")) == place.read(&format!("{run}/{file}")), "{verb}");
+        }
+    }
+    place.run("pretrain --resume --out before").expect(2, &["holds settings of `lora`, not of `pretrain`"]);
+}
+
+#[test]
+fn what_trains_does_not_change_when_a_run_goes_on() {
+    let place = Place::with_model();
+    place.run("pretrain --lora --resume --out model").expect(2, &["--lora is true now and was false"]);
+    place.run(&format!("sft --model model --data chat.jsonl --out tuned {LONG} --stop-after 1")).ok();
+    let told = "holds settings of `sft`, not of `lora`; use `kindling sft --resume --out tuned`";
+    place.run("lora --resume --out tuned").expect(2, &[told]);
+    let texts = "--model model --data docs.jsonl --steps 2 --batch-size 2 --max-seq-len 32 --stop-after 1";
+    place.run(&format!("pretrain --lora {texts} --out texts")).ok();
+    let told =
+        "settings of `pretrain --lora`, not of `sft`; use `kindling pretrain --lora --resume --out texts`";
+    place.run("sft --resume --out texts").expect(2, &[told]);
+    place.write("whole.toml", "lora = false\n");
+    let recipe = format!("lora --model model --data chat.jsonl --out run --config whole.toml {LONG}");
+    place.run(&recipe).expect(2, &["not of `lora`"]);
+    assert!(!place.exists("run"));
+    place.run("sft --resume --out tuned").ok();
+}
+
+#[test]
+fn an_adapters_flags_are_refused_where_the_model_itself_trains() {
+    let place = Place::with_model();
+    let train = format!("--model model --out run {LONG}");
+    place.write("r.toml", "lora-alpha = 4.5\n");
+    for (line, parts) in [
+        ("sft --data chat.jsonl --lora-rank 4 --weights q8_0", &["--lora-rank, --weights would not act"][..]),
+        ("pretrain --data docs.jsonl --rslora", &["--rslora would not act"]),
+        ("sft --data chat.jsonl --config r.toml", &["--lora-alpha would not act"]),
+    ] {
+        let refused = place.run(&format!("{line} {train}")).expect(2, parts);
+        assert!(refused.stderr.contains("add --lora"), "{refused}");
+        assert!(!place.exists("run"), "{refused}");
+    }
+    place.write("r.toml", "lora-alpha = 4.5\nlora = true\n");
+    place.run(&format!("sft --data chat.jsonl --config r.toml {train}")).ok();
+    assert_eq!(settings(&place, "run")["lora-alpha"].as_float(), Some(4.5));
+    // No adapter's settings stand in a run that has none.
+    place.run(&format!("sft --data chat.jsonl --model model --out whole {LONG}")).ok();
+    let kept = settings(&place, "whole");
+    assert!(kept["lora"].as_bool() == Some(false) && !kept.contains_key("lora-rank"), "{kept}");
 }
 
 #[test]

@@ -129,9 +129,13 @@ fn an_adapters_run_goes_on_from_an_archive_bit_for_bit() {
     place.run(&format!("{train} --out parts --stop-after 2")).ok();
     zip(&place, "parts/checkpoint-000002", "parts.zip");
     let import = "import --model parts.zip --stage lora --data chat.jsonl";
-    place
-        .run(&format!("{import} --base model --out run"))
-        .expect(0, &["step 2 of 6", "kindling lora --resume"]);
+    let told = ["step 2 of 6", "kindling lora --resume"];
+    place.run(&format!("{import} --base model --out run")).expect(0, &told);
+    // The file says that an adapter trains; the stage is what it learns.
+    let as_sft = "import --model parts.zip --stage sft --data chat.jsonl --base model --out same";
+    place.run(as_sft).expect(0, &["kindling lora --resume"]);
+    place.run("sft --resume --out same").ok();
+    assert!(place.read("same/adapter_model.safetensors") == place.read("whole/adapter_model.safetensors"));
     place.run("lora --resume --out run --lora-rank 8").expect(2, &["--lora-rank is 8 now and was 4"]);
     place.run("lora --resume --out run").ok();
     assert!(place.read("run/adapter_model.safetensors") == place.read("whole/adapter_model.safetensors"));
@@ -261,7 +265,7 @@ fn what_cannot_be_exported_or_imported_is_said() {
         (&format!("{run} --stage pretrain --data docs.jsonl --base model"), 2, &["--base belongs to"]),
         ("import --model lora --out new", 2, &["lora holds a run", "--stage", "--data"]),
         ("import --model lora --out new --stage lora --data chat.jsonl", 2, &["--base"]),
-        ("import --model lora --out new --stage sft --data chat.jsonl", 2, &["take --stage lora"]),
+        ("import --model lora --out new --stage sft --data chat.jsonl", 2, &["an adapter's run", "--base"]),
         (
             "import --model lora --out new --stage lora --data chat.jsonl --base lora",
             1,

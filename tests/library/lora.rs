@@ -124,8 +124,8 @@ fn the_adapters_gradients_follow_from_those_of_the_dense_weights() {
     assert!(largest_difference(&db, &find(&mine, format!("{layer}.lora.0.b"))) < 1e-4);
 }
 
-fn start(settings: &TrainConfig, dropout: f64) -> Run {
-    let mut job = job(settings.clone(), Stage::Lora, 23);
+fn start(stage: Stage, settings: &TrainConfig, dropout: f64) -> Run {
+    let mut job = job(settings.clone(), stage, 23);
     let device = Device::flex().autodiff();
     let model = Transformer::init(&config(job.tokenizer.vocab_size()), 3, &device).unwrap();
     let base = Some(Fingerprint::of(&pollster::block_on(model.weights()).unwrap()));
@@ -137,44 +137,48 @@ fn start(settings: &TrainConfig, dropout: f64) -> Run {
 
 #[test]
 fn only_the_adapter_trains_and_carries_optimizer_state() {
-    let run = start(&TrainConfig { steps: Some(60), ..train_config(Stage::Lora) }, 0.0);
-    let before = pollster::block_on(run.model.weights()).unwrap();
-    let mut record = Record::default();
-    let outcome = train_run(run, &mut record).unwrap();
-    assert_eq!(before, pollster::block_on(outcome.model.weights()).unwrap());
-    let losses = record.losses();
-    assert!(losses[59] < 0.6 * losses[0], "{} to {}", losses[0], losses[59]);
-    let snapshot = record.snapshots.last().unwrap();
-    assert_eq!(snapshot.weights.len(), 2 * 7 * 2, "two halves of seven layers in two blocks");
-    assert_eq!(snapshot.optimizer.len(), 2 * snapshot.weights.len());
+    for (stage, share) in [(Stage::Sft, 0.6), (Stage::Pretrain, 0.9)] {
+        let run = start(stage, &TrainConfig { steps: Some(60), ..train_config(stage) }, 0.0);
+        let before = pollster::block_on(run.model.weights()).unwrap();
+        let mut record = Record::default();
+        let outcome = train_run(run, &mut record).unwrap();
+        assert_eq!(before, pollster::block_on(outcome.model.weights()).unwrap());
+        let losses = record.losses();
+        assert!(losses[59] < share * losses[0], "{stage:?}: {} to {}", losses[0], losses[59]);
+        let snapshot = record.snapshots.last().unwrap();
+        assert_eq!(snapshot.weights.len(), 2 * 7 * 2, "two halves of seven layers in two blocks");
+        assert_eq!(snapshot.optimizer.len(), 2 * snapshot.weights.len());
+    }
 }
 
 #[test]
 fn a_resumed_adapter_run_with_dropout_equals_an_uninterrupted_one_bit_for_bit() {
-    let settings = TrainConfig { steps: Some(10), grad_accum: 2, ..train_config(Stage::Lora) };
-    let mut whole = Record::default();
-    train_run(start(&settings, 0.2), &mut whole).unwrap();
-    let mut first = Record::default();
-    let mut run = start(&settings, 0.2);
-    run.stop_after = Some(3);
-    let outcome = train_run(run, &mut first).unwrap();
-    let shape = outcome.model.config().clone();
-    let files = run_files(first.snapshots.last().unwrap(), &shape, &tokenizer()).unwrap();
-    let mut second = Record::default();
-    train_run(resume(&settings, &files), &mut second).unwrap();
-    let losses = [first.losses(), second.losses()].concat();
-    assert_eq!(whole.losses(), losses);
-    let last = |record: &Record| record.snapshots.last().unwrap().weights.clone();
-    assert_eq!(last(&whole), last(&second));
-    // Dropout acts: without it the losses are others.
-    let mut plain = Record::default();
-    train_run(start(&settings, 0.0), &mut plain).unwrap();
-    assert_ne!(whole.losses(), plain.losses());
+    for stage in [Stage::Sft, Stage::Pretrain] {
+        let settings = TrainConfig { steps: Some(10), grad_accum: 2, ..train_config(stage) };
+        let mut whole = Record::default();
+        train_run(start(stage, &settings, 0.2), &mut whole).unwrap();
+        let mut first = Record::default();
+        let mut run = start(stage, &settings, 0.2);
+        run.stop_after = Some(3);
+        let outcome = train_run(run, &mut first).unwrap();
+        let shape = outcome.model.config().clone();
+        let files = run_files(first.snapshots.last().unwrap(), &shape, &tokenizer()).unwrap();
+        let mut second = Record::default();
+        train_run(resume(stage, &settings, &files), &mut second).unwrap();
+        let losses = [first.losses(), second.losses()].concat();
+        assert_eq!(whole.losses(), losses);
+        let last = |record: &Record| record.snapshots.last().unwrap().weights.clone();
+        assert_eq!(last(&whole), last(&second));
+        // Dropout acts: without it the losses are others.
+        let mut plain = Record::default();
+        train_run(start(stage, &settings, 0.0), &mut plain).unwrap();
+        assert_ne!(whole.losses(), plain.losses());
+    }
 }
 
-fn resume(settings: &TrainConfig, files: &Files) -> Run {
+fn resume(stage: Stage, settings: &TrainConfig, files: &Files) -> Run {
     let read = |name: &str| Ok(files.get(name).cloned());
-    let mut job = job(settings.clone(), Stage::Lora, 23);
+    let mut job = job(settings.clone(), stage, 23);
     let model =
         Transformer::init(&config(job.tokenizer.vocab_size()), 3, &Device::flex().autodiff()).unwrap();
     let adapter = Adapter::open(read).unwrap();
@@ -193,11 +197,11 @@ fn dropout_does_not_depend_on_how_a_batch_is_divided() {
         steps: Some(6),
         // Packed rows come in the same order whatever the batch size; buckets of equal length do not.
         packing: true,
-        ..train_config(Stage::Lora)
+        ..train_config(Stage::Sft)
     };
     let losses = |settings: &TrainConfig| {
         let mut record = Record::default();
-        train_run(start(settings, 0.3), &mut record).unwrap();
+        train_run(start(Stage::Sft, settings, 0.3), &mut record).unwrap();
         record.losses()
     };
     for (big, small) in losses(&settings(4, 1)).iter().zip(losses(&settings(1, 4))) {

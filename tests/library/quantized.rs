@@ -122,7 +122,7 @@ fn an_adapter_learns_beside_bits_as_beside_the_unpacked_model() {
         let lora = LoraConfig { rank: 4, ..LoraConfig::default() };
         let adapter = AdapterConfig { lora, base: None, base_name: None };
         let adapter = Adapter::init(&model, adapter, 1).unwrap();
-        let mut job = job(train_config(Stage::Lora), Stage::Lora, 12);
+        let mut job = job(train_config(Stage::Sft), Stage::Sft, 12);
         job.adapter = Some(adapter);
         let mut record = Record::default();
         train_run(job.start(model).unwrap(), &mut record).unwrap();

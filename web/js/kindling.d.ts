@@ -26,9 +26,18 @@ export interface Kindling {
   /** The log-probability of each token; a text begins and ends as the tokenizer says, or with BOS where asked for. */
   score(request: { text?: string; tokens?: number[]; addBos?: boolean; logits?: boolean }): Promise<Score>;
   /** Rows as the model sees them: tokens, and which of them are targets. */
-  preview(request: { stage: Stage; data: DataSource; config?: Partial<TrainConfig>; rows?: number }): Promise<Preview>;
-  /** What holds where a request names nothing else. */
-  defaults(stage: Stage): Promise<{ config: TrainConfig; lora: LoraConfig; sampling: Required<Sampling> }>;
+  preview(request: {
+    stage: Stage | "lora";
+    adapter?: Partial<LoraConfig> | boolean;
+    data: DataSource;
+    config?: Partial<TrainConfig>;
+    rows?: number;
+  }): Promise<Preview>;
+  /** What holds where a request names nothing else; `config` depends on whether an adapter learns the stage. */
+  defaults(
+    stage: Stage | "lora",
+    options?: { adapter?: boolean },
+  ): Promise<{ config: TrainConfig; lora: LoraConfig; sampling: Required<Sampling> }>;
   /** What a run will need. */
   plan(request: TrainRequest): Promise<Plan>;
   /** Trains. The promise resolves when the run stands; its end is `run.done`. */
@@ -42,7 +51,10 @@ export interface Kindling {
      * Takes a run that was saved elsewhere, with the data that it began with: a single-file checkpoint with training
      * state, or the files (or a .zip) of an adapter's run, whose base must be open. `resume` goes on with it.
      */
-    import(source: FileSource | FileSource[], options: { stage: Stage; data: DataSource; name?: string }): Promise<SavedRun>;
+    import(
+      source: FileSource | FileSource[],
+      options: { stage: Stage | "lora"; data: DataSource; name?: string },
+    ): Promise<SavedRun>;
   };
   adapters: {
     list(): Promise<AdapterInfo[]>;
@@ -214,9 +226,10 @@ export interface Score {
   logits?: number[];
 }
 
-export type Stage = "pretrain" | "sft" | "lora";
+/** What is learned. Where one is asked for, "lora" stands for "sft" with an adapter. */
+export type Stage = "pretrain" | "sft";
 
-/** The flags of the command line, with the stage's defaults. */
+/** The flags of the command line, with the defaults of the stage and of what trains. */
 export interface TrainConfig {
   "epochs": number;
   "steps": number | null;
@@ -246,9 +259,12 @@ export interface LoraConfig {
 }
 
 export interface TrainRequest {
-  stage: Stage;
+  stage: Stage | "lora";
+  /** An adapter learns it beside the frozen model, with these settings; without it the model itself does. */
+  adapter?: Partial<LoraConfig> | boolean;
   data: DataSource;
   config?: Partial<TrainConfig>;
+  /** The adapter's settings where the stage is called "lora". */
   lora?: Partial<LoraConfig>;
   /** The adapter's name ("lora") or, after a full run, the model's. */
   name?: string;
@@ -334,6 +350,8 @@ export interface DataReport {
 export interface SavedRun {
   id: string;
   stage: Stage;
+  /** Whether an adapter learns it. */
+  adapter: boolean;
   name: string;
   model: string;
   step: number;

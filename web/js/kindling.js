@@ -23,9 +23,9 @@ class Kindling {
       list: () => this.#result({ call: "runs" }),
       resume: (id, onEvent) => this.#run({ call: "resume", id }, [], onEvent),
       remove: (id) => this.#result({ call: "remove-run", id }),
-      import: async (source, { stage, data, name }) => {
+      import: async (source, { data, name, ...what }) => {
         const saved = await readFiles(source);
-        const call = { call: "import-run", stage, name, saved: saved.length };
+        const call = { call: "import-run", stage: taught(what).stage, name, saved: saved.length };
         return this.#result(call, [...saved, ...(await readFiles(data))]);
       },
     };
@@ -69,8 +69,8 @@ class Kindling {
     }
   }
 
-  async defaults(stage) {
-    const { config, lora, sampling } = await this.#result({ call: "defaults", stage });
+  async defaults(stage, { adapter } = {}) {
+    const { config, lora, sampling } = await this.#result({ call: "defaults", ...asked({ stage, adapter }) });
     const { max_new_tokens: max_tokens, ignore_eos, ...rest } = sampling;
     return { config, lora, sampling: { ...rest, max_tokens } };
   }
@@ -88,8 +88,8 @@ class Kindling {
     return this.#result({ call: "score", text, tokens, add_bos: addBos, logits });
   }
 
-  async preview({ stage, data, config = {}, rows = 20 }) {
-    return this.#result({ call: "preview", stage, config, rows }, await readFiles(data));
+  async preview({ data, config = {}, rows = 20, ...what }) {
+    return this.#result({ call: "preview", ...asked(what), config, rows }, await readFiles(data));
   }
 
   async plan(request) {
@@ -256,8 +256,24 @@ function samplingConfig({ max_tokens, stop, ...rest }) {
   return config;
 }
 
-function trainCall({ stage, config = {}, lora = {}, name, sample }) {
-  return { call: "train", stage, config, lora, name, sample };
+function trainCall({ config = {}, name, sample, ...what }) {
+  return { call: "train", ...taught(what), config, name, sample };
+}
+
+/** The stage, and the settings of the adapter where one learns it. "lora" with `lora` is "sft" with an adapter. */
+function taught({ stage, adapter, lora }) {
+  const settings = adapter === true ? {} : adapter || undefined;
+  if (stage === "lora") return { stage: "sft", adapter: settings ?? lora ?? {} };
+  if (lora && !settings) {
+    throw new Error(`lora holds an adapter's settings, and ${stage} without adapter trains the model; give them as adapter`);
+  }
+  return { stage, adapter: settings };
+}
+
+/** The stage, and whether an adapter learns it. */
+function asked(what) {
+  const { stage, adapter } = taught(what);
+  return { stage, adapts: adapter !== undefined };
 }
 
 async function readFiles(source) {

@@ -1,4 +1,5 @@
-//! The one training loop. A stage is an objective (which batches, which loss); nothing else differs.
+//! The one training loop. A stage is an objective (which batches, which loss), an adapter is which weights train; any
+//! stage goes with either, and nothing else differs.
 
 mod config;
 mod ends;

@@ -18,12 +18,13 @@ use serde_json::{Map, json};
 use super::execute::execute;
 use super::open_device;
 use super::start::with_token_ids;
-use super::train::{TrainArgs, create};
+use super::train_args::TrainArgs;
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Output;
 use crate::run_dir::RunDir;
+use crate::run_kind::RunKind;
 
 /// Token ids of the example's tokenizer: enough for every word of the world.
 const VOCAB_SIZE: usize = 1500;
@@ -45,7 +46,7 @@ fn config(stage: Stage, seed: u64) -> TrainConfig {
     match stage {
         Stage::Pretrain => TrainConfig { epochs: 3.0, learning_rate: 3e-3, ..small },
         // A higher rate forgets the entities that fine-tuning never asks about; a lower one leaves sums unlearned.
-        Stage::Sft | Stage::Lora => TrainConfig { epochs: 2.0, learning_rate: 1.2e-3, ..small },
+        Stage::Sft => TrainConfig { epochs: 2.0, learning_rate: 1.2e-3, ..small },
     }
 }
 
@@ -120,7 +121,7 @@ fn make_directory(
     let settings: toml::Table = settings.map(|(key, value)| (key.clone(), value.clone())).collect();
     let data = files.iter().map(|(name, _)| data_file(name));
     let beside: Vec<String> = data.chain([FIRST_RUN.to_string()]).collect();
-    create(args, stage, invocation, &settings, &beside)
+    args.create_directory(RunKind { stage, adapts: false }, invocation, &settings, &beside)
 }
 
 fn data_file(name: &str) -> String {

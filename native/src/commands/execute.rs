@@ -15,6 +15,7 @@ use crate::interrupt;
 use crate::output::{self, Output};
 use crate::progress::{RunListener, Steps};
 use crate::run_dir::RunDir;
+use crate::run_kind::RunKind;
 
 /// Trains a prepared run in its directory; an interrupted one is saved, and its outcome says so.
 ///
@@ -90,12 +91,12 @@ fn parameters(plan: &Plan) -> String {
     }
 }
 
-/// Says how a stage's run ended, and what comes next; `base` is the model that an adapter belongs to.
+/// Says how a run ended, and what comes next; `base` is the model that an adapter belongs to.
 ///
 /// # Errors
 /// [`Failure::Interrupted`] for a run that a person stopped; a log that cannot be written.
 pub fn conclude(
-    stage: Stage,
+    kind: RunKind,
     outcome: &Outcome,
     directory: &RunDir,
     base: Option<&Path>,
@@ -104,7 +105,7 @@ pub fn conclude(
     let (output, path) = (everywhere.output(), directory.path());
     let (step, total) = (outcome.progress.step, outcome.progress.total_steps);
     if step < total {
-        let command = resume_command(stage, path, everywhere.device);
+        let command = resume_command(kind, path, everywhere.device);
         output.say(&format!("stopped at step {step} of {total} and saved; go on with: {command}"));
     }
     if outcome.stopped {
@@ -118,23 +119,23 @@ pub fn conclude(
     directory.log(&done)?;
     output.json(&done);
     output.line(&format!("{}", path.display()));
-    let next = match stage {
-        Stage::Pretrain => format!("kindling generate --model {} --prompt \"Once\"", path.display()),
-        Stage::Sft => format!("kindling chat --model {}", path.display()),
-        Stage::Lora => {
-            let base = base.unwrap_or(Path::new("BASE")).display();
-            format!("kindling chat --model {base} --adapter {}", path.display())
-        }
+    let model = match kind.adapts {
+        true => format!("{} --adapter {}", base.unwrap_or(Path::new("BASE")).display(), path.display()),
+        false => path.display().to_string(),
+    };
+    let next = match kind.stage {
+        Stage::Pretrain => format!("kindling generate --model {model} --prompt \"Once\""),
+        Stage::Sft => format!("kindling chat --model {model}"),
     };
     output.say(&format!("try it: {next}"));
     Ok(())
 }
 
 /// The command that goes on with a run: its directory keeps all settings but the device.
-fn resume_command(stage: Stage, out: &Path, device: DeviceChoice) -> String {
+fn resume_command(kind: RunKind, out: &Path, device: DeviceChoice) -> String {
     let device = match device {
         DeviceChoice::Auto => String::new(),
         chosen => format!(" --device {chosen}"),
     };
-    format!("kindling {} --resume --out {}{device}", stage.name(), out.display())
+    format!("kindling {} --resume --out {}{device}", kind.command(), out.display())
 }

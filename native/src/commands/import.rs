@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
 use kindling::error::Error;
 use kindling::formats::{ADAPTER_CONFIG, Files, refuse_adapter};
-use kindling::train::{Progress, Stage, TrainConfig};
+use kindling::train::{Progress, TrainConfig};
 
 use super::export::{Form, read, size_of, tell};
 use super::load;
@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::model_files::{at, is_torch, open_checkpoint};
 use crate::output::Output;
 use crate::run_dir::{write_checkpoint, write_run};
+use crate::run_kind::{LORA, RunKind, STAGE};
 use crate::sources::RowArgs;
 
 /// Flags of `import`.
@@ -36,10 +37,10 @@ pub struct ImportArgs {
     /// What the model's file does not hold
     #[command(flatten)]
     pub beside: BesideModel,
-    /// The stage of an imported run, which its file does not hold
+    /// The stage of an imported run, which its file does not hold; lora is sft of an adapter
     #[arg(long, value_parser = ["pretrain", "sft", "lora"])]
     pub stage: Option<String>,
-    /// The model whose adapter an imported lora run trains
+    /// The model whose adapter an imported run trains
     #[arg(long)]
     pub base: Option<PathBuf>,
     /// The data of an imported run: files, directories, globs or hub:owner/name (repeatable)
@@ -104,21 +105,26 @@ fn import_run(
             the model alone with `kindling export --model {model} --to hf`"
         )));
     };
-    let adapter = adapter_settings(args, stage, files)?;
-    let reads = Stage::from_str(stage, true).map_err(Failure::Usage)?;
-    let dataset = open_data(reads, &progress.config, &args.data, &args.rows, output)?;
+    let Some(asked) = RunKind::of_verb(stage) else {
+        return Err(Failure::Usage(format!("'{stage}' is no stage; take pretrain, sft or lora")));
+    };
+    let adapter = adapter_settings(args, asked, files)?;
+    let kind = RunKind { adapts: adapter.is_some(), ..asked };
+    let dataset = open_data(kind.stage, &progress.config, &args.data, &args.rows, output)?;
     if let Some(warning) = progress.check_data(&dataset)? {
         output.warn(&warning);
     }
-    let mut settings = settings(stage, &progress.config, invocation)?;
-    settings.extend(adapter);
+    let mut settings = settings(kind, &progress.config, invocation)?;
+    settings.extend(adapter.unwrap_or_default());
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
     tell(&args.out, size_of(files), Some(progress.step), output);
     let out = args.out.display();
     output.say(&match progress.step < progress.total_steps {
         true => format!(
-            "saved at step {} of {}; go on with: kindling {stage} --resume --out {out}",
-            progress.step, progress.total_steps
+            "saved at step {} of {}; go on with: kindling {} --resume --out {out}",
+            progress.step,
+            progress.total_steps,
+            kind.command()
         ),
         false => format!("try it: kindling generate --model {out} --prompt \"Once\""),
     });
@@ -126,40 +132,45 @@ fn import_run(
 }
 
 /// What `--resume` reads: the flags of the run's own settings, and those that this command was given.
-fn settings(stage: &str, config: &TrainConfig, invocation: &Invocation) -> Result<toml::Table, Failure> {
+fn settings(kind: RunKind, config: &TrainConfig, invocation: &Invocation) -> Result<toml::Table, Failure> {
     let mut settings = invocation.settings.clone();
     for own in ["model", "base", "to", "out"] {
         settings.remove(own);
     }
-    settings.insert("stage".into(), stage.into());
+    settings.insert(STAGE.into(), kind.stage.name().into());
+    settings.insert(LORA.into(), kind.adapts.into());
     let config = toml::Table::try_from(config)
         .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}")))?;
     settings.extend(config);
     Ok(settings)
 }
 
-/// What `--resume` reads of an imported lora run beside the settings of every stage: its base and its adapter's shape.
-fn adapter_settings(args: &ImportArgs, stage: &str, files: &Files) -> Result<toml::Table, Failure> {
+/// What `--resume` reads of an imported adapter's run beside the settings of every run: its base and its adapter's shape.
+/// `None` where the model itself trains; the file says which of both it is.
+fn adapter_settings(
+    args: &ImportArgs,
+    asked: RunKind,
+    files: &Files,
+) -> Result<Option<toml::Table>, Failure> {
     let model = args.model.display();
-    let base = match (stage, files.contains_key(ADAPTER_CONFIG), &args.base) {
-        ("lora", true, Some(base)) => base,
-        ("lora", true, None) => {
+    let base = match (files.contains_key(ADAPTER_CONFIG), &args.base) {
+        (true, Some(base)) => base,
+        (true, None) => {
             return Err(Failure::Usage(format!(
                 "{model} holds an adapter's run; name its model with --base"
             )));
         }
-        ("lora", false, _) => {
+        (false, _) if asked.adapts => {
             return Err(Failure::Usage(format!(
                 "{model} holds no adapter's run; take --stage pretrain or sft"
             )));
         }
-        (_, true, _) => {
-            return Err(Failure::Usage(format!("{model} holds an adapter's run; take --stage lora")));
+        (false, Some(_)) => {
+            return Err(Failure::Usage(format!(
+                "--base belongs to an adapter's run, and {model} holds none; leave it out"
+            )));
         }
-        (_, false, Some(_)) => {
-            return Err(Failure::Usage("--base belongs to --stage lora; leave it out".into()));
-        }
-        (_, false, None) => return Ok(toml::Table::new()),
+        (false, None) => return Ok(None),
     };
     let adapter = Adapter::open(|name| Ok(files.get(name).cloned())).map_err(|e| at(&args.model, e))?;
     if let Some(own) = &adapter.config.base {
@@ -177,7 +188,7 @@ fn adapter_settings(args: &ImportArgs, stage: &str, files: &Files) -> Result<tom
     if !targets.is_empty() {
         settings.insert("lora-targets".into(), targets.into());
     }
-    Ok(settings)
+    Ok(Some(settings))
 }
 
 /// Which weights a model has.

@@ -17,6 +17,7 @@ pub mod score;
 mod start;
 pub mod tokenizer;
 pub mod train;
+pub mod train_args;
 
 use std::path::{Path, PathBuf};
 

@@ -12,8 +12,7 @@ use kindling::train::{Job, Run};
 use serde_json::json;
 
 use super::load;
-use super::train::{Adapting, TrainArgs};
-use crate::beside_model::BesideModel;
+use super::train_args::TrainArgs;
 use crate::failure::{Failure, io_error};
 use crate::hub::model_name;
 use crate::model_files::{
@@ -36,26 +35,26 @@ impl Start {
     ///
     /// # Errors
     /// Files that are missing, damaged or of another model; flags that name nothing to begin with.
-    pub fn open(
+    pub fn open(args: &TrainArgs, last_save: Option<&Path>, device: &OpenDevice) -> Result<Self, Failure> {
+        if args.adapter.lora {
+            return Self::beside_frozen(args, last_save, device);
+        }
+        let (model, tokenizer) = match last_save {
+            Some(save) => saved_model(save, open_checkpoint(save)?, device)?,
+            None => new_model(args, device)?,
+        };
+        Ok(Self { model, tokenizer, adapter: None })
+    }
+
+    /// The frozen model with an adapter, whatever the stage.
+    fn beside_frozen(
         args: &TrainArgs,
-        adapting: Option<&Adapting>,
         last_save: Option<&Path>,
         device: &OpenDevice,
     ) -> Result<Self, Failure> {
-        let Some(Adapting { lora, weights }) = adapting else {
-            let (model, tokenizer) = match last_save {
-                Some(save) => saved_model(save, open_checkpoint(save)?, device)?,
-                None => new_model(args, device)?,
-            };
-            return Ok(Self { model, tokenizer, adapter: None });
-        };
-        let problems = lora.problems();
-        if !problems.is_empty() {
-            return Err(Error::Config(problems).into());
-        }
         let base = args.model.as_deref().ok_or_else(no_base)?;
         let mut checkpoint = open_trained(args, base)?;
-        let model = load(&checkpoint, *weights, &device.device.clone().autodiff(), base)?;
+        let model = load(&checkpoint, args.adapter.weights, &device.device.clone().autodiff(), base)?;
         let fingerprint = checkpoint.fingerprint(&model).map_err(|e| at(base, e))?;
         let tokenizer = checkpoint.tokenizer.take().ok_or_else(|| no_tokenizer(base))?;
         match last_save {
@@ -65,7 +64,8 @@ impl Start {
             }
             None => {
                 let base_name = Some(model_name(base));
-                let config = AdapterConfig { lora: (*lora).clone(), base: Some(fingerprint), base_name };
+                let config =
+                    AdapterConfig { lora: args.adapter.shape.clone(), base: Some(fingerprint), base_name };
                 let adapter = Adapter::init(&model, config, args.train.seed)?;
                 let tokenizer = with_chat_template(tokenizer, args)?;
                 Ok(Self { model, tokenizer, adapter: Some(adapter) })
@@ -76,19 +76,14 @@ impl Start {
 
 fn no_base() -> Failure {
     Failure::Usage(
-        "lora adapts a trained model; name it with --model DIR (`kindling sft` without flags trains one)"
+        "--lora adapts a trained model; name it with --model DIR (`kindling sft` without flags trains one)"
             .into(),
     )
 }
 
 /// A model of others that is going to train, with what is named beside it.
 fn open_trained(args: &TrainArgs, path: &Path) -> Result<Checkpoint, Failure> {
-    let beside = BesideModel {
-        preset: args.preset.clone(),
-        model_config: args.model_config.clone(),
-        tokenizer: args.tokenizer.clone(),
-    };
-    let checkpoint = beside.open(path)?;
+    let checkpoint = args.beside.open(path)?;
     tell_warnings(path, &checkpoint.training_warnings);
     Ok(checkpoint)
 }
@@ -138,7 +133,7 @@ fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Toke
     let (model, tokenizer) = match &args.model {
         Some(path) => saved_model(path, open_trained(args, path)?, device)?,
         None => {
-            let path = args.tokenizer.as_ref().ok_or_else(|| {
+            let path = args.beside.tokenizer.as_ref().ok_or_else(|| {
                 Failure::Usage(
                     "a new model needs a --tokenizer; make one with `kindling tokenizer train`".into(),
                 )
@@ -166,11 +161,11 @@ fn no_tokenizer(path: &Path) -> Failure {
 }
 
 fn model_config(args: &TrainArgs, vocab_size: usize) -> Result<ModelConfig, Failure> {
-    if let Some(path) = &args.model_config {
+    if let Some(path) = &args.beside.model_config {
         let json = std::fs::read(path).map_err(|e| io_error(path, e))?;
         return Ok(ModelConfig::of_new_model(&json)?.with_vocab_size(vocab_size));
     }
-    let name = args.preset.as_deref().unwrap_or("nano");
+    let name = args.beside.preset.as_deref().unwrap_or("nano");
     Ok(preset(name)?.config(Some(vocab_size)))
 }
 

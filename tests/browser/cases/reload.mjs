@@ -8,8 +8,8 @@ const SAVE_AT = 10;
 const SHAPE = { "batch-size": 4, "max-seq-len": 64, "learning-rate": 0.003 };
 const CONFIG = { ...SHAPE, "steps": STEPS, "log-every": 1, "seed": 11 };
 
-for (const stage of ["lora", "sft"]) {
-  test(`reload: a ${stage} run goes on as if nothing had happened`, { device: "cpu", seconds: 240 }, async (t) => {
+for (const [what, stage, earlier] of [["a lora run", "lora"], ["an sft run", "sft"], ["an earlier page's lora run", "lora", true]]) {
+  test(`reload: ${what} goes on as if nothing had happened`, { device: "cpu", seconds: 240 }, async (t) => {
     const { page, assert } = t;
     const { file, lessons } = await tiny(t.tmp);
     await t.load(file);
@@ -24,12 +24,13 @@ for (const stage of ["lora", "sft"]) {
     await page.waitForFunction(() => window.savedStep !== undefined);
     const step = await page.evaluate(() => window.savedStep);
     await t.reload();
+    if (earlier) await page.evaluate(makeEarlier, id);
 
     const [saved, ...others] = await page.evaluate(() => kindling.runs.list());
     assert.deepEqual(others, []);
     const { model, ...others_of_it } = saved;
     assert.equal(typeof model, "string");
-    assert.deepEqual(others_of_it, { id, stage, name: "kept", step, total_steps: STEPS });
+    assert.deepEqual(others_of_it, { id, stage: "sft", adapter: stage === "lora", name: "kept", step, total_steps: STEPS });
     const rest = await goOn(t, id, file);
     const expected = new Map([...whole].filter(([at]) => at > step));
     assert.ok(expected.size > 0 && expected.size < STEPS);
@@ -78,6 +79,16 @@ export async function begin([request, saveAt]) {
   };
   const run = await kindling.train({ ...request, data: testFiles[request.data], onEvent });
   return run.id;
+}
+
+/** In the page: makes of a run's job what pages kept that knew `lora` as a stage. */
+async function makeEarlier(id) {
+  const runs = await (await navigator.storage.getDirectory()).getDirectoryHandle("runs");
+  const handle = await (await runs.getDirectoryHandle(id)).getFileHandle("job.json");
+  const { training: { adapter, ...training }, ...job } = JSON.parse(await (await handle.getFile()).text());
+  const file = await handle.createWritable();
+  await file.write(JSON.stringify({ ...job, training: { ...training, stage: "lora", lora: adapter } }));
+  await file.close();
 }
 
 /** Resumes; a run that needs its model opened first must say so. */

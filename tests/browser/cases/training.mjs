@@ -35,9 +35,12 @@ test("training: sft's losses equal native's, cpu", { device: "cpu" }, async (t) 
 
 test("training: pretrain's losses equal native's, cpu", { device: "cpu" }, (t) => compare(t, "pretrain", CONFIG));
 
+test("training: the losses of an adapter on texts equal native's, cpu", { device: "cpu" }, (t) =>
+  compare(t, "pretrain", { ...CONFIG, "learning-rate": 0.01 }, { adapter: LORA }));
+
 for (const stage of ["lora", "sft"]) {
   test(`training: ${stage}'s losses on the page's own model equal native's, cpu`, { device: "cpu" }, (t) =>
-    compare(t, stage, { ...CONFIG, "learning-rate": 0.0005 }, OWN));
+    compare(t, stage, { ...CONFIG, "learning-rate": 0.0005 }, { own: OWN }));
 }
 
 // Those of sft on webgpu: memory.mjs, whose run is long enough.
@@ -49,17 +52,28 @@ test("training: the defaults are what holds where nothing else is asked for", { 
   const { file, stories, lessons } = await tiny(t.tmp);
   await t.load(file);
   const [texts, chats] = [await t.giveFile(stories), await t.giveFile(lessons)];
-  for (const [stage, name] of [["pretrain", texts], ["sft", chats], ["lora", chats]]) {
-    const [silent, said] = await t.page.evaluate(async ([stage, name]) => {
-      const request = { stage, data: testFiles[name] };
-      const { config, lora } = await kindling.defaults(stage);
-      return [await kindling.plan(request), await kindling.plan({ ...request, config, lora })];
-    }, [stage, name]);
+  const plans = new Map();
+  for (const [stage, adapter, name] of [
+    ["pretrain", false, texts], ["pretrain", true, texts], ["sft", false, chats], ["sft", true, chats], ["lora", false, chats],
+  ]) {
+    const [silent, said] = await t.page.evaluate(async ([stage, adapter, name]) => {
+      const request = { stage, adapter, data: testFiles[name] };
+      const { config, lora } = await kindling.defaults(stage, { adapter });
+      const settings = adapter || stage === "lora" ? lora : undefined;
+      return [await kindling.plan(request), await kindling.plan({ ...request, config, adapter: settings })];
+    }, [stage, adapter, name]);
     // The time is measured anew for each.
     for (const plan of [silent, said]) delete plan.seconds;
-    assert.deepEqual(said, silent, stage);
+    const what = `${stage} ${adapter}`;
+    assert.deepEqual(said, silent, what);
+    assert.equal(said.trained < said.parameters, adapter || stage === "lora", what);
+    plans.set(what, said);
   }
+  assert.deepEqual(plans.get("lora false"), plans.get("sft true"), "lora is sft with an adapter");
+  assert.notEqual(plans.get("sft false").steps, plans.get("sft true").steps, "an adapter has defaults of its own");
   assert.match(await t.rejection(() => kindling.defaults("polish")), /polish/);
+  const idle = (name) => kindling.plan({ stage: "sft", data: testFiles[name], lora: { rank: 4 } });
+  assert.match(await t.rejection(idle, chats), /give them as adapter/);
 });
 
 test("training: the held-out loss equals native's, and the question is asked", { device: "cpu" }, async (t) => {
@@ -134,18 +148,22 @@ test("training: it can be paused, continued and stopped", { device: "cpu" }, asy
   assert.deepEqual(seen.saved.map(({ id, step }) => [id, step]), [[seen.end.id, seen.end.step]], "it waits to go on");
 });
 
-/** Trains natively and in the page; the directory that native wrote. */
-async function compare(t, stage, config, own) {
+/**
+ * Trains natively and in the page; the directory that native wrote. `adapter` are the settings of an adapter that trains
+ * in the model's place, `own` is another model than the tiny one.
+ */
+async function compare(t, stage, config, { own, adapter } = {}) {
   const { dir, file, lessons, stories, hints } = { ...(await tiny(t.tmp)), ...(own && { dir: own, file: own }) };
   const path = config === SMALL ? hints : stage === "pretrain" ? stories : lessons;
   const out = join(t.tmp, "run");
-  const native = await train(stage, out, { model: dir, data: path, config, more: stage === "lora" ? LORA_FLAGS : [] });
+  const flags = stage === "lora" ? LORA_FLAGS : adapter ? ["--lora", ...LORA_FLAGS] : [];
+  const native = await train(stage, out, { model: dir, data: path, config, more: flags });
   await t.load(file);
-  const request = { stage, data: await t.giveFile(path), config, lora: stage === "lora" ? LORA : undefined };
+  const request = { stage, data: await t.giveFile(path), config, adapter, lora: stage === "lora" ? LORA : undefined };
   const { id, plan, events, end } = await t.train(request);
   t.assert.deepEqual([end.id, end.step, end.total_steps, end.stopped], [id, config.steps, config.steps, false]);
   t.assert.equal(plan.steps, config.steps);
-  t.assert.equal(typeof end.adapter, stage === "lora" ? "string" : "undefined");
+  t.assert.equal(typeof end.adapter, flags.length > 0 ? "string" : "undefined");
   t.assert.deepEqual(await t.page.evaluate(() => kindling.runs.list()), [], "a finished run does not wait to go on");
   const [least, most] = [Math.min(...native.values()), Math.max(...native.values())];
   t.assert.ok(least > 0.3 && most > 1.1 * least, `the fixture is no test: losses from ${least} to ${most}`);

@@ -157,13 +157,15 @@ test("ui: settings that are not set show the engine's defaults", { device: "cpu"
   await page.getByTestId("tab-teach").click();
   await page.waitForFunction(() => document.getElementById("teach-epochs").placeholder, null, { timeout: 20 * SECOND });
   const keys = ["epochs", "steps", "batch-size", "learning-rate", "max-seq-len", "val-split", "rank", "alpha"];
-  for (const stage of ["pretrain", "sft", "lora"]) {
+  for (const [stage, trained] of [["pretrain", "full"], ["pretrain", "lora"], ["sft", "full"], ["sft", "lora"]]) {
     await page.getByTestId(`teach-stage-${stage}`).check({ force: true });
+    await page.getByTestId(`teach-trained-${trained}`).check({ force: true });
     const read = (keys) => keys.map((key) => document.getElementById(`teach-${key}`).placeholder);
     const shown = (await page.evaluate(read, keys)).map((text) => (text === "" ? null : Number(text)));
-    const { config, lora } = await page.evaluate((stage) => kindling.defaults(stage), stage);
+    const { config, lora } = await page.evaluate(
+      ([stage, adapter]) => kindling.defaults(stage, { adapter }), [stage, trained === "lora"]);
     const expected = keys.map((key) => ({ ...config, ...lora })[key] ?? null);
-    assert.deepEqual(shown, expected, stage);
+    assert.deepEqual(shown, expected, `${stage} ${trained}`);
   }
 });
 

@@ -22,12 +22,11 @@ impl Engine {
     pub fn preview(
         &self,
         stage: Stage,
-        config: Map<String, Value>,
+        config: TrainConfig,
         rows: usize,
         files: Vec<File>,
     ) -> Result<Answer, String> {
         let tokenizer = self.opened()?.tokenizer;
-        let config = train_config(stage, config)?;
         let dataset = dataset(stage, &config, files)?;
         let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);
         let fit = Fit::new(stage.content(), config.max_seq_len, config.too_long);
@@ -99,9 +98,11 @@ fn source(file: File) -> Result<Arc<dyn Source>, String> {
     Ok(Arc::new(Memory::new(&name, unpacked.unwrap_or(bytes))))
 }
 
-/// The stage's settings with those that the page changed. Every step is reported: a page watches.
-pub fn train_config(stage: Stage, changed: Map<String, Value>) -> Result<TrainConfig, String> {
-    merged(TrainConfig { log_every: 1, ..TrainConfig::of(stage) }, changed)
+/// The settings of a stage that trains the model, or an adapter beside it, with those that the page changed. Every step is
+/// reported: a page watches.
+pub fn train_config(stage: Stage, adapts: bool, changed: Map<String, Value>) -> Result<TrainConfig, String> {
+    let defaults = if adapts { TrainConfig::of_adapter(stage) } else { TrainConfig::of(stage) };
+    merged(TrainConfig { log_every: 1, ..defaults }, changed)
 }
 
 /// An adapter's settings, likewise.

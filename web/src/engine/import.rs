@@ -1,6 +1,7 @@
 //! Runs that were begun elsewhere.
 
 use kindling::checkpoint::{model_name, read_training};
+use kindling::formats::ADAPTER_CONFIG;
 use kindling::train::Stage;
 use serde_json::Value;
 
@@ -35,14 +36,16 @@ impl Engine {
             read_training(|file| Ok(save.get(file).cloned())).map_err(|e| format!("{file_name}: {e}"))?;
         let config = serde_json::to_value(&progress.config).map_err(|e| e.to_string())?;
         let config = if let Value::Object(config) = config { config } else { serde_json::Map::new() };
-        let (base, model) = match stage {
-            Stage::Lora => {
+        // The save says what trains: an adapter has no weights of a model.
+        let adapter = save.contains_key(ADAPTER_CONFIG).then(serde_json::Map::new);
+        let (base, model) = match &adapter {
+            Some(_) => {
                 let open = self.opened()?;
                 (Some(kept_files(&open).await?), (open.name, open.weights))
             }
-            _ => (None, (model, WeightsAs::F32)),
+            None => (None, (model, WeightsAs::F32)),
         };
-        let training = Training { stage, config, lora: serde_json::Map::new(), name, sample: None };
+        let training = Training { stage, config, adapter, name, sample: None };
         Answer::new(keep_saved(training, model, base, &save, data, &progress).await?)
     }
 }

@@ -12,9 +12,10 @@ mod port;
 mod protocol;
 mod runs;
 mod saver;
+mod serve;
 mod state;
 mod store;
 mod talk;
 mod training;
 
-pub use port::serve;
+pub use serve::serve;

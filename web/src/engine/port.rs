@@ -1,14 +1,11 @@
-//! Messages in, messages out.
-
-use std::rc::Rc;
+//! Messages out.
 
 use js_sys::{Array, Object, Reflect, Uint8Array};
-use serde_json::Value;
-use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
-use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
+use wasm_bindgen::prelude::{JsCast, JsValue};
+use web_sys::DedicatedWorkerGlobalScope;
 
-use super::protocol::{Call, Event, File};
-use super::state::{Answer, Engine};
+use super::protocol::{Event, File};
+use super::state::Answer;
 
 /// Where the answers of one call go.
 #[derive(Clone)]
@@ -19,6 +16,11 @@ pub struct Port {
 }
 
 impl Port {
+    /// The way back for the call of this number.
+    pub fn new(scope: DedicatedWorkerGlobalScope, run: u32) -> Self {
+        Self { scope, run }
+    }
+
     /// Tells something before the end.
     pub fn tell(&self, event: &Event) {
         self.send(event, &[]);
@@ -41,7 +43,8 @@ impl Port {
         let _ = self.scope.post_message(&message);
     }
 
-    fn end(&self, outcome: Result<Answer, String>) {
+    /// Ends the call, with its result or with what went wrong.
+    pub fn end(&self, outcome: Result<Answer, String>) {
         match outcome {
             Ok(Answer { result, files }) => self.send(&Event::Done { result }, &files),
             Err(message) if message.starts_with(LOST) => crash(&lost(&message)),
@@ -62,66 +65,12 @@ fn lost(message: &str) -> String {
 }
 
 /// Tells the page that this worker is of no more use.
-fn crash(why: &str) {
+pub fn crash(why: &str) {
     let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else { return };
     let message = Object::new();
     set(&message, "crash", &why.into());
     // A message of plain values cannot fail to be copied.
     let _ = scope.post_message(&message);
-}
-
-/// Takes the worker's messages over, for as long as it lives.
-///
-/// # Errors
-/// This is no worker.
-pub fn serve() -> Result<(), JsValue> {
-    let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
-    let engine = Rc::new(Engine::default());
-    tell_crashes();
-    let of_worker = scope.clone();
-    let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
-        let data = event.data();
-        let run = get(&data, "run").as_f64().unwrap_or_default() as u32;
-        let port = Port { scope: of_worker.clone(), run };
-        let engine = Rc::clone(&engine);
-        let call = parse(&data);
-        wasm_bindgen_futures::spawn_local(async move {
-            let outcome = match call {
-                Ok((call, files)) => engine.handle(call, files, &port).await,
-                Err(message) => Err(message),
-            };
-            port.end(outcome);
-        });
-    });
-    scope.set_onmessage(Some(listener.as_ref().unchecked_ref()));
-    listener.forget();
-    Ok(())
-}
-
-/// A panic ends the worker for good; the page must hear why.
-fn tell_crashes() {
-    std::panic::set_hook(Box::new(|panic| crash(&panic.to_string())));
-}
-
-fn parse(data: &JsValue) -> Result<(Call, Vec<File>), String> {
-    let text = get(data, "text").as_string().unwrap_or_default();
-    let call: Value = serde_json::from_str(&text).map_err(|e| format!("the call is no JSON: {e}"))?;
-    let call = serde_json::from_value(call).map_err(|e| format!("what was asked for does not exist: {e}"))?;
-    let files = get(data, "files").dyn_into::<Array>().map_or_else(
-        |_| Vec::new(),
-        |files| {
-            let file = |entry: JsValue| File {
-                name: get(&entry, "name").as_string().unwrap_or_default(),
-                bytes: Uint8Array::new(&get(&entry, "bytes")).to_vec(),
-            };
-            files.iter().map(file).collect()
-        },
-    );
-    Ok((call, files))
-}
-
-fn get(value: &JsValue, key: &str) -> JsValue {
-    Reflect::get(value, &key.into()).unwrap_or(JsValue::UNDEFINED)
 }
 
 fn set(object: &Object, key: &str, value: &JsValue) {

@@ -52,7 +52,7 @@ pub enum Call {
     /// Scores a text or ids.
     Score { text: Option<String>, tokens: Option<Vec<u32>>, add_bos: bool, logits: bool },
     /// Shows rows of the files beside the message.
-    Preview { stage: Stage, config: Map<String, Value>, rows: usize },
+    Preview { stage: Stage, adapts: bool, config: Map<String, Value>, rows: usize },
     /// Estimates a run on the files beside the message.
     Plan(Training),
     /// Trains on them.
@@ -79,8 +79,8 @@ pub enum Call {
     RemoveAdapter { name: String },
     /// Gives files to take home: `model` (and its form), `adapter` or `run` (and its name).
     Export { kind: String, name: String, shape: Delivery },
-    /// Tells a stage's settings.
-    Defaults { stage: Stage },
+    /// Tells the settings of a stage that trains the model, or an adapter beside it.
+    Defaults { stage: Stage, adapts: bool },
 }
 
 /// What a model's matrices are held as.
@@ -118,18 +118,29 @@ pub struct Turn {
 pub struct Training {
     /// What it teaches.
     pub stage: Stage,
-    /// Settings that differ from the stage's.
+    /// Settings that differ from the defaults.
     #[serde(default)]
     pub config: Map<String, Value>,
-    /// Settings that differ from an adapter's.
+    /// An adapter learns it, with these settings that differ from the defaults; without them the model itself.
     #[serde(default)]
-    pub lora: Map<String, Value>,
+    pub adapter: Option<Map<String, Value>>,
     /// The name of what comes of it.
     #[serde(default)]
     pub name: Option<String>,
     /// A question asked on the way.
     #[serde(default)]
     pub sample: Option<Sample>,
+}
+
+/// What an adapter is called that nobody named.
+const ADAPTER: &str = "lora";
+
+impl Training {
+    /// The name of what comes of it, or else what is trained.
+    pub fn title(&self) -> String {
+        let unnamed = if self.adapter.is_some() { ADAPTER } else { self.stage.name() };
+        self.name.clone().unwrap_or_else(|| unnamed.into())
+    }
 }
 
 /// A question that is asked every so many steps.
@@ -314,6 +325,8 @@ pub struct SavedRun {
     pub id: String,
     /// What it teaches.
     pub stage: Stage,
+    /// Whether an adapter learns it.
+    pub adapter: bool,
     /// The name of what comes of it.
     pub name: String,
     /// The name of the model that it began with.

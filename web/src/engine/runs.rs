@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kindling::adapter::Adapter;
 use kindling::checkpoint::{Checkpoint, open_tokenizer, read_training};
 use kindling::formats::Files;
-use kindling::train::{Progress, Stage};
+use kindling::train::Progress;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -71,9 +71,9 @@ pub async fn keep_job(
     }
     let folder = format!("{RUNS}/{id}");
     let kept = async {
-        let base = match training.stage {
-            Stage::Lora => Some(kept_files(model).await?),
-            _ => None,
+        let base = match training.adapter {
+            Some(_) => Some(kept_files(model).await?),
+            None => None,
         };
         let date = model.tokenizer.template_variable(NOW).cloned();
         let job =
@@ -129,9 +129,13 @@ pub async fn keep_saved(
         store::remove(&folder).await?;
         return Err(error);
     }
+    Ok(saved_run(id, job, &KeptState { place: 0, step, total_steps }))
+}
+
+fn saved_run(id: String, job: KeptJob, state: &KeptState) -> SavedRun {
     let KeptJob { training, model, .. } = job;
-    let name = training.name.unwrap_or_else(|| training.stage.name().into());
-    Ok(SavedRun { id, stage: training.stage, name, model, step, total_steps })
+    let (stage, adapter, name) = (training.stage, training.adapter.is_some(), training.title());
+    SavedRun { id, stage, adapter, name, model, step: state.step, total_steps: state.total_steps }
 }
 
 /// An id that no other run has.
@@ -160,10 +164,8 @@ impl Engine {
             let Some(state) = unfinished.filter(|_| !held.contains(&hold_name(&id))) else {
                 continue;
             };
-            let Ok(KeptJob { training, model, .. }) = kept_job(&id).await else { continue };
-            let name = training.name.unwrap_or_else(|| training.stage.name().into());
-            let (step, total_steps) = (state.step, state.total_steps);
-            waiting.push(SavedRun { id, stage: training.stage, name, model, step, total_steps });
+            let Ok(job) = kept_job(&id).await else { continue };
+            waiting.push(saved_run(id, job, &state));
         }
         Answer::new(waiting)
     }
@@ -187,9 +189,9 @@ impl Engine {
         let here = hold(id).await?;
         let saved = run_files_of(id).await?;
         let read = |file: &str| Ok(saved.get(file).cloned());
-        let base = match training.stage {
-            Stage::Lora => store::read_all(&format!("{RUNS}/{id}/base")).await?,
-            _ => saved.clone(),
+        let base = match training.adapter {
+            Some(_) => store::read_all(&format!("{RUNS}/{id}/base")).await?,
+            None => saved.clone(),
         };
         let mut model = OpenModel::open(name, weights, base, &self.device()?)?;
         if let Some(date) = date {
@@ -198,10 +200,7 @@ impl Engine {
         let files = store::read_all(&format!("{RUNS}/{id}/data")).await?;
         let file =
             |(name, bytes): (String, Vec<u8>)| File { name: name[5.min(name.len())..].to_string(), bytes };
-        let adapter = match training.stage {
-            Stage::Lora => Some(Adapter::open(read).map_err(told)?),
-            _ => None,
-        };
+        let adapter = training.adapter.as_ref().map(|_| Adapter::open(read)).transpose().map_err(told)?;
         let mut job = job(&training, files.into_iter().map(file).collect(), &model, adapter)?;
         if job.adapter.is_some()
             && let Some(mut own) = open_tokenizer(&mut |file: &str| read(file)).map_err(told)?
@@ -254,7 +253,19 @@ async fn kept_job(id: &str) -> Result<KeptJob, String> {
     check_id(id)?;
     let job = store::read(&format!("{RUNS}/{id}/job.json")).await?;
     let job = job.ok_or_else(|| format!("there is no saved run {id}"))?;
-    serde_json::from_slice(&job).map_err(|e| format!("the saved run {id} is damaged: {e}"))
+    let job = serde_json::from_slice(&job).map(of_now).and_then(serde_json::from_value);
+    job.map_err(|e| format!("the saved run {id} is damaged: {e}"))
+}
+
+/// A kept job in the words of now: before an adapter went with any stage, `lora` was one, with its settings beside it.
+fn of_now(mut job: Value) -> Value {
+    let training = job.get_mut("training").and_then(Value::as_object_mut);
+    if let Some(training) = training.filter(|training| training.get("stage") == Some(&Value::from("lora"))) {
+        let settings = training.remove("lora").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        training.insert("adapter".into(), settings);
+        training.insert("stage".into(), "sft".into());
+    }
+    job
 }
 
 /// Which save of a run is whole.

@@ -1,4 +1,4 @@
-//! What the engine holds, and which part of it takes which call.
+//! What the engine holds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -8,15 +8,13 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use kindling::adapter::{Adapter, Fingerprint};
 use kindling::model::Transformer;
-use kindling::sample::{Decoder, SamplingConfig};
+use kindling::sample::Decoder;
 use kindling::tokenizer::Tokenizer;
 use kindling::train::Control;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use super::data::{lora_config, train_config};
-use super::port::Port;
-use super::protocol::{Call, File, WeightsAs};
+use super::protocol::{File, WeightsAs};
 
 /// Everything that lives as long as the worker.
 #[derive(Default)]
@@ -100,53 +98,6 @@ impl Answer {
 }
 
 impl Engine {
-    /// Does what the page asks for.
-    ///
-    /// # Errors
-    /// What went wrong, in words for a person.
-    pub async fn handle(&self, call: Call, files: Vec<File>, port: &Port) -> Result<Answer, String> {
-        match call {
-            Call::Open { device } => self.open(&device).await,
-            Call::Model => Answer::new(self.model.borrow().as_ref().map(OpenModel::info)),
-            Call::Load { name, weights } => self.load(name, weights, files).await,
-            Call::Download { url, keep, weights } => self.download(&url, keep, weights, port).await,
-            Call::LoadKept { name, weights } => self.load_kept(name, weights).await,
-            Call::Keep { name } => self.keep(&name).await,
-            Call::Kept => self.kept().await,
-            Call::Forget { name } => self.forget(&name).await,
-            Call::Chat { messages, sampling, base, top } => {
-                self.chat(messages, sampling, base, top, port).await
-            }
-            Call::Generate { prompt, tokens, sampling } => {
-                self.complete(prompt, tokens, sampling, port).await
-            }
-            Call::Score { text, tokens, add_bos, logits } => self.score(text, tokens, add_bos, logits).await,
-            Call::Preview { stage, config, rows } => self.preview(stage, config, rows, files),
-            Call::Plan(training) => self.plan(&training, files).await,
-            Call::Train(training) => self.train(training, files, port).await,
-            Call::Resume { id } => self.resume(&id, port).await,
-            Call::Control { target, what } => self.steer(&target, what),
-            Call::Cancel { target } => {
-                super::download::abort(target);
-                self.cancelled.borrow_mut().insert(target);
-                Answer::new(())
-            }
-            Call::Runs => self.saved_runs().await,
-            Call::RemoveRun { id } => self.remove_run(&id).await,
-            Call::ImportRun { stage, name, saved } => self.import_run(stage, name, saved, files).await,
-            Call::Adapters => self.list_adapters(),
-            Call::UseAdapters { active } => self.use_adapters(&active),
-            Call::AddAdapter { name } => self.add_adapter(name, files).await,
-            Call::RemoveAdapter { name } => self.remove_adapter(&name),
-            Call::Export { kind, name, shape } => self.export(&kind, &name, shape).await,
-            Call::Defaults { stage } => Answer::new(json!({
-                "config": train_config(stage, Map::new())?,
-                "lora": lora_config(Map::new())?,
-                "sampling": SamplingConfig::default(),
-            })),
-        }
-    }
-
     /// The open device.
     pub fn device(&self) -> Result<Device, String> {
         self.device.borrow().clone().ok_or_else(|| "the device is not open yet".to_string())

@@ -11,10 +11,8 @@ use kindling::data::DataReport;
 use kindling::model::{ModelConfig, Transformer};
 use kindling::platform::{SURVEYED_BYTES, now};
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{
-    Control, Job, Listener, Outcome, Plan, Run, SaveClock, SaveConfig, Stage, TrainEvent, train,
-};
-use serde_json::json;
+use kindling::train::{Control, Job, Listener, Outcome, Plan, Run, SaveClock, SaveConfig, TrainEvent, train};
+use serde_json::{Map, Value, json};
 
 use super::data::{dataset, lora_config, train_config};
 use super::port::Port;
@@ -23,9 +21,6 @@ use super::runs::{hold, keep_job, new_id};
 use super::saver::Saver;
 use super::state::{ActiveRun, Answer, Engine, OpenModel};
 use super::talk::ask;
-
-/// The name of an adapter that nobody named.
-const UNNAMED: &str = "lora";
 
 impl Engine {
     /// What a run would need.
@@ -132,7 +127,7 @@ impl Engine {
     ) -> Result<Option<String>, String> {
         let told = |e: kindling::error::Error| e.to_string();
         if let Some(config) = adapter {
-            let name = training.name.clone().unwrap_or_else(|| UNNAMED.into());
+            let name = training.title();
             let adapter = Adapter::of(&outcome.model, config).await.map_err(told)?;
             self.hold(name.clone(), adapter, Some(&*tokenizer))?;
             return Ok(Some(name));
@@ -175,10 +170,10 @@ pub fn job(
     model: &OpenModel,
     saved: Option<Adapter>,
 ) -> Result<Job, String> {
-    let config = train_config(training.stage, training.config.clone())?;
+    let config = train_config(training.stage, training.adapter.is_some(), training.config.clone())?;
     let dataset = dataset(training.stage, &config, files)?;
-    let adapter = match training.stage {
-        Stage::Lora if saved.is_none() => Some(fresh_adapter(training, config.seed, model)?),
+    let adapter = match &training.adapter {
+        Some(changed) if saved.is_none() => Some(fresh_adapter(changed.clone(), config.seed, model)?),
         _ => saved,
     };
     let (tokenizer, dataset) = (Arc::clone(&model.tokenizer), Arc::new(dataset));
@@ -186,8 +181,8 @@ pub fn job(
     Ok(Job { stage, objective, config, tokenizer, dataset, adapter })
 }
 
-fn fresh_adapter(training: &Training, seed: u64, model: &OpenModel) -> Result<Adapter, String> {
-    let lora = lora_config(training.lora.clone())?;
+fn fresh_adapter(changed: Map<String, Value>, seed: u64, model: &OpenModel) -> Result<Adapter, String> {
+    let lora = lora_config(changed)?;
     let (base, base_name) = (Some(model.fingerprint.clone()), Some(model.name.clone()));
     Adapter::init(&model.base, AdapterConfig { lora, base, base_name }, seed).map_err(|e| e.to_string())
 }

@@ -61,7 +61,7 @@ impl Chat {
         let chat = Rc::clone(self);
         self.app.spawn(async move {
             // Without an answer the fields stay empty, which means the same.
-            if let Ok(defaults) = engine::defaults("sft").await {
+            if let Ok(defaults) = engine::defaults("sft", false).await {
                 chat.controls.suggest(defaults.sampling);
             }
             Ok(())

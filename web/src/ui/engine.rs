@@ -148,9 +148,10 @@ pub async fn preview(request: &JsValue) -> Answer<Preview> {
     ask("", "preview", &[request]).await
 }
 
-/// What a stage does where nothing was set.
-pub async fn defaults(stage: &str) -> Answer<Defaults> {
-    ask("", "defaults", &[&stage.into()]).await
+/// What a stage does where nothing was set, with the model or an adapter to train.
+pub async fn defaults(stage: &str, adapter: bool) -> Answer<Defaults> {
+    let options = write(&serde_json::json!({ "adapter": adapter }));
+    ask("", "defaults", &[&stage.into(), &options]).await
 }
 
 /// What a run will need.

@@ -16,7 +16,8 @@
 //! | data | `teach-source-sample`, `teach-source-paste`, `teach-source-files`, `teach-name`, `teach-maker`, |
 //! | | `teach-rows`, `teach-data` (the text field), `teach-files`, `teach-preview` (the button), |
 //! | | `preview`, `preview-row`* |
-//! | stage | `teach-stage`, `teach-stage-lora`, `teach-stage-sft`, `teach-stage-pretrain`, `teach- |
+//! | stage | `teach-stage`, `teach-stage-sft`, `teach-stage-pretrain`, `teach-stage-hint`, `teach-trained`, |
+//! | | `teach-trained-lora`, `teach-trained-full`, `teach-trained-hint`, `teach- |
 //! | | settings`, `teach-epochs`, `teach-steps`, `teach-batch-size`, `teach-learning-rate`, `teach- |
 //! | | max-seq-len`, `teach-val-split`, `teach-rank`, `teach-alpha`, `teach-sample-prompt`, `teach- |
 //! | | sample-every`, `teach-run-name`, `teach-plan` (`data-kind`), `teach-warnings`, `teach-start` |

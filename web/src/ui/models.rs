@@ -148,8 +148,9 @@ impl Models {
 
     fn run_row(self: &Rc<Self>, run: &SavedRun) -> El {
         let t = self.app.speech.text();
+        let adapter = if run.adapter { format!(" + {}", t.teach.lora) } else { String::new() };
         let about = [
-            run.stage.clone(),
+            format!("{}{adapter}", run.stage),
             run.model.clone(),
             format!("{:.0}", run.step),
             format!("{:.0}", run.total_steps),

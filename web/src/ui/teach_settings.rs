@@ -1,4 +1,4 @@
-//! How the model is taught: the stage and its settings, with the engine's defaults as placeholders.
+//! How the model is taught: the stage, what trains, and their settings, with the engine's defaults as placeholders.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,20 +9,27 @@ use super::app::{App, Topic};
 use super::dom::{self, El, choice, el, field};
 use super::engine;
 use super::numbers::{Number, Numbers};
+use super::speech::Speech;
 use super::types::{Defaults, Plan};
 use crate::language::Sentence;
 
-/// A stage: its name for the engine and on the page.
-struct Stage {
+/// A way to teach: its name in code and on the page.
+struct Way {
     key: &'static str,
     sentence: Sentence,
     hint: Sentence,
 }
 
-const STAGES: [Stage; 3] = [
-    Stage { key: "lora", sentence: |t| t.teach.lora, hint: |t| t.teach.lora_hint },
-    Stage { key: "sft", sentence: |t| t.teach.full, hint: |t| t.teach.full_hint },
-    Stage { key: "pretrain", sentence: |t| t.teach.pretrain, hint: |t| t.teach.pretrain_hint },
+static STAGES: [Way; 2] = [
+    Way { key: "sft", sentence: |t| t.teach.sft, hint: |t| t.teach.sft_hint },
+    Way { key: "pretrain", sentence: |t| t.teach.pretrain, hint: |t| t.teach.pretrain_hint },
+];
+/// The way in which an adapter trains.
+const ADAPTER: &str = "lora";
+/// What trains, whatever the stage.
+static TRAINED: [Way; 2] = [
+    Way { key: ADAPTER, sentence: |t| t.teach.lora, hint: |t| t.teach.lora_hint },
+    Way { key: "full", sentence: |t| t.teach.full, hint: |t| t.teach.full_hint },
 ];
 
 const TRAINING: [Number; 6] = [
@@ -39,18 +46,42 @@ const LORA: [Number; 2] = [
 ];
 const SAMPLE: [Number; 1] = [Number::new("every", |t| t.teach.sample_every, ["0", "100000", "1"])];
 
-/// The choice of stage and settings.
+/// Ways of which one is chosen.
+struct Ways {
+    id: &'static str,
+    legend: Sentence,
+    all: &'static [Way],
+    chosen: Cell<usize>,
+    hint: El,
+}
+
+impl Ways {
+    fn new(id: &'static str, legend: Sentence, all: &'static [Way]) -> Self {
+        let hint = el("p").class("faint").id(&format!("{id}-hint"));
+        Self { id, legend, all, chosen: Cell::default(), hint }
+    }
+
+    fn now(&self) -> &'static Way {
+        self.all.get(self.chosen.get()).unwrap_or(&self.all[0])
+    }
+
+    fn show_hint(&self, speech: &Speech) {
+        self.hint.write((self.now().hint)(speech.text()));
+    }
+}
+
+/// The choice of stage, of what trains, and of settings.
 pub struct Settings {
     app: Rc<App>,
-    chosen: Cell<usize>,
-    /// In the order of the stages; empty until the engine told them.
+    stage: Ways,
+    trained: Ways,
+    /// By stage, and for each by what trains; empty until the engine told them.
     defaults: RefCell<Vec<Defaults>>,
     training: Numbers,
     lora: Numbers,
     sample: Numbers,
     prompt: El,
     name: El,
-    hint: El,
 }
 
 impl Settings {
@@ -59,7 +90,8 @@ impl Settings {
         let speech = &app.speech;
         let settings = Rc::new(Self {
             app: Rc::clone(app),
-            chosen: Cell::default(),
+            stage: Ways::new("teach-stage", |t| t.teach.stage, &STAGES),
+            trained: Ways::new("teach-trained", |t| t.teach.trained, &TRAINED),
             defaults: RefCell::default(),
             training: Numbers::build(speech, "teach", &TRAINING),
             lora: Numbers::build(speech, "teach", &LORA),
@@ -70,10 +102,11 @@ impl Settings {
                 |t| t.teach.question,
             ),
             name: el("input").id("teach-run-name").attr("type", "text").attr("placeholder", "lora"),
-            hint: el("p").class("faint").id("teach-stage-hint"),
         });
-        place.add(&settings.stages(&changed));
-        place.add(&settings.hint);
+        place.add(&settings.choose(|settings| &settings.stage, &changed));
+        place.add(&settings.stage.hint);
+        place.add(&settings.choose(|settings| &settings.trained, &changed));
+        place.add(&settings.trained.hint);
         place.add(&settings.more().on("input", move |_| changed()));
         // The engine stands when it has opened a model, or has none to open.
         let asked = Rc::clone(&settings);
@@ -97,7 +130,7 @@ impl Settings {
         more.child(&self.sample.group).child(&named)
     }
 
-    /// Asks for the defaults of all stages, until they are known.
+    /// Asks for the defaults of all stages with and without an adapter, until they are known.
     fn ask_defaults(self: &Rc<Self>) {
         if !self.defaults.borrow().is_empty() {
             return;
@@ -105,9 +138,12 @@ impl Settings {
         let settings = Rc::clone(self);
         self.app.spawn(async move {
             let mut defaults = Vec::new();
-            for stage in &STAGES {
+            for (stage, trained) in
+                STAGES.iter().flat_map(|stage| TRAINED.iter().map(move |way| (stage, way)))
+            {
                 // Without an answer the fields stay empty, which means the same; the head says what failed.
-                let Ok(known) = engine::defaults(stage.key).await else { return Ok(()) };
+                let known = engine::defaults(stage.key, trained.key == ADAPTER).await;
+                let Ok(known) = known else { return Ok(()) };
                 defaults.push(known);
             }
             settings.defaults.replace(defaults);
@@ -116,42 +152,45 @@ impl Settings {
         });
     }
 
-    fn stages(self: &Rc<Self>, changed: &Rc<dyn Fn()>) -> El {
-        let group = el("fieldset").class("segments").id("teach-stage");
-        let group = group.child(&el("legend").say(&self.app.speech, |t| t.teach.stage));
-        for (i, stage) in STAGES.iter().enumerate() {
-            let radio = el("input").id(&format!("teach-stage-{}", stage.key)).attr("type", "radio");
-            let radio = radio.attr("name", "teach-stage").attr("value", stage.key);
+    fn choose(self: &Rc<Self>, of: fn(&Self) -> &Ways, changed: &Rc<dyn Fn()>) -> El {
+        let ways = of(self);
+        let group = el("fieldset").class("segments").id(ways.id);
+        let group = group.child(&el("legend").say(&self.app.speech, ways.legend));
+        for (i, way) in ways.all.iter().enumerate() {
+            let radio = el("input").id(&format!("{}-{}", ways.id, way.key)).attr("type", "radio");
+            let radio = radio.attr("name", ways.id).attr("value", way.key);
             radio.set_checked(i == 0);
             let (settings, changed) = (Rc::clone(self), Rc::clone(changed));
             dom::listen(&radio, "change", move |_| {
-                settings.chosen.set(i);
+                of(&settings).chosen.set(i);
                 settings.show();
                 changed();
             });
-            group.add(&choice(&self.app.speech, stage.sentence, &radio));
+            group.add(&choice(&self.app.speech, way.sentence, &radio));
         }
         group
     }
 
-    /// Shows what belongs to the stage, in the language of now.
+    /// Shows what belongs to the choice, in the language of now.
     pub fn show(&self) {
-        let stage = self.stage();
-        self.hint.write((stage.hint)(self.app.speech.text()));
-        if let Some(defaults) = self.defaults.borrow().get(self.chosen.get()) {
+        self.stage.show_hint(&self.app.speech);
+        self.trained.show_hint(&self.app.speech);
+        let chosen = self.stage.chosen.get() * TRAINED.len() + self.trained.chosen.get();
+        if let Some(defaults) = self.defaults.borrow().get(chosen) {
             self.training.suggest(&defaults.config);
             self.lora.suggest(&defaults.lora);
         }
-        self.lora.group.show(stage.key == "lora");
+        self.lora.group.show(self.adapts());
     }
 
-    fn stage(&self) -> &'static Stage {
-        STAGES.get(self.chosen.get()).unwrap_or(&STAGES[0])
+    /// Whether an adapter trains rather than the model itself.
+    fn adapts(&self) -> bool {
+        self.trained.now().key == ADAPTER
     }
 
     /// Whether the stage reads texts rather than conversations.
     pub fn reads_texts(&self) -> bool {
-        self.stage().key == "pretrain"
+        self.stage.now().key == "pretrain"
     }
 
     /// The question that is asked during the run and after it.
@@ -171,10 +210,10 @@ impl Settings {
         if config.get("val-split").and_then(Value::as_f64).is_some_and(|split| split > 0.0) {
             config.insert("eval-every".into(), share(10.0));
         }
-        let mut request = Map::from_iter([("stage".into(), self.stage().key.into())]);
+        let mut request = Map::from_iter([("stage".into(), self.stage.now().key.into())]);
         request.insert("config".into(), config.into());
-        if self.stage().key == "lora" {
-            request.insert("lora".into(), self.lora.values().into());
+        if self.adapts() {
+            request.insert("adapter".into(), self.lora.values().into());
         }
         if !self.name.value().trim().is_empty() {
             request.insert("name".into(), self.name.value().trim().into());

@@ -104,7 +104,7 @@ pub struct Usage {
 /// What the engine does where nothing was set, by the names of `kindling.d.ts`.
 #[derive(Clone, Deserialize)]
 pub struct Defaults {
-    /// How a stage trains.
+    /// How a stage trains, with or without an adapter.
     pub config: Map<String, Value>,
     /// How an adapter is made.
     pub lora: Map<String, Value>,
@@ -159,6 +159,7 @@ pub struct RunEnd {
 pub struct SavedRun {
     pub id: String,
     pub stage: String,
+    pub adapter: bool,
     pub name: String,
     pub model: String,
     pub step: f64,

@@ -55,7 +55,7 @@ pub fn resumes(button: El, training: &Rc<Training>, run: &SavedRun) -> El {
 /// A button that takes a run home: a model's save is one file, an adapter's is several.
 pub fn exports(app: &Rc<App>, run: &SavedRun) -> El {
     let button = button().class("quiet").test("run-export").text(app.speech.text().page.export);
-    let (exporting, what, zip) = (Rc::clone(app), json!({ "run": run.id }), run.stage == "lora");
+    let (exporting, what, zip) = (Rc::clone(app), json!({ "run": run.id }), run.adapter);
     button.on("click", move |_| exporting.export(what.clone(), zip))
 }
 

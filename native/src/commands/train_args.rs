@@ -1,0 +1,196 @@
+//! The flags of the training verbs: a stage's, and those of the adapter that may train instead of the model.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::ArgPredicate;
+use kindling::adapter::LoraConfig;
+use kindling::error::Error;
+use kindling::kernels::Quantization;
+use kindling::train::{SaveConfig, Stage, TrainConfig};
+use serde_json::Value;
+
+use crate::beside_model::BesideModel;
+use crate::cli::Invocation;
+use crate::date::Date;
+use crate::failure::Failure;
+use crate::run_dir::{Existing, RunDir, SETTINGS, refuse_inside};
+use crate::run_kind::{LORA, RunKind};
+use crate::sources::{self, RowArgs};
+
+/// Flags of every stage.
+#[derive(Args)]
+pub struct TrainArgs {
+    /// Files, directories, globs, hub:owner/name or - for the standard input, to train on (repeatable)
+    #[arg(long)]
+    pub data: Vec<String>,
+    /// A checkpoint to go on from: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or
+    /// hub:owner/name
+    #[arg(long)]
+    pub model: Option<PathBuf>,
+    /// A new model's shape and tokenizer, or what the model's file does not hold
+    #[command(flatten)]
+    pub beside: BesideModel,
+    /// A Jinja chat template that replaces the tokenizer's own
+    #[arg(long)]
+    pub chat_template: Option<PathBuf>,
+    /// The day that chat templates with today's date print, as 2025-07-31 [default: today; a run keeps it]
+    #[arg(long, default_value_t = Date::today(), hide_default_value = true)]
+    pub date: Date,
+    /// The run's directory; without it, runs/<stage>-NNN
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Replace the files of a run that is already in --out, and no others
+    #[arg(long, conflicts_with = "resume")]
+    pub overwrite: bool,
+    /// Go on with the run in --out
+    #[arg(long, requires = "out")]
+    pub resume: bool,
+    /// Save and end after this step of the run; the schedule does not change
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub stop_after: Option<u64>,
+    /// Which rows
+    #[command(flatten)]
+    pub rows: RowArgs,
+    /// A TOML file with any of these flags; the command line wins
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// How the run goes
+    #[command(flatten)]
+    pub train: TrainConfig,
+    /// When it is saved unasked
+    #[command(flatten)]
+    pub saving: SaveConfig,
+    /// What trains instead of the model
+    #[command(flatten, next_help_heading = "Adapter")]
+    pub adapter: AdapterArgs,
+}
+
+/// Whether an adapter trains instead of the model, and flags that act on it alone.
+#[derive(Args)]
+pub struct AdapterArgs {
+    /// Train a low-rank adapter beside the frozen --model; the other flags here belong to it
+    #[arg(long)]
+    pub lora: bool,
+    /// Its shape
+    #[command(flatten)]
+    pub shape: LoraConfig,
+    /// Hold the frozen model's matrices in few bits (QLoRA): less memory, slower [default: as f32]
+    #[arg(long, value_enum)]
+    pub weights: Option<Quantization>,
+}
+
+impl AdapterArgs {
+    /// The long names of the flags that act with `--lora` only.
+    fn flags() -> Vec<String> {
+        let flags = Self::augment_args(clap::Command::new(LORA));
+        let names = flags.get_arguments().filter_map(clap::Arg::get_long);
+        names.filter(|name| *name != LORA).map(String::from).collect()
+    }
+}
+
+impl TrainArgs {
+    /// What a run of these flags is.
+    pub fn kind(&self, stage: Stage) -> RunKind {
+        RunKind { stage, adapts: self.adapter.lora }
+    }
+
+    /// Refuses what does not hold, all at once, and what would not act or would destroy what it reads; `said` are the
+    /// flags that were given.
+    ///
+    /// # Errors
+    /// Names the flags.
+    pub fn check(&self, said: &[String]) -> Result<(), Failure> {
+        let idle = AdapterArgs::flags().into_iter().filter(|flag| !self.adapter.lora && said.contains(flag));
+        let idle: Vec<String> = idle.map(|flag| format!("--{flag}")).collect();
+        if !idle.is_empty() {
+            return Err(Failure::Usage(format!(
+                "{} would not act, because the model itself trains; add --{LORA} to train an adapter beside it, or leave \
+                 that out",
+                idle.join(", ")
+            )));
+        }
+        let of_adapter = if self.adapter.lora { self.adapter.shape.problems() } else { Vec::new() };
+        match [self.train.problems(), self.saving.problems(), of_adapter].concat() {
+            problems if problems.is_empty() => self.refuse_own_sources(),
+            problems => Err(Error::Config(problems).into()),
+        }
+    }
+
+    /// A run must not replace what it reads.
+    fn refuse_own_sources(&self) -> Result<(), Failure> {
+        let Some(out) = self.out.as_deref().filter(|_| self.overwrite) else {
+            return Ok(());
+        };
+        let data = sources::local_files(&self.data).into_iter().map(|file| ("--data", file));
+        let named = [
+            ("--model", &self.model),
+            ("--model-config", &self.beside.model_config),
+            ("--tokenizer", &self.beside.tokenizer),
+            ("--chat-template", &self.chat_template),
+            ("--config", &self.config),
+        ];
+        let named = named.into_iter().filter_map(|(flag, path)| Some((flag, path.clone()?)));
+        Ok(refuse_inside(out, named.chain(data))?)
+    }
+
+    /// Makes the run's directory and keeps the command and those of its settings there that act; `beside` is what else
+    /// is written there.
+    ///
+    /// # Errors
+    /// As [`RunDir::create`].
+    pub fn create_directory(
+        &self,
+        kind: RunKind,
+        invocation: &Invocation,
+        settings: &toml::Table,
+        beside: &[String],
+    ) -> Result<RunDir, Failure> {
+        let existing = if self.overwrite { Existing::Overwrite } else { Existing::Refuse };
+        let (out, keep_last) = (self.out.as_deref(), self.train.keep_last);
+        let directory = RunDir::create(out, &kind.name(), existing, keep_last, beside)?;
+        let idle = if kind.adapts { Vec::new() } else { AdapterArgs::flags() };
+        let acting = settings.iter().filter(|(key, _)| !idle.contains(*key));
+        let acting: toml::Table = acting.map(|(key, value)| (key.clone(), value.clone())).collect();
+        directory.write(SETTINGS, invocation.record(&acting).as_bytes())?;
+        Ok(directory)
+    }
+}
+
+/// Puts the defaults of a verb into its flags, and into their help those that hold with `--lora`: they are written once,
+/// in the library.
+pub fn with_defaults(verb: clap::Command, kind: RunKind) -> clap::Command {
+    let verb = match kind.adapts {
+        true => verb.mut_arg(LORA, |arg| arg.default_value("true").hide(true)),
+        false => verb,
+    };
+    let adapters = values(&TrainConfig::of_adapter(kind.stage));
+    values(&kind.defaults()).into_iter().fold(verb, |verb, (key, value)| {
+        let other = adapters.get(&key).filter(|other| **other != value);
+        verb.mut_arg(key.replace('-', "_"), |arg| {
+            let arg = arg.default_value(value).required(false);
+            match other {
+                Some(other) => with_adapters_default(arg, other),
+                None => arg,
+            }
+        })
+    })
+}
+
+fn with_adapters_default(arg: clap::Arg, value: &str) -> clap::Arg {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    // Whether it is present would be asked of its default, too.
+    let with = ArgPredicate::Equals("true".into());
+    arg.help(format!("{help} [with --{LORA}: {value}]")).default_value_if(LORA, with, value.to_string())
+}
+
+/// Settings as they stand on a command line, by the names of their flags.
+fn values(config: &TrainConfig) -> BTreeMap<String, String> {
+    let Ok(Value::Object(values)) = serde_json::to_value(config) else {
+        return BTreeMap::new();
+    };
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
+    let said = values.into_iter().filter(|(_, value)| !value.is_null());
+    said.map(|(key, value)| (key, text(value))).collect()
+}

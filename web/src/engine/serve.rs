@@ -1,0 +1,116 @@
+//! Messages in: which part of the engine takes which call.
+
+use std::rc::Rc;
+
+use js_sys::{Array, Reflect, Uint8Array};
+use kindling::sample::SamplingConfig;
+use serde_json::{Map, Value, json};
+use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
+use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
+
+use super::data::{lora_config, train_config};
+use super::download::abort;
+use super::port::{Port, crash};
+use super::protocol::{Call, File};
+use super::state::{Answer, Engine, OpenModel};
+
+/// Takes the worker's messages over, for as long as it lives.
+///
+/// # Errors
+/// This is no worker.
+pub fn serve() -> Result<(), JsValue> {
+    let scope: DedicatedWorkerGlobalScope = js_sys::global().dyn_into()?;
+    let engine = Rc::new(Engine::default());
+    tell_crashes();
+    let of_worker = scope.clone();
+    let listener = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
+        let data = event.data();
+        let run = get(&data, "run").as_f64().unwrap_or_default() as u32;
+        let port = Port::new(of_worker.clone(), run);
+        let engine = Rc::clone(&engine);
+        let call = parse(&data);
+        wasm_bindgen_futures::spawn_local(async move {
+            let outcome = match call {
+                Ok((call, files)) => handle(&engine, call, files, &port).await,
+                Err(message) => Err(message),
+            };
+            port.end(outcome);
+        });
+    });
+    scope.set_onmessage(Some(listener.as_ref().unchecked_ref()));
+    listener.forget();
+    Ok(())
+}
+
+/// A panic ends the worker for good; the page must hear why.
+fn tell_crashes() {
+    std::panic::set_hook(Box::new(|panic| crash(&panic.to_string())));
+}
+
+fn parse(data: &JsValue) -> Result<(Call, Vec<File>), String> {
+    let text = get(data, "text").as_string().unwrap_or_default();
+    let call: Value = serde_json::from_str(&text).map_err(|e| format!("the call is no JSON: {e}"))?;
+    let call = serde_json::from_value(call).map_err(|e| format!("what was asked for does not exist: {e}"))?;
+    let files = get(data, "files").dyn_into::<Array>().map_or_else(
+        |_| Vec::new(),
+        |files| {
+            let file = |entry: JsValue| File {
+                name: get(&entry, "name").as_string().unwrap_or_default(),
+                bytes: Uint8Array::new(&get(&entry, "bytes")).to_vec(),
+            };
+            files.iter().map(file).collect()
+        },
+    );
+    Ok((call, files))
+}
+
+/// Does what the page asks for.
+///
+/// # Errors
+/// What went wrong, in words for a person.
+async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> Result<Answer, String> {
+    match call {
+        Call::Open { device } => engine.open(&device).await,
+        Call::Model => Answer::new(engine.model.borrow().as_ref().map(OpenModel::info)),
+        Call::Load { name, weights } => engine.load(name, weights, files).await,
+        Call::Download { url, keep, weights } => engine.download(&url, keep, weights, port).await,
+        Call::LoadKept { name, weights } => engine.load_kept(name, weights).await,
+        Call::Keep { name } => engine.keep(&name).await,
+        Call::Kept => engine.kept().await,
+        Call::Forget { name } => engine.forget(&name).await,
+        Call::Chat { messages, sampling, base, top } => {
+            engine.chat(messages, sampling, base, top, port).await
+        }
+        Call::Generate { prompt, tokens, sampling } => engine.complete(prompt, tokens, sampling, port).await,
+        Call::Score { text, tokens, add_bos, logits } => engine.score(text, tokens, add_bos, logits).await,
+        Call::Preview { stage, adapts, config, rows } => {
+            engine.preview(stage, train_config(stage, adapts, config)?, rows, files)
+        }
+        Call::Plan(training) => engine.plan(&training, files).await,
+        Call::Train(training) => engine.train(training, files, port).await,
+        Call::Resume { id } => engine.resume(&id, port).await,
+        Call::Control { target, what } => engine.steer(&target, what),
+        Call::Cancel { target } => {
+            abort(target);
+            engine.cancelled.borrow_mut().insert(target);
+            Answer::new(())
+        }
+        Call::Runs => engine.saved_runs().await,
+        Call::RemoveRun { id } => engine.remove_run(&id).await,
+        Call::ImportRun { stage, name, saved } => engine.import_run(stage, name, saved, files).await,
+        Call::Adapters => engine.list_adapters(),
+        Call::UseAdapters { active } => engine.use_adapters(&active),
+        Call::AddAdapter { name } => engine.add_adapter(name, files).await,
+        Call::RemoveAdapter { name } => engine.remove_adapter(&name),
+        Call::Export { kind, name, shape } => engine.export(&kind, &name, shape).await,
+        Call::Defaults { stage, adapts } => Answer::new(json!({
+            "config": train_config(stage, adapts, Map::new())?,
+            "lora": lora_config(Map::new())?,
+            "sampling": SamplingConfig::default(),
+        })),
+    }
+}
+
+fn get(value: &JsValue, key: &str) -> JsValue {
+    Reflect::get(value, &key.into()).unwrap_or(JsValue::UNDEFINED)
+}
