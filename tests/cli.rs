@@ -35,6 +35,8 @@ mod output_dirs;
 mod place;
 #[path = "cli/previews.rs"]
 mod previews;
+#[path = "cli/prompts.rs"]
+mod prompts;
 #[path = "cli/results.rs"]
 mod results;
 #[path = "cli/resume.rs"]

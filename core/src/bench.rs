@@ -131,7 +131,7 @@ impl Bench {
 
     async fn prefill(&self, model: &Transformer) -> Result<KvCache> {
         let Batch { batch, seq, .. } = self.batch;
-        let mut cache = KvCache::new(model.config(), batch, seq + DECODED, model.dtype(), &self.device);
+        let mut cache = KvCache::new(model.config(), batch, seq + DECODED);
         let logits = model.forward_cached(self.batch.inputs_tensor(&self.device), &mut cache, 0..batch, true);
         read(logits.sum()).await?;
         Ok(cache)
@@ -140,7 +140,7 @@ impl Bench {
     /// From a short prompt, so that the cache's cost is a decoder's own.
     async fn decode(&self, model: &Transformer) -> Result<()> {
         let Batch { batch, .. } = self.batch;
-        let mut cache = KvCache::new(model.config(), batch, DECODED, model.dtype(), &self.device);
+        let mut cache = KvCache::new(model.config(), batch, DECODED);
         for i in 0..DECODED {
             let ids = TensorData::new(vec![i as i32 + 1; batch], [batch, 1]);
             let logits = model.forward_cached(

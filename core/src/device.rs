@@ -117,7 +117,7 @@ pub async fn open_webgpu() -> Result<Device> {
 }
 
 /// Whether tensors of this device are computed by the processor's own code.
-pub(crate) fn is_processor(device: &Device) -> bool {
+pub fn is_processor(device: &Device) -> bool {
     device.clone().inner() == Device::flex()
 }
 

@@ -2,7 +2,7 @@
 //! begins with, because a pipe has no ending.
 
 use std::fs::File;
-use std::io::{Read, Seek};
+use std::io::{IsTerminal, Read, Seek};
 use std::path::Path;
 
 use kindling::data::{decompressor, format_of};
@@ -10,9 +10,17 @@ use kindling::error::Result;
 use kindling::text::RowShape;
 
 use crate::failure::io_error;
+use crate::output;
 
 /// What stands for the standard input.
 pub const STDIN: &str = "-";
+
+/// Whether `--data` names a stream, which is gone once it was read: the standard input, a device, a pipe.
+pub fn passes(name: &str) -> bool {
+    let path = Path::new(name);
+    let is_pipe = || path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    name == STDIN || path.starts_with("/dev") || is_pipe()
+}
 
 /// Opens a file that can be read at any place, and its name with an ending that tells the format.
 ///
@@ -21,6 +29,9 @@ pub const STDIN: &str = "-";
 pub fn open(path: &Path) -> Result<(File, String)> {
     let io = |e| io_error(path, e);
     if path == Path::new(STDIN) {
+        if std::io::stdin().is_terminal() {
+            output::warn("the rows are what is typed here; Ctrl-D ends them");
+        }
         return named(kept(std::io::stdin().lock()).map_err(io)?, "stdin", path);
     }
     let file = File::open(path).map_err(io)?;

@@ -183,8 +183,7 @@ fn prompts_of_a_file_come_out_as_each_does_alone() {
         assert_eq!((&row["tokens"], &row["text"]), (&alone["tokens"], &alone["text"]), "{prompt}");
     }
     place.write("prompts.jsonl", "{\"prompt\": \"x\"}\n{\"question\": 1}\n");
-    place.run(&format!("generate {flags} --data prompts.jsonl")).expect(
-        1,
-        &["prompts.jsonl:2: expected one of prompt, messages, conversations, text; found keys question"],
-    );
+    place
+        .run(&format!("generate {flags} --data prompts.jsonl"))
+        .expect(1, &["prompts.jsonl:2: question must be a string, found a number"]);
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use kindling::checkpoint::Checkpoint;
 use kindling::formats::{Files, directory_files};
 use kindling::model::{KvCache, Transformer};
@@ -42,7 +42,7 @@ fn expected(folder: &Path) -> Expected {
 /// Greedy decoding with a cache, as chat does it.
 fn greedy(model: &Transformer, prompt: &[i32], count: usize) -> Vec<i32> {
     let device = Device::flex();
-    let mut cache = KvCache::new(model.config(), 1, prompt.len() + count, DType::F32, &device);
+    let mut cache = KvCache::new(model.config(), 1, prompt.len() + count);
     let mut next = prompt.to_vec();
     let mut said = Vec::new();
     for _ in 0..count {

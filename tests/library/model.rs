@@ -14,7 +14,7 @@ fn cached_logits_equal_uncached_ones_in_any_chunks() {
     let row = [1, 5, 9, 2, 7, 30, 4, 4, 11];
     let whole = logits(&model, &row);
     for chunks in [vec![9], vec![1; 9], vec![4, 5], vec![3, 1, 5]] {
-        let mut cache = KvCache::new(model.config(), 1, 16, DType::F32, &device);
+        let mut cache = KvCache::new(model.config(), 1, 16);
         let mut found = Vec::new();
         let mut start = 0;
         for chunk in chunks {
@@ -30,7 +30,7 @@ fn cached_logits_equal_uncached_ones_in_any_chunks() {
 fn a_truncated_cache_goes_on_as_if_the_rest_had_never_been() {
     let device = Device::flex();
     let model = model(&device);
-    let mut cache = KvCache::new(model.config(), 1, 16, DType::F32, &device);
+    let mut cache = KvCache::new(model.config(), 1, 16);
     model.forward_cached(ids(&[&[1, 2, 3, 4, 5]], &device), &mut cache, 0..1, true);
     cache.truncate(0, 2);
     let found = values(model.forward_cached(ids(&[&[9]], &device), &mut cache, 0..1, true));
@@ -43,7 +43,7 @@ fn sequences_at_different_positions_compute_as_if_alone() {
     let device = Device::flex();
     let model = model(&device);
     let texts: [&[i32]; 3] = [&[1, 5, 9, 2, 7], &[30], &[4, 4, 11]];
-    let mut cache = KvCache::new(model.config(), 3, 16, DType::F32, &device);
+    let mut cache = KvCache::new(model.config(), 3, 16);
     for (row, text) in texts.iter().enumerate() {
         model.forward_cached(ids(&[text], &device), &mut cache, row..row + 1, true);
     }

@@ -1,6 +1,6 @@
 //! Models whose matrices are held in few bits: the same as dense models of the numbers that the bits stand for.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::Device;
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
 use kindling::checkpoint::Checkpoint;
 use kindling::formats::gguf::to_gguf;
@@ -44,7 +44,7 @@ fn unpacked(model: &Transformer, device: &Device) -> Transformer {
 
 /// The logits of the last position, fed one by one and in two pieces.
 fn cached(model: &Transformer) -> Vec<f32> {
-    let mut cache = KvCache::new(model.config(), 1, ROW.len(), DType::F32, &Device::flex());
+    let mut cache = KvCache::new(model.config(), 1, ROW.len());
     for id in &ROW[..4] {
         model.forward_cached(ids(&[&[*id]], &Device::flex()), &mut cache, 0..1, true);
     }

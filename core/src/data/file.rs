@@ -13,7 +13,12 @@ use super::scan::{RowStart, Scanner};
 use super::source::Source;
 use super::{kind, not_utf8};
 use crate::error::{Error, Result};
-use crate::text::{Parsed, Row, RowShape, parse_json, parse_row, parse_text_column};
+use crate::text::{
+    Parsed, Prompt, Row, RowShape, parse_json, parse_prompt, parse_row, parse_text_column, prompt_key,
+};
+
+/// Refuses the columns of a table of which no row can be read.
+type Columns = fn(&[String]) -> Result<(), String>;
 
 /// A source whose format is known.
 pub(super) struct DataFile {
@@ -35,6 +40,30 @@ impl DataFile {
     /// [`Error::Data`] naming the file: it is empty, of an unknown kind, in UTF-16, still compressed, or a CSV file
     /// whose header names no known columns.
     pub(super) fn open(source: Arc<dyn Source>, options: Arc<DataOptions>) -> Result<Self> {
+        Self::open_with(source, options, |names| {
+            RowShape::find(|key| names.iter().any(|name| name == key), || columns(names)).map(drop)
+        })
+    }
+
+    /// The same for rows to go on from.
+    ///
+    /// # Errors
+    /// As [`DataFile::open`]; plain text, in which nothing tells where a prompt ends.
+    pub(super) fn open_prompts(source: Arc<dyn Source>, options: Arc<DataOptions>) -> Result<Self> {
+        let file = Self::open_with(source, options, |names| {
+            prompt_key(|key| names.iter().any(|name| name == key), || columns(names)).map(drop)
+        })?;
+        match file.is_text() {
+            false => Ok(file),
+            true => Err(Error::Data(format!(
+                "{}: nothing tells where a prompt of plain text ends; give one prompt with --prompt -, or several as \
+                 {{\"prompt\": …}} a line in a .jsonl",
+                file.name()
+            ))),
+        }
+    }
+
+    fn open_with(source: Arc<dyn Source>, options: Arc<DataOptions>, known: Columns) -> Result<Self> {
         let refuse = |why: &str| Err(Error::Data(format!("{}: {why}", source.name())));
         let mut blocks = BlockReader::new(source.clone(), 0);
         let head = blocks.peek(BLOCK)?;
@@ -64,7 +93,7 @@ impl DataFile {
         let mut file = Self { source, format, options, first, header: Vec::new(), text_column };
         if format == Format::Csv {
             file.text_column = file.text_column.map(|name| name.to_lowercase());
-            file.read_header()?;
+            file.read_header(known)?;
         }
         Ok(file)
     }
@@ -104,25 +133,51 @@ impl DataFile {
     /// # Errors
     /// Why the row cannot be used.
     pub(super) fn parse(&self, bytes: Result<&[u8], &str>) -> Result<Parsed, String> {
+        let parsed = match (self.format, self.value(bytes)?) {
+            (Format::Text, Value::String(text)) => Parsed::new(Row::Document(text)),
+            (_, value) => {
+                let mut parsed = self.meaning(&value)?;
+                self.forget_numbers(&mut parsed.unused, &value);
+                parsed
+            }
+        };
+        kind::as_asked(parsed, &self.options)
+    }
+
+    /// What the row that a scanner of this file found last is to go on from, with those of the `settings` that it has.
+    ///
+    /// # Errors
+    /// Why the row cannot be used.
+    pub(super) fn prompt(
+        &self,
+        bytes: Result<&[u8], &str>,
+        settings: &[&'static str],
+    ) -> Result<Prompt, String> {
+        let value = self.value(bytes)?;
+        let mut prompt = parse_prompt(&value, self.text_column.as_deref(), settings)?;
+        self.forget_numbers(&mut prompt.unused, &value);
+        Ok(prompt)
+    }
+
+    /// A row as a value: plain text is a string, a record of a table an object of its cells.
+    fn value(&self, bytes: Result<&[u8], &str>) -> Result<Value, String> {
         let bytes = bytes?;
         let text = std::str::from_utf8(bytes).map_err(|error| match self.source.encoding() {
             Some(name) => format!("the row holds bytes that are not {name}"),
             None => not_utf8::reason(bytes, error.valid_up_to()),
         })?;
-        let parsed = match self.format {
-            Format::Text => Parsed::new(Row::Document(text.to_string())),
-            Format::Csv => {
-                let cells = record::object(text, &self.header)?;
-                let mut parsed = self.meaning(&cells)?;
-                // A cell that is a number is no text.
-                parsed.unused.retain(|column| !record::is_number(&cells[column.as_str()]));
-                parsed
-            }
-            Format::JsonLines | Format::JsonArray | Format::JsonValues => {
-                self.meaning(&parse_json(text.trim_ascii_end())?)?
-            }
-        };
-        kind::as_asked(parsed, &self.options)
+        match self.format {
+            Format::Text => Ok(Value::String(text.to_string())),
+            Format::Csv => record::object(text, &self.header),
+            Format::JsonLines | Format::JsonArray | Format::JsonValues => parse_json(text.trim_ascii_end()),
+        }
+    }
+
+    /// A cell of a table that is a number is no text.
+    fn forget_numbers(&self, unused: &mut Vec<String>, row: &Value) {
+        if self.format == Format::Csv {
+            unused.retain(|column| !record::is_number(&row[column.as_str()]));
+        }
     }
 
     fn meaning(&self, json: &Value) -> Result<Parsed, String> {
@@ -132,7 +187,7 @@ impl DataFile {
         }
     }
 
-    fn read_header(&mut self) -> Result<()> {
+    fn read_header(&mut self, known: Columns) -> Result<()> {
         let mut scanner = self.scanner();
         let found = scanner.advance()?;
         let fields = match scanner.bytes() {
@@ -140,25 +195,29 @@ impl DataFile {
             Ok(_) => Err("the file has no header".to_string()),
             Err(problem) => Err(problem.to_string()),
         };
-        let known = fields.and_then(|names| {
+        let header = fields.and_then(|names| {
             let names: Vec<String> = names.iter().map(|name| name.trim().to_lowercase()).collect();
-            let found = || format!("columns {}", names.join(", "));
             let told = match &self.text_column {
                 Some(column) if !names.contains(column) => {
-                    Err(format!("{column} is missing; found {}", found()))
+                    Err(format!("{column} is missing; found {}", columns(&names)))
                 }
                 Some(_) => Ok(()),
-                None => RowShape::find(|key| names.iter().any(|name| name == key), found).map(drop),
+                None => known(&names),
             };
             told.map(|()| names)
         });
-        self.header = known.map_err(|why| {
+        self.header = header.map_err(|why| {
             let place = scanner.place().line;
             Error::Data(format!("{}:{place}: the first line must name the columns: {why}", self.name()))
         })?;
         self.first = scanner.next_place();
         Ok(())
     }
+}
+
+/// The names of columns for a message.
+fn columns(names: &[String]) -> String {
+    format!("columns {}", names.join(", "))
 }
 
 #[cfg(test)]

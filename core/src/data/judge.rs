@@ -8,7 +8,7 @@ use super::index::{Entry, RowIndex, RowSet};
 use super::options::DataOptions;
 use super::report::DataReport;
 use super::scan::Scanner;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::text::Parsed;
 
 /// Decides row by row which ones are used.
@@ -106,18 +106,7 @@ impl<'a> Judge<'a> {
     /// Bad rows that are not to be skipped, or no usable row.
     pub(super) fn finish(mut self) -> Result<Verdict> {
         self.verdict.fingerprint = self.fingerprint.finish();
-        let report = &self.verdict.report;
-        if report.bad > 0 && !self.options.skip_bad_rows {
-            return Err(Error::BadRows { total: report.bad, rows: report.bad_rows.clone() });
-        }
-        if report.usable == 0 {
-            let DataReport { rows, bad, filtered, .. } = report;
-            let first =
-                report.bad_rows.first().map_or(String::new(), |row| format!("; the first bad one is {row}"));
-            return Err(Error::Data(format!(
-                "no row of the data is left: of {rows}, {bad} are bad and {filtered} too short or too long{first}"
-            )));
-        }
+        self.verdict.report.check(self.options.skip_bad_rows)?;
         Ok(self.verdict)
     }
 }

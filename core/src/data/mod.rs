@@ -23,6 +23,7 @@ mod overlap;
 // Natively only: a panic of the parquet crate, which is an error here, would end a page's worker.
 #[cfg(not(target_family = "wasm"))]
 mod parquet;
+mod prompts;
 mod record;
 mod report;
 mod rows;
@@ -38,5 +39,6 @@ pub use options::{DataOptions, HeldOutShare};
 pub use order::{Permutation, Split, split};
 #[cfg(not(target_family = "wasm"))]
 pub use parquet::parquet_rows;
+pub use prompts::read_prompts;
 pub use report::{DataReport, NAMED_KEYS, RowOrigin, WarningCount};
 pub use source::{Memory, Source};

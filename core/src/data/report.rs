@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::text::{Parsed, Row, RowWarning};
 
 /// Counts over all rows; `rows` = `usable` + `bad` + `filtered` + `duplicates`.
@@ -97,6 +98,25 @@ impl DataReport {
             }
         }
         self.more_unused += u64::from(more);
+    }
+
+    /// Whether the rows can be used.
+    ///
+    /// # Errors
+    /// Bad rows that are not to be skipped, or no usable row.
+    pub(super) fn check(&self, skip_bad_rows: bool) -> Result<()> {
+        let Self { rows, bad, filtered, .. } = self;
+        if *bad > 0 && !skip_bad_rows {
+            return Err(Error::BadRows { total: *bad, rows: self.bad_rows.clone() });
+        }
+        if self.usable > 0 {
+            return Ok(());
+        }
+        let first =
+            self.bad_rows.first().map_or(String::new(), |row| format!("; the first bad one is {row}"));
+        Err(Error::Data(format!(
+            "no row of the data is left: of {rows}, {bad} are bad and {filtered} too short or too long{first}"
+        )))
     }
 
     /// What a person should know of the usable rows, a sentence each; `number` writes a count.

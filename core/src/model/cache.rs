@@ -3,20 +3,26 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::ModelConfig;
 
-/// Room for a batch of sequences, allocated once.
+/// Positions are allocated in multiples of this.
+const BLOCK: usize = 256;
+
+/// Room for a batch of sequences, which grows with the longest of them: what a long context may once need is not
+/// allocated for a short text.
 #[derive(Clone, Debug)]
 pub struct KvCache {
     pub(super) layers: Vec<LayerCache>,
     lens: Vec<usize>,
     capacity: usize,
+    /// Positions that each sequence is to have memory for, from the next write on.
+    room: usize,
 }
 
-/// One block's keys and values, `[batch, kv_heads, capacity, hd]`.
-#[derive(Clone, Debug)]
+/// One block's keys and values, `[batch, kv_heads, room, hd]` each; none before the first write.
+#[derive(Clone, Debug, Default)]
 pub struct LayerCache {
     k: Option<Tensor<4>>,
     v: Option<Tensor<4>>,
@@ -27,15 +33,36 @@ pub struct LayerCache {
 pub(super) struct Places {
     pub(super) rows: Range<usize>,
     pub(super) starts: Vec<usize>,
+    /// Sequences of the cache, and the positions that each is to have memory for.
+    batch: usize,
+    room: usize,
 }
 
 impl KvCache {
-    /// An empty cache for `batch` sequences of at most `capacity` positions.
-    pub fn new(config: &ModelConfig, batch: usize, capacity: usize, dtype: DType, device: &Device) -> Self {
-        let shape = [batch, config.num_key_value_heads, capacity, config.head_dim];
-        let room = || Some(Tensor::zeros(shape, (device, dtype)));
-        let layers = (0..config.num_hidden_layers).map(|_| LayerCache { k: room(), v: room() }).collect();
-        Self { layers, lens: vec![0; batch], capacity }
+    /// An empty cache for `batch` sequences of at most `capacity` positions; nothing is allocated yet.
+    pub fn new(config: &ModelConfig, batch: usize, capacity: usize) -> Self {
+        let layers = vec![LayerCache::default(); config.num_hidden_layers];
+        Self { layers, lens: vec![0; batch], capacity, room: 0 }
+    }
+
+    /// Bytes that one position of one sequence takes in all layers, in the type that the model computes in.
+    pub fn bytes_per_position(config: &ModelConfig, dtype: DType) -> u64 {
+        let values = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
+        (values * dtype.size()) as u64
+    }
+
+    /// Positions that each sequence has memory for at the moment.
+    pub fn allocated(&self) -> usize {
+        self.layers.iter().flat_map(|layer| &layer.k).map(|keys| keys.dims()[2]).max().unwrap_or(0)
+    }
+
+    /// Makes room for so many positions of each sequence, up to the capacity, when they are next written: in whole
+    /// blocks, and at least twice what there was, so that copying what is held stays cheap.
+    pub fn reserve(&mut self, positions: usize) {
+        if positions > self.room {
+            let grown = positions.next_multiple_of(BLOCK).max(2 * self.room);
+            self.room = grown.min(self.capacity);
+        }
     }
 
     /// Sequences held.
@@ -71,9 +98,10 @@ impl KvCache {
         for layer in &mut self.layers {
             for room in [&mut layer.k, &mut layer.v] {
                 *room = room.take().map(|room| {
-                    let [_, heads, capacity, head_dim] = room.dims();
-                    let zeros = Tensor::zeros([1, heads, capacity, head_dim], (&room.device(), room.dtype()));
-                    room.slice_assign([row..row + 1, 0..heads, 0..capacity, 0..head_dim], zeros)
+                    let [_, heads, positions, head_dim] = room.dims();
+                    let zeros =
+                        Tensor::zeros([1, heads, positions, head_dim], (&room.device(), room.dtype()));
+                    room.slice_assign([row..row + 1, 0..heads, 0..positions, 0..head_dim], zeros)
                 });
             }
         }
@@ -95,8 +123,13 @@ impl KvCache {
         self.lens = rows.iter().map(|&row| self.lens[row]).collect();
     }
 
-    pub(super) fn places(&self, rows: Range<usize>) -> Places {
-        Places { starts: self.lens[rows.clone()].to_vec(), rows }
+    /// Where `new` tokens of each of these sequences stand; there is room for them.
+    pub(super) fn places(&mut self, rows: Range<usize>, new: usize) -> Places {
+        let starts = self.lens[rows.clone()].to_vec();
+        let mut places = Places { rows, starts, batch: self.lens.len(), room: 0 };
+        self.reserve(places.end(new));
+        places.room = self.room;
+        places
     }
 
     pub(super) fn advance(&mut self, rows: Range<usize>, positions: usize) {
@@ -128,7 +161,7 @@ fn write(store: &mut Option<Tensor<4>>, new: Tensor<4>, places: &Places) -> Tens
     let [batch, heads, count, head_dim] = new.dims();
     let (first, end) = (places.rows.start, places.end(count));
     // Taken out, the tensor has one owner, and the backend assigns in place.
-    let Some(mut room) = store.take() else { return new };
+    let mut room = with_room(store.take(), &new, places);
     match places.common_start() {
         Some(start) => {
             let rows = first..first + batch;
@@ -146,4 +179,108 @@ fn write(store: &mut Option<Tensor<4>>, new: Tensor<4>, places: &Places) -> Tens
     let all = room.dims()[0] == batch;
     *store = Some(room);
     if all { seen } else { seen.narrow(0, first, batch) }
+}
+
+/// What is held, copied into a larger tensor where there is too little room.
+fn with_room(held: Option<Tensor<4>>, new: &Tensor<4>, places: &Places) -> Tensor<4> {
+    let [_, heads, _, head_dim] = new.dims();
+    let grown = || Tensor::zeros([places.batch, heads, places.room, head_dim], (&new.device(), new.dtype()));
+    match held {
+        None => grown(),
+        Some(held) if held.dims()[2] >= places.room => held,
+        Some(held) => {
+            let all = held.dims().map(|size| 0..size);
+            grown().slice_assign(all, held)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::AttentionMask;
+    use crate::model::{Transformer, preset};
+    use burn::tensor::Device;
+
+    /// A small model that claims the context of a large one.
+    fn model() -> Transformer {
+        let mut config = preset("nano").unwrap().config(Some(64));
+        config.max_position_embeddings = 131_072;
+        Transformer::init(&config, 3, &Device::flex()).unwrap()
+    }
+
+    fn feed(model: &Transformer, cache: &mut KvCache, ids: &[i32]) -> Vec<f32> {
+        let tokens = TensorData::new(ids.to_vec(), [1, ids.len()]);
+        let tokens = Tensor::<2, Int>::from_data(tokens, &model.device());
+        model.forward_cached(tokens, cache, 0..1, true).into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn a_long_context_costs_nothing_until_it_is_filled() {
+        let model = model();
+        let mut cache = KvCache::new(model.config(), 1, 131_072);
+        assert_eq!((cache.capacity(), cache.allocated()), (131_072, 0));
+        feed(&model, &mut cache, &[1, 2, 3]);
+        assert_eq!((cache.len(0), cache.allocated()), (3, 256));
+        feed(&model, &mut cache, &[5; 254]);
+        assert_eq!((cache.len(0), cache.allocated()), (257, 512));
+        // What was forgotten is written over.
+        cache.truncate(0, 1);
+        feed(&model, &mut cache, &[7; 511]);
+        assert_eq!((cache.len(0), cache.allocated()), (512, 512));
+    }
+
+    #[test]
+    fn room_grows_in_blocks_at_least_twofold_and_never_beyond_the_capacity() {
+        let config = preset("nano").unwrap().config(None);
+        let mut cache = KvCache::new(&config, 1, 3000);
+        let rooms = [1, 256, 257, 500, 1100, 1101, 2000, 2100, 3000].map(|positions| {
+            cache.reserve(positions);
+            cache.room
+        });
+        assert_eq!(rooms, [256, 256, 512, 512, 1280, 1280, 2560, 2560, 3000]);
+        let mut short = KvCache::new(&config, 1, 100);
+        short.reserve(7);
+        assert_eq!(short.room, 100);
+    }
+
+    #[test]
+    fn a_cache_that_grew_gives_the_numbers_of_one_that_did_not_have_to() {
+        let model = model();
+        let (mut grown, mut roomy) =
+            (KvCache::new(model.config(), 1, 2048), KvCache::new(model.config(), 1, 2048));
+        roomy.reserve(2048);
+        let text: Vec<i32> = (0..250).map(|i| i * 7 % 64).collect();
+        for ids in [&text[..], &[3, 1, 4], &[1], &[5], &[9], &[2], &[6; 254], &[5], &[3]] {
+            assert!(feed(&model, &mut grown, ids) == feed(&model, &mut roomy, ids), "{} held", grown.len(0));
+        }
+        assert_eq!((grown.allocated(), roomy.allocated()), (1024, 2048));
+    }
+
+    #[test]
+    fn cached_logits_equal_uncached_ones_across_the_borders_of_blocks() {
+        let model = model();
+        let text: Vec<i32> = (0..520).map(|i| i * 11 % 64).collect();
+        let tokens = Tensor::<2, Int>::from_data(TensorData::new(text.clone(), [1, 520]), &model.device());
+        let whole = model.forward(tokens, &AttentionMask::causal(520, 0)).into_data();
+        let whole: Vec<f32> = whole.iter::<f32>().collect();
+        let mut cache = KvCache::new(model.config(), 1, 131_072);
+        let mut start = 0;
+        for len in [254, 1, 1, 1, 254, 2, 7] {
+            let found = feed(&model, &mut cache, &text[start..start + len]);
+            start += len;
+            let expected = &whole[(start - 1) * 64..start * 64];
+            let largest = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(largest < 1e-4, "{largest} at {start} with room for {}", cache.allocated());
+        }
+        assert_eq!((start, cache.allocated()), (520, 1024));
+    }
+
+    #[test]
+    fn a_position_takes_a_key_and_a_value_of_each_head_in_each_layer() {
+        let mut config = preset("nano").unwrap().config(None);
+        (config.num_hidden_layers, config.num_key_value_heads, config.head_dim) = (3, 2, 5);
+        assert_eq!(KvCache::bytes_per_position(&config, DType::F32), 2 * 3 * 2 * 5 * 4);
+        assert_eq!(KvCache::bytes_per_position(&config, DType::BF16), 2 * 3 * 2 * 5 * 2);
+    }
 }

@@ -125,7 +125,7 @@ impl Transformer {
         last_only: bool,
     ) -> Tensor<3> {
         let [_, new] = tokens.dims();
-        let places = cache.places(rows.clone());
+        let places = cache.places(rows.clone(), new);
         let mask = AttentionMask::causal_rows(&places.starts, new, None);
         let angles = match places.common_start() {
             Some(start) => self.rope.angles(start, new),

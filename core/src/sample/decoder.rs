@@ -3,9 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::{Autoregressive, PREFILL, Score, Scorer};
+use super::{Autoregressive, Score, Scorer};
 use crate::error::Result;
 use crate::model::{KvCache, Transformer, read};
+use crate::platform::breathe;
 
 /// A model with the cache of one conversation.
 pub struct Decoder {
@@ -19,18 +20,30 @@ impl Decoder {
     pub fn new(model: &Transformer, context: usize) -> Self {
         let model = model.valid();
         let device = model.device();
-        let capacity = context.min(model.config().context());
-        let cache = KvCache::new(model.config(), 1, capacity, model.dtype(), &device);
+        let cache = KvCache::new(model.config(), 1, context.min(model.config().context()));
         Self { model, cache, device }
     }
 
-    /// Logits of all new positions, or of the last, `[new or 1, vocab]`, row by row.
-    async fn logits(&mut self, ids: &[u32], last_only: bool) -> Result<Vec<f32>> {
+    /// The pieces in which ids are read, with room for all of them in the cache.
+    fn pieces<'a>(&mut self, ids: &'a [u32]) -> Result<Vec<&'a [u32]>> {
+        let past = self.cache.len(0);
+        super::check_fits(past + ids.len(), self.context())?;
         super::check_ids(ids, self.model.config().vocab_size)?;
+        self.cache.reserve(past + ids.len());
+        Ok(super::pieces(ids, past, self.model.config().num_attention_heads))
+    }
+
+    /// Logits of all new positions, or of the last, `[1, new or 1, vocab]`, still on the device.
+    fn forward(&mut self, ids: &[u32], last_only: bool) -> Tensor<3> {
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let count = ids.len();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, count]), &self.device);
-        let logits = self.model.forward_cached(tokens, &mut self.cache, 0..1, last_only);
+        self.model.forward_cached(tokens, &mut self.cache, 0..1, last_only)
+    }
+
+    /// The same, row by row.
+    async fn logits(&mut self, ids: &[u32], last_only: bool) -> Result<Vec<f32>> {
+        let logits = self.forward(ids, last_only);
         let values = logits.shape().num_elements();
         read(logits.reshape([values])).await
     }
@@ -42,8 +55,7 @@ impl Decoder {
     pub async fn score(&mut self, ids: &[u32], bytes: Option<usize>, last_logits: bool) -> Result<Score> {
         self.cache.truncate(0, 0);
         let mut scorer = Scorer::new(ids, self.model.config().vocab_size)?;
-        super::check_fits(ids.len(), self.context())?;
-        for piece in ids.chunks(PREFILL) {
+        for piece in self.pieces(ids)? {
             let rows = self.logits(piece, false).await?;
             scorer.push(&rows)?;
         }
@@ -53,12 +65,14 @@ impl Decoder {
 
 impl Autoregressive for Decoder {
     async fn feed(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
-        super::check_fits(self.cache.len(0) + ids.len(), self.context())?;
-        let mut last = Vec::new();
-        for piece in ids.chunks(PREFILL) {
-            last = self.logits(piece, true).await?;
+        let pieces = self.pieces(ids)?;
+        let Some((last, before)) = pieces.split_last() else { return Ok(Vec::new()) };
+        for piece in before {
+            // Not read: the device need not be waited for.
+            self.forward(piece, true);
+            breathe().await;
         }
-        Ok(last)
+        self.logits(last, true).await
     }
 
     fn context(&self) -> usize {

@@ -2,25 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Autoregressive, Sampler, SamplingConfig, StopMatcher};
-use crate::error::{Error, Result};
+use super::{Autoregressive, GenerationRequest, Sampler, StopMatcher};
+use crate::error::Result;
 use crate::platform::{breathe, now};
-use crate::tokenizer::{StreamDecoder, Tokenizer};
-
-/// What to continue, and how.
-#[derive(Clone, Copy)]
-pub struct GenerationRequest<'a> {
-    /// Ids to continue, the beginning-of-sequence token included where the model wants one.
-    pub prompt: &'a [u32],
-    /// How many of the prompt's first ids the model has been fed already; 0 for a fresh start.
-    pub reuse: usize,
-    /// End-of-sequence ids; a model may have several.
-    pub end_ids: &'a [u32],
-    /// Turns ids into text. Without one the text stays empty.
-    pub tokenizer: Option<&'a Tokenizer>,
-    /// How tokens are chosen.
-    pub config: &'a SamplingConfig,
-}
+use crate::tokenizer::StreamDecoder;
 
 /// What the listener to the streamed text wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +73,7 @@ pub async fn generate_pieces(
     request: &GenerationRequest<'_>,
     on_piece: &mut dyn FnMut(Piece) -> Flow,
 ) -> Result<Generation> {
-    check(request, model.context())?;
+    request.check(model.context())?;
     // The last id is fed in any case: its logits are needed.
     let reuse = request.reuse.min(request.prompt.len() - 1);
     model.rewind(reuse)?;
@@ -111,28 +96,6 @@ pub async fn generate_pieces(
     let fed = model.position().saturating_sub(request.prompt.len());
     let prefill = rate(request.prompt.len() - reuse, prefilled - begun);
     Ok(answer.into_generation(finish_reason, prefill, rate(fed, decoded - prefilled)))
-}
-
-pub(super) fn check(request: &GenerationRequest, context: usize) -> Result<()> {
-    let mut problems = request.config.validate();
-    if request.tokenizer.is_none() && !request.config.stop.is_empty() {
-        problems.push("--stop needs the model's tokenizer, and there is none".to_string());
-    }
-    if !problems.is_empty() {
-        return Err(Error::Config(problems));
-    }
-    let prompt = request.prompt.len();
-    if prompt == 0 {
-        let remedy = "give some text, or a model whose tokenizer begins every text with a token of its own";
-        return Err(Error::Data(format!("the prompt holds no tokens: {remedy}")));
-    }
-    if prompt > context {
-        let remedy = "shorten the prompt, or use a model with a longer context";
-        return Err(Error::Data(format!(
-            "the prompt has {prompt} tokens, but the model's context holds {context}: {remedy}"
-        )));
-    }
-    Ok(())
 }
 
 /// Tokens a second, where there are any.
@@ -249,6 +212,7 @@ impl<'a> Answer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::SamplingConfig;
     use crate::sample::fake::{Counting, letters, ready};
 
     fn greedy() -> SamplingConfig {

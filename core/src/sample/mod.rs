@@ -5,6 +5,8 @@ mod decoder;
 #[cfg(test)]
 pub(crate) mod fake;
 mod generate;
+mod request;
+mod row_settings;
 mod sampling;
 mod score;
 mod stop;
@@ -12,16 +14,36 @@ mod together;
 
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
-pub use generate::{FinishReason, Flow, Generation, GenerationRequest, Piece, generate, generate_pieces};
+pub use generate::{FinishReason, Flow, Generation, Piece, generate, generate_pieces};
+pub use request::GenerationRequest;
+pub use row_settings::row_settings;
 pub use sampling::Sampler;
 pub use score::{Score, Scorer, log_probability, scored_bytes};
 pub use stop::{StopMatcher, StopPiece};
-pub use together::generate_together;
+pub use together::{SideBySide, generate_together};
 
 use crate::error::{Error, Result};
 
-/// Longest piece of a prompt in one pass: bounds the attention scores.
+/// Longest piece of a prompt in one pass.
 const PREFILL: usize = 512;
+
+/// Most attention scores of one layer in one pass: in f32 as many bytes as WebGPU binds at once by default.
+const MOST_SCORES: usize = 1 << 25;
+
+/// The pieces in which a prompt is read behind `past` positions, so that the attention scores of `heads` heads stay
+/// bounded, however long it is.
+fn pieces(mut ids: &[u32], past: usize, heads: usize) -> Vec<&[u32]> {
+    let (mut pieces, mut keys) = (Vec::new(), past);
+    while !ids.is_empty() {
+        let longest = ids.len().min(PREFILL);
+        let most = MOST_SCORES / (heads * (keys + longest)).max(1);
+        let (piece, rest) = ids.split_at(longest.min(most.max(1)));
+        pieces.push(piece);
+        keys += piece.len();
+        ids = rest;
+    }
+    pieces
+}
 
 /// What generation needs of a model: feed ids, get the next-token logits of the last position.
 // Generation runs on one thread, in the browser and in the command line, so no `Send` is promised.
@@ -57,5 +79,30 @@ fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
             "token {id} is outside the vocabulary; the model's ids go from 0 to {}",
             vocab - 1
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_all_of_a_prompt_and_their_scores_are_bounded() {
+        let ids: Vec<u32> = (0..9000).collect();
+        for (past, heads) in [(0, 4), (0, 32), (120_000, 32), (7, 1 << 20)] {
+            let prompt = &ids[..if heads > 99 { 50 } else { 9000 }];
+            let found = pieces(prompt, past, heads);
+            assert_eq!(found.concat(), prompt, "nothing is lost");
+            let mut keys = past;
+            for piece in &found {
+                keys += piece.len();
+                let bounded = piece.len() == 1 || piece.len() * keys * heads <= MOST_SCORES;
+                assert!(piece.len() <= PREFILL && bounded, "{} behind {keys}", piece.len());
+            }
+        }
+        // Short prompts are read as one.
+        assert_eq!(pieces(&ids[..512], 0, 32), [&ids[..512]]);
+        assert_eq!(pieces(&ids[..513], 0, 8), [&ids[..512], &ids[512..513]]);
+        assert!(pieces(&[], 5, 8).is_empty());
     }
 }

@@ -1,19 +1,37 @@
 //! Several prompts continued together: each comes out as alone, and all of them sooner.
 
-use std::collections::VecDeque;
 use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::generate::{Answer, check, rate};
-use super::{FinishReason, Flow, Generation, GenerationRequest, PREFILL};
+use super::generate::{Answer, rate};
+use super::{FinishReason, Flow, Generation, GenerationRequest};
 use crate::error::Result;
 use crate::model::{KvCache, Transformer, read};
 use crate::platform::{breathe, now};
 
-/// Continues every request, `at_once` of them side by side, and hands each over, by its number, when it ends. Asked
-/// after every token, `on_step` may end it: what there is of each then comes out, and the others are not begun.
+/// How many prompts may be continued side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SideBySide {
+    /// At most so many.
+    pub rows: usize,
+    /// Fewer where their keys and values would take more bytes than this; a single one always goes.
+    pub cache_bytes: u64,
+}
+
+impl SideBySide {
+    /// How many of those that take `bytes` each: the most rows, halved until they fit.
+    fn rows_of(self, bytes: u64) -> usize {
+        let fits = |rows: usize| (rows as u64).saturating_mul(bytes) <= self.cache_bytes;
+        let mut halves = std::iter::successors(Some(self.rows.max(1)), |rows| Some((rows / 2).max(1)));
+        halves.find(|&rows| rows == 1 || fits(rows)).unwrap_or(1)
+    }
+}
+
+/// Continues every request, some of them side by side, and hands each over, by its number, when it ends. Requests that
+/// follow each other and need as much memory share a cache. Asked after every token, `on_step` may end it: what there
+/// is of each then comes out, and the others are not begun.
 ///
 /// # Errors
 /// A request that [`super::generate`] would refuse, before any is begun; what `on_done` refuses; a device that cannot
@@ -21,43 +39,30 @@ use crate::platform::{breathe, now};
 pub async fn generate_together(
     model: &Transformer,
     requests: &[GenerationRequest<'_>],
-    at_once: usize,
+    limit: SideBySide,
     on_step: &mut dyn FnMut() -> Flow,
     on_done: &mut dyn FnMut(usize, Generation) -> Result<()>,
 ) -> Result<()> {
-    if requests.is_empty() {
-        return Ok(());
-    }
-    let context = model.config().context();
+    let config = model.config();
     for request in requests {
-        check(request, context)?;
+        request.check(config.context())?;
+        super::check_ids(request.prompt, config.vocab_size)?;
     }
+    let bytes = KvCache::bytes_per_position(config, model.dtype());
     let needed = |request: &GenerationRequest| {
-        request.prompt.len().saturating_add(request.config.max_new_tokens).min(context)
+        request.prompt.len().saturating_add(request.config.max_new_tokens).min(config.context())
     };
-    let capacity = requests.iter().map(needed).max().unwrap_or(0);
-    let rows = at_once.clamp(1, requests.len().max(1));
-    let mut waiting: VecDeque<_> = requests.iter().enumerate().collect();
-    let mut room = Room::new(model, rows, capacity);
-    loop {
-        while room.rows.len() < rows
-            && let Some((number, request)) = waiting.pop_front()
-        {
-            room.admit(number, request).await?;
+    let rows = |request: &GenerationRequest| limit.rows_of((needed(request) as u64).saturating_mul(bytes));
+    let numbered: Vec<(usize, &GenerationRequest)> = requests.iter().enumerate().collect();
+    for group in numbered.chunk_by(|(_, a), (_, b)| rows(a) == rows(b)) {
+        let capacity = group.iter().map(|(_, request)| needed(request)).max().unwrap_or(0);
+        let side_by_side = rows(group[0].1).min(group.len());
+        let mut room = Room::new(model, side_by_side, capacity);
+        if room.run(group, on_step, on_done).await? == Flow::Stop {
+            break;
         }
-        let stopped = on_step() == Flow::Stop;
-        for (number, generation) in room.draw(stopped)? {
-            on_done(number, generation)?;
-        }
-        if stopped {
-            return Ok(());
-        }
-        if room.rows.is_empty() && waiting.is_empty() {
-            return Ok(());
-        }
-        breathe().await;
-        room.feed().await?;
     }
+    Ok(())
 }
 
 /// The sequences that are decoded side by side, and their cache.
@@ -83,18 +88,52 @@ impl<'a> Room<'a> {
     fn new(model: &Transformer, rows: usize, capacity: usize) -> Self {
         let model = model.valid();
         let device = model.device();
-        let cache = KvCache::new(model.config(), rows, capacity, model.dtype(), &device);
+        let cache = KvCache::new(model.config(), rows, capacity);
         Self { model, device, cache, rows: Vec::new() }
+    }
+
+    /// Continues these requests; a sequence that ends makes room for the next one.
+    async fn run(
+        &mut self,
+        group: &[(usize, &'a GenerationRequest<'a>)],
+        on_step: &mut dyn FnMut() -> Flow,
+        on_done: &mut dyn FnMut(usize, Generation) -> Result<()>,
+    ) -> Result<Flow> {
+        let mut waiting = group.iter();
+        loop {
+            while self.rows.len() < self.cache.batch()
+                && let Some(&(number, request)) = waiting.next()
+            {
+                self.admit(number, request).await?;
+            }
+            let stopped = on_step() == Flow::Stop;
+            for (number, generation) in self.draw(stopped)? {
+                on_done(number, generation)?;
+            }
+            if stopped {
+                return Ok(Flow::Stop);
+            }
+            if self.rows.is_empty() && waiting.as_slice().is_empty() {
+                return Ok(Flow::Continue);
+            }
+            breathe().await;
+            self.feed().await?;
+        }
     }
 
     /// Reads a prompt into the first free sequence, as it would be read alone.
     async fn admit(&mut self, number: usize, request: &'a GenerationRequest<'a>) -> Result<()> {
         let (row, begun) = (self.rows.len(), now());
         self.cache.clear(row);
-        let mut logits = Vec::new();
-        for piece in request.prompt.chunks(PREFILL) {
-            logits = self.logits(piece, row..row + 1).await?;
+        self.cache.reserve(request.prompt.len());
+        let pieces = super::pieces(request.prompt, 0, self.model.config().num_attention_heads);
+        let Some((last, before)) = pieces.split_last() else { return Ok(()) };
+        for piece in before {
+            // Not read: the device need not be waited for.
+            self.forward(piece, row..row + 1);
+            breathe().await;
         }
+        let logits = self.logits(last, row..row + 1).await?;
         self.rows.push(Row { number, answer: Answer::new(request), logits, begun, prefilled: now() });
         Ok(())
     }
@@ -143,13 +182,18 @@ impl<'a> Room<'a> {
         Ok(())
     }
 
-    /// Logits of the last position of each of these sequences, whose new ids follow each other.
-    async fn logits(&mut self, ids: &[u32], rows: Range<usize>) -> Result<Vec<f32>> {
-        super::check_ids(ids, self.model.config().vocab_size)?;
+    /// Logits of the last position of each of these sequences, whose new ids follow each other, `[rows, 1, vocab]`,
+    /// still on the device.
+    fn forward(&mut self, ids: &[u32], rows: Range<usize>) -> Tensor<3> {
         let shape = [rows.len(), ids.len() / rows.len()];
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
         let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), &self.device);
-        let logits = self.model.forward_cached(tokens, &mut self.cache, rows, true);
+        self.model.forward_cached(tokens, &mut self.cache, rows, true)
+    }
+
+    /// The same, row by row.
+    async fn logits(&mut self, ids: &[u32], rows: Range<usize>) -> Result<Vec<f32>> {
+        let logits = self.forward(ids, rows);
         let values = logits.shape().num_elements();
         read(logits.reshape([values])).await
     }
@@ -162,5 +206,21 @@ impl Row<'_> {
         let prefill = rate(prompt, self.prefilled - self.begun);
         let decode = rate(position.saturating_sub(prompt), now() - self.prefilled);
         self.answer.into_generation(reason, prefill, decode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_halved_until_they_fit_and_one_always_goes() {
+        let limit = SideBySide { rows: 12, cache_bytes: 1000 };
+        for (bytes, rows) in
+            [(0, 12), (83, 12), (84, 6), (166, 6), (167, 3), (334, 1), (5000, 1), (u64::MAX, 1)]
+        {
+            assert_eq!(limit.rows_of(bytes), rows, "{bytes} bytes each");
+        }
+        assert_eq!(SideBySide { rows: 0, cache_bytes: 0 }.rows_of(1), 1);
     }
 }

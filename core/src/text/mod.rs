@@ -16,7 +16,7 @@ mod weight;
 pub use conversation::{Conversation, Message};
 pub use json::parse_json;
 pub use parse::{parse_row, parse_text_column};
-pub use prompt::{Prompt, parse_prompt};
+pub use prompt::{Prompt, parse_prompt, prompt_key};
 pub use row::{Parsed, Row, RowKind};
 pub use shape::RowShape;
 pub use warning::RowWarning;

@@ -23,6 +23,19 @@ pub(super) fn pair(
     question: &'static str,
     answer: &'static str,
 ) -> Result<Vec<Message>, String> {
+    let mut messages = asking(fields, question)?;
+    match messages_under(fields, question, answer)? {
+        Some(mut completion) => messages.append(&mut completion),
+        None => messages.push(Message::new("assistant", fields.text(answer)?)),
+    }
+    Ok(messages)
+}
+
+/// The turns of such a row up to its question.
+///
+/// # Errors
+/// What stands there instead of a text or a list of messages.
+pub(super) fn asking(fields: &mut Fields, question: &'static str) -> Result<Vec<Message>, String> {
     let mut messages = history(fields)?;
     match messages_under(fields, question, question)? {
         Some(mut prompt) => {
@@ -30,10 +43,6 @@ pub(super) fn pair(
             messages.append(&mut prompt);
         }
         None => messages.push(Message::new("user", &asked(fields, question)?)),
-    }
-    match messages_under(fields, question, answer)? {
-        Some(mut completion) => messages.append(&mut completion),
-        None => messages.push(Message::new("assistant", fields.text(answer)?)),
     }
     Ok(messages)
 }

@@ -28,6 +28,9 @@ const PAIRS: [(&str, &[&str]); 5] = [
     ("q", &["a"]),
 ];
 
+/// The question keys whose value is always a question; a `prompt` may as well be a text to complete.
+pub(super) const QUESTIONS: [&str; 4] = ["user", "instruction", "question", "q"];
+
 /// The keys of two answers of which one is better.
 const PREFERENCE: [&str; 2] = ["chosen", "rejected"];
 
@@ -92,6 +95,13 @@ mod tests {
         ] {
             assert_eq!(find(&[answer, question]), Ok(RowShape::Pair { question, answer }));
         }
+    }
+
+    #[test]
+    fn questions_are_those_of_the_pairs() {
+        let questions: Vec<&str> = PAIRS.iter().map(|(question, _)| *question).collect();
+        let others: Vec<&str> = questions.into_iter().filter(|question| *question != "prompt").collect();
+        assert_eq!(others, QUESTIONS);
     }
 
     #[test]

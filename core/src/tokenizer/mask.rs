@@ -52,7 +52,7 @@ impl Tokenizer {
     /// As [`Tokenizer::render_training`].
     pub fn render_beginning(&self, conversation: &Conversation, tokens: usize) -> Result<Rendered> {
         let (text, targets) = self.render_targets(conversation)?;
-        let warnings = self.render_warnings(conversation, &text)?;
+        let warnings = self.render_warnings(conversation, &text, &self.variables, false)?;
         let trained = targets.iter().filter(|target| target.weight != 0.0);
         let borders: Vec<usize> = trained.map(|target| target.bytes.start).collect();
         let (ids, offsets) = self.encode_beginning(&text, &borders, tokens)?;
@@ -78,17 +78,24 @@ impl Tokenizer {
         Ok((text, turns.into_iter().map(target).collect()))
     }
 
-    /// What the template leaves out, and special tokens in the messages' own texts.
-    fn render_warnings(&self, conversation: &Conversation, text: &str) -> Result<Vec<RenderWarning>> {
+    /// What the template leaves out, and special tokens in the messages' own texts. `text` is the conversation, with
+    /// the template's generation prompt where `open`.
+    fn render_warnings(
+        &self,
+        conversation: &Conversation,
+        text: &str,
+        variables: &Map<String, Value>,
+        open: bool,
+    ) -> Result<Vec<RenderWarning>> {
         let (template, messages) = (self.template_for(conversation)?, &conversation.messages);
         let mut warnings = Vec::new();
         if conversation.tools.is_some() {
-            let without = Context::new(None, &self.variables);
-            if template.render_messages(messages, &without, false).is_ok_and(|other| other == text) {
+            let without = Context::new(None, variables);
+            if template.render_messages(messages, &without, open).is_ok_and(|other| other == text) {
                 warnings.push(RenderWarning::ToolsLeftOut);
             }
         }
-        let context = Context::new(conversation.tools.as_ref(), &self.variables);
+        let context = Context::new(conversation.tools.as_ref(), variables);
         let render =
             |messages: &[Message], prompt: bool| template.render_messages(messages, &context, prompt);
         warnings.extend(left_out::of_messages(&render, messages, text)?);
@@ -105,9 +112,33 @@ impl Tokenizer {
         conversation: &Conversation,
         variables: &Map<String, Value>,
     ) -> Result<Vec<u32>> {
+        let all = self.all_variables(variables);
+        self.encode(&self.template_for(conversation)?.render(conversation, true, &all)?)
+    }
+
+    /// What is odd about such a conversation, each kind once: what the template does not print of it, and special
+    /// tokens in the messages' own texts.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::render_prompt`].
+    pub fn prompt_warnings(
+        &self,
+        conversation: &Conversation,
+        variables: &Map<String, Value>,
+    ) -> Result<Vec<RenderWarning>> {
+        // Nothing is trained, so no answer of it can be one that is trained empty.
+        let mut read = conversation.clone();
+        read.messages.iter_mut().for_each(|message| message.weight = 0.0);
+        let all = self.all_variables(variables);
+        let text = self.template_for(&read)?.render(&read, true, &all)?;
+        self.render_warnings(&read, &text, &all, true)
+    }
+
+    /// What every rendering sees, and what one of them sees besides.
+    fn all_variables(&self, variables: &Map<String, Value>) -> Map<String, Value> {
         let mut all = self.variables.clone();
         all.extend(variables.clone());
-        self.encode(&self.template_for(conversation)?.render(conversation, true, &all)?)
+        all
     }
 }
 

@@ -7,16 +7,16 @@ use clap::Args;
 use kindling::chat::{CHAT_HELP, ChatCommand, ChatSession};
 use kindling::error::Error;
 use kindling::model::Transformer;
-use kindling::sample::{Decoder, Flow, SamplingConfig};
+use kindling::sample::{Decoder, FinishReason, Flow, SamplingConfig};
 use kindling::tokenizer::Tokenizer;
 use rustyline::error::ReadlineError;
 use serde_json::json;
 
-use super::ModelArgs;
 use super::generate::check;
+use super::{ModelArgs, use_template};
 use crate::cli::Everywhere;
 use crate::date::Date;
-use crate::failure::{Failure, io_error};
+use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Output;
 
@@ -52,6 +52,10 @@ struct Chat {
     tokenizer: Tokenizer,
     end_ids: Vec<u32>,
     sampling: SamplingConfig,
+    /// Most positions that the model holds.
+    context: usize,
+    /// Most earlier messages that are kept.
+    history: Option<usize>,
     output: Output,
 }
 
@@ -63,10 +67,7 @@ pub fn run(args: ChatArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let without = |why: &str| Error::Template(format!("{place}: {why}; texts are completed with `generate`"));
     let mut tokenizer = tokenizer
         .ok_or_else(|| without("there is no tokenizer.json, and no chat template without a tokenizer"))?;
-    if let Some(file) = &args.chat_template {
-        let text = std::fs::read_to_string(file).map_err(|e| io_error(file, e))?;
-        tokenizer.set_chat_template(&text)?;
-    }
+    use_template(&mut tokenizer, args.chat_template.as_deref())?;
     tokenizer.check_chat_template().map_err(|error| without(&error.to_string()))?;
     args.date.set(&mut tokenizer);
     let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
@@ -84,9 +85,18 @@ impl Chat {
         output: Output,
     ) -> Result<Self, Failure> {
         let session = ChatSession::new(args.system.clone(), args.history)?;
-        let decoder = Decoder::new(model, model.config().context().min(8192));
+        let context = model.config().context();
+        let decoder = Decoder::new(model, context);
         let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
-        Ok(Self { session, decoder, tokenizer, end_ids, sampling: args.sampling.clone(), output })
+        let sampling = args.sampling.clone();
+        if sampling.max_new_tokens > context {
+            output.warn(&format!(
+                "--max-new-tokens is {}, and the model's context holds {context} tokens, question and answer \
+                 together; answers end there at the latest",
+                sampling.max_new_tokens
+            ));
+        }
+        Ok(Self { session, decoder, tokenizer, end_ids, sampling, context, history: args.history, output })
     }
 
     fn converse(&mut self) -> Result<(), Failure> {
@@ -144,7 +154,19 @@ impl Chat {
             "dropped_messages": answer.dropped, "decode_tokens_per_second": answer.generation.decode_tokens_per_second,
         }));
         if answer.dropped > 0 {
-            output.say(&format!("({} earlier messages no longer fit and were left out)", answer.dropped));
+            let history =
+                self.history.map_or(String::new(), |messages| format!("--history keeps {messages}, and "));
+            output.say(&format!(
+                "({} of the oldest messages are forgotten: {history}the model's context holds {} tokens)",
+                answer.dropped, self.context
+            ));
+        }
+        let new = answer.generation.tokens.len();
+        if answer.generation.finish_reason == FinishReason::Length && new < self.sampling.max_new_tokens {
+            output.warn(&format!(
+                "the answer ends here because the model's context of {} tokens is full; /reset makes room",
+                self.context
+            ));
         }
         if let Some(speed) = answer.generation.decode_tokens_per_second {
             output.say(&format!("({} tokens, {speed:.1} tokens/s)", answer.generation.tokens.len()));

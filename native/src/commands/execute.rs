@@ -13,6 +13,7 @@ use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{self, Output};
+use crate::piped;
 use crate::progress::{RunListener, Steps};
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
@@ -91,7 +92,8 @@ fn parameters(plan: &Plan) -> String {
     }
 }
 
-/// Says how a run ended, and what comes next; `base` is the model that an adapter belongs to.
+/// Says how a run ended, and what comes next; `base` is the model that an adapter belongs to, and `data` what it
+/// trained on.
 ///
 /// # Errors
 /// [`Failure::Interrupted`] for a run that a person stopped; a log that cannot be written.
@@ -100,13 +102,15 @@ pub fn conclude(
     outcome: &Outcome,
     directory: &RunDir,
     base: Option<&Path>,
+    data: &[String],
     everywhere: &Everywhere,
 ) -> Result<(), Failure> {
     let (output, path) = (everywhere.output(), directory.path());
     let (step, total) = (outcome.progress.step, outcome.progress.total_steps);
     if step < total {
         let command = resume_command(kind, path, everywhere.device);
-        output.say(&format!("stopped at step {step} of {total} and saved; go on with: {command}"));
+        let how = how_to_go_on(&command, data);
+        output.say(&format!("stopped at step {step} of {total} and saved; {how}"));
     }
     if outcome.stopped {
         return Err(Failure::Interrupted);
@@ -138,4 +142,36 @@ fn resume_command(kind: RunKind, out: &Path, device: DeviceChoice) -> String {
         chosen => format!(" --device {chosen}"),
     };
     format!("kindling {} --resume --out {}{device}", kind.command(), out.display())
+}
+
+/// What came through a pipe is gone: the command needs a file in its place.
+fn how_to_go_on(command: &str, data: &[String]) -> String {
+    if !data.iter().any(|name| piped::passes(name)) {
+        return format!("go on with: {command}");
+    }
+    let named = |name: &String| match piped::passes(name) {
+        true => " --data FILE".to_string(),
+        false => format!(" --data {name}"),
+    };
+    let files: String = data.iter().map(named).collect();
+    format!("its rows came through a pipe, so write the same rows to a FILE and go on with: {command}{files}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passed_through_a_pipe_is_asked_for_as_a_file() {
+        let how = |data: &[&str]| {
+            let data: Vec<String> = data.iter().map(ToString::to_string).collect();
+            how_to_go_on("kindling sft --resume --out run", &data)
+        };
+        assert_eq!(how(&["a.jsonl", "hub:a/b"]), "go on with: kindling sft --resume --out run");
+        for pipe in ["-", "/dev/stdin", "/dev/fd/63"] {
+            let told = how(&["a.jsonl", pipe]);
+            assert!(told.ends_with("kindling sft --resume --out run --data a.jsonl --data FILE"), "{told}");
+            assert!(told.contains("write the same rows to a FILE"), "{told}");
+        }
+    }
 }

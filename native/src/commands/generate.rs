@@ -1,7 +1,6 @@
 //! `generate`: completes a prompt.
 
 use std::io::{Read, stdin};
-use std::path::PathBuf;
 
 use clap::Args;
 use kindling::error::Error;
@@ -9,7 +8,8 @@ use kindling::model::Transformer;
 use kindling::sample::{Decoder, Flow, Generation, GenerationRequest, SamplingConfig, generate};
 use kindling::tokenizer::Tokenizer;
 
-use super::{ModelArgs, prompts};
+use super::prompts::{self, PromptRows};
+use super::{ModelArgs, use_template};
 use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::Failure;
@@ -32,15 +32,14 @@ pub struct GenerateArgs {
     /// Run the built-in Chinese and English prompts
     #[arg(long)]
     pub demo: bool,
-    /// A .jsonl file of prompts: {"prompt": TEXT} or {"messages": […]} a line; the Nth draws with --seed + N - 1
+    /// Files, directories, globs, hub:owner/name or - for the standard input whose rows are prompts (repeatable):
+    /// {"prompt": TEXT}, {"messages": […]}, {"question": TEXT} and others. The Nth draws with --seed + N - 1; a row may
+    /// bring settings of its own (temperature, max_new_tokens, …)
     #[arg(long, conflicts_with_all = ["prompt", "tokens", "demo"])]
-    pub data: Option<PathBuf>,
-    /// The day that chat templates with today's date print, as 2025-07-31 [default: today]
-    #[arg(long, default_value_t = Date::today(), hide_default_value = true)]
-    pub date: Date,
-    /// Prompts of --data that are continued side by side
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch_size: u32,
+    pub data: Vec<String>,
+    /// Which rows of --data, and how they are read
+    #[command(flatten)]
+    pub rows: PromptRows,
     /// How tokens are chosen
     #[command(flatten)]
     pub sampling: SamplingConfig,
@@ -54,9 +53,12 @@ const DEMO_PROMPTS: [&str; 6] =
 pub fn run(args: &GenerateArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     check(&args.sampling)?;
-    let prompts = if args.data.is_some() { Vec::new() } else { prompts(args)? };
+    if args.data.is_empty() {
+        args.rows.refuse()?;
+    }
+    let prompts = if args.data.is_empty() { prompts(args)? } else { Vec::new() };
     let (model, tokenizer) = args.model.open(everywhere)?;
-    if prompts.is_empty() && args.data.is_none() {
+    if prompts.is_empty() && args.data.is_empty() {
         let generation = complete(&model, tokenizer.as_ref(), &args.tokens, args, output)?;
         return show(&generation, output);
     }
@@ -67,9 +69,10 @@ pub fn run(args: &GenerateArgs, everywhere: &Everywhere) -> Result<(), Failure> 
             tokenizer_remedy(&args.model.model)
         ))
     })?;
-    args.date.set(&mut tokenizer);
-    if let Some(data) = &args.data {
-        return prompts::run(data, args.batch_size as usize, &model, &tokenizer, &args.sampling, output);
+    if !args.data.is_empty() {
+        use_template(&mut tokenizer, args.rows.chat_template.as_deref())?;
+        args.rows.date.unwrap_or_else(Date::today).set(&mut tokenizer);
+        return prompts::run(args, &model, &tokenizer, output);
     }
     for prompt in prompts {
         let ids = tokenizer.encode_document(&prompt)?;
@@ -115,10 +118,19 @@ fn complete(
     output: Output,
 ) -> Result<Generation, Failure> {
     interrupt::listen();
-    let mut decoder = Decoder::new(model, prompt.len() + args.sampling.max_new_tokens);
+    let mut decoder = Decoder::new(model, prompt.len().saturating_add(args.sampling.max_new_tokens));
     let ends = &model.config().eos_token_ids;
     let ends = tokenizer.map_or_else(|| ends.clone(), |tokenizer| tokenizer.end_ids(ends));
     let request = GenerationRequest { prompt, reuse: 0, end_ids: &ends, tokenizer, config: &args.sampling };
+    let context = model.config().context();
+    if let Some(most) = request.bound_by(context).filter(|most| *most > 0) {
+        output.warn(&format!(
+            "the model's context of {context} tokens holds the {} of the prompt and {most} new ones, not the {} of \
+             --max-new-tokens; the answer ends there at the latest",
+            prompt.len(),
+            args.sampling.max_new_tokens
+        ));
+    }
     let mut on_text = |text: &str| {
         output.piece(text);
         if interrupt::asked() { Flow::Stop } else { Flow::Continue }

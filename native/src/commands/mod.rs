@@ -31,7 +31,7 @@ use kindling::tokenizer::Tokenizer;
 
 use crate::beside_model::BesideModel;
 use crate::cli::{Dtype, Everywhere};
-use crate::failure::Failure;
+use crate::failure::{Failure, io_error};
 use crate::model_files::{adapter_tokenizer, at, open_adapter};
 use crate::output::Output;
 
@@ -84,6 +84,16 @@ impl ModelArgs {
         let (tokenizer, ends) = talking(&checkpoint, &self.adapter, everywhere.output())?;
         Ok((model.with_end_ids(ends).with_dtype(everywhere.dtype.burn()), tokenizer))
     }
+}
+
+/// Gives a tokenizer the chat template of a file, where one is named.
+///
+/// # Errors
+/// A file that cannot be read, a template that does not compile.
+pub fn use_template(tokenizer: &mut Tokenizer, file: Option<&Path>) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let text = std::fs::read_to_string(file).map_err(|e| io_error(file, e))?;
+    Ok(tokenizer.set_chat_template(&text).map_err(|e| at(file, e))?)
 }
 
 /// The base's tokenizer, talking as the adapters were taught to, and the tokens that end an answer then. Of several

@@ -1,94 +1,232 @@
-//! `generate --data`: the prompts of a file, several at a time.
+//! `generate --data`: the prompts of files, several at a time.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
+use clap::Args;
+use kindling::batch::{RenderWarnings, render_remarks};
+use kindling::data::{DataOptions, RowOrigin, WarningCount, read_prompts};
+use kindling::device::is_processor;
 use kindling::error::Error;
 use kindling::model::Transformer;
-use kindling::sample::{Flow, Generation, GenerationRequest, SamplingConfig, generate_together};
-use kindling::text::{Prompt, parse_json, parse_prompt};
+use kindling::sample::{
+    Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, generate_together, row_settings,
+};
+use kindling::text::{Prompt, Row};
 use kindling::tokenizer::Tokenizer;
 use serde::Serialize;
-use serde_json::Map;
 
-use crate::failure::{Failure, io_error};
+use super::doctor;
+use super::generate::GenerateArgs;
+use super::train::tell;
+use crate::date::Date;
+use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
+use crate::sources::{self, TextArgs};
+
+/// Prompts side by side where nobody says how many.
+const ROWS: u32 = 8;
+
+/// Which rows of `--data` are used, and how.
+#[derive(Args)]
+pub struct PromptRows {
+    /// Use at most this many rows of --data
+    #[arg(long)]
+    pub limit: Option<u64>,
+    /// Leave out rows of --data that cannot be used, those too long for the model included, and count them
+    #[arg(long)]
+    pub skip_bad_rows: bool,
+    /// A Jinja chat template that replaces the tokenizer's own, for rows of messages
+    #[arg(long)]
+    pub chat_template: Option<PathBuf>,
+    /// The day that chat templates with today's date print, as 2025-07-31 [default: today]
+    #[arg(long)]
+    pub date: Option<Date>,
+    /// The most prompts of --data that are continued side by side; fewer where memory is short [default: 8]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch_size: Option<u32>,
+    /// How texts are found
+    #[command(flatten)]
+    pub reading: TextArgs,
+}
+
+impl PromptRows {
+    /// Without rows nothing of it would act.
+    ///
+    /// # Errors
+    /// The flags that were given.
+    pub fn refuse(&self) -> Result<(), Failure> {
+        let flags = [
+            ("--limit", self.limit.is_some()),
+            ("--skip-bad-rows", self.skip_bad_rows),
+            ("--chat-template", self.chat_template.is_some()),
+            ("--date", self.date.is_some()),
+            ("--batch-size", self.batch_size.is_some()),
+            ("--text-column", self.reading.text_column.is_some()),
+            ("--encoding", self.reading.encoding.is_some()),
+        ];
+        let given: Vec<&str> = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect();
+        match given.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Usage(format!(
+                "{} acts on the rows of --data alone; leave it out, or give prompts with --data FILE",
+                given.join(", ")
+            ))),
+        }
+    }
+}
 
 /// A finished row as programs see it.
 #[derive(Serialize)]
 struct Shown<'a> {
-    line: usize,
+    source: &'a str,
+    line: u64,
     #[serde(flatten)]
     generation: &'a Generation,
 }
 
-/// Continues the prompts of a `.jsonl` file, `at_once` side by side; results come in the order of the file.
+/// A row's prompt, and how its answer is sampled.
+struct Asked {
+    ids: Vec<u32>,
+    config: SamplingConfig,
+}
+
+impl Asked {
+    fn request<'a>(&'a self, tokenizer: &'a Tokenizer, end_ids: &'a [u32]) -> GenerationRequest<'a> {
+        GenerationRequest {
+            prompt: &self.ids,
+            reuse: 0,
+            end_ids,
+            tokenizer: Some(tokenizer),
+            config: &self.config,
+        }
+    }
+}
+
+/// Continues the prompts of files, several side by side; results come in the order of the rows.
 ///
 /// # Errors
-/// Rows that hold no prompt, by line; prompts that the model cannot hold; an interruption.
+/// Rows that cannot be used, by file and line and before anything is generated; an interruption.
 pub fn run(
-    path: &Path,
-    at_once: usize,
+    args: &GenerateArgs,
     model: &Transformer,
     tokenizer: &Tokenizer,
-    sampling: &SamplingConfig,
     output: Output,
 ) -> Result<(), Failure> {
+    let asked = read(args, model.config().context(), tokenizer, output)?;
     interrupt::listen();
-    let (lines, prompts): (Vec<usize>, Vec<Vec<u32>>) = read(path, tokenizer)?.into_iter().unzip();
-    // Each row draws with a seed of its own, or equal prompts would have equal answers.
-    let seeded = |i: usize| SamplingConfig { seed: sampling.seed.wrapping_add(i as u64), ..sampling.clone() };
-    let configs: Vec<SamplingConfig> = (0..prompts.len()).map(seeded).collect();
     let ends = tokenizer.end_ids(&model.config().eos_token_ids);
-    let request = |(prompt, config)| GenerationRequest {
-        prompt,
-        reuse: 0,
-        end_ids: &ends,
-        tokenizer: Some(tokenizer),
-        config,
-    };
-    let requests: Vec<_> =
-        prompts.iter().map(Vec::as_slice).zip(&configs).map(|pair: (&[u32], _)| request(pair)).collect();
+    let requests: Vec<_> = asked.iter().map(|(_, asked)| asked.request(tokenizer, &ends)).collect();
     let (mut waiting, mut next) = (BTreeMap::new(), 0);
     let mut on_done = |number: usize, generation: Generation| {
         waiting.insert(number, generation);
         while let Some(generation) = waiting.remove(&next) {
-            show(lines[next], &generation, output);
+            show(&asked[next].0, &generation, output);
             next += 1;
         }
         Ok(())
     };
     let mut on_step = || if interrupt::asked() { Flow::Stop } else { Flow::Continue };
-    let outcome =
-        pollster::block_on(generate_together(model, &requests, at_once, &mut on_step, &mut on_done));
+    let limit =
+        SideBySide { rows: args.rows.batch_size.unwrap_or(ROWS) as usize, cache_bytes: cache_bytes(model) };
+    let outcome = pollster::block_on(generate_together(model, &requests, limit, &mut on_step, &mut on_done));
     // What was ready behind a row that is not: its number tells which it is.
     for (number, generation) in waiting {
-        show(lines[number], &generation, output);
+        show(&asked[number].0, &generation, output);
     }
     if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(outcome?) }
 }
 
-fn show(line: usize, generation: &Generation, output: Output) {
-    output.json(&Shown { line, generation });
-    output.line(&format!("── line {line}\n{}", generation.text));
+fn show(origin: &RowOrigin, generation: &Generation, output: Output) {
+    output.json(&Shown { source: &origin.source, line: origin.line, generation });
+    output.line(&format!("── {origin}\n{}", generation.text));
 }
 
-/// The prompts of a file as ids, with the lines they stand in.
-fn read(path: &Path, tokenizer: &Tokenizer) -> Result<Vec<(usize, Vec<u32>)>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
-    let mut prompts = Vec::new();
-    for (line, row) in (1..).zip(text.lines()).filter(|(_, row)| !row.trim().is_empty()) {
-        let at = |why: String| Error::Data(format!("{}:{line}: {why}", path.display()));
-        let prompt = parse_json(row).and_then(|row| parse_prompt(&row)).map_err(at)?;
-        let ids = match prompt {
-            Prompt::Text(text) => tokenizer.encode_document(&text),
-            Prompt::Conversation(conversation) => tokenizer.render_prompt(&conversation, &Map::new()),
-        };
-        prompts.push((line, ids.map_err(|e| at(e.to_string()))?));
+/// Bytes that the keys and values of all prompts side by side may take.
+fn cache_bytes(model: &Transformer) -> u64 {
+    const LEAST: u64 = 256 << 20;
+    // How much of it is free a graphics card does not tell.
+    const OF_A_CARD: u64 = 1 << 30;
+    match is_processor(&model.device()) {
+        true => (doctor::memory().0 / 2).max(LEAST),
+        false => OF_A_CARD,
     }
-    match prompts.is_empty() {
-        true => Err(Error::Data(format!("{}: the file holds no prompts", path.display())).into()),
-        false => Ok(prompts),
+}
+
+/// The prompts of all rows; says what is odd about them.
+fn read(
+    args: &GenerateArgs,
+    context: usize,
+    tokenizer: &Tokenizer,
+    output: Output,
+) -> Result<Vec<(RowOrigin, Asked)>, Failure> {
+    let options = DataOptions {
+        limit: args.rows.limit,
+        skip_bad_rows: args.rows.skip_bad_rows,
+        text_column: args.rows.reading.text_column.clone(),
+        ..DataOptions::default()
+    };
+    let sources = sources::open(&args.data, args.rows.reading.encoding)?;
+    let mut reader = Reader {
+        tokenizer,
+        context,
+        sampling: &args.sampling,
+        rows: 0,
+        odd: RenderWarnings::new(),
+        bounded: None,
+    };
+    let accept = |prompt: Prompt, origin: &RowOrigin| reader.read(&prompt, origin);
+    let (asked, report) = read_prompts(sources, options, &row_settings(), accept)?;
+    tell(&report, output);
+    render_remarks(&reader.odd, output::grouped).iter().for_each(|remark| output.warn(remark));
+    if let Some(WarningCount { rows, first }) = &reader.bounded {
+        output.warn(&format!(
+            "{} rows: the model's context of {context} tokens holds fewer new ones behind the prompt than max_new_tokens; \
+             the answer ends there at the latest (the first: {first})",
+            output::grouped(*rows)
+        ));
+    }
+    Ok(asked)
+}
+
+/// Makes prompts of rows, and counts what is odd about them.
+struct Reader<'a> {
+    tokenizer: &'a Tokenizer,
+    context: usize,
+    sampling: &'a SamplingConfig,
+    /// Those that are used, so far.
+    rows: u64,
+    odd: RenderWarnings,
+    /// Those whose answer the context bounds.
+    bounded: Option<WarningCount>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, prompt: &Prompt, origin: &RowOrigin) -> Result<Asked, String> {
+        let told = |error: Error| error.to_string();
+        // Each row draws with a seed of its own, or equal prompts would have equal answers.
+        let seed = self.sampling.seed.wrapping_add(self.rows);
+        let config = SamplingConfig { seed, ..self.sampling.clone() }.of_row(&prompt.settings)?;
+        let (ids, warnings) = match &prompt.row {
+            Row::Document(text) => (self.tokenizer.encode_document(text), Ok(Vec::new())),
+            Row::Conversation(conversation) => (
+                self.tokenizer.render_prompt(conversation, &prompt.variables),
+                self.tokenizer.prompt_warnings(conversation, &prompt.variables),
+            ),
+        };
+        let asked = Asked { ids: ids.map_err(told)?, config };
+        let request = asked.request(self.tokenizer, &[]);
+        request.check(self.context).map_err(told)?;
+        let is_bounded = request.bound_by(self.context).is_some();
+        let none = || WarningCount { rows: 0, first: origin.to_string() };
+        for warning in warnings.map_err(told)? {
+            self.odd.entry(warning).or_insert_with(none).rows += 1;
+        }
+        if is_bounded {
+            self.bounded.get_or_insert_with(none).rows += 1;
+        }
+        self.rows += 1;
+        Ok(asked)
     }
 }

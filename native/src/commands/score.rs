@@ -1,10 +1,13 @@
 //! `score`: how likely a model finds a text.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
-use kindling::data::{DataOptions, Dataset};
+use kindling::data::{DataOptions, Dataset, RowOrigin, WarningCount};
 use kindling::error::Error;
 use kindling::model::Transformer;
 use kindling::sample::{Decoder, Score, scored_bytes};
+use kindling::text::{Message, Row};
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
@@ -13,8 +16,11 @@ use super::train::tell;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::model_files::tokenizer_remedy;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::sources::{self, TextArgs};
+
+/// Tokens of a row that are scored together at most, however long the context is.
+const LONGEST_WINDOW: usize = 2048;
 
 /// Flags of `score`.
 #[derive(Args)]
@@ -28,7 +34,8 @@ pub struct ScoreArgs {
     /// Ids to score, as they are
     #[arg(long, value_delimiter = ',', conflicts_with = "data")]
     pub tokens: Vec<u32>,
-    /// Files, directories, globs or hub:owner/name whose rows are scored; prints the bits per byte of all (repeatable)
+    /// Files, directories, globs, hub:owner/name or - for the standard input whose rows are scored, as plain text and in
+    /// windows of the context, 2048 tokens at most; prints the bits per byte of all (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
     /// Score at most this many rows of --data
@@ -103,6 +110,9 @@ fn show(score: &Score, tokenizer: Option<&Tokenizer>, output: Output) {
         let logprob = logprob.map_or("-".to_string(), |logprob| format!("{logprob:.4}"));
         output.line(&format!("{id:>7} {logprob:>10}  {text}"));
     }
+    if score.nll.is_none() {
+        output.warn(&Odd::NotFinite.sentence(LONGEST_WINDOW));
+    }
     let nll = score.nll.unwrap_or(f64::NAN);
     let bits = score.bits_per_byte.map_or(String::new(), |bits| format!(", {bits:.4} bits per byte"));
     output.line(&format!("nll {nll:.4} over {} tokens{bits}", score.tokens_scored));
@@ -123,20 +133,106 @@ fn score_data(
     };
     let data = Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?;
     tell(data.report(), output);
+    let longest = model.config().context().min(LONGEST_WINDOW);
     let (mut nll, mut tokens, mut bytes) = (0.0, 0, 0);
+    let mut odd = OddRows::default();
     for row in data.iter() {
-        let (row, _) = row?;
+        let (row, origin) = row?;
+        odd.count(Odd::of_row(&row), &origin);
         let text = row.texts().collect::<Vec<_>>().join("\n");
-        let ids = encode(tokenizer, &text, args.add_bos)?;
-        for window in ids.chunks(model.config().context().min(2048)).filter(|window| window.len() > 1) {
-            let score = score(model, window, None, false)?;
+        let ids = encode(tokenizer, &text, args.add_bos).map_err(|failure| named(failure, &origin))?;
+        odd.count(Odd::of_length(ids.len(), longest), &origin);
+        let mut is_finite = true;
+        for window in ids.chunks(longest).filter(|window| window.len() > 1) {
+            let score = score(model, window, None, false).map_err(|failure| named(failure, &origin))?;
+            is_finite &= score.nll.is_some();
             nll += score.nll.unwrap_or(f64::NAN);
             tokens += score.tokens_scored;
             bytes += scored_bytes(tokenizer, window)?;
         }
+        odd.count((!is_finite).then_some(Odd::NotFinite), &origin);
     }
+    odd.tell(longest, output);
     let bits = nll / std::f64::consts::LN_2 / bytes.max(1) as f64;
     output.json(&json!({"rows": data.len(), "nll": nll, "tokens_scored": tokens, "bits_per_byte": bits}));
     output.line(&format!("{} rows, {tokens} tokens, {bits:.4} bits per byte", data.len()));
     Ok(())
+}
+
+/// What went wrong, with the row that it went wrong at.
+fn named(failure: Failure, origin: &RowOrigin) -> Failure {
+    match failure {
+        Failure::Work(error) => Error::Data(format!("{origin}: {error}")).into(),
+        other => other,
+    }
+}
+
+/// How a row is scored otherwise than a person may think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Odd {
+    /// A conversation: its texts alone, without a template.
+    PlainText,
+    /// With tools or calls of them, which are no part of the text.
+    WithoutTools,
+    /// In several windows.
+    Windows,
+    /// Not at all: a first token has no prediction.
+    TooShort,
+    /// A part of it has a probability of 0, or one that is not a number.
+    NotFinite,
+}
+
+impl Odd {
+    fn of_row(row: &Row) -> Option<Self> {
+        let Row::Conversation(conversation) = row else { return None };
+        let tools = conversation.tools.is_some() || conversation.messages.iter().any(Message::calls_tools);
+        Some(if tools { Self::WithoutTools } else { Self::PlainText })
+    }
+
+    fn of_length(tokens: usize, longest: usize) -> Option<Self> {
+        match tokens {
+            0 | 1 => Some(Self::TooShort),
+            tokens if tokens > longest => Some(Self::Windows),
+            _ => None,
+        }
+    }
+
+    fn sentence(self, longest: usize) -> String {
+        match self {
+            Self::PlainText => {
+                "a conversation is scored as plain text, its messages without a template".into()
+            }
+            Self::WithoutTools => {
+                "a conversation is scored as plain text, its messages without tools and their calls".into()
+            }
+            Self::Windows => {
+                format!("longer than {longest} tokens: scored in windows, each as if nothing stood before it")
+            }
+            Self::TooShort => "fewer than two tokens, of which none has a prediction".into(),
+            Self::NotFinite => {
+                "a log-probability is not finite: the model rules a token out, or its weights are damaged"
+                    .into()
+            }
+        }
+    }
+}
+
+/// The odd rows by kind: how many, and the first.
+#[derive(Default)]
+struct OddRows(BTreeMap<Odd, WarningCount>);
+
+impl OddRows {
+    fn count(&mut self, odd: Option<Odd>, origin: &RowOrigin) {
+        let none = || WarningCount { rows: 0, first: origin.to_string() };
+        if let Some(odd) = odd {
+            self.0.entry(odd).or_insert_with(none).rows += 1;
+        }
+    }
+
+    fn tell(&self, longest: usize, output: Output) {
+        for (odd, count) in &self.0 {
+            let rows = output::grouped(count.rows);
+            output.warn(&format!("{rows} rows: {} (the first: {})", odd.sentence(longest), count.first));
+        }
+    }
 }

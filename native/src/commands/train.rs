@@ -52,7 +52,7 @@ pub fn run(
         _ => (job.start(model)?, args.create_directory(kind, invocation, &invocation.settings, &[])?),
     };
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
-    conclude(kind, &outcome, &directory, args.model.as_deref(), everywhere)
+    conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
 }
 
 /// Only the example's runs keep no `--data` among their settings.

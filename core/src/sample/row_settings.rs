@@ -1,0 +1,142 @@
+//! How a row of prompts wants its own answer sampled.
+
+use serde_json::{Map, Value};
+
+use super::SamplingConfig;
+use crate::text::parse_json;
+
+/// The keys of a row that set how its answer is sampled.
+const OWN: [&str; 9] = [
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+    "max_new_tokens",
+    "stop",
+    "ignore_eos",
+];
+
+/// Settings of other programs, with what to do about each: passed over in silence they would seem to act.
+const FOREIGN: [(&str, &str); 14] = [
+    ("max_tokens", "write max_new_tokens"),
+    ("max_completion_tokens", "write max_new_tokens"),
+    ("max_length", "write max_new_tokens, which counts new tokens only"),
+    ("min_new_tokens", "leave it out; ignore_eos goes on to max_new_tokens"),
+    ("stop_sequences", "write stop"),
+    ("do_sample", "leave it out; temperature 0 is greedy"),
+    ("num_beams", "leave it out; there is no beam search"),
+    ("typical_p", "leave it out; top_p and min_p are known"),
+    ("presence_penalty", "leave it out; repetition_penalty is known"),
+    ("frequency_penalty", "leave it out; repetition_penalty is known"),
+    ("logit_bias", "leave it out"),
+    ("response_format", "leave it out"),
+    ("tool_choice", "leave it out; the chat template decides"),
+    ("enable_thinking", "write \"chat_template_kwargs\": {\"enable_thinking\": …}"),
+];
+
+/// All keys of a row that concern its sampling, those that are refused included.
+pub fn row_settings() -> Vec<&'static str> {
+    OWN.into_iter().chain(FOREIGN.map(|(key, _)| key)).collect()
+}
+
+impl SamplingConfig {
+    /// These settings with those that a row brings, out of [`row_settings`]. A cell of a table may hold a number as
+    /// text.
+    ///
+    /// # Errors
+    /// The setting that cannot be honoured, and why.
+    pub fn of_row(&self, settings: &Map<String, Value>) -> Result<Self, String> {
+        if let Some((key, remedy)) = FOREIGN.into_iter().find(|(key, _)| settings.contains_key(*key)) {
+            return Err(format!("{key} is not read here; {remedy}"));
+        }
+        let mut own = self.clone();
+        for (key, value) in settings {
+            own = own.with(key, value).map_err(|why| format!("{key}: {why}"))?;
+        }
+        match own.validate() {
+            problems if problems.is_empty() => Ok(own),
+            problems => Err(problems.join("; ")),
+        }
+    }
+
+    /// With one setting under its name.
+    fn with(&self, key: &str, value: &Value) -> Result<Self, String> {
+        let told = |error: serde_json::Error| error.to_string();
+        let mut all = match serde_json::to_value(self).map_err(told)? {
+            Value::Object(all) => all,
+            _ => Map::new(),
+        };
+        let value = match (key, value) {
+            ("stop", Value::String(_)) => Value::Array(vec![value.clone()]),
+            (_, Value::String(text)) => parse_json(text)?,
+            _ => value.clone(),
+        };
+        // Tables keep whole numbers beside missing ones as 256.0.
+        let whole = value.as_f64().filter(|x| x.fract() == 0.0 && (0.0..1e15).contains(x));
+        let value = match whole {
+            Some(whole) if all.get(key).is_some_and(Value::is_u64) && value.is_f64() => (whole as u64).into(),
+            _ => value,
+        };
+        all.insert(key.to_string(), value);
+        serde_json::from_value(Value::Object(all)).map_err(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of_row(settings: Value) -> Result<SamplingConfig, String> {
+        SamplingConfig::default().of_row(settings.as_object().unwrap())
+    }
+
+    #[test]
+    fn every_setting_can_stand_in_a_row() {
+        let Value::Object(all) = serde_json::to_value(SamplingConfig::default()).unwrap() else { panic!() };
+        assert_eq!(all.keys().collect::<Vec<_>>(), OWN);
+        let own = json!({
+            "temperature": 0, "top_k": 7, "top_p": 0.5, "min_p": 0.25, "repetition_penalty": 1.5, "seed": 9,
+            "max_new_tokens": 3, "stop": ["a", "b"], "ignore_eos": true,
+        });
+        let expected = SamplingConfig {
+            temperature: 0.0,
+            top_k: 7,
+            top_p: 0.5,
+            min_p: 0.25,
+            repetition_penalty: 1.5,
+            seed: 9,
+            max_new_tokens: 3,
+            stop: vec!["a".into(), "b".into()],
+            ignore_eos: true,
+        };
+        assert_eq!(of_row(own), Ok(expected));
+        assert_eq!(of_row(json!({})), Ok(SamplingConfig::default()));
+    }
+
+    #[test]
+    fn cells_of_tables_hold_numbers_as_text_and_whole_ones_as_fractions() {
+        let base = SamplingConfig::default();
+        let expected =
+            SamplingConfig { temperature: 0.5, max_new_tokens: 20, stop: vec!["7".into()], top_k: 3, ..base };
+        let row = json!({"temperature": "0.5", "max_new_tokens": "20", "stop": "7", "top_k": 3.0});
+        assert_eq!(of_row(row), Ok(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_named() {
+        for (settings, parts) in [
+            (json!({"max_tokens": 5}), &["max_tokens is not read here", "write max_new_tokens"][..]),
+            (json!({"num_beams": 4}), &["num_beams", "leave it out"]),
+            (json!({"temperature": "hot"}), &["temperature: broken JSON"]),
+            (json!({"max_new_tokens": 2.5}), &["max_new_tokens: invalid type"]),
+            (json!({"max_new_tokens": -1}), &["max_new_tokens: invalid value"]),
+            (json!({"top_p": 2, "temperature": -1}), &["--top-p is 2", "--temperature is -1"]),
+        ] {
+            let why = of_row(settings.clone()).unwrap_err();
+            assert!(parts.iter().all(|part| why.contains(part)), "{settings}: {why}");
+        }
+    }
+}
