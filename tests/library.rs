@@ -6,10 +6,14 @@
 
 #[path = "library/adapters_shared.rs"]
 mod adapters_shared;
+#[path = "library/batches.rs"]
+mod batches;
 #[path = "library/chat_styles.rs"]
 mod chat_styles;
 #[path = "library/corpus.rs"]
 mod corpus;
+#[path = "library/epochs.rs"]
+mod epochs;
 #[path = "library/families.rs"]
 mod families;
 #[path = "library/foreign.rs"]

@@ -37,9 +37,9 @@ pub struct RunListener<'a> {
 pub struct Steps {
     /// Taken before this process.
     pub done: u64,
-    /// The last one of this process.
-    pub end: u64,
-    /// In all.
+    /// The last one of this process, where that is not the run's.
+    pub stop_after: Option<u64>,
+    /// In all, as far as is known.
     pub total: u64,
 }
 
@@ -76,20 +76,26 @@ impl<'a> RunListener<'a> {
 
     fn show(&self, log: &StepLog) {
         let here = log.step.saturating_sub(self.steps.done).max(1) as f64;
-        let left = (self.steps.total - log.step) as f64 * log.elapsed_s / here;
-        let line = format!(
+        // A run whose steps were an estimate may take more of them.
+        let total = self.steps.total.max(log.step);
+        let left = (total - log.step) as f64 * log.elapsed_s / here;
+        let mut line = format!(
             "loss {:.4} · lr {:.2e} · {:.0} tokens/s · {} left",
             log.loss,
             log.lr,
             log.tokens_per_second,
             duration(left)
         );
+        if let Some(remark) = log.loss_scale.and_then(|scale| scale.remark()) {
+            line += &format!(" · {remark}");
+        }
         match &self.bar {
             Some(bar) => {
+                bar.set_length(total);
                 bar.set_position(log.step);
                 bar.set_message(line);
             }
-            None => self.output.say(&format!("step {}/{} · {line}", log.step, self.steps.total)),
+            None => self.output.say(&format!("step {}/{total} · {line}", log.step)),
         }
     }
 
@@ -113,7 +119,8 @@ impl<'a> RunListener<'a> {
     /// Whether a step would be saved without the clock, too.
     fn is_asked(&self, progress: &Progress) -> bool {
         let every = progress.config.save_every;
-        progress.step >= self.steps.end || (every > 0 && progress.step.is_multiple_of(every))
+        let last = self.steps.stop_after.map_or(progress.total_steps, |stop| stop.min(progress.total_steps));
+        progress.step >= last || (every > 0 && progress.step.is_multiple_of(every))
     }
 
     fn eval(&self, step: u64, held_out: &HeldOut, best: bool) -> Result<()> {

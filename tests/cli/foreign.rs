@@ -25,23 +25,30 @@ fn copied(place: &Place, to: &str) {
 }
 
 #[test]
-fn keys_that_nothing_reads_are_named_on_stderr_and_those_of_training_where_it_begins() {
+fn keys_that_nothing_reads_are_named_on_stderr_and_those_of_training_are_refused_where_it_begins() {
     let place = Place::with_model();
     copied(&place, "m");
     set(&place, "m/config.json", "depth_scale", json!(2));
-    set(&place, "m/config.json", "attention_dropout", json!(0.1));
+    set(&place, "m/config.json", "hidden_dropout", json!(0.1));
     let told = "warning: m: config.json: a model of the family llama does not read depth_scale";
     for line in ["score --model m --tokens 1,2,3 -q", "export --model m --to hf --out copy", "plan --model m"]
     {
         let outcome = place.run(line).expect(0, &[told]);
-        assert!(!outcome.stderr.contains("attention_dropout"), "{outcome}");
+        assert!(!outcome.stderr.contains("hidden_dropout"), "{outcome}");
     }
     let short = "--data docs.jsonl --steps 2 --batch-size 2 --max-seq-len 32";
-    let training =
-        "warning: m: config.json has attention_dropout 0.1, which acts in training with transformers";
-    place.run(&format!("pretrain --model m --out run {short}")).expect(0, &[told, training]);
+    let train = format!("pretrain --model m --out run {short}");
+    place.run(&train).expect(2, &["config.json has hidden_dropout 0.1", "set it to 0", "transformers"]);
+    set(&place, "m/config.json", "hidden_dropout", json!(0.0));
+    set(&place, "m/config.json", "attention_dropout", json!(0.1));
+    place.run(&train).expect(0, &[told]);
     let tuned = place.run(&format!("pretrain --model run --out more {short}")).ok();
     assert!(!tuned.stderr.contains("depth_scale"), "{tuned}");
+    assert_eq!(
+        place.json("run/config.json")["attention_dropout"],
+        json!(0.1),
+        "training honours it, and keeps it"
+    );
 }
 
 #[test]

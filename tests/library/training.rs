@@ -1,21 +1,18 @@
 //! The loop: it learns, adds up, resumes bit for bit, and stops when it must.
 
-use std::sync::Arc;
-
 use burn::tensor::{DType, Device};
-use kindling::batch::{Batch, EncodedRows, Encoder, Fit, Loader, LoaderConfig, TooLong};
+use kindling::batch::Batch;
 use kindling::checkpoint::{Checkpoint, read_training, write_training};
-use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Error;
 use kindling::formats::{Files, directory_files};
 use kindling::loss::{NextToken, Objective};
 use kindling::model::{NamedTensor, Transformer};
 use kindling::optim::{AdamW, AdamWConfig, LrSchedule, NamedGradients};
-use kindling::train::{Job, LossScale, Run, Snapshot, Stage, TrainConfig};
+use kindling::train::{LossScale, Run, Snapshot, Stage, TrainConfig};
 
 use crate::tiny::{Record, job, largest_difference, model, start, train_config, train_run, values};
 
-fn device() -> Device {
+pub fn device() -> Device {
     Device::flex().autodiff()
 }
 
@@ -64,7 +61,8 @@ fn small_batches_add_up_to_the_big_one() {
     assert!(largest_difference(&gradients(&[big]), &gradients(&small)) < 1e-6);
 }
 
-fn stored(snapshot: &Snapshot) -> Files {
+/// The files of a save.
+pub fn stored(snapshot: &Snapshot) -> Files {
     let mut files =
         directory_files(&snapshot.model, &snapshot.weights, Some(&crate::tiny::tokenizer())).unwrap();
     write_training(&mut files, &snapshot.optimizer, &snapshot.progress).unwrap();
@@ -141,84 +139,6 @@ fn an_optimizers_state_that_does_not_fit_is_refused_by_name() {
     let mut more = whole.clone();
     more.push(NamedTensor { name: "first.model.other.weight".into(), ..whole[0].clone() });
     refused(more, ["holds 'first.model.other.weight'", "does not train"]);
-}
-
-#[test]
-fn an_epoch_gives_every_row_once() {
-    let config = TrainConfig { steps: None, epochs: 1.0, batch_size: 4, ..train_config(Stage::Sft) };
-    let run = start(config, Stage::Sft, 23, &device());
-    assert_eq!(run.progress.total_steps, 6);
-    let model = run.model;
-    let mut batches = run.batches;
-    let mut next = || pollster::block_on(batches.next(&model)).unwrap().unwrap();
-    let mut lines = Vec::new();
-    for _ in 0..6 {
-        lines.extend(next().origins.iter().map(|origin| origin.line));
-    }
-    let shuffled = lines.clone();
-    lines.sort_unstable();
-    assert_eq!(lines, (1..=23).collect::<Vec<u64>>());
-    assert_ne!(shuffled, lines);
-    let second: Vec<u64> = (0..6).flat_map(|_| next().origins).map(|origin| origin.line).collect();
-    assert_ne!(shuffled, second, "the second epoch has another order");
-}
-
-#[test]
-fn the_steps_of_an_epoch_are_one_true_pass() {
-    // Texts of 1 to 60 words cut into pieces, and conversations whose answers do not all fit.
-    for (stage, packing, too_long) in [
-        (Stage::Pretrain, false, TooLong::Cut),
-        (Stage::Pretrain, true, TooLong::Cut),
-        (Stage::Pretrain, false, TooLong::Drop),
-        (Stage::Sft, true, TooLong::Cut),
-        (Stage::Sft, true, TooLong::Drop),
-        (Stage::Sft, false, TooLong::Drop),
-    ] {
-        let config = TrainConfig {
-            steps: None,
-            epochs: 1.0,
-            max_seq_len: 48,
-            packing,
-            too_long,
-            ..train_config(stage)
-        };
-        let job = Job { dataset: Arc::new(uneven(stage)), ..job(config, stage, 1) };
-        let fit = Fit::new(stage.content(), 48, too_long);
-        let pass = LoaderConfig { batch_size: job.config.batch_size, fit, packing, seed: job.config.seed };
-        let encoder = Encoder::new(Arc::clone(&job.tokenizer), stage.content());
-        let rows = EncodedRows { dataset: Arc::clone(&job.dataset), encoder, skip_bad_rows: false };
-        let split = job.split();
-        let mut pass = Loader::new(Arc::new(rows), pass, split.order().clone(), split.train_part(), false);
-        let mut batches = 0;
-        while pass.next_batch().unwrap().is_some() {
-            batches += 1;
-        }
-        let planned = job.start(model_of_tokenizer()).unwrap().progress.total_steps;
-        assert!(
-            planned.abs_diff(batches) <= 1,
-            "{stage:?} packing {packing} {too_long:?}: {planned}, {batches}"
-        );
-        assert!(batches > 5);
-    }
-}
-
-/// Rows of very different lengths.
-fn uneven(stage: Stage) -> Dataset {
-    let mut text = String::new();
-    for i in 0..40 {
-        let words = "the cat sat on the mat. ".repeat(1 + i * i % 11 * (i % 3));
-        text += &match stage {
-            Stage::Pretrain => format!("{{\"text\": \"{words}\"}}\n"),
-            Stage::Sft => format!("{{\"user\": \"{i}?\", \"assistant\": \"{words}\"}}\n"),
-        };
-    }
-    let source: Arc<dyn Source> = Arc::new(Memory::new("rows.jsonl", text));
-    Dataset::open(vec![source], DataOptions::default()).unwrap()
-}
-
-fn model_of_tokenizer() -> Transformer {
-    let shape = crate::tiny::config(crate::tiny::tokenizer().vocab_size());
-    Transformer::init(&shape, 3, &device()).unwrap()
 }
 
 #[test]
@@ -318,6 +238,11 @@ fn an_overflowing_step_is_left_out_and_the_run_resumes_as_it_was() {
     train_run(job(config.clone(), Stage::Sft, 23).resume(model, optimizer, saved).unwrap(), &mut second)
         .unwrap();
     assert_eq!(whole.losses(), [first.losses(), second.losses()].concat());
+    let told = whole.logs.last().unwrap().loss_scale.unwrap();
+    assert_eq!(told.skipped, skipped);
+    assert!(
+        told.remark().unwrap().starts_with(&format!("{skipped} steps left out because float16 overflowed"))
+    );
 }
 
 #[test]

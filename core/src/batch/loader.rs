@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::pack::{EpochPosition, PackedStream};
-use super::{Batch, Example, ExampleSource, Fit, Found};
+use super::pack::{NextFit, PackedStream, tokens_of};
+use super::walk::{EpochPosition, Walk};
+use super::{Batch, Example, ExampleSource, Fit, Found, TooLong};
 use crate::data::Permutation;
 use crate::error::{Error, Result};
 use crate::random::Random;
 
 /// Batches gathered before they are sorted by length.
 const BUCKET_BATCHES: usize = 16;
-/// Times its size that a window may grow until its last batch is full.
-const FULLEST: usize = 16;
 /// Rows are padded to a multiple of this, so that a device sees few different shapes.
 const PAD_MULTIPLE: usize = 16;
 /// Streams of the seed, one a use.
@@ -27,10 +26,33 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// How examples are made to fit a row.
     pub fit: Fit,
-    /// Fill rows with several examples, which do not see each other.
+    /// Fill rows with several examples, which do not see each other. Examples that belong together share a row.
     pub packing: bool,
     /// The seed of the order.
     pub seed: u64,
+}
+
+impl LoaderConfig {
+    /// What training sees of examples that belong together, and whether any was cut; `None` where they are left out.
+    ///
+    /// # Errors
+    /// Examples that must share a packed row and do not fit one, where long rows are not left out.
+    pub(super) fn fit_all(&self, examples: Vec<Example>) -> Result<Option<(Vec<Example>, bool)>> {
+        let Some((examples, cut)) = self.fit.all(examples) else { return Ok(None) };
+        let (tokens, longest) = (tokens_of(&examples), self.fit.seq_len.saturating_add(1));
+        let origin = match examples.as_slice() {
+            [first, _, ..] if self.packing && tokens > longest => &first.origin,
+            _ => return Ok(Some((examples, cut))),
+        };
+        match self.fit.too_long {
+            TooLong::Drop => Ok(None),
+            TooLong::Cut => Err(Error::Data(format!(
+                "{origin}: its {} examples belong together and have {tokens} tokens, but a packed row holds {longest}; \
+                 take a longer --max-seq-len or --packing false, or leave such rows out with --too-long drop",
+                examples.len()
+            ))),
+        }
+    }
 }
 
 /// Where a loader stands; enough to go on with the very next batch.
@@ -40,6 +62,9 @@ pub struct LoaderState {
     pub epoch: u64,
     /// Rows read in this pass (bucketed: before the current window).
     pub position: u64,
+    /// Bucketed: pieces of the row at `position` that windows before the current one gave out.
+    #[serde(default)]
+    pub pieces: usize,
     /// Bucketed: batches already given out of the window that begins at `position`.
     pub served: usize,
     /// Packed: where the tokens that were read and not yet given out begin.
@@ -68,16 +93,14 @@ struct Carry {
 pub struct Loader {
     source: Arc<dyn ExampleSource>,
     config: LoaderConfig,
-    /// Numbers in the fixed order that separates training from validation.
-    part: Range<u64>,
-    fixed: Permutation,
-    order: Permutation,
+    walk: Walk,
     state: LoaderState,
     stream: PackedStream,
     window: Vec<Batch>,
-    /// The row behind the window.
-    window_end: u64,
-    endless: bool,
+    /// Where the next window begins: at which row, and behind how many of its pieces.
+    window_end: (u64, usize),
+    /// The other pieces of that row, where it has given some.
+    left: Vec<Vec<Example>>,
 }
 
 impl Loader {
@@ -90,25 +113,29 @@ impl Loader {
         part: Range<u64>,
         endless: bool,
     ) -> Self {
-        let order = Permutation::new(part.end - part.start, config.seed, 0);
-        let state = LoaderState::default();
-        Self {
-            source,
-            config,
-            part,
-            fixed,
-            order,
-            state,
-            stream: PackedStream::default(),
-            window: Vec::new(),
-            window_end: 0,
-            endless,
-        }
+        let walk = Walk::new(fixed, part, config.seed, endless);
+        let (state, stream) = (LoaderState::default(), PackedStream::default());
+        let (window, left) = (Vec::new(), Vec::new());
+        Self { source, config, walk, state, stream, window, window_end: (0, 0), left }
+    }
+
+    /// The same, which ends after so many passes; of the last one a part may be asked for.
+    pub fn ending_after(mut self, passes: f64) -> Self {
+        self.walk.end_after(passes);
+        self
     }
 
     /// Rows in this part.
     pub fn rows(&self) -> u64 {
-        self.part.end - self.part.start
+        self.walk.rows()
+    }
+
+    pub(super) fn config(&self) -> &LoaderConfig {
+        &self.config
+    }
+
+    pub(super) fn walk(&self) -> &Walk {
+        &self.walk
     }
 
     /// Where it stands.
@@ -127,6 +154,7 @@ impl Loader {
         self.go_to(EpochPosition { epoch: saved.epoch, position: saved.position });
         self.stream = PackedStream::default();
         self.window.clear();
+        self.left.clear();
         if saved.served > 0 {
             self.fill_window()?;
             self.window.drain(..saved.served.min(self.window.len()));
@@ -144,18 +172,17 @@ impl Loader {
     fn go_to(&mut self, place: EpochPosition) {
         self.state.epoch = place.epoch;
         self.state.position = place.position;
-        self.order = Permutation::new(self.rows(), self.config.seed, place.epoch);
+        self.walk.go_to(place.epoch);
     }
 
-    /// The next batch; `None` only at the end of a loader that is not endless.
+    /// The next batch; `None` at the end of a loader that is not endless.
     ///
     /// # Errors
-    /// Data that cannot be read or encoded; an epoch without a single usable row.
+    /// Data that cannot be read or encoded; examples that belong together and fit no row; an epoch without a single
+    /// usable row.
     pub fn next_batch(&mut self) -> Result<Option<Batch>> {
         match self.config.packing {
-            true if self.source.group() > 1 => Err(Error::Config(vec![
-                "--packing would part rows that belong together; leave it out".into(),
-            ])),
+            true if self.source.group() > 1 => self.next_of_groups(),
             true => self.next_packed(),
             false => self.next_bucketed(),
         }
@@ -163,17 +190,16 @@ impl Loader {
 
     /// The next examples of this epoch, in its order: one, or those that belong together.
     fn next_examples(&mut self, position: &mut u64) -> Result<Option<Vec<Example>>> {
-        while *position < self.rows() {
-            let at = if self.endless { self.order.at(*position) } else { *position };
+        while let Some(row) = self.walk.row(*position) {
             *position += 1;
-            let found = self.source.examples(self.fixed.at(self.part.start + at))?;
+            let found = self.source.examples(row)?;
             // A pass counts what it leaves out; those behind it meet the same rows again.
             let counts = u64::from(self.state.epoch == 0);
             let Found::Examples(examples) = found else {
                 self.state.unusable += counts;
                 continue;
             };
-            match self.config.fit.all(examples) {
+            match self.config.fit_all(examples)? {
                 Some((examples, cut)) => {
                     self.state.cut += counts * u64::from(cut);
                     return Ok(Some(examples));
@@ -186,7 +212,24 @@ impl Loader {
 
     fn next_epoch(&mut self) {
         self.state.served = 0;
+        self.state.pieces = 0;
         self.go_to(EpochPosition { epoch: self.state.epoch + 1, position: 0 });
+    }
+
+    /// The next examples of this epoch or the one behind it, and their row's place; `None` where the last epoch ends.
+    fn read_on(&mut self) -> Result<Option<(Vec<Example>, EpochPosition)>> {
+        for _ in 0..2 {
+            let mut position = self.state.position;
+            let examples = self.next_examples(&mut position)?;
+            let place = EpochPosition { epoch: self.state.epoch, position: position.saturating_sub(1) };
+            self.state.position = position;
+            match examples {
+                Some(examples) => return Ok(Some((examples, place))),
+                None if self.walk.is_last() => return Ok(None),
+                None => self.next_epoch(),
+            }
+        }
+        Err(no_examples())
     }
 
     /// Rows cut out of one long stream of examples.
@@ -199,21 +242,34 @@ impl Loader {
 
     /// Adds an example to the stream; false at the end of a loader that is not endless.
     fn read_more(&mut self) -> Result<bool> {
-        for _ in 0..2 {
-            let mut position = self.state.position;
-            let examples = self.next_examples(&mut position)?;
-            let place = EpochPosition { epoch: self.state.epoch, position: position.saturating_sub(1) };
-            self.state.position = position;
-            match examples {
-                Some(examples) => {
-                    examples.into_iter().for_each(|example| self.stream.push(example, place));
-                    return Ok(true);
+        let Some((examples, place)) = self.read_on()? else { return Ok(false) };
+        examples.into_iter().for_each(|example| self.stream.push(example, place));
+        Ok(true)
+    }
+
+    /// Rows of whole groups, which are never parted: one that finds no room opens a row.
+    fn next_of_groups(&mut self) -> Result<Option<Batch>> {
+        let (rows, seq) = (self.config.batch_size, self.config.fit.seq_len);
+        let mut batch = Batch { members: self.source.group(), ..Batch::new(seq) };
+        let (mut fit, mut row) = (NextFit::new(seq), Vec::new());
+        loop {
+            let before = self.state.clone();
+            let Some((group, _)) = self.read_on()? else { break };
+            if fit.opens_row(tokens_of(&group)) && !row.is_empty() {
+                batch.push_examples(&std::mem::take(&mut row));
+                if batch.batch == rows {
+                    // The next batch begins with this group, and reads it again.
+                    self.go_to(EpochPosition { epoch: before.epoch, position: before.position });
+                    self.state = before;
+                    break;
                 }
-                None if !self.endless => return Ok(false),
-                None => self.next_epoch(),
             }
+            row.extend(group);
         }
-        Err(no_examples())
+        if !row.is_empty() {
+            batch.push_examples(&row);
+        }
+        Ok((batch.batch > 0).then_some(batch))
     }
 
     /// Rows of similar length together, each padded on the right.
@@ -221,10 +277,10 @@ impl Loader {
         if self.window.is_empty() {
             self.advance_window();
             self.fill_window()?;
-            if self.window.is_empty() && self.endless {
+            if self.window.is_empty() && !self.walk.is_last() {
                 self.next_epoch();
                 self.fill_window()?;
-                if self.window.is_empty() {
+                if self.window.is_empty() && !self.walk.is_last() {
                     return Err(no_examples());
                 }
             }
@@ -236,39 +292,57 @@ impl Loader {
         Ok(Some(self.window.remove(0)))
     }
 
-    /// Moves `position` behind the window that is used up.
+    /// Moves behind the window that is used up.
     fn advance_window(&mut self) {
         if self.state.served > 0 {
-            self.state.position = self.window_end;
+            (self.state.position, self.state.pieces) = self.window_end;
             self.state.served = 0;
         }
     }
 
-    /// Gathers the window that begins at `position`: sorted by length, cut into batches, shuffled.
+    /// Gathers the window that begins at `position`: sorted by length, cut into batches, shuffled. A text may go on in the
+    /// next one, so that only an epoch's last batch has fewer rows.
     fn fill_window(&mut self) -> Result<()> {
         let wanted = self.config.batch_size * BUCKET_BATCHES;
-        let mut position = self.state.position;
+        let (mut position, mut given) = (self.state.position, self.state.pieces);
+        let mut left = std::mem::take(&mut self.left);
         let mut groups: Vec<Vec<Example>> = Vec::with_capacity(wanted);
-        // On until the batches are full, though a long text gives many pieces: only an epoch's last one is not.
-        let batch_size = self.config.batch_size;
-        let full = |count: usize| count >= wanted && count.is_multiple_of(batch_size);
-        while !full(groups.len()) && groups.len() < FULLEST * wanted {
-            let Some(examples) = self.next_examples(&mut position)? else {
+        while groups.len() < wanted {
+            let mut pieces = std::mem::take(&mut left);
+            if !pieces.is_empty() {
+                position += 1;
+            } else if let Some(examples) = self.next_examples(&mut position)? {
+                pieces = self.pieces(examples);
+                pieces.drain(..given.min(pieces.len()));
+            } else {
                 break;
-            };
-            match <[Example; 1]>::try_from(examples) {
-                Ok([example]) => {
-                    groups.extend(self.config.fit.pieces(example).into_iter().map(|piece| vec![piece]))
-                }
-                Err(group) => groups.push(group),
             }
+            let room = wanted - groups.len();
+            given = match pieces.len() > room {
+                true => {
+                    self.left = pieces.split_off(room);
+                    position -= 1;
+                    given + room
+                }
+                false => 0,
+            };
+            groups.extend(pieces);
         }
-        self.window_end = position;
+        self.window_end = (position, given);
         groups.sort_by_key(|group| group.iter().map(|example| example.ids.len()).max());
         self.window = groups.chunks(self.config.batch_size).map(|chunk| self.pad(chunk)).collect();
-        let stream = BUCKET_STREAM ^ (self.state.epoch << 40) ^ self.state.position;
+        let within = (self.state.pieces as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let stream = BUCKET_STREAM ^ (self.state.epoch << 40) ^ self.state.position ^ within;
         Random::new(self.config.seed, stream).shuffle(&mut self.window);
         Ok(())
+    }
+
+    /// What stands in a batch of its own right: the pieces of an example, or a group as it is.
+    fn pieces(&self, examples: Vec<Example>) -> Vec<Vec<Example>> {
+        match <[Example; 1]>::try_from(examples) {
+            Ok([example]) => self.config.fit.pieces(example).into_iter().map(|piece| vec![piece]).collect(),
+            Err(group) => vec![group],
+        }
     }
 
     /// One batch, as wide as its longest row needs.
@@ -276,11 +350,9 @@ impl Loader {
         let examples = || groups.iter().flatten();
         let longest = examples().map(|example| example.ids.len() - 1).max().unwrap_or(1);
         let seq = longest.next_multiple_of(PAD_MULTIPLE).min(self.config.fit.seq_len.max(longest));
-        let mut batch = Batch { group: self.source.group(), ..Batch::new(seq) };
-        for example in examples() {
-            batch.push(&example.ids, &example.weights, &vec![1; example.ids.len()]);
-            batch.origins.push(example.origin.clone());
-        }
+        let group = self.source.group();
+        let mut batch = Batch { group, members: group, ..Batch::new(seq) };
+        examples().for_each(|example| batch.push_examples(std::slice::from_ref(example)));
         batch
     }
 }

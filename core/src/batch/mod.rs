@@ -6,6 +6,7 @@ mod fit;
 mod loader;
 mod pack;
 mod survey;
+mod walk;
 
 pub use encode::{Content, Encoder, RenderWarnings, count_warnings, render_remarks};
 pub use examples::{EncodedRows, ExampleSource, Found};
@@ -41,6 +42,9 @@ pub struct Batch {
     /// Rows that belong together and follow each other, such as the two of a preference pair: no thread gets a part of
     /// them. `batch` is a multiple of it.
     pub group: usize,
+    /// Examples that belong together and follow each other: as rows, then it equals `group`; or, packed, as segments of
+    /// one row, which holds some such groups and no part of one.
+    pub members: usize,
     /// What the model reads.
     pub inputs: Vec<u32>,
     /// What it should say next.
@@ -57,7 +61,8 @@ impl Batch {
     /// An empty batch of that row length.
     pub fn new(seq: usize) -> Self {
         let (inputs, targets, weights, segments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { batch: 0, seq, group: 1, inputs, targets, weights, segments, origins: Vec::new() }
+        let origins = Vec::new();
+        Self { batch: 0, seq, group: 1, members: 1, inputs, targets, weights, segments, origins }
     }
 
     /// Adds a row of `seq + 1` tokens or fewer; the rest is padding. Targets are the tokens moved by one, and
@@ -74,6 +79,18 @@ impl Batch {
         self.batch += 1;
     }
 
+    /// Adds a row of whole examples, one after the other, and where they come from.
+    pub(crate) fn push_examples(&mut self, examples: &[Example]) {
+        let (mut ids, mut weights, mut segments) = (Vec::new(), Vec::new(), Vec::new());
+        for (segment, example) in (1..).zip(examples) {
+            ids.extend(&example.ids);
+            weights.extend(&example.weights);
+            segments.extend(std::iter::repeat_n(segment, example.ids.len()));
+            self.origins.push(example.origin.clone());
+        }
+        self.push(&ids, &weights, &segments);
+    }
+
     /// The same rows in at most `parts` batches of nearly equal size, in order; groups stay whole.
     pub fn split(&self, parts: usize) -> Vec<Self> {
         let groups = self.batch / self.group;
@@ -85,6 +102,7 @@ impl Batch {
                 batch: end - start,
                 seq: self.seq,
                 group: self.group,
+                members: self.members,
                 inputs: self.inputs[values.clone()].to_vec(),
                 targets: self.targets[values.clone()].to_vec(),
                 weights: self.weights[values.clone()].to_vec(),

@@ -1,16 +1,9 @@
-//! Packing: examples one after another, cut into rows of equal length without padding.
+//! Packing: examples one after another, cut into rows of equal length without padding; and whole, where several belong
+//! together.
 
-use serde::{Deserialize, Serialize};
-
+use super::walk::EpochPosition;
 use super::{Batch, Example};
 use crate::data::RowOrigin;
-
-/// A row's number in the order of an epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct EpochPosition {
-    pub(super) epoch: u64,
-    pub(super) position: u64,
-}
 
 /// Tokens read and not yet given out, with their weights, segments and sources.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,6 +83,32 @@ impl PackedStream {
     }
 }
 
+/// Which groups share a row: each stands whole in the last one, or opens the next.
+pub(super) struct NextFit {
+    /// Tokens a row, the one that is only a target among them.
+    longest: usize,
+    filled: usize,
+}
+
+impl NextFit {
+    pub(super) fn new(seq: usize) -> Self {
+        let longest = seq.saturating_add(1);
+        Self { longest, filled: longest }
+    }
+
+    /// Puts a group of so many tokens, at most a row's, into a row; whether it is a new one.
+    pub(super) fn opens_row(&mut self, tokens: usize) -> bool {
+        let opens = self.filled + tokens > self.longest;
+        self.filled = if opens { tokens } else { self.filled + tokens };
+        opens
+    }
+}
+
+/// Tokens of examples together.
+pub(super) fn tokens_of(examples: &[Example]) -> usize {
+    examples.iter().map(|example| example.ids.len()).sum()
+}
+
 /// Segments of a row from 1 on: 0 is kept for padding.
 fn renumber(segments: &[u32]) -> Vec<u32> {
     let first = segments.first().copied().unwrap_or(1);
@@ -103,6 +122,13 @@ mod tests {
     fn example(ids: &[u32]) -> Example {
         let origin = RowOrigin { source: "a".into(), line: u64::from(ids[0]) };
         Example { ids: ids.to_vec(), weights: vec![1.0; ids.len()], warnings: Vec::new(), origin }
+    }
+
+    #[test]
+    fn a_group_opens_a_row_where_the_last_one_has_no_room_for_all_of_it() {
+        let mut fit = NextFit::new(9);
+        let opened = [4, 6, 1, 9, 2, 10, 3, 3, 4].map(|tokens| fit.opens_row(tokens));
+        assert_eq!(opened, [true, false, true, false, true, true, true, false, false]);
     }
 
     #[test]

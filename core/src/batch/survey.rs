@@ -1,6 +1,9 @@
 //! What one pass over rows holds, counted by encoding them as training will.
 
-use super::{ExampleSource, Found, LoaderConfig, RenderWarnings, count_warnings, render_remarks};
+use std::collections::HashMap;
+
+use super::pack::{NextFit, tokens_of};
+use super::{ExampleSource, Found, Loader, LoaderConfig, RenderWarnings, count_warnings, render_remarks};
 use crate::error::Result;
 use crate::platform::{map_in_threads, threads};
 
@@ -23,6 +26,8 @@ pub struct Survey {
     pub unusable: (u64, Option<String>),
     /// What shows where rows are rendered.
     pub warnings: RenderWarnings,
+    /// Packed, where a row's examples belong together: which row has how many tokens.
+    groups: Vec<(u64, usize)>,
 }
 
 impl Survey {
@@ -54,10 +59,13 @@ impl Survey {
                 }
                 Found::Examples(examples) => {
                     examples.iter().for_each(|example| count_warnings(example, &mut sum.warnings));
-                    match config.fit.all(examples) {
+                    match config.fit_all(examples)? {
                         None => sum.dropped += 1,
                         Some((examples, cut)) => {
                             sum.cut += u64::from(cut && !config.fit.keep_pieces);
+                            if config.packing && source.group() > 1 {
+                                sum.groups.push((row, tokens_of(&examples)));
+                            }
                             examples.iter().for_each(|example| sum.add_example(example.ids.len(), config));
                         }
                     }
@@ -87,18 +95,31 @@ impl Survey {
         self.dropped += other.dropped;
         self.unusable.0 += other.unusable.0;
         self.unusable.1 = self.unusable.1.take().or(other.unusable.1);
+        self.groups.extend(other.groups);
         for (kind, count) in other.warnings {
             self.warnings.entry(kind).and_modify(|known| known.rows += count.rows).or_insert(count);
         }
     }
 
-    /// Batches of one pass over `rows` rows of this kind.
-    pub fn batches(&self, rows: u64, config: &LoaderConfig) -> f64 {
-        let per_row = |count: u64| count as f64 * rows as f64 / self.rows.max(1) as f64;
+    /// Batches of so many passes of a loader over rows of this kind; exact where all of them were looked at.
+    pub fn batches(&self, loader: &Loader, passes: f64) -> f64 {
+        let config = loader.config();
+        let of_all = |count: f64| count * loader.rows() as f64 / self.rows.max(1) as f64;
         match config.packing {
-            true => per_row(self.tokens) / (config.batch_size * config.fit.seq_len) as f64,
-            false => (per_row(self.pieces) / config.batch_size as f64).ceil(),
+            true if !self.groups.is_empty() => {
+                (of_all(self.rows_of_groups(loader, passes)) / config.batch_size as f64).ceil()
+            }
+            true => passes * (of_all(self.tokens as f64) / (config.batch_size * config.fit.seq_len) as f64),
+            false => passes * (of_all(self.pieces as f64) / config.batch_size as f64).ceil(),
         }
+    }
+
+    /// Packed rows that the groups fill in the order in which they will come, which decides how much room is left over.
+    fn rows_of_groups(&self, loader: &Loader, passes: f64) -> f64 {
+        let tokens: HashMap<u64, usize> = self.groups.iter().copied().collect();
+        let mut fit = NextFit::new(loader.config().fit.seq_len);
+        let known = loader.walk().rows_of(passes).filter_map(|row| tokens.get(&row));
+        known.filter(|&&tokens| fit.opens_row(tokens)).count() as f64
     }
 
     /// Tokens of a piece on average.

@@ -43,8 +43,6 @@ pub struct Checkpoint {
     pub tokenizer: Option<Tokenizer>,
     /// What a person should know: keys and tensors that nothing reads, contradictions and how they were read.
     pub warnings: Vec<String>,
-    /// The same where the model is trained: what acts in training elsewhere and not here.
-    pub training_warnings: Vec<String>,
     /// `generation_config.json`, for what is made of this checkpoint.
     generation: Map<String, Value>,
     weights: WeightFiles,
@@ -128,8 +126,7 @@ impl Checkpoint {
             }
         }
         add_end_tokens(&mut config, &generation);
-        let training_warnings = remarks.training;
-        let checkpoint = Self { config, tokenizer: None, warnings, training_warnings, generation, weights };
+        let checkpoint = Self { config, tokenizer: None, warnings, generation, weights };
         match tokenizer {
             Some(tokenizer) => checkpoint.with_tokenizer(tokenizer),
             None => Ok(checkpoint),

@@ -112,6 +112,8 @@ impl Header {
             rope_scaling: RopeScaling::Default,
             attention_bias: false,
             attention_output_bias: false,
+            attention_dropout: 0.0,
+            untrained: Vec::new(),
             qk_norm: false,
             sliding_window: None,
             experts: None,

@@ -4,7 +4,7 @@ mod cross_entropy;
 mod objective;
 
 pub use cross_entropy::cross_entropy;
-pub use objective::{NextToken, Objective};
+pub use objective::{NextToken, Objective, StepCounts, Whole};
 
 use burn::tensor::Tensor;
 

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::cache::{LayerCache, Places};
+use super::dropout::Noise;
 use super::{Linear, RmsNorm, Trace};
 use crate::kernels::{Angles, AttentionMask, masked_softmax, rotate};
 
@@ -18,6 +19,11 @@ pub struct Attention {
     pub(super) k_norm: Option<RmsNorm>,
     pub(super) heads: usize,
     pub(super) kv_heads: usize,
+    /// Share of the attention weights that training drops.
+    pub(super) dropout: f64,
+    /// Which weights those are; `None` outside of training.
+    #[module(skip)]
+    pub(super) noise: Option<Noise>,
 }
 
 impl Attention {
@@ -40,7 +46,8 @@ impl Attention {
             Some((cache, places)) => cache.append(k, v, places),
             None => (k, v),
         };
-        let context = attend(q, k, v, mask, trace);
+        let dropped = self.noise.map(|noise| (noise, self.dropout));
+        let context = attend(q, k, v, mask, dropped, trace);
         let width = context.dims()[2];
         self.o_proj.forward(context.reshape([batch, seq, width]))
     }
@@ -63,11 +70,19 @@ impl Attention {
     }
 }
 
-/// `softmax(q·kᵀ / √hd)·v`; query head `h` reads key head `h / (heads / kv_heads)`.
+/// `dropout(softmax(q·kᵀ / √hd))·v`; query head `h` reads key head `h / (heads / kv_heads)`. Dropout acts where and as in
+/// transformers; the trace gets the weights before it.
 ///
 /// # Shapes
 /// `q [batch, seq, heads, hd]`, `k, v [batch, kv_heads, keys, hd]` → `[batch, seq, heads·hd]`.
-fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask, trace: &mut Trace) -> Tensor<3> {
+fn attend(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    mask: &AttentionMask,
+    dropped: Option<(Noise, f64)>,
+    trace: &mut Trace,
+) -> Tensor<3> {
     let [batch, seq, heads, head_dim] = q.dims();
     let [_, kv_heads, keys, _] = k.dims();
     let group = heads / kv_heads;
@@ -78,7 +93,62 @@ fn attend(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, mask: &AttentionMask, trace:
     if let Some(kept) = &mut trace.attention {
         kept.push(weights.clone());
     }
+    let weights = match dropped {
+        Some((noise, share)) => noise.drop(weights, share, batch),
+        None => weights,
+    };
     let weights = weights.reshape([batch, kv_heads, group * seq, keys]);
     let context = weights.matmul(v).reshape([batch, heads, seq, head_dim]);
     context.swap_dims(1, 2).reshape([batch, seq, heads * head_dim])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+    use burn::tensor::{Device, TensorData};
+
+    const VALUES: [f32; 4] = [1.0, 10.0, 100.0, 1000.0];
+
+    /// Two positions whose weights are (1, 0) and (1/2, 1/2) before anything is dropped.
+    fn attended(dropped: Option<(Noise, f64)>) -> Vec<f32> {
+        let device = Device::flex();
+        let zeros = || Tensor::<4>::zeros([1, 2, 1, 2], &device);
+        let keys = zeros().swap_dims(1, 2);
+        let values = Tensor::<4>::from_data(TensorData::new(VALUES.to_vec(), [1, 1, 2, 2]), &device);
+        let mask = AttentionMask::causal(2, 0);
+        let context = attend(zeros(), keys, values, &mask, dropped, &mut Trace::default());
+        context.into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn dropped_weights_by_hand() {
+        let (mut seen, [a, b, c, d]) = ([false; 2], VALUES);
+        for seed in 0..8 {
+            // One number each of the weights (0, 0), (0, 1), (1, 0) and (1, 1); half of them are dropped, the others double.
+            let mut random = Random::new(seed, 3 << 32);
+            let kept = [(); 4].map(|()| if random.next_u32() < u32::MAX / 2 { 0.0f32 } else { 2.0 });
+            let (first, second) = (kept[2] / 2.0, kept[3] / 2.0);
+            let expected = [kept[0] * a, kept[0] * b, first * a + second * c, first * b + second * d];
+            assert_eq!(attended(Some((Noise::new(seed, 3, 0), 0.5))), expected, "seed {seed}");
+            seen[usize::from(kept[0] == 0.0)] = true;
+        }
+        assert_eq!(seen, [true; 2]);
+    }
+
+    #[test]
+    fn the_mean_over_many_seeds_is_what_is_computed_without_dropout() {
+        let plain = attended(None);
+        assert_eq!(plain, [1.0, 10.0, 50.5, 505.0]);
+        assert_eq!(plain, attended(Some((Noise::new(5, 0, 0), 0.0))), "nothing is dropped");
+        let mut sum = [0.0f64; 4];
+        for seed in 0..4000 {
+            let values = attended(Some((Noise::new(seed, 0, 0), 0.25)));
+            sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(value));
+        }
+        for (sum, plain) in sum.into_iter().zip(plain) {
+            let mean = sum / 4000.0;
+            assert!((mean / f64::from(plain) - 1.0).abs() < 0.05, "{mean} {plain}");
+        }
+    }
 }

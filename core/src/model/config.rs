@@ -39,6 +39,11 @@ pub struct ModelConfig {
     pub attention_bias: bool,
     /// A bias on the output projection of attention.
     pub attention_output_bias: bool,
+    /// Share of the attention weights that training drops (`attention_dropout`).
+    pub attention_dropout: f64,
+    /// What its `config.json` says that acts in training with transformers and not here, such as `hidden_dropout 0.1`:
+    /// training refuses it.
+    pub untrained: Vec<String>,
     /// RMSNorm over each head of q and k before the rotation (Qwen3, MiniMind 3).
     pub qk_norm: bool,
     /// Layers that see only the last keys.
@@ -170,6 +175,12 @@ impl ModelConfig {
         if self.rms_norm_eps <= 0.0 || !self.rms_norm_eps.is_finite() {
             problems
                 .push(format!("rms_norm_eps is {}; it must be a small positive number", self.rms_norm_eps));
+        }
+        if !(0.0..1.0).contains(&self.attention_dropout) {
+            problems.push(format!(
+                "attention_dropout is {}; it must be at least 0 and below 1",
+                self.attention_dropout
+            ));
         }
         problems.extend(self.layer_problems());
         problems

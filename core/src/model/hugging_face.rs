@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::family::Family;
-use super::key_rules::{Remarks, refuse_acting};
+use super::key_rules::{Remarks, refuse_acting, untrained};
 use super::keys::Keys;
 use super::layer_types::sliding_window;
 use super::quantization_config::refuse_quantized;
@@ -98,7 +98,7 @@ impl ModelConfig {
             "rms_norm_eps": self.rms_norm_eps,
             "hidden_act": "silu",
             "attention_bias": self.attention_bias,
-            "attention_dropout": 0.0,
+            "attention_dropout": self.attention_dropout,
             "tie_word_embeddings": self.tie_word_embeddings,
             "initializer_range": self.initializer_range,
             "embedding_range": self.embedding_range,
@@ -150,6 +150,8 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
             Family::Qwen2 => false,
             _ => keys.flag("attention_output_bias")?.unwrap_or(attention_bias),
         },
+        attention_dropout: keys.number("attention_dropout")?.unwrap_or(0.0),
+        untrained: untrained(keys.0),
         qk_norm: match family {
             Family::Own => keys.flag("qk_norm")?.unwrap_or(false),
             _ => matches!(family, Family::Qwen3 | Family::Qwen3Moe),

@@ -190,6 +190,8 @@ impl Builder<'_, '_> {
             k_norm: norm(self, "k_norm")?,
             heads,
             kv_heads,
+            dropout: config.attention_dropout,
+            noise: None,
         })
     }
 

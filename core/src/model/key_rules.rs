@@ -1,5 +1,5 @@
 //! Which keys of a `config.json` act, and on what. Those that change the numbers are honoured or refused; those of
-//! training are named where training begins; those that nothing reads are named once.
+//! training are honoured or refused where training begins; those that nothing reads are named once.
 
 use serde_json::{Map, Value};
 
@@ -14,8 +14,6 @@ use crate::error::Result;
 pub struct Remarks {
     /// Keys that nothing reads, and settings that contradict each other.
     pub warnings: Vec<String>,
-    /// Keys that act in training elsewhere and not here.
-    pub training: Vec<String>,
 }
 
 /// Keys of other architectures whose only known value is 1.
@@ -59,26 +57,12 @@ const NOTHING: [&str; 22] = [
     "attention_sinks",
 ];
 
-/// Keys that act in training alone.
-const TRAINING: [&str; 14] = [
-    "attention_dropout",
-    "attention_probs_dropout_prob",
-    "attn_pdrop",
-    "attn_dropout",
-    "hidden_dropout",
-    "hidden_dropout_prob",
-    "resid_pdrop",
-    "residual_dropout",
-    "embd_pdrop",
-    "embedding_dropout",
-    "dropout",
-    "layerdrop",
-    "output_router_logits",
-    "neftune_noise_alpha",
-];
+/// Keys that act in training alone and are not built, beside every dropout but that of attention weights.
+const TRAINING: [&str; 4] =
+    ["layerdrop", "output_router_logits", "router_jitter_noise", "neftune_noise_alpha"];
 
 /// Keys that are read, by every family.
-const READ: [&str; 22] = [
+const READ: [&str; 23] = [
     "model_type",
     "architectures",
     "vocab_size",
@@ -99,12 +83,13 @@ const READ: [&str; 22] = [
     "tie_word_embeddings",
     "initializer_range",
     "embedding_range",
+    "attention_dropout",
     "is_causal",
     "quantization_config",
 ];
 
 /// Keys of `transformers`, and of programs around it, that change no number of these families.
-const HARMLESS: [&str; 34] = [
+const HARMLESS: [&str; 35] = [
     "transformers_version",
     "dtype",
     "torch_dtype",
@@ -121,6 +106,7 @@ const HARMLESS: [&str; 34] = [
     "label2id",
     "num_labels",
     "problem_type",
+    "classifier_dropout",
     "task_specific_params",
     "finetuning_task",
     "name_or_path",
@@ -219,25 +205,25 @@ impl Remarks {
                 strange.join(", ")
             ));
         }
-        Self { warnings, training: training(keys.0) }
+        Self { warnings }
     }
 }
 
-fn training(root: &Map<String, Value>) -> Vec<String> {
-    let acts = |key: &&str| root.get(*key).is_some_and(|value| !is_nothing(value));
-    let acts = TRAINING.into_iter().filter(acts);
-    acts.map(|key| {
-        format!(
-            "config.json has {key} {}, which acts in training with transformers; it does not here",
-            root[key]
-        )
-    })
-    .collect()
+/// The keys, with their values, that act in training elsewhere and not here.
+pub(super) fn untrained(root: &Map<String, Value>) -> Vec<String> {
+    let acts = root.iter().filter(|(key, value)| is_of_training(key) && !is_nothing(value));
+    acts.map(|(key, value)| format!("{key} {value}")).collect()
+}
+
+/// Whether a key acts in training alone and is not built, under whatever name an architecture has it.
+fn is_of_training(key: &str) -> bool {
+    let drops = key.contains("dropout") || key.ends_with("_pdrop");
+    TRAINING.contains(&key) || drops && !READ.contains(&key) && !HARMLESS.contains(&key)
 }
 
 /// Whether a key says something that the family does not read.
 fn is_strange(key: &str, value: &Value, family: Family) -> bool {
-    let known: [&[&str]; 6] = [&READ, &HARMLESS, &GENERATION, &TRAINING, &ONE, &NOTHING];
+    let known: [&[&str]; 5] = [&READ, &HARMLESS, &GENERATION, &ONE, &NOTHING];
     let own = match key {
         "query_pre_attn_scalar" | "attention_multiplier" | "no_rope_layers" | "qk_norm" | "use_qk_norm" => {
             true
@@ -260,7 +246,7 @@ fn is_strange(key: &str, value: &Value, family: Family) -> bool {
         }
         _ => key.starts_with('_') || key.ends_with("_token_id") || key.ends_with("_token"),
     };
-    !own && !is_nothing(value) && !known.iter().any(|keys| keys.contains(&key))
+    !own && !is_nothing(value) && !is_of_training(key) && !known.iter().any(|keys| keys.contains(&key))
 }
 
 #[cfg(test)]
@@ -319,16 +305,18 @@ mod tests {
 
     #[test]
     fn keys_that_nothing_reads_are_named_once_and_those_of_training_apart() {
-        let (_, remarks) = read(json!({
+        let (config, remarks) = read(json!({
             "sliding_window": 16, "layer_norm_kind": "odd", "num_experts": 4, "attention_dropout": 0.1,
-            "nothing_of_it": [],
+            "nothing_of_it": [], "resid_pdrop": 0.2, "output_router_logits": true, "embd_pdrop": 0.0,
+            "ffn_dropout": 0.3, "classifier_dropout": 0.1,
         }))
         .unwrap();
         let named = [
             "config.json: a model of the family llama does not read sliding_window, layer_norm_kind, num_experts",
         ];
         assert_eq!(remarks.warnings, named);
-        assert!(remarks.training[0].contains("attention_dropout 0.1"), "{remarks:?}");
-        assert_eq!(remarks.training.len(), 1);
+        assert_eq!(config.attention_dropout, 0.1);
+        assert_eq!(config.untrained, ["resid_pdrop 0.2", "output_router_logits true", "ffn_dropout 0.3"]);
+        assert!(refused(json!({"attention_dropout": 1})).contains("attention_dropout is 1; it must be"));
     }
 }

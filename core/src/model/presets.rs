@@ -106,6 +106,8 @@ impl Preset {
             rope_scaling: RopeScaling::Default,
             attention_bias: false,
             attention_output_bias: false,
+            attention_dropout: 0.0,
+            untrained: Vec::new(),
             sliding_window: None,
             experts: None,
             qk_norm: self.qk_norm,

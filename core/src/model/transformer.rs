@@ -5,9 +5,12 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, module};
 
-use super::low_rank::Noise;
+use super::dropout::Noise;
 use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
 use crate::kernels::{AttentionMask, in_dtype};
+
+/// The first number of the attentions' noise; dense layers, whose adapters may drop their inputs, count from 0.
+const ATTENTIONS: u64 = 1 << 31;
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -163,12 +166,17 @@ impl Transformer {
         all
     }
 
-    /// Switches dropout on: `seed` belongs to the step, `first_row` is the batch's place among its rows.
+    /// Switches the dropout of attention weights and of adapters on: `seed` belongs to the step, `first_row` is the
+    /// batch's place among its rows.
     pub(crate) fn with_noise(mut self, seed: u64, first_row: usize) -> Self {
-        for (i, (_, linear)) in self.linears_mut().into_iter().enumerate() {
+        for (i, (_, linear)) in (0..).zip(self.linears_mut()) {
             for path in linear.lora.iter_mut().filter(|path| path.dropout > 0.0) {
-                path.noise = Some(Noise { seed, stream: ((i as u64) << 32) + first_row as u64 });
+                path.noise = Some(Noise::new(seed, i, first_row));
             }
+        }
+        for (i, block) in (ATTENTIONS..).zip(&mut self.model.layers) {
+            let attention = &mut block.self_attn;
+            attention.noise = (attention.dropout > 0.0).then(|| Noise::new(seed, i, first_row));
         }
         self
     }

@@ -38,7 +38,7 @@ impl Transformer {
     /// The device cannot be read.
     pub async fn weight(&self, name: &str) -> Result<Option<NamedTensor>> {
         let mut collector = Collector::default();
-        self.visit(&mut collector);
+        self.each_weight(&mut collector);
         if let Some((name, dims, tensor)) = collector.found.into_iter().find(|(found, ..)| found == name) {
             return Ok(Some(to_named(name, &dims, read(tensor).await?)));
         }
@@ -58,7 +58,7 @@ impl Transformer {
     /// Names and shapes of all weights as checkpoints have them, adapters aside.
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let mut collector = Collector::default();
-        self.visit(&mut collector);
+        self.each_weight(&mut collector);
         let own = collector.found.into_iter().filter(|(name, ..)| !is_low_rank(name));
         let own = own.map(|(name, mut dims, _)| {
             if dims.len() == 2 && is_linear(&name) {
@@ -104,7 +104,7 @@ impl Transformer {
 
     async fn read_back(&self, wanted: fn(&str) -> bool) -> Result<Vec<NamedTensor>> {
         let mut collector = Collector::default();
-        self.visit(&mut collector);
+        self.each_weight(&mut collector);
         let mut weights = Vec::with_capacity(collector.found.len());
         for (name, dims, tensor) in collector.found.into_iter().filter(|(name, ..)| wanted(name)) {
             weights.push(to_named(name, &dims, read(tensor).await?));
@@ -177,13 +177,25 @@ impl Path {
     }
 }
 
-#[derive(Default)]
-struct Collector {
-    path: Path,
-    found: Vec<(String, Vec<usize>, Tensor<1>)>,
+/// What a walk over a model's weights does at each of them.
+pub(crate) trait AtWeight {
+    /// A weight in its own layout, by its dotted path.
+    fn at<const D: usize>(&mut self, name: String, weight: &Param<Tensor<D>>);
 }
 
-impl ModuleVisitor for Collector {
+impl Transformer {
+    /// Walks over all weights, in the order in which the model holds them.
+    pub(crate) fn each_weight(&self, at: &mut impl AtWeight) {
+        self.visit(&mut Walk { path: Path::default(), at });
+    }
+}
+
+struct Walk<'a, A> {
+    path: Path,
+    at: &'a mut A,
+}
+
+impl<A: AtWeight> ModuleVisitor for Walk<'_, A> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
     }
@@ -193,10 +205,22 @@ impl ModuleVisitor for Collector {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let tensor = param.val();
+        self.at.at(self.path.name(), param);
+    }
+}
+
+/// Names, shapes in the model's own layout, and flat values without a graph.
+#[derive(Default)]
+struct Collector {
+    found: Vec<(String, Vec<usize>, Tensor<1>)>,
+}
+
+impl AtWeight for Collector {
+    fn at<const D: usize>(&mut self, name: String, weight: &Param<Tensor<D>>) {
+        let tensor = weight.val();
         let dims = tensor.dims().to_vec();
         let count = dims.iter().product::<usize>();
         let tensor = if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
-        self.found.push((self.path.name(), dims, tensor.reshape([count])));
+        self.found.push((name, dims, tensor.reshape([count])));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 
 use super::NamedGradients;
 use crate::error::{Error, Result};
-use crate::model::{NamedTensor, Path, Transformer, from_named, is_linear, read, to_named};
+use crate::model::{AtWeight, NamedTensor, Path, Transformer, from_named, is_linear, read, to_named};
 
 /// Constants of AdamW; the defaults are PyTorch's.
 #[derive(Clone, Copy, Debug)]
@@ -145,35 +145,24 @@ fn misfit(what: &str) -> Error {
 
 /// Names and shapes of the weights that train, in the checkpoint's orientation.
 fn trained(model: &Transformer) -> Vec<(String, Vec<usize>)> {
-    let mut walk = Trained::default();
-    model.visit(&mut walk);
-    walk.found
+    let mut trained = Trained::default();
+    model.each_weight(&mut trained);
+    trained.0
 }
 
 #[derive(Default)]
-struct Trained {
-    path: Path,
-    found: Vec<(String, Vec<usize>)>,
-}
+struct Trained(Vec<(String, Vec<usize>)>);
 
-impl ModuleVisitor for Trained {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !param.is_require_grad() {
+impl AtWeight for Trained {
+    fn at<const D: usize>(&mut self, name: String, weight: &Param<Tensor<D>>) {
+        if !weight.is_require_grad() {
             return;
         }
-        let (name, mut shape) = (self.path.name(), param.val().dims().to_vec());
+        let mut shape = weight.val().dims().to_vec();
         if D == 2 && is_linear(&name) {
             shape.reverse();
         }
-        self.found.push((name, shape));
+        self.0.push((name, shape));
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::Param;
 use burn::tensor::{Gradients, Tensor};
 
-use crate::model::{Path, Transformer};
+use crate::model::{AtWeight, Transformer};
 
 /// One flat gradient per trained weight, in the order of the model's walk.
 #[derive(Clone, Debug, Default)]
@@ -14,16 +14,16 @@ pub struct NamedGradients(Vec<(String, Tensor<1>)>);
 impl NamedGradients {
     /// Takes the gradients of the model's weights out of a backward pass.
     pub fn collect(model: &Transformer, grads: &mut Gradients) -> Self {
-        let mut visitor = Visitor { path: Path::default(), grads, found: Vec::new() };
-        model.visit(&mut visitor);
-        Self(visitor.found)
+        let mut taken = Taken { grads, found: Vec::new() };
+        model.each_weight(&mut taken);
+        Self(taken.found)
     }
 
     /// A gradient of `value` everywhere, on the model's device without autodiff.
     pub fn filled(model: &Transformer, value: f32) -> Self {
-        let mut visitor = Filler { path: Path::default(), value, found: Vec::new() };
-        model.visit(&mut visitor);
-        Self(visitor.found)
+        let mut filled = Filled { value, found: Vec::new() };
+        model.each_weight(&mut filled);
+        Self(filled.found)
     }
 
     /// Adds another micro-batch's gradients, name by name: a part of a batch may leave a weight without one (an expert
@@ -67,51 +67,34 @@ impl NamedGradients {
     }
 }
 
-struct Visitor<'a> {
-    path: Path,
+/// Takes the gradients of what trains.
+struct Taken<'a> {
     grads: &'a mut Gradients,
     found: Vec<(String, Tensor<1>)>,
 }
 
-impl ModuleVisitor for Visitor<'_> {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if !param.is_require_grad() {
+impl AtWeight for Taken<'_> {
+    fn at<const D: usize>(&mut self, name: String, weight: &Param<Tensor<D>>) {
+        if !weight.is_require_grad() {
             return;
         }
-        if let Some(grad) = param.val().grad_remove(self.grads) {
+        if let Some(grad) = weight.val().grad_remove(self.grads) {
             let count = grad.shape().num_elements();
-            self.found.push((self.path.name(), grad.reshape([count])));
+            self.found.push((name, grad.reshape([count])));
         }
     }
 }
 
-struct Filler {
-    path: Path,
+struct Filled {
     value: f32,
     found: Vec<(String, Tensor<1>)>,
 }
 
-impl ModuleVisitor for Filler {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.path.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, container: &str) {
-        self.path.exit(container);
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let weight = param.val();
+impl AtWeight for Filled {
+    fn at<const D: usize>(&mut self, name: String, weight: &Param<Tensor<D>>) {
+        let weight = weight.val();
         let count = weight.shape().num_elements();
-        self.found.push((self.path.name(), Tensor::full([count], self.value, &weight.device().inner())));
+        self.found.push((name, Tensor::full([count], self.value, &weight.device().inner())));
     }
 }
 

@@ -11,6 +11,11 @@ pub(super) const KEYS: [&str; 7] =
 /// Keys that mark parts of a message, which are not read.
 const KEYS_OF_PARTS: [&str; 2] = ["train_detail", "training_detail"];
 
+/// Weights are shares of one another; far from 1, their sums and the gradients would leave the range of f32.
+const LEAST: f64 = 1e-6;
+/// See [`LEAST`].
+const MOST: f64 = 1e6;
+
 /// What one key says.
 #[derive(Clone, Copy)]
 enum Said {
@@ -70,9 +75,9 @@ fn said(key: &str, value: &Value) -> Result<Said, String> {
 }
 
 fn how_much(key: &str, number: &Number) -> Result<Said, String> {
-    match number.as_f64().map(|weight| weight as f32) {
-        Some(weight) if weight.is_finite() && weight >= 0.0 => Ok(Said::HowMuch(weight)),
-        _ => Err(format!("{key} is {number}; a weight must be finite and at least 0")),
+    match number.as_f64() {
+        Some(weight) if weight == 0.0 || (LEAST..=MOST).contains(&weight) => Ok(Said::HowMuch(weight as f32)),
+        _ => Err(format!("{key} is {number}; a weight must be 0, or between 0.000001 and 1000000")),
     }
 }
 
@@ -95,6 +100,8 @@ mod tests {
             (json!({"name": "x", "weight": 0, "id": 1}), Some(0.0)),
             (json!({"weight": 0.25, "name": "x", "id": 1}), Some(0.25)),
             (json!({"name": "x", "id": 1, "weight": 3}), Some(3.0)),
+            (json!({"name": "x", "id": 1, "weight": 1e6}), Some(1e6)),
+            (json!({"name": "x", "id": 1, "weight": -0.0}), Some(0.0)),
             (json!({"name": "x", "id": 1, "loss": false}), Some(0.0)),
             (json!({"name": "x", "id": 1, "loss": 1}), Some(1.0)),
             (json!({"name": "x", "id": 1, "train": true}), Some(1.0)),
@@ -111,7 +118,11 @@ mod tests {
         for (json, reason) in [
             (json!({"weight": "0"}), "weight must be a number or a truth value, found a string"),
             (json!({"loss": []}), "loss must be a number or a truth value, found a list"),
-            (json!({"weight": -0.5}), "weight is -0.5; a weight must be finite and at least 0"),
+            (json!({"weight": -0.5}), "weight is -0.5; a weight must be 0, or between 0.000001 and 1000000"),
+            (
+                json!({"loss": 1_000_001}),
+                "loss is 1000001; a weight must be 0, or between 0.000001 and 1000000",
+            ),
             (json!({"weight": 0, "train": true}), "weight and train contradict each other"),
             (json!({"weight": 1, "loss": 2}), "weight and loss contradict each other"),
             (
@@ -121,6 +132,8 @@ mod tests {
         ] {
             assert_eq!(take(json.clone()), Err(reason.to_string()), "{json}");
         }
-        assert!(take(json!({"weight": 1e300})).unwrap_err().ends_with("must be finite and at least 0"));
+        for json in [json!({"weight": 1e300}), json!({"loss": 1e38}), json!({"weight": 1e-38})] {
+            assert!(take(json.clone()).unwrap_err().ends_with("between 0.000001 and 1000000"), "{json}");
+        }
     }
 }

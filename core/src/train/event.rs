@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{HeldOut, Snapshot};
+use super::{HeldOut, LossScale, Snapshot};
 use crate::error::Result;
 use crate::model::Transformer;
 
@@ -25,6 +25,9 @@ pub struct StepLog {
     pub tokens_per_second: f64,
     /// Seconds since this process began training.
     pub elapsed_s: f64,
+    /// In f16 the loss's scale, and how many steps since the run began were left out because gradients overflowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<LossScale>,
     /// What the objective reports beside the loss since the last report, by name.
     #[serde(flatten)]
     pub metrics: BTreeMap<&'static str, f64>,

@@ -39,6 +39,13 @@ impl LossScale {
         true
     }
 
+    /// What a person should know of it; nothing where no step was left out.
+    pub fn remark(&self) -> Option<String> {
+        let Self { factor, skipped, .. } = self;
+        (*skipped > 0)
+            .then(|| format!("{skipped} steps left out because float16 overflowed; loss scale {factor}"))
+    }
+
     /// Whether steps still can be taken.
     pub fn holds(&self) -> bool {
         self.factor >= LEAST
@@ -54,6 +61,8 @@ mod tests {
         let mut scale = LossScale::default();
         assert!(scale.take(1.0) && !scale.take(f64::INFINITY) && !scale.take(f64::NAN));
         assert_eq!(scale, LossScale { factor: 16_384.0, good_steps: 0, skipped: 2 });
+        let told = "2 steps left out because float16 overflowed; loss scale 16384";
+        assert_eq!((scale.remark().as_deref(), LossScale::default().remark()), (Some(told), None));
         assert!((0..1999).all(|_| scale.take(0.5)));
         assert_eq!(scale.factor, 16_384.0);
         assert!(scale.take(0.5));

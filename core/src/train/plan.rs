@@ -82,7 +82,8 @@ fn activation_floats(model: &ModelConfig, seq: usize) -> u64 {
     let wide = heads * model.head_dim;
     let narrow = model.num_key_value_heads * model.head_dim;
     let stream = 8 * model.hidden_size + 6 * wide + 8 * narrow + 4 * model.intermediate_size;
-    let scores = 3 * heads * seq;
+    // Dropout keeps which weights it dropped, and what is left of them.
+    let scores = if model.attention_dropout > 0.0 { 5 } else { 3 } * heads * seq;
     let block = seq * (stream + scores);
     (model.num_hidden_layers * block + 3 * seq * model.vocab_size) as u64
 }

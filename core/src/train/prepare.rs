@@ -49,6 +49,12 @@ impl Job {
                     .into(),
             );
         }
+        problems.extend(model.config().untrained.iter().map(|key| {
+            format!(
+                "the model's config.json has {key}, which acts in training with transformers and is not built here; \
+                 set it to 0 (or false) there to train without it"
+            )
+        }));
         let context = model.config().context();
         if self.config.max_seq_len > context {
             problems.push(format!(
@@ -127,9 +133,31 @@ impl Job {
     /// Optimizer steps of the whole run: `--steps`, or `--epochs` of what one pass holds.
     pub fn total_steps(&self, survey: &Survey) -> u64 {
         let config = &self.config;
-        let batches = survey.batches(self.split().train, &self.loader_config());
-        let steps = (config.epochs * batches / config.grad_accum as f64).ceil().max(1.0) as u64;
-        config.steps.unwrap_or(steps)
+        let steps = || {
+            let split = self.split();
+            let batches = survey.batches(&self.loader(&split, split.train_part(), true), config.epochs);
+            (batches / config.grad_accum as f64).ceil().max(1.0) as u64
+        };
+        config.steps.unwrap_or_else(steps)
+    }
+
+    /// Whether the steps of the run are an estimate, so that it ends where the data ends.
+    fn estimates(&self, survey: &Survey) -> bool {
+        self.config.steps.is_none() && survey.rows < self.split().train
+    }
+
+    /// What a person should know of the rows before the run begins, a sentence each.
+    pub fn remarks(&self, survey: &Survey) -> Vec<String> {
+        let mut remarks = survey.remarks();
+        if self.estimates(survey) {
+            remarks.push(format!(
+                "{} steps are an estimate from {} of {} rows; the run ends where the data ends",
+                self.total_steps(survey),
+                survey.rows,
+                self.split().train
+            ));
+        }
+        remarks
     }
 
     /// What the run will need; `steps` as [`Job::total_steps`] gives them.
@@ -151,13 +179,24 @@ impl Job {
     /// A run from the beginning.
     ///
     /// # Errors
-    /// As [`Job::validate`] and [`Job::total_steps`].
+    /// As [`Job::validate`] and [`Job::survey`].
     pub fn start(self, model: Transformer) -> Result<Run> {
         self.validate(&model)?;
         let survey = self.survey(if self.config.steps.is_some() { 0 } else { SURVEYED_BYTES })?;
+        self.start_surveyed(model, &survey)
+    }
+
+    /// The same with what a survey has found.
+    ///
+    /// # Errors
+    /// As [`Job::validate`]; rows that cannot be encoded, or hold nothing to learn.
+    pub fn start_surveyed(self, model: Transformer, survey: &Survey) -> Result<Run> {
+        self.validate(&model)?;
+        let (total_steps, remarks) = (self.total_steps(survey), self.remarks(survey));
         let progress = Progress {
             step: 0,
-            total_steps: self.total_steps(&survey),
+            total_steps,
+            estimated_steps: self.estimates(survey).then_some(total_steps),
             tokens: 0,
             rows: self.dataset.len(),
             data: Some(self.dataset.fingerprint()),
@@ -170,8 +209,8 @@ impl Job {
         // Rows that hold nothing to learn, or that the template refuses, show before anything is written.
         let split = self.split();
         self.loader(&split, split.train_part(), true).next_batch()?;
-        let mut run = self.run(model, &survey, progress)?;
-        run.warnings.extend(survey.remarks());
+        let mut run = self.run(model, survey, progress)?;
+        run.warnings.extend(remarks);
         Ok(run)
     }
 
@@ -196,6 +235,9 @@ impl Job {
         let plan = self.plan(&model, survey, progress.total_steps);
         let split = self.split();
         let mut batches = self.loader(&split, split.train_part(), true);
+        if progress.estimated_steps.is_some() {
+            batches = batches.ending_after(progress.config.epochs);
+        }
         batches.restore(progress.loader.clone())?;
         let optimizer = AdamW::new(self.config.adamw());
         let model = match &self.adapter {

@@ -34,7 +34,7 @@ pub struct Run {
     pub optimizer: AdamW,
     /// What is minimised.
     pub objective: Arc<dyn Objective>,
-    /// Endless training batches.
+    /// Training batches: endless, or as many as the passes hold.
     pub batches: Box<dyn BatchSource>,
     /// Gives the held-out rows, once through; `None` where nothing is held out.
     pub held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>>,
@@ -85,7 +85,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
     for warning in std::mem::take(&mut run.warnings) {
         listener.on(TrainEvent::Warning(warning))?;
     }
-    let schedule = run.progress.config.schedule(run.progress.total_steps);
+    let schedule = run.progress.schedule();
     let (started, mut since) = (now(), Since::now());
     let (mut held_out, mut asked) = (None, Control::Continue);
     // What was saved before this process is not measured and written again.
@@ -153,6 +153,11 @@ impl Run {
         for _ in 0..config.grad_accum {
             batches.extend(self.batches.next(&self.model).await?);
         }
+        if batches.is_empty() {
+            // A source that cannot tell its end before.
+            self.progress.total_steps = self.progress.step;
+            return Ok(self);
+        }
         let step = Step::of(&self.model, &*self.objective, &batches, settings);
         let taken = !scaling || self.scale_allows(&step.tensors).await?;
         if taken {
@@ -162,7 +167,8 @@ impl Run {
         } else {
             since.tensors.push(step.tensors);
         }
-        self.progress.step += 1;
+        let ended = self.progress.estimated_steps.is_some() && self.batches.ended();
+        self.progress.count(ended);
         let tokens = batches.iter().map(Batch::tokens).sum::<usize>() as u64;
         self.progress.tokens += tokens;
         since.tokens += tokens;
@@ -214,6 +220,7 @@ impl Run {
             tokens: self.progress.tokens,
             tokens_per_second: since.tokens as f64 / seconds,
             elapsed_s: now() - started,
+            loss_scale: self.progress.loss_scale,
             metrics: metrics.means(),
         };
         listener.on(TrainEvent::Step { log: &log, model: &self.model })

@@ -8,15 +8,18 @@ use crate::batch::LoaderState;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
-use crate::optim::AdamW;
+use crate::optim::{AdamW, Schedule};
 
 /// Where a run stands, apart from its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Optimizer steps taken.
     pub step: u64,
-    /// Optimizer steps planned.
+    /// Optimizer steps planned, or known so far where the data's end ends the run.
     pub total_steps: u64,
+    /// Steps that the learning rate reckons with where they are an estimate: the run then ends where the data ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimated_steps: Option<u64>,
     /// Tokens read, padding aside.
     pub tokens: u64,
     /// Rows that the data had.
@@ -38,6 +41,21 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The learning rate's course.
+    pub fn schedule(&self) -> Schedule {
+        self.config.schedule(self.estimated_steps.unwrap_or(self.total_steps))
+    }
+
+    /// Counts a step that was taken, or left out; `ended` says whether the data has ended with it.
+    pub(super) fn count(&mut self, ended: bool) {
+        self.step += 1;
+        match (ended, self.estimated_steps) {
+            (true, _) => self.total_steps = self.step,
+            (false, Some(_)) => self.total_steps = self.total_steps.max(self.step + 1),
+            (false, None) => {}
+        }
+    }
+
     /// Steps that the optimizer took: all but those left out because f16 overflowed.
     pub fn optimizer_steps(&self) -> u64 {
         self.step - self.loss_scale.map_or(0, |scale| scale.skipped)

@@ -20,6 +20,11 @@ pub trait BatchSource {
 
     /// Where it stands, for a run that is resumed.
     fn state(&self) -> LoaderState;
+
+    /// Whether no batch follows. A supply without end, or that cannot tell, says no.
+    fn ended(&mut self) -> bool {
+        false
+    }
 }
 
 impl BatchSource for Loader {
@@ -32,9 +37,14 @@ impl BatchSource for Loader {
     }
 }
 
+/// A batch, and where the loader stood behind it.
+type Made = (Result<Option<Batch>>, LoaderState);
+
 /// A loader that reads and encodes beside the training.
 pub struct ReadAhead {
-    batches: Ahead<(Result<Option<Batch>>, LoaderState)>,
+    batches: Ahead<Made>,
+    /// What was looked at before it was asked for.
+    next: Option<Made>,
     /// Where the loader stood behind the last batch that was given out.
     state: LoaderState,
 }
@@ -43,16 +53,24 @@ impl ReadAhead {
     /// Reads ahead of what is asked for, from where the loader stands.
     pub fn new(mut loader: Loader) -> Self {
         let state = loader.state();
-        Self { batches: Ahead::new(AHEAD, move || (loader.next_batch(), loader.state())), state }
+        let batches = Ahead::new(AHEAD, move || (loader.next_batch(), loader.state()));
+        Self { batches, next: None, state }
+    }
+
+    fn made(&mut self) -> Result<Made> {
+        self.batches.next().ok_or_else(|| {
+            Error::Data("the reading of the data ended unexpectedly; resume from the last save".into())
+        })
     }
 }
 
 impl BatchSource for ReadAhead {
     fn next<'a>(&'a mut self, _model: &'a Transformer) -> Pending<'a, Option<Batch>> {
         Box::pin(async {
-            let (batch, state) = self.batches.next().ok_or_else(|| {
-                Error::Data("the reading of the data ended unexpectedly; resume from the last save".into())
-            })?;
+            let (batch, state) = match self.next.take() {
+                Some(made) => made,
+                None => self.made()?,
+            };
             self.state = state;
             batch
         })
@@ -60,5 +78,13 @@ impl BatchSource for ReadAhead {
 
     fn state(&self) -> LoaderState {
         self.state.clone()
+    }
+
+    fn ended(&mut self) -> bool {
+        if self.next.is_none() {
+            // A reading that failed is told where the batch is asked for.
+            self.next = self.made().ok();
+        }
+        matches!(self.next, Some((Ok(None), _)))
     }
 }

@@ -35,9 +35,7 @@ pub fn execute(
     announce(&run, device, output);
     let tokenizer = Arc::clone(&run.tokenizer);
     let config = with_token_ids(run.model.config().clone(), &tokenizer);
-    let total = run.progress.total_steps;
-    let steps =
-        Steps { done: run.progress.step, end: stop_after.map_or(total, |stop| stop.min(total)), total };
+    let steps = Steps { done: run.progress.step, stop_after, total: run.progress.total_steps };
     let mut listener = RunListener::new(directory, config, &tokenizer, output, steps, saving);
     let outcome = pollster::block_on(train(run, &mut listener));
     listener.finish();
@@ -49,6 +47,9 @@ pub fn execute(
             output::grouped(loader.cut),
             output::grouped(loader.dropped)
         ));
+    }
+    if let Some(remark) = outcome.progress.loss_scale.and_then(|scale| scale.remark()) {
+        output.say(&remark);
     }
     if loader.unusable > 0 {
         output.say(&format!(

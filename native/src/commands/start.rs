@@ -16,7 +16,7 @@ use super::train_args::TrainArgs;
 use crate::failure::{Failure, io_error};
 use crate::hub::model_name;
 use crate::model_files::{
-    at, open_adapter, open_checkpoint, open_tokenizer, read_optional, tell_warnings, tokenizer_remedy,
+    at, open_adapter, open_checkpoint, open_tokenizer, read_optional, tokenizer_remedy,
 };
 use crate::run_dir::RunDir;
 
@@ -83,9 +83,7 @@ fn no_base() -> Failure {
 
 /// A model of others that is going to train, with what is named beside it.
 fn open_trained(args: &TrainArgs, path: &Path) -> Result<Checkpoint, Failure> {
-    let checkpoint = args.beside.open(path)?;
-    tell_warnings(path, &checkpoint.training_warnings);
-    Ok(checkpoint)
+    Ok(args.beside.open(path)?)
 }
 
 fn saved_model(

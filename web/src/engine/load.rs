@@ -86,9 +86,8 @@ impl OpenModel {
             Some(hex) => Fingerprint::from_hex(&String::from_utf8_lossy(&hex)),
             None => checkpoint.fingerprint(&base).map_err(told)?,
         };
-        let (warnings, training_warnings) = (checkpoint.warnings, checkpoint.training_warnings);
-        let tokenizer = Arc::new(tokenizer);
-        Ok(Self { name, base, tokenizer, fingerprint, weights, warnings, training_warnings })
+        let (warnings, tokenizer) = (checkpoint.warnings, Arc::new(tokenizer));
+        Ok(Self { name, base, tokenizer, fingerprint, weights, warnings })
     }
 
     /// What a run made, without autodiff.
@@ -102,9 +101,8 @@ impl OpenModel {
     ) -> kindling::error::Result<Self> {
         let base = model.valid();
         let fingerprint = Fingerprint::of(&base.weights().await?);
-        let (warnings, training_warnings) = (Vec::new(), Vec::new());
-        let weights = WeightsAs::F32;
-        Ok(Self { name, base, tokenizer, fingerprint, weights, warnings, training_warnings })
+        let (weights, warnings) = (WeightsAs::F32, Vec::new());
+        Ok(Self { name, base, tokenizer, fingerprint, weights, warnings })
     }
 
     /// What the page shows of it.

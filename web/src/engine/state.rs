@@ -48,8 +48,6 @@ pub struct OpenModel {
     pub weights: WeightsAs,
     /// What is odd about the files that it came from.
     pub warnings: Vec<String>,
-    /// The same where it is trained.
-    pub training_warnings: Vec<String>,
 }
 
 /// An adapter and whether it acts.

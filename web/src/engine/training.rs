@@ -34,16 +34,14 @@ impl Engine {
         let plan = job.plan(&model.base, &survey, steps);
         let mut info = self.info(&plan, job.dataset.len(), job.dataset.report().clone()).await?;
         info.note(job.warnings());
-        info.note(survey.remarks());
+        info.note(job.remarks(&survey));
         Answer::new(info)
     }
 
     async fn info(&self, plan: &Plan, rows: u64, report: DataReport) -> Result<PlanInfo, String> {
         // A training step reaches about a third of a bare product's speed.
         let speed = matmul_flops(&self.device()?).await / 3.0;
-        let mut info = PlanInfo::new(plan, plan.flops / speed, rows, report);
-        info.note(self.opened()?.training_warnings);
-        Ok(info)
+        Ok(PlanInfo::new(plan, plan.flops / speed, rows, report))
     }
 
     /// Trains from the beginning.

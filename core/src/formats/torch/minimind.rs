@@ -169,6 +169,8 @@ fn config(weights: &[NamedTensor], told: &MinimindShape, interleaved: bool) -> R
         qk_norm: norm.is_some(),
         sliding_window: None,
         experts: experts(&shapes, told, layers, norm.is_some()),
+        attention_dropout: 0.0,
+        untrained: Vec::new(),
         tie_word_embeddings: is_tied(weights),
         initializer_range: 0.02,
         embedding_range: 0.02,

@@ -1,0 +1,142 @@
+//! Passes over the data: as many steps as were planned give every row once, or the data's end is the run's.
+
+use std::sync::Arc;
+
+use kindling::batch::{EncodedRows, Encoder, Fit, Loader, LoaderConfig, TooLong};
+use kindling::checkpoint::{Checkpoint, read_training};
+use kindling::data::{DataOptions, Dataset, Memory, Source};
+use kindling::model::Transformer;
+use kindling::train::{Job, Run, Stage, TrainConfig};
+
+use crate::tiny::{Record, job, start, train_config, train_run};
+use crate::training::{device, stored};
+
+#[test]
+fn an_epoch_gives_every_row_once() {
+    let config = TrainConfig { steps: None, epochs: 1.0, batch_size: 4, ..train_config(Stage::Sft) };
+    let run = start(config, Stage::Sft, 23, &device());
+    assert_eq!(run.progress.total_steps, 6);
+    let model = run.model;
+    let mut batches = run.batches;
+    let mut next = || pollster::block_on(batches.next(&model)).unwrap().unwrap();
+    let mut lines = Vec::new();
+    for _ in 0..6 {
+        lines.extend(next().origins.iter().map(|origin| origin.line));
+    }
+    let shuffled = lines.clone();
+    lines.sort_unstable();
+    assert_eq!(lines, (1..=23).collect::<Vec<u64>>());
+    assert_ne!(shuffled, lines);
+    let second: Vec<u64> = (0..6).flat_map(|_| next().origins).map(|origin| origin.line).collect();
+    assert_ne!(shuffled, second, "the second epoch has another order");
+}
+
+#[test]
+fn the_steps_of_an_epoch_are_one_true_pass() {
+    // Texts of 1 to 60 words cut into pieces, and conversations whose answers do not all fit.
+    for (stage, packing, too_long) in [
+        (Stage::Pretrain, false, TooLong::Cut),
+        (Stage::Pretrain, true, TooLong::Cut),
+        (Stage::Pretrain, false, TooLong::Drop),
+        (Stage::Sft, true, TooLong::Cut),
+        (Stage::Sft, true, TooLong::Drop),
+        (Stage::Sft, false, TooLong::Drop),
+    ] {
+        let config = TrainConfig {
+            steps: None,
+            epochs: 1.0,
+            max_seq_len: 48,
+            packing,
+            too_long,
+            ..train_config(stage)
+        };
+        let job = Job { dataset: Arc::new(uneven(stage)), ..job(config, stage, 1) };
+        let fit = Fit::new(stage.content(), 48, too_long);
+        let pass = LoaderConfig { batch_size: job.config.batch_size, fit, packing, seed: job.config.seed };
+        let encoder = Encoder::new(Arc::clone(&job.tokenizer), stage.content());
+        let rows = EncodedRows { dataset: Arc::clone(&job.dataset), encoder, skip_bad_rows: false };
+        let split = job.split();
+        let mut pass = Loader::new(Arc::new(rows), pass, split.order().clone(), split.train_part(), false);
+        let mut batches = 0;
+        while pass.next_batch().unwrap().is_some() {
+            batches += 1;
+        }
+        let planned = job.start(model_of_tokenizer()).unwrap().progress.total_steps;
+        assert!(
+            planned.abs_diff(batches) <= u64::from(packing),
+            "{stage:?} packing {packing} {too_long:?}: {planned}, {batches}"
+        );
+        assert!(batches > 5);
+    }
+}
+
+#[test]
+fn a_run_of_estimated_steps_ends_where_the_data_ends() {
+    // More rows than are looked at.
+    let config = TrainConfig { steps: None, epochs: 1.0, batch_size: 8, ..train_config(Stage::Pretrain) };
+    let job = || job(config.clone(), Stage::Pretrain, 2300);
+    let looked_at = job().survey(0).unwrap();
+    assert_eq!(looked_at.rows, 2000);
+    // As if the rows that were looked at were shorter, or longer, than the others.
+    let start = |share: f64| {
+        let mut survey = looked_at.clone();
+        survey.tokens = (survey.tokens as f64 * share) as u64;
+        job().start_surveyed(model_of_tokenizer(), &survey).unwrap()
+    };
+    let run = start(1.0);
+    assert!(run.warnings.iter().any(|told| told.contains("an estimate from 2000 of 2300 rows")));
+    let (model, mut batches) = (run.model, run.batches);
+    let (mut pass, mut lines) = (0, Vec::new());
+    while let Some(batch) = pollster::block_on(batches.next(&model)).unwrap() {
+        pass += 1;
+        lines.extend(batch.origins.iter().map(|origin| origin.line));
+    }
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines, (1..=2300).collect::<Vec<u64>>());
+    assert!(batches.ended() && pass > 20);
+    for share in [0.8, 1.2] {
+        let mut whole = Record::default();
+        let run = start(share);
+        let planned = run.progress.total_steps;
+        assert!(planned.abs_diff(pass) > 2, "{planned} {pass}");
+        let outcome = train_run(run, &mut whole).unwrap();
+        assert!(!outcome.stopped);
+        let progress = outcome.progress;
+        assert_eq!((progress.step, progress.total_steps), (pass, pass));
+        assert_eq!(progress.estimated_steps, Some(planned));
+        assert_eq!((whole.logs.len() as u64, whole.snapshots.len()), (pass, 1));
+        // Stopped before its end, where the plan may be behind it, it goes on bit for bit.
+        let mut first = Record::default();
+        train_run(Run { stop_after: Some(pass - 2), ..start(share) }, &mut first).unwrap();
+        let files = stored(first.snapshots.last().unwrap());
+        let read = |name: &str| Ok(files.get(name).cloned());
+        let model = Checkpoint::open(read).unwrap().model(&device()).unwrap();
+        let (optimizer, saved) = read_training(read).unwrap();
+        assert!(saved.total_steps > saved.step);
+        let mut second = Record::default();
+        train_run(job().resume(model, optimizer, saved).unwrap(), &mut second).unwrap();
+        assert_eq!(whole.losses(), [first.losses(), second.losses()].concat());
+        assert_eq!(whole.snapshots[0].weights, second.snapshots[0].weights);
+        assert_eq!(whole.snapshots[0].progress, second.snapshots[0].progress);
+    }
+}
+
+/// Rows of very different lengths.
+fn uneven(stage: Stage) -> Dataset {
+    let mut text = String::new();
+    for i in 0..40 {
+        let words = "the cat sat on the mat. ".repeat(1 + i * i % 11 * (i % 3));
+        text += &match stage {
+            Stage::Pretrain => format!("{{\"text\": \"{words}\"}}\n"),
+            Stage::Sft => format!("{{\"user\": \"{i}?\", \"assistant\": \"{words}\"}}\n"),
+        };
+    }
+    let source: Arc<dyn Source> = Arc::new(Memory::new("rows.jsonl", text));
+    Dataset::open(vec![source], DataOptions::default()).unwrap()
+}
+
+fn model_of_tokenizer() -> Transformer {
+    let shape = crate::tiny::config(crate::tiny::tokenizer().vocab_size());
+    Transformer::init(&shape, 3, &device()).unwrap()
+}
