@@ -48,6 +48,8 @@ mod rows;
 mod rust_tokens;
 #[path = "library/sentencepiece.rs"]
 mod sentencepiece;
+#[path = "library/shared_tokenizers.rs"]
+mod shared_tokenizers;
 #[path = "library/shipped.rs"]
 mod shipped;
 #[path = "library/stories260k.rs"]

@@ -32,8 +32,11 @@ impl FromStr for Date {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d");
-        date.map(Self).map_err(|_| "a day is written as 2025-07-31".to_string())
+        // `%Y` takes any number of digits: 25 would be a year long ago.
+        let year = text.split('-').next().unwrap_or_default();
+        let whole_year = year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit());
+        let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| whole_year);
+        date.map(Self).ok_or_else(|| "a day is written as 2025-07-31, its year in four digits".to_string())
     }
 }
 
@@ -45,7 +48,9 @@ mod tests {
     fn days_are_read_and_written_alike() {
         assert_eq!("2024-02-29".parse::<Date>().unwrap().to_string(), "2024-02-29");
         assert_eq!("2024-7-1".parse::<Date>().unwrap().to_string(), "2024-07-01");
-        for wrong in ["", "2023-02-29", "31.07.2025", "2025-07", "today"] {
+        for wrong in
+            ["", "2023-02-29", "31.07.2025", "2025-07", "today", "25-07-31", "025-07-31", "+2025-07-31"]
+        {
             assert!(wrong.parse::<Date>().is_err(), "{wrong}");
         }
         assert!(Date::today().to_string().parse::<Date>().is_ok());

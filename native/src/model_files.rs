@@ -11,6 +11,7 @@ use kindling::checkpoint::{
 use kindling::error::{Error, Result};
 use kindling::formats::gguf::{from_gguf, is_gguf};
 use kindling::formats::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Files, from_llama2c};
+use kindling::model::ModelConfig;
 use kindling::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
 
 use crate::disk::map;
@@ -225,6 +226,14 @@ pub fn adapter_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
 /// # Errors
 /// What is missing or damaged, with its path.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
+    Ok(open_tokenizer_and_context(path)?.0)
+}
+
+/// The same with the positions of the model that it stands with, where there is one.
+///
+/// # Errors
+/// As [`open_tokenizer`].
+pub fn open_tokenizer_and_context(path: &Path) -> Result<(Tokenizer, Option<usize>)> {
     if is_torch(path) {
         return Err(Error::Tokenizer(format!(
             "{}: a PyTorch file holds no tokenizer; name its directory or its tokenizer.json",
@@ -234,7 +243,8 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
     let path = &hub::local(path, Want::Tokenizer)?;
     if !path.is_dir() && form(path).is_some() {
         let lacking = || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()));
-        return open_checkpoint(path)?.tokenizer.ok_or_else(lacking);
+        let Checkpoint { tokenizer, config, .. } = open_checkpoint(path)?;
+        return Ok((tokenizer.ok_or_else(lacking)?, Some(config.context())));
     }
     let (file, directory) = match path.is_dir() {
         true => (path.join("tokenizer.json"), path.to_path_buf()),
@@ -253,7 +263,11 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
     });
     let lacking = || Error::Checkpoint("there is no tokenizer.json".into());
     let tokenizer = files.and_then(|files| Tokenizer::from_files(&files.ok_or_else(lacking)?));
-    tokenizer.map_err(|e| at(&file, e))
+    let tokenizer = tokenizer.map_err(|e| at(&file, e))?;
+    // A config that cannot be read is told where a model is opened.
+    let config = read_optional(&directory.join("config.json")).ok().flatten();
+    let config = config.and_then(|json| ModelConfig::from_hugging_face(&json).ok());
+    Ok((tokenizer, config.map(|config| config.context())))
 }
 
 /// Puts the path before a message that does not know it.

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use clap::Args;
 use kindling::data::{
-    DataOptions, Source, TextEncoding, Utf8Reader, decompressor, format_of, is_parquet, parquet_rows,
+    DataOptions, Source, TextEncoding, Turns, Utf8Reader, decompressor, format_of, is_parquet, parquet_rows,
 };
 use kindling::error::{Error, Result};
+use kindling::text::RowKind;
+use kindling::train::Stage;
 
 use crate::failure::io_error;
 use crate::{hub, piped};
@@ -24,6 +26,33 @@ pub struct TextArgs {
     /// The encoding of files that are not UTF-8: gbk, gb18030, big5, shift_jis, utf-16, windows-1252 and others
     #[arg(long, value_name = "NAME", value_parser = str::parse::<TextEncoding>)]
     pub encoding: Option<TextEncoding>,
+}
+
+/// What becomes of conversations where texts are read.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnsArgs {
+    /// Make texts of conversations: what is said in turn, each on lines of its own (pretrain)
+    #[arg(long)]
+    pub join_turns: bool,
+    /// Make texts of conversations: what the chat template makes of them, all of which is trained (pretrain)
+    #[arg(long, conflicts_with = "join_turns")]
+    pub render_turns: bool,
+}
+
+impl TurnsArgs {
+    /// The library's form of it.
+    pub fn turns(self) -> Turns {
+        match (self.join_turns, self.render_turns) {
+            (false, false) => Turns::Refused,
+            (true, _) => Turns::Joined,
+            (false, true) => Turns::Rendered,
+        }
+    }
+
+    /// Whether a stage renders rows at all.
+    pub fn renders(self, stage: Stage) -> bool {
+        stage.row_kind() == RowKind::Conversation || self.render_turns
+    }
 }
 
 /// Which rows of a run's data are used.
@@ -44,9 +73,9 @@ pub struct RowArgs {
     /// Leave out rows of more characters
     #[arg(long)]
     pub max_chars: Option<usize>,
-    /// Make texts of conversations: what is said in turn, each on lines of its own (pretrain)
-    #[arg(long)]
-    pub join_turns: bool,
+    /// What becomes of conversations
+    #[command(flatten)]
+    pub turns: TurnsArgs,
     /// How texts are found
     #[command(flatten)]
     pub reading: TextArgs,
@@ -61,7 +90,7 @@ impl RowArgs {
             dedup: self.dedup,
             min_chars: self.min_chars,
             max_chars: self.max_chars,
-            join_turns: self.join_turns,
+            turns: self.turns.turns(),
             text_column: self.reading.text_column.clone(),
             ..DataOptions::default()
         }
@@ -101,13 +130,20 @@ impl Source for FileSource {
 /// Opens everything that `--data` names, in the order given (a directory's files by name); `-` is the standard input.
 ///
 /// # Errors
-/// A pattern that matches nothing, a file that cannot be read, a format that is not known.
+/// A pattern that matches nothing, a file that cannot be read, a format that is not known; an encoding for nothing but
+/// parquet files, whose texts have their own.
 pub fn open(patterns: &[String], encoding: Option<TextEncoding>) -> Result<Vec<Arc<dyn Source>>> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for pattern in patterns {
         for path in expand(pattern)? {
             sources.push(Arc::new(open_file(&path, encoding)?));
         }
+    }
+    let given = encoding.is_some() && !sources.is_empty();
+    if given && sources.iter().all(|source| is_parquet(source.name())) {
+        return Err(Error::Config(vec![
+            "--encoding does not act on .parquet files, whose texts are UTF-8; leave it out".to_string(),
+        ]));
     }
     Ok(sources)
 }

@@ -80,6 +80,54 @@ fn flags_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn flags_that_would_not_act_are_refused_by_name() {
+    let place = Place::with_model();
+    place.write("t.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}");
+    place.write("text.txt", "The lamp shines.\n".repeat(40));
+    place.write("texts.parquet", include_bytes!("../golden/parquet/texts.parquet"));
+    let (train, preview) = ("pretrain --model model --out run --data", "data preview --model model --data");
+    let date = ["--date acts where a chat template renders", "--render-turns"];
+    refuse_all(
+        &place,
+        &[
+            (&format!("{train} texts.parquet --encoding gbk"), 2, &["--encoding does not act on .parquet"]),
+            (
+                &format!("{preview} texts.parquet --encoding utf-8"),
+                2,
+                &["--encoding does not act on .parquet"],
+            ),
+            (&format!("{train} text.txt --text-column body"), 2, &["--text-column names a key"]),
+            (&format!("{train} docs.jsonl --date 2025-07-31"), 2, &date),
+            (&format!("{preview} docs.jsonl --stage pretrain --date 2025-07-31"), 2, &date),
+            (
+                &format!("{preview} docs.jsonl --stage pretrain --chat-template t.jinja"),
+                2,
+                &["--chat-template acts"],
+            ),
+        ],
+    );
+    // The model takes the template along, and a recipe of its run can be used again.
+    let kept = "--chat-template renders nothing where texts are trained; it is kept with the model";
+    place.run(&format!("{train} docs.jsonl --chat-template t.jinja {SHORT}")).expect(0, &[kept]);
+    assert!(place.text("run/chat_template.jinja").contains("m.content"));
+    assert!(!place.text("run/training/settings.toml").contains("date"));
+    place.run("pretrain --data docs.jsonl --config run/training/settings.toml --out again").ok();
+}
+
+#[test]
+fn a_default_length_is_at_most_what_the_model_holds() {
+    let place = Place::with_model();
+    let told = "--max-seq-len is 128, all that the model holds (the default is 512)";
+    let train = "sft --model model --data chat.jsonl --batch-size 2 --steps 2 --out run";
+    place.run(&format!("{train} --stop-after 1")).expect(0, &[told]);
+    assert!(place.text("run/training/settings.toml").contains("max-seq-len = 128"));
+    place.run("sft --resume --out run").ok();
+    place.run("data preview --model model --data chat.jsonl --limit 1").expect(0, &[told]);
+    let given = format!("{train} --overwrite --max-seq-len 512");
+    place.run(&given).expect(2, &["--max-seq-len is 512, the model holds 128 positions"]);
+}
+
+#[test]
 fn flags_that_would_not_act_on_the_example_are_refused() {
     let place = Place::with_model();
     place.write("r.toml", "learning-rate = 0.1\n");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::place::Place;
+use crate::place::{Place, SHORT};
 
 /// Prints texts alone: no tools, no calls, no reasoning.
 const PLAIN: &str =
@@ -53,6 +53,73 @@ fn what_a_template_leaves_out_is_counted_and_an_emptied_answer_refused() {
 }
 
 #[test]
+fn parts_that_a_template_leaves_out_are_counted() {
+    let place = Place::with_model();
+    place.write("calls.jsonl", call("I look."));
+    place.write(
+        "names.jinja",
+        "{% for t in tools or [] %}{{ t.function.name }}\n{% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n\
+         {{ m.content }}{% for c in m.tool_calls or [] %}({{ c.function.name }}){% endfor %}<|im_end|>\n{% endfor %}",
+    );
+    let line =
+        "data preview --model model --data calls.jsonl --chat-template names.jinja --max-seq-len 500 --json";
+    let outcome = place.run(line).expect(
+        0,
+        &[
+            "1 rows: the chat template prints the call of a tool without its arguments (the first: calls.jsonl:1)",
+        ],
+    );
+    let warnings = outcome.json()[0]["warnings"].clone();
+    assert_eq!(
+        warnings,
+        json!(["call_arguments_left_out"]),
+        "the tool has neither a description nor parameters"
+    );
+}
+
+#[test]
+fn answers_that_a_template_prints_twice_are_refused() {
+    let place = Place::with_model();
+    place.write(
+        "twice.jinja",
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+         {% for m in messages if m.role == 'assistant' %}- {{ m.content }}\n{% endfor %}",
+    );
+    let told = ["chat.jsonl:1: ", "it prints the words of message 2 more than once", "{% generation %}"];
+    for line in [
+        "data preview --model model --data chat.jsonl --chat-template twice.jinja".to_string(),
+        format!("sft --model model --data chat.jsonl --chat-template twice.jinja --out run {SHORT}"),
+    ] {
+        place.run(&line).expect(1, &[&told[..], &["--skip-bad-rows"]].concat());
+    }
+    assert!(!place.exists("run"));
+}
+
+#[test]
+fn every_weight_is_seen_and_a_missing_end_is_told() {
+    let place = Place::with_model();
+    let turn = |role: &str, weight: f64| json!({"role": role, "content": format!("{role} {weight}"), "weight": weight});
+    let row = json!([turn("user", 0.0), turn("assistant", 1.0), turn("user", 0.0), turn("assistant", 0.5)]);
+    place.write("weights.jsonl", format!("{row}\n"));
+    let shown = place.run("data preview --model model --data weights.jsonl").ok();
+    for part in ["\n[assistant 1<|im_end|>]", "\n[×0.5:assistant 0.5<|im_end|>]", "weighed 1 0.5"] {
+        assert!(shown.stdout.contains(part), "{part}\n{shown}");
+    }
+    assert!(!shown.stderr.contains("warning"), "{shown}");
+
+    place.write(
+        "endless.jinja",
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% endfor %}",
+    );
+    let line = "data preview --model model --data chat.jsonl --limit 1 --chat-template endless.jinja";
+    let told = "the chat template writes no token of its own behind the assistant's words";
+    place.run(line).expect(0, &[told]);
+    let json = place.run(&format!("{line} --json")).ok().json();
+    assert!(json[1]["warnings"][0].as_str().unwrap().starts_with(told), "{json:?}");
+    place.run(&format!("{line} --stage pretrain --render-turns")).expect(0, &[told]);
+}
+
+#[test]
 fn a_special_token_in_a_text_is_counted() {
     let place = Place::with_model();
     place.write("end.jsonl", "{\"q\": \"What ends a turn?\", \"a\": \"It is <|im_end|> that does.\"}\n");
@@ -94,7 +161,7 @@ fn the_date_is_todays_or_the_given_one_and_a_run_keeps_it() {
     assert!(given.stdout.contains("26 Jul 2024\n<|im_start|>user"), "{given}");
     let today = place.run(preview).ok();
     assert!(today.stdout.contains(" 20") && !today.stdout.contains("26 Jul 2024"), "{today}");
-    for wrong in ["26.7.2024", "2023-02-29"] {
+    for wrong in ["26.7.2024", "2023-02-29", "24-07-26"] {
         place.run(&format!("{preview} --date {wrong}")).expect(2, &["2025-07-31"]);
     }
     let train = "sft --model model --data chat.jsonl --chat-template dated.jinja --out run --steps 2 --stop-after 1 --batch-size 2 \

@@ -40,6 +40,11 @@ fn files_in_other_encodings_are_read() {
     place.run(&format!("{line} gbk.jsonl")).expect(1, &["gbk.jsonl:1: byte 11", "try --encoding gbk"]);
     let wrong = [&in_gbk()[..], b"{\"text\": \"\xff\"}\n"].concat();
     place.write("wrong.jsonl", wrong);
+    let bare: Vec<u8> = in_utf8().encode_utf16().flat_map(u16::to_le_bytes).collect();
+    place.write("bare.jsonl", bare);
+    let told = ["bare.jsonl: the file looks like utf-16le without a byte order mark", "--encoding utf-16le"];
+    place.run(&format!("{line} bare.jsonl")).expect(1, &told);
+    assert!(weights(&place, "pretrain", "--data bare.jsonl --encoding utf-16le") == expected);
     let named = "wrong.jsonl:9: the row holds bytes that are not GBK";
     place.run(&format!("{line} wrong.jsonl --encoding gbk")).expect(1, &[named]);
     place.run(&format!("{line} gbk.jsonl --encoding gbq")).expect(2, &["unknown encoding 'gbq'", "gb18030"]);
@@ -84,6 +89,61 @@ fn conversations_are_joined_where_that_is_asked() {
     let shown = place.run(&format!("{preview} --join-turns")).ok().stdout;
     assert!(shown.contains("What is 0 plus one?\nIt is 1."), "{shown}");
     place.run(preview).expect(1, &["--join-turns"]);
+}
+
+#[test]
+fn conversations_are_rendered_where_that_is_asked() {
+    let place = Place::with_model();
+    place.write("chat.jsonl", (0..8).map(conversation).collect::<String>());
+    place.write("t.jinja", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}");
+    let rendered = |i: usize| {
+        let answer = i + 1;
+        format!("{{\"text\": \"user: What is {i} plus one?\\nassistant: It is {answer}.\\n\"}}\n")
+    };
+    place.write("rendered.jsonl", (0..8).map(rendered).collect::<String>());
+    let expected = weights(&place, "pretrain", "--data rendered.jsonl");
+    let given = "--data chat.jsonl --render-turns --chat-template t.jinja";
+    assert!(weights(&place, "pretrain", given) == expected);
+    let line = format!("--model model --data chat.jsonl --out other {SHORT}");
+    place.run(&format!("pretrain {line}")).expect(1, &["--join-turns", "--render-turns"]);
+    place.run(&format!("sft {line} --render-turns")).expect(2, &["--render-turns makes texts"]);
+    place.run(&format!("pretrain {line} --join-turns --render-turns")).expect(2, &["--join-turns"]);
+    assert!(!place.exists("other"));
+    place.run(&format!("pretrain {line} --render-turns --stop-after 1")).ok();
+    place.run("pretrain --resume --out other").ok();
+
+    let preview = "data preview --model model --stage pretrain --data chat.jsonl --limit 1 --render-turns";
+    let shown = place.run(preview).ok().stdout;
+    let whole = "[<|im_start|>user\nWhat is 0 plus one?<|im_end|>\n<|im_start|>assistant\nIt is 1.<|im_end|>\n<|endoftext|>]";
+    assert!(shown.contains(whole), "{shown}");
+    let json = place.run(&format!("{preview} --json")).ok().result();
+    assert!(json["mask"].as_array().unwrap().iter().all(|target| *target == 1), "{json}");
+    place.write("weights.jsonl", "[{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"a\", \"weight\": 0}]\n");
+    let lost = "1 rows: the rendered text loses the weights of its turns";
+    place.run(&preview.replace("chat.jsonl", "weights.jsonl")).expect(0, &[lost]);
+}
+
+#[test]
+fn keys_inside_messages_are_counted_and_named_unless_the_template_reads_them() {
+    let place = Place::with_model();
+    let row = |i: usize| {
+        format!(
+            "[{{\"role\": \"user\", \"content\": \"q{i}\", \"note\": \"n\"}}, \
+             {{\"role\": \"assistant\", \"content\": \"a\", \"mask\": 0, \"mood\": \"m\"}}]\n"
+        )
+    };
+    place.write("a.jsonl", (0..3).map(row).collect::<String>());
+    let named =
+        "unused keys: mask of a message (3 rows), mood of a message (3 rows), note of a message (3 rows)";
+    let preview = "data preview --model model --data a.jsonl";
+    place.run(preview).expect(0, &[named]);
+    place.run(&format!("sft --model model --data a.jsonl --out run {SHORT}")).expect(0, &[named]);
+    place.write(
+        "t.jinja",
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.mood }}{{ m.content }}<|im_end|>\n{% endfor %}",
+    );
+    let outcome = place.run(&format!("{preview} --chat-template t.jinja")).expect(0, &["mask of a message"]);
+    assert!(!outcome.stderr.contains("mood of"), "{outcome}");
 }
 
 #[test]
@@ -147,7 +207,7 @@ fn what_nothing_reads_is_counted_and_named() {
     let row = |i: usize| format!("{{\"q\": \"x{i}\", \"a\": \"y\", \"source\": \"web\", \"score\": {i}}}\n");
     let rows: String = (0..3).map(row).collect();
     place.write("a.jsonl", rows + "{\"q\": \"x\", \"a\": \"y\", \"note\": [\"n\"]}\n");
-    let named = "unused keys: note (1 rows), source (3 rows); nothing reads their texts";
+    let named = "unused keys: note (1 rows), source (3 rows); nothing reads them";
     place.run(&format!("sft --model model --data a.jsonl --out run {SHORT}")).expect(0, &[named]);
     let preview = place.run("data preview --model model --data a.jsonl --limit 9 --json").expect(0, &[named]);
     let lines = preview.json();

@@ -1,7 +1,5 @@
 //! The files of a tokenizer among those of a checkpoint, and the cases of `../shared` that hold them.
 
-use std::path::{Path, PathBuf};
-
 use kindling::checkpoint::{Checkpoint, from_single_file, open_tokenizer, put_tokenizer, to_single_file};
 use kindling::formats::{Files, directory_files, from_zip, to_zip};
 use kindling::model::Transformer;
@@ -9,6 +7,7 @@ use kindling::text::{Conversation, Message};
 use kindling::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
 
+use crate::shared_tokenizers::{self, shared};
 use crate::tiny::{config, tokenizer};
 
 const OLD: &str = "{% for m in messages %}old {{ m.content }}{% endfor %}";
@@ -65,26 +64,11 @@ fn what_won_is_written_into_both() {
     assert!(files.contains_key("model.safetensors") && files.contains_key("vocab.json"));
 }
 
-/// A case of `../shared`, or a visible note that a test did not run.
-fn case(part: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let path = std::env::var_os("KINDLING_SHARED").map_or(beside, PathBuf::from).join("cases").join(part);
-    if !path.exists() {
-        eprintln!("SKIPPED: {} is absent", path.display());
-        return None;
-    }
-    Some(path)
-}
-
-fn open_directory(path: &Path) -> Tokenizer {
-    open_tokenizer(&mut |name: &str| Ok(std::fs::read(path.join(name)).ok())).unwrap().unwrap()
-}
-
 #[test]
 fn models_of_transformers_5_talk_by_their_file() {
     for name in ["j_a", "j_b"] {
-        let Some(path) = case(&format!("interop/{name}")) else { return };
-        let tokenizer = open_directory(&path);
+        let Some(path) = shared(&format!("cases/interop/{name}")) else { return };
+        let tokenizer = shared_tokenizers::open(&path);
         let said = says(&tokenizer, "a");
         assert!(said.starts_with("<|im_start|>user\na<|im_end|>\n"), "{name}: {said}");
         let file = std::fs::read_to_string(path.join("chat_template.jinja")).unwrap();
@@ -94,8 +78,8 @@ fn models_of_transformers_5_talk_by_their_file() {
 
 #[test]
 fn tokens_of_the_config_alone_are_tokens() {
-    let Some(path) = case("data/decoderonly") else { return };
-    let tokenizer = open_directory(&path);
+    let Some(path) = shared("cases/data/decoderonly") else { return };
+    let tokenizer = shared_tokenizers::open(&path);
     // As transformers 5.24 and 4.57 encode it with PreTrainedTokenizerFast, which takes tokenizer.json as it is.
     let ids = [512, 261, 513, 410, 268];
     assert_eq!(tokenizer.encode("<|im_start|>a<|im_end|> b").unwrap(), ids);

@@ -10,18 +10,14 @@ use kindling::batch::{
 use kindling::data::{DataOptions, Dataset, Memory, RowOrigin, Source};
 use kindling::error::{Error, Result};
 use kindling::text::{Conversation, Row};
-use kindling::tokenizer::{RenderWarning, Tokenizer, TokenizerFiles};
+use kindling::tokenizer::{RenderWarning, Tokenizer};
 use serde_json::Map;
 
-/// The shared folder, or a visible note that a test did not run.
-fn shared() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let shared = std::env::var_os("KINDLING_SHARED").map_or(beside, PathBuf::from);
-    if !shared.join("cases").exists() {
-        eprintln!("SKIPPED: {} is absent", shared.display());
-        return None;
-    }
-    Some(shared)
+use crate::shared_tokenizers::{open, shared};
+
+/// The shared folder, where it holds cases.
+fn shared_cases() -> Option<PathBuf> {
+    shared("cases").and_then(|cases| cases.parent().map(Path::to_path_buf))
 }
 
 /// A tokenizer of the shared data with a template of the cases.
@@ -30,8 +26,7 @@ fn tokenizer(shared: &Path, name: &str, template: &str) -> Tokenizer {
         "stories260k" => shared.join("data/weights/stories260k/hf"),
         name => shared.join("data/tokenizers").join(name),
     };
-    let files = TokenizerFiles::gather(|file| Ok(std::fs::read(folder.join(file)).ok())).unwrap().unwrap();
-    let mut tokenizer = Tokenizer::from_files(&files).unwrap();
+    let mut tokenizer = open(&folder);
     let template = shared.join("cases/data/tpl").join(format!("{template}.jinja"));
     tokenizer.set_chat_template(&std::fs::read_to_string(template).unwrap()).unwrap();
     tokenizer
@@ -60,7 +55,7 @@ fn trained(tokenizer: &Tokenizer, ids: &[u32], weights: &[f32]) -> String {
 
 #[test]
 fn an_answer_that_shares_a_token_with_its_prompt_is_trained_whole() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = shared_cases() else { return };
     for name in ["stories260k", "minimind1", "minimind2", "minimind3", "mistral", "smollm2"] {
         let tokenizer = tokenizer(&shared, name, "usercolon");
         for (conversation, origin) in conversations(&shared, "qa.jsonl") {
@@ -79,7 +74,7 @@ fn an_answer_that_shares_a_token_with_its_prompt_is_trained_whole() {
 
 #[test]
 fn a_long_row_is_rendered_whole_and_then_cut() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = shared_cases() else { return };
     let tokenizer = Arc::new(tokenizer(&shared, "stories260k", "r1s"));
     for (file, seq) in
         [("cutA400.jsonl", 64), ("cutA1000.jsonl", 64), ("cutB.jsonl", 64), ("cutA400.jsonl", 24)]
@@ -103,7 +98,7 @@ fn a_long_row_is_rendered_whole_and_then_cut() {
 
 #[test]
 fn the_end_of_a_turn_is_known_and_its_absence_too() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = shared_cases() else { return };
     for name in ["minimind2", "minimind3", "smollm2"] {
         let tokenizer = tokenizer(&shared, name, "cm");
         let end = tokenizer.token_id("<|im_end|>");
@@ -118,7 +113,7 @@ fn the_end_of_a_turn_is_known_and_its_absence_too() {
 
 #[test]
 fn a_date_is_the_one_that_was_set() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = shared_cases() else { return };
     let conversation = &conversations(&shared, "simple.jsonl")[0].0;
     for template in ["llama32", "now"] {
         let mut tokenizer = tokenizer(&shared, "stories260k", template);
@@ -130,7 +125,7 @@ fn a_date_is_the_one_that_was_set() {
 
 #[test]
 fn rows_that_the_template_refuses_are_left_out_and_counted_or_named() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = shared_cases() else { return };
     let fit = Fit::new(Content::Conversations, 512, TooLong::Cut);
     let config = LoaderConfig { batch_size: 2, fit, packing: false, seed: 1 };
     for file in ["lateA.jsonl", "lateB.jsonl"] {
@@ -159,7 +154,7 @@ fn rows_that_the_template_refuses_are_left_out_and_counted_or_named() {
 
 #[test]
 fn marker_strings_in_a_text_are_named() {
-    let Some(shared) = shared() else { return };
+    let Some(shared) = shared_cases() else { return };
     let tokenizer = tokenizer(&shared, "smollm2", "chatml");
     for (conversation, origin) in conversations(&shared, "inject.jsonl") {
         let rendered = tokenizer.render_training(&conversation).unwrap();

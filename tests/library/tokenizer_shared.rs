@@ -1,33 +1,15 @@
 //! Tokenizers and templates of `../shared`: real files that the project does not carry.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use kindling::tokenizer::{ChatTemplate, Specials, StreamDecoder, Tokenizer, TokenizerFiles};
+use kindling::tokenizer::{ChatTemplate, Specials, StreamDecoder};
 use serde_json::Value;
 
 use super::{SENTENCES, assert_round_trip, conversation, stream, table};
+use crate::shared_tokenizers::{open, shared};
 
 fn read(path: &Path) -> Option<Vec<u8>> {
     std::fs::read(path).ok()
-}
-
-/// The shared inputs, or a visible note that a test did not run.
-fn kindling_shared(part: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let path = std::env::var_os("KINDLING_SHARED").map_or(beside, PathBuf::from).join(part);
-    if !path.exists() {
-        eprintln!("SKIPPED: {} is absent", path.display());
-        return None;
-    }
-    Some(path)
-}
-
-fn load(folder: &Path) -> Tokenizer {
-    let files = TokenizerFiles {
-        tokenizer_json: read(&folder.join("tokenizer.json")).unwrap(),
-        tokenizer_config_json: read(&folder.join("tokenizer_config.json")),
-    };
-    Tokenizer::from_files(&files).unwrap()
 }
 
 /// The runs of targets in a table.
@@ -37,13 +19,13 @@ fn targets(table: &str) -> Vec<&str> {
 
 #[test]
 fn shared_tokenizers_load_and_round_trip() {
-    let Some(shared) = kindling_shared("data") else {
+    let Some(shared) = shared("data") else {
         return;
     };
     let folders = ["minimind1", "minimind2", "minimind3", "mistral", "smollm2"];
     let folders = folders.map(|name| shared.join("tokenizers").join(name));
     for folder in folders.iter().chain([&shared.join("weights/stories260k/hf")]) {
-        let tokenizer = load(folder);
+        let tokenizer = open(folder);
         let name = folder.display().to_string();
         // SentencePiece puts a space before the first word, so that only texts without one come back.
         assert_round_trip(&name, &tokenizer, &[SENTENCES[0], SENTENCES[1], SENTENCES[3], "你好 world 42"]);
@@ -55,10 +37,10 @@ fn shared_tokenizers_load_and_round_trip() {
 
 #[test]
 fn golden_encodings_of_minimind() {
-    let Some(folder) = kindling_shared("data/tokenizers") else {
+    let Some(folder) = shared("data/tokenizers") else {
         return;
     };
-    let second = load(&folder.join("minimind2"));
+    let second = open(&folder.join("minimind2"));
     let golden: [(&str, &[u32]); 17] = [
         ("<", &[30]),
         ("th", &[450]),
@@ -81,9 +63,9 @@ fn golden_encodings_of_minimind() {
     for (text, ids) in golden {
         assert_eq!(second.encode(text).unwrap(), ids, "{text}");
     }
-    let first = load(&folder.join("minimind1"));
+    let first = open(&folder.join("minimind1"));
     assert_eq!(first.encode("<s>assistant").unwrap(), [1, 1078, 538, 501]);
-    let third = load(&folder.join("minimind3"));
+    let third = open(&folder.join("minimind3"));
     assert_eq!(third.encode("<think>!</think>").unwrap(), [25, 36, 26]);
     assert_eq!(third.decode(&[0, 25, 36, 26, 2], true).unwrap(), "<think>!</think>");
     assert_eq!((first.vocab_size(), second.vocab_size(), third.vocab_size()), (6400, 6400, 6400));
@@ -91,7 +73,7 @@ fn golden_encodings_of_minimind() {
 
 #[test]
 fn thirty_golden_templates_render_byte_equal() {
-    let Some(path) = kindling_shared("spec/golden_chat_templates.json") else {
+    let Some(path) = shared("spec/golden_chat_templates.json") else {
         return;
     };
     let golden: Value = serde_json::from_slice(&read(&path).unwrap()).unwrap();
@@ -114,7 +96,7 @@ fn thirty_golden_templates_render_byte_equal() {
 
 #[test]
 fn masks_of_the_golden_templates() {
-    let Some(shared) = kindling_shared(".") else {
+    let Some(shared) = shared(".") else {
         return;
     };
     let golden: Value =
@@ -135,7 +117,7 @@ fn masks_of_the_golden_templates() {
         ("", "../weights/stories260k/hf", "</s>", content, "ans", ""),
     ];
     for (template, folder, end, thinking, reasoning, tool_call) in rows {
-        let mut tokenizer = load(&tokenizers.join(folder));
+        let mut tokenizer = open(&tokenizers.join(folder));
         if let Some(text) = golden["templates"][template].as_str() {
             tokenizer.set_chat_template(text).unwrap();
         }
@@ -166,10 +148,10 @@ fn masks_of_the_golden_templates() {
 
 #[test]
 fn a_sentencepiece_stream_keeps_or_drops_the_first_space() {
-    let Some(folder) = kindling_shared("data/weights/stories260k/hf") else {
+    let Some(folder) = shared("data/weights/stories260k/hf") else {
         return;
     };
-    let tokenizer = load(&folder);
+    let tokenizer = open(&folder);
     assert!(tokenizer.add_bos());
     let ids = tokenizer.encode_document("Once upon 你").unwrap();
     assert_eq!(ids[..3], [1, 403, 407]);

@@ -32,6 +32,7 @@ export interface Kindling {
     data: DataSource;
     config?: Partial<TrainConfig>;
     rows?: number;
+    encoding?: string;
   }): Promise<Preview>;
   /** What holds where a request names nothing else; `config` depends on whether an adapter learns the stage. */
   defaults(
@@ -270,6 +271,8 @@ export interface TrainRequest {
   name?: string;
   /** Ask this every so many steps and report the answer. */
   sample?: { prompt: string; every: number };
+  /** What the files are written in where that is not UTF-8, by a label that TextDecoder knows: "gbk", "utf-16le". */
+  encoding?: string;
   onEvent?: (event: TrainEvent) => void;
 }
 

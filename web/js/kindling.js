@@ -88,8 +88,8 @@ class Kindling {
     return this.#result({ call: "score", text, tokens, add_bos: addBos, logits });
   }
 
-  async preview({ data, config = {}, rows = 20, ...what }) {
-    return this.#result({ call: "preview", ...asked(what), config, rows }, await readFiles(data));
+  async preview({ data, config = {}, rows = 20, encoding, ...what }) {
+    return this.#result({ call: "preview", ...asked(what), config, rows, encoding }, await readFiles(data));
   }
 
   async plan(request) {
@@ -256,8 +256,8 @@ function samplingConfig({ max_tokens, stop, ...rest }) {
   return config;
 }
 
-function trainCall({ config = {}, name, sample, ...what }) {
-  return { call: "train", ...taught(what), config, name, sample };
+function trainCall({ config = {}, name, sample, encoding, ...what }) {
+  return { call: "train", ...taught(what), config, name, sample, encoding };
 }
 
 /** The stage, and the settings of the adapter where one learns it. "lora" with `lora` is "sft" with an adapter. */

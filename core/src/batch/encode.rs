@@ -1,12 +1,13 @@
-//! Rows into examples: documents become text and an end token, conversations go through the template.
+//! Rows into examples: documents become text and an end token, conversations go through the template, to be answered or
+//! to be a document themselves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Example;
-use crate::data::{RowOrigin, WarningCount};
+use crate::data::{RowOrigin, Turns, WarningCount, not_of_kind};
 use crate::error::{Error, Result};
-use crate::text::Row;
+use crate::text::{Conversation, Row, RowKind};
 use crate::tokenizer::{RenderWarning, Tokenizer, cut_text};
 
 /// What a stage trains on.
@@ -18,6 +19,16 @@ pub enum Content {
     Conversations,
 }
 
+impl Content {
+    /// Which rows it is made of.
+    pub fn row_kind(self) -> RowKind {
+        match self {
+            Self::Documents => RowKind::Document,
+            Self::Conversations => RowKind::Conversation,
+        }
+    }
+}
+
 /// Turns rows into examples.
 #[derive(Clone)]
 pub struct Encoder {
@@ -25,12 +36,21 @@ pub struct Encoder {
     content: Content,
     /// Tokens of a conversation that are enough.
     tokens: usize,
+    /// What becomes of conversations among documents.
+    turns: Turns,
 }
 
 impl Encoder {
     /// An encoder for one kind of content.
     pub fn new(tokenizer: Arc<Tokenizer>, content: Content) -> Self {
-        Self { tokenizer, content, tokens: usize::MAX }
+        Self { tokenizer, content, tokens: usize::MAX, turns: Turns::Refused }
+    }
+
+    /// The same for rows of which conversations are treated like this, as [`Dataset::turns`](crate::data::Dataset::turns)
+    /// says.
+    pub fn with_turns(mut self, turns: Turns) -> Self {
+        self.turns = turns;
+        self
     }
 
     /// The same, for rows of at most `tokens` tokens: a conversation is rendered whole, but of a longer one no more
@@ -41,37 +61,46 @@ impl Encoder {
         self
     }
 
+    /// Whether there is the template that it needs, if it needs one.
+    pub(super) fn has_template(&self) -> bool {
+        let renders = self.content == Content::Conversations || self.turns == Turns::Rendered;
+        !renders || self.tokenizer.check_chat_template().is_ok()
+    }
+
     /// One row's example.
     ///
     /// # Errors
     /// A row of the wrong kind, or one that the tokenizer or the template refuses; both with file and line.
     pub fn encode(&self, row: &Row, origin: RowOrigin) -> Result<Example> {
+        let of_document =
+            |(ids, warnings): (Vec<u32>, Vec<RenderWarning>)| (vec![1.0; ids.len()], ids, warnings);
         let encoded = match (self.content, row) {
             (Content::Documents, Row::Document(text)) => {
-                self.document(text).map(|ids| (vec![1.0; ids.len()], ids, Vec::new()))
+                self.document(text, false).map(|ids| of_document((ids, Vec::new())))
+            }
+            (Content::Documents, Row::Conversation(conversation)) if self.turns == Turns::Rendered => {
+                self.rendered(conversation).map(of_document)
             }
             (Content::Conversations, Row::Conversation(conversation)) => {
                 let rendered = self.tokenizer.render_beginning(conversation, self.tokens);
                 rendered.map(|rendered| (rendered.weights, rendered.ids, rendered.warnings))
             }
-            (Content::Documents, Row::Conversation(_)) => {
-                return Err(Error::Data(format!(
-                    "{origin}: a conversation, where pretraining reads texts; use `sft`, or rows with a \"text\" field"
-                )));
-            }
-            (Content::Conversations, Row::Document(_)) => {
-                return Err(Error::Data(format!(
-                    "{origin}: a text, where fine-tuning reads conversations; use `pretrain`, or rows with \
-                     \"conversations\", \"messages\" or a prompt and its answer"
-                )));
+            (content, _) => {
+                return Err(Error::Data(format!("{origin}: {}", not_of_kind(content.row_kind()))));
             }
         };
         let (weights, ids, warnings) = encoded.map_err(|e| Error::Data(format!("{origin}: {e}")))?;
         Ok(Example { ids, weights, warnings, origin })
     }
 
-    /// The text's tokens and the token that ends a document; all are targets.
-    fn document(&self, text: &str) -> Result<Vec<u32>> {
+    /// A whole conversation as a document: what the chat template makes of it.
+    fn rendered(&self, conversation: &Conversation) -> Result<(Vec<u32>, Vec<RenderWarning>)> {
+        let (text, warnings) = self.tokenizer.render_document(conversation)?;
+        Ok((self.document(&text, true)?, warnings))
+    }
+
+    /// The text's tokens and the token that ends a document, which is not repeated where a text brings it by itself.
+    fn document(&self, text: &str, may_end: bool) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         for (i, piece) in cut_text(text).enumerate() {
             let tokens = match i {
@@ -80,7 +109,8 @@ impl Encoder {
             };
             ids.extend(tokens);
         }
-        ids.extend(self.tokenizer.document_end());
+        let end = self.tokenizer.document_end();
+        ids.extend(end.filter(|end| !may_end || ids.last() != Some(end)));
         Ok(ids)
     }
 }
@@ -107,11 +137,32 @@ pub fn count_warnings(example: &Example, counts: &mut RenderWarnings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::tests::example;
+    use crate::text::Message;
+    use crate::tokenizer::{TokenizerTraining, train};
 
-    fn example(weights: &[f32]) -> Example {
-        let origin = RowOrigin { source: "a".into(), line: 1 };
-        let ids = (0..weights.len() as u32).collect();
-        Example { ids, weights: weights.to_vec(), warnings: vec![RenderWarning::TextLeftOut], origin }
+    #[test]
+    fn a_conversation_among_documents_is_refused_or_rendered_and_trained_whole() {
+        let mut tokenizer = train(std::iter::once("one two".into()), &TokenizerTraining::default()).unwrap();
+        let messages =
+            vec![Message::new("user", "one"), Message { weight: 0.0, ..Message::new("assistant", "two") }];
+        let row = Row::Conversation(Conversation::new(messages));
+        let origin = || RowOrigin { source: "a".into(), line: 3 };
+        for (template, text) in [
+            ("{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}", "user:one;assistant:two;"),
+            ("{% for m in messages %}{{ m.content }}{% endfor %}<|endoftext|>", "onetwo"),
+        ] {
+            tokenizer.set_chat_template(template).unwrap();
+            let encoder = Encoder::new(Arc::new(tokenizer.clone()), Content::Documents).for_rows_of(2);
+            let refused = encoder.encode(&row, origin()).unwrap_err().to_string();
+            assert!(refused.starts_with("a:3: a conversation, where pretraining reads texts"), "{refused}");
+            let encoder = encoder.with_turns(Turns::Rendered);
+            let rendered = encoder.encode(&row, origin()).unwrap();
+            let document = encoder.encode(&Row::Document(text.into()), origin()).unwrap();
+            assert_eq!((&rendered.ids, &rendered.weights), (&document.ids, &document.weights), "{text}");
+            assert_eq!(rendered.weights, vec![1.0; rendered.ids.len()]);
+            assert_eq!(rendered.ids.last().copied(), tokenizer.document_end());
+        }
     }
 
     #[test]

@@ -103,14 +103,7 @@ impl Fit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::RowOrigin;
-    use crate::tokenizer::RenderWarning;
-
-    fn example(weights: &[f32]) -> Example {
-        let origin = RowOrigin { source: "a".into(), line: 1 };
-        let ids = (0..weights.len() as u32).collect();
-        Example { ids, weights: weights.to_vec(), warnings: vec![RenderWarning::TextLeftOut], origin }
-    }
+    use crate::batch::tests::example;
 
     #[test]
     fn an_example_is_whole_cut_or_left_out() {

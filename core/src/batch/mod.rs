@@ -139,6 +139,13 @@ impl Batch {
 mod tests {
     use super::*;
 
+    /// An example of these weights with the ids 0, 1, 2 and so on.
+    pub(super) fn example(weights: &[f32]) -> Example {
+        let origin = RowOrigin { source: "a".into(), line: 1 };
+        let ids = (0..weights.len() as u32).collect();
+        Example { ids, weights: weights.to_vec(), warnings: vec![RenderWarning::TextLeftOut], origin }
+    }
+
     #[test]
     fn splitting_keeps_every_row() {
         let mut batch = Batch::new(2);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::file::DataFile;
 use super::judge::Judge;
-use super::options::DataOptions;
+use super::options::{DataOptions, Turns};
 use super::order::split;
 use super::overlap::on_both_sides;
 use super::report::{DataReport, RowOrigin, WarningCount};
@@ -33,6 +33,7 @@ pub struct Dataset {
     report: DataReport,
     fingerprint: String,
     skip_bad_rows: bool,
+    turns: Turns,
 }
 
 impl Dataset {
@@ -50,6 +51,7 @@ impl Dataset {
         let options = Arc::new(options);
         let opened = sources.into_iter().map(|source| DataFile::open(source, Arc::clone(&options)));
         let files = opened.collect::<Result<Vec<_>>>()?;
+        check_text_column(&files, &options)?;
         let mut judge = Judge::new(&options);
         for (number, file) in files.iter().enumerate() {
             let before = judge.rows();
@@ -71,6 +73,7 @@ impl Dataset {
             report: verdict.report,
             fingerprint: verdict.fingerprint,
             skip_bad_rows: options.skip_bad_rows,
+            turns: options.turns,
         };
         data.report.on_both_sides = data.shared(&verdict.hashes, &options)?;
         Ok(data)
@@ -113,6 +116,11 @@ impl Dataset {
     /// Whether rows that turn out to be bad later, because a template refuses them, are to be left out and counted.
     pub fn skip_bad_rows(&self) -> bool {
         self.skip_bad_rows
+    }
+
+    /// What becomes of its conversations where texts are read.
+    pub fn turns(&self) -> Turns {
+        self.turns
     }
 
     /// What kinds of rows there are.
@@ -159,6 +167,17 @@ impl Dataset {
     pub fn iter(&self) -> impl Iterator<Item = Result<(Row, RowOrigin)>> + '_ {
         (0..self.len()).filter_map(|row| self.row(row).transpose())
     }
+}
+
+/// Refuses the name of a column where no file has any.
+fn check_text_column(files: &[DataFile], options: &DataOptions) -> Result<()> {
+    if options.text_column.is_some() && files.iter().all(DataFile::is_text) {
+        return Err(Error::Config(vec![
+            "--text-column names a key or a column, and plain text has none: all of it is read; leave it out"
+                .into(),
+        ]));
+    }
+    Ok(())
 }
 
 fn changed(origin: &RowOrigin, reason: &str) -> Error {
@@ -240,6 +259,15 @@ pub(super) mod tests {
         let none = DataOptions { limit: Some(0), min_chars: Some(2), max_chars: Some(1), ..plain() };
         let message = refusal(&[("a.txt", "x")], none);
         assert!(message.contains("at least 1") && message.contains("at least 2 and at most 1"), "{message}");
+    }
+
+    #[test]
+    fn a_column_of_plain_text_is_refused() {
+        let body = DataOptions { text_column: Some("body".into()), ..DataOptions::default() };
+        let texts = [("a.txt", "x"), ("b.txt.gz", "y")];
+        assert!(refusal(&texts, body.clone()).contains("--text-column names a key or a column"));
+        let rows = [("a.txt", "x"), ("b.jsonl", "{\"body\": \"y\"}")];
+        assert_eq!(refusal(&rows, body), "opened");
     }
 
     #[test]

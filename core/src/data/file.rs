@@ -69,9 +69,16 @@ impl DataFile {
         let head = blocks.peek(BLOCK)?;
         match head {
             [] => return refuse("the file is empty"),
-            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => return refuse("the file is in UTF-16; save it as UTF-8"),
+            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
+                return refuse("the file is in UTF-16; save it as UTF-8, or add --encoding utf-16");
+            }
             [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD, ..] => return refuse("the file is still compressed"),
             _ => {}
+        }
+        if let Some(name) = not_utf8::utf16_without_mark(head) {
+            return refuse(&format!(
+                "the file looks like {name} without a byte order mark; save it as UTF-8, or add --encoding {name}"
+            ));
         }
         let byte_order_mark = if head.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
         let body = &head[byte_order_mark..];
@@ -290,7 +297,7 @@ mod tests {
                 bad(4, "broken JSON at column 10: expected a value"),
             ]
         );
-        assert!(found[4].1.as_ref().unwrap_err().ends_with("; found keys txt"), "{found:?}");
+        assert!(found[4].1.as_ref().unwrap_err().contains("; found keys txt; "), "{found:?}");
         assert_eq!(
             rows("a.csv", "q,a\n1\n1,2,3\n"),
             [
@@ -328,7 +335,17 @@ mod tests {
     fn files_that_hold_no_rows_to_begin_with_are_refused() {
         for (name, bytes, reason) in [
             ("a.jsonl", &b""[..], "a.jsonl: the file is empty"),
-            ("a.txt", b"\xFF\xFEa\0", "a.txt: the file is in UTF-16; save it as UTF-8"),
+            (
+                "a.txt",
+                b"\xFF\xFEa\0",
+                "a.txt: the file is in UTF-16; save it as UTF-8, or add --encoding utf-16",
+            ),
+            (
+                "a.jsonl",
+                b"\0{\0}\0\n",
+                "a.jsonl: the file looks like utf-16be without a byte order mark; save it as UTF-8, or add \
+                 --encoding utf-16be",
+            ),
             ("a.jsonl.gz", b"\x1F\x8B\x08", "a.jsonl.gz: the file is still compressed"),
             ("a.csv", b"\n\n", "a.csv:1: the first line must name the columns: the file has no header"),
             (
@@ -344,6 +361,6 @@ mod tests {
             reason.starts_with("a.csv:1: the first line must name the columns: expected one of text"),
             "{reason}"
         );
-        assert!(reason.ends_with("; found columns was ist das?, ein test"), "{reason}");
+        assert!(reason.contains("; found columns was ist das?, ein test; "), "{reason}");
     }
 }

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::file::DataFile;
-use super::options::DataOptions;
+use super::options::{DataOptions, Turns};
 use crate::text::Row;
 
 /// A hash over the usable rows in their order, as their files have them, and over the options that change their
@@ -14,7 +14,12 @@ impl DataFingerprint {
     pub(super) fn new(options: &DataOptions) -> Self {
         let mut hash = Sha256::new();
         part(&mut hash, options.text_column.as_deref().unwrap_or_default());
-        part(&mut hash, [u8::from(options.join_turns)]);
+        let turns = match options.turns {
+            Turns::Refused => 0,
+            Turns::Joined => 1,
+            Turns::Rendered => 2,
+        };
+        part(&mut hash, [turns]);
         Self(hash)
     }
 
@@ -113,7 +118,11 @@ mod tests {
         let column = DataOptions { text_column: Some("text".into()), ..plain() };
         let named = of(&[("a.jsonl", rows)], column);
         let csv = |header: &str| of(&[("a.csv", &format!("{header}\na,b\n"))], plain());
-        let prints = [whole, swapped, first, named, csv("user,assistant"), csv("assistant,user")];
+        let turns = [Turns::Joined, Turns::Rendered];
+        let [joined, rendered] =
+            turns.map(|turns| of(&[("a.jsonl", rows)], DataOptions { turns, ..plain() }));
+        let csvs = [csv("user,assistant"), csv("assistant,user")];
+        let prints = [vec![whole, swapped, first, named, joined, rendered], csvs.to_vec()].concat();
         let different: std::collections::BTreeSet<&String> = prints.iter().collect();
         assert_eq!(different.len(), prints.len());
     }

@@ -1,6 +1,6 @@
 //! What a stage reads: texts or conversations.
 
-use super::options::DataOptions;
+use super::options::{DataOptions, Turns};
 use crate::text::{Parsed, RowKind};
 
 /// The row as the kind that is asked for.
@@ -8,26 +8,35 @@ use crate::text::{Parsed, RowKind};
 /// # Errors
 /// It is of the other kind.
 pub(super) fn as_asked(parsed: Parsed, options: &DataOptions) -> Result<Parsed, String> {
-    let parsed = if options.join_turns { parsed.joined() } else { parsed };
-    match (options.kind, parsed.row.kind()) {
-        (Some(RowKind::Document), RowKind::Conversation) => {
-            Err("a conversation, where pretraining reads texts; join its turns with --join-turns, use `sft`, or give \
-                 rows with a \"text\" field"
-                .to_string())
+    let parsed = match options.turns {
+        Turns::Refused => parsed.with_keys_read(&options.template_keys),
+        Turns::Joined => parsed.joined(),
+        Turns::Rendered => return Ok(parsed.to_be_rendered().with_keys_read(&options.template_keys)),
+    };
+    match options.kind.filter(|wanted| *wanted != parsed.row.kind()) {
+        Some(wanted) => Err(not_of_kind(wanted).to_string()),
+        None => Ok(parsed),
+    }
+}
+
+/// What to say of a row that is of the other kind than the one wanted.
+pub(crate) fn not_of_kind(wanted: RowKind) -> &'static str {
+    match wanted {
+        RowKind::Document => {
+            "a conversation, where pretraining reads texts; join its turns with --join-turns, render them through the \
+             chat template with --render-turns, use `sft`, or give rows with a \"text\" field"
         }
-        (Some(RowKind::Conversation), RowKind::Document) => {
-            Err("a text, where fine-tuning reads conversations; use `pretrain`, or rows with \"conversations\", \
-                 \"messages\" or a prompt and its answer"
-                .to_string())
+        RowKind::Conversation => {
+            "a text, where fine-tuning reads conversations; use `pretrain`, or rows with \"conversations\", \
+             \"messages\" or a prompt and its answer"
         }
-        _ => Ok(parsed),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::data::DataOptions;
     use crate::data::dataset::tests::{MIXED, open, refusal, rows, skipping};
+    use crate::data::{DataOptions, Turns};
     use crate::text::{RowKind, RowWarning};
 
     #[test]
@@ -40,6 +49,7 @@ mod tests {
         assert!(
             why.starts_with("a.jsonl:3: a conversation, where pretraining") && why.contains("--join-turns")
         );
+        assert!(why.contains("--render-turns"), "{why}");
         let conversations = open(&[("a.jsonl", MIXED)], of(RowKind::Conversation)).unwrap();
         assert_eq!(rows(&conversations), ["a.jsonl:3 three "]);
         let all = DataOptions { kind: Some(RowKind::Conversation), ..DataOptions::default() };
@@ -53,11 +63,29 @@ mod tests {
         let row = "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}, \
                    {\"role\": \"assistant\", \"content\": \"a\", \"weight\": 0}]}\n";
         let options =
-            DataOptions { kind: Some(RowKind::Document), join_turns: true, ..DataOptions::default() };
+            DataOptions { kind: Some(RowKind::Document), turns: Turns::Joined, ..DataOptions::default() };
         let data = open(&[("a.jsonl", &format!("{row}{{\"text\": \"t\"}}\n"))], options).unwrap();
         assert_eq!(rows(&data), ["a.jsonl:1 q\na", "a.jsonl:2 t"]);
         let report = data.report();
         assert_eq!((report.documents, report.conversations, report.bytes_of_text), (2, 0, 4));
         assert_eq!(report.warnings[&RowWarning::JoinedWithoutWeights].rows, 1);
+    }
+
+    #[test]
+    fn turns_that_are_to_be_rendered_stay_and_keys_that_a_template_reads_are_used() {
+        let row =
+            "{\"messages\": [{\"role\": \"user\", \"content\": \"q\", \"mood\": \"m\", \"note\": \"n\"}]}\n";
+        let of = |turns: Turns| {
+            let template_keys = ["mood".to_string()].into();
+            let options =
+                DataOptions { kind: Some(RowKind::Document), turns, template_keys, ..DataOptions::default() };
+            open(&[("a.jsonl", &format!("{row}{{\"text\": \"t\"}}\n"))], options).unwrap()
+        };
+        let rendered = of(Turns::Rendered);
+        let report = rendered.report();
+        assert_eq!((report.documents, report.conversations, rendered.turns()), (1, 1, Turns::Rendered));
+        assert_eq!(report.unused_keys.keys().collect::<Vec<_>>(), ["note of a message"]);
+        assert!(report.warnings.is_empty(), "that it ends on the user is no fault of a text");
+        assert_eq!(of(Turns::Joined).report().unused_keys.len(), 2, "no template reads joined turns");
     }
 }

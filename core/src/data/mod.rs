@@ -30,12 +30,14 @@ mod rows;
 mod scan;
 mod source;
 
+pub(crate) use kind::not_of_kind;
+
 pub use compressed::decompressor;
 pub use dataset::{DataKind, Dataset};
 #[cfg(not(target_family = "wasm"))]
 pub use encoding::{TextEncoding, Utf8Reader};
 pub use format::{Format, format_of, is_parquet};
-pub use options::{DataOptions, HeldOutShare};
+pub use options::{DataOptions, HeldOutShare, Turns};
 pub use order::{Permutation, Split, split};
 #[cfg(not(target_family = "wasm"))]
 pub use parquet::parquet_rows;

@@ -13,6 +13,21 @@ pub(super) fn reason(row: &[u8], at: usize) -> String {
     }
 }
 
+/// The UTF-16 without a byte order mark that a file's first bytes look like, as `--encoding` takes it: every second
+/// byte of its Latin letters, digits and line ends is 0, and a text in UTF-8 holds no such byte.
+pub(super) fn utf16_without_mark(head: &[u8]) -> Option<&'static str> {
+    let pairs = head[..head.len().min(LOOKED_AT)].chunks_exact(2);
+    let all = pairs.len();
+    let mut zeros = [0; 2];
+    for pair in pairs {
+        zeros.iter_mut().zip(pair).for_each(|(count, byte)| *count += usize::from(*byte == 0));
+    }
+    let [first, second] = zeros;
+    let (few, many) = (first.min(second), first.max(second));
+    let clear = many >= 2 && many * 64 >= all && few * 3 <= many;
+    clear.then_some(if second > first { "utf-16le" } else { "utf-16be" })
+}
+
 /// The bytes above ASCII, by what they would be in some encodings.
 #[derive(Default)]
 struct Seen {
@@ -102,6 +117,20 @@ mod tests {
             (b"\xff\xfe\xfd\xfc", None),
         ] {
             assert_eq!(likely(bytes), name, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn utf16_shows_by_its_zero_bytes() {
+        let le = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        let be = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<u8>>();
+        for text in ["{\"text\": \"a\"}\n", "灯塔在夜里亮着。\n猫睡了。\n", "café"] {
+            assert_eq!(utf16_without_mark(&le(text)), Some("utf-16le"), "{text}");
+            assert_eq!(utf16_without_mark(&be(text)), Some("utf-16be"), "{text}");
+        }
+        let utf32: Vec<u8> = "lamp".chars().flat_map(|letter| u32::from(letter).to_le_bytes()).collect();
+        for other in [&b""[..], b"a", b"a\0", "灯塔 lamp".as_bytes(), &utf32, &[0; 64]] {
+            assert_eq!(utf16_without_mark(other), None, "{other:x?}");
         }
     }
 

@@ -1,7 +1,21 @@
 //! Which rows of the data are used, and as what.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Result};
 use crate::text::RowKind;
+
+/// What becomes of a conversation where texts are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Turns {
+    /// It is a bad row.
+    #[default]
+    Refused,
+    /// A document of its texts, each on lines of its own.
+    Joined,
+    /// It stays one, and the chat template makes a text of it, all of which is trained.
+    Rendered,
+}
 
 /// Which rows are used, and as what.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,8 +35,10 @@ pub struct DataOptions {
     pub max_row_bytes: usize,
     /// The only kind of rows that is of use: those of the other kind are bad ones. `None` takes both.
     pub kind: Option<RowKind>,
-    /// Make a document of every conversation: its texts, each on lines of its own.
-    pub join_turns: bool,
+    /// What becomes of a conversation where texts are read.
+    pub turns: Turns,
+    /// Keys of messages that the chat template looks for: they are not unused.
+    pub template_keys: BTreeSet<String>,
     /// The key or the column that holds each row's text; rows are documents then, whatever else they hold.
     pub text_column: Option<String>,
     /// The share of the rows that will be held out: rows on both sides of that split are counted. While the data is
@@ -49,7 +65,8 @@ impl Default for DataOptions {
             max_chars: None,
             max_row_bytes: 64 << 20,
             kind: None,
-            join_turns: false,
+            turns: Turns::Refused,
+            template_keys: BTreeSet::new(),
             text_column: None,
             held_out: None,
         }
@@ -78,8 +95,11 @@ impl DataOptions {
             problems.push("--text-column names no column".to_string());
         }
         if self.kind == Some(RowKind::Conversation) {
-            let makes_texts =
-                [("--text-column", self.text_column.is_some()), ("--join-turns", self.join_turns)];
+            let makes_texts = [
+                ("--text-column", self.text_column.is_some()),
+                ("--join-turns", self.turns == Turns::Joined),
+                ("--render-turns", self.turns == Turns::Rendered),
+            ];
             for (flag, _) in makes_texts.into_iter().filter(|(_, given)| *given) {
                 problems.push(format!(
                     "{flag} makes texts of the rows, and fine-tuning reads conversations; leave it out, or use \
@@ -99,7 +119,7 @@ mod tests {
     fn options_that_contradict_each_other_are_named() {
         let texts = DataOptions {
             kind: Some(RowKind::Document),
-            join_turns: true,
+            turns: Turns::Joined,
             text_column: Some("body".into()),
             ..DataOptions::default()
         };
@@ -110,6 +130,8 @@ mod tests {
             message.contains("--text-column makes texts") && message.contains("--join-turns"),
             "{message}"
         );
+        let rendered = DataOptions { turns: Turns::Rendered, text_column: None, ..chats };
+        assert!(rendered.check().unwrap_err().to_string().contains("--render-turns makes texts"));
         let none = DataOptions { text_column: Some(String::new()), ..texts };
         assert!(none.check().unwrap_err().to_string().contains("names no column"));
     }

@@ -29,7 +29,7 @@ pub struct DataReport {
     pub duplicates: u64,
     /// Usable rows that are odd, by kind.
     pub warnings: BTreeMap<RowWarning, WarningCount>,
-    /// Keys of usable rows that hold a text which nothing reads, the first [`NAMED_KEYS`] of them.
+    /// Keys of usable rows that hold a text or a weight which nothing reads, the first [`NAMED_KEYS`] of them.
     pub unused_keys: BTreeMap<String, WarningCount>,
     /// Usable rows with other such keys.
     pub more_unused: u64,
@@ -132,7 +132,7 @@ impl DataReport {
             if self.more_unused > 0 {
                 named = format!("{named}, others ({} rows)", number(self.more_unused));
             }
-            remarks.push(format!("unused keys: {named}; nothing reads their texts"));
+            remarks.push(format!("unused keys: {named}; nothing reads them"));
         }
         if let Some(WarningCount { rows, first }) = &self.on_both_sides {
             remarks.push(format!(

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::message::REASONING_KEYS;
+
 /// A list of messages, as chat templates take it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
@@ -50,7 +52,7 @@ impl Message {
 
     /// What a reader sees of the message: its reasoning, where it has one, and its content.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        let reasoning = self.extra.get("reasoning_content").and_then(Value::as_str);
+        let reasoning = REASONING_KEYS.iter().find_map(|key| self.extra.get(*key).and_then(Value::as_str));
         reasoning.into_iter().chain([self.content.as_str()])
     }
 
@@ -99,8 +101,17 @@ impl Conversation {
 fn misfit(role: &str, before: &str) -> String {
     match (role, before) {
         ("system", _) => "and does not come first".to_string(),
-        ("assistant", "" | "system") => "before any 'user'".to_string(),
-        ("tool", "" | "system") => "before any 'assistant'".to_string(),
+        ("assistant", "" | "system") => "before any 'user'; begin with what it answers".to_string(),
+        ("tool", "" | "system") => {
+            "before any 'assistant'; begin with what was asked, and the call".to_string()
+        }
+        ("user", "user") => {
+            format!("after '{before}'; join the two into one message, or put the answer between them")
+        }
+        ("assistant", "assistant") => {
+            format!("after '{before}'; join the two into one message, or put what was asked between them")
+        }
+        ("user", "tool") => format!("after '{before}'; the assistant speaks between them"),
         ("user" | "assistant" | "tool", _) => format!("after '{before}'"),
         _ => "(known roles: system, user, assistant, tool)".to_string(),
     }
@@ -129,13 +140,30 @@ mod tests {
     #[test]
     fn a_wrong_order_names_the_message_and_the_role() {
         for (roles, reason) in [
-            (&["user", "assistant", "assistant"][..], "message 3 has role 'assistant' after 'assistant'"),
-            (&["user", "user"], "message 2 has role 'user' after 'user'"),
+            (
+                &["user", "assistant", "assistant"][..],
+                "message 3 has role 'assistant' after 'assistant'; join the two into one message, or put what was \
+                 asked between them",
+            ),
+            (
+                &["user", "user"],
+                "message 2 has role 'user' after 'user'; join the two into one message, or put the answer between them",
+            ),
             (&["user", "system"], "message 2 has role 'system' and does not come first"),
-            (&["assistant"], "message 1 has role 'assistant' before any 'user'"),
-            (&["system", "assistant"], "message 2 has role 'assistant' before any 'user'"),
-            (&["system", "tool"], "message 2 has role 'tool' before any 'assistant'"),
-            (&["user", "assistant", "tool", "user"], "message 4 has role 'user' after 'tool'"),
+            (&["assistant"], "message 1 has role 'assistant' before any 'user'; begin with what it answers"),
+            (
+                &["system", "assistant"],
+                "message 2 has role 'assistant' before any 'user'; begin with what it answers",
+            ),
+            (
+                &["system", "tool"],
+                "message 2 has role 'tool' before any 'assistant'; begin with what was asked, and the call",
+            ),
+            (
+                &["user", "assistant", "tool", "user"],
+                "message 4 has role 'user' after 'tool'; the assistant speaks between them",
+            ),
+            (&["user", "tool"], "message 2 has role 'tool' after 'user'"),
             (&["robot"], "message 1 has role 'robot' (known roles: system, user, assistant, tool)"),
             (&["system"], "no message has role 'user'"),
             (&[], "the list of messages is empty"),

@@ -4,14 +4,14 @@ use serde_json::{Map, Value};
 
 use super::json::{bears_text, is_blank, keys, kind, parse_json, short};
 use super::warning::RowWarning;
-use super::weight;
+use super::weight::reads_as_weight;
 
 /// What is found beside the meaning of a row.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// What is odd about the row, each kind once.
     pub(super) warnings: Vec<RowWarning>,
-    /// Keys that hold a text which nothing uses, each once.
+    /// Keys that hold a text or a weight which nothing uses, each once.
     pub(super) unused: Vec<String>,
 }
 
@@ -23,11 +23,27 @@ impl Notes {
     }
 
     pub(super) fn unused(&mut self, key: &str) {
-        let key = short(key);
+        self.keep_unused(short(key));
+    }
+
+    /// Notes a key inside a message.
+    pub(super) fn unused_of_message(&mut self, key: &str) {
+        self.keep_unused(short(key) + OF_MESSAGE);
+    }
+
+    fn keep_unused(&mut self, key: String) {
         if !self.unused.contains(&key) {
             self.unused.push(key);
         }
     }
+}
+
+/// What stands behind the name of a key inside a message.
+pub(super) const OF_MESSAGE: &str = " of a message";
+
+/// Whether a value under this key is a loss where nothing reads it: a text, or what reads as a weight.
+pub(super) fn tells(key: &str, value: &Value) -> bool {
+    bears_text(value) || (!value.is_null() && reads_as_weight(key))
 }
 
 /// The keys of a row, and which of them were read.
@@ -106,8 +122,7 @@ impl<'a> Fields<'a> {
         };
         for (key, value) in self.all {
             // A weight beside the messages reads as if it acted; it may as well be a note of a loss.
-            let weighs = !value.is_null() && weight::KEYS.contains(&key.as_str());
-            if !self.read.contains(&key.as_str()) && (bears_text(value) || set(key, value) || weighs) {
+            if !self.read.contains(&key.as_str()) && (tells(key, value) || set(key, value)) {
                 self.notes.unused(key);
             }
         }
@@ -125,12 +140,13 @@ mod tests {
         let row = json!({
             "text": "a", "id": 7, "lang": "en", "none": null, "blank": " ", "flag": true,
             "meta": {"score": 1, "tags": ["x"]}, "weight": 0, "numbers": [1, 2], "chat_template_kwargs": {"thinking": false},
+            "loss_mask": [0, 1],
         });
         let mut fields = Fields::new(row.as_object().unwrap());
         assert_eq!(fields.text("text"), Ok("a"));
         assert_eq!((fields.optional_text("none"), fields.value("none")), (Ok(""), None));
         assert!(fields.has("lang") && !fields.has("none") && fields.peek("meta").is_some());
-        assert_eq!(fields.finish().unused, ["lang", "meta", "weight", "chat_template_kwargs"]);
+        assert_eq!(fields.finish().unused, ["lang", "meta", "weight", "chat_template_kwargs", "loss_mask"]);
     }
 
     #[test]
@@ -138,6 +154,8 @@ mod tests {
         let mut notes = Notes::default();
         (0..2).for_each(|_| notes.warn(RowWarning::EmptyTurn));
         (0..2).for_each(|_| notes.unused(&"x".repeat(100)));
-        assert_eq!((notes.warnings.len(), notes.unused), (1, vec!["x".repeat(40) + "…"]));
+        (0..2).for_each(|_| notes.unused_of_message("note"));
+        let unused = vec!["x".repeat(40) + "…", "note of a message".to_string()];
+        assert_eq!((notes.warnings.len(), notes.unused), (1, unused));
     }
 }

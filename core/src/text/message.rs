@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::conversation::Message;
-use super::fields::Notes;
+use super::fields::{Notes, tells};
 use super::json::{bears_text, is_blank, keys, kind, parse_json, short};
 use super::tools::{add_tool_call, read_tool_calls};
 use super::warning::RowWarning;
@@ -28,7 +28,7 @@ const PART_TYPES: [&str; 4] = ["text", "reasoning", "thinking", "tool_call"];
 const REASONING: &str = "reasoning_content";
 
 /// Names of reasoning; a blank one is absent, however it is spelled.
-const REASONING_KEYS: [&str; 3] = [REASONING, "reasoning", "thinking"];
+pub(super) const REASONING_KEYS: [&str; 3] = [REASONING, "reasoning", "thinking"];
 
 /// Reads a list of messages.
 ///
@@ -65,6 +65,20 @@ fn parse_message(value: &Value, notes: &mut Notes) -> Result<Message, String> {
         Some(other) => return Err(format!("{content_key} must be a string, found {}", kind(other))),
     }
     Ok(message)
+}
+
+/// Keys of a message that stand for what it is or calls, and those of reasoning; what templates print of these shows
+/// where they are rendered.
+const LABELS: [&str; 3] = ["name", "tool_call_id", "tool_calls"];
+
+/// Names the keys of messages that only a template which looks for them reads.
+pub(super) fn name_unread(messages: &[Message], notes: &mut Notes) {
+    for (key, value) in messages.iter().flat_map(|message| &message.extra) {
+        let known = LABELS.contains(&key.as_str()) || REASONING_KEYS.contains(&key.as_str());
+        if !known && tells(key, value) {
+            notes.unused_of_message(key);
+        }
+    }
 }
 
 /// Whether this is a key of reasoning that holds none.
@@ -255,6 +269,20 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_nothing_reads_are_named() {
+        let list = json!([
+            {"role": "user", "content": "q", "note": "n", "id": 7, "lang": " "},
+            {"role": "assistant", "content": "a", "mask": 0, "name": "x", "reasoning": "r", "seen": true},
+            {"from": "gpt", "value": "b", "masked": false, "loss": 0, "thought": {"text": "t"}, "note": "m"},
+        ]);
+        let mut notes = Notes::default();
+        let messages = parse_messages(list.as_array().unwrap(), &mut notes).unwrap();
+        name_unread(&messages, &mut notes);
+        let named = ["note", "mask", "masked", "thought"].map(|key| format!("{key} of a message"));
+        assert_eq!(notes.unused, named);
+    }
+
+    #[test]
     fn other_texts_of_a_part_are_named() {
         let mut notes = Notes::default();
         let part =
@@ -301,7 +329,8 @@ mod tests {
             ),
             (
                 json!({"role": "assistant", "content": "", "tool_calls": [1]}),
-                "message 1: a tool call must be an object, found a number",
+                "message 1: a tool call must be an object, found a number; write it as \
+                 {\"name\": …, \"arguments\": {…}}",
             ),
             (
                 json!({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "url": "u"}]}),

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::conversation::{Conversation, Message};
 use super::fields::{Fields, Notes};
 use super::json::{is_blank, kind};
-use super::message::parse_messages;
+use super::message::{name_unread, parse_messages};
 use super::pair::pair;
 use super::row::{Parsed, Row};
 use super::shape::{MESSAGE_KEYS, RowShape};
@@ -90,6 +90,7 @@ pub(super) fn conversation(mut messages: Vec<Message>, fields: &mut Fields) -> R
         (None, None) => functions(fields),
         (one, two) => one.or(two),
     };
+    name_unread(&messages, &mut fields.notes);
     let conversation = Conversation { messages, tools };
     conversation.check_roles()?;
     Ok(conversation)
@@ -192,6 +193,10 @@ mod tests {
             (json!({"messages": messages, "system": "s", "tools": []}), &[]),
             (json!({"messages": messages, "system": "other"}), &["system"]),
             (
+                json!({"messages": [{"role": "user", "content": "q", "mask": 0}], "note": "n"}),
+                &["mask of a message", "note"],
+            ),
+            (
                 json!({"messages": messages, "tools": [{"a": "b"}], "functions": [{"name": "f"}]}),
                 &["functions"],
             ),
@@ -270,13 +275,14 @@ mod tests {
             ),
             (
                 json!([{"role": "user", "content": "q"}, {"role": "user", "content": "q"}]),
-                "message 2 has role 'user' after 'user'",
+                "message 2 has role 'user' after 'user'; join the two into one message, or put the answer between them",
             ),
         ] {
             assert_eq!(parse_row(&row).map(|p| p.row), Err(reason.to_string()), "{row}");
         }
         let reason = parse_row(&json!({"a": 1, "b": 2})).unwrap_err();
         assert!(reason.starts_with("expected one of text, conversations, messages, "), "{reason}");
-        assert!(reason.ends_with("; found keys a, b"), "{reason}");
+        assert!(reason.contains("; found keys a, b; "), "{reason}");
+        assert!(reason.ends_with("with --text-column"), "{reason}");
     }
 }

@@ -1,7 +1,9 @@
 //! What one row of a data file means, and what is odd about it.
 
+use std::collections::BTreeSet;
+
 use super::conversation::{Conversation, Message};
-use super::fields::Notes;
+use super::fields::{Notes, OF_MESSAGE};
 use super::json::is_blank;
 use super::warning::RowWarning;
 
@@ -30,7 +32,7 @@ pub struct Parsed {
     pub row: Row,
     /// Oddities that leave it usable, each kind at most once.
     pub warnings: Vec<RowWarning>,
-    /// Keys that hold a text which nothing uses, each at most once.
+    /// Keys that hold a text or a weight which nothing uses, each at most once.
     pub unused: Vec<String>,
 }
 
@@ -59,6 +61,25 @@ impl Parsed {
             notes.warn(RowWarning::JoinedWithoutTools);
         }
         Self::with(document, notes)
+    }
+
+    /// The row as one whose conversation is going to be rendered as a text: what concerns answers alone is not odd.
+    #[must_use]
+    pub fn to_be_rendered(mut self) -> Self {
+        let Row::Conversation(conversation) = &self.row else { return self };
+        self.warnings.retain(|warning| *warning == RowWarning::EmptyTurn);
+        if conversation.messages.iter().any(|message| message.weight != 1.0) {
+            self.warnings.push(RowWarning::RenderedWithoutWeights);
+        }
+        self
+    }
+
+    /// The row for a template that looks for these keys in messages: they are not unused.
+    #[must_use]
+    pub fn with_keys_read(mut self, keys: &BTreeSet<String>) -> Self {
+        let is_read = |name: &String| name.strip_suffix(OF_MESSAGE).is_some_and(|key| keys.contains(key));
+        self.unused.retain(|name| !is_read(name));
+        self
     }
 }
 
@@ -162,6 +183,23 @@ mod tests {
         assert_eq!(joined.unused, ["note"]);
         let document = Parsed::new(Row::Document(" x\n".into()));
         assert_eq!(document.clone().joined(), document);
+    }
+
+    #[test]
+    fn rendered_turns_stay_and_lose_their_weights() {
+        let row = json!([
+            {"role": "user", "content": " ", "thought": "t", "note": "n"},
+            {"role": "assistant", "content": "a", "weight": 0},
+            {"role": "user", "content": "q"},
+        ]);
+        let parsed = parse_row(&row).unwrap();
+        let rendered = parsed.clone().to_be_rendered();
+        assert_eq!(rendered.row, parsed.row);
+        assert_eq!(rendered.warnings, [RowWarning::EmptyTurn, RowWarning::RenderedWithoutWeights]);
+        let read = BTreeSet::from(["thought".to_string()]);
+        assert_eq!(rendered.with_keys_read(&read).unused, ["note of a message"]);
+        let document = Parsed::new(Row::Document(" \n".into()));
+        assert_eq!(document.clone().to_be_rendered(), document);
     }
 
     #[test]

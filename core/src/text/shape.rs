@@ -63,7 +63,11 @@ impl RowShape {
             Some((question, answers)) => {
                 Err(format!("{question} needs {} beside it; found {}", answers.join(" or "), found()))
             }
-            None => Err(format!("expected one of text, {}; found {}", expected(), found())),
+            None => Err(format!(
+                "expected one of text, {}; found {}; texts under another key are named with --text-column",
+                expected(),
+                found()
+            )),
         }
     }
 }
@@ -125,7 +129,8 @@ mod tests {
         assert_eq!(
             find(&["a", "b"]),
             Err("expected one of text, conversations, messages, user + assistant, instruction + output, \
-                 prompt + completion, question + answer, q + a; found keys a, b"
+                 prompt + completion, question + answer, q + a; found keys a, b; texts under another key are named with \
+                 --text-column"
                 .to_string())
         );
     }

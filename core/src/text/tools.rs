@@ -66,7 +66,10 @@ fn read_function_call(message: &mut Message, function: Value) -> Result<(), Stri
         // What is left of a struct whose every value is absent.
         Some(Value::Object(function)) if function.is_empty() => return Ok(()),
         Some(function @ Value::Object(_)) => function,
-        Some(other) => return Err(format!("{FUNCTION_CALL} must be an object, found {}", kind(&other))),
+        Some(other) => {
+            let form = "write it as {\"name\": …, \"arguments\": {…}}";
+            return Err(format!("{FUNCTION_CALL} must be an object, found {}; {form}", kind(&other)));
+        }
     };
     let mut call = json!({"type": "function", "function": function});
     read_arguments(&mut call);
@@ -90,10 +93,10 @@ pub(super) fn add_tool_call(message: &mut Message, call: Value) -> Result<(), St
     let mut calls = match call {
         Value::Array(list) => list,
         Value::Object(_) => vec![call],
-        other => return Err(format!("a tool call must be an object, found {}", kind(&other))),
+        other => return Err(no_call(&other)),
     };
     if let Some(wrong) = calls.iter().find(|call| !call.is_object()) {
-        return Err(format!("a tool call must be an object, found {}", kind(wrong)));
+        return Err(no_call(wrong));
     }
     if calls.is_empty() {
         return Ok(());
@@ -104,6 +107,13 @@ pub(super) fn add_tool_call(message: &mut Message, call: Value) -> Result<(), St
         _ => drop(message.extra.insert(CALLS.to_string(), Value::Array(calls))),
     }
     Ok(())
+}
+
+fn no_call(found: &Value) -> String {
+    format!(
+        "a tool call must be an object, found {}; write it as {{\"name\": …, \"arguments\": {{…}}}}",
+        kind(found)
+    )
 }
 
 /// Arguments that are the JSON text of an object become the object: templates print them as JSON, which would put a
@@ -159,8 +169,14 @@ mod tests {
     #[test]
     fn what_is_no_call_is_named() {
         for (keys, reason) in [
-            (json!({"tool_calls": 1}), "a tool call must be an object, found a number"),
-            (json!({"function_call": ["f"]}), "function_call must be an object, found a list"),
+            (
+                json!({"tool_calls": 1}),
+                "a tool call must be an object, found a number; write it as {\"name\": …, \"arguments\": {…}}",
+            ),
+            (
+                json!({"function_call": ["f"]}),
+                "function_call must be an object, found a list; write it as {\"name\": …, \"arguments\": {…}}",
+            ),
             (
                 json!({"tool_calls": [{"name": "f"}], "function_call": {"name": "g"}}),
                 "tool_calls and function_call differ; keep one of them",

@@ -24,6 +24,8 @@ pub enum RowWarning {
     JoinedWithoutWeights,
     /// The texts of the messages were joined; tools and their calls are no part of the text.
     JoinedWithoutTools,
+    /// The conversation is rendered as a text; the weights of its messages are lost.
+    RenderedWithoutWeights,
 }
 
 impl fmt::Display for RowWarning {
@@ -39,6 +41,9 @@ impl fmt::Display for RowWarning {
                 "the joined text loses the weights of its turns: all of it is trained"
             }
             Self::JoinedWithoutTools => "the joined text leaves out tools and tool calls",
+            Self::RenderedWithoutWeights => {
+                "the rendered text loses the weights of its turns: all of it is trained"
+            }
         })
     }
 }

@@ -5,8 +5,39 @@ use serde_json::{Map, Number, Value};
 use super::json::kind;
 
 /// Keys of a message that say whether, or how much, it is trained.
-pub(super) const KEYS: [&str; 7] =
-    ["weight", "loss", "loss_weight", "train", "trainable", "training", "train_on_turn"];
+const KEYS: [&str; 7] = ["weight", "loss", "loss_weight", "train", "trainable", "training", "train_on_turn"];
+
+/// Words of other keys that read as if they said so.
+const WORDS: [&str; 15] = [
+    "weight",
+    "weights",
+    "loss",
+    "train",
+    "trained",
+    "trainable",
+    "training",
+    "mask",
+    "masked",
+    "masking",
+    "ignore",
+    "ignored",
+    "learn",
+    "learned",
+    "supervised",
+];
+
+/// Whether a key reads as if it said how much something is trained, such as `weight`, `loss_mask` or `trainOnTurn`.
+pub(super) fn reads_as_weight(key: &str) -> bool {
+    let mut parted = String::new();
+    for letter in key.chars() {
+        if letter.is_uppercase() {
+            parted.push('_');
+        }
+        parted.extend(letter.to_lowercase());
+    }
+    let says = |text: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| WORDS.contains(&word));
+    says(&parted) || says(&key.to_lowercase())
+}
 
 /// Keys that mark parts of a message, which are not read.
 const KEYS_OF_PARTS: [&str; 2] = ["train_detail", "training_detail"];
@@ -110,6 +141,16 @@ mod tests {
             (json!({"name": "x", "id": 1, "train": false, "weight": 0.0, "loss": 0}), Some(0.0)),
         ] {
             assert_eq!(take(json.clone()), Ok(weight), "{json}");
+        }
+    }
+
+    #[test]
+    fn keys_that_read_as_weights_are_known_by_their_words() {
+        for key in KEYS.iter().chain(&["mask", "masked", "LOSS", "loss_mask", "trainOnTurn", "ignore-loss"]) {
+            assert!(reads_as_weight(key), "{key}");
+        }
+        for key in ["score", "constraint", "id", "glossary", "", "损失"] {
+            assert!(!reads_as_weight(key), "{key}");
         }
     }
 

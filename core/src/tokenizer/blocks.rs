@@ -2,34 +2,24 @@
 
 use std::ops::Range;
 
-use super::compare::{Render, said};
-use super::landmarks::Landmarks;
+use super::landmarks::Rendering;
 use super::turns::Turn;
 use crate::error::{Error, Result};
 use crate::text::Message;
 
 /// What the assistant says is what the blocks wrote. Whose words a block holds matters only where messages differ in
 /// weight: it is the message whose words change the text inside.
-pub(super) fn owners(
-    render: Render,
-    messages: &[Message],
-    whole: &str,
-    blocks: Vec<Range<usize>>,
-) -> Result<Vec<Turn>> {
+pub(super) fn owners(rendering: &Rendering, blocks: Vec<Range<usize>>) -> Result<Vec<Turn>> {
+    let messages = rendering.messages;
     let assistants = || (0..messages.len()).filter(|&index| messages[index].is_assistant());
     let first = assistants().next().unwrap_or(0);
     let turn = |message: usize, bytes: Range<usize>| Turn { message, bytes };
     if assistants().all(|index| messages[index].weight == messages[first].weight) {
         return Ok(blocks.into_iter().map(|bytes| turn(first, bytes)).collect());
     }
-    let landmarks = Landmarks::find(render, messages, whole);
     let mut words: Vec<Turn> = Vec::new();
     for index in assistants() {
-        let bytes = match landmarks.as_ref().and_then(|landmarks| landmarks.room(index)) {
-            Some(room) => Some(room.said.clone()),
-            None => said(render, messages, index, whole)?,
-        };
-        words.extend(bytes.map(|bytes| turn(index, bytes)));
+        words.extend(rendering.said(index)?.map(|bytes| turn(index, bytes)));
     }
     let owned = |bytes: Range<usize>| owner(&bytes, &words, messages).map(|message| turn(message, bytes));
     blocks.into_iter().map(owned).collect()
@@ -92,15 +82,17 @@ mod tests {
                 messages.push(Message { weight, ..Message::new("assistant", ["", "a"][turn % 2]) });
             }
             let (whole, found) = blocks(&messages, false);
-            let turns = owners(&render, &messages, &whole, found.clone()).unwrap();
+            let turns = owners(&Rendering::new(&render, &messages, &whole), found.clone()).unwrap();
             let weights: Vec<f32> = turns.iter().map(|turn| turn.weight(&messages)).collect();
             assert_eq!(weights, (0..found.len()).map(|turn| turn as f32).collect::<Vec<_>>());
             assert_eq!(turns.into_iter().map(|turn| turn.bytes).collect::<Vec<_>>(), found);
             let joined = blocks(&messages, true).1;
-            let error = owners(&render, &messages, &whole, joined.clone()).unwrap_err().to_string();
+            let error =
+                owners(&Rendering::new(&render, &messages, &whole), joined.clone()).unwrap_err().to_string();
             assert!(error.contains("different weights"), "{error}");
             messages.iter_mut().for_each(|message| message.weight = 1.0);
-            assert_eq!(owners(&render, &messages, &whole, joined.clone()).unwrap().len(), joined.len());
+            let rendering = Rendering::new(&render, &messages, &whole);
+            assert_eq!(owners(&rendering, joined.clone()).unwrap().len(), joined.len());
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `tokenizer_config.json`: the roles of the special tokens and the chat template, everything else kept as it
 //! is.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::template::Specials;
@@ -86,6 +88,17 @@ impl TokenizerConfig {
         }
     }
 
+    /// The names that the templates look up in what they print: what follows a dot or stands in quotes.
+    pub(super) fn looked_up(&self) -> BTreeSet<String> {
+        let ends = |c: char| !(c.is_alphanumeric() || c == '_' || c == '-');
+        let names = |(_, text): (&str, &str)| -> Vec<String> {
+            let behind = text.match_indices(['.', '\'', '"']).map(|(at, _)| &text[at + 1..]);
+            behind.map(|rest| rest[..rest.find(ends).unwrap_or(rest.len())].to_string()).collect()
+        };
+        let all = self.templates().into_iter().flat_map(names);
+        all.filter(|name| !name.is_empty()).collect()
+    }
+
     /// The template of a name.
     pub(super) fn template(&self, name: &str) -> Option<&str> {
         // Of equal names `transformers` keeps the last.
@@ -132,6 +145,16 @@ mod tests {
         assert_eq!(config.token("eos_token"), Some("</s>"));
         assert_eq!(config.token("pad_token"), None);
         assert_eq!(config.token("unk_token"), None);
+    }
+
+    #[test]
+    fn names_that_templates_look_up_are_known() {
+        let config = config(
+            r#"{"chat_template": "a note {{ m.role }}{{ m['mood'] }}{% if \"plan\" in m %}{{ m.get('x-y') }}{% endif %}"}"#,
+        );
+        let names = ["get", "mood", "plan", "role", "x-y"].map(str::to_string);
+        assert!(names.iter().all(|name| config.looked_up().contains(name)), "{:?}", config.looked_up());
+        assert!(!config.looked_up().contains("note"), "a word that is printed");
     }
 
     #[test]

@@ -4,11 +4,15 @@
 //! Marks around all other messages part the text into rooms, with a message of the assistant in each. What it says is
 //! what changes in its room when the assistant's words are replaced everywhere at once.
 
+use std::cell::OnceCell;
 use std::iter;
 use std::ops::Range;
 
-use super::compare::{PROBES, Render, bare, common_prefix, common_suffix, replaced};
+use super::compare::{
+    PROBES, Render, bare, changed_part, common_prefix, common_suffix, printed_twice, replaced, said,
+};
 use super::generation::{strip, unused_marks};
+use crate::error::Result;
 use crate::text::Message;
 
 /// Messages of the assistant up to which each is looked at by itself.
@@ -26,13 +30,45 @@ pub(super) struct Room {
     pub(super) said: Range<usize>,
 }
 
+/// A conversation and its rendering, and the rooms of its messages, which are found where they are first asked for.
+pub(super) struct Rendering<'a> {
+    pub(super) render: Render<'a>,
+    pub(super) messages: &'a [Message],
+    /// The messages rendered.
+    pub(super) whole: &'a str,
+    landmarks: OnceCell<Option<Landmarks>>,
+}
+
+impl<'a> Rendering<'a> {
+    pub(super) fn new(render: Render<'a>, messages: &'a [Message], whole: &'a str) -> Self {
+        Self { render, messages, whole, landmarks: OnceCell::new() }
+    }
+
+    /// The room of a message; `None` where it must be looked at by itself.
+    pub(super) fn room(&self, message: usize) -> Option<&Room> {
+        let found = self.landmarks.get_or_init(|| Landmarks::find(self.render, self.messages, self.whole));
+        found.as_ref()?.room(message)
+    }
+
+    /// What a message says in the whole; `None` where the template does not print it.
+    ///
+    /// # Errors
+    /// The template does not show it.
+    pub(super) fn said(&self, message: usize) -> Result<Option<Range<usize>>> {
+        match self.room(message) {
+            Some(room) => Ok(Some(room.said.clone())),
+            None => said(self.render, self.messages, message, self.whole),
+        }
+    }
+}
+
 /// The rooms of a conversation, by message.
-pub(super) struct Landmarks(Vec<Option<Room>>);
+struct Landmarks(Vec<Option<Room>>);
 
 impl Landmarks {
     /// Finds them; `None` for a short conversation, and where the template does not print all other messages once, as
     /// they are and in order.
-    pub(super) fn find(render: Render, messages: &[Message], whole: &str) -> Option<Self> {
+    fn find(render: Render, messages: &[Message], whole: &str) -> Option<Self> {
         if messages.iter().filter(|message| message.is_assistant()).count() <= FEW {
             return None;
         }
@@ -41,10 +77,12 @@ impl Landmarks {
         let (rooms, inhabitants) = (own.rooms(), inhabitants(messages));
         // What each room has in common with all changed ones at its beginning and at its end.
         let mut common = vec![(usize::MAX, usize::MAX); rooms.len()];
-        for changed in changes(messages) {
+        let mut probed = Vec::new();
+        for (changed, probe) in changes(messages) {
             let other = Parted::render(render, &changed, marks)?;
-            for (at, place) in other.rooms().into_iter().enumerate() {
-                let (text, other) = (&whole[rooms[at].clone()], &other.text[place]);
+            let places = other.rooms();
+            for (at, place) in places.iter().enumerate() {
+                let (text, other) = (&whole[rooms[at].clone()], &other.text[place.clone()]);
                 // The assistant's words may change their own room only.
                 if text != other && inhabitants[at].len() != 1 {
                     return None;
@@ -52,6 +90,17 @@ impl Landmarks {
                 let (before, behind) = common[at];
                 common[at] = (before.min(common_prefix(text, other)), behind.min(common_suffix(text, other)));
             }
+            probed.extend(probe.map(|probe| (probe, other.text, places)));
+        }
+        // Words of an answer that stand in a room twice, its own or another's, are looked at by themselves.
+        let twice = |at: usize| {
+            let room = |(probe, text, places): &(&'static str, String, Vec<Range<usize>>)| {
+                (*probe, changed_part(&text[places[at].clone()], common[at]).to_string())
+            };
+            printed_twice(&probed.iter().map(room).collect::<Vec<_>>())
+        };
+        if (0..rooms.len()).any(twice) {
+            return None;
         }
         let mut found = vec![None; messages.len()];
         for ((text, inhabitants), (before, behind)) in rooms.into_iter().zip(inhabitants).zip(common) {
@@ -66,14 +115,14 @@ impl Landmarks {
         Some(Self(found))
     }
 
-    /// The room of a message; `None` where it must be looked at by itself.
-    pub(super) fn room(&self, message: usize) -> Option<&Room> {
+    fn room(&self, message: usize) -> Option<&Room> {
         self.0.get(message)?.as_ref()
     }
 }
 
-/// The conversation with other words of the assistant's everywhere, in some ways.
-fn changes(messages: &[Message]) -> Vec<Vec<Message>> {
+/// The conversation with other words of the assistant's everywhere, in some ways, and the probe where nothing else but
+/// these words are there.
+fn changes(messages: &[Message]) -> Vec<(Vec<Message>, Option<&'static str>)> {
     let change = |way: Change, probe: &str| -> Vec<Message> {
         let other = |message: &Message| match message.is_assistant() {
             true => way(message, probe),
@@ -84,12 +133,32 @@ fn changes(messages: &[Message]) -> Vec<Vec<Message>> {
     let mut changes = Vec::new();
     for probe in PROBES {
         let (replaced, bare) = (change(replaced, probe), change(bare, probe));
-        if bare != replaced {
-            changes.push(bare);
+        let differ = bare != replaced;
+        changes.push((bare, Some(probe)));
+        if differ {
+            changes.push((replaced, None));
         }
-        changes.push(replaced);
     }
     changes
+}
+
+/// Whether the text of another message stands in what changes with a message's words.
+pub(super) fn holds_another(render: Render, messages: &[Message], index: usize, whole: &str) -> bool {
+    let Some((begin, end)) = unused_marks(whole) else { return false };
+    let render = |messages: &[Message]| {
+        let marked: Vec<Message> = messages.iter().map(|message| marked(message, begin, end)).collect();
+        render(&marked, false).ok()
+    };
+    let Some(own) = render(messages) else { return false };
+    let (mut before, mut behind) = (own.len(), own.len());
+    let mut changed = messages.to_vec();
+    for probe in PROBES {
+        changed[index] = bare(&messages[index], probe);
+        let Some(other) = render(&changed) else { return false };
+        before = before.min(common_prefix(&own, &other));
+        behind = behind.min(common_suffix(&own, &other));
+    }
+    own.get(before..own.len() - behind).is_some_and(|part| part.contains([begin, end]))
 }
 
 /// Which of the assistant's messages stand in each room.
@@ -146,8 +215,6 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::error::Result;
-    use crate::tokenizer::compare::said;
 
     /// A talk of many turns, with texts that templates trim, none at all, reasoning, and a tool.
     fn talk() -> Vec<Message> {
@@ -220,5 +287,25 @@ mod tests {
         assert!(!find(&each, &talk()[..7]), "a short one");
         assert!(!find(&backwards, &talk()), "another order");
         assert!(!find(&lengths, &talk()), "words that show elsewhere");
+        let summed = |messages: &[Message]| {
+            let said = messages.iter().filter(|m| m.is_assistant());
+            each(messages) + &said.map(|m| m.content.clone() + "|").collect::<String>()
+        };
+        assert!(!find(&summed, &talk()), "a room with the words of other rooms");
+    }
+
+    #[test]
+    fn words_around_another_message_are_known() {
+        let messages = [("user", "q"), ("assistant", "a"), ("user", "r")];
+        let messages = messages.map(|(role, content)| Message::new(role, content));
+        let holds = |style: &dyn Fn(&[Message]) -> String| {
+            let render = |messages: &[Message], _: bool| Ok(style(messages));
+            holds_another(&render, &messages, 1, &style(&messages))
+        };
+        let each =
+            |messages: &[Message]| messages.iter().map(|m| format!("{};", m.content)).collect::<String>();
+        assert!(!holds(&each));
+        assert!(holds(&|messages: &[Message]| format!("{}{}", each(messages), messages[1].content.len())));
+        assert!(!holds(&|messages: &[Message]| each(messages).replace("one;", "one.;")));
     }
 }

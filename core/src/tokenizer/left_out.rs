@@ -1,14 +1,13 @@
 //! What a conversation holds and the chat template does not print, found after rendering: it is counted and named, and
 //! an answer that nothing is left of is refused.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::compare::{Render, said};
-use super::landmarks::Landmarks;
+use super::landmarks::Rendering;
+use super::probes::{Missing, Probes};
 use crate::error::{Error, Result};
 use crate::text::Message;
 
@@ -18,8 +17,14 @@ use crate::text::Message;
 pub enum RenderWarning {
     /// The descriptions of the tools are not printed.
     ToolsLeftOut,
+    /// A tool is printed without its description.
+    ToolDescriptionLeftOut,
+    /// A tool is printed without its parameters.
+    ToolParametersLeftOut,
     /// A call of a tool is not printed.
     ToolCallLeftOut,
+    /// A call of a tool is printed without its arguments.
+    CallArgumentsLeftOut,
     /// The reasoning of a message is not printed.
     ReasoningLeftOut,
     /// The text of a message is not printed, or in part only, or changed.
@@ -32,7 +37,10 @@ impl fmt::Display for RenderWarning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::ToolsLeftOut => "the chat template prints no descriptions of tools",
+            Self::ToolDescriptionLeftOut => "the chat template prints a tool without its description",
+            Self::ToolParametersLeftOut => "the chat template prints a tool without its parameters",
             Self::ToolCallLeftOut => "the chat template leaves out the call of a tool",
+            Self::CallArgumentsLeftOut => "the chat template prints the call of a tool without its arguments",
             Self::ReasoningLeftOut => "the chat template leaves out the reasoning of a message",
             Self::TextLeftOut => "the chat template leaves out or changes a part of a message's text",
             Self::SpecialTokenInText => "a message's own text holds a special token, which is read as one",
@@ -40,37 +48,30 @@ impl fmt::Display for RenderWarning {
     }
 }
 
-/// Where a message keeps the calls of tools, and its reasoning.
-const CALLS: [&str; 2] = ["tool_calls", "function_call"];
-const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
-
 /// Texts that are looked for in all of a rendering because they do not follow the one before.
 const OUT_OF_ORDER: usize = 100;
 
-/// What the messages hold and `whole`, which is `messages` rendered, does not.
+/// What the messages of a rendering hold and it does not show.
 ///
 /// # Errors
 /// A message that would train an empty answer, though it holds something.
-pub(super) fn of_messages(render: Render, messages: &[Message], whole: &str) -> Result<Vec<RenderWarning>> {
-    let extras = Extras::of(render, messages, whole);
-    let mut warnings: Vec<RenderWarning> = extras.left_out.iter().copied().collect();
+pub(super) fn of_messages(rendering: &Rendering) -> Result<Vec<RenderWarning>> {
+    let (messages, whole) = (rendering.messages, rendering.whole);
+    let missing = beside_texts(rendering);
+    let mut warnings: Vec<RenderWarning> = missing.kinds.iter().copied().collect();
     if !texts_stand_in(whole, messages) {
         warnings.push(RenderWarning::TextLeftOut);
     }
     if warnings.is_empty() {
         return Ok(warnings);
     }
-    let landmarks = Landmarks::find(render, messages, whole);
     for (index, message) in messages.iter().enumerate() {
         let text = message.content.trim();
-        let printed = if text.is_empty() { !extras.unprinted.contains(&index) } else { whole.contains(text) };
+        let printed = if text.is_empty() { !missing.messages.contains(&index) } else { whole.contains(text) };
         if printed || !message.is_assistant() || message.weight == 0.0 {
             continue;
         }
-        let said = match landmarks.as_ref().and_then(|landmarks| landmarks.room(index)) {
-            Some(room) => Some(room.said.clone()),
-            None => said(render, messages, index, whole).ok().flatten(),
-        };
+        let said = rendering.said(index).ok().flatten();
         if said.is_some_and(|said| whole[said].trim().is_empty()) {
             return Err(emptied(index, text.is_empty()));
         }
@@ -107,89 +108,37 @@ fn squeeze(text: &str) -> String {
     text.chars().filter(|character| !character.is_whitespace()).collect()
 }
 
-/// What a template does not print of what messages hold beside their texts.
-#[derive(Default)]
-struct Extras {
-    /// Of which kind.
-    left_out: BTreeSet<RenderWarning>,
-    /// The messages of which it prints none.
-    unprinted: BTreeSet<usize>,
-}
-
-impl Extras {
-    /// Renders the messages once more, with a word of its own in place of each.
-    fn of(render: Render, messages: &[Message], whole: &str) -> Self {
-        let unused = (0..).map(|i| format!("probe{i}n")).find(|word| !whole.contains(word.as_str()));
-        let mut probes = Probes { word: unused.unwrap_or_default(), places: Vec::new() };
-        let mut probed = messages.to_vec();
-        probed.iter_mut().enumerate().for_each(|(index, message)| probes.put_into(index, message));
-        match probes.places.is_empty() {
-            true => Self::default(),
-            // A template that refuses the words reads what they replace.
-            false => render(&probed, false).map(|text| probes.missing(&text)).unwrap_or_default(),
-        }
+/// What a template does not print of what messages hold beside their texts: they are rendered once more, with a word of
+/// its own in place of each.
+fn beside_texts(rendering: &Rendering) -> Missing {
+    let mut probes = Probes::unused_in(rendering.whole);
+    let mut probed = rendering.messages.to_vec();
+    probed.iter_mut().enumerate().for_each(|(index, message)| probes.put_into(index, message));
+    match probes.is_empty() {
+        true => Missing::default(),
+        // A template that refuses the words reads what they replace.
+        false => (rendering.render)(&probed, false).map(|text| probes.missing(&text)).unwrap_or_default(),
     }
 }
 
-/// Words in place of what messages hold beside their texts.
-struct Probes {
-    /// How each begins; its number follows.
-    word: String,
-    /// The message of each, and what it is put in place of.
-    places: Vec<(usize, RenderWarning)>,
-}
-
-impl Probes {
-    fn put_into(&mut self, index: usize, message: &mut Message) {
-        for key in CALLS {
-            match message.extra.get_mut(key) {
-                Some(Value::Array(calls)) => calls.iter_mut().for_each(|call| self.rename(index, call)),
-                Some(call) => self.rename(index, call),
-                None => {}
-            }
-        }
-        for key in REASONING {
-            if let Some(value) = message.extra.get_mut(key)
-                && value.as_str().is_some_and(|text| !text.trim().is_empty())
-            {
-                *value = self.next(index, RenderWarning::ReasoningLeftOut);
-            }
-        }
+/// What a template does not print of the tools that a conversation may call; `render` renders its messages with other
+/// tools, and `whole` is the rendering with these.
+pub(super) fn of_tools(
+    render: &dyn Fn(Option<&Value>) -> Result<String>,
+    tools: &Value,
+    whole: &str,
+) -> Vec<RenderWarning> {
+    if render(None).is_ok_and(|without| without == whole) {
+        return vec![RenderWarning::ToolsLeftOut];
     }
-
-    /// Gives the call of a tool another name, whether it holds its function or is one.
-    fn rename(&mut self, index: usize, call: &mut Value) {
-        let function = match call.get("function").is_some_and(Value::is_object) {
-            true => &mut call["function"],
-            false => call,
-        };
-        if let Value::Object(function) = function {
-            function.insert("name".to_string(), self.next(index, RenderWarning::ToolCallLeftOut));
-        }
+    let mut probes = Probes::unused_in(whole);
+    let mut probed = tools.clone();
+    let list = probed.as_array_mut().into_iter().flatten();
+    list.for_each(|tool| probes.put_into_tool(tool));
+    if probes.is_empty() {
+        return Vec::new();
     }
-
-    fn next(&mut self, index: usize, kind: RenderWarning) -> Value {
-        self.places.push((index, kind));
-        format!("{}{}e", self.word, self.places.len() - 1).into()
-    }
-
-    /// What those were put in place of that do not stand in a text.
-    fn missing(&self, text: &str) -> Extras {
-        let behind = text.split(self.word.as_str()).skip(1);
-        let numbers = behind.filter_map(|behind| behind.split_once('e')?.0.parse::<usize>().ok());
-        let seen: BTreeSet<usize> = numbers.collect();
-        let mut extras = Extras::default();
-        for (number, &(_, kind)) in self.places.iter().enumerate() {
-            if !seen.contains(&number) {
-                extras.left_out.insert(kind);
-            }
-        }
-        let printed: BTreeSet<usize> =
-            seen.iter().filter_map(|&number| self.places.get(number)).map(|&(index, _)| index).collect();
-        let holders = self.places.iter().map(|&(index, _)| index);
-        extras.unprinted = holders.filter(|index| !printed.contains(index)).collect();
-        extras
-    }
+    render(Some(&probed)).map(|text| probes.missing(&text).kinds.into_iter().collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -202,7 +151,7 @@ mod tests {
         let render = |messages: &[Message], _: bool| -> Result<String> {
             Ok(messages.iter().map(|m| format!("<{}>{}</s>", m.role, print(m))).collect())
         };
-        of_messages(&render, messages, &render(messages, false)?)
+        of_messages(&Rendering::new(&render, messages, &render(messages, false)?))
     }
 
     fn text(message: &Message) -> String {
@@ -254,6 +203,33 @@ mod tests {
         assert_eq!(warnings(&talk("a", calls()), first_call).unwrap(), [ToolCallLeftOut], "one of two");
         let answer_only = |m: &Message| m.content.rsplit("</think>").next().unwrap_or_default().to_string();
         assert_eq!(warnings(&talk("<think>w</think>a", json!({})), answer_only).unwrap(), [TextLeftOut]);
+    }
+
+    #[test]
+    fn parts_that_are_left_out_are_named() {
+        use RenderWarning::{
+            CallArgumentsLeftOut, ToolDescriptionLeftOut, ToolParametersLeftOut, ToolsLeftOut,
+        };
+        let call = json!({"tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]});
+        let names = |m: &Message| {
+            let calls = m.extra.get("tool_calls").map(|calls| calls[0]["function"]["name"].to_string());
+            format!("{}{}", m.content, calls.unwrap_or_default())
+        };
+        assert_eq!(warnings(&talk("a", call.clone()), names).unwrap(), [CallArgumentsLeftOut]);
+        assert!(warnings(&talk("a", call), all).unwrap().is_empty());
+        let of = |print: &dyn Fn(&Value) -> String| {
+            let tools = json!([{"function": {
+                "name": "f", "description": "d", "parameters": {"type": "object", "properties": {"a": {}}},
+            }}]);
+            let render = |tools: Option<&Value>| -> Result<String> { Ok(tools.map_or("none".into(), print)) };
+            of_tools(&render, &tools, &print(&tools))
+        };
+        let part = |key: &'static str| move |tools: &Value| tools[0]["function"][key].to_string();
+        assert_eq!(of(&Value::to_string), []);
+        assert_eq!(of(&part("name")), [ToolDescriptionLeftOut, ToolParametersLeftOut]);
+        assert_eq!(of(&part("description")), [ToolParametersLeftOut]);
+        assert_eq!(of(&part("parameters")), [ToolDescriptionLeftOut]);
+        assert_eq!(of(&|_: &Value| "none".to_string()), [ToolsLeftOut]);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! A conversation as token ids and what each counts as a target: the one place where it is decided what a model is
 //! trained to say.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde_json::{Map, Value};
 
 use super::Tokenizer;
 use super::blocks::owners;
+use super::landmarks::Rendering;
 use super::left_out::{self, RenderWarning};
 use super::template::Context;
 use super::turns::{EndTokens, Turn, assistant_turns};
@@ -34,6 +36,14 @@ pub struct Target {
     pub weight: f32,
 }
 
+/// What a rendering sees beside the messages.
+#[derive(Clone, Copy)]
+struct Variables<'a> {
+    all: &'a Map<String, Value>,
+    /// Whether it ends with the template's generation prompt.
+    open: bool,
+}
+
 impl Tokenizer {
     /// A conversation to train on. The targets are what the template's `{% generation %}` blocks wrote, or,
     /// without blocks, what comparing renderings shows the assistant to say. The template writes BOS where it
@@ -51,8 +61,12 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::render_training`].
     pub fn render_beginning(&self, conversation: &Conversation, tokens: usize) -> Result<Rendered> {
-        let (text, targets) = self.render_targets(conversation)?;
-        let warnings = self.render_warnings(conversation, &text, &self.variables, false)?;
+        let (text, blocks) = self.template_for(conversation)?.render_spans(conversation, &self.variables)?;
+        let variables = Variables { all: &self.variables, open: false };
+        let (targets, warnings) = self.look_at(conversation, &text, variables, |rendering| {
+            let targets = self.targets(rendering, blocks)?;
+            Ok((targets, self.render_warnings(conversation, rendering, variables)?))
+        })?;
         let trained = targets.iter().filter(|target| target.weight != 0.0);
         let borders: Vec<usize> = trained.map(|target| target.bytes.start).collect();
         let (ids, offsets) = self.encode_beginning(&text, &borders, tokens)?;
@@ -61,45 +75,76 @@ impl Tokenizer {
 
     /// A conversation to train on as text, and what of it the assistant says, in order.
     pub fn render_targets(&self, conversation: &Conversation) -> Result<(String, Vec<Target>)> {
-        let template = self.template_for(conversation)?;
-        let (text, blocks) = template.render_spans(conversation, &self.variables)?;
-        let context = Context::new(conversation.tools.as_ref(), &self.variables);
-        let render =
-            |messages: &[Message], prompt: bool| template.render_messages(messages, &context, prompt);
-        let messages = &conversation.messages;
-        let turns = match blocks {
-            Some(blocks) => owners(&render, messages, &text, blocks)?,
-            None => {
-                let ends = EndTokens { eos: self.config.token("eos_token"), added: &self.added_texts };
-                assistant_turns(&render, messages, &text, &ends)?
-            }
-        };
-        let target = |turn: Turn| Target { weight: turn.weight(messages), bytes: turn.bytes };
-        Ok((text, turns.into_iter().map(target).collect()))
+        let (text, blocks) = self.template_for(conversation)?.render_spans(conversation, &self.variables)?;
+        let variables = Variables { all: &self.variables, open: false };
+        let targets =
+            self.look_at(conversation, &text, variables, |rendering| self.targets(rendering, blocks))?;
+        Ok((text, targets))
     }
 
-    /// What the template leaves out, and special tokens in the messages' own texts. `text` is the conversation, with
-    /// the template's generation prompt where `open`.
-    fn render_warnings(
+    /// A whole conversation as one text, all of which is to be trained, and what is odd about it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::render_training`].
+    pub fn render_document(&self, conversation: &Conversation) -> Result<(String, Vec<RenderWarning>)> {
+        let text = self.template_for(conversation)?.render(conversation, false, &self.variables)?;
+        let warnings =
+            self.warnings_of(conversation, &text, Variables { all: &self.variables, open: false })?;
+        Ok((text, warnings))
+    }
+
+    /// The keys of messages and tools that the chat templates look for, and other names that they use.
+    pub fn template_keys(&self) -> BTreeSet<String> {
+        self.config.looked_up()
+    }
+
+    /// Looks at a rendering of a conversation, beside which others can be made.
+    fn look_at<T>(
         &self,
         conversation: &Conversation,
         text: &str,
-        variables: &Map<String, Value>,
-        open: bool,
-    ) -> Result<Vec<RenderWarning>> {
-        let (template, messages) = (self.template_for(conversation)?, &conversation.messages);
-        let mut warnings = Vec::new();
-        if conversation.tools.is_some() {
-            let without = Context::new(None, variables);
-            if template.render_messages(messages, &without, open).is_ok_and(|other| other == text) {
-                warnings.push(RenderWarning::ToolsLeftOut);
+        variables: Variables,
+        look: impl FnOnce(&Rendering) -> Result<T>,
+    ) -> Result<T> {
+        let template = self.template_for(conversation)?;
+        let context = Context::new(conversation.tools.as_ref(), variables.all);
+        let render = |messages: &[Message], prompt: bool| {
+            template.render_messages(messages, &context, prompt || variables.open)
+        };
+        look(&Rendering::new(&render, &conversation.messages, text))
+    }
+
+    /// What the assistant says: what the template's blocks wrote, if it has any.
+    fn targets(&self, rendering: &Rendering, blocks: Option<Vec<Range<usize>>>) -> Result<Vec<Target>> {
+        let turns = match blocks {
+            Some(blocks) => owners(rendering, blocks)?,
+            None => {
+                let ends = EndTokens { eos: self.config.token("eos_token"), added: &self.added_texts };
+                assistant_turns(rendering, &ends)?
             }
+        };
+        let target = |turn: Turn| Target { weight: turn.weight(rendering.messages), bytes: turn.bytes };
+        Ok(turns.into_iter().map(target).collect())
+    }
+
+    /// What the template leaves out, and special tokens in the messages' own texts.
+    fn render_warnings(
+        &self,
+        conversation: &Conversation,
+        rendering: &Rendering,
+        variables: Variables,
+    ) -> Result<Vec<RenderWarning>> {
+        let template = self.template_for(conversation)?;
+        let mut warnings = Vec::new();
+        if let Some(tools) = &conversation.tools {
+            let render = |tools: Option<&Value>| {
+                let context = Context::new(tools, variables.all);
+                template.render_messages(rendering.messages, &context, variables.open)
+            };
+            warnings.extend(left_out::of_tools(&render, tools, rendering.whole));
         }
-        let context = Context::new(conversation.tools.as_ref(), variables);
-        let render =
-            |messages: &[Message], prompt: bool| template.render_messages(messages, &context, prompt);
-        warnings.extend(left_out::of_messages(&render, messages, text)?);
-        if messages.iter().flat_map(Message::texts).any(|text| self.markers.stand_in(text)) {
+        warnings.extend(left_out::of_messages(rendering)?);
+        if rendering.messages.iter().flat_map(Message::texts).any(|text| self.markers.stand_in(text)) {
             warnings.push(RenderWarning::SpecialTokenInText);
         }
         Ok(warnings)
@@ -131,7 +176,17 @@ impl Tokenizer {
         read.messages.iter_mut().for_each(|message| message.weight = 0.0);
         let all = self.all_variables(variables);
         let text = self.template_for(&read)?.render(&read, true, &all)?;
-        self.render_warnings(&read, &text, &all, true)
+        self.warnings_of(&read, &text, Variables { all: &all, open: true })
+    }
+
+    fn warnings_of(
+        &self,
+        conversation: &Conversation,
+        text: &str,
+        variables: Variables,
+    ) -> Result<Vec<RenderWarning>> {
+        let look = |rendering: &Rendering| self.render_warnings(conversation, rendering, variables);
+        self.look_at(conversation, text, variables, look)
     }
 
     /// What every rendering sees, and what one of them sees besides.

@@ -20,6 +20,7 @@ mod markers;
 mod mask;
 mod pieces;
 mod post_processor;
+mod probes;
 mod report;
 mod sample_evenly;
 mod stream;

@@ -29,9 +29,12 @@ const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursd
 const DAYS_BEFORE: [i64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
 impl Moment {
-    /// Reads an ISO 8601 date, with or without a time.
+    /// Reads an ISO 8601 date, with or without a time; the year has four digits.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, "00:00:00"));
+        if date.bytes().take_while(u8::is_ascii_digit).count() != 4 {
+            return None;
+        }
         let date: Vec<i64> = numbers(date, '-')?;
         let time: Vec<i64> = numbers(time, ':')?;
         let (&[year, month, day], &[hour, minute, second]) = (date.as_slice(), time.as_slice()) else {
@@ -163,6 +166,8 @@ mod tests {
             "2025-01-01T24:00:00",
             "a-b-c",
             "2025-06-31",
+            "25-07-31",
+            "+2025-07-31",
         ] {
             assert_eq!(Moment::parse(text), None, "{text}");
         }

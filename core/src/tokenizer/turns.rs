@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::compare::{PROBES, Render, common_prefix, common_suffix, said, undecided};
-use super::landmarks::Landmarks;
+use super::landmarks::Rendering;
 use crate::error::Result;
 use crate::text::Message;
 
@@ -38,25 +38,15 @@ impl Turn {
     }
 }
 
-/// What the assistant says in `whole`, which is `messages` rendered: a turn for each of its messages that the
-/// template prints.
-pub(super) fn assistant_turns(
-    render: Render,
-    messages: &[Message],
-    whole: &str,
-    ends: &EndTokens,
-) -> Result<Vec<Turn>> {
-    let landmarks = Landmarks::find(render, messages, whole);
+/// What the assistant says in a rendering: a turn for each of its messages that the template prints.
+pub(super) fn assistant_turns(rendering: &Rendering, ends: &EndTokens) -> Result<Vec<Turn>> {
+    let Rendering { render, messages, whole, .. } = *rendering;
     // Where the same text stands around the words, the turn begins and ends at the same distance from them.
     let (mut leads, mut tails) = (HashMap::new(), HashMap::new());
     let mut turns: Vec<Turn> = Vec::new();
     for index in (0..messages.len()).filter(|&index| messages[index].is_assistant()) {
-        let room = landmarks.as_ref().and_then(|landmarks| landmarks.room(index));
-        let said = match room {
-            Some(room) => Some(room.said.clone()),
-            None => said(render, messages, index, whole)?,
-        };
-        let Some(said) = said else { continue };
+        let room = rendering.room(index);
+        let Some(said) = rendering.said(index)? else { continue };
         let said_before = turns.last().map_or(0, |turn| turn.bytes.end);
         if said.start < said_before {
             return Err(undecided("its words stand before those of an earlier turn"));
@@ -218,7 +208,7 @@ mod tests {
         let added: Vec<String> = ENDS.map(str::to_string).into();
         let ends = EndTokens { eos: Some("</s>"), added: &added };
         let whole = template(messages, false)?;
-        let turns = assistant_turns(&template, messages, &whole, &ends)?;
+        let turns = assistant_turns(&Rendering::new(&template, messages, &whole), &ends)?;
         Ok(turns.into_iter().map(|turn| whole[turn.bytes].to_string()).collect())
     }
 
@@ -352,12 +342,26 @@ mod tests {
     #[test]
     fn words_that_stand_before_an_earlier_turns_are_no_panic() {
         let turned = |messages: &[Message], _| {
-            let last = messages.last().map_or("", |m| m.content.as_str());
-            Ok(format!("[{}|{last}]", messages.len())
-                + &each(messages, |m| format!("<{}>{}</s>", m.role, m.content)))
+            Ok(messages.iter().rev().map(|m| format!("<{}>{}</s>", m.role, m.content)).collect())
         };
         let talk = talk(&[("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d")]);
         assert!(spoken(turned, &talk).unwrap_err().to_string().contains("before those of an earlier turn"));
+    }
+
+    #[test]
+    fn a_summary_of_the_answers_is_refused_and_never_trained() {
+        let summed = |messages: &[Message], _| {
+            let said = messages.iter().filter(|m| m.is_assistant());
+            Ok(each(messages, |m| format!("<{}>{}</s>", m.role, m.content))
+                + "In short:"
+                + &said.map(|m| format!(" {}", m.content)).collect::<String>())
+        };
+        let pair = [("user", "a"), ("assistant", "b")];
+        for turns in [1, 2, 9] {
+            let messages = talk(&pair.repeat(turns));
+            let error = spoken(summed, &messages).unwrap_err().to_string();
+            assert!(error.contains("the words of message 2 more than once"), "{turns}: {error}");
+        }
     }
 
     #[test]

@@ -50,10 +50,7 @@ impl Stage {
 
     /// Which rows it reads.
     pub fn row_kind(self) -> RowKind {
-        match self.content() {
-            Content::Documents => RowKind::Document,
-            Content::Conversations => RowKind::Conversation,
-        }
+        self.content().row_kind()
     }
 }
 
@@ -218,6 +215,16 @@ impl TrainConfig {
         }
     }
 
+    /// Takes the model's positions as the length of a row where the default is longer, and says so; a length that a
+    /// person gave stays, to be refused.
+    pub fn fit_default_length(&mut self, context: usize) -> Option<String> {
+        let default = self.max_seq_len;
+        (default > context).then(|| {
+            self.max_seq_len = context;
+            format!("--max-seq-len is {context}, all that the model holds (the default is {default})")
+        })
+    }
+
     /// The learning rate's course over `total` steps.
     pub fn schedule(&self, total: u64) -> Schedule {
         Schedule {
@@ -243,6 +250,15 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_length_fits_the_model() {
+        let mut config = TrainConfig::of(Stage::Sft);
+        assert_eq!(config.fit_default_length(512), None);
+        let said = config.fit_default_length(128);
+        assert_eq!(said.unwrap(), "--max-seq-len is 128, all that the model holds (the default is 512)");
+        assert_eq!(config, TrainConfig { max_seq_len: 128, ..TrainConfig::of(Stage::Sft) });
+    }
 
     #[test]
     fn defaults_hold_and_all_problems_come_at_once() {

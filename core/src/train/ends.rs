@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Job;
+use super::{Job, Stage};
 use crate::batch::Content;
+use crate::data::{DataKind, Dataset, Turns};
 use crate::model::Transformer;
 use crate::tokenizer::Tokenizer;
 
@@ -11,23 +12,35 @@ const NO_END: &str = "the chat template writes no token of its own behind the as
                       not learn where to stop; write {{ eos_token }} there and give the template with --chat-template \
                       FILE, or cut answers with --stop TEXT and --max-new-tokens";
 
+/// Whether a stage renders rows of these data: their turns have ends, which are trained.
+fn trains_turns(stage: Stage, dataset: &Dataset) -> bool {
+    let rendered = dataset.turns() == Turns::Rendered && dataset.kind() != DataKind::Documents;
+    stage.content() == Content::Conversations || rendered
+}
+
+/// What a person should know of the end of an answer before a stage trains on these data: a sentence where the model
+/// does not learn where to stop. Without a template nothing is trained.
+pub fn end_warning(stage: Stage, dataset: &Dataset, tokenizer: &Tokenizer) -> Option<String> {
+    if !trains_turns(stage, dataset) || tokenizer.check_chat_template().is_err() {
+        return None;
+    }
+    match tokenizer.turn_end() {
+        Ok(Some(_)) => None,
+        Ok(None) => Some(NO_END.into()),
+        Err(error) => Some(format!("which token ends the assistant's turns cannot be told: {error}")),
+    }
+}
+
 impl Job {
     /// What a person should know before the run begins.
     pub fn warnings(&self) -> Vec<String> {
-        if self.stage.content() != Content::Conversations || self.tokenizer.check_chat_template().is_err() {
-            return Vec::new();
-        }
-        match self.tokenizer.turn_end() {
-            Ok(Some(_)) => Vec::new(),
-            Ok(None) => vec![NO_END.into()],
-            Err(error) => vec![format!("which token ends the assistant's turns cannot be told: {error}")],
-        }
+        end_warning(self.stage, &self.dataset, &self.tokenizer).into_iter().collect()
     }
 
     /// Writes the end of a turn where chat and other programs look for it: into the tokenizer, and into the model's
     /// config, from which the generation's follows. Texts have no turns, and leave all as it is.
     pub(super) fn settle_ends(&mut self, model: Transformer) -> Transformer {
-        if self.stage.content() != Content::Conversations {
+        if !trains_turns(self.stage, &self.dataset) {
             return model;
         }
         let Ok(Some(end)) = self.tokenizer.turn_end() else { return model };

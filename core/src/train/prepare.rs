@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{BatchSource, Plan, Progress, ReadAhead, RowTokens, Run, Stage, TrainConfig};
 use crate::adapter::Adapter;
 use crate::batch::{Content, EncodedRows, Encoder, Fit, Loader, LoaderConfig, LoaderState, Survey};
-use crate::data::{Dataset, Split, split};
+use crate::data::{Dataset, Split, Turns, split};
 use crate::error::{Error, Result};
 use crate::loss::Objective;
 use crate::model::{NamedTensor, Transformer};
@@ -90,7 +90,7 @@ impl Job {
     fn check_content(&self) -> Result<()> {
         let report = self.dataset.report();
         let fits = match self.stage.content() {
-            Content::Documents => report.conversations == 0,
+            Content::Documents => report.conversations == 0 || self.dataset.turns() == Turns::Rendered,
             Content::Conversations => report.documents == 0,
         };
         if fits {
@@ -267,7 +267,7 @@ impl Job {
 
     fn encoder(&self) -> Encoder {
         let encoder = Encoder::new(Arc::clone(&self.tokenizer), self.stage.content());
-        encoder.for_rows_of(self.config.max_seq_len)
+        encoder.for_rows_of(self.config.max_seq_len).with_turns(self.dataset.turns())
     }
 
     /// The rows as examples.

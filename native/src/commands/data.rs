@@ -6,22 +6,23 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use kindling::batch::{
-    Encoder, Example, Fit, Fitted, RenderWarnings, TooLong, count_warnings, render_remarks,
+    EncodedRows, Encoder, Example, ExampleSource, Fit, Fitted, Found, RenderWarnings, TooLong,
+    count_warnings, render_remarks,
 };
 use kindling::data::{DataOptions, DataReport, Dataset};
-use kindling::error::Error;
 use kindling::tokenizer::{RenderWarning, Tokenizer};
-use kindling::train::{Stage, TrainConfig};
+use kindling::train::{Stage, TrainConfig, end_warning};
 use serde::Serialize;
 use serde_json::json;
 
 use super::train::tell;
+use super::train_args::idle;
 use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::{Failure, io_error};
-use crate::model_files::open_tokenizer;
+use crate::model_files::open_tokenizer_and_context;
 use crate::output::{self, Output};
-use crate::sources::{self, TextArgs};
+use crate::sources::{self, TextArgs, TurnsArgs};
 
 /// What to do with data.
 #[derive(Subcommand)]
@@ -48,21 +49,21 @@ pub struct PreviewArgs {
     /// Show this many rows
     #[arg(long, default_value_t = 3)]
     pub limit: u64,
-    /// Longest row in tokens
-    #[arg(long, default_value_t = TrainConfig::of(Stage::Sft).max_seq_len)]
-    pub max_seq_len: usize,
+    /// Longest row in tokens [default: as the stage trains: 256 (pretrain) or 512, or what the model holds]
+    #[arg(long)]
+    pub max_seq_len: Option<usize>,
     /// What happens to longer rows: cut (a text into pieces, a conversation at its end) or drop
     #[arg(long, value_enum, default_value = "cut")]
     pub too_long: TooLong,
     /// The day that chat templates with today's date print, as 2025-07-31 [default: today]
-    #[arg(long, default_value_t = Date::today(), hide_default_value = true)]
-    pub date: Date,
+    #[arg(long)]
+    pub date: Option<Date>,
     /// Leave out rows that cannot be used
     #[arg(long)]
     pub skip_bad_rows: bool,
-    /// Make texts of conversations, as `pretrain` does with this flag
-    #[arg(long)]
-    pub join_turns: bool,
+    /// What becomes of conversations
+    #[command(flatten)]
+    pub turns: TurnsArgs,
     /// How texts are found
     #[command(flatten)]
     pub reading: TextArgs,
@@ -72,45 +73,72 @@ pub struct PreviewArgs {
 pub fn run(verb: DataVerb, everywhere: &Everywhere) -> Result<(), Failure> {
     let DataVerb::Preview(args) = verb;
     let output = everywhere.output();
-    let mut tokenizer = open_tokenizer(&args.model)?;
-    if let Some(path) = &args.chat_template {
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
-        tokenizer.set_chat_template(&text)?;
-    }
-    args.date.set(&mut tokenizer);
+    refuse_idle(&args)?;
+    let (tokenizer, config) = opened(&args, output)?;
     let options = DataOptions {
         limit: Some(args.limit),
         skip_bad_rows: args.skip_bad_rows,
         kind: Some(args.stage.row_kind()),
-        join_turns: args.join_turns,
+        turns: args.turns.turns(),
+        template_keys: tokenizer.template_keys(),
         text_column: args.reading.text_column.clone(),
         ..DataOptions::default()
     };
-    let data = Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?;
+    let data = Arc::new(Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?);
     tell(data.report(), output);
     let (tokenizer, content) = (Arc::new(tokenizer), args.stage.content());
-    let encoder = Encoder::new(Arc::clone(&tokenizer), content).for_rows_of(args.max_seq_len);
-    let fit = Fit::new(content, args.max_seq_len, args.too_long);
+    let encoder = Encoder::new(Arc::clone(&tokenizer), content).for_rows_of(config.max_seq_len);
+    let skip_bad_rows = data.skip_bad_rows();
+    let rows =
+        EncodedRows { encoder: encoder.with_turns(data.turns()), dataset: Arc::clone(&data), skip_bad_rows };
+    let fit = Fit::new(content, config.max_seq_len, args.too_long);
     let (mut odd, mut refused) = (RenderWarnings::new(), Vec::new());
-    for row in data.iter() {
-        let (row, origin) = row?;
-        match encoder.encode(&row, origin) {
-            Ok(example) => {
-                count_warnings(&example, &mut odd);
-                show(&example, &fit, &tokenizer, output);
-            }
-            Err(Error::Data(why)) if data.skip_bad_rows() => refused.push(why),
-            Err(error) => return Err(error.into()),
+    for row in 0..rows.rows() {
+        match rows.examples(row)? {
+            Found::Examples(examples) => examples.iter().for_each(|example| {
+                count_warnings(example, &mut odd);
+                show(example, &fit, &tokenizer, output);
+            }),
+            Found::Unusable(why) => refused.push(why),
         }
     }
-    conclude(data.report(), &odd, &refused, output);
+    let end = end_warning(args.stage, &data, &tokenizer);
+    let odd = end.into_iter().chain(render_remarks(&odd, output::grouped)).collect();
+    conclude(data.report(), odd, &refused, output);
     Ok(())
+}
+
+/// Refuses flags for templates where nothing is rendered.
+fn refuse_idle(args: &PreviewArgs) -> Result<(), Failure> {
+    let given = [("--date", args.date.is_some()), ("--chat-template", args.chat_template.is_some())];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) if !args.turns.renders(args.stage) => Err(Failure::Usage(idle(flag))),
+        _ => Ok(()),
+    }
+}
+
+/// The tokenizer with its template and date, and the settings that training would have.
+fn opened(args: &PreviewArgs, output: Output) -> Result<(Tokenizer, TrainConfig), Failure> {
+    let (mut tokenizer, context) = open_tokenizer_and_context(&args.model)?;
+    if let Some(path) = &args.chat_template {
+        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
+        tokenizer.set_chat_template(&text)?;
+    }
+    args.date.unwrap_or_else(Date::today).set(&mut tokenizer);
+    let mut config = TrainConfig::of(args.stage);
+    match (args.max_seq_len, context) {
+        (Some(given), _) => config.max_seq_len = given,
+        (None, Some(context)) => {
+            config.fit_default_length(context).iter().for_each(|note| output.say(note));
+        }
+        (None, None) => {}
+    }
+    Ok((tokenizer, config))
 }
 
 /// Says what is odd about the rendered rows and which the template refused; for programs also what is odd about the
 /// data, if anything is.
-fn conclude(report: &DataReport, odd: &RenderWarnings, refused: &[String], output: Output) {
-    let odd = render_remarks(odd, output::grouped);
+fn conclude(report: &DataReport, odd: Vec<String>, refused: &[String], output: Output) {
     odd.iter().for_each(|remark| output.warn(remark));
     if let Some(first) = refused.first() {
         let count = output::grouped(refused.len() as u64);
@@ -185,22 +213,63 @@ fn weights(weights: &[f32]) -> String {
     targets.chunk_by(|a, b| a == b).map(|run| run[0].to_string()).collect::<Vec<_>>().join(" ")
 }
 
-/// Targets stand in green (in `[…]` where there is no colour), what is too long struck through or in `~…~`.
+/// Targets stand in green (in `[…]` where there is no colour), those that count other than 1 in yellow behind what they
+/// count (`[×0.5:…]`), what is too long struck through or in `~…~`.
 fn painted(example: &Example, tokenizer: &Tokenizer, kept: usize) -> String {
-    let [context, target, too_long] = match std::io::stdout().is_terminal() {
-        true => [("", ""), ("\x1b[1;32m", "\x1b[0m"), ("\x1b[9;2m", "\x1b[0m")],
-        false => [("", ""), ("[", "]"), ("~", "~")],
-    };
-    let style = |i: usize| match example.weights[i] != 0.0 {
-        _ if i >= kept => too_long,
-        true => target,
-        false => context,
+    let coloured = std::io::stdout().is_terminal();
+    let style = |i: usize| match (i < kept, example.weights[i]) {
+        (false, _) => Style::TooLong,
+        (true, 0.0) => Style::Context,
+        (true, 1.0) => Style::Target,
+        (true, weight) => Style::Weighed(weight),
     };
     let positions: Vec<usize> = (0..example.ids.len()).collect();
     let paint = |part: &[usize]| {
-        let (open, close) = style(part[0]);
+        let [open, close] = style(part[0]).marks(coloured);
         let ids = &example.ids[part[0]..part[0] + part.len()];
         format!("{open}{}{close}", tokenizer.decode(ids, false).unwrap_or_default())
     };
     positions.chunk_by(|&a, &b| style(a) == style(b)).map(paint).collect()
+}
+
+/// How a token is shown.
+#[derive(PartialEq)]
+enum Style {
+    Context,
+    Target,
+    Weighed(f32),
+    TooLong,
+}
+
+impl Style {
+    /// What stands before and behind such tokens.
+    fn marks(&self, coloured: bool) -> [String; 2] {
+        let plain = |open: &str, close: &str| [open.to_string(), close.to_string()];
+        match (self, coloured) {
+            (Self::Context, _) => plain("", ""),
+            (Self::Target, true) => plain("\x1b[1;32m", "\x1b[0m"),
+            (Self::Target, false) => plain("[", "]"),
+            (Self::Weighed(weight), true) => plain(&format!("\x1b[1;33m×{weight}:"), "\x1b[0m"),
+            (Self::Weighed(weight), false) => plain(&format!("[×{weight}:"), "]"),
+            (Self::TooLong, true) => plain("\x1b[9;2m", "\x1b[0m"),
+            (Self::TooLong, false) => plain("~", "~"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_weight_has_marks_of_its_own() {
+        for coloured in [true, false] {
+            let styles =
+                [Style::Context, Style::Target, Style::Weighed(0.5), Style::Weighed(2.0), Style::TooLong];
+            let marks = styles.map(|style| style.marks(coloured)[0].clone());
+            let different: std::collections::BTreeSet<&String> = marks.iter().collect();
+            assert_eq!(different.len(), marks.len(), "{marks:?}");
+        }
+        assert_eq!(Style::Weighed(0.25).marks(false), ["[×0.25:", "]"]);
+    }
 }

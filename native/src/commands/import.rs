@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use clap::Args;
 use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
+use kindling::checkpoint::open_tokenizer;
 use kindling::error::Error;
 use kindling::formats::{ADAPTER_CONFIG, Files, refuse_adapter};
 use kindling::train::{Progress, TrainConfig};
@@ -110,7 +111,9 @@ fn import_run(
     };
     let adapter = adapter_settings(args, asked, files)?;
     let kind = RunKind { adapts: adapter.is_some(), ..asked };
-    let dataset = open_data(kind.stage, &progress.config, &args.data, &args.rows, output)?;
+    let tokenizer = open_tokenizer(&mut |name: &str| Ok(files.get(name).cloned()))?;
+    let keys = tokenizer.map(|tokenizer| tokenizer.template_keys()).unwrap_or_default();
+    let dataset = open_data(kind.stage, &progress.config, &args.data, &args.rows, keys, output)?;
     if let Some(warning) = progress.check_data(&dataset)? {
         output.warn(&warning);
     }

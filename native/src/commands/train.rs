@@ -1,5 +1,6 @@
 //! `pretrain`, `sft` and `lora`: the same command with another objective or another set of trained weights.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kindling::data::{DataOptions, DataReport, Dataset, HeldOutShare};
@@ -7,7 +8,7 @@ use kindling::train::{Job, Stage, TrainConfig};
 
 use super::execute::{conclude, execute};
 use super::start::{Start, newest, resume};
-use super::train_args::TrainArgs;
+use super::train_args::{DATE, LENGTH, TrainArgs};
 use super::{example, open_device};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
@@ -25,6 +26,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let (kind, output) = (args.kind(stage), everywhere.output());
     args.check(&invocation.said)?;
+    args.refuse_idle_date(stage, &invocation.said)?;
     let started = args.model.is_some() || args.beside.preset.is_some() || args.beside.model_config.is_some();
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
         return example::run(stage, args, everywhere, invocation);
@@ -38,18 +40,29 @@ pub fn run(
     let last_save = resumed.as_ref().map(newest).transpose()?;
     let Start { model, mut tokenizer, adapter } = Start::open(args, last_save.as_deref(), &device)?;
     args.date.set(&mut tokenizer);
+    let (mut config, mut settings) = (args.train.clone(), invocation.settings.clone());
+    if !invocation.said.iter().any(|said| said == LENGTH)
+        && let Some(note) = config.fit_default_length(model.config().context())
+    {
+        output.say(&note);
+        settings.insert(LENGTH.into(), (config.max_seq_len as i64).into());
+    }
+    if !args.rows.turns.renders(stage) {
+        settings.remove(DATE);
+    }
+    let keys = tokenizer.template_keys();
     let job = Job {
         stage,
         objective: stage.objective(),
-        config: args.train.clone(),
+        dataset: Arc::new(open_data(stage, &config, &args.data, &args.rows, keys, output)?),
+        config,
         tokenizer: Arc::new(tokenizer),
-        dataset: Arc::new(open_data(stage, &args.train, &args.data, &args.rows, output)?),
         adapter,
     };
     let model = model.with_dtype(everywhere.dtype.burn());
     let (run, directory) = match (resumed, last_save) {
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save)?, directory),
-        _ => (job.start(model)?, args.create_directory(kind, invocation, &invocation.settings, &[])?),
+        _ => (job.start(model)?, args.create_directory(kind, invocation, &settings, &[])?),
     };
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
     conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
@@ -73,7 +86,8 @@ fn no_data(kind: RunKind, resumed: Option<&RunDir>) -> Failure {
     })
 }
 
-/// Opens what a run of these settings trains on, and says what was read.
+/// Opens what a run of these settings trains on, under templates that look for these keys of messages, and says what
+/// was read.
 ///
 /// # Errors
 /// Data that cannot be read, or rows that the stage cannot use.
@@ -82,10 +96,12 @@ pub fn open_data(
     config: &TrainConfig,
     data: &[String],
     rows: &RowArgs,
+    template_keys: BTreeSet<String>,
     output: Output,
 ) -> Result<Dataset, Failure> {
     let options = DataOptions {
         kind: Some(stage.row_kind()),
+        template_keys,
         held_out: Some(HeldOutShare { fraction: config.val_split, seed: config.seed }),
         ..rows.options()
     };

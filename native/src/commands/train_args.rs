@@ -15,9 +15,14 @@ use crate::beside_model::BesideModel;
 use crate::cli::Invocation;
 use crate::date::Date;
 use crate::failure::Failure;
+use crate::output;
 use crate::run_dir::{Existing, RunDir, SETTINGS, refuse_inside};
 use crate::run_kind::{LORA, RunKind};
 use crate::sources::{self, RowArgs};
+
+/// The flags that are looked at by name.
+pub const LENGTH: &str = "max-seq-len";
+pub const DATE: &str = "date";
 
 /// Flags of every stage.
 #[derive(Args)]
@@ -32,7 +37,7 @@ pub struct TrainArgs {
     /// A new model's shape and tokenizer, or what the model's file does not hold
     #[command(flatten)]
     pub beside: BesideModel,
-    /// A Jinja chat template that replaces the tokenizer's own
+    /// A Jinja chat template that replaces the tokenizer's own, and is kept with the model
     #[arg(long)]
     pub chat_template: Option<PathBuf>,
     /// The day that chat templates with today's date print, as 2025-07-31 [default: today; a run keeps it]
@@ -118,6 +123,25 @@ impl TrainArgs {
         }
     }
 
+    /// Refuses a date that no template prints, and tells what becomes of a template that renders nothing.
+    ///
+    /// # Errors
+    /// Names the flag.
+    pub fn refuse_idle_date(&self, stage: Stage, said: &[String]) -> Result<(), Failure> {
+        if self.resume || self.data.is_empty() || self.rows.turns.renders(stage) {
+            return Ok(());
+        }
+        if said.iter().any(|said| said == DATE) {
+            return Err(Failure::Usage(idle("--date")));
+        }
+        if self.chat_template.is_some() {
+            output::warn(
+                "--chat-template renders nothing where texts are trained; it is kept with the model for what comes next",
+            );
+        }
+        Ok(())
+    }
+
     /// A run must not replace what it reads.
     fn refuse_own_sources(&self) -> Result<(), Failure> {
         let Some(out) = self.out.as_deref().filter(|_| self.overwrite) else {
@@ -156,6 +180,14 @@ impl TrainArgs {
         directory.write(SETTINGS, invocation.record(&acting).as_bytes())?;
         Ok(directory)
     }
+}
+
+/// What to say of a flag for templates where nothing is rendered.
+pub fn idle(flag: &str) -> String {
+    format!(
+        "{flag} acts where a chat template renders conversations, and `pretrain` reads texts; leave it out, or add \
+         --render-turns"
+    )
 }
 
 /// Puts the defaults of a verb into its flags, and into their help those that hold with `--lora`: they are written once,

@@ -120,6 +120,29 @@ test("training: the plan and the preview say what native's do", { device: "cpu" 
   }
 });
 
+test("training: files in other encodings are the same rows", { device: "cpu" }, async (t) => {
+  const { file } = await tiny(t.tmp);
+  await t.load(file);
+  const row = '{"user": "你好", "assistant": "好"}\n';
+  const gbk = Buffer.from(row.replaceAll("你", "\xc4\xe3").replaceAll("好", "\xba\xc3"), "latin1");
+  await t.give("utf8.jsonl", Buffer.from(row));
+  await t.give("gbk.jsonl", gbk);
+  await t.give("marked.jsonl", Buffer.from(`\ufeff${row}`, "utf16le"));
+  await t.give("bare.jsonl", Buffer.from(row, "utf16le"));
+  const look = ([name, encoding]) =>
+    kindling.preview({ stage: "sft", data: testFiles[name], encoding }).then(({ rows }) => rows, (error) => error.message);
+  const expected = await t.page.evaluate(look, ["utf8.jsonl"]);
+  const { assert } = t;
+  for (const asked of [["gbk.jsonl", "gbk"], ["marked.jsonl"], ["marked.jsonl", "gbk"], ["bare.jsonl", "utf-16le"]]) {
+    assert.deepEqual(await t.page.evaluate(look, asked), expected, asked.join(" as "));
+  }
+  assert.match(await t.page.evaluate(look, ["gbk.jsonl"]), /gbk\.jsonl:1: .*not UTF-8/);
+  assert.match(await t.page.evaluate(look, ["bare.jsonl"]), /looks like utf-16le/);
+  assert.match(await t.page.evaluate(look, ["utf8.jsonl", "utf-16le"]), /utf8\.jsonl: it holds bytes/);
+  assert.match(await t.page.evaluate(look, ["gbk.jsonl", "utf-8"]), /gbk\.jsonl: it holds bytes that are not utf-8/);
+  assert.match(await t.page.evaluate(look, ["gbk.jsonl", "gbkk"]), /'gbkk' is no encoding/);
+});
+
 test("training: it can be paused, continued and stopped", { device: "cpu" }, async (t) => {
   const { file, chats } = await tiny(t.tmp);
   await t.load(file);

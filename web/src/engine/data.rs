@@ -9,25 +9,29 @@ use kindling::data::{
     DataOptions, Dataset, HeldOutShare, Memory, Source, decompressor, format_of, is_parquet,
 };
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Stage, TrainConfig};
+use kindling::train::{Stage, TrainConfig, end_warning};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use web_sys::{TextDecoder, TextDecoderOptions};
 
 use super::protocol::{File, PreviewRow, PreviewToken, warnings};
-use super::state::{Answer, Engine};
+use super::state::{Answer, Engine, OpenModel};
 
 impl Engine {
-    /// The first rows: tokens, and which of them are targets.
+    /// The first rows, for a model or an adapter that trains: tokens, and which of them are targets.
     pub fn preview(
         &self,
-        stage: Stage,
-        config: TrainConfig,
+        (stage, adapts): (Stage, bool),
+        changed: Map<String, Value>,
         rows: usize,
+        encoding: Option<&str>,
         files: Vec<File>,
     ) -> Result<Answer, String> {
-        let tokenizer = self.opened()?.tokenizer;
-        let dataset = dataset(stage, &config, files)?;
+        let model = self.opened()?;
+        let (config, note) = fitted_config(stage, adapts, changed, &model)?;
+        let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
+        let tokenizer = model.tokenizer;
         let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);
         let fit = Fit::new(stage.content(), config.max_seq_len, config.too_long);
         let longest = config.max_seq_len.saturating_add(1);
@@ -45,7 +49,9 @@ impl Engine {
             shown.push(PreviewRow { line: example.origin.line, tokens, cut: example.ids.len() > longest });
         }
         let report = dataset.report();
-        let notes = render_remarks(&odd, |count| count.to_string());
+        let end = end_warning(stage, &dataset, &tokenizer);
+        let notes = note.into_iter().chain(end).chain(render_remarks(&odd, |count| count.to_string()));
+        let notes: Vec<String> = notes.collect();
         let warnings = [warnings(report), notes.clone()].concat();
         Answer::new(json!({
             "rows": shown, "total": dataset.len(), "warnings": warnings, "report": report, "notes": notes,
@@ -57,24 +63,32 @@ fn preview_token(tokenizer: &Tokenizer, id: u32, target: bool) -> PreviewToken {
     PreviewToken { text: tokenizer.token_text(id), id, target }
 }
 
-/// The rows of all files, for a run of these settings.
+/// The rows of all files, for a run of these settings and this tokenizer; `encoding` is what the files are written in,
+/// where that is not UTF-8.
 ///
 /// # Errors
 /// Files of an unknown kind, and rows that cannot be used, by file and line.
-pub fn dataset(stage: Stage, config: &TrainConfig, files: Vec<File>) -> Result<Dataset, String> {
+pub fn dataset(
+    stage: Stage,
+    config: &TrainConfig,
+    tokenizer: &Tokenizer,
+    encoding: Option<&str>,
+    files: Vec<File>,
+) -> Result<Dataset, String> {
     if files.is_empty() {
         return Err("there is no data; paste some text or drop a file".into());
     }
-    let sources = files.into_iter().map(source).collect::<Result<Vec<_>, _>>()?;
+    let sources = files.into_iter().map(|file| source(file, encoding)).collect::<Result<Vec<_>, _>>()?;
     let options = DataOptions {
         kind: Some(stage.row_kind()),
+        template_keys: tokenizer.template_keys(),
         held_out: Some(HeldOutShare { fraction: config.val_split, seed: config.seed }),
         ..DataOptions::default()
     };
     Dataset::open(sources, options).map_err(|e| e.to_string())
 }
 
-fn source(file: File) -> Result<Arc<dyn Source>, String> {
+fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, String> {
     let File { name, bytes } = file;
     if is_parquet(&name) {
         return Err(format!(
@@ -95,7 +109,27 @@ fn source(file: File) -> Result<Arc<dyn Source>, String> {
             Some(unpacked)
         }
     };
-    Ok(Arc::new(Memory::new(&name, unpacked.unwrap_or(bytes))))
+    let text = in_utf8(&name, unpacked.unwrap_or(bytes), encoding)?;
+    Ok(Arc::new(Memory::new(&name, text)))
+}
+
+/// A text in UTF-8, decoded by the browser, which knows the encodings; a byte order mark goes before what was chosen.
+fn in_utf8(name: &str, bytes: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>, String> {
+    let marked = match bytes.as_slice() {
+        [0xEF, 0xBB, 0xBF, ..] => return Ok(bytes),
+        [0xFF, 0xFE, ..] => Some("utf-16le"),
+        [0xFE, 0xFF, ..] => Some("utf-16be"),
+        _ => None,
+    };
+    let Some(label) = marked.or(encoding) else { return Ok(bytes) };
+    let options = TextDecoderOptions::new();
+    options.set_fatal(true);
+    let decoder = TextDecoder::new_with_label_and_options(label, &options);
+    let decoder = decoder.map_err(|_| format!("'{label}' is no encoding that this browser knows"))?;
+    let text = decoder.decode_with_u8_array(&bytes);
+    let text =
+        text.map_err(|_| format!("{name}: it holds bytes that are not {label}; choose its encoding"))?;
+    Ok(text.into_bytes())
 }
 
 /// The settings of a stage that trains the model, or an adapter beside it, with those that the page changed. Every step is
@@ -103,6 +137,21 @@ fn source(file: File) -> Result<Arc<dyn Source>, String> {
 pub fn train_config(stage: Stage, adapts: bool, changed: Map<String, Value>) -> Result<TrainConfig, String> {
     let defaults = if adapts { TrainConfig::of_adapter(stage) } else { TrainConfig::of(stage) };
     merged(TrainConfig { log_every: 1, ..defaults }, changed)
+}
+
+/// The same for a model: where the page gives no length, the default is at most what the model holds, and the sentence
+/// says so.
+pub fn fitted_config(
+    stage: Stage,
+    adapts: bool,
+    changed: Map<String, Value>,
+    model: &OpenModel,
+) -> Result<(TrainConfig, Option<String>), String> {
+    let is_default = !changed.contains_key("max-seq-len");
+    let mut config = train_config(stage, adapts, changed)?;
+    let context = model.base.config().context();
+    let note = is_default.then(|| config.fit_default_length(context)).flatten();
+    Ok((config, note))
 }
 
 /// An adapter's settings, likewise.

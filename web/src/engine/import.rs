@@ -45,7 +45,7 @@ impl Engine {
             }
             None => (None, (model, WeightsAs::F32)),
         };
-        let training = Training { stage, config, adapter, name, sample: None };
+        let training = Training { stage, config, adapter, name, sample: None, encoding: None };
         Answer::new(keep_saved(training, model, base, &save, data, &progress).await?)
     }
 }

@@ -52,7 +52,7 @@ pub enum Call {
     /// Scores a text or ids.
     Score { text: Option<String>, tokens: Option<Vec<u32>>, add_bos: bool, logits: bool },
     /// Shows rows of the files beside the message.
-    Preview { stage: Stage, adapts: bool, config: Map<String, Value>, rows: usize },
+    Preview { stage: Stage, adapts: bool, config: Map<String, Value>, rows: usize, encoding: Option<String> },
     /// Estimates a run on the files beside the message.
     Plan(Training),
     /// Trains on them.
@@ -130,6 +130,9 @@ pub struct Training {
     /// A question asked on the way.
     #[serde(default)]
     pub sample: Option<Sample>,
+    /// What the data files are written in, where that is not UTF-8.
+    #[serde(default)]
+    pub encoding: Option<String>,
 }
 
 /// What an adapter is called that nobody named.

@@ -83,8 +83,8 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         }
         Call::Generate { prompt, tokens, sampling } => engine.complete(prompt, tokens, sampling, port).await,
         Call::Score { text, tokens, add_bos, logits } => engine.score(text, tokens, add_bos, logits).await,
-        Call::Preview { stage, adapts, config, rows } => {
-            engine.preview(stage, train_config(stage, adapts, config)?, rows, files)
+        Call::Preview { stage, adapts, config, rows, encoding } => {
+            engine.preview((stage, adapts), config, rows, encoding.as_deref(), files)
         }
         Call::Plan(training) => engine.plan(&training, files).await,
         Call::Train(training) => engine.train(training, files, port).await,

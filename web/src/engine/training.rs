@@ -14,7 +14,7 @@ use kindling::tokenizer::Tokenizer;
 use kindling::train::{Control, Job, Listener, Outcome, Plan, Run, SaveClock, SaveConfig, TrainEvent, train};
 use serde_json::{Map, Value, json};
 
-use super::data::{dataset, lora_config, train_config};
+use super::data::{dataset, fitted_config, lora_config};
 use super::port::Port;
 use super::protocol::{Event, File, PlanInfo, Sample, Training, Wish};
 use super::runs::{hold, keep_job, new_id};
@@ -33,7 +33,9 @@ impl Engine {
         let steps = job.total_steps(&survey);
         let plan = job.plan(&model.base, &survey, steps);
         let mut info = self.info(&plan, job.dataset.len(), job.dataset.report().clone()).await?;
-        info.note(job.warnings());
+        let adapts = training.adapter.is_some();
+        let (_, length) = fitted_config(training.stage, adapts, training.config.clone(), &model)?;
+        info.note(length.into_iter().chain(job.warnings()).collect());
         info.note(job.remarks(&survey));
         Answer::new(info)
     }
@@ -168,8 +170,10 @@ pub fn job(
     model: &OpenModel,
     saved: Option<Adapter>,
 ) -> Result<Job, String> {
-    let config = train_config(training.stage, training.adapter.is_some(), training.config.clone())?;
-    let dataset = dataset(training.stage, &config, files)?;
+    let adapts = training.adapter.is_some();
+    let (config, _) = fitted_config(training.stage, adapts, training.config.clone(), model)?;
+    let encoding = training.encoding.as_deref();
+    let dataset = dataset(training.stage, &config, &model.tokenizer, encoding, files)?;
     let adapter = match &training.adapter {
         Some(changed) if saved.is_none() => Some(fresh_adapter(changed.clone(), config.seed, model)?),
         _ => saved,

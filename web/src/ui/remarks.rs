@@ -11,7 +11,8 @@ pub fn remarks(report: &DataReport, t: &Text) -> Vec<String> {
     };
     let mut remarks: Vec<String> = report.warnings.iter().map(odd).collect();
     let named = |name: &str, rows: f64| fill(t.teach.unused_key, &[name, &count(rows)]);
-    let mut unused: Vec<String> = report.unused_keys.iter().map(|(key, of)| named(key, of.rows)).collect();
+    let unused = report.unused_keys.iter();
+    let mut unused: Vec<String> = unused.map(|(key, of)| named(&unused_key(key, t), of.rows)).collect();
     if report.more_unused > 0.0 {
         unused.push(named(t.teach.other_keys, report.more_unused));
     }
@@ -22,6 +23,14 @@ pub fn remarks(report: &DataReport, t: &Text) -> Vec<String> {
         remarks.push(fill(t.teach.on_both_sides, &[&count(*rows), first]));
     }
     remarks
+}
+
+/// The name of an unused key, which may stand inside a message.
+fn unused_key(key: &str, t: &Text) -> String {
+    match key.strip_suffix(" of a message") {
+        Some(own) => fill(t.teach.key_of_message, &[own]),
+        None => key.to_string(),
+    }
 }
 
 /// What a kind of oddity is called; one that the page does not know keeps the engine's word.

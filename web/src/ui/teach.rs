@@ -109,6 +109,9 @@ impl Teach {
         let data = self.data.source(self.settings.reads_texts())?;
         let request = engine::write(&self.settings.request(self.plan.borrow().as_ref()));
         engine::set(&request, "data", &data);
+        if let Some(encoding) = self.data.encoding() {
+            engine::set(&request, "encoding", &encoding.into());
+        }
         Some(request)
     }
 

@@ -20,6 +20,20 @@ const SOURCES: [(&str, Sentence); 3] = [
     ("paste", |t| t.teach.source_paste),
     ("files", |t| t.teach.source_files),
 ];
+/// What the files may be written in: the first is read as it is, the others as the browser knows them.
+const ENCODINGS: [&str; 11] = [
+    "UTF-8",
+    "GBK",
+    "GB18030",
+    "Big5",
+    "Shift_JIS",
+    "EUC-JP",
+    "EUC-KR",
+    "UTF-16LE",
+    "UTF-16BE",
+    "windows-1252",
+    "windows-1251",
+];
 /// So many rows of the sample are shown.
 const SHOWN_ROWS: usize = 3;
 
@@ -34,6 +48,7 @@ pub struct Data {
     text: El,
     files: RefCell<Vec<File>>,
     file_list: El,
+    encoding: El,
     changed: Rc<dyn Fn()>,
 }
 
@@ -54,6 +69,7 @@ impl Data {
             text: text.say_in("placeholder", speech, |t| t.teach.paste_placeholder),
             files: RefCell::default(),
             file_list: el("ul").class("plain").id("teach-file-list"),
+            encoding: encodings(),
             changed,
         });
         place.add(&data.switch());
@@ -96,6 +112,9 @@ impl Data {
             },
         ));
         files.add(&self.file_list);
+        let chosen = Rc::clone(self);
+        dom::listen(&self.encoding, "change", move |_| (chosen.changed)());
+        files.add(&field(speech, |t| t.teach.encoding, &self.encoding));
         for input in [&self.name, &self.maker, &self.text] {
             let data = Rc::clone(self);
             dom::listen(input, "input", move |_| data.show_rows());
@@ -136,6 +155,12 @@ impl Data {
         (self.changed)();
     }
 
+    /// What the files are written in, where that is not UTF-8; the other sources are made here.
+    pub fn encoding(&self) -> Option<String> {
+        let from_files = self.chosen.get() + 1 == SOURCES.len();
+        Some(self.encoding.value()).filter(|name| from_files && name != ENCODINGS[0])
+    }
+
     fn sample(&self) -> Vec<[String; 2]> {
         let t = self.app.speech.text();
         let typed = |input: &El, default: &str| match input.value().trim() {
@@ -173,4 +198,13 @@ impl Data {
             }
         }
     }
+}
+
+/// The list of encodings.
+fn encodings() -> El {
+    let list = el("select").id("teach-encoding");
+    for name in ENCODINGS {
+        list.add(&el("option").attr("value", name).text(name));
+    }
+    list
 }
