@@ -10,20 +10,23 @@ use kindling::checkpoint::{
 };
 use kindling::error::{Error, Result};
 use kindling::formats::gguf::{from_gguf, is_gguf};
-use kindling::formats::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Files, from_llama2c};
+use kindling::formats::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Files, from_llama2c, zip_others};
 use kindling::model::ModelConfig;
 use kindling::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
+use serde_json::Value;
 
 use crate::disk::map;
 use crate::failure::io_error;
 use crate::hub::{self, Want};
 use crate::output;
 
+/// The shape of a model.
+const CONFIG: &str = "config.json";
 /// The weights of a model in one file.
 pub const WEIGHTS: &str = "model.safetensors";
 
 /// What makes a model that computes, its tokenizer's files aside.
-pub const MODEL: [&str; 3] = ["config.json", "generation_config.json", WEIGHTS];
+pub const MODEL: [&str; 3] = [CONFIG, "generation_config.json", WEIGHTS];
 /// What makes an adapter, the files of the tokenizer that it was trained with aside.
 pub const ADAPTER: [&str; 2] = [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
 
@@ -95,6 +98,17 @@ impl ModelSource {
         }
     }
 
+    /// The settings of an adapter that lies there without a model.
+    fn adapter_alone(&self) -> Result<Option<Vec<u8>>> {
+        match self {
+            Self::Directory(path) if path.join(CONFIG).is_file() => Ok(None),
+            Self::Directory(path) => read_optional(&path.join(ADAPTER_CONFIG)),
+            Self::File(files) if files.contains_key(CONFIG) => Ok(None),
+            Self::File(files) => Ok(files.get(ADAPTER_CONFIG).cloned()),
+            Self::Gguf(_) => Ok(None),
+        }
+    }
+
     /// The same as a copy.
     fn read_whole(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
         match self {
@@ -145,6 +159,13 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 /// What is missing or damaged, with its path; a file that does not say what it holds.
 pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
     let mut source = ModelSource::open(path, Want::Checkpoint)?;
+    if let Some(settings) = source.adapter_alone()? {
+        return Err(Error::Checkpoint(format!(
+            "{0}: this is an adapter ({ADAPTER_CONFIG}) and no model; use it with its base: --model {1} --adapter {0}",
+            path.display(),
+            base_of_adapter(&settings)
+        )));
+    }
     let checkpoint = match &source {
         // Taken apart, its weights would all be there as f32.
         ModelSource::Gguf(path) => Checkpoint::open_gguf(map(path)?.ok_or_else(|| no_file(path))?),
@@ -152,7 +173,38 @@ pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
     };
     let checkpoint = checkpoint.map_err(|e| at(path, e))?;
     tell_warnings(path, &checkpoint.warnings);
+    tell_others(path)?;
     Ok(checkpoint)
+}
+
+/// What `--model` takes as the base of an adapter with these settings: where the base lies, or else its name on the hub;
+/// `BASE` where they tell neither.
+pub fn base_of_adapter(settings: &[u8]) -> String {
+    let settings: Value = serde_json::from_slice(settings).unwrap_or_default();
+    // PEFT's key, and mlx-lm's.
+    let named = ["base_model_name_or_path", "model"].into_iter().find_map(|key| settings[key].as_str());
+    let on_hub = |name: &str| {
+        let parts: Vec<&str> = name.split('/').collect();
+        parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'))
+    };
+    match named.filter(|name| !name.is_empty()) {
+        Some(path) if Path::new(path).exists() => path.into(),
+        Some(name) if on_hub(name) => format!("hub:{name}"),
+        _ => "BASE".into(),
+    }
+}
+
+/// Says which directories of an archive are left aside: a run's holds its saves.
+fn tell_others(path: &Path) -> Result<()> {
+    let bytes = if path.is_file() && has_ending(path, "zip") { map(path)? } else { None };
+    let others = bytes.map_or(Ok(Vec::new()), |bytes| zip_others(&bytes)).map_err(|e| at(path, e))?;
+    if !others.is_empty() {
+        tell_warnings(
+            path,
+            &[format!("what lies at its top is used, and left aside are {}", others.join(", "))],
+        );
+    }
+    Ok(())
 }
 
 /// Says what is odd about a model, once for every opening.
@@ -178,6 +230,7 @@ pub fn tokenizer_remedy(path: &Path) -> &'static str {
 /// As [`open_checkpoint`].
 pub fn checkpoint_files(path: &Path) -> Result<Files> {
     let mut source = ModelSource::open(path, Want::Files)?;
+    tell_others(path)?;
     let mut files = Files::new();
     for name in all_files() {
         if let Some(bytes) = source.read_whole(name)? {
@@ -205,6 +258,7 @@ pub fn open_adapter(path: &Path, base: &Checkpoint, known: &Fingerprint) -> Resu
     }
     let mut source = ModelSource::open(path, Want::Adapter)?;
     let adapter = Adapter::open(|name| source.read_whole(name)).map_err(|e| at(path, e))?;
+    tell_others(path)?;
     if let Some(own) = &adapter.config.base {
         own.check(known, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
     }

@@ -119,3 +119,30 @@ fn a_loss_that_leaves_the_road_stops_the_run_and_keeps_the_checkpoint() {
     place.run(&format!("{EVERY_STEP} {wild}").replace("--save-every 1", "--save-every 5")).expect(1, &advice);
     place.run("score --model run --tokens 1,2,3").ok();
 }
+
+#[test]
+fn settings_of_generation_outlive_training_and_gained_ends_are_told() {
+    let place = Place::with_model();
+    place.copy("model", "base");
+    let mut config = place.json("base/config.json");
+    config["eos_token_id"] = 2.into();
+    place.write("base/config.json", config.to_string());
+    let settings = r#"{"temperature": 0.6, "top_k": 20, "repetition_penalty": 1.1, "eos_token_id": 2, "of_mine": {"x": [1]}}"#;
+    place.write("base/generation_config.json", settings);
+    let sft = "sft --data chat.jsonl --batch-size 2 --max-seq-len 64 --log-every 1 --steps 4";
+    let told = ["answers end with <|endoftext|> (0), too", "list [2, 0] as eos_token_id", "began with [2]"];
+    place.run(&format!("{sft} --model base --out run --stop-after 2")).ok().expect(0, &told);
+    let again = place.run("sft --resume --out run").ok();
+    assert!(!again.stderr.contains("answers end with"), "its files say it now\n{again}");
+    for name in ["run", "run/checkpoint-000004"] {
+        let made = place.json(&format!("{name}/generation_config.json"));
+        let kept = ["temperature", "top_k", "repetition_penalty", "of_mine"].map(|key| made[key].clone());
+        let expected = [0.6.into(), 20.into(), 1.1.into(), serde_json::json!({"x": [1]})];
+        assert_eq!((kept, &made["eos_token_id"]), (expected, &serde_json::json!([2, 0])), "{name}");
+    }
+    // A merged model tells it as well.
+    place.run(&format!("lora{} --model base --out adapter", sft.trim_start_matches("sft"))).ok();
+    let merged = place.run("merge --model base --adapter adapter --out merged").ok();
+    merged.expect(0, &told);
+    assert_eq!(place.json("merged/generation_config.json")["of_mine"], serde_json::json!({"x": [1]}));
+}

@@ -41,6 +41,11 @@ fn models_of_every_family_go_both_ways_beside_transformers() {
 }
 
 #[test]
+fn tokenizers_that_are_written_make_the_same_ids_in_transformers() {
+    compare("tokenizers", "torch transformers");
+}
+
+#[test]
 fn adapters_go_both_ways_beside_peft() {
     compare("adapters", "torch transformers peft");
 }

@@ -324,3 +324,19 @@ fn a_full_disk_leaves_nothing_half_written() {
     assert!(!place.exists("run") && !place.exists(".run.tmp"));
     place.run(import).ok();
 }
+
+#[test]
+fn an_archive_of_a_runs_directory_is_the_model_at_its_top() {
+    let place = Place::with_model();
+    let run = place.contents("model").into_iter();
+    let named = run.map(|(path, bytes)| (path.strip_prefix(place.root()).unwrap().to_path_buf(), bytes));
+    let files = named.map(|(path, bytes)| (path.to_string_lossy().replace('\\', "/"), bytes)).collect();
+    place.write("run.zip", to_zip(&files).unwrap());
+    let opened = place.run("score --model run.zip --tokens 1,2,3 --json").ok();
+    let opened = opened
+        .expect(0, &["run.zip: what lies at its top is used", "left aside are model/checkpoint-000003"]);
+    let plain = place.run("score --model model --tokens 1,2,3 --json").ok();
+    assert_eq!(opened.result()["logprobs"], plain.result()["logprobs"]);
+    place.run("export --model run.zip --to hf --out hf").ok().expect(0, &["left aside are"]);
+    assert!(place.read("hf/model.safetensors") == place.read("model/model.safetensors"));
+}

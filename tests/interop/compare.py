@@ -1,17 +1,19 @@
 """Kindling beside `transformers` and `peft`: models and adapters go both ways and compute the same.
 
-    python -B tests/interop/compare.py KINDLING FOLDER [--only families|adapters]
+    python -B tests/interop/compare.py KINDLING FOLDER [--only families|tokenizers|adapters]
 
-KINDLING is the program, FOLDER an empty directory to work in. The families need torch and transformers, the adapters
-also peft; tests/interop/run installs them, and tests/cli/live.rs runs this wherever python3 has them.
+KINDLING is the program, FOLDER an empty directory to work in. The families and tokenizers need torch and transformers,
+the adapters also peft; tests/interop/run installs them, and tests/cli/live.rs runs this wherever python3 has them.
 """
+
+import json
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 from transformers.utils import logging
 
-from checks import FAMILIES, NANO, arguments, check, finish, ids, kindling, near
+from checks import FAMILIES, NANO, ROOT, arguments, call, check, finish, ids, kindling, near
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -65,6 +67,32 @@ def families(work):
         check(f"{golden.name}: the same class", type(opened(ours)) is type(opened(golden)))
 
 
+def tokenizers(work):
+    """A tokenizer as transformers 4 saved Llama's, which version 5 opens otherwise: told, and alike once written."""
+    golden = ROOT / "tests/golden"
+    tokenizer = json.loads((golden / "metaspace/tokenizer.json").read_text())
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    steps = [{"type": "Prepend", "prepend": "▁"}, replace]
+    tokenizer |= {"normalizer": {"type": "Sequence", "normalizers": steps}, "pre_tokenizer": None}
+    texts = [text for text in json.loads((golden / "classes/expected.json").read_text())["texts"] if text]
+    sizes = dict(vocab_size=443, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4)
+    theirs, ours = work / "classes-theirs", work / "classes-ours"
+    AutoModelForCausalLM.from_config(LlamaConfig(**sizes)).save_pretrained(theirs)
+    roles = dict(tokenizer_class="LlamaTokenizer", bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    for name, content in [("tokenizer", tokenizer), ("tokenizer_config", roles)]:
+        (theirs / f"{name}.json").write_text(json.dumps(content))
+    here = [kindling("score", "--model", theirs, f"--text={text}")["tokens"] for text in texts]
+    differ = here != [AutoTokenizer.from_pretrained(theirs).encode(text) for text in texts]
+    said = call("score", "--model", theirs, "--text=a b").stderr
+    told = "transformers 5 opens the tokenizer as LlamaTokenizer" in said
+    found = "other ids" if differ else "the same ids"
+    check(f"tokenizer_class LlamaTokenizer: {found} there, told: {told}", differ == told)
+    kindling("export", "--to", "hf", "--model", theirs, "--out", ours)
+    opened = AutoTokenizer.from_pretrained(ours)
+    for text, tokens in zip(texts, here):
+        check(f"ids of {text!r} once written here", opened.encode(text) == tokens)
+
+
 def adapters(work):
     """Adapters of `peft` act here; one trained here acts there, and merged natively says the same."""
     import peft
@@ -100,9 +128,9 @@ def adapters(work):
     same("nano, an adapter of ours", nano, peft.PeftModel.from_pretrained(opened(nano), ours).eval(), "--adapter", ours)
 
 
-args = arguments(__doc__, ["families", "adapters"])
+args = arguments(__doc__, ["families", "tokenizers", "adapters"])
 print(f"transformers {transformers.__version__}, torch {torch.__version__}")
-for part in [families, adapters]:
+for part in [families, tokenizers, adapters]:
     if args.only in (None, part.__name__):
         part(args.folder)
 finish()

@@ -1,4 +1,4 @@
-"""Kindling beside llama.cpp, by way of `llama-cpp-python`: a .gguf that Kindling writes computes the same there.
+"""Kindling beside llama.cpp, by way of the wheel `xllamacpp`: a .gguf that Kindling writes computes the same there.
 
     python -B tests/interop/llama.py KINDLING FOLDER [--only families|spaces|real] [--shared ../shared]
 
@@ -6,14 +6,14 @@ KINDLING is the program, FOLDER an empty directory to work in; tests/interop/run
 called after llama.cpp, because Python would take it for the package of that name.
 """
 
-import ctypes
 import json
 
-import llama_cpp
 import numpy as np
+import xllamacpp
 from safetensors.numpy import load_file, save_file
 
 from checks import FAMILIES, NANO, ROOT, arguments, check, finish, ids, kindling, near, refusal, skip
+from served import Llama
 
 # The golden models have 64 tokens; llama.cpp wants a text for each. GPT-2's letters for a line feed and a space lead.
 LETTERS = ["Ċ", "Ġ", *map(chr, [*range(ord("0"), ord("9") + 1), *range(ord("A"), ord("Z") + 1)])]
@@ -32,8 +32,6 @@ REFUSED = {
 YARN = dict(rope_type="yarn", factor=4.0, rope_theta=1e4, original_max_position_embeddings=16, attention_factor=1.5)
 # A tokenizer of SentencePiece as transformers 5 saves it, and its ids for some texts.
 METASPACE = ROOT / "tests/golden/metaspace"
-# ggml's number for messages of this kind.
-ERROR = 4
 TEXTS = [
     "Once upon a time there was a little girl; she didn't know what she'd find.",
     "In 2024, 1234567 people walked 42.195 km -- that's far!",
@@ -44,76 +42,26 @@ TEXTS = [
 ]
 
 
-@llama_cpp.llama_log_callback
-def quiet(level, text, _):
-    """Its remarks, such as one on the short contexts of the golden models, would stand between the results."""
-    if level == ERROR:
-        print(text.decode(), end="")
-
-
-class Llama:
-    """A .gguf in llama.cpp, in 32 bits wherever it lets one choose."""
-
-    def __init__(self, path, context=512):
-        f32 = llama_cpp.GGML_TYPE_F32
-        # Without these, its Python package overrides what the file says of YaRN.
-        yarn = dict(yarn_attn_factor=-1.0, yarn_beta_fast=-1.0, yarn_beta_slow=-1.0)
-        llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
-        self.model = llama_cpp.Llama(
-            str(path), n_ctx=context, logits_all=True, n_gpu_layers=0, flash_attn=False, type_k=f32, type_v=f32,
-            verbose=False, **yarn,
-        )
-
-    def tokens(self, text):
-        return self.model.tokenize(text.encode(), add_bos=True, special=True)
-
-    def logits(self, tokens):
-        self.model.reset()
-        self.model.eval(tokens)
-        return self.model.scores[: len(tokens)].copy()
-
-    def logprobs(self, tokens):
-        """Of every token but the first."""
-        logits = self.logits(tokens)[:-1].astype(np.float64)
-        highest = logits.max(axis=1, keepdims=True)
-        logprobs = logits - highest - np.log(np.exp(logits - highest).sum(axis=1, keepdims=True))
-        return logprobs[np.arange(len(tokens) - 1), tokens[1:]]
-
-    def greedy(self, tokens, count):
-        """The tokens that follow, past any end."""
-        said = [int(self.logits(tokens)[-1].argmax())]
-        while len(said) < count:
-            self.model.eval(said[-1:])
-            said.append(int(self.model.scores[self.model.n_tokens - 1].argmax()))
-        return said
-
-    def chat(self, question, count):
-        """The answer to a question, by the template in the file."""
-        messages = [{"role": "user", "content": question}]
-        answer = self.model.create_chat_completion(messages, temperature=0.0, max_tokens=count)
-        return answer["choices"][0]["message"]["content"]
-
-    def close(self):
-        self.model.close()
-
-
 def greedy_here(model, tokens, count):
     flags = ["--temperature", 0, "--max-new-tokens", count, "--ignore-eos"]
     return kindling("generate", "--model", model, "--tokens", ids(tokens), *flags)["tokens"]
 
 
 def scored_here(model, tokens):
-    """The log-probability of every token but the first, and the logits of the last."""
+    """The log-probability of every token but the first, and those of all tokens behind the last."""
     scored = kindling("score", "--model", model, "--tokens", ids(tokens), "--logits")
-    return np.array(scored["logprobs"][1:]), np.array(scored["logits"])
+    last = np.array(scored["logits"], dtype=np.float64)
+    highest = last.max()
+    return np.array(scored["logprobs"][1:]), last - highest - np.log(np.exp(last - highest).sum())
 
 
 def compute_the_same(name, folder, gguf, tokens):
     """The model in `folder` here, and its .gguf there."""
     there = Llama(gguf, 64)
-    logprobs, logits = scored_here(folder, tokens)
-    off = max(np.abs(logprobs - there.logprobs(tokens)).max(), np.abs(logits - there.logits(tokens)[-1]).max())
-    near(f"{name}: logits", float(off))
+    logprobs, last = scored_here(folder, tokens)
+    off = np.abs(logprobs - there.logprobs(tokens, len(last))).max()
+    off = max(off, np.abs(last - there.distribution(tokens, len(last))).max())
+    near(f"{name}: log-probabilities", float(off))
     check(f"{name}: greedy text", greedy_here(folder, tokens[:8], 16) == there.greedy(tokens[:8], 16))
     there.close()
 
@@ -243,7 +191,7 @@ def tokenize_the_same(name, model, gguf, metaspace):
 
 def main():
     args = arguments(__doc__, ["families", "spaces", "real"], ("--shared", "the reference data"))
-    print(f"llama-cpp-python {llama_cpp.__version__}")
+    print(f"xllamacpp {xllamacpp.__version__}")
     if args.only in (None, "families"):
         families(args.folder)
     if args.only in (None, "spaces"):

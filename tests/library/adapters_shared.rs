@@ -98,6 +98,8 @@ fn an_adapter_of_mlx_adds_its_scaled_product() {
     let a = file.read(&format!("{layer}.lora_a"), &[wide, rank]).unwrap();
     let b = file.read(&format!("{layer}.lora_b"), &[rank, wide]).unwrap();
     let mut expected = pollster::block_on(base(&folder).1.weights()).unwrap();
+    // The case has weights for one block of the two that its num_layers says.
+    expected.retain(|tensor| !tensor.name.contains("layers.1."));
     let mut merged = expected.clone();
     let weight = expected.iter_mut().find(|tensor| tensor.name == format!("{layer}.weight")).unwrap();
     for (i, value) in weight.values.iter_mut().enumerate() {
@@ -108,5 +110,6 @@ fn an_adapter_of_mlx_adds_its_scaled_product() {
     for (found, expected) in merged.iter().zip(&expected) {
         assert!(largest_difference(&found.values, &expected.values) < 1e-4, "{}", found.name);
     }
-    assert!(adapted(&folder, "a_mlx").is_ok());
+    let message = adapted(&folder, "a_mlx").err().unwrap().to_string();
+    assert!(message.contains("ends at block 0, the base at block 1, and mlx-lm"), "{message}");
 }

@@ -244,7 +244,10 @@ fn odd_checkpoints_answer_as_transformers_does() {
         ("r_theta3", ""),
     ] {
         let files = files_of(&cases.join(name));
-        let warnings = open(&files).unwrap().warnings;
+        let warnings = open(&files).unwrap().warnings.into_iter();
+        let (of_class, warnings): (Vec<_>, Vec<_>) = warnings
+            .partition(|warning| warning.contains("transformers 5 opens the tokenizer as Qwen2Tokenizer"));
+        assert_eq!(of_class.len(), usize::from(name == "r_both"), "{name}: {of_class:?}");
         assert_eq!(warnings.len(), usize::from(!warned.is_empty()), "{name}: {warnings:?}");
         assert!(warnings.iter().all(|warning| warning.contains(warned)), "{name}: {warnings:?}");
         let found = check_forms(name, &files, &tokens, &OF_CASES);

@@ -91,3 +91,29 @@ fn tokens_of_the_config_alone_are_tokens() {
     let again = open_tokenizer(&mut |name: &str| Ok(files.get(name).cloned())).unwrap().unwrap();
     assert_eq!(again.encode("<|im_start|>a<|im_end|> b").unwrap(), ids);
 }
+
+#[test]
+fn a_class_that_makes_other_ids_than_the_file_is_told_when_a_model_is_opened() {
+    let mut files = files();
+    let config: Value = serde_json::from_slice(&files["tokenizer_config.json"]).unwrap();
+    let told = |files: &Files| {
+        let opened = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
+        opened.warnings.into_iter().find(|warning| warning.contains("transformers 5 opens the tokenizer as"))
+    };
+    assert_eq!(told(&files), None, "PreTrainedTokenizerFast follows tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&files["tokenizer.json"]).unwrap();
+    tokenizer["normalizer"] = serde_json::json!({"type": "Lowercase"});
+    files.insert("tokenizer.json".into(), tokenizer.to_string().into_bytes());
+    let mut gpt2 = config.clone();
+    gpt2["tokenizer_class"] = "GPT2Tokenizer".into();
+    files.insert("tokenizer_config.json".into(), gpt2.to_string().into_bytes());
+    let warning = told(&files).unwrap();
+    assert!(warning.contains("GPT2Tokenizer") && warning.contains("PreTrainedTokenizerFast"), "{warning}");
+    // A model that is made of it can be opened there as it is.
+    let opened = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
+    let model = opened.model(&burn::tensor::Device::flex()).unwrap();
+    let made = opened.files_with(&pollster::block_on(model.weights()).unwrap()).unwrap();
+    assert_eq!(told(&made), None);
+    let made: Value = serde_json::from_slice(&made["tokenizer_config.json"]).unwrap();
+    assert_eq!(made["tokenizer_class"], config["tokenizer_class"]);
+}

@@ -43,6 +43,8 @@ pub struct Scope {
     pub exclude: Option<Selection>,
     /// Numbers of the blocks whose layers get one; of all without this.
     pub blocks: Option<Vec<usize>>,
+    /// Whether the last of them is the model's last one, as in mlx-lm.
+    pub to_last: bool,
     /// Ranks of single layers, by regular expressions for the ends of their names; the first that fits counts.
     pub ranks: Vec<(String, usize)>,
     /// Their alphas, likewise.

@@ -17,6 +17,7 @@ pub(super) struct Matcher {
     targets: Layers,
     exclude: Layers,
     blocks: Option<Vec<usize>>,
+    to_last: bool,
     rank: usize,
     alpha: f64,
     rslora: bool,
@@ -62,6 +63,7 @@ impl LoraConfig {
             targets,
             exclude,
             blocks: scope.blocks.clone(),
+            to_last: scope.to_last,
             rank: self.rank,
             alpha: self.alpha,
             rslora: self.rslora,
@@ -85,6 +87,13 @@ impl Matcher {
     fn is_in_blocks(&self, layer: &str) -> bool {
         let Some(blocks) = &self.blocks else { return true };
         block_of(layer).is_some_and(|block| blocks.contains(&block))
+    }
+
+    /// The last block that gets a path and the last of a model's layers, where they should be the same and are not.
+    pub fn wrong_end(&self, layers: &[String]) -> Option<(usize, usize)> {
+        let ends = self.blocks.iter().flatten().max().filter(|_| self.to_last)?;
+        let last = layers.iter().filter_map(|layer| block_of(layer)).max()?;
+        (*ends != last).then_some((*ends, last))
     }
 
     /// The width of a layer's path.

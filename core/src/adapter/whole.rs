@@ -76,6 +76,12 @@ impl<'a> Pairs<'a> {
 
     /// Refuses an adapter that is for layers of a base for which it has no weights; `layers` are the base's dense ones.
     pub fn check_whole(&self, layers: &[String]) -> Result<()> {
+        if let Some((ends, last)) = self.matcher.wrong_end(layers) {
+            return Err(refused(format!(
+                "the adapter ends at block {ends}, the base at block {last}, and mlx-lm adapts the last blocks of a model; it was \
+                 not saved whole, or belongs to another base: save it again where it was trained"
+            )));
+        }
         let all = layers.iter().map(String::as_str).chain(OUTER);
         let lacking: BTreeSet<&str> =
             all.filter(|layer| self.matcher.adapts(layer) && !self.pairs.contains_key(*layer)).collect();

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use burn::tensor::Device;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::from_single_file;
 use super::shards::Shards;
 use crate::adapter::Fingerprint;
 use crate::error::{Error, Result};
 use crate::formats::gguf::{GgufWeights, from_gguf};
-use crate::formats::{Bytes, Files, GENERATION, directory_files, from_zip, generation_config};
+use crate::formats::{Bytes, Files, GENERATION, directory_files, from_zip};
 use crate::kernels::Quantization;
 use crate::model::{ModelConfig, NamedTensor, Transformer, WeightSource};
 use crate::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
@@ -37,14 +37,14 @@ pub fn model_name(name: &str) -> &str {
 
 /// An opened checkpoint.
 pub struct Checkpoint {
-    /// The model's shape, with the end tokens of `generation_config.json`.
+    /// The model's shape, with the end tokens and the settings of `generation_config.json`.
     pub config: ModelConfig,
+    /// Tokens that end an answer by these two files alone; the config has the tokenizer's, too.
+    pub told_ends: Vec<u32>,
     /// The tokenizer, where the directory has one.
     pub tokenizer: Option<Tokenizer>,
     /// What a person should know: keys and tensors that nothing reads, contradictions and how they were read.
     pub warnings: Vec<String>,
-    /// `generation_config.json`, for what is made of this checkpoint.
-    generation: Map<String, Value>,
     weights: WeightFiles,
 }
 
@@ -105,28 +105,32 @@ impl Checkpoint {
         read: &mut R,
         weights: impl FnOnce(&mut R) -> Result<WeightFiles>,
     ) -> Result<Self> {
-        let config = read("config.json")?.ok_or_else(|| {
+        let json = read("config.json")?.ok_or_else(|| {
             Error::Checkpoint(
                 "there is no config.json; a checkpoint is a Hugging Face directory with config.json and \
                 model.safetensors"
                     .into(),
             )
         })?;
-        let (mut config, remarks) = ModelConfig::read_hugging_face(&config)?;
+        let (mut config, remarks) = ModelConfig::read_hugging_face(&json)?;
         let (mut weights, mut warnings) = (weights(read)?, remarks.warnings);
         if let WeightFiles::Files(shards) = &mut weights {
             warnings.extend(shards.fit(&mut config)?);
         }
         let tokenizer = open_tokenizer(read)?;
-        let mut generation = Map::new();
+        // transformers opens no tokenizer of a .gguf by its class.
+        if let (WeightFiles::Files(_), Some(tokenizer)) = (&weights, &tokenizer) {
+            warnings.extend(class_warning(&json, tokenizer));
+        }
         if let Some(bytes) = read(GENERATION)? {
             match serde_json::from_slice(&bytes) {
-                Ok(kept) => generation = kept,
+                Ok(kept) => config.generation = kept,
                 Err(e) => warnings.push(format!("{GENERATION} is damaged ({e}), and is not read")),
             }
         }
-        add_end_tokens(&mut config, &generation);
-        let checkpoint = Self { config, tokenizer: None, warnings, generation, weights };
+        add_end_tokens(&mut config);
+        let told_ends = config.eos_token_ids.clone();
+        let checkpoint = Self { config, told_ends, tokenizer: None, warnings, weights };
         match tokenizer {
             Some(tokenizer) => checkpoint.with_tokenizer(tokenizer),
             None => Ok(checkpoint),
@@ -183,16 +187,20 @@ impl Checkpoint {
         Ok(NamedTensor { name: name.to_string(), shape, values })
     }
 
-    /// The files of this checkpoint with other weights: its generation settings stay.
+    /// The files of this checkpoint with other weights.
     ///
     /// # Errors
     /// As [`directory_files`].
     pub fn files_with(&self, weights: &[NamedTensor]) -> Result<Files> {
-        let mut files = directory_files(&self.config, weights, self.tokenizer.as_ref())?;
-        let generation = generation_config(&self.config, self.generation.clone());
-        files.insert(GENERATION.into(), generation.into_bytes());
-        Ok(files)
+        directory_files(&self.config, weights, self.tokenizer.as_ref())
     }
+}
+
+/// Whether `transformers` makes other ids of texts than the tokenizer beside this `config.json`.
+fn class_warning(json: &[u8], tokenizer: &Tokenizer) -> Option<String> {
+    let root: Value = serde_json::from_slice(json).ok()?;
+    let text = |key: &str| root[key].as_str();
+    tokenizer.class_warning(text("model_type").unwrap_or_default(), text("tokenizer_class"))
 }
 
 /// Reads a tokenizer's files, where they are.
@@ -218,8 +226,8 @@ pub fn put_tokenizer(files: &mut Files, tokenizer: &Tokenizer) -> Result<()> {
 }
 
 /// A chat model may end its turn with several tokens; `generation_config.json` lists them.
-fn add_end_tokens(config: &mut ModelConfig, generation: &Map<String, Value>) {
-    let ids = match generation.get("eos_token_id") {
+fn add_end_tokens(config: &mut ModelConfig) {
+    let ids = match config.generation.get("eos_token_id") {
         Some(Value::Array(ids)) => ids.clone(),
         Some(id) => vec![id.clone()],
         None => Vec::new(),
@@ -272,14 +280,21 @@ mod tests {
     fn settings_of_generation_stay_with_other_weights() {
         let weights = weights(&tiny());
         let mut files = directory_files(&tiny(), &weights, None).unwrap();
-        let settings = br#"{"temperature": 0.6, "top_p": 0.9, "eos_token_id": [5, 6], "bos_token_id": 3}"#;
+        let settings = br#"{"temperature": 0.6, "top_p": 0.9, "eos_token_id": [5, 6], "bos_token_id": 3, "x": {"y": 1}}"#;
         files.insert(GENERATION.into(), settings.to_vec());
         let made = open(&files).files_with(&weights).unwrap();
         let made: Value = serde_json::from_slice(&made[GENERATION]).unwrap();
         let expected = json!({
             "temperature": 0.6, "top_p": 0.9, "eos_token_id": [5, 6], "bos_token_id": 3, "pad_token_id": null,
+            "x": {"y": 1},
         });
         assert_eq!(made, expected);
+        // A model that trains keeps them, too, whatever becomes of its ends.
+        let model = open(&files).model(&Device::flex()).unwrap().with_end_ids(vec![7]);
+        let trained = directory_files(model.config(), &weights, None).unwrap();
+        let trained: Value = serde_json::from_slice(&trained[GENERATION]).unwrap();
+        assert_eq!((&trained["temperature"], &trained["x"]), (&json!(0.6), &json!({"y": 1})));
+        assert_eq!(trained["eos_token_id"], 7);
         files.insert(GENERATION.into(), b"[".to_vec());
         assert!(open(&files).warnings[0].contains("generation_config.json is damaged"));
     }

@@ -1,5 +1,7 @@
 //! Zip archives: a checkpoint directory as one download.
 
+use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{Cursor, Read, Write};
 
 use zip::write::SimpleFileOptions;
@@ -10,6 +12,10 @@ use crate::error::{Error, Result};
 
 /// A checkpoint has a dozen.
 const MOST_FILES: usize = 1000;
+/// Directories in directories that are told apart.
+const DEEPEST: usize = 16;
+/// What a directory with a checkpoint or an adapter holds.
+const MARKS: [&str; 2] = ["config.json", "adapter_config.json"];
 /// Weights shrink to a half at best, texts to a fifth; what grows by more than this is made to fill the memory.
 const MOST_GROWTH: u64 = 100;
 /// What a small archive may grow to: an adapter of zeros shrinks to almost nothing.
@@ -30,47 +36,132 @@ pub fn to_zip(files: &Files) -> Result<Vec<u8>> {
     Ok(archive.finish().map_err(|e| told(&e))?.into_inner())
 }
 
-/// The files of an archive, by [`entry_name`].
+/// The files of an archive, by [`entry_name`]. Where one directory holds others that are checkpoints of their own, as a
+/// run's does, they are left aside; [`zip_others`] names them.
 ///
 /// # Errors
-/// An archive that is damaged, that unpacks into far more than it is, or that holds several directories; parts that lie
-/// on each other, or have no name of a file.
+/// An archive that is damaged, that unpacks into far more than it is, or that holds several directories side by side;
+/// parts that lie on each other, or have no name of a file.
 pub fn from_zip(bytes: &[u8]) -> Result<Files> {
-    let told =
-        |e: &dyn std::fmt::Display| Error::Checkpoint(format!("no whole zip archive ({e}); copy it again"));
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| told(&e))?;
-    if archive.len() > MOST_FILES {
+    let mut archive = opened(bytes)?;
+    let mut paths = paths(&mut archive)?;
+    let others = others(paths.iter().map(|(_, path)| path.as_str()));
+    paths.retain(|(_, path)| !lies_in(path, &others));
+    if paths.len() > MOST_FILES {
         return Err(Error::Checkpoint(format!(
             "{} files in one archive; a checkpoint has a dozen",
-            archive.len()
+            paths.len()
         )));
     }
     let limit = (MOST_GROWTH * bytes.len() as u64).max(ALWAYS_FINE);
     let (mut files, mut left, mut packed) = (Files::new(), limit, bytes.len() as u64);
-    for i in 0..archive.len() {
-        let file = archive.by_index(i).map_err(|e| told(&e))?;
-        if file.is_dir() {
-            continue;
-        }
-        let name = plain_name(&file.name().map_err(|e| told(&e))?)?;
+    for (i, path) in paths {
+        let file = archive.by_index(i).map_err(|e| damaged(&e))?;
+        let name = plain_name(&path)?;
         // A thousand names for one part would take a thousand times as long to unpack.
         packed = packed
             .checked_sub(file.compressed_size())
             .ok_or_else(|| none("the parts of this archive lie on each other or beyond its end"))?;
         let mut content = Vec::new();
         // What the archive says of its sizes may be a lie.
-        file.take(left + 1).read_to_end(&mut content).map_err(|e| told(&e))?;
+        file.take(left + 1).read_to_end(&mut content).map_err(|e| damaged(&e))?;
         left = left.checked_sub(content.len() as u64).ok_or_else(|| {
             none(&format!("an archive of {} bytes that unpacks into more than {limit}", bytes.len()))
         })?;
-        if files.contains_key(&name) {
-            return Err(Error::Checkpoint(format!(
-                "several {name} in one archive; make one of each directory"
-            )));
-        }
-        files.insert(name, content);
+        put(&mut files, name, content)?;
     }
     Ok(files)
+}
+
+/// The directories of an archive that [`from_zip`] leaves aside.
+///
+/// # Errors
+/// An archive that is damaged.
+pub fn zip_others(bytes: &[u8]) -> Result<Vec<String>> {
+    let paths = paths(&mut opened(bytes)?)?;
+    Ok(others(paths.iter().map(|(_, path)| path.as_str())).into_iter().collect())
+}
+
+/// The files of a directory that came one by one, each with its path, by the same rules.
+///
+/// # Errors
+/// Several directories side by side.
+pub fn from_folder(named: Vec<(String, Vec<u8>)>) -> Result<Files> {
+    let plain = |path: &str| path.replace('\\', "/");
+    let paths: Vec<String> = named.iter().map(|(path, _)| plain(path)).collect();
+    let others = others(paths.iter().map(String::as_str));
+    let mut files = Files::new();
+    for (path, content) in named {
+        if !lies_in(&plain(&path), &others) {
+            put(&mut files, entry_name(&path), content)?;
+        }
+    }
+    Ok(files)
+}
+
+fn opened(bytes: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>> {
+    ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(&e))
+}
+
+fn damaged(why: &dyn Display) -> Error {
+    Error::Checkpoint(format!("no whole zip archive ({why}); copy it again"))
+}
+
+/// Number and path of every file, with `/` between its parts.
+fn paths(archive: &mut ZipArchive<Cursor<&[u8]>>) -> Result<Vec<(usize, String)>> {
+    let mut paths = Vec::new();
+    for i in 0..archive.len() {
+        let file = archive.by_index(i).map_err(|e| damaged(&e))?;
+        if !file.is_dir() {
+            let path = file.name().map_err(|e| damaged(&e))?.replace('\\', "/");
+            paths.push((i, path));
+        }
+    }
+    Ok(paths)
+}
+
+/// Directories below the one that holds the checkpoint, where they hold others, or a file of the same name as one of its
+/// own; none where several checkpoints lie side by side.
+fn others<'a>(paths: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let split = |path: &'a str| path.rsplit_once('/').unwrap_or(("", path));
+    let files: Vec<(&str, &str)> = paths.map(split).collect();
+    let marked = || files.iter().filter(|(_, file)| MARKS.contains(file)).map(|(folder, _)| *folder);
+    let depth = |folder: &str| if folder.is_empty() { 0 } else { folder.matches('/').count() + 1 };
+    let Some(top) = marked().min_by_key(|folder| depth(folder)) else { return BTreeSet::new() };
+    let below =
+        |folder: &str| top.is_empty() || folder.strip_prefix(top).is_some_and(|rest| rest.starts_with('/'));
+    if marked().any(|folder| folder != top && !below(folder)) {
+        return BTreeSet::new();
+    }
+    let own: BTreeSet<&str> =
+        files.iter().filter(|(folder, _)| *folder == top).map(|(_, file)| *file).collect();
+    let is_other = |folder: &str, file: &str| {
+        let kept = FOLDERS.iter().any(|kept| folder.ends_with(kept));
+        folder != top && below(folder) && (MARKS.contains(&file) || (own.contains(file) && !kept))
+    };
+    let others: BTreeSet<&str> =
+        files.iter().filter(|(folder, file)| is_other(folder, file)).map(|(folder, _)| *folder).collect();
+    let inside = |folder: &str| above(folder).any(|outer| others.contains(outer));
+    others.iter().filter(|folder| !inside(folder)).map(ToString::to_string).collect()
+}
+
+fn lies_in(path: &str, folders: &BTreeSet<String>) -> bool {
+    above(path).any(|folder| folders.contains(folder))
+}
+
+/// The directories above what has this path; of a path that is deeper than any of ours, the outer ones.
+fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(move |(at, _)| &path[..at]).take(DEEPEST)
+}
+
+fn put(files: &mut Files, name: String, content: Vec<u8>) -> Result<()> {
+    if files.contains_key(&name) {
+        return Err(Error::Checkpoint(format!(
+            "several {name} in directories side by side, and which is meant cannot be told; give one of them alone"
+        )));
+    }
+    files.insert(name, content);
+    Ok(())
 }
 
 /// [`entry_name`] of what is the name of a file.
@@ -179,6 +270,39 @@ mod tests {
         let named: [(&str, &[u8]); 2] = [("base/config.json", b"{}"), ("tuned/config.json", b"{}")];
         let error = from_zip(&zipped(&named, CompressionMethod::Stored)).unwrap_err();
         assert!(error.to_string().contains("several config.json"), "{error}");
+    }
+
+    #[test]
+    fn the_directory_of_a_run_is_the_model_at_its_top() {
+        let save = ["config.json", "model.safetensors", "training/progress.json"];
+        let mut named: Vec<(String, &[u8])> = Vec::new();
+        for folder in ["run/", "run/checkpoint-000002/", "run/best/", "run/pretrain/", "run/pretrain/best/"] {
+            let content: &[u8] = if folder == "run/" { b"top" } else { b"below" };
+            named.extend(save.map(|name| (format!("{folder}{name}"), content)));
+        }
+        named.push(("run/best/generation_config.json".into(), b"below"));
+        named.push(("run/log.jsonl".into(), b"top"));
+        named.push(("run/notes/log.jsonl".into(), b"below"));
+        named.push(("run/more/extra.json".into(), b"top"));
+        let named: Vec<(&str, &[u8])> = named.iter().map(|(name, bytes)| (name.as_str(), *bytes)).collect();
+        let top: Vec<(&str, &[u8])> = save
+            .into_iter()
+            .chain(["log.jsonl", "extra.json"])
+            .map(|name| (name, b"top".as_slice()))
+            .collect();
+        let archive = zipped(&named, CompressionMethod::Stored);
+        assert!(from_zip(&archive).unwrap() == files(&top));
+        assert_eq!(
+            zip_others(&archive).unwrap(),
+            ["run/best", "run/checkpoint-000002", "run/notes", "run/pretrain"]
+        );
+        let one_by_one = named.iter().map(|(name, bytes)| (name.replace('/', "\\"), bytes.to_vec()));
+        assert!(from_folder(one_by_one.collect()).unwrap() == files(&top));
+        // Saves alone lie side by side.
+        let saves: Vec<_> = named.iter().filter(|(name, _)| !name.starts_with("run/c")).copied().collect();
+        let two: Vec<_> = saves.iter().filter(|(name, _)| name.matches('/').count() > 1).copied().collect();
+        assert!(from_zip(&zipped(&two, CompressionMethod::Stored)).is_err());
+        assert_eq!(zip_others(&zipped(&two, CompressionMethod::Stored)).unwrap(), [""; 0]);
     }
 
     #[test]

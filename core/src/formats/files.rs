@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::write_tensors;
 use crate::error::Result;
@@ -26,7 +26,7 @@ pub fn directory_files(
 ) -> Result<Files> {
     let mut files = Files::new();
     files.insert("config.json".into(), config.to_hugging_face().into_bytes());
-    files.insert(GENERATION.into(), generation_config(config, Map::new()).into_bytes());
+    files.insert(GENERATION.into(), generation_config(config).into_bytes());
     files.insert("model.safetensors".into(), write_tensors(weights, &[])?);
     if let Some(tokenizer) = tokenizer {
         files.extend(tokenizer.to_files()?);
@@ -35,13 +35,13 @@ pub fn directory_files(
 }
 
 /// The special tokens, beside the settings that are kept.
-pub(crate) fn generation_config(config: &ModelConfig, kept: Map<String, Value>) -> String {
+fn generation_config(config: &ModelConfig) -> String {
     let eos = match config.eos_token_ids.as_slice() {
         [one] => json!(one),
         many => json!(many),
     };
     let (bos, pad) = (json!(config.bos_token_id), json!(config.pad_token_id));
-    let mut generation = kept;
+    let mut generation = config.generation.clone();
     for (key, id) in [("bos_token_id", bos), ("eos_token_id", eos), ("pad_token_id", pad)] {
         let stays = key != "eos_token_id" && generation.get(key).is_some_and(|id| !id.is_null());
         if !stays {

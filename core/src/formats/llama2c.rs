@@ -123,6 +123,7 @@ impl Header {
             bos_token_id: Some(1),
             eos_token_ids: vec![2],
             pad_token_id: None,
+            generation: serde_json::Map::new(),
         };
         config.validate()?;
         Ok(config)

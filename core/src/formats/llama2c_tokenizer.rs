@@ -39,7 +39,7 @@ pub fn llama2c_tokenizer(bytes: &[u8], vocab_size: usize) -> Result<Files> {
     }
     let tokenizer = tokenizer_json(&pieces, &merges(&pieces, &ids)?);
     let config = json!({
-        "tokenizer_class": "LlamaTokenizerFast",
+        "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": "<s>",
         "eos_token": "</s>",
         "unk_token": "<unk>",

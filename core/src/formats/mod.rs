@@ -17,7 +17,7 @@ mod tensor_names;
 mod tensors;
 mod torch;
 
-pub use archive::{entry_name, from_zip, to_zip};
+pub use archive::{entry_name, from_folder, from_zip, to_zip, zip_others};
 pub use bytes::Bytes;
 pub use files::{Files, directory_files};
 pub use llama2c::from_llama2c;
@@ -30,7 +30,7 @@ pub use torch::{
     write_state_dict,
 };
 
-pub(crate) use files::{GENERATION, generation_config};
+pub(crate) use files::GENERATION;
 pub(crate) use tensor_names::TensorNames;
 pub(crate) use tensors::{is_same, parse, texts, write_views};
 pub(crate) use torch::state_dict_weights;

@@ -1,5 +1,7 @@
 //! The shape of a model: every number that its weights depend on.
 
+use serde_json::{Map, Value};
+
 use super::RopeScaling;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -63,6 +65,8 @@ pub struct ModelConfig {
     pub eos_token_ids: Vec<u32>,
     /// Padding token.
     pub pad_token_id: Option<u32>,
+    /// The keys of `generation_config.json`, which what is made of the model keeps; the tokens above count before them.
+    pub generation: Map<String, Value>,
 }
 
 /// Attention to the last keys only (Beltagy et al., 2020, <https://arxiv.org/abs/2004.05150>).

@@ -40,7 +40,8 @@ impl Family {
         if let Some(name) = keys.text("model_type")?.filter(|name| !name.is_empty()) {
             return FAMILIES.into_iter().find(|family| family.name() == name).ok_or_else(|| {
                 Error::Model(format!(
-                    "config.json: model_type '{name}' is not supported; supported: {}",
+                    "config.json: model_type '{name}' is not supported; supported: {}; use this model with transformers, or \
+                     take one of these families",
                     known()
                 ))
             });

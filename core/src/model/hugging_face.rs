@@ -120,7 +120,8 @@ impl ModelConfig {
 }
 
 fn parse(json: &[u8]) -> Result<Map<String, Value>> {
-    serde_json::from_slice(json).map_err(|e| Error::Model(format!("config.json is not a JSON object: {e}")))
+    serde_json::from_slice(json)
+        .map_err(|e| Error::Model(format!("config.json is not a JSON object ({e}); copy it again")))
 }
 
 fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
@@ -164,6 +165,7 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
         bos_token_id: token_ids(keys.value("bos_token_id")).first().copied(),
         eos_token_ids: token_ids(keys.value("eos_token_id")),
         pad_token_id: token_ids(keys.value("pad_token_id")).first().copied(),
+        generation: Map::new(),
     })
 }
 

@@ -286,6 +286,10 @@ mod tests {
         ] {
             let message = refused(json!({key: value}));
             assert!(message.contains(&format!("{key} '{value}' is not supported")), "{message}");
+            assert!(
+                message.contains("supported: ") && message.contains("with transformers, or take"),
+                "{message}"
+            );
         }
         let mistral = refused(json!({"model_type": "mistral", "attention_bias": true}));
         assert!(mistral.contains("attention_bias 'true' is not supported"), "{mistral}");

@@ -6,6 +6,12 @@ use serde_json::{Map, Value};
 use super::config::MOST_LAYERS;
 use crate::error::{Error, Result};
 
+/// What helps where another program computes what this one does not.
+pub(super) const ELSEWHERE: &str =
+    "use this model with transformers, or take one of the same family without it";
+/// What helps where a file says what cannot be meant.
+pub(super) const SAVED: &str = "take the config.json that was saved with the weights";
+
 /// Typed access to a JSON object; null is absent.
 #[derive(Clone, Copy)]
 pub(super) struct Keys<'a>(pub(super) &'a Map<String, Value>);
@@ -40,15 +46,16 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn size(&self, key: &str) -> Result<usize> {
-        self.optional_size(key)?
-            .ok_or_else(|| Error::Model(format!("config.json has no {key}; a Llama-family model needs it")))
+        self.optional_size(key)?.ok_or_else(|| {
+            Error::Model(format!("config.json has no {key}; a Llama-family model needs it: {SAVED}"))
+        })
     }
 
     /// The number of blocks, before lists of that length are made.
     pub(super) fn layers(&self) -> Result<usize> {
         match self.size("num_hidden_layers")? {
             layers if layers > MOST_LAYERS => Err(Error::Model(format!(
-                "config.json: num_hidden_layers is {layers}; {MOST_LAYERS} are the most"
+                "config.json: num_hidden_layers is {layers}; {MOST_LAYERS} are the most: {SAVED}"
             ))),
             layers => Ok(layers),
         }
@@ -63,7 +70,7 @@ impl<'a> Keys<'a> {
         let Some(value) = self.value(key) else { return Ok(None) };
         read(value)
             .map(Some)
-            .ok_or_else(|| Error::Model(format!("config.json: {key} is {value}, not {what}")))
+            .ok_or_else(|| Error::Model(format!("config.json: {key} is {value}, not {what}; {SAVED}")))
     }
 }
 
@@ -79,8 +86,11 @@ pub(super) fn is_nothing(value: &Value) -> bool {
     }
 }
 
-/// Refuses a value, beside what would be computed.
+/// Refuses a value, beside what would be computed and the way out.
 pub(super) fn unsupported<T>(key: &str, value: &Value, known: &str) -> Result<T> {
     let found = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-    Err(Error::Model(format!("config.json: {key} '{found}' is not supported; supported: {known}")))
+    Err(Error::Model(format!(
+        "config.json: {key} '{found}' is not supported; supported: {known}; {ELSEWHERE} (a key that the weights were \
+         trained without can be taken out)"
+    )))
 }

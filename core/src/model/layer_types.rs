@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::SlidingWindow;
 use super::family::Family;
-use super::keys::Keys;
+use super::keys::{ELSEWHERE, Keys, SAVED};
 use crate::error::{Error, Result};
 
 /// The window where a family has one and the file names none.
@@ -32,15 +32,17 @@ pub(super) fn sliding_window(keys: Keys, family: Family, longest: usize) -> Resu
     };
     if named.as_ref().is_some_and(|named| *named != slides) {
         return Err(Error::Model(format!(
-            "config.json: layer_types has sliding and full layers in another order than the family {} computes them",
+            "config.json: layer_types has sliding and full layers in another order than the family {} computes them, in \
+             transformers too; take layer_types out to have them as the family has, or {SAVED}",
             family.name()
         )));
     }
     let Some(window) = window else {
         return match slides.contains(&true) {
-            true => Err(Error::Model(
-                "config.json: layer_types has layers of sliding_attention, and there is no sliding_window in use".into(),
-            )),
+            true => Err(Error::Model(format!(
+                "config.json: layer_types has layers of sliding_attention, and there is no sliding_window in use; name it \
+                 (in the Qwen families with use_sliding_window true), or {SAVED}"
+            ))),
             false => Ok(None),
         };
     };
@@ -66,7 +68,7 @@ fn named_layers(keys: Keys, layers: usize) -> Result<Option<Vec<bool>>> {
     let Some(kinds) = keys.list("layer_types")? else { return Ok(None) };
     if kinds.len() != layers {
         return Err(Error::Model(format!(
-            "config.json: layer_types names {} layers, and num_hidden_layers is {layers}",
+            "config.json: layer_types names {} layers, and num_hidden_layers is {layers}; {SAVED}",
             kinds.len()
         )));
     }
@@ -74,7 +76,7 @@ fn named_layers(keys: Keys, layers: usize) -> Result<Option<Vec<bool>>> {
         Some("sliding_attention") => Ok(true),
         Some("full_attention") => Ok(false),
         _ => Err(Error::Model(format!(
-            "config.json: layer_types has {kind}; supported: full_attention, sliding_attention"
+            "config.json: layer_types has {kind}; supported: full_attention, sliding_attention; {ELSEWHERE}"
         ))),
     };
     kinds.iter().map(slides).collect::<Result<_>>().map(Some)
@@ -139,6 +141,7 @@ mod tests {
         ] {
             let message = read(family, config).unwrap_err().to_string();
             assert!(message.contains(told), "{message}");
+            assert!([SAVED, ELSEWHERE].iter().any(|remedy| message.contains(remedy)), "{message}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Published sizes by name, and two small ones for laptops and tabs.
 
+use serde_json::Map;
+
 use super::{ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 
@@ -117,6 +119,7 @@ impl Preset {
             bos_token_id: None,
             eos_token_ids: Vec::new(),
             pad_token_id: None,
+            generation: Map::new(),
         }
     }
 }

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::RopeScaling;
-use super::keys::{Keys, unsupported};
+use super::keys::{ELSEWHERE, Keys, unsupported};
 use crate::error::{Error, Result};
 
 /// The base where nothing names one.
@@ -86,7 +86,8 @@ fn of_block(
 ) -> Result<(f64, RopeScaling)> {
     if let Some((layers, _)) = block.iter().find(|(_, value)| value.is_object()) {
         return Err(Error::Model(format!(
-            "config.json: {name} has settings of its own for '{layers}'; one rotary embedding for all layers is supported"
+            "config.json: {name} has settings of its own for '{layers}'; one rotary embedding for all layers is supported: \
+             {ELSEWHERE}"
         )));
     }
     let inside = Keys(block);

@@ -5,6 +5,7 @@ use std::f64::consts::PI;
 
 use serde_json::{Map, Value, json};
 
+use super::keys::{ELSEWHERE, SAVED};
 use crate::error::{Error, Result};
 
 /// Keys of `rope_parameters` that are numbers.
@@ -142,7 +143,9 @@ impl RopeScaling {
         let known = |key: &str| rope.get(key).and_then(Value::as_f64);
         let needed = |key: &str| {
             known(key).filter(|value| *value > 0.0 && value.is_finite()).ok_or_else(|| {
-                Error::Model(format!("config.json: rope_type '{kind}' needs {key}, a positive number"))
+                Error::Model(format!(
+                    "config.json: rope_type '{kind}' needs {key}, a positive number; {SAVED}"
+                ))
             })
         };
         let original = || known("original_max_position_embeddings").map_or(context, |n| n as usize).max(1);
@@ -179,7 +182,8 @@ impl RopeScaling {
             },
             other => {
                 return Err(Error::Model(format!(
-                    "config.json: rope_type '{other}' is not supported; supported: default, linear, dynamic, yarn, llama3"
+                    "config.json: rope_type '{other}' is not supported; supported: default, linear, dynamic, yarn, llama3; \
+                     {ELSEWHERE}"
                 )));
             }
         })
@@ -216,7 +220,7 @@ fn check_types(rope: &Map<String, Value>) -> Result<()> {
         };
         if !right {
             return Err(Error::Model(format!(
-                "config.json: in the rotary settings, {key} is {value}, not {what}"
+                "config.json: in the rotary settings, {key} is {value}, not {what}; {SAVED}"
             )));
         }
     }
@@ -312,6 +316,7 @@ mod tests {
         ] {
             let message = read(json).unwrap_err().to_string();
             assert!(message.contains(told), "{message}");
+            assert!([SAVED, ELSEWHERE].iter().any(|remedy| message.contains(remedy)), "{message}");
         }
     }
 }

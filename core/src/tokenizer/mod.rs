@@ -21,6 +21,7 @@ mod mask;
 mod pieces;
 mod post_processor;
 mod probes;
+mod rebuilt;
 mod report;
 mod sample_evenly;
 mod stream;
@@ -173,12 +174,12 @@ impl Tokenizer {
     /// in the latter and as `chat_template.jinja` (programs look for it in either) and, for byte-pair encoding,
     /// `vocab.json` and `merges.txt`.
     pub fn to_files(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let json: Value = serde_json::from_slice(&self.json).map_err(Error::tokenizer_failed)?;
         let mut files = vec![
             ("tokenizer.json".to_string(), self.json.to_vec()),
-            ("tokenizer_config.json".to_string(), self.config.to_bytes()?),
+            ("tokenizer_config.json".to_string(), self.config_to_write(&json).to_bytes()?),
         ];
         files.extend(files::template_files(&self.config));
-        let json: Value = serde_json::from_slice(&self.json).map_err(Error::tokenizer_failed)?;
         if let (Some(vocab), Some(merges)) =
             (json["model"]["vocab"].as_object(), json["model"]["merges"].as_array())
         {

@@ -53,6 +53,20 @@ impl Tokenizer {
         all
     }
 
+    /// What a person should know of a model whose files told the ends `told`, and whose answers end with any of `ends`
+    /// now; `None` where it gained none.
+    pub fn gained_ends(&self, told: &[u32], ends: &[u32]) -> Option<String> {
+        let gained = ends.iter().filter(|id| !told.contains(id));
+        let gained: Vec<String> = gained.map(|id| format!("{} ({id})", self.token_text(*id))).collect();
+        (!gained.is_empty()).then(|| {
+            format!(
+                "answers end with {}, too, as the tokenizer ends texts or the template its turns: config.json and \
+                 generation_config.json list {ends:?} as eos_token_id, the model that this began with {told:?}",
+                gained.join(" and ")
+            )
+        })
+    }
+
     /// Makes a token the one that ends an answer, as other programs look it up. It stays as it is where the template
     /// prints `eos_token`, or the post-processor puts it behind a text: there it means something else.
     pub fn end_turns_with(&mut self, id: u32) {
@@ -130,6 +144,16 @@ mod tests {
         assert_eq!(tokenizer(CHATML).end_ids(&[9, 1]), [3, 9, 1, 0]);
         assert_eq!(tokenizer(CHATML).end_ids(&[0, 3]), [0, 3, 1]);
         assert_eq!(tokenizer("{{ raise_exception('no') }}").end_ids(&[]), [1, 0]);
+    }
+
+    #[test]
+    fn ends_that_a_model_gains_are_told_by_name() {
+        let tokenizer = tokenizer(CHATML);
+        assert_eq!(tokenizer.gained_ends(&[3, 0], &[0, 3]), None);
+        let told = tokenizer.gained_ends(&[1], &[3, 1, 0]).unwrap();
+        for part in ["<|im_end|> (3) and <|endoftext|> (0)", "list [3, 1, 0]", "began with [1]"] {
+            assert!(told.contains(part), "{told}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use kindling::checkpoint::{Checkpoint, PROGRESS, open_tokenizer, put_tokenizer, to_single_file};
 use kindling::error::Error;
 use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
-use kindling::formats::{Files, TorchFloat, plain_files, refuse_adapter, to_minimind};
+use kindling::formats::{ADAPTER_CONFIG, Files, TorchFloat, plain_files, refuse_adapter, to_minimind};
 use kindling::train::Progress;
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::disk::new_file;
 use crate::failure::Failure;
-use crate::model_files::{at, checkpoint_files, is_torch, tell_warnings};
+use crate::model_files::{at, base_of_adapter, checkpoint_files, is_torch, tell_warnings};
 use crate::output::{self, Output};
 use crate::run_dir::{RunDir, is_run, write_checkpoint};
 
@@ -83,7 +83,7 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
         true => (args.beside.minimind(&args.model)?, None),
         false => read(&args.model)?,
     };
-    refuse_adapter(&files).map_err(|e| at(&args.model, e))?;
+    refuse_adapter(&files).map_err(|e| adapter_alone(&args.model, &files, e))?;
     let mut files = args.beside.add_tokenizer(&args.model, files)?;
     if args.weights_only || [Form::Gguf, Form::MinimindPth].contains(&args.to) {
         files.retain(|name, _| !name.starts_with("training/"));
@@ -117,6 +117,19 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
         _ => format!("try it: kindling generate --model {out} --prompt \"Once\""),
     });
     Ok(())
+}
+
+/// An adapter becomes a model by merging it, which the error then says in full.
+fn adapter_alone(model: &Path, files: &Files, error: Error) -> Error {
+    let Some(settings) = files.get(ADAPTER_CONFIG).filter(|_| !is_torch(model)) else {
+        return at(model, error);
+    };
+    Error::Checkpoint(format!(
+        "{0}: this is a LoRA adapter, not a whole model, and it is in PEFT's layout already; to export what it makes of its \
+         base, merge it first: kindling merge --model {1} --adapter {0} --out MERGED",
+        model.display(),
+        base_of_adapter(settings)
+    ))
 }
 
 /// The bytes of all files.

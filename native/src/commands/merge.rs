@@ -45,6 +45,12 @@ pub fn run(args: &MergeArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     }
     let (tokenizer, ends) = talking(&checkpoint, &args.adapter, output)?;
     (checkpoint.tokenizer, checkpoint.config.eos_token_ids) = (tokenizer, ends);
+    let gained = checkpoint.tokenizer.as_ref();
+    let gained =
+        gained.and_then(|own| own.gained_ends(&checkpoint.told_ends, &checkpoint.config.eos_token_ids));
+    if let Some(remark) = gained {
+        output.say(&remark);
+    }
     let files = checkpoint.files_with(&weights)?;
     write_checkpoint(&args.out, &files)?;
     output.json(&json!({"out": args.out, "adapters": args.adapter, "base": base.hex()}));

@@ -28,6 +28,8 @@ pub struct Start {
     pub tokenizer: Tokenizer,
     /// What trains instead of the model.
     pub adapter: Option<Adapter>,
+    /// The tokens that end an answer by the files of a model that trains itself.
+    pub told_ends: Option<Vec<u32>>,
 }
 
 impl Start {
@@ -39,11 +41,10 @@ impl Start {
         if args.adapter.lora {
             return Self::beside_frozen(args, last_save, device);
         }
-        let (model, tokenizer) = match last_save {
-            Some(save) => saved_model(save, open_checkpoint(save)?, device)?,
-            None => new_model(args, device)?,
-        };
-        Ok(Self { model, tokenizer, adapter: None })
+        match last_save {
+            Some(save) => saved_model(save, open_checkpoint(save)?, device),
+            None => new_model(args, device),
+        }
     }
 
     /// The frozen model with an adapter, whatever the stage.
@@ -60,7 +61,8 @@ impl Start {
         match last_save {
             Some(save) => {
                 let adapter = open_adapter(save, &checkpoint, &fingerprint)?;
-                Ok(Self { model, tokenizer: open_tokenizer(save)?, adapter: Some(adapter) })
+                let tokenizer = open_tokenizer(save)?;
+                Ok(Self { model, tokenizer, adapter: Some(adapter), told_ends: None })
             }
             None => {
                 let base_name = Some(model_name(base));
@@ -68,7 +70,7 @@ impl Start {
                     AdapterConfig { lora: args.adapter.shape.clone(), base: Some(fingerprint), base_name };
                 let adapter = Adapter::init(&model, config, args.train.seed)?;
                 let tokenizer = with_chat_template(tokenizer, args)?;
-                Ok(Self { model, tokenizer, adapter: Some(adapter) })
+                Ok(Self { model, tokenizer, adapter: Some(adapter), told_ends: None })
             }
         }
     }
@@ -86,14 +88,10 @@ fn open_trained(args: &TrainArgs, path: &Path) -> Result<Checkpoint, Failure> {
     Ok(args.beside.open(path)?)
 }
 
-fn saved_model(
-    save: &Path,
-    checkpoint: Checkpoint,
-    device: &OpenDevice,
-) -> Result<(Transformer, Tokenizer), Failure> {
+fn saved_model(save: &Path, checkpoint: Checkpoint, device: &OpenDevice) -> Result<Start, Failure> {
     let model = load(&checkpoint, None, &device.device.clone().autodiff(), save)?;
     let tokenizer = checkpoint.tokenizer.ok_or_else(|| no_tokenizer(save))?;
-    Ok((model, tokenizer))
+    Ok(Start { model, tokenizer, adapter: None, told_ends: Some(checkpoint.told_ends) })
 }
 
 /// The directory of a run's last save.
@@ -126,9 +124,9 @@ pub fn resume(job: Job, model: Transformer, directory: &RunDir, save: &Path) -> 
 }
 
 /// A checkpoint's model, or a new one with a tokenizer.
-fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Tokenizer), Failure> {
+fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<Start, Failure> {
     let autodiff = device.device.clone().autodiff();
-    let (model, tokenizer) = match &args.model {
+    let start = match &args.model {
         Some(path) => saved_model(path, open_trained(args, path)?, device)?,
         None => {
             let path = args.beside.tokenizer.as_ref().ok_or_else(|| {
@@ -138,10 +136,11 @@ fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<(Transformer, Toke
             })?;
             let tokenizer = open_tokenizer(path)?;
             let config = with_token_ids(model_config(args, tokenizer.vocab_size())?, &tokenizer);
-            (Transformer::init(&config, args.train.seed, &autodiff)?, tokenizer)
+            let model = Transformer::init(&config, args.train.seed, &autodiff)?;
+            Start { model, tokenizer, adapter: None, told_ends: None }
         }
     };
-    Ok((model, with_chat_template(tokenizer, args)?))
+    Ok(Start { tokenizer: with_chat_template(start.tokenizer, args)?, ..start })
 }
 
 fn with_chat_template(mut tokenizer: Tokenizer, args: &TrainArgs) -> Result<Tokenizer, Failure> {

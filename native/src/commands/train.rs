@@ -38,7 +38,8 @@ pub fn run(
     }
     let device = open_device(everywhere)?;
     let last_save = resumed.as_ref().map(newest).transpose()?;
-    let Start { model, mut tokenizer, adapter } = Start::open(args, last_save.as_deref(), &device)?;
+    let Start { model, mut tokenizer, adapter, told_ends } =
+        Start::open(args, last_save.as_deref(), &device)?;
     args.date.set(&mut tokenizer);
     let (mut config, mut settings) = (args.train.clone(), invocation.settings.clone());
     if !invocation.said.iter().any(|said| said == LENGTH)
@@ -64,6 +65,10 @@ pub fn run(
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save)?, directory),
         _ => (job.start(model)?, args.create_directory(kind, invocation, &settings, &[])?),
     };
+    let ends = &run.model.config().eos_token_ids;
+    if let Some(remark) = told_ends.and_then(|told| run.tokenizer.gained_ends(&told, ends)) {
+        output.say(&remark);
+    }
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
     conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
 }

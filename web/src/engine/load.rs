@@ -8,7 +8,7 @@ use kindling::adapter::Fingerprint;
 use kindling::checkpoint::{Checkpoint, TakeApart, form_of};
 use kindling::device::open_webgpu;
 use kindling::formats::gguf::{from_gguf, is_gguf};
-use kindling::formats::{Files, entry_name};
+use kindling::formats::{Files, from_folder};
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
@@ -150,7 +150,10 @@ pub fn directory(files: Vec<File>) -> Result<Files, String> {
             )),
         },
         Err(files) if files.is_empty() => Err("there is no file to open".into()),
-        Err(files) => Ok(files.into_iter().map(|file| (entry_name(&file.name), file.bytes)).collect()),
+        Err(files) => {
+            let named = files.into_iter().map(|file| (file.name, file.bytes)).collect();
+            from_folder(named).map_err(|e| e.to_string())
+        }
     }
 }
 

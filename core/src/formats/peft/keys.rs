@@ -33,7 +33,7 @@ const READ: [&str; 13] = [
 ];
 
 /// Keys that say nothing about what the adapter computes: where it came from, and details of what other keys switch on.
-const HARMLESS: [&str; 14] = [
+const HARMLESS: [&str; 15] = [
     "auto_mapping",
     "corda_config",
     "eva_config",
@@ -48,6 +48,8 @@ const HARMLESS: [&str; 14] = [
     "revision",
     "runtime_config",
     "task_type",
+    // Approximates gradients alone.
+    "velora_config",
 ];
 
 /// Ways to begin that leave the base as it is, so that all that was learned is in the file.
@@ -178,6 +180,8 @@ pub(super) fn shown(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::json;
 
     use super::*;
@@ -229,6 +233,53 @@ mod tests {
 
     fn own((key, value): (&str, Value)) -> (String, Value) {
         (key.to_string(), value)
+    }
+
+    /// The fields of `LoraConfig` in PEFT 0.21.2, and of its bases. From its wheel (`pip download peft==0.21.2 --no-deps`):
+    /// `unzip -p peft-*.whl peft/config.py peft/tuners/lora/config.py | python3 -c "import ast, sys; print([s.target.id for c
+    /// in ast.parse(sys.stdin.read()).body if getattr(c, 'name', '') in ('PeftConfigMixin', 'PeftConfig', 'LoraConfig') for
+    /// s in c.body if isinstance(s, ast.AnnAssign)])"`.
+    const FIELDS: &str = "task_type peft_type auto_mapping peft_version base_model_name_or_path revision peft_type task_type \
+        inference_mode r target_modules exclude_modules lora_alpha lora_dropout fan_in_fan_out bias use_rslora \
+        modules_to_save init_lora_weights layers_to_transform layers_pattern rank_pattern alpha_pattern megatron_config \
+        megatron_core trainable_token_indices loftq_config eva_config corda_config lora_ga_config use_dora velora_config \
+        alora_invocation_tokens use_qalora qalora_group_size monteclora_config layer_replication runtime_config lora_bias \
+        target_parameters use_bdlora arrow_config kasa_config ensure_weight_tying";
+
+    #[test]
+    fn every_field_of_peft_is_honoured_harmless_or_refused_by_what_it_does() {
+        for field in FIELDS.split_whitespace() {
+            let refused = OTHER_ARITHMETIC.iter().find(|(key, ..)| *key == field);
+            let known = READ.contains(&field) || HARMLESS.contains(&field);
+            assert!(known != refused.is_some(), "{field}: {known}");
+            if let Some((_, what, _)) = refused {
+                let message = refusal(field, json!({"on": 1})).unwrap();
+                assert!(message.contains(field) && message.contains(what), "{message}");
+                assert!(refusal(field, json!(true)).is_some_and(|told| told.contains(what)), "{field}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_settings_that_peft_saves_by_default_are_read() {
+        let saved = r#"{
+            "alora_invocation_tokens": null, "alpha_pattern": {}, "arrow_config": null, "auto_mapping": null,
+            "base_model_name_or_path": "x", "bias": "none", "corda_config": null, "ensure_weight_tying": false,
+            "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false, "inference_mode": true,
+            "init_lora_weights": true, "kasa_config": null, "layer_replication": null, "layers_pattern": null,
+            "layers_to_transform": null, "loftq_config": {}, "lora_alpha": 8, "lora_bias": false, "lora_dropout": 0.0,
+            "lora_ga_config": null, "megatron_config": null, "megatron_core": "megatron.core", "modules_to_save": null,
+            "monteclora_config": null, "peft_type": "LORA", "peft_version": "0.21.2", "qalora_group_size": 16, "r": 8,
+            "rank_pattern": {}, "revision": null, "target_modules": ["q_proj"], "target_parameters": null,
+            "task_type": "CAUSAL_LM", "trainable_token_indices": null, "use_bdlora": null, "use_dora": false,
+            "use_qalora": false, "use_rslora": false, "velora_config": null
+        }"#;
+        let saved: Object = serde_json::from_str(saved).unwrap();
+        assert!(refuse(&saved).is_ok());
+        // runtime_config is not saved.
+        let fields = FIELDS.split_whitespace().filter(|field| *field != "runtime_config");
+        let fields: BTreeSet<&str> = fields.collect();
+        assert_eq!(saved.keys().map(String::as_str).collect::<BTreeSet<_>>(), fields);
     }
 
     #[test]

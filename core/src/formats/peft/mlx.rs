@@ -49,6 +49,7 @@ pub(super) fn open(json: &Object, file: &TensorFile) -> Result<Adapter> {
         targets: value(&parameters, "keys")?.unwrap_or_else(|| names.into_iter().collect()),
         rslora: false,
         scope: Scope {
+            to_last: !blocks.is_empty(),
             blocks: (!blocks.is_empty()).then(|| blocks.into_iter().collect()),
             ..Scope::default()
         },
@@ -83,26 +84,28 @@ fn check_parameters(parameters: &Object) -> Result<()> {
     )))
 }
 
-/// mlx-lm adapts the last blocks, `num_layers` of them; 0 and less are all.
+/// mlx-lm adapts the last blocks, `num_layers` of them; 0 and less are all, and so is more than there are.
 fn check_blocks(json: &Object, blocks: &BTreeSet<usize>) -> Result<()> {
-    let most = match value::<i64>(json, "num_layers")? {
+    let told = match value::<i64>(json, "num_layers")? {
         None => value::<i64>(json, "lora_layers")?,
-        most => most,
+        told => told,
     };
-    let most = most.and_then(|most| usize::try_from(most).ok()).filter(|most| *most > 0);
     let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { return Ok(()) };
-    if let Some(most) = most.filter(|most| *most < blocks.len()) {
+    let count = told.and_then(|told| usize::try_from(told).ok()).filter(|count| *count > 0);
+    let fits = |count: &usize| *count == blocks.len() || (*count > blocks.len() && *first == 0);
+    if let Some(count) = count.filter(|count| !fits(count)) {
         return Err(Error::Checkpoint(format!(
-            "{ADAPTER_CONFIG} is one of mlx-lm with num_layers = {most}, {MLX_WEIGHTS} has weights for {} blocks; take both \
-             files from one save",
+            "{ADAPTER_CONFIG} is one of mlx-lm with num_layers = {count}, {MLX_WEIGHTS} has weights for {} blocks, {first} to \
+             {last}; it is not whole, or settings and weights are of two adapters: take both files from one save",
             blocks.len()
         )));
     }
+    let first = if told.is_some_and(|told| told <= 0) { &0 } else { first };
     match (*first..=*last).find(|block| !blocks.contains(block)) {
         None => Ok(()),
         Some(lacking) => Err(Error::Checkpoint(format!(
-            "{MLX_WEIGHTS} of mlx-lm has weights for the blocks {first} to {last}, but none for block {lacking}; it is not \
-             whole: save it again where it was trained"
+            "{MLX_WEIGHTS} of mlx-lm should have weights for the blocks {first} to {last}, and has none for block {lacking}; \
+             it is not whole: save it again where it was trained"
         ))),
     }
 }
@@ -189,20 +192,40 @@ mod tests {
             ("model.layers.4.self_attn.q_proj.lora.0.a", &[2, 3][..])
         );
         assert_eq!(a.values, [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]);
-        // As one of PEFT it is the same.
+        // As one of PEFT it is the same, whose blocks have numbers alone.
         let files = adapter.files().unwrap();
-        let again = Adapter::open(|name| Ok(files.get(name).cloned())).unwrap();
+        let mut again = Adapter::open(|name| Ok(files.get(name).cloned())).unwrap();
+        assert!(adapter.config.lora.scope.to_last && !again.config.lora.scope.to_last);
+        again.config.lora.scope.to_last = true;
         assert_eq!(again, adapter);
     }
 
     #[test]
     fn keys_are_the_targets() {
         let keys = json!({"rank": 2, "scale": 1, "dropout": 0, "keys": ["self_attn.q_proj", "lm_head"]});
-        let adapter = opened(config(keys), &[LAYERS[1], "lm_head"]).unwrap();
+        let adapter = opened(config(keys), &[LAYERS[0], LAYERS[1], "lm_head"]).unwrap();
         assert_eq!(adapter.config.lora.targets, ["self_attn.q_proj", "lm_head"]);
         let keys = json!({"rank": 2, "scale": 1, "keys": ["self_attn.v_proj"]});
         let message = opened(config(keys), &LAYERS).unwrap_err().to_string();
         assert!(message.contains("q_proj") && message.contains("do not name"), "{message}");
+    }
+
+    #[test]
+    fn blocks_go_on_to_the_last_one_of_the_base() {
+        let (first, second) = ("model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.q_proj");
+        for count in [2, 0, -1, 16] {
+            let mut config = usual();
+            config["num_layers"] = json!(count);
+            let mut weights = vec![
+                NamedTensor { name: format!("{first}.weight"), shape: vec![4, 3], values: vec![0.0; 12] },
+                NamedTensor { name: format!("{second}.weight"), shape: vec![4, 3], values: vec![0.0; 12] },
+            ];
+            let adapter = opened(config, &[first, second]).unwrap();
+            adapter.merge(&mut weights, 1.0).unwrap();
+            weights.push(NamedTensor { name: weights[1].name.replace('1', "2"), ..weights[1].clone() });
+            let message = adapter.merge(&mut weights, 1.0).unwrap_err().to_string();
+            assert!(message.contains("ends at block 1, the base at block 2"), "{message}");
+        }
     }
 
     #[test]
@@ -220,6 +243,9 @@ mod tests {
             (with("lora_parameters", Value::Null), &LAYERS, &["no lora_parameters"]),
             (with("num_layers", json!(1)), &LAYERS, &["num_layers = 1", "2 blocks"]),
             (with("num_layers", json!(-1)), &["model.layers.0.x", "model.layers.2.x"], &["none for block 1"]),
+            // Blocks that are missing at the front.
+            (with("num_layers", json!(-1)), &LAYERS, &["the blocks 0 to 5", "none for block 0"]),
+            (with("num_layers", json!(3)), &LAYERS, &["num_layers = 3", "2 blocks, 4 to 5", "not whole"]),
             (config(json!({"rank": 8, "scale": 1})), &LAYERS, &["say rank 8", "of rank 2"]),
         ] {
             let message = opened(config, layers).unwrap_err().to_string();

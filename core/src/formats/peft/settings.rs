@@ -48,6 +48,7 @@ pub(super) fn read(json: &Object) -> Result<AdapterConfig> {
         pattern,
         exclude,
         blocks,
+        to_last: false,
         ranks: patterns(json, "rank_pattern")?,
         alphas: patterns(json, "alpha_pattern")?,
     };

@@ -17,6 +17,9 @@ const WRAPPERS: [&str; 4] = [PREFIX, "_orig_mod.", "module.", "_fsdp_wrapped_mod
 /// Both ends of a model, which PEFT may repeat beside an adapter.
 const ENDS: [&str; 2] = ["lm_head", "model.embed_tokens"];
 
+/// Beside a layer: with what VeLoRA approximates gradients, which no answer needs.
+const OF_TRAINING: &str = ".lora_velora_embed";
+
 /// What the file holds.
 pub(super) struct AdapterTensors {
     /// Halves of low-rank pairs.
@@ -39,7 +42,7 @@ pub(super) fn read(file: &TensorFile) -> Result<AdapterTensors> {
             found.weights.push(NamedTensor { name, ..tensor });
         } else if let Some(name) = of_the_base(name) {
             found.copies.push(NamedTensor { name, ..tensor });
-        } else {
+        } else if !name.strip_suffix(".default").unwrap_or(name).ends_with(OF_TRAINING) {
             return Err(Error::Checkpoint(format!(
                 "{ADAPTER_WEIGHTS}: tensor '{}' is neither lora_A nor lora_B of a dense layer, and nobody would read it; such \
                  adapters are not supported",
@@ -125,6 +128,7 @@ mod tests {
             "base_model.model.lm_head.base_layer.weight",
             "base_model.model._orig_mod.model.layers.0.q_proj.lora_B.default.weight",
             "module.base_model.model.model.embed_tokens.weight",
+            "base_model.model.model.layers.0.q_proj.lora_velora_embed",
         ])
         .unwrap();
         let names = |tensors: &[NamedTensor]| tensors.iter().map(|t| t.name.clone()).collect::<Vec<_>>();

@@ -177,6 +177,7 @@ fn config(weights: &[NamedTensor], told: &MinimindShape, interleaved: bool) -> R
         bos_token_id: own_vocabulary.then_some(1),
         eos_token_ids: own_vocabulary.then_some(2).into_iter().collect(),
         pad_token_id: own_vocabulary.then_some(0),
+        generation: serde_json::Map::new(),
     };
     config.validate()?;
     Ok(config)
