@@ -3,11 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::RopeScaling;
+use super::keys::MOST_LAYERS;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
-/// Known models have a hundred and some. A file of any size may claim more, and each costs a list of tensors.
-pub(super) const MOST_LAYERS: usize = 1 << 12;
 /// The most that any other size may be.
 const MOST: usize = 1 << 24;
 

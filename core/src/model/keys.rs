@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use super::config::MOST_LAYERS;
 use crate::error::{Error, Result};
 
+/// Known models have a hundred and some. A file of any size may claim more, and each costs a list of tensors.
+pub(super) const MOST_LAYERS: usize = 1 << 12;
 /// What helps where another program computes what this one does not.
 pub(super) const ELSEWHERE: &str =
     "use this model with transformers, or take one of the same family without it";

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::message::REASONING_KEYS;
+/// How the reasoning of a message is called, as it is kept and in others' data.
+pub(super) const REASONING_KEYS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
 
 /// A list of messages, as chat templates take it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::conversation::Message;
+use super::conversation::{Message, REASONING_KEYS};
 use super::fields::{Notes, tells};
 use super::json::{bears_text, is_blank, keys, kind, parse_json, short};
 use super::tools::{add_tool_call, read_tool_calls};
@@ -25,10 +25,7 @@ const FUNCTION_CALL: &str = "function_call";
 const PART_TYPES: [&str; 4] = ["text", "reasoning", "thinking", "tool_call"];
 
 /// The key under which templates look for reasoning.
-const REASONING: &str = "reasoning_content";
-
-/// Names of reasoning; a blank one is absent, however it is spelled.
-pub(super) const REASONING_KEYS: [&str; 3] = [REASONING, "reasoning", "thinking"];
+const REASONING: &str = REASONING_KEYS[0];
 
 /// Reads a list of messages.
 ///

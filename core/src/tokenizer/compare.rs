@@ -2,23 +2,10 @@
 
 use std::ops::Range;
 
-use serde_json::{Value, json};
-
-use super::landmarks::holds_another;
+use super::generation::unused_marks;
+use super::other_words::{NOT_SAID, PROBES, Render, bare, common_prefix, common_suffix, marked, replaced};
 use crate::error::{Error, Result};
 use crate::text::Message;
-
-/// Renders messages as text; `true` ends with the generation prompt.
-pub(super) type Render<'a> = &'a dyn Fn(&[Message], bool) -> Result<String>;
-
-/// The key of a message's calls of tools.
-const CALLS: &str = "tool_calls";
-
-/// Keys of a message that name the speaker; the others are what it says.
-const NOT_SAID: [&str; 1] = ["name"];
-
-/// Two answers that begin and end with different characters, so that a change is seen exactly where it is.
-pub(super) const PROBES: [&str; 2] = ["one", "two"];
 
 const REMEDY: &str = "write {% generation %} before and {% endgeneration %} behind the assistant's words and their \
                       end token in the template";
@@ -99,54 +86,23 @@ fn variants(message: &Message) -> Vec<(Message, Option<&'static str>)> {
     variants
 }
 
-/// The message with its content, its other texts and the tools that it calls replaced.
-pub(super) fn replaced(message: &Message, probe: &str) -> Message {
-    let mut replaced = Message { content: probe.to_string(), ..message.clone() };
-    for (key, value) in replaced.extra.iter_mut() {
-        match value {
-            Value::String(text) if !NOT_SAID.contains(&key.as_str()) => *text = probe.to_string(),
-            Value::Array(calls) if key == CALLS => calls.iter_mut().for_each(|call| other_call(call, probe)),
-            _ => {}
-        }
-    }
-    replaced
-}
-
-/// Calls another tool with other arguments; what else a template may check of a call, such as its id, stays.
-fn other_call(call: &mut Value, probe: &str) {
-    // OpenAI's form holds the call in `function`.
-    let call = match call.get("function").is_some_and(Value::is_object) {
-        true => &mut call["function"],
-        false => call,
+/// Whether the text of another message stands in what changes with a message's words.
+fn holds_another(render: Render, messages: &[Message], index: usize, whole: &str) -> bool {
+    let Some((begin, end)) = unused_marks(whole) else { return false };
+    let render = |messages: &[Message]| {
+        let marked: Vec<Message> = messages.iter().map(|message| marked(message, begin, end)).collect();
+        render(&marked, false).ok()
     };
-    let Value::Object(call) = call else { return };
-    if let Some(Value::String(name)) = call.get_mut("name") {
-        *name = probe.to_string();
+    let Some(own) = render(messages) else { return false };
+    let (mut before, mut behind) = (own.len(), own.len());
+    let mut changed = messages.to_vec();
+    for probe in PROBES {
+        changed[index] = bare(&messages[index], probe);
+        let Some(other) = render(&changed) else { return false };
+        before = before.min(common_prefix(&own, &other));
+        behind = behind.min(common_suffix(&own, &other));
     }
-    match call.get_mut("arguments") {
-        Some(Value::String(text)) => *text = format!("{{\"{probe}\": \"{probe}\"}}"),
-        Some(arguments @ Value::Object(_)) => *arguments = json!({probe: probe}),
-        _ => {}
-    }
-}
-
-/// The message with nothing but another content.
-pub(super) fn bare(message: &Message, probe: &str) -> Message {
-    let mut bare = Message { content: probe.to_string(), ..message.clone() };
-    bare.extra.retain(|key, _| NOT_SAID.contains(&key.as_str()));
-    bare
-}
-
-/// Bytes two texts have in common at the start, whole characters only.
-pub(super) fn common_prefix(left: &str, right: &str) -> usize {
-    let equal = left.bytes().zip(right.bytes()).take_while(|(a, b)| a == b).count();
-    left.floor_char_boundary(equal)
-}
-
-/// Bytes two texts have in common at the end, whole characters only.
-pub(super) fn common_suffix(left: &str, right: &str) -> usize {
-    let equal = left.bytes().rev().zip(right.bytes().rev()).take_while(|(a, b)| a == b).count();
-    left.len() - left.ceil_char_boundary(left.len() - equal)
+    own.get(before..own.len() - behind).is_some_and(|part| part.contains([begin, end]))
 }
 
 pub(super) fn undecided(why: &str) -> Error {
@@ -158,22 +114,6 @@ pub(super) fn undecided(why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_call_is_replaced_in_both_its_forms() {
-        for arguments in [json!({"a": 1}), json!("{\"a\": 1}")] {
-            let mut message = Message::new("assistant", "");
-            let bare = json!({"name": "f", "arguments": arguments});
-            message
-                .extra
-                .insert(CALLS.into(), json!([bare, {"id": "x", "type": "function", "function": bare}]));
-            let calls = replaced(&message, "one").extra[CALLS].clone();
-            let call = &calls[1]["function"];
-            assert_eq!((&calls[0], &calls[1]["id"], &call["name"]), (call, &json!("x"), &json!("one")));
-            let arguments = call["arguments"].as_str().map_or(call["arguments"].to_string(), str::to_string);
-            assert!(arguments == r#"{"one":"one"}"# || arguments == r#"{"one": "one"}"#, "{arguments}");
-        }
-    }
 
     /// What message 2 says under a template given as a function, or why that is not known.
     fn said_of_second(style: &dyn Fn(&[Message]) -> String, words: &str) -> String {
@@ -216,11 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn common_ends_are_whole_characters() {
-        // U+4F60 and U+4F61 share two of their three bytes, U+00E9 and U+0169 the last one.
-        assert_eq!(common_prefix("a你", "a佡"), 1);
-        assert_eq!(common_suffix("éa", "ũa"), 1);
-        assert_eq!(common_prefix("ab", "ab"), 2);
-        assert_eq!(common_suffix("", "ab"), 0);
+    fn words_around_another_message_are_known() {
+        let messages = [("user", "q"), ("assistant", "a"), ("user", "r")];
+        let messages = messages.map(|(role, content)| Message::new(role, content));
+        let holds = |style: &dyn Fn(&[Message]) -> String| {
+            let render = |messages: &[Message], _: bool| Ok(style(messages));
+            holds_another(&render, &messages, 1, &style(&messages))
+        };
+        let each =
+            |messages: &[Message]| messages.iter().map(|m| format!("{};", m.content)).collect::<String>();
+        assert!(!holds(&each));
+        assert!(holds(&|messages: &[Message]| format!("{}{}", each(messages), messages[1].content.len())));
+        assert!(!holds(&|messages: &[Message]| each(messages).replace("one;", "one.;")));
     }
 }

@@ -8,10 +8,9 @@ use std::cell::OnceCell;
 use std::iter;
 use std::ops::Range;
 
-use super::compare::{
-    PROBES, Render, bare, changed_part, common_prefix, common_suffix, printed_twice, replaced, said,
-};
+use super::compare::{changed_part, printed_twice, said};
 use super::generation::{strip, unused_marks};
+use super::other_words::{PROBES, Render, bare, common_prefix, common_suffix, marked, replaced};
 use crate::error::Result;
 use crate::text::Message;
 
@@ -142,25 +141,6 @@ fn changes(messages: &[Message]) -> Vec<(Vec<Message>, Option<&'static str>)> {
     changes
 }
 
-/// Whether the text of another message stands in what changes with a message's words.
-pub(super) fn holds_another(render: Render, messages: &[Message], index: usize, whole: &str) -> bool {
-    let Some((begin, end)) = unused_marks(whole) else { return false };
-    let render = |messages: &[Message]| {
-        let marked: Vec<Message> = messages.iter().map(|message| marked(message, begin, end)).collect();
-        render(&marked, false).ok()
-    };
-    let Some(own) = render(messages) else { return false };
-    let (mut before, mut behind) = (own.len(), own.len());
-    let mut changed = messages.to_vec();
-    for probe in PROBES {
-        changed[index] = bare(&messages[index], probe);
-        let Some(other) = render(&changed) else { return false };
-        before = before.min(common_prefix(&own, &other));
-        behind = behind.min(common_suffix(&own, &other));
-    }
-    own.get(before..own.len() - behind).is_some_and(|part| part.contains([begin, end]))
-}
-
 /// Which of the assistant's messages stand in each room.
 fn inhabitants(messages: &[Message]) -> Vec<Vec<usize>> {
     let mut rooms = vec![Vec::new()];
@@ -196,18 +176,6 @@ impl Parted {
         let ends = self.others.iter().map(|place| place.start).chain(iter::once(self.text.len()));
         starts.zip(ends).map(|(start, end)| start..end).collect()
     }
-}
-
-/// A message with marks around its text. The space around that stays outside, where templates trim it.
-fn marked(message: &Message, begin: char, end: char) -> Message {
-    if message.is_assistant() {
-        return message.clone();
-    }
-    let text = &message.content;
-    let words = text.trim();
-    let (before, behind) = text.split_at(text.len() - text.trim_start().len());
-    let behind = &behind[words.len()..];
-    Message { content: format!("{before}{begin}{words}{end}{behind}"), ..message.clone() }
 }
 
 #[cfg(test)]
@@ -292,20 +260,5 @@ mod tests {
             each(messages) + &said.map(|m| m.content.clone() + "|").collect::<String>()
         };
         assert!(!find(&summed, &talk()), "a room with the words of other rooms");
-    }
-
-    #[test]
-    fn words_around_another_message_are_known() {
-        let messages = [("user", "q"), ("assistant", "a"), ("user", "r")];
-        let messages = messages.map(|(role, content)| Message::new(role, content));
-        let holds = |style: &dyn Fn(&[Message]) -> String| {
-            let render = |messages: &[Message], _: bool| Ok(style(messages));
-            holds_another(&render, &messages, 1, &style(&messages))
-        };
-        let each =
-            |messages: &[Message]| messages.iter().map(|m| format!("{};", m.content)).collect::<String>();
-        assert!(!holds(&each));
-        assert!(holds(&|messages: &[Message]| format!("{}{}", each(messages), messages[1].content.len())));
-        assert!(!holds(&|messages: &[Message]| each(messages).replace("one;", "one.;")));
     }
 }

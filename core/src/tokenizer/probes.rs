@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::left_out::RenderWarning;
+use super::render_warning::RenderWarning;
 use crate::text::Message;
 
 /// Where a message keeps the calls of tools, and its reasoning.

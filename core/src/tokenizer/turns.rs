@@ -9,8 +9,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::compare::{PROBES, Render, common_prefix, common_suffix, said, undecided};
+use super::compare::{said, undecided};
 use super::landmarks::Rendering;
+use super::other_words::{PROBES, Render, common_prefix, common_suffix};
 use crate::error::Result;
 use crate::text::Message;
 
