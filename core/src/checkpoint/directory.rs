@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn::tensor::Device;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::from_single_file;
 use super::shards::Shards;
@@ -235,12 +235,18 @@ fn add_end_tokens(config: &mut ModelConfig) {
     let mut seen: BTreeSet<u32> = config.eos_token_ids.iter().copied().collect();
     let ids = ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok());
     config.eos_token_ids.extend(ids.filter(|id| seen.insert(*id)));
+    // What the config holds itself is written from there.
+    let (bos, pad) = (json!(config.bos_token_id), json!(config.pad_token_id));
+    config.generation.retain(|key, id| match key.as_str() {
+        "eos_token_id" => false,
+        "bos_token_id" => !id.is_null() && *id != bos,
+        "pad_token_id" => !id.is_null() && *id != pad,
+        _ => true,
+    });
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::model::{fresh_weights, preset};
 
