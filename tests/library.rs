@@ -36,6 +36,8 @@ mod masks;
 mod model;
 #[path = "library/parity.rs"]
 mod parity;
+#[path = "library/pauses.rs"]
+mod pauses;
 #[path = "library/pytorch.rs"]
 mod pytorch;
 #[path = "library/quantized.rs"]

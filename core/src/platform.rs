@@ -26,6 +26,17 @@ pub(crate) async fn breathe() {
     browser::breathe().await;
 }
 
+/// Waits a moment without work, so that a pause costs the processor nothing.
+pub(crate) async fn rest() {
+    #[cfg(target_family = "wasm")]
+    browser::wait(REST).await;
+    #[cfg(not(target_family = "wasm"))]
+    std::thread::sleep(std::time::Duration::from_millis(REST));
+}
+
+/// Milliseconds between two looks at whether a pause is over: short for a person.
+const REST: u64 = 100;
+
 #[cfg(target_family = "wasm")]
 mod browser {
     use std::cell::Cell;
@@ -49,10 +60,15 @@ mod browser {
     }
 
     pub(super) async fn turn() {
+        wait(0).await;
+    }
+
+    /// Ends so many milliseconds from now.
+    pub(super) async fn wait(milliseconds: u64) {
         let mut wake = |resolve: Function, _reject: Function| {
             let timer = Reflect::get(&js_sys::global(), &"setTimeout".into());
             match timer.and_then(|timer| timer.dyn_into::<Function>()) {
-                Ok(timer) => drop(timer.call2(&JsValue::UNDEFINED, &resolve, &0.into())),
+                Ok(timer) => drop(timer.call2(&JsValue::UNDEFINED, &resolve, &(milliseconds as f64).into())),
                 Err(_) => drop(resolve.call0(&JsValue::UNDEFINED)),
             }
         };

@@ -90,7 +90,8 @@ async function attempt({ name, device, seconds, errors, run }, lane, notes) {
     return ["FAILED", [error.stack ?? String(error), ...said.map((line) => `console: ${line}`)].join("\n")];
   } finally {
     clearTimeout(timer);
-    await page.close().catch(() => {});
+    // A case may have gone on in another tab.
+    for (const open of new Set([page, t.page])) await open.close().catch(() => {});
     await server.close();
   }
 }

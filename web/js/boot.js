@@ -1,4 +1,5 @@
-// Opens the page: the engine, the model that comes with it, and the user interface.
+// JavaScript because it loads our modules. Opens the page: the engine, the model that comes with it, and the user
+// interface.
 import init from "./app.js";
 import { connect } from "./kindling.js";
 

@@ -1,5 +1,6 @@
-// Downloads that go on where they broke. `folder`, in the browser's private file system, holds `part`, what is there
-// so far, and `origin.json`, which file of which server that is; without a folder the bytes are in memory only.
+// JavaScript because what arrives goes to the disk without a way through our module's memory. Downloads that go on where
+// they broke: `folder`, in the browser's private file system, holds `part`, what is there so far, and `origin.json`,
+// which file of which server that is; without a folder the bytes are in memory only.
 import { read, remove, sink, write } from "./store.js";
 
 /** Milliseconds between two reports. */

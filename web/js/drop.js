@@ -1,4 +1,5 @@
-// What was dropped on the page: files, and the files of folders with the folders before their names.
+// JavaScript because browsers tell of a dropped folder's files in nested callbacks. What was dropped on the page: files,
+// and the files of folders with the folders before their names.
 
 /** The files that a drop event carries. What it carries is gone when the event is over, so nothing waits before it. */
 export async function droppedFiles({ dataTransfer }) {

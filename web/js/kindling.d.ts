@@ -43,7 +43,10 @@ export interface Kindling {
   plan(request: TrainRequest): Promise<Plan>;
   /** Trains. The promise resolves when the run stands; its end is `run.done`. */
   train(request: TrainRequest): Promise<Run>;
-  /** Runs that were saved, not finished, and train in no tab: after a reload they go on with `resume`. */
+  /**
+   * Runs that train in no tab and whose result is not kept yet: after a reload they go on with `resume`, from their last
+   * save that is whole.
+   */
   runs: {
     list(): Promise<SavedRun[]>;
     resume(id: string, onEvent?: (event: TrainEvent) => void): Promise<Run>;
@@ -57,13 +60,15 @@ export interface Kindling {
       options: { stage: Stage | "lora"; data: DataSource; name?: string },
     ): Promise<SavedRun>;
   };
+  /** Adapters are kept in this browser. */
   adapters: {
+    /** All of them, of every model, the newest first. */
     list(): Promise<AdapterInfo[]>;
-    /** Which of them act from now on, and how strongly; all others are off. */
+    /** Which of the open model's act from now on, and how strongly; all others are off. */
     use(active: { name: string; strength?: number }[]): Promise<AdapterInfo[]>;
     /**
      * Adds an adapter from the files of a PEFT directory, or from a .zip of them. It answers with the chat template that
-     * lies beside its two files, where one does.
+     * lies beside its two files, where one does. A name that is taken gets a number.
      */
     add(name: string, files: FileSource[]): Promise<AdapterInfo[]>;
     remove(name: string): Promise<AdapterInfo[]>;
@@ -78,7 +83,7 @@ export interface Kindling {
   ): Promise<ExportedFile[]>;
   /** Models kept in this browser. */
   models: {
-    list(): Promise<{ name: string; bytes: number }[]>;
+    list(): Promise<KeptModel[]>;
     /** Keeps the open model under a name. */
     keep(name: string): Promise<void>;
     remove(name: string): Promise<void>;
@@ -267,7 +272,10 @@ export interface TrainRequest {
   config?: Partial<TrainConfig>;
   /** The adapter's settings where the stage is called "lora". */
   lora?: Partial<LoraConfig>;
-  /** The adapter's name ("lora") or, after a full run, the model's. */
+  /**
+   * The name of what comes of it. Without one an adapter is named by its data and the day, and a model after the one that
+   * it began as.
+   */
   name?: string;
   /** Ask this every so many steps and report the answer. */
   sample?: { prompt: string; every: number };
@@ -279,11 +287,14 @@ export interface TrainRequest {
 export interface Run {
   id: string;
   plan: Plan;
+  /** Whether it pauses. It then computes nothing, and only `resume` or `stop` ends that. */
+  readonly paused: boolean;
+  /** Saves, and waits. */
   pause(): void;
   resume(): void;
   /** Saves and ends. */
   stop(): void;
-  /** Saves now. */
+  /** Saves now; a run that pauses goes on pausing. */
   save(): void;
   done: Promise<RunEnd>;
 }
@@ -295,8 +306,15 @@ export interface RunEnd {
   /** Whether it was stopped before its last step. */
   stopped: boolean;
   heldout_loss: number | null;
-  /** The adapter that is now active, after a LoRA run. */
+  /**
+   * The adapter that a LoRA run gave. It is the one that acts now, unless another model was opened meanwhile. It has the
+   * name that was asked for, with a number behind it where that was taken.
+   */
   adapter?: string;
+  /** The model that another run gave, named likewise. */
+  model?: string;
+  /** Whether what it gave is kept in this browser. */
+  kept: boolean;
 }
 
 export type TrainEvent =
@@ -352,13 +370,24 @@ export interface DataReport {
 
 export interface SavedRun {
   id: string;
-  stage: Stage;
+  /** What is learned; null where what it began with is damaged. */
+  stage: Stage | null;
   /** Whether an adapter learns it. */
   adapter: boolean;
   name: string;
   model: string;
+  /** That of the last save which is whole; 0 where it begins anew. */
   step: number;
   total_steps: number;
+  /** Files of it that were cut short or damaged, and how. */
+  damaged?: string[];
+}
+
+export interface KeptModel {
+  name: string;
+  bytes: number;
+  /** What is damaged, so that it cannot be opened. */
+  damaged?: string;
 }
 
 export interface AdapterInfo {
@@ -367,6 +396,16 @@ export interface AdapterInfo {
   parameters: number;
   active: boolean;
   strength: number;
+  /** The name of the model that it belongs to. */
+  base: string | null;
+  /** Whether that is the open model. */
+  fits: boolean;
+  /** Whether it is kept in this browser: not where there was no room. */
+  kept: boolean;
+  /** When it was made or added, in milliseconds since 1970; 0 where that is damaged. */
+  made: number;
+  /** What is damaged, so that it cannot be opened. */
+  damaged?: string;
 }
 
 export interface Preview {

@@ -1,4 +1,5 @@
-// The JavaScript API: a client of the engine's worker (engine.js). Types and comments: kindling.d.ts.
+// JavaScript because it is the API of other pages, which load it alone: a client of the engine's worker (engine.js).
+// Types and comments: kindling.d.ts.
 //
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
@@ -180,11 +181,21 @@ class Kindling {
         if (event.event !== "started") return onEvent?.(event);
         const control = (what) => this.#send({ call: "control", target: event.id, what });
         const done = started.result;
+        let paused = false;
+        const end = () => (paused = false);
+        done.then(end, end);
+        const pause = (now) => {
+          paused = now;
+          control(now ? "pause" : "continue");
+        };
         resolve({
           id: event.id,
           plan: event.plan,
-          pause: () => control("pause"),
-          resume: () => control("continue"),
+          get paused() {
+            return paused;
+          },
+          pause: () => pause(true),
+          resume: () => pause(false),
           stop: () => control("stop"),
           save: () => control("save"),
           done,
@@ -276,11 +287,12 @@ function asked(what) {
   return { stage, adapts: adapter !== undefined };
 }
 
+/** Copies: what is sent to the worker is gone here, and the caller keeps its own. */
 async function readFiles(source) {
   const read = async (file) =>
     file instanceof Blob
       ? { name: file.webkitRelativePath || file.name, bytes: new Uint8Array(await file.arrayBuffer()) }
-      : { name: file.name, bytes: new Uint8Array(file.bytes) };
+      : { name: file.name, bytes: new Uint8Array(file.bytes).slice() };
   return Promise.all([].concat(source).map(read));
 }
 

@@ -1,5 +1,5 @@
-// The service worker: keeps the page's own files, so that it opens without a network. What the server has is newer and
-// goes first.
+// JavaScript because it must answer before a module of ours could be loaded. The service worker: keeps the page's own
+// files, so that it opens without a network. What the server has is newer and goes first.
 const CACHE = "kindling";
 const FILES = [
   "./", "./index.html", "./boot.js", "./app.js", "./app_bg.wasm", "./kindling.js", "./worker.js", "./engine.js", "./engine_bg.wasm",

@@ -1,4 +1,9 @@
-// The browser's private file system (OPFS). Paths are segments joined by "/"; folders appear as needed.
+// JavaScript because web-sys has Web Locks only behind a compiler flag, and because downloads write through the same
+// handles as they come. The browser's private file system (OPFS): paths are segments joined by "/"; folders appear as
+// needed.
+
+/** Bytes that are read back at once. */
+const BLOCK = 1 << 20;
 
 async function folder(path, create) {
   let at = await navigator.storage.getDirectory();
@@ -20,18 +25,44 @@ async function accessTo(path) {
   return file.createSyncAccessHandle();
 }
 
-/** Writes a file, whole; gives the seconds that nothing else could run. */
+/**
+ * Writes a file, whole, and reads it back; gives the seconds that nothing else could run. The bytes must be the caller's
+ * own: a view into a module's memory is empty once that memory has grown, as it may while this waits.
+ */
 export async function write(path, bytes) {
+  const { length } = bytes;
   const access = await accessTo(path);
   const begun = performance.now();
   try {
+    if (bytes.length !== length) throw new Error(`${path}: ${length} bytes went away before they were written`);
     access.truncate(0);
-    access.write(bytes, { at: 0 });
+    for (let at = 0; at < length; ) {
+      const written = access.write(bytes.subarray(at), { at });
+      if (!(written > 0)) throw new Error(`${path}: the browser wrote ${at} of ${length} bytes`);
+      at += written;
+    }
     access.flush();
+    check(path, access, bytes);
   } finally {
     access.close();
   }
   return (performance.now() - begun) / 1000;
+}
+
+/** Reads a file back and compares it with what it should hold. */
+function check(path, access, bytes) {
+  const size = access.getSize();
+  if (size !== bytes.length) throw new Error(`${path}: ${size} of ${bytes.length} bytes were written`);
+  const block = new Uint8Array(Math.min(BLOCK, size));
+  for (let at = 0; at < size; ) {
+    const read = access.read(block, { at });
+    if (!(read > 0)) throw new Error(`${path}: it cannot be read back after ${at} bytes`);
+    const expected = bytes.subarray(at, at + read);
+    for (let i = 0; i < expected.length; i += 1) {
+      if (block[i] !== expected[i]) throw new Error(`${path}: other bytes than were written come back`);
+    }
+    at += read;
+  }
 }
 
 /** A file that grows; no other tab can open it meanwhile. */
@@ -66,15 +97,30 @@ export async function read(path) {
 export async function list(path) {
   const found = [];
   try {
-    const at = await folder(path ? path.split("/").map(encodeURIComponent) : [], false);
+    const at = await folder(path.split("/").filter(Boolean).map(encodeURIComponent), false);
     for await (const [name, handle] of at.entries()) {
-      const size = handle.kind === "file" ? (await handle.getFile()).size : -1;
-      found.push([decodeURIComponent(name), size]);
+      const size = handle.kind === "file" ? await sizeOf(handle) : -1;
+      if (size !== undefined) found.push([decoded(name), size]);
     }
   } catch (error) {
     if (!missing(error)) throw error;
   }
   return found;
+}
+
+/** Undefined where another tab removed the file meanwhile. */
+function sizeOf(handle) {
+  const gone = (error) => (missing(error) ? undefined : Promise.reject(error));
+  return handle.getFile().then(({ size }) => size, gone);
+}
+
+/** A name that nobody encoded stays as it is. */
+function decoded(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
 }
 
 /** Removes a file or a folder with everything in it; nothing where there is none. */
@@ -89,13 +135,15 @@ export async function remove(path) {
 
 const mine = new Map();
 
-/** Takes a name that only one tab can have, until `release` or the worker's end; false where another tab has it. */
+/** Takes a name that only one tab can have, until `release` or the end; false where another tab has it. */
 export function hold(name) {
   // Without locks there is no private file system either that two tabs could spoil.
-  return navigator.locks ? patiently(() => tryToHold(name), (taken) => taken) : Promise.resolve(true);
+  return navigator.locks ? patiently(() => holdNow(name), (taken) => taken) : Promise.resolve(true);
 }
 
-function tryToHold(name) {
+/** The same, without waiting for a tab that is about to end. */
+export function holdNow(name) {
+  if (!navigator.locks) return Promise.resolve(true);
   return new Promise((told, failed) => {
     const holding = (lock) => {
       told(lock !== null);
@@ -111,10 +159,11 @@ export function release(name) {
   mine.delete(name);
 }
 
-/** The names that any tab has. */
-export function held() {
+/** The names that any tab has, of those that begin so. */
+export function held(beginning) {
   if (!navigator.locks) return Promise.resolve([]);
-  const names = async () => (await navigator.locks.query()).held.map(({ name }) => name);
+  const begins = (name) => name.startsWith(beginning);
+  const names = async () => (await navigator.locks.query()).held.map(({ name }) => name).filter(begins);
   return patiently(names, (names) => names.every((name) => mine.has(name)));
 }
 

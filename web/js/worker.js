@@ -1,4 +1,4 @@
-// The engine's worker: loads the module, and keeps the messages that come before it stands.
+// JavaScript because it loads our module. The engine's worker: keeps the messages that come before the module stands.
 import init from "./engine.js";
 
 const early = [];

@@ -5,7 +5,9 @@
 
 pub mod format;
 pub mod language;
+pub mod names;
 pub mod sample;
+pub mod saves;
 pub mod scale;
 pub mod think;
 

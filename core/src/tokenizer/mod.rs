@@ -58,7 +58,7 @@ pub use render_warning::RenderWarning;
 pub use report::{Cost, Report, RoundTripFailure, report};
 pub use sample_evenly::EvenSampler;
 pub use stream::StreamDecoder;
-pub use template::{ChatTemplate, Specials};
+pub use template::{ChatTemplate, NOW, Specials};
 pub use train::{TokenizerTraining, train};
 
 /// The chat template Kindling gives its own tokenizers: ChatML with `{% generation %}` blocks.

@@ -31,7 +31,7 @@ const MOST_FUEL: u64 = 1_000_000_000;
 /// Bytes one rendering may write.
 const MAX_OUTPUT: usize = 256 << 20;
 /// The variable that holds the date for `strftime_now`.
-const NOW: &str = "now";
+pub const NOW: &str = "now";
 
 /// The texts of the special tokens, which templates know as `bos_token` and so on.
 #[derive(Clone, Debug, Default)]

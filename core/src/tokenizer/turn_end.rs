@@ -1,6 +1,6 @@
 //! The token that ends the assistant's turns: where a model that was trained on them stops.
 
-use super::Tokenizer;
+use super::{NOW, Tokenizer};
 use crate::error::Result;
 use crate::text::{Conversation, Message};
 
@@ -9,8 +9,7 @@ const QUESTION: &str = "two";
 const ANSWER: &str = "one";
 /// The variable with which a template prints EOS.
 const EOS: &str = "eos_token";
-/// The variable with today's date, and a day.
-const NOW: &str = "now";
+/// A day for the variable [`NOW`].
 const ANY_DAY: &str = "2000-01-01";
 /// The key of the templates.
 const TEMPLATES: &str = "chat_template";

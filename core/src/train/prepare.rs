@@ -12,7 +12,7 @@ use crate::loss::Objective;
 use crate::model::{NamedTensor, Transformer};
 use crate::optim::AdamW;
 use crate::platform::SURVEYED_BYTES;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{NOW, Tokenizer};
 
 /// Rows that are looked at in any case, where there are so many.
 const SURVEYED_ROWS: u64 = 2000;
@@ -186,7 +186,7 @@ impl Job {
         self.start_surveyed(model, &survey)
     }
 
-    /// The same with what a survey has found.
+    /// The same with what a survey has found, which [`Job::survey`] gives.
     ///
     /// # Errors
     /// As [`Job::validate`]; rows that cannot be encoded, or hold nothing to learn.
@@ -200,6 +200,7 @@ impl Job {
             tokens: 0,
             rows: self.dataset.len(),
             data: Some(self.dataset.fingerprint()),
+            date: self.tokenizer.template_variable(NOW).and_then(|now| now.as_str()).map(String::from),
             loader: LoaderState::default(),
             best_loss: None,
             mean_loss: None,

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::loss::Objective;
 use crate::model::{Transformer, read};
 use crate::optim::{AdamW, Schedule};
-use crate::platform::{breathe, now};
+use crate::platform::{breathe, now, rest};
 use crate::tokenizer::Tokenizer;
 
 /// Weight of the past in the running mean of the loss.
@@ -108,10 +108,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             held_out = measured.map(|(held_out, _)| held_out).or(held_out);
         }
         if save || best {
-            run.progress.loader = run.batches.state();
-            let snapshot =
-                Snapshot::capture(&run.model, run.adapter.as_ref(), &run.optimizer, &run.progress).await?;
-            listener.on(TrainEvent::Save { snapshot: &snapshot, best })?;
+            run.save(best, listener).await?;
             since.time = now();
         }
         if last || stopped {
@@ -123,22 +120,42 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             });
         }
         run = run.step(&schedule, &mut since).await?;
-        asked = next_control(listener).await;
+        let (mut wanted, paused) = next_control(listener).await;
+        // A save does not end a pause.
+        while paused && wanted == Control::Save {
+            if !since.tensors.is_empty() {
+                run.report(&mut since, &schedule, started, listener).await?;
+            }
+            run.save(false, listener).await?;
+            (wanted, _) = next_control(listener).await;
+            since.time = now();
+        }
+        asked = wanted;
     }
 }
 
-/// What the listener wants, once it wants something else than a pause.
-async fn next_control(listener: &mut dyn Listener) -> Control {
+/// What the listener wants, once it wants something else than a pause; also whether there was one.
+async fn next_control(listener: &mut dyn Listener) -> (Control, bool) {
+    breathe().await;
+    let mut paused = false;
     loop {
-        breathe().await;
         match listener.control() {
-            Control::Pause => continue,
-            control => return control,
+            Control::Pause => paused = true,
+            control => return (control, paused),
         }
+        rest().await;
     }
 }
 
 impl Run {
+    /// Captures the run as it stands, and lets the listener store it.
+    async fn save(&mut self, best: bool, listener: &mut dyn Listener) -> Result<()> {
+        self.progress.loader = self.batches.state();
+        let snapshot =
+            Snapshot::capture(&self.model, self.adapter.as_ref(), &self.optimizer, &self.progress).await?;
+        listener.on(TrainEvent::Save { snapshot: &snapshot, best })
+    }
+
     /// One optimizer step. Nothing is read back, but in f16 the gradient's norm, which says whether it is taken.
     async fn step(mut self, schedule: &Schedule, since: &mut Since) -> Result<Self> {
         let config = &self.progress.config;

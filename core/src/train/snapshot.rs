@@ -27,6 +27,9 @@ pub struct Progress {
     /// The data's fingerprint; runs of earlier versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// The day that its chat template prints as today's, as `2025-07-31`, where one was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
     /// Position in the data.
     pub loader: LoaderState,
     /// Best held-out loss so far.

@@ -13,6 +13,7 @@ use kindling::train::{Progress, TrainConfig};
 use super::export::{Form, read, size_of, tell};
 use super::load;
 use super::train::open_data;
+use super::train_args::DATE;
 use crate::beside_model::BesideModel;
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
@@ -118,6 +119,7 @@ fn import_run(
         output.warn(&warning);
     }
     let mut settings = settings(kind, &progress.config, invocation)?;
+    settings.extend(progress.date.iter().map(|date| (DATE.to_string(), date.as_str().into())));
     settings.extend(adapter.unwrap_or_default());
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
     tell(&args.out, size_of(files), Some(progress.step), output);

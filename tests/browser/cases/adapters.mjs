@@ -119,7 +119,7 @@ test("adapters: one goes home as a .zip, and acts from it here and natively", { 
   assert.notDeepEqual(await t.greedy(PROMPT, 16), adapted);
   await t.give(zip.name, zip.bytes);
   const list = await t.page.evaluate((name) => kindling.adapters.add("back", [testFiles[name]]), zip.name);
-  assert.deepEqual(list.map(({ name, active }) => [name, active]), [["back", true]]);
+  assert.deepEqual(list.map(({ name, active }) => [name, active]), [["back", true], ["gone", false]]);
   assert.deepEqual(await t.greedy(PROMPT, 16), adapted, "in a page that never trained it");
 });
 

@@ -6,82 +6,215 @@ use kindling::adapter::Adapter;
 use kindling::checkpoint::open_tokenizer;
 use kindling::tokenizer::Tokenizer;
 
+use super::kept_adapters::{self, About, Kept};
 use super::load::directory;
+use super::names::free;
 use super::protocol::{Active, AdapterInfo, File};
-use super::state::{Answer, Engine, HeldAdapter};
+use super::state::{Answer, Engine, HeldAdapter, OpenModel};
 
 impl Engine {
-    /// Names, sizes and strengths.
-    pub fn list_adapters(&self) -> Result<Answer, String> {
-        let info = |held: &HeldAdapter| AdapterInfo {
-            name: held.name.clone(),
-            rank: held.adapter.config.lora.rank,
-            parameters: held.adapter.parameters(),
-            active: held.strength.is_some(),
-            strength: held.strength.unwrap_or(1.0),
-        };
-        Answer::new(self.adapters.borrow().iter().map(info).collect::<Vec<_>>())
+    /// Names, sizes and strengths of those at hand and those kept, the newest first.
+    pub async fn list_adapters(&self) -> Result<Answer, String> {
+        let kept = kept_adapters::all().await?;
+        let open = self.model.borrow().as_ref().map(|model| model.fingerprint.hex().to_string());
+        let fits = |about: &About| open.as_deref() == Some(about.fingerprint.as_str());
+        let mut list = Vec::new();
+        for held in self.adapters.borrow().iter() {
+            let mut info = info(&held.about, fits(&held.about), held.kept.is_some());
+            (info.active, info.strength) = (held.strength.is_some(), held.strength.unwrap_or(1.0));
+            list.push(info);
+        }
+        for Kept { folder, about } in kept {
+            match about {
+                _ if self.is_held(&folder) => (),
+                Ok(about) => list.push(info(&about, fits(&about), true)),
+                Err(damaged) => list.push(broken(folder, damaged)),
+            }
+        }
+        list.sort_by(|a, b| b.made.total_cmp(&a.made));
+        Answer::new(list)
+    }
+
+    fn is_held(&self, folder: &str) -> bool {
+        self.adapters.borrow().iter().any(|held| held.kept.as_deref() == Some(folder))
     }
 
     /// Switches those named on and all others off.
-    pub fn use_adapters(&self, active: &[Active]) -> Result<Answer, String> {
-        let mut adapters = self.adapters.borrow_mut();
+    pub async fn use_adapters(&self, active: &[Active]) -> Result<Answer, String> {
+        if let Some(wanted) = active.iter().find(|wanted| !wanted.strength.is_finite()) {
+            return Err(format!("the strength of '{}' is no number", wanted.name));
+        }
         for wanted in active {
-            if !adapters.iter().any(|held| held.name == wanted.name) {
-                return Err(format!("there is no adapter '{}'", wanted.name));
-            }
-            if !wanted.strength.is_finite() {
-                return Err(format!("the strength of '{}' is no number", wanted.name));
-            }
+            self.fetch(&wanted.name).await?;
         }
-        for held in adapters.iter_mut() {
-            held.strength =
-                active.iter().find(|wanted| wanted.name == held.name).map(|wanted| wanted.strength);
+        let strength = |name: &str| active.iter().find(|wanted| wanted.name == name).map(|w| w.strength);
+        for held in self.adapters.borrow_mut().iter_mut() {
+            held.strength = strength(&held.about.name);
         }
-        drop(adapters);
         self.changed();
-        self.list_adapters()
+        self.list_adapters().await
     }
 
-    /// Takes an adapter from the files of a directory of PEFT's or mlx-lm's, or from a .zip of them; it acts at once.
+    /// Opens a kept adapter of the open model, unless it is at hand.
+    async fn fetch(&self, name: &str) -> Result<(), String> {
+        let is_it = |about: &About| about.name == name;
+        let model = self.opened()?;
+        let belongs = |about: &About| match about.fingerprint == model.fingerprint.hex() {
+            true => Ok(()),
+            false => Err(format!(
+                "the adapter '{name}' belongs to the model '{}'; open that to use it",
+                about.base.as_deref().unwrap_or("that it was added to")
+            )),
+        };
+        let held =
+            self.adapters.borrow().iter().find(|held| is_it(&held.about)).map(|held| held.about.clone());
+        if let Some(about) = held {
+            return belongs(&about);
+        }
+        let kept = kept_adapters::all().await?;
+        let found = kept
+            .into_iter()
+            .find_map(|Kept { folder, about }| about.ok().filter(is_it).map(|about| (folder, about)));
+        let (folder, about) = found.ok_or_else(|| format!("there is no adapter '{name}'"))?;
+        belongs(&about)?;
+        let (adapter, own) = kept_adapters::open(&folder).await?;
+        if self.opened()?.fingerprint != model.fingerprint {
+            return Err(format!("another model was opened while the adapter '{name}' was; try again"));
+        }
+        adapter.attach(model.base.clone(), 1.0).map_err(|e| e.to_string())?;
+        if !self.is_held(&folder) {
+            self.put(&model, about, adapter, own.as_ref(), Some(folder));
+        }
+        Ok(())
+    }
+
+    /// Takes an adapter from the files of a directory of PEFT's or mlx-lm's, or from a .zip of them; it acts at once. One
+    /// whose name is taken gets a number.
     pub async fn add_adapter(&self, name: String, files: Vec<File>) -> Result<Answer, String> {
         let told = |error: kindling::error::Error| format!("{name}: {error}");
         let mut files = directory(files)?;
         let adapter = Adapter::open(|wanted| Ok(files.remove(wanted))).map_err(told)?;
         let own = open_tokenizer(&mut |wanted: &str| Ok(files.remove(wanted))).map_err(told)?;
-        let base = self.opened()?.base;
-        let adapter = adapter.compared_with(&base).await.map_err(told)?;
-        self.hold(name, adapter, own.as_ref())?;
-        self.list_adapters()
+        let model = self.opened()?;
+        let adapter = adapter.compared_with(&model.base).await.map_err(told)?;
+        self.hold(&model, &name, adapter, own.as_ref()).await?;
+        self.list_adapters().await
     }
 
-    /// Puts an adapter beside the open model and lets it alone act; `own` is the tokenizer that it was trained with.
-    pub fn hold(&self, name: String, adapter: Adapter, own: Option<&Tokenizer>) -> Result<(), String> {
-        let model = self.opened()?;
+    /// Keeps an adapter of a model in this browser and, where that model is still the open one, lets it alone act; `own` is
+    /// the tokenizer that it was trained with. Gives its name, and why it could not be kept.
+    ///
+    /// # Errors
+    /// It does not fit the model.
+    pub async fn hold(
+        &self,
+        model: &OpenModel,
+        wanted: &str,
+        adapter: Adapter,
+        own: Option<&Tokenizer>,
+    ) -> Result<(String, Option<String>), String> {
         if let Some(base) = &adapter.config.base {
             let name = adapter.config.base_name.as_deref();
             base.check(&model.fingerprint, name).map_err(|e| e.to_string())?;
         }
+        // Shapes that do not fit show here, not at the next answer.
+        adapter.attach(model.base.clone(), 1.0).map_err(|e| e.to_string())?;
+        let about = About {
+            name: self.free_name(wanted).await?,
+            rank: adapter.config.lora.rank,
+            parameters: adapter.parameters(),
+            base: Some(model.name.clone()),
+            fingerprint: model.fingerprint.hex().to_string(),
+            made: js_sys::Date::now(),
+        };
+        let name = about.name.clone();
+        let (kept, failed) = match kept_adapters::keep(&about, &adapter, own).await {
+            Ok(folder) => (Some(folder), None),
+            Err(error) => (None, Some(error)),
+        };
+        let is_open = self.opened().is_ok_and(|open| open.fingerprint == model.fingerprint);
+        if is_open || kept.is_none() {
+            if is_open {
+                self.adapters.borrow_mut().iter_mut().for_each(|held| held.strength = None);
+            }
+            self.put(model, about, adapter, own, kept);
+        }
+        if is_open {
+            let mut adapters = self.adapters.borrow_mut();
+            adapters.last_mut().into_iter().for_each(|held| held.strength = Some(1.0));
+            drop(adapters);
+            self.changed();
+        }
+        Ok((name, failed))
+    }
+
+    /// Puts an adapter beside the others, switched off.
+    fn put(
+        &self,
+        model: &OpenModel,
+        about: About,
+        adapter: Adapter,
+        own: Option<&Tokenizer>,
+        kept: Option<String>,
+    ) {
         let tokenizer = own.filter(|own| own.chat_template().is_some()).map(|own| {
             let mut tokenizer = Tokenizer::clone(&model.tokenizer);
             tokenizer.talk_as(own);
             Arc::new(tokenizer)
         });
-        // Shapes that do not fit show here, not at the next answer.
-        adapter.attach(model.base, 1.0).map_err(|e| e.to_string())?;
-        let mut adapters = self.adapters.borrow_mut();
-        adapters.retain(|held| held.name != name);
-        adapters.iter_mut().for_each(|held| held.strength = None);
-        adapters.push(HeldAdapter { name, adapter, tokenizer, strength: Some(1.0) });
-        drop(adapters);
-        self.changed();
-        Ok(())
+        self.adapters.borrow_mut().push(HeldAdapter { about, kept, adapter, tokenizer, strength: None });
     }
 
-    /// Removes an adapter; the base is as it was.
-    pub fn remove_adapter(&self, name: &str) -> Result<Answer, String> {
-        self.adapters.borrow_mut().retain(|held| held.name != name);
+    /// A name that no other adapter has.
+    async fn free_name(&self, wanted: &str) -> Result<String, String> {
+        let kept = kept_adapters::all().await?;
+        let mut taken: Vec<String> =
+            kept.into_iter().filter_map(|kept| kept.about.ok()).map(|about| about.name).collect();
+        taken.extend(self.adapters.borrow().iter().map(|held| held.about.name.clone()));
+        Ok(free(wanted, |name| taken.iter().any(|taken| taken == name)))
+    }
+
+    /// Removes an adapter, from this browser too; the base is as it was.
+    pub async fn remove_adapter(&self, name: &str) -> Result<Answer, String> {
+        self.adapters.borrow_mut().retain(|held| held.about.name != name);
         self.changed();
-        self.list_adapters()
+        for Kept { folder, about } in kept_adapters::all().await? {
+            // One whose name is damaged goes by its folder's.
+            if about.map_or_else(|_| folder == name, |about| about.name == name) {
+                kept_adapters::remove(&folder).await?;
+            }
+        }
+        self.list_adapters().await
+    }
+}
+
+fn info(about: &About, fits: bool, kept: bool) -> AdapterInfo {
+    let About { name, rank, parameters, base, made, .. } = about.clone();
+    AdapterInfo {
+        name,
+        rank,
+        parameters,
+        active: false,
+        strength: 1.0,
+        base,
+        fits,
+        kept,
+        made,
+        damaged: None,
+    }
+}
+
+fn broken(folder: String, damaged: String) -> AdapterInfo {
+    AdapterInfo {
+        name: folder,
+        rank: 0,
+        parameters: 0,
+        active: false,
+        strength: 1.0,
+        base: None,
+        fits: false,
+        kept: true,
+        made: 0.0,
+        damaged: Some(damaged),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};
 
 use super::load::model_files;
-use super::models::{MODELS, name_of, place, whole, write_model};
+use super::models::{MODELS, free_model_name, name_of, place, whole, write_model};
 use super::port::Port;
 use super::protocol::{Event, File, WeightsAs, own_name};
 use super::state::{Answer, Engine};
@@ -87,7 +87,7 @@ impl Engine {
         if keep {
             let folder = match kept {
                 Some((folder, _)) => format!("{MODELS}/{folder}"),
-                None => free_place(&model).await?,
+                None => place(&free_model_name(&model).await?),
             };
             let origin = Origin { url: url.to_string(), marks };
             files.insert(ORIGIN.into(), serde_json::to_vec(&origin).map_err(|e| e.to_string())?);
@@ -142,17 +142,6 @@ async fn part(url: &str) -> Result<String, String> {
         }
     }
     Ok(format!("{DOWNLOADS}/{now}"))
-}
-
-/// A place for a model that takes no other model's.
-async fn free_place(model: &str) -> Result<String, String> {
-    let (taken, mut number) = (store::list(MODELS).await?, 1);
-    let mut free = place(model);
-    while taken.iter().any(|(folder, _)| format!("{MODELS}/{folder}") == free) {
-        number += 1;
-        free = place(&format!("{model}-{number}"));
-    }
-    Ok(free)
 }
 
 /// Without the `%20` of a URL.

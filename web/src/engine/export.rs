@@ -3,6 +3,7 @@
 use kindling::checkpoint::{put_tokenizer, to_single_file};
 use kindling::formats::{Files, to_zip};
 
+use super::kept_adapters;
 use super::models::checkpoint_files;
 use super::protocol::{Delivery, File};
 use super::runs::run_files_of;
@@ -17,16 +18,7 @@ impl Engine {
                 let model = self.opened()?;
                 (model.name.clone(), checkpoint_files(&model).await?, single(name)?)
             }
-            "adapter" => {
-                let adapters = self.adapters.borrow();
-                let held = adapters.iter().find(|held| held.name == name);
-                let held = held.ok_or_else(|| format!("there is no adapter '{name}'"))?;
-                let mut files = held.adapter.files().map_err(told)?;
-                if let Some(tokenizer) = &held.tokenizer {
-                    put_tokenizer(&mut files, tokenizer).map_err(told)?;
-                }
-                (name.to_string(), files, false)
-            }
+            "adapter" => (name.to_string(), self.adapter_files(name).await?, false),
             "run" => {
                 let files = run_files_of(name).await?;
                 let whole = files.contains_key("model.safetensors");
@@ -42,6 +34,24 @@ impl Engine {
         };
         let files = files.into_iter().map(|(name, bytes)| File { name, bytes }).collect();
         Ok(Answer { files, ..Answer::new(())? })
+    }
+
+    /// An adapter's files, of one at hand or of one that is kept.
+    async fn adapter_files(&self, name: &str) -> Result<Files, String> {
+        let told = |e: kindling::error::Error| e.to_string();
+        if let Some(held) = self.adapters.borrow().iter().find(|held| held.about.name == name) {
+            let mut files = held.adapter.files().map_err(told)?;
+            if let Some(tokenizer) = &held.tokenizer {
+                put_tokenizer(&mut files, tokenizer).map_err(told)?;
+            }
+            return Ok(files);
+        }
+        let kept = kept_adapters::all().await?.into_iter();
+        let mut kept = kept.filter(|kept| kept.about.as_ref().is_ok_and(|about| about.name == name));
+        match kept.next() {
+            Some(kept) => kept_adapters::files(&kept.folder).await,
+            None => Err(format!("there is no adapter '{name}'")),
+        }
     }
 }
 

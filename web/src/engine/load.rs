@@ -13,6 +13,7 @@ use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
+use super::names::day;
 use super::protocol::{File, ModelInfo, WeightsAs};
 use super::state::{Answer, Engine, OpenModel};
 
@@ -53,9 +54,7 @@ impl Engine {
     pub async fn install(&self, name: String, weights: WeightsAs, files: Files) -> Result<Answer, String> {
         let model = OpenModel::open(name, weights, files, &self.device()?)?;
         let info = Answer::new(model.info())?;
-        self.changed();
-        self.adapters.borrow_mut().clear();
-        self.model.replace(Some(model));
+        self.replace_model(model);
         Ok(info)
     }
 }
@@ -125,7 +124,7 @@ impl OpenModel {
 /// The day where the browser stands, for chat templates that print it.
 pub fn today() -> String {
     let now = js_sys::Date::new_0();
-    format!("{:04}-{:02}-{:02}", now.get_full_year(), now.get_month() + 1, now.get_date())
+    day(now.get_full_year(), now.get_month() + 1, now.get_date())
 }
 
 /// The files of a model: a GGUF file stays as it is, because its weights are many times larger as f32.

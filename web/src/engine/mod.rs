@@ -6,12 +6,21 @@ mod download;
 mod export;
 mod gpu;
 mod import;
+mod kept_adapters;
 mod load;
 mod models;
+#[path = "../names.rs"]
+mod names;
+mod places;
+mod plan;
 mod port;
 mod protocol;
+mod results;
+mod resume;
 mod runs;
 mod saver;
+#[path = "../saves.rs"]
+mod saves;
 mod serve;
 mod state;
 mod store;

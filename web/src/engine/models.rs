@@ -1,17 +1,21 @@
 //! Models kept in the browser.
+//!
+//! `models/<name>/` holds two places in turn; older versions of the page name the whole one in a file of its own.
 
 use kindling::formats::gguf::to_gguf;
 use kindling::formats::{Files, directory_files};
 use serde_json::json;
 
 use super::load::{FINGERPRINT, GGUF};
+use super::names::free;
+use super::places::{self, Places};
 use super::protocol::WeightsAs;
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
 
 /// The folder of the kept models.
 pub const MODELS: &str = "models";
-/// In each of them: which of its two folders, `0` and `1`, is whole.
+/// In each of them, where an older version of the page wrote it: which place is whole.
 const WHOLE: &str = "whole";
 
 impl Engine {
@@ -26,21 +30,41 @@ impl Engine {
     /// Opens a kept model.
     pub async fn load_kept(&self, name: String, weights: WeightsAs) -> Result<Answer, String> {
         check_name(&name)?;
-        let files = match whole(&place(&name)).await? {
-            Some(files) => store::read_all(&files).await?,
-            None => return Err(format!("no model is kept under the name '{name}'")),
+        let folder = place(&name);
+        let mut places = places::look(&folder).await?;
+        let files = match (places.whole.is_empty(), whole_of(&folder, &places).await?) {
+            (false, _) => places::read_newest(&folder, &mut places).await?.1,
+            (true, Some(files)) => store::read_all(&files).await?,
+            (true, None) if places.damaged.is_empty() => {
+                return Err(format!("no model is kept under the name '{name}'"));
+            }
+            (true, None) => return Err(format!("the kept model is damaged: {}", places.damaged.join("; "))),
         };
         self.install(name, weights, files).await
     }
 
-    /// Names and sizes of the kept models.
+    /// Names and sizes of the kept models, and what is damaged of those that cannot be opened.
     pub async fn kept(&self) -> Result<Answer, String> {
         let mut kept = Vec::new();
-        for (folder, _) in store::list(MODELS).await? {
-            // What was cut short while it was written is no model.
-            let Some(files) = whole(&format!("{MODELS}/{folder}")).await? else { continue };
-            let bytes = store::size(&files).await?;
-            kept.push(json!({"name": name_of(&folder), "bytes": bytes}));
+        for (name, _) in store::list(MODELS).await? {
+            let folder = format!("{MODELS}/{name}");
+            let mut places = places::look(&folder).await?;
+            let model = match whole_of(&folder, &places).await? {
+                Some(files) => json!({"name": name_of(&name), "bytes": store::size(&files).await?}),
+                None => {
+                    let marker = format!("{folder}/{WHOLE}");
+                    if store::read(&marker).await?.is_some() {
+                        places.damaged.push(format!("{marker} names no whole place"));
+                    }
+                    // What was cut short while it was first written is no model.
+                    if places.damaged.is_empty() {
+                        continue;
+                    }
+                    let (bytes, damaged) = (store::size(&folder).await?, places.damaged.join("; "));
+                    json!({"name": name_of(&name), "bytes": bytes, "damaged": damaged})
+                }
+            };
+            kept.push(model);
         }
         Answer::new(kept)
     }
@@ -73,26 +97,56 @@ pub async fn kept_files(model: &OpenModel) -> Result<Files, String> {
 /// # Errors
 /// No room; then nothing changes.
 pub async fn write_model(folder: &str, files: &Files) -> Result<(), String> {
-    let old = store::read(&format!("{folder}/{WHOLE}")).await?;
-    let new = if old.as_deref() == Some(b"0") { "1" } else { "0" };
-    let files_of = |place: &str| format!("{folder}/{place}");
+    let places = places::look(folder).await?;
+    let old = whole_of(folder, &places).await?;
+    let (mut new, number) = places.next();
+    if old.as_deref() == Some(places::path(folder, new).as_str()) {
+        new = 1 - new;
+    }
     let kept = async {
-        store::remove(&files_of(new)).await?;
-        store::write_all(&files_of(new), files).await?;
-        store::write(&format!("{folder}/{WHOLE}"), new.as_bytes()).await
+        store::remove(&places::path(folder, new)).await?;
+        places::write(folder, new, places::numbered(number), files).await
     };
     if let Err(error) = kept.await {
         // Half a model is of no use, and takes the room that was missing.
-        store::remove(&if old.is_some() { files_of(new) } else { folder.to_string() }).await?;
+        let was_empty = places.whole.is_empty() && places.damaged.is_empty() && places.unlisted.is_empty();
+        let half = if was_empty { folder.to_string() } else { places::path(folder, new) };
+        store::remove(&half).await?;
         return Err(error);
     }
-    store::remove(&files_of(if new == "0" { "1" } else { "0" })).await
+    store::remove(&format!("{folder}/{WHOLE}")).await?;
+    store::remove(&places::path(folder, 1 - new)).await
 }
 
-/// The folder with the whole files of a kept model.
+/// The place with the whole files of a kept model.
+///
+/// # Errors
+/// The browser refuses.
 pub async fn whole(folder: &str) -> Result<Option<String>, String> {
-    let place = store::read(&format!("{folder}/{WHOLE}")).await?;
-    Ok(place.map(|place| format!("{folder}/{}", String::from_utf8_lossy(&place))))
+    whole_of(folder, &places::look(folder).await?).await
+}
+
+/// An older version of the page kept no list; then its marker says which place is whole or, where that was cut short,
+/// the place that alone holds files.
+async fn whole_of(folder: &str, places: &Places) -> Result<Option<String>, String> {
+    if let Some(newest) = places.whole.first() {
+        return Ok(Some(places::path(folder, newest.place)));
+    }
+    let Some(marker) = store::read(&format!("{folder}/{WHOLE}")).await? else { return Ok(None) };
+    let full = |sizes: &std::collections::BTreeMap<String, u64>| sizes.values().all(|size| *size > 0);
+    let named = places.unlisted.iter().find(|(place, _)| marker == place.to_string().as_bytes());
+    let only = (places.unlisted.len() == 1).then(|| &places.unlisted[0]);
+    let old = named.or(only).filter(|(_, sizes)| full(sizes));
+    Ok(old.map(|(place, _)| places::path(folder, *place)))
+}
+
+/// A name that no kept model has.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn free_model_name(wanted: &str) -> Result<String, String> {
+    let taken = store::list(MODELS).await?;
+    Ok(free(wanted, |name| taken.iter().any(|(folder, _)| name_of(folder) == name)))
 }
 
 /// The folder of a kept model; a name may hold what separates folders.

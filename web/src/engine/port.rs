@@ -54,7 +54,7 @@ impl Port {
 }
 
 /// How core begins what it says of a device that gives no numbers any more. Nothing on it can be used again.
-const LOST: &str = "the device could not be read";
+pub const LOST: &str = "the device could not be read";
 
 fn lost(message: &str) -> String {
     let why = message.lines().next().unwrap_or(message);

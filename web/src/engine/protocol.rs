@@ -141,8 +141,13 @@ const ADAPTER: &str = "lora";
 impl Training {
     /// The name of what comes of it, or else what is trained.
     pub fn title(&self) -> String {
-        let unnamed = if self.adapter.is_some() { ADAPTER } else { self.stage.name() };
+        let unnamed = if self.adapts() { ADAPTER } else { self.stage.name() };
         self.name.clone().unwrap_or_else(|| unnamed.into())
+    }
+
+    /// Whether it trains an adapter beside the model, and not the model itself.
+    pub fn adapts(&self) -> bool {
+        self.adapter.is_some()
     }
 }
 
@@ -306,7 +311,7 @@ impl PlanInfo {
     }
 }
 
-/// An adapter at hand.
+/// An adapter that is at hand or kept.
 #[derive(Serialize)]
 pub struct AdapterInfo {
     /// Its name.
@@ -319,6 +324,17 @@ pub struct AdapterInfo {
     pub active: bool,
     /// How strongly.
     pub strength: f64,
+    /// The name of the model that it belongs to.
+    pub base: Option<String>,
+    /// Whether that is the open model.
+    pub fits: bool,
+    /// Whether it is kept in this browser.
+    pub kept: bool,
+    /// When it was made or added, in milliseconds since 1970.
+    pub made: f64,
+    /// What is damaged of it, so that it cannot be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 /// A run that waits to go on.
@@ -326,8 +342,8 @@ pub struct AdapterInfo {
 pub struct SavedRun {
     /// Its id.
     pub id: String,
-    /// What it teaches.
-    pub stage: Stage,
+    /// What it teaches; none where that is damaged.
+    pub stage: Option<Stage>,
     /// Whether an adapter learns it.
     pub adapter: bool,
     /// The name of what comes of it.
@@ -338,6 +354,9 @@ pub struct SavedRun {
     pub step: u64,
     /// Steps planned.
     pub total_steps: u64,
+    /// Files of it that were cut short or damaged, and how; it goes on from what is whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }
 
 /// A row as the model sees it.

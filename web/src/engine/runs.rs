@@ -1,12 +1,9 @@
 //! Runs that outlive the page.
 //!
-//! `runs/<id>/` holds `job.json`, the data, for an adapter its base, and two places for saves in turn; `state.json`
-//! names the place that is whole, and is written last.
+//! `runs/<id>/` holds `job.json`, the data, the model that it began with (until the first save of a run that needs it no
+//! longer), and two places for saves in turn, each with its own state. `result.json` says that what it gave is kept.
 
-use std::sync::Arc;
-
-use kindling::adapter::Adapter;
-use kindling::checkpoint::{Checkpoint, open_tokenizer, read_training};
+use kindling::checkpoint::Checkpoint;
 use kindling::formats::Files;
 use kindling::train::Progress;
 use serde::{Deserialize, Serialize};
@@ -14,71 +11,201 @@ use serde_json::Value;
 
 use super::load::{NOW, today};
 use super::models::kept_files;
-use super::port::Port;
-use super::protocol::{File, PlanInfo, SavedRun, Training, WeightsAs, own_name};
-use super::saver::{Saver, write_save};
+use super::places::{self, Place, Places};
+use super::protocol::{File, SavedRun, Training, WeightsAs, own_name};
+use super::saves::{Marks, Save, damaged, marks};
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
-use super::training::job;
 
 /// The folder of all runs.
 pub const RUNS: &str = "runs";
+/// What a run was begun with, in its folder.
+const JOB: &str = "job.json";
+/// That a run's result is kept, likewise.
+const RESULT: &str = "result.json";
+/// Where an older version of the page says which place is whole.
+const STATE: &str = "state.json";
+/// The beginning of the names that tabs hold for their runs.
+const HOLD: &str = "kindling run-";
 
 /// What a run was begun with.
 #[derive(Serialize, Deserialize)]
-struct KeptJob {
-    training: Training,
-    model: String,
+pub struct KeptJob {
+    /// What it is to be.
+    pub training: Training,
+    /// The name of the model that it began with.
+    pub model: String,
     /// What the model's matrices were held as.
     #[serde(default = "as_f32")]
-    weights: WeightsAs,
+    pub weights: WeightsAs,
     /// The day that its chat template prints; runs of before have none.
     #[serde(default)]
-    date: Option<Value>,
+    pub date: Option<Value>,
+    /// Steps planned; 0 in runs of before.
+    #[serde(default)]
+    pub total_steps: u64,
+    /// The files of the data and of the model; runs of before have no list.
+    #[serde(default)]
+    pub files: Marks,
 }
 
 fn as_f32() -> WeightsAs {
     WeightsAs::F32
 }
 
-/// Which of the two places is whole, and where the run stands in it.
-#[derive(Serialize, Deserialize)]
-pub struct KeptState {
-    /// 0 or 1.
-    pub place: u8,
-    /// Steps taken.
-    pub step: u64,
-    /// Steps planned.
-    pub total_steps: u64,
+/// Which of the two places is whole, as an older version of the page wrote it.
+#[derive(Deserialize)]
+struct OldState {
+    place: u8,
+    step: u64,
+    total_steps: u64,
 }
 
-/// Keeps what a run begins with; runs that are finished make room.
+/// A run as its folder shows it.
+pub struct KeptRun {
+    /// What it was begun with; none where that is missing or damaged.
+    pub job: Option<KeptJob>,
+    /// Its saves, and all that is damaged.
+    pub saves: Places,
+    /// Whether what it gave is kept, so that nothing waits here.
+    over: bool,
+}
+
+impl KeptRun {
+    /// Looks at a run's folder.
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub async fn look(id: &str) -> Result<Self, String> {
+        let folder = format!("{RUNS}/{id}");
+        let mut saves = places::look(&folder).await?;
+        add_old_saves(&folder, &mut saves).await?;
+        let job = match store::read(&format!("{folder}/{JOB}")).await? {
+            None => None,
+            Some(job) => match parsed(&job) {
+                Ok(job) => Some(job),
+                Err(error) => {
+                    saves.damaged.push(format!("{folder}/{JOB} is damaged: {error}"));
+                    None
+                }
+            },
+        };
+        let old_end = saves
+            .whole
+            .first()
+            .is_some_and(|newest| newest.save.number == 0 && newest.save.step >= newest.save.total_steps);
+        let over = old_end || store::read(&format!("{folder}/{RESULT}")).await?.is_some();
+        Ok(Self { job, saves, over })
+    }
+
+    /// Whether nothing would be lost with it: its result is kept, or it was cut short before it was begun.
+    fn is_leftover(&self) -> bool {
+        let begun = self.job.as_ref().is_some_and(|job| job.total_steps > 0);
+        self.over || !begun && self.saves.whole.is_empty() && self.saves.damaged.is_empty()
+    }
+
+    fn listed(self, id: String) -> Option<SavedRun> {
+        if self.is_leftover() {
+            return None;
+        }
+        let planned = self.job.as_ref().map_or(0, |job| job.total_steps);
+        let newest = self.saves.whole.first().map(|newest| (newest.save.step, newest.save.total_steps));
+        let (step, total_steps) = newest.unwrap_or((0, planned));
+        let damaged = self.saves.damaged;
+        Some(match self.job {
+            None => SavedRun {
+                name: id.clone(),
+                id,
+                stage: None,
+                adapter: false,
+                model: String::new(),
+                step,
+                total_steps,
+                damaged,
+            },
+            Some(job) => {
+                let KeptJob { training, model, .. } = job;
+                let (stage, adapter, name) = (Some(training.stage), training.adapts(), training.title());
+                SavedRun { id, stage, adapter, name, model, step, total_steps, damaged }
+            }
+        })
+    }
+}
+
+/// What a run was begun with, from its file.
+fn parsed(job: &[u8]) -> serde_json::Result<KeptJob> {
+    serde_json::from_slice(job).map(of_now).and_then(serde_json::from_value)
+}
+
+/// A kept job in the words of now: before an adapter went with any stage, `lora` was one, with its settings beside it.
+fn of_now(mut job: Value) -> Value {
+    let training = job.get_mut("training").and_then(Value::as_object_mut);
+    if let Some(training) = training.filter(|training| training.get("stage") == Some(&Value::from("lora"))) {
+        let settings = training.remove("lora").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        training.insert("adapter".into(), settings);
+        training.insert("stage".into(), "sft".into());
+    }
+    job
+}
+
+/// Adds the saves of an older version of the page, whose state lay beside them.
+async fn add_old_saves(folder: &str, saves: &mut Places) -> Result<(), String> {
+    let Some(state) = store::read(&format!("{folder}/{STATE}")).await? else { return Ok(()) };
+    let state: Option<OldState> = serde_json::from_slice(&state).ok();
+    if state.is_none() {
+        saves.damaged.push(format!("{folder}/{STATE} is damaged"));
+    }
+    for (place, _) in std::mem::take(&mut saves.unlisted) {
+        let steps = match &state {
+            Some(state) if state.place == place => Some((state.step, state.total_steps)),
+            Some(_) => None,
+            None => steps_in(&places::path(folder, place)).await?,
+        };
+        if let Some((step, total_steps)) = steps {
+            let save = Save { step, total_steps, ..places::numbered(0) };
+            saves.whole.push(Place { place, save });
+        }
+    }
+    saves.whole.sort_by_key(|place| std::cmp::Reverse((place.save.number, place.save.step)));
+    Ok(())
+}
+
+/// Steps taken and planned, as a save itself has them.
+async fn steps_in(save: &str) -> Result<Option<(u64, u64)>, String> {
+    let progress = store::read(&format!("{save}/{}", kindling::checkpoint::PROGRESS)).await?;
+    let progress = progress.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    Ok(progress.and_then(|progress| Some((progress["step"].as_u64()?, progress["total_steps"].as_u64()?))))
+}
+
+/// Keeps what a run begins with; runs whose result is kept make room.
 ///
 /// # Errors
 /// No room; then nothing of it stays.
 pub async fn keep_job(
     id: &str,
     training: &Training,
-    files: &[(String, Vec<u8>)],
+    data: Vec<(String, Vec<u8>)>,
     model: &OpenModel,
+    total_steps: u64,
 ) -> Result<(), String> {
-    let held = store::held().await?;
-    for (old, state) in states().await? {
-        let over = state.is_none_or(|state| state.step >= state.total_steps);
-        if over && !held.contains(&hold_name(&old)) {
+    let held = store::held(HOLD).await?;
+    for (old, _) in store::list(RUNS).await? {
+        if !held.contains(&hold_name(&old)) && KeptRun::look(&old).await?.is_leftover() {
             store::remove(&format!("{RUNS}/{old}")).await?;
         }
     }
     let folder = format!("{RUNS}/{id}");
+    let job = KeptJob {
+        training: training.clone(),
+        model: model.name.clone(),
+        weights: model.weights,
+        date: model.tokenizer.template_variable(NOW).cloned(),
+        total_steps,
+        files: Marks::new(),
+    };
     let kept = async {
-        let base = match training.adapter {
-            Some(_) => Some(kept_files(model).await?),
-            None => None,
-        };
-        let date = model.tokenizer.template_variable(NOW).cloned();
-        let job =
-            KeptJob { training: training.clone(), model: model.name.clone(), weights: model.weights, date };
-        write_job(&folder, &job, files, base).await
+        let base = kept_files(model).await?;
+        write_job(&folder, job, data, Some(base)).await
     };
     let kept = kept.await;
     if kept.is_err() {
@@ -89,19 +216,63 @@ pub async fn keep_job(
 
 async fn write_job(
     folder: &str,
-    job: &KeptJob,
-    data: &[(String, Vec<u8>)],
+    mut job: KeptJob,
+    data: Vec<(String, Vec<u8>)>,
     base: Option<Files>,
 ) -> Result<(), String> {
-    if let Some(base) = base {
-        store::write_all(&format!("{folder}/base"), &base).await?;
-    }
-    for (i, (name, bytes)) in data.iter().enumerate() {
+    let mut files = Files::new();
+    files.extend(base.into_iter().flatten().map(|(name, bytes)| (format!("base/{name}"), bytes)));
+    for (i, (name, bytes)) in data.into_iter().enumerate() {
         // A number before the name keeps the order, and equal names apart.
-        store::write(&format!("{folder}/data/{i:04}-{}", own_name(name)), bytes).await?;
+        files.insert(format!("data/{i:04}-{}", own_name(&name)), bytes);
     }
-    let job = serde_json::to_vec(job).map_err(|e| e.to_string())?;
-    store::write(&format!("{folder}/job.json"), &job).await.map(drop)
+    store::write_all(folder, &files).await?;
+    job.files = marks(&files);
+    let job = serde_json::to_vec(&job).map_err(|e| e.to_string())?;
+    store::write(&format!("{folder}/{JOB}"), &job).await.map(drop)
+}
+
+/// Files that a run was begun with, of one of its folders.
+///
+/// # Errors
+/// One that is missing or damaged, by its path.
+pub async fn beginning(id: &str, part: &str, job: &KeptJob) -> Result<Files, String> {
+    let folder = format!("{RUNS}/{id}");
+    let files = store::read_all(&format!("{folder}/{part}")).await?;
+    for (name, bytes) in &files {
+        if let Some(how) = damaged(&job.files, &format!("{part}/{name}"), bytes) {
+            return Err(format!("{folder}/{how}"));
+        }
+    }
+    let mut listed = job.files.keys().filter_map(|name| name.strip_prefix(part)?.strip_prefix('/'));
+    match listed.find(|name| !files.contains_key(*name)) {
+        Some(name) => Err(format!("{folder}/{part}/{name} is missing")),
+        None => Ok(files),
+    }
+}
+
+/// What a whole save makes superfluous: the model that a full run began with, and an older version's state.
+pub async fn forget_beginning(folder: &str) {
+    let forgotten = async {
+        store::remove(&format!("{folder}/{STATE}")).await?;
+        let job = store::read(&format!("{folder}/{JOB}")).await?;
+        let job = job.and_then(|job| parsed(&job).ok());
+        match job {
+            Some(job) if !job.training.adapts() => store::remove(&format!("{folder}/base")).await,
+            _ => Ok(()),
+        }
+    };
+    // It takes room, no more, where the browser refuses.
+    drop(forgotten.await);
+}
+
+/// Notes that what a run gave is kept, under this name.
+///
+/// # Errors
+/// No room.
+pub async fn keep_result(id: &str, name: &str) -> Result<(), String> {
+    let result = serde_json::to_vec(name).map_err(|e| e.to_string())?;
+    store::write(&format!("{RUNS}/{id}/{RESULT}"), &result).await.map(drop)
 }
 
 /// Keeps a run that was saved elsewhere, as if it had been begun here.
@@ -117,25 +288,23 @@ pub async fn keep_saved(
     progress: &Progress,
 ) -> Result<SavedRun, String> {
     let id = new_id();
+    let _here = hold(&id).await?;
     let folder = format!("{RUNS}/{id}");
     let (step, total_steps) = (progress.step, progress.total_steps);
     let data: Vec<_> = data.into_iter().map(|file| (file.name, file.bytes)).collect();
-    let job = KeptJob { training, model, weights, date: Some(today().into()) };
+    let (stage, adapter, name) = (training.stage, training.adapts(), training.title());
+    // Its own day; runs of before, and of other programs, do not tell theirs.
+    let date = Some(progress.date.clone().unwrap_or_else(today).into());
+    let job = KeptJob { training, model: model.clone(), weights, date, total_steps, files: Marks::new() };
     let kept = async {
-        write_job(&folder, &job, &data, base).await?;
-        write_save(&folder, &KeptState { place: 0, step, total_steps }, save).await
+        write_job(&folder, job, data, base).await?;
+        places::write(&folder, 0, Save { step, total_steps, ..places::numbered(1) }, save).await
     };
     if let Err(error) = kept.await {
         store::remove(&folder).await?;
         return Err(error);
     }
-    Ok(saved_run(id, job, &KeptState { place: 0, step, total_steps }))
-}
-
-fn saved_run(id: String, job: KeptJob, state: &KeptState) -> SavedRun {
-    let KeptJob { training, model, .. } = job;
-    let (stage, adapter, name) = (training.stage, training.adapter.is_some(), training.title());
-    SavedRun { id, stage, adapter, name, model, step: state.step, total_steps: state.total_steps }
+    Ok(SavedRun { id, stage: Some(stage), adapter, name, model, step, total_steps, damaged: Vec::new() })
 }
 
 /// An id that no other run has.
@@ -143,30 +312,16 @@ pub fn new_id() -> String {
     format!("run-{}", js_sys::Date::now() as u64)
 }
 
-/// All runs, with the state of those that were saved.
-async fn states() -> Result<Vec<(String, Option<KeptState>)>, String> {
-    let mut states = Vec::new();
-    for (id, _) in store::list(RUNS).await? {
-        let state = store::read(&format!("{RUNS}/{id}/state.json")).await?;
-        let state = state.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        states.push((id, state));
-    }
-    states.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(states)
-}
-
 impl Engine {
-    /// The runs that were saved and are not finished.
+    /// The runs that can go on, and what is damaged of them.
     pub async fn saved_runs(&self) -> Result<Answer, String> {
-        let (mut waiting, held) = (Vec::new(), store::held().await?);
-        for (id, state) in states().await? {
-            let unfinished = state.filter(|state| state.step < state.total_steps);
-            let Some(state) = unfinished.filter(|_| !held.contains(&hold_name(&id))) else {
-                continue;
-            };
-            let Ok(job) = kept_job(&id).await else { continue };
-            waiting.push(saved_run(id, job, &state));
+        let (mut waiting, held) = (Vec::new(), store::held(HOLD).await?);
+        for (id, _) in store::list(RUNS).await? {
+            if !held.contains(&hold_name(&id)) {
+                waiting.extend(KeptRun::look(&id).await?.listed(id));
+            }
         }
+        waiting.sort_by(|a, b| a.id.cmp(&b.id));
         Answer::new(waiting)
     }
 
@@ -179,51 +334,6 @@ impl Engine {
         let _here = hold(id).await?;
         store::remove(&format!("{RUNS}/{id}")).await?;
         Answer::new(())
-    }
-
-    /// Goes on with a run from its last save.
-    pub async fn resume(&self, id: &str, port: &Port) -> Result<Answer, String> {
-        let told = |e: kindling::error::Error| e.to_string();
-        self.refuse_second_run()?;
-        let KeptJob { training, model: name, weights, date } = kept_job(id).await?;
-        let here = hold(id).await?;
-        let saved = run_files_of(id).await?;
-        let read = |file: &str| Ok(saved.get(file).cloned());
-        let base = match training.adapter {
-            Some(_) => store::read_all(&format!("{RUNS}/{id}/base")).await?,
-            None => saved.clone(),
-        };
-        let mut model = OpenModel::open(name, weights, base, &self.device()?)?;
-        if let Some(date) = date {
-            Arc::make_mut(&mut model.tokenizer).set_template_variable(NOW, date);
-        }
-        let files = store::read_all(&format!("{RUNS}/{id}/data")).await?;
-        let file =
-            |(name, bytes): (String, Vec<u8>)| File { name: name[5.min(name.len())..].to_string(), bytes };
-        let adapter = training.adapter.as_ref().map(|_| Adapter::open(read)).transpose().map_err(told)?;
-        let mut job = job(&training, files.into_iter().map(file).collect(), &model, adapter)?;
-        if job.adapter.is_some()
-            && let Some(mut own) = open_tokenizer(&mut |file: &str| read(file)).map_err(told)?
-        {
-            // An adapter's run may have a template of its own.
-            if let Some(date) = model.tokenizer.template_variable(NOW).cloned() {
-                own.set_template_variable(NOW, date);
-            }
-            job.tokenizer = Arc::new(own);
-        }
-        let report = job.dataset.report().clone();
-        let (optimizer, progress) = read_training(read).map_err(told)?;
-        let run = job.resume(model.base.clone().trainable(), optimizer, progress).map_err(told)?;
-        // What is left of the time is for the page to tell from the run's speed.
-        let plan = PlanInfo::new(&run.plan, 0.0, run.progress.rows, report);
-        if self.opened().is_ok_and(|open| open.fingerprint != model.fingerprint) || self.opened().is_err() {
-            self.adapters.borrow_mut().clear();
-            self.model.replace(Some(model));
-            self.changed();
-        }
-        let outcome = self.execute(id.to_string(), training, run, plan, Saver::after(id).await?, port).await;
-        drop(here);
-        outcome
     }
 }
 
@@ -242,47 +352,24 @@ fn hold_name(id: &str) -> String {
 }
 
 /// Ids are made here and hold no folder.
-fn check_id(id: &str) -> Result<(), String> {
+pub fn check_id(id: &str) -> Result<(), String> {
     if id.is_empty() || id.contains('/') {
         return Err(format!("'{id}' is the id of no run"));
     }
     Ok(())
 }
 
-async fn kept_job(id: &str) -> Result<KeptJob, String> {
-    check_id(id)?;
-    let job = store::read(&format!("{RUNS}/{id}/job.json")).await?;
-    let job = job.ok_or_else(|| format!("there is no saved run {id}"))?;
-    let job = serde_json::from_slice(&job).map(of_now).and_then(serde_json::from_value);
-    job.map_err(|e| format!("the saved run {id} is damaged: {e}"))
-}
-
-/// A kept job in the words of now: before an adapter went with any stage, `lora` was one, with its settings beside it.
-fn of_now(mut job: Value) -> Value {
-    let training = job.get_mut("training").and_then(Value::as_object_mut);
-    if let Some(training) = training.filter(|training| training.get("stage") == Some(&Value::from("lora"))) {
-        let settings = training.remove("lora").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        training.insert("adapter".into(), settings);
-        training.insert("stage".into(), "sft".into());
-    }
-    job
-}
-
-/// Which save of a run is whole.
+/// The files of a run's last whole save.
 ///
 /// # Errors
-/// It was never saved.
-pub async fn kept_state(id: &str) -> Result<KeptState, String> {
-    check_id(id)?;
-    let state = store::read(&format!("{RUNS}/{id}/state.json")).await?;
-    let state = state.ok_or_else(|| format!("the run {id} was never saved"))?;
-    serde_json::from_slice(&state).map_err(|e| format!("the saved run {id} is damaged: {e}"))
-}
-
-/// The files of a run's last whole save.
+/// It was never saved, or no save can be read: what is damaged.
 pub async fn run_files_of(id: &str) -> Result<Files, String> {
-    let place = kept_state(id).await?.place;
-    let files = store::read_all(&format!("{RUNS}/{id}/{place}")).await?;
+    check_id(id)?;
+    let mut saves = KeptRun::look(id).await?.saves;
+    if saves.whole.is_empty() && saves.damaged.is_empty() {
+        return Err(format!("the run {id} was never saved"));
+    }
+    let (_, files) = places::read_newest(&format!("{RUNS}/{id}"), &mut saves).await?;
     // An adapter's save has no weights of a model, and the other way round.
     if files.contains_key("model.safetensors") {
         Checkpoint::open(|name| Ok(files.get(name).cloned())).map_err(|e| e.to_string())?;

@@ -6,11 +6,12 @@ use std::rc::Rc;
 
 use kindling::formats::Files;
 use kindling::train::Progress;
-use serde_json::json;
 
+use super::places::{self, Places};
 use super::port::Port;
 use super::protocol::Event;
-use super::runs::{KeptState, RUNS, kept_state};
+use super::runs::{RUNS, forget_beginning};
+use super::saves::Save;
 use super::store;
 
 /// Writes saves one after the other, beside the training.
@@ -23,27 +24,25 @@ pub struct Saver {
 #[derive(Default)]
 struct Queue {
     place: u8,
-    waiting: VecDeque<(KeptState, Files, Port)>,
+    number: u64,
+    waiting: VecDeque<(Save, Files, Port)>,
     busy: bool,
     failed: Option<String>,
+    /// Whether the run's folder holds a save.
+    saved: bool,
+    /// Whether what a save makes superfluous is gone.
+    forgot: bool,
     /// How long the training stood still for the last save's files, in seconds.
     cost: f64,
 }
 
 impl Saver {
-    /// For a new run.
-    pub fn new(id: &str) -> Self {
-        Self { folder: Some(format!("{RUNS}/{id}")), queue: Rc::default() }
-    }
-
-    /// For a run that goes on: the next save goes into the other place.
-    ///
-    /// # Errors
-    /// The run was never saved.
-    pub async fn after(id: &str) -> Result<Self, String> {
-        let saver = Self::new(id);
-        saver.queue.borrow_mut().place = 1 - kept_state(id).await?.place.min(1);
-        Ok(saver)
+    /// For a run whose folder holds these saves.
+    pub fn after(id: &str, saves: &Places) -> Self {
+        let (place, number) = saves.next();
+        let saved = !saves.whole.is_empty() || !saves.damaged.is_empty();
+        let queue = Queue { place, number, saved, ..Queue::default() };
+        Self { folder: Some(format!("{RUNS}/{id}")), queue: Rc::new(RefCell::new(queue)) }
     }
 
     /// For a run that cannot be kept.
@@ -54,10 +53,10 @@ impl Saver {
     /// Takes a save; of several that wait only the newest is written.
     pub fn save(&mut self, progress: &Progress, files: Files, port: &Port) {
         let Some(folder) = self.folder.clone() else { return };
-        let state = KeptState { place: 0, step: progress.step, total_steps: progress.total_steps };
+        let save = Save { step: progress.step, total_steps: progress.total_steps, ..places::numbered(0) };
         let mut queue = self.queue.borrow_mut();
         queue.waiting.clear();
-        queue.waiting.push_back((state, files, port.clone()));
+        queue.waiting.push_back((save, files, port.clone()));
         if std::mem::replace(&mut queue.busy, true) {
             return;
         }
@@ -68,6 +67,17 @@ impl Saver {
     /// How long the training stood still for writing the last save, in seconds.
     pub fn cost(&self) -> f64 {
         self.queue.borrow().cost
+    }
+
+    /// Removes a run that was never saved.
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub async fn forget_unsaved(&self) -> Result<(), String> {
+        match &self.folder {
+            Some(folder) if !self.queue.borrow().saved => store::remove(folder).await,
+            _ => Ok(()),
+        }
     }
 
     /// Waits until everything is written.
@@ -85,14 +95,21 @@ impl Saver {
 async fn write_waiting(folder: &str, queue: &RefCell<Queue>) {
     loop {
         let next = queue.borrow_mut().waiting.pop_front();
-        let Some((mut state, files, port)) = next else { break };
-        state.place = queue.borrow().place;
-        let step = state.step;
-        match write_save(folder, &state, &files).await {
+        let Some((mut save, files, port)) = next else { break };
+        let place = queue.borrow().place;
+        save.number = queue.borrow().number;
+        let step = save.step;
+        match places::write(folder, place, save, &files).await {
             Ok(cost) => {
-                let mut queue = queue.borrow_mut();
-                queue.place = 1 - state.place;
-                (queue.failed, queue.cost) = (None, cost);
+                let first = {
+                    let mut queue = queue.borrow_mut();
+                    (queue.place, queue.number) = (1 - place, queue.number + 1);
+                    (queue.failed, queue.cost, queue.saved) = (None, cost, true);
+                    !std::mem::replace(&mut queue.forgot, true)
+                };
+                if first {
+                    forget_beginning(folder).await;
+                }
                 port.tell(&Event::Save { step });
             }
             Err(message) => {
@@ -102,14 +119,4 @@ async fn write_waiting(folder: &str, queue: &RefCell<Queue>) {
         }
     }
     queue.borrow_mut().busy = false;
-}
-
-/// Writes a save into its place, and then that it is the whole one; gives the seconds that the worker stood still.
-///
-/// # Errors
-/// No room; the other place stays.
-pub async fn write_save(folder: &str, state: &KeptState, files: &Files) -> Result<f64, String> {
-    let seconds = store::write_all(&format!("{folder}/{}", state.place), files).await?;
-    let state = serde_json::to_vec(&json!(state)).map_err(|e| e.to_string())?;
-    Ok(seconds + store::write(&format!("{folder}/state.json"), &state).await?)
 }

@@ -98,10 +98,10 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Runs => engine.saved_runs().await,
         Call::RemoveRun { id } => engine.remove_run(&id).await,
         Call::ImportRun { stage, name, saved } => engine.import_run(stage, name, saved, files).await,
-        Call::Adapters => engine.list_adapters(),
-        Call::UseAdapters { active } => engine.use_adapters(&active),
+        Call::Adapters => engine.list_adapters().await,
+        Call::UseAdapters { active } => engine.use_adapters(&active).await,
         Call::AddAdapter { name } => engine.add_adapter(name, files).await,
-        Call::RemoveAdapter { name } => engine.remove_adapter(&name),
+        Call::RemoveAdapter { name } => engine.remove_adapter(&name).await,
         Call::Export { kind, name, shape } => engine.export(&kind, &name, shape).await,
         Call::Defaults { stage, adapts } => Answer::new(json!({
             "config": train_config(stage, adapts, Map::new())?,

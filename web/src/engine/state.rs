@@ -10,10 +10,11 @@ use kindling::adapter::{Adapter, Fingerprint};
 use kindling::model::Transformer;
 use kindling::sample::Decoder;
 use kindling::tokenizer::Tokenizer;
-use kindling::train::Control;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::kept_adapters::About;
+use super::plan::Planned;
 use super::protocol::{File, WeightsAs};
 
 /// Everything that lives as long as the worker.
@@ -25,10 +26,14 @@ pub struct Engine {
     pub model: RefCell<Option<OpenModel>>,
     /// Adapters of the open model.
     pub adapters: RefCell<Vec<HeldAdapter>>,
+    /// Counts changes of what answers, so that an answer in flight does not put an old cache back.
+    epoch: Cell<u64>,
     /// The cache of the last conversation, and the ids in it.
     pub talk: RefCell<Option<(Decoder, Vec<u32>)>>,
     /// The run that trains.
     pub run: RefCell<Option<ActiveRun>>,
+    /// The data that were planned with last.
+    pub planned: RefCell<Option<Planned>>,
     /// Calls that the page no longer wants.
     pub cancelled: RefCell<HashSet<u32>>,
 }
@@ -52,8 +57,10 @@ pub struct OpenModel {
 
 /// An adapter and whether it acts.
 pub struct HeldAdapter {
-    /// What the page calls it.
-    pub name: String,
+    /// What is told of it.
+    pub about: About,
+    /// Where it is kept; `None` where there was no room.
+    pub kept: Option<String>,
     /// Its weights.
     pub adapter: Adapter,
     /// The base's tokenizer, talking as the adapter was taught to; `None` where nothing beside the adapter says how.
@@ -75,8 +82,32 @@ pub struct Talking {
 pub struct ActiveRun {
     /// Its id.
     pub id: String,
-    /// What the loop is told next.
-    pub control: Rc<Cell<Control>>,
+    /// What the page wants of it.
+    pub wishes: Rc<Wishes>,
+}
+
+/// What the page wants of a run. A pause is a state: a save does not end it.
+#[derive(Default)]
+pub struct Wishes {
+    /// Whether it pauses.
+    pub paused: Cell<bool>,
+    /// Whether a save is due.
+    pub save: Cell<bool>,
+    /// Whether it is to end.
+    pub stop: Cell<bool>,
+}
+
+/// The place of the one run that may train; it is free again when this is dropped.
+pub struct Claim<'a> {
+    engine: &'a Engine,
+    /// What the page wants of the run.
+    pub wishes: Rc<Wishes>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        self.engine.run.replace(None);
+    }
 }
 
 /// A call's result, and the files beside it.
@@ -129,6 +160,37 @@ impl Engine {
 
     /// Puts another model, or other adapters, in the place of what answered.
     pub fn changed(&self) {
+        self.epoch.set(self.epoch.get() + 1);
         self.talk.replace(None);
+    }
+
+    /// Counts changes of what answers.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.get()
+    }
+
+    /// Makes another model the open one. Adapters that are kept are opened again when they are wanted; the others stay
+    /// at hand, and none acts.
+    pub fn replace_model(&self, model: OpenModel) {
+        let mut adapters = self.adapters.borrow_mut();
+        adapters.retain(|held| held.kept.is_none());
+        adapters.iter_mut().for_each(|held| held.strength = None);
+        drop(adapters);
+        self.planned.replace(None);
+        self.model.replace(Some(model));
+        self.changed();
+    }
+
+    /// Takes the place of the one run that may train: two would be no quicker, and need twice the memory.
+    ///
+    /// # Errors
+    /// Another run has it.
+    pub fn claim(&self, id: &str) -> Result<Claim<'_>, String> {
+        if let Some(run) = self.run.borrow().as_ref() {
+            return Err(format!("the run {} trains already; stop it first", run.id));
+        }
+        let wishes = Rc::<Wishes>::default();
+        self.run.replace(Some(ActiveRun { id: id.to_string(), wishes: Rc::clone(&wishes) }));
+        Ok(Claim { engine: self, wishes })
     }
 }

@@ -1,5 +1,7 @@
 //! Files that outlive the page, in the browser's private file system.
 
+use std::collections::BTreeMap;
+
 use js_sys::{Array, Uint8Array};
 use kindling::formats::Files;
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
@@ -7,7 +9,7 @@ use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 #[wasm_bindgen(module = "/js/store.js")]
 extern "C" {
     #[wasm_bindgen(catch, js_name = write)]
-    async fn js_write(path: &str, bytes: &[u8]) -> Result<JsValue, JsValue>;
+    async fn js_write(path: &str, bytes: &Uint8Array) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = read)]
     async fn js_read(path: &str) -> Result<JsValue, JsValue>;
     #[wasm_bindgen(catch, js_name = list)]
@@ -19,15 +21,17 @@ extern "C" {
     #[wasm_bindgen(js_name = release)]
     fn js_release(name: &str);
     #[wasm_bindgen(catch, js_name = held)]
-    async fn js_held() -> Result<JsValue, JsValue>;
+    async fn js_held(beginning: &str) -> Result<JsValue, JsValue>;
 }
 
-/// Writes a file; gives the seconds that the worker stood still for it.
+/// Writes a file and reads it back; gives the seconds that the worker stood still for it.
 ///
 /// # Errors
-/// No room, or no private file system.
+/// No room, no private file system, or other bytes than were written.
 pub async fn write(path: &str, bytes: &[u8]) -> Result<f64, String> {
-    let seconds = js_write(path, bytes).await.map_err(|e| told(path, &e))?;
+    // A copy: a view into this module's memory would be empty if the memory grew while the file is opened.
+    let own = Uint8Array::from(bytes);
+    let seconds = js_write(path, &own).await.map_err(|e| told(path, &e))?;
     Ok(seconds.as_f64().unwrap_or_default())
 }
 
@@ -81,21 +85,29 @@ pub async fn write_all(folder: &str, files: &Files) -> Result<f64, String> {
 /// The browser refuses.
 pub async fn read_all(folder: &str) -> Result<Files, String> {
     let mut files = Files::new();
-    let mut folders = vec![String::new()];
+    for name in sizes(folder).await?.into_keys() {
+        let bytes = read(&format!("{folder}/{name}")).await?.unwrap_or_default();
+        files.insert(name, bytes);
+    }
+    Ok(files)
+}
+
+/// Names and sizes of all files below a folder, those of its own folders too.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn sizes(folder: &str) -> Result<BTreeMap<String, u64>, String> {
+    let (mut sizes, mut folders) = (BTreeMap::new(), vec![String::new()]);
     while let Some(below) = folders.pop() {
-        let path = format!("{folder}{}", if below.is_empty() { String::new() } else { format!("/{below}") });
-        for (name, size) in list(&path).await? {
-            let name = if below.is_empty() { name } else { format!("{below}/{name}") };
+        let within = |name: String| if below.is_empty() { name } else { format!("{below}/{name}") };
+        for (name, size) in list(&format!("{folder}/{below}")).await? {
             match size {
-                None => folders.push(name),
-                Some(_) => {
-                    let bytes = read(&format!("{folder}/{name}")).await?.unwrap_or_default();
-                    files.insert(name, bytes);
-                }
+                None => folders.push(within(name)),
+                Some(size) => drop(sizes.insert(within(name), size)),
             }
         }
     }
-    Ok(files)
+    Ok(sizes)
 }
 
 /// The bytes of everything below a folder.
@@ -103,16 +115,7 @@ pub async fn read_all(folder: &str) -> Result<Files, String> {
 /// # Errors
 /// The browser refuses.
 pub async fn size(folder: &str) -> Result<u64, String> {
-    let (mut total, mut folders) = (0, vec![folder.to_string()]);
-    while let Some(path) = folders.pop() {
-        for (name, size) in list(&path).await? {
-            match size {
-                None => folders.push(format!("{path}/{name}")),
-                Some(size) => total += size,
-            }
-        }
-    }
-    Ok(total)
+    Ok(sizes(folder).await?.into_values().sum())
 }
 
 /// A name that this tab alone has, until it is dropped.
@@ -135,12 +138,12 @@ impl Drop for Hold {
     }
 }
 
-/// The names that any tab has.
+/// The names that any tab has, of those that begin so.
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn held() -> Result<Vec<String>, String> {
-    let held = js_held().await.map_err(|e| told("names", &e))?;
+pub async fn held(beginning: &str) -> Result<Vec<String>, String> {
+    let held = js_held(beginning).await.map_err(|e| told("names", &e))?;
     let held: Array = held.unchecked_into();
     Ok(held.iter().filter_map(|name| name.as_string()).collect())
 }
@@ -155,6 +158,9 @@ pub fn told(path: &str, error: &JsValue) -> String {
         Some("NoModificationAllowedError") => {
             format!("{path}: another tab of this page is writing it; close that tab")
         }
-        _ => format!("{path}: the browser's private file system failed: {error:?}"),
+        _ => match error.dyn_ref::<js_sys::Error>().filter(|_| name.as_deref() == Some("Error")) {
+            Some(error) => String::from(error.message()),
+            None => format!("{path}: the browser's private file system failed: {error:?}"),
+        },
     }
 }

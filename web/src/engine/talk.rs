@@ -24,7 +24,7 @@ impl Engine {
         top: Option<usize>,
         port: &Port,
     ) -> Result<Answer, String> {
-        let context = self.opened()?.base.config().context();
+        let (context, epoch) = (self.opened()?.base.config().context(), self.epoch());
         let talking = self.talking(base)?;
         let prompt = render(messages, &talking.tokenizer, context, sampling.max_new_tokens)?;
         let held = if base { None } else { self.talk.replace(None) };
@@ -35,7 +35,8 @@ impl Engine {
         let reuse = common_prefix(&fed, &prompt.ids);
         let generation =
             self.stream(&mut decoder, &prompt.ids, reuse, &talking, &sampling, top, port).await?;
-        if !base {
+        // What answered may have changed meanwhile; then this cache belongs to what is gone.
+        if !base && self.epoch() == epoch {
             let mut fed = prompt.ids;
             fed.extend(&generation.tokens);
             fed.truncate(kindling::sample::Autoregressive::position(&decoder));

@@ -1,165 +1,135 @@
 //! Runs: the same loop as on the command line, with the page as its listener.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use kindling::adapter::{Adapter, AdapterConfig};
-use kindling::bench::matmul_flops;
 use kindling::checkpoint::run_files;
-use kindling::data::DataReport;
+use kindling::data::Dataset;
 use kindling::model::{ModelConfig, Transformer};
-use kindling::platform::{SURVEYED_BYTES, now};
+use kindling::platform::now;
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Control, Job, Listener, Outcome, Plan, Run, SaveClock, SaveConfig, TrainEvent, train};
+use kindling::train::{Control, Job, Listener, Run, SaveClock, SaveConfig, TrainEvent, train};
 use serde_json::{Map, Value, json};
 
 use super::data::{dataset, fitted_config, lora_config};
-use super::port::Port;
+use super::places::Places;
+use super::port::{LOST, Port};
 use super::protocol::{Event, File, PlanInfo, Sample, Training, Wish};
+use super::results::result_name;
 use super::runs::{hold, keep_job, new_id};
 use super::saver::Saver;
-use super::state::{ActiveRun, Answer, Engine, OpenModel};
+use super::state::{Answer, Claim, Engine, OpenModel, Wishes};
 use super::talk::ask;
 
+/// Minutes between two saves that nobody asked for: a tab is closed sooner than a program is ended.
+const SAVE_MINUTES: f64 = 0.5;
+/// Seconds until the first of them.
+const FIRST_SAVE: f64 = 3.0;
+
+/// A run that stands, and what belongs to it.
+pub struct Begun {
+    /// Its id.
+    pub id: String,
+    /// What it is to be.
+    pub training: Training,
+    /// The model that it trains, or that its adapter stands beside.
+    pub model: OpenModel,
+    /// The run itself.
+    pub run: Run,
+    /// What the page is told of it.
+    pub plan: PlanInfo,
+    /// Where its saves go.
+    pub saver: Saver,
+}
+
 impl Engine {
-    /// What a run would need.
-    pub async fn plan(&self, training: &Training, files: Vec<File>) -> Result<Answer, String> {
-        let told = |e: kindling::error::Error| e.to_string();
-        let model = self.opened()?;
-        let job = job(training, files, &model, None)?;
-        job.validate(&model.base).map_err(told)?;
-        let survey = job.survey(SURVEYED_BYTES).map_err(told)?;
-        let steps = job.total_steps(&survey);
-        let plan = job.plan(&model.base, &survey, steps);
-        let mut info = self.info(&plan, job.dataset.len(), job.dataset.report().clone()).await?;
-        let adapts = training.adapter.is_some();
-        let (_, length) = fitted_config(training.stage, adapts, training.config.clone(), &model)?;
-        info.note(length.into_iter().chain(job.warnings()).collect());
-        info.note(job.remarks(&survey));
-        Answer::new(info)
-    }
-
-    async fn info(&self, plan: &Plan, rows: u64, report: DataReport) -> Result<PlanInfo, String> {
-        // A training step reaches about a third of a bare product's speed.
-        let speed = matmul_flops(&self.device()?).await / 3.0;
-        Ok(PlanInfo::new(plan, plan.flops / speed, rows, report))
-    }
-
     /// Trains from the beginning.
-    pub async fn train(&self, training: Training, files: Vec<File>, port: &Port) -> Result<Answer, String> {
-        self.refuse_second_run()?;
+    pub async fn train(
+        &self,
+        mut training: Training,
+        files: Vec<File>,
+        port: &Port,
+    ) -> Result<Answer, String> {
+        let id = new_id();
+        let claim = self.claim(&id)?;
         let model = self.opened()?;
+        let data = files.first().map(|file| file.name.as_str());
+        training.name = Some(result_name(&training, data, &model.name));
         let kept: Vec<(String, Vec<u8>)> =
             files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
-        let job = job(&training, files, &model, None)?;
+        let (job, planned) = self.surveyed(&training, files, &model)?;
         let report = job.dataset.report().clone();
-        let run = job.start(model.base.clone().trainable()).map_err(|e| e.to_string())?;
+        let run = job.start_surveyed(model.base.clone().trainable(), &planned.survey);
+        let run = run.map_err(|e| e.to_string())?;
+        drop(planned);
         let plan = self.info(&run.plan, run.progress.rows, report).await?;
-        let id = new_id();
         let here = hold(&id).await?;
         // Without room to keep the run it still trains; it only cannot go on after a reload.
-        let saver = match keep_job(&id, &training, &kept, &model).await {
-            Ok(()) => Saver::new(&id),
+        let saver = match keep_job(&id, &training, kept, &model, run.progress.total_steps).await {
+            Ok(()) => Saver::after(&id, &Places::default()),
             Err(message) => {
                 port.tell(&Event::Warning { message });
                 Saver::nowhere()
             }
         };
-        let outcome = self.execute(id, training, run, plan, saver, port).await;
+        let outcome = self.execute(claim, Begun { id, training, model, run, plan, saver }, port).await;
         drop(here);
         outcome
     }
 
     /// Trains until the end, or until the page says stop.
-    pub async fn execute(
-        &self,
-        id: String,
-        training: Training,
-        run: Run,
-        plan: PlanInfo,
-        saver: Saver,
-        port: &Port,
-    ) -> Result<Answer, String> {
-        self.refuse_second_run()?;
-        let control = Rc::new(Cell::new(Control::Continue));
-        self.run.replace(Some(ActiveRun { id: id.clone(), control: Rc::clone(&control) }));
+    pub async fn execute(&self, claim: Claim<'_>, begun: Begun, port: &Port) -> Result<Answer, String> {
+        let Begun { id, training, model, run, plan, saver } = begun;
         port.tell(&Event::Started { id: id.clone(), plan });
         let tokenizer = Arc::clone(&run.tokenizer);
         let adapter = run.adapter.clone();
-        let mut listener = PageListener {
-            port,
-            control,
-            saver,
-            sample: training.sample.clone(),
-            next_sample: training.sample.as_ref().map_or(0, |sample| sample.every),
-            clock: SaveClock::new(SaveConfig::default(), now()),
-            worked: now(),
-            config: run.model.config().clone(),
-            tokenizer: Arc::clone(&tokenizer),
-        };
+        let config = run.model.config().clone();
+        let mut listener =
+            PageListener::new(port, Rc::clone(&claim.wishes), saver, &training, (config, &tokenizer));
         let outcome = train(run, &mut listener).await.map_err(|e| e.to_string());
-        self.run.replace(None);
-        let saved = listener.saver.finish().await;
-        let outcome = outcome?;
+        let saver = listener.saver;
+        let saved = saver.finish().await;
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(message) => {
+                // What fails before its first save would fail again. A run whose device was lost begins once more.
+                if !message.starts_with(LOST) {
+                    saver.forget_unsaved().await?;
+                }
+                return Err(message);
+            }
+        };
         if let Err(message) = saved {
             port.tell(&Event::Warning { message });
         }
-        let adapter = self.take_over(&training, &outcome, adapter, tokenizer).await?;
+        drop(claim);
         let progress = &outcome.progress;
+        let given = self.take_over((&id, &training, &model), &outcome, adapter, tokenizer, port).await?;
         let mut end = json!({
             "id": id, "step": progress.step, "total_steps": progress.total_steps, "stopped": outcome.stopped,
-            "heldout_loss": outcome.held_out.as_ref().map(|held_out| held_out.loss),
+            "heldout_loss": outcome.held_out.as_ref().map(|held_out| held_out.loss), "kept": given.kept,
         });
-        if let Some(adapter) = adapter {
-            end["adapter"] = adapter.into();
-        }
+        end[if given.is_adapter { "adapter" } else { "model" }] = given.name.into();
         Answer::new(end)
-    }
-
-    /// Lets what was trained answer from now on; gives an adapter's name.
-    async fn take_over(
-        &self,
-        training: &Training,
-        outcome: &Outcome,
-        adapter: Option<AdapterConfig>,
-        tokenizer: Arc<Tokenizer>,
-    ) -> Result<Option<String>, String> {
-        let told = |e: kindling::error::Error| e.to_string();
-        if let Some(config) = adapter {
-            let name = training.title();
-            let adapter = Adapter::of(&outcome.model, config).await.map_err(told)?;
-            self.hold(name.clone(), adapter, Some(&*tokenizer))?;
-            return Ok(Some(name));
-        }
-        let old = self.opened()?.name;
-        let name = training.name.clone().unwrap_or_else(|| format!("{old}-{}", training.stage.name()));
-        let model = OpenModel::trained(name, &outcome.model, tokenizer).await.map_err(told)?;
-        self.adapters.borrow_mut().clear();
-        self.model.replace(Some(model));
-        self.changed();
-        Ok(None)
     }
 
     /// Passes the page's wish to the loop.
     pub fn steer(&self, target: &str, what: Wish) -> Result<Answer, String> {
         let run = self.run.borrow().clone().filter(|run| run.id == target);
         let run = run.ok_or_else(|| format!("the run {target} does not train now"))?;
-        run.control.set(match what {
-            Wish::Continue => Control::Continue,
-            Wish::Pause => Control::Pause,
-            Wish::Save => Control::Save,
-            Wish::Stop => Control::Stop,
-        });
-        Answer::new(())
-    }
-
-    /// One run at a time: two would be no quicker, and need twice the memory.
-    pub fn refuse_second_run(&self) -> Result<(), String> {
-        match self.run.borrow().as_ref() {
-            Some(run) => Err(format!("the run {} trains already; stop it first", run.id)),
-            None => Ok(()),
+        let Wishes { paused, save, stop } = &*run.wishes;
+        match what {
+            Wish::Continue => paused.set(false),
+            // What pauses may be left for long.
+            Wish::Pause => {
+                paused.set(true);
+                save.set(true);
+            }
+            Wish::Save => save.set(true),
+            Wish::Stop => stop.set(true),
         }
+        Answer::new(())
     }
 }
 
@@ -170,15 +140,25 @@ pub fn job(
     model: &OpenModel,
     saved: Option<Adapter>,
 ) -> Result<Job, String> {
-    let adapts = training.adapter.is_some();
-    let (config, _) = fitted_config(training.stage, adapts, training.config.clone(), model)?;
+    let (config, _) = fitted_config(training.stage, training.adapts(), training.config.clone(), model)?;
     let encoding = training.encoding.as_deref();
     let dataset = dataset(training.stage, &config, &model.tokenizer, encoding, files)?;
+    job_on(training, Arc::new(dataset), model, saved)
+}
+
+/// The same on data that are open.
+pub fn job_on(
+    training: &Training,
+    dataset: Arc<Dataset>,
+    model: &OpenModel,
+    saved: Option<Adapter>,
+) -> Result<Job, String> {
+    let (config, _) = fitted_config(training.stage, training.adapts(), training.config.clone(), model)?;
     let adapter = match &training.adapter {
         Some(changed) if saved.is_none() => Some(fresh_adapter(changed.clone(), config.seed, model)?),
         _ => saved,
     };
-    let (tokenizer, dataset) = (Arc::clone(&model.tokenizer), Arc::new(dataset));
+    let tokenizer = Arc::clone(&model.tokenizer);
     let (stage, objective) = (training.stage, training.stage.objective());
     Ok(Job { stage, objective, config, tokenizer, dataset, adapter })
 }
@@ -192,7 +172,9 @@ fn fresh_adapter(changed: Map<String, Value>, seed: u64, model: &OpenModel) -> R
 /// Passes the loop's events on, and saves.
 struct PageListener<'a> {
     port: &'a Port,
-    control: Rc<Cell<Control>>,
+    wishes: Rc<Wishes>,
+    /// Whether the loop was told of the pause.
+    in_pause: bool,
     saver: Saver,
     sample: Option<Sample>,
     next_sample: u64,
@@ -203,7 +185,29 @@ struct PageListener<'a> {
     tokenizer: Arc<Tokenizer>,
 }
 
-impl PageListener<'_> {
+impl<'a> PageListener<'a> {
+    fn new(
+        port: &'a Port,
+        wishes: Rc<Wishes>,
+        saver: Saver,
+        training: &Training,
+        (config, tokenizer): (ModelConfig, &Arc<Tokenizer>),
+    ) -> Self {
+        let saves = SaveConfig { save_minutes: SAVE_MINUTES };
+        Self {
+            port,
+            wishes,
+            in_pause: false,
+            saver,
+            sample: training.sample.clone(),
+            next_sample: training.sample.as_ref().map_or(0, |sample| sample.every),
+            clock: SaveClock::new(saves, now() - SAVE_MINUTES * 60.0 + FIRST_SAVE),
+            worked: now(),
+            config,
+            tokenizer: Arc::clone(tokenizer),
+        }
+    }
+
     /// Asks the question beside the training, on a picture of the model.
     fn maybe_ask(&mut self, step: u64, model: &Transformer) {
         let Some(sample) = self.sample.clone().filter(|sample| sample.every > 0 && step >= self.next_sample)
@@ -247,13 +251,24 @@ impl Listener for PageListener<'_> {
 
     fn control(&mut self) -> Control {
         self.worked = now();
-        match self.control.get() {
-            Control::Save => {
-                self.control.set(Control::Continue);
-                Control::Save
-            }
-            Control::Continue if self.clock.due(self.worked) => Control::Save,
-            asked => asked,
+        let paused = self.wishes.paused.get();
+        if !paused {
+            self.in_pause = false;
+        }
+        if self.wishes.stop.get() {
+            return Control::Stop;
+        }
+        // The loop hears of the pause before it saves, so that it takes no step behind the save.
+        if paused && !std::mem::replace(&mut self.in_pause, true) {
+            return Control::Pause;
+        }
+        if self.wishes.save.take() {
+            return Control::Save;
+        }
+        match paused {
+            true => Control::Pause,
+            false if self.clock.due(self.worked) => Control::Save,
+            false => Control::Continue,
         }
     }
 }

@@ -2,10 +2,12 @@
 
 mod chinese;
 mod english;
+mod fields;
 mod text;
 
 use chinese::CHINESE;
 use english::ENGLISH;
+pub use fields::in_fields;
 pub use text::{AdaptersText, ChatText, ModelsText, PageText, Sentence, TeachText, Text};
 
 /// A language of the page.

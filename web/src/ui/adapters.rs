@@ -12,6 +12,7 @@ use super::drop;
 use super::engine::{self, Answer};
 use super::types::AdapterInfo;
 use crate::format::{count, fill};
+use crate::names::{day, stem};
 
 struct Adapters {
     app: Rc<App>,
@@ -26,7 +27,7 @@ pub fn build(app: &Rc<App>, panel: &El) {
     let adapters = Rc::new(Adapters {
         app: Rc::clone(app),
         list: el("ul").class("plain").id("adapter-list"),
-        name: el("input").id("adapter-name").attr("type", "text").attr("placeholder", "lora"),
+        name: el("input").id("adapter-name").attr("type", "text"),
         known: RefCell::default(),
     });
     let card = el("section").class("card").child(&el("h2").say(speech, |t| t.adapters.title));
@@ -46,10 +47,7 @@ impl Adapters {
     fn fetch(self: &Rc<Self>) {
         let adapters = Rc::clone(self);
         self.app.spawn(async move {
-            let known = match adapters.app.model() {
-                Some(_) => engine::adapters().await,
-                None => Ok(Vec::new()),
-            };
+            let known = engine::adapters().await;
             adapters.take(known)
         });
     }
@@ -79,12 +77,15 @@ impl Adapters {
         let t = self.app.speech.text();
         let on = el("input").test("adapter-on").attr("type", "checkbox");
         on.set_checked(adapter.active);
+        // One of another model waits until that is open.
+        on.enable(adapter.fits);
         let (switched, read) = (Rc::clone(self), on.clone());
         let on = on.on("change", move |_| switched.change(i, |adapter| adapter.active = read.checked()));
         let about = fill(t.adapters.about, &[&adapter.rank.to_string(), &count(adapter.parameters)]);
         let name = el("label").class("choice").child(&on).child(&el("strong").text(&adapter.name));
         let row = el("li").class("adapter").test("adapter").attr("data-name", &adapter.name).child(&name);
-        let row = row.child(&el("span").class("faint").text(&about)).child(&self.strength(i, adapter));
+        let row = row.child(&el("span").class("faint").text(&about)).child(&self.origin(adapter));
+        let row = if adapter.fits { row.child(&self.strength(i, adapter)) } else { row };
         let (exporting, what) = (Rc::clone(&self.app), json!({ "adapter": adapter.name }));
         let export = button().class("quiet").test("adapter-export").text(t.adapters.export);
         let export = export.on("click", move |_| exporting.export(what.clone(), true));
@@ -97,6 +98,23 @@ impl Adapters {
             },
         );
         row.child(&el("span").class("foot").child(&export).child(&remove.test("adapter-remove")))
+    }
+
+    /// Where an adapter belongs and when it was made, or why it is of no use.
+    fn origin(&self, adapter: &AdapterInfo) -> El {
+        let t = self.app.speech.text();
+        if let Some(damaged) = &adapter.damaged {
+            return el("span").class("bad").text(damaged);
+        }
+        let base = adapter.base.as_deref().unwrap_or("?");
+        let made = js_sys::Date::new(&adapter.made.into());
+        let made = day(made.get_full_year(), made.get_month() + 1, made.get_date());
+        let of = if adapter.fits { t.adapters.of } else { t.adapters.of_other };
+        let origin = el("span").class("faint").test("adapter-base").text(&fill(of, &[base, &made]));
+        match adapter.kept {
+            true => origin,
+            false => origin.child(&el("strong").class("bad").text(t.adapters.not_kept)),
+        }
     }
 
     fn strength(self: &Rc<Self>, i: usize, adapter: &AdapterInfo) -> El {
@@ -125,11 +143,13 @@ impl Adapters {
     }
 
     fn add(self: &Rc<Self>, files: &[web_sys::File]) {
-        let files = engine::files(files);
-        let name = match self.name.value().trim() {
-            "" => "lora".to_string(),
-            typed => typed.to_string(),
+        let name = match (self.name.value().trim(), files) {
+            ("", [file]) => stem(&file.name()).to_string(),
+            // The two files of an adapter have the same names everywhere.
+            ("", _) => self.app.speech.text().adapters.unnamed.to_string(),
+            (typed, _) => typed.to_string(),
         };
+        let files = engine::files(files);
         let adapters = Rc::clone(self);
         self.app.spawn(async move { adapters.take(engine::add_adapter(&name, &files).await) });
     }

@@ -1,7 +1,8 @@
 //! What the parts of the page share: language, message line, the open model, and who wants to know of
 //! changes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -10,6 +11,7 @@ use wasm_bindgen::prelude::JsValue;
 
 use super::dom::{El, button, el};
 use super::engine::{self, Answer};
+use super::slot::Slot;
 use super::speech::Speech;
 use super::types::ModelInfo;
 use crate::language::Sentence;
@@ -37,21 +39,38 @@ pub enum Topic {
     Kept,
 }
 
+/// What would be lost with the tab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unsaved {
+    /// Steps of a run since its last save.
+    Steps,
+    /// What a run gave, where the browser had no room for it.
+    Result,
+    /// The conversation, likewise.
+    Conversation,
+    /// The lesson, likewise.
+    Lesson,
+}
+
 /// What the parts of the page share.
 pub struct App {
     /// The page's language.
     pub speech: Speech,
+    /// Which conversation and lesson are this tab's.
+    pub slot: Slot,
     message: El,
     message_text: El,
     model: RefCell<Option<ModelInfo>>,
     source: RefCell<Option<JsValue>>,
     watchers: RefCell<Vec<(Topic, Watcher)>>,
     show_tab: RefCell<ShowTab>,
+    training: Cell<bool>,
+    unsaved: RefCell<BTreeSet<Unsaved>>,
 }
 
 impl App {
     /// Builds the message line into its place.
-    pub fn new(place: &El) -> Rc<Self> {
+    pub fn new(place: &El, slot: Slot) -> Rc<Self> {
         let speech = Speech::new();
         let message_text = el("span").id("message").attr("role", "alert");
         let message = el("div").class("message").child(&message_text).shown(false);
@@ -61,12 +80,15 @@ impl App {
         place.add(&message);
         Rc::new(Self {
             speech,
+            slot,
             message,
             message_text,
             model: RefCell::default(),
             source: RefCell::default(),
             watchers: RefCell::default(),
             show_tab: RefCell::new(Rc::new(|_| ())),
+            training: Cell::default(),
+            unsaved: RefCell::default(),
         })
     }
 
@@ -130,6 +152,37 @@ impl App {
     /// Where the open model came from, where the page knows.
     pub fn source(&self) -> Option<JsValue> {
         self.source.borrow().clone()
+    }
+
+    /// Notes that something would be lost with the tab, or no longer.
+    pub fn set_unsaved(&self, what: Unsaved, is: bool) {
+        let mut unsaved = self.unsaved.borrow_mut();
+        let changed = if is { unsaved.insert(what) } else { unsaved.remove(&what) };
+        drop(unsaved);
+        if changed && is && matches!(what, Unsaved::Conversation | Unsaved::Lesson) {
+            self.fail(self.speech.text().page.no_room);
+        }
+    }
+
+    /// Whether this would be lost with the tab.
+    pub fn would_lose(&self, what: Unsaved) -> bool {
+        self.unsaved.borrow().contains(&what)
+    }
+
+    /// Whether anything would be lost with the tab.
+    pub fn is_unsaved(&self) -> bool {
+        !self.unsaved.borrow().is_empty()
+    }
+
+    /// Notes whether a run goes on.
+    pub fn set_training(&self, training: bool) {
+        self.training.set(training);
+    }
+
+    /// Whether another model may take the place of the open one; during a run a person is asked.
+    pub fn may_replace_model(&self) -> bool {
+        let question = self.speech.text().page.leave_run;
+        !self.training.get() || super::dom::window().confirm_with_message(question).unwrap_or(true)
     }
 
     /// How tabs are shown; the tabs say so when they stand.

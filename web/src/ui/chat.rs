@@ -7,11 +7,11 @@ use serde_json::json;
 use web_sys::AbortController;
 
 use super::answer::Shown;
-use super::app::{App, Topic};
+use super::app::{App, Topic, Unsaved};
 use super::chat_panel::{self, Controls};
 use super::dom::{self, El, el};
 use super::engine::{self, Answer};
-use super::history::{Kept, Turn};
+use super::history::{self, Kept, Turn};
 use super::turn;
 use super::types::Chunk;
 
@@ -33,9 +33,9 @@ pub struct Chat {
 
 /// Builds the tab.
 pub fn build(app: &Rc<App>, panel: &El) -> Rc<Chat> {
-    let kept = Kept::load();
+    let kept = Kept::load_or_begin(&app.slot.id());
     let controls = Controls::build(app, panel, &kept);
-    let turns = kept.messages.iter().map(|message| Turn::new(&message.role, &message.content)).collect();
+    let turns = Turn::all(&kept.messages);
     let chat = Rc::new(Chat {
         app: Rc::clone(app),
         controls,
@@ -144,6 +144,49 @@ impl Chat {
         self.show();
     }
 
+    /// Begins a new conversation; this one stays in the list of the others.
+    pub fn renew(self: &Rc<Self>) {
+        if self.turns.borrow().is_empty() {
+            return;
+        }
+        self.leave();
+        let chat = Rc::clone(self);
+        self.app.spawn(async move {
+            chat.app.slot.renew().await;
+            chat.turns.borrow_mut().clear();
+            chat.store();
+            chat.show();
+            Ok(())
+        });
+    }
+
+    /// Opens another conversation in the place of this one.
+    pub fn open(self: &Rc<Self>, id: String) {
+        self.leave();
+        let chat = Rc::clone(self);
+        self.app.spawn(async move {
+            let before = chat.app.slot.id();
+            if !chat.app.slot.change(&id).await {
+                return Err(chat.app.speech.text().chat.in_other_tab.to_string());
+            }
+            if chat.turns.borrow().is_empty() {
+                history::forget(&before);
+            }
+            let kept = Kept::load(&id).unwrap_or_default();
+            chat.controls.fill(&kept);
+            chat.turns.replace(Turn::all(&kept.messages));
+            chat.show();
+            Ok(())
+        });
+    }
+
+    /// Ends the answer that is being written, and keeps what was said.
+    fn leave(self: &Rc<Self>) {
+        self.stop();
+        self.controls.list.set("aria-busy", "false");
+        self.store();
+    }
+
     /// Ends the answer that is being written; what came of it stays.
     pub fn stop(&self) {
         if let Some(abort) = self.answering.take() {
@@ -154,8 +197,9 @@ impl Chat {
     /// Keeps conversation and settings.
     pub fn store(&self) {
         let messages = self.turns.borrow().iter().map(|turn| turn.message.clone()).collect();
-        Kept { system: self.controls.system.value(), sampling: self.controls.numbers.values(), messages }
-            .store();
+        let (system, sampling) = (self.controls.system.value(), self.controls.numbers.values());
+        let is_kept = Kept { system, sampling, messages, saved: 0.0 }.store(&self.app.slot.id());
+        self.app.set_unsaved(Unsaved::Conversation, !is_kept);
     }
 
     /// Shows the conversation anew.
@@ -193,9 +237,13 @@ impl Chat {
         self.show();
         self.controls.list.set("aria-busy", "true");
         dom::window().scroll_to_with_x_and_y(0.0, page_height());
-        let chat = Rc::clone(self);
+        let (chat, conversation) = (Rc::clone(self), self.app.slot.id());
         self.app.spawn(async move {
             let (turn, result) = chat.stream(&abort, &place).await;
+            if chat.app.slot.id() != conversation {
+                history::add_answer(&conversation, turn.message);
+                return Ok(());
+            }
             chat.finish(&abort, turn, result)
         });
     }

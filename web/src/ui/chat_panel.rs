@@ -10,7 +10,7 @@ use web_sys::KeyboardEvent;
 use super::app::App;
 use super::chat::Chat;
 use super::dom::{El, button, choice, el, field};
-use super::history::Kept;
+use super::history::{self, Kept};
 use super::numbers::{Number, Numbers};
 use super::tint;
 use super::types::ModelInfo;
@@ -23,6 +23,9 @@ const SAMPLING: [Number; 6] = [
     Number::new("seed", |t| t.chat.seed, ["0", "4294967295", "1"]),
     Number::new("repetition_penalty", |t| t.chat.repetition, ["0.5", "2", "0.05"]),
 ];
+
+/// So many characters of a conversation's first question are listed.
+const SHOWN: usize = 60;
 
 /// What a person types into and presses.
 pub struct Controls {
@@ -37,6 +40,8 @@ pub struct Controls {
     send: El,
     stop: El,
     clear: El,
+    renew: El,
+    others: El,
     tint: El,
 }
 
@@ -55,29 +60,39 @@ impl Controls {
         let send = button().id("chat-send").class("primary").say(speech, |t| t.chat.send);
         let stop = button().id("chat-stop").class("primary").say(speech, |t| t.chat.stop);
         let clear = button().id("chat-clear").class("quiet").say(speech, |t| t.chat.clear);
+        let renew = button().id("chat-new").class("quiet").say(speech, |t| t.chat.renew);
+        let others = el("details").class("settings").id("chat-others");
+        let others = others.child(&el("summary").say(speech, |t| t.chat.others));
         let tint = el("input").id("chat-tint").attr("type", "checkbox");
         let system = el("textarea").id("chat-system").attr("rows", "2");
-        system.set_value(&kept.system);
         let numbers = Numbers::build(speech, "chat", &SAMPLING);
-        numbers.fill(&kept.sampling);
         if let Some(seed) = numbers.input("seed") {
             speech.add(seed, super::speech::Slot::Attribute("placeholder"), |t| t.chat.random);
         }
         let settings = el("details").class("settings").id("chat-settings");
         let settings = settings.child(&el("summary").say(speech, |t| t.chat.settings));
         let settings = settings.child(&field(speech, |t| t.chat.system, &system)).child(&numbers.group);
-        let tools = el("div").class("tools").child(&choice(speech, |t| t.chat.tint, &tint)).child(&clear);
+        let tools = el("div").class("tools").child(&choice(speech, |t| t.chat.tint, &tint));
+        let tools = tools.child(&renew).child(&clear);
         let line = el("div").class("ask").child(&input).child(&send).child(&stop);
-        let composer = el("div").class("composer").child(&line).child(&tools).child(&settings);
+        let composer = el("div").class("composer").child(&line).child(&tools).child(&settings).child(&others);
         panel.add(&list);
         panel.add(&composer);
-        Self { list, input, system, numbers, send, stop, clear, tint }
+        let controls = Self { list, input, system, numbers, send, stop, clear, renew, others, tint };
+        controls.fill(kept);
+        controls
     }
 
     /// Shows what the engine does where nothing was set. A seed that nobody set is another one each time.
     pub fn suggest(&self, mut sampling: Map<String, Value>) {
         sampling.remove("seed");
         self.numbers.suggest(&sampling);
+    }
+
+    /// Puts in what was kept of a conversation.
+    pub fn fill(&self, kept: &Kept) {
+        self.system.set_value(&kept.system);
+        self.numbers.fill(&kept.sampling);
     }
 
     /// Shows what can be done now.
@@ -96,6 +111,14 @@ pub fn wire(chat: &Rc<Chat>, controls: &Controls) {
     };
     press(&controls.send, Chat::send);
     press(&controls.clear, Chat::clear);
+    press(&controls.renew, Chat::renew);
+    let (listed, place, of) = (Rc::clone(chat), el("ul").class("plain"), controls.others.clone());
+    controls.others.add(&place);
+    super::dom::listen(&controls.others, "toggle", move |_| {
+        if of.has_attribute("open") {
+            list_others(&listed, &place, &of);
+        }
+    });
     press(&controls.stop, |chat| chat.stop());
     let sent = Rc::clone(chat);
     super::dom::listen(&controls.input, "keydown", move |event| {
@@ -113,6 +136,30 @@ pub fn wire(chat: &Rc<Chat>, controls: &Controls) {
         super::dom::listen(changed, "change", move |_| stored.store());
     }
     tint::listen(&controls.list);
+}
+
+/// Lists the other conversations of this browser, the newest first.
+fn list_others(chat: &Rc<Chat>, place: &El, details: &El) {
+    let t = chat.app.speech.text();
+    let own = chat.app.slot.id();
+    place.clear();
+    for (id, kept) in history::slots() {
+        let Some(first) = kept.messages.iter().find(|message| message.role == "user") else { continue };
+        if id == own {
+            continue;
+        }
+        let begins: String = first.content.chars().take(SHOWN).collect();
+        let (opened, shut) = (Rc::clone(chat), details.clone());
+        let open = button().class("link").test("chat-other").text(&begins).on("click", move |_| {
+            // It lists others once this one is open.
+            let _ = shut.remove_attribute("open");
+            opened.open(id.clone());
+        });
+        place.add(&el("li").child(&open));
+    }
+    if place.child_element_count() == 0 {
+        place.add(&el("li").class("faint").text(t.models.none));
+    }
 }
 
 /// What stands in the place of the conversation before it begins: what to do here, and questions to try.

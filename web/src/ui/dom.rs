@@ -241,15 +241,3 @@ pub fn download(name: &str, bytes: &JsValue) -> Result<(), JsValue> {
     after(10_000, move || drop(web_sys::Url::revoke_object_url(&url)));
     Ok(())
 }
-
-/// What the browser keeps under a key of this page; none where it forbids keeping.
-pub fn kept(key: &str) -> Option<String> {
-    window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
-}
-
-/// Keeps a text under a key; where the browser forbids it, the page works without.
-pub fn keep(key: &str, value: &str) {
-    if let Ok(Some(storage)) = window().local_storage() {
-        let _ = storage.set_item(key, value);
-    }
-}

@@ -11,7 +11,7 @@ use super::types::{
     AdapterInfo, Defaults, DeviceInfo, KeptModel, ModelInfo, Plan, Preview, RunEnd, SavedRun, TrainEvent,
 };
 use crate::format::fill;
-use crate::language::{Language, Text};
+use crate::language::{Language, Text, in_fields};
 
 /// What a call gives, or the engine's own sentence on why not.
 pub type Answer<T> = Result<T, String>;
@@ -50,10 +50,16 @@ async fn ask<T: DeserializeOwned>(place: &str, method: &str, arguments: &[&JsVal
     read(&call(&part(place), method, arguments).await?)
 }
 
-/// What an exception says.
+/// What an exception says, in the page's words.
 pub fn sentence(error: JsValue) -> String {
     let message = get(&error, "message").as_string().filter(|message| !message.is_empty());
-    message.or_else(|| error.as_string()).unwrap_or_else(|| String::from(Object::from(error).to_string()))
+    let message = message.or_else(|| error.as_string());
+    spoken(&message.unwrap_or_else(|| String::from(Object::from(error).to_string())))
+}
+
+/// What the engine says, with the names of the page's fields in the place of the command line's flags.
+pub fn spoken(message: &str) -> String {
+    in_fields(message, text())
 }
 
 /// A plain value of the engine as a type of this page.

@@ -102,6 +102,9 @@ impl Loader {
 
     /// Opens a model in the place of the one that is open; an opening that still goes on ends.
     pub fn load(self: &Rc<Self>, source: JsValue) {
+        if !self.app.may_replace_model() {
+            return;
+        }
         self.abort();
         let Ok(abort) = AbortController::new() else { return };
         self.loading.replace(Some(abort.clone()));

@@ -12,7 +12,7 @@
 //! | | `chat-send`, `chat-stop`, `chat-clear`, `chat-tint`, `token`*, `token-popover`, `chat-edit`*, |
 //! | | `chat-edit-input`*, `chat-edit-send`*, `chat-regenerate`*, `chat-delete`*, `chat-settings`, |
 //! | | `chat-system`, `chat-temperature`, `chat-top-p`, `chat-top-k`, `chat-max-tokens`, `chat-seed`, |
-//! | | `chat-repetition-penalty` |
+//! | | `chat-repetition-penalty`, `chat-new`, `chat-others`, `chat-other`* |
 //! | data | `teach-source-sample`, `teach-source-paste`, `teach-source-files`, `teach-name`, `teach-maker`, |
 //! | | `teach-rows`, `teach-data` (the text field), `teach-files`, `teach-preview` (the button), |
 //! | | `preview`, `preview-row`* |
@@ -25,7 +25,8 @@
 //! | | `teach-loss`, `teach-heldout`, `teach-samples`, `teach-sample`*, `teach-ask`, `teach-compare`, |
 //! | | `teach-export`, `teach-export-hf`, `teach-export-run`, `teach-resume`, `teach-notes`, `teach- |
 //! | | run-warnings`, `runs-banner`, `run-resume`*, `run-export`*, `run-discard`* |
-//! | adapters | `adapter-list`, `adapter`* (`data-name`), `adapter-on`*, `adapter-strength`*, `adapter- |
+//! | adapters | `adapter-list`, `adapter`* (`data-name`), `adapter-on`*, `adapter-base`*, |
+//! | | `adapter-strength`*, `adapter- |
 //! | | export`*, `adapter-remove`*, `adapter-name`, `adapter-files` |
 //! | A/B | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
 //! | models | `model-about`, `export-model`, `export-model-hf`, `model-name`, `model-keep`, `model-drop` |
@@ -47,6 +48,8 @@ mod drop;
 mod engine;
 mod header;
 mod history;
+mod leave;
+mod lesson;
 mod load;
 mod models;
 mod numbers;
@@ -54,7 +57,9 @@ mod page;
 mod preview;
 mod remarks;
 mod run_panel;
+mod slot;
 mod speech;
+mod storage;
 mod tabs;
 mod teach;
 mod teach_data;

@@ -125,10 +125,22 @@ impl Models {
     }
 
     fn kept_row(self: &Rc<Self>, model: &KeptModel) -> El {
+        if let Some(damaged) = &model.damaged {
+            let row = el("li").class("entry").test("kept-model").child(&el("strong").text(&model.name));
+            let row = row.child(&el("span").class("bad").text(damaged));
+            return row.child(&el("span").class("foot").child(&self.removes(model)));
+        }
         let t = self.app.speech.text();
         let (opened, source) = (Rc::clone(self), engine::write(&json!({ "kept": model.name })));
         let open = button().test("model-open-kept").text(t.models.open);
         let open = open.on("click", move |_| opened.loader.load(source.clone()));
+        let row = el("li").class("entry").test("kept-model").child(&el("strong").text(&model.name));
+        let row = row.child(&el("span").class("faint").text(&bytes(model.bytes)));
+        row.child(&el("span").class("foot").child(&open).child(&self.removes(model)))
+    }
+
+    /// A button that deletes a kept model.
+    fn removes(&self, model: &KeptModel) -> El {
         let (removing, name) = (Rc::clone(&self.app), model.name.clone());
         let remove = self.app.deleting(
             |t| t.page.remove,
@@ -141,25 +153,27 @@ impl Models {
                 });
             },
         );
-        let row = el("li").class("entry").test("kept-model").child(&el("strong").text(&model.name));
-        let row = row.child(&el("span").class("faint").text(&bytes(model.bytes)));
-        row.child(&el("span").class("foot").child(&open).child(&remove.test("kept-remove")))
+        remove.test("kept-remove")
     }
 
     fn run_row(self: &Rc<Self>, run: &SavedRun) -> El {
         let t = self.app.speech.text();
         let adapter = if run.adapter { format!(" + {}", t.teach.lora) } else { String::new() };
         let about = [
-            format!("{}{adapter}", run.stage),
+            format!("{}{adapter}", run.stage.as_deref().unwrap_or_default()),
             run.model.clone(),
             format!("{:.0}", run.step),
             format!("{:.0}", run.total_steps),
         ];
         let about = fill(t.models.run_about, &about.each_ref().map(String::as_str));
         let resume = resumes(button().test("run-resume-listed").text(t.teach.resume), &self.training, run);
-        let resume = resume.shown(run.step < run.total_steps && !self.training.is(&run.id));
+        let resume = resume.shown(run.stage.is_some() && !self.training.is(&run.id));
         let row = el("li").class("entry").test("saved-run").child(&el("strong").text(&run.name));
         let row = row.child(&el("span").class("faint").text(&about));
+        let row = match run.damaged.as_slice() {
+            [] => row,
+            damaged => row.child(&el("span").class("bad").text(&damaged.join("; "))),
+        };
         let foot = el("span").class("foot").child(&resume).child(&exports(&self.app, run));
         row.child(&foot.child(&discards(&self.app, run)))
     }

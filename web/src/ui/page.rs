@@ -2,13 +2,19 @@
 
 use super::app::App;
 use super::dom::find;
-use super::{adapters, chat, header, models, tabs, teach};
+use super::slot::Slot;
+use super::{adapters, chat, header, leave, models, tabs, teach};
 
 /// Builds the page and lets it live as long as its tab.
 pub fn open() {
-    let app = App::new(&find("messages"));
+    wasm_bindgen_futures::spawn_local(async { build(Slot::claim().await) });
+}
+
+fn build(slot: Slot) {
+    let app = App::new(&find("messages"), slot);
     app.speech.mark();
     find("loading").remove();
+    leave::watch(&app);
     let panels = tabs::build(&app, &find("tabs"), &find("main"));
     if let [chat_panel, teach_panel, adapters_panel, models_panel] = panels.as_slice() {
         let chat = chat::build(&app, chat_panel);

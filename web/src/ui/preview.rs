@@ -1,6 +1,7 @@
 //! Shows rows as the model sees them: tokens, and which of them it is trained to say.
 
 use super::dom::{El, el};
+use super::engine;
 use super::remarks::remarks;
 use super::types::{Preview, PreviewRow};
 use crate::format::{count, fill};
@@ -16,7 +17,8 @@ pub fn show(place: &El, preview: &Preview, t: &Text) {
     for row in &preview.rows {
         place.add(&row_of(row, t));
     }
-    for remark in remarks(&preview.report, t).into_iter().chain(preview.notes.iter().cloned()) {
+    let notes = preview.notes.iter().map(|note| engine::spoken(note));
+    for remark in remarks(&preview.report, t).into_iter().chain(notes) {
         place.add(&el("p").class("bad").text(&remark));
     }
 }

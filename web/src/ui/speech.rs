@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::dom::{self, El};
+use super::storage;
 use crate::language::{Language, Sentence, Text};
 
 const KEY: &str = "kindling-language";
@@ -29,7 +30,7 @@ struct Inner {
 impl Speech {
     /// In the language chosen last time, else in the browser's.
     pub fn new() -> Self {
-        let tag = dom::kept(KEY).or_else(|| dom::window().navigator().language());
+        let tag = storage::kept(KEY).or_else(|| dom::window().navigator().language());
         let language = Language::from_tag(&tag.unwrap_or_default());
         Self(Rc::new(Inner { language: Cell::new(language), said: RefCell::default() }))
     }
@@ -53,7 +54,7 @@ impl Speech {
     /// Changes to the other language and keeps the choice.
     pub fn switch(&self) {
         self.0.language.set(self.language().other());
-        dom::keep(KEY, self.language().tag());
+        storage::keep(KEY, self.language().tag());
         self.mark();
         for (element, slot, sentence) in self.0.said.borrow().iter() {
             write(element, *slot, sentence(self.text()));

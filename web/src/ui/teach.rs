@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use wasm_bindgen::prelude::JsValue;
 
-use super::app::{App, Topic};
+use super::app::{App, Topic, Unsaved};
 use super::chat::Chat;
 use super::dom::{self, El, button, el};
 use super::engine;
+use super::lesson::Lesson;
 use super::preview;
 use super::remarks::remarks;
 use super::teach_data::Data;
@@ -44,6 +45,7 @@ pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> Rc<Trai
     let told = Rc::clone(&slot);
     let changed: Rc<dyn Fn()> = Rc::new(move || {
         if let Some(teach) = told.borrow().as_ref() {
+            teach.keep();
             teach.replan();
         }
     });
@@ -62,8 +64,12 @@ pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> Rc<Trai
         timer: Cell::default(),
         asked: Cell::default(),
     });
-    slot.replace(Some(Rc::clone(&teach)));
     teach.place(panel, &what, &how);
+    // Before the tab hears of changes, which it would keep.
+    let lesson = Lesson::load(&app.slot.id());
+    teach.data.restore(&lesson);
+    teach.settings.restore(&lesson);
+    slot.replace(Some(Rc::clone(&teach)));
     teach.watch();
     unfinished::build(app, notices, &teach.training);
     Rc::clone(&teach.training)
@@ -103,11 +109,21 @@ impl Teach {
         self.replan();
     }
 
+    /// Keeps what was typed, for the next time.
+    fn keep(&self) {
+        let mut lesson = Lesson::default();
+        self.data.note(&mut lesson);
+        self.settings.note(&mut lesson);
+        let is_kept = lesson.store(&self.app.slot.id());
+        self.app.set_unsaved(Unsaved::Lesson, !is_kept);
+    }
+
     /// The request with the data in it; none where a model or data are missing.
     fn request(&self) -> Option<JsValue> {
         self.app.model()?;
         let data = self.data.source(self.settings.reads_texts())?;
-        let request = engine::write(&self.settings.request(self.plan.borrow().as_ref()));
+        let name = self.data.name();
+        let request = engine::write(&self.settings.request(self.plan.borrow().as_ref(), name));
         engine::set(&request, "data", &data);
         if let Some(encoding) = self.data.encoding() {
             engine::set(&request, "encoding", &encoding.into());
@@ -154,8 +170,9 @@ impl Teach {
             Ok(plan) => {
                 self.plan_line.write(&self.sentence(plan));
                 let remarks = remarks(&plan.report, self.app.speech.text());
-                for remark in remarks.iter().chain(&plan.notes) {
-                    self.warnings.add(&el("li").text(remark));
+                let notes = plan.notes.iter().map(|note| engine::spoken(note));
+                for remark in remarks.into_iter().chain(notes) {
+                    self.warnings.add(&el("li").text(&remark));
                 }
             }
             Err(sentence) => self.plan_line.write(sentence),

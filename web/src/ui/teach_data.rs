@@ -11,6 +11,7 @@ use super::app::App;
 use super::dom::{self, El, button, choice, el, field};
 use super::drop;
 use super::engine;
+use super::lesson::Lesson;
 use crate::format::{bytes, fill};
 use crate::language::Sentence;
 use crate::sample;
@@ -163,12 +164,33 @@ impl Data {
 
     fn sample(&self) -> Vec<[String; 2]> {
         let t = self.app.speech.text();
-        let typed = |input: &El, default: &str| match input.value().trim() {
-            "" => default.to_string(),
-            typed => typed.to_string(),
-        };
-        let name = typed(&self.name, t.teach.sample_name);
-        sample::identity(self.app.speech.language(), &name, &typed(&self.maker, t.teach.sample_maker))
+        let (name, maker) =
+            (typed(&self.name, t.teach.sample_name), typed(&self.maker, t.teach.sample_maker));
+        sample::identity(self.app.speech.language(), &name, &maker)
+    }
+
+    /// What the result may be called; none where its files or the day name it.
+    pub fn name(&self) -> Option<String> {
+        (self.chosen.get() == 0).then(|| typed(&self.name, self.app.speech.text().teach.sample_name))
+    }
+
+    /// Notes what was typed. Files stay where they are.
+    pub fn note(&self, lesson: &mut Lesson) {
+        lesson.source = self.chosen.get();
+        (lesson.name, lesson.maker) = (self.name.value(), self.maker.value());
+        (lesson.text, lesson.encoding) = (self.text.value(), self.encoding.value());
+    }
+
+    /// Puts in what was typed last time.
+    pub fn restore(self: &Rc<Self>, lesson: &Lesson) {
+        self.name.set_value(&lesson.name);
+        self.maker.set_value(&lesson.maker);
+        self.text.set_value(&lesson.text);
+        let encoding = ENCODINGS.iter().find(|name| **name == lesson.encoding);
+        self.encoding.set_value(encoding.unwrap_or(&ENCODINGS[0]));
+        let chosen = lesson.source.min(SOURCES.len() - 1);
+        dom::find(&format!("teach-source-{}", SOURCES[chosen].0)).set_checked(true);
+        self.choose(chosen);
     }
 
     /// The data for the engine; none where there are none yet. Pretraining reads texts, the others
@@ -197,6 +219,13 @@ impl Data {
                 (!files.is_empty()).then(|| engine::files(&files))
             }
         }
+    }
+}
+
+fn typed(input: &El, default: &str) -> String {
+    match input.value().trim() {
+        "" => default.to_string(),
+        typed => typed.to_string(),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::app::{App, Topic};
 use super::dom::{self, El, choice, el, field};
 use super::engine;
+use super::lesson::Lesson;
 use super::numbers::{Number, Numbers};
 use super::speech::Speech;
 use super::types::{Defaults, Plan};
@@ -65,6 +66,13 @@ impl Ways {
         self.all.get(self.chosen.get()).unwrap_or(&self.all[0])
     }
 
+    /// Chooses by a name in code; one that is unknown gives the first.
+    fn restore(&self, key: &str) {
+        let chosen = self.all.iter().position(|way| way.key == key).unwrap_or_default();
+        dom::find(&format!("{}-{}", self.id, self.all[chosen].key)).set_checked(true);
+        self.chosen.set(chosen);
+    }
+
     fn show_hint(&self, speech: &Speech) {
         self.hint.write((self.now().hint)(speech.text()));
     }
@@ -101,7 +109,10 @@ impl Settings {
                 speech,
                 |t| t.teach.question,
             ),
-            name: el("input").id("teach-run-name").attr("type", "text").attr("placeholder", "lora"),
+            name: el("input")
+                .id("teach-run-name")
+                .attr("type", "text")
+                .say_in("placeholder", speech, |t| t.teach.automatic),
         });
         place.add(&settings.choose(|settings| &settings.stage, &changed));
         place.add(&settings.stage.hint);
@@ -201,8 +212,30 @@ impl Settings {
         }
     }
 
-    /// The request without data and listener. With a plan, reports come often enough to be seen and not more.
-    pub fn request(&self, plan: Option<&Plan>) -> Value {
+    /// Notes what was set.
+    pub fn note(&self, lesson: &mut Lesson) {
+        (lesson.stage, lesson.trained) = (self.stage.now().key.into(), self.trained.now().key.into());
+        lesson.training = self.training.values();
+        lesson.lora = self.lora.values();
+        lesson.sample = self.sample.values();
+        (lesson.question, lesson.result) = (self.prompt.value(), self.name.value());
+    }
+
+    /// Puts in what was set last time.
+    pub fn restore(&self, lesson: &Lesson) {
+        self.stage.restore(&lesson.stage);
+        self.trained.restore(&lesson.trained);
+        self.training.fill(&lesson.training);
+        self.lora.fill(&lesson.lora);
+        self.sample.fill(&lesson.sample);
+        self.prompt.set_value(&lesson.question);
+        self.name.set_value(&lesson.result);
+        self.show();
+    }
+
+    /// The request without data and listener; `name` is for a result that nobody named. With a plan, reports come often
+    /// enough to be seen and not more.
+    pub fn request(&self, plan: Option<&Plan>, name: Option<String>) -> Value {
         let mut config = self.training.values();
         let steps = plan.map_or(1.0, |plan| plan.steps).max(1.0);
         let share = |parts: f64| Value::from((steps / parts).ceil().max(1.0) as u64);
@@ -215,8 +248,11 @@ impl Settings {
         if self.adapts() {
             request.insert("adapter".into(), self.lora.values().into());
         }
-        if !self.name.value().trim().is_empty() {
-            request.insert("name".into(), self.name.value().trim().into());
+        let typed = self.name.value();
+        let typed = Some(typed.trim()).filter(|typed| !typed.is_empty()).map(String::from);
+        // Only an adapter is named after what it was taught: a model is more than that.
+        if let Some(name) = typed.or_else(|| name.filter(|_| self.adapts())) {
+            request.insert("name".into(), name.into());
         }
         let every = self.sample.values().get("every").cloned().unwrap_or_else(|| share(5.0));
         if every.as_f64() != Some(0.0) {

@@ -8,7 +8,7 @@ use serde_json::json;
 use wasm_bindgen::prelude::JsValue;
 use web_sys::VisibilityState;
 
-use super::app::{App, Topic};
+use super::app::{App, Topic, Unsaved};
 use super::chat::Chat;
 use super::dom::{self, El, el};
 use super::engine::{self, Answer, Run};
@@ -77,7 +77,10 @@ impl Training {
         if let Some(document) = dom::window().document() {
             let watched = document.clone();
             dom::listen(&watched, "visibilitychange", move |_| {
-                if document.visibility_state() == VisibilityState::Hidden {
+                // A run that was saved where it stands, as one that pauses, has nothing to save.
+                if document.visibility_state() == VisibilityState::Hidden
+                    && saved.app.would_lose(Unsaved::Steps)
+                {
                     saved.tell("save");
                 }
             });
@@ -149,6 +152,7 @@ impl Training {
 
     fn set_running(&self, running: bool) {
         self.running.set(running);
+        self.app.set_training(running);
         self.panel.show_state(running, self.paused.get(), self.end.borrow().as_ref());
         let changed = self.changed.borrow().clone();
         if let Some(changed) = changed {
@@ -173,6 +177,8 @@ impl Training {
         wake.release();
         self.run.replace(None);
         self.end.replace(end.as_ref().ok().cloned());
+        self.app.set_unsaved(Unsaved::Steps, false);
+        self.app.set_unsaved(Unsaved::Result, end.as_ref().is_ok_and(|end| !end.kept));
         self.set_running(false);
         self.say(&end.as_ref().map_or_else(Clone::clone, |end| self.end_sentence(end)));
         // After a full run another model is open.
@@ -182,6 +188,7 @@ impl Training {
             self.app.set_model(model, None);
         }
         self.app.changed(Topic::Runs);
+        self.app.changed(Topic::Kept);
         end.map(drop)
     }
 
@@ -189,8 +196,12 @@ impl Training {
         let t = self.app.speech.text();
         let (step, total) = (format!("{:.0}", end.step), format!("{:.0}", end.total_steps));
         let sentence = fill(if end.stopped { t.teach.stopped } else { t.teach.done }, &[&step, &total]);
-        match end.heldout_loss {
+        let sentence = match end.heldout_loss {
             Some(held) => sentence + &fill(t.teach.ended_loss, &[&loss(Some(held))]),
+            None => sentence,
+        };
+        match end.adapter.as_ref().or(end.model.as_ref()).filter(|_| end.kept) {
+            Some(name) => sentence + &fill(t.teach.kept_as, &[name]),
             None => sentence,
         }
     }
@@ -202,14 +213,19 @@ impl Training {
     fn event(&self, event: TrainEvent) {
         match event {
             TrainEvent::Step { step, loss, tokens_per_second, elapsed_s } => {
+                self.app.set_unsaved(Unsaved::Steps, true);
                 self.panel.chart.trained(step, loss);
                 self.panel.progress(step, self.total.get());
                 self.step(step, tokens_per_second, elapsed_s);
             }
             TrainEvent::Eval { step, loss } => self.panel.chart.held_out(step, loss),
             TrainEvent::Sample { step, prompt, text } => self.panel.sample(step, &prompt, &text),
-            TrainEvent::Save { step } => self.panel.saved(step),
-            TrainEvent::Warning { message } => self.panel.warn(&message),
+            TrainEvent::Save { step } => {
+                self.panel.saved(step);
+                // A run that does not pause has taken more steps since.
+                self.app.set_unsaved(Unsaved::Steps, !self.paused.get());
+            }
+            TrainEvent::Warning { message } => self.panel.warn(&engine::spoken(&message)),
         }
     }
 
@@ -243,6 +259,9 @@ impl Training {
         let paused = !self.paused.get();
         self.paused.set(paused);
         self.tell(if paused { "pause" } else { "resume" });
+        if !paused {
+            self.app.set_unsaved(Unsaved::Steps, true);
+        }
         let t = self.app.speech.text();
         self.say(if paused { t.teach.paused } else { t.teach.going_on });
         self.panel.show_state(true, paused, None);
@@ -262,6 +281,7 @@ impl Training {
 
     fn export(self: &Rc<Self>) {
         let adapter = self.end.borrow().as_ref().and_then(|end| end.adapter.clone());
+        self.app.set_unsaved(Unsaved::Result, false);
         match adapter {
             Some(name) => self.app.export(json!({ "adapter": name }), true),
             None => self.app.export(json!({ "model": "single-file" }), false),

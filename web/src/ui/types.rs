@@ -151,6 +151,9 @@ pub struct RunEnd {
     pub stopped: bool,
     pub heldout_loss: Option<f64>,
     pub adapter: Option<String>,
+    pub model: Option<String>,
+    #[serde(default)]
+    pub kept: bool,
 }
 
 /// A run that can go on.
@@ -158,15 +161,17 @@ pub struct RunEnd {
 #[allow(missing_docs, reason = "the names say it")]
 pub struct SavedRun {
     pub id: String,
-    pub stage: String,
+    pub stage: Option<String>,
     pub adapter: bool,
     pub name: String,
     pub model: String,
     pub step: f64,
     pub total_steps: f64,
+    #[serde(default)]
+    pub damaged: Vec<String>,
 }
 
-/// An adapter beside the open model.
+/// An adapter in this browser, of whatever model.
 #[derive(Clone, Deserialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct AdapterInfo {
@@ -175,6 +180,11 @@ pub struct AdapterInfo {
     pub parameters: f64,
     pub active: bool,
     pub strength: f64,
+    pub base: Option<String>,
+    pub fits: bool,
+    pub kept: bool,
+    pub made: f64,
+    pub damaged: Option<String>,
 }
 
 /// What is odd about the data.
@@ -237,4 +247,5 @@ pub struct PreviewToken {
 pub struct KeptModel {
     pub name: String,
     pub bytes: f64,
+    pub damaged: Option<String>,
 }

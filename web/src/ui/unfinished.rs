@@ -26,8 +26,7 @@ pub fn build(app: &Rc<App>, place: &El, training: &Rc<Training>) {
 
 async fn show(app: &Rc<App>, list: &El, training: &Rc<Training>) -> Answer<()> {
     let runs = engine::runs().await?;
-    let open: Vec<_> =
-        runs.iter().filter(|run| run.step < run.total_steps && !training.is(&run.id)).collect();
+    let open: Vec<_> = runs.iter().filter(|run| run.stage.is_some() && !training.is(&run.id)).collect();
     list.clear();
     list.show(!open.is_empty() && !training.is_running());
     for run in open {

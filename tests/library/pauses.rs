@@ -1,0 +1,90 @@
+//! What a run keeps: a pause through saves, its day, and a survey made before.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use kindling::checkpoint::{read_training, write_training};
+use kindling::error::Result;
+use kindling::formats::Files;
+use kindling::model::Transformer;
+use kindling::train::{Control, Listener, Stage, TrainConfig, TrainEvent, train};
+
+use crate::tiny::{Record, job, start, train_config, train_run};
+
+fn device() -> Device {
+    Device::flex().autodiff()
+}
+
+/// Pauses after the third step; in the pause it asks for two saves, then goes on, and stops after the fifth.
+const SCRIPT: [Control; 10] = [
+    Control::Continue,
+    Control::Continue,
+    Control::Pause,
+    Control::Save,
+    Control::Pause,
+    Control::Save,
+    Control::Pause,
+    Control::Continue,
+    Control::Continue,
+    Control::Stop,
+];
+
+#[derive(Default)]
+struct Scripted {
+    record: Record,
+    asked: usize,
+}
+
+impl Listener for Scripted {
+    fn on(&mut self, event: TrainEvent<'_>) -> Result<()> {
+        self.record.on(event)
+    }
+
+    fn control(&mut self) -> Control {
+        self.asked += 1;
+        SCRIPT[self.asked - 1]
+    }
+}
+
+#[test]
+fn a_save_does_not_end_a_pause() {
+    let config = train_config(Stage::Sft);
+    let mut whole = Record::default();
+    train_run(start(config.clone(), Stage::Sft, 8, &device()), &mut whole).unwrap();
+    let mut listener = Scripted::default();
+    let run = start(config, Stage::Sft, 8, &device());
+    let outcome = pollster::block_on(train(run, &mut listener)).unwrap();
+    assert!(outcome.stopped);
+    assert_eq!(listener.asked, SCRIPT.len());
+    let saved: Vec<u64> = listener.record.snapshots.iter().map(|snapshot| snapshot.progress.step).collect();
+    assert_eq!(saved, [3, 3, 5], "no step was taken in the pause");
+    assert_eq!(listener.record.losses(), whole.losses()[..5], "and every step is told once");
+}
+
+#[test]
+fn a_run_keeps_its_day_and_a_survey_made_before_changes_nothing() {
+    let config = TrainConfig { steps: None, epochs: 2.0, ..train_config(Stage::Sft) };
+    let undated = job(config, Stage::Sft, 8);
+    let shape = crate::tiny::config(undated.tokenizer.vocab_size());
+    let model = || Transformer::init(&shape, 3, &device()).unwrap();
+    let mut dated = undated.clone();
+    Arc::make_mut(&mut dated.tokenizer).set_template_variable("now", "2024-02-29".into());
+    let survey = dated.survey(1 << 20).unwrap();
+    let surveyed = dated.clone().start_surveyed(model(), &survey).unwrap();
+    let run = dated.start(model()).unwrap();
+    assert_eq!(surveyed.progress, run.progress);
+    assert_eq!(surveyed.plan.bytes(), run.plan.bytes());
+    assert_eq!(run.progress.date.as_deref(), Some("2024-02-29"));
+    let mut record = Record::default();
+    train_run(run, &mut record).unwrap();
+    let last = record.snapshots.last().unwrap();
+    let mut files = Files::new();
+    write_training(&mut files, &last.optimizer, &last.progress).unwrap();
+    let (_, kept) = read_training(|name| Ok(files.get(name).cloned())).unwrap();
+    assert_eq!(kept.date.as_deref(), Some("2024-02-29"));
+
+    // A run without a day is written as those of before, which have none.
+    let run = undated.start(model()).unwrap();
+    assert_eq!(run.progress.date, None);
+    assert!(!serde_json::to_string(&run.progress).unwrap().contains("date"));
+}

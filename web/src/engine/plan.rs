@@ -1,0 +1,110 @@
+//! What a run would need. The data of a plan stay opened for the run that usually follows.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use kindling::batch::Survey;
+use kindling::bench::matmul_flops;
+use kindling::data::{DataReport, Dataset};
+use kindling::platform::SURVEYED_BYTES;
+use kindling::train::{Job, Plan};
+use serde_json::Map;
+
+use super::data::{dataset, fitted_config};
+use super::load::NOW;
+use super::protocol::{File, PlanInfo, Training};
+use super::state::{Answer, Engine, OpenModel};
+use super::training::job_on;
+
+/// Settings that change nothing of how the data are read.
+const OF_THE_LOOP: [&str; 10] = [
+    "epochs",
+    "steps",
+    "grad-accum",
+    "learning-rate",
+    "lr-schedule",
+    "warmup-ratio",
+    "min-lr-ratio",
+    "weight-decay",
+    "log-every",
+    "eval-every",
+];
+
+/// Data that were opened and looked at.
+pub struct Planned {
+    /// Of which files, settings and model.
+    key: u64,
+    dataset: Arc<Dataset>,
+    /// What one pass over them holds.
+    pub survey: Survey,
+}
+
+impl Engine {
+    /// What a run would need.
+    pub async fn plan(&self, training: &Training, files: Vec<File>) -> Result<Answer, String> {
+        let told = |e: kindling::error::Error| e.to_string();
+        let model = self.opened()?;
+        let (job, planned) = self.surveyed(training, files, &model)?;
+        job.validate(&model.base).map_err(told)?;
+        let (steps, survey) = (job.total_steps(&planned.survey), &planned.survey);
+        let plan = job.plan(&model.base, survey, steps);
+        let mut info = self.info(&plan, job.dataset.len(), job.dataset.report().clone()).await?;
+        let (_, length) = fitted_config(training.stage, training.adapts(), training.config.clone(), &model)?;
+        info.note(length.into_iter().chain(job.warnings()).collect());
+        info.note(job.remarks(survey));
+        self.planned.replace(Some(planned));
+        Answer::new(info)
+    }
+
+    /// A job on files, and what one pass over them holds; those of the last plan are not read once more.
+    ///
+    /// # Errors
+    /// Data or settings that cannot be used.
+    pub fn surveyed(
+        &self,
+        training: &Training,
+        files: Vec<File>,
+        model: &OpenModel,
+    ) -> Result<(Job, Planned), String> {
+        let key = key(training, &files, model)?;
+        if let Some(planned) = self.planned.take().filter(|planned| planned.key == key) {
+            return Ok((job_on(training, Arc::clone(&planned.dataset), model, None)?, planned));
+        }
+        let (config, _) = fitted_config(training.stage, training.adapts(), training.config.clone(), model)?;
+        let encoding = training.encoding.as_deref();
+        let dataset = Arc::new(dataset(training.stage, &config, &model.tokenizer, encoding, files)?);
+        let job = job_on(training, Arc::clone(&dataset), model, None)?;
+        job.validate(&model.base).map_err(|e| e.to_string())?;
+        let survey = job.survey(SURVEYED_BYTES).map_err(|e| e.to_string())?;
+        Ok((job, Planned { key, dataset, survey }))
+    }
+
+    /// A plan for the page, with the time that it takes here.
+    ///
+    /// # Errors
+    /// No device is open.
+    pub async fn info(&self, plan: &Plan, rows: u64, report: DataReport) -> Result<PlanInfo, String> {
+        // A training step reaches about a third of a bare product's speed.
+        let speed = matmul_flops(&self.device()?).await / 3.0;
+        Ok(PlanInfo::new(plan, plan.flops / speed, rows, report))
+    }
+}
+
+/// Stands for the files and for all that decides how they are read.
+fn key(training: &Training, files: &[File], model: &OpenModel) -> Result<u64, String> {
+    let mut read = training.clone();
+    (read.name, read.sample) = (None, None);
+    // Whether an adapter trains decides defaults; its own settings read nothing.
+    read.adapter.iter_mut().for_each(Map::clear);
+    read.config.retain(|setting, _| !OF_THE_LOOP.contains(&setting.as_str()));
+    let mut hash = DefaultHasher::new();
+    serde_json::to_string(&read).map_err(|e| e.to_string())?.hash(&mut hash);
+    model.fingerprint.hex().hash(&mut hash);
+    model.tokenizer.chat_template().hash(&mut hash);
+    model.tokenizer.template_variable(NOW).map(ToString::to_string).hash(&mut hash);
+    for file in files {
+        file.name.hash(&mut hash);
+        file.bytes.hash(&mut hash);
+    }
+    Ok(hash.finish())
+}

@@ -1,0 +1,111 @@
+//! Going on with a run from its last whole save or, where it was never saved, from its beginning.
+
+use std::sync::Arc;
+
+use kindling::adapter::Adapter;
+use kindling::checkpoint::{open_tokenizer, read_training};
+use kindling::data::DataReport;
+use kindling::formats::Files;
+use kindling::train::Run;
+
+use super::load::NOW;
+use super::places;
+use super::port::Port;
+use super::protocol::{Event, File, PlanInfo};
+use super::runs::{KeptJob, KeptRun, RUNS, beginning, check_id, hold};
+use super::saver::Saver;
+use super::state::{Answer, Engine, OpenModel};
+use super::training::{Begun, job};
+
+impl Engine {
+    /// Goes on with a run.
+    pub async fn resume(&self, id: &str, port: &Port) -> Result<Answer, String> {
+        check_id(id)?;
+        let claim = self.claim(id)?;
+        let here = hold(id).await?;
+        let KeptRun { job, mut saves, .. } = KeptRun::look(id).await?;
+        let Some(job) = job else {
+            return Err(match saves.damaged.as_slice() {
+                [] => format!("there is no saved run {id}"),
+                damaged => format!("the saved run {id} cannot go on: {}", damaged.join("; ")),
+            });
+        };
+        let begun_only = saves.whole.is_empty() && saves.damaged.is_empty();
+        let save = match begun_only {
+            true => None,
+            false => Some(places::read_newest(&format!("{RUNS}/{id}"), &mut saves).await?.1),
+        };
+        for damaged in &saves.damaged {
+            let message = format!("{damaged}; the run goes on from what is whole");
+            port.tell(&Event::Warning { message });
+        }
+        let (mut run, report, model) = self.stand(id, &job, save.as_ref()).await?;
+        if begun_only {
+            run.warnings.push("the run was never saved and begins anew".into());
+        }
+        // What is left of the time is for the page to tell from the run's speed.
+        let plan = PlanInfo::new(&run.plan, 0.0, run.progress.rows, report);
+        if !self.opened().is_ok_and(|open| open.fingerprint == model.fingerprint) {
+            self.replace_model(model.clone());
+        }
+        let saver = Saver::after(id, &saves);
+        let begun = Begun { id: id.to_string(), training: job.training, model, run, plan, saver };
+        let outcome = self.execute(claim, begun, port).await;
+        drop(here);
+        outcome
+    }
+
+    /// The run of a save, or from its beginning, with its data's report and the model that it belongs to.
+    async fn stand(
+        &self,
+        id: &str,
+        job: &KeptJob,
+        save: Option<&Files>,
+    ) -> Result<(Run, DataReport, OpenModel), String> {
+        let training = &job.training;
+        let files = match save {
+            Some(save) if !training.adapts() => save.clone(),
+            _ => beginning(id, "base", job).await?,
+        };
+        let mut model = OpenModel::open(job.model.clone(), job.weights, files, &self.device()?)?;
+        if let Some(date) = &job.date {
+            Arc::make_mut(&mut model.tokenizer).set_template_variable(NOW, date.clone());
+        }
+        let data = beginning(id, "data", job).await?.into_iter();
+        // A number stands before each name.
+        let data = data.map(|(name, bytes)| File { name: name[5.min(name.len())..].to_string(), bytes });
+        let (run, report) = stand_on(job, data.collect(), &model, save)?;
+        Ok((run, report, model))
+    }
+}
+
+fn stand_on(
+    job: &KeptJob,
+    data: Vec<File>,
+    model: &OpenModel,
+    save: Option<&Files>,
+) -> Result<(Run, DataReport), String> {
+    let told = |e: kindling::error::Error| e.to_string();
+    let read = |file: &str| Ok(save.and_then(|save| save.get(file).cloned()));
+    let adapter = match save {
+        Some(_) if job.training.adapts() => Some(Adapter::open(read).map_err(told)?),
+        _ => None,
+    };
+    let mut of_run = self::job(&job.training, data, model, adapter)?;
+    let report = of_run.dataset.report().clone();
+    let base = model.base.clone().trainable();
+    if save.is_none() {
+        return Ok((of_run.start(base).map_err(told)?, report));
+    }
+    if job.training.adapts()
+        && let Some(mut own) = open_tokenizer(&mut |file: &str| read(file)).map_err(told)?
+    {
+        // An adapter's run may have a template of its own.
+        if let Some(date) = model.tokenizer.template_variable(NOW).cloned() {
+            own.set_template_variable(NOW, date);
+        }
+        of_run.tokenizer = Arc::new(own);
+    }
+    let (optimizer, progress) = read_training(read).map_err(told)?;
+    Ok((of_run.resume(base, optimizer, progress).map_err(told)?, report))
+}

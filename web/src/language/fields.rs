@@ -1,0 +1,108 @@
+//! The command line's flags, by which the library names settings, as the fields of the page.
+
+use super::text::{Sentence, Text};
+use crate::format::fill;
+
+/// Flags that the page has a field for.
+const FIELDS: [(&str, Sentence); 17] = [
+    ("epochs", |t| t.teach.epochs),
+    ("steps", |t| t.teach.steps),
+    ("batch-size", |t| t.teach.batch),
+    ("learning-rate", |t| t.teach.rate),
+    ("max-seq-len", |t| t.teach.length),
+    ("val-split", |t| t.teach.held_out),
+    ("lora-rank", |t| t.teach.rank),
+    ("lora-alpha", |t| t.teach.alpha),
+    ("data", |t| t.teach.data),
+    ("model", |t| t.page.tab_models),
+    ("weights", |t| t.models.weights),
+    ("temperature", |t| t.chat.temperature),
+    ("top-p", |t| t.chat.top_p),
+    ("top-k", |t| t.chat.top_k),
+    ("max-new-tokens", |t| t.chat.max_tokens),
+    ("repetition-penalty", |t| t.chat.repetition),
+    ("seed", |t| t.chat.seed),
+];
+/// What is said of the command line, and what of the page.
+const PHRASES: [(&str, Sentence); 3] = [
+    ("fix them, or add --skip-bad-rows to go on without them", |t| t.page.fix_rows),
+    (", or add --skip-bad-rows to go on without such rows", |_| ""),
+    ("`kindling data preview`", |t| t.teach.preview),
+];
+
+/// A message with the names of the page's fields in the place of flags. A setting without a field keeps the name that it
+/// has for programs, without the dashes.
+pub fn in_fields(message: &str, t: &'static Text) -> String {
+    let mut text = message.to_string();
+    for (phrase, sentence) in PHRASES {
+        let name = sentence(t);
+        // A command's name becomes that of a button.
+        let name = if phrase.starts_with('`') { fill(t.page.field, &[name]) } else { name.into() };
+        text = text.replace(phrase, &name);
+    }
+    let (mut whole, mut rest) = (String::new(), text.as_str());
+    while let Some(at) = rest.find("--") {
+        let (before, flag) = (&rest[..at], &rest[at + 2..]);
+        let length = flag.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(flag.len());
+        let name = flag[..length].trim_end_matches('-');
+        whole.push_str(before);
+        // Dashes within a word or a line of them are no flag.
+        let begins = before.chars().next_back().or(whole.chars().next_back());
+        if !name.starts_with(|c: char| c.is_ascii_lowercase())
+            || begins.is_some_and(|c| c.is_alphanumeric() || c == '-')
+        {
+            whole.push_str("--");
+            rest = flag;
+            continue;
+        }
+        let field = FIELDS.iter().find(|field| field.0 == name).map_or(name, |field| (field.1)(t));
+        whole.push_str(&fill(t.page.field, &[field]));
+        rest = &flag[name.len()..];
+    }
+    whole + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::language::Language;
+
+    #[test]
+    fn flags_become_fields_in_both_languages() {
+        let message = "--max-seq-len is 900, the model holds 512 positions; take at most that many";
+        assert_eq!(
+            in_fields(message, Language::English.text()),
+            "“Longest row, tokens” is 900, the model holds 512 positions; take at most that many"
+        );
+        assert!(in_fields(message, Language::Chinese.text()).starts_with("“最长行（词元）” is 900"));
+    }
+
+    #[test]
+    fn settings_without_a_field_lose_their_dashes() {
+        let t = Language::English.text();
+        assert_eq!(
+            in_fields("a longer --warmup-ratio, or --dtype f32", t),
+            "a longer “warmup-ratio”, or “dtype” f32"
+        );
+        assert_eq!(in_fields("(now 1), --seed", t), "(now 1), “Seed”");
+    }
+
+    #[test]
+    fn commands_and_ways_that_the_page_has_not_are_said_otherwise() {
+        let t = Language::English.text();
+        let rows = "2 of the data's rows cannot be used (fix them, or add --skip-bad-rows to go on without them):\n  - a:2";
+        assert_eq!(in_fields(rows, t), "2 of the data's rows cannot be used (correct them):\n  - a:2");
+        let row = "it has no text (mend the row, or add --skip-bad-rows to go on without such rows)";
+        assert_eq!(in_fields(row, t), "it has no text (mend the row)");
+        let look = in_fields("look at these rows with `kindling data preview`", t);
+        assert_eq!(look, "look at these rows with “Preview”");
+    }
+
+    #[test]
+    fn other_dashes_stay() {
+        let t = Language::English.text();
+        for text in ["a -- b", "----", "x--y", "--", "a -b", "--- title", "–", "----begin"] {
+            assert_eq!(in_fields(text, t), text);
+        }
+    }
+}
