@@ -53,12 +53,16 @@ class Llama:
         found = np.full(size, np.nan)
         for token in self.next(tokens, size)["top_logprobs"]:
             found[token["id"]] = token["logprob"]
-        return found
+        # The server adds up the exponentials in 32 bits: over a large vocabulary its sum is 1e-4 short.
+        return found - np.logaddexp.reduce(found[~np.isnan(found)])
 
-    def logprobs(self, tokens, size):
-        """Of every token but the first."""
+    def logprobs(self, tokens, size, exact=False):
+        """Of every token but the first; `exact` ones are summed up here, and take a second each."""
         found = []
         for at in range(1, len(tokens)):
+            if exact:
+                found.append(self.distribution(tokens[:at], size)[tokens[at]])
+                continue
             # Of a part of a character the server tells nothing by itself.
             alone = self.next(tokens[:at], 1, tokens[at])
             found.append(alone["logprob"] if alone else self.distribution(tokens[:at], size)[tokens[at]])
