@@ -34,6 +34,8 @@ mod map;
 mod masks;
 #[path = "library/model.rs"]
 mod model;
+#[path = "library/page_types.rs"]
+mod page_types;
 #[path = "library/parity.rs"]
 mod parity;
 #[path = "library/pauses.rs"]

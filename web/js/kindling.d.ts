@@ -1,4 +1,11 @@
-/** Train, adapt and talk with small language models inside this page. Nothing leaves the machine. */
+// TypeScript's declarations, because other pages call kindling.js, which is JavaScript.
+
+/**
+ * Train, adapt and talk with small language models inside this page. Nothing leaves the machine.
+ *
+ * A field that a call does not read is refused by its name. A call whose `signal` aborts rejects with the signal's
+ * reason, which is a DOMException called AbortError unless another was given.
+ */
 
 /** Opens the engine: a worker that owns the device, the model and the training. */
 export function connect(options?: ConnectOptions): Kindling;
@@ -14,7 +21,8 @@ export interface Kindling {
   /**
    * Opens a model: a single-file checkpoint, the files of a Hugging Face directory or a .zip of them, or a URL of one
    * such file. A download that broke goes on where it ended when the same URL is loaded again; a model that opened is
-   * kept in this browser and opened from there the next time, unless its server says that it changed.
+   * kept in this browser and opened from there the next time, unless its server says that it changed. When it rejects
+   * after an abort the model before is still the open one; an abort that comes too late changes nothing.
    */
   load(source: ModelSource, options?: LoadOptions): Promise<ModelInfo>;
   /** The open model, or null. */
@@ -23,22 +31,18 @@ export interface Kindling {
   chat: { completions: { create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatChunk>> } };
   /** Goes on from a text or from ids. */
   generate(request: GenerateRequest): Promise<Generation>;
-  /** The log-probability of each token; a text begins and ends as the tokenizer says, or with BOS where asked for. */
-  score(request: { text?: string; tokens?: number[]; addBos?: boolean; logits?: boolean }): Promise<Score>;
-  /** Rows as the model sees them: tokens, and which of them are targets. */
-  preview(request: {
-    stage: Stage | "lora";
-    adapter?: Partial<LoraConfig> | boolean;
-    data: DataSource;
-    config?: Partial<TrainConfig>;
-    rows?: number;
-    encoding?: string;
-  }): Promise<Preview>;
+  /**
+   * The log-probability of each token; a text begins and ends as the tokenizer says, or with BOS where asked for. The
+   * engine ends its work on a text that it has begun after an abort too.
+   */
+  score(request: ScoreRequest): Promise<Score>;
+  /** So many rows (20) as the model sees them: tokens, and which of them are targets. Nothing is trained. */
+  preview(request: TrainRequest & { rows?: number }): Promise<Preview>;
   /** What holds where a request names nothing else; `config` depends on whether an adapter learns the stage. */
   defaults(
     stage: Stage | "lora",
     options?: { adapter?: boolean },
-  ): Promise<{ config: TrainConfig; lora: LoraConfig; sampling: Required<Sampling> }>;
+  ): Promise<Defaults>;
   /** What a run will need. */
   plan(request: TrainRequest): Promise<Plan>;
   /** Trains. The promise resolves when the run stands; its end is `run.done`. */
@@ -74,12 +78,12 @@ export interface Kindling {
     remove(name: string): Promise<AdapterInfo[]>;
   };
   /**
-   * Files to take home: the open model as one file or as a Hugging Face directory, an adapter in PEFT's layout, a run
-   * with its training state. "zip" puts a directory into one archive.
+   * Files to take home: the open model as one file, as a Hugging Face directory or for llama.cpp, an adapter in PEFT's
+   * layout, a run with its training state. "zip" puts a directory into one archive.
    */
   export(
-    what: { model: "single-file" | "hf" } | { adapter: string } | { run: string },
-    options?: { as?: "files" | "zip" },
+    what: { model: "single-file" | "hf" | "gguf" } | { adapter: string } | { run: string },
+    options?: ExportOptions,
   ): Promise<ExportedFile[]>;
   /** Models kept in this browser. */
   models: {
@@ -95,15 +99,6 @@ export interface Kindling {
   restart(): void;
 }
 
-export interface DeviceInfo {
-  kind: "webgpu" | "cpu";
-  name: string;
-  /** Why WebGPU is not used, where it was asked for. */
-  notice?: string;
-  /** The same as a word. */
-  reason?: "no-webgpu" | "no-adapter" | "failed";
-}
-
 export type FileSource = File | { name: string; bytes: Uint8Array };
 export type ModelSource = FileSource | FileSource[] | string | { kept: string };
 /** Text in any of the formats that the command line reads, told by the file's name. */
@@ -117,25 +112,7 @@ export interface LoadOptions {
   /** What the matrices are held as ("f32"): fewer bits take less memory and are a little less exact. */
   weights?: WeightsAs;
 }
-/** 32-bit floats, or GGUF's blocks of 8 or 4 bits, which answer and carry adapters but do not train themselves. */
-export type WeightsAs = "f32" | "q8_0" | "q4_0";
 export interface Progress { loaded: number; total: number | null }
-
-export interface ModelInfo {
-  name: string;
-  parameters: number;
-  layers: number;
-  hidden: number;
-  vocabulary: number;
-  context: number;
-  /** Whether the tokenizer has a chat template. */
-  chat: boolean;
-  weights: WeightsAs;
-  /** What is odd about its files and how it was read: keys and tensors that nothing reads. */
-  warnings: string[];
-}
-
-export interface Message { role: "system" | "user" | "assistant"; content: string }
 
 export interface Sampling {
   temperature?: number;
@@ -145,11 +122,17 @@ export interface Sampling {
   repetition_penalty?: number;
   seed?: number;
   max_tokens?: number;
+  /** The same by OpenAI's newer name. */
+  max_completion_tokens?: number;
   stop?: string | string[];
 }
 
+/** OpenAI's fields that are not here, such as `n` and `presence_penalty`, are refused. */
 export interface ChatRequest extends Sampling {
-  messages: Message[];
+  /** A message of the system can only be the first. */
+  messages: RequestMessage[];
+  /** The open model's name; no other is taken. */
+  model?: string;
   stream?: boolean;
   /** Log-probabilities of the tokens, with so many alternatives. */
   logprobs?: boolean;
@@ -159,51 +142,10 @@ export interface ChatRequest extends Sampling {
   signal?: AbortSignal;
 }
 
-export interface TokenLogprob {
-  token: string;
-  id: number;
-  logprob: number;
-  top_logprobs: { token: string; id: number; logprob: number }[];
-}
+/** Parts of a content are read as one text; other parts than texts are refused. */
+export interface RequestMessage { role: Message["role"]; content: string | { type: "text"; text: string }[] }
 
-export interface ChatChunk {
-  id: string;
-  object: "chat.completion.chunk";
-  created: number;
-  model: string;
-  choices: [{
-    index: 0;
-    delta: { role?: "assistant"; content?: string };
-    logprobs: { content: TokenLogprob[] } | null;
-    finish_reason: "stop" | "length" | null;
-  }];
-  /** On the last chunk. */
-  usage?: Usage;
-}
-
-export interface ChatCompletion {
-  id: string;
-  object: "chat.completion";
-  created: number;
-  model: string;
-  choices: [{
-    index: 0;
-    message: { role: "assistant"; content: string };
-    logprobs: { content: TokenLogprob[] } | null;
-    finish_reason: "stop" | "length";
-  }];
-  usage: Usage;
-}
-
-export interface Usage {
-  prompt_tokens: number;
-  completion_tokens: number;
-  total_tokens: number;
-  tokens_per_second: number | null;
-  /** Oldest messages that did not fit the context. */
-  dropped_messages?: number;
-}
-
+/** From a prompt or from tokens. */
 export interface GenerateRequest extends Sampling {
   prompt?: string;
   tokens?: number[];
@@ -212,28 +154,14 @@ export interface GenerateRequest extends Sampling {
   signal?: AbortSignal;
 }
 
-/** As `kindling generate --json` prints it. */
-export interface Generation {
-  prompt_tokens: number[];
-  tokens: number[];
-  text: string;
-  finish_reason: "stop" | "length";
-  prefill_tokens_per_second: number | null;
-  decode_tokens_per_second: number | null;
+/** Of a text or of tokens. */
+export interface ScoreRequest {
+  text?: string;
+  tokens?: number[];
+  addBos?: boolean;
+  logits?: boolean;
+  signal?: AbortSignal;
 }
-
-/** As `kindling score --json` prints it. */
-export interface Score {
-  tokens: number[];
-  logprobs: (number | null)[];
-  nll: number;
-  tokens_scored: number;
-  bits_per_byte: number | null;
-  logits?: number[];
-}
-
-/** What is learned. Where one is asked for, "lora" stands for "sft" with an adapter. */
-export type Stage = "pretrain" | "sft";
 
 /** The flags of the command line, with the defaults of the stage and of what trains. */
 export interface TrainConfig {
@@ -252,6 +180,10 @@ export interface TrainConfig {
   "too-long": "cut" | "drop";
   "val-split": number;
   "eval-every": number;
+  /** Beside the saves by the clock. */
+  "save-every": number;
+  /** Of the command line; this browser keeps the two newest saves. */
+  "keep-last": number;
   "log-every": number;
   "seed": number;
 }
@@ -282,6 +214,8 @@ export interface TrainRequest {
   /** What the files are written in where that is not UTF-8, by a label that TextDecoder knows: "gbk", "utf-16le". */
   encoding?: string;
   onEvent?: (event: TrainEvent) => void;
+  /** Stops the run as `stop` does: what was trained is saved, and then `done` rejects. */
+  signal?: AbortSignal;
 }
 
 export interface Run {
@@ -299,102 +233,90 @@ export interface Run {
   done: Promise<RunEnd>;
 }
 
-export interface RunEnd {
-  id: string;
-  step: number;
-  total_steps: number;
-  /** Whether it was stopped before its last step. */
-  stopped: boolean;
-  heldout_loss: number | null;
-  /**
-   * The adapter that a LoRA run gave. It is the one that acts now, unless another model was opened meanwhile. It has the
-   * name that was asked for, with a number behind it where that was taken.
-   */
-  adapter?: string;
-  /** The model that another run gave, named likewise. */
-  model?: string;
-  /** Whether what it gave is kept in this browser. */
-  kept: boolean;
+export interface ExportOptions {
+  as?: "files" | "zip";
+  /** Of "gguf" only: what the weights become. Blocks stay blocks, and other weights get 16 bits, where it is left out. */
+  weights?: GgufWeights;
+  /** Told what a file leaves out or says otherwise, a sentence each. */
+  onWarning?: (message: string) => void;
+}
+export interface ExportedFile { name: string; bytes: Uint8Array }
+
+/** What a run tells on its way. */
+export type TrainEvent = Extract<EngineEvent, { event: "step" | "eval" | "sample" | "save" | "warning" }>;
+
+// From here on written by: WRITE_TYPES=1 cargo test -p kindling-web --lib messages
+
+/** What computes. */
+export interface DeviceInfo {
+  /** Which kind it is. */
+  kind: DeviceKind;
+  /** Its name. */
+  name: string;
+  /** Why WebGPU is not used, where it was asked for. */
+  notice?: string;
+  /** The same as a word. */
+  reason?: NoWebGpu;
 }
 
-export type TrainEvent =
-  | { event: "step"; step: number; loss: number; lr: number; grad_norm: number; tokens: number; tokens_per_second: number; elapsed_s: number }
-  | { event: "eval"; step: number; loss: number; bits_per_byte: number; best: boolean }
-  | { event: "sample"; step: number; prompt: string; text: string }
-  | { event: "save"; step: number }
-  | { event: "warning"; message: string };
+/** A graphics card, or the processor. */
+export type DeviceKind = "webgpu" | "cpu";
 
-export interface Plan {
-  /** The model's weights, and those that train. */
+/** Why there is no WebGPU: the browser does not know it, gives no adapter, or cannot open its device. */
+export type NoWebGpu = "no-webgpu" | "no-adapter" | "failed";
+
+/**
+ * What matrices are held as: 32-bit floats, or GGUF's blocks of 8 or 4 bits, which answer and carry adapters but do
+ * not train themselves.
+ */
+export type WeightsAs = "f32" | "q8_0" | "q4_0";
+
+/** What the weights of a .gguf file become. */
+export type GgufWeights = "f32" | "f16" | "bf16" | "q8_0" | "q4_0";
+
+/** The open model. */
+export interface ModelInfo {
+  /** Its name. */
+  name: string;
+  /** Number of weights. */
   parameters: number;
-  trained: number;
-  bytes: number;
-  steps: number;
-  tokens: number;
-  /** Estimated from a measured product. */
-  seconds: number;
-  rows: number;
-  /** What is odd about the data and the run, a sentence each. */
+  /** Number of blocks. */
+  layers: number;
+  /** Width. */
+  hidden: number;
+  /** Number of ids. */
+  vocabulary: number;
+  /** Longest sequence. */
+  context: number;
+  /** Whether the tokenizer has a chat template. */
+  chat: boolean;
+  /** What its matrices are held as. */
+  weights: WeightsAs;
+  /** What is odd about its files and how it was read: keys and tensors that nothing reads. */
   warnings: string[];
-  /** What is odd about the data, counted. */
-  report: DataReport;
-  /** Of the warnings those that are not in the report. */
-  notes: string[];
 }
 
-export interface RowCount {
-  rows: number;
-  /** The first of them, as `file:line`. */
-  first: string;
-}
-
-/** What the data holds. `rows` = `usable` + `bad` + `filtered` + `duplicates`. */
-export interface DataReport {
-  rows: number;
-  usable: number;
-  documents: number;
-  conversations: number;
-  bad: number;
-  bad_rows: string[];
-  filtered: number;
-  duplicates: number;
-  /** By kind: `empty_document`, `empty_turn`, `ends_on_user`, `ends_on_tool`, `no_trained_turn`, `weight_without_effect`. */
-  warnings: Record<string, RowCount>;
-  /** Keys that hold a text which nothing reads, the first 64 of them; `more_unused` counts rows with others. */
-  unused_keys: Record<string, RowCount>;
-  more_unused: number;
-  /** Held-out rows that equal one that is trained on. */
-  on_both_sides: RowCount | null;
-  bytes_of_text: number;
-}
-
-export interface SavedRun {
-  id: string;
-  /** What is learned; null where what it began with is damaged. */
-  stage: Stage | null;
-  /** Whether an adapter learns it. */
-  adapter: boolean;
-  name: string;
-  model: string;
-  /** That of the last save which is whole; 0 where it begins anew. */
-  step: number;
-  total_steps: number;
-  /** Files of it that were cut short or damaged, and how. */
-  damaged?: string[];
-}
-
+/** A model kept in this browser. */
 export interface KeptModel {
+  /** Its name. */
   name: string;
+  /** Its size. */
   bytes: number;
   /** What is damaged, so that it cannot be opened. */
   damaged?: string;
 }
 
+/** An adapter in this browser, of whatever model. */
 export interface AdapterInfo {
+  /** Its name, which no other has. */
   name: string;
+  /** The width of its paths. */
   rank: number;
+  /** Number of weights. */
   parameters: number;
+  /** Whether it acts. */
   active: boolean;
+  /** What its scale is multiplied by. */
   strength: number;
   /** The name of the model that it belongs to. */
   base: string | null;
@@ -408,20 +330,421 @@ export interface AdapterInfo {
   damaged?: string;
 }
 
-export interface Preview {
-  rows: {
-    line: number;
-    /** `target` says that the model is trained to say it. */
-    tokens: { text: string; id: number; target: boolean }[];
-    cut: boolean;
-  }[];
-  total: number;
+/** What holds where a request names nothing else. */
+export interface Defaults {
+  /** How a stage trains, with or without an adapter. */
+  config: TrainConfig;
+  /** How an adapter is made. */
+  lora: LoraConfig;
+  /** How the next token is chosen. */
+  sampling: Required<Omit<Sampling, "max_completion_tokens">>;
+}
+
+/** A message of a conversation. */
+export interface Message {
+  /** Who says it. */
+  role: "system" | "user" | "assistant";
+  /** Its text. */
+  content: string;
+}
+
+/** Why an answer ended: by itself or at a stop text, or at the most tokens that it may have. */
+export type FinishReason = "stop" | "length";
+
+/** A token of an answer and how likely it was; what is impossible has no log-probability. */
+export interface TokenLogprob {
+  /** Its text. */
+  token: string;
+  /** Its id. */
+  id: number;
+  /** The natural logarithm of its probability. */
+  logprob: number | null;
+  /** The most likely tokens. */
+  top_logprobs: Alternative[];
+}
+
+/** A token that might have come. */
+export interface Alternative {
+  /** Its text. */
+  token: string;
+  /** Its id. */
+  id: number;
+  /** The natural logarithm of its probability. */
+  logprob: number | null;
+}
+
+/** The tokens of an answer or of a part of it. */
+export interface Logprobs {
+  /** One after the other. */
+  content: TokenLogprob[];
+}
+
+/** A part of an answer. */
+export interface ChatChunk {
+  /** The answer's id; all of its parts have it. */
+  id: string;
+  /** Which kind of object it is. */
+  object: "chat.completion.chunk";
+  /** When the answer began, in seconds since 1970. */
+  created: number;
+  /** The name of the model. */
+  model: string;
+  /** The one answer. */
+  choices: [ChunkChoice];
+  /** On the last chunk. */
+  usage?: Usage;
+}
+
+/** The one answer's part. */
+export interface ChunkChoice {
+  /** Its place. */
+  index: 0;
+  /** What it adds. */
+  delta: Delta;
+  /** Its tokens, where they were asked for. */
+  logprobs: Logprobs | null;
+  /** Why the answer ended, on the last chunk. */
+  finish_reason: FinishReason | null;
+}
+
+/** What a chunk adds. */
+export interface Delta {
+  /** Who speaks, on the first chunk. */
+  role?: "assistant";
+  /** More of the text. */
+  content?: string;
+}
+
+/** A whole answer. */
+export interface ChatCompletion {
+  /** Its id. */
+  id: string;
+  /** Which kind of object it is. */
+  object: "chat.completion";
+  /** When it began, in seconds since 1970. */
+  created: number;
+  /** The name of the model. */
+  model: string;
+  /** The one answer. */
+  choices: [ChatChoice];
+  /** What it took. */
+  usage: Usage;
+}
+
+/** The one answer. */
+export interface ChatChoice {
+  /** Its place. */
+  index: 0;
+  /** What was said. */
+  message: Message;
+  /** Its tokens, where they were asked for. */
+  logprobs: Logprobs | null;
+  /** Why it ended. */
+  finish_reason: FinishReason;
+}
+
+/** What an answer took. */
+export interface Usage {
+  /** Tokens of the conversation. */
+  prompt_tokens: number;
+  /** Tokens of the answer. */
+  completion_tokens: number;
+  /** Both. */
+  total_tokens: number;
+  /** Speed; none where a single token came out. */
+  tokens_per_second: number | null;
+  /** Oldest messages that did not fit the context. */
+  dropped_messages: number;
+}
+
+/** What the worker says at the end of an answer; kindling.js makes a chunk or a completion of it. */
+export interface ChatAnswer {
+  /** All of the text. */
+  text: string;
+  /** Why it ended. */
+  finish_reason: FinishReason;
+  /** Tokens of the conversation. */
+  prompt_tokens: number;
+  /** Tokens of the answer. */
+  completion_tokens: number;
+  /** Speed; none where a single token came out. */
+  tokens_per_second: number | null;
+  /** Oldest messages that did not fit the context. */
+  dropped_messages: number;
+}
+
+/** What was generated, as `kindling generate --json` prints it. */
+export interface Generation {
+  /** The ids that were continued. */
+  prompt_tokens: number[];
+  /** The new ids, without the end-of-sequence token; those of a stop text are among them. */
+  tokens: number[];
+  /** The new text, without stop text and special tokens. */
+  text: string;
+  /** Why it ended. */
+  finish_reason: FinishReason;
+  /** Ids of the prompt that were fed per second. */
+  prefill_tokens_per_second: number | null;
+  /** New ids per second; none where a single token came out. */
+  decode_tokens_per_second: number | null;
+}
+
+/** How likely a text is, as `kindling score --json` prints it. */
+export interface Score {
+  /** Its ids. */
+  tokens: number[];
+  /** The natural logarithm of each token's probability; null for the first, which nothing predicts. */
+  logprobs: (number | null)[];
+  /** The sum of the negative log-probabilities, in nats; null where it is not finite. */
+  nll: number | null;
+  /** How many tokens were predicted. */
+  tokens_scored: number;
+  /** Bits per byte of the predicted text; null where its bytes are not known. */
+  bits_per_byte: number | null;
+  /** The logits of the last position, where they were asked for. */
+  logits?: number[];
+}
+
+/** What is learned. Where one is asked for, "lora" stands for "sft" with an adapter. */
+export type Stage = "pretrain" | "sft";
+
+/** What the worker tells before a call's end, and at it; a number that is not finite is null. */
+export type EngineEvent =
+  /** A token of an answer came. */
+  | {
+    event: "token";
+    /** The text that became final with it. */
+    text: string;
+    /** How likely it was, where that was asked for. */
+    logprob?: TokenLogprob;
+  }
+  /** So much of a download is here. */
+  | {
+    event: "loaded";
+    /** In bytes. */
+    loaded: number;
+    /** Of so many, where that is known. */
+    total: number | null;
+  }
+  /** A run stands and begins. */
+  | {
+    event: "started";
+    /** Its id. */
+    id: string;
+    /** What it will need. */
+    plan: Plan;
+  }
+  /** Steps were taken. */
+  | {
+    event: "step";
+    /** So many in all. */
+    step: number;
+    /** Mean loss since the last report, in nats per target. */
+    loss: number | null;
+    /** The last step's learning rate. */
+    lr: number;
+    /** The last step's gradient norm, before clipping. */
+    grad_norm: number | null;
+    /** Tokens read since the run began. */
+    tokens: number;
+    /** Speed since the last report. */
+    tokens_per_second: number | null;
+    /** Seconds since this run began or went on. */
+    elapsed_s: number | null;
+    /** What else the objective reports, by name. */
+    metrics?: Record<string, number | null>;
+  }
+  /** The held-out loss was measured. */
+  | {
+    event: "eval";
+    /** After so many steps. */
+    step: number;
+    /** In nats per target. */
+    loss: number | null;
+    /** The same for a byte of text. */
+    bits_per_byte: number | null;
+    /** Whether it is the lowest so far. */
+    best: boolean;
+  }
+  /** The question was answered. */
+  | {
+    event: "sample";
+    /** After so many steps. */
+    step: number;
+    /** The question. */
+    prompt: string;
+    /** The answer. */
+    text: string;
+  }
+  /** The run was saved. */
+  | {
+    event: "save";
+    /** After so many steps. */
+    step: number;
+  }
+  /** Something to know. */
+  | {
+    event: "warning";
+    /** As a sentence. */
+    message: string;
+  }
+  /** The end, with the call's result. */
+  | {
+    event: "done";
+    /** As the call has it. */
+    result: unknown;
+  }
+  /** The end, with what went wrong. */
+  | {
+    event: "failed";
+    /** As a sentence. */
+    message: string;
+  };
+
+/** What a run will need. */
+export interface Plan {
+  /** The model's weights. */
+  parameters: number;
+  /** Those that train. */
+  trained: number;
+  /** Memory. */
+  bytes: number;
+  /** Optimizer steps. */
+  steps: number;
+  /** Tokens, at most. */
+  tokens: number;
+  /** Time, from the speed of a bare product; null where only the run's own speed can tell. */
+  seconds: number | null;
+  /** Rows of the data. */
+  rows: number;
+  /** What is odd about the data and the run, a sentence each. */
   warnings: string[];
+  /** What is odd about the data, counted. */
   report: DataReport;
+  /** Of the warnings those that are not in the report. */
   notes: string[];
 }
 
-export interface ExportedFile { name: string; bytes: Uint8Array }
+/** How many rows, and where the first of them stands. */
+export interface RowCount {
+  /** So many. */
+  rows: number;
+  /** The first of them, as `file:line`. */
+  first: string;
+}
+
+/** What the data holds. `rows` = `usable` + `bad` + `filtered` + `duplicates`. */
+export interface DataReport {
+  /** Rows found. */
+  rows: number;
+  /** Rows that are used. */
+  usable: number;
+  /** Of them texts. */
+  documents: number;
+  /** Of them conversations. */
+  conversations: number;
+  /** Rows that cannot be used. */
+  bad: number;
+  /** The first five of them, as `file:line: reason`. */
+  bad_rows: string[];
+  /** Rows left out because they are too short or too long. */
+  filtered: number;
+  /** Rows left out because an equal one stands before them. */
+  duplicates: number;
+  /**
+   * Usable rows that are odd, by kind: `empty_document`, `empty_turn`, `ends_on_user`, `ends_on_tool`,
+   * `no_trained_turn`, `weight_without_effect`, `joined_without_weights`, `joined_without_tools`,
+   * `rendered_without_weights`.
+   */
+  warnings: Record<string, RowCount>;
+  /** Keys that hold a text which nothing reads, the first 64 of them; `more_unused` counts rows with others. */
+  unused_keys: Record<string, RowCount>;
+  /** Rows with other such keys. */
+  more_unused: number;
+  /** Held-out rows that equal one that is trained on. */
+  on_both_sides: RowCount | null;
+  /** The texts of all usable rows, in bytes of UTF-8. */
+  bytes_of_text: number;
+}
+
+/** How a run ended. */
+export interface RunEnd {
+  /** Its id. */
+  id: string;
+  /** Steps taken. */
+  step: number;
+  /** Steps planned. */
+  total_steps: number;
+  /** Whether it was stopped before its last step. */
+  stopped: boolean;
+  /** The last held-out loss, where one was measured. */
+  heldout_loss: number | null;
+  /**
+   * The adapter that it gave. It is the one that acts now, unless another model was opened meanwhile. It has the
+   * name that was asked for, with a number behind it where that was taken.
+   */
+  adapter?: string;
+  /** The model that a run without an adapter gave, named likewise. */
+  model?: string;
+  /** Whether what it gave is kept in this browser. */
+  kept: boolean;
+}
+
+/** A run that can go on. */
+export interface SavedRun {
+  /** Its id. */
+  id: string;
+  /** What is learned; null where what it began with is damaged. */
+  stage: Stage | null;
+  /** Whether an adapter learns it. */
+  adapter: boolean;
+  /** The name of what comes of it. */
+  name: string;
+  /** The name of the model that it began with. */
+  model: string;
+  /** That of the last save which is whole; 0 where it begins anew. */
+  step: number;
+  /** Steps planned. */
+  total_steps: number;
+  /** Files of it that were cut short or damaged, and how; it goes on from what is whole. */
+  damaged?: string[];
+}
+
+/** Rows as the model sees them. */
+export interface Preview {
+  /** The first of them. */
+  rows: PreviewRow[];
+  /** So many are in the data. */
+  total: number;
+  /** What is odd about the data and the settings, a sentence each. */
+  warnings: string[];
+  /** What is odd about the data, counted. */
+  report: DataReport;
+  /** Of the warnings those that are not in the report. */
+  notes: string[];
+}
+
+/** A row as the model sees it. */
+export interface PreviewRow {
+  /** Its line. */
+  line: number;
+  /** Its tokens, as many as fit. */
+  tokens: PreviewToken[];
+  /** Whether it is longer. */
+  cut: boolean;
+}
+
+/** A token of such a row. */
+export interface PreviewToken {
+  /** Its text. */
+  text: string;
+  /** Its id. */
+  id: number;
+  /** Whether the model is trained to say it. */
+  target: boolean;
+}
+
+// Up to here.
 
 declare global {
   interface Window { kindling: Kindling }

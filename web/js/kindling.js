@@ -1,11 +1,15 @@
-// JavaScript because it is the API of other pages, which load it alone: a client of the engine's worker (engine.js).
-// Types and comments: kindling.d.ts.
+// JavaScript because it is the API of other pages, which load it before any module: a client of the engine's worker
+// (engine.js). Types and comments: kindling.d.ts. What requests may hold: requests.js.
 //
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
+import {
+  asked, check, checkOne, conversation, isBase, refusal, samplingConfig, taught, trainCall,
+} from "./requests.js";
 
 /** Opens the engine. */
 export function connect(options = {}) {
+  check("connect", options);
   return new Kindling(options);
 }
 
@@ -25,6 +29,7 @@ class Kindling {
       resume: (id, onEvent) => this.#run({ call: "resume", id }, [], onEvent),
       remove: (id) => this.#result({ call: "remove-run", id }),
       import: async (source, { data, name, ...what }) => {
+        check("runs.import", { data, name, ...what });
         const saved = await readFiles(source);
         const call = { call: "import-run", stage: taught(what).stage, name, saved: saved.length };
         return this.#result(call, [...saved, ...(await readFiles(data))]);
@@ -32,7 +37,10 @@ class Kindling {
     };
     this.adapters = {
       list: () => this.#result({ call: "adapters" }),
-      use: (active) => this.#result({ call: "use-adapters", active: active.map((a) => ({ strength: 1, ...a })) }),
+      use: async (active) => {
+        for (const adapter of active) check("adapters.use", adapter);
+        return this.#result({ call: "use-adapters", active: active.map((a) => ({ strength: 1, ...a })) });
+      },
       add: async (name, files) => this.#result({ call: "add-adapter", name }, await readFiles(files)),
       remove: (name) => this.#result({ call: "remove-adapter", name }),
     };
@@ -48,29 +56,33 @@ class Kindling {
     return this.#opened;
   }
 
-  async load(source, { signal, onProgress, keep = true, weights = "f32" } = {}) {
-    if (source?.kept !== undefined) return this.#result({ call: "load-kept", name: source.kept, weights });
+  async load(source, options = {}) {
+    check("load", options);
+    const { signal, onProgress, keep = true, weights = "f32" } = options;
+    signal?.throwIfAborted();
+    if (source?.kept !== undefined) return this.#open({ call: "load-kept", name: source.kept, weights }, [], signal);
     if (typeof source === "string") {
       const call = { call: "download", url: new URL(source, location.href).href, keep, weights };
-      return this.#download(call, onProgress, signal);
+      const tell = ({ event, loaded, total }) => event === "loaded" && onProgress?.({ loaded, total });
+      return this.#open(call, [], signal, tell);
     }
     const files = await readFiles(source);
-    signal?.throwIfAborted();
-    return this.#result({ call: "load", name: modelName(files), weights }, files);
+    return this.#open({ call: "load", name: modelName(files), weights }, files, signal);
   }
 
-  async #download(call, onProgress, signal) {
-    signal?.throwIfAborted();
-    const tell = ({ event, loaded, total }) => event === "loaded" && onProgress?.({ loaded, total });
+  /** Waits for the engine after an abort too: only it knows whether the model was open before. */
+  async #open(call, files, signal, onEvent) {
     try {
-      return await this.#call(call, [], tell, signal).result;
+      return await this.#call(call, files, onEvent, signal).result;
     } catch (error) {
       signal?.throwIfAborted();
       throw error;
     }
   }
 
-  async defaults(stage, { adapter } = {}) {
+  async defaults(stage, options = {}) {
+    check("defaults", options);
+    const { adapter } = options;
     const { config, lora, sampling } = await this.#result({ call: "defaults", ...asked({ stage, adapter }) });
     const { max_new_tokens: max_tokens, ignore_eos, ...rest } = sampling;
     return { config, lora, sampling: { ...rest, max_tokens } };
@@ -80,30 +92,54 @@ class Kindling {
     return this.#result({ call: "model" });
   }
 
-  async generate({ prompt, tokens, onText, signal, ...sampling }) {
-    const call = { call: "generate", prompt, tokens, sampling: samplingConfig(sampling) };
-    return this.#call(call, [], (event) => event.event === "token" && onText?.(event.text), signal).result;
+  async generate(request) {
+    check("generate", request);
+    checkOne("generate", request, "prompt", "tokens");
+    const { prompt, tokens, onText, signal, ...sampling } = request;
+    const call = { call: "generate", prompt, tokens, sampling: samplingConfig("generate", sampling) };
+    const { result } = this.#call(call, [], (event) => event.event === "token" && onText?.(event.text), signal);
+    return unlessAborted(result, signal);
   }
 
-  score({ text, tokens, addBos = false, logits = false }) {
-    return this.#result({ call: "score", text, tokens, add_bos: addBos, logits });
+  async score(request) {
+    check("score", request);
+    checkOne("score", request, "text", "tokens");
+    const { text, tokens, addBos = false, logits = false, signal } = request;
+    const call = { call: "score", text, tokens, add_bos: addBos, logits };
+    return unlessAborted(this.#call(call, [], undefined, signal).result, signal);
   }
 
-  async preview({ data, config = {}, rows = 20, encoding, ...what }) {
-    return this.#result({ call: "preview", ...asked(what), config, rows, encoding }, await readFiles(data));
+  async preview(request) {
+    check("preview", request);
+    const { data, config = {}, rows = 20, encoding, signal, stage, adapter, lora } = request;
+    const call = { call: "preview", ...asked({ stage, adapter, lora }), config, rows, encoding };
+    return unlessAborted(this.#call(call, await readFiles(data), undefined, signal).result, signal);
   }
 
   async plan(request) {
-    return this.#result({ ...trainCall(request), call: "plan" }, await readFiles(request.data));
+    check("plan", request);
+    const { data, signal } = request;
+    const call = { ...trainCall(request), call: "plan" };
+    return unlessAborted(this.#call(call, await readFiles(data), undefined, signal).result, signal);
   }
 
   async train(request) {
-    return this.#run(trainCall(request), await readFiles(request.data), request.onEvent);
+    check("train", request);
+    const { data, onEvent, signal } = request;
+    return this.#run(trainCall(request), await readFiles(data), onEvent, signal);
   }
 
-  async export(what, { as = "files" } = {}) {
-    const [kind, name] = Object.entries(what)[0] ?? [];
-    return (await this.#call({ call: "export", kind, name, shape: as }, []).whole).files;
+  async export(what, options = {}) {
+    check("export", options);
+    const entries = Object.entries(what);
+    if (entries.length !== 1) {
+      const message = `export takes one of {model}, {adapter} and {run}, and got ${JSON.stringify(what)}`;
+      throw refusal("bad-request", { call: "export" }, message);
+    }
+    const [[kind, name]] = entries;
+    const { as = "files", weights, onWarning } = options;
+    const tell = ({ event, message }) => event === "warning" && onWarning?.(message);
+    return (await this.#call({ call: "export", kind, name, shape: as, weights }, [], tell).whole).files;
   }
 
   close() {
@@ -149,19 +185,22 @@ class Kindling {
     this.#calls.clear();
   }
 
-  /** Starts a call; `whole` resolves to {result, files}. */
+  /** Starts a call; `whole` resolves to {result, files}. An abort ends it, and no event comes after that. */
   #call(call, files, onEvent, signal) {
+    signal?.throwIfAborted();
     const run = this.#next++;
     const whole = new Promise((resolve, reject) => {
       if (!this.#worker) return reject(new Error("the engine is not running; restart it"));
-      this.#calls.set(run, { resolve, reject, onEvent });
+      this.#calls.set(run, { resolve, reject, onEvent: (event) => signal?.aborted || onEvent?.(event) });
       this.#worker.postMessage({ run, text: JSON.stringify(call), files }, files.map((file) => file.bytes.buffer));
     });
-    signal?.addEventListener("abort", () => this.#send({ call: "cancel", target: run }), { once: true });
-    if (signal?.aborted) this.#send({ call: "cancel", target: run });
+    const cancel = () => this.#cancel(run);
+    signal?.addEventListener("abort", cancel, { once: true });
+    const over = () => signal?.removeEventListener("abort", cancel);
+    whole.then(over, over);
     const result = whole.then(({ result }) => result);
     // Whoever waits for one of the two hears of the failure; nobody has to wait for both.
-    for (const promise of [whole, result]) promise.catch(() => {});
+    result.catch(() => {});
     return { run, whole, result };
   }
 
@@ -174,49 +213,84 @@ class Kindling {
     this.#call(call, []).whole.catch(() => {});
   }
 
-  /** Resolves when the run stands: its first event holds its id and plan. */
-  #run(call, files, onEvent) {
-    return new Promise((resolve, reject) => {
+  /** Ends a call before its time, unless it is over. */
+  #cancel(run) {
+    if (this.#calls.has(run)) this.#send({ call: "cancel", target: run });
+  }
+
+  /** Resolves when the run stands: its first event holds its id and plan. An abort stops it. */
+  #run(call, files, onEvent, signal) {
+    signal?.throwIfAborted();
+    const standing = new Promise((resolve, reject) => {
       const started = this.#call(call, files, (event) => {
-        if (event.event !== "started") return onEvent?.(event);
-        const control = (what) => this.#send({ call: "control", target: event.id, what });
-        const done = started.result;
-        let paused = false;
-        const end = () => (paused = false);
-        done.then(end, end);
-        const pause = (now) => {
-          paused = now;
-          control(now ? "pause" : "continue");
-        };
-        resolve({
-          id: event.id,
-          plan: event.plan,
-          get paused() {
-            return paused;
-          },
-          pause: () => pause(true),
-          resume: () => pause(false),
-          stop: () => control("stop"),
-          save: () => control("save"),
-          done,
-        });
+        if (event.event === "started") resolve(this.#standing(event, started.result, signal));
+        else onEvent?.(event);
       });
       started.result.catch(reject);
     });
+    return unlessAborted(standing, signal);
   }
 
-  async #chat({ messages, stream, logprobs = false, top_logprobs = 0, adapters = "active", signal, ...sampling }) {
+  #standing({ id, plan }, result, signal) {
+    const control = (what) => this.#send({ call: "control", target: id, what });
+    let paused = false;
+    const pause = (now) => {
+      paused = now;
+      control(now ? "pause" : "continue");
+    };
+    const stop = () => control("stop");
+    if (signal?.aborted) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+    const end = () => {
+      paused = false;
+      signal?.removeEventListener("abort", stop);
+    };
+    result.then(end, end);
+    // What was trained is saved when this rejects, and the run can go on.
+    const done = signal ? result.then((end) => (signal.throwIfAborted(), end)) : result;
+    done.catch(() => {});
+    return {
+      id,
+      plan,
+      get paused() {
+        return paused;
+      },
+      pause: () => pause(true),
+      resume: () => pause(false),
+      stop,
+      save: () => control("save"),
+      done,
+    };
+  }
+
+  async #chat(request) {
+    const name = "chat.completions.create";
+    check(name, request);
+    const { messages, model, stream, logprobs, top_logprobs, adapters, signal, ...sampling } = request;
+    if (top_logprobs && !logprobs) {
+      throw refusal("bad-request", { call: name, field: "top_logprobs" }, "top_logprobs needs logprobs: true");
+    }
     const call = {
       call: "chat",
-      messages,
-      base: adapters === "base",
-      top: logprobs ? top_logprobs : null,
-      sampling: samplingConfig(sampling),
+      messages: conversation(name, messages),
+      base: isBase(name, adapters),
+      top: logprobs ? (top_logprobs ?? 0) : null,
+      sampling: samplingConfig(name, sampling),
     };
-    const head = { id: `chatcmpl-${this.#next}`, created: Math.floor(Date.now() / 1000), model: (await this.model())?.name ?? "" };
-    if (stream) return this.#stream(call, head, signal);
+    signal?.throwIfAborted();
+    const open = (await this.model())?.name ?? "";
+    if (model && model !== open) {
+      const message = `the open model is '${open}', and not '${model}'; load that first, or leave model out`;
+      throw refusal("bad-request", { call: name, field: "model" }, message);
+    }
+    const head = { id: `chatcmpl-${this.#next}`, created: Math.floor(Date.now() / 1000), model: open };
+    return stream ? this.#stream(call, head, signal) : this.#whole(call, head, logprobs, signal);
+  }
+
+  async #whole(call, head, logprobs, signal) {
     const content = [];
-    const answer = await this.#call(call, [], (event) => event.logprob && content.push(event.logprob), signal).result;
+    const { result } = this.#call(call, [], (event) => event.logprob && content.push(event.logprob), signal);
+    const answer = await unlessAborted(result, signal);
     const choice = {
       index: 0,
       message: { role: "assistant", content: answer.text },
@@ -237,11 +311,12 @@ class Kindling {
       ...rest,
     });
     const started = this.#call(call, [], push, signal);
-    started.result.then((answer) => push({ answer }), (error) => push({ error }));
-    yield chunk({ role: "assistant" }, null, null);
+    unlessAborted(started.result, signal).then((answer) => push({ answer }), (error) => push({ error }));
     try {
+      yield chunk({ role: "assistant" }, null, null);
       for (;;) {
         while (waiting.length === 0) await new Promise((resolve) => (wake = resolve));
+        signal?.throwIfAborted();
         const { answer, error, text, logprob } = waiting.shift();
         if (error) throw error;
         if (answer) return yield chunk({}, null, answer.finish_reason, { usage: usage(answer) });
@@ -249,7 +324,7 @@ class Kindling {
       }
     } finally {
       // A reader that leaves the loop early wants no more tokens.
-      this.#send({ call: "cancel", target: started.run });
+      this.#cancel(started.run);
     }
   }
 }
@@ -259,32 +334,16 @@ function usage({ prompt_tokens, completion_tokens, tokens_per_second, dropped_me
   return { prompt_tokens, completion_tokens, total_tokens, tokens_per_second, dropped_messages };
 }
 
-/** OpenAI's names, and the engine's where OpenAI has none. */
-function samplingConfig({ max_tokens, stop, ...rest }) {
-  const config = { ...rest };
-  if (max_tokens !== undefined) config.max_new_tokens = max_tokens;
-  if (stop !== undefined) config.stop = [].concat(stop);
-  return config;
-}
-
-function trainCall({ config = {}, name, sample, encoding, ...what }) {
-  return { call: "train", ...taught(what), config, name, sample, encoding };
-}
-
-/** The stage, and the settings of the adapter where one learns it. "lora" with `lora` is "sft" with an adapter. */
-function taught({ stage, adapter, lora }) {
-  const settings = adapter === true ? {} : adapter || undefined;
-  if (stage === "lora") return { stage: "sft", adapter: settings ?? lora ?? {} };
-  if (lora && !settings) {
-    throw new Error(`lora holds an adapter's settings, and ${stage} without adapter trains the model; give them as adapter`);
-  }
-  return { stage, adapter: settings };
-}
-
-/** The stage, and whether an adapter learns it. */
-function asked(what) {
-  const { stage, adapter } = taught(what);
-  return { stage, adapts: adapter !== undefined };
+/** The same promise, which rejects with the signal's reason, an AbortError, as soon as that aborts. */
+function unlessAborted(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    const over = () => signal.removeEventListener("abort", abort);
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).then(over);
+    if (signal.aborted) abort();
+  });
 }
 
 /** Copies: what is sent to the worker is gone here, and the caller keeps its own. */
@@ -299,5 +358,6 @@ async function readFiles(source) {
 function modelName(files) {
   const [first] = files;
   const folder = first?.name.split("/").at(-2);
-  return files.length > 1 && folder ? folder : (first?.name ?? "").split("/").at(-1).replace(/\.(safetensors|zip|gguf)$/, "");
+  if (files.length > 1 && folder) return folder;
+  return (first?.name ?? "").split("/").at(-1).replace(/\.(safetensors|zip|gguf)$/, "");
 }

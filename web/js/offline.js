@@ -2,8 +2,9 @@
 // files, so that it opens without a network. What the server has is newer and goes first.
 const CACHE = "kindling";
 const FILES = [
-  "./", "./index.html", "./boot.js", "./app.js", "./app_bg.wasm", "./kindling.js", "./worker.js", "./engine.js", "./engine_bg.wasm",
-  "./kindling-nano.safetensors", "./base.css", "./controls.css", "./chat.css", "./panels.css",
+  "./", "./index.html", "./boot.js", "./app.js", "./app_bg.wasm", "./kindling.js", "./requests.js", "./worker.js",
+  "./engine.js", "./engine_bg.wasm", "./kindling-nano.safetensors", "./base.css", "./controls.css", "./chat.css",
+  "./panels.css",
 ];
 
 self.addEventListener("install", (event) => event.waitUntil(keep().then(() => self.skipWaiting())));

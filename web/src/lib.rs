@@ -5,6 +5,7 @@
 
 pub mod format;
 pub mod language;
+pub mod messages;
 pub mod names;
 pub mod sample;
 pub mod saves;

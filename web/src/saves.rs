@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// How a file was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(target_family = "wasm", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// Its length.
     pub bytes: u64,
@@ -16,8 +17,7 @@ pub struct Mark {
 pub type Marks = BTreeMap<String, Mark>;
 
 /// What a save says of itself, written after all of its files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(target_family = "wasm", derive(serde::Serialize, serde::Deserialize))]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Save {
     /// Greater than that of every save before; 0 where an older version of the page wrote it.
     pub number: u64,

@@ -82,7 +82,7 @@ test("generation: it can be stopped half-way", { device: "cpu" }, async (t) => {
     return { heard, ended };
   }, most);
   t.assert.ok(stopped.heard >= 3, "text came while it was made");
-  t.assert.ok(stopped.ended === "AbortError" || stopped.ended < most, `it ended with ${stopped.ended}`);
+  t.assert.equal(stopped.ended, "AbortError");
   t.assert.equal((await t.greedy([1, 46, 87], 4)).length, 4);
 });
 

@@ -160,7 +160,9 @@ async function changeMeanwhile([change, content, config, lora]) {
   await first;
   await changes[change]();
   abort.abort();
-  await ended;
+  await ended.catch((error) => {
+    if (error.name !== "AbortError") throw error;
+  });
   const next = await say();
   // Whatever is chosen anew begins with an empty cache.
   const active = (await kindling.adapters.list()).filter(({ active }) => active);

@@ -1,11 +1,11 @@
 // A run travels: begun natively, continued in the page, finished natively. Directories travel as a .zip.
 
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { losses, sameLosses, test } from "../harness.mjs";
-import { greedy, lines, log, result, tiny, train } from "../native.mjs";
+import { greedy, lines, log, result, sameTokens, tiny, train } from "../native.mjs";
 import { zip } from "../zip.mjs";
 
 const CONFIG = { "steps": 90, "batch-size": 4, "max-seq-len": 64, "learning-rate": 0.003, "log-every": 1, "seed": 7 };
@@ -49,6 +49,38 @@ test("travel: a run is refused without its state or its data", { device: "cpu" }
   t.assert.match(await refused(other, null), /data/);
   t.assert.match(await refused(data, data), /is no model/);
   t.assert.deepEqual(await t.page.evaluate(() => kindling.runs.list()), []);
+});
+
+test("travel: a model goes home as .gguf and answers natively as here", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await t.load(file);
+  const sizes = {};
+  for (const weights of ["f32", "f16", "bf16", "q8_0", "q4_0"]) {
+    const [gguf, ...others] = await t.takeHome({ model: "gguf" }, { weights });
+    assert.deepEqual([gguf.name, gguf.bytes.toString("latin1", 0, 4), others], ["tiny.gguf", "GGUF", []]);
+    sizes[weights] = gguf.bytes.length;
+    writeFileSync(join(t.tmp, `${weights}.gguf`), gguf.bytes);
+  }
+  assert.ok(sizes.q4_0 < sizes.q8_0 && sizes.q8_0 < sizes.f16 && sizes.f16 < sizes.f32, JSON.stringify(sizes));
+  assert.equal(sizes.f16, sizes.bf16);
+  const [usual] = await t.takeHome({ model: "gguf" });
+  assert.ok(usual.bytes.equals(readFileSync(join(t.tmp, "f16.gguf"))), "16 bits where nothing was chosen");
+  await sameTokens(t, join(t.tmp, "f32.gguf"), TOKENS, 16);
+  for (const weights of ["q8_0", "q4_0"]) {
+    await t.load(file, { weights });
+    const [blocks] = await t.takeHome({ model: "gguf" });
+    assert.equal(blocks.bytes.length, sizes[weights], "blocks stay blocks");
+    const path = join(t.tmp, `blocks-${weights}.gguf`);
+    writeFileSync(path, blocks.bytes);
+    await sameTokens(t, path, TOKENS, 16, { more: ["--weights", weights] });
+  }
+  await t.load(join(t.tmp, "f16.gguf"));
+  await sameTokens(t, join(t.tmp, "f16.gguf"), TOKENS, 16);
+  const home = ([what, options]) => kindling.export(what, options);
+  assert.match(await t.rejection(home, [{ model: "hf" }, { weights: "q8_0" }]), /weights belongs to .*gguf/);
+  assert.match(await t.rejection(home, [{ model: "gguf" }, { weights: "q3_k" }]), /q3_k/);
+  assert.match(await t.rejection(home, [{ model: "onnx" }, {}]), /single-file, hf and gguf/);
 });
 
 test("travel: an adapter's run goes on from its .zip", { device: "cpu" }, async (t) => {

@@ -174,6 +174,9 @@ test("ui: a model goes home as one file and as a .zip, and the .zip opens again"
   await openTiny(t);
   await page.getByTestId("tab-models").click();
   assert.match((await download(t, page.getByTestId("export-model"))).name, /\.safetensors$/);
+  await page.getByTestId("gguf-weights").selectOption("q8_0");
+  const gguf = await download(t, page.getByTestId("export-model-gguf"));
+  assert.match(gguf.name, /\.gguf$/);
   const zip = await download(t, page.getByTestId("export-model-hf"));
   assert.match(zip.name, /\.zip$/);
   await pick(t, { ...zip, name: "tiny-again.zip" });

@@ -8,8 +8,9 @@ use kindling::tokenizer::Tokenizer;
 
 use super::kept_adapters::{self, About, Kept};
 use super::load::directory;
+use super::messages::model::AdapterInfo;
 use super::names::free;
-use super::protocol::{Active, AdapterInfo, File};
+use super::protocol::{Active, File};
 use super::state::{Answer, Engine, HeldAdapter, OpenModel};
 
 impl Engine {
@@ -192,8 +193,8 @@ fn info(about: &About, fits: bool, kept: bool) -> AdapterInfo {
     let About { name, rank, parameters, base, made, .. } = about.clone();
     AdapterInfo {
         name,
-        rank,
-        parameters,
+        rank: rank as u32,
+        parameters: parameters as f64,
         active: false,
         strength: 1.0,
         base,
@@ -208,7 +209,7 @@ fn broken(folder: String, damaged: String) -> AdapterInfo {
     AdapterInfo {
         name: folder,
         rank: 0,
-        parameters: 0,
+        parameters: 0.0,
         active: false,
         strength: 1.0,
         base: None,

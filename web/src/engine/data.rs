@@ -12,11 +12,13 @@ use kindling::tokenizer::Tokenizer;
 use kindling::train::{Stage, TrainConfig, end_warning};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use web_sys::{TextDecoder, TextDecoderOptions};
 
-use super::protocol::{File, PreviewRow, PreviewToken, warnings};
+use super::messages::run::{Preview, PreviewRow, PreviewToken};
+use super::protocol::File;
 use super::state::{Answer, Engine, OpenModel};
+use super::told::warnings;
 
 impl Engine {
     /// The first rows, for a model or an adapter that trains: tokens, and which of them are targets.
@@ -46,16 +48,16 @@ impl Engine {
             let token =
                 |(&id, &weight): (&u32, &f32)| preview_token(&tokenizer, id, trained && weight != 0.0);
             let tokens = tokens.map(token).collect();
-            shown.push(PreviewRow { line: example.origin.line, tokens, cut: example.ids.len() > longest });
+            let line = example.origin.line as f64;
+            shown.push(PreviewRow { line, tokens, cut: example.ids.len() > longest });
         }
         let report = dataset.report();
         let end = end_warning(stage, &dataset, &tokenizer);
         let notes = note.into_iter().chain(end).chain(render_remarks(&odd, |count| count.to_string()));
         let notes: Vec<String> = notes.collect();
         let warnings = [warnings(report), notes.clone()].concat();
-        Answer::new(json!({
-            "rows": shown, "total": dataset.len(), "warnings": warnings, "report": report, "notes": notes,
-        }))
+        let total = dataset.len() as f64;
+        Answer::new(Preview { rows: shown, total, warnings, report: report.into(), notes })
     }
 }
 

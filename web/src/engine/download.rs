@@ -8,9 +8,11 @@ use serde_json::Value;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};
 
 use super::load::model_files;
+use super::messages::model::WeightsAs;
+use super::messages::run::EngineEvent as Event;
 use super::models::{MODELS, free_model_name, name_of, place, whole, write_model};
 use super::port::Port;
-use super::protocol::{Event, File, WeightsAs, own_name};
+use super::protocol::{File, own_name};
 use super::state::{Answer, Engine};
 use super::store;
 
@@ -64,11 +66,12 @@ impl Engine {
         let kept = kept.unwrap_or_default();
         if let Some((folder, origin)) = &kept
             && !js_changed(url, &origin.marks.to_string()).await.is_ok_and(|changed| changed.is_truthy())
-            && let Ok(opened) = self.load_kept(name_of(folder), weights).await
+            && let Ok(opened) = self.load_kept(name_of(folder), weights, port).await
         {
             return Ok(opened);
         }
         let part = if keep { part(url).await? } else { String::new() };
+        self.unless_cancelled(port.run).await?;
         let (bytes, marks) = fetch(url, &part, port).await?;
         let path = url.split(['?', '#']).next().unwrap_or(url);
         let file = File { name: decoded(own_name(path)), bytes };
@@ -76,6 +79,7 @@ impl Engine {
         let opened = async {
             let files = model_files(vec![file])?;
             let copy = if keep { files.clone() } else { Files::new() };
+            self.unless_cancelled(port.run).await?;
             Ok((self.install(model.clone(), weights, files).await?, copy))
         };
         let opened: Result<_, String> = opened.await;

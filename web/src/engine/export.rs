@@ -1,19 +1,40 @@
 //! Files to take home.
 
 use kindling::checkpoint::{put_tokenizer, to_single_file};
+use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
 use kindling::formats::{Files, to_zip};
 
 use super::kept_adapters;
+use super::messages::model::GgufWeights;
+use super::messages::run::EngineEvent as Event;
 use super::models::checkpoint_files;
+use super::port::Port;
 use super::protocol::{Delivery, File};
 use super::runs::run_files_of;
-use super::state::{Answer, Engine};
+use super::state::{Answer, Engine, OpenModel};
 
 impl Engine {
-    /// The open model as one file or as a Hugging Face directory, an adapter in PEFT's layout, or a run's last save.
-    pub async fn export(&self, kind: &str, name: &str, shape: Delivery) -> Result<Answer, String> {
+    /// The open model as one file, as a Hugging Face directory or for llama.cpp with these `weights`, an adapter in PEFT's
+    /// layout, or a run's last save.
+    pub async fn export(
+        &self,
+        (kind, name): (&str, &str),
+        shape: Delivery,
+        weights: Option<GgufWeights>,
+        port: &Port,
+    ) -> Result<Answer, String> {
         let told = |e: kindling::error::Error| e.to_string();
+        if weights.is_some() && (kind, name) != ("model", "gguf") {
+            return Err(
+                "weights belongs to {model: \"gguf\"}; other forms keep the weights as they are".into()
+            );
+        }
         let (name, files, single) = match kind {
+            "model" if name == "gguf" => {
+                let model = self.opened()?;
+                let gguf = gguf(&model, weights, port).await?;
+                (model.name.clone(), Files::from([(format!("{}.gguf", model.name), gguf)]), false)
+            }
             "model" => {
                 let model = self.opened()?;
                 (model.name.clone(), checkpoint_files(&model).await?, single(name)?)
@@ -55,11 +76,26 @@ impl Engine {
     }
 }
 
+/// The open model as llama.cpp has it. Where nothing was chosen blocks stay blocks, and floats get 16 bits as on the
+/// command line.
+async fn gguf(model: &OpenModel, weights: Option<GgufWeights>, port: &Port) -> Result<Vec<u8>, String> {
+    let files = checkpoint_files(model).await?;
+    let weights = match (weights, model.weights.bits()) {
+        (Some(chosen), _) => chosen.into(),
+        (None, Some(bits)) => bits.into(),
+        (None, None) => WeightType::F16,
+    };
+    for message in tokenizer_warnings(&files) {
+        port.tell(&Event::Warning { message });
+    }
+    to_gguf(&files, weights).map_err(|e| e.to_string())
+}
+
 /// Whether a model goes home as one file.
 fn single(form: &str) -> Result<bool, String> {
     match form {
         "single-file" => Ok(true),
         "hf" => Ok(false),
-        other => Err(format!("'{other}' is no form of a model; single-file and hf are")),
+        other => Err(format!("'{other}' is no form of a model; single-file, hf and gguf are")),
     }
 }

@@ -6,8 +6,9 @@ use kindling::train::Stage;
 use serde_json::Value;
 
 use super::load::directory;
+use super::messages::model::WeightsAs;
 use super::models::kept_files;
-use super::protocol::{File, Training, WeightsAs, own_name};
+use super::protocol::{File, Training, own_name};
 use super::runs::keep_saved;
 use super::state::{Answer, Engine};
 

@@ -11,10 +11,11 @@ use kindling::formats::gguf::{from_gguf, is_gguf};
 use kindling::formats::{Files, from_folder};
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
-use serde_json::json;
 
+use super::messages::model::{DeviceInfo, DeviceKind, ModelInfo, NoWebGpu, WeightsAs};
 use super::names::day;
-use super::protocol::{File, ModelInfo, WeightsAs};
+use super::port::Port;
+use super::protocol::File;
 use super::state::{Answer, Engine, OpenModel};
 
 /// Among the files of a model: all of it, as llama.cpp has it.
@@ -28,13 +29,12 @@ impl Engine {
     /// Opens the device: `auto` takes WebGPU where there is an adapter, and says why where there is none.
     pub async fn open(&self, choice: &str) -> Result<Answer, String> {
         let (device, info) = match choice {
-            "cpu" => (Device::flex(), json!({"kind": "cpu", "name": "WebAssembly"})),
+            "cpu" => (Device::flex(), processor()),
             "auto" | "webgpu" => match gpu().await {
-                Ok((device, name)) => (device, json!({"kind": "webgpu", "name": name})),
+                Ok((device, name)) => (device, DeviceInfo { kind: DeviceKind::Webgpu, name, ..processor() }),
                 Err((reason, notice)) if choice == "auto" => {
-                    let info =
-                        json!({"kind": "cpu", "name": "WebAssembly", "notice": notice, "reason": reason});
-                    (Device::flex(), info)
+                    let (notice, reason) = (Some(notice), Some(reason));
+                    (Device::flex(), DeviceInfo { notice, reason, ..processor() })
                 }
                 Err((_, notice)) => return Err(notice),
             },
@@ -45,8 +45,15 @@ impl Engine {
     }
 
     /// Opens a model from dropped files.
-    pub async fn load(&self, name: String, weights: WeightsAs, files: Vec<File>) -> Result<Answer, String> {
+    pub async fn load(
+        &self,
+        name: String,
+        weights: WeightsAs,
+        files: Vec<File>,
+        port: &Port,
+    ) -> Result<Answer, String> {
         let files = model_files(files)?;
+        self.unless_cancelled(port.run).await?;
         self.install(name, weights, files).await
     }
 
@@ -76,9 +83,9 @@ impl OpenModel {
             format!("{name}: there is no tokenizer.json; a model in the page needs its tokenizer")
         })?;
         tokenizer.set_template_variable(NOW, today().into());
-        let base = match weights {
-            WeightsAs::F32 => checkpoint.model(device),
-            WeightsAs::Few(bits) => checkpoint.quantized_model(bits, device),
+        let base = match weights.bits() {
+            None => checkpoint.model(device),
+            Some(bits) => checkpoint.quantized_model(bits, device),
         };
         let base = base.map_err(told)?;
         let fingerprint = match fingerprint {
@@ -109,11 +116,11 @@ impl OpenModel {
         let config = self.base.config();
         ModelInfo {
             name: self.name.clone(),
-            parameters: config.parameters(),
-            layers: config.num_hidden_layers,
-            hidden: config.hidden_size,
-            vocabulary: config.vocab_size,
-            context: config.context(),
+            parameters: config.parameters() as f64,
+            layers: config.num_hidden_layers as u32,
+            hidden: config.hidden_size as u32,
+            vocabulary: config.vocab_size as u32,
+            context: config.context() as u32,
             chat: self.tokenizer.chat_template().is_some(),
             weights: self.weights,
             warnings: self.warnings.clone(),
@@ -161,17 +168,23 @@ fn form(name: &str, bytes: &[u8]) -> Option<TakeApart> {
     if is_gguf(bytes) { Some(from_gguf) } else { form_of(name) }
 }
 
+fn processor() -> DeviceInfo {
+    DeviceInfo { kind: DeviceKind::Cpu, name: "WebAssembly".into(), notice: None, reason: None }
+}
+
 /// The browser's adapter, which must be asked for first: opening a device where there is none panics. Where it fails,
 /// why, in a word and in a sentence.
-async fn gpu() -> Result<(Device, String), (&'static str, String)> {
+async fn gpu() -> Result<(Device, String), (NoWebGpu, String)> {
     match super::gpu::find().await {
         super::gpu::Gpu::Adapter(name) => {
-            let device = open_webgpu().await.map_err(|e| ("failed", e.to_string()))?;
+            let device = open_webgpu().await.map_err(|e| (NoWebGpu::Failed, e.to_string()))?;
             Ok((device, name.unwrap_or_else(|| "WebGPU".into())))
         }
-        super::gpu::Gpu::NoInterface => Err(("no-webgpu", "this browser offers the page no WebGPU".into())),
+        super::gpu::Gpu::NoInterface => {
+            Err((NoWebGpu::NoWebgpu, "this browser offers the page no WebGPU".into()))
+        }
         super::gpu::Gpu::NoAdapter => {
-            Err(("no-adapter", "this browser knows WebGPU but gives no graphics adapter".into()))
+            Err((NoWebGpu::NoAdapter, "this browser knows WebGPU but gives no graphics adapter".into()))
         }
     }
 }

@@ -8,6 +8,9 @@ mod gpu;
 mod import;
 mod kept_adapters;
 mod load;
+#[allow(dead_code, reason = "some of it the page alone needs")]
+#[path = "../messages/mod.rs"]
+mod messages;
 mod models;
 #[path = "../names.rs"]
 mod names;
@@ -25,6 +28,7 @@ mod serve;
 mod state;
 mod store;
 mod talk;
+mod told;
 mod training;
 
 pub use serve::serve;

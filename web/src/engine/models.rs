@@ -4,12 +4,12 @@
 
 use kindling::formats::gguf::to_gguf;
 use kindling::formats::{Files, directory_files};
-use serde_json::json;
 
 use super::load::{FINGERPRINT, GGUF};
+use super::messages::model::{KeptModel, WeightsAs};
 use super::names::free;
 use super::places::{self, Places};
-use super::protocol::WeightsAs;
+use super::port::Port;
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
 
@@ -28,7 +28,7 @@ impl Engine {
     }
 
     /// Opens a kept model.
-    pub async fn load_kept(&self, name: String, weights: WeightsAs) -> Result<Answer, String> {
+    pub async fn load_kept(&self, name: String, weights: WeightsAs, port: &Port) -> Result<Answer, String> {
         check_name(&name)?;
         let folder = place(&name);
         let mut places = places::look(&folder).await?;
@@ -40,6 +40,7 @@ impl Engine {
             }
             (true, None) => return Err(format!("the kept model is damaged: {}", places.damaged.join("; "))),
         };
+        self.unless_cancelled(port.run).await?;
         self.install(name, weights, files).await
     }
 
@@ -50,7 +51,10 @@ impl Engine {
             let folder = format!("{MODELS}/{name}");
             let mut places = places::look(&folder).await?;
             let model = match whole_of(&folder, &places).await? {
-                Some(files) => json!({"name": name_of(&name), "bytes": store::size(&files).await?}),
+                Some(files) => {
+                    let bytes = store::size(&files).await? as f64;
+                    KeptModel { name: name_of(&name), bytes, damaged: None }
+                }
                 None => {
                     let marker = format!("{folder}/{WHOLE}");
                     if store::read(&marker).await?.is_some() {
@@ -60,8 +64,8 @@ impl Engine {
                     if places.damaged.is_empty() {
                         continue;
                     }
-                    let (bytes, damaged) = (store::size(&folder).await?, places.damaged.join("; "));
-                    json!({"name": name_of(&name), "bytes": bytes, "damaged": damaged})
+                    let (bytes, damaged) = (store::size(&folder).await? as f64, places.damaged.join("; "));
+                    KeptModel { name: name_of(&name), bytes, damaged: Some(damaged) }
                 }
             };
             kept.push(model);
@@ -86,7 +90,7 @@ pub async fn checkpoint_files(model: &OpenModel) -> Result<Files, String> {
 /// The open model as files that open to the very same model. Blocks stay blocks.
 pub async fn kept_files(model: &OpenModel) -> Result<Files, String> {
     let files = checkpoint_files(model).await?;
-    let WeightsAs::Few(bits) = model.weights else { return Ok(files) };
+    let Some(bits) = model.weights.bits() else { return Ok(files) };
     let gguf = to_gguf(&files, bits.into()).map_err(|e| e.to_string())?;
     let fingerprint = model.fingerprint.hex().as_bytes().to_vec();
     Ok(Files::from([(GGUF.to_string(), gguf), (FINGERPRINT.to_string(), fingerprint)]))

@@ -7,12 +7,13 @@ use kindling::batch::Survey;
 use kindling::bench::matmul_flops;
 use kindling::data::{DataReport, Dataset};
 use kindling::platform::SURVEYED_BYTES;
-use kindling::train::{Job, Plan};
+use kindling::train::{self, Job};
 use serde_json::Map;
 
 use super::data::{dataset, fitted_config};
 use super::load::NOW;
-use super::protocol::{File, PlanInfo, Training};
+use super::messages::run::Plan;
+use super::protocol::{File, Training};
 use super::state::{Answer, Engine, OpenModel};
 use super::training::job_on;
 
@@ -48,7 +49,7 @@ impl Engine {
         job.validate(&model.base).map_err(told)?;
         let (steps, survey) = (job.total_steps(&planned.survey), &planned.survey);
         let plan = job.plan(&model.base, survey, steps);
-        let mut info = self.info(&plan, job.dataset.len(), job.dataset.report().clone()).await?;
+        let mut info = self.info(&plan, job.dataset.len(), job.dataset.report()).await?;
         let (_, length) = fitted_config(training.stage, training.adapts(), training.config.clone(), &model)?;
         info.note(length.into_iter().chain(job.warnings()).collect());
         info.note(job.remarks(survey));
@@ -83,10 +84,10 @@ impl Engine {
     ///
     /// # Errors
     /// No device is open.
-    pub async fn info(&self, plan: &Plan, rows: u64, report: DataReport) -> Result<PlanInfo, String> {
+    pub async fn info(&self, plan: &train::Plan, rows: u64, report: &DataReport) -> Result<Plan, String> {
         // A training step reaches about a third of a bare product's speed.
         let speed = matmul_flops(&self.device()?).await / 3.0;
-        Ok(PlanInfo::new(plan, plan.flops / speed, rows, report))
+        Ok(Plan::of(plan, Some(plan.flops / speed), rows, report))
     }
 }
 

@@ -4,7 +4,8 @@ use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::prelude::{JsCast, JsValue};
 use web_sys::DedicatedWorkerGlobalScope;
 
-use super::protocol::{Event, File};
+use super::messages::run::EngineEvent as Event;
+use super::protocol::File;
 use super::state::Answer;
 
 /// Where the answers of one call go.

@@ -7,10 +7,11 @@ use kindling::tokenizer::Tokenizer;
 use kindling::train::Outcome;
 
 use super::load::today;
+use super::messages::run::EngineEvent as Event;
 use super::models::{checkpoint_files, free_model_name, place, write_model};
 use super::names::of_data;
 use super::port::Port;
-use super::protocol::{Event, Training};
+use super::protocol::Training;
 use super::runs::keep_result;
 use super::state::{Engine, HeldAdapter, OpenModel};
 

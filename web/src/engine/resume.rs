@@ -9,9 +9,10 @@ use kindling::formats::Files;
 use kindling::train::Run;
 
 use super::load::NOW;
+use super::messages::run::{EngineEvent as Event, Plan};
 use super::places;
 use super::port::Port;
-use super::protocol::{Event, File, PlanInfo};
+use super::protocol::File;
 use super::runs::{KeptJob, KeptRun, RUNS, beginning, check_id, hold};
 use super::saver::Saver;
 use super::state::{Answer, Engine, OpenModel};
@@ -44,7 +45,7 @@ impl Engine {
             run.warnings.push("the run was never saved and begins anew".into());
         }
         // What is left of the time is for the page to tell from the run's speed.
-        let plan = PlanInfo::new(&run.plan, 0.0, run.progress.rows, report);
+        let plan = Plan::of(&run.plan, None, run.progress.rows, &report);
         if !self.opened().is_ok_and(|open| open.fingerprint == model.fingerprint) {
             self.replace_model(model.clone());
         }

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::load::{NOW, today};
+use super::messages::model::WeightsAs;
+use super::messages::run::SavedRun;
 use super::models::kept_files;
 use super::places::{self, Place, Places};
-use super::protocol::{File, SavedRun, Training, WeightsAs, own_name};
+use super::protocol::{File, Training, own_name};
 use super::saves::{Marks, Save, damaged, marks};
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
@@ -111,6 +113,7 @@ impl KeptRun {
         let planned = self.job.as_ref().map_or(0, |job| job.total_steps);
         let newest = self.saves.whole.first().map(|newest| (newest.save.step, newest.save.total_steps));
         let (step, total_steps) = newest.unwrap_or((0, planned));
+        let (step, total_steps) = (step as f64, total_steps as f64);
         let damaged = self.saves.damaged;
         Some(match self.job {
             None => SavedRun {
@@ -125,7 +128,8 @@ impl KeptRun {
             },
             Some(job) => {
                 let KeptJob { training, model, .. } = job;
-                let (stage, adapter, name) = (Some(training.stage), training.adapts(), training.title());
+                let stage = Some(training.stage.into());
+                let (adapter, name) = (training.adapts(), training.title());
                 SavedRun { id, stage, adapter, name, model, step, total_steps, damaged }
             }
         })
@@ -292,7 +296,7 @@ pub async fn keep_saved(
     let folder = format!("{RUNS}/{id}");
     let (step, total_steps) = (progress.step, progress.total_steps);
     let data: Vec<_> = data.into_iter().map(|file| (file.name, file.bytes)).collect();
-    let (stage, adapter, name) = (training.stage, training.adapts(), training.title());
+    let (stage, adapter, name) = (Some(training.stage.into()), training.adapts(), training.title());
     // Its own day; runs of before, and of other programs, do not tell theirs.
     let date = Some(progress.date.clone().unwrap_or_else(today).into());
     let job = KeptJob { training, model: model.clone(), weights, date, total_steps, files: Marks::new() };
@@ -304,7 +308,8 @@ pub async fn keep_saved(
         store::remove(&folder).await?;
         return Err(error);
     }
-    Ok(SavedRun { id, stage: Some(stage), adapter, name, model, step, total_steps, damaged: Vec::new() })
+    let (step, total_steps) = (step as f64, total_steps as f64);
+    Ok(SavedRun { id, stage, adapter, name, model, step, total_steps, damaged: Vec::new() })
 }
 
 /// An id that no other run has.

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use kindling::formats::Files;
 use kindling::train::Progress;
 
+use super::messages::run::EngineEvent as Event;
 use super::places::{self, Places};
 use super::port::Port;
-use super::protocol::Event;
 use super::runs::{RUNS, forget_beginning};
 use super::saves::Save;
 use super::store;
@@ -110,7 +110,7 @@ async fn write_waiting(folder: &str, queue: &RefCell<Queue>) {
                 if first {
                     forget_beginning(folder).await;
                 }
-                port.tell(&Event::Save { step });
+                port.tell(&Event::Save { step: step as f64 });
             }
             Err(message) => {
                 port.tell(&Event::Warning { message: format!("step {step} was not saved: {message}") });

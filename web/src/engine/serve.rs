@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use js_sys::{Array, Reflect, Uint8Array};
 use kindling::sample::SamplingConfig;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
 use super::data::{lora_config, train_config};
 use super::download::abort;
+use super::messages::model::Defaults;
 use super::port::{Port, crash};
 use super::protocol::{Call, File};
 use super::state::{Answer, Engine, OpenModel};
@@ -34,6 +36,7 @@ pub fn serve() -> Result<(), JsValue> {
                 Ok((call, files)) => handle(&engine, call, files, &port).await,
                 Err(message) => Err(message),
             };
+            engine.cancelled.borrow_mut().remove(&run);
             port.end(outcome);
         });
     });
@@ -72,9 +75,9 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
     match call {
         Call::Open { device } => engine.open(&device).await,
         Call::Model => Answer::new(engine.model.borrow().as_ref().map(OpenModel::info)),
-        Call::Load { name, weights } => engine.load(name, weights, files).await,
+        Call::Load { name, weights } => engine.load(name, weights, files, port).await,
         Call::Download { url, keep, weights } => engine.download(&url, keep, weights, port).await,
-        Call::LoadKept { name, weights } => engine.load_kept(name, weights).await,
+        Call::LoadKept { name, weights } => engine.load_kept(name, weights, port).await,
         Call::Keep { name } => engine.keep(&name).await,
         Call::Kept => engine.kept().await,
         Call::Forget { name } => engine.forget(&name).await,
@@ -102,12 +105,22 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::UseAdapters { active } => engine.use_adapters(&active).await,
         Call::AddAdapter { name } => engine.add_adapter(name, files).await,
         Call::RemoveAdapter { name } => engine.remove_adapter(&name).await,
-        Call::Export { kind, name, shape } => engine.export(&kind, &name, shape).await,
-        Call::Defaults { stage, adapts } => Answer::new(json!({
-            "config": train_config(stage, adapts, Map::new())?,
-            "lora": lora_config(Map::new())?,
-            "sampling": SamplingConfig::default(),
-        })),
+        Call::Export { kind, name, shape, weights } => {
+            engine.export((&kind, &name), shape, weights, port).await
+        }
+        Call::Defaults { stage, adapts } => Answer::new(Defaults {
+            config: fields(train_config(stage, adapts, Map::new())?),
+            lora: fields(lora_config(Map::new())?),
+            sampling: fields(SamplingConfig::default()),
+        }),
+    }
+}
+
+/// Settings by their names.
+fn fields(settings: impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(settings) {
+        Ok(Value::Object(fields)) => fields,
+        _ => Map::new(),
     }
 }
 

@@ -14,8 +14,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::kept_adapters::About;
+use super::messages::model::WeightsAs;
 use super::plan::Planned;
-use super::protocol::{File, WeightsAs};
+use super::protocol::File;
 
 /// Everything that lives as long as the worker.
 #[derive(Default)]
@@ -130,6 +131,18 @@ impl Engine {
     /// The open device.
     pub fn device(&self) -> Result<Device, String> {
         self.device.borrow().clone().ok_or_else(|| "the device is not open yet".to_string())
+    }
+
+    /// Goes on, unless the page no longer wants this call. Its word is heard in a turn of the event loop.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn unless_cancelled(&self, run: u32) -> Result<(), String> {
+        kindling::platform::turn().await;
+        match self.cancelled.borrow().contains(&run) {
+            true => Err("the call was cancelled".into()),
+            false => Ok(()),
+        }
     }
 
     /// The open model.

@@ -6,19 +6,19 @@ use kindling::sample::{
     Decoder, Flow, Generation, GenerationRequest, Piece, SamplingConfig, generate_pieces, log_probability,
     scored_bytes,
 };
-use kindling::text::Message;
+use kindling::text;
 use kindling::tokenizer::Tokenizer;
-use serde_json::json;
 
+use super::messages::chat::{self, Alternative, ChatAnswer, Message, TokenLogprob};
+use super::messages::run::EngineEvent as Event;
 use super::port::Port;
-use super::protocol::{Alternative, Event, TokenLogprob, Turn};
 use super::state::{Answer, Engine, Talking};
 
 impl Engine {
     /// Answers a conversation; what the model has seen of it before is not fed again.
     pub async fn chat(
         &self,
-        messages: Vec<Turn>,
+        messages: Vec<Message>,
         sampling: SamplingConfig,
         base: bool,
         top: Option<usize>,
@@ -42,14 +42,14 @@ impl Engine {
             fed.truncate(kindling::sample::Autoregressive::position(&decoder));
             self.talk.replace(Some((decoder, fed)));
         }
-        Answer::new(json!({
-            "text": generation.text,
-            "finish_reason": generation.finish_reason,
-            "prompt_tokens": generation.prompt_tokens.len(),
-            "completion_tokens": generation.tokens.len(),
-            "tokens_per_second": generation.decode_tokens_per_second,
-            "dropped_messages": prompt.dropped,
-        }))
+        Answer::new(ChatAnswer {
+            text: generation.text,
+            finish_reason: generation.finish_reason.into(),
+            prompt_tokens: generation.prompt_tokens.len() as u32,
+            completion_tokens: generation.tokens.len() as u32,
+            tokens_per_second: generation.decode_tokens_per_second,
+            dropped_messages: prompt.dropped as u32,
+        })
     }
 
     /// Continues a text or ids.
@@ -67,7 +67,8 @@ impl Engine {
             (None, None) => return Err("there is nothing to go on from; give a prompt or tokens".into()),
         };
         let mut decoder = Decoder::new(&self.answering(false)?, ids.len() + sampling.max_new_tokens);
-        Answer::new(self.stream(&mut decoder, &ids, 0, &talking, &sampling, None, port).await?)
+        let generation = self.stream(&mut decoder, &ids, 0, &talking, &sampling, None, port).await?;
+        Answer::new(chat::Generation::from(generation))
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -123,14 +124,14 @@ impl Engine {
             (None, None) => return Err("there is nothing to score; give a text or tokens".into()),
         };
         let mut decoder = Decoder::new(&self.answering(false)?, ids.len());
-        Answer::new(decoder.score(&ids, bytes, logits).await.map_err(told)?)
+        Answer::new(chat::Score::from(decoder.score(&ids, bytes, logits).await.map_err(told)?))
     }
 }
 
 /// A short greedy answer on the way of a run.
 pub async fn ask(model: &Transformer, tokenizer: &Tokenizer, question: &str) -> Result<String, String> {
     let told = |e: kindling::error::Error| e.to_string();
-    let turns = vec![Turn { role: "user".into(), content: question.into() }];
+    let turns = vec![Message { role: "user".into(), content: question.into() }];
     let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: 48, ..SamplingConfig::default() };
     let context = model.config().context();
     let prompt = match tokenizer.chat_template() {
@@ -151,7 +152,7 @@ pub async fn ask(model: &Transformer, tokenizer: &Tokenizer, question: &str) -> 
 }
 
 fn render(
-    turns: Vec<Turn>,
+    turns: Vec<Message>,
     tokenizer: &Tokenizer,
     context: usize,
     answer: usize,
@@ -162,7 +163,7 @@ fn render(
     let system = turns.iter().find(|turn| turn.role == "system").map(|turn| turn.content.clone());
     let mut session = ChatSession::new(system, None).map_err(|e| e.to_string())?;
     for turn in turns.iter().filter(|turn| turn.role != "system") {
-        session.push(Message::new(&turn.role, &turn.content));
+        session.push(text::Message::new(&turn.role, &turn.content));
     }
     session.prompt(tokenizer, context, answer).map_err(|e| e.to_string())
 }
@@ -176,12 +177,15 @@ fn describe(tokenizer: &Tokenizer, id: u32, logits: &[f32], top: usize) -> Token
     }
     order.truncate(top);
     order.sort_by(|a, b| likely(a).total_cmp(&likely(b)));
-    let alternative =
-        |id: u32| Alternative { token: tokenizer.token_text(id), id, logprob: log_probability(logits, id) };
+    let alternative = |id: u32| Alternative {
+        token: tokenizer.token_text(id),
+        id,
+        logprob: Some(log_probability(logits, id)),
+    };
     TokenLogprob {
         token: tokenizer.token_text(id),
         id,
-        logprob: log_probability(logits, id),
+        logprob: Some(log_probability(logits, id)),
         top_logprobs: order.into_iter().map(alternative).collect(),
     }
 }

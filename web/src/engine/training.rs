@@ -10,17 +10,19 @@ use kindling::model::{ModelConfig, Transformer};
 use kindling::platform::now;
 use kindling::tokenizer::Tokenizer;
 use kindling::train::{Control, Job, Listener, Run, SaveClock, SaveConfig, TrainEvent, train};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::data::{dataset, fitted_config, lora_config};
+use super::messages::run::{EngineEvent as Event, Plan, RunEnd};
 use super::places::Places;
 use super::port::{LOST, Port};
-use super::protocol::{Event, File, PlanInfo, Sample, Training, Wish};
+use super::protocol::{File, Sample, Training, Wish};
 use super::results::result_name;
 use super::runs::{hold, keep_job, new_id};
 use super::saver::Saver;
 use super::state::{Answer, Claim, Engine, OpenModel, Wishes};
 use super::talk::ask;
+use super::told;
 
 /// Minutes between two saves that nobody asked for: a tab is closed sooner than a program is ended.
 const SAVE_MINUTES: f64 = 0.5;
@@ -38,7 +40,7 @@ pub struct Begun {
     /// The run itself.
     pub run: Run,
     /// What the page is told of it.
-    pub plan: PlanInfo,
+    pub plan: Plan,
     /// Where its saves go.
     pub saver: Saver,
 }
@@ -63,7 +65,7 @@ impl Engine {
         let run = job.start_surveyed(model.base.clone().trainable(), &planned.survey);
         let run = run.map_err(|e| e.to_string())?;
         drop(planned);
-        let plan = self.info(&run.plan, run.progress.rows, report).await?;
+        let plan = self.info(&run.plan, run.progress.rows, &report).await?;
         let here = hold(&id).await?;
         // Without room to keep the run it still trains; it only cannot go on after a reload.
         let saver = match keep_job(&id, &training, kept, &model, run.progress.total_steps).await {
@@ -106,12 +108,18 @@ impl Engine {
         drop(claim);
         let progress = &outcome.progress;
         let given = self.take_over((&id, &training, &model), &outcome, adapter, tokenizer, port).await?;
-        let mut end = json!({
-            "id": id, "step": progress.step, "total_steps": progress.total_steps, "stopped": outcome.stopped,
-            "heldout_loss": outcome.held_out.as_ref().map(|held_out| held_out.loss), "kept": given.kept,
-        });
-        end[if given.is_adapter { "adapter" } else { "model" }] = given.name.into();
-        Answer::new(end)
+        let (adapter, model) =
+            if given.is_adapter { (Some(given.name), None) } else { (None, Some(given.name)) };
+        Answer::new(RunEnd {
+            id,
+            step: progress.step as f64,
+            total_steps: progress.total_steps as f64,
+            stopped: outcome.stopped,
+            heldout_loss: outcome.held_out.as_ref().map(|held_out| held_out.loss),
+            adapter,
+            model,
+            kept: given.kept,
+        })
     }
 
     /// Passes the page's wish to the loop.
@@ -218,7 +226,7 @@ impl<'a> PageListener<'a> {
         let (port, model, tokenizer) = (self.port.clone(), model.clone(), Arc::clone(&self.tokenizer));
         wasm_bindgen_futures::spawn_local(async move {
             port.tell(&match ask(&model, &tokenizer, &sample.prompt).await {
-                Ok(text) => Event::Sample { step, prompt: sample.prompt, text },
+                Ok(text) => Event::Sample { step: step as f64, prompt: sample.prompt, text },
                 Err(message) => Event::Warning { message },
             });
         });
@@ -229,12 +237,12 @@ impl Listener for PageListener<'_> {
     fn on(&mut self, event: TrainEvent<'_>) -> kindling::error::Result<()> {
         match event {
             TrainEvent::Step { log, model } => {
-                self.port.tell(&Event::Step(log.clone()));
+                self.port.tell(&told::step(log));
                 self.maybe_ask(log.step, model);
             }
             TrainEvent::Eval { step, held_out, best } => {
-                let (loss, bits_per_byte) = (held_out.loss, held_out.bits_per_byte);
-                self.port.tell(&Event::Eval { step, loss, bits_per_byte, best });
+                let (loss, bits_per_byte) = (Some(held_out.loss), Some(held_out.bits_per_byte));
+                self.port.tell(&Event::Eval { step: step as f64, loss, bits_per_byte, best });
             }
             TrainEvent::Save { snapshot, .. } => {
                 let files = run_files(snapshot, &self.config, &self.tokenizer)?;

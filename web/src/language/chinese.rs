@@ -199,7 +199,12 @@ const MODELS: ModelsText = ModelsText {
     about: "{} · {} 参数 · {} 层 · 宽度 {} · 词表 {} · 上下文 {} · {}",
     export: "下载为单个文件（.safetensors）",
     export_hf: "下载 Hugging Face 格式（.zip）",
-    export_hint: "两者都包含权重、分词器和设置，本页面和命令行都能再次打开；\
+    export_gguf: "下载 llama.cpp 和 Ollama 格式（.gguf）",
+    gguf_weights: ".gguf 的权重精度",
+    f16: "16 位",
+    gguf_q8_0: "8 位",
+    gguf_q4_0: "4 位",
+    export_hint: "这些文件都包含权重、分词器和设置，本页面和命令行都能再次打开；\
 .zip 解压后可用 Hugging Face 的工具打开。",
     name: "在此浏览器中保存为",
     keep: "保存",

@@ -206,8 +206,13 @@ const MODELS: ModelsText = ModelsText {
     about: "{} · {} parameters · {} layers of width {} · vocabulary {} · context {} · {}",
     export: "Download as one file (.safetensors)",
     export_hf: "Download for Hugging Face (.zip)",
-    export_hint: "Both hold weights, tokenizer and settings, and this page and the command line open \
-both again; Hugging Face's tools open the .zip once it is unpacked.",
+    export_gguf: "Download for llama.cpp and Ollama (.gguf)",
+    gguf_weights: "Weights of the .gguf",
+    f16: "16 bits",
+    gguf_q8_0: "8 bits",
+    gguf_q4_0: "4 bits",
+    export_hint: "All hold weights, tokenizer and settings, and this page and the command line open \
+them again; Hugging Face's tools open the .zip once it is unpacked.",
     name: "Keep it in this browser as",
     keep: "Keep",
     is_kept: "“{}” is kept in this browser.",

@@ -10,8 +10,8 @@ use super::compare;
 use super::dom::{El, button, el, field};
 use super::drop;
 use super::engine::{self, Answer};
-use super::types::AdapterInfo;
 use crate::format::{count, fill};
+use crate::messages::model::AdapterInfo;
 use crate::names::{day, stem};
 
 struct Adapters {

@@ -13,8 +13,8 @@ use super::dom::{El, button, el};
 use super::engine::{self, Answer};
 use super::slot::Slot;
 use super::speech::Speech;
-use super::types::ModelInfo;
 use crate::language::Sentence;
+use crate::messages::model::ModelInfo;
 
 /// How long a first press of a deleting button waits for the second.
 const SURE_MS: i32 = 4000;

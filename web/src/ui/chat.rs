@@ -13,7 +13,7 @@ use super::dom::{self, El, el};
 use super::engine::{self, Answer};
 use super::history::{self, Kept, Turn};
 use super::turn;
-use super::types::Chunk;
+use crate::messages::chat::{ChatChunk, FinishReason};
 
 /// So near to the end of the page a reader follows the answer.
 const FOLLOW_PX: f64 = 160.0;
@@ -256,11 +256,11 @@ impl Chat {
 
     async fn fill_turn(&self, abort: &AbortController, place: &Shown, turn: &mut Turn) -> Answer<()> {
         let stream = engine::chat(&self.request(), &abort.signal()).await?;
-        while let Some(chunk) = stream.next::<Chunk>().await? {
+        while let Some(chunk) = stream.next::<ChatChunk>().await? {
             for choice in chunk.choices {
                 turn.message.content.push_str(&choice.delta.content.unwrap_or_default());
                 turn.tokens.extend(choice.logprobs.into_iter().flat_map(|logprobs| logprobs.content));
-                turn.limit |= choice.finish_reason.as_deref() == Some("length");
+                turn.limit |= choice.finish_reason == Some(FinishReason::Length);
             }
             turn.usage = chunk.usage.or(turn.usage.take());
             let follows = is_near_end();
@@ -287,7 +287,7 @@ impl Chat {
             self.answering.replace(None);
             self.controls.list.set("aria-busy", "false");
             turn.stopped = stopped;
-            if asked && (result.is_ok() || !turn.message.content.is_empty()) {
+            if asked && (result.is_ok() || stopped || !turn.message.content.is_empty()) {
                 self.turns.borrow_mut().push(turn);
             }
             self.store();

@@ -13,7 +13,7 @@ use super::dom::{El, button, choice, el, field};
 use super::history::{self, Kept};
 use super::numbers::{Number, Numbers};
 use super::tint;
-use super::types::ModelInfo;
+use crate::messages::model::ModelInfo;
 
 const SAMPLING: [Number; 6] = [
     Number::new("temperature", |t| t.chat.temperature, ["0", "2", "0.05"]),

@@ -10,7 +10,7 @@ use super::answer::Shown;
 use super::app::App;
 use super::dom::{El, button, choice, el, field};
 use super::engine::{self, Answer};
-use super::types::Chunk;
+use crate::messages::chat::ChatChunk;
 
 /// The columns: what the engine calls them.
 const SIDES: [&str; 2] = ["base", "active"];
@@ -111,7 +111,7 @@ impl Compare {
         place.clear();
         place.add(&shown.body);
         let mut answer = String::new();
-        while let Some(chunk) = stream.next::<Chunk>().await? {
+        while let Some(chunk) = stream.next::<ChatChunk>().await? {
             chunk
                 .choices
                 .iter()

@@ -1,5 +1,8 @@
 //! The engine, `window.kindling`, with types and with errors as sentences.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use js_sys::{Array, AsyncIterator, Function, JSON, Object, Reflect, Uint8Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,11 +10,10 @@ use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
 use super::dom::{self, window};
-use super::types::{
-    AdapterInfo, Defaults, DeviceInfo, KeptModel, ModelInfo, Plan, Preview, RunEnd, SavedRun, TrainEvent,
-};
 use crate::format::fill;
 use crate::language::{Language, Text, in_fields};
+use crate::messages::model::{AdapterInfo, Defaults, DeviceInfo, KeptModel, ModelInfo};
+use crate::messages::run::{EngineEvent, Plan, Preview, RunEnd, SavedRun};
 
 /// What a call gives, or the engine's own sentence on why not.
 pub type Answer<T> = Result<T, String>;
@@ -170,17 +172,17 @@ pub async fn plan(request: &JsValue) -> Answer<Plan> {
 pub struct Run(JsValue);
 
 /// Trains.
-pub async fn train(request: &JsValue, event: impl FnMut(TrainEvent) + 'static) -> Answer<Run> {
+pub async fn train(request: &JsValue, event: impl FnMut(EngineEvent) + 'static) -> Answer<Run> {
     set(request, "onEvent", &events(event));
     call(&part(""), "train", &[request]).await.map(Run)
 }
 
 /// Goes on with a saved run.
-pub async fn resume(id: &str, event: impl FnMut(TrainEvent) + 'static) -> Answer<Run> {
+pub async fn resume(id: &str, event: impl FnMut(EngineEvent) + 'static) -> Answer<Run> {
     call(&part("runs"), "resume", &[&id.into(), &events(event)]).await.map(Run)
 }
 
-fn events(mut event: impl FnMut(TrainEvent) + 'static) -> JsValue {
+fn events(mut event: impl FnMut(EngineEvent) + 'static) -> JsValue {
     // An event of a kind that this page does not know is not its matter.
     callback(move |value| drop(read(&value).map(&mut event)))
 }
@@ -248,8 +250,23 @@ pub async fn remove_adapter(name: &str) -> Answer<Vec<AdapterInfo>> {
 /// Offers what goes home, such as `{"adapter": "lora"}`, as downloads; with `zip` as one.
 pub async fn export(what: &impl Serialize, zip: bool) -> Answer<()> {
     let form = if zip { write(&serde_json::json!({ "as": "zip" })) } else { JsValue::UNDEFINED };
-    let files = call(&part(""), "export", &[&write(what), &form]).await?;
-    for file in Array::from(&files).iter() {
+    offer(&call(&part(""), "export", &[&write(what), &form]).await?)
+}
+
+/// Offers the open model for llama.cpp as a download, with weights of this type; gives what a person should know of it.
+pub async fn export_gguf(weights: &str) -> Answer<Vec<String>> {
+    let options = write(&serde_json::json!({ "weights": weights }));
+    let warnings = Rc::<RefCell<Vec<String>>>::default();
+    let told = Rc::clone(&warnings);
+    let warn = callback(move |message| told.borrow_mut().extend(message.as_string()));
+    set(&options, "onWarning", &warn);
+    let what = write(&serde_json::json!({ "model": "gguf" }));
+    offer(&call(&part(""), "export", &[&what, &options]).await?)?;
+    Ok(warnings.take())
+}
+
+fn offer(files: &JsValue) -> Answer<()> {
+    for file in Array::from(files).iter() {
         let name = get(&file, "name").as_string().unwrap_or_default();
         dom::download(&name, &get(&file, "bytes")).map_err(sentence)?;
     }

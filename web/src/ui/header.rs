@@ -8,8 +8,8 @@ use wasm_bindgen::prelude::JsValue;
 use super::app::{App, Topic};
 use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
-use super::types::DeviceInfo;
 use crate::format::{count, fill};
+use crate::messages::model::{DeviceInfo, DeviceKind, NoWebGpu};
 
 struct Header {
     app: Rc<App>,
@@ -96,7 +96,7 @@ impl Header {
         self.found.replace(Some(engine::device().await?));
         self.show();
         match (model, source) {
-            (Some(model), Some(source)) => self.reopen(source, &model.weights).await,
+            (Some(model), Some(source)) => self.reopen(source, model.weights.word()).await,
             (None, Some(source)) => self.reopen(source, "f32").await,
             (Some(_), None) => dom::window().location().reload().map_err(engine::sentence),
             (None, None) => Ok(()),
@@ -114,18 +114,18 @@ impl Header {
     fn show(&self) {
         let t = self.app.speech.text();
         let found = self.found.borrow();
-        self.device.set("data-kind", found.as_ref().map_or("", |device| device.kind.as_str()));
+        self.device.set("data-kind", found.as_ref().map_or("", |device| device.kind.word()));
         self.device.write(&found.as_ref().map_or_else(
             || t.page.looking.to_string(),
             |device| {
-                let kind = if device.kind == "webgpu" { "WebGPU" } else { t.page.processor };
+                let kind = if device.kind == DeviceKind::Webgpu { "WebGPU" } else { t.page.processor };
                 if device.name.is_empty() { kind.into() } else { format!("{kind} · {}", device.name) }
             },
         ));
-        let fallback = found.as_ref().filter(|device| device.kind != "webgpu");
-        let reason = fallback.map_or("", |device| match device.reason.as_deref() {
-            Some("no-webgpu") => t.page.no_webgpu,
-            Some("no-adapter") => t.page.no_adapter,
+        let fallback = found.as_ref().filter(|device| device.kind != DeviceKind::Webgpu);
+        let reason = fallback.map_or("", |device| match device.reason {
+            Some(NoWebGpu::NoWebgpu) => t.page.no_webgpu,
+            Some(NoWebGpu::NoAdapter) => t.page.no_adapter,
             _ => device.notice.as_deref().unwrap_or_default(),
         });
         self.fallback.write(&fill(t.page.fallback, &[reason]));

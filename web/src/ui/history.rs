@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::storage;
-use super::types::{Message, TokenLogprob, Usage};
+use crate::messages::chat::{Message, TokenLogprob, Usage};
 
 /// Before the id of a conversation.
 const KEY: &str = "kindling-chat:";

@@ -67,7 +67,6 @@ mod teach_settings;
 mod tint;
 mod training;
 mod turn;
-mod types;
 mod unfinished;
 mod wake;
 

@@ -8,10 +8,13 @@ use super::app::{App, Topic};
 use super::dom::{El, button, el, field};
 use super::engine::{self, Answer};
 use super::load::Loader;
+use super::speech::Speech;
 use super::training::Training;
-use super::types::{KeptModel, SavedRun};
 use super::unfinished::{discards, exports, resumes};
 use crate::format::{bytes, fill};
+use crate::language::Sentence;
+use crate::messages::model::KeptModel;
+use crate::messages::run::{SavedRun, Stage};
 
 struct Models {
     app: Rc<App>,
@@ -52,6 +55,20 @@ pub fn build(app: &Rc<App>, panel: &El, training: Rc<Training>) {
     models.show_open();
 }
 
+/// What the weights of a .gguf become; as on the command line 16 bits where nothing is chosen.
+fn gguf_weights(speech: &Speech) -> El {
+    let choices: [(&str, Sentence); 4] = [
+        ("f16", |t| t.models.f16),
+        ("q8_0", |t| t.models.gguf_q8_0),
+        ("q4_0", |t| t.models.gguf_q4_0),
+        ("f32", |t| t.models.f32),
+    ];
+    let list = el("select").id("gguf-weights");
+    choices.into_iter().fold(list, |list, (value, sentence)| {
+        list.child(&el("option").attr("value", value).say(speech, sentence))
+    })
+}
+
 impl Models {
     fn open_card(self: &Rc<Self>) -> El {
         let speech = &self.app.speech;
@@ -60,6 +77,15 @@ impl Models {
         let export = export.on("click", move |_| exporting.export(json!({ "model": "single-file" }), false));
         let zip = button().id("export-model-hf").say(speech, |t| t.models.export_hf);
         let zip = zip.on("click", move |_| zipping.export(json!({ "model": "hf" }), true));
+        let (converted, chosen) = (Rc::clone(self), gguf_weights(speech));
+        let read = chosen.clone();
+        let gguf = button().id("export-model-gguf").say(speech, |t| t.models.export_gguf);
+        let gguf = gguf.on("click", move |_| {
+            let (models, weights) = (Rc::clone(&converted), read.value());
+            converted.app.spawn(async move { models.export_gguf(&weights).await });
+        });
+        let gguf =
+            el("div").class("line").child(&field(speech, |t| t.models.gguf_weights, &chosen)).child(&gguf);
         let keeping = Rc::clone(self);
         let keep = button().id("model-keep").say(speech, |t| t.models.keep).on("click", move |_| {
             let models = Rc::clone(&keeping);
@@ -70,6 +96,7 @@ impl Models {
         let card =
             card.child(&self.open).child(&el("p").class("faint").say(speech, |t| t.models.export_hint));
         card.child(&el("div").class("foot").child(&export).child(&zip))
+            .child(&gguf)
             .child(&el("div").class("line").child(&name).child(&keep))
     }
 
@@ -78,6 +105,14 @@ impl Models {
         let card =
             el("section").class("card").child(&el("h2").say(speech, |t| t.models.kept)).child(&self.kept);
         card.child(&el("h2").say(speech, |t| t.models.runs)).child(&self.runs)
+    }
+
+    async fn export_gguf(&self, weights: &str) -> Answer<()> {
+        let warnings = engine::export_gguf(weights).await?;
+        if !warnings.is_empty() {
+            self.app.fail(&warnings.join(" "));
+        }
+        Ok(())
     }
 
     async fn keep(&self) -> Answer<()> {
@@ -104,7 +139,7 @@ impl Models {
             model.hidden.to_string(),
             model.vocabulary.to_string(),
             model.context.to_string(),
-            model.weights.clone(),
+            model.weights.word().to_string(),
         ];
         self.open.write(&fill(t.models.about, &values.each_ref().map(String::as_str)));
     }
@@ -160,7 +195,7 @@ impl Models {
         let t = self.app.speech.text();
         let adapter = if run.adapter { format!(" + {}", t.teach.lora) } else { String::new() };
         let about = [
-            format!("{}{adapter}", run.stage.as_deref().unwrap_or_default()),
+            format!("{}{adapter}", run.stage.map_or("", Stage::word)),
             run.model.clone(),
             format!("{:.0}", run.step),
             format!("{:.0}", run.total_steps),

@@ -3,9 +3,9 @@
 use super::dom::{El, el};
 use super::engine;
 use super::remarks::remarks;
-use super::types::{Preview, PreviewRow};
 use crate::format::{count, fill};
 use crate::language::Text;
+use crate::messages::run::{Preview, PreviewRow};
 
 /// Fills a place with rows.
 pub fn show(place: &El, preview: &Preview, t: &Text) {

@@ -1,8 +1,8 @@
 //! What is odd about the data, in the page's words.
 
-use super::types::{DataReport, RowCount};
 use crate::format::{count, fill};
 use crate::language::Text;
+use crate::messages::run::{DataReport, RowCount};
 
 /// A sentence for each odd thing.
 pub fn remarks(report: &DataReport, t: &Text) -> Vec<String> {

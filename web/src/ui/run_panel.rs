@@ -6,9 +6,9 @@ use super::app::App;
 use super::chart::Chart;
 use super::dom::{El, button, el};
 use super::training::sample_line;
-use super::types::RunEnd;
 use crate::format::fill;
 use crate::language::Sentence;
+use crate::messages::run::RunEnd;
 
 /// What is seen of a run.
 pub struct RunPanel {

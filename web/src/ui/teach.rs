@@ -15,9 +15,9 @@ use super::remarks::remarks;
 use super::teach_data::Data;
 use super::teach_settings::Settings;
 use super::training::Training;
-use super::types::Plan;
 use super::unfinished;
 use crate::format::{bytes, count, duration, fill};
+use crate::messages::run::Plan;
 
 /// How long the page waits after the last change before it asks for a plan.
 const PAUSE_MS: i32 = 400;

@@ -11,8 +11,9 @@ use super::engine;
 use super::lesson::Lesson;
 use super::numbers::{Number, Numbers};
 use super::speech::Speech;
-use super::types::{Defaults, Plan};
 use crate::language::Sentence;
+use crate::messages::model::Defaults;
+use crate::messages::run::Plan;
 
 /// A way to teach: its name in code and on the page.
 struct Way {

@@ -4,8 +4,8 @@ use wasm_bindgen::JsCast;
 use web_sys::{Event, HtmlElement, KeyboardEvent};
 
 use super::dom::{El, el, find};
-use super::types::TokenLogprob;
 use crate::format::percent;
+use crate::messages::chat::TokenLogprob;
 
 /// Alternatives travel in this attribute, a line each, so that one listener serves all tokens.
 const ALTERNATIVES: &str = "data-alternatives";

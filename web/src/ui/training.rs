@@ -13,9 +13,9 @@ use super::chat::Chat;
 use super::dom::{self, El, el};
 use super::engine::{self, Answer, Run};
 use super::run_panel::RunPanel;
-use super::types::{RunEnd, SavedRun, TrainEvent};
 use super::wake::Wake;
 use crate::format::{duration, fill, loss};
+use crate::messages::run::{EngineEvent, RunEnd, SavedRun};
 
 /// The run that goes on, or the last one.
 pub struct Training {
@@ -210,22 +210,24 @@ impl Training {
         self.panel.status.write(sentence);
     }
 
-    fn event(&self, event: TrainEvent) {
+    fn event(&self, event: EngineEvent) {
         match event {
-            TrainEvent::Step { step, loss, tokens_per_second, elapsed_s } => {
+            EngineEvent::Step { step, loss, tokens_per_second, elapsed_s, .. } => {
                 self.app.set_unsaved(Unsaved::Steps, true);
                 self.panel.chart.trained(step, loss);
                 self.panel.progress(step, self.total.get());
                 self.step(step, tokens_per_second, elapsed_s);
             }
-            TrainEvent::Eval { step, loss } => self.panel.chart.held_out(step, loss),
-            TrainEvent::Sample { step, prompt, text } => self.panel.sample(step, &prompt, &text),
-            TrainEvent::Save { step } => {
+            EngineEvent::Eval { step, loss, .. } => self.panel.chart.held_out(step, loss),
+            EngineEvent::Sample { step, prompt, text } => self.panel.sample(step, &prompt, &text),
+            EngineEvent::Save { step } => {
                 self.panel.saved(step);
                 // A run that does not pause has taken more steps since.
                 self.app.set_unsaved(Unsaved::Steps, !self.paused.get());
             }
-            TrainEvent::Warning { message } => self.panel.warn(&engine::spoken(&message)),
+            EngineEvent::Warning { message } => self.panel.warn(&engine::spoken(&message)),
+            // Of other calls, or kindling.js hears it.
+            _ => (),
         }
     }
 

@@ -52,8 +52,9 @@ fn note(turn: &Turn, t: &Text) -> String {
     if let Some(usage) = &turn.usage {
         parts.push(fill(t.chat.tokens, &[&usage.completion_tokens.to_string()]));
         parts.extend(usage.tokens_per_second.map(|speed| fill(t.chat.speed, &[&format!("{speed:.1}")])));
-        let dropped = usage.dropped_messages.filter(|dropped| *dropped > 0);
-        parts.extend(dropped.map(|dropped| fill(t.chat.dropped, &[&dropped.to_string()])));
+        if usage.dropped_messages > 0 {
+            parts.push(fill(t.chat.dropped, &[&usage.dropped_messages.to_string()]));
+        }
     }
     parts.extend(turn.limit.then(|| t.chat.limit.to_string()));
     parts.extend(turn.stopped.then(|| t.chat.stopped.to_string()));

@@ -8,8 +8,8 @@ use super::app::{App, Topic};
 use super::dom::{El, button, el};
 use super::engine::{self, Answer};
 use super::training::Training;
-use super::types::SavedRun;
 use crate::format::fill;
+use crate::messages::run::SavedRun;
 
 /// Builds the banner into its place; it shows itself when there are such runs.
 pub fn build(app: &Rc<App>, place: &El, training: &Rc<Training>) {

@@ -1,0 +1,43 @@
+//! The settings that `web/js/kindling.d.ts` names for other pages are the library's.
+
+use std::collections::BTreeSet;
+
+use kindling::adapter::LoraConfig;
+use kindling::sample::SamplingConfig;
+use kindling::train::{Stage, TrainConfig};
+use serde::Serialize;
+
+const TYPES: &str = include_str!("../../web/js/kindling.d.ts");
+
+/// The names of an interface's fields.
+fn fields(name: &str) -> BTreeSet<String> {
+    let begin = format!("export interface {name} {{\n");
+    let (_, rest) = TYPES.split_once(&begin).unwrap();
+    let (inside, _) = rest.split_once("\n}").unwrap();
+    let name = |line: &str| {
+        let (name, _) = line.strip_prefix("  ")?.split_once(':')?;
+        let name = name.trim_end_matches('?').trim_matches('"');
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        is_name.then(|| name.to_string())
+    };
+    inside.lines().filter_map(name).collect()
+}
+
+fn keys(settings: impl Serialize) -> BTreeSet<String> {
+    serde_json::to_value(settings).unwrap().as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn a_page_may_set_what_the_command_line_may() {
+    assert_eq!(fields("TrainConfig"), keys(TrainConfig::of(Stage::Sft)));
+    assert_eq!(fields("LoraConfig"), keys(LoraConfig::default()));
+}
+
+#[test]
+fn sampling_has_openais_names() {
+    let mut known = keys(SamplingConfig::default());
+    // `ignore_eos` is for texts, not for answers.
+    assert!(known.remove("max_new_tokens") && known.remove("ignore_eos"));
+    known.extend(["max_tokens", "max_completion_tokens"].map(String::from));
+    assert_eq!(fields("Sampling"), known);
+}

@@ -1,0 +1,148 @@
+// JavaScript because it is a part of kindling.js, the API of other pages. What requests may hold: a field that nothing
+// reads is refused by its name, since to leave it out in silence would give another answer than the one asked for.
+
+const SAMPLING = [
+  "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_completion_tokens", "stop",
+];
+const TAUGHT = ["stage", "adapter", "lora"];
+const TRAIN = [...TAUGHT, "data", "config", "name", "sample", "encoding", "onEvent", "signal"];
+
+/** By the name of the call: its fields. A request to train is also one to plan and to preview. */
+const FIELDS = {
+  "connect": ["device"],
+  "chat.completions.create": [
+    ...SAMPLING, "messages", "model", "stream", "logprobs", "top_logprobs", "adapters", "signal",
+  ],
+  "generate": [...SAMPLING, "prompt", "tokens", "ignore_eos", "onText", "signal"],
+  "score": ["text", "tokens", "addBos", "logits", "signal"],
+  "load": ["signal", "onProgress", "keep", "weights"],
+  "train": TRAIN,
+  "plan": TRAIN,
+  "preview": [...TRAIN, "rows"],
+  "defaults": ["adapter"],
+  "runs.import": [...TAUGHT, "data", "name"],
+  "adapters.use": ["name", "strength"],
+  "export": ["as", "weights", "onWarning"],
+};
+
+/** What helps where a field of OpenAI's is not read. */
+const INSTEAD = {
+  n: "one answer is made at a time; ask again with another seed",
+  presence_penalty: "repetition_penalty makes repetitions less likely",
+  frequency_penalty: "repetition_penalty makes repetitions less likely",
+  stream_options: "the last chunk always holds the usage",
+  tools: "the model answers in text only",
+  functions: "the model answers in text only",
+  response_format: "the model answers in text only",
+};
+
+const ROLES = ["system", "user", "assistant"];
+
+/** An error with a code for programs; `values` are what its message tells of. */
+export function refusal(code, values, message) {
+  return Object.assign(new Error(message), { code, values });
+}
+
+/** Refuses what a call does not read; what is undefined or null was not given. */
+export function check(call, request) {
+  if (request === null || typeof request !== "object") {
+    throw refusal("bad-request", { call }, `${call} takes an object, and got ${JSON.stringify(request)}`);
+  }
+  for (const [field, value] of Object.entries(request)) {
+    if (value === undefined || value === null || FIELDS[call].includes(field)) continue;
+    const instead = INSTEAD[field] ?? `${call} reads ${FIELDS[call].join(", ")}`;
+    throw refusal("unsupported-field", { call, field }, `${call} does not support '${field}': ${instead}`);
+  }
+}
+
+/** Refuses two fields of which each says all. */
+export function checkOne(call, request, one, other) {
+  if (given(request[one]) && given(request[other])) {
+    throw refusal("bad-request", { call, field: one }, `${call} takes either ${one} or ${other}, and got both`);
+  }
+}
+
+const given = (value) => value !== undefined && value !== null;
+
+/** The settings of an answer in the engine's words: OpenAI's, and the engine's where OpenAI has none. */
+export function samplingConfig(call, { max_tokens, max_completion_tokens, stop, ...rest }) {
+  if (given(max_tokens) && given(max_completion_tokens) && max_tokens !== max_completion_tokens) {
+    const both = `max_tokens is ${max_tokens} and max_completion_tokens ${max_completion_tokens}`;
+    const message = `${both}; they mean the same, give one`;
+    throw refusal("bad-request", { call, field: "max_completion_tokens" }, message);
+  }
+  const config = Object.fromEntries(Object.entries(rest).filter(([, value]) => given(value)));
+  if (given(max_tokens) || given(max_completion_tokens)) config.max_new_tokens = max_tokens ?? max_completion_tokens;
+  if (given(stop)) config.stop = [].concat(stop);
+  return config;
+}
+
+/** The messages of a conversation, each with its content as one text. */
+export function conversation(call, messages) {
+  const refuse = (field, message) => {
+    throw refusal("bad-message", { call, field }, message);
+  };
+  if (!Array.isArray(messages)) refuse("messages", `${call} needs messages, a list of {role, content}`);
+  return messages.map((message, i) => {
+    const at = `messages[${i}]`;
+    if (message === null || typeof message !== "object") refuse(at, `${at} is no {role, content}`);
+    const { role, content, ...more } = message;
+    if (!ROLES.includes(role)) {
+      refuse(`${at}.role`, `${at}.role is ${JSON.stringify(role)}; it can be ${ROLES.join(", ")}`);
+    }
+    // The templates of most models know it at the head alone.
+    if (role === "system" && i > 0) refuse(`${at}.role`, `${at} is of the system; only the first message can be`);
+    for (const [field, value] of Object.entries(more)) {
+      const name = `${at}.${field}`;
+      if (!given(value)) continue;
+      const message = `${call} does not support '${name}': a message has role and content`;
+      throw refusal("unsupported-field", { call, field: name }, message);
+    }
+    return { role, content: textOf(call, `${at}.content`, content) };
+  });
+}
+
+/** A content in one text: it may come in parts. */
+function textOf(call, at, content) {
+  if (typeof content === "string") return content;
+  if (!Array.isArray(content)) {
+    throw refusal("bad-message", { call, field: at }, `${at} is ${JSON.stringify(content)}; it must be a text`);
+  }
+  return content.map((part, i) => textOfPart(call, `${at}[${i}]`, part)).join("");
+}
+
+function textOfPart(call, at, part) {
+  if (part?.type === "text" && typeof part.text === "string") return part.text;
+  const type = JSON.stringify(part?.type ?? typeof part);
+  const message = `${call} does not support '${at}' of the type ${type}: the model reads text only, {type: "text", text}`;
+  throw refusal("unsupported-field", { call, field: at }, message);
+}
+
+/** Whether the base answers without adapters. */
+export function isBase(call, adapters = "active") {
+  if (adapters === "active" || adapters === "base") return adapters === "base";
+  const message = `adapters is ${JSON.stringify(adapters)}; it can be "active" or "base"`;
+  throw refusal("bad-request", { call, field: "adapters" }, message);
+}
+
+/** A run's beginning in the engine's words. */
+export function trainCall({ stage, adapter, lora, config = {}, name, sample, encoding }) {
+  return { call: "train", ...taught({ stage, adapter, lora }), config, name, sample, encoding };
+}
+
+/** The stage, and the settings of the adapter where one learns it. "lora" with `lora` is "sft" with an adapter. */
+export function taught({ stage, adapter, lora }) {
+  const settings = adapter === true ? {} : adapter || undefined;
+  if (stage === "lora") return { stage: "sft", adapter: settings ?? lora ?? {} };
+  if (lora && !settings) {
+    const message = `lora holds an adapter's settings, and ${stage} without adapter trains the model; give them as adapter`;
+    throw refusal("bad-request", { field: "lora" }, message);
+  }
+  return { stage, adapter: settings };
+}
+
+/** The stage, and whether an adapter learns it. */
+export function asked(what) {
+  const { stage, adapter } = taught(what);
+  return { stage, adapts: adapter !== undefined };
+}

@@ -1,0 +1,160 @@
+//! What the library knows, as the page is told of it.
+
+use kindling::data::{DataReport, WarningCount};
+use kindling::formats::gguf::WeightType;
+use kindling::kernels::Quantization;
+use kindling::sample;
+use kindling::train::{self, StepLog};
+use serde::Serialize;
+
+use super::messages::chat::{FinishReason, Generation, Score};
+use super::messages::model::{GgufWeights, WeightsAs};
+use super::messages::run::{self, EngineEvent, Plan, RowCount};
+
+impl WeightsAs {
+    /// The blocks of few bits; none where matrices are floats.
+    pub fn bits(self) -> Option<Quantization> {
+        match self {
+            Self::F32 => None,
+            Self::Q8_0 => Some(Quantization::Q8_0),
+            Self::Q4_0 => Some(Quantization::Q4_0),
+        }
+    }
+}
+
+impl From<GgufWeights> for WeightType {
+    fn from(weights: GgufWeights) -> Self {
+        match weights {
+            GgufWeights::F32 => Self::F32,
+            GgufWeights::F16 => Self::F16,
+            GgufWeights::Bf16 => Self::Bf16,
+            GgufWeights::Q8_0 => Self::Q8_0,
+            GgufWeights::Q4_0 => Self::Q4_0,
+        }
+    }
+}
+
+impl From<train::Stage> for run::Stage {
+    fn from(stage: train::Stage) -> Self {
+        match stage {
+            train::Stage::Pretrain => Self::Pretrain,
+            train::Stage::Sft => Self::Sft,
+        }
+    }
+}
+
+impl From<sample::FinishReason> for FinishReason {
+    fn from(reason: sample::FinishReason) -> Self {
+        match reason {
+            sample::FinishReason::Stop => Self::Stop,
+            sample::FinishReason::Length => Self::Length,
+        }
+    }
+}
+
+impl From<sample::Generation> for Generation {
+    fn from(generation: sample::Generation) -> Self {
+        Self {
+            prompt_tokens: generation.prompt_tokens,
+            tokens: generation.tokens,
+            text: generation.text,
+            finish_reason: generation.finish_reason.into(),
+            prefill_tokens_per_second: generation.prefill_tokens_per_second,
+            decode_tokens_per_second: generation.decode_tokens_per_second,
+        }
+    }
+}
+
+impl From<sample::Score> for Score {
+    fn from(score: sample::Score) -> Self {
+        Self {
+            tokens: score.tokens,
+            logprobs: score.logprobs,
+            nll: score.nll,
+            tokens_scored: score.tokens_scored as u32,
+            bits_per_byte: score.bits_per_byte,
+            logits: score.logits,
+        }
+    }
+}
+
+impl From<&WarningCount> for RowCount {
+    fn from(count: &WarningCount) -> Self {
+        Self { rows: count.rows as f64, first: count.first.clone() }
+    }
+}
+
+impl From<&DataReport> for run::DataReport {
+    fn from(report: &DataReport) -> Self {
+        Self {
+            rows: report.rows as f64,
+            usable: report.usable as f64,
+            documents: report.documents as f64,
+            conversations: report.conversations as f64,
+            bad: report.bad as f64,
+            bad_rows: report.bad_rows.clone(),
+            filtered: report.filtered as f64,
+            duplicates: report.duplicates as f64,
+            warnings: report.warnings.iter().map(|(kind, of)| (word(kind), of.into())).collect(),
+            unused_keys: report.unused_keys.iter().map(|(key, of)| (key.clone(), of.into())).collect(),
+            more_unused: report.more_unused as f64,
+            on_both_sides: report.on_both_sides.as_ref().map(RowCount::from),
+            bytes_of_text: report.bytes_of_text as f64,
+        }
+    }
+}
+
+/// What serde calls a kind.
+fn word(kind: impl Serialize) -> String {
+    serde_json::to_value(kind).ok().and_then(|word| word.as_str().map(String::from)).unwrap_or_default()
+}
+
+/// The odd things about the data, a sentence each.
+pub fn warnings(report: &DataReport) -> Vec<String> {
+    report.remarks(|count| count.to_string())
+}
+
+/// Steps that were taken.
+pub fn step(log: &StepLog) -> EngineEvent {
+    let mut metrics: Vec<(String, f64)> =
+        log.metrics.iter().map(|(name, value)| ((*name).to_string(), *value)).collect();
+    // Only half precision has one.
+    if let Some(scale) = &log.loss_scale {
+        metrics.push(("loss_scale".into(), scale.factor));
+        metrics.push(("skipped_steps".into(), scale.skipped as f64));
+    }
+    EngineEvent::Step {
+        step: log.step as f64,
+        loss: Some(log.loss),
+        lr: log.lr,
+        grad_norm: Some(log.grad_norm),
+        tokens: log.tokens as f64,
+        tokens_per_second: Some(log.tokens_per_second),
+        elapsed_s: Some(log.elapsed_s),
+        metrics: metrics.into_iter().map(|(name, value)| (name, Some(value))).collect(),
+    }
+}
+
+impl Plan {
+    /// A plan for these rows; without `seconds` only the run's own speed can tell.
+    pub fn of(plan: &train::Plan, seconds: Option<f64>, rows: u64, report: &DataReport) -> Self {
+        Self {
+            parameters: plan.parameters as f64,
+            trained: plan.trained as f64,
+            bytes: plan.bytes() as f64,
+            steps: plan.steps as f64,
+            tokens: plan.tokens as f64,
+            seconds,
+            rows: rows as f64,
+            warnings: warnings(report),
+            report: report.into(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds what else a person should know.
+    pub fn note(&mut self, notes: Vec<String>) {
+        self.warnings.extend(notes.iter().cloned());
+        self.notes.extend(notes);
+    }
+}

@@ -1,0 +1,240 @@
+//! Runs: what they learn, what they need, what they tell, and how they end.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::chat::TokenLogprob;
+
+messages! {
+    /// What is learned. Where one is asked for, "lora" stands for "sft" with an adapter.
+    enum Stage {
+        /// Texts.
+        Pretrain = "pretrain",
+        /// The assistant's answers in conversations.
+        Sft = "sft",
+    }
+
+    /// What the worker tells before a call's end, and at it; a number that is not finite is null.
+    union EngineEvent {
+        /// A token of an answer came.
+        Token = "token" {
+            /// The text that became final with it.
+            text: String,
+            /// How likely it was, where that was asked for.
+            logprob: Option<TokenLogprob> = "Option::is_none",
+        },
+        /// So much of a download is here.
+        Loaded = "loaded" {
+            /// In bytes.
+            loaded: f64,
+            /// Of so many, where that is known.
+            total: Option<f64>,
+        },
+        /// A run stands and begins.
+        Started = "started" {
+            /// Its id.
+            id: String,
+            /// What it will need.
+            plan: Plan,
+        },
+        /// Steps were taken.
+        Step = "step" {
+            /// So many in all.
+            step: f64,
+            /// Mean loss since the last report, in nats per target.
+            loss: Option<f64>,
+            /// The last step's learning rate.
+            lr: f64,
+            /// The last step's gradient norm, before clipping.
+            grad_norm: Option<f64>,
+            /// Tokens read since the run began.
+            tokens: f64,
+            /// Speed since the last report.
+            tokens_per_second: Option<f64>,
+            /// Seconds since this run began or went on.
+            elapsed_s: Option<f64>,
+            /// What else the objective reports, by name.
+            metrics: BTreeMap<String, Option<f64>> = "BTreeMap::is_empty",
+        },
+        /// The held-out loss was measured.
+        Eval = "eval" {
+            /// After so many steps.
+            step: f64,
+            /// In nats per target.
+            loss: Option<f64>,
+            /// The same for a byte of text.
+            bits_per_byte: Option<f64>,
+            /// Whether it is the lowest so far.
+            best: bool,
+        },
+        /// The question was answered.
+        Sample = "sample" {
+            /// After so many steps.
+            step: f64,
+            /// The question.
+            prompt: String,
+            /// The answer.
+            text: String,
+        },
+        /// The run was saved.
+        Save = "save" {
+            /// After so many steps.
+            step: f64,
+        },
+        /// Something to know.
+        Warning = "warning" {
+            /// As a sentence.
+            message: String,
+        },
+        /// The end, with the call's result.
+        Done = "done" {
+            /// As the call has it.
+            result: Value,
+        },
+        /// The end, with what went wrong.
+        Failed = "failed" {
+            /// As a sentence.
+            message: String,
+        },
+    }
+
+    /// What a run will need.
+    struct Plan {
+        /// The model's weights.
+        parameters: f64,
+        /// Those that train.
+        trained: f64,
+        /// Memory.
+        bytes: f64,
+        /// Optimizer steps.
+        steps: f64,
+        /// Tokens, at most.
+        tokens: f64,
+        /// Time, from the speed of a bare product; null where only the run's own speed can tell.
+        seconds: Option<f64>,
+        /// Rows of the data.
+        rows: f64,
+        /// What is odd about the data and the run, a sentence each.
+        warnings: Vec<String>,
+        /// What is odd about the data, counted.
+        report: DataReport,
+        /// Of the warnings those that are not in the report.
+        notes: Vec<String>,
+    }
+
+    /// How many rows, and where the first of them stands.
+    struct RowCount {
+        /// So many.
+        rows: f64,
+        /// The first of them, as `file:line`.
+        first: String,
+    }
+
+    /// What the data holds. `rows` = `usable` + `bad` + `filtered` + `duplicates`.
+    struct DataReport {
+        /// Rows found.
+        rows: f64,
+        /// Rows that are used.
+        usable: f64,
+        /// Of them texts.
+        documents: f64,
+        /// Of them conversations.
+        conversations: f64,
+        /// Rows that cannot be used.
+        bad: f64,
+        /// The first five of them, as `file:line: reason`.
+        bad_rows: Vec<String>,
+        /// Rows left out because they are too short or too long.
+        filtered: f64,
+        /// Rows left out because an equal one stands before them.
+        duplicates: f64,
+        /// Usable rows that are odd, by kind: `empty_document`, `empty_turn`, `ends_on_user`, `ends_on_tool`,
+        /// `no_trained_turn`, `weight_without_effect`, `joined_without_weights`, `joined_without_tools`,
+        /// `rendered_without_weights`.
+        warnings: BTreeMap<String, RowCount>,
+        /// Keys that hold a text which nothing reads, the first 64 of them; `more_unused` counts rows with others.
+        unused_keys: BTreeMap<String, RowCount>,
+        /// Rows with other such keys.
+        more_unused: f64,
+        /// Held-out rows that equal one that is trained on.
+        on_both_sides: Option<RowCount>,
+        /// The texts of all usable rows, in bytes of UTF-8.
+        bytes_of_text: f64,
+    }
+
+    /// How a run ended.
+    struct RunEnd {
+        /// Its id.
+        id: String,
+        /// Steps taken.
+        step: f64,
+        /// Steps planned.
+        total_steps: f64,
+        /// Whether it was stopped before its last step.
+        stopped: bool,
+        /// The last held-out loss, where one was measured.
+        heldout_loss: Option<f64>,
+        /// The adapter that it gave. It is the one that acts now, unless another model was opened meanwhile. It has the
+        /// name that was asked for, with a number behind it where that was taken.
+        adapter: Option<String> = "Option::is_none",
+        /// The model that a run without an adapter gave, named likewise.
+        model: Option<String> = "Option::is_none",
+        /// Whether what it gave is kept in this browser.
+        kept: bool,
+    }
+
+    /// A run that can go on.
+    struct SavedRun {
+        /// Its id.
+        id: String,
+        /// What is learned; null where what it began with is damaged.
+        stage: Option<Stage>,
+        /// Whether an adapter learns it.
+        adapter: bool,
+        /// The name of what comes of it.
+        name: String,
+        /// The name of the model that it began with.
+        model: String,
+        /// That of the last save which is whole; 0 where it begins anew.
+        step: f64,
+        /// Steps planned.
+        total_steps: f64,
+        /// Files of it that were cut short or damaged, and how; it goes on from what is whole.
+        damaged: Vec<String> = "Vec::is_empty",
+    }
+
+    /// Rows as the model sees them.
+    struct Preview {
+        /// The first of them.
+        rows: Vec<PreviewRow>,
+        /// So many are in the data.
+        total: f64,
+        /// What is odd about the data and the settings, a sentence each.
+        warnings: Vec<String>,
+        /// What is odd about the data, counted.
+        report: DataReport,
+        /// Of the warnings those that are not in the report.
+        notes: Vec<String>,
+    }
+
+    /// A row as the model sees it.
+    struct PreviewRow {
+        /// Its line.
+        line: f64,
+        /// Its tokens, as many as fit.
+        tokens: Vec<PreviewToken>,
+        /// Whether it is longer.
+        cut: bool,
+    }
+
+    /// A token of such a row.
+    struct PreviewToken {
+        /// Its text.
+        text: String,
+        /// Its id.
+        id: u32,
+        /// Whether the model is trained to say it.
+        target: bool,
+    }
+}
