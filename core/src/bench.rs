@@ -111,7 +111,7 @@ impl Bench {
             What::Train | What::Lora => {
                 let batches = std::slice::from_ref(&self.batch);
                 let settings =
-                    StepSettings { learning_rate: 1e-4, grad_clip: 1.0, noise: 0, loss_scale: 1.0 };
+                    StepSettings { learning_rate: 1e-4, grad_clip: 1.0, dropout_seed: 0, loss_scale: 1.0 };
                 let step = Step::of(&model, &NextToken, batches, settings);
                 let (model, tensors) = step.take(model, &mut self.optimizer);
                 read(tensors.loss).await?;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kindling::checkpoint::{self, Checkpoint, put_tokenizer};
 use kindling::error::{Error, Result};
-use kindling::formats::{Files, MinimindShape, from_minimind, llama2c_tokenizer, refuse_adapter};
+use kindling::formats::{Files, MinimindShape, from_minimind, llama2c_tokenizer};
 use kindling::model::{ModelConfig, preset};
 use kindling::tokenizer::Tokenizer;
 
 use crate::failure::io_error;
 use crate::hub::{self, Want};
-use crate::model_files::{at, is_torch, open_checkpoint, open_tokenizer, tell_warnings};
+use crate::model_files::{at, is_torch, open_checkpoint, open_tokenizer, refuse_adapter, tell_warnings};
 
 /// Flags of the verbs that use a model, and of those that make a new one.
 #[derive(Args, Clone, Debug, Default)]
@@ -38,7 +38,7 @@ impl BesideModel {
         let checkpoint = match is_torch(model) {
             true => {
                 let mut files = self.minimind(model)?;
-                refuse_adapter(&files).map_err(|e| at(model, e))?;
+                refuse_adapter(model, &files)?;
                 let opened = Checkpoint::open(|name| Ok(files.remove(name))).map_err(|e| at(model, e))?;
                 tell_warnings(model, &opened.warnings);
                 opened

@@ -10,7 +10,10 @@ use kindling::checkpoint::{
 };
 use kindling::error::{Error, Result};
 use kindling::formats::gguf::{from_gguf, is_gguf};
-use kindling::formats::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Files, from_llama2c, zip_others};
+use kindling::formats::{
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, Bytes, Files, adapter_as_model, from_llama2c, is_adapter_alone,
+    zip_others,
+};
 use kindling::model::ModelConfig;
 use kindling::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
 use serde_json::Value;
@@ -98,14 +101,12 @@ impl ModelSource {
         }
     }
 
-    /// The settings of an adapter that lies there without a model.
-    fn adapter_alone(&self) -> Result<Option<Vec<u8>>> {
+    /// Whether a file is there.
+    fn has(&self, name: &str) -> bool {
         match self {
-            Self::Directory(path) if path.join(CONFIG).is_file() => Ok(None),
-            Self::Directory(path) => read_optional(&path.join(ADAPTER_CONFIG)),
-            Self::File(files) if files.contains_key(CONFIG) => Ok(None),
-            Self::File(files) => Ok(files.get(ADAPTER_CONFIG).cloned()),
-            Self::Gguf(_) => Ok(None),
+            Self::Directory(path) => path.join(name).is_file(),
+            Self::File(files) => files.contains_key(name),
+            Self::Gguf(_) => false,
         }
     }
 
@@ -159,12 +160,8 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 /// What is missing or damaged, with its path; a file that does not say what it holds.
 pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
     let mut source = ModelSource::open(path, Want::Checkpoint)?;
-    if let Some(settings) = source.adapter_alone()? {
-        return Err(Error::Checkpoint(format!(
-            "{0}: this is an adapter ({ADAPTER_CONFIG}) and no model; use it with its base: --model {1} --adapter {0}",
-            path.display(),
-            base_of_adapter(&settings)
-        )));
+    if is_adapter_alone(|name| source.has(name)) {
+        return Err(adapter_refused(path, &source.read_whole(ADAPTER_CONFIG)?.unwrap_or_default()));
     }
     let checkpoint = match &source {
         // Taken apart, its weights would all be there as f32.
@@ -177,20 +174,35 @@ pub fn open_checkpoint(path: &Path) -> Result<Checkpoint> {
     Ok(checkpoint)
 }
 
-/// What `--model` takes as the base of an adapter with these settings: where the base lies, or else its name on the hub;
-/// `BASE` where they tell neither.
-pub fn base_of_adapter(settings: &[u8]) -> String {
+/// Refuses files that hold an adapter and no model, and says what it is used with.
+///
+/// # Errors
+/// An adapter without a model.
+pub fn refuse_adapter(path: &Path, files: &Files) -> Result<()> {
+    match files.get(ADAPTER_CONFIG) {
+        Some(settings) if is_adapter_alone(|name| files.contains_key(name)) => {
+            Err(adapter_refused(path, settings))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn adapter_refused(path: &Path, settings: &[u8]) -> Error {
+    // A PyTorch file becomes a directory that --adapter takes by `kindling import`.
+    let adapter = if is_torch(path) { "ADAPTER".into() } else { path.display().to_string() };
+    at(path, adapter_as_model(&adapter, &base_of_adapter(settings)))
+}
+
+/// What `--model` takes as the base of an adapter with these settings: a path as they have it, or the address of its name
+/// on the hub; `BASE` where they tell neither.
+fn base_of_adapter(settings: &[u8]) -> String {
     let settings: Value = serde_json::from_slice(settings).unwrap_or_default();
     // PEFT's key, and mlx-lm's.
     let named = ["base_model_name_or_path", "model"].into_iter().find_map(|key| settings[key].as_str());
-    let on_hub = |name: &str| {
-        let parts: Vec<&str> = name.split('/').collect();
-        parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'))
-    };
     match named.filter(|name| !name.is_empty()) {
-        Some(path) if Path::new(path).exists() => path.into(),
-        Some(name) if on_hub(name) => format!("hub:{name}"),
-        _ => "BASE".into(),
+        Some(name) if hub::is_repository(name) && !Path::new(name).exists() => format!("hub:{name}"),
+        Some(path) => path.into(),
+        None => "BASE".into(),
     }
 }
 
@@ -332,6 +344,7 @@ pub fn at(path: &Path, error: Error) -> Error {
         Error::Model(message) => Error::Model(format!("{path}: {message}")),
         Error::Config(problems) => Error::Model(format!("{path}: config.json: {}", problems.join("; "))),
         Error::Tokenizer(message) => Error::Tokenizer(format!("{path}: {message}")),
+        Error::Template(message) => Error::Template(format!("{path}: {message}")),
         other => other,
     }
 }

@@ -246,17 +246,19 @@ fn flags_that_do_not_hold_are_named_before_any_work() {
 fn an_adapter_that_is_given_as_the_model_is_told_with_the_command_that_uses_it() {
     let place = Place::with_model();
     place.run(&format!("{LORA} --out run {LONG}")).ok();
-    let used = "run: this is an adapter (adapter_config.json) and no model; use it with its base: --model model --adapter run";
+    let used = "run: this is a LoRA adapter (adapter_config.json, in PEFT's layout) and no model; use it with its base: \
+                --model model --adapter run; or make one model of both: kindling merge --model model --adapter run --out \
+                MERGED";
     for line in
         ["score --tokens 1,2", "chat --prompt hi", "generate --prompt hi", "sft --data chat.jsonl --out x"]
     {
         place.run(&format!("{line} --model run")).expect(1, &[used]);
     }
-    let merge = "merge it first: kindling merge --model model --adapter run --out MERGED";
-    place.run("export --model run --to hf --out x").expect(1, &["run: this is a LoRA adapter", merge]);
+    place.run("export --model run --to hf --out x").expect(1, &[used]);
     for (base, told) in [
         (json!("of/another-place"), "--model hub:of/another-place --adapter run"),
-        (json!("/nowhere/there"), "--model BASE --adapter run"),
+        (json!("./my/model"), "--model ./my/model --adapter run"),
+        (json!("/nowhere/there"), "--model /nowhere/there --adapter run"),
         (Value::Null, "--model BASE --adapter run"),
     ] {
         let mut settings = place.json("run/adapter_config.json");

@@ -124,7 +124,10 @@ fn a_default_length_is_at_most_what_the_model_holds() {
     place.run("sft --resume --out run").ok();
     place.run("data preview --model model --data chat.jsonl --limit 1").expect(0, &[told]);
     let given = format!("{train} --overwrite --max-seq-len 512");
-    place.run(&given).expect(2, &["--max-seq-len is 512, the model holds 128 positions"]);
+    for line in [given.as_str(), "data preview --model model --data chat.jsonl --max-seq-len 512"] {
+        place.run(line).expect(2, &["--max-seq-len is 512, the model holds 128 positions; take at most"]);
+    }
+    place.run("data preview --model model --data chat.jsonl --max-seq-len 1").expect(2, &["at least 2"]);
 }
 
 #[test]
@@ -263,7 +266,7 @@ fn recipes_are_refused_by_the_names_of_their_keys() {
 fn chat_templates_that_fail_are_refused() {
     let place = Place::with_model();
     for (template, part) in [
-        ("{% if %}", "the chat template does not compile"),
+        ("{% if %}", "t.jinja: the chat template does not compile"),
         ("{{ raise_exception('no such role') }}", "no such role"),
     ] {
         place.write("t.jinja", template);

@@ -29,7 +29,7 @@ fn what_a_template_leaves_out_is_counted_and_an_emptied_answer_refused() {
     let place = Place::with_model();
     place.write("plain.jinja", PLAIN);
     place.write("calls.jsonl", call("I look.") + &call("Wait."));
-    let own = place.run("data preview --model model --data calls.jsonl --max-seq-len 2000").ok();
+    let own = place.run("data preview --model tok --data calls.jsonl --max-seq-len 2000").ok();
     for printed in ["\"parameters\"", "I look.\n<tool_call>\n", "\"city\": \"Oslo\"", "<tool_response>\nno"] {
         assert!(own.stdout.contains(printed), "{printed}\n{own}");
     }
@@ -62,7 +62,7 @@ fn parts_that_a_template_leaves_out_are_counted() {
          {{ m.content }}{% for c in m.tool_calls or [] %}({{ c.function.name }}){% endfor %}<|im_end|>\n{% endfor %}",
     );
     let line =
-        "data preview --model model --data calls.jsonl --chat-template names.jinja --max-seq-len 500 --json";
+        "data preview --model tok --data calls.jsonl --chat-template names.jinja --max-seq-len 500 --json";
     let outcome = place.run(line).expect(
         0,
         &[

@@ -88,7 +88,8 @@ fn settings_of_a_row_act_or_are_refused() {
     assert_eq!(rows[1]["tokens"], place.run(&alone).ok().result()["tokens"]);
     for (row, part) in [
         ("\"max_tokens\": 5", "max_tokens is not read here; write max_new_tokens"),
-        ("\"temperature\": -1", "--temperature is -1"),
+        ("\"temperature\": -1", ": temperature is -1"),
+        ("\"n\": 3", "n is not read here; leave it out; a row has one answer"),
         ("\"top_p\": \"much\"", "top_p: broken JSON"),
     ] {
         place.write("bad.jsonl", format!("{{\"prompt\": \"the\", {row}}}\n"));
@@ -118,8 +119,14 @@ fn a_template_is_taken_and_what_it_leaves_out_is_named() {
         let alone = [&["generate", "--prompt", text][..], &flags()[..]].concat();
         assert_eq!(row["prompt_tokens"], place.run_words(&alone).ok().result()["prompt_tokens"], "{text}");
     }
+    place.write("texts.jsonl", "{\"prompt\": \"the\"}\n");
+    let idle =
+        ["--chat-template does nothing: all rows are texts", "--date does nothing: all rows are texts"];
+    place.run(&line.replace("prompts.jsonl", "texts.jsonl")).expect(0, &idle);
     place.write("wrong.jinja", "{% for %}");
-    place.run(&format!("{GREEDY} --data prompts.jsonl --chat-template wrong.jinja")).expect(1, &["template"]);
+    place
+        .run(&format!("{GREEDY} --data prompts.jsonl --chat-template wrong.jinja"))
+        .expect(1, &["wrong.jinja: "]);
 }
 
 #[test]

@@ -205,6 +205,8 @@ fn a_loader_ends_after_its_passes() {
             let batches = all(make(passes));
             let weight: f64 = batches.iter().map(Batch::weight).sum();
             assert_eq!(weight, f64::from(rows * 4), "packing {packing}, {passes} passes");
+            let counted = survey(&source, &config).batches(&make(passes), passes);
+            assert_eq!(counted, batches.len() as f64, "packing {packing}, {passes} passes");
         }
         assert_eq!(targets(&all(make(1.0))), expected_targets(&source));
         resumes(|| make(1.5), 12);

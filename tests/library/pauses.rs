@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use kindling::checkpoint::{read_training, write_training};
+use kindling::data::{DataOptions, Dataset, Memory, Source, Turns};
 use kindling::error::Result;
 use kindling::formats::Files;
 use kindling::model::Transformer;
-use kindling::train::{Control, Listener, Stage, TrainConfig, TrainEvent, train};
+use kindling::train::{Control, Listener, Progress, Stage, TrainConfig, TrainEvent, train};
 
 use crate::tiny::{Record, job, start, train_config, train_run};
 
@@ -83,8 +84,38 @@ fn a_run_keeps_its_day_and_a_survey_made_before_changes_nothing() {
     let (_, kept) = read_training(|name| Ok(files.get(name).cloned())).unwrap();
     assert_eq!(kept.date.as_deref(), Some("2024-02-29"));
 
+    // A day that nothing prints is none.
+    let mut texts = job(train_config(Stage::Pretrain), Stage::Pretrain, 8);
+    Arc::make_mut(&mut texts.tokenizer).set_template_variable("now", "2024-02-29".into());
+    assert_eq!(texts.start(model()).unwrap().progress.date, None);
+
     // A run without a day is written as those of before, which have none.
     let run = undated.start(model()).unwrap();
     assert_eq!(run.progress.date, None);
     assert!(!serde_json::to_string(&run.progress).unwrap().contains("date"));
+}
+
+#[test]
+fn a_run_of_before_is_told_of_reasoning_that_its_joined_turns_did_not_hold() {
+    let open = |key: &str| {
+        let row = format!(
+            "{{\"messages\": [{{\"role\": \"user\", \"content\": \"q\"}}, {{\"role\": \"assistant\", \
+             \"content\": \"a\", \"{key}\": \"r\"}}]}}\n"
+        );
+        let source: Arc<dyn Source> = Arc::new(Memory::new("chat.jsonl", row));
+        let options = DataOptions { turns: Turns::Joined, ..DataOptions::default() };
+        Dataset::open(vec![source], options).unwrap()
+    };
+    let begun = start(train_config(Stage::Sft), Stage::Sft, 8, &device()).progress;
+    let check = |data: &Dataset, kept: &str| {
+        let progress = Progress { rows: 1, data: Some(kept.to_string()), ..begun.clone() };
+        progress.check_data(data).map_err(|error| error.to_string())
+    };
+    for (key, told) in [("thinking", true), ("reasoning_content", false)] {
+        let data = open(key);
+        let warning = check(&data, data.content_only_fingerprint().unwrap()).unwrap();
+        assert_eq!(warning.is_some_and(|told| told.contains("chat.jsonl:1 is the first row")), told, "{key}");
+        assert_eq!(check(&data, &data.fingerprint()), Ok(None), "{key}");
+        assert!(check(&data, "other").unwrap_err().contains("not the same"), "{key}");
+    }
 }

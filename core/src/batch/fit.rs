@@ -65,14 +65,14 @@ impl Fit {
         }
     }
 
-    /// What training sees of examples that belong together, and whether any was cut; `None` where one of them is left
-    /// out, and so all are.
+    /// What training sees of examples that belong together, and whether any loses its end; `None` where one of them is
+    /// left out, and so all are.
     pub fn all(&self, examples: Vec<Example>) -> Option<(Vec<Example>, bool)> {
         let mut cut = false;
         let kept = examples.into_iter().map(|example| match self.fit(example) {
             Fitted::Whole(example) => Some(example),
             Fitted::Cut(example) => {
-                cut = true;
+                cut = !self.keep_pieces;
                 Some(example)
             }
             Fitted::TooLong | Fitted::NoTarget => None,
@@ -116,6 +116,10 @@ mod tests {
         assert_eq!(drop.fit(example(&[0.0, 1.0, 0.0, 1.0])), Fitted::TooLong);
         let pieces = Fit::new(Content::Documents, 2, TooLong::Cut);
         assert_eq!(pieces.fit(example(&[1.0; 6])), Fitted::Cut(example(&[1.0; 6])));
+        for (fit, loses_its_end) in [(pieces, false), (Fit { keep_pieces: false, ..pieces }, true)] {
+            let (_, cut) = fit.all(vec![example(&[1.0; 2]), example(&[1.0; 6])]).unwrap();
+            assert_eq!(cut, loses_its_end);
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub struct LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// What training sees of examples that belong together, and whether any was cut; `None` where they are left out.
+    /// What training sees of examples that belong together, and whether any loses its end; `None` where they are left
+    /// out.
     ///
     /// # Errors
     /// Examples that must share a packed row and do not fit one, where long rows are not left out.
@@ -69,7 +70,7 @@ pub struct LoaderState {
     pub served: usize,
     /// Packed: where the tokens that were read and not yet given out begin.
     carry: Option<Carry>,
-    /// Rows of the first pass that were cut.
+    /// Rows of the first pass that lost their end; texts that go on in another piece are not among them.
     pub cut: u64,
     /// Rows of the first pass that were dropped: too long, or without anything to learn.
     pub dropped: u64,

@@ -62,7 +62,7 @@ impl Survey {
                     match config.fit_all(examples)? {
                         None => sum.dropped += 1,
                         Some((examples, cut)) => {
-                            sum.cut += u64::from(cut && !config.fit.keep_pieces);
+                            sum.cut += u64::from(cut);
                             if config.packing && source.group() > 1 {
                                 sum.groups.push((row, tokens_of(&examples)));
                             }
@@ -101,16 +101,21 @@ impl Survey {
         }
     }
 
-    /// Batches of so many passes of a loader over rows of this kind; exact where all of them were looked at.
+    /// Batches of so many passes of a loader over rows of this kind; exact where all of them were looked at, but for a
+    /// last pass that is a part of one and holds rows of other lengths.
     pub fn batches(&self, loader: &Loader, passes: f64) -> f64 {
         let config = loader.config();
         let of_all = |count: f64| count * loader.rows() as f64 / self.rows.max(1) as f64;
+        let batches_of = |rows: f64| (rows / config.batch_size as f64).ceil();
         match config.packing {
-            true if !self.groups.is_empty() => {
-                (of_all(self.rows_of_groups(loader, passes)) / config.batch_size as f64).ceil()
+            true if !self.groups.is_empty() => batches_of(of_all(self.rows_of_groups(loader, passes))),
+            // Rows share their border tokens, and passes follow each other in one row.
+            true => batches_of((passes * of_all(self.tokens as f64) - 1.0) / config.fit.seq_len as f64),
+            false => {
+                let (end, pieces) = (loader.walk().end_of(passes), of_all(self.pieces as f64));
+                let part = end.position as f64 / loader.rows().max(1) as f64;
+                end.epoch as f64 * batches_of(pieces) + batches_of(pieces * part)
             }
-            true => passes * (of_all(self.tokens as f64) / (config.batch_size * config.fit.seq_len) as f64),
-            false => passes * (of_all(self.pieces as f64) / config.batch_size as f64).ceil(),
         }
     }
 

@@ -41,9 +41,12 @@ impl Walk {
         self.end = Some(self.end_of(passes));
     }
 
-    fn end_of(&self, passes: f64) -> EpochPosition {
+    /// Behind the last row of so many passes.
+    pub(super) fn end_of(&self, passes: f64) -> EpochPosition {
+        // The product of 0.07 and 100 is a little above 7.
+        const ROUNDING: f64 = 1e-12;
         let rows = self.rows().max(1);
-        let last = ((passes * rows as f64).ceil() as u64).max(1) - 1;
+        let last = ((passes * rows as f64 * (1.0 - ROUNDING)).ceil() as u64).max(1) - 1;
         EpochPosition { epoch: last / rows, position: last % rows + 1 }
     }
 
@@ -117,6 +120,20 @@ mod tests {
         }
         let once = walk(5, false);
         assert!(once.is_last() && once.row(5).is_none());
+    }
+
+    #[test]
+    fn rounding_adds_no_row() {
+        for (rows, passes, ends) in [
+            (100, 0.07, (0, 7)),
+            (100, 0.29, (0, 29)),
+            (10, 1.1, (1, 1)),
+            (1_000_000_000, 0.07, (0, 70_000_000)),
+            (1_000_000_000, 0.070_000_001, (0, 70_000_001)),
+        ] {
+            let EpochPosition { epoch, position } = walk(rows, true).end_of(passes);
+            assert_eq!((epoch, position), ends, "{passes} of {rows}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::source::Source;
 use crate::error::{Error, Result};
 
 /// How many bytes are held at once.
-pub const BLOCK: usize = 256 * 1024;
+pub const READ_BLOCK: usize = 256 * 1024;
 
 /// A place in a source and the bytes that follow it.
 pub struct BlockReader {
@@ -22,7 +22,7 @@ pub struct BlockReader {
 impl BlockReader {
     /// Reads `source` from `offset` on.
     pub fn new(source: Arc<dyn Source>, offset: u64) -> Self {
-        let size = usize::try_from(source.len()).unwrap_or(BLOCK).clamp(1, BLOCK);
+        let size = usize::try_from(source.len()).unwrap_or(READ_BLOCK).clamp(1, READ_BLOCK);
         Self { source, block: vec![0; size], start: offset, filled: 0, consumed: 0 }
     }
 
@@ -31,7 +31,7 @@ impl BlockReader {
         self.start + self.consumed as u64
     }
 
-    /// The bytes that come next: at least `wanted` (at most [`BLOCK`]) unless the source ends; none at its end.
+    /// The bytes that come next: at least `wanted` (at most [`READ_BLOCK`]) unless the source ends; none at its end.
     ///
     /// # Errors
     /// [`Error::Io`] with the source's name.
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_byte_is_shown_once_and_memory_stays_a_block() {
-        let mut blocks = blocks(3 * BLOCK + 5);
+        let mut blocks = blocks(3 * READ_BLOCK + 5);
         let mut total = 0;
         loop {
             let shown = blocks.peek(1).unwrap();
@@ -103,27 +103,27 @@ mod tests {
             total += count;
             assert_eq!(blocks.offset(), total as u64);
         }
-        assert_eq!(total, 3 * BLOCK + 5);
-        assert_eq!(blocks.block.len(), BLOCK);
+        assert_eq!(total, 3 * READ_BLOCK + 5);
+        assert_eq!(blocks.block.len(), READ_BLOCK);
     }
 
     #[test]
     fn as_many_bytes_as_wanted_are_shown_across_a_block_end() {
-        let mut blocks = blocks(2 * BLOCK);
+        let mut blocks = blocks(2 * READ_BLOCK);
         let first = blocks.peek(1).unwrap().len();
         blocks.consume(first - 3);
         assert!(blocks.peek(10).unwrap().len() >= 10);
-        assert_eq!(blocks.peek(10).unwrap()[0], ((BLOCK - 3) % 251) as u8);
+        assert_eq!(blocks.peek(10).unwrap()[0], ((READ_BLOCK - 3) % 251) as u8);
     }
 
     #[test]
     fn seeking_goes_back_and_forth() {
-        let mut blocks = blocks(2 * BLOCK);
-        for offset in [BLOCK + 7, 3, 5, 2 * BLOCK - 1] {
+        let mut blocks = blocks(2 * READ_BLOCK);
+        for offset in [READ_BLOCK + 7, 3, 5, 2 * READ_BLOCK - 1] {
             blocks.seek(offset as u64);
             assert_eq!(blocks.peek(1).unwrap()[0], (offset % 251) as u8);
         }
-        blocks.seek(2 * BLOCK as u64);
+        blocks.seek(2 * READ_BLOCK as u64);
         assert!(blocks.peek(1).unwrap().is_empty());
     }
 }

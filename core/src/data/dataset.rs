@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::file::DataFile;
+use super::fingerprint::Fingerprints;
 use super::judge::Judge;
 use super::options::{DataOptions, Turns};
 use super::order::split;
@@ -12,7 +13,7 @@ use super::rows::Rows;
 use super::scan::Scanner;
 use super::source::Source;
 use crate::error::{Error, Result};
-use crate::text::Row;
+use crate::text::{Message, Row};
 
 /// What kinds of rows a dataset holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub enum DataKind {
 pub struct Dataset {
     rows: Rows,
     report: DataReport,
-    fingerprint: String,
+    fingerprints: Fingerprints,
     skip_bad_rows: bool,
     turns: Turns,
 }
@@ -71,7 +72,7 @@ impl Dataset {
         let mut data = Self {
             rows: Rows::new(files, verdict.index, verdict.unusable),
             report: verdict.report,
-            fingerprint: verdict.fingerprint,
+            fingerprints: verdict.fingerprints,
             skip_bad_rows: options.skip_bad_rows,
             turns: options.turns,
         };
@@ -110,7 +111,36 @@ impl Dataset {
     /// What the usable rows are, wherever their files lie and however these are packed: equal for equal rows in the
     /// same order that are read alike.
     pub fn fingerprint(&self) -> String {
-        self.fingerprint.clone()
+        self.fingerprints.now.clone()
+    }
+
+    /// The fingerprint that data of joined turns had while only the reasoning under `reasoning_content` was a part of
+    /// their text; `None` where turns are not joined.
+    pub fn content_only_fingerprint(&self) -> Option<&str> {
+        self.fingerprints.content_only.as_deref()
+    }
+
+    /// The first row with reasoning under another key, which is read to be found; `None` where there is none.
+    ///
+    /// # Errors
+    /// Reading fails.
+    pub fn first_joined_of_other_keys(&self) -> Result<Option<RowOrigin>> {
+        let reasons = |row: &Row| match row {
+            Row::Document(_) => false,
+            Row::Conversation(conversation) => {
+                conversation.messages.iter().any(Message::reasons_under_other_keys)
+            }
+        };
+        for row in 0..self.len() {
+            let found = self.rows.find(row, |file, scanner| {
+                let is_one = file.read(scanner.bytes()).is_ok_and(|parsed| reasons(&parsed.row));
+                is_one.then(|| file.origin(scanner))
+            })?;
+            if let Some(Some(origin)) = found {
+                return Ok(Some(origin));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether rows that turn out to be bad later, because a template refuses them, are to be left out and counted.

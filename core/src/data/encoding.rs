@@ -84,12 +84,12 @@ pub struct Utf8Reader<R> {
 impl<R: Read> Utf8Reader<R> {
     /// Reads a text in this encoding; without one it is UTF-8, or UTF-16 with its byte order mark.
     pub fn new(input: R, encoding: Option<TextEncoding>) -> Self {
-        const BLOCK: usize = 1 << 16;
+        const CHUNK: usize = 1 << 16;
         Self {
             input,
             encoding: encoding.filter(|encoding| !encoding.is_utf8()),
             decoder: None,
-            raw: vec![0; BLOCK],
+            raw: vec![0; CHUNK],
             text: Vec::new(),
             given: 0,
             begun: false,

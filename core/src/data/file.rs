@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::blocks::{BLOCK, BlockReader};
+use super::blocks::{BlockReader, READ_BLOCK};
 use super::format::{Format, format_of, format_of_json};
 use super::options::DataOptions;
 use super::record;
@@ -66,7 +66,7 @@ impl DataFile {
     fn open_with(source: Arc<dyn Source>, options: Arc<DataOptions>, known: Columns) -> Result<Self> {
         let refuse = |why: &str| Err(Error::Data(format!("{}: {why}", source.name())));
         let mut blocks = BlockReader::new(source.clone(), 0);
-        let head = blocks.peek(BLOCK)?;
+        let head = blocks.peek(READ_BLOCK)?;
         match head {
             [] => return refuse("the file is empty"),
             [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
@@ -140,15 +140,22 @@ impl DataFile {
     /// # Errors
     /// Why the row cannot be used.
     pub(super) fn parse(&self, bytes: Result<&[u8], &str>) -> Result<Parsed, String> {
-        let parsed = match (self.format, self.value(bytes)?) {
-            (Format::Text, Value::String(text)) => Parsed::new(Row::Document(text)),
+        kind::as_asked(self.read(bytes)?, &self.options)
+    }
+
+    /// The same before anything becomes of its turns.
+    ///
+    /// # Errors
+    /// Why the row cannot be used.
+    pub(super) fn read(&self, bytes: Result<&[u8], &str>) -> Result<Parsed, String> {
+        match (self.format, self.value(bytes)?) {
+            (Format::Text, Value::String(text)) => Ok(Parsed::new(Row::Document(text))),
             (_, value) => {
                 let mut parsed = self.meaning(&value)?;
                 self.forget_numbers(&mut parsed.unused, &value);
-                parsed
+                Ok(parsed)
             }
-        };
-        kind::as_asked(parsed, &self.options)
+        }
     }
 
     /// What the row that a scanner of this file found last is to go on from, with those of the `settings` that it has.

@@ -8,35 +8,56 @@ use crate::text::Row;
 
 /// A hash over the usable rows in their order, as their files have them, and over the options that change their
 /// meaning. The files' names, their number, compression and line ends do not count.
-pub(super) struct DataFingerprint(Sha256);
+pub(super) struct DataFingerprint {
+    hash: Sha256,
+    /// Under the code of joined turns of which only `reasoning_content` was a part, where turns are joined.
+    content_only: Option<Sha256>,
+}
+
+/// Hashes in hexadecimal digits.
+#[derive(Default)]
+pub(super) struct Fingerprints {
+    pub(super) now: String,
+    /// What the runs have whose joined turns held no reasoning under other keys than `reasoning_content`.
+    pub(super) content_only: Option<String>,
+}
 
 impl DataFingerprint {
     pub(super) fn new(options: &DataOptions) -> Self {
-        let mut hash = Sha256::new();
-        part(&mut hash, options.text_column.as_deref().unwrap_or_default());
-        let turns = match options.turns {
-            Turns::Refused => 0,
-            Turns::Joined => 1,
-            Turns::Rendered => 2,
+        let begun = |code: u8| {
+            let mut hash = Sha256::new();
+            part(&mut hash, options.text_column.as_deref().unwrap_or_default());
+            part(&mut hash, [code]);
+            hash
         };
-        part(&mut hash, [turns]);
-        Self(hash)
+        match options.turns {
+            Turns::Refused => Self { hash: begun(0), content_only: None },
+            Turns::Joined => Self { hash: begun(3), content_only: Some(begun(1)) },
+            Turns::Rendered => Self { hash: begun(2), content_only: None },
+        }
     }
 
     /// Begins a file: the names of its columns belong to every row.
     pub(super) fn begin(&mut self, file: &DataFile) {
-        file.columns().iter().for_each(|name| part(&mut self.0, name));
+        file.columns().iter().for_each(|name| self.part(name.as_bytes()));
     }
 
     /// Adds a usable row of that file.
     pub(super) fn add(&mut self, file: &DataFile, bytes: &[u8]) {
         let means_its_spaces = file.is_text();
-        part(&mut self.0, if means_its_spaces { bytes } else { bytes.trim_ascii() });
+        self.part(if means_its_spaces { bytes } else { bytes.trim_ascii() });
     }
 
-    /// The hash in hexadecimal digits.
-    pub(super) fn finish(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    fn part(&mut self, bytes: &[u8]) {
+        [Some(&mut self.hash), self.content_only.as_mut()]
+            .into_iter()
+            .flatten()
+            .for_each(|hash| part(hash, bytes));
+    }
+
+    pub(super) fn finish(self) -> Fingerprints {
+        let digits = |hash: Sha256| hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Fingerprints { now: digits(self.hash), content_only: self.content_only.map(digits) }
     }
 }
 
@@ -125,6 +146,34 @@ mod tests {
         let prints = [vec![whole, swapped, first, named, joined, rendered], csvs.to_vec()].concat();
         let different: std::collections::BTreeSet<&String> = prints.iter().collect();
         assert_eq!(different.len(), prints.len());
+    }
+
+    #[test]
+    fn joined_turns_know_what_they_were_without_reasoning_under_other_keys() {
+        let of = |rows: &str, turns: Turns| {
+            open(&[("a.jsonl", rows)], DataOptions { turns, ..DataOptions::default() }).unwrap()
+        };
+        let row = |key: &str| {
+            let answer = json!({"role": "assistant", "content": "a", key: "r"});
+            json!({"messages": [{"role": "user", "content": "q"}, answer]}).to_string() + "\n"
+        };
+        let plain = row("reasoning_content");
+        let data = of(&(plain.clone() + &row("thinking")), Turns::Joined);
+        let before = data.content_only_fingerprint().unwrap();
+        assert!(before.len() == 64 && before != data.fingerprint());
+        // SHA-256 of the empty column, the code 1 and the two rows, each behind its length.
+        let mut expected = Sha256::new();
+        part(&mut expected, "");
+        part(&mut expected, [1]);
+        for row in [&plain, &row("thinking")] {
+            part(&mut expected, row.trim_ascii());
+        }
+        let expected: String = expected.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(before, expected);
+        let found = data.first_joined_of_other_keys().unwrap().unwrap();
+        assert_eq!((found.source.as_str(), found.line), ("a.jsonl", 2));
+        assert_eq!(of(&plain, Turns::Joined).first_joined_of_other_keys().unwrap(), None);
+        assert_eq!(of(&plain, Turns::Rendered).content_only_fingerprint(), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::file::DataFile;
-use super::fingerprint::{DataFingerprint, meaning};
+use super::fingerprint::{DataFingerprint, Fingerprints, meaning};
 use super::index::{Entry, RowIndex, RowSet};
 use super::options::DataOptions;
 use super::report::DataReport;
@@ -30,7 +30,7 @@ pub(super) struct Verdict {
     /// A hash of what each usable row means, where rows on both sides of the split are looked for.
     pub(super) hashes: Vec<u64>,
     /// What the usable rows are.
-    pub(super) fingerprint: String,
+    pub(super) fingerprints: Fingerprints,
 }
 
 impl<'a> Judge<'a> {
@@ -40,7 +40,7 @@ impl<'a> Judge<'a> {
             index: RowIndex::new(),
             unusable: RowSet::default(),
             hashes: Vec::new(),
-            fingerprint: String::new(),
+            fingerprints: Fingerprints::default(),
         };
         Self { options, verdict, fingerprint: DataFingerprint::new(options), seen: HashSet::new() }
     }
@@ -105,7 +105,7 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// Bad rows that are not to be skipped, or no usable row.
     pub(super) fn finish(mut self) -> Result<Verdict> {
-        self.verdict.fingerprint = self.fingerprint.finish();
+        self.verdict.fingerprints = self.fingerprint.finish();
         self.verdict.report.check(self.options.skip_bad_rows)?;
         Ok(self.verdict)
     }

@@ -198,7 +198,7 @@ fn too_long(limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::blocks::BLOCK;
+    use crate::data::blocks::READ_BLOCK;
     use crate::data::source::Memory;
 
     const START: RowStart = RowStart { offset: 0, line: 1 };
@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn a_row_over_the_limit_is_passed_over() {
         let problem = "the row is longer than 10 bytes";
-        let long = "x".repeat(2 * BLOCK);
+        let long = "x".repeat(2 * READ_BLOCK);
         assert_eq!(
             rows(Format::JsonLines, 10, &format!("123456789\n{long}\n1234567890\nend")),
             [good(1, "123456789\n"), bad(2, problem), bad(3, problem), good(4, "end")]

@@ -22,7 +22,9 @@ pub use bytes::Bytes;
 pub use files::{Files, directory_files};
 pub use llama2c::from_llama2c;
 pub use llama2c_tokenizer::llama2c_tokenizer;
-pub use peft::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, MLX_WEIGHTS, refuse_adapter};
+pub use peft::{
+    ADAPTER_CONFIG, ADAPTER_WEIGHTS, MLX_WEIGHTS, adapter_as_model, is_adapter_alone, refuse_adapter,
+};
 pub use plain::{Plain, plain_files};
 pub use tensors::{TensorFile, write_tensors};
 pub use torch::{

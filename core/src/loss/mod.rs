@@ -4,7 +4,7 @@ mod cross_entropy;
 mod objective;
 
 pub use cross_entropy::cross_entropy;
-pub use objective::{NextToken, Objective, StepCounts, Whole};
+pub use objective::{NextToken, Objective, StepCounts, StepTotals};
 
 use burn::tensor::Tensor;
 

@@ -15,11 +15,11 @@ pub trait Objective: Send + Sync {
     fn weight(&self, batch: &Batch) -> f64;
 
     /// The summed loss of a batch that is a part of an optimizer step; nothing is read back from the device.
-    fn part_loss(&self, model: &Transformer, batch: &Batch, whole: &Whole) -> Loss;
+    fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss;
 
     /// The summed loss of a batch that is a step of its own.
     fn loss(&self, model: &Transformer, batch: &Batch) -> Loss {
-        self.part_loss(model, batch, &Whole::of(self, model, batch))
+        self.part_loss(model, batch, &StepTotals::of(self, model, batch))
     }
 
     /// What must be counted over the whole step before it is divided, such as the tokens of each expert; `None` where
@@ -40,9 +40,9 @@ pub trait StepCounts: Send + Sync {
     fn counts(&self, model: &Transformer, batch: &Batch) -> Vec<Tensor<1>>;
 }
 
-/// The optimizer step that a batch is a part of.
+/// What is known of all batches of an optimizer step together.
 #[derive(Clone, Debug, Default)]
-pub struct Whole {
+pub struct StepTotals {
     /// What all its batches weigh together: their summed losses are divided by it.
     pub weight: f64,
     /// What [`Objective::step_counts`] counts, added up over all of it. The counts stay on the device and outside of the
@@ -50,7 +50,7 @@ pub struct Whole {
     pub counts: Vec<Tensor<1>>,
 }
 
-impl Whole {
+impl StepTotals {
     /// A step of one batch.
     pub fn of<O: Objective + ?Sized>(objective: &O, model: &Transformer, batch: &Batch) -> Self {
         let counter = objective.step_counts(model);
@@ -68,7 +68,7 @@ impl Objective for NextToken {
         batch.weight()
     }
 
-    fn part_loss(&self, model: &Transformer, batch: &Batch, _whole: &Whole) -> Loss {
+    fn part_loss(&self, model: &Transformer, batch: &Batch, _totals: &StepTotals) -> Loss {
         let logits = model.forward(batch.inputs_tensor(&model.device()), &causal_mask(batch));
         Loss { sum: cross_entropy(logits, &batch.targets, &batch.weights), metrics: Vec::new() }
     }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::cache::{LayerCache, Places};
-use super::dropout::Noise;
+use super::dropout::DropoutKey;
 use super::{Linear, RmsNorm, Trace};
 use crate::kernels::{Angles, AttentionMask, masked_softmax, rotate};
 
@@ -23,7 +23,7 @@ pub struct Attention {
     pub(super) dropout: f64,
     /// Which weights those are; `None` outside of training.
     #[module(skip)]
-    pub(super) noise: Option<Noise>,
+    pub(super) dropout_key: Option<DropoutKey>,
 }
 
 impl Attention {
@@ -46,7 +46,7 @@ impl Attention {
             Some((cache, places)) => cache.append(k, v, places),
             None => (k, v),
         };
-        let dropped = self.noise.map(|noise| (noise, self.dropout));
+        let dropped = self.dropout_key.map(|key| (key, self.dropout));
         let context = attend(q, k, v, mask, dropped, trace);
         let width = context.dims()[2];
         self.o_proj.forward(context.reshape([batch, seq, width]))
@@ -80,7 +80,7 @@ fn attend(
     k: Tensor<4>,
     v: Tensor<4>,
     mask: &AttentionMask,
-    dropped: Option<(Noise, f64)>,
+    dropped: Option<(DropoutKey, f64)>,
     trace: &mut Trace,
 ) -> Tensor<3> {
     let [batch, seq, heads, head_dim] = q.dims();
@@ -94,7 +94,7 @@ fn attend(
         kept.push(weights.clone());
     }
     let weights = match dropped {
-        Some((noise, share)) => noise.drop(weights, share, batch),
+        Some((key, share)) => key.drop(weights, share, batch),
         None => weights,
     };
     let weights = weights.reshape([batch, kv_heads, group * seq, keys]);
@@ -111,7 +111,7 @@ mod tests {
     const VALUES: [f32; 4] = [1.0, 10.0, 100.0, 1000.0];
 
     /// Two positions whose weights are (1, 0) and (1/2, 1/2) before anything is dropped.
-    fn attended(dropped: Option<(Noise, f64)>) -> Vec<f32> {
+    fn attended(dropped: Option<(DropoutKey, f64)>) -> Vec<f32> {
         let device = Device::flex();
         let zeros = || Tensor::<4>::zeros([1, 2, 1, 2], &device);
         let keys = zeros().swap_dims(1, 2);
@@ -130,7 +130,7 @@ mod tests {
             let kept = [(); 4].map(|()| if random.next_u32() < u32::MAX / 2 { 0.0f32 } else { 2.0 });
             let (first, second) = (kept[2] / 2.0, kept[3] / 2.0);
             let expected = [kept[0] * a, kept[0] * b, first * a + second * c, first * b + second * d];
-            assert_eq!(attended(Some((Noise::new(seed, 3, 0), 0.5))), expected, "seed {seed}");
+            assert_eq!(attended(Some((DropoutKey::new(seed, 3, 0), 0.5))), expected, "seed {seed}");
             seen[usize::from(kept[0] == 0.0)] = true;
         }
         assert_eq!(seen, [true; 2]);
@@ -140,10 +140,10 @@ mod tests {
     fn the_mean_over_many_seeds_is_what_is_computed_without_dropout() {
         let plain = attended(None);
         assert_eq!(plain, [1.0, 10.0, 50.5, 505.0]);
-        assert_eq!(plain, attended(Some((Noise::new(5, 0, 0), 0.0))), "nothing is dropped");
+        assert_eq!(plain, attended(Some((DropoutKey::new(5, 0, 0), 0.0))), "nothing is dropped");
         let mut sum = [0.0f64; 4];
         for seed in 0..4000 {
-            let values = attended(Some((Noise::new(seed, 0, 0), 0.25)));
+            let values = attended(Some((DropoutKey::new(seed, 0, 0), 0.25)));
             sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += f64::from(value));
         }
         for (sum, plain) in sum.into_iter().zip(plain) {

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Int, Tensor, TensorData};
 use super::ModelConfig;
 
 /// Positions are allocated in multiples of this.
-const BLOCK: usize = 256;
+const ALLOCATION_STEP: usize = 256;
 
 /// Room for a batch of sequences, which grows with the longest of them: what a long context may once need is not
 /// allocated for a short text.
@@ -18,10 +18,10 @@ pub struct KvCache {
     lens: Vec<usize>,
     capacity: usize,
     /// Positions that each sequence is to have memory for, from the next write on.
-    room: usize,
+    reserved: usize,
 }
 
-/// One block's keys and values, `[batch, kv_heads, room, hd]` each; none before the first write.
+/// One block's keys and values, `[batch, kv_heads, reserved, hd]` each; none before the first write.
 #[derive(Clone, Debug, Default)]
 pub struct LayerCache {
     k: Option<Tensor<4>>,
@@ -35,14 +35,14 @@ pub(super) struct Places {
     pub(super) starts: Vec<usize>,
     /// Sequences of the cache, and the positions that each is to have memory for.
     batch: usize,
-    room: usize,
+    reserved: usize,
 }
 
 impl KvCache {
     /// An empty cache for `batch` sequences of at most `capacity` positions; nothing is allocated yet.
     pub fn new(config: &ModelConfig, batch: usize, capacity: usize) -> Self {
         let layers = vec![LayerCache::default(); config.num_hidden_layers];
-        Self { layers, lens: vec![0; batch], capacity, room: 0 }
+        Self { layers, lens: vec![0; batch], capacity, reserved: 0 }
     }
 
     /// Bytes that one position of one sequence takes in all layers, in the type that the model computes in.
@@ -56,12 +56,16 @@ impl KvCache {
         self.layers.iter().flat_map(|layer| &layer.k).map(|keys| keys.dims()[2]).max().unwrap_or(0)
     }
 
-    /// Makes room for so many positions of each sequence, up to the capacity, when they are next written: in whole
-    /// blocks, and at least twice what there was, so that copying what is held stays cheap.
+    /// Makes room for so many positions of each sequence, which the capacity holds, when they are next written: in whole
+    /// steps, and at least twice what there was, so that copying what is held stays cheap.
+    ///
+    /// # Panics
+    /// More positions than the capacity.
     pub fn reserve(&mut self, positions: usize) {
-        if positions > self.room {
-            let grown = positions.next_multiple_of(BLOCK).max(2 * self.room);
-            self.room = grown.min(self.capacity);
+        assert!(positions <= self.capacity, "{positions} positions in a cache of {}", self.capacity);
+        if positions > self.reserved {
+            let grown = positions.next_multiple_of(ALLOCATION_STEP).max(2 * self.reserved);
+            self.reserved = grown.min(self.capacity);
         }
     }
 
@@ -96,12 +100,12 @@ impl KvCache {
             return;
         }
         for layer in &mut self.layers {
-            for room in [&mut layer.k, &mut layer.v] {
-                *room = room.take().map(|room| {
-                    let [_, heads, positions, head_dim] = room.dims();
+            for store in [&mut layer.k, &mut layer.v] {
+                *store = store.take().map(|held| {
+                    let [_, heads, positions, head_dim] = held.dims();
                     let zeros =
-                        Tensor::zeros([1, heads, positions, head_dim], (&room.device(), room.dtype()));
-                    room.slice_assign([row..row + 1, 0..heads, 0..positions, 0..head_dim], zeros)
+                        Tensor::zeros([1, heads, positions, head_dim], (&held.device(), held.dtype()));
+                    held.slice_assign([row..row + 1, 0..heads, 0..positions, 0..head_dim], zeros)
                 });
             }
         }
@@ -112,11 +116,11 @@ impl KvCache {
     pub fn keep(&mut self, rows: &[usize]) {
         let ids: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
         for layer in &mut self.layers {
-            for room in [&mut layer.k, &mut layer.v] {
-                *room = room.take().map(|room| {
+            for store in [&mut layer.k, &mut layer.v] {
+                *store = store.take().map(|held| {
                     let ids = TensorData::new(ids.clone(), [ids.len()]);
-                    let ids = Tensor::<1, Int>::from_data(ids, &room.device());
-                    room.select(0, ids)
+                    let ids = Tensor::<1, Int>::from_data(ids, &held.device());
+                    held.select(0, ids)
                 });
             }
         }
@@ -126,9 +130,9 @@ impl KvCache {
     /// Where `new` tokens of each of these sequences stand; there is room for them.
     pub(super) fn places(&mut self, rows: Range<usize>, new: usize) -> Places {
         let starts = self.lens[rows.clone()].to_vec();
-        let mut places = Places { rows, starts, batch: self.lens.len(), room: 0 };
+        let mut places = Places { rows, starts, batch: self.lens.len(), reserved: 0 };
         self.reserve(places.end(new));
-        places.room = self.room;
+        places.reserved = self.reserved;
         places
     }
 
@@ -161,33 +165,34 @@ fn write(store: &mut Option<Tensor<4>>, new: Tensor<4>, places: &Places) -> Tens
     let [batch, heads, count, head_dim] = new.dims();
     let (first, end) = (places.rows.start, places.end(count));
     // Taken out, the tensor has one owner, and the backend assigns in place.
-    let mut room = with_room(store.take(), &new, places);
+    let mut held = grown_to_reserve(store.take(), &new, places);
     match places.common_start() {
         Some(start) => {
             let rows = first..first + batch;
-            room = room.slice_assign([rows, 0..heads, start..start + count, 0..head_dim], new);
+            held = held.slice_assign([rows, 0..heads, start..start + count, 0..head_dim], new);
         }
         None => {
             for (i, &start) in places.starts.iter().enumerate() {
                 let row = first + i..first + i + 1;
                 let new = new.clone().narrow(0, i, 1);
-                room = room.slice_assign([row, 0..heads, start..start + count, 0..head_dim], new);
+                held = held.slice_assign([row, 0..heads, start..start + count, 0..head_dim], new);
             }
         }
     }
-    let seen = room.clone().narrow(2, 0, end);
-    let all = room.dims()[0] == batch;
-    *store = Some(room);
+    let seen = held.clone().narrow(2, 0, end);
+    let all = held.dims()[0] == batch;
+    *store = Some(held);
     if all { seen } else { seen.narrow(0, first, batch) }
 }
 
 /// What is held, copied into a larger tensor where there is too little room.
-fn with_room(held: Option<Tensor<4>>, new: &Tensor<4>, places: &Places) -> Tensor<4> {
+fn grown_to_reserve(held: Option<Tensor<4>>, new: &Tensor<4>, places: &Places) -> Tensor<4> {
     let [_, heads, _, head_dim] = new.dims();
-    let grown = || Tensor::zeros([places.batch, heads, places.room, head_dim], (&new.device(), new.dtype()));
+    let grown =
+        || Tensor::zeros([places.batch, heads, places.reserved, head_dim], (&new.device(), new.dtype()));
     match held {
         None => grown(),
-        Some(held) if held.dims()[2] >= places.room => held,
+        Some(held) if held.dims()[2] >= places.reserved => held,
         Some(held) => {
             let all = held.dims().map(|size| 0..size);
             grown().slice_assign(all, held)
@@ -231,17 +236,23 @@ mod tests {
     }
 
     #[test]
-    fn room_grows_in_blocks_at_least_twofold_and_never_beyond_the_capacity() {
+    #[should_panic(expected = "101 positions in a cache of 100")]
+    fn more_than_the_capacity_cannot_be_reserved() {
+        KvCache::new(&preset("nano").unwrap().config(None), 1, 100).reserve(101);
+    }
+
+    #[test]
+    fn room_grows_in_steps_at_least_twofold_and_never_beyond_the_capacity() {
         let config = preset("nano").unwrap().config(None);
         let mut cache = KvCache::new(&config, 1, 3000);
-        let rooms = [1, 256, 257, 500, 1100, 1101, 2000, 2100, 3000].map(|positions| {
+        let reserves = [1, 256, 257, 500, 1100, 1101, 2000, 2100, 3000].map(|positions| {
             cache.reserve(positions);
-            cache.room
+            cache.reserved
         });
-        assert_eq!(rooms, [256, 256, 512, 512, 1280, 1280, 2560, 2560, 3000]);
+        assert_eq!(reserves, [256, 256, 512, 512, 1280, 1280, 2560, 2560, 3000]);
         let mut short = KvCache::new(&config, 1, 100);
         short.reserve(7);
-        assert_eq!(short.room, 100);
+        assert_eq!(short.reserved, 100);
     }
 
     #[test]

@@ -42,9 +42,9 @@ pub struct ModelConfig {
     pub attention_output_bias: bool,
     /// Share of the attention weights that training drops (`attention_dropout`).
     pub attention_dropout: f64,
-    /// What its `config.json` says that acts in training with transformers and not here, such as `hidden_dropout 0.1`:
-    /// training refuses it.
-    pub untrained: Vec<String>,
+    /// The keys of its `config.json` that act in training with transformers and not here, such as `hidden_dropout`:
+    /// training refuses them, and what is made of the model keeps them.
+    pub untrained: Map<String, Value>,
     /// RMSNorm over each head of q and k before the rotation (Qwen3, MiniMind 3).
     pub qk_norm: bool,
     /// Layers that see only the last keys.

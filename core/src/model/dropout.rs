@@ -9,12 +9,12 @@ use crate::random::Random;
 
 /// Names the random numbers of one layer in one step; a row's do not depend on how the batch is divided.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Noise {
+pub(super) struct DropoutKey {
     seed: u64,
     stream: u64,
 }
 
-impl Noise {
+impl DropoutKey {
     /// `seed` belongs to the step, `first_row` is the batch's place among the step's rows.
     pub(super) fn new(seed: u64, layer: u64, first_row: usize) -> Self {
         Self { seed, stream: (layer << 32) + first_row as u64 }
@@ -50,12 +50,12 @@ mod tests {
 
     #[test]
     fn dropout_keeps_the_mean_and_does_not_depend_on_how_rows_are_divided() {
-        let noise = |first_row: usize| Noise::new(3, 7, first_row);
-        let all = noise(0).kept(0.25, 4, 4 * 8 * 64);
+        let key = |first_row: usize| DropoutKey::new(3, 7, first_row);
+        let all = key(0).kept(0.25, 4, 4 * 8 * 64);
         let dropped = all.iter().filter(|&&value| value == 0.0).count() as f64 / all.len() as f64;
         assert!((dropped - 0.25).abs() < 0.03, "{dropped}");
         assert!(all.iter().all(|&value| value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));
-        let halves = [noise(0).kept(0.25, 2, 2 * 8 * 64), noise(2).kept(0.25, 2, 2 * 8 * 64)].concat();
+        let halves = [key(0).kept(0.25, 2, 2 * 8 * 64), key(2).kept(0.25, 2, 2 * 8 * 64)].concat();
         assert_eq!(all, halves);
     }
 }

@@ -114,6 +114,7 @@ impl ModelConfig {
         });
         if let Some(root) = root.as_object_mut() {
             root.extend(family.keys(self));
+            root.extend(self.untrained.clone());
         }
         format!("{root:#}\n")
     }
@@ -288,6 +289,7 @@ mod tests {
             r#""model_type":"qwen3_moe","num_experts":4,"num_experts_per_tok":2,"moe_intermediate_size":16,"mlp_only_layers":[0]"#,
             r#""model_type":"kindling","num_experts":4,"n_shared_experts":1,"num_experts_per_tok":2,"moe_intermediate_size":16"#,
             r#""model_type":"kindling","attention_bias":true,"attention_output_bias":false,"qk_norm":true"#,
+            r#""model_type":"llama","resid_pdrop":0.1,"output_router_logits":true,"layerdrop":0.0"#,
         ] {
             let config = read(extra).unwrap();
             let text = config.to_hugging_face();

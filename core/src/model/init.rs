@@ -191,7 +191,7 @@ impl Builder<'_, '_> {
             heads,
             kv_heads,
             dropout: config.attention_dropout,
-            noise: None,
+            dropout_key: None,
         })
     }
 

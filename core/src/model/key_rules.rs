@@ -210,9 +210,9 @@ impl Remarks {
 }
 
 /// The keys, with their values, that act in training elsewhere and not here.
-pub(super) fn untrained(root: &Map<String, Value>) -> Vec<String> {
+pub(super) fn untrained(root: &Map<String, Value>) -> Map<String, Value> {
     let acts = root.iter().filter(|(key, value)| is_of_training(key) && !is_nothing(value));
-    acts.map(|(key, value)| format!("{key} {value}")).collect()
+    acts.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// Whether a key acts in training alone and is not built, under whatever name an architecture has it.
@@ -320,7 +320,8 @@ mod tests {
         ];
         assert_eq!(remarks.warnings, named);
         assert_eq!(config.attention_dropout, 0.1);
-        assert_eq!(config.untrained, ["resid_pdrop 0.2", "output_router_logits true", "ffn_dropout 0.3"]);
+        let untrained = json!({"resid_pdrop": 0.2, "output_router_logits": true, "ffn_dropout": 0.3});
+        assert_eq!(Value::Object(config.untrained), untrained);
         assert!(refused(json!({"attention_dropout": 1})).contains("attention_dropout is 1; it must be"));
     }
 }

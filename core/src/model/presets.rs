@@ -109,7 +109,7 @@ impl Preset {
             attention_bias: false,
             attention_output_bias: false,
             attention_dropout: 0.0,
-            untrained: Vec::new(),
+            untrained: Map::new(),
             sliding_window: None,
             experts: None,
             qk_norm: self.qk_norm,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, module};
 
-use super::dropout::Noise;
+use super::dropout::DropoutKey;
 use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
 use crate::kernels::{AttentionMask, in_dtype};
 
@@ -168,15 +168,15 @@ impl Transformer {
 
     /// Switches the dropout of attention weights and of adapters on: `seed` belongs to the step, `first_row` is the
     /// batch's place among its rows.
-    pub(crate) fn with_noise(mut self, seed: u64, first_row: usize) -> Self {
+    pub(crate) fn with_dropout(mut self, seed: u64, first_row: usize) -> Self {
         for (i, (_, linear)) in (0..).zip(self.linears_mut()) {
             for path in linear.lora.iter_mut().filter(|path| path.dropout > 0.0) {
-                path.noise = Some(Noise::new(seed, i, first_row));
+                path.dropout_key = Some(DropoutKey::new(seed, i, first_row));
             }
         }
         for (i, block) in (ATTENTIONS..).zip(&mut self.model.layers) {
             let attention = &mut block.self_attn;
-            attention.noise = (attention.dropout > 0.0).then(|| Noise::new(seed, i, first_row));
+            attention.dropout_key = (attention.dropout > 0.0).then(|| DropoutKey::new(seed, i, first_row));
         }
         self
     }

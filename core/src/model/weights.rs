@@ -186,16 +186,16 @@ pub(crate) trait AtWeight {
 impl Transformer {
     /// Walks over all weights, in the order in which the model holds them.
     pub(crate) fn each_weight(&self, at: &mut impl AtWeight) {
-        self.visit(&mut Walk { path: Path::default(), at });
+        self.visit(&mut WeightVisitor { path: Path::default(), at });
     }
 }
 
-struct Walk<'a, A> {
+struct WeightVisitor<'a, A> {
     path: Path,
     at: &'a mut A,
 }
 
-impl<A: AtWeight> ModuleVisitor for Walk<'_, A> {
+impl<A: AtWeight> ModuleVisitor for WeightVisitor<'_, A> {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
     }

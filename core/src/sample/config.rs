@@ -65,8 +65,13 @@ impl Default for SamplingConfig {
 }
 
 impl SamplingConfig {
-    /// Everything that does not hold, one sentence each; empty when the settings are sound.
+    /// Everything that does not hold, one sentence each, by its flag; empty when the settings are sound.
     pub fn validate(&self) -> Vec<String> {
+        self.problems(|key| format!("--{}", key.replace('_', "-")))
+    }
+
+    /// The same, by whatever `name` calls the setting of a key.
+    pub(super) fn problems(&self, name: impl Fn(&str) -> String) -> Vec<String> {
         let mut problems = Vec::new();
         let mut require = |holds: bool, problem: String| {
             if !holds {
@@ -75,23 +80,26 @@ impl SamplingConfig {
         };
         require(
             self.temperature.is_finite() && self.temperature >= 0.0,
-            format!("--temperature is {}, but it must be 0 (greedy) or more", self.temperature),
+            format!("{} is {}, but it must be 0 (greedy) or more", name("temperature"), self.temperature),
         );
-        for (flag, value) in [("--top-p", self.top_p), ("--min-p", self.min_p)] {
+        for (key, value) in [("top_p", self.top_p), ("min_p", self.min_p)] {
             require(
                 (0.0..=1.0).contains(&value),
-                format!("{flag} is {value}, but it must lie between 0 and 1"),
+                format!("{} is {value}, but it must lie between 0 and 1", name(key)),
             );
         }
         let penalty = self.repetition_penalty;
         require(
             penalty.is_finite() && penalty > 0.0,
-            format!("--repetition-penalty is {penalty}, but it must be above 0 (1 = off)"),
+            format!("{} is {penalty}, but it must be above 0 (1 = off)", name("repetition_penalty")),
         );
-        require(self.max_new_tokens > 0, "--max-new-tokens is 0, but it must be at least 1".to_string());
+        require(
+            self.max_new_tokens > 0,
+            format!("{} is 0, but it must be at least 1", name("max_new_tokens")),
+        );
         require(
             self.stop.iter().all(|stop| !stop.is_empty()),
-            "--stop is empty, but it must be a text of at least one character".to_string(),
+            format!("{} is empty, but it must be a text of at least one character", name("stop")),
         );
         problems
     }

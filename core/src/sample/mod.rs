@@ -4,6 +4,7 @@ mod config;
 mod decoder;
 #[cfg(test)]
 pub(crate) mod fake;
+mod foreign_settings;
 mod generate;
 mod request;
 mod row_settings;

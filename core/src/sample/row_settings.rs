@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use super::SamplingConfig;
-use crate::text::parse_json;
+use super::foreign_settings::{foreign_settings, remedy};
+use crate::text::{is_blank, parse_json};
 
 /// The keys of a row that set how its answer is sampled.
 const OWN: [&str; 9] = [
@@ -14,48 +15,34 @@ const OWN: [&str; 9] = [
     "repetition_penalty",
     "seed",
     "max_new_tokens",
-    "stop",
+    STOP,
     "ignore_eos",
 ];
 
-/// Settings of other programs, with what to do about each: passed over in silence they would seem to act.
-const FOREIGN: [(&str, &str); 14] = [
-    ("max_tokens", "write max_new_tokens"),
-    ("max_completion_tokens", "write max_new_tokens"),
-    ("max_length", "write max_new_tokens, which counts new tokens only"),
-    ("min_new_tokens", "leave it out; ignore_eos goes on to max_new_tokens"),
-    ("stop_sequences", "write stop"),
-    ("do_sample", "leave it out; temperature 0 is greedy"),
-    ("num_beams", "leave it out; there is no beam search"),
-    ("typical_p", "leave it out; top_p and min_p are known"),
-    ("presence_penalty", "leave it out; repetition_penalty is known"),
-    ("frequency_penalty", "leave it out; repetition_penalty is known"),
-    ("logit_bias", "leave it out"),
-    ("response_format", "leave it out"),
-    ("tool_choice", "leave it out; the chat template decides"),
-    ("enable_thinking", "write \"chat_template_kwargs\": {\"enable_thinking\": …}"),
-];
+/// The one of them that is a text, which may be a line's end.
+const STOP: &str = "stop";
 
 /// All keys of a row that concern its sampling, those that are refused included.
 pub fn row_settings() -> Vec<&'static str> {
-    OWN.into_iter().chain(FOREIGN.map(|(key, _)| key)).collect()
+    OWN.into_iter().chain(foreign_settings()).collect()
 }
 
 impl SamplingConfig {
-    /// These settings with those that a row brings, out of [`row_settings`]. A cell of a table may hold a number as
-    /// text.
+    /// These settings with those that a row brings, out of [`row_settings`]. A cell of a table may hold a number as text,
+    /// and a blank one sets nothing.
     ///
     /// # Errors
     /// The setting that cannot be honoured, and why.
     pub fn of_row(&self, settings: &Map<String, Value>) -> Result<Self, String> {
-        if let Some((key, remedy)) = FOREIGN.into_iter().find(|(key, _)| settings.contains_key(*key)) {
-            return Err(format!("{key} is not read here; {remedy}"));
-        }
+        let sets = |(key, value): &(&String, &Value)| *key == STOP || !value.as_str().is_some_and(is_blank);
         let mut own = self.clone();
-        for (key, value) in settings {
+        for (key, value) in settings.iter().filter(sets) {
+            if let Some(remedy) = remedy(key) {
+                return Err(format!("{key} is not read here; {remedy}"));
+            }
             own = own.with(key, value).map_err(|why| format!("{key}: {why}"))?;
         }
-        match own.validate() {
+        match own.problems(str::to_string) {
             problems if problems.is_empty() => Ok(own),
             problems => Err(problems.join("; ")),
         }
@@ -123,6 +110,15 @@ mod tests {
             SamplingConfig { temperature: 0.5, max_new_tokens: 20, stop: vec!["7".into()], top_k: 3, ..base };
         let row = json!({"temperature": "0.5", "max_new_tokens": "20", "stop": "7", "top_k": 3.0});
         assert_eq!(of_row(row), Ok(expected));
+        let blank = json!({"temperature": " ", "seed": "", "num_beams": " "});
+        assert_eq!(of_row(blank), Ok(SamplingConfig::default()));
+    }
+
+    #[test]
+    fn an_answer_may_stop_at_a_blank() {
+        for (stop, expected) in [(json!("\n"), &["\n"][..]), (json!(["\n\n", " "]), &["\n\n", " "])] {
+            assert_eq!(of_row(json!({"stop": stop})).unwrap().stop, expected);
+        }
     }
 
     #[test]
@@ -133,10 +129,13 @@ mod tests {
             (json!({"temperature": "hot"}), &["temperature: broken JSON"]),
             (json!({"max_new_tokens": 2.5}), &["max_new_tokens: invalid type"]),
             (json!({"max_new_tokens": -1}), &["max_new_tokens: invalid value"]),
-            (json!({"top_p": 2, "temperature": -1}), &["--top-p is 2", "--temperature is -1"]),
+            (json!({"top_p": 2, "temperature": -1}), &["temperature is -1", "; top_p is 2"]),
+            (json!({"stop": ["a", ""]}), &["stop is empty"]),
+            (json!({"n": 2, "seed": 1}), &["n is not read here", "a row has one answer"]),
         ] {
             let why = of_row(settings.clone()).unwrap_err();
             assert!(parts.iter().all(|part| why.contains(part)), "{settings}: {why}");
+            assert!(!why.contains("--"), "a row has keys, not flags: {why}");
         }
     }
 }

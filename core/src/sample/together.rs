@@ -57,8 +57,8 @@ pub async fn generate_together(
     for group in numbered.chunk_by(|(_, a), (_, b)| rows(a) == rows(b)) {
         let capacity = group.iter().map(|(_, request)| needed(request)).max().unwrap_or(0);
         let side_by_side = rows(group[0].1).min(group.len());
-        let mut room = Room::new(model, side_by_side, capacity);
-        if room.run(group, on_step, on_done).await? == Flow::Stop {
+        let mut sequences = Sequences::new(model, side_by_side, capacity);
+        if sequences.run(group, on_step, on_done).await? == Flow::Stop {
             break;
         }
     }
@@ -66,7 +66,7 @@ pub async fn generate_together(
 }
 
 /// The sequences that are decoded side by side, and their cache.
-struct Room<'a> {
+struct Sequences<'a> {
     model: Transformer,
     device: Device,
     cache: KvCache,
@@ -84,7 +84,7 @@ struct Row<'a> {
     prefilled: f64,
 }
 
-impl<'a> Room<'a> {
+impl<'a> Sequences<'a> {
     fn new(model: &Transformer, rows: usize, capacity: usize) -> Self {
         let model = model.valid();
         let device = model.device();

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// How the reasoning of a message is called, as it is kept and in others' data.
-pub(super) const REASONING_KEYS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
+pub const REASONING_KEYS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
+/// The key of a message's calls of tools.
+pub const TOOL_CALLS: &str = "tool_calls";
 
 /// A list of messages, as chat templates take it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -51,15 +53,25 @@ impl Message {
         self.role == "assistant"
     }
 
-    /// What a reader sees of the message: its reasoning, where it has one, and its content.
+    /// What a reader sees of the message: its reasoning, each text of it once, whatever its key, and its content.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        let reasoning = REASONING_KEYS.iter().find_map(|key| self.extra.get(*key).and_then(Value::as_str));
+        let mut reasoning: Vec<&str> = Vec::new();
+        for text in REASONING_KEYS.iter().filter_map(|key| self.extra.get(*key)?.as_str()) {
+            if !reasoning.contains(&text) {
+                reasoning.push(text);
+            }
+        }
         reasoning.into_iter().chain([self.content.as_str()])
+    }
+
+    /// Whether it holds reasoning under another key than `reasoning_content`.
+    pub fn reasons_under_other_keys(&self) -> bool {
+        REASONING_KEYS[1..].iter().any(|key| self.extra.get(*key).is_some_and(Value::is_string))
     }
 
     /// Whether the message calls tools.
     pub fn calls_tools(&self) -> bool {
-        self.extra.contains_key("tool_calls")
+        self.extra.contains_key(TOOL_CALLS)
     }
 }
 
@@ -121,6 +133,7 @@ fn misfit(role: &str, before: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn check(roles: &[&str]) -> Result<(), String> {
         Conversation::new(roles.iter().map(|role| Message::new(role, "x")).collect()).check_roles()
@@ -170,6 +183,26 @@ mod tests {
             (&[], "the list of messages is empty"),
         ] {
             assert_eq!(check(roles), Err(reason.to_string()), "{roles:?}");
+        }
+    }
+
+    #[test]
+    fn every_text_of_reasoning_is_read_once() {
+        let message = |keys: Value| {
+            let mut message = Message::new("assistant", "c");
+            message.extra = keys.as_object().unwrap().clone();
+            message
+        };
+        for (keys, texts, under_others) in [
+            (json!({}), &["c"][..], false),
+            (json!({"reasoning_content": "a", "name": "n"}), &["a", "c"], false),
+            (json!({"thinking": "b", "reasoning_content": "a"}), &["a", "b", "c"], true),
+            (json!({"reasoning": "a", "reasoning_content": "a"}), &["a", "c"], true),
+            (json!({"thinking": ["b"]}), &["c"], false),
+        ] {
+            let message = message(keys.clone());
+            assert_eq!(message.texts().collect::<Vec<_>>(), texts, "{keys}");
+            assert_eq!(message.reasons_under_other_keys(), under_others, "{keys}");
         }
     }
 

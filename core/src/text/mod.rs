@@ -13,10 +13,11 @@ mod tools;
 mod warning;
 mod weight;
 
-pub use conversation::{Conversation, Message};
-pub use json::parse_json;
+pub use conversation::{Conversation, Message, REASONING_KEYS, TOOL_CALLS};
+pub use json::{is_blank, parse_json};
 pub use parse::{parse_row, parse_text_column};
 pub use prompt::{Prompt, parse_prompt, prompt_key};
 pub use row::{Parsed, Row, RowKind};
 pub use shape::RowShape;
+pub use tools::{FUNCTION_CALL, function_of_mut};
 pub use warning::RowWarning;

@@ -18,7 +18,7 @@ pub struct Prompt {
     pub row: Row,
     /// What the row sets for the chat template, under `chat_template_kwargs`.
     pub variables: Map<String, Value>,
-    /// Those of the settings that were asked about which the row has.
+    /// Those of the settings that were asked about which the row has; an empty text sets nothing.
     pub settings: Map<String, Value>,
     /// Keys that hold a text which nothing uses, each once.
     pub unused: Vec<String>,
@@ -60,7 +60,7 @@ pub fn parse_prompt(row: &Value, column: Option<&str>, settings: &[&'static str]
         (other, None) => return Err(neither(other)),
     };
     let variables = variables(&mut fields)?;
-    let is_set = |value: &&Value| !value.as_str().is_some_and(is_blank);
+    let is_set = |value: &&Value| value.as_str() != Some("");
     let setting = |&key: &&'static str| Some((key.to_string(), fields.value(key).filter(is_set)?.clone()));
     let settings = settings.iter().filter_map(setting).collect();
     Ok(Prompt { row, variables, settings, unused: fields.finish().unused })
@@ -210,12 +210,14 @@ mod tests {
     #[test]
     fn settings_and_template_variables_of_a_row_are_handed_on() {
         let row = json!({
-            "q": "q", "temperature": 0.5, "stop": " ", "seed": 3, "chat_template_kwargs": {"enable_thinking": false},
+            "q": "q", "temperature": 0.5, "stop": "\n", "seed": 3, "chat_template_kwargs": {"enable_thinking": false},
         });
         let prompt = read(&row).unwrap();
-        assert_eq!(Value::Object(prompt.settings), json!({"temperature": 0.5}), "a blank cell sets nothing");
+        assert_eq!(Value::Object(prompt.settings), json!({"temperature": 0.5, "stop": "\n"}));
         assert_eq!(Value::Object(prompt.variables), json!({"enable_thinking": false}));
         assert!(prompt.unused.is_empty());
+        let empty = read(&json!({"q": "q", "temperature": "", "stop": ""})).unwrap();
+        assert!(empty.settings.is_empty(), "an empty cell sets nothing");
     }
 
     #[test]

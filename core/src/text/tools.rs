@@ -2,13 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::conversation::Message;
+use super::conversation::{Message, TOOL_CALLS};
 use super::json::{is_blank, kind, parse_json};
 
-const CALLS: &str = "tool_calls";
-
 /// The key of a single call before there were `tool_calls`.
-const FUNCTION_CALL: &str = "function_call";
+pub const FUNCTION_CALL: &str = "function_call";
 
 /// Reads a list of tools, which may be JSON text; an empty one is none.
 ///
@@ -40,8 +38,8 @@ pub(super) fn tools_of_functions(functions: &[Value]) -> Option<Value> {
 /// Reads the calls among a message's keys. `tool_calls` given as JSON text (MiniMind's form) becomes a list, an empty
 /// one is left out, and a `function_call` becomes the call that it means.
 pub(super) fn read_tool_calls(message: &mut Message) -> Result<(), String> {
-    if let Some(calls) = message.extra.shift_remove(CALLS)
-        && let Some(calls) = parsed(CALLS, calls)?
+    if let Some(calls) = message.extra.shift_remove(TOOL_CALLS)
+        && let Some(calls) = parsed(TOOL_CALLS, calls)?
     {
         add_tool_call(message, calls)?;
     }
@@ -73,16 +71,25 @@ fn read_function_call(message: &mut Message, function: Value) -> Result<(), Stri
     };
     let mut call = json!({"type": "function", "function": function});
     read_arguments(&mut call);
-    match message.extra.get(CALLS).and_then(Value::as_array).map(Vec::as_slice) {
+    match message.extra.get(TOOL_CALLS).and_then(Value::as_array).map(Vec::as_slice) {
         None => add_tool_call(message, call),
         Some([one]) if function_of(one) == function_of(&call) => Ok(()),
-        Some(_) => Err(format!("{CALLS} and {FUNCTION_CALL} differ; keep one of them")),
+        Some(_) => Err(format!("{TOOL_CALLS} and {FUNCTION_CALL} differ; keep one of them")),
     }
 }
 
-/// The function of a call, with or without the wrapper around it.
+/// The function of a call or a tool: OpenAI's form holds it in `function`, others are it.
 fn function_of(call: &Value) -> &Value {
-    call.get("function").filter(|function| function.is_object()).unwrap_or(call)
+    if is_wrapped(call) { &call["function"] } else { call }
+}
+
+/// The same, to be changed.
+pub fn function_of_mut(call: &mut Value) -> &mut Value {
+    if is_wrapped(call) { &mut call["function"] } else { call }
+}
+
+fn is_wrapped(call: &Value) -> bool {
+    call.get("function").is_some_and(Value::is_object)
 }
 
 /// Adds one call, or each one of a list.
@@ -102,9 +109,9 @@ pub(super) fn add_tool_call(message: &mut Message, call: Value) -> Result<(), St
         return Ok(());
     }
     calls.iter_mut().for_each(read_arguments);
-    match message.extra.get_mut(CALLS) {
+    match message.extra.get_mut(TOOL_CALLS) {
         Some(Value::Array(list)) => list.append(&mut calls),
-        _ => drop(message.extra.insert(CALLS.to_string(), Value::Array(calls))),
+        _ => drop(message.extra.insert(TOOL_CALLS.to_string(), Value::Array(calls))),
     }
     Ok(())
 }
@@ -119,9 +126,7 @@ fn no_call(found: &Value) -> String {
 /// Arguments that are the JSON text of an object become the object: templates print them as JSON, which would put a
 /// text into quotes.
 fn read_arguments(call: &mut Value) {
-    let wrapped = call.get("function").is_some_and(Value::is_object);
-    let function = if wrapped { call.get_mut("function") } else { Some(call) };
-    let Some(arguments) = function.and_then(|function| function.get_mut("arguments")) else { return };
+    let Some(arguments) = function_of_mut(call).get_mut("arguments") else { return };
     let object = arguments.as_str().and_then(|text| serde_json::from_str::<Map<String, Value>>(text).ok());
     if let Some(object) = object {
         *arguments = Value::Object(object);

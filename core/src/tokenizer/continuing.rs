@@ -40,8 +40,7 @@ impl Borders {
         &'a self,
         inner: &'a tokenizers::Tokenizer,
     ) -> Result<&'a tokenizers::Tokenizer> {
-        let make = || without_first_space(inner).map_err(|error| error.to_string());
-        match self.continuing.get_or_init(make) {
+        match self.continuing.get_or_init(|| without_first_space(inner)) {
             Ok(Some(own)) => Ok(own),
             Ok(None) => Ok(inner),
             Err(why) => Err(Error::tokenizer_failed(why)),
@@ -50,22 +49,22 @@ impl Borders {
 }
 
 /// The tokenizer without what puts a space before a text or takes it away there; `None` where nothing does.
-fn without_first_space(inner: &tokenizers::Tokenizer) -> Result<Option<tokenizers::Tokenizer>> {
-    let mut normalizer = serde_json::to_value(inner.get_normalizer()).map_err(Error::tokenizer_failed)?;
-    let mut pre_tokenizer =
-        serde_json::to_value(inner.get_pre_tokenizer()).map_err(Error::tokenizer_failed)?;
+fn without_first_space(inner: &tokenizers::Tokenizer) -> Result<Option<tokenizers::Tokenizer>, String> {
+    let told = |error: serde_json::Error| error.to_string();
+    let mut normalizer = serde_json::to_value(inner.get_normalizer()).map_err(told)?;
+    let mut pre_tokenizer = serde_json::to_value(inner.get_pre_tokenizer()).map_err(told)?;
     if [goes_on(&mut normalizer), goes_on(&mut pre_tokenizer)] == [false; 2] {
         return Ok(None);
     }
     let mut own = inner.clone();
     own.with_normalizer(read::<tokenizers::NormalizerWrapper>(normalizer)?)
-        .map_err(Error::tokenizer_failed)?;
+        .map_err(|error| error.to_string())?;
     own.with_pre_tokenizer(read::<tokenizers::PreTokenizerWrapper>(pre_tokenizer)?);
     Ok(Some(own))
 }
 
-fn read<T: DeserializeOwned>(part: Value) -> Result<Option<T>> {
-    serde_json::from_value(part).map_err(Error::tokenizer_failed)
+fn read<T: DeserializeOwned>(part: Value) -> Result<Option<T>, String> {
+    serde_json::from_value(part).map_err(|error| error.to_string())
 }
 
 /// Makes a part of a tokenizer treat a text as the continuation of another; whether that changed it.

@@ -162,22 +162,23 @@ impl Tokenizer {
         self.encode(&self.template_for(conversation)?.render(conversation, true, &all)?)
     }
 
-    /// What is odd about such a conversation, each kind once: what the template does not print of it, and special
-    /// tokens in the messages' own texts.
+    /// The same with what is odd about the conversation, each kind once: what the template does not print of it, and
+    /// special tokens in the messages' own texts.
     ///
     /// # Errors
     /// As [`Tokenizer::render_prompt`].
-    pub fn prompt_warnings(
+    pub fn render_prompt_and_warnings(
         &self,
         conversation: &Conversation,
         variables: &Map<String, Value>,
-    ) -> Result<Vec<RenderWarning>> {
+    ) -> Result<(Vec<u32>, Vec<RenderWarning>)> {
+        let all = self.all_variables(variables);
+        let text = self.template_for(conversation)?.render(conversation, true, &all)?;
         // Nothing is trained, so no answer of it can be one that is trained empty.
         let mut read = conversation.clone();
         read.messages.iter_mut().for_each(|message| message.weight = 0.0);
-        let all = self.all_variables(variables);
-        let text = self.template_for(&read)?.render(&read, true, &all)?;
-        self.warnings_of(&read, &text, Variables { all: &all, open: true })
+        let warnings = self.warnings_of(&read, &text, Variables { all: &all, open: true })?;
+        Ok((self.encode(&text)?, warnings))
     }
 
     fn warnings_of(

@@ -3,13 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::error::Result;
-use crate::text::Message;
+use crate::text::{Message, TOOL_CALLS, function_of_mut};
 
 /// Renders messages as text; `true` ends with the generation prompt.
 pub(super) type Render<'a> = &'a dyn Fn(&[Message], bool) -> Result<String>;
-
-/// The key of a message's calls of tools.
-const CALLS: &str = "tool_calls";
 
 /// Keys of a message that name the speaker; the others are what it says.
 pub(super) const NOT_SAID: [&str; 1] = ["name"];
@@ -23,7 +20,9 @@ pub(super) fn replaced(message: &Message, probe: &str) -> Message {
     for (key, value) in replaced.extra.iter_mut() {
         match value {
             Value::String(text) if !NOT_SAID.contains(&key.as_str()) => *text = probe.to_string(),
-            Value::Array(calls) if key == CALLS => calls.iter_mut().for_each(|call| other_call(call, probe)),
+            Value::Array(calls) if key == TOOL_CALLS => {
+                calls.iter_mut().for_each(|call| other_call(call, probe))
+            }
             _ => {}
         }
     }
@@ -32,12 +31,7 @@ pub(super) fn replaced(message: &Message, probe: &str) -> Message {
 
 /// Calls another tool with other arguments; what else a template may check of a call, such as its id, stays.
 fn other_call(call: &mut Value, probe: &str) {
-    // OpenAI's form holds the call in `function`.
-    let call = match call.get("function").is_some_and(Value::is_object) {
-        true => &mut call["function"],
-        false => call,
-    };
-    let Value::Object(call) = call else { return };
+    let Value::Object(call) = function_of_mut(call) else { return };
     if let Some(Value::String(name)) = call.get_mut("name") {
         *name = probe.to_string();
     }
@@ -90,8 +84,8 @@ mod tests {
             let bare = json!({"name": "f", "arguments": arguments});
             message
                 .extra
-                .insert(CALLS.into(), json!([bare, {"id": "x", "type": "function", "function": bare}]));
-            let calls = replaced(&message, "one").extra[CALLS].clone();
+                .insert(TOOL_CALLS.into(), json!([bare, {"id": "x", "type": "function", "function": bare}]));
+            let calls = replaced(&message, "one").extra[TOOL_CALLS].clone();
             let call = &calls[1]["function"];
             assert_eq!((&calls[0], &calls[1]["id"], &call["name"]), (call, &json!("x"), &json!("one")));
             let arguments = call["arguments"].as_str().map_or(call["arguments"].to_string(), str::to_string);

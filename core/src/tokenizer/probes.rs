@@ -3,14 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::render_warning::RenderWarning;
-use crate::text::Message;
-
-/// Where a message keeps the calls of tools, and its reasoning.
-const CALLS: [&str; 2] = ["tool_calls", "function_call"];
-const REASONING: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
+use crate::text::{FUNCTION_CALL, Message, REASONING_KEYS, TOOL_CALLS, function_of_mut};
 
 /// Arguments of a call, as text, that say nothing.
 const NO_ARGUMENTS: [&str; 3] = ["", "{}", "null"];
@@ -53,7 +49,7 @@ impl Probes {
 
     /// Puts words into a message.
     pub(super) fn put_into(&mut self, index: usize, message: &mut Message) {
-        for key in CALLS {
+        for key in [TOOL_CALLS, FUNCTION_CALL] {
             match message.extra.get_mut(key) {
                 Some(Value::Array(calls)) => {
                     calls.iter_mut().for_each(|call| self.put_into_call(index, call))
@@ -62,7 +58,7 @@ impl Probes {
                 None => {}
             }
         }
-        for key in REASONING {
+        for key in REASONING_KEYS {
             if let Some(value) = message.extra.get_mut(key)
                 && says_something(value)
             {
@@ -73,7 +69,7 @@ impl Probes {
 
     /// Gives the call of a tool another name, and other arguments where it has any.
     fn put_into_call(&mut self, index: usize, call: &mut Value) {
-        let Some(function) = function_of(call) else { return };
+        let Value::Object(function) = function_of_mut(call) else { return };
         let name = self.places.len();
         let word = self.next(index, RenderWarning::ToolCallLeftOut, None);
         function.insert("name".to_string(), word.into());
@@ -92,7 +88,7 @@ impl Probes {
 
     /// Gives a tool another description, and its parameters other names.
     pub(super) fn put_into_tool(&mut self, tool: &mut Value) {
-        let Some(function) = function_of(tool) else { return };
+        let Value::Object(function) = function_of_mut(tool) else { return };
         if let Some(description) = function.get_mut("description")
             && says_something(description)
         {
@@ -134,15 +130,6 @@ impl Probes {
 
 fn says_something(value: &Value) -> bool {
     value.as_str().is_some_and(|text| !text.trim().is_empty())
-}
-
-/// The function of a call or a tool, whether it holds its function or is one.
-fn function_of(call: &mut Value) -> Option<&mut Map<String, Value>> {
-    let function = match call.get("function").is_some_and(Value::is_object) {
-        true => &mut call["function"],
-        false => call,
-    };
-    function.as_object_mut()
 }
 
 #[cfg(test)]

@@ -215,6 +215,16 @@ impl TrainConfig {
         }
     }
 
+    /// What does not hold beside a model of so many positions.
+    pub fn length_problem(&self, context: usize) -> Option<String> {
+        (self.max_seq_len > context).then(|| {
+            format!(
+                "--max-seq-len is {}, the model holds {context} positions; take at most that many",
+                self.max_seq_len
+            )
+        })
+    }
+
     /// Takes the model's positions as the length of a row where the default is longer, and says so; a length that a
     /// person gave stays, to be refused.
     pub fn fit_default_length(&mut self, context: usize) -> Option<String> {
@@ -237,7 +247,7 @@ impl TrainConfig {
     }
 
     /// Dropout's own seed for each step, so that a resumed run drops what the uninterrupted one drops.
-    pub(super) fn noise_seed(&self, step: u64) -> u64 {
+    pub(super) fn dropout_seed(&self, step: u64) -> u64 {
         self.seed ^ (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 

@@ -6,16 +6,20 @@ use super::{Job, Stage};
 use crate::batch::Content;
 use crate::data::{DataKind, Dataset, Turns};
 use crate::model::Transformer;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{NOW, Tokenizer};
 
 const NO_END: &str = "the chat template writes no token of its own behind the assistant's words, so that the model does \
                       not learn where to stop; write {{ eos_token }} there and give the template with --chat-template \
                       FILE, or cut answers with --stop TEXT and --max-new-tokens";
 
+/// Whether a stage renders the conversations of these data.
+fn renders(stage: Stage, dataset: &Dataset) -> bool {
+    stage.content() == Content::Conversations || dataset.turns() == Turns::Rendered
+}
+
 /// Whether a stage renders rows of these data: their turns have ends, which are trained.
 fn trains_turns(stage: Stage, dataset: &Dataset) -> bool {
-    let rendered = dataset.turns() == Turns::Rendered && dataset.kind() != DataKind::Documents;
-    stage.content() == Content::Conversations || rendered
+    renders(stage, dataset) && dataset.kind() != DataKind::Documents
 }
 
 /// What a person should know of the end of an answer before a stage trains on these data: a sentence where the model
@@ -32,6 +36,12 @@ pub fn end_warning(stage: Stage, dataset: &Dataset, tokenizer: &Tokenizer) -> Op
 }
 
 impl Job {
+    /// The day that the chat template prints as today's, where one is set and something is rendered.
+    pub(super) fn printed_date(&self) -> Option<String> {
+        let now = self.tokenizer.template_variable(NOW).filter(|_| renders(self.stage, &self.dataset))?;
+        now.as_str().map(String::from)
+    }
+
     /// What a person should know before the run begins.
     pub fn warnings(&self) -> Vec<String> {
         end_warning(self.stage, &self.dataset, &self.tokenizer).into_iter().collect()

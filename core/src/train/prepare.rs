@@ -12,7 +12,7 @@ use crate::loss::Objective;
 use crate::model::{NamedTensor, Transformer};
 use crate::optim::AdamW;
 use crate::platform::SURVEYED_BYTES;
-use crate::tokenizer::{NOW, Tokenizer};
+use crate::tokenizer::Tokenizer;
 
 /// Rows that are looked at in any case, where there are so many.
 const SURVEYED_ROWS: u64 = 2000;
@@ -44,24 +44,18 @@ impl Job {
         let mut problems = self.config.problems();
         if self.adapter.is_none() && model.is_quantized() {
             problems.push(
-                "the model's weights are held in few bits, which do not train; open it as f32, or train an adapter \
-                (lora)"
+                "the model's weights are held in few bits, which do not train; open it as f32, or train an adapter beside \
+                 them with --lora"
                     .into(),
             );
         }
-        problems.extend(model.config().untrained.iter().map(|key| {
+        problems.extend(model.config().untrained.iter().map(|(key, value)| {
             format!(
-                "the model's config.json has {key}, which acts in training with transformers and is not built here; \
+                "the model's config.json has {key} {value}, which acts in training with transformers and is not built here; \
                  set it to 0 (or false) there to train without it"
             )
         }));
-        let context = model.config().context();
-        if self.config.max_seq_len > context {
-            problems.push(format!(
-                "--max-seq-len is {}, the model holds {context} positions; take at most that many",
-                self.config.max_seq_len
-            ));
-        }
+        problems.extend(self.config.length_problem(model.config().context()));
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
@@ -130,7 +124,8 @@ impl Job {
         Survey::of(&self.examples(), &self.loader_config(), &numbers)
     }
 
-    /// Optimizer steps of the whole run: `--steps`, or `--epochs` of what one pass holds.
+    /// Optimizer steps of the whole run: `--steps`, or `--epochs` of what one pass holds, the last of fewer batches where
+    /// `--grad-accum` does not divide them.
     pub fn total_steps(&self, survey: &Survey) -> u64 {
         let config = &self.config;
         let steps = || {
@@ -141,7 +136,7 @@ impl Job {
         config.steps.unwrap_or_else(steps)
     }
 
-    /// Whether the steps of the run are an estimate, so that it ends where the data ends.
+    /// Whether the steps of the run are an estimate.
     fn estimates(&self, survey: &Survey) -> bool {
         self.config.steps.is_none() && survey.rows < self.split().train
     }
@@ -196,11 +191,11 @@ impl Job {
         let progress = Progress {
             step: 0,
             total_steps,
-            estimated_steps: self.estimates(survey).then_some(total_steps),
+            planned_steps: self.config.steps.is_none().then_some(total_steps),
             tokens: 0,
             rows: self.dataset.len(),
             data: Some(self.dataset.fingerprint()),
-            date: self.tokenizer.template_variable(NOW).and_then(|now| now.as_str()).map(String::from),
+            date: self.printed_date(),
             loader: LoaderState::default(),
             best_loss: None,
             mean_loss: None,
@@ -236,7 +231,7 @@ impl Job {
         let plan = self.plan(&model, survey, progress.total_steps);
         let split = self.split();
         let mut batches = self.loader(&split, split.train_part(), true);
-        if progress.estimated_steps.is_some() {
+        if progress.planned_steps.is_some() {
             batches = batches.ending_after(progress.config.epochs);
         }
         batches.restore(progress.loader.clone())?;

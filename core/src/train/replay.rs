@@ -49,7 +49,7 @@ pub async fn replay(
         let settings = StepSettings {
             learning_rate: schedule.at(number),
             grad_clip: config.grad_clip,
-            noise: config.noise_seed(number),
+            dropout_seed: config.dropout_seed(number),
             loss_scale: 1.0,
         };
         let step = Step::of(&model, objective, batches, settings);

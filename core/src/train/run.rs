@@ -163,7 +163,7 @@ impl Run {
         let settings = StepSettings {
             learning_rate: schedule.at(self.progress.step),
             grad_clip: config.grad_clip,
-            noise: config.noise_seed(self.progress.step),
+            dropout_seed: config.dropout_seed(self.progress.step),
             loss_scale: if scaling { self.progress.loss_scale.unwrap_or_default().factor } else { 1.0 },
         };
         let mut batches = Vec::new();
@@ -184,7 +184,7 @@ impl Run {
         } else {
             since.tensors.push(step.tensors);
         }
-        let ended = self.progress.estimated_steps.is_some() && self.batches.ended();
+        let ended = self.progress.planned_steps.is_some() && self.batches.ended();
         self.progress.count(ended);
         let tokens = batches.iter().map(Batch::tokens).sum::<usize>() as u64;
         self.progress.tokens += tokens;

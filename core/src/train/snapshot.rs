@@ -17,9 +17,10 @@ pub struct Progress {
     pub step: u64,
     /// Optimizer steps planned, or known so far where the data's end ends the run.
     pub total_steps: u64,
-    /// Steps that the learning rate reckons with where they are an estimate: the run then ends where the data ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub estimated_steps: Option<u64>,
+    /// Steps that the learning rate reckons with where the end of the passes over the data is the run's, as it is without
+    /// `--steps`. Of earlier runs those alone have it whose steps were an estimate, under that name.
+    #[serde(default, alias = "estimated_steps", skip_serializing_if = "Option::is_none")]
+    pub planned_steps: Option<u64>,
     /// Tokens read, padding aside.
     pub tokens: u64,
     /// Rows that the data had.
@@ -46,13 +47,13 @@ pub struct Progress {
 impl Progress {
     /// The learning rate's course.
     pub fn schedule(&self) -> Schedule {
-        self.config.schedule(self.estimated_steps.unwrap_or(self.total_steps))
+        self.config.schedule(self.planned_steps.unwrap_or(self.total_steps))
     }
 
     /// Counts a step that was taken, or left out; `ended` says whether the data has ended with it.
     pub(super) fn count(&mut self, ended: bool) {
         self.step += 1;
-        match (ended, self.estimated_steps) {
+        match (ended, self.planned_steps) {
             (true, _) => self.total_steps = self.step,
             (false, Some(_)) => self.total_steps = self.total_steps.max(self.step + 1),
             (false, None) => {}
@@ -79,6 +80,14 @@ impl Progress {
         }
         match &self.data {
             Some(data) if *data == dataset.fingerprint() => Ok(None),
+            Some(data) if Some(data.as_str()) == dataset.content_only_fingerprint() => {
+                Ok(dataset.first_joined_of_other_keys()?.map(|first| {
+                    format!(
+                        "the run was begun by a version that left reasoning under \"reasoning\" and \"thinking\" out of \
+                         joined turns, and perhaps not on these texts: {first} is the first row that has some"
+                    )
+                }))
+            }
             Some(_) => Err(Error::Data(format!(
                 "the data has {now} rows as it had when the run was trained, but they are not the same, or not in the \
                  same order; give the data as it was, or begin a new run with this one as its --model"

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::batch::Batch;
 use crate::device::is_processor;
-use crate::loss::{Metric, Objective, Whole};
+use crate::loss::{Metric, Objective, StepTotals};
 use crate::model::Transformer;
 use crate::optim::{AdamW, NamedGradients};
 use crate::platform::{map_in_threads, threads};
@@ -28,7 +28,7 @@ pub(crate) struct StepSettings {
     /// Largest global norm of the gradient; 0 leaves it alone.
     pub grad_clip: f64,
     /// Seed of what dropout drops.
-    pub noise: u64,
+    pub dropout_seed: u64,
     /// What the loss is multiplied by before the backward pass, and the gradients are divided by after it.
     pub loss_scale: f64,
 }
@@ -52,12 +52,12 @@ impl Step {
         let weight: f64 = batches.iter().map(|batch| objective.weight(batch)).sum();
         let weight = if weight > 0.0 { weight } else { 1.0 };
         let divided = divide(model, batches);
-        let whole = Whole { weight, counts: count(model, objective, &divided, settings.noise) };
+        let totals = StepTotals { weight, counts: count(model, objective, &divided, settings.dropout_seed) };
         let mut gradients = NamedGradients::default();
         let mut total: Option<Tensor<1>> = None;
         let mut metrics = Vec::new();
         for shares in divided {
-            for part in backward(model, objective, shares, &whole, settings) {
+            for part in backward(model, objective, shares, &totals, settings) {
                 gradients.add(part.gradients);
                 metrics.extend(part.metrics);
                 total = Some(match total {
@@ -112,7 +112,7 @@ fn count(
     model: &Transformer,
     objective: &dyn Objective,
     divided: &[Vec<Share>],
-    noise: u64,
+    dropout_seed: u64,
 ) -> Vec<Tensor<1>> {
     let Some(counter) = objective.step_counts(model) else { return Vec::new() };
     let model = model.valid();
@@ -121,7 +121,7 @@ fn count(
         let prepare = |share| (share, model.clone());
         let prepared: Vec<(&Share, Transformer)> = shares.iter().map(prepare).collect();
         let counted = map_in_threads(prepared, |(share, model)| {
-            counter.counts(&model.with_noise(noise, share.first_row), &share.rows)
+            counter.counts(&model.with_dropout(dropout_seed, share.first_row), &share.rows)
         });
         for counts in counted {
             sums = match sums.is_empty() {
@@ -145,12 +145,12 @@ fn backward(
     model: &Transformer,
     objective: &dyn Objective,
     shares: Vec<Share>,
-    whole: &Whole,
+    totals: &StepTotals,
     settings: StepSettings,
 ) -> Vec<Part> {
     let part = |(rows, model): (Batch, Transformer)| {
-        let loss = objective.part_loss(&model, &rows, whole);
-        let sum = loss.sum / whole.weight;
+        let loss = objective.part_loss(&model, &rows, totals);
+        let sum = loss.sum / totals.weight;
         let mut grads = match settings.loss_scale == 1.0 {
             true => sum.backward(),
             false => (sum.clone() * settings.loss_scale).backward(),
@@ -160,7 +160,7 @@ fn backward(
     };
     let prepare = |Share { rows, first_row }| {
         // Leaves of its own give each part a graph of its own, which no other thread locks.
-        let model = model.clone().map(&mut FreshLeaves).with_noise(settings.noise, first_row);
+        let model = model.clone().map(&mut FreshLeaves).with_dropout(settings.dropout_seed, first_row);
         (rows, model)
     };
     let prepared = shares.into_iter().map(prepare).collect();
@@ -196,15 +196,15 @@ mod tests {
             batch.weight()
         }
 
-        fn part_loss(&self, model: &Transformer, batch: &Batch, whole: &Whole) -> Loss {
+        fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
             let (logits, trace) = traced(model, batch);
             let mut sum = cross_entropy(logits, &batch.targets, &batch.weights);
-            for (routing, chosen) in trace.routing.unwrap().into_iter().zip(&whole.counts) {
+            for (routing, chosen) in trace.routing.unwrap().into_iter().zip(&totals.counts) {
                 let choices = chosen.clone().sum();
                 let products = over_tokens(routing.probabilities, batch) * chosen.clone();
                 let factor = ALPHA * (chosen.dims()[0] * PER_TOKEN) as f64;
                 // What the step's weight divides again.
-                sum = sum + products.sum() / choices.square() * factor * whole.weight;
+                sum = sum + products.sum() / choices.square() * factor * totals.weight;
             }
             Loss { sum, metrics: Vec::new() }
         }
@@ -301,7 +301,8 @@ mod tests {
 
     /// The same on `threads` threads, with the noise of `seed`.
     fn step(model: &Transformer, batches: &[Batch], threads: usize, seed: u64) -> Found {
-        let settings = StepSettings { learning_rate: 0.1, grad_clip: 0.0, noise: seed, loss_scale: 1.0 };
+        let settings =
+            StepSettings { learning_rate: 0.1, grad_clip: 0.0, dropout_seed: seed, loss_scale: 1.0 };
         let (model, batches) = (model.clone(), batches.to_vec());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(move || {

@@ -10,6 +10,7 @@ use kindling::batch::{
     count_warnings, render_remarks,
 };
 use kindling::data::{DataOptions, DataReport, Dataset};
+use kindling::error::Error;
 use kindling::tokenizer::{RenderWarning, Tokenizer};
 use kindling::train::{Stage, TrainConfig, end_warning};
 use serde::Serialize;
@@ -17,9 +18,10 @@ use serde_json::json;
 
 use super::train::tell;
 use super::train_args::idle;
+use super::use_template;
 use crate::cli::Everywhere;
 use crate::date::Date;
-use crate::failure::{Failure, io_error};
+use crate::failure::Failure;
 use crate::model_files::open_tokenizer_and_context;
 use crate::output::{self, Output};
 use crate::sources::{self, TextArgs, TurnsArgs};
@@ -49,8 +51,8 @@ pub struct PreviewArgs {
     /// Show this many rows
     #[arg(long, default_value_t = 3)]
     pub limit: u64,
-    /// Longest row in tokens [default: as the stage trains: 256 (pretrain) or 512, or what the model holds]
-    #[arg(long)]
+    /// Longest row in tokens
+    #[arg(long, help = length_help())]
     pub max_seq_len: Option<usize>,
     /// What happens to longer rows: cut (a text into pieces, a conversation at its end) or drop
     #[arg(long, value_enum, default_value = "cut")]
@@ -120,10 +122,7 @@ fn refuse_idle(args: &PreviewArgs) -> Result<(), Failure> {
 /// The tokenizer with its template and date, and the settings that training would have.
 fn opened(args: &PreviewArgs, output: Output) -> Result<(Tokenizer, TrainConfig), Failure> {
     let (mut tokenizer, context) = open_tokenizer_and_context(&args.model)?;
-    if let Some(path) = &args.chat_template {
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
-        tokenizer.set_chat_template(&text)?;
-    }
+    use_template(&mut tokenizer, args.chat_template.as_deref())?;
     args.date.unwrap_or_else(Date::today).set(&mut tokenizer);
     let mut config = TrainConfig::of(args.stage);
     match (args.max_seq_len, context) {
@@ -133,7 +132,19 @@ fn opened(args: &PreviewArgs, output: Output) -> Result<(Tokenizer, TrainConfig)
         }
         (None, None) => {}
     }
-    Ok((tokenizer, config))
+    let too_long = context.and_then(|context| config.length_problem(context));
+    match config.problems().into_iter().chain(too_long).collect::<Vec<_>>() {
+        problems if problems.is_empty() => Ok((tokenizer, config)),
+        problems => Err(Error::Config(problems).into()),
+    }
+}
+
+/// The help of `--max-seq-len`, with the stages' own defaults.
+fn length_help() -> String {
+    let [pretrain, sft] = [Stage::Pretrain, Stage::Sft].map(|stage| TrainConfig::of(stage).max_seq_len);
+    format!(
+        "Longest row in tokens [default: as the stage trains: {pretrain} (pretrain) or {sft}, or what the model holds]"
+    )
 }
 
 /// Says what is odd about the rendered rows and which the template refused; for programs also what is odd about the

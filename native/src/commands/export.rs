@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use kindling::checkpoint::{Checkpoint, PROGRESS, open_tokenizer, put_tokenizer, to_single_file};
 use kindling::error::Error;
 use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
-use kindling::formats::{ADAPTER_CONFIG, Files, TorchFloat, plain_files, refuse_adapter, to_minimind};
+use kindling::formats::{Files, TorchFloat, is_adapter_alone, plain_files, to_minimind};
 use kindling::train::Progress;
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::disk::new_file;
 use crate::failure::Failure;
-use crate::model_files::{at, base_of_adapter, checkpoint_files, is_torch, tell_warnings};
+use crate::model_files::{at, checkpoint_files, is_torch, refuse_adapter, tell_warnings};
 use crate::output::{self, Output};
 use crate::run_dir::{RunDir, is_run, write_checkpoint};
 
@@ -83,7 +83,7 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
         true => (args.beside.minimind(&args.model)?, None),
         false => read(&args.model)?,
     };
-    refuse_adapter(&files).map_err(|e| adapter_alone(&args.model, &files, e))?;
+    refuse_adapter(&args.model, &files)?;
     let mut files = args.beside.add_tokenizer(&args.model, files)?;
     if args.weights_only || [Form::Gguf, Form::MinimindPth].contains(&args.to) {
         files.retain(|name, _| !name.starts_with("training/"));
@@ -119,19 +119,6 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
     Ok(())
 }
 
-/// An adapter becomes a model by merging it, which the error then says in full.
-fn adapter_alone(model: &Path, files: &Files, error: Error) -> Error {
-    let Some(settings) = files.get(ADAPTER_CONFIG).filter(|_| !is_torch(model)) else {
-        return at(model, error);
-    };
-    Error::Checkpoint(format!(
-        "{0}: this is a LoRA adapter, not a whole model, and it is in PEFT's layout already; to export what it makes of its \
-         base, merge it first: kindling merge --model {1} --adapter {0} --out MERGED",
-        model.display(),
-        base_of_adapter(settings)
-    ))
-}
-
 /// The bytes of all files.
 pub fn size_of(files: &Files) -> usize {
     files.values().map(Vec::len).sum()
@@ -151,11 +138,9 @@ pub fn read(model: &Path) -> Result<(Files, Option<Progress>), Failure> {
     let plain = plain_files(&files).map_err(|e| at(&path, e))?;
     tell_warnings(&path, &plain.warnings);
     files = plain.files.unwrap_or(files);
-    let tokenizer = match refuse_adapter(&files) {
-        Ok(()) => {
-            Checkpoint::open(|name| Ok(files.get(name).cloned())).map(|checkpoint| checkpoint.tokenizer)
-        }
-        Err(_) => open_tokenizer(&mut |name: &str| Ok(files.get(name).cloned())),
+    let tokenizer = match is_adapter_alone(|name| files.contains_key(name)) {
+        false => Checkpoint::open(|name| Ok(files.get(name).cloned())).map(|checkpoint| checkpoint.tokenizer),
+        true => open_tokenizer(&mut |name: &str| Ok(files.get(name).cloned())),
     };
     let tokenizer = tokenizer.map_err(|e| at(&path, e))?;
     if let Some(tokenizer) = tokenizer {

@@ -7,7 +7,7 @@ use clap::Args;
 use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
 use kindling::checkpoint::open_tokenizer;
 use kindling::error::Error;
-use kindling::formats::{ADAPTER_CONFIG, Files, refuse_adapter};
+use kindling::formats::{ADAPTER_CONFIG, Files};
 use kindling::train::{Progress, TrainConfig};
 
 use super::export::{Form, read, size_of, tell};
@@ -17,7 +17,7 @@ use super::train_args::DATE;
 use crate::beside_model::BesideModel;
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
-use crate::model_files::{at, is_torch, open_checkpoint};
+use crate::model_files::{at, is_torch, open_checkpoint, refuse_adapter};
 use crate::output::Output;
 use crate::run_dir::{write_checkpoint, write_run};
 use crate::run_kind::{LORA, RunKind, STAGE};
@@ -74,7 +74,7 @@ fn import_model(args: &ImportArgs, files: &Files, output: Output) -> Result<(), 
     // A LoRA run goes on only as a run; MiniMind's adapters come alone.
     let adapter = files.contains_key(ADAPTER_CONFIG);
     if adapter && !is_torch(&args.model) {
-        refuse_adapter(files).map_err(|e| at(&args.model, e))?;
+        refuse_adapter(&args.model, files)?;
     }
     let no_run = args.stage.is_none() && args.base.is_none() && args.data.is_empty();
     if !no_run || args.rows != RowArgs::default() {

@@ -57,7 +57,7 @@ impl PromptRows {
     /// # Errors
     /// The flags that were given.
     pub fn refuse(&self) -> Result<(), Failure> {
-        let flags = [
+        let given = given([
             ("--limit", self.limit.is_some()),
             ("--skip-bad-rows", self.skip_bad_rows),
             ("--chat-template", self.chat_template.is_some()),
@@ -65,8 +65,7 @@ impl PromptRows {
             ("--batch-size", self.batch_size.is_some()),
             ("--text-column", self.reading.text_column.is_some()),
             ("--encoding", self.reading.encoding.is_some()),
-        ];
-        let given: Vec<&str> = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect();
+        ]);
         match given.is_empty() {
             true => Ok(()),
             false => Err(Failure::Usage(format!(
@@ -75,6 +74,16 @@ impl PromptRows {
             ))),
         }
     }
+
+    /// The flags given that act where a chat template renders.
+    fn of_templates(&self) -> Vec<&'static str> {
+        given([("--chat-template", self.chat_template.is_some()), ("--date", self.date.is_some())])
+    }
+}
+
+/// The flags that were given.
+fn given<const N: usize>(flags: [(&'static str, bool); N]) -> Vec<&'static str> {
+    flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
 }
 
 /// A finished row as programs see it.
@@ -173,12 +182,19 @@ fn read(
         context,
         sampling: &args.sampling,
         rows: 0,
+        rendered: 0,
         odd: RenderWarnings::new(),
         bounded: None,
     };
     let accept = |prompt: Prompt, origin: &RowOrigin| reader.read(&prompt, origin);
     let (asked, report) = read_prompts(sources, options, &row_settings(), accept)?;
     tell(&report, output);
+    if reader.rendered == 0 {
+        args.rows.of_templates().iter().for_each(|flag| {
+            output
+                .warn(&format!("{flag} does nothing: all rows are texts, which go through no chat template"));
+        });
+    }
     render_remarks(&reader.odd, output::grouped).iter().for_each(|remark| output.warn(remark));
     if let Some(WarningCount { rows, first }) = &reader.bounded {
         output.warn(&format!(
@@ -197,6 +213,8 @@ struct Reader<'a> {
     sampling: &'a SamplingConfig,
     /// Those that are used, so far.
     rows: u64,
+    /// Those of them that the chat template renders.
+    rendered: u64,
     odd: RenderWarnings,
     /// Those whose answer the context bounds.
     bounded: Option<WarningCount>,
@@ -209,24 +227,24 @@ impl Reader<'_> {
         let seed = self.sampling.seed.wrapping_add(self.rows);
         let config = SamplingConfig { seed, ..self.sampling.clone() }.of_row(&prompt.settings)?;
         let (ids, warnings) = match &prompt.row {
-            Row::Document(text) => (self.tokenizer.encode_document(text), Ok(Vec::new())),
-            Row::Conversation(conversation) => (
-                self.tokenizer.render_prompt(conversation, &prompt.variables),
-                self.tokenizer.prompt_warnings(conversation, &prompt.variables),
-            ),
+            Row::Document(text) => (self.tokenizer.encode_document(text).map_err(told)?, Vec::new()),
+            Row::Conversation(conversation) => {
+                self.tokenizer.render_prompt_and_warnings(conversation, &prompt.variables).map_err(told)?
+            }
         };
-        let asked = Asked { ids: ids.map_err(told)?, config };
+        let asked = Asked { ids, config };
         let request = asked.request(self.tokenizer, &[]);
         request.check(self.context).map_err(told)?;
         let is_bounded = request.bound_by(self.context).is_some();
         let none = || WarningCount { rows: 0, first: origin.to_string() };
-        for warning in warnings.map_err(told)? {
+        for warning in warnings {
             self.odd.entry(warning).or_insert_with(none).rows += 1;
         }
         if is_bounded {
             self.bounded.get_or_insert_with(none).rows += 1;
         }
         self.rows += 1;
+        self.rendered += u64::from(matches!(prompt.row, Row::Conversation(_)));
         Ok(asked)
     }
 }

@@ -11,8 +11,8 @@ use kindling::tokenizer::Tokenizer;
 use kindling::train::{Job, Run};
 use serde_json::json;
 
-use super::load;
 use super::train_args::TrainArgs;
+use super::{load, use_template};
 use crate::failure::{Failure, io_error};
 use crate::hub::model_name;
 use crate::model_files::{
@@ -57,7 +57,7 @@ impl Start {
         let mut checkpoint = open_trained(args, base)?;
         let model = load(&checkpoint, args.adapter.weights, &device.device.clone().autodiff(), base)?;
         let fingerprint = checkpoint.fingerprint(&model).map_err(|e| at(base, e))?;
-        let tokenizer = checkpoint.tokenizer.take().ok_or_else(|| no_tokenizer(base))?;
+        let mut tokenizer = checkpoint.tokenizer.take().ok_or_else(|| no_tokenizer(base))?;
         match last_save {
             Some(save) => {
                 let adapter = open_adapter(save, &checkpoint, &fingerprint)?;
@@ -69,7 +69,7 @@ impl Start {
                 let config =
                     AdapterConfig { lora: args.adapter.shape.clone(), base: Some(fingerprint), base_name };
                 let adapter = Adapter::init(&model, config, args.train.seed)?;
-                let tokenizer = with_chat_template(tokenizer, args)?;
+                use_template(&mut tokenizer, args.chat_template.as_deref())?;
                 Ok(Self { model, tokenizer, adapter: Some(adapter), told_ends: None })
             }
         }
@@ -126,7 +126,7 @@ pub fn resume(job: Job, model: Transformer, directory: &RunDir, save: &Path) -> 
 /// A checkpoint's model, or a new one with a tokenizer.
 fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<Start, Failure> {
     let autodiff = device.device.clone().autodiff();
-    let start = match &args.model {
+    let mut start = match &args.model {
         Some(path) => saved_model(path, open_trained(args, path)?, device)?,
         None => {
             let path = args.beside.tokenizer.as_ref().ok_or_else(|| {
@@ -140,15 +140,8 @@ fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<Start, Failure> {
             Start { model, tokenizer, adapter: None, told_ends: None }
         }
     };
-    Ok(Start { tokenizer: with_chat_template(start.tokenizer, args)?, ..start })
-}
-
-fn with_chat_template(mut tokenizer: Tokenizer, args: &TrainArgs) -> Result<Tokenizer, Failure> {
-    if let Some(path) = &args.chat_template {
-        let text = std::fs::read_to_string(path).map_err(|e| io_error(path, e))?;
-        tokenizer.set_chat_template(&text)?;
-    }
-    Ok(tokenizer)
+    use_template(&mut start.tokenizer, args.chat_template.as_deref())?;
+    Ok(start)
 }
 
 fn no_tokenizer(path: &Path) -> Failure {

@@ -27,6 +27,7 @@ pub fn run(
     let (kind, output) = (args.kind(stage), everywhere.output());
     args.check(&invocation.said)?;
     args.refuse_idle_date(stage, &invocation.said)?;
+    args.tell_idle_template(stage);
     let started = args.model.is_some() || args.beside.preset.is_some() || args.beside.model_config.is_some();
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
         return example::run(stage, args, everywhere, invocation);

@@ -123,23 +123,29 @@ impl TrainArgs {
         }
     }
 
-    /// Refuses a date that no template prints, and tells what becomes of a template that renders nothing.
+    /// Whether a new run of a stage renders none of the data.
+    fn renders_nothing(&self, stage: Stage) -> bool {
+        !(self.resume || self.data.is_empty() || self.rows.turns.renders(stage))
+    }
+
+    /// Refuses a date that no template prints.
     ///
     /// # Errors
     /// Names the flag.
     pub fn refuse_idle_date(&self, stage: Stage, said: &[String]) -> Result<(), Failure> {
-        if self.resume || self.data.is_empty() || self.rows.turns.renders(stage) {
-            return Ok(());
+        match self.renders_nothing(stage) && said.iter().any(|said| said == DATE) {
+            true => Err(Failure::Usage(idle("--date"))),
+            false => Ok(()),
         }
-        if said.iter().any(|said| said == DATE) {
-            return Err(Failure::Usage(idle("--date")));
-        }
-        if self.chat_template.is_some() {
+    }
+
+    /// Tells what becomes of a template that renders nothing.
+    pub fn tell_idle_template(&self, stage: Stage) {
+        if self.renders_nothing(stage) && self.chat_template.is_some() {
             output::warn(
                 "--chat-template renders nothing where texts are trained; it is kept with the model for what comes next",
             );
         }
-        Ok(())
     }
 
     /// A run must not replace what it reads.

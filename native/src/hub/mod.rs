@@ -69,9 +69,39 @@ pub fn data_files(text: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What a model is called where others look for it: on the hub, its name there; elsewhere, its path.
+/// Whether a name without `hub:` reads as that of a repository, `owner/name`, as others take it.
+pub fn is_repository(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('/').collect();
+    parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'))
+}
+
+/// What a model is called where others look for it: on the hub, its name there; elsewhere, its path, with `./` before
+/// one that would read as such a name.
 pub fn model_name(path: &Path) -> String {
     let text = path.display().to_string();
-    let address = Some(&text).filter(|text| is_address(text)).and_then(|text| Address::parse(text).ok());
-    address.map_or(text, |address| address.repo)
+    match is_address(&text).then(|| Address::parse(&text)) {
+        Some(Ok(address)) => address.repo,
+        _ if is_repository(&text) => format!("./{text}"),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_not_taken_for_a_name_on_the_hub() {
+        for (given, name, repository) in [
+            ("hub:owner/name@main", "owner/name", true),
+            ("my/model", "./my/model", false),
+            ("./my/model", "./my/model", false),
+            ("/my/model", "/my/model", false),
+            ("model", "model", false),
+            ("a/b/c", "a/b/c", false),
+        ] {
+            assert_eq!(model_name(Path::new(given)), name, "{given}");
+            assert_eq!(is_repository(name), repository, "{name}");
+        }
+    }
 }

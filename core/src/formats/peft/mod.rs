@@ -16,8 +16,13 @@ pub use weights::ADAPTER_WEIGHTS;
 
 /// Metadata of the weights' file. PEFT refuses unknown keys in its config, but reads past these.
 const BASE: &str = "kindling.base";
-/// The weights' file of a whole model.
-const MODEL: &str = "model.safetensors";
+/// The weights of a whole model, in one file or divided.
+const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
 
 impl Adapter {
     /// Reads PEFT's files, or mlx-lm's; `read` gives a file's bytes, or `None` where it is absent. What PEFT repeats of the
@@ -59,19 +64,28 @@ impl Adapter {
     }
 }
 
+/// Whether what is there, as `has` tells it, is an adapter and no model.
+pub fn is_adapter_alone(has: impl Fn(&str) -> bool) -> bool {
+    has(ADAPTER_CONFIG) && !WEIGHTS.into_iter().any(has)
+}
+
+/// What is said of an adapter where a model is asked for; `adapter` is where it lies, `base` what it belongs to.
+pub fn adapter_as_model(adapter: &str, base: &str) -> Error {
+    Error::Checkpoint(format!(
+        "this is a LoRA adapter ({ADAPTER_CONFIG}, in PEFT's layout) and no model; use it with its base: --model {base} \
+         --adapter {adapter}; or make one model of both: kindling merge --model {base} --adapter {adapter} --out MERGED"
+    ))
+}
+
 /// Refuses the files of a LoRA run, which hold no model.
 ///
 /// # Errors
 /// An adapter without a model.
 pub fn refuse_adapter(files: &Files) -> Result<()> {
-    if files.contains_key(ADAPTER_CONFIG) && !files.contains_key(MODEL) {
-        return Err(Error::Checkpoint(
-            "this is a LoRA adapter, not a whole model; add it to its base with `kindling merge` first, or take the \
-            directory as it is: it is in PEFT's layout"
-                .into(),
-        ));
+    match is_adapter_alone(|name| files.contains_key(name)) {
+        true => Err(adapter_as_model("ADAPTER", "BASE")),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 fn missing(name: &str) -> Error {
@@ -127,6 +141,19 @@ mod tests {
         assert_eq!(opened(&files, "fan_in_fan_out", Value::Null).unwrap(), adapter());
         // Without targets the tensors name them.
         assert_eq!(opened(&files, "target_modules", Value::Null).unwrap(), adapter());
+    }
+
+    #[test]
+    fn an_adapter_is_alone_where_no_weights_of_a_model_lie_beside_it() {
+        for (names, alone) in [
+            (&[ADAPTER_CONFIG, ADAPTER_WEIGHTS][..], true),
+            (&[ADAPTER_CONFIG, "config.json"], true),
+            (&["config.json"], false),
+            (&[ADAPTER_CONFIG, "config.json", "model.safetensors.index.json"], false),
+            (&[ADAPTER_CONFIG, "pytorch_model.bin"], false),
+        ] {
+            assert_eq!(is_adapter_alone(|name| names.contains(&name)), alone, "{names:?}");
+        }
     }
 
     #[test]
