@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::rc::Rc;
 
+use gloo::timers::callback::Timeout;
 use serde_json::Value;
 use wasm_bindgen::prelude::JsValue;
 
@@ -17,7 +18,7 @@ use crate::language::Sentence;
 use crate::messages::model::ModelInfo;
 
 /// How long a first press of a deleting button waits for the second.
-const SURE_MS: i32 = 4000;
+const SURE_MS: u32 = 4000;
 
 /// Somebody who wants to know that something changed.
 type Watcher = Rc<dyn Fn()>;
@@ -209,10 +210,11 @@ impl App {
             }
             shown.write(app.speech.text().page.sure);
             let (armed, shown, app) = (Rc::clone(&armed), shown.clone(), Rc::clone(&app));
-            super::dom::after(SURE_MS, move || {
+            let calmed = move || {
                 armed.set(false);
                 shown.write(sentence(app.speech.text()));
-            });
+            };
+            Timeout::new(SURE_MS, calmed).forget();
         })
     }
 }

@@ -2,8 +2,11 @@
 
 use std::ops::Deref;
 
+use gloo::events::{EventListener, EventListenerOptions};
+use gloo::file::ObjectUrl;
+use gloo::timers::callback::Timeout;
 use js_sys::Array;
-use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};
+use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 use web_sys::{Event, HtmlElement, HtmlInputElement, Window};
 
 use super::speech::{Slot, Speech};
@@ -214,30 +217,19 @@ pub fn files_of(list: &web_sys::FileList) -> Vec<web_sys::File> {
 }
 
 /// Calls back on an event of any target.
-pub fn listen(target: &web_sys::EventTarget, event: &str, call: impl FnMut(Event) + 'static) {
-    let call = Closure::<dyn FnMut(Event)>::new(call).into_js_value();
-    let _ = target.add_event_listener_with_callback(event, call.unchecked_ref());
-}
-
-/// Calls back once, so many milliseconds from now; the answer is for [`forget`].
-pub fn after(milliseconds: i32, call: impl FnOnce() + 'static) -> i32 {
-    let call = Closure::once_into_js(call);
-    let timer =
-        window().set_timeout_with_callback_and_timeout_and_arguments_0(call.unchecked_ref(), milliseconds);
-    timer.unwrap_or_default()
-}
-
-/// Lets a call of [`after`] not happen.
-pub fn forget(timer: i32) {
-    window().clear_timeout_with_handle(timer);
+pub fn listen(target: &web_sys::EventTarget, event: &str, mut call: impl FnMut(Event) + 'static) {
+    // A dropped file and a key may be taken from the browser.
+    let options = EventListenerOptions::enable_prevent_default();
+    let call = move |event: &Event| call(event.clone());
+    EventListener::new_with_options(target, event.to_string(), options, call).forget();
 }
 
 /// A file of bytes offered as a download.
 pub fn download(name: &str, bytes: &JsValue) -> Result<(), JsValue> {
     let blob = web_sys::Blob::new_with_u8_array_sequence(&Array::of1(bytes))?;
-    let url = web_sys::Url::create_object_url_with_blob(&blob)?;
+    let url = ObjectUrl::from(blob);
     el("a").attr("href", &url).attr("download", name).click();
     // The browser reads the address after this turn; ten seconds are ample.
-    after(10_000, move || drop(web_sys::Url::revoke_object_url(&url)));
+    Timeout::new(10_000, move || drop(url)).forget();
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Texts that the browser keeps, for all tabs or for this one.
+//! Texts that the browser keeps, for all tabs or for this one. By web-sys: gloo's storage panics where a browser forbids
+//! keeping, and writes texts as JSON.
 
 use web_sys::Storage;
 

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use gloo::timers::callback::Timeout;
 use wasm_bindgen::prelude::JsValue;
 
 use super::app::{App, Topic, Unsaved};
@@ -20,7 +21,7 @@ use crate::format::{bytes, count, duration, fill};
 use crate::messages::run::Plan;
 
 /// How long the page waits after the last change before it asks for a plan.
-const PAUSE_MS: i32 = 400;
+const PAUSE_MS: u32 = 400;
 
 struct Teach {
     app: Rc<App>,
@@ -32,7 +33,7 @@ struct Teach {
     preview: El,
     start: El,
     plan: RefCell<Option<Plan>>,
-    timer: Cell<i32>,
+    timer: Cell<Option<Timeout>>,
     /// Counts questions for a plan; only the last one's answer is shown.
     asked: Cell<u32>,
 }
@@ -132,17 +133,18 @@ impl Teach {
     }
 
     fn replan(self: &Rc<Self>) {
-        dom::forget(self.timer.get());
         // It would show other rows than those of now.
         self.preview.clear();
         let teach = Rc::clone(self);
-        self.timer.set(dom::after(PAUSE_MS, move || {
+        let ask = move || {
             let planned = Rc::clone(&teach);
             teach.app.spawn(async move {
                 planned.ask_plan().await;
                 Ok(())
             });
-        }));
+        };
+        // The one before, if it still waits, is dropped with its call.
+        self.timer.set(Some(Timeout::new(PAUSE_MS, ask)));
     }
 
     async fn ask_plan(&self) {
