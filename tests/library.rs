@@ -16,6 +16,8 @@ mod corpus;
 mod epochs;
 #[path = "library/families.rs"]
 mod families;
+#[path = "library/few_rows.rs"]
+mod few_rows;
 #[path = "library/foreign.rs"]
 mod foreign;
 #[path = "library/foreign_adapters.rs"]

@@ -19,7 +19,7 @@ const NOT_SETTINGS: [&str; 10] =
 
 /// Settings that a run may change when it goes on: nothing that it learns depends on them. Of the data the place may
 /// change; what it holds is compared when it is read.
-const FREE: [&str; 3] = ["out", "save-minutes", "data"];
+const FREE: [&str; 4] = ["out", "save-minutes", "data", "keep-data"];
 
 /// A verb's flags with those that every verb takes.
 struct Flags<'a>(Vec<&'a Arg>);

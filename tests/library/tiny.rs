@@ -90,7 +90,7 @@ pub fn train_config(stage: Stage) -> TrainConfig {
 
 pub fn job(config: TrainConfig, stage: Stage, rows: usize) -> Job {
     let (tokenizer, dataset) = (Arc::new(tokenizer()), Arc::new(dataset(stage, rows)));
-    Job { stage, objective: stage.objective(), config, tokenizer, dataset, adapter: None }
+    Job { stage, objective: stage.objective(), config, tokenizer, dataset, keep: None, adapter: None }
 }
 
 pub fn start(config: TrainConfig, stage: Stage, rows: usize, device: &Device) -> Run {

@@ -53,7 +53,8 @@ export interface Kindling {
    */
   runs: {
     list(): Promise<SavedRun[]>;
-    resume(id: string, onEvent?: (event: TrainEvent) => void): Promise<Run>;
+    /** With `more`, so many more steps of a run that is done; what it gave is then replaced by what it gives. */
+    resume(id: string, onEvent?: (event: TrainEvent) => void, options?: { more?: number }): Promise<Run>;
     remove(id: string): Promise<void>;
     /**
      * Takes a run that was saved elsewhere, with the data that it began with: a single-file checkpoint with training
@@ -167,6 +168,12 @@ export interface ScoreRequest {
 export interface TrainConfig {
   "epochs": number;
   "steps": number | null;
+  /** Fewest steps where passes count them, so that a few rows are seen often enough; 0 sets none. */
+  "min-steps": number;
+  /** Where passes count the steps, end once every step of a whole pass had a loss under this; 0 never does. */
+  "stop-at-loss": number;
+  /** Share of each step that goes to rows of what the model knows, where its card tells of such. */
+  "keep-share": number;
   "batch-size": number;
   "grad-accum": number;
   "learning-rate": number;
@@ -294,6 +301,18 @@ export interface ModelInfo {
   weights: WeightsAs;
   /** What is odd about its files and how it was read: keys and tensors that nothing reads. */
   warnings: string[];
+  /** What its maker tells of it, in `generation_config.json` under `kindling`. */
+  card?: ModelCard;
+}
+
+/** What a model's maker tells of it, by language (`en`, `zh`). */
+export interface ModelCard {
+  /** What it knows. */
+  about: Record<string, string>;
+  /** Questions to try. */
+  questions: Record<string, string[]>;
+  /** The fingerprint of rows of the generated world that it knows. */
+  world?: string;
 }
 
 /** A model kept in this browser. */
@@ -688,6 +707,32 @@ export interface RunEnd {
   model?: string;
   /** Whether what it gave is kept in this browser. */
   kept: boolean;
+  /** Whether a whole pass over the rows had a loss under `stop-at-loss`, which ended it. */
+  learned: boolean;
+  /** The lesson's own questions, asked before and after; null where its rows have none. */
+  lesson: Lesson | null;
+}
+
+/** Rows that are trained on, asked before a run and after it. */
+export interface Lesson {
+  /** How many there are. */
+  rows: number;
+  /** At most 8 of them, spread evenly; fewer where asking takes long. */
+  answers: Answered[];
+}
+
+/** A row's question with the most likely answers. */
+export interface Answered {
+  /** The last message that is answered. */
+  question: string;
+  /** The row's answer. */
+  expected: string;
+  /** That of the model before the run. */
+  before: string;
+  /** That of what the run gave. */
+  after: string;
+  /** Whether it is the row's. */
+  right: boolean;
 }
 
 /** A run that can go on. */

@@ -26,7 +26,7 @@ class Kindling {
     this.chat = { completions: { create: (request) => this.#chat(request) } };
     this.runs = {
       list: () => this.#result({ call: "runs" }),
-      resume: (id, onEvent) => this.#run({ call: "resume", id }, [], onEvent),
+      resume: (id, onEvent, { more } = {}) => this.#run({ call: "resume", id, more }, [], onEvent),
       remove: (id) => this.#result({ call: "remove-run", id }),
       import: async (source, { data, name, ...what }) => {
         check("runs.import", { data, name, ...what });

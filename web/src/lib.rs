@@ -3,6 +3,7 @@
 //! `bin/app` opens the page: `ui` fills `index.html` in the reader's `language`. What touches no page
 //! compiles on the host too.
 
+pub mod difference;
 pub mod format;
 pub mod language;
 pub mod messages;

@@ -350,12 +350,17 @@ impl Loader {
     fn pad(&self, groups: &[Vec<Example>]) -> Batch {
         let examples = || groups.iter().flatten();
         let longest = examples().map(|example| example.ids.len() - 1).max().unwrap_or(1);
-        let seq = longest.next_multiple_of(PAD_MULTIPLE).min(self.config.fit.seq_len.max(longest));
+        let seq = row_length(longest, self.config.fit.seq_len);
         let group = self.source.group();
         let mut batch = Batch { group, members: group, ..Batch::new(seq) };
         examples().for_each(|example| batch.push_examples(std::slice::from_ref(example)));
         batch
     }
+}
+
+/// Tokens a row of a batch whose longest one has `longest`, where rows hold `most`.
+pub(super) fn row_length(longest: usize, most: usize) -> usize {
+    longest.next_multiple_of(PAD_MULTIPLE).min(most.max(longest))
 }
 
 fn no_examples() -> Error {

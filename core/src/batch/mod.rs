@@ -3,6 +3,7 @@
 mod encode;
 mod examples;
 mod fit;
+mod keep;
 mod loader;
 mod pack;
 mod survey;
@@ -11,6 +12,7 @@ mod walk;
 pub use encode::{Content, Encoder, RenderWarnings, count_warnings, render_remarks};
 pub use examples::{EncodedRows, ExampleSource, Found};
 pub use fit::{Fit, Fitted, TooLong};
+pub use keep::KeptRows;
 pub use loader::{Loader, LoaderConfig, LoaderState};
 pub use survey::Survey;
 
@@ -55,6 +57,8 @@ pub struct Batch {
     pub segments: Vec<u32>,
     /// The data rows inside.
     pub origins: Vec<RowOrigin>,
+    /// Whether the model knows these rows already: they are there so that it keeps them, and no part of the lesson.
+    pub kept: bool,
 }
 
 impl Batch {
@@ -62,7 +66,7 @@ impl Batch {
     pub fn new(seq: usize) -> Self {
         let (inputs, targets, weights, segments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let origins = Vec::new();
-        Self { batch: 0, seq, group: 1, members: 1, inputs, targets, weights, segments, origins }
+        Self { batch: 0, seq, group: 1, members: 1, inputs, targets, weights, segments, origins, kept: false }
     }
 
     /// Adds a row of `seq + 1` tokens or fewer; the rest is padding. Targets are the tokens moved by one, and
@@ -108,6 +112,7 @@ impl Batch {
                 weights: self.weights[values.clone()].to_vec(),
                 segments: self.segments[values].to_vec(),
                 origins: self.origins.clone(),
+                kept: self.kept,
             }
         };
         (0..self.batch).step_by(rows.max(1)).map(part).collect()
@@ -116,6 +121,11 @@ impl Batch {
     /// Number of targets that count.
     pub fn targets_counted(&self) -> usize {
         self.weights.iter().filter(|weight| **weight != 0.0).count()
+    }
+
+    /// Lets every target count so many times as much.
+    pub(crate) fn scale_weights(&mut self, factor: f64) {
+        self.weights.iter_mut().for_each(|weight| *weight = (f64::from(*weight) * factor) as f32);
     }
 
     /// What the targets count together.

@@ -128,6 +128,7 @@ impl Checkpoint {
                 Err(e) => warnings.push(format!("{GENERATION} is damaged ({e}), and is not read")),
             }
         }
+        warnings.extend(config.card_warning());
         add_end_tokens(&mut config);
         let told_ends = config.eos_token_ids.clone();
         let checkpoint = Self { config, told_ends, tokenizer: None, warnings, weights };

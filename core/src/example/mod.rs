@@ -8,6 +8,7 @@ mod arithmetic;
 mod dialogue;
 mod facts;
 mod files;
+mod known;
 mod lexicon;
 mod question;
 
@@ -15,6 +16,7 @@ use crate::random::Random;
 use crate::text::{Conversation, Message};
 use question::Exchange;
 
+pub use known::{card, known_rows, rows_known_by};
 pub use question::{Kind, Language, Question};
 
 /// The seed of the world that `sample-data` and the embedded default use.

@@ -3,6 +3,7 @@
 mod attention;
 mod block;
 mod cache;
+mod card;
 mod config;
 mod dropout;
 mod family;
@@ -31,6 +32,7 @@ mod weights;
 pub use attention::Attention;
 pub use block::Block;
 pub use cache::KvCache;
+pub use card::ModelCard;
 pub use config::{Experts, ModelConfig, SlidingWindow};
 pub use feed_forward::FeedForward;
 pub(crate) use init::stream_of;

@@ -65,6 +65,18 @@ pub struct TrainConfig {
     /// Optimizer steps in all.
     #[cfg_attr(feature = "cli", arg(long))]
     pub steps: Option<u64>,
+    /// Fewest optimizer steps where --epochs counts them, so that a few rows are seen often enough; 0 sets none.
+    #[serde(default)]
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub min_steps: u64,
+    /// Where --epochs counts the steps, end once every step of a whole pass had a loss under this; 0 never does.
+    #[serde(default)]
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub stop_at_loss: f64,
+    /// Share of each step that goes to rows of what the model knew before, so that it keeps it; 0 takes none.
+    #[serde(default)]
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub keep_share: f64,
     /// Rows in one forward pass.
     #[cfg_attr(feature = "cli", arg(long))]
     pub batch_size: usize,
@@ -124,6 +136,9 @@ impl TrainConfig {
         let pretrain = Self {
             epochs: 1.0,
             steps: None,
+            min_steps: 0,
+            stop_at_loss: 0.0,
+            keep_share: 0.0,
             batch_size: 16,
             grad_accum: 1,
             learning_rate: 1e-3,
@@ -155,8 +170,17 @@ impl TrainConfig {
         match stage {
             // Texts that are seen up to four times teach nearly as much as new ones (Muennighoff et al., 2023).
             Stage::Pretrain => Self { epochs: 4.0, ..whole },
-            // Adapters are trained on few conversations, which they must see often.
-            Stage::Sft => Self { epochs: 40.0, learning_rate: 1e-3, batch_size: 4, ..whole },
+            // Adapters are trained on few conversations, which they must see often. Below a loss of 0.01 no target of a
+            // batch of up to 69 can be less likely than one half (69 · 0.01 < ln 2): greedy answers are the rows'.
+            Stage::Sft => Self {
+                epochs: 40.0,
+                min_steps: 160,
+                stop_at_loss: 0.01,
+                keep_share: 0.3,
+                learning_rate: 1e-3,
+                batch_size: 4,
+                ..whole
+            },
         }
     }
 
@@ -184,6 +208,10 @@ impl TrainConfig {
             let (holds, sentence) = at_least_one(name, x);
             check(holds, sentence);
         }
+        let limit = self.stop_at_loss;
+        check(limit >= 0.0 && limit.is_finite(), format!("--stop-at-loss is {limit}; it must be 0 or more"));
+        let keep = self.keep_share;
+        check((0.0..=0.9).contains(&keep), format!("--keep-share is {keep}; it must be 0 to 0.9"));
         check(self.max_seq_len >= 2, format!("--max-seq-len is {}; it must be at least 2", self.max_seq_len));
         let lr = self.learning_rate;
         check(lr > 0.0 && lr <= 1.0, format!("--learning-rate is {lr}; it must be above 0 and at most 1"));
@@ -235,6 +263,16 @@ impl TrainConfig {
         })
     }
 
+    /// Steps where `epochs` counts so many: no fewer than asked for.
+    pub(super) fn at_least(&self, counted: u64) -> u64 {
+        counted.max(self.min_steps)
+    }
+
+    /// The loss under which a whole pass ends the run; none where it takes all its steps.
+    pub(super) fn low_loss(&self) -> Option<f64> {
+        (self.steps.is_none() && self.stop_at_loss > 0.0).then_some(self.stop_at_loss)
+    }
+
     /// The learning rate's course over `total` steps.
     pub fn schedule(&self, total: u64) -> Schedule {
         Schedule {
@@ -279,9 +317,38 @@ mod tests {
         }
         let bad =
             TrainConfig { batch_size: 0, learning_rate: -1.0, val_split: 2.0, ..TrainConfig::of(Stage::Sft) };
+        let bad = TrainConfig { stop_at_loss: f64::NAN, keep_share: 0.95, ..bad };
         let message = bad.validate().unwrap_err().to_string();
-        for part in ["--batch-size is 0", "--learning-rate is -1", "--val-split is 2"] {
+        for part in [
+            "--batch-size is 0",
+            "--learning-rate is -1",
+            "--val-split is 2",
+            "--stop-at-loss is NaN",
+            "--keep-share is 0.95",
+        ] {
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn few_steps_are_raised_and_a_low_loss_ends_what_nobody_counted() {
+        let config = TrainConfig::of_adapter(Stage::Sft);
+        assert_eq!((config.at_least(40), config.at_least(200)), (160, 200));
+        assert_eq!(config.low_loss(), Some(0.01));
+        assert_eq!(TrainConfig { steps: Some(40), ..config.clone() }.low_loss(), None);
+        assert_eq!(TrainConfig { stop_at_loss: 0.0, ..config }.low_loss(), None);
+        let whole = TrainConfig::of(Stage::Sft);
+        assert_eq!((whole.at_least(1), whole.low_loss(), whole.keep_share), (1, None, 0.0));
+    }
+
+    #[test]
+    fn settings_of_runs_of_before_have_no_floor_and_keep_nothing() {
+        let mut old = serde_json::to_value(TrainConfig::of_adapter(Stage::Sft)).unwrap();
+        let settings = old.as_object_mut().unwrap();
+        for key in ["min-steps", "stop-at-loss", "keep-share"] {
+            assert!(settings.remove(key).is_some(), "{key}");
+        }
+        let read: TrainConfig = serde_json::from_value(old).unwrap();
+        assert_eq!((read.min_steps, read.stop_at_loss, read.keep_share), (0, 0.0, 0.0));
     }
 }

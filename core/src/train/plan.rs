@@ -69,6 +69,13 @@ impl Plan {
         }
     }
 
+    /// Reckons with rows that are mixed into every step and take this share of it, as long as the others.
+    pub(super) fn add_share(&mut self, share: f64) {
+        let factor = 1.0 / (1.0 - share);
+        self.tokens = (self.tokens as f64 * factor) as u64;
+        self.flops *= factor;
+    }
+
     /// All memory together.
     pub fn bytes(&self) -> u64 {
         self.state_bytes + self.activation_bytes

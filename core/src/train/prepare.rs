@@ -30,6 +30,8 @@ pub struct Job {
     pub tokenizer: Arc<Tokenizer>,
     /// On which rows.
     pub dataset: Arc<Dataset>,
+    /// Rows of what the model knows, which are mixed in so that it keeps them; `None` where nobody knows any.
+    pub keep: Option<Arc<Dataset>>,
     /// What trains beside the frozen model; `None` where the model itself does.
     pub adapter: Option<Adapter>,
 }
@@ -91,7 +93,7 @@ impl Job {
             return Ok(());
         }
         // The first row of the other kind says where it stands and what to do.
-        let encoder = self.encoder();
+        let encoder = self.encoder(&self.dataset);
         for row in self.dataset.iter() {
             let (row, origin) = row?;
             encoder.encode(&row, origin)?;
@@ -131,19 +133,25 @@ impl Job {
         let steps = || {
             let split = self.split();
             let batches = survey.batches(&self.loader(&split, split.train_part(), true), config.epochs);
-            (batches / config.grad_accum as f64).ceil().max(1.0) as u64
+            config.at_least((batches / config.grad_accum as f64).ceil().max(1.0) as u64)
         };
         config.steps.unwrap_or_else(steps)
     }
 
+    /// Whether the end of the passes over the data is the run's: not where its steps are asked for, or raised.
+    fn ends_with_passes(&self, survey: &Survey) -> bool {
+        self.config.steps.is_none() && self.total_steps(survey) > self.config.min_steps
+    }
+
     /// Whether the steps of the run are an estimate.
     fn estimates(&self, survey: &Survey) -> bool {
-        self.config.steps.is_none() && survey.rows < self.split().train
+        self.ends_with_passes(survey) && survey.rows < self.split().train
     }
 
     /// What a person should know of the rows before the run begins, a sentence each.
     pub fn remarks(&self, survey: &Survey) -> Vec<String> {
         let mut remarks = survey.remarks();
+        remarks.extend(self.keep_remark());
         if self.estimates(survey) {
             remarks.push(format!(
                 "{} steps are an estimate from {} of {} rows; the run ends where the data ends",
@@ -168,6 +176,9 @@ impl Job {
         let adapter = self.adapter.as_ref().map(Adapter::parameters);
         let mut plan = Plan::new(model.config(), &self.config, steps, adapter, row);
         plan.state_bytes -= model.bytes_saved();
+        if self.kept_dataset().is_some() {
+            plan.add_share(self.config.keep_share);
+        }
         plan
     }
 
@@ -191,12 +202,14 @@ impl Job {
         let progress = Progress {
             step: 0,
             total_steps,
-            planned_steps: self.config.steps.is_none().then_some(total_steps),
+            planned_steps: self.ends_with_passes(survey).then_some(total_steps),
             tokens: 0,
             rows: self.dataset.len(),
             data: Some(self.dataset.fingerprint()),
             date: self.printed_date(),
             loader: LoaderState::default(),
+            low_from: 0,
+            keep: self.kept_dataset().map(|keep| keep.fingerprint()),
             best_loss: None,
             mean_loss: None,
             loss_scale: None,
@@ -217,11 +230,12 @@ impl Job {
     pub fn resume(self, model: Transformer, optimizer: Vec<NamedTensor>, progress: Progress) -> Result<Run> {
         self.validate(&model)?;
         let warning = progress.check_data(&self.dataset)?;
+        let other = progress.check_keep(self.keep.as_deref());
         // Packed rows are full, whatever the data holds.
         let survey = if self.config.packing { Survey::default() } else { self.survey(0)? };
         let mut run = self.run(model, &survey, progress)?;
         run.optimizer.restore(run.progress.optimizer_steps(), optimizer, &run.model)?;
-        run.warnings.extend(warning);
+        run.warnings.extend(warning.into_iter().chain(other));
         Ok(run)
     }
 
@@ -241,6 +255,7 @@ impl Job {
             None => model,
         };
         let adapter = self.adapter.as_ref().map(|adapter| adapter.config.clone());
+        let keep = self.kept_rows(progress.config.keep_share);
         let (tokenizer, objective) = (Arc::clone(&self.tokenizer), Arc::clone(&self.objective));
         let held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>> = match split.validation {
             0 => None,
@@ -253,6 +268,7 @@ impl Job {
             optimizer,
             objective,
             batches: Box::new(ReadAhead::new(batches)),
+            keep,
             held_out,
             tokenizer,
             progress,
@@ -261,18 +277,23 @@ impl Job {
         })
     }
 
-    fn encoder(&self) -> Encoder {
+    fn encoder(&self, dataset: &Dataset) -> Encoder {
         let encoder = Encoder::new(Arc::clone(&self.tokenizer), self.stage.content());
-        encoder.for_rows_of(self.config.max_seq_len).with_turns(self.dataset.turns())
+        encoder.for_rows_of(self.config.max_seq_len).with_turns(dataset.turns())
     }
 
     /// The rows as examples.
     fn examples(&self) -> EncodedRows {
-        let skip_bad_rows = self.dataset.skip_bad_rows();
-        EncodedRows { dataset: Arc::clone(&self.dataset), encoder: self.encoder(), skip_bad_rows }
+        self.examples_of(&self.dataset)
     }
 
-    fn loader_config(&self) -> LoaderConfig {
+    /// The same of whatever rows.
+    pub(super) fn examples_of(&self, dataset: &Arc<Dataset>) -> EncodedRows {
+        let (encoder, skip_bad_rows) = (self.encoder(dataset), dataset.skip_bad_rows());
+        EncodedRows { dataset: Arc::clone(dataset), encoder, skip_bad_rows }
+    }
+
+    pub(super) fn loader_config(&self) -> LoaderConfig {
         LoaderConfig {
             batch_size: self.config.batch_size,
             packing: self.config.packing,

@@ -10,7 +10,7 @@ use super::{
     BatchSource, Control, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent, evaluate,
 };
 use crate::adapter::AdapterConfig;
-use crate::batch::Batch;
+use crate::batch::{Batch, KeptRows};
 use crate::data::RowOrigin;
 use crate::error::{Error, Result};
 use crate::loss::Objective;
@@ -36,6 +36,8 @@ pub struct Run {
     pub objective: Arc<dyn Objective>,
     /// Training batches: endless, or as many as the passes hold.
     pub batches: Box<dyn BatchSource>,
+    /// Rows of what the model knew before, of which every step takes some.
+    pub keep: Option<KeptRows>,
     /// Gives the held-out rows, once through; `None` where nothing is held out.
     pub held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>>,
     /// For bits per byte.
@@ -55,6 +57,8 @@ pub struct Outcome {
     pub model: Transformer,
     /// Whether the listener stopped it before its last step.
     pub stopped: bool,
+    /// Whether a whole pass over the rows had low losses only, which ended it.
+    pub learned: bool,
     /// The last held-out measurement.
     pub held_out: Option<HeldOut>,
     /// Where it stands.
@@ -64,6 +68,8 @@ pub struct Outcome {
 /// What happened since the last report.
 struct Since {
     tensors: Vec<StepTensors>,
+    /// The pass over the rows that each step is in.
+    passes: Vec<u64>,
     origins: Vec<RowOrigin>,
     tokens: u64,
     time: f64,
@@ -71,7 +77,7 @@ struct Since {
 
 impl Since {
     fn now() -> Self {
-        Self { tensors: Vec::new(), origins: Vec::new(), tokens: 0, time: now() }
+        Self { tensors: Vec::new(), passes: Vec::new(), origins: Vec::new(), tokens: 0, time: now() }
     }
 }
 
@@ -87,18 +93,23 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
     }
     let schedule = run.progress.schedule();
     let (started, mut since) = (now(), Since::now());
-    let (mut held_out, mut asked) = (None, Control::Continue);
+    let (mut held_out, mut asked, mut learned) = (None, Control::Continue, false);
     // What was saved before this process is not measured and written again.
     let first = run.progress.step;
     loop {
-        let config = &run.progress.config;
         let step = run.progress.step;
+        // Judged at steps of the log alone, so that a save in between changes nothing.
+        if run.is_judged() {
+            run.report(&mut since, &schedule, started, listener).await?;
+            learned = run.progress.end_if_low(run.batches.state().epoch);
+        }
+        let config = &run.progress.config;
         let last = step >= run.progress.total_steps || run.stop_after.is_some_and(|limit| step >= limit);
         let stopped = asked == Control::Stop;
         let due = |every: u64| step > first && (last || stopped || (every > 0 && step.is_multiple_of(every)));
         let (save, eval) =
             (due(config.save_every) || asked == Control::Save, due(config.eval_every) && !stopped);
-        if !since.tensors.is_empty() && (due(config.log_every) || save || eval) {
+        if due(config.log_every) || save || eval {
             run.report(&mut since, &schedule, started, listener).await?;
         }
         let mut best = false;
@@ -115,6 +126,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             return Ok(Outcome {
                 model: run.model,
                 stopped: stopped && !last,
+                learned,
                 held_out,
                 progress: run.progress,
             });
@@ -123,9 +135,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
         let (mut wanted, paused) = next_control(listener).await;
         // A save does not end a pause.
         while paused && wanted == Control::Save {
-            if !since.tensors.is_empty() {
-                run.report(&mut since, &schedule, started, listener).await?;
-            }
+            run.report(&mut since, &schedule, started, listener).await?;
             run.save(false, listener).await?;
             (wanted, _) = next_control(listener).await;
             since.time = now();
@@ -175,6 +185,11 @@ impl Run {
             self.progress.total_steps = self.progress.step;
             return Ok(self);
         }
+        since.passes.push(self.batches.state().epoch);
+        if let Some(keep) = &self.keep {
+            let kept = keep.beside(&batches, self.progress.step)?;
+            batches.push(kept);
+        }
         let step = Step::of(&self.model, &*self.objective, &batches, settings);
         let taken = !scaling || self.scale_allows(&step.tensors).await?;
         if taken {
@@ -208,7 +223,13 @@ impl Run {
         }
     }
 
-    /// Reads the losses back (the only place in the loop that does), checks and reports them.
+    /// Whether the losses up to here may end the run.
+    fn is_judged(&self) -> bool {
+        let (config, step) = (&self.progress.config, self.progress.step);
+        config.low_loss().is_some() && step > 0 && step.is_multiple_of(config.log_every)
+    }
+
+    /// Reads the losses back (the only place in the loop that does), checks and reports them, where there are any.
     async fn report(
         &mut self,
         since: &mut Since,
@@ -216,6 +237,9 @@ impl Run {
         started: f64,
         listener: &mut dyn Listener,
     ) -> Result<()> {
+        if since.tensors.is_empty() {
+            return Ok(());
+        }
         let since = std::mem::replace(since, Since::now());
         let first = self.progress.step - since.tensors.len() as u64 + 1;
         let (mut losses, mut grad_norm, mut metrics) = (Vec::new(), 0.0, Metrics::default());
@@ -225,6 +249,7 @@ impl Run {
             // In f16 a step whose gradient overflows is left out, and is no sign of a lost run.
             grad_norm = if norm.is_finite() || self.model.dtype() != DType::F16 { norm } else { grad_norm };
             self.check(first + i as u64, loss, grad_norm, &since.origins)?;
+            self.progress.note_loss(since.passes[i], loss);
             losses.push(loss);
             metrics.add(tensors.metrics).await?;
         }

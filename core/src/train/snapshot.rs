@@ -37,11 +37,21 @@ pub struct Progress {
     pub best_loss: Option<f64>,
     /// Running mean of the loss, against which a spike is judged.
     pub mean_loss: Option<f64>,
+    /// The first pass over the rows that may be one of low losses only: every one before held a higher one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub low_from: u64,
+    /// The fingerprint of the rows that are mixed in to be kept, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<String>,
     /// The loss's scale, once a step was taken in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,
     /// The settings of the run.
     pub config: TrainConfig,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Progress {
@@ -58,6 +68,30 @@ impl Progress {
             (false, Some(_)) => self.total_steps = self.total_steps.max(self.step + 1),
             (false, None) => {}
         }
+    }
+
+    /// Notes the loss of a step in this pass over the rows.
+    pub(super) fn note_loss(&mut self, pass: u64, loss: f64) {
+        if self.config.low_loss().is_some_and(|limit| loss >= limit) {
+            self.low_from = pass + 1;
+        }
+    }
+
+    /// Ends a run of which a whole pass before this one had low losses only; whether it did.
+    pub(super) fn end_if_low(&mut self, pass: u64) -> bool {
+        let ends = self.config.low_loss().is_some() && pass > self.low_from;
+        if ends {
+            self.total_steps = self.step;
+        }
+        ends
+    }
+
+    /// Lets a run take so many steps from here on, whatever its losses. The learning rate goes on as if they had been
+    /// planned from the beginning.
+    pub fn go_on_for(&mut self, steps: u64) {
+        self.total_steps = self.step + steps.max(1);
+        self.planned_steps = None;
+        self.config.steps = Some(self.total_steps);
     }
 
     /// Steps that the optimizer took: all but those left out because f16 overflowed.

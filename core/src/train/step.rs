@@ -3,6 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
+use super::losses::Losses;
 use crate::batch::Batch;
 use crate::device::is_processor;
 use crate::loss::{Metric, Objective, StepTotals};
@@ -12,7 +13,7 @@ use crate::platform::{map_in_threads, threads};
 
 /// What a step leaves on the device, to be read back when it is reported.
 pub(crate) struct StepTensors {
-    /// Mean loss, `[1]`.
+    /// Mean loss, `[1]`; of the lesson alone, where rows are mixed in that are kept.
     pub loss: Tensor<1>,
     /// Gradient norm before clipping, `[1]`.
     pub grad_norm: Tensor<1>,
@@ -54,16 +55,13 @@ impl Step {
         let divided = divide(model, batches);
         let totals = StepTotals { weight, counts: count(model, objective, &divided, settings.dropout_seed) };
         let mut gradients = NamedGradients::default();
-        let mut total: Option<Tensor<1>> = None;
+        let mut losses = Losses::default();
         let mut metrics = Vec::new();
-        for shares in divided {
+        for (batch, shares) in batches.iter().zip(divided) {
             for part in backward(model, objective, shares, &totals, settings) {
                 gradients.add(part.gradients);
                 metrics.extend(part.metrics);
-                total = Some(match total {
-                    Some(total) => total + part.loss,
-                    None => part.loss,
-                });
+                losses.add(part.loss, batch.kept);
             }
         }
         if settings.loss_scale != 1.0 {
@@ -71,7 +69,10 @@ impl Step {
         }
         let zero = || Tensor::zeros([1], &model.device().inner());
         let grad_norm = gradients.norm().unwrap_or_else(zero);
-        let loss = total.unwrap_or_else(zero);
+        let kept: f64 = batches.iter().filter(|batch| batch.kept).map(|batch| objective.weight(batch)).sum();
+        let (loss, keep_loss) = losses.means(weight, kept);
+        metrics.extend(keep_loss);
+        let loss = loss.unwrap_or_else(zero);
         Self { tensors: StepTensors { loss, grad_norm, metrics }, gradients, settings }
     }
 

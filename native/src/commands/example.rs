@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::device::OpenDevice;
 use kindling::error::Error;
-use kindling::example::{DEFAULT_SEED, Question, World, WorldSize, constant_answer};
+use kindling::example::{DEFAULT_SEED, Question, World, WorldSize, card, constant_answer};
 use kindling::model::{Transformer, preset};
 use kindling::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
 use kindling::text::Conversation;
@@ -90,7 +90,7 @@ pub fn run(
         before.percent()
     ));
     output.say("4/4 fine-tuning on conversations");
-    let model = example.train(Stage::Sft, model, file("sft.jsonl"), &directory)?;
+    let model = example.train(Stage::Sft, model.with_card(&card()?), file("sft.jsonl"), &directory)?;
     let after = example.grade(&model, &questions)?;
     report(&out, &directory, &questions, &before, &after, output)
 }
@@ -153,6 +153,7 @@ impl Example {
             config: config(stage, self.seed),
             tokenizer: Arc::clone(&self.tokenizer),
             dataset: Arc::new(open(stage.name(), data)?),
+            keep: None,
             adapter: None,
         };
         let outcome = execute(job.start(model)?, directory, None, self.saving, &self.device, self.output)?;

@@ -108,6 +108,12 @@ pub fn conclude(
 ) -> Result<(), Failure> {
     let (output, path) = (everywhere.output(), directory.path());
     let (step, total) = (outcome.progress.step, outcome.progress.total_steps);
+    if outcome.learned {
+        output.say(&format!(
+            "ended at step {step}: every step of a whole pass over the rows had a loss under {}",
+            outcome.progress.config.stop_at_loss
+        ));
+    }
     if step < total {
         let command = resume_command(kind, path, everywhere.device);
         let how = how_to_go_on(&command, data);

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kindling::data::{DataOptions, DataReport, Dataset, HeldOutShare};
+use kindling::example::rows_known_by;
+use kindling::model::Transformer;
 use kindling::train::{Job, Stage, TrainConfig};
 
 use super::execute::{conclude, execute};
@@ -53,10 +55,12 @@ pub fn run(
         settings.remove(DATE);
     }
     let keys = tokenizer.template_keys();
+    let keep = rows_to_keep(kind, args, &keys, &model)?;
     let job = Job {
         stage,
         objective: stage.objective(),
         dataset: Arc::new(open_data(stage, &config, &args.data, &args.rows, keys, output)?),
+        keep,
         config,
         tokenizer: Arc::new(tokenizer),
         adapter,
@@ -72,6 +76,40 @@ pub fn run(
     }
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
     conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
+}
+
+/// Rows of what the model knew before: those that `--keep-data` names, or those that its card tells of.
+///
+/// # Errors
+/// Data that cannot be read; flags that would not act.
+fn rows_to_keep(
+    kind: RunKind,
+    args: &TrainArgs,
+    keys: &BTreeSet<String>,
+    model: &Transformer,
+) -> Result<Option<Arc<Dataset>>, Failure> {
+    let share = args.train.keep_share;
+    if !args.keep_data.is_empty() {
+        if share == 0.0 {
+            return Err(Failure::Usage("--keep-data would not act; add --keep-share 0.3".into()));
+        }
+        let sources = sources::open(&args.keep_data, args.rows.reading.encoding)?;
+        let (turns, template_keys) = (args.rows.turns.turns(), keys.clone());
+        let options =
+            DataOptions { kind: Some(kind.stage.row_kind()), template_keys, turns, ..DataOptions::default() };
+        return Ok(Some(Arc::new(Dataset::open(sources, options)?)));
+    }
+    let known = match kind.stage {
+        Stage::Sft => rows_known_by(model.config())?,
+        Stage::Pretrain => None,
+    };
+    if known.is_none() && share > 0.0 && share != kind.defaults().keep_share {
+        return Err(Failure::Usage(format!(
+            "--keep-share {share} would not act, because the model's card tells of no rows that it knows; name such \
+             rows with --keep-data, or leave it out"
+        )));
+    }
+    Ok(known)
 }
 
 /// Only the example's runs keep no `--data` among their settings.

@@ -30,6 +30,10 @@ pub struct TrainArgs {
     /// Files, directories, globs, hub:owner/name or - for the standard input, to train on (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
+    /// Rows of what the model knows, mixed in as --keep-share says so that it keeps it (repeatable) [default: those that
+    /// the model's card tells of]
+    #[arg(long)]
+    pub keep_data: Vec<String>,
     /// A checkpoint to go on from: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or
     /// hub:owner/name
     #[arg(long)]
@@ -154,6 +158,7 @@ impl TrainArgs {
             return Ok(());
         };
         let data = sources::local_files(&self.data).into_iter().map(|file| ("--data", file));
+        let kept = sources::local_files(&self.keep_data).into_iter().map(|file| ("--keep-data", file));
         let named = [
             ("--model", &self.model),
             ("--model-config", &self.beside.model_config),
@@ -162,7 +167,7 @@ impl TrainArgs {
             ("--config", &self.config),
         ];
         let named = named.into_iter().filter_map(|(flag, path)| Some((flag, path.clone()?)));
-        Ok(refuse_inside(out, named.chain(data))?)
+        Ok(refuse_inside(out, named.chain(data).chain(kept))?)
     }
 
     /// Makes the run's directory and keeps the command and those of its settings there that act; `beside` is what else

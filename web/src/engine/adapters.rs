@@ -114,14 +114,48 @@ impl Engine {
         adapter: Adapter,
         own: Option<&Tokenizer>,
     ) -> Result<(String, Option<String>), String> {
+        let name = self.free_name(wanted).await?;
+        self.hold_as(model, name, adapter, own).await
+    }
+
+    /// The same in the place of the adapter of this name, which is gone once the new one is kept.
+    ///
+    /// # Errors
+    /// As [`Self::hold`].
+    pub async fn renew_adapter(
+        &self,
+        model: &OpenModel,
+        name: &str,
+        adapter: Adapter,
+        own: Option<&Tokenizer>,
+    ) -> Result<(String, Option<String>), String> {
+        let is_it = |kept: &Kept| kept.about.as_ref().is_ok_and(|about| about.name == name);
+        let old: Vec<Kept> = kept_adapters::all().await?.into_iter().filter(is_it).collect();
+        let (name, failed) = self.hold_as(model, name.to_string(), adapter, own).await?;
+        if failed.is_none() {
+            for Kept { folder, .. } in old {
+                self.adapters.borrow_mut().retain(|held| held.kept.as_deref() != Some(folder.as_str()));
+                kept_adapters::remove(&folder).await?;
+            }
+        }
+        Ok((name, failed))
+    }
+
+    async fn hold_as(
+        &self,
+        model: &OpenModel,
+        name: String,
+        adapter: Adapter,
+        own: Option<&Tokenizer>,
+    ) -> Result<(String, Option<String>), String> {
         if let Some(base) = &adapter.config.base {
-            let name = adapter.config.base_name.as_deref();
-            base.check(&model.fingerprint, name).map_err(|e| e.to_string())?;
+            let base_name = adapter.config.base_name.as_deref();
+            base.check(&model.fingerprint, base_name).map_err(|e| e.to_string())?;
         }
         // Shapes that do not fit show here, not at the next answer.
         adapter.attach(model.base.clone(), 1.0).map_err(|e| e.to_string())?;
         let about = About {
-            name: self.free_name(wanted).await?,
+            name,
             rank: adapter.config.lora.rank,
             parameters: adapter.parameters(),
             base: Some(model.name.clone()),

@@ -12,7 +12,7 @@ use kindling::formats::{Files, from_folder};
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 
-use super::messages::model::{DeviceInfo, DeviceKind, ModelInfo, NoWebGpu, WeightsAs};
+use super::messages::model::{DeviceInfo, DeviceKind, ModelCard, ModelInfo, NoWebGpu, WeightsAs};
 use super::names::day;
 use super::port::Port;
 use super::protocol::File;
@@ -124,6 +124,7 @@ impl OpenModel {
             chat: self.tokenizer.chat_template().is_some(),
             weights: self.weights,
             warnings: self.warnings.clone(),
+            card: config.card().map(ModelCard::from),
         }
     }
 }

@@ -7,6 +7,7 @@ mod export;
 mod gpu;
 mod import;
 mod kept_adapters;
+mod lesson;
 mod load;
 #[allow(dead_code, reason = "some of it the page alone needs")]
 #[path = "../messages/mod.rs"]

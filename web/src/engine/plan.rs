@@ -18,9 +18,12 @@ use super::state::{Answer, Engine, OpenModel};
 use super::training::job_on;
 
 /// Settings that change nothing of how the data are read.
-const OF_THE_LOOP: [&str; 10] = [
+const OF_THE_LOOP: [&str; 13] = [
     "epochs",
     "steps",
+    "min-steps",
+    "stop-at-loss",
+    "keep-share",
     "grad-accum",
     "learning-rate",
     "lr-schedule",

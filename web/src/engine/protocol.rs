@@ -53,8 +53,8 @@ pub enum Call {
     Plan(Training),
     /// Trains on them.
     Train(Training),
-    /// Goes on with a saved run.
-    Resume { id: String },
+    /// Goes on with a saved run, for `more` steps where it was done.
+    Resume { id: String, more: Option<u64> },
     /// Steers a run.
     Control { target: String, what: Wish },
     /// Ends a call before its time.

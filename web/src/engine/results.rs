@@ -36,13 +36,14 @@ pub fn result_name(training: &Training, data: Option<&str>, model: &str) -> Stri
 
 impl Engine {
     /// Keeps what was trained beside or instead of `began`, the model that the run began with, and lets it answer from now
-    /// on, unless another model was opened meanwhile.
+    /// on, unless another model was opened meanwhile. A run that went on gives it in the place of what it gave before,
+    /// `replaces`.
     ///
     /// # Errors
     /// The device cannot be read.
     pub async fn take_over(
         &self,
-        (id, training, began): (&str, &Training, &OpenModel),
+        (id, training, began, replaces): (&str, &Training, &OpenModel, Option<&str>),
         outcome: &Outcome,
         adapter: Option<AdapterConfig>,
         tokenizer: Arc<Tokenizer>,
@@ -54,10 +55,16 @@ impl Engine {
         let (name, failed) = match adapter {
             Some(config) => {
                 let adapter = Adapter::of(&outcome.model, config).await.map_err(told)?;
-                self.hold(began, &wanted, adapter, Some(&*tokenizer)).await?
+                match replaces {
+                    Some(name) => self.renew_adapter(began, name, adapter, Some(&*tokenizer)).await?,
+                    None => self.hold(began, &wanted, adapter, Some(&*tokenizer)).await?,
+                }
             }
             None => {
-                let name = free_model_name(&wanted).await?;
+                let name = match replaces {
+                    Some(name) => name.to_string(),
+                    None => free_model_name(&wanted).await?,
+                };
                 let model =
                     OpenModel::trained(name.clone(), &outcome.model, tokenizer).await.map_err(told)?;
                 let kept = async { write_model(&place(&name), &checkpoint_files(&model).await?).await };

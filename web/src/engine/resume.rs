@@ -8,19 +8,20 @@ use kindling::data::DataReport;
 use kindling::formats::Files;
 use kindling::train::Run;
 
+use super::lesson::Lesson;
 use super::load::NOW;
 use super::messages::run::{EngineEvent as Event, Plan};
 use super::places;
 use super::port::Port;
 use super::protocol::File;
-use super::runs::{KeptJob, KeptRun, RUNS, beginning, check_id, hold};
+use super::runs::{KeptJob, KeptRun, RUNS, beginning, check_id, hold, take_result};
 use super::saver::Saver;
 use super::state::{Answer, Engine, OpenModel};
 use super::training::{Begun, job};
 
 impl Engine {
-    /// Goes on with a run.
-    pub async fn resume(&self, id: &str, port: &Port) -> Result<Answer, String> {
+    /// Goes on with a run: for `more` steps with one that is done, whose result is then replaced.
+    pub async fn resume(&self, id: &str, more: Option<u64>, port: &Port) -> Result<Answer, String> {
         check_id(id)?;
         let claim = self.claim(id)?;
         let here = hold(id).await?;
@@ -40,7 +41,11 @@ impl Engine {
             let message = format!("{damaged}; the run goes on from what is whole");
             port.tell(&Event::Warning { message });
         }
-        let (mut run, report, model) = self.stand(id, &job, save.as_ref()).await?;
+        let Stand { mut run, report, lesson, model } = self.stand(id, &job, save.as_ref(), more).await?;
+        let replaces = match more {
+            Some(_) => take_result(id).await?,
+            None => None,
+        };
         if begun_only {
             run.warnings.push("the run was never saved and begins anew".into());
         }
@@ -50,19 +55,21 @@ impl Engine {
             self.replace_model(model.clone());
         }
         let saver = Saver::after(id, &saves);
-        let begun = Begun { id: id.to_string(), training: job.training, model, run, plan, saver };
+        let (id, training) = (id.to_string(), job.training);
+        let begun = Begun { id, training, model, run, plan, saver, lesson, replaces };
         let outcome = self.execute(claim, begun, port).await;
         drop(here);
         outcome
     }
 
-    /// The run of a save, or from its beginning, with its data's report and the model that it belongs to.
+    /// The run of a save, or from its beginning.
     async fn stand(
         &self,
         id: &str,
         job: &KeptJob,
         save: Option<&Files>,
-    ) -> Result<(Run, DataReport, OpenModel), String> {
+        more: Option<u64>,
+    ) -> Result<Stand, String> {
         let training = &job.training;
         let files = match save {
             Some(save) if !training.adapts() => save.clone(),
@@ -75,9 +82,24 @@ impl Engine {
         let data = beginning(id, "data", job).await?.into_iter();
         // A number stands before each name.
         let data = data.map(|(name, bytes)| File { name: name[5.min(name.len())..].to_string(), bytes });
-        let (run, report) = stand_on(job, data.collect(), &model, save)?;
-        Ok((run, report, model))
+        let (run, report, lesson) = stand_on(job, data.collect(), &model, save, more)?;
+        let mut lesson = lesson.answered(&job.before);
+        if job.before.is_empty() && training.adapts() {
+            // A run of before did not ask; its base still answers as it did.
+            // Without its answers nothing is told of the questions.
+            drop(lesson.ask_before(&model.base, &run.tokenizer).await);
+        }
+        Ok(Stand { run, report, lesson, model })
     }
+}
+
+/// A run that is ready to go on.
+struct Stand {
+    run: Run,
+    report: DataReport,
+    lesson: Lesson,
+    /// The model that it belongs to.
+    model: OpenModel,
 }
 
 fn stand_on(
@@ -85,7 +107,8 @@ fn stand_on(
     data: Vec<File>,
     model: &OpenModel,
     save: Option<&Files>,
-) -> Result<(Run, DataReport), String> {
+    more: Option<u64>,
+) -> Result<(Run, DataReport, Lesson), String> {
     let told = |e: kindling::error::Error| e.to_string();
     let read = |file: &str| Ok(save.and_then(|save| save.get(file).cloned()));
     let adapter = match save {
@@ -93,10 +116,10 @@ fn stand_on(
         _ => None,
     };
     let mut of_run = self::job(&job.training, data, model, adapter)?;
-    let report = of_run.dataset.report().clone();
+    let (report, lesson) = (of_run.dataset.report().clone(), Lesson::of(&of_run)?);
     let base = model.base.clone().trainable();
     if save.is_none() {
-        return Ok((of_run.start(base).map_err(told)?, report));
+        return Ok((of_run.start(base).map_err(told)?, report, lesson));
     }
     if job.training.adapts()
         && let Some(mut own) = open_tokenizer(&mut |file: &str| read(file)).map_err(told)?
@@ -107,6 +130,9 @@ fn stand_on(
         }
         of_run.tokenizer = Arc::new(own);
     }
-    let (optimizer, progress) = read_training(read).map_err(told)?;
-    Ok((of_run.resume(base, optimizer, progress).map_err(told)?, report))
+    let (optimizer, mut progress) = read_training(read).map_err(told)?;
+    if let Some(more) = more {
+        progress.go_on_for(more);
+    }
+    Ok((of_run.resume(base, optimizer, progress).map_err(told)?, report, lesson))
 }

@@ -46,6 +46,9 @@ pub struct KeptJob {
     /// Steps planned; 0 in runs of before.
     #[serde(default)]
     pub total_steps: u64,
+    /// What was answered to its rows' questions before it.
+    #[serde(default)]
+    pub before: Vec<String>,
     /// The files of the data and of the model; runs of before have no list.
     #[serde(default)]
     pub files: Marks,
@@ -187,10 +190,9 @@ async fn steps_in(save: &str) -> Result<Option<(u64, u64)>, String> {
 /// No room; then nothing of it stays.
 pub async fn keep_job(
     id: &str,
-    training: &Training,
+    (training, total_steps, before): (&Training, u64, &[String]),
     data: Vec<(String, Vec<u8>)>,
     model: &OpenModel,
-    total_steps: u64,
 ) -> Result<(), String> {
     let held = store::held(HOLD).await?;
     for (old, _) in store::list(RUNS).await? {
@@ -205,6 +207,7 @@ pub async fn keep_job(
         weights: model.weights,
         date: model.tokenizer.template_variable(NOW).cloned(),
         total_steps,
+        before: before.to_vec(),
         files: Marks::new(),
     };
     let kept = async {
@@ -279,6 +282,17 @@ pub async fn keep_result(id: &str, name: &str) -> Result<(), String> {
     store::write(&format!("{RUNS}/{id}/{RESULT}"), &result).await.map(drop)
 }
 
+/// The name of what a run gave, where that is kept. The note of it is gone afterwards: the run waits to go on.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn take_result(id: &str) -> Result<Option<String>, String> {
+    let path = format!("{RUNS}/{id}/{RESULT}");
+    let name = store::read(&path).await?.and_then(|name| serde_json::from_slice(&name).ok());
+    store::remove(&path).await?;
+    Ok(name)
+}
+
 /// Keeps a run that was saved elsewhere, as if it had been begun here.
 ///
 /// # Errors
@@ -299,7 +313,8 @@ pub async fn keep_saved(
     let (stage, adapter, name) = (Some(training.stage.into()), training.adapts(), training.title());
     // Its own day; runs of before, and of other programs, do not tell theirs.
     let date = Some(progress.date.clone().unwrap_or_else(today).into());
-    let job = KeptJob { training, model: model.clone(), weights, date, total_steps, files: Marks::new() };
+    let (model_name, before, files) = (model.clone(), Vec::new(), Marks::new());
+    let job = KeptJob { training, model: model_name, weights, date, total_steps, before, files };
     let kept = async {
         write_job(&folder, job, data, base).await?;
         places::write(&folder, 0, Save { step, total_steps, ..places::numbered(1) }, save).await

@@ -91,7 +91,7 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         }
         Call::Plan(training) => engine.plan(&training, files).await,
         Call::Train(training) => engine.train(training, files, port).await,
-        Call::Resume { id } => engine.resume(&id, port).await,
+        Call::Resume { id, more } => engine.resume(&id, more, port).await,
         Call::Control { target, what } => engine.steer(&target, what),
         Call::Cancel { target } => {
             abort(target);

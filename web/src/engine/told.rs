@@ -3,12 +3,13 @@
 use kindling::data::{DataReport, WarningCount};
 use kindling::formats::gguf::WeightType;
 use kindling::kernels::Quantization;
+use kindling::model;
 use kindling::sample;
 use kindling::train::{self, StepLog};
 use serde::Serialize;
 
 use super::messages::chat::{FinishReason, Generation, Score};
-use super::messages::model::{GgufWeights, WeightsAs};
+use super::messages::model::{GgufWeights, ModelCard, WeightsAs};
 use super::messages::run::{self, EngineEvent, Plan, RowCount};
 
 impl WeightsAs {
@@ -31,6 +32,13 @@ impl From<GgufWeights> for WeightType {
             GgufWeights::Q8_0 => Self::Q8_0,
             GgufWeights::Q4_0 => Self::Q4_0,
         }
+    }
+}
+
+impl From<model::ModelCard> for ModelCard {
+    fn from(card: model::ModelCard) -> Self {
+        let model::ModelCard { about, questions, world } = card;
+        Self { about, questions, world }
     }
 }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use kindling::adapter::{Adapter, AdapterConfig};
 use kindling::checkpoint::run_files;
 use kindling::data::Dataset;
+use kindling::example::rows_known_by;
 use kindling::model::{ModelConfig, Transformer};
 use kindling::platform::now;
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Control, Job, Listener, Run, SaveClock, SaveConfig, TrainEvent, train};
+use kindling::train::{Control, Job, Listener, Run, SaveClock, SaveConfig, Stage, TrainEvent, train};
 use serde_json::{Map, Value};
 
 use super::data::{dataset, fitted_config, lora_config};
+use super::lesson::Lesson;
 use super::messages::run::{EngineEvent as Event, Plan, RunEnd};
 use super::places::Places;
 use super::port::{LOST, Port};
@@ -43,6 +45,10 @@ pub struct Begun {
     pub plan: Plan,
     /// Where its saves go.
     pub saver: Saver,
+    /// What its rows ask.
+    pub lesson: Lesson,
+    /// The name of what it gave before, in whose place what it gives comes.
+    pub replaces: Option<String>,
 }
 
 impl Engine {
@@ -62,27 +68,33 @@ impl Engine {
             files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
         let (job, planned) = self.surveyed(&training, files, &model)?;
         let report = job.dataset.report().clone();
+        let mut lesson = Lesson::of(&job)?;
         let run = job.start_surveyed(model.base.clone().trainable(), &planned.survey);
         let run = run.map_err(|e| e.to_string())?;
         drop(planned);
         let plan = self.info(&run.plan, run.progress.rows, &report).await?;
         let here = hold(&id).await?;
+        if let Err(message) = lesson.ask_before(&model.base, &run.tokenizer).await {
+            port.tell(&Event::Warning { message });
+        }
         // Without room to keep the run it still trains; it only cannot go on after a reload.
-        let saver = match keep_job(&id, &training, kept, &model, run.progress.total_steps).await {
+        let begins = (&training, run.progress.total_steps, lesson.before());
+        let saver = match keep_job(&id, begins, kept, &model).await {
             Ok(()) => Saver::after(&id, &Places::default()),
             Err(message) => {
                 port.tell(&Event::Warning { message });
                 Saver::nowhere()
             }
         };
-        let outcome = self.execute(claim, Begun { id, training, model, run, plan, saver }, port).await;
+        let begun = Begun { id, training, model, run, plan, saver, lesson, replaces: None };
+        let outcome = self.execute(claim, begun, port).await;
         drop(here);
         outcome
     }
 
     /// Trains until the end, or until the page says stop.
     pub async fn execute(&self, claim: Claim<'_>, begun: Begun, port: &Port) -> Result<Answer, String> {
-        let Begun { id, training, model, run, plan, saver } = begun;
+        let Begun { id, training, model, run, plan, saver, lesson, replaces } = begun;
         port.tell(&Event::Started { id: id.clone(), plan });
         let tokenizer = Arc::clone(&run.tokenizer);
         let adapter = run.adapter.clone();
@@ -107,7 +119,13 @@ impl Engine {
         }
         drop(claim);
         let progress = &outcome.progress;
-        let given = self.take_over((&id, &training, &model), &outcome, adapter, tokenizer, port).await?;
+        let replaced = (&*id, &training, &model, replaces.as_deref());
+        let given = self.take_over(replaced, &outcome, adapter, Arc::clone(&tokenizer), port).await?;
+        let asked = lesson.ask_after(&outcome.model, &tokenizer).await;
+        let lesson = asked.unwrap_or_else(|message| {
+            port.tell(&Event::Warning { message });
+            None
+        });
         let (adapter, model) =
             if given.is_adapter { (Some(given.name), None) } else { (None, Some(given.name)) };
         Answer::new(RunEnd {
@@ -119,6 +137,8 @@ impl Engine {
             adapter,
             model,
             kept: given.kept,
+            learned: outcome.learned,
+            lesson,
         })
     }
 
@@ -168,7 +188,13 @@ pub fn job_on(
     };
     let tokenizer = Arc::clone(&model.tokenizer);
     let (stage, objective) = (training.stage, training.stage.objective());
-    Ok(Job { stage, objective, config, tokenizer, dataset, adapter })
+    let keep = match stage {
+        Stage::Sft if config.keep_share > 0.0 => {
+            rows_known_by(model.base.config()).map_err(|e| e.to_string())?
+        }
+        Stage::Sft | Stage::Pretrain => None,
+    };
+    Ok(Job { stage, objective, config, tokenizer, dataset, keep, adapter })
 }
 
 fn fresh_adapter(changed: Map<String, Value>, seed: u64, model: &OpenModel) -> Result<Adapter, String> {

@@ -4,9 +4,12 @@ use super::text::{Sentence, Text};
 use crate::format::fill;
 
 /// Flags that the page has a field for.
-const FIELDS: [(&str, Sentence); 17] = [
+const FIELDS: [(&str, Sentence); 20] = [
     ("epochs", |t| t.teach.epochs),
     ("steps", |t| t.teach.steps),
+    ("min-steps", |t| t.teach.min_steps),
+    ("stop-at-loss", |t| t.teach.low_loss),
+    ("keep-share", |t| t.teach.keep_share),
     ("batch-size", |t| t.teach.batch),
     ("learning-rate", |t| t.teach.rate),
     ("max-seq-len", |t| t.teach.length),

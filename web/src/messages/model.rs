@@ -1,5 +1,7 @@
 //! What is open and what is kept: device, models, adapters, settings.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 messages! {
@@ -78,6 +80,18 @@ messages! {
         weights: WeightsAs,
         /// What is odd about its files and how it was read: keys and tensors that nothing reads.
         warnings: Vec<String>,
+        /// What its maker tells of it, in `generation_config.json` under `kindling`.
+        card: Option<ModelCard> = "Option::is_none",
+    }
+
+    /// What a model's maker tells of it, by language (`en`, `zh`).
+    struct ModelCard {
+        /// What it knows.
+        about: BTreeMap<String, String>,
+        /// Questions to try.
+        questions: BTreeMap<String, Vec<String>>,
+        /// The fingerprint of rows of the generated world that it knows.
+        world: Option<String> = "Option::is_none",
     }
 
     /// A model kept in this browser.

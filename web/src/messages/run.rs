@@ -182,6 +182,32 @@ messages! {
         model: Option<String> = "Option::is_none",
         /// Whether what it gave is kept in this browser.
         kept: bool,
+        /// Whether a whole pass over the rows had a loss under `stop-at-loss`, which ended it.
+        learned: bool,
+        /// The lesson's own questions, asked before and after; null where its rows have none.
+        lesson: Option<Lesson>,
+    }
+
+    /// Rows that are trained on, asked before a run and after it.
+    struct Lesson {
+        /// How many there are.
+        rows: f64,
+        /// At most 8 of them, spread evenly; fewer where asking takes long.
+        answers: Vec<Answered>,
+    }
+
+    /// A row's question with the most likely answers.
+    struct Answered {
+        /// The last message that is answered.
+        question: String,
+        /// The row's answer.
+        expected: String,
+        /// That of the model before the run.
+        before: String,
+        /// That of what the run gave.
+        after: String,
+        /// Whether it is the row's.
+        right: bool,
     }
 
     /// A run that can go on.

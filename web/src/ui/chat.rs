@@ -91,6 +91,12 @@ impl Chat {
         let _ = self.controls.input.focus();
     }
 
+    /// The same in a new conversation.
+    pub fn propose_anew(self: &Rc<Self>, question: &str) {
+        self.renew();
+        self.propose(question);
+    }
+
     /// Sends what stands in the field.
     pub fn send(self: &Rc<Self>) {
         let question = self.controls.input.value();

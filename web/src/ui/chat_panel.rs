@@ -26,6 +26,8 @@ const SAMPLING: [Number; 6] = [
 
 /// So many characters of a conversation's first question are listed.
 const SHOWN: usize = 60;
+/// So many questions of a model's card are offered.
+const STARTERS: usize = 4;
 
 /// What a person types into and presses.
 pub struct Controls {
@@ -182,17 +184,40 @@ pub fn welcome(chat: &Rc<Chat>) -> El {
         steps
             .add(&step.child(&button().class("link").text(sentence).on("click", move |_| app.show_tab(tab))));
     }
+    let model = chat.app.model();
     let starters = el("div").class("starters");
-    for question in [t.chat.starter_1, t.chat.starter_2, t.chat.starter_3] {
+    for question in questions(chat, model.as_ref()) {
         let asked = Rc::clone(chat);
-        let starter = button().class("starter").test("chat-starter").text(question);
-        let starter = starter.on("click", move |_| asked.ask_from(0, question));
-        starter.enable(chat.app.model().is_some());
+        let starter = button().class("starter").test("chat-starter").text(&question);
+        let starter = starter.on("click", move |_| asked.ask_from(0, &question));
+        starter.enable(model.is_some());
         starters.add(&starter);
     }
-    let hint = el("p").class("faint").text(match chat.app.model() {
+    let card = model.as_ref().and_then(|model| model.card.as_ref());
+    let about = card.and_then(|card| card.about.get(language(chat)));
+    if let (Some(model), Some(about)) = (&model, about) {
+        let card = el("div").class("model-card").id("model-card").child(&el("h3").text(&model.name));
+        welcome.add(&card.child(&el("p").text(about)));
+    }
+    let hint = el("p").class("faint").text(match &model {
         Some(model) if !model.chat => t.chat.no_template,
         _ => t.chat.private,
     });
     welcome.child(&starters).child(&steps).child(&hint)
+}
+
+/// Questions to try: of those on the model's card some of all kinds, or else the page's own.
+fn questions(chat: &Rc<Chat>, model: Option<&ModelInfo>) -> Vec<String> {
+    let card = model.and_then(|model| model.card.as_ref());
+    let told = card.and_then(|card| card.questions.get(language(chat))).filter(|told| !told.is_empty());
+    let t = chat.app.speech.text();
+    match told {
+        Some(told) => told.iter().step_by(told.len().div_ceil(STARTERS)).cloned().collect(),
+        None => [t.chat.starter_1, t.chat.starter_2, t.chat.starter_3].map(String::from).into(),
+    }
+}
+
+/// The language of now, as cards name it.
+fn language(chat: &Rc<Chat>) -> &'static str {
+    chat.app.speech.language().tag().split('-').next().unwrap_or_default()
 }

@@ -177,9 +177,10 @@ pub async fn train(request: &JsValue, event: impl FnMut(EngineEvent) + 'static) 
     call(&part(""), "train", &[request]).await.map(Run)
 }
 
-/// Goes on with a saved run.
-pub async fn resume(id: &str, event: impl FnMut(EngineEvent) + 'static) -> Answer<Run> {
-    call(&part("runs"), "resume", &[&id.into(), &events(event)]).await.map(Run)
+/// Goes on with a saved run: for `more` steps with one that is done.
+pub async fn resume(id: &str, more: Option<f64>, event: impl FnMut(EngineEvent) + 'static) -> Answer<Run> {
+    let options = write(&serde_json::json!({ "more": more }));
+    call(&part("runs"), "resume", &[&id.into(), &events(event), &options]).await.map(Run)
 }
 
 fn events(mut event: impl FnMut(EngineEvent) + 'static) -> JsValue {

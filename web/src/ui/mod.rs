@@ -48,6 +48,7 @@ mod drop;
 mod engine;
 mod header;
 mod history;
+mod learned;
 mod leave;
 mod lesson;
 mod load;

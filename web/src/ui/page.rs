@@ -1,7 +1,9 @@
 //! Builds the page into `index.html`.
 
+use std::rc::Rc;
+
 use super::app::App;
-use super::dom::find;
+use super::dom::{self, button, find};
 use super::slot::Slot;
 use super::{adapters, chat, header, leave, models, tabs, teach};
 
@@ -16,11 +18,14 @@ fn build(slot: Slot) {
     find("loading").remove();
     leave::watch(&app);
     let panels = tabs::build(&app, &find("tabs"), &find("main"));
+    let anew = button().id("new-chat").class("quiet").say(&app.speech, |t| t.chat.renew);
     if let [chat_panel, teach_panel, adapters_panel, models_panel] = panels.as_slice() {
         let chat = chat::build(&app, chat_panel);
-        let teach = teach::build(&app, teach_panel, &find("notices"), chat);
+        let teach = teach::build(&app, teach_panel, &find("notices"), Rc::clone(&chat));
+        dom::listen(&anew, "click", move |_| chat.propose_anew(""));
         adapters::build(&app, adapters_panel);
         models::build(&app, models_panel, teach);
     }
     header::build(&app, &find("header"), &find("notices"));
+    find("header").add(&anew);
 }

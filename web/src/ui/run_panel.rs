@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::app::App;
 use super::chart::Chart;
 use super::dom::{El, button, el};
+use super::learned;
 use super::training::sample_line;
 use crate::format::fill;
 use crate::language::Sentence;
@@ -34,6 +35,9 @@ pub struct RunPanel {
     pub export_run: El,
     /// Goes on after a stop.
     pub go_on: El,
+    /// Goes on after the end.
+    pub more: El,
+    learned: El,
     app: Rc<App>,
     bar: El,
     samples: El,
@@ -59,6 +63,8 @@ impl RunPanel {
             export_hf: act("teach-export-hf", "second", |t| t.models.export_hf),
             export_run: act("teach-export-run", "second", |t| t.teach.export_run),
             go_on: act("teach-resume", "primary", |t| t.teach.resume),
+            more: act("teach-more", "second", |t| t.teach.more),
+            learned: el("div").id("learned").attr("aria-live", "polite").shown(false),
             app: Rc::clone(app),
             bar: el("progress").id("teach-progress").say_in("aria-label", &app.speech, |t| t.teach.progress),
             samples: el("ol").class("samples").id("teach-samples").attr("aria-live", "polite"),
@@ -71,14 +77,14 @@ impl RunPanel {
     fn fill(self) -> Self {
         let speech = &self.app.speech;
         let buttons = el("div").class("foot");
-        for button in [&self.pause, &self.stop, &self.ask, &self.compare, &self.go_on] {
+        for button in [&self.pause, &self.stop, &self.ask, &self.go_on, &self.more, &self.compare] {
             buttons.add(button);
         }
         for button in [&self.export, &self.export_hf, &self.export_run] {
             buttons.add(button);
         }
         self.place.add(&el("h2").say(speech, |t| t.teach.run));
-        for part in [&self.status, &self.bar, &buttons, &self.chart.place] {
+        for part in [&self.status, &self.bar, &self.learned, &buttons, &self.chart.place] {
             self.place.add(part);
         }
         self.place.add(&self.warnings);
@@ -108,6 +114,8 @@ impl RunPanel {
         for button in [&self.ask, &self.export] {
             button.show(end.is_some());
         }
+        learned::show(&self.learned, end.and_then(|end| end.lesson.as_ref()), t);
+        self.more.show(end.is_some_and(|end| !end.stopped));
         let is_adapter = end.is_some_and(|end| end.adapter.is_some());
         self.compare.show(is_adapter);
         self.export.write(if is_adapter { t.teach.export } else { t.models.export });

@@ -34,9 +34,12 @@ static TRAINED: [Way; 2] = [
     Way { key: "full", sentence: |t| t.teach.full, hint: |t| t.teach.full_hint },
 ];
 
-const TRAINING: [Number; 6] = [
+const TRAINING: [Number; 9] = [
     Number::new("epochs", |t| t.teach.epochs, ["0", "1000", "any"]),
     Number::new("steps", |t| t.teach.steps, ["1", "1000000", "1"]),
+    Number::new("min-steps", |t| t.teach.min_steps, ["0", "1000000", "1"]),
+    Number::new("stop-at-loss", |t| t.teach.low_loss, ["0", "100", "any"]),
+    Number::new("keep-share", |t| t.teach.keep_share, ["0", "0.9", "any"]),
     Number::new("batch-size", |t| t.teach.batch, ["1", "1024", "1"]),
     Number::new("learning-rate", |t| t.teach.rate, ["0", "1", "any"]),
     Number::new("max-seq-len", |t| t.teach.length, ["2", "32768", "1"]),

@@ -65,7 +65,8 @@ impl Training {
         };
         press(&self.panel.pause, Self::pause);
         press(&self.panel.stop, |training| training.tell("stop"));
-        press(&self.panel.ask, |training| training.chat.propose(&training.question.borrow()));
+        press(&self.panel.ask, Self::ask);
+        press(&self.panel.more, Self::train_more);
         press(&self.panel.compare, |training| training.app.show_tab("adapters"));
         press(&self.panel.export, Self::export);
         press(&self.panel.export_hf, |training| training.app.export(json!({ "model": "hf" }), true));
@@ -124,17 +125,49 @@ impl Training {
 
     /// Goes on with a saved run.
     pub fn resume(self: &Rc<Self>, saved: &SavedRun) {
+        let question = self.app.speech.text().teach.question.into();
+        self.go_on_with(saved.id.clone(), None, question, saved.total_steps);
+    }
+
+    /// Trains the last run's result as much again.
+    fn train_more(self: &Rc<Self>) {
+        let Some(end) = self.end.borrow().clone() else { return };
+        let question = self.question.borrow().clone();
+        self.go_on_with(end.id, Some(end.step), question, 2.0 * end.step);
+    }
+
+    fn go_on_with(self: &Rc<Self>, id: String, more: Option<f64>, question: String, steps: f64) {
         if self.is_running() {
             self.app.fail(self.app.speech.text().teach.busy);
             return;
         }
         self.app.show_tab("teach");
-        self.begin(self.app.speech.text().teach.question.into(), saved.total_steps);
-        let (training, id) = (Rc::clone(self), saved.id.clone());
+        self.begin(question, steps);
+        let training = Rc::clone(self);
         self.app.spawn(async move {
             let told = Rc::clone(&training);
-            let run = engine::resume(&id, move |event| told.event(event)).await;
+            let run = engine::resume(&id, more, move |event| told.event(event)).await;
             training.follow(run).await
+        });
+    }
+
+    /// Leads to a new conversation with what was taught, and the lesson's first question in the field.
+    fn ask(self: &Rc<Self>) {
+        let end = self.end.borrow().clone();
+        let lesson = end.as_ref().and_then(|end| end.lesson.as_ref());
+        let asked = lesson.and_then(|lesson| lesson.answers.first()).map(|answer| answer.question.clone());
+        self.chat.propose_anew(&asked.unwrap_or_else(|| self.question.borrow().clone()));
+        let Some(name) = end.and_then(|end| end.adapter) else { return };
+        let app = Rc::clone(&self.app);
+        self.app.spawn(async move {
+            let mut adapters = engine::adapters().await?;
+            // It acts since the run ended, unless it was switched off.
+            if adapters.iter().any(|adapter| adapter.name == name && adapter.fits && !adapter.active) {
+                adapters.iter_mut().for_each(|adapter| adapter.active = adapter.name == name);
+                engine::use_adapters(&adapters).await?;
+                app.changed(Topic::Adapters);
+            }
+            Ok(())
         });
     }
 
@@ -195,7 +228,12 @@ impl Training {
     fn end_sentence(&self, end: &RunEnd) -> String {
         let t = self.app.speech.text();
         let (step, total) = (format!("{:.0}", end.step), format!("{:.0}", end.total_steps));
-        let sentence = fill(if end.stopped { t.teach.stopped } else { t.teach.done }, &[&step, &total]);
+        let sentence = match (end.stopped, end.learned) {
+            (true, _) => t.teach.stopped,
+            (false, true) => t.teach.done_low,
+            (false, false) => t.teach.done,
+        };
+        let sentence = fill(sentence, &[&step, &total]);
         let sentence = match end.heldout_loss {
             Some(held) => sentence + &fill(t.teach.ended_loss, &[&loss(Some(held))]),
             None => sentence,

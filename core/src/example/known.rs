@@ -1,0 +1,133 @@
+//! What a model of this world knows: rows to keep while it learns something else, and the card that says so.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::json;
+
+use super::{DEFAULT_SEED, Language, World};
+use crate::data::{DataOptions, Dataset, Memory, Source};
+use crate::error::Result;
+use crate::model::{ModelCard, ModelConfig};
+use crate::text::{Conversation, RowKind};
+
+/// Conversations that are looked through for short ones.
+const DRAWN: usize = 3000;
+/// Messages of a short one: two turns. Longer ones would take most of a step of a few rows.
+const LONGEST: usize = 4;
+/// What is told of such a model, by language.
+const ABOUT: [(Language, &str); 2] = [
+    (
+        Language::En,
+        "A small model that knows a made-up world: its animals, places and things. It adds and subtracts small numbers, \
+         and remembers what was said in the conversation.",
+    ),
+    (
+        Language::Zh,
+        "一个小模型，熟悉一个虚构的世界：那里的动物、地点和物品。它会算小数目的加减法，也记得对话里说过的话。",
+    ),
+];
+
+/// Short conversations of the default world, as rows that a model of it knows.
+///
+/// # Errors
+/// None that its own rows give.
+pub fn known_rows() -> Result<Arc<Dataset>> {
+    static ROWS: OnceLock<Arc<Dataset>> = OnceLock::new();
+    if let Some(rows) = ROWS.get() {
+        return Ok(Arc::clone(rows));
+    }
+    let chats = World::new(DEFAULT_SEED).conversations(DRAWN);
+    let short = chats.iter().filter(|chat| chat.messages.len() <= LONGEST);
+    let line = |chat: &Conversation| format!("{}\n", json!({ "messages": chat.messages }));
+    let source: Arc<dyn Source> = Arc::new(Memory::new("known.jsonl", short.map(line).collect::<String>()));
+    let options = DataOptions { kind: Some(RowKind::Conversation), ..DataOptions::default() };
+    let rows = Arc::new(Dataset::open(vec![source], options)?);
+    Ok(Arc::clone(ROWS.get_or_init(|| rows)))
+}
+
+/// The card of a model that learned the default world.
+///
+/// # Errors
+/// As [`known_rows`].
+pub fn card() -> Result<ModelCard> {
+    let about =
+        ABOUT.iter().map(|(language, text)| (code(*language).to_string(), text.to_string())).collect();
+    let mut questions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut seen = Vec::new();
+    for question in World::new(DEFAULT_SEED).questions(1) {
+        // One of each kind, of those that begin a conversation.
+        let ([first], false) =
+            (question.messages.as_slice(), seen.contains(&(question.language, question.kind)))
+        else {
+            continue;
+        };
+        seen.push((question.language, question.kind));
+        questions.entry(code(question.language).into()).or_default().push(first.content.clone());
+    }
+    Ok(ModelCard { about, questions, world: Some(known_rows()?.fingerprint()) })
+}
+
+/// The rows to keep of a model whose card says that it learned the world that is generated here: another version of it
+/// has other rows.
+///
+/// # Errors
+/// As [`known_rows`].
+pub fn rows_known_by(config: &ModelConfig) -> Result<Option<Arc<Dataset>>> {
+    let Some(world) = config.card().and_then(|card| card.world) else { return Ok(None) };
+    let rows = known_rows()?;
+    Ok((rows.fingerprint() == world).then_some(rows))
+}
+
+fn code(language: Language) -> &'static str {
+    match language {
+        Language::En => "en",
+        Language::Zh => "zh",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Transformer, preset};
+    use crate::text::Row;
+    use burn::tensor::Device;
+
+    #[test]
+    fn known_rows_are_short_conversations_of_the_world() {
+        let rows = known_rows().unwrap();
+        assert!(rows.len() > 200, "{}", rows.len());
+        let said = World::new(DEFAULT_SEED).conversations(DRAWN);
+        for row in rows.iter() {
+            let (row, _) = row.unwrap();
+            let is_of_world = matches!(&row, Row::Conversation(chat) if chat.messages.len() <= LONGEST && said.contains(chat));
+            assert!(is_of_world, "{row:?}");
+        }
+        assert!(Arc::ptr_eq(&rows, &known_rows().unwrap()), "they are made once");
+    }
+
+    #[test]
+    fn a_card_tells_questions_in_both_languages_that_no_row_holds() {
+        let card = card().unwrap();
+        for language in ["en", "zh"] {
+            let questions = &card.questions[language];
+            assert!(questions.len() >= 2 && !card.about[language].is_empty(), "{questions:?}");
+        }
+        let chats = World::new(DEFAULT_SEED).conversations(500);
+        let firsts: Vec<&str> = chats.iter().map(|chat| chat.messages[0].content.as_str()).collect();
+        assert!(card.questions.values().flatten().all(|question| !firsts.contains(&question.as_str())));
+    }
+
+    #[test]
+    fn only_this_world_is_known() {
+        let config = ModelConfig { num_hidden_layers: 1, ..preset("nano").unwrap().config(Some(8)) };
+        let model = Transformer::init(&config, 1, &Device::flex()).unwrap();
+        let known = |model: &Transformer| rows_known_by(model.config()).unwrap().map(|rows| rows.len());
+        assert_eq!(known(&model), None);
+        let card = card().unwrap();
+        let model = model.with_card(&card);
+        assert_eq!(known(&model), Some(known_rows().unwrap().len()));
+        let older = ModelCard { world: Some("of another version".into()), ..card };
+        assert_eq!(known(&model.with_card(&older)), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! What a model's maker tells of it: what it knows, questions to try, and which generated rows it learned.
+//!
+//! It stands as `kindling` among the settings of `generation_config.json`, which what is made of the model keeps.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{ModelConfig, Transformer};
+
+/// Its key among the settings of generation.
+const KEY: &str = "kindling";
+
+/// What is told of a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModelCard {
+    /// What it knows, a sentence or two a language (`en`, `zh`).
+    pub about: BTreeMap<String, String>,
+    /// Questions to try, by language.
+    pub questions: BTreeMap<String, Vec<String>>,
+    /// The fingerprint of the rows of the generated world that it knows, as `example::known_rows` gives them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub world: Option<String>,
+}
+
+impl ModelConfig {
+    /// The model's card, where it has one that can be read.
+    pub fn card(&self) -> Option<ModelCard> {
+        ModelCard::deserialize(self.generation.get(KEY)?).ok()
+    }
+
+    /// What a person should know of a card that cannot be read.
+    pub(crate) fn card_warning(&self) -> Option<String> {
+        let error = ModelCard::deserialize(self.generation.get(KEY)?).err()?;
+        Some(format!("'{KEY}' in generation_config.json is no card of a model ({error}), and is not read"))
+    }
+}
+
+impl Transformer {
+    /// The same model with this card.
+    pub fn with_card(mut self, card: &ModelCard) -> Self {
+        // Texts by text are always JSON.
+        let card = serde_json::to_value(card).unwrap_or(Value::Null);
+        self.config.generation.insert(KEY.into(), card);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::preset;
+    use burn::tensor::Device;
+    use serde_json::json;
+
+    #[test]
+    fn a_card_stays_with_the_model() {
+        let config = ModelConfig { num_hidden_layers: 1, ..preset("nano").unwrap().config(Some(8)) };
+        let model = Transformer::init(&config, 1, &Device::flex()).unwrap();
+        assert_eq!((model.config().card(), model.config().card_warning()), (None, None));
+        let card = ModelCard {
+            about: [("en".to_string(), "It knows cats.".to_string())].into(),
+            questions: [("zh".to_string(), vec!["猫呢？".to_string()])].into(),
+            world: Some("ab12".into()),
+        };
+        let model = model.with_card(&card);
+        assert_eq!(model.config().card(), Some(card));
+        assert_eq!(model.config().card_warning(), None);
+        assert_eq!(model.config().generation["kindling"]["about"]["en"], "It knows cats.");
+    }
+
+    #[test]
+    fn a_card_may_lack_parts_and_one_that_is_none_is_told() {
+        let with = |value: Value| {
+            let mut config = preset("nano").unwrap().config(Some(8));
+            config.generation.insert(KEY.into(), value);
+            config
+        };
+        let part = with(json!({"about": {"en": "x"}, "other": 1})).card().unwrap();
+        assert_eq!((part.about["en"].as_str(), part.questions.len(), part.world), ("x", 0, None));
+        let odd = with(json!({"about": "x"}));
+        assert_eq!(odd.card(), None);
+        assert!(odd.card_warning().unwrap().contains("'kindling' in generation_config.json"));
+    }
+}

@@ -1,0 +1,101 @@
+//! A lesson's own questions: asked before a run and after it, so that its end says what was learned.
+
+use kindling::chat::{Exercise, spread};
+use kindling::data::Split;
+use kindling::model::Transformer;
+use kindling::platform::now;
+use kindling::text::RowKind;
+use kindling::tokenizer::Tokenizer;
+use kindling::train::Job;
+
+use super::messages::run::{self, Answered};
+
+/// Rows that are asked at most.
+const MOST: u64 = 8;
+/// Seconds after which no further row is asked before a run: a large model is slow.
+const PATIENCE: f64 = 15.0;
+
+/// Questions of a run's rows, with the answers before it.
+pub struct Lesson {
+    rows: u64,
+    exercises: Vec<Exercise>,
+    before: Vec<String>,
+}
+
+impl Lesson {
+    /// The questions of rows that are trained on, spread evenly; none where the rows are texts.
+    ///
+    /// # Errors
+    /// Data that cannot be read.
+    pub fn of(job: &Job) -> Result<Self, String> {
+        let split = job.split();
+        let (mut exercises, part) = (Vec::new(), split.train_part());
+        let rows = part.end - part.start;
+        if job.stage.row_kind() == RowKind::Conversation {
+            for number in numbers(&split, part.start, rows) {
+                let row = job.dataset.row(number).map_err(|e| e.to_string())?;
+                exercises.extend(row.and_then(|(row, _)| Exercise::of(&row)));
+            }
+        }
+        Ok(Self { rows, exercises, before: Vec::new() })
+    }
+
+    /// Asks them before the run; those for which there is no time are asked no more.
+    ///
+    /// # Errors
+    /// The device cannot be read, or a question is longer than the model.
+    pub async fn ask_before(&mut self, model: &Transformer, tokenizer: &Tokenizer) -> Result<(), String> {
+        let began = now();
+        self.before.clear();
+        for exercise in &self.exercises {
+            if now() - began > PATIENCE {
+                break;
+            }
+            let answer = exercise.answer(model, tokenizer).await;
+            self.before.push(answer.map_err(|e| e.to_string())?);
+        }
+        self.exercises.truncate(self.before.len());
+        Ok(())
+    }
+
+    /// The answers before the run, in the order of the questions.
+    pub fn before(&self) -> &[String] {
+        &self.before
+    }
+
+    /// The same with the answers that were given before the run.
+    pub fn answered(mut self, before: &[String]) -> Self {
+        self.before = before.to_vec();
+        self.exercises.truncate(before.len());
+        self
+    }
+
+    /// Asks them again; `None` where there is nothing to ask.
+    ///
+    /// # Errors
+    /// As [`Self::ask_before`].
+    pub async fn ask_after(
+        self,
+        model: &Transformer,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<run::Lesson>, String> {
+        let mut answers = Vec::new();
+        for (exercise, before) in self.exercises.iter().zip(self.before) {
+            let after = exercise.answer(model, tokenizer).await.map_err(|e| e.to_string())?;
+            let (question, expected) = (exercise.question().to_string(), exercise.expected.clone());
+            answers.push(Answered { question, expected, before, right: exercise.is_right(&after), after });
+        }
+        Ok((!answers.is_empty()).then_some(run::Lesson { rows: self.rows as f64, answers }))
+    }
+}
+
+/// The numbers of rows that are asked, in the order of the file.
+fn numbers(split: &Split, start: u64, rows: u64) -> Vec<u64> {
+    // All of them stand in the order of the file; of a shuffled part any are as good.
+    let mut numbers: Vec<u64> = match rows == split.train + split.validation {
+        true => spread(rows, MOST).collect(),
+        false => spread(rows, MOST).map(|i| split.order().at(start + i)).collect(),
+    };
+    numbers.sort_unstable();
+    numbers
+}

@@ -1,0 +1,52 @@
+//! What a run taught: the lesson's own questions with the answers before and after, right and wrong.
+
+use super::dom::{El, el};
+use crate::difference::{Piece, differences};
+use crate::format::fill;
+use crate::language::Text;
+use crate::messages::run::{Answered, Lesson};
+
+/// Shows it in its place; nothing where no row asks anything.
+pub fn show(place: &El, lesson: Option<&Lesson>, t: &'static Text) {
+    place.clear();
+    place.show(lesson.is_some());
+    let Some(lesson) = lesson else { return };
+    let (asked, right) = (lesson.answers.len(), lesson.answers.iter().filter(|answer| answer.right).count());
+    let mut sentence = fill(t.teach.learned, &[&right.to_string(), &asked.to_string()]);
+    if (asked as f64) < lesson.rows {
+        sentence += &fill(t.teach.asked_some, &[&format!("{:.0}", lesson.rows)]);
+    }
+    if right < asked {
+        sentence += t.teach.learned_not_all;
+    }
+    let list = el("ol").class("learned");
+    lesson.answers.iter().for_each(|answer| list.add(&row(answer, t)));
+    place.add(&el("h3").id("learned-count").text(&sentence));
+    place.add(&list);
+}
+
+/// One question: what is new in the answer after, and what is gone of the one before.
+fn row(answer: &Answered, t: &'static Text) -> El {
+    let Answered { question, expected, before, after, right } = answer;
+    let (mark, word) = if *right { ("✓", t.teach.right) } else { ("✗", t.teach.wrong) };
+    let verdict = el("span").class("verdict").attr("role", "img").attr("aria-label", word).text(mark);
+    let asked = el("p").child(&verdict).child(&el("strong").text(question));
+    let item = el("li").test("learned-row").attr("data-right", &right.to_string()).child(&asked);
+    let [gone, new] = differences(before, after);
+    let item = item.child(&line(t.teach.before, "del", &gone).class("faint"));
+    let item = item.child(&line(t.teach.after, "ins", &new));
+    if *right {
+        return item;
+    }
+    let [_, missing] = differences(after, expected);
+    item.child(&line(t.teach.expected, "mark", &missing))
+}
+
+/// A named answer whose own pieces stand in elements of this tag.
+fn line(name: &str, tag: &str, pieces: &[Piece]) -> El {
+    let said = el("span").class("said");
+    for Piece { text, same } in pieces {
+        said.add(&el(if *same { "span" } else { tag }).text(text));
+    }
+    el("p").child(&el("span").class("label").text(name)).child(&said)
+}
