@@ -45,6 +45,19 @@ fn files_of_no_use() -> Vec<Bad> {
         ),
         bad("pretrain", "a.csv", b"one,two\n1,2\n", &["a.csv:1", "must name the columns", "one, two"]),
         bad(
+            "sft",
+            "a.csv",
+            "问题,备注\n1,2\n".as_bytes(),
+            &["a.csv:1", "问题 needs 答案 or 回答", "columns 问题, 备注"],
+        ),
+        bad(
+            "sft",
+            "a.csv",
+            "问题,答案,回答\n1,2,3\n".as_bytes(),
+            &["a.csv:1", "问题 + 答案 and 问题 + 回答 are both there", "columns 问题, 答案, 回答"],
+        ),
+        bad("sft", "a.csv", b"q,a,a\n1,2,3\n", &["a.csv:1", "two columns are called a", "columns q, a, a"]),
+        bad(
             "pretrain",
             "a.jsonl.gz",
             &compressed[..compressed.len() / 2],

@@ -45,6 +45,10 @@ fn every_row_format_of_a_conversation_is_the_same() {
         ("completion.jsonl", r#"{"prompt": "q", "completion": "the answer"}"#.into()),
         ("list.json", "[\n  {\"user\": \"q\",\n   \"assistant\": \"the answer\"}\n]\n".into()),
         ("pair.csv", "user,assistant\nq,\"the answer\"\n".into()),
+        ("问答.csv", "\u{FEFF}编号,问题,答案\r\n7,q,\"the answer\"\r\n".into()),
+        ("asked.csv", "提问,回答\nq,the answer\n".into()),
+        ("alpaca.csv", "指令,输入,输出\nq,,the answer\n".into()),
+        ("chinese.jsonl", r#"{"用户": "q", "助手": "the answer"}"#.into()),
     ] {
         place.write(file, text);
         let after = weights(&place, "sft", &format!("--data {file}"));

@@ -11,8 +11,8 @@ window.kindling = connect({ device: asked.get("device") ?? "auto" });
 
 async function open() {
   await window.kindling.device();
-  const source = asked.get("model") === "none" ? null : MODEL;
-  return source && window.kindling.load(new URL(source, document.baseURI).href, { keep: false });
+  // Of another model's address the user interface tells how far it is.
+  return asked.get("model") ? null : window.kindling.load(new URL(MODEL, document.baseURI).href, { keep: false });
 }
 
 window.kindlingReady = open();

@@ -138,8 +138,8 @@ export interface ChatRequest extends Sampling {
   /** Log-probabilities of the tokens, with so many alternatives. */
   logprobs?: boolean;
   top_logprobs?: number;
-  /** "base" answers without any adapter. */
-  adapters?: "active" | "base";
+  /** "base" answers without any adapter, a list with those alone, whatever acts. */
+  adapters?: "active" | "base" | { name: string; strength?: number }[];
   signal?: AbortSignal;
 }
 
@@ -218,6 +218,8 @@ export interface TrainRequest {
   name?: string;
   /** Ask this every so many steps and report the answer. */
   sample?: { prompt: string; every: number };
+  /** Asked before the run and after it, beside the rows' own questions: `lesson` of its end has the answers. */
+  questions?: string[];
   /** What the files are written in where that is not UTF-8, by a label that TextDecoder knows: "gbk", "utf-16le". */
   encoding?: string;
   onEvent?: (event: TrainEvent) => void;
@@ -709,16 +711,18 @@ export interface RunEnd {
   kept: boolean;
   /** Whether a whole pass over the rows had a loss under `stop-at-loss`, which ended it. */
   learned: boolean;
-  /** The lesson's own questions, asked before and after; null where its rows have none. */
+  /** The lesson's own questions, asked before and after; null where there are none. */
   lesson: Lesson | null;
 }
 
-/** Rows that are trained on, asked before a run and after it. */
+/** What was asked before a run and after it. */
 export interface Lesson {
-  /** How many there are. */
+  /** Rows that are trained on. */
   rows: number;
   /** At most 8 of them, spread evenly; fewer where asking takes long. */
   answers: Answered[];
+  /** The request's questions that none of these rows asks; fewer where asking takes long. */
+  asked: Asked[];
 }
 
 /** A row's question with the most likely answers. */
@@ -733,6 +737,16 @@ export interface Answered {
   after: string;
   /** Whether it is the row's. */
   right: boolean;
+}
+
+/** A question of the request with the most likely answers. */
+export interface Asked {
+  /** The question. */
+  question: string;
+  /** The answer of the model before the run. */
+  before: string;
+  /** That of what the run gave. */
+  after: string;
 }
 
 /** A run that can go on. */

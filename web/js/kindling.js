@@ -4,7 +4,7 @@
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
 import {
-  asked, check, checkOne, conversation, isBase, refusal, samplingConfig, taught, trainCall,
+  asked, check, checkOne, conversation, named, refusal, samplingConfig, taught, trainCall, who,
 } from "./requests.js";
 
 /** Opens the engine. */
@@ -38,8 +38,7 @@ class Kindling {
     this.adapters = {
       list: () => this.#result({ call: "adapters" }),
       use: async (active) => {
-        for (const adapter of active) check("adapters.use", adapter);
-        return this.#result({ call: "use-adapters", active: active.map((a) => ({ strength: 1, ...a })) });
+        return this.#result({ call: "use-adapters", active: named(active) });
       },
       add: async (name, files) => this.#result({ call: "add-adapter", name }, await readFiles(files)),
       remove: (name) => this.#result({ call: "remove-adapter", name }),
@@ -273,7 +272,7 @@ class Kindling {
     const call = {
       call: "chat",
       messages: conversation(name, messages),
-      base: isBase(name, adapters),
+      ...who(name, adapters),
       top: logprobs ? (top_logprobs ?? 0) : null,
       sampling: samplingConfig(name, sampling),
     };

@@ -5,7 +5,7 @@ const SAMPLING = [
   "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_completion_tokens", "stop",
 ];
 const TAUGHT = ["stage", "adapter", "lora"];
-const TRAIN = [...TAUGHT, "data", "config", "name", "sample", "encoding", "onEvent", "signal"];
+const TRAIN = [...TAUGHT, "data", "config", "name", "sample", "questions", "encoding", "onEvent", "signal"];
 
 /** By the name of the call: its fields. A request to train is also one to plan and to preview. */
 const FIELDS = {
@@ -118,16 +118,25 @@ function textOfPart(call, at, part) {
   throw refusal("unsupported-field", { call, field: at }, message);
 }
 
-/** Whether the base answers without adapters. */
-export function isBase(call, adapters = "active") {
-  if (adapters === "active" || adapters === "base") return adapters === "base";
-  const message = `adapters is ${JSON.stringify(adapters)}; it can be "active" or "base"`;
+/** Who answers in the engine's words: what acts now, the base alone, or only the adapters that are named. */
+export function who(call, adapters) {
+  const wanted = adapters ?? "active";
+  if (wanted === "active" || wanted === "base") return { base: wanted === "base" };
+  if (Array.isArray(wanted)) return { base: false, only: named(wanted) };
+  const message = `adapters is ${JSON.stringify(wanted)}; it can be "active" or "base", or a list of {name, strength}`;
   throw refusal("bad-request", { call, field: "adapters" }, message);
 }
 
+/** Adapters by their names, as strong as they were trained where nothing else is said. */
+export function named(adapters) {
+  for (const adapter of adapters) check("adapters.use", adapter);
+  return adapters.map((adapter) => ({ strength: 1, ...adapter }));
+}
+
 /** A run's beginning in the engine's words. */
-export function trainCall({ stage, adapter, lora, config = {}, name, sample, encoding }) {
-  return { call: "train", ...taught({ stage, adapter, lora }), config, name, sample, encoding };
+export function trainCall({ stage, adapter, lora, config = {}, name, sample, questions, encoding }) {
+  const asked = questions ?? [];
+  return { call: "train", ...taught({ stage, adapter, lora }), config, name, sample, questions: asked, encoding };
 }
 
 /** The stage, and the settings of the adapter where one learns it. "lora" with `lora` is "sft" with an adapter. */

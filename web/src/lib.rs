@@ -6,11 +6,13 @@
 pub mod difference;
 pub mod format;
 pub mod language;
+pub mod lesson;
 pub mod messages;
 pub mod names;
 pub mod sample;
 pub mod saves;
 pub mod scale;
+pub mod students;
 pub mod think;
 
 #[cfg(target_family = "wasm")]

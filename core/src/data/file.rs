@@ -7,15 +7,13 @@ use serde_json::Value;
 use super::blocks::{BlockReader, READ_BLOCK};
 use super::format::{Format, format_of, format_of_json};
 use super::options::DataOptions;
-use super::record;
+use super::record::{self, columns};
 use super::report::RowOrigin;
 use super::scan::{RowStart, Scanner};
 use super::source::Source;
 use super::{kind, not_utf8};
 use crate::error::{Error, Result};
-use crate::text::{
-    Parsed, Prompt, Row, RowShape, parse_json, parse_prompt, parse_row, parse_text_column, prompt_key,
-};
+use crate::text::{Parsed, Prompt, Row, parse_json, parse_prompt, parse_row, parse_text_column, prompt_key};
 
 /// Refuses the columns of a table of which no row can be read.
 type Columns = fn(&[String]) -> Result<(), String>;
@@ -40,9 +38,7 @@ impl DataFile {
     /// [`Error::Data`] naming the file: it is empty, of an unknown kind, in UTF-16, still compressed, or a CSV file
     /// whose header names no known columns.
     pub(super) fn open(source: Arc<dyn Source>, options: Arc<DataOptions>) -> Result<Self> {
-        Self::open_with(source, options, |names| {
-            RowShape::find(|key| names.iter().any(|name| name == key), || columns(names)).map(drop)
-        })
+        Self::open_with(source, options, record::check_header)
     }
 
     /// The same for rows to go on from.
@@ -229,11 +225,6 @@ impl DataFile {
     }
 }
 
-/// The names of columns for a message.
-fn columns(names: &[String]) -> String {
-    format!("columns {}", names.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +272,8 @@ mod tests {
     fn csv_columns_have_the_names_of_json_keys() {
         let text = "Instruction, input,output,id\r\nadd,\"1, 2\",3,7\r\n\"say \"\"hi\"\"\",,\"hi\nho\",8\r\n";
         assert_eq!(rows("a.csv", text), [good(2, &["add\n1, 2", "3"]), good(3, &["say \"hi\"", "hi\nho"])]);
+        let text = "\u{FEFF}编号,问题 ,答案\r\n7,谁？,\"我，露玛\"\r\n";
+        assert_eq!(rows("a.csv", text), [good(2, &["谁？", "我，露玛"])]);
         let text = "messages\n\"[{\"\"role\"\": \"\"user\"\", \"\"content\"\": \"\"q\"\"}]\"\n";
         assert_eq!(rows("a.csv", text), [good(2, &["q"])]);
     }
@@ -369,5 +362,15 @@ mod tests {
             "{reason}"
         );
         assert!(reason.contains("; found columns was ist das?, ein test; "), "{reason}");
+        for (header, what) in [
+            (
+                "问题,答案,回答",
+                "问题 + 答案 and 问题 + 回答 are both there; keep one of them; found columns 问题, 答案, 回答",
+            ),
+            ("q,a,note,a", "two columns are called a; keep one of them; found columns q, a, note, a"),
+        ] {
+            let reason = refusal("a.csv", format!("{header}\n1,2,3,4\n"));
+            assert_eq!(reason, format!("a.csv:1: the first line must name the columns: {what}"));
+        }
     }
 }

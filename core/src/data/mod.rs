@@ -23,6 +23,7 @@ mod overlap;
 // Natively only: a panic of the parquet crate, which is an error here, would end a page's worker.
 #[cfg(not(target_family = "wasm"))]
 mod parquet;
+mod paste;
 mod prompts;
 mod record;
 mod report;
@@ -41,6 +42,7 @@ pub use options::{DataOptions, HeldOutShare, Turns};
 pub use order::{Permutation, Split, split};
 #[cfg(not(target_family = "wasm"))]
 pub use parquet::parquet_rows;
+pub use paste::{PasteFault, PasteForm, PasteProblem, Pasted, PastedRow, csv_of, paste, spreadsheet_pairs};
 pub use prompts::read_prompts;
 pub use report::{DataReport, NAMED_KEYS, RowOrigin, WarningCount};
 pub use source::{Memory, Source};

@@ -2,6 +2,26 @@
 
 use serde_json::{Map, Value};
 
+use crate::text::RowShape;
+
+/// Whether rows can be read by the names of these columns.
+///
+/// # Errors
+/// The names say nothing, or two columns have one that counts.
+pub(super) fn check_header(names: &[String]) -> Result<(), String> {
+    let shape = RowShape::find(|key| names.iter().any(|name| name == key), || columns(names))?;
+    let is_twice = |key: &&str| names.iter().filter(|name| name == key).count() > 1;
+    match shape.keys().into_iter().find(is_twice) {
+        Some(key) => Err(format!("two columns are called {key}; keep one of them; found {}", columns(names))),
+        None => Ok(()),
+    }
+}
+
+/// The names of columns for a message.
+pub(super) fn columns(names: &[String]) -> String {
+    format!("columns {}", names.join(", "))
+}
+
 /// A record as the object that a JSON row would be.
 ///
 /// # Errors

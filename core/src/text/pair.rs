@@ -8,8 +8,9 @@ use super::json::{is_blank, kind};
 use super::message::parse_messages;
 use super::warning::RowWarning;
 
-/// What may stand beside a question and belongs to it: Alpaca's `input`, Dolly's and SQuAD's `context`.
-const BESIDE: [&str; 2] = ["input", "context"];
+/// What may stand beside a question and belongs to it: Alpaca's `input`, Dolly's and SQuAD's `context`; `输入` in
+/// Chinese.
+const BESIDE: [&str; 3] = ["input", "context", "输入"];
 
 /// The question that may be a list of messages, as TRL has it; its answer is one then, too.
 const PROMPT: &str = "prompt";
@@ -131,10 +132,16 @@ mod tests {
             json!({"q": "q", "a": "a", "input": "i", "context": ["c1", "c2"], "history": [["x", "y"]]});
         for (row, question, answer, expected) in [
             (
+                json!({"指令": "q", "输入": "c", "输出": "a"}),
+                "指令",
+                "输出",
+                &["user \"q\\nc\" 1", "assistant \"a\" 1"][..],
+            ),
+            (
                 json!({"instruction": "q", "context": "c", "response": "a"}),
                 "instruction",
                 "response",
-                &["user \"q\\nc\" 1", "assistant \"a\" 1"][..],
+                &["user \"q\\nc\" 1", "assistant \"a\" 1"],
             ),
             (
                 json!({"question": "q", "context": " ", "input": null, "answer": "a"}),

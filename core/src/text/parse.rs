@@ -158,6 +158,10 @@ mod tests {
             json!({"prompt": "q", "response": "a"}),
             json!({"question": "q", "answer": "a"}),
             json!({"q": "q", "a": "a", "history": "[]"}),
+            json!({"问题": "q", "答案": "a"}),
+            json!({"提问": "q", "回答": "a"}),
+            json!({"指令": "q", "输入": "", "输出": "a"}),
+            json!({"用户": "q", "助手": "a"}),
         ] {
             expect(row, &same);
         }

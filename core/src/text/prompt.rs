@@ -225,7 +225,7 @@ mod tests {
         for (row, reason) in [
             (
                 json!({"a": 1}),
-                "expected one of prompt, messages, conversations, text, user, instruction, question, q; found keys a",
+                "expected one of prompt, messages, conversations, text, user, instruction, question, q, 用户, 指令, 问题, 提问; found keys a",
             ),
             (json!({"q": 1}), "q must be a string, found a number"),
             (json!({"prompt": "a", "text": "b"}), "prompt and text stand in one row; leave one of them out"),

@@ -20,16 +20,21 @@ pub enum RowShape {
 pub(super) const MESSAGE_KEYS: [&str; 2] = ["conversations", "messages"];
 
 /// Each question key with the keys that its answer may have.
-const PAIRS: [(&str, &[&str]); 5] = [
+const PAIRS: [(&str, &[&str]); 9] = [
     ("user", &["assistant"]),
     ("instruction", &["output", "response"]),
     ("prompt", &["completion", "response"]),
     ("question", &["answer"]),
     ("q", &["a"]),
+    ("用户", &["助手"]),
+    ("指令", &["输出", "回答"]),
+    ("问题", &["答案", "回答"]),
+    ("提问", &["回答", "答案"]),
 ];
 
 /// The question keys whose value is always a question; a `prompt` may as well be a text to complete.
-pub(super) const QUESTIONS: [&str; 4] = ["user", "instruction", "question", "q"];
+pub(super) const QUESTIONS: [&str; 8] =
+    ["user", "instruction", "question", "q", "用户", "指令", "问题", "提问"];
 
 /// The keys of two answers of which one is better.
 const PREFERENCE: [&str; 2] = ["chosen", "rejected"];
@@ -40,15 +45,26 @@ impl RowShape {
     /// A row with messages or a pair besides `text` is a conversation: Alpaca's own file repeats the pair in `text`.
     ///
     /// # Errors
-    /// The partner that a lone half of a pair lacks, or the keys that were expected and those found.
+    /// The partner that a lone half of a pair lacks, two pairs of which one has Chinese names, or the keys that were
+    /// expected and those found.
     pub fn find(has: impl Fn(&str) -> bool, found: impl FnOnce() -> String) -> Result<Self, String> {
         if let Some(key) = MESSAGE_KEYS.into_iter().find(|key| has(key)) {
             return Ok(Self::Messages(key));
         }
-        for (question, answers) in PAIRS {
-            if let Some(answer) = answers.iter().find(|answer| has(question) && has(answer)) {
-                return Ok(Self::Pair { question, answer });
-            }
+        let mut pairs = pairs(&has);
+        if let Some((question, answer)) = pairs.next() {
+            // Data sets are known that repeat a pair under other English names; of no others is it known which counts.
+            return match pairs
+                .find(|other| [question, answer, other.0, other.1].iter().any(|key| !key.is_ascii()))
+            {
+                None => Ok(Self::Pair { question, answer }),
+                Some(other) => Err(format!(
+                    "{question} + {answer} and {} + {} are both there; keep one of them; found {}",
+                    other.0,
+                    other.1,
+                    found()
+                )),
+            };
         }
         if has("text") {
             return Ok(Self::Text);
@@ -70,6 +86,22 @@ impl RowShape {
             )),
         }
     }
+
+    /// The keys that make the shape.
+    pub fn keys(self) -> Vec<&'static str> {
+        match self {
+            Self::Text => vec!["text"],
+            Self::Messages(key) => vec![key],
+            Self::Pair { question, answer } => vec![question, answer],
+        }
+    }
+}
+
+/// The pairs whose two keys are there.
+fn pairs(has: &impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    PAIRS.into_iter().filter(move |(question, _)| has(question)).flat_map(move |(question, answers)| {
+        answers.iter().filter(move |answer| has(answer)).map(move |answer| (question, *answer))
+    })
 }
 
 fn expected() -> String {
@@ -96,6 +128,12 @@ mod tests {
             ("prompt", "response"),
             ("question", "answer"),
             ("q", "a"),
+            ("问题", "答案"),
+            ("问题", "回答"),
+            ("提问", "回答"),
+            ("提问", "答案"),
+            ("指令", "输出"),
+            ("用户", "助手"),
         ] {
             assert_eq!(find(&[answer, question]), Ok(RowShape::Pair { question, answer }));
         }
@@ -116,6 +154,25 @@ mod tests {
     }
 
     #[test]
+    fn two_pairs_are_ambiguous_where_one_is_chinese() {
+        for (keys, pairs) in [
+            (&["问题", "答案", "回答"][..], "问题 + 答案 and 问题 + 回答"),
+            (&["question", "answer", "问题", "答案"], "question + answer and 问题 + 答案"),
+            (&["问题", "提问", "答案"], "问题 + 答案 and 提问 + 答案"),
+        ] {
+            let found = keys.join(", ");
+            let expected = format!("{pairs} are both there; keep one of them; found keys {found}");
+            assert_eq!(find(keys), Err(expected));
+        }
+        let pair = RowShape::Pair { question: "prompt", answer: "completion" };
+        assert_eq!(find(&["prompt", "completion", "response"]), Ok(pair));
+        assert_eq!(
+            find(&["问题", "note"]),
+            Err("问题 needs 答案 or 回答 beside it; found keys 问题, note".to_string())
+        );
+    }
+
+    #[test]
     fn missing_keys_are_named() {
         assert_eq!(
             find(&["instruction", "input"]),
@@ -129,8 +186,8 @@ mod tests {
         assert_eq!(
             find(&["a", "b"]),
             Err("expected one of text, conversations, messages, user + assistant, instruction + output, \
-                 prompt + completion, question + answer, q + a; found keys a, b; texts under another key are named with \
-                 --text-column"
+                 prompt + completion, question + answer, q + a, 用户 + 助手, 指令 + 输出, 问题 + 答案, 提问 + 回答; \
+                 found keys a, b; texts under another key are named with --text-column"
                 .to_string())
         );
     }

@@ -61,6 +61,7 @@ test("leave: what was typed to teach is there after a reload", LONG, async (t) =
   const { page, assert } = t;
   const typed = '{"user": "Who are you?", "assistant": "I am Pell."}';
   await page.getByTestId("tab-teach").click();
+  await page.getByTestId("teach-source-sample").check({ force: true });
   await page.getByTestId("teach-name").fill("Pell");
   await page.getByTestId("teach-source-files").check({ force: true });
   await page.getByTestId("teach-encoding").selectOption("GBK");

@@ -42,18 +42,27 @@ impl Engine {
 
     /// Switches those named on and all others off.
     pub async fn use_adapters(&self, active: &[Active]) -> Result<Answer, String> {
-        if let Some(wanted) = active.iter().find(|wanted| !wanted.strength.is_finite()) {
-            return Err(format!("the strength of '{}' is no number", wanted.name));
-        }
-        for wanted in active {
-            self.fetch(&wanted.name).await?;
-        }
+        self.bring(active).await?;
         let strength = |name: &str| active.iter().find(|wanted| wanted.name == name).map(|w| w.strength);
         for held in self.adapters.borrow_mut().iter_mut() {
             held.strength = strength(&held.about.name);
         }
         self.changed();
         self.list_adapters().await
+    }
+
+    /// Brings adapters of the open model to hand, without a change of what acts.
+    ///
+    /// # Errors
+    /// One that is not there, is another model's, or has no strength.
+    pub async fn bring(&self, named: &[Active]) -> Result<(), String> {
+        if let Some(wanted) = named.iter().find(|wanted| !wanted.strength.is_finite()) {
+            return Err(format!("the strength of '{}' is no number", wanted.name));
+        }
+        for wanted in named {
+            self.fetch(&wanted.name).await?;
+        }
+        Ok(())
     }
 
     /// Opens a kept adapter of the open model, unless it is at hand.

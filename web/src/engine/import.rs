@@ -46,7 +46,8 @@ impl Engine {
             }
             None => (None, (model, WeightsAs::F32)),
         };
-        let training = Training { stage, config, adapter, name, sample: None, encoding: None };
+        let training =
+            Training { stage, config, adapter, name, sample: None, questions: Vec::new(), encoding: None };
         Answer::new(keep_saved(training, model, base, &save, data, &progress).await?)
     }
 }

@@ -1,4 +1,5 @@
-//! A lesson's own questions: asked before a run and after it, so that its end says what was learned.
+//! A lesson's own questions, those of its rows and those that its teacher asks: asked before a run and after it, so that
+//! its end says what was learned.
 
 use kindling::chat::{Exercise, spread};
 use kindling::data::Split;
@@ -8,26 +9,32 @@ use kindling::text::RowKind;
 use kindling::tokenizer::Tokenizer;
 use kindling::train::Job;
 
-use super::messages::run::{self, Answered};
+use super::messages::run::{self, Answered, Asked};
+use super::talk::ask;
 
 /// Rows that are asked at most.
 const MOST: u64 = 8;
-/// Seconds after which no further row is asked before a run: a large model is slow.
+/// The longest answer to a question of the teacher, in tokens.
+const MOST_TOKENS: usize = 64;
+/// Seconds after which no further row, and then no further question, is asked before a run: a large model is slow.
 const PATIENCE: f64 = 15.0;
 
-/// Questions of a run's rows, with the answers before it.
+/// Questions of a run's rows and of its teacher, with the answers before it.
 pub struct Lesson {
     rows: u64,
     exercises: Vec<Exercise>,
     before: Vec<String>,
+    questions: Vec<String>,
+    asked_before: Vec<String>,
 }
 
 impl Lesson {
-    /// The questions of rows that are trained on, spread evenly; none where the rows are texts.
+    /// The questions of rows that are trained on, spread evenly, none where the rows are texts; and those of the teacher
+    /// that no such row asks.
     ///
     /// # Errors
     /// Data that cannot be read.
-    pub fn of(job: &Job) -> Result<Self, String> {
+    pub fn of(job: &Job, asked: &[String]) -> Result<Self, String> {
         let split = job.split();
         let (mut exercises, part) = (Vec::new(), split.train_part());
         let rows = part.end - part.start;
@@ -37,7 +44,14 @@ impl Lesson {
                 exercises.extend(row.and_then(|(row, _)| Exercise::of(&row)));
             }
         }
-        Ok(Self { rows, exercises, before: Vec::new() })
+        let of_a_row = |question: &String| {
+            let asks = |exercise: &Exercise| {
+                exercise.asked.messages.len() == 1 && exercise.question().trim() == question.trim()
+            };
+            exercises.iter().any(asks)
+        };
+        let questions = asked.iter().filter(|question| !of_a_row(question)).cloned().collect();
+        Ok(Self { rows, exercises, before: Vec::new(), questions, asked_before: Vec::new() })
     }
 
     /// Asks them before the run; those for which there is no time are asked no more.
@@ -45,8 +59,9 @@ impl Lesson {
     /// # Errors
     /// The device cannot be read, or a question is longer than the model.
     pub async fn ask_before(&mut self, model: &Transformer, tokenizer: &Tokenizer) -> Result<(), String> {
-        let began = now();
         self.before.clear();
+        self.asked_before.clear();
+        let began = now();
         for exercise in &self.exercises {
             if now() - began > PATIENCE {
                 break;
@@ -55,18 +70,27 @@ impl Lesson {
             self.before.push(answer.map_err(|e| e.to_string())?);
         }
         self.exercises.truncate(self.before.len());
+        let began = now();
+        for question in &self.questions {
+            if now() - began > PATIENCE {
+                break;
+            }
+            self.asked_before.push(ask(model, tokenizer, question, MOST_TOKENS).await?);
+        }
+        self.questions.truncate(self.asked_before.len());
         Ok(())
     }
 
-    /// The answers before the run, in the order of the questions.
-    pub fn before(&self) -> &[String] {
-        &self.before
+    /// The answers before the run to the rows and to the teacher, in the order of the questions.
+    pub fn before(&self) -> [&[String]; 2] {
+        [&self.before, &self.asked_before]
     }
 
-    /// The same with the answers that were given before the run.
-    pub fn answered(mut self, before: &[String]) -> Self {
-        self.before = before.to_vec();
-        self.exercises.truncate(before.len());
+    /// The same with the answers that were given before the run, as [`Self::before`] gave them.
+    pub fn answered(mut self, [rows, asked]: [&[String]; 2]) -> Self {
+        (self.before, self.asked_before) = (rows.to_vec(), asked.to_vec());
+        self.exercises.truncate(rows.len());
+        self.questions.truncate(asked.len());
         self
     }
 
@@ -85,7 +109,13 @@ impl Lesson {
             let (question, expected) = (exercise.question().to_string(), exercise.expected.clone());
             answers.push(Answered { question, expected, before, right: exercise.is_right(&after), after });
         }
-        Ok((!answers.is_empty()).then_some(run::Lesson { rows: self.rows as f64, answers }))
+        let mut asked = Vec::new();
+        for (question, before) in self.questions.into_iter().zip(self.asked_before) {
+            let after = ask(model, tokenizer, &question, MOST_TOKENS).await?;
+            asked.push(Asked { question, before, after });
+        }
+        let is_empty = answers.is_empty() && asked.is_empty();
+        Ok((!is_empty).then_some(run::Lesson { rows: self.rows as f64, answers, asked }))
     }
 }
 

@@ -41,8 +41,15 @@ pub enum Call {
     Kept,
     /// Removes a kept model.
     Forget { name: String },
-    /// Answers a conversation.
-    Chat { messages: Vec<Message>, sampling: SamplingConfig, base: bool, top: Option<usize> },
+    /// Answers a conversation: as what acts now, as the base, or with only the adapters that are named.
+    Chat {
+        messages: Vec<Message>,
+        sampling: SamplingConfig,
+        base: bool,
+        #[serde(default)]
+        only: Option<Vec<Active>>,
+        top: Option<usize>,
+    },
     /// Continues a text or ids.
     Generate { prompt: Option<String>, tokens: Option<Vec<u32>>, sampling: SamplingConfig },
     /// Scores a text or ids.
@@ -106,6 +113,9 @@ pub struct Training {
     /// A question asked on the way.
     #[serde(default)]
     pub sample: Option<Sample>,
+    /// Questions asked before it and after it, beside those of its rows.
+    #[serde(default)]
+    pub questions: Vec<String>,
     /// What the data files are written in, where that is not UTF-8.
     #[serde(default)]
     pub encoding: Option<String>,

@@ -83,12 +83,17 @@ impl Engine {
         // A number stands before each name.
         let data = data.map(|(name, bytes)| File { name: name[5.min(name.len())..].to_string(), bytes });
         let (run, report, lesson) = stand_on(job, data.collect(), &model, save, more)?;
-        let mut lesson = lesson.answered(&job.before);
-        if job.before.is_empty() && training.adapts() {
-            // A run of before did not ask; its base still answers as it did.
-            // Without its answers nothing is told of the questions.
-            drop(lesson.ask_before(&model.base, &run.tokenizer).await);
-        }
+        let was_asked = !(job.before.is_empty() && job.asked_before.is_empty());
+        let lesson = match lesson {
+            lesson if was_asked => lesson.answered([&job.before, &job.asked_before]),
+            mut lesson if training.adapts() => {
+                // A run of before did not ask; its base still answers as it did.
+                // Without its answers nothing is told of the questions.
+                drop(lesson.ask_before(&model.base, &run.tokenizer).await);
+                lesson
+            }
+            lesson => lesson,
+        };
         Ok(Stand { run, report, lesson, model })
     }
 }
@@ -116,7 +121,7 @@ fn stand_on(
         _ => None,
     };
     let mut of_run = self::job(&job.training, data, model, adapter)?;
-    let (report, lesson) = (of_run.dataset.report().clone(), Lesson::of(&of_run)?);
+    let (report, lesson) = (of_run.dataset.report().clone(), Lesson::of(&of_run, &job.training.questions)?);
     let base = model.base.clone().trainable();
     if save.is_none() {
         return Ok((of_run.start(base).map_err(told)?, report, lesson));

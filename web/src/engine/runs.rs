@@ -49,6 +49,9 @@ pub struct KeptJob {
     /// What was answered to its rows' questions before it.
     #[serde(default)]
     pub before: Vec<String>,
+    /// Likewise to the questions of whoever began it.
+    #[serde(default)]
+    pub asked_before: Vec<String>,
     /// The files of the data and of the model; runs of before have no list.
     #[serde(default)]
     pub files: Marks,
@@ -190,7 +193,7 @@ async fn steps_in(save: &str) -> Result<Option<(u64, u64)>, String> {
 /// No room; then nothing of it stays.
 pub async fn keep_job(
     id: &str,
-    (training, total_steps, before): (&Training, u64, &[String]),
+    (training, total_steps, [before, asked]): (&Training, u64, [&[String]; 2]),
     data: Vec<(String, Vec<u8>)>,
     model: &OpenModel,
 ) -> Result<(), String> {
@@ -208,13 +211,10 @@ pub async fn keep_job(
         date: model.tokenizer.template_variable(NOW).cloned(),
         total_steps,
         before: before.to_vec(),
+        asked_before: asked.to_vec(),
         files: Marks::new(),
     };
-    let kept = async {
-        let base = kept_files(model).await?;
-        write_job(&folder, job, data, Some(base)).await
-    };
-    let kept = kept.await;
+    let kept = async { write_job(&folder, job, data, Some(kept_files(model).await?)).await }.await;
     if kept.is_err() {
         store::remove(&folder).await?;
     }
@@ -313,8 +313,8 @@ pub async fn keep_saved(
     let (stage, adapter, name) = (Some(training.stage.into()), training.adapts(), training.title());
     // Its own day; runs of before, and of other programs, do not tell theirs.
     let date = Some(progress.date.clone().unwrap_or_else(today).into());
-    let (model_name, before, files) = (model.clone(), Vec::new(), Marks::new());
-    let job = KeptJob { training, model: model_name, weights, date, total_steps, before, files };
+    let (name_of, before, asked_before, files) = (model.clone(), Vec::new(), Vec::new(), Marks::new());
+    let job = KeptJob { training, model: name_of, weights, date, total_steps, before, asked_before, files };
     let kept = async {
         write_job(&folder, job, data, base).await?;
         places::write(&folder, 0, Save { step, total_steps, ..places::numbered(1) }, save).await

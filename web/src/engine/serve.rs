@@ -14,7 +14,7 @@ use super::download::abort;
 use super::messages::model::Defaults;
 use super::port::{Port, crash};
 use super::protocol::{Call, File};
-use super::state::{Answer, Engine, OpenModel};
+use super::state::{Answer, Engine, OpenModel, Who};
 
 /// Takes the worker's messages over, for as long as it lives.
 ///
@@ -81,8 +81,13 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Keep { name } => engine.keep(&name).await,
         Call::Kept => engine.kept().await,
         Call::Forget { name } => engine.forget(&name).await,
-        Call::Chat { messages, sampling, base, top } => {
-            engine.chat(messages, sampling, base, top, port).await
+        Call::Chat { messages, sampling, base, only, top } => {
+            let who = match &only {
+                Some(named) => Who::Only(named),
+                None if base => Who::Base,
+                None => Who::Active,
+            };
+            engine.chat(messages, sampling, who, top, port).await
         }
         Call::Generate { prompt, tokens, sampling } => engine.complete(prompt, tokens, sampling, port).await,
         Call::Score { text, tokens, add_bos, logits } => engine.score(text, tokens, add_bos, logits).await,

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::kept_adapters::About;
 use super::messages::model::WeightsAs;
 use super::plan::Planned;
-use super::protocol::File;
+use super::protocol::{Active, File};
 
 /// Everything that lives as long as the worker.
 #[derive(Default)]
@@ -68,6 +68,30 @@ pub struct HeldAdapter {
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// What its scale is multiplied by; `None` while it is off.
     pub strength: Option<f64>,
+}
+
+/// Which adapters an answer is given with.
+#[derive(Clone, Copy)]
+pub enum Who<'a> {
+    /// Those that act.
+    Active,
+    /// None.
+    Base,
+    /// These alone, whatever acts.
+    Only(&'a [Active]),
+}
+
+impl Who<'_> {
+    /// What an adapter's scale is multiplied by; `None` for one that does not act.
+    fn strength(self, held: &HeldAdapter) -> Option<f64> {
+        match self {
+            Who::Active => held.strength,
+            Who::Base => None,
+            Who::Only(named) => {
+                named.iter().find(|named| named.name == held.about.name).map(|named| named.strength)
+            }
+        }
+    }
 }
 
 /// How answers are written and where they end.
@@ -150,21 +174,20 @@ impl Engine {
         self.model.borrow().clone().ok_or_else(|| "no model is open; load one first".to_string())
     }
 
-    /// The open model with the adapters that act, or without any.
-    pub fn answering(&self, base: bool) -> Result<Transformer, String> {
+    /// The open model with the adapters of who answers.
+    pub fn answering(&self, who: Who<'_>) -> Result<Transformer, String> {
         let model = self.opened()?.base;
         let adapters = self.adapters.borrow();
-        let active = adapters.iter().filter(|_| !base);
-        let active = active.filter_map(|held| Some((&held.adapter, held.strength?)));
+        let mut active = adapters.iter().filter_map(|held| Some((&held.adapter, who.strength(held)?)));
         let attach = |model, (adapter, strength): (&Adapter, f64)| adapter.attach(model, strength);
-        active.into_iter().try_fold(model, attach).map_err(|e| e.to_string())
+        active.try_fold(model, attach).map_err(|e| e.to_string())
     }
 
-    /// How the open model talks: as the last of the adapters that act, or without any.
-    pub fn talking(&self, base: bool) -> Result<Talking, String> {
+    /// How the open model talks: as the last of the adapters of who answers, or without any.
+    pub fn talking(&self, who: Who<'_>) -> Result<Talking, String> {
         let model = self.opened()?;
         let adapters = self.adapters.borrow();
-        let active = adapters.iter().filter(|held| !base && held.strength.is_some());
+        let active = adapters.iter().filter(|held| who.strength(held).is_some());
         let tokenizer = active.filter_map(|held| held.tokenizer.clone()).next_back();
         let tokenizer = tokenizer.unwrap_or(model.tokenizer);
         let ends = tokenizer.end_ids(&model.base.config().eos_token_ids);

@@ -12,7 +12,7 @@ use kindling::tokenizer::Tokenizer;
 use super::messages::chat::{self, Alternative, ChatAnswer, Message, TokenLogprob};
 use super::messages::run::EngineEvent as Event;
 use super::port::Port;
-use super::state::{Answer, Engine, Talking};
+use super::state::{Answer, Engine, Talking, Who};
 
 impl Engine {
     /// Answers a conversation; what the model has seen of it before is not fed again.
@@ -20,23 +20,27 @@ impl Engine {
         &self,
         messages: Vec<Message>,
         sampling: SamplingConfig,
-        base: bool,
+        who: Who<'_>,
         top: Option<usize>,
         port: &Port,
     ) -> Result<Answer, String> {
+        if let Who::Only(named) = who {
+            self.bring(named).await?;
+        }
         let (context, epoch) = (self.opened()?.base.config().context(), self.epoch());
-        let talking = self.talking(base)?;
+        let talking = self.talking(who)?;
         let prompt = render(messages, &talking.tokenizer, context, sampling.max_new_tokens)?;
-        let held = if base { None } else { self.talk.replace(None) };
+        let acts = matches!(who, Who::Active);
+        let held = if acts { self.talk.replace(None) } else { None };
         let (mut decoder, fed) = match held {
             Some(held) => held,
-            None => (Decoder::new(&self.answering(base)?, context), Vec::new()),
+            None => (Decoder::new(&self.answering(who)?, context), Vec::new()),
         };
         let reuse = common_prefix(&fed, &prompt.ids);
         let generation =
             self.stream(&mut decoder, &prompt.ids, reuse, &talking, &sampling, top, port).await?;
         // What answered may have changed meanwhile; then this cache belongs to what is gone.
-        if !base && self.epoch() == epoch {
+        if acts && self.epoch() == epoch {
             let mut fed = prompt.ids;
             fed.extend(&generation.tokens);
             fed.truncate(kindling::sample::Autoregressive::position(&decoder));
@@ -60,13 +64,13 @@ impl Engine {
         sampling: SamplingConfig,
         port: &Port,
     ) -> Result<Answer, String> {
-        let talking = self.talking(false)?;
+        let talking = self.talking(Who::Active)?;
         let ids = match (prompt, tokens) {
             (_, Some(ids)) => ids,
             (Some(text), None) => talking.tokenizer.encode_document(&text).map_err(|e| e.to_string())?,
             (None, None) => return Err("there is nothing to go on from; give a prompt or tokens".into()),
         };
-        let mut decoder = Decoder::new(&self.answering(false)?, ids.len() + sampling.max_new_tokens);
+        let mut decoder = Decoder::new(&self.answering(Who::Active)?, ids.len() + sampling.max_new_tokens);
         let generation = self.stream(&mut decoder, &ids, 0, &talking, &sampling, None, port).await?;
         Answer::new(chat::Generation::from(generation))
     }
@@ -123,23 +127,31 @@ impl Engine {
             }
             (None, None) => return Err("there is nothing to score; give a text or tokens".into()),
         };
-        let mut decoder = Decoder::new(&self.answering(false)?, ids.len());
+        let mut decoder = Decoder::new(&self.answering(Who::Active)?, ids.len());
         Answer::new(chat::Score::from(decoder.score(&ids, bytes, logits).await.map_err(told)?))
     }
 }
 
-/// A short greedy answer on the way of a run.
-pub async fn ask(model: &Transformer, tokenizer: &Tokenizer, question: &str) -> Result<String, String> {
+/// The most likely answer to one question, of so many tokens at most; a model that does not chat goes on from it.
+///
+/// # Errors
+/// The device cannot be read, or the question is longer than the model's context.
+pub async fn ask(
+    model: &Transformer,
+    tokenizer: &Tokenizer,
+    question: &str,
+    most: usize,
+) -> Result<String, String> {
     let told = |e: kindling::error::Error| e.to_string();
     let turns = vec![Message { role: "user".into(), content: question.into() }];
-    let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: 48, ..SamplingConfig::default() };
+    let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: most, ..SamplingConfig::default() };
     let context = model.config().context();
     let prompt = match tokenizer.chat_template() {
         Some(_) => render(turns, tokenizer, context, sampling.max_new_tokens)?.ids,
         None => tokenizer.encode_document(question).map_err(told)?,
     };
     let mut decoder = Decoder::new(model, prompt.len() + sampling.max_new_tokens);
-    let end_ids = &model.config().eos_token_ids;
+    let end_ids = &tokenizer.end_ids(&model.config().eos_token_ids);
     let request = GenerationRequest {
         prompt: &prompt,
         reuse: 0,

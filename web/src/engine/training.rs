@@ -30,6 +30,8 @@ use super::told;
 const SAVE_MINUTES: f64 = 0.5;
 /// Seconds until the first of them.
 const FIRST_SAVE: f64 = 3.0;
+/// The longest answer on the way of a run, in tokens.
+const SAMPLE_TOKENS: usize = 48;
 
 /// A run that stands, and what belongs to it.
 pub struct Begun {
@@ -45,7 +47,7 @@ pub struct Begun {
     pub plan: Plan,
     /// Where its saves go.
     pub saver: Saver,
-    /// What its rows ask.
+    /// What is asked before and after.
     pub lesson: Lesson,
     /// The name of what it gave before, in whose place what it gives comes.
     pub replaces: Option<String>,
@@ -68,7 +70,7 @@ impl Engine {
             files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
         let (job, planned) = self.surveyed(&training, files, &model)?;
         let report = job.dataset.report().clone();
-        let mut lesson = Lesson::of(&job)?;
+        let mut lesson = Lesson::of(&job, &training.questions)?;
         let run = job.start_surveyed(model.base.clone().trainable(), &planned.survey);
         let run = run.map_err(|e| e.to_string())?;
         drop(planned);
@@ -251,7 +253,7 @@ impl<'a> PageListener<'a> {
         self.next_sample = (step / sample.every + 1) * sample.every;
         let (port, model, tokenizer) = (self.port.clone(), model.clone(), Arc::clone(&self.tokenizer));
         wasm_bindgen_futures::spawn_local(async move {
-            port.tell(&match ask(&model, &tokenizer, &sample.prompt).await {
+            port.tell(&match ask(&model, &tokenizer, &sample.prompt, SAMPLE_TOKENS).await {
                 Ok(text) => Event::Sample { step: step as f64, prompt: sample.prompt, text },
                 Err(message) => Event::Warning { message },
             });

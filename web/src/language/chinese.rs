@@ -1,9 +1,19 @@
 //! The page in simplified Chinese.
 
+use super::lessons;
+use super::rows;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
 
 /// The page in simplified Chinese.
-pub const CHINESE: Text = Text { page: PAGE, chat: CHAT, teach: TEACH, adapters: ADAPTERS, models: MODELS };
+pub const CHINESE: Text = Text {
+    page: PAGE,
+    chat: CHAT,
+    teach: TEACH,
+    rows: rows::CHINESE,
+    lessons: lessons::CHINESE,
+    adapters: ADAPTERS,
+    models: MODELS,
+};
 
 const PAGE: PageText = PageText {
     purpose: "在这个浏览器标签页里教一个小型语言模型。数据不会离开这台机器。",
@@ -83,15 +93,12 @@ const TEACH: TeachText = TeachText {
     lead: "给模型一些例子，按“开始”，看它学习。",
     data: "教什么",
     source_sample: "示例",
-    source_paste: "粘贴文本",
     source_files: "文件",
     sample_hint: "这里会生成二十条问答，给模型一个名字和一位制作者。",
     name: "它的名字",
     maker: "它的制作者",
     sample_name: "露玛",
     sample_maker: "灯笼工坊",
-    paste_hint: "纯文本，或 JSON 行，如 {\"user\": …, \"assistant\": …}",
-    paste_placeholder: "{\"user\": \"你是谁？\", \"assistant\": \"我是露玛。\"}",
     drop: "把文件拖到这里，或点按选择：.jsonl、.json、.csv、.txt，也支持 .gz 和 .zst",
     encoding: "文件编码",
     stage: "怎么教",

@@ -1,9 +1,19 @@
 //! The page in English.
 
+use super::lessons;
+use super::rows;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
 
 /// The page in English.
-pub const ENGLISH: Text = Text { page: PAGE, chat: CHAT, teach: TEACH, adapters: ADAPTERS, models: MODELS };
+pub const ENGLISH: Text = Text {
+    page: PAGE,
+    chat: CHAT,
+    teach: TEACH,
+    rows: rows::ENGLISH,
+    lessons: lessons::ENGLISH,
+    adapters: ADAPTERS,
+    models: MODELS,
+};
 
 const PAGE: PageText = PageText {
     purpose: "Teach a small language model in this browser tab. Your data never leaves this \
@@ -86,7 +96,6 @@ const TEACH: TeachText = TeachText {
     lead: "Give the model examples, press Start, and watch it learn.",
     data: "What to teach",
     source_sample: "An example",
-    source_paste: "Paste text",
     source_files: "Files",
     sample_hint: "Twenty questions and answers are made here: they give the model a name and a \
 maker.",
@@ -94,8 +103,6 @@ maker.",
     maker: "Its maker",
     sample_name: "Luma",
     sample_maker: "Lantern Workshop",
-    paste_hint: "Plain text, or JSON lines such as {\"user\": …, \"assistant\": …}",
-    paste_placeholder: "{\"user\": \"Who are you?\", \"assistant\": \"I am Luma.\"}",
     drop: "Drop files here or press to pick: .jsonl, .json, .csv, .txt, also .gz and .zst",
     encoding: "Encoding of the files",
     stage: "How to teach",

@@ -1,5 +1,6 @@
 //! The command line's flags, by which the library names settings, as the fields of the page.
 
+use super::Language;
 use super::text::{Sentence, Text};
 use crate::format::fill;
 
@@ -33,10 +34,14 @@ const PHRASES: [(&str, Sentence); 3] = [
     ("`kindling data preview`", |t| t.teach.preview),
 ];
 
-/// A message with the names of the page's fields in the place of flags. A setting without a field keeps the name that it
+/// The files that the page itself makes of what is typed and pasted, and how a line of them is told.
+const FILES: [(Sentence, Sentence); 2] =
+    [(|t| t.rows.form_file, |t| t.rows.row_place), (|t| t.rows.paste_file, |t| t.rows.line_place)];
+
+/// A message with the names of the page's fields in the place of flags, and its rows in the place of its files. A setting without a field keeps the name that it
 /// has for programs, without the dashes.
 pub fn in_fields(message: &str, t: &'static Text) -> String {
-    let mut text = message.to_string();
+    let mut text = in_rows(message, t);
     for (phrase, sentence) in PHRASES {
         let name = sentence(t);
         // A command's name becomes that of a button.
@@ -63,6 +68,36 @@ pub fn in_fields(message: &str, t: &'static Text) -> String {
         rest = &flag[name.len()..];
     }
     whole + rest
+}
+
+/// A message with the rows of the form, and the lines of what was pasted, in the place of lines of files.
+fn in_rows(message: &str, t: &'static Text) -> String {
+    let mut text = message.to_string();
+    for language in [Language::English, Language::Chinese] {
+        for (file, place) in FILES {
+            for ending in ["jsonl", "txt"] {
+                text = in_place(&text, &format!("{}.{ending}:", file(language.text())), place(t));
+            }
+        }
+    }
+    text
+}
+
+/// A text with `place` around the number that follows each `prefix`.
+fn in_place(text: &str, prefix: &str, place: &str) -> String {
+    let mut parts = text.split(prefix);
+    let mut whole = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        // A file of a longer name is another one.
+        let is_longer = whole.ends_with(|c: char| c.is_alphanumeric() || "-_./\\".contains(c));
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        match is_longer || digits == 0 {
+            true => whole = whole + prefix + &part[..digits],
+            false => whole.push_str(&fill(place, &[&part[..digits]])),
+        }
+        whole.push_str(&part[digits..]);
+    }
+    whole
 }
 
 #[cfg(test)]
@@ -99,6 +134,17 @@ mod tests {
         assert_eq!(in_fields(row, t), "it has no text (mend the row)");
         let look = in_fields("look at these rows with `kindling data preview`", t);
         assert_eq!(look, "look at these rows with “Preview”");
+    }
+
+    #[test]
+    fn lines_of_the_page_s_own_files_are_its_rows() {
+        let t = Language::English.text();
+        let rows = "the first: questions.jsonl:12, pasted.txt:3; 问答.jsonl:4: why";
+        assert_eq!(in_fields(rows, t), "the first: row 12, line 3; row 4: why");
+        for other in ["pasted.jsonl: empty, a.jsonl:5", "old-questions.jsonl:5", "a/pasted.txt:5"] {
+            assert_eq!(in_fields(other, t), other);
+        }
+        assert_eq!(in_fields("(questions.jsonl:7)", Language::Chinese.text()), "(第 7 行)");
     }
 
     #[test]

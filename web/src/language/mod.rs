@@ -3,11 +3,15 @@
 mod chinese;
 mod english;
 mod fields;
+mod lessons;
+mod rows;
 mod text;
 
 use chinese::CHINESE;
 use english::ENGLISH;
 pub use fields::in_fields;
+pub use lessons::LessonsText;
+pub use rows::RowsText;
 pub use text::{AdaptersText, ChatText, ModelsText, PageText, Sentence, TeachText, Text};
 
 /// A language of the page.

@@ -1,5 +1,8 @@
 //! Every sentence of the page; `english.rs` and `chinese.rs` hold them.
 
+use super::lessons::LessonsText;
+use super::rows::RowsText;
+
 /// Picks a sentence of the language of now.
 pub type Sentence = fn(&'static Text) -> &'static str;
 
@@ -11,6 +14,10 @@ pub struct Text {
     pub chat: ChatText,
     /// The tab where the model is taught.
     pub teach: TeachText,
+    /// Questions and answers that are typed or pasted.
+    pub rows: RowsText,
+    /// Lessons, and the comparison of many adapters.
+    pub lessons: LessonsText,
     /// The tab of adapters.
     pub adapters: AdaptersText,
     /// The tab of models and files.
@@ -100,15 +107,12 @@ pub struct TeachText {
     pub lead: &'static str,
     pub data: &'static str,
     pub source_sample: &'static str,
-    pub source_paste: &'static str,
     pub source_files: &'static str,
     pub sample_hint: &'static str,
     pub name: &'static str,
     pub maker: &'static str,
     pub sample_name: &'static str,
     pub sample_maker: &'static str,
-    pub paste_hint: &'static str,
-    pub paste_placeholder: &'static str,
     pub drop: &'static str,
     pub encoding: &'static str,
     pub stage: &'static str,

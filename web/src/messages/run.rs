@@ -184,16 +184,18 @@ messages! {
         kept: bool,
         /// Whether a whole pass over the rows had a loss under `stop-at-loss`, which ended it.
         learned: bool,
-        /// The lesson's own questions, asked before and after; null where its rows have none.
+        /// The lesson's own questions, asked before and after; null where there are none.
         lesson: Option<Lesson>,
     }
 
-    /// Rows that are trained on, asked before a run and after it.
+    /// What was asked before a run and after it.
     struct Lesson {
-        /// How many there are.
+        /// Rows that are trained on.
         rows: f64,
         /// At most 8 of them, spread evenly; fewer where asking takes long.
         answers: Vec<Answered>,
+        /// The request's questions that none of these rows asks; fewer where asking takes long.
+        asked: Vec<Asked>,
     }
 
     /// A row's question with the most likely answers.
@@ -208,6 +210,16 @@ messages! {
         after: String,
         /// Whether it is the row's.
         right: bool,
+    }
+
+    /// A question of the request with the most likely answers.
+    struct Asked {
+        /// The question.
+        question: String,
+        /// The answer of the model before the run.
+        before: String,
+        /// That of what the run gave.
+        after: String,
     }
 
     /// A run that can go on.

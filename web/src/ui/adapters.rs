@@ -10,6 +10,7 @@ use super::compare;
 use super::dom::{El, button, el, field};
 use super::drop;
 use super::engine::{self, Answer};
+use super::students;
 use crate::format::{count, fill};
 use crate::messages::model::AdapterInfo;
 use crate::names::{day, stem};
@@ -38,6 +39,7 @@ pub fn build(app: &Rc<App>, panel: &El) {
     let import = import.child(&field(speech, |t| t.adapters.name, &adapters.name)).child(&zone);
     panel.add(&card.child(&import));
     panel.add(&compare::build(app));
+    panel.add(&students::build(app));
     let fetched = Rc::clone(&adapters);
     app.watch(Topic::Adapters, move || fetched.fetch());
     app.watch(Topic::Language, move || adapters.show());

@@ -38,6 +38,8 @@ pub enum Topic {
     Runs,
     /// The models kept in this browser.
     Kept,
+    /// The questions of the lesson.
+    Questions,
 }
 
 /// What would be lost with the tab.
@@ -65,6 +67,7 @@ pub struct App {
     source: RefCell<Option<JsValue>>,
     watchers: RefCell<Vec<(Topic, Watcher)>>,
     show_tab: RefCell<ShowTab>,
+    questions: RefCell<Vec<String>>,
     training: Cell<bool>,
     unsaved: RefCell<BTreeSet<Unsaved>>,
 }
@@ -88,6 +91,7 @@ impl App {
             source: RefCell::default(),
             watchers: RefCell::default(),
             show_tab: RefCell::new(Rc::new(|_| ())),
+            questions: RefCell::default(),
             training: Cell::default(),
             unsaved: RefCell::default(),
         })
@@ -153,6 +157,18 @@ impl App {
     /// Where the open model came from, where the page knows.
     pub fn source(&self) -> Option<JsValue> {
         self.source.borrow().clone()
+    }
+
+    /// What the open lesson asks.
+    pub fn questions(&self) -> Vec<String> {
+        self.questions.borrow().clone()
+    }
+
+    /// The lesson asks something else, or nothing.
+    pub fn set_questions(&self, questions: Vec<String>) {
+        if self.questions.replace(questions.clone()) != questions {
+            self.changed(Topic::Questions);
+        }
     }
 
     /// Notes that something would be lost with the tab, or no longer.

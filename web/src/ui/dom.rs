@@ -198,6 +198,12 @@ impl El {
         let _ = self.0.focus_with_options(&options);
     }
 
+    /// Goes to a text field and marks the characters between two places, counted in UTF-16 as the browser does.
+    pub fn mark_text(&self, start: u32, end: u32) {
+        self.focus_quietly();
+        let _ = self.input().set_selection_range(start, end);
+    }
+
     /// The files picked in a file field; the field is empty afterwards, so that the same can be picked again.
     pub fn take_files(&self) -> Vec<web_sys::File> {
         let files = self.input().files().map(|list| files_of(&list)).unwrap_or_default();

@@ -81,11 +81,16 @@ pub fn callback(call: impl FnMut(JsValue) + 'static) -> JsValue {
     Closure::<dyn FnMut(JsValue)>::new(call).into_js_value()
 }
 
-/// Bytes under a file name, as a source of data.
+/// A text under a file name, as a source of data.
 pub fn file_of_text(name: &str, text: &str) -> JsValue {
+    file_of_bytes(name, text.as_bytes())
+}
+
+/// Bytes under a file name, likewise.
+pub fn file_of_bytes(name: &str, bytes: &[u8]) -> JsValue {
     let file = Object::new();
     set(&file, "name", &name.into());
-    set(&file, "bytes", &Uint8Array::from(text.as_bytes()));
+    set(&file, "bytes", &Uint8Array::from(bytes));
     file.into()
 }
 

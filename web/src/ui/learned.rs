@@ -4,13 +4,29 @@ use super::dom::{El, el};
 use crate::difference::{Piece, differences};
 use crate::format::fill;
 use crate::language::Text;
-use crate::messages::run::{Answered, Lesson};
+use crate::messages::run::{Answered, Asked, Lesson};
 
-/// Shows it in its place; nothing where no row asks anything.
+/// Shows it in its place; nothing where nothing was asked.
 pub fn show(place: &El, lesson: Option<&Lesson>, t: &'static Text) {
     place.clear();
     place.show(lesson.is_some());
     let Some(lesson) = lesson else { return };
+    if !lesson.answers.is_empty() {
+        let list = el("ol").class("learned");
+        lesson.answers.iter().for_each(|answer| list.add(&row(answer, t)));
+        place.add(&el("h3").id("learned-count").text(&count(lesson, t)));
+        place.add(&list);
+    }
+    if !lesson.asked.is_empty() {
+        let list = el("ol").class("learned");
+        lesson.asked.iter().for_each(|asked| list.add(&question(asked, t)));
+        place.add(&el("h3").text(t.lessons.learned));
+        place.add(&list);
+    }
+}
+
+/// How many rows were answered rightly, and of how many.
+fn count(lesson: &Lesson, t: &'static Text) -> String {
     let (asked, right) = (lesson.answers.len(), lesson.answers.iter().filter(|answer| answer.right).count());
     let mut sentence = fill(t.teach.learned, &[&right.to_string(), &asked.to_string()]);
     if (asked as f64) < lesson.rows {
@@ -19,27 +35,34 @@ pub fn show(place: &El, lesson: Option<&Lesson>, t: &'static Text) {
     if right < asked {
         sentence += t.teach.learned_not_all;
     }
-    let list = el("ol").class("learned");
-    lesson.answers.iter().for_each(|answer| list.add(&row(answer, t)));
-    place.add(&el("h3").id("learned-count").text(&sentence));
-    place.add(&list);
+    sentence
 }
 
-/// One question: what is new in the answer after, and what is gone of the one before.
+/// A row's question, and whether the answer after is the row's.
 fn row(answer: &Answered, t: &'static Text) -> El {
     let Answered { question, expected, before, after, right } = answer;
     let (mark, word) = if *right { ("✓", t.teach.right) } else { ("✗", t.teach.wrong) };
     let verdict = el("span").class("verdict").attr("role", "img").attr("aria-label", word).text(mark);
     let asked = el("p").child(&verdict).child(&el("strong").text(question));
     let item = el("li").test("learned-row").attr("data-right", &right.to_string()).child(&asked);
-    let [gone, new] = differences(before, after);
-    let item = item.child(&line(t.teach.before, "del", &gone).class("faint"));
-    let item = item.child(&line(t.teach.after, "ins", &new));
+    let item = both(item, before, after, t);
     if *right {
         return item;
     }
     let [_, missing] = differences(after, expected);
     item.child(&line(t.teach.expected, "mark", &missing))
+}
+
+/// A question of the teacher, of whose answer nobody said what is right.
+fn question(Asked { question, before, after }: &Asked, t: &'static Text) -> El {
+    let asked = el("p").child(&el("strong").text(question));
+    both(el("li").test("asked-row").child(&asked), before, after, t)
+}
+
+/// The answers: what is new in the one after, and what is gone of the one before.
+fn both(item: El, before: &str, after: &str, t: &'static Text) -> El {
+    let [gone, new] = differences(before, after);
+    item.child(&line(t.teach.before, "del", &gone).class("faint")).child(&line(t.teach.after, "ins", &new))
 }
 
 /// A named answer whose own pieces stand in elements of this tag.

@@ -14,6 +14,9 @@ const KEY: &str = "kindling-lesson:";
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Lesson {
     pub source: usize,
+    pub rows: Vec<[String; 2]>,
+    /// Whether the text is newer than the rows.
+    pub pasted_last: bool,
     pub name: String,
     pub maker: String,
     pub text: String,

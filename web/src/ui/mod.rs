@@ -13,9 +13,16 @@
 //! | | `chat-edit-input`*, `chat-edit-send`*, `chat-regenerate`*, `chat-delete`*, `chat-settings`, |
 //! | | `chat-system`, `chat-temperature`, `chat-top-p`, `chat-top-k`, `chat-max-tokens`, `chat-seed`, |
 //! | | `chat-repetition-penalty`, `chat-new`, `chat-others`, `chat-other`* |
-//! | data | `teach-source-sample`, `teach-source-paste`, `teach-source-files`, `teach-name`, `teach-maker`, |
-//! | | `teach-rows`, `teach-data` (the text field), `teach-files`, `teach-preview` (the button), |
-//! | | `preview`, `preview-row`* |
+//! | lessons | `lesson`* (`data-name`, of the gallery), `lesson-file`, `lesson-shown`, `lesson-title`, `lesson- |
+//! | | remarks`, `lesson-make`, `lesson-name`, `lesson-text`, `lesson-questions`, `lesson-save`, `lesson- |
+//! | | print`, `lesson-language`, `lesson-close`, `lesson-link-lesson`, `lesson-link-model`, `lesson-link- |
+//! | | adapter`, `lesson-link`, `lesson-link-copy`, `address-progress`, `worksheet` |
+//! | data | `teach-source-form`, `teach-source-paste`, `teach-source-files`, `teach-source-sample`, |
+//! | | `teach-files`, `teach-name`, `teach-maker`, `teach-rows`, `teach-sample-edit`, `teach-preview` (the |
+//! | | button), `preview`, `preview-row`* |
+//! | form | `teach-pairs`, `teach-pair`*, `teach-question`*, `teach-answer`*, `teach-pair-up`*, |
+//! | | `teach-pair-down`*, `teach-pair-delete`*, `teach-pair-fault`*, `teach-pair-add`, `teach-pairs-status` |
+//! | paste | `teach-data` (the text field), `teach-pasted` (what it is), `teach-problems`, `teach-problem`* |
 //! | stage | `teach-stage`, `teach-stage-sft`, `teach-stage-pretrain`, `teach-stage-hint`, `teach-trained`, |
 //! | | `teach-trained-lora`, `teach-trained-full`, `teach-trained-hint`, `teach- |
 //! | | settings`, `teach-epochs`, `teach-steps`, `teach-batch-size`, `teach-learning-rate`, `teach- |
@@ -29,6 +36,8 @@
 //! | | `adapter-strength`*, `adapter- |
 //! | | export`*, `adapter-remove`*, `adapter-name`, `adapter-files` |
 //! | A/B | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
+//! | class | `class-files`, `class-list`, `class-adapter`*, `class-questions`, `class-run`, `class-table`, |
+//! | | `class-cell`*, `class-progress`, `class-stop`, `class-csv` |
 //! | models | `model-about`, `export-model`, `export-model-hf`, `model-name`, `model-keep`, `model-drop` |
 //! | | (the file field), `model-url`, `model-url-hint`, `model-open`, `model-progress`, `model-abort`, |
 //! | | `kept-list`, `kept-model`*, `model-open-kept`*, `kept-remove`*, `runs-list`, `saved-run`*, `run- |
@@ -37,7 +46,9 @@
 //! Buttons that delete models, runs and adapters act on their second press.
 
 mod adapters;
+mod address;
 mod answer;
+mod answers;
 mod app;
 mod chart;
 mod chat;
@@ -46,21 +57,28 @@ mod compare;
 mod dom;
 mod drop;
 mod engine;
+mod fetch;
 mod header;
 mod history;
 mod learned;
 mod leave;
 mod lesson;
+mod lessons;
 mod load;
 mod models;
 mod numbers;
 mod page;
+mod pair_form;
+mod pair_row;
+mod paste_faults;
+mod paste_field;
 mod preview;
 mod remarks;
 mod run_panel;
 mod slot;
 mod speech;
 mod storage;
+mod students;
 mod tabs;
 mod teach;
 mod teach_data;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::app::App;
 use super::dom::{self, button, find};
 use super::slot::Slot;
-use super::{adapters, chat, header, leave, models, tabs, teach};
+use super::{adapters, address, chat, header, leave, models, tabs, teach};
 
 /// Builds the page and lets it live as long as its tab.
 pub fn open() {
@@ -21,10 +21,11 @@ fn build(slot: Slot) {
     let anew = button().id("new-chat").class("quiet").say(&app.speech, |t| t.chat.renew);
     if let [chat_panel, teach_panel, adapters_panel, models_panel] = panels.as_slice() {
         let chat = chat::build(&app, chat_panel);
-        let teach = teach::build(&app, teach_panel, &find("notices"), Rc::clone(&chat));
+        let (training, lessons) = teach::build(&app, teach_panel, &find("notices"), Rc::clone(&chat));
         dom::listen(&anew, "click", move |_| chat.propose_anew(""));
         adapters::build(&app, adapters_panel);
-        models::build(&app, models_panel, teach);
+        models::build(&app, models_panel, training);
+        address::follow(&app, lessons, &find("notices"));
     }
     header::build(&app, &find("header"), &find("notices"));
     find("header").add(&anew);

@@ -1,5 +1,6 @@
 //! What is odd about the data, in the page's words.
 
+use super::engine;
 use crate::format::{count, fill};
 use crate::language::Text;
 use crate::messages::run::{DataReport, RowCount};
@@ -7,7 +8,7 @@ use crate::messages::run::{DataReport, RowCount};
 /// A sentence for each odd thing.
 pub fn remarks(report: &DataReport, t: &Text) -> Vec<String> {
     let odd = |(kind, RowCount { rows, first }): (&String, &RowCount)| {
-        fill(t.teach.odd_rows, &[&count(*rows), oddity(kind, t), first])
+        fill(t.teach.odd_rows, &[&count(*rows), oddity(kind, t), &engine::spoken(first)])
     };
     let mut remarks: Vec<String> = report.warnings.iter().map(odd).collect();
     let named = |name: &str, rows: f64| fill(t.teach.unused_key, &[name, &count(rows)]);
@@ -20,7 +21,7 @@ pub fn remarks(report: &DataReport, t: &Text) -> Vec<String> {
         remarks.push(fill(t.teach.unused_keys, &[&unused.join(t.teach.list_comma)]));
     }
     if let Some(RowCount { rows, first }) = &report.on_both_sides {
-        remarks.push(fill(t.teach.on_both_sides, &[&count(*rows), first]));
+        remarks.push(fill(t.teach.on_both_sides, &[&count(*rows), &engine::spoken(first)]));
     }
     remarks
 }

@@ -11,6 +11,7 @@ use super::chat::Chat;
 use super::dom::{self, El, button, el};
 use super::engine;
 use super::lesson::Lesson;
+use super::lessons::{Desk, Lessons};
 use super::preview;
 use super::remarks::remarks;
 use super::teach_data::Data;
@@ -38,8 +39,8 @@ struct Teach {
     asked: Cell<u32>,
 }
 
-/// Builds the tab; gives the part that shows runs.
-pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> Rc<Training> {
+/// Builds the tab; gives the part that shows runs, and the lessons.
+pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> (Rc<Training>, Rc<Lessons>) {
     let speech = &app.speech;
     // Data and settings tell the tab of changes before the tab itself stands.
     let slot: Rc<RefCell<Option<Rc<Teach>>>> = Rc::default();
@@ -50,8 +51,9 @@ pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> Rc<Trai
             teach.replan();
         }
     });
-    let (what, how) = (el("section").class("card"), el("section").class("card"));
+    let [lessons, what, how] = [(); 3].map(|()| el("section").class("card"));
     panel.add(&el("p").class("lead").say(speech, |t| t.teach.lead));
+    panel.add(&lessons);
     let teach = Rc::new(Teach {
         app: Rc::clone(app),
         data: Data::build(app, &what, Rc::clone(&changed)),
@@ -73,7 +75,30 @@ pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> Rc<Trai
     slot.replace(Some(Rc::clone(&teach)));
     teach.watch();
     unfinished::build(app, notices, &teach.training);
-    Rc::clone(&teach.training)
+    let desk: Rc<dyn Desk> = Rc::<Teach>::clone(&teach);
+    let lessons = Lessons::build(app, &lessons, desk);
+    (Rc::clone(&teach.training), lessons)
+}
+
+impl Desk for Teach {
+    fn typed(&self) -> (Lesson, Option<String>) {
+        (self.noted(), self.data.typed_rows(self.settings.reads_texts()))
+    }
+
+    fn holds_files(&self) -> bool {
+        self.data.holds_files()
+    }
+
+    fn lacks(&self) -> &'static str {
+        self.data.missing()
+    }
+
+    fn lay(&self, lesson: &Lesson) -> Vec<String> {
+        self.settings.restore(lesson);
+        // Last, because it tells the tab that all of this changed.
+        self.data.restore(lesson);
+        self.settings.without_field(lesson)
+    }
 }
 
 impl Teach {
@@ -112,29 +137,41 @@ impl Teach {
 
     /// Keeps what was typed, for the next time.
     fn keep(&self) {
-        let mut lesson = Lesson::default();
-        self.data.note(&mut lesson);
-        self.settings.note(&mut lesson);
-        let is_kept = lesson.store(&self.app.slot.id());
+        let is_kept = self.noted().store(&self.app.slot.id());
         self.app.set_unsaved(Unsaved::Lesson, !is_kept);
     }
 
-    /// The request with the data in it; none where a model or data are missing.
-    fn request(&self) -> Option<JsValue> {
-        self.app.model()?;
+    /// What is typed and chosen.
+    fn noted(&self) -> Lesson {
+        let mut lesson = Lesson::default();
+        self.data.note(&mut lesson);
+        self.settings.note(&mut lesson);
+        lesson
+    }
+
+    /// The request with the data in it.
+    ///
+    /// # Errors
+    /// What is missing, or has to be corrected first.
+    fn request(&self) -> Result<JsValue, &'static str> {
+        if self.app.model().is_none() {
+            return Err(self.app.speech.text().teach.needs_model);
+        }
         let data = self.data.source(self.settings.reads_texts())?;
         let name = self.data.name();
         let request = engine::write(&self.settings.request(self.plan.borrow().as_ref(), name));
         engine::set(&request, "data", &data);
+        engine::set(&request, "questions", &engine::write(&self.app.questions()));
         if let Some(encoding) = self.data.encoding() {
             engine::set(&request, "encoding", &encoding.into());
         }
-        Some(request)
+        Ok(request)
     }
 
     fn replan(self: &Rc<Self>) {
         // It would show other rows than those of now.
         self.preview.clear();
+        self.data.read_as(self.settings.reads_texts());
         let teach = Rc::clone(self);
         let ask = move || {
             let planned = Rc::clone(&teach);
@@ -154,11 +191,9 @@ impl Teach {
         if self.training.is_running() {
             return;
         }
-        let t = self.app.speech.text();
         let answer = match self.request() {
-            Some(request) => engine::plan(&request).await,
-            None if self.app.model().is_none() => Err(t.teach.needs_model.to_string()),
-            None => Err(t.teach.needs_data.to_string()),
+            Ok(request) => engine::plan(&request).await,
+            Err(sentence) => Err(sentence.to_string()),
         };
         if self.asked.get() == asked {
             self.show_plan(answer);
@@ -198,10 +233,7 @@ impl Teach {
     }
 
     fn preview(self: &Rc<Self>) {
-        let Some(request) = self.request() else {
-            self.app.fail(self.missing());
-            return;
-        };
+        let Some(request) = self.asked_for() else { return };
         let teach = Rc::clone(self);
         self.app.spawn(async move {
             let rows = engine::preview(&request).await?;
@@ -210,19 +242,23 @@ impl Teach {
         });
     }
 
-    fn missing(&self) -> &'static str {
-        let t = self.app.speech.text();
-        if self.app.model().is_none() { t.teach.needs_model } else { t.teach.needs_data }
+    /// The request where it can be had; else a person is told why not, or led to the line that says so.
+    fn asked_for(&self) -> Option<JsValue> {
+        match self.request() {
+            Ok(request) => Some(request),
+            Err(_) if self.app.model().is_some() && self.data.go_to_fault() => None,
+            Err(sentence) => {
+                self.app.fail(sentence);
+                None
+            }
+        }
     }
 
     fn start(self: &Rc<Self>) {
         if self.training.is_running() {
             return;
         }
-        let Some(request) = self.request() else {
-            self.app.fail(self.missing());
-            return;
-        };
+        let Some(request) = self.asked_for() else { return };
         let steps = self.plan.borrow().as_ref().map_or(0.0, |plan| plan.steps);
         self.training.start(request, self.settings.question(), steps);
     }

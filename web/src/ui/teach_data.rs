@@ -1,8 +1,10 @@
-//! What the model is taught: a sample made in the page, pasted text, or files.
+//! What the model is taught: questions and answers of a form, anything pasted, files, or a sample made in the page.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use kindling::data::PasteForm;
+use kindling::text::RowKind;
 use serde_json::json;
 use wasm_bindgen::prelude::JsValue;
 use web_sys::File;
@@ -12,15 +14,27 @@ use super::dom::{self, El, button, choice, el, field};
 use super::drop;
 use super::engine;
 use super::lesson::Lesson;
+use super::pair_form::PairForm;
+use super::pair_row::is_blank;
+use super::paste_field::PasteField;
 use crate::format::{bytes, fill};
 use crate::language::Sentence;
 use crate::sample;
 
-const SOURCES: [(&str, Sentence); 3] = [
-    ("sample", |t| t.teach.source_sample),
-    ("paste", |t| t.teach.source_paste),
+const SOURCES: [(&str, Sentence); 4] = [
+    ("form", |t| t.rows.source_form),
+    ("paste", |t| t.rows.source_paste),
     ("files", |t| t.teach.source_files),
+    ("sample", |t| t.teach.source_sample),
 ];
+/// Among them, the form,
+const FORM: usize = 0;
+/// what is pasted,
+pub const PASTE: usize = 1;
+/// files,
+const FILES: usize = 2;
+/// and the sample.
+const SAMPLE: usize = 3;
 /// What the files may be written in: the first is read as it is, the others as the browser knows them.
 const ENCODINGS: [&str; 11] = [
     "UTF-8",
@@ -46,7 +60,10 @@ pub struct Data {
     name: El,
     maker: El,
     rows: El,
-    text: El,
+    form: Rc<PairForm>,
+    pasted: Rc<PasteField>,
+    /// Whether what was pasted is newer than the form.
+    pasted_last: Cell<bool>,
     files: RefCell<Vec<File>>,
     file_list: El,
     encoding: El,
@@ -59,15 +76,19 @@ impl Data {
         let speech = &app.speech;
         let name = el("input").id("teach-name").attr("type", "text");
         let maker = el("input").id("teach-maker").attr("type", "text");
-        let text = el("textarea").id("teach-data").attr("rows", "8").attr("spellcheck", "false");
+        let sources: Vec<El> = SOURCES.iter().map(|_| el("div").class("source")).collect();
+        let form = PairForm::build(app, &sources[FORM], Rc::clone(&changed));
+        let pasted = PasteField::build(app, &sources[PASTE], Rc::clone(&changed));
         let data = Rc::new(Self {
             app: Rc::clone(app),
-            chosen: Cell::new(0),
-            sources: SOURCES.iter().map(|_| el("div").class("source")).collect(),
+            chosen: Cell::new(FORM),
+            sources,
             name: name.say_in("placeholder", speech, |t| t.teach.sample_name),
             maker: maker.say_in("placeholder", speech, |t| t.teach.sample_maker),
             rows: el("dl").class("rows").id("teach-rows"),
-            text: text.say_in("placeholder", speech, |t| t.teach.paste_placeholder),
+            form,
+            pasted,
+            pasted_last: Cell::default(),
             files: RefCell::default(),
             file_list: el("ul").class("plain").id("teach-file-list"),
             encoding: encodings(),
@@ -76,7 +97,7 @@ impl Data {
         place.add(&data.switch());
         data.fill_sources();
         data.sources.iter().for_each(|source| place.add(source));
-        data.choose(0);
+        data.choose(FORM);
         data
     }
 
@@ -86,7 +107,7 @@ impl Data {
         for (i, (id, sentence)) in SOURCES.iter().enumerate() {
             let radio = el("input").id(&format!("teach-source-{id}")).attr("type", "radio");
             let radio = radio.attr("name", "teach-source");
-            radio.set_checked(i == 0);
+            radio.set_checked(i == FORM);
             let data = Rc::clone(self);
             let radio = radio.on("change", move |_| data.choose(i));
             group.add(&choice(&self.app.speech, *sentence, &radio));
@@ -96,12 +117,15 @@ impl Data {
 
     fn fill_sources(self: &Rc<Self>) {
         let speech = &self.app.speech;
-        let [sample, paste, files] = self.sources.as_slice() else { return };
+        let [_, _, files, sample] = self.sources.as_slice() else { return };
         sample.add(&el("p").class("faint").say(speech, |t| t.teach.sample_hint));
         let pair = el("div").class("fields").child(&field(speech, |t| t.teach.name, &self.name));
         sample.add(&pair.child(&field(speech, |t| t.teach.maker, &self.maker)));
         sample.add(&self.rows);
-        paste.add(&field(speech, |t| t.teach.paste_hint, &self.text));
+        let edited = Rc::clone(self);
+        let edit = button().id("teach-sample-edit").say(speech, |t| t.rows.edit_sample);
+        let edit = edit.on("click", move |_| edited.edit_sample());
+        sample.add(&el("div").class("foot").child(&edit));
         let picked = Rc::clone(self);
         files.add(&drop::zone(
             speech,
@@ -116,13 +140,14 @@ impl Data {
         let chosen = Rc::clone(self);
         dom::listen(&self.encoding, "change", move |_| (chosen.changed)());
         files.add(&field(speech, |t| t.teach.encoding, &self.encoding));
-        for input in [&self.name, &self.maker, &self.text] {
+        for input in [&self.name, &self.maker] {
             let data = Rc::clone(self);
             dom::listen(input, "input", move |_| data.show_rows());
         }
     }
 
     fn choose(self: &Rc<Self>, chosen: usize) {
+        self.carry(chosen);
         self.chosen.set(chosen);
         for (i, source) in self.sources.iter().enumerate() {
             source.show(i == chosen);
@@ -130,8 +155,42 @@ impl Data {
         self.show_rows();
     }
 
-    /// Shows the sample's first rows anew, in the language of now.
+    /// Takes what was typed in the form over to the field for anything, or the other way, where one holds the other's.
+    fn carry(&self, chosen: usize) {
+        if chosen == PASTE && !self.pasted_last.replace(true) {
+            self.pasted.take_pairs(&self.form.filled());
+        }
+        if chosen == FORM && self.pasted_last.replace(false) && !self.pasted.is_of_form() {
+            match self.pasted.pairs() {
+                Some(pairs) if pairs != self.form.filled() => self.form.set(&pairs),
+                Some(_) => {}
+                None => self.form.say(self.app.speech.text().rows.stays),
+            }
+        }
+    }
+
+    /// Puts the sample's rows into the form, behind those that are there.
+    fn edit_sample(self: &Rc<Self>) {
+        self.check(FORM);
+        self.choose(FORM);
+        self.form.set(&[self.form.filled(), self.sample()].concat());
+        self.form.enter();
+        self.show_rows();
+    }
+
+    fn check(&self, chosen: usize) {
+        dom::find(&format!("teach-source-{}", SOURCES[chosen].0)).set_checked(true);
+    }
+
+    /// Reads what was pasted as texts, or as conversations.
+    pub fn read_as(&self, texts: bool) {
+        self.pasted.read_as(kind(texts));
+    }
+
+    /// Shows the sample's first rows, the form and what was pasted anew, in the language of now.
     pub fn show_rows(&self) {
+        self.form.relabel();
+        self.pasted.show();
         self.rows.clear();
         for [question, answer] in self.sample().iter().take(SHOWN_ROWS) {
             self.rows.add(&el("dt").text(question));
@@ -158,8 +217,7 @@ impl Data {
 
     /// What the files are written in, where that is not UTF-8; the other sources are made here.
     pub fn encoding(&self) -> Option<String> {
-        let from_files = self.chosen.get() + 1 == SOURCES.len();
-        Some(self.encoding.value()).filter(|name| from_files && name != ENCODINGS[0])
+        Some(self.encoding.value()).filter(|name| self.holds_files() && name != ENCODINGS[0])
     }
 
     fn sample(&self) -> Vec<[String; 2]> {
@@ -171,55 +229,116 @@ impl Data {
 
     /// What the result may be called; none where its files or the day name it.
     pub fn name(&self) -> Option<String> {
-        (self.chosen.get() == 0).then(|| typed(&self.name, self.app.speech.text().teach.sample_name))
+        (self.chosen.get() == SAMPLE).then(|| typed(&self.name, self.app.speech.text().teach.sample_name))
     }
 
     /// Notes what was typed. Files stay where they are.
     pub fn note(&self, lesson: &mut Lesson) {
         lesson.source = self.chosen.get();
         (lesson.name, lesson.maker) = (self.name.value(), self.maker.value());
-        (lesson.text, lesson.encoding) = (self.text.value(), self.encoding.value());
+        (lesson.text, lesson.encoding) = (self.pasted.text(), self.encoding.value());
+        (lesson.rows, lesson.pasted_last) = (self.form.filled(), self.pasted_last.get());
     }
 
     /// Puts in what was typed last time.
     pub fn restore(self: &Rc<Self>, lesson: &Lesson) {
         self.name.set_value(&lesson.name);
         self.maker.set_value(&lesson.maker);
-        self.text.set_value(&lesson.text);
+        self.form.set(&lesson.rows);
+        self.pasted.set_text(&lesson.text);
         let encoding = ENCODINGS.iter().find(|name| **name == lesson.encoding);
         self.encoding.set_value(encoding.unwrap_or(&ENCODINGS[0]));
         let chosen = lesson.source.min(SOURCES.len() - 1);
-        dom::find(&format!("teach-source-{}", SOURCES[chosen].0)).set_checked(true);
+        self.pasted_last.set(lesson.pasted_last || chosen == PASTE);
+        self.check(chosen);
         self.choose(chosen);
     }
 
-    /// The data for the engine; none where there are none yet. Pretraining reads texts, the others
-    /// conversations.
-    pub fn source(&self, texts: bool) -> Option<JsValue> {
+    /// Whether files hold the data.
+    pub fn holds_files(&self) -> bool {
+        self.chosen.get() == FILES
+    }
+
+    /// Goes to the first typed or pasted line that has to be corrected; false where there is none.
+    pub fn go_to_fault(&self) -> bool {
         match self.chosen.get() {
-            0 => {
-                let rows = self.sample().into_iter().map(|[question, answer]| match texts {
-                    true => json!({ "text": format!("{question}\n{answer}") }),
-                    false => json!({ "messages": [
-                        { "role": "user", "content": question },
-                        { "role": "assistant", "content": answer },
-                    ] }),
-                });
-                let lines: String = rows.map(|row| format!("{row}\n")).collect();
-                Some(engine::file_of_text("sample.jsonl", &lines))
-            }
-            1 => {
-                let text = self.text.value();
-                let name =
-                    if text.trim_start().starts_with(['{', '[']) { "pasted.jsonl" } else { "pasted.txt" };
-                (!text.trim().is_empty()).then(|| engine::file_of_text(name, &text))
-            }
-            _ => {
-                let files = self.files.borrow();
-                (!files.is_empty()).then(|| engine::files(&files))
-            }
+            FORM => self.form.go_to_fault(),
+            PASTE => self.pasted.go_to_fault(),
+            _ => false,
         }
     }
+
+    /// The rows as a text, each in the line that it has on the page; none where there are none, where some have to be
+    /// corrected, or where files hold them. Pretraining reads texts, the others conversations.
+    pub fn typed_rows(&self, texts: bool) -> Option<String> {
+        let is_whole = |pairs: &[[String; 2]]| {
+            let is_half = |[question, answer]: &[String; 2]| question.is_empty() != answer.is_empty();
+            !pairs.iter().all(is_blank) && !pairs.iter().any(is_half)
+        };
+        match self.chosen.get() {
+            FORM => Some(self.form.pairs()).filter(|pairs| is_whole(pairs)).map(|pairs| lines(&pairs, texts)),
+            SAMPLE => Some(lines(&self.sample(), texts)),
+            PASTE => {
+                self.read_as(texts);
+                let pasted = self.pasted.pasted();
+                let is_plain = pasted.form == PasteForm::Text;
+                let text = if is_plain { self.pasted.text() } else { pasted.jsonl() };
+                let is_whole = pasted.problems.is_empty() && (texts || !is_plain);
+                (is_whole && !text.trim().is_empty()).then_some(text)
+            }
+            _ => None,
+        }
+    }
+
+    /// The data for the engine.
+    ///
+    /// # Errors
+    /// What is missing, or has to be corrected first.
+    pub fn source(&self, texts: bool) -> Result<JsValue, &'static str> {
+        let t = self.app.speech.text();
+        if self.holds_files() {
+            let files = self.files.borrow();
+            return if files.is_empty() { Err(t.teach.needs_data) } else { Ok(engine::files(&files)) };
+        }
+        let Some(text) = self.typed_rows(texts) else { return Err(self.missing()) };
+        let name = match self.chosen.get() {
+            FORM => format!("{}.jsonl", t.rows.form_file),
+            SAMPLE => "sample.jsonl".into(),
+            _ if self.pasted.pasted().form == PasteForm::Text => format!("{}.txt", t.rows.paste_file),
+            _ => format!("{}.jsonl", t.rows.paste_file),
+        };
+        Ok(engine::file_of_text(&name, &text))
+    }
+
+    /// What to say where no rows can be had.
+    pub fn missing(&self) -> &'static str {
+        let t = self.app.speech.text();
+        match self.chosen.get() {
+            FORM if !self.form.filled().is_empty() => t.rows.mend_rows,
+            PASTE if !self.pasted.pasted().problems.is_empty() => t.rows.mend_lines,
+            _ => t.teach.needs_data,
+        }
+    }
+}
+
+fn kind(texts: bool) -> RowKind {
+    if texts { RowKind::Document } else { RowKind::Conversation }
+}
+
+/// Questions and answers as rows, a line each; a blank pair is a blank line.
+fn lines(pairs: &[[String; 2]], texts: bool) -> String {
+    let line = |[question, answer]: &[String; 2]| match (question.as_str(), answer.as_str()) {
+        ("", "") => "\n".to_string(),
+        _ if texts => format!("{}\n", json!({ "text": format!("{question}\n{answer}") })),
+        _ => format!(
+            "{}\n",
+            json!({ "messages": [
+                { "role": "user", "content": question },
+                { "role": "assistant", "content": answer },
+            ] })
+        ),
+    };
+    pairs.iter().map(line).collect()
 }
 
 fn typed(input: &El, default: &str) -> String {

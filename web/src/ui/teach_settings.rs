@@ -27,11 +27,13 @@ static STAGES: [Way; 2] = [
     Way { key: "pretrain", sentence: |t| t.teach.pretrain, hint: |t| t.teach.pretrain_hint },
 ];
 /// The way in which an adapter trains.
-const ADAPTER: &str = "lora";
+pub const ADAPTER: &str = "lora";
+/// The other way: the model itself trains.
+pub const FULL: &str = "full";
 /// What trains, whatever the stage.
 static TRAINED: [Way; 2] = [
     Way { key: ADAPTER, sentence: |t| t.teach.lora, hint: |t| t.teach.lora_hint },
-    Way { key: "full", sentence: |t| t.teach.full, hint: |t| t.teach.full_hint },
+    Way { key: FULL, sentence: |t| t.teach.full, hint: |t| t.teach.full_hint },
 ];
 
 const TRAINING: [Number; 9] = [
@@ -235,6 +237,16 @@ impl Settings {
         self.prompt.set_value(&lesson.question);
         self.name.set_value(&lesson.result);
         self.show();
+    }
+
+    /// Numbers of a lesson that no field is for.
+    pub fn without_field(&self, lesson: &Lesson) -> Vec<String> {
+        let unknown = |numbers: &Numbers, values: &Map<String, Value>| {
+            let keys = values.keys().filter(|key| numbers.input(key).is_none());
+            keys.cloned().collect::<Vec<_>>()
+        };
+        let unknown = [unknown(&self.training, &lesson.training), unknown(&self.lora, &lesson.lora)];
+        unknown.concat()
     }
 
     /// The request without data and listener; `name` is for a result that nobody named. With a plan, reports come often

@@ -1,0 +1,257 @@
+//! The form of questions and answers: rows that are added, moved and deleted, by mouse or by key.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use kindling::data::{PasteFault, spreadsheet_pairs};
+use wasm_bindgen::JsCast;
+use web_sys::{ClipboardEvent, Event, KeyboardEvent};
+
+use super::app::App;
+use super::dom::{self, El, button, el};
+use super::pair_row::{PairRow, is_blank};
+use super::paste_faults;
+use crate::format::fill;
+
+/// The form.
+pub struct PairForm {
+    app: Rc<App>,
+    list: El,
+    add: El,
+    /// What the last action did, for those who do not see it.
+    status: El,
+    rows: RefCell<Vec<Rc<PairRow>>>,
+    /// Counts rows that were ever made, for their names.
+    made: Cell<u32>,
+    changed: Rc<dyn Fn()>,
+}
+
+impl PairForm {
+    /// Builds the form into its place, with one empty row; `changed` is called whenever a person changed a row.
+    pub fn build(app: &Rc<App>, place: &El, changed: Rc<dyn Fn()>) -> Rc<Self> {
+        let speech = &app.speech;
+        let form = Rc::new(Self {
+            app: Rc::clone(app),
+            list: el("ol").class("plain pairs").id("teach-pairs"),
+            add: button().id("teach-pair-add").say(speech, |t| t.rows.add),
+            status: el("p").class("faint").id("teach-pairs-status").attr("role", "status"),
+            rows: RefCell::default(),
+            made: Cell::default(),
+            changed,
+        });
+        place.add(&el("p").class("faint").say(speech, |t| t.rows.form_hint));
+        // Each field says its own name; the two above are for the eye.
+        let heads = el("div").class("pair-heads faint").attr("aria-hidden", "true");
+        let heads = heads.child(&el("span").say(speech, |t| t.rows.question));
+        place.add(&heads.child(&el("span").say(speech, |t| t.rows.answer)));
+        place.add(&form.list);
+        place.add(&el("div").class("foot").child(&form.add).child(&form.status));
+        let added = Rc::clone(&form);
+        dom::listen(&form.add, "click", move |_| {
+            added.append().question.focus_quietly();
+            (added.changed)();
+        });
+        form.set(&[]);
+        form
+    }
+
+    /// All rows as they are typed, the blank ones, too.
+    pub fn pairs(&self) -> Vec<[String; 2]> {
+        self.rows.borrow().iter().map(|row| row.pair()).collect()
+    }
+
+    /// The rows that are not blank.
+    pub fn filled(&self) -> Vec<[String; 2]> {
+        self.pairs().into_iter().filter(|pair| !is_blank(pair)).collect()
+    }
+
+    /// Replaces all rows; without any there is an empty one to begin with.
+    pub fn set(self: &Rc<Self>, pairs: &[[String; 2]]) {
+        self.rows.borrow_mut().clear();
+        self.list.clear();
+        pairs.iter().for_each(|pair| self.append().fill(pair));
+        if pairs.is_empty() {
+            self.append();
+        }
+        self.relabel();
+    }
+
+    /// Says something below the rows.
+    pub fn say(&self, sentence: &str) {
+        self.status.write(sentence);
+    }
+
+    /// Goes to the first row.
+    pub fn enter(&self) {
+        if let Some(row) = self.rows.borrow().first() {
+            row.question.focus_quietly();
+        }
+    }
+
+    /// Goes to the first row of which a half is missing; false where there is none.
+    pub fn go_to_fault(&self) -> bool {
+        let rows = self.rows.borrow();
+        let Some(row) = rows.iter().find(|row| row.is_half()) else { return false };
+        row.missing().focus_quietly();
+        row.line.scroll_into_view();
+        true
+    }
+
+    /// Writes labels and faults in the language of now, by the places of now.
+    pub fn relabel(&self) {
+        let t = self.app.speech.text();
+        for (i, row) in self.rows.borrow().iter().enumerate() {
+            row.label(i + 1, t);
+        }
+    }
+
+    /// A new row behind all others.
+    fn append(self: &Rc<Self>) -> Rc<PairRow> {
+        let last = self.rows.borrow().len();
+        self.insert(last)
+    }
+
+    fn insert(self: &Rc<Self>, at: usize) -> Rc<PairRow> {
+        self.made.set(self.made.get() + 1);
+        let row = Rc::new(PairRow::new(self.made.get()));
+        match self.rows.borrow().get(at) {
+            Some(next) => drop(next.line.before_with_node_1(&row.line)),
+            None => self.list.add(&row.line),
+        }
+        self.rows.borrow_mut().insert(at, Rc::clone(&row));
+        self.listen(&row);
+        row.label(at + 1, self.app.speech.text());
+        row
+    }
+
+    fn listen(self: &Rc<Self>, row: &Rc<PairRow>) {
+        let on = |target: &El, event: &str, call: fn(&Rc<Self>, &Rc<PairRow>, &Event)| {
+            let (form, row) = (Rc::clone(self), Rc::clone(row));
+            dom::listen(target, event, move |event| call(&form, &row, &event));
+        };
+        on(&row.up, "click", |form, row, _| form.shift(row, true));
+        on(&row.down, "click", |form, row, _| form.shift(row, false));
+        on(&row.delete, "click", |form, row, _| form.delete(row));
+        on(&row.line, "keydown", Self::key);
+        on(&row.line, "input", |form, row, _| {
+            row.show_fault(form.app.speech.text());
+            (form.changed)();
+        });
+        // While a person is in a row its other half may still come.
+        for event in ["focusin", "focusout"] {
+            on(&row.line, event, |form, row, _| row.show_fault(form.app.speech.text()));
+        }
+        on(&row.line, "paste", Self::paste);
+    }
+
+    fn place_of(&self, row: &Rc<PairRow>) -> Option<usize> {
+        self.rows.borrow().iter().position(|other| Rc::ptr_eq(other, row))
+    }
+
+    /// Enter goes to the next field, behind the last one to a new row; with Alt the arrows move the row.
+    fn key(self: &Rc<Self>, row: &Rc<PairRow>, event: &Event) {
+        let key: &KeyboardEvent = event.unchecked_ref();
+        let is_in_text = row.question.holds_focus() || row.answer.holds_focus();
+        // Enter also ends the choice of a Chinese word.
+        if !is_in_text || key.is_composing() {
+            return;
+        }
+        match key.key().as_str() {
+            "Enter" if !key.shift_key() => self.go_on(row),
+            "ArrowUp" if key.alt_key() => self.shift(row, true),
+            "ArrowDown" if key.alt_key() => self.shift(row, false),
+            _ => return,
+        }
+        event.prevent_default();
+    }
+
+    fn go_on(self: &Rc<Self>, row: &Rc<PairRow>) {
+        if row.question.holds_focus() {
+            row.answer.focus_quietly();
+            return;
+        }
+        let Some(at) = self.place_of(row) else { return };
+        let next = self.rows.borrow().get(at + 1).cloned();
+        let next = next.unwrap_or_else(|| self.append());
+        next.question.focus_quietly();
+        next.line.scroll_into_view_with_bool(false);
+    }
+
+    /// Moves a row up or down by one. The other one is taken out and put in, so that this one keeps the keyboard.
+    fn shift(self: &Rc<Self>, row: &Rc<PairRow>, up: bool) {
+        let Some(at) = self.place_of(row) else { return };
+        let other = if up { at.checked_sub(1) } else { Some(at + 1) };
+        let Some(other) = other.filter(|other| *other < self.rows.borrow().len()) else { return };
+        let passed = Rc::clone(&self.rows.borrow()[other]);
+        let _ = match up {
+            true => row.line.after_with_node_1(&passed.line),
+            false => row.line.before_with_node_1(&passed.line),
+        };
+        self.rows.borrow_mut().swap(at, other);
+        self.relabel();
+        let places = [at + 1, other + 1].map(|place| place.to_string());
+        self.say(&fill(self.app.speech.text().rows.moved, &places.each_ref().map(String::as_str)));
+        (self.changed)();
+    }
+
+    /// Deletes a row, and goes to the one that takes its place; the only one is emptied.
+    fn delete(self: &Rc<Self>, row: &Rc<PairRow>) {
+        let Some(at) = self.place_of(row) else { return };
+        self.rows.borrow_mut().remove(at);
+        row.line.remove();
+        if self.rows.borrow().is_empty() {
+            self.append();
+        }
+        self.relabel();
+        self.say(&fill(self.app.speech.text().rows.deleted, &[&(at + 1).to_string()]));
+        let rows = self.rows.borrow();
+        if let Some(next) = rows.get(at).or(rows.last()) {
+            next.question.focus_quietly();
+        }
+        drop(rows);
+        (self.changed)();
+    }
+
+    /// Cells of a spreadsheet fill rows from this one on; any other text goes into the field as ever.
+    fn paste(self: &Rc<Self>, row: &Rc<PairRow>, event: &Event) {
+        let clipboard = event.unchecked_ref::<ClipboardEvent>().clipboard_data();
+        let text = clipboard.and_then(|data| data.get_data("text/plain").ok()).unwrap_or_default();
+        // Cells have tabs between them; a line of a program begins with one.
+        if !text.contains('\t') || text.starts_with('\t') {
+            return;
+        }
+        match spreadsheet_pairs(&text) {
+            Ok(pairs) if pairs.is_empty() => {}
+            Ok(pairs) => {
+                event.prevent_default();
+                self.fill_from(row, &pairs);
+            }
+            Err(problem) if matches!(problem.fault, PasteFault::Columns { .. }) => {
+                event.prevent_default();
+                let t = self.app.speech.text();
+                self.say(&fill(t.rows.not_filled, &[&paste_faults::sentence(&problem.fault, t)]));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Puts rows in behind this one, or in its place where it is blank.
+    fn fill_from(self: &Rc<Self>, row: &Rc<PairRow>, pairs: &[[String; 2]]) {
+        let Some(mut at) = self.place_of(row) else { return };
+        if is_blank(&row.pair()) {
+            self.rows.borrow_mut().remove(at);
+            row.line.remove();
+        } else {
+            at += 1;
+        }
+        for (i, pair) in pairs.iter().enumerate() {
+            self.insert(at + i).fill(pair);
+        }
+        self.relabel();
+        if let Some(last) = self.rows.borrow().get(at + pairs.len() - 1) {
+            last.answer.focus_quietly();
+        }
+        self.say(&fill(self.app.speech.text().rows.filled, &[&pairs.len().to_string()]));
+        (self.changed)();
+    }
+}
