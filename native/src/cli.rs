@@ -6,9 +6,10 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use kindling::device::DeviceChoice;
 use kindling::train::Stage;
 
-use crate::commands::train_args::{TrainArgs, with_defaults};
+use crate::commands::train_args::{AdapterArgs, TrainArgs, with_defaults};
 use crate::commands::{
-    bench, chat, data, doctor, export, generate, import, merge, plan, sample_data, score, tokenizer, train,
+    SAMPLING_ORDER, bench, chat, data, doctor, export, generate, import, merge, plan, sample_data, score,
+    tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -87,8 +88,10 @@ enum Verb {
     /// Make a directory of an exported model or run; a run goes on there
     Import(import::ImportArgs),
     /// Complete a prompt
+    #[command(after_help = SAMPLING_ORDER)]
     Generate(generate::GenerateArgs),
     /// Talk with a model
+    #[command(after_help = SAMPLING_ORDER)]
     Chat(chat::ChatArgs),
     /// Log-probability of each token of a text, bits per byte
     Score(score::ScoreArgs),
@@ -122,6 +125,8 @@ pub struct Invocation {
     pub settings: toml::Table,
     /// The flags that were said, on the command line or in `--config`, by their long names.
     pub said: Vec<String>,
+    /// Those of them that stand on the command line itself.
+    pub typed: Vec<String>,
 }
 
 impl Invocation {
@@ -140,27 +145,40 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
     let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
     let words = words.join(" ");
     let command = command();
-    let args = config_file::expand(&command, args)?;
-    let (settings, said) = config_file::settings_of(&command, &args).unwrap_or_default();
-    let matches = command.try_get_matches_from(args)?;
+    let (_, typed) = config_file::settings_of(&command, &args).unwrap_or_default();
+    let expanded = config_file::expand(&command, args.clone(), &AdapterArgs::flags())?;
+    let (settings, said) = config_file::settings_of(&command, &expanded).unwrap_or_default();
+    let matches = command.clone().try_get_matches_from(expanded).map_err(|e| as_typed(&command, args, e))?;
     let Cli { everywhere, verb } = Cli::from_arg_matches(&matches)?;
     hub::install(everywhere.output());
-    let invocation = Invocation { words, settings, said };
+    let invocation = Invocation { words, settings, said, typed };
     match verb {
         Verb::SampleData(args) => sample_data::run(&args, &everywhere),
         Verb::Tokenizer(verb) => tokenizer::run(verb, &everywhere),
         Verb::Data(verb) => data::run(verb, &everywhere),
         Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, &everywhere, &invocation),
+        Verb::Lora(args) if !args.adapter.lora => {
+            Err(Failure::Usage("`lora` is `sft --lora`; without an adapter it is `kindling sft`".into()))
+        }
         Verb::Sft(args) | Verb::Lora(args) => train::run(Stage::Sft, &args, &everywhere, &invocation),
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
         Verb::Import(args) => import::import(&args, &everywhere, &invocation),
-        Verb::Generate(args) => generate::run(&args, &everywhere),
-        Verb::Chat(args) => chat::run(args, &everywhere),
+        Verb::Generate(args) => generate::run(args, &everywhere, &invocation.said),
+        Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
         Verb::Score(args) => score::run(&args, &everywhere),
         Verb::Doctor(_) => doctor::run(&everywhere),
         Verb::Plan(args) => plan::run(&args, &everywhere),
         Verb::Bench(args) => bench::run(&args, &everywhere),
+    }
+}
+
+/// What is wrong with a command line, in terms of what was typed: the usage that clap shows with it would else name every
+/// flag of a settings file.
+fn as_typed(command: &clap::Command, typed: Vec<OsString>, error: clap::Error) -> clap::Error {
+    match command.clone().try_get_matches_from(typed) {
+        Err(own) if own.kind() == error.kind() => own,
+        _ => error,
     }
 }
 
@@ -226,7 +244,9 @@ mod tests {
             assert_eq!((whole.train, whole.adapter.lora), (TrainConfig::of(stage), false));
             assert_eq!((adapter.train, adapter.adapter.lora), (TrainConfig::of_adapter(stage), true));
         }
-        for line in ["lora", "lora --lora"] {
+        let whole = parse("sft --lora=false");
+        assert_eq!((whole.train, whole.adapter.lora), (TrainConfig::of(Stage::Sft), false));
+        for line in ["lora", "lora --lora", "lora --lora=true"] {
             let lora = parse(line);
             assert_eq!(
                 (lora.train, lora.adapter.lora),
@@ -243,6 +263,22 @@ mod tests {
             let expected = TrainConfig { epochs: 3.0, ..TrainConfig::of_adapter(Stage::Sft) };
             assert_eq!((args.train, args.adapter.shape.rank), (expected, 2), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_of_what_was_typed() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        let typed = words("kindling lora --resume --out run --overwrite");
+        let expanded = [typed.clone(), words("--lora-rank=16 --epochs=40.0")].concat();
+        let told = |args: Vec<OsString>| {
+            let error = command().try_get_matches_from(args).unwrap_err();
+            as_typed(&command(), typed.clone(), error).to_string()
+        };
+        let message = told(expanded);
+        assert!(message.contains("'--overwrite'") && !message.contains("epochs"), "{message}");
+        // What is wrong with a file alone is told as it is.
+        let message = told(words("kindling lora --out run --lora-rank=wide"));
+        assert!(message.contains("wide"), "{message}");
     }
 
     #[test]

@@ -60,12 +60,17 @@ impl<'a> Flags<'a> {
     }
 }
 
-/// Adds the arguments that `--config` and, for `--resume`, the run's own settings bring.
+/// Adds the arguments that `--config` and, for `--resume`, the run's own settings bring. `of_adapter` are the flags that
+/// act with `--lora` only: of a file they count for nothing where `--lora=false` stands on the command line.
 ///
 /// # Errors
 /// A file that cannot be read or belongs to another verb, keys that are not flags, and on `--resume` changed
 /// settings by name.
-pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
+pub fn expand(
+    command: &Command,
+    mut args: Vec<OsString>,
+    of_adapter: &[String],
+) -> Result<Vec<OsString>, Failure> {
     // The first reading only finds out what was said; the complete one reports what is wrong.
     let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(&args) else {
         return Ok(args);
@@ -80,7 +85,11 @@ pub fn expand(command: &Command, mut args: Vec<OsString>) -> Result<Vec<OsString
     let flags = Flags::of(command, verb);
     let mut said = flags.said(sub);
     if let Some(file) = path("config") {
-        let settings = read(file, verb.get_name(), ("--config", file))?;
+        let mut settings = read(file, verb.get_name(), ("--config", file))?;
+        let is_lora = sub.try_get_one::<bool>(LORA).ok().flatten().copied();
+        if said.iter().any(|said| said == LORA) && is_lora == Some(false) {
+            settings.retain(|key, _| !of_adapter.contains(&key.replace('_', "-")));
+        }
         append(&mut args, &mut said, &settings, &flags, (verb.get_name(), &file.display().to_string()))?;
     }
     let resumed = sub.try_get_one::<bool>("resume").ok().flatten().copied().unwrap_or(false);
@@ -182,8 +191,11 @@ fn refuse_changes(
         return Ok(());
     };
     let (said, now) = (flags.said(sub), flags.settings(sub));
+    // An adapter knows its model by a fingerprint of the weights, wherever they lie.
+    let adapts = settings.get(LORA).is_some_and(|lora| text(lora) == "true");
+    let free = |key: &str| FREE.contains(&key) || (adapts && key == "model");
     let mut changes = Vec::new();
-    for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && !FREE.contains(&key.as_str())) {
+    for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && !free(key)) {
         if !settings.get(key).is_some_and(|before| same(before, value)) {
             let before = settings.get(key).map_or("nothing".to_string(), text);
             changes.push(format!("--{key} is {} now and was {before}", text(value)));

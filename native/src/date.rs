@@ -6,6 +6,8 @@ use std::str::FromStr;
 use chrono::{Local, NaiveDate};
 use kindling::tokenizer::Tokenizer;
 
+use crate::output;
+
 /// A day, as `2025-07-31`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date(NaiveDate);
@@ -19,6 +21,13 @@ impl Date {
     /// Makes it the day of all that the tokenizer renders.
     pub fn set(self, tokenizer: &mut Tokenizer) {
         tokenizer.set_template_variable("now", self.to_string().into());
+    }
+}
+
+/// Says of a `--date` that was given where the chat templates print none.
+pub fn tell_unprinted(tokenizer: &Tokenizer) {
+    if !tokenizer.prints_date() {
+        output::warn("--date does nothing: the chat template prints no date");
     }
 }
 

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: where the work listens, the first asks it to save and end, and the second ends at once.
+//! Ctrl-C, SIGTERM and the end of the terminal (SIGHUP): where the work listens, the first asks it to save and end, and a
+//! second one of a person ends at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,9 +19,27 @@ pub fn install() {
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag));
         let _ = signal_hook::flag::register(signal, Arc::clone(flag));
     }
+    #[cfg(unix)]
+    if !ignores_hangup() {
+        // Both the system and the shell of a terminal that closes send it: a second one must not cut the save short.
+        let hangup = signal_hook::consts::SIGHUP;
+        let _ = signal_hook::flag::register_conditional_shutdown(hangup, 129, Arc::clone(unheard));
+        let _ = signal_hook::flag::register(hangup, Arc::clone(flag));
+    }
     // A file-size limit then makes the write fail, with a message, instead of killing the process.
     #[cfg(unix)]
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)));
+}
+
+/// Whether the process was begun with hang-ups ignored, as `nohup` begins it: then it outlives its terminal.
+#[cfg(unix)]
+#[allow(unsafe_code)]
+fn ignores_hangup() -> bool {
+    // SAFETY: the struct holds numbers, a set of bits and an optional function, for all of which zero is a value.
+    let mut present: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action it writes the present one into the struct, which outlives the call.
+    let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut present) };
+    asked == 0 && present.sa_sigaction == libc::SIG_IGN
 }
 
 /// From here on the work asks [`asked`] often enough to end in order.

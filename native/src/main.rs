@@ -11,11 +11,13 @@ mod failure;
 mod hub;
 mod interrupt;
 mod model_files;
+mod out_dir;
 mod output;
 mod piped;
 mod progress;
 mod run_dir;
 mod run_kind;
+mod run_lock;
 mod sources;
 mod written;
 

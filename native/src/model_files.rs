@@ -24,7 +24,7 @@ use crate::hub::{self, Want};
 use crate::output;
 
 /// The shape of a model.
-const CONFIG: &str = "config.json";
+pub const CONFIG: &str = "config.json";
 /// The weights of a model in one file.
 pub const WEIGHTS: &str = "model.safetensors";
 

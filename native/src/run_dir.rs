@@ -15,6 +15,10 @@ use kindling::formats::Files;
 
 use crate::disk::{discard, link, new_directory, remove, replace, sync_dir, write_synced};
 use crate::failure::io_error;
+use crate::model_files::read_optional;
+pub use crate::out_dir::{Existing, refuse_inside};
+use crate::out_dir::{check_free, numbered};
+use crate::run_lock::RunLock;
 pub use crate::written::SETTINGS;
 use crate::written::{BEST, LOG, Written, is_ours, save_name, step_of};
 
@@ -23,6 +27,8 @@ pub struct RunDir {
     path: PathBuf,
     keep_last: usize,
     written: RefCell<Written>,
+    /// Held where the run is written, and not only read.
+    _lock: Option<RunLock>,
 }
 
 /// Why a run is saved.
@@ -36,21 +42,13 @@ pub enum Reason {
     Time,
 }
 
-/// What is done where the directory already holds a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// It is refused.
-    Refuse,
-    /// It is replaced.
-    Overwrite,
-}
-
 impl RunDir {
     /// Makes or takes the directory for a new run; without `out`, `runs/<stage>-NNN` with a new number. `beside` are
     /// the files and directories that the command writes there beside the run's own.
     ///
     /// # Errors
-    /// A directory that holds something else, or a run without `--overwrite`; one that cannot be written.
+    /// A directory that holds something else, or a run without `--overwrite`; one in which another process writes, or that
+    /// cannot be written.
     pub fn create(
         out: Option<&Path>,
         stage: &str,
@@ -63,12 +61,13 @@ impl RunDir {
             None => numbered(stage)?,
         };
         check_free(&path, existing)?;
+        let lock = RunLock::take(&path)?;
         if is_ours(&path) {
             Written::open(&path)?.clear(&path, beside)?;
         }
         let written = Written::new();
         written.store(&path)?;
-        Ok(Self { path, keep_last, written: RefCell::new(written) })
+        Ok(Self { path, keep_last, written: RefCell::new(written), _lock: Some(lock) })
     }
 
     /// Makes the directory of a run below this one.
@@ -83,6 +82,17 @@ impl RunDir {
     /// Opens the directory of a run that is to go on.
     ///
     /// # Errors
+    /// A directory that holds no run, or in which another process writes.
+    pub fn resume(path: &Path, keep_last: usize) -> Result<Self> {
+        Self::open(path, keep_last)?;
+        let lock = RunLock::take(path)?;
+        // What it wrote is read once nobody else writes.
+        Ok(Self { _lock: Some(lock), ..Self::open(path, keep_last)? })
+    }
+
+    /// Opens the directory of a run to read it, also while another process writes there.
+    ///
+    /// # Errors
     /// A directory that holds no run.
     pub fn open(path: &Path, keep_last: usize) -> Result<Self> {
         if !is_run(path) {
@@ -92,7 +102,7 @@ impl RunDir {
             )));
         }
         let written = RefCell::new(Written::open(path)?);
-        Ok(Self { path: path.to_path_buf(), keep_last, written })
+        Ok(Self { path: path.to_path_buf(), keep_last, written, _lock: None })
     }
 
     /// The directory.
@@ -100,9 +110,11 @@ impl RunDir {
         &self.path
     }
 
-    /// The newest whole checkpoint.
-    pub fn newest(&self) -> Result<Option<PathBuf>> {
-        Ok(self.saves()?.pop().map(|(_, path)| path))
+    /// The directories of all checkpoints, the newest first, whole or not.
+    pub fn newest_first(&self) -> Result<Vec<PathBuf>> {
+        let mut found = self.save_directories()?;
+        found.reverse();
+        Ok(found.into_iter().map(|(_, path)| path).collect())
     }
 
     /// Stores a checkpoint; on success it is complete on the disk.
@@ -133,7 +145,7 @@ impl RunDir {
         if reason == Reason::Best {
             self.mark_best(&complete, files)?;
         }
-        self.prune()
+        self.prune(step)
     }
 
     /// Changes the list of what the run wrote, on the disk too.
@@ -163,10 +175,12 @@ impl RunDir {
         fs::rename(&new, &best).map_err(|e| io_error(&best, e))
     }
 
-    /// Removes all but the last few checkpoints that were asked for, and those by time before the newest.
-    fn prune(&self) -> Result<()> {
+    /// Removes all but the last few checkpoints that were asked for, and those by time before the newest. Behind `step`
+    /// stand damaged ones only, which tell nothing of those before.
+    fn prune(&self, step: u64) -> Result<()> {
         let by_time = |step: &u64| self.written.borrow().is_by_time(*step);
         let mut saves = self.saves()?;
+        saves.retain(|(at, _)| *at <= step);
         let newest = saves.pop().filter(|(step, _)| !by_time(step));
         let (mut gone, asked): (Vec<_>, Vec<_>) = saves.into_iter().partition(|(step, _)| by_time(step));
         let kept = self.keep_last.saturating_sub(usize::from(newest.is_some()));
@@ -178,11 +192,18 @@ impl RunDir {
 
     /// Steps and directories of whole checkpoints, oldest first.
     fn saves(&self) -> Result<Vec<(u64, PathBuf)>> {
+        let mut found = self.save_directories()?;
+        found.retain(|(_, path)| path.join(PROGRESS).is_file());
+        Ok(found)
+    }
+
+    /// The same of all that are named as checkpoints are.
+    fn save_directories(&self) -> Result<Vec<(u64, PathBuf)>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(|e| io_error(&self.path, e))? {
             let entry = entry.map_err(|e| io_error(&self.path, e))?;
             let step = step_of(&entry.file_name().to_string_lossy());
-            if let Some(step) = step.filter(|_| entry.path().join(PROGRESS).is_file()) {
+            if let Some(step) = step.filter(|_| entry.path().is_dir()) {
                 found.push((step, entry.path()));
             }
         }
@@ -204,6 +225,22 @@ impl RunDir {
         file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
             .map_err(|e| io_error(&path, e))
     }
+
+    /// Cuts `log.jsonl` behind a step: what was logged after the save from which a run goes on comes again.
+    pub fn cut_log(&self, step: u64) -> Result<()> {
+        let path = self.path.join(LOG);
+        let Some(bytes) = read_optional(&path)? else { return Ok(()) };
+        let mut kept = String::new();
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            // A line that is torn by a crash of the machine says nothing.
+            let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+            if value["step"].as_u64().is_some_and(|at| at > step) {
+                break;
+            }
+            kept += &format!("{line}\n");
+        }
+        if kept.as_bytes() == bytes { Ok(()) } else { replace(&path, kept.as_bytes()) }
+    }
 }
 
 /// Writes a checkpoint that belongs to no run; it appears at once.
@@ -220,7 +257,8 @@ pub fn write_checkpoint(out: &Path, files: &Files) -> Result<()> {
 /// As [`write_checkpoint`].
 pub fn write_run(out: &Path, settings: &str, step: u64, files: &Files) -> Result<()> {
     new_directory(out, |new| {
-        let run = RunDir { path: new.to_path_buf(), keep_last: 1, written: RefCell::new(Written::new()) };
+        let written = RefCell::new(Written::new());
+        let run = RunDir { path: new.to_path_buf(), keep_last: 1, written, _lock: None };
         let saved = new.join(save_name(step));
         write_all(&saved, files)?;
         run.list(|written| written.add_save(step, files.keys(), &[""]))?;
@@ -238,72 +276,6 @@ pub fn is_run(path: &Path) -> bool {
     path.join(SETTINGS).is_file()
 }
 
-/// Refuses a command that reads from the directory that it is to replace; `read` are paths, each behind its flag.
-///
-/// # Errors
-/// The first such path.
-pub fn refuse_inside(out: &Path, read: impl IntoIterator<Item = (&'static str, PathBuf)>) -> Result<()> {
-    let Ok(place) = fs::canonicalize(out) else {
-        return Ok(());
-    };
-    match read.into_iter().find(|(_, path)| stands_below(path, &place)) {
-        Some((flag, path)) => Err(Error::Config(vec![format!(
-            "{flag} {} is in --out {}, which --overwrite replaces; choose another --out",
-            path.display(),
-            out.display()
-        )])),
-        None => Ok(()),
-    }
-}
-
-/// Whether a path, or what it links to, is below a place.
-fn stands_below(path: &Path, place: &Path) -> bool {
-    let parent =
-        path.parent().map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent });
-    let target = fs::canonicalize(path).is_ok_and(|target| target.starts_with(place));
-    target
-        || parent.is_some_and(|parent| fs::canonicalize(parent).is_ok_and(|found| found.starts_with(place)))
-}
-
-/// Whether anything but empty directories, which a run that was stopped early leaves, stands at a path.
-fn holds_files(path: &Path) -> bool {
-    let Ok(mut entries) = fs::read_dir(path) else { return path.exists() };
-    entries.any(|entry| match entry.and_then(|entry| Ok((entry.file_type()?, entry.path()))) {
-        Ok((kind, below)) if kind.is_dir() => holds_files(&below),
-        _ => true,
-    })
-}
-
-fn check_free(path: &Path, existing: Existing) -> Result<()> {
-    let taken = holds_files(path);
-    let out = path.display();
-    match (existing, is_ours(path)) {
-        _ if !taken => Ok(()),
-        (Existing::Overwrite, true) => Ok(()),
-        (Existing::Refuse, true) => Err(Error::Config(vec![format!(
-            "--out {out} already holds a run; add --resume to go on with it or --overwrite to replace it"
-        )])),
-        (_, false) => Err(Error::Config(vec![format!(
-            "--out {out} holds files that are not a run of ours; choose another directory"
-        )])),
-    }
-}
-
-/// The next free `runs/<stage>-NNN`; the directory is made at once, so that two runs never share one.
-fn numbered(stage: &str) -> Result<PathBuf> {
-    let runs = Path::new("runs");
-    fs::create_dir_all(runs).map_err(|e| io_error(runs, e))?;
-    let mut number = 1;
-    loop {
-        let path = runs.join(format!("{stage}-{number:03}"));
-        match fs::create_dir(&path) {
-            Ok(()) => return Ok(path),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-            Err(e) => return Err(io_error(&path, e)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -316,8 +288,10 @@ mod tests {
     fn a_save_by_time_gives_way_to_the_next_and_pushes_no_other_out() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("run");
-        let mut run = RunDir::create(Some(&path), "pretrain", Existing::Refuse, 2, &[]).unwrap();
+        let run = RunDir::create(Some(&path), "pretrain", Existing::Refuse, 2, &[]).unwrap();
         run.write(SETTINGS, b"").unwrap();
+        assert!(RunDir::resume(&path, 2).err().unwrap().to_string().contains("is in use"));
+        drop(run);
         let files: Files = [PROGRESS, "config.json"].map(|name| (name.to_string(), Vec::new())).into();
         for (step, reason, kept) in [
             (10, Reason::Asked, &[10][..]),
@@ -331,15 +305,54 @@ mod tests {
             (41, Reason::Time, &[30, 40, 41]),
         ] {
             // Each in a process of its own.
-            run = RunDir::open(&path, 2).unwrap();
+            let run = RunDir::resume(&path, 2).unwrap();
             run.save(step, &files, reason).unwrap();
             assert_eq!(steps(&run), kept, "after step {step}");
             let newest = path.join(save_name(step));
-            assert_eq!(run.newest().unwrap(), Some(newest));
+            assert_eq!(run.newest_first().unwrap()[0], newest);
         }
         assert!(path.join("best/config.json").is_file(), "the best stays");
         Written::open(&path).unwrap().clear(&path, &[]).unwrap();
         let left = |path: &Path| fs::read_dir(path).unwrap().count();
         assert_eq!((left(&path), left(&path.join("training"))), (1, 2), "the settings and the list");
+    }
+
+    #[test]
+    fn a_damaged_save_behind_the_run_pushes_no_sound_one_out() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run");
+        let run = RunDir::create(Some(&path), "pretrain", Existing::Refuse, 1, &[]).unwrap();
+        let files: Files = [PROGRESS, "config.json"].map(|name| (name.to_string(), Vec::new())).into();
+        for (step, reason, kept) in
+            [(9, Reason::Asked, &[9][..]), (5, Reason::Time, &[5, 9]), (6, Reason::Time, &[6, 9])]
+        {
+            run.save(step, &files, reason).unwrap();
+            assert_eq!(steps(&run), kept, "after step {step}");
+        }
+        fs::remove_file(path.join("checkpoint-000009").join(PROGRESS)).unwrap();
+        assert_eq!(steps(&run), [6]);
+        let all = ["checkpoint-000009", "checkpoint-000006"].map(|name| path.join(name));
+        assert_eq!(run.newest_first().unwrap(), all);
+    }
+
+    #[test]
+    fn the_log_is_cut_behind_the_step_that_a_run_goes_on_from() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("run");
+        let run = RunDir::create(Some(&path), "pretrain", Existing::Refuse, 1, &[]).unwrap();
+        run.cut_log(3).unwrap();
+        let line = |step: u64| format!("{{\"step\":{step}}}\n");
+        let warning = "{\"event\":\"warning\"}\n";
+        let before = [warning, &line(2), "{\"event\":\"save\",\"step\":2}\n", warning].concat();
+        let whole = [before.as_str(), &line(3), warning, &line(4), "{\"step\":"].concat();
+        for (step, expected) in [
+            (4, [before.as_str(), &line(3), warning, &line(4)].concat()),
+            (3, [before.as_str(), &line(3), warning].concat()),
+            (2, before.clone()),
+        ] {
+            fs::write(path.join(LOG), &whole).unwrap();
+            run.cut_log(step).unwrap();
+            assert_eq!(fs::read_to_string(path.join(LOG)).unwrap(), expected, "{step}");
+        }
     }
 }

@@ -18,6 +18,8 @@ use crate::model_files::{WEIGHTS, all_files};
 const LIST: &str = "training/files.json";
 /// Where the command and its settings are kept: the mark of a run that can go on.
 pub const SETTINGS: &str = "training/settings.toml";
+/// What the process that writes holds locked; its own place, too.
+pub const LOCK: &str = "training/lock";
 /// A line for every logged step and event.
 pub const LOG: &str = "log.jsonl";
 /// The checkpoint with the best held-out loss.
@@ -58,7 +60,7 @@ pub struct Written {
 
 /// Whether a directory holds what a run of ours wrote, even one that was stopped in its first moment.
 pub fn is_ours(run: &Path) -> bool {
-    run.join(SETTINGS).is_file() || run.join(LIST).is_file()
+    [SETTINGS, LIST, LOCK].iter().any(|file| run.join(file).is_file())
 }
 
 /// The directory of a step's checkpoint.
@@ -74,7 +76,7 @@ pub fn step_of(name: &str) -> Option<u64> {
 impl Written {
     /// The list of a run that begins.
     pub fn new() -> Self {
-        Self { files: [LIST, SETTINGS, LOG].map(String::from).into(), ..Self::default() }
+        Self { files: [LIST, SETTINGS, LOCK, LOG].map(String::from).into(), ..Self::default() }
     }
 
     /// The list of a run; one without a list is known by the names that runs used before they kept any.
@@ -176,7 +178,7 @@ impl Written {
         Ok(all)
     }
 
-    /// Removes what the run wrote, all but its settings and this list, and the directories that become empty.
+    /// Removes what the run wrote, all but its settings, this list and its lock, and the directories that become empty.
     /// `places` are what another run will write beside its checkpoints.
     ///
     /// # Errors
@@ -184,7 +186,7 @@ impl Written {
     pub fn clear(&self, run: &Path, places: &[String]) -> Result<()> {
         let forms: BTreeSet<String> = self.all(run)?.iter().flat_map(|file| forms(file)).collect();
         refuse_strangers(run, &forms, places)?;
-        let kept = |form: &str| [LIST, SETTINGS].contains(&form);
+        let kept = |form: &str| [LIST, SETTINGS, LOCK].contains(&form);
         for form in forms.iter().filter(|form| !kept(form) && stands(run, form)) {
             let path = run.join(form);
             match fs::remove_file(&path) {
@@ -256,7 +258,7 @@ fn names_of_before(run: &Path, prefix: &str) -> Vec<String> {
     let places = saves.chain([String::new(), format!("{BEST}/")]);
     let mut names: Vec<String> =
         places.flat_map(|place| SAVE_OF_BEFORE.map(|file| format!("{prefix}{place}{file}"))).collect();
-    names.extend([LOG, SETTINGS, "training/settings.tmp"].map(|file| format!("{prefix}{file}")));
+    names.extend([LOG, SETTINGS, LOCK, "training/settings.tmp"].map(|file| format!("{prefix}{file}")));
     names
 }
 

@@ -267,3 +267,42 @@ fn an_adapter_that_is_given_as_the_model_is_told_with_the_command_that_uses_it()
         place.run("score --tokens 1,2 --model run").expect(1, &[told]);
     }
 }
+
+#[test]
+fn an_adapters_run_goes_on_with_its_model_elsewhere() {
+    let place = Place::with_model();
+    let train = format!("{LORA} --steps 4 --batch-size 2 --max-seq-len 64");
+    place.run(&format!("{train} --out whole")).ok();
+    place.run(&format!("{train} --out parts --stop-after 2")).ok();
+    place.copy("model", "moved");
+    place.remove("model");
+    let gone = ["model: the model that the run's adapter belongs to is not there any more", "--model DIR"];
+    place.run("lora --resume --out parts").expect(2, &gone);
+    let new = "pretrain --data docs.jsonl --model-config tiny.json --tokenizer tok --out other --seed 9";
+    place.run(&format!("{new} --steps 1 --batch-size 2 --max-seq-len 32")).ok();
+    let before = place.contents("parts");
+    place.run("lora --resume --out parts --model other").expect(1, &["parts/checkpoint-000002: "]);
+    assert!(place.contents("parts") == before);
+    place.run("lora --resume --out parts --model moved").ok();
+    let weights = |run: &str| place.read(&format!("{run}/adapter_model.safetensors"));
+    assert!(weights("whole") == weights("parts"));
+}
+
+#[test]
+fn the_command_line_takes_lora_back() {
+    let place = Place::with_model();
+    place.write("r.toml", "lora = true\nlora_rank = 2\nlora-alpha = 4\nsteps = 1\nmax-seq-len = 64\n");
+    let train = "sft --model model --data chat.jsonl --config r.toml --out run";
+    place.run(&format!("{train} --lora=false")).ok();
+    assert!(place.exists("run/model.safetensors") && !place.exists("run/adapter_config.json"));
+    assert_eq!(settings(&place, "run")["lora"].as_bool(), Some(false));
+    place.run(&format!("{train} --overwrite")).ok();
+    assert!(place.exists("run/adapter_config.json"));
+    place
+        .run("lora --model model --data chat.jsonl --out b --lora=false")
+        .expect(2, &["`lora` is `sft --lora`"]);
+    // Said of an adapter that does not train, its flags do not act.
+    place.run(&format!("{train} --overwrite --lora=false --lora-rank 3")).expect(2, &["--lora-rank"]);
+    let both = place.run("lora --resume --overwrite --out run").expect(2, &["'--overwrite'"]);
+    assert!(!both.stderr.contains("--learning-rate"), "{both}");
+}

@@ -72,6 +72,16 @@ fn flags_that_do_not_go_together_are_refused() {
             ("score --model model --tokens 1,2 --limit 3", 2, &["--tokens", "--limit"]),
             ("score --model model --text x --limit 3", 2, &["--text", "--limit"]),
             ("score --model model --text x --skip-bad-rows", 2, &["--text", "--skip-bad-rows"]),
+            (
+                &format!("pretrain --model model {data} --lr-schedule constant --min-lr-ratio 0.2"),
+                2,
+                &["--min-lr-ratio does not act with --lr-schedule constant"],
+            ),
+            (
+                &format!("pretrain --model model {data} --steps 3 --epochs 2"),
+                2,
+                &["--epochs does not act beside --steps"],
+            ),
             ("plan", 2, &["--preset"]),
             ("nonsense", 2, &["'nonsense'"]),
             ("pretrain --model model --nonsense 3", 2, &["'--nonsense'"]),

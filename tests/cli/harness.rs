@@ -93,11 +93,11 @@ impl Running {
     }
 
     /// Gives the command its whole input.
-    pub fn feed(&mut self, input: &str) {
+    pub fn feed(&mut self, input: impl AsRef<[u8]>) {
         use std::io::Write;
         if let Some(mut stdin) = self.child.stdin.take() {
             // A command that fails early reads nothing, and that is not this function's concern.
-            let _ = stdin.write_all(input.as_bytes());
+            let _ = stdin.write_all(input.as_ref());
         }
     }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and a kill at any moment: what was learned is kept.
+//! Ctrl-C, SIGTERM, a closed terminal and a kill at any moment: what was learned is kept.
 #![cfg(unix)]
 
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
+use crate::harness::Running;
 use crate::place::Place;
 
 const ENDLESS: &str = "pretrain --model model --data docs.jsonl --out run --steps 1000000 --batch-size 2 \
@@ -14,7 +15,8 @@ const ENDLESS: &str = "pretrain --model model --data docs.jsonl --out run --step
 #[test]
 fn an_interrupted_run_saves_and_goes_on() {
     let place = Place::with_model();
-    for signal in ["INT", "TERM"] {
+    let signals = ["INT", "TERM", "HUP"];
+    for signal in signals.into_iter().filter(|signal| *signal != "HUP" || !ignores_hangup()) {
         let running = place.start(&format!("{ENDLESS} --json"));
         place.wait_for("some steps", || place.logged("run").lines().count() > 3);
         running.signal(signal);
@@ -30,6 +32,46 @@ fn an_interrupted_run_saves_and_goes_on() {
         assert!(steps.iter().copied().eq((1..=last + 2).map(|step| step as f64)), "{signal}: {steps:?}");
         place.remove("run");
     }
+}
+
+/// Whether these tests run under `nohup`, which what they start inherits.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
+}
+
+#[test]
+fn under_nohup_a_run_outlives_its_terminal() {
+    let place = Place::with_model();
+    let words: Vec<&str> = ENDLESS.split_whitespace().chain(["--device", "cpu"]).collect();
+    let running = Running::start(place.root(), &["nohup"], &words);
+    let steps = || place.logged("run").lines().count();
+    place.wait_for("some steps", || steps() > 3);
+    running.signal("HUP");
+    let before = steps();
+    place.wait_for("more steps", || steps() > before + 10);
+    running.signal("INT");
+    running.finish_within(Duration::from_secs(20)).expect(130, &["saved"]);
+}
+
+#[test]
+fn a_directory_belongs_to_one_process_at_a_time() {
+    let place = Place::with_model();
+    let running = place.start(&format!("{ENDLESS} --save-every 2"));
+    place.wait_for_save("run");
+    let parts = ["--out run is in use: process ", "stop it", "choose another --out"];
+    place.run("pretrain --resume --out run").expect(2, &parts);
+    place.run(&format!("{ENDLESS} --overwrite")).expect(2, &parts);
+    let before = place.logged("run").lines().count();
+    place.wait_for("more steps", || place.logged("run").lines().count() > before + 2);
+    running.kill();
+    assert!(place.exists("run/training/lock"), "a killed process leaves the file");
+    let last = *place.checkpoints("run").last().unwrap() + 1;
+    place.run(&format!("pretrain --resume --out run --stop-after {last}")).ok();
+    assert!(!place.exists("run/training/lock"));
+    let steps: Vec<f64> = place.logged_steps("run").iter().map(|step| step[0]).collect();
+    assert!(steps.iter().copied().eq((1..=last).map(|step| step as f64)), "each once: {steps:?}");
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Place {
     }
 
     /// Runs a command that reads `input`.
-    pub fn run_with_input(&self, line: &str, input: &str) -> Outcome {
+    pub fn run_with_input(&self, line: &str, input: impl AsRef<[u8]>) -> Outcome {
         let mut running = self.start(line);
         running.feed(input);
         running.finish()

@@ -164,6 +164,16 @@ fn the_date_is_todays_or_the_given_one_and_a_run_keeps_it() {
     for wrong in ["26.7.2024", "2023-02-29", "24-07-26"] {
         place.run(&format!("{preview} --date {wrong}")).expect(2, &["2025-07-31"]);
     }
+    let idle = ["--date does nothing: the chat template prints no date"];
+    for line in [
+        "data preview --model model --data chat.jsonl --limit 1",
+        "chat --model model --prompt hi --max-new-tokens 1",
+        "sft --model model --data chat.jsonl --out undated --steps 1 --batch-size 2 --max-seq-len 96",
+    ] {
+        let told = place.run(&format!("{line} --date 2024-07-26")).expect(0, &idle);
+        assert_eq!(told.stderr.matches(idle[0]).count(), 1, "{told}");
+        assert!(!given.stderr.contains(idle[0]), "{given}");
+    }
     let train = "sft --model model --data chat.jsonl --chat-template dated.jinja --out run --steps 2 --stop-after 1 --batch-size 2 \
                  --max-seq-len 96 --date 2024-07-26";
     place.run(train).ok();

@@ -190,6 +190,60 @@ fn a_damaged_newest_checkpoint_is_named() {
 }
 
 #[test]
+fn a_damaged_save_is_named_and_the_one_before_it_used() {
+    let damaged = "run/checkpoint-000002";
+    for (file, part) in [
+        ("training/progress.json", "training/progress.json is damaged"),
+        ("model.safetensors", "model.safetensors"),
+        ("training/optimizer.safetensors", "training/optimizer.safetensors"),
+        ("config.json", "config.json is damaged"),
+    ] {
+        let place = stopped("--save-every 1 --log-every 1");
+        let file = format!("{damaged}/{file}");
+        let bytes = place.read(&file);
+        place.write(&file, &bytes[..bytes.len() - 2]);
+        let told = "it is left aside, and run/checkpoint-000001 before it is used";
+        place.run("pretrain --resume --out run").expect(0, &[damaged, part, told]);
+        assert_eq!(place.checkpoints("run"), [5, 6]);
+        let steps: Vec<f64> = place.logged_steps("run").iter().map(|step| step[0]).collect();
+        assert_eq!(steps, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "{file}");
+    }
+    let place = stopped("--save-every 1");
+    place.remove("run/checkpoint-000002/training/progress.json");
+    place.run("pretrain --resume --out run").expect(0, &[damaged, "there is no training/progress.json"]);
+}
+
+#[test]
+fn a_step_that_was_taken_is_no_step_to_stop_after() {
+    let place = stopped("");
+    let before = place.contents("run");
+    place
+        .run("pretrain --resume --out run --stop-after 1")
+        .expect(2, &["--stop-after is 1, and the run is at step 2 already"]);
+    assert!(place.contents("run") == before);
+}
+
+#[test]
+fn rows_that_came_through_a_pipe_are_asked_for_again() {
+    let place = Place::with_model();
+    let rows = place.text("docs.jsonl");
+    let new =
+        "pretrain --data - --model model --out run --steps 3 --stop-after 1 --batch-size 2 --max-seq-len 32";
+    place.run_with_input(new, &rows).expect(0, &["its rows came through a pipe"]);
+    let parts = ["the file is empty; the run's rows came through a pipe", "--data FILE"];
+    place.run("pretrain --resume --out run").expect(1, &parts);
+    place.run_with_input("pretrain --resume --out run --stop-after 2", &rows).ok();
+    place.run("pretrain --resume --out run --data docs.jsonl").ok();
+}
+
+#[test]
+fn a_run_whose_model_is_gone_goes_on_from_its_save() {
+    let place = stopped("");
+    place.remove("model");
+    place.run("pretrain --resume --out run").ok();
+}
+
+#[test]
 fn half_an_optimizers_state_is_refused_by_name() {
     let place = stopped("");
     let file = "run/checkpoint-000002/training/optimizer.safetensors";

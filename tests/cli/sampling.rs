@@ -187,3 +187,65 @@ fn prompts_of_a_file_come_out_as_each_does_alone() {
         .run(&format!("generate {flags} --data prompts.jsonl"))
         .expect(1, &["prompts.jsonl:2: question must be a string, found a number"]);
 }
+
+#[test]
+fn a_models_own_settings_count_where_no_flag_says_otherwise() {
+    let place = Place::with_model();
+    let plain = generate(&place, "--max-new-tokens 9 --ignore-eos");
+    let greedy = generate(&place, "--temperature 0 --max-new-tokens 9 --ignore-eos");
+    let mut own = place.json("model/generation_config.json");
+    for (key, value) in
+        [("do_sample", false.into()), ("max_new_tokens", 9.into()), ("num_beams", Value::from(4))]
+    {
+        own[key] = value;
+    }
+    place.write("model/generation_config.json", own.to_string());
+    let line = "generate --model model --tokens 1,44,67 --ignore-eos --json";
+    let made = place.run(line).expect(
+        0,
+        &[
+            "from the model's generation_config.json: temperature 0.0, max_new_tokens 9",
+            "generation_config.json sets num_beams, which is not built here",
+        ],
+    );
+    assert_eq!(made.stderr.matches("num_beams").count(), 1, "{made}");
+    assert_eq!(ids(&made.result()), ids(&greedy));
+    let said = place.run(&format!("{line} --temperature 0.85 --max-new-tokens 9")).ok();
+    assert_eq!(ids(&said.result()), ids(&plain));
+    let narrowed = place.run(&format!("{line} --top-p 0.5")).expect(0, &["top_p does nothing"]);
+    assert_eq!(ids(&narrowed.result()), ids(&greedy));
+    // Rows count before the model, and a conversation is held by the same settings.
+    place.write("prompts.jsonl", "{\"prompt\": \"the\"}\n{\"prompt\": \"the\", \"max_new_tokens\": 2}\n");
+    let rows = place.run("generate --model model --data prompts.jsonl --ignore-eos --json").ok().json();
+    assert_eq!(rows.iter().map(|row| ids(row).len()).collect::<Vec<_>>(), [9, 2]);
+    let talk = place.run("chat --model model --prompt hi --ignore-eos").expect(0, &["(9 tokens"]);
+    assert_eq!(talk.stderr.matches("num_beams").count(), 1, "{talk}");
+    place.run("generate --help").ok();
+}
+
+#[test]
+fn a_line_that_is_not_utf8_does_not_end_a_conversation() {
+    let place = Place::with_model();
+    let line = "chat --model model --max-new-tokens 2 --ignore-eos --json";
+    let talk = place.run_with_input(line, b"hello\r\nna\xEFve\nlast");
+    let talk = talk.expect(0, &["line 2 of the input is not UTF-8"]);
+    assert_eq!(talk.json().len(), 3, "{talk}");
+}
+
+#[test]
+fn special_tokens_stand_for_no_bytes() {
+    let place = Place::with_model();
+    let tokenizer = place.json("model/tokenizer.json");
+    let special = tokenizer["added_tokens"].as_array().unwrap().iter().find(|token| token["special"] == true);
+    let special = &special.unwrap()["id"];
+    let bytes = |tokens: &str| {
+        let score = place.run(&format!("score --model model --tokens {tokens} --json")).ok().result();
+        let bits = score["bits_per_byte"].as_f64()?;
+        Some(score["nll"].as_f64().unwrap() / std::f64::consts::LN_2 / bits)
+    };
+    let words = bytes("44,67,70").unwrap();
+    assert!((words - words.round()).abs() < 1e-6 && words >= 2.0, "{words}");
+    let with = bytes(&format!("44,{special},67,70,{special}")).unwrap();
+    assert!((with - words).abs() < 1e-6, "{with} and {words}");
+    assert_eq!(bytes(&format!("44,{special}")), None);
+}

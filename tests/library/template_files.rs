@@ -117,3 +117,18 @@ fn a_class_that_makes_other_ids_than_the_file_is_told_when_a_model_is_opened() {
     let made: Value = serde_json::from_slice(&made["tokenizer_config.json"]).unwrap();
     assert_eq!(made["tokenizer_class"], config["tokenizer_class"]);
 }
+
+#[test]
+fn a_template_that_looks_at_the_date_is_known() {
+    for (text, looks) in [
+        ("{{ strftime_now('%Y') }}", true),
+        ("{% for m in messages %}{% if now is defined %}{{ now }}{% endif %}{% endfor %}", true),
+        ("{% macro day() %}{{ strftime_now('%d') }}{% endmacro %}{{ day() }}", true),
+        ("{# strftime_now #}{% for m in messages %}now {{ m.content }}{% endfor %}", false),
+        ("{% set now = 'x' %}{{ now }}", false),
+    ] {
+        let mut tokenizer = tokenizer();
+        tokenizer.set_chat_template(text).unwrap();
+        assert_eq!(tokenizer.prints_date(), looks, "{text}");
+    }
+}

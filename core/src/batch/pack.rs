@@ -151,4 +151,12 @@ mod tests {
         assert_eq!((rest.batch, rest.inputs), (1, vec![9, 10, 11, 0]));
         assert_eq!(rest.targets, [0, 11, 0, 0]);
     }
+
+    #[test]
+    fn padding_is_no_token() {
+        let mut stream = PackedStream::default();
+        stream.push(example(&[1, 2, 3, 4, 5, 6, 7]), EpochPosition::default());
+        let batch = stream.take(2, 4);
+        assert_eq!((batch.inputs.len(), batch.tokens()), (8, 7));
+    }
 }

@@ -49,7 +49,7 @@ impl SamplingConfig {
     }
 
     /// With one setting under its name.
-    fn with(&self, key: &str, value: &Value) -> Result<Self, String> {
+    pub(super) fn with(&self, key: &str, value: &Value) -> Result<Self, String> {
         let told = |error: serde_json::Error| error.to_string();
         let mut all = match serde_json::to_value(self).map_err(told)? {
             Value::Object(all) => all,

@@ -112,17 +112,19 @@ pub fn log_probability(logits: &[f32], id: u32) -> f64 {
     f64::from(logit) - max - sum.ln()
 }
 
-/// The bytes of text that the tokens after the first stand for.
+/// The bytes of text that the tokens after the first stand for; a special token stands for none.
 pub fn scored_bytes(tokenizer: &Tokenizer, tokens: &[u32]) -> Result<usize> {
     let Some((first, scored)) = tokens.split_first() else {
         return Ok(0);
     };
-    let bytes: usize = scored.iter().map(|&id| tokenizer.token_bytes(id).len()).sum();
+    let words = scored.iter().filter(|id| !tokenizer.is_special(**id));
+    let bytes: usize = words.map(|&id| tokenizer.token_bytes(id).len()).sum();
     let Some(&begin) = scored.first() else {
         return Ok(0);
     };
     // SentencePiece puts a space before a text that the text itself does not have.
     let added_space = tokenizer.bos() == Some(*first)
+        && !tokenizer.is_special(begin)
         && tokenizer.token_bytes(begin).first() == Some(&b' ')
         && !tokenizer.decode(&[begin], false)?.starts_with(' ');
     Ok(bytes - usize::from(added_space))

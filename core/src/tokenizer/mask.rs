@@ -99,6 +99,12 @@ impl Tokenizer {
         self.config.looked_up()
     }
 
+    /// Whether a chat template looks at today's date.
+    pub fn prints_date(&self) -> bool {
+        let templates = [Some(&self.template), self.tool_template.as_ref()];
+        templates.into_iter().flatten().flatten().any(|template| template.looks_at_date())
+    }
+
     /// Looks at a rendering of a conversation, beside which others can be made.
     fn look_at<T>(
         &self,

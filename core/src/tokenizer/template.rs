@@ -67,6 +67,12 @@ impl ChatTemplate {
         Ok(Self { environment, has_generation_blocks })
     }
 
+    /// Whether it uses `strftime_now`, or the variable behind it.
+    pub(super) fn looks_at_date(&self) -> bool {
+        let used = self.environment.get_template(NAME).map(|template| template.undeclared_variables(false));
+        used.is_ok_and(|names| ["strftime_now", NOW].iter().any(|name| names.contains(*name)))
+    }
+
     /// The conversation as text; the template sees `variables` beside the messages and the tools.
     pub fn render(
         &self,

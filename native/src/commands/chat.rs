@@ -1,6 +1,6 @@
 //! `chat`: a conversation on the terminal.
 
-use std::io::IsTerminal;
+use std::io::{BufRead, IsTerminal, StdinLock};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,12 +13,13 @@ use rustyline::error::ReadlineError;
 use serde_json::json;
 
 use super::generate::check;
-use super::{ModelArgs, use_template};
+use super::train_args::DATE;
+use super::{ModelArgs, sampling_of, use_template};
 use crate::cli::Everywhere;
-use crate::date::Date;
+use crate::date::{Date, tell_unprinted};
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// Flags of `chat`.
 #[derive(Args)]
@@ -59,10 +60,11 @@ struct Chat {
     output: Output,
 }
 
-/// Runs the verb.
-pub fn run(args: ChatArgs, everywhere: &Everywhere) -> Result<(), Failure> {
+/// Runs the verb; `said` are the flags that were given.
+pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
     check(&args.sampling)?;
     let (model, tokenizer) = args.model.open(everywhere)?;
+    args.sampling = sampling_of(&args.sampling, &model, said, everywhere.output());
     let place = args.model.model.display();
     let without = |why: &str| Error::Template(format!("{place}: {why}; texts are completed with `generate`"));
     let mut tokenizer = tokenizer
@@ -70,11 +72,68 @@ pub fn run(args: ChatArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     use_template(&mut tokenizer, args.chat_template.as_deref())?;
     tokenizer.check_chat_template().map_err(|error| without(&error.to_string()))?;
     args.date.set(&mut tokenizer);
+    if said.iter().any(|said| said == DATE) {
+        tell_unprinted(&tokenizer);
+    }
     let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
     match &args.prompt {
         Some(prompt) => chat.answer(prompt),
         None => chat.converse(),
     }
+}
+
+/// Where the questions come from.
+enum Lines {
+    /// A terminal, with a history.
+    Typed(Box<rustyline::DefaultEditor>),
+    /// A pipe or a file, with the number of the last line.
+    Piped(StdinLock<'static>, u64),
+}
+
+impl Lines {
+    fn open() -> Result<Self, Failure> {
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(Self::Piped(stdin.lock(), 0));
+        }
+        let editor = rustyline::DefaultEditor::new().map_err(unreadable)?;
+        Ok(Self::Typed(Box::new(editor)))
+    }
+
+    /// The next line without its end; `None` behind the last. A piped one that is not UTF-8 is read as far as it goes,
+    /// and named.
+    fn read(&mut self) -> Result<Option<String>, Failure> {
+        match self {
+            Self::Typed(editor) => match editor.readline("> ") {
+                Ok(line) => {
+                    let _ = editor.add_history_entry(&line);
+                    Ok(Some(line))
+                }
+                Err(ReadlineError::Interrupted) => Err(Failure::Interrupted),
+                Err(ReadlineError::Eof) => Ok(None),
+                Err(error) => Err(unreadable(error).into()),
+            },
+            Self::Piped(stdin, number) => {
+                let mut bytes = Vec::new();
+                let read = stdin.read_until(b'\n', &mut bytes);
+                if read.map_err(|e| Error::Io { path: "stdin".into(), source: e })? == 0 {
+                    return Ok(None);
+                }
+                *number += 1;
+                let text = String::from_utf8(bytes).unwrap_or_else(|error| {
+                    output::warn(&format!(
+                        "line {number} of the input is not UTF-8; what cannot be read of it is asked as \u{FFFD}"
+                    ));
+                    String::from_utf8_lossy(error.as_bytes()).into_owned()
+                });
+                Ok(Some(text.trim_end_matches(['\n', '\r']).to_string()))
+            }
+        }
+    }
+}
+
+fn unreadable(error: ReadlineError) -> Error {
+    Error::Data(format!("the terminal cannot be read: {error}"))
 }
 
 impl Chat {
@@ -100,20 +159,12 @@ impl Chat {
     }
 
     fn converse(&mut self) -> Result<(), Failure> {
-        let terminal = std::io::stdin().is_terminal();
-        let mut editor = rustyline::DefaultEditor::new()
-            .map_err(|e| Error::Data(format!("the terminal cannot be read: {e}")))?;
-        if terminal {
+        let mut lines = Lines::open()?;
+        if matches!(lines, Lines::Typed(_)) {
             self.output.say("/help lists the commands, Ctrl-D ends");
         }
         loop {
-            let line = match editor.readline(if terminal { "> " } else { "" }) {
-                Ok(line) => line,
-                Err(ReadlineError::Interrupted) => return Err(Failure::Interrupted),
-                Err(ReadlineError::Eof) => return Ok(()),
-                Err(e) => return Err(Error::Data(format!("the terminal cannot be read: {e}")).into()),
-            };
-            let _ = editor.add_history_entry(&line);
+            let Some(line) = lines.read()? else { return Ok(()) };
             match ChatCommand::parse(&line) {
                 ChatCommand::Quit => return Ok(()),
                 ChatCommand::Nothing => {}

@@ -20,7 +20,7 @@ use super::train::tell;
 use super::train_args::idle;
 use super::use_template;
 use crate::cli::Everywhere;
-use crate::date::Date;
+use crate::date::{Date, tell_unprinted};
 use crate::failure::Failure;
 use crate::model_files::open_tokenizer_and_context;
 use crate::output::{self, Output};
@@ -124,6 +124,9 @@ fn opened(args: &PreviewArgs, output: Output) -> Result<(Tokenizer, TrainConfig)
     let (mut tokenizer, context) = open_tokenizer_and_context(&args.model)?;
     use_template(&mut tokenizer, args.chat_template.as_deref())?;
     args.date.unwrap_or_else(Date::today).set(&mut tokenizer);
+    if args.date.is_some() {
+        tell_unprinted(&tokenizer);
+    }
     let mut config = TrainConfig::of(args.stage);
     match (args.max_seq_len, context) {
         (Some(given), _) => config.max_seq_len = given,

@@ -9,7 +9,7 @@ use kindling::sample::{Decoder, Flow, Generation, GenerationRequest, SamplingCon
 use kindling::tokenizer::Tokenizer;
 
 use super::prompts::{self, PromptRows};
-use super::{ModelArgs, use_template};
+use super::{ModelArgs, sampling_of, use_template};
 use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::Failure;
@@ -49,15 +49,17 @@ pub struct GenerateArgs {
 const DEMO_PROMPTS: [&str; 6] =
     ["Once upon a time", "The little fox", "My name is", "从前有一只", "今天天气", "人工智能是"];
 
-/// Runs the verb.
-pub fn run(args: &GenerateArgs, everywhere: &Everywhere) -> Result<(), Failure> {
+/// Runs the verb; `said` are the flags that were given.
+pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
     let output = everywhere.output();
     check(&args.sampling)?;
     if args.data.is_empty() {
         args.rows.refuse()?;
     }
-    let prompts = if args.data.is_empty() { prompts(args)? } else { Vec::new() };
+    let prompts = if args.data.is_empty() { prompts(&args)? } else { Vec::new() };
     let (model, tokenizer) = args.model.open(everywhere)?;
+    args.sampling = sampling_of(&args.sampling, &model, said, output);
+    let args = &args;
     if prompts.is_empty() && args.data.is_empty() {
         let generation = complete(&model, tokenizer.as_ref(), &args.tokens, args, output)?;
         return show(&generation, output);

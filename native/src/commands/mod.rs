@@ -27,6 +27,7 @@ use kindling::checkpoint::Checkpoint;
 use kindling::device::OpenDevice;
 use kindling::kernels::Quantization;
 use kindling::model::Transformer;
+use kindling::sample::SamplingConfig;
 use kindling::tokenizer::Tokenizer;
 
 use crate::beside_model::BesideModel;
@@ -84,6 +85,26 @@ impl ModelArgs {
         let (tokenizer, ends) = talking(&checkpoint, &self.adapter, everywhere.output())?;
         Ok((model.with_end_ids(ends).with_dtype(everywhere.dtype.burn()), tokenizer))
     }
+}
+
+/// What stands below the flags of the verbs that sample.
+pub const SAMPLING_ORDER: &str = "How tokens are chosen: a flag counts before the model's generation_config.json, and that before the default.";
+
+/// The settings of an answer: those of the flags that were `said`, else the model's own, else the defaults. Says what
+/// the model's own are, and which of them do not act.
+pub fn sampling_of(
+    flags: &SamplingConfig,
+    model: &Transformer,
+    said: &[String],
+    output: Output,
+) -> SamplingConfig {
+    let said = |key: &str| said.contains(&key.replace('_', "-"));
+    let found = flags.of_model(&model.config().generation, said);
+    if !found.used.is_empty() {
+        output.say(&format!("from the model's generation_config.json: {}", found.used.join(", ")));
+    }
+    found.warnings.iter().for_each(|warning| output.warn(warning));
+    found.config
 }
 
 /// Gives a tokenizer the chat template of a file, where one is named.

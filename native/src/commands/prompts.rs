@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::doctor;
 use super::generate::GenerateArgs;
 use super::train::tell;
-use crate::date::Date;
+use crate::date::{Date, tell_unprinted};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::{self, Output};
@@ -194,6 +194,9 @@ fn read(
             output
                 .warn(&format!("{flag} does nothing: all rows are texts, which go through no chat template"));
         });
+    }
+    if reader.rendered > 0 && args.rows.date.is_some() {
+        tell_unprinted(tokenizer);
     }
     render_remarks(&reader.odd, output::grouped).iter().for_each(|remark| output.warn(remark));
     if let Some(WarningCount { rows, first }) = &reader.bounded {

@@ -3,21 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use kindling::adapter::{Adapter, AdapterConfig};
-use kindling::checkpoint::{Checkpoint, read_training};
+use kindling::checkpoint::{Checkpoint, OPTIMIZER, PROGRESS, read_training};
 use kindling::device::OpenDevice;
 use kindling::error::Error;
+use kindling::formats::TensorFile;
 use kindling::model::{ModelConfig, Transformer, preset};
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Job, Run};
+use kindling::train::{Job, Progress, Run};
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::train_args::TrainArgs;
 use super::{load, use_template};
+use crate::disk::map;
 use crate::failure::{Failure, io_error};
-use crate::hub::model_name;
+use crate::hub::{self, model_name};
 use crate::model_files::{
-    at, open_adapter, open_checkpoint, open_tokenizer, read_optional, tokenizer_remedy,
+    ADAPTER, CONFIG, WEIGHTS, at, open_adapter, open_checkpoint, open_tokenizer, read_optional,
+    tokenizer_remedy,
 };
+use crate::output;
 use crate::run_dir::RunDir;
 
 /// What a run begins with.
@@ -54,6 +59,12 @@ impl Start {
         device: &OpenDevice,
     ) -> Result<Self, Failure> {
         let base = args.model.as_deref().ok_or_else(no_base)?;
+        if last_save.is_some() && !base.exists() && !hub::is_address(&base.to_string_lossy()) {
+            return Err(Failure::Usage(format!(
+                "{}: the model that the run's adapter belongs to is not there any more; name its new place with --model DIR",
+                base.display()
+            )));
+        }
         let mut checkpoint = open_trained(args, base)?;
         let model = load(&checkpoint, args.adapter.weights, &device.device.clone().autodiff(), base)?;
         let fingerprint = checkpoint.fingerprint(&model).map_err(|e| at(base, e))?;
@@ -94,31 +105,73 @@ fn saved_model(save: &Path, checkpoint: Checkpoint, device: &OpenDevice) -> Resu
     Ok(Start { model, tokenizer, adapter: None, told_ends: Some(checkpoint.told_ends) })
 }
 
-/// The directory of a run's last save.
+/// The directory of a run's last save that is not damaged; those behind it are named.
 ///
 /// # Errors
-/// A run that ended before its first.
+/// A run that ended before its first; the damage, where no save is whole.
 pub fn newest(directory: &RunDir) -> Result<PathBuf, Failure> {
-    directory.newest()?.ok_or_else(|| {
-        let path = directory.path().display();
-        Error::Checkpoint(format!(
-            "{path}: the run ended before its first save; begin it again with --overwrite"
-        ))
-        .into()
+    let mut damaged = Vec::new();
+    for save in directory.newest_first()? {
+        let Err(error) = check_save(&save) else {
+            let used = save.display();
+            damaged.iter().for_each(|error| {
+                output::warn(&format!("{error}; it is left aside, and {used} before it is used"));
+            });
+            return Ok(save);
+        };
+        damaged.push(at(&save, error));
+    }
+    Err(match damaged.into_iter().next() {
+        Some(error) => error.into(),
+        None => {
+            let path = directory.path().display();
+            Error::Checkpoint(format!(
+                "{path}: the run ended before its first save; begin it again with --overwrite"
+            ))
+            .into()
+        }
     })
 }
 
-/// The run as it was saved.
+/// Whether a save has all of its files, each as long as it says, and readable words.
+fn check_save(save: &Path) -> Result<(), Error> {
+    let lacking = |name: &str| Error::Checkpoint(format!("there is no {name}"));
+    let read = |name: &str| map(&save.join(name))?.ok_or_else(|| lacking(name));
+    serde_json::from_slice::<Progress>(&read(PROGRESS)?)
+        .map_err(|e| Error::Checkpoint(format!("{PROGRESS} is damaged: {e}")))?;
+    let adapts = ADAPTER.iter().any(|name| save.join(name).is_file());
+    let [config, weights] = if adapts { ADAPTER } else { [CONFIG, WEIGHTS] };
+    for name in [config, "tokenizer.json"] {
+        serde_json::from_slice::<IgnoredAny>(&read(name)?)
+            .map_err(|e| Error::Checkpoint(format!("{name} is damaged: {e}")))?;
+    }
+    [weights, OPTIMIZER].into_iter().try_for_each(|name| TensorFile::open(name, read(name)?).map(drop))
+}
+
+/// The run as it was saved; its log ends there, too.
 ///
 /// # Errors
-/// Files that are missing, damaged or of another run; data that is not what it was.
-pub fn resume(job: Job, model: Transformer, directory: &RunDir, save: &Path) -> Result<Run, Failure> {
+/// Files that are missing, damaged or of another run; data that is not what it was; a step to stop after that was taken
+/// already.
+pub fn resume(
+    job: Job,
+    model: Transformer,
+    directory: &RunDir,
+    save: &Path,
+    stop_after: Option<u64>,
+) -> Result<Run, Failure> {
     let (optimizer, progress) = read_training(|name| read_optional(&save.join(name)))?;
     let step = progress.step;
+    if let Some(stop) = stop_after.filter(|stop| *stop < step) {
+        return Err(Failure::Usage(format!(
+            "--stop-after is {stop}, and the run is at step {step} already; name a later step, or leave it out"
+        )));
+    }
     let run = job.resume(model, optimizer, progress).map_err(|error| match error {
         Error::Checkpoint(_) => at(save, error),
         other => other,
     })?;
+    directory.cut_log(step)?;
     directory.log(&json!({"event": "resume", "step": step}))?;
     Ok(run)
 }

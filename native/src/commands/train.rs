@@ -1,9 +1,11 @@
 //! `pretrain`, `sft` and `lora`: the same command with another objective or another set of trained weights.
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::sync::Arc;
 
 use kindling::data::{DataOptions, DataReport, Dataset, HeldOutShare};
+use kindling::error::Error;
 use kindling::example::rows_known_by;
 use kindling::model::Transformer;
 use kindling::train::{Job, Stage, TrainConfig};
@@ -15,6 +17,7 @@ use super::{example, open_device};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{self, Output};
+use crate::piped;
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
 use crate::sources::{self, RowArgs};
@@ -27,7 +30,7 @@ pub fn run(
     invocation: &Invocation,
 ) -> Result<(), Failure> {
     let (kind, output) = (args.kind(stage), everywhere.output());
-    args.check(&invocation.said)?;
+    args.check(invocation)?;
     args.refuse_idle_date(stage, &invocation.said)?;
     args.tell_idle_template(stage);
     let started = args.model.is_some() || args.beside.preset.is_some() || args.beside.model_config.is_some();
@@ -35,15 +38,16 @@ pub fn run(
         return example::run(stage, args, everywhere, invocation);
     }
     let out = args.out.clone().unwrap_or_default();
-    let resumed = args.resume.then(|| RunDir::open(&out, args.train.keep_last)).transpose()?;
+    let resumed = args.resume.then(|| RunDir::resume(&out, args.train.keep_last)).transpose()?;
     if args.data.is_empty() {
         return Err(no_data(kind, resumed.as_ref()));
     }
+    refuse_typed_rows(args)?;
     let device = open_device(everywhere)?;
     let last_save = resumed.as_ref().map(newest).transpose()?;
     let Start { model, mut tokenizer, adapter, told_ends } =
         Start::open(args, last_save.as_deref(), &device)?;
-    args.date.set(&mut tokenizer);
+    args.set_date(stage, &invocation.typed, &mut tokenizer);
     let (mut config, mut settings) = (args.train.clone(), invocation.settings.clone());
     if !invocation.said.iter().any(|said| said == LENGTH)
         && let Some(note) = config.fit_default_length(model.config().context())
@@ -59,7 +63,10 @@ pub fn run(
     let job = Job {
         stage,
         objective: stage.objective(),
-        dataset: Arc::new(open_data(stage, &config, &args.data, &args.rows, keys, output)?),
+        dataset: Arc::new(
+            open_data(stage, &config, &args.data, &args.rows, keys, output)
+                .map_err(|failure| of_resumed(failure, args))?,
+        ),
         keep,
         config,
         tokenizer: Arc::new(tokenizer),
@@ -67,7 +74,7 @@ pub fn run(
     };
     let model = model.with_dtype(everywhere.dtype.burn());
     let (run, directory) = match (resumed, last_save) {
-        (Some(directory), Some(save)) => (resume(job, model, &directory, &save)?, directory),
+        (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
         _ => (job.start(model)?, args.create_directory(kind, invocation, &settings, &[])?),
     };
     let ends = &run.model.config().eos_token_ids;
@@ -110,6 +117,29 @@ fn rows_to_keep(
         )));
     }
     Ok(known)
+}
+
+/// What to do where a run's rows came through a pipe, which is gone.
+const PIPED_BEFORE: &str = "the run's rows came through a pipe: pipe the same rows again, or name a file of them with \
+                            --data FILE";
+
+/// A run that goes on does not wait for its rows to be typed.
+fn refuse_typed_rows(args: &TrainArgs) -> Result<(), Failure> {
+    let piped = args.resume && args.data.iter().any(|name| name == piped::STDIN);
+    match piped && std::io::stdin().is_terminal() {
+        true => Err(Failure::Usage(PIPED_BEFORE.into())),
+        false => Ok(()),
+    }
+}
+
+/// What is wrong with the data; of a run that goes on a pipe may be the cause.
+fn of_resumed(failure: Failure, args: &TrainArgs) -> Failure {
+    match failure {
+        Failure::Work(error) if args.resume && args.data.iter().any(|name| piped::passes(name)) => {
+            Failure::Work(Error::Data(format!("{error}; {PIPED_BEFORE}")))
+        }
+        other => other,
+    }
 }
 
 /// Only the example's runs keep no `--data` among their settings.

@@ -8,12 +8,13 @@ use clap::builder::ArgPredicate;
 use kindling::adapter::LoraConfig;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
+use kindling::tokenizer::Tokenizer;
 use kindling::train::{SaveConfig, Stage, TrainConfig};
 use serde_json::Value;
 
 use crate::beside_model::BesideModel;
 use crate::cli::Invocation;
-use crate::date::Date;
+use crate::date::{Date, tell_unprinted};
 use crate::failure::Failure;
 use crate::output;
 use crate::run_dir::{Existing, RunDir, SETTINGS, refuse_inside};
@@ -80,7 +81,8 @@ pub struct TrainArgs {
 #[derive(Args)]
 pub struct AdapterArgs {
     /// Train a low-rank adapter beside the frozen --model; the other flags here belong to it
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true",
+        action = clap::ArgAction::Set)]
     pub lora: bool,
     /// Its shape
     #[command(flatten)]
@@ -92,7 +94,7 @@ pub struct AdapterArgs {
 
 impl AdapterArgs {
     /// The long names of the flags that act with `--lora` only.
-    fn flags() -> Vec<String> {
+    pub fn flags() -> Vec<String> {
         let flags = Self::augment_args(clap::Command::new(LORA));
         let names = flags.get_arguments().filter_map(clap::Arg::get_long);
         names.filter(|name| *name != LORA).map(String::from).collect()
@@ -105,12 +107,13 @@ impl TrainArgs {
         RunKind { stage, adapts: self.adapter.lora }
     }
 
-    /// Refuses what does not hold, all at once, and what would not act or would destroy what it reads; `said` are the
-    /// flags that were given.
+    /// Refuses what does not hold, all at once, and what would not act or would destroy what it reads. Of a file's settings,
+    /// which may hold all of a run's, none is idle for standing beside another one; nor is one that a run keeps anyway.
     ///
     /// # Errors
     /// Names the flags.
-    pub fn check(&self, said: &[String]) -> Result<(), Failure> {
+    pub fn check(&self, invocation: &Invocation) -> Result<(), Failure> {
+        let said = &invocation.said;
         let idle = AdapterArgs::flags().into_iter().filter(|flag| !self.adapter.lora && said.contains(flag));
         let idle: Vec<String> = idle.map(|flag| format!("--{flag}")).collect();
         if !idle.is_empty() {
@@ -121,7 +124,8 @@ impl TrainArgs {
             )));
         }
         let of_adapter = if self.adapter.lora { self.adapter.shape.problems() } else { Vec::new() };
-        match [self.train.problems(), self.saving.problems(), of_adapter].concat() {
+        let idle = if self.resume { Vec::new() } else { self.train.idle(&invocation.typed) };
+        match [self.train.problems(), idle, self.saving.problems(), of_adapter].concat() {
             problems if problems.is_empty() => self.refuse_own_sources(),
             problems => Err(Error::Config(problems).into()),
         }
@@ -140,6 +144,16 @@ impl TrainArgs {
         match self.renders_nothing(stage) && said.iter().any(|said| said == DATE) {
             true => Err(Failure::Usage(idle("--date"))),
             false => Ok(()),
+        }
+    }
+
+    /// Makes the run's day that of all that the tokenizer renders; says of a new run's that was typed where no template
+    /// prints one.
+    pub fn set_date(&self, stage: Stage, typed: &[String], tokenizer: &mut Tokenizer) {
+        self.date.set(tokenizer);
+        let is_new = !self.resume && self.rows.turns.renders(stage);
+        if is_new && typed.iter().any(|typed| typed == DATE) {
+            tell_unprinted(tokenizer);
         }
     }
 

@@ -10,6 +10,7 @@ use kindling::device::open_webgpu;
 use kindling::formats::gguf::{from_gguf, is_gguf};
 use kindling::formats::{Files, from_folder};
 use kindling::model::Transformer;
+use kindling::sample::SamplingConfig;
 use kindling::tokenizer::Tokenizer;
 
 use super::messages::model::{DeviceInfo, DeviceKind, ModelCard, ModelInfo, NoWebGpu, WeightsAs};
@@ -92,7 +93,9 @@ impl OpenModel {
             Some(hex) => Fingerprint::from_hex(&String::from_utf8_lossy(&hex)),
             None => checkpoint.fingerprint(&base).map_err(told)?,
         };
-        let (warnings, tokenizer) = (checkpoint.warnings, Arc::new(tokenizer));
+        let (mut warnings, tokenizer) = (checkpoint.warnings, Arc::new(tokenizer));
+        let generation = &base.config().generation;
+        warnings.extend(SamplingConfig::default().of_model(generation, |_| false).warnings);
         Ok(Self { name, base, tokenizer, fingerprint, weights, warnings })
     }
 

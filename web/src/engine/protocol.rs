@@ -1,6 +1,5 @@
 //! What the page asks, as `web/js/kindling.js` writes it. `messages` has what the engine answers.
 
-use kindling::sample::SamplingConfig;
 use kindling::train::Stage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -41,17 +40,18 @@ pub enum Call {
     Kept,
     /// Removes a kept model.
     Forget { name: String },
-    /// Answers a conversation: as what acts now, as the base, or with only the adapters that are named.
+    /// Answers a conversation: as what acts now, as the base, or with only the adapters that are named; `sampling` are the
+    /// settings that somebody set.
     Chat {
         messages: Vec<Message>,
-        sampling: SamplingConfig,
+        sampling: Map<String, Value>,
         base: bool,
         #[serde(default)]
         only: Option<Vec<Active>>,
         top: Option<usize>,
     },
-    /// Continues a text or ids.
-    Generate { prompt: Option<String>, tokens: Option<Vec<u32>>, sampling: SamplingConfig },
+    /// Continues a text or ids, likewise.
+    Generate { prompt: Option<String>, tokens: Option<Vec<u32>>, sampling: Map<String, Value> },
     /// Scores a text or ids.
     Score { text: Option<String>, tokens: Option<Vec<u32>>, add_bos: bool, logits: bool },
     /// Shows rows of the files beside the message.

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use js_sys::{Array, Reflect, Uint8Array};
-use kindling::sample::SamplingConfig;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
@@ -116,7 +115,7 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Defaults { stage, adapts } => Answer::new(Defaults {
             config: fields(train_config(stage, adapts, Map::new())?),
             lora: fields(lora_config(Map::new())?),
-            sampling: fields(SamplingConfig::default()),
+            sampling: fields(engine.sampling(&Map::new())?),
         }),
     }
 }

@@ -8,6 +8,7 @@ use kindling::sample::{
 };
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
+use serde_json::{Map, Value};
 
 use super::messages::chat::{self, Alternative, ChatAnswer, Message, TokenLogprob};
 use super::messages::run::EngineEvent as Event;
@@ -15,11 +16,23 @@ use super::port::Port;
 use super::state::{Answer, Engine, Talking, Who};
 
 impl Engine {
+    /// The settings of an answer: what was asked, else what the open model's `generation_config.json` has, else the
+    /// defaults.
+    ///
+    /// # Errors
+    /// A value of another type.
+    pub fn sampling(&self, asked: &Map<String, Value>) -> Result<SamplingConfig, String> {
+        let model = self.model.borrow();
+        let none = Map::new();
+        let generation = model.as_ref().map_or(&none, |model| &model.base.config().generation);
+        SamplingConfig::of_request(generation, asked)
+    }
+
     /// Answers a conversation; what the model has seen of it before is not fed again.
     pub async fn chat(
         &self,
         messages: Vec<Message>,
-        sampling: SamplingConfig,
+        sampling: Map<String, Value>,
         who: Who<'_>,
         top: Option<usize>,
         port: &Port,
@@ -28,7 +41,7 @@ impl Engine {
             self.bring(named).await?;
         }
         let (context, epoch) = (self.opened()?.base.config().context(), self.epoch());
-        let talking = self.talking(who)?;
+        let (talking, sampling) = (self.talking(who)?, self.sampling(&sampling)?);
         let prompt = render(messages, &talking.tokenizer, context, sampling.max_new_tokens)?;
         let acts = matches!(who, Who::Active);
         let held = if acts { self.talk.replace(None) } else { None };
@@ -61,10 +74,10 @@ impl Engine {
         &self,
         prompt: Option<String>,
         tokens: Option<Vec<u32>>,
-        sampling: SamplingConfig,
+        sampling: Map<String, Value>,
         port: &Port,
     ) -> Result<Answer, String> {
-        let talking = self.talking(Who::Active)?;
+        let (talking, sampling) = (self.talking(Who::Active)?, self.sampling(&sampling)?);
         let ids = match (prompt, tokens) {
             (_, Some(ids)) => ids,
             (Some(text), None) => talking.tokenizer.encode_document(&text).map_err(|e| e.to_string())?,
