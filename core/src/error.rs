@@ -25,6 +25,9 @@ pub enum Error {
     /// A chat template that does not compile or refuses a conversation.
     #[error("{0}")]
     Template(String),
+    /// A chat template that uses what is not built: no other row mends that.
+    #[error("{0}")]
+    UnknownInTemplate(String),
     /// A model configuration that is malformed or not supported.
     #[error("{0}")]
     Model(String),

@@ -345,6 +345,7 @@ pub fn at(path: &Path, error: Error) -> Error {
         Error::Config(problems) => Error::Model(format!("{path}: config.json: {}", problems.join("; "))),
         Error::Tokenizer(message) => Error::Tokenizer(format!("{path}: {message}")),
         Error::Template(message) => Error::Template(format!("{path}: {message}")),
+        Error::UnknownInTemplate(message) => Error::UnknownInTemplate(format!("{path}: {message}")),
         other => other,
     }
 }

@@ -84,18 +84,21 @@ fn head(stream: impl Read) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// JSON by its bracket, CSV by the names of its columns; anything else is plain text. A `.json` may hold lines, too.
+/// JSON by its bracket, a table by the names of its columns; anything else is plain text. A `.json` may hold lines, too.
 fn ending_of_text(head: &[u8]) -> &'static str {
     // The marks of UTF-8 and UTF-16, and every second byte of the latter.
     let is_mark = |byte: &u8| matches!(byte, 0 | 0xEF | 0xBB | 0xBF | 0xFE | 0xFF);
     let text: Vec<u8> = head.iter().copied().filter(|byte| !is_mark(byte)).collect();
     let text = String::from_utf8_lossy(text.trim_ascii_start());
-    let columns: Vec<String> =
-        text.lines().next().unwrap_or_default().split(',').map(|name| name.trim().to_lowercase()).collect();
-    let is_csv = || RowShape::find(|key| columns.iter().any(|name| name == key), String::new).is_ok();
+    let is_table = |separator: char| {
+        let first = text.lines().next().unwrap_or_default();
+        let columns: Vec<String> = first.split(separator).map(|name| name.trim().to_lowercase()).collect();
+        columns.len() > 1 && RowShape::find(|key| columns.iter().any(|name| name == key), String::new).is_ok()
+    };
     match text.chars().next() {
         Some('{' | '[') => ".json",
-        Some(_) if columns.len() > 1 && is_csv() => ".csv",
+        Some(_) if is_table(',') => ".csv",
+        Some(_) if is_table('\t') => ".tsv",
         _ => ".txt",
     }
 }
@@ -112,6 +115,7 @@ mod tests {
             (b"\xFF\xFE{\0\"\0", ".json"),
             (b"id,Text\n1,a\n", ".csv"),
             (b"question, answer\n", ".csv"),
+            (b"question\tanswer\n", ".tsv"),
             (b"text\nof a book\n", ".txt"),
             (b"Once, upon a time\n", ".txt"),
             (b"", ".txt"),

@@ -8,14 +8,15 @@ use std::sync::{Arc, Mutex};
 
 use clap::Args;
 use kindling::data::{
-    DataOptions, Source, TextEncoding, Turns, Utf8Reader, decompressor, format_of, is_parquet, parquet_rows,
+    DataOptions, Format, KNOWN_KINDS, Source, TextEncoding, Turns, Utf8Reader, decompressor, format_of,
+    is_parquet, parquet_rows,
 };
 use kindling::error::{Error, Result};
 use kindling::text::RowKind;
 use kindling::train::Stage;
 
 use crate::failure::io_error;
-use crate::{hub, piped};
+use crate::{hub, output, piped};
 
 /// How the text of data files is found.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -135,6 +136,9 @@ impl Source for FileSource {
 pub fn open(patterns: &[String], encoding: Option<TextEncoding>) -> Result<Vec<Arc<dyn Source>>> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for pattern in patterns {
+        if let Some(told) = Below::of(pattern)?.and_then(|below| below.told(pattern)) {
+            output::warn(&told);
+        }
         for path in expand(pattern)? {
             sources.push(Arc::new(open_file(&path, encoding)?));
         }
@@ -163,15 +167,14 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     if pattern == piped::STDIN {
         return Ok(vec![path.to_path_buf()]);
     }
-    if path.is_dir() {
-        let mut files = files_below(path)?;
-        files.sort();
-        if files.is_empty() {
+    if let Some(below) = Below::of(pattern)? {
+        if below.files.is_empty() {
+            let passed = below.told(pattern).map_or(String::new(), |told| format!("; {told}"));
             return Err(Error::Data(format!(
-                "{pattern}: the directory holds no .jsonl, .json, .csv, .txt or .parquet file"
+                "{pattern}: the directory holds no file of data; known are {KNOWN_KINDS}{passed}"
             )));
         }
-        return Ok(files);
+        return Ok(below.files);
     }
     if path.exists() {
         return Ok(vec![path.to_path_buf()]);
@@ -189,18 +192,64 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The usable files of a directory and those below it.
-fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(|e| io_error(directory, e))? {
-        let path = entry.map_err(|e| io_error(directory, e))?.path();
-        if path.is_dir() {
-            files.extend(files_below(&path)?);
-        } else if format_of(&path.to_string_lossy()).is_some() {
-            files.push(path);
+/// What a directory and those below it hold.
+#[derive(Default)]
+struct Below {
+    /// The files that are read, by name.
+    files: Vec<PathBuf>,
+    /// Those that are not: hidden ones, what is about the data rather than of it, and those of no known kind.
+    passed: Vec<String>,
+}
+
+impl Below {
+    /// Looks into a directory; `None` for what is none.
+    fn of(pattern: &str) -> Result<Option<Self>> {
+        let path = Path::new(pattern);
+        if hub::is_address(pattern) || pattern == piped::STDIN || !path.is_dir() {
+            return Ok(None);
         }
+        let mut below = Self::default();
+        below.look_into(path, path)?;
+        below.files.sort();
+        below.passed.sort();
+        Ok(Some(below))
     }
-    Ok(files)
+
+    fn look_into(&mut self, root: &Path, directory: &Path) -> Result<()> {
+        for entry in std::fs::read_dir(directory).map_err(|e| io_error(directory, e))? {
+            let path = entry.map_err(|e| io_error(directory, e))?.path();
+            let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+            let is_directory = path.is_dir();
+            let own = path.file_name().map_or(String::new(), |own| own.to_string_lossy().into_owned());
+            // Rows may be about anything; what tells of the others is a text, or a list of the hub.
+            let is_data = match format_of(&own) {
+                None => false,
+                Some(Format::Text | Format::JsonArray) => !hub::is_about(&own),
+                Some(_) => true,
+            };
+            if own.starts_with('.') || !is_directory && !is_data {
+                self.passed.push(if is_directory { format!("{name}/") } else { name });
+            } else if is_directory {
+                self.look_into(root, &path)?;
+            } else {
+                self.files.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was passed over, as a sentence; `None` where nothing was.
+    fn told(&self, pattern: &str) -> Option<String> {
+        const NAMED: usize = 8;
+        let named = self.passed.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if self.passed.len() > NAMED { ", …" } else { "" };
+        let count = self.passed.len();
+        (count > 0).then(|| {
+            format!(
+                "{pattern}: {count} hidden files, files about the data or of no known kind are passed over: {named}{more}"
+            )
+        })
+    }
 }
 
 fn open_file(path: &Path, encoding: Option<TextEncoding>) -> Result<FileSource> {
@@ -226,7 +275,7 @@ fn is_utf8(mut file: &File, encoding: Option<TextEncoding>) -> std::io::Result<b
         return Ok(encoding.is_utf8());
     }
     let mut head = Vec::new();
-    file.take(2).read_to_end(&mut head)?;
+    file.take(4).read_to_end(&mut head)?;
     file.rewind()?;
     Ok(TextEncoding::of_mark(&head).is_none())
 }
@@ -243,6 +292,9 @@ fn unpacked(
     let mut text = Utf8Reader::new(stream, encoding);
     let len = std::io::copy(&mut text, &mut temporary)
         .map_err(|e| Error::Data(format!("{name}: cannot be unpacked ({e}){cause}")))?;
+    if let Some(doubt) = text.doubt() {
+        output::warn(&format!("{name} {doubt}"));
+    }
     let encoding = text.encoding().map(TextEncoding::name);
     Ok(FileSource { name, len, encoding, file: Mutex::new(temporary) })
 }

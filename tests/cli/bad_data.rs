@@ -211,7 +211,7 @@ fn a_source_that_is_not_there_is_named() {
     for (data, part) in [
         ("nowhere.jsonl", "nowhere.jsonl: there is no such file"),
         ("no*.jsonl", "no*.jsonl: there is no such file, and no file matches it as a pattern"),
-        ("empty", "empty: the directory holds no .jsonl"),
+        ("empty", "empty: the directory holds no file of data; known are .jsonl"),
         ("hub:../name", "hub:../name: this is no address of the hub"),
     ] {
         for stage in [

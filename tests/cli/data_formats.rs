@@ -49,6 +49,7 @@ fn every_row_format_of_a_conversation_is_the_same() {
         ("asked.csv", "提问,回答\nq,the answer\n".into()),
         ("alpaca.csv", "指令,输入,输出\nq,,the answer\n".into()),
         ("chinese.jsonl", r#"{"用户": "q", "助手": "the answer"}"#.into()),
+        ("pair.tsv", "user\tassistant\nq\tthe answer\n".into()),
     ] {
         place.write(file, text);
         let after = weights(&place, "sft", &format!("--data {file}"));
@@ -57,6 +58,29 @@ fn every_row_format_of_a_conversation_is_the_same() {
     }
     place.write("other.jsonl", r#"{"user": "q", "assistant": "another answer"}"#);
     assert!(before != Some(weights(&place, "sft", "--data other.jsonl")), "other rows, other weights");
+}
+
+#[test]
+fn of_a_directory_only_data_is_read_and_the_rest_named() {
+    let place = Place::with_model();
+    place.write("set/a.jsonl", "{\"text\": \"The lamp shines.\"}\n");
+    place.write("set/notices.jsonl", "{\"text\": \"The lamp is lit.\"}\n");
+    let line = "data preview --model model --stage pretrain --limit 9 --json --data set";
+    let alone = place.run(line).ok();
+    assert!(!alone.stderr.contains("passed over"), "{alone}");
+    for other in ["README.md", "LICENSE.txt", "old.log", ".hidden.jsonl", ".git/a.jsonl"] {
+        place.write(&format!("set/{other}"), "{\"text\": \"The lamp is no part of it.\"}\n");
+    }
+    let told = "set: 5 hidden files, files about the data or of no known kind are passed over: .git/, .hidden.jsonl, \
+                LICENSE.txt, README.md, old.log";
+    let beside = place.run(line).expect(0, &[told]);
+    assert_eq!((beside.json(), beside.json().len()), (alone.json(), 2));
+    place.write("only/README.md", "# The lamp");
+    place
+        .run(&format!("{line} --data only"))
+        .expect(1, &["only: the directory holds no file of data", "README.md"]);
+    place.write("twice.csv", "text,id,Text\na,1,b\n");
+    place.run(&format!("{line} --data twice.csv")).expect(1, &["twice.csv:1: ", "two columns are called text"]);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn parts_that_a_template_leaves_out_are_counted() {
     let outcome = place.run(line).expect(
         0,
         &[
-            "1 rows: the chat template prints the call of a tool without its arguments (the first: calls.jsonl:1)",
+            "1 rows: the chat template prints the call of a tool without its arguments, or not all of them (the first: calls.jsonl:1)",
         ],
     );
     let warnings = outcome.json()[0]["warnings"].clone();
@@ -75,6 +75,43 @@ fn parts_that_a_template_leaves_out_are_counted() {
         json!(["call_arguments_left_out"]),
         "the tool has neither a description nor parameters"
     );
+}
+
+#[test]
+fn a_template_that_uses_what_is_not_known_is_named_and_not_the_row() {
+    let place = Place::with_model();
+    place.write("odd.jinja", "{% for m in messages %}{{ m.content|xmlattr }}<|im_end|>{% endfor %}");
+    let told = ["filter xmlattr", "no row can mend that", "--chat-template FILE", "(first for chat.jsonl:1)"];
+    let line = "data preview --model model --data chat.jsonl --chat-template odd.jinja";
+    let outcome = place.run(line).expect(1, &told);
+    assert!(!outcome.stderr.contains("mend the row"), "{outcome}");
+    place.run(&format!("{line} --skip-bad-rows")).expect(0, &["3 rows cannot be rendered and are left out"]);
+}
+
+#[test]
+fn an_answer_that_is_dropped_or_a_call_that_is_doubled_is_refused() {
+    let place = Place::with_model();
+    place.write(
+        "last.jinja",
+        "{% for m in messages %}{% if not (m.role=='assistant' and loop.last) %}{{ m.content }}{% endif %}<|im_end|>\
+         {% endfor %}",
+    );
+    let turns = json!([
+        {"role": "user", "content": "q"}, {"role": "assistant", "content": "Paris."},
+        {"role": "user", "content": "r"}, {"role": "assistant", "content": "Rome."},
+    ]);
+    place.write("turns.jsonl", format!("{turns}\n"));
+    let line = "data preview --model model --data turns.jsonl --chat-template last.jinja";
+    place.run(line).expect(1, &["turns.jsonl:1: ", "nothing of message 2 where that is the last one"]);
+    place.write(
+        "doubled.jinja",
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{% for c in m.tool_calls or [] %}\
+         {{ c|tojson }}{{ c|tojson }}{% endfor %}<|im_end|>\n{% endfor %}",
+    );
+    place.write("calls.jsonl", call("I look."));
+    place
+        .run("data preview --model model --data calls.jsonl --chat-template doubled.jinja")
+        .expect(1, &["calls.jsonl:1: ", "message 2 more than once"]);
 }
 
 #[test]
@@ -149,7 +186,66 @@ fn longer_rows_are_cut_or_left_out_as_in_training() {
     let text =
         "data preview --model model --data docs.jsonl --limit 1 --stage pretrain --max-seq-len 8 --json";
     let text = place.run(text).ok().result();
-    assert_eq!(text["kept"], text["tokens"].as_array().unwrap().len());
+    let length = text["tokens"].as_array().unwrap().len();
+    assert_eq!(text["kept"], length);
+    let pieces: Vec<usize> = serde_json::from_value(text["pieces"].clone()).unwrap();
+    assert!(pieces.len() > 1 && pieces[..pieces.len() - 1].iter().all(|&tokens| tokens == 9), "{pieces:?}");
+    assert_eq!(
+        pieces.iter().sum::<usize>(),
+        length + pieces.len() - 1,
+        "each repeats a token of the one before"
+    );
+}
+
+#[test]
+fn long_rows_are_told_as_training_makes_them() {
+    let place = Place::with_model();
+    let text = "data preview --model model --data docs.jsonl --limit 1 --stage pretrain --max-seq-len 8";
+    let shown =
+        place.run(text).expect(0, &["training packs rows", "looked at the first 1 rows, of which 1 can"]);
+    assert!(
+        shown.stdout.contains(" rows of at most 9 tokens, each of which begins with the last"),
+        "{shown}"
+    );
+    assert!(shown.stdout.contains("\n─ row 1 of ") && shown.stdout.contains("\n─ row 2 of "), "{shown}");
+    let chat = "data preview --model model --data chat.jsonl --limit 1 --max-seq-len";
+    let cut = place.run(&format!("{chat} 24")).ok();
+    assert!(cut.stdout.contains("cut behind the first 25 (--max-seq-len 24 and the last target)"), "{cut}");
+    let dropped = place.run(&format!("{chat} 24 --too-long drop")).ok();
+    assert!(dropped.stdout.contains("left out: longer than --max-seq-len 24\n"), "{dropped}");
+    assert!(!dropped.stdout.contains("behind"), "{dropped}");
+}
+
+#[test]
+fn a_preview_says_how_far_it_looked_and_what_had_nothing_to_do() {
+    let place = Place::with_model();
+    place.write("bad.jsonl", "{\"x\": 1}\n".repeat(9) + &"{\"q\": \"q\", \"a\": \"a\"}\n".repeat(9));
+    place
+        .run("data preview --model model --data bad.jsonl")
+        .expect(1, &["rows are looked at until 3 of them can be used (--limit)"]);
+    place
+        .run("data preview --model model --data bad.jsonl --skip-bad-rows")
+        .expect(0, &["looked at the first 12 rows, of which 3 can be used"]);
+    for flag in ["--join-turns", "--render-turns"] {
+        let told = format!("{flag} had nothing to act on: all rows are texts");
+        let line = format!("data preview --model model --data docs.jsonl --stage pretrain {flag}");
+        place.run(&line).expect(0, &[told.as_str()]);
+    }
+}
+
+#[test]
+fn an_answer_that_is_asked_for_in_another_way_is_told() {
+    let place = Place::with_model();
+    place.write(
+        "other.jinja",
+        "{% for m in messages %}{% if m.role == 'user' %}Q: {{ m.content }}\n{% else %}A: {{ m.content }}\
+         <|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}Answer: {% endif %}",
+    );
+    let told =
+        "answers are trained behind \"A: \", and the chat template's generation prompt is \"Answer: \"";
+    let line = "--model model --data chat.jsonl --chat-template other.jinja";
+    place.run(&format!("data preview {line}")).expect(0, &[told]);
+    place.run(&format!("sft {line} --out run {SHORT}")).expect(0, &[told]);
 }
 
 #[test]

@@ -90,11 +90,24 @@ fn settings_of_a_row_act_or_are_refused() {
         ("\"max_tokens\": 5", "max_tokens is not read here; write max_new_tokens"),
         ("\"temperature\": -1", ": temperature is -1"),
         ("\"n\": 3", "n is not read here; leave it out; a row has one answer"),
-        ("\"top_p\": \"much\"", "top_p: broken JSON"),
+        ("\"top_p\": \"much\"", "top_p: expected a number, found \"much\""),
     ] {
         place.write("bad.jsonl", format!("{{\"prompt\": \"the\", {row}}}\n"));
         place.run(&format!("{GREEDY} --data bad.jsonl")).expect(1, &["bad.jsonl:1: ", part]);
     }
+}
+
+#[test]
+fn every_setting_that_nothing_reads_is_named() {
+    let place = Place::with_model();
+    place.write(
+        "prompts.jsonl",
+        "{\"prompt\": \"the\", \"temprature\": 0.5, \"top-k\": 3, \"id\": 1}\n\
+         {\"prompt\": \"the\", \"stream\": true, \"documents\": [{\"text\": \"d\"}]}\n",
+    );
+    let named =
+        "unused keys: documents (1 rows), stream (1 rows), temprature (1 rows), top-k (1 rows); nothing";
+    place.run(&format!("{GREEDY} --data prompts.jsonl")).expect(0, &[named]);
 }
 
 #[test]

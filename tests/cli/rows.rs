@@ -36,6 +36,13 @@ fn files_in_other_encodings_are_read() {
     ] {
         assert!(weights(&place, "pretrain", data) == expected, "{data} gives other weights");
     }
+    for (data, doubt) in [
+        ("utf16.jsonl --encoding gbk", "utf16.jsonl begins with the byte order mark of UTF-16LE"),
+        ("utf8.jsonl --encoding windows-1252", "utf8.jsonl is UTF-8 as far as its beginning shows"),
+    ] {
+        let preview = format!("data preview --model model --stage pretrain --data {data}");
+        place.run(&preview).expect(0, &[doubt]);
+    }
     let line = format!("pretrain --model model --out other {SHORT} --data");
     place.run(&format!("{line} gbk.jsonl")).expect(1, &["gbk.jsonl:1: byte 11", "try --encoding gbk"]);
     let wrong = [&in_gbk()[..], b"{\"text\": \"\xff\"}\n"].concat();
@@ -207,7 +214,7 @@ fn what_nothing_reads_is_counted_and_named() {
     let row = |i: usize| format!("{{\"q\": \"x{i}\", \"a\": \"y\", \"source\": \"web\", \"score\": {i}}}\n");
     let rows: String = (0..3).map(row).collect();
     place.write("a.jsonl", rows + "{\"q\": \"x\", \"a\": \"y\", \"note\": [\"n\"]}\n");
-    let named = "unused keys: note (1 rows), source (3 rows); nothing reads them";
+    let named = "unused keys: note (1 rows), score (3 rows), source (3 rows); nothing reads them";
     place.run(&format!("sft --model model --data a.jsonl --out run {SHORT}")).expect(0, &[named]);
     let preview = place.run("data preview --model model --data a.jsonl --limit 9 --json").expect(0, &[named]);
     let lines = preview.json();

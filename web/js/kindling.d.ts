@@ -680,7 +680,7 @@ export interface DataReport {
    * `rendered_without_weights`.
    */
   warnings: Record<string, RowCount>;
-  /** Keys that hold a text which nothing reads, the first 64 of them; `more_unused` counts rows with others. */
+  /** Keys that hold something which nothing reads, the first 64 of them; `more_unused` counts rows with others. */
   unused_keys: Record<string, RowCount>;
   /** Rows with other such keys. */
   more_unused: number;
@@ -791,8 +791,10 @@ export interface PreviewRow {
   line: number;
   /** Its tokens, as many as fit. */
   tokens: PreviewToken[];
-  /** Whether it is longer. */
+  /** Whether its end is lost. */
   cut: boolean;
+  /** Further rows of training that a long text goes on in. */
+  more: number;
 }
 
 /** A token of such a row. */

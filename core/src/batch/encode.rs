@@ -70,7 +70,8 @@ impl Encoder {
     /// One row's example.
     ///
     /// # Errors
-    /// A row of the wrong kind, or one that the tokenizer or the template refuses; both with file and line.
+    /// A row of the wrong kind, or one that the tokenizer or the template refuses; both with file and line. A template
+    /// that uses what is not known is told as such.
     pub fn encode(&self, row: &Row, origin: RowOrigin) -> Result<Example> {
         let of_document =
             |(ids, warnings): (Vec<u32>, Vec<RenderWarning>)| (vec![1.0; ids.len()], ids, warnings);
@@ -89,7 +90,10 @@ impl Encoder {
                 return Err(Error::Data(format!("{origin}: {}", not_of_kind(content.row_kind()))));
             }
         };
-        let (weights, ids, warnings) = encoded.map_err(|e| Error::Data(format!("{origin}: {e}")))?;
+        let (weights, ids, warnings) = encoded.map_err(|error| match error {
+            Error::UnknownInTemplate(why) => Error::UnknownInTemplate(format!("{why} (first for {origin})")),
+            error => Error::Data(format!("{origin}: {error}")),
+        })?;
         Ok(Example { ids, weights, warnings, origin })
     }
 

@@ -56,7 +56,9 @@ impl ExampleSource for EncodedRows {
             Ok(example) => Ok(Found::Examples(vec![example])),
             // No row can be rendered without a template.
             Err(error) if !self.encoder.has_template() => Err(error),
-            Err(Error::Data(reason)) if self.skip_bad_rows => Ok(Found::Unusable(reason)),
+            Err(Error::Data(reason) | Error::UnknownInTemplate(reason)) if self.skip_bad_rows => {
+                Ok(Found::Unusable(reason))
+            }
             Err(Error::Data(reason)) => Err(Error::Data(format!(
                 "{reason} (mend the row, or add --skip-bad-rows to go on without such rows)"
             ))),

@@ -6,8 +6,8 @@ pub enum Boundary {
     Line,
     /// A JSON value.
     Json(JsonValue),
-    /// A CSV record.
-    Csv(CsvRecord),
+    /// A record of a table whose fields this byte separates.
+    Csv(CsvRecord, u8),
 }
 
 impl Boundary {
@@ -16,14 +16,14 @@ impl Boundary {
         match self {
             Self::Line => bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1),
             Self::Json(value) => value.feed(bytes),
-            Self::Csv(record) => record.feed(bytes),
+            Self::Csv(record, separator) => record.feed(bytes, *separator),
         }
     }
 
     /// Whether the row may end where the file does, or why not. Broken JSON is left to the parser.
     pub fn end_of_file(&self) -> Result<(), String> {
         match self {
-            Self::Csv(CsvRecord::Quoted) => Err("a quoted field of this row is never closed".to_string()),
+            Self::Csv(CsvRecord::Quoted, _) => Err("a quoted field of this row is never closed".to_string()),
             _ => Ok(()),
         }
     }
@@ -94,13 +94,13 @@ pub enum CsvRecord {
 }
 
 impl CsvRecord {
-    fn feed(&mut self, bytes: &[u8]) -> Option<usize> {
+    fn feed(&mut self, bytes: &[u8], separator: u8) -> Option<usize> {
         for (at, &byte) in bytes.iter().enumerate() {
             *self = match (&*self, byte) {
                 (Self::Quoted, b'"') => Self::QuoteInQuoted,
                 (Self::Quoted, _) | (Self::QuoteInQuoted | Self::FieldStart, b'"') => Self::Quoted,
                 (_, b'\n' | b'\r') => return Some(at + 1),
-                (_, b',') => Self::FieldStart,
+                (_, byte) if byte == separator => Self::FieldStart,
                 _ => Self::Plain,
             };
         }
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_csv_record_ends_at_a_line_end_outside_of_quotes() {
-        let csv = || Boundary::Csv(CsvRecord::default());
+        let csv = || Boundary::Csv(CsvRecord::default(), b',');
         for (text, row) in [
             ("a,b\nc", "a,b\n"),
             ("\"a\nb\",c\r\nd", "\"a\nb\",c\r"),
@@ -209,6 +209,10 @@ mod tests {
             ("\"a\"b\"\nc", "\"a\"b\"\n"),
         ] {
             assert_eq!(row_len(csv, text), Some(row.len()), "{text}");
+        }
+        let tsv = || Boundary::Csv(CsvRecord::default(), b'\t');
+        for (text, row) in [("a\t\"b\nc\"\nd", "a\t\"b\nc\"\n"), ("a,\"b\nc\"\n", "a,\"b\n")] {
+            assert_eq!(row_len(tsv, text), Some(row.len()), "{text}");
         }
         let mut open = csv();
         assert_eq!(open.feed(b"a,\"b\n"), None);

@@ -153,6 +153,19 @@ impl Dataset {
         self.turns
     }
 
+    /// That conversations were to become texts, and none is there: a sentence.
+    pub fn idle_turns(&self) -> Option<&'static str> {
+        match self.turns {
+            Turns::Joined if self.report.joined == 0 => {
+                Some("--join-turns had nothing to act on: all rows are texts")
+            }
+            Turns::Rendered if self.report.conversations == 0 => {
+                Some("--render-turns had nothing to act on: all rows are texts")
+            }
+            _ => None,
+        }
+    }
+
     /// What kinds of rows there are.
     pub fn kind(&self) -> DataKind {
         match (self.report.documents, self.report.conversations) {

@@ -6,28 +6,34 @@ use std::str::FromStr;
 
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
+use super::not_utf8::utf16_without_mark;
+
 /// How the characters of a text are written in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextEncoding(&'static Encoding);
 
 /// Names that are in use beside the labels of the Encoding Standard.
-const ALIASES: [(&str, &str); 6] = [
+const ALIASES: [(&str, &str); 8] = [
     ("cp936", "gbk"),
     ("cp950", "big5"),
     ("cp932", "shift_jis"),
     ("utf16", "utf-16"),
-    ("utf_16", "utf-16"),
+    ("utf-16-le", "utf-16le"),
+    ("utf-16-be", "utf-16be"),
     ("utf-8-sig", "utf-8"),
+    ("latin-1", "latin1"),
 ];
 
 impl FromStr for TextEncoding {
     type Err = String;
 
-    /// Any label of the Encoding Standard (<https://encoding.spec.whatwg.org/#names-and-labels>).
+    /// Any label of the Encoding Standard (<https://encoding.spec.whatwg.org/#names-and-labels>), and Python's names.
     fn from_str(label: &str) -> Result<Self, String> {
         let plain = label.trim().to_ascii_lowercase();
-        let alias = ALIASES.iter().find(|(alias, _)| *alias == plain).map(|(_, name)| *name);
-        let found = Encoding::for_label_no_replacement(alias.unwrap_or(&plain).as_bytes());
+        let found = [plain.clone(), plain.replace('_', "-")].iter().find_map(|label| {
+            let alias = ALIASES.iter().find(|(alias, _)| alias == label).map(|(_, name)| *name);
+            Encoding::for_label_no_replacement(alias.unwrap_or(label).as_bytes())
+        });
         found.map(Self).ok_or_else(|| {
             format!(
                 "unknown encoding '{label}'; known are gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, utf-8, utf-16, \
@@ -44,9 +50,10 @@ impl fmt::Display for TextEncoding {
 }
 
 impl TextEncoding {
-    /// UTF-16, if a file begins with its byte order mark.
+    /// UTF-16, if a file begins with its byte order mark. The first four bytes tell it from UTF-32.
     pub fn of_mark(head: &[u8]) -> Option<Self> {
         match head {
+            [0xFF, 0xFE, 0, 0, ..] => None,
             [0xFF, 0xFE, ..] => Some(Self(UTF_16LE)),
             [0xFE, 0xFF, ..] => Some(Self(UTF_16BE)),
             _ => None,
@@ -56,6 +63,28 @@ impl TextEncoding {
     /// Its name in the Encoding Standard.
     pub fn name(self) -> &'static str {
         self.0.name()
+    }
+
+    /// Why a text that begins with these bytes does not look like one in it, as a sentence's end; `None` where it may be.
+    fn doubt(self, head: &[u8]) -> Option<String> {
+        let is_wide = self.0 == UTF_16LE || self.0 == UTF_16BE;
+        if is_wide {
+            let other = utf16_without_mark(head).and_then(|name| name.parse::<Self>().ok());
+            let other = other.filter(|other| *other != self)?.name().to_ascii_lowercase();
+            return Some(format!(
+                "looks like {other}, and is read as {self}; if that is wrong, try --encoding {other}"
+            ));
+        }
+        let whole = match std::str::from_utf8(head) {
+            Ok(text) => text.len(),
+            // The block may end inside a character.
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            Err(_) => 0,
+        };
+        let is_utf8 = head[..whole].iter().any(|byte| !byte.is_ascii());
+        is_utf8.then(|| {
+            format!("is UTF-8 as far as its beginning shows, and is read as {self}; leave out --encoding")
+        })
     }
 
     /// Whether bytes in it are read as they are.
@@ -73,6 +102,8 @@ pub struct Utf8Reader<R> {
     encoding: Option<TextEncoding>,
     /// What decodes, once the first bytes are seen; `None` for what is UTF-8.
     decoder: Option<Decoder>,
+    /// What is odd about the encoding that was asked for.
+    doubt: Option<String>,
     raw: Vec<u8>,
     text: Vec<u8>,
     /// How much of the text is given out.
@@ -89,6 +120,7 @@ impl<R: Read> Utf8Reader<R> {
             input,
             encoding: encoding.filter(|encoding| !encoding.is_utf8()),
             decoder: None,
+            doubt: None,
             raw: vec![0; CHUNK],
             text: Vec::new(),
             given: 0,
@@ -100,6 +132,31 @@ impl<R: Read> Utf8Reader<R> {
     /// What the text was decoded from; known once its first bytes are read, and `None` for UTF-8.
     pub fn encoding(&self) -> Option<TextEncoding> {
         self.encoding
+    }
+
+    /// Why the encoding that was asked for may not be the text's, or is not used; known once the first bytes are read.
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+
+    /// Decides what the text is decoded from: a mark goes before what was asked for.
+    fn settle(&mut self, count: usize) {
+        let head = &self.raw[..count];
+        let marked = match head {
+            [0xEF, 0xBB, 0xBF, ..] => Some(TextEncoding(UTF_8)),
+            // UTF-32 is refused by its name where the rows are read.
+            [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => Some(TextEncoding(UTF_8)),
+            _ => TextEncoding::of_mark(head),
+        };
+        self.doubt = self.encoding.and_then(|asked| match marked {
+            None => asked.doubt(head),
+            Some(marked) if marked == asked || asked.0 == UTF_16LE && marked.0 == UTF_16BE => None,
+            Some(marked) => Some(format!(
+                "begins with the byte order mark of {marked}, and is read so and not as {asked}"
+            )),
+        });
+        self.encoding = marked.or(self.encoding).filter(|encoding| !encoding.is_utf8());
+        self.decoder = self.encoding.map(|encoding| encoding.0.new_decoder());
     }
 
     /// Makes the text of the next block.
@@ -114,8 +171,7 @@ impl<R: Read> Utf8Reader<R> {
             }
         }
         if !std::mem::replace(&mut self.begun, true) {
-            self.encoding = self.encoding.or_else(|| TextEncoding::of_mark(&self.raw[..count]));
-            self.decoder = self.encoding.map(|encoding| encoding.0.new_decoder());
+            self.settle(count);
         }
         (self.given, self.text) = (0, Vec::new());
         match &mut self.decoder {
@@ -179,12 +235,51 @@ mod tests {
             (b"`O}Y", Some("utf-16le"), "你好", Some("UTF-16LE")),
             (b"\xff\xfe`O}Y", None, "你好", Some("UTF-16LE")),
             (b"\xfe\xffO`Y}", None, "你好", Some("UTF-16BE")),
-            (b"\xfe\xffO`Y}", Some("utf-16"), "你好", Some("UTF-16LE")),
+            (b"\xfe\xffO`Y}", Some("utf-16"), "你好", Some("UTF-16BE")),
+            (b"\xff\xfe`O}Y", Some("gbk"), "你好", Some("UTF-16LE")),
+            (b"O`Y}", Some("utf_16_be"), "你好", Some("UTF-16BE")),
+            (b"caf\xe9", Some("latin_1"), "café", Some("windows-1252")),
             ("你好".as_bytes(), None, "你好", None),
             ("你好".as_bytes(), Some("utf-8"), "你好", None),
             (b"", Some("gbk"), "", Some("GBK")),
         ] {
             assert_eq!(read(bytes, label), (text.as_bytes().to_vec(), name), "{bytes:x?} {label:?}");
+        }
+    }
+
+    #[test]
+    fn an_encoding_that_is_not_the_texts_is_told() {
+        let told = |bytes: &[u8], label: &str| {
+            let mut reader = Utf8Reader::new(bytes, Some(label.parse().unwrap()));
+            reader.read_to_end(&mut Vec::new()).unwrap();
+            reader.doubt().map(String::from)
+        };
+        let marked = told("\u{FEFF}你好".as_bytes(), "gbk").unwrap();
+        assert_eq!(marked, "begins with the byte order mark of UTF-8, and is read so and not as GBK");
+        assert!(told(b"\xff\xfe`O}Y", "gbk").unwrap().contains("mark of UTF-16LE"));
+        assert!(told(b"\xff\xfe`O}Y", "utf-16be").unwrap().contains("mark of UTF-16LE"));
+        let utf8 = told("café".as_bytes(), "windows-1252").unwrap();
+        assert!(utf8.starts_with("is UTF-8 as far") && utf8.contains("leave out --encoding"), "{utf8}");
+        let swapped: Vec<u8> = "lamp\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        assert!(told(&swapped, "utf-16").unwrap().contains("try --encoding utf-16be"));
+        assert_eq!(told(&swapped, "utf-16-be"), None);
+        for (bytes, label) in [
+            (&b"\xc4\xe3\xba\xc3"[..], "gbk"),
+            (b"caf\xe9", "latin1"),
+            (b"plain", "gbk"),
+            (b"\xfe\xffO`Y}", "utf-16"),
+            ("café".as_bytes(), "utf8"),
+        ] {
+            assert_eq!(told(bytes, label), None, "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn utf32_is_passed_on_as_it_is() {
+        for bytes in [&b"\xff\xfe\0\0a\0\0\0"[..], b"\0\0\xfe\xff\0\0\0a"] {
+            for label in [None, Some("utf-16"), Some("gbk")] {
+                assert_eq!(read(bytes, label), (bytes.to_vec(), None), "{label:?}");
+            }
         }
     }
 

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::blocks::{BlockReader, READ_BLOCK};
-use super::format::{Format, format_of, format_of_json};
+use super::format::{Format, KNOWN_KINDS, format_of, format_of_json};
 use super::options::DataOptions;
-use super::record::{self, columns};
+use super::record::{self, listed};
 use super::report::RowOrigin;
 use super::scan::{RowStart, Scanner};
 use super::source::Source;
 use super::{kind, not_utf8};
 use crate::error::{Error, Result};
-use crate::text::{Parsed, Prompt, Row, parse_json, parse_prompt, parse_row, parse_text_column, prompt_key};
+use crate::text::{
+    Parsed, Prompt, Row, is_label, parse_json, parse_prompt, parse_row, parse_text_column, prompt_key,
+};
 
 /// Refuses the columns of a table of which no row can be read.
 type Columns = fn(&[String]) -> Result<(), String>;
@@ -47,7 +49,7 @@ impl DataFile {
     /// As [`DataFile::open`]; plain text, in which nothing tells where a prompt ends.
     pub(super) fn open_prompts(source: Arc<dyn Source>, options: Arc<DataOptions>) -> Result<Self> {
         let file = Self::open_with(source, options, |names| {
-            prompt_key(|key| names.iter().any(|name| name == key), || columns(names)).map(drop)
+            prompt_key(|key| names.iter().any(|name| name == key), || listed(names)).map(drop)
         })?;
         match file.is_text() {
             false => Ok(file),
@@ -65,6 +67,9 @@ impl DataFile {
         let head = blocks.peek(READ_BLOCK)?;
         match head {
             [] => return refuse("the file is empty"),
+            [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => {
+                return refuse("the file is in UTF-32, which is not read; save it as UTF-8");
+            }
             [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
                 return refuse("the file is in UTF-16; save it as UTF-8, or add --encoding utf-16");
             }
@@ -81,10 +86,7 @@ impl DataFile {
         let format = match format_of(source.name()) {
             Some(Format::JsonArray) => format_of_json(body),
             Some(format) => format,
-            None => {
-                let known = ".jsonl, .json, .csv and .txt, also with .gz or .zst, and .parquet";
-                return refuse(&format!("unknown kind of file by its name; known are {known}"));
-            }
+            None => return refuse(&format!("unknown kind of file by its name; known are {KNOWN_KINDS}")),
         };
         let mut first = RowStart { offset: byte_order_mark as u64, line: 1 };
         if format == Format::JsonArray {
@@ -94,9 +96,9 @@ impl DataFile {
         }
         let text_column = options.text_column.clone();
         let mut file = Self { source, format, options, first, header: Vec::new(), text_column };
-        if format == Format::Csv {
+        if let Some(separator) = format.separator() {
             file.text_column = file.text_column.map(|name| name.to_lowercase());
-            file.read_header(known)?;
+            file.read_header(separator, known)?;
         }
         Ok(file)
     }
@@ -148,7 +150,7 @@ impl DataFile {
             (Format::Text, Value::String(text)) => Ok(Parsed::new(Row::Document(text))),
             (_, value) => {
                 let mut parsed = self.meaning(&value)?;
-                self.forget_numbers(&mut parsed.unused, &value);
+                self.forget_labels(&mut parsed.unused, &value);
                 Ok(parsed)
             }
         }
@@ -165,7 +167,7 @@ impl DataFile {
     ) -> Result<Prompt, String> {
         let value = self.value(bytes)?;
         let mut prompt = parse_prompt(&value, self.text_column.as_deref(), settings)?;
-        self.forget_numbers(&mut prompt.unused, &value);
+        self.forget_labels(&mut prompt.unused, &value);
         Ok(prompt)
     }
 
@@ -178,15 +180,16 @@ impl DataFile {
         })?;
         match self.format {
             Format::Text => Ok(Value::String(text.to_string())),
-            Format::Csv => record::object(text, &self.header),
+            Format::Csv => record::object(text, &self.header, b','),
+            Format::Tsv => record::object(text, &self.header, b'\t'),
             Format::JsonLines | Format::JsonArray | Format::JsonValues => parse_json(text.trim_ascii_end()),
         }
     }
 
-    /// A cell of a table that is a number is no text.
-    fn forget_numbers(&self, unused: &mut Vec<String>, row: &Value) {
-        if self.format == Format::Csv {
-            unused.retain(|column| !record::is_number(&row[column.as_str()]));
+    /// A cell of a table that is a number is no text: it may label the row, as a number of JSON does.
+    fn forget_labels(&self, unused: &mut Vec<String>, row: &Value) {
+        if self.format.separator().is_some() {
+            unused.retain(|column| !(is_label(column) && record::is_number(&row[column.as_str()])));
         }
     }
 
@@ -197,19 +200,18 @@ impl DataFile {
         }
     }
 
-    fn read_header(&mut self, known: Columns) -> Result<()> {
+    fn read_header(&mut self, separator: u8, known: Columns) -> Result<()> {
         let mut scanner = self.scanner();
         let found = scanner.advance()?;
-        let fields = match scanner.bytes() {
-            Ok(bytes) if found => record::fields(&String::from_utf8_lossy(bytes)),
+        let names = match scanner.bytes() {
+            Ok(bytes) if found => record::header_names(&String::from_utf8_lossy(bytes), separator),
             Ok(_) => Err("the file has no header".to_string()),
             Err(problem) => Err(problem.to_string()),
         };
-        let header = fields.and_then(|names| {
-            let names: Vec<String> = names.iter().map(|name| name.trim().to_lowercase()).collect();
+        let header = names.and_then(|names| {
             let told = match &self.text_column {
                 Some(column) if !names.contains(column) => {
-                    Err(format!("{column} is missing; found {}", columns(&names)))
+                    Err(format!("{column} is missing; found {}", listed(&names)))
                 }
                 Some(_) => Ok(()),
                 None => known(&names),
@@ -274,8 +276,24 @@ mod tests {
         assert_eq!(rows("a.csv", text), [good(2, &["add\n1, 2", "3"]), good(3, &["say \"hi\"", "hi\nho"])]);
         let text = "\u{FEFF}编号,问题 ,答案\r\n7,谁？,\"我，露玛\"\r\n";
         assert_eq!(rows("a.csv", text), [good(2, &["谁？", "我，露玛"])]);
+        let text = "q\ta\tid\n\"x, y\"\t\"a\nb\"\t7\n";
+        assert_eq!(rows("a.tsv", text), [good(2, &["x, y", "a\nb"])]);
         let text = "messages\n\"[{\"\"role\"\": \"\"user\"\", \"\"content\"\": \"\"q\"\"}]\"\n";
         assert_eq!(rows("a.csv", text), [good(2, &["q"])]);
+    }
+
+    #[test]
+    fn numbers_in_columns_that_nothing_reads_are_named_as_in_json() {
+        let unused = |name: &str, bytes: &str| {
+            let file = open(name, bytes).unwrap();
+            let mut scanner = file.scanner();
+            assert!(scanner.advance().unwrap());
+            file.parse(scanner.bytes()).unwrap().unused
+        };
+        let expected = ["weight", "keep"];
+        assert_eq!(unused("a.csv", "id,q,a,weight,keep,n_tokens\n7,x,y,0,true,12\n"), expected);
+        let row = "{\"id\": 7, \"q\": \"x\", \"a\": \"y\", \"weight\": 0, \"keep\": true, \"n_tokens\": 12}";
+        assert_eq!(unused("a.jsonl", row), expected);
     }
 
     #[test]
@@ -351,7 +369,13 @@ mod tests {
             (
                 "a.bin",
                 b"abc",
-                "a.bin: unknown kind of file by its name; known are .jsonl, .json, .csv and .txt, also with .gz or .zst, and .parquet",
+                "a.bin: unknown kind of file by its name; known are .jsonl, .ndjson, .json, .csv, .tsv, .txt, .text and .md, \
+                 also with .gz or .zst, and .parquet",
+            ),
+            (
+                "a.txt",
+                b"\xFF\xFE\0\0a\0\0\0",
+                "a.txt: the file is in UTF-32, which is not read; save it as UTF-8",
             ),
         ] {
             assert_eq!(refusal(name, bytes), reason);

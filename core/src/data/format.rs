@@ -11,9 +11,26 @@ pub enum Format {
     JsonValues,
     /// Comma-separated values with a header.
     Csv,
+    /// The same, separated by tabs.
+    Tsv,
     /// Plain text, divided at line ends.
     Text,
 }
+
+impl Format {
+    /// What stands between the fields of a table's record; `None` for what is no table.
+    pub fn separator(self) -> Option<u8> {
+        match self {
+            Self::Csv => Some(b','),
+            Self::Tsv => Some(b'\t'),
+            Self::JsonLines | Self::JsonArray | Self::JsonValues | Self::Text => None,
+        }
+    }
+}
+
+/// The endings of the files that are read, for messages.
+pub const KNOWN_KINDS: &str =
+    ".jsonl, .ndjson, .json, .csv, .tsv, .txt, .text and .md, also with .gz or .zst, and .parquet";
 
 /// The format that a file's name tells, also of a compressed file's; `None` for a name that tells nothing.
 ///
@@ -24,6 +41,7 @@ pub fn format_of(name: &str) -> Option<Format> {
         "jsonl" | "ndjson" | "parquet" => Some(Format::JsonLines),
         "json" => Some(Format::JsonArray),
         "csv" => Some(Format::Csv),
+        "tsv" => Some(Format::Tsv),
         "txt" | "text" | "md" => Some(Format::Text),
         _ => None,
     }
@@ -73,6 +91,7 @@ mod tests {
             ("a.jsonl", Some(Format::JsonLines)),
             ("dir.csv/a.JSON", Some(Format::JsonArray)),
             ("a.csv.gz", Some(Format::Csv)),
+            ("a.TSV", Some(Format::Tsv)),
             ("a.txt.zst", Some(Format::Text)),
             ("train-00000.Parquet", Some(Format::JsonLines)),
             ("a.bin", None),
@@ -83,6 +102,19 @@ mod tests {
         assert_eq!(logical_name("x.jsonl.gz"), "x.jsonl");
         assert_eq!(logical_name("x.TXT.ZST"), "x.TXT");
         assert_eq!(logical_name("x.csv"), "x.csv");
+    }
+
+    #[test]
+    fn every_known_kind_is_read() {
+        let endings: Vec<&str> = KNOWN_KINDS.split(|c: char| !c.is_alphanumeric() && c != '.').collect();
+        for ending in endings.into_iter().filter(|word| word.starts_with('.')) {
+            let name = if [".gz", ".zst"].contains(&ending) {
+                format!("a.csv{ending}")
+            } else {
+                format!("a{ending}")
+            };
+            assert!(format_of(&name).is_some(), "{name}");
+        }
     }
 
     #[test]

@@ -69,6 +69,7 @@ mod tests {
         let report = data.report();
         assert_eq!((report.documents, report.conversations, report.bytes_of_text), (2, 0, 4));
         assert_eq!(report.warnings[&RowWarning::JoinedWithoutWeights].rows, 1);
+        assert_eq!((report.joined, data.idle_turns()), (1, None));
     }
 
     #[test]
@@ -87,5 +88,16 @@ mod tests {
         assert_eq!(report.unused_keys.keys().collect::<Vec<_>>(), ["note of a message"]);
         assert!(report.warnings.is_empty(), "that it ends on the user is no fault of a text");
         assert_eq!(of(Turns::Joined).report().unused_keys.len(), 2, "no template reads joined turns");
+    }
+
+    #[test]
+    fn turns_that_are_to_become_texts_are_missed_where_there_are_none() {
+        for (turns, flag) in [(Turns::Joined, "--join-turns"), (Turns::Rendered, "--render-turns")] {
+            let options = DataOptions { turns, ..DataOptions::default() };
+            let told = open(&[("a.jsonl", "{\"text\": \"t\"}\n")], options).unwrap().idle_turns();
+            assert!(told.is_some_and(|told| told.starts_with(flag)), "{told:?}");
+        }
+        let plain = open(&[("a.jsonl", "{\"text\": \"t\"}\n")], DataOptions::default()).unwrap();
+        assert_eq!(plain.idle_turns(), None);
     }
 }

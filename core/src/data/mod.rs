@@ -37,7 +37,7 @@ pub use compressed::decompressor;
 pub use dataset::{DataKind, Dataset};
 #[cfg(not(target_family = "wasm"))]
 pub use encoding::{TextEncoding, Utf8Reader};
-pub use format::{Format, format_of, is_parquet};
+pub use format::{Format, KNOWN_KINDS, format_of, is_parquet};
 pub use options::{DataOptions, HeldOutShare, Turns};
 pub use order::{Permutation, Split, split};
 #[cfg(not(target_family = "wasm"))]

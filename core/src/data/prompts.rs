@@ -36,8 +36,13 @@ pub fn read_prompts<T>(
             report.rows += 1;
             let origin = file.origin(&scanner);
             let read = file.prompt(scanner.bytes(), settings).and_then(|prompt| {
-                let parsed =
-                    Parsed { row: prompt.row.clone(), warnings: Vec::new(), unused: prompt.unused.clone() };
+                let parsed = Parsed {
+                    row: prompt.row.clone(),
+                    warnings: Vec::new(),
+                    unused: prompt.unused.clone(),
+                    joined: false,
+                };
+                let parsed = parsed.with_keys_read(&options.template_keys);
                 accept(prompt, &origin).map(|accepted| (parsed, accepted))
             });
             match read {

@@ -1,4 +1,4 @@
-//! Records of CSV files.
+//! Records of tables: `.csv` and `.tsv` files.
 
 use serde_json::{Map, Value};
 
@@ -7,18 +7,13 @@ use crate::text::RowShape;
 /// Whether rows can be read by the names of these columns.
 ///
 /// # Errors
-/// The names say nothing, or two columns have one that counts.
+/// The names say nothing.
 pub(super) fn check_header(names: &[String]) -> Result<(), String> {
-    let shape = RowShape::find(|key| names.iter().any(|name| name == key), || columns(names))?;
-    let is_twice = |key: &&str| names.iter().filter(|name| name == key).count() > 1;
-    match shape.keys().into_iter().find(is_twice) {
-        Some(key) => Err(format!("two columns are called {key}; keep one of them; found {}", columns(names))),
-        None => Ok(()),
-    }
+    RowShape::find(|key| names.iter().any(|name| name == key), || listed(names)).map(drop)
 }
 
 /// The names of columns for a message.
-pub(super) fn columns(names: &[String]) -> String {
+pub(super) fn listed(names: &[String]) -> String {
     format!("columns {}", names.join(", "))
 }
 
@@ -26,8 +21,8 @@ pub(super) fn columns(names: &[String]) -> String {
 ///
 /// # Errors
 /// Fields that are more or fewer than the header names.
-pub(super) fn object(text: &str, header: &[String]) -> Result<Value, String> {
-    let fields = fields(text)?;
+pub(super) fn object(text: &str, header: &[String], separator: u8) -> Result<Value, String> {
+    let fields = fields(text, separator)?;
     if fields.len() != header.len() {
         let (found, named) = (fields.len(), header.len());
         return Err(format!("the header names {named} fields, and the row has {found}"));
@@ -36,13 +31,32 @@ pub(super) fn object(text: &str, header: &[String]) -> Result<Value, String> {
     Ok(Value::Object(named.collect::<Map<_, _>>()))
 }
 
+/// The names of the columns out of a table's first record, in lower case.
+///
+/// # Errors
+/// What the record lacks, and a name that two columns have; those without one are read by nobody.
+pub(super) fn header_names(header: &str, separator: u8) -> Result<Vec<String>, String> {
+    let names: Vec<String> =
+        fields(header, separator)?.iter().map(|name| name.trim().to_lowercase()).collect();
+    let twice = |&(at, name): &(usize, &String)| !name.is_empty() && names[..at].contains(name);
+    match names.iter().enumerate().find(twice) {
+        Some((_, name)) => {
+            Err(format!("two columns are called {name}; keep one of them; found {}", listed(&names)))
+        }
+        None => Ok(names),
+    }
+}
+
 /// The fields of one record.
 ///
 /// # Errors
 /// What the record lacks.
-pub(super) fn fields(record: &str) -> Result<Vec<String>, String> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record.as_bytes());
+pub(super) fn fields(record: &str, separator: u8) -> Result<Vec<String>, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(separator)
+        .from_reader(record.as_bytes());
     match reader.records().next() {
         Some(Ok(record)) => Ok(record.iter().map(String::from).collect()),
         Some(Err(error)) => Err(format!("broken CSV: {error}")),
@@ -53,4 +67,21 @@ pub(super) fn fields(record: &str) -> Result<Vec<String>, String> {
 /// Whether a cell holds nothing but a number.
 pub(super) fn is_number(cell: &Value) -> bool {
     cell.as_str().is_some_and(|text| text.trim().parse::<f64>().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_have_names_of_their_own() {
+        let names = |header: &str| header_names(header, b',').map(|names| names.join("|"));
+        assert_eq!(names("Text, ID ,\"a, b\""), Ok("text|id|a, b".to_string()));
+        assert_eq!(names("text,,"), Ok("text||".to_string()), "columns without a name");
+        assert_eq!(
+            names("q,a,Q"),
+            Err("two columns are called q; keep one of them; found columns q, a, q".to_string())
+        );
+        assert_eq!(header_names("a,b\tc", b'\t'), Ok(vec!["a,b".to_string(), "c".to_string()]));
+    }
 }

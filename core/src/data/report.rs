@@ -19,6 +19,9 @@ pub struct DataReport {
     pub documents: u64,
     /// Usable rows that are conversations.
     pub conversations: u64,
+    /// Usable documents that are the joined turns of conversations.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub joined: u64,
     /// Rows that cannot be used.
     pub bad: u64,
     /// The first five of them, as `file:line: reason`.
@@ -29,7 +32,7 @@ pub struct DataReport {
     pub duplicates: u64,
     /// Usable rows that are odd, by kind.
     pub warnings: BTreeMap<RowWarning, WarningCount>,
-    /// Keys of usable rows that hold a text or a weight which nothing reads, the first [`NAMED_KEYS`] of them.
+    /// Keys of usable rows that hold something which nothing reads, the first [`NAMED_KEYS`] of them.
     pub unused_keys: BTreeMap<String, WarningCount>,
     /// Usable rows with other such keys.
     pub more_unused: u64,
@@ -37,6 +40,10 @@ pub struct DataReport {
     pub on_both_sides: Option<WarningCount>,
     /// The texts of all usable rows in UTF-8 bytes.
     pub bytes_of_text: u64,
+}
+
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// So many unused keys are named: rows may have keys that no other row has.
@@ -81,6 +88,7 @@ impl DataReport {
             Row::Document(_) => self.documents += 1,
             Row::Conversation(_) => self.conversations += 1,
         }
+        self.joined += u64::from(parsed.joined);
         self.bytes_of_text += parsed.row.bytes();
         let none = || WarningCount { rows: 0, first: origin.to_string() };
         for warning in &parsed.warnings {

@@ -70,7 +70,8 @@ impl Scanner {
         match self.format {
             Format::Text => self.read_text()?,
             Format::JsonLines => self.read_until(Boundary::Line)?,
-            Format::Csv => self.read_until(Boundary::Csv(CsvRecord::default()))?,
+            Format::Csv => self.read_until(Boundary::Csv(CsvRecord::default(), b','))?,
+            Format::Tsv => self.read_until(Boundary::Csv(CsvRecord::default(), b'\t'))?,
             Format::JsonArray | Format::JsonValues => {
                 self.read_until(Boundary::Json(JsonValue::default()))?
             }
@@ -111,7 +112,7 @@ impl Scanner {
         let format = self.format;
         let separates = |byte: &u8| match format {
             Format::Text => false,
-            Format::Csv => matches!(byte, b'\r' | b'\n'),
+            Format::Csv | Format::Tsv => matches!(byte, b'\r' | b'\n'),
             Format::JsonLines | Format::JsonValues => byte.is_ascii_whitespace(),
             Format::JsonArray => byte.is_ascii_whitespace() || *byte == b',',
         };

@@ -192,6 +192,7 @@ impl Remarks {
     /// Those of a config that was read.
     pub(super) fn of(keys: Keys, family: Family, context: usize) -> Self {
         let mut warnings = rope_parameters::remarks(keys, context);
+        warnings.extend(["bos_token_id", "eos_token_id"].into_iter().filter_map(|key| beyond(keys, key)));
         let strange: Vec<&str> = keys
             .0
             .iter()
@@ -207,6 +208,17 @@ impl Remarks {
         }
         Self { warnings }
     }
+}
+
+/// That a special token is none of the vocabulary's, as a sentence.
+fn beyond(keys: Keys, key: &str) -> Option<String> {
+    let tokens = keys.optional_size("vocab_size").ok().flatten()? as u64;
+    let ids: Vec<u64> = match keys.value(key)? {
+        Value::Array(ids) => ids.iter().filter_map(Value::as_u64).collect(),
+        one => Vec::from_iter(one.as_u64()),
+    };
+    let id = ids.into_iter().find(|id| *id >= tokens)?;
+    Some(format!("config.json: {key} {id} is beyond the vocabulary of {tokens} tokens, and never occurs"))
 }
 
 /// The keys, with their values, that act in training elsewhere and not here.
@@ -305,6 +317,16 @@ mod tests {
             "sliding_window": null, "attention_dropout": 0.0,
         });
         assert_eq!(read(neutral).unwrap().1, Remarks::default());
+    }
+
+    #[test]
+    fn special_tokens_beyond_the_vocabulary_are_named() {
+        let told = |extra: Value| read(extra).unwrap().1.warnings;
+        let named = "config.json: eos_token_id 320 is beyond the vocabulary of 320 tokens, and never occurs";
+        assert_eq!(told(json!({"eos_token_id": [2, 320]})), [named]);
+        assert!(told(json!({"bos_token_id": 50256}))[0].contains("bos_token_id 50256 is beyond"));
+        let fits = json!({"eos_token_id": 319, "bos_token_id": null, "pad_token_id": 320});
+        assert_eq!(told(fits), [""; 0], "a token that fills rows is never read");
     }
 
     #[test]

@@ -60,6 +60,15 @@ pub(super) fn remarks(keys: Keys, context: usize) -> Vec<String> {
         }
     }
     if let Some((name, block)) = blocks.first() {
+        let base = |keys: Keys| keys.number("rope_theta").ok().flatten();
+        if let (Some(inside), Some(top)) = (base(Keys(block)), base(keys))
+            && inside != top
+        {
+            remarks.push(format!(
+                "config.json: rope_theta is {top}, and that of {name} {inside}; the one of {name} counts, as in \
+                 transformers"
+            ));
+        }
         let strange = block.iter().filter(|(key, value)| !value.is_null() && !READ.contains(&key.as_str()));
         remarks.extend(strange.map(|(key, value)| {
             format!("config.json: {name} has {key} {value}, which is not read, as in transformers")
@@ -140,8 +149,15 @@ mod tests {
             ),
         ] {
             assert_eq!(read(config.clone()).unwrap(), expected, "{config}");
-            assert_eq!(remarked(config), [""; 0]);
+            let two = config.get("rope_parameters").is_some() && config.get("rope_theta").is_some();
+            assert_eq!(remarked(config).len(), usize::from(two));
         }
+        let told = remarked(json!({"rope_parameters": {"rope_theta": 1e6}, "rope_theta": 5.0}));
+        assert!(
+            told[0].contains("rope_theta is 5, and that of rope_parameters 1000000; the one of"),
+            "{told:?}"
+        );
+        assert_eq!(remarked(json!({"rope_parameters": {"rope_theta": 1e6}, "rope_theta": 1e6})), [""; 0]);
     }
 
     #[test]

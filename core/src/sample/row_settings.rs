@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::SamplingConfig;
 use super::foreign_settings::{foreign_settings, remedy};
-use crate::text::{is_blank, parse_json};
+use crate::text::{is_blank, parse_json, short};
 
 /// The keys of a row that set how its answer is sampled.
 const OWN: [&str; 9] = [
@@ -49,15 +49,19 @@ impl SamplingConfig {
     }
 
     /// With one setting under its name.
+    ///
+    /// # Errors
+    /// What is expected there, and what was found.
     pub(super) fn with(&self, key: &str, value: &Value) -> Result<Self, String> {
         let told = |error: serde_json::Error| error.to_string();
+        let wrong = || format!("expected {}, found {}", expected(key), short(&value.to_string()));
         let mut all = match serde_json::to_value(self).map_err(told)? {
             Value::Object(all) => all,
             _ => Map::new(),
         };
         let value = match (key, value) {
             ("stop", Value::String(_)) => Value::Array(vec![value.clone()]),
-            (_, Value::String(text)) => parse_json(text)?,
+            (_, Value::String(text)) => parse_json(text).map_err(|_| wrong())?,
             _ => value.clone(),
         };
         // Tables keep whole numbers beside missing ones as 256.0.
@@ -67,7 +71,17 @@ impl SamplingConfig {
             _ => value,
         };
         all.insert(key.to_string(), value);
-        serde_json::from_value(Value::Object(all)).map_err(told)
+        serde_json::from_value(Value::Object(all)).map_err(|_| wrong())
+    }
+}
+
+/// What a setting's value must be.
+fn expected(key: &str) -> &'static str {
+    match key {
+        STOP => "a text or a list of texts",
+        "ignore_eos" => "true or false",
+        "top_k" | "seed" | "max_new_tokens" => "a whole number from 0 on",
+        _ => "a number",
     }
 }
 
@@ -126,9 +140,14 @@ mod tests {
         for (settings, parts) in [
             (json!({"max_tokens": 5}), &["max_tokens is not read here", "write max_new_tokens"][..]),
             (json!({"num_beams": 4}), &["num_beams", "leave it out"]),
-            (json!({"temperature": "hot"}), &["temperature: broken JSON"]),
-            (json!({"max_new_tokens": 2.5}), &["max_new_tokens: invalid type"]),
-            (json!({"max_new_tokens": -1}), &["max_new_tokens: invalid value"]),
+            (json!({"temperature": "hot"}), &["temperature: expected a number, found \"hot\""]),
+            (
+                json!({"max_new_tokens": 2.5}),
+                &["max_new_tokens: expected a whole number from 0 on, found 2.5"],
+            ),
+            (json!({"seed": -1}), &["seed: expected a whole number from 0 on, found -1"]),
+            (json!({"ignore_eos": "yes"}), &["ignore_eos: expected true or false, found \"yes\""]),
+            (json!({"stop": 7}), &["stop: expected a text or a list of texts, found 7"]),
             (json!({"top_p": 2, "temperature": -1}), &["temperature is -1", "; top_p is 2"]),
             (json!({"stop": ["a", ""]}), &["stop is empty"]),
             (json!({"n": 2, "seed": 1}), &["n is not read here", "a row has one answer"]),

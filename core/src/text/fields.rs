@@ -1,17 +1,17 @@
-//! The keys of a row: what is read counts as used, and texts under the others are named.
+//! The keys of a row: what is read counts as used, and what the others hold is named.
 
 use serde_json::{Map, Value};
 
 use super::json::{bears_text, is_blank, keys, kind, parse_json, short};
 use super::warning::RowWarning;
-use super::weight::reads_as_weight;
+use super::weight::{reads_as_weight, words};
 
 /// What is found beside the meaning of a row.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     /// What is odd about the row, each kind once.
     pub(super) warnings: Vec<RowWarning>,
-    /// Keys that hold a text or a weight which nothing uses, each once.
+    /// Keys that hold something which nothing uses, each once.
     pub(super) unused: Vec<String>,
 }
 
@@ -41,9 +41,35 @@ impl Notes {
 /// What stands behind the name of a key inside a message.
 pub(super) const OF_MESSAGE: &str = " of a message";
 
-/// Whether a value under this key is a loss where nothing reads it: a text, or what reads as a weight.
+/// Last words of keys whose numbers and truth values say what a row is, where it comes from or how large it is: nothing
+/// is lost where nobody reads them.
+const HARMLESS: &str = "id ids idx index uuid guid key hash sha md5 name title url source file path line row page version \
+                        split date day year time timestamp ts created updated modified length len size count tokens";
+
+/// Whether what stands under a key does no more than label its row. A table's first column of numbers without a name
+/// (`Unnamed: 0` and `__index_level_0__`, as pandas writes it, or none at all) counts its rows.
+pub(crate) fn is_label(key: &str) -> bool {
+    let parted = words(key);
+    let last = parted.rsplit(|c: char| !c.is_alphanumeric()).find(|word| !word.is_empty());
+    last.is_none_or(|word| HARMLESS.split(' ').any(|known| known == word))
+        || parted.ends_with("_at")
+        || ["unnamed", "__index_level"].iter().any(|begin| parted.starts_with(begin))
+}
+
+/// Whether a value under this key is a loss where nothing reads it: a text, what reads as a weight, and any number or
+/// truth value that is no mere label.
 pub(super) fn tells(key: &str, value: &Value) -> bool {
-    bears_text(value) || (!value.is_null() && reads_as_weight(key))
+    bears_text(value) || (!value.is_null() && reads_as_weight(key)) || counts(key, value)
+}
+
+/// Whether a number or a truth value stands under this key, itself or deep inside, that is no mere label.
+pub(super) fn counts(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Number(_) | Value::Bool(_) => reads_as_weight(key) || !is_label(key),
+        Value::Array(list) => list.iter().any(|value| counts(key, value)),
+        Value::Object(fields) => fields.iter().any(|(key, value)| counts(key, value)),
+        Value::Null | Value::String(_) => false,
+    }
 }
 
 /// The keys of a row, and which of them were read.
@@ -113,9 +139,9 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// What was found, with the texts that nothing has read.
+    /// What was found, with the keys of what nothing has read.
     pub(super) fn finish(mut self) -> Notes {
-        // It holds no text, and changes what a template prints.
+        // It changes what a template prints, whatever it holds.
         const SETTINGS: &str = "chat_template_kwargs";
         let set = |key: &str, value: &Value| {
             key == SETTINGS && value.as_object().is_some_and(|settings| !settings.is_empty())
@@ -136,7 +162,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn texts_that_nothing_reads_are_named() {
+    fn what_nothing_reads_is_named() {
         let row = json!({
             "text": "a", "id": 7, "lang": "en", "none": null, "blank": " ", "flag": true,
             "meta": {"score": 1, "tags": ["x"]}, "weight": 0, "numbers": [1, 2], "chat_template_kwargs": {"thinking": false},
@@ -146,7 +172,55 @@ mod tests {
         assert_eq!(fields.text("text"), Ok("a"));
         assert_eq!((fields.optional_text("none"), fields.value("none")), (Ok(""), None));
         assert!(fields.has("lang") && !fields.has("none") && fields.peek("meta").is_some());
-        assert_eq!(fields.finish().unused, ["lang", "meta", "weight", "chat_template_kwargs", "loss_mask"]);
+        assert_eq!(
+            fields.finish().unused,
+            ["lang", "flag", "meta", "weight", "numbers", "chat_template_kwargs", "loss_mask"]
+        );
+    }
+
+    #[test]
+    fn numbers_and_truth_values_are_named_unless_they_label_the_row() {
+        for key in [
+            "wieght",
+            "exclude",
+            "skip",
+            "is_target",
+            "label",
+            "predict",
+            "contextOnly",
+            "importance",
+            "coef",
+            "score",
+            "temprature",
+            "top-k",
+            "stream",
+            "thinking",
+            "enable_thinking",
+            "loss_id",
+            "id_weight",
+            "权重",
+        ] {
+            assert!(tells(key, &json!(0)) && tells(key, &json!([false])), "{key}");
+            assert!(!tells(key, &json!(null)), "{key}");
+        }
+        for key in [
+            "id",
+            "ID",
+            "rowId",
+            "turn_id",
+            "__index_level_0__",
+            "timestamp",
+            "created_at",
+            "n_tokens",
+            "Unnamed: 0",
+            "",
+            "page",
+            "year",
+        ] {
+            assert!(!tells(key, &json!(7)) && !tells(key, &json!({key: [1]})), "{key}");
+            assert!(tells(key, &json!("a text")), "{key}");
+        }
+        assert!(tells("meta", &json!({"id": 1, "quality": 2})) && !tells("meta", &json!({"id": 1})));
     }
 
     #[test]

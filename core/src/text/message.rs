@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::conversation::{Message, REASONING_KEYS};
-use super::fields::{Notes, tells};
-use super::json::{bears_text, is_blank, keys, kind, parse_json, short};
+use super::conversation::{Message, REASONING_KEYS, TOOL_CALLS};
+use super::fields::{Notes, counts, tells};
+use super::json::{is_blank, keys, kind, parse_json, short};
 use super::tools::{add_tool_call, read_tool_calls};
 use super::warning::RowWarning;
 use super::weight::take_weight;
@@ -74,6 +74,23 @@ pub(super) fn name_unread(messages: &[Message], notes: &mut Notes) {
         let known = LABELS.contains(&key.as_str()) || REASONING_KEYS.contains(&key.as_str());
         if !known && tells(key, value) {
             notes.unused_of_message(key);
+        }
+    }
+    name_unread_of_calls(messages, notes);
+}
+
+/// Names what stands beside the name and the arguments of a call and reads as if it acted.
+fn name_unread_of_calls(messages: &[Message], notes: &mut Notes) {
+    let calls = messages.iter().filter_map(|message| message.extra.get(TOOL_CALLS)?.as_array()).flatten();
+    for call in calls {
+        let function = call.get("function").filter(|function| function.is_object());
+        for (key, value) in
+            [Some(call), function].into_iter().flatten().filter_map(Value::as_object).flatten()
+        {
+            let is_read = ["function", "arguments", "parameters"].contains(&key.as_str());
+            if !is_read && counts(key, value) {
+                notes.unused(&format!("{key} of a tool call"));
+            }
         }
     }
 }
@@ -153,7 +170,7 @@ fn name_unused(part: &Value, notes: &mut Notes) {
     let part_kind = part_kind(fields);
     let read = value_keys(part_kind).into_iter().find(|key| fields.contains_key(*key));
     for (key, value) in fields {
-        if key != "type" && Some(key.as_str()) != read && bears_text(value) {
+        if key != "type" && Some(key.as_str()) != read && tells(key, value) {
             notes.unused(&format!("{key} of a content part"));
         }
     }
@@ -275,18 +292,29 @@ mod tests {
         let mut notes = Notes::default();
         let messages = parse_messages(list.as_array().unwrap(), &mut notes).unwrap();
         name_unread(&messages, &mut notes);
-        let named = ["note", "mask", "masked", "thought"].map(|key| format!("{key} of a message"));
+        let named = ["note", "mask", "seen", "masked", "thought"].map(|key| format!("{key} of a message"));
         assert_eq!(notes.unused, named);
     }
 
     #[test]
     fn other_texts_of_a_part_are_named() {
         let mut notes = Notes::default();
-        let part =
-            json!({"type": "text", "text": "a", "value": "b", "annotations": [{"url": "u"}], "size": 3});
+        let part = json!({"type": "text", "text": "a", "value": "b", "annotations": [{"url": "u"}], "size": 3, "weight": 0});
         let list = [json!({"role": "user", "content": [part]})];
         assert_eq!(parse_messages(&list, &mut notes).unwrap()[0].content, "a");
-        assert_eq!(notes.unused, ["value of a content part", "annotations of a content part"]);
+        let named = ["value", "annotations", "weight"].map(|key| format!("{key} of a content part"));
+        assert_eq!(notes.unused, named);
+    }
+
+    #[test]
+    fn what_stands_beside_a_call_is_named() {
+        let mut notes = Notes::default();
+        let function = json!({"name": "f", "arguments": {"weight": 3}, "loss": false});
+        let calls = json!([{"id": "x", "index": 0, "type": "function", "function": function, "weight": 0}]);
+        let list = [json!({"role": "assistant", "content": "a", "tool_calls": calls})];
+        let messages = parse_messages(&list, &mut notes).unwrap();
+        name_unread(&messages, &mut notes);
+        assert_eq!(notes.unused, ["weight of a tool call", "loss of a tool call"]);
     }
 
     #[test]

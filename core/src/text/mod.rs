@@ -14,6 +14,8 @@ mod warning;
 mod weight;
 
 pub use conversation::{Conversation, Message, REASONING_KEYS, TOOL_CALLS};
+pub(crate) use fields::is_label;
+pub(crate) use json::short;
 pub use json::{is_blank, parse_json};
 pub use parse::{parse_row, parse_text_column};
 pub use prompt::{Prompt, parse_prompt, prompt_key};

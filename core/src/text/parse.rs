@@ -171,9 +171,9 @@ mod tests {
     fn text_is_a_document() {
         let parsed = parse_row(&json!({"text": "once", "id": 4})).unwrap();
         let row = Row::Document("once".to_string());
-        assert_eq!(parsed, Parsed { row: row.clone(), warnings: vec![], unused: vec![] });
+        assert_eq!(parsed, Parsed::new(row.clone()));
         let other = parse_text_column(&json!({"body": "once", "text": "upon", "id": "x"}), "body").unwrap();
-        assert_eq!(other, Parsed { row, warnings: vec![], unused: vec!["text".into(), "id".into()] });
+        assert_eq!(other, Parsed { unused: vec!["text".into(), "id".into()], ..Parsed::new(row) });
         for (json, reason) in [
             (json!({"text": "x"}), "body is missing; found keys text"),
             (json!({"body": 1}), "body must be a string, found a number"),
@@ -184,10 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_nothing_uses_are_named() {
+    fn what_nothing_uses_is_named() {
         let messages = json!([{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]);
         for (row, unused) in [
-            (json!({"text": "t", "source": "web", "score": 3}), &["source"][..]),
+            (json!({"text": "t", "source": "web", "score": 3, "id": 3}), &["source", "score"][..]),
             (json!({"instruction": "q", "context": "c", "response": "a", "category": "qa"}), &["category"]),
             (json!({"prompt": "q", "completion": "a", "response": "b"}), &["response"]),
             (

@@ -20,7 +20,7 @@ pub struct Prompt {
     pub variables: Map<String, Value>,
     /// Those of the settings that were asked about which the row has; an empty text sets nothing.
     pub settings: Map<String, Value>,
-    /// Keys that hold a text which nothing uses, each once.
+    /// Keys that hold something which nothing uses, each once.
     pub unused: Vec<String>,
 }
 
@@ -215,7 +215,7 @@ mod tests {
         let prompt = read(&row).unwrap();
         assert_eq!(Value::Object(prompt.settings), json!({"temperature": 0.5, "stop": "\n"}));
         assert_eq!(Value::Object(prompt.variables), json!({"enable_thinking": false}));
-        assert!(prompt.unused.is_empty());
+        assert_eq!(prompt.unused, ["seed"], "nobody asked about it");
         let empty = read(&json!({"q": "q", "temperature": "", "stop": ""})).unwrap();
         assert!(empty.settings.is_empty(), "an empty cell sets nothing");
     }

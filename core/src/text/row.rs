@@ -32,8 +32,10 @@ pub struct Parsed {
     pub row: Row,
     /// Oddities that leave it usable, each kind at most once.
     pub warnings: Vec<RowWarning>,
-    /// Keys that hold a text or a weight which nothing uses, each at most once.
+    /// Keys that hold something which nothing uses, each at most once.
     pub unused: Vec<String>,
+    /// Whether it is a document of a conversation's turns.
+    pub joined: bool,
 }
 
 impl Parsed {
@@ -44,7 +46,7 @@ impl Parsed {
 
     pub(super) fn with(row: Row, mut notes: Notes) -> Self {
         row.oddities(&mut notes);
-        Self { row, warnings: notes.warnings, unused: notes.unused }
+        Self { row, warnings: notes.warnings, unused: notes.unused, joined: false }
     }
 
     /// The row with the texts of its conversation as a document, one after the other on lines of their own.
@@ -60,7 +62,7 @@ impl Parsed {
         if conversation.tools.is_some() || conversation.messages.iter().any(Message::calls_tools) {
             notes.warn(RowWarning::JoinedWithoutTools);
         }
-        Self::with(document, notes)
+        Self { joined: true, ..Self::with(document, notes) }
     }
 
     /// The row as one whose conversation is going to be rendered as a text: what concerns answers alone is not odd.
@@ -180,7 +182,7 @@ mod tests {
             (RowKind::Document, &Row::Document("q\nr\na\nb".into()))
         );
         assert_eq!(joined.warnings, [RowWarning::JoinedWithoutWeights, RowWarning::JoinedWithoutTools]);
-        assert_eq!(joined.unused, ["note"]);
+        assert_eq!((&joined.unused[..], joined.joined), (&["note".to_string()][..], true));
         let document = Parsed::new(Row::Document(" x\n".into()));
         assert_eq!(document.clone().joined(), document);
     }

@@ -28,15 +28,22 @@ const WORDS: [&str; 15] = [
 
 /// Whether a key reads as if it said how much something is trained, such as `weight`, `loss_mask` or `trainOnTurn`.
 pub(super) fn reads_as_weight(key: &str) -> bool {
+    let says = |text: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| WORDS.contains(&word));
+    says(&words(key)) || says(&key.to_lowercase())
+}
+
+/// A key in lower case with its words apart: `trainOnTurn` is `train_on_turn`. Capitals in a row are one word.
+pub(super) fn words(key: &str) -> String {
     let mut parted = String::new();
+    let mut small = false;
     for letter in key.chars() {
-        if letter.is_uppercase() {
+        if letter.is_uppercase() && small {
             parted.push('_');
         }
+        small = !letter.is_uppercase();
         parted.extend(letter.to_lowercase());
     }
-    let says = |text: &str| text.split(|c: char| !c.is_alphanumeric()).any(|word| WORDS.contains(&word));
-    says(&parted) || says(&key.to_lowercase())
+    parted
 }
 
 /// Keys that mark parts of a message, which are not read.

@@ -150,7 +150,7 @@ impl Tokenizer {
             };
             warnings.extend(left_out::of_tools(&render, tools, rendering.whole));
         }
-        warnings.extend(left_out::of_messages(rendering)?);
+        warnings.extend(left_out::of_messages(rendering, template.has_generation_blocks)?);
         if rendering.messages.iter().flat_map(Message::texts).any(|text| self.markers.stand_in(text)) {
             warnings.push(RenderWarning::SpecialTokenInText);
         }

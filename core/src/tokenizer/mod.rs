@@ -30,6 +30,7 @@ mod stream;
 mod strftime;
 mod template;
 mod template_limits;
+mod template_python;
 mod template_values;
 mod train;
 mod turn_end;

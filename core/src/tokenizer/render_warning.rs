@@ -10,13 +10,25 @@ use serde::{Deserialize, Serialize};
 pub enum RenderWarning {
     /// The descriptions of the tools are not printed.
     ToolsLeftOut,
+    /// A tool is not printed.
+    ToolLeftOut,
+    /// A tool is printed without its name.
+    ToolNameLeftOut,
     /// A tool is printed without its description.
     ToolDescriptionLeftOut,
-    /// A tool is printed without its parameters.
+    /// A tool is printed without one of its parameters, or all.
     ToolParametersLeftOut,
+    /// A tool's parameter is printed without its description.
+    ParameterDescriptionLeftOut,
+    /// A tool's parameter is printed without one of the values that it may take, or all.
+    ParameterValuesLeftOut,
+    /// Which parameters of a tool must be given is not printed.
+    RequiredParametersLeftOut,
     /// A call of a tool is not printed.
     ToolCallLeftOut,
-    /// A call of a tool is printed without its arguments.
+    /// A call of a tool is printed without its name.
+    CallNameLeftOut,
+    /// A call of a tool is printed without one of its arguments, or all.
     CallArgumentsLeftOut,
     /// The reasoning of a message is not printed.
     ReasoningLeftOut,
@@ -30,10 +42,24 @@ impl fmt::Display for RenderWarning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::ToolsLeftOut => "the chat template prints no descriptions of tools",
+            Self::ToolLeftOut => "the chat template leaves out a tool",
+            Self::ToolNameLeftOut => "the chat template prints a tool without its name",
             Self::ToolDescriptionLeftOut => "the chat template prints a tool without its description",
-            Self::ToolParametersLeftOut => "the chat template prints a tool without its parameters",
+            Self::ToolParametersLeftOut => "the chat template prints a tool without its parameters, or not all of them",
+            Self::ParameterDescriptionLeftOut => {
+                "the chat template prints a tool's parameter without its description"
+            }
+            Self::ParameterValuesLeftOut => {
+                "the chat template prints a tool's parameter without the values it may take (enum), or not all of them"
+            }
+            Self::RequiredParametersLeftOut => {
+                "the chat template does not print which parameters of a tool must be given (required)"
+            }
             Self::ToolCallLeftOut => "the chat template leaves out the call of a tool",
-            Self::CallArgumentsLeftOut => "the chat template prints the call of a tool without its arguments",
+            Self::CallNameLeftOut => "the chat template prints the call of a tool without its name",
+            Self::CallArgumentsLeftOut => {
+                "the chat template prints the call of a tool without its arguments, or not all of them"
+            }
             Self::ReasoningLeftOut => "the chat template leaves out the reasoning of a message",
             Self::TextLeftOut => "the chat template leaves out or changes a part of a message's text",
             Self::SpecialTokenInText => "a message's own text holds a special token, which is read as one",

@@ -16,6 +16,7 @@ use serde_json::Map;
 use super::generation;
 use super::strftime::Moment;
 use super::template_limits;
+use super::template_python;
 use super::template_values::{from_json, tojson};
 use crate::error::{Error, Result};
 use crate::panics::caught;
@@ -50,7 +51,7 @@ pub struct Specials {
 #[derive(Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
-    has_generation_blocks: bool,
+    pub(super) has_generation_blocks: bool,
 }
 
 impl ChatTemplate {
@@ -163,7 +164,10 @@ impl ChatTemplate {
             template.render_captured_to(Value::from_pairs(variables), &mut output).map(drop)
         })
         .map_err(cannot)?
-        .map_err(|error| cannot(explain(&error)))?;
+        .map_err(|error| {
+            let why = explain(&error);
+            template_limits::unknown_here(&error, &why).unwrap_or_else(|| cannot(why))
+        })?;
         String::from_utf8(output.0)
             .map_err(|error| Error::Template(format!("the chat template wrote {error}")))
     }
@@ -189,7 +193,7 @@ fn environment(
 ) -> std::result::Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    template_python::add_to(&mut environment);
     environment.set_fuel(Some(FUEL));
     environment.add_filter("tojson", tojson);
     environment.add_function("raise_exception", raise_exception);
@@ -316,6 +320,7 @@ mod tests {
             ("{{ messages[0].get('name', 'none') }}|{{ messages[0].name is defined }}", "none|False"),
             ("{{ add_generation_prompt }}{{ think }}", "Trueyes"),
             ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
+            ("{{ 'a</think>b'.partition('</think>')[2] }}{{ 1e20 }}{{ 'x'|int }}", "b1e+200"),
         ];
         for (text, expected) in cases {
             let variables = json!({"think": "yes", "now": "2024-07-26"});

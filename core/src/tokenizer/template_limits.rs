@@ -1,5 +1,10 @@
 //! What a stranger's chat template may be. minijinja follows an expression by recursion and computes its constant
 //! parts when it compiles it, so that a short text could use up the stack or the memory before anything is rendered.
+//! And what of one is not built.
+
+use minijinja::ErrorKind;
+
+use crate::error::Error;
 
 /// Bytes of a template; known ones have 20 000.
 const LONGEST: usize = 1 << 18;
@@ -115,9 +120,43 @@ fn number(word: &str) -> u64 {
     }
 }
 
+/// What to say of an error that no row can mend, whose reason is `why`; `None` where it is the row's.
+pub(super) fn unknown_here(error: &minijinja::Error, why: &str) -> Option<Error> {
+    is_of_template(error).then(|| {
+        Error::UnknownInTemplate(format!(
+            "the chat template uses what is not known here ({why}), and no row can mend that; change the template, and \
+             give it with --chat-template FILE"
+        ))
+    })
+}
+
+/// Whether an error is the template's own, whatever it renders.
+fn is_of_template(error: &minijinja::Error) -> bool {
+    use ErrorKind::{
+        BadInclude, TemplateNotFound, UnknownBlock, UnknownFilter, UnknownFunction, UnknownTest,
+    };
+    let detail = error.detail().unwrap_or_default();
+    match error.kind() {
+        UnknownFilter | UnknownFunction | UnknownTest | UnknownBlock | BadInclude | TemplateNotFound => true,
+        // What is a text of the row has these where it is an object.
+        ErrorKind::UnknownMethod => {
+            let of_objects = ["items", "keys", "values", "get"];
+            let name = detail.strip_prefix("string has no method named ");
+            name.is_some_and(|name| !of_objects.contains(&name.trim()))
+        }
+        // Python fills a text with `%`.
+        ErrorKind::InvalidOperation => detail.contains("% operator on unsupported types string"),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::Map;
+
     use super::*;
+    use crate::text::{Conversation, Message};
+    use crate::tokenizer::template::{ChatTemplate, Specials};
 
     fn refused(source: &str) -> String {
         check(source).unwrap_err()
@@ -174,6 +213,29 @@ mod tests {
             "{% set x = [0] * 500.5 %}",
         ] {
             assert!(refused(source).contains("large numbers"), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_here_is_the_templates_fault_and_not_the_rows() {
+        let conversation = Conversation::new(vec![Message::new("user", "q")]);
+        let render = |text: &str| {
+            let template = ChatTemplate::new(text, &Specials::default()).unwrap();
+            template.render(&conversation, false, &Map::new())
+        };
+        for text in [
+            "{{ 'a'|xmlattr }}",
+            "{{ cycler('a') }}",
+            "{{ 1 is strange }}",
+            "{{ messages[0].content.encode() }}",
+            "{{ '%s' % messages[0].content }}",
+        ] {
+            let error = render(text).unwrap_err();
+            assert!(matches!(error, Error::UnknownInTemplate(_)), "{text}: {error:?}");
+            assert!(error.to_string().contains("no row can mend that"), "{error}");
+        }
+        for text in ["{{ raise_exception('no') }}", "{{ 'text'.items() }}", "{{ messages[0] + 1 }}"] {
+            assert!(matches!(render(text), Err(Error::Template(_))), "{text}");
         }
     }
 }

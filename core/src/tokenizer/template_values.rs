@@ -160,7 +160,7 @@ fn key_text(key: &Value) -> String {
 }
 
 /// Python's `repr` of a float: the shortest digits that read back, exponents below -4 and from 16 on.
-fn python_float(value: f64) -> String {
+pub(super) fn python_float(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_string();
     }

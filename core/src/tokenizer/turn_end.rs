@@ -1,5 +1,7 @@
-//! The token that ends the assistant's turns: where a model that was trained on them stops.
+//! The token that ends the assistant's turns, where a model that was trained on them stops; and whether an answer is
+//! asked for as it was trained.
 
+use super::other_words::common_prefix;
 use super::{NOW, Tokenizer};
 use crate::error::Result;
 use crate::text::{Conversation, Message};
@@ -22,10 +24,7 @@ impl Tokenizer {
     /// No template, or one that refuses a question with its answer.
     pub fn turn_end(&self) -> Result<Option<u32>> {
         let messages = vec![Message::new("user", QUESTION), Message::new("assistant", ANSWER)];
-        if self.template_variable(NOW).is_none() {
-            // How a turn ends is the same on any day.
-            let mut dated = self.clone();
-            dated.set_template_variable(NOW, ANY_DAY.into());
+        if let Some(dated) = self.dated() {
             return dated.turn_end();
         }
         let (text, targets) = self.render_targets(&Conversation { messages, tools: None })?;
@@ -36,6 +35,34 @@ impl Tokenizer {
         let behind = ids.into_iter().zip(offsets).rev();
         let mut behind = behind.filter(|(_, (start, _))| tail.contains(start)).map(|(id, _)| id);
         Ok(behind.find(|id| self.can_end(*id)))
+    }
+
+    /// The same on some day, where none is set: how a turn begins and ends does not depend on it.
+    fn dated(&self) -> Option<Self> {
+        self.template_variable(NOW).is_none().then(|| {
+            let mut dated = self.clone();
+            dated.set_template_variable(NOW, ANY_DAY.into());
+            dated
+        })
+    }
+
+    /// How the template's generation prompt differs from what an answer is trained behind, as a sentence; `None` where an
+    /// answer is asked for as it is trained.
+    ///
+    /// # Errors
+    /// No template, or one that refuses a question with its answer.
+    pub fn prompt_difference(&self) -> Result<Option<String>> {
+        if let Some(dated) = self.dated() {
+            return dated.prompt_difference();
+        }
+        let mut conversation = Conversation::new(vec![Message::new("user", QUESTION)]);
+        let render =
+            |prompt: bool| self.template_for(&conversation)?.render(&conversation, prompt, &self.variables);
+        let (question, asked) = (render(false)?, render(true)?);
+        conversation.messages.push(Message::new("assistant", ANSWER));
+        let (text, targets) = self.render_targets(&conversation)?;
+        let Some(before) = targets.first().map(|target| &text[..target.bytes.start]) else { return Ok(None) };
+        Ok((before != asked).then(|| difference(&question, before, &asked)))
     }
 
     /// The tokens after which an answer of a model is complete: the one that ends the template's turns, the model's own
@@ -97,6 +124,34 @@ impl Tokenizer {
     }
 }
 
+/// Says how a question is answered in training and asked at inference: the text before the trained answer, and the one
+/// with the generation prompt.
+fn difference(question: &str, trained: &str, asked: &str) -> String {
+    const REMEDY: &str = "let the template print the same before an answer and as its generation prompt (--chat-template \
+                          FILE)";
+    if let Some(more) = asked.strip_prefix(trained) {
+        let remedy = match more.to_lowercase().contains("think") {
+            true => {
+                "it asks for reasoning: give the rows theirs as reasoning_content, or a template that asks for none"
+            }
+            false => REMEDY,
+        };
+        return format!(
+            "the chat template's generation prompt goes on with {more:?}, which does not stand before a trained answer: \
+             the model is asked in another way than it is trained; {remedy}"
+        );
+    }
+    let shared = match [trained, asked].iter().all(|text| text.starts_with(question)) {
+        true => question.len(),
+        false => common_prefix(trained, asked),
+    };
+    let (trained, asked) = (&trained[shared..], &asked[shared..]);
+    format!(
+        "answers are trained behind {trained:?}, and the chat template's generation prompt is {asked:?}: the model is \
+         asked in another way than it is trained; {REMEDY}"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +191,41 @@ mod tests {
             assert_eq!(tokenizer(template).turn_end().unwrap(), end, "{template}");
         }
         assert!(tokenizer("{{ raise_exception('no') }}").turn_end().is_err());
+    }
+
+    #[test]
+    fn a_generation_prompt_that_no_answer_is_trained_behind_is_told() {
+        let lines = |head: &str, prompt: &str| {
+            format!(
+                "{{% for m in messages %}}{{% if m.role == 'user' %}}Q: {{{{ m.content }}}}\n{{% else %}}{head}\
+                 {{{{ m.content }}}}<|im_end|>\n{{% endif %}}{{% endfor %}}{{% if add_generation_prompt %}}{prompt}\
+                 {{% endif %}}"
+            )
+        };
+        let told = |template: &str| tokenizer(template).prompt_difference().unwrap();
+        for template in [
+            CHATML,
+            &lines("A: ", "A:"),
+            &lines("A: ", "A: "),
+            &lines("", ""),
+            &lines("A:<think></think>", "A:"),
+        ] {
+            assert_eq!(told(template), None, "{template}");
+        }
+        let other = told(&lines("A: ", "Answer: ")).unwrap();
+        assert!(
+            other.starts_with("answers are trained behind \"A: \", and") && other.contains("\"Answer: \""),
+            "{other}"
+        );
+        let none = told(&lines("A: ", "")).unwrap();
+        assert!(none.contains("behind \"A: \", and the chat template's generation prompt is \"\""), "{none}");
+        let thinks = told(&lines("A: ", "A: <think>\n")).unwrap();
+        assert!(
+            thinks.contains("goes on with \"<think>\\n\"") && thinks.contains("reasoning_content"),
+            "{thinks}"
+        );
+        assert!(told(&lines("A: ", "A: B")).unwrap().contains("goes on with \"B\""));
+        assert!(tokenizer("{{ raise_exception('no') }}").prompt_difference().is_err());
     }
 
     #[test]

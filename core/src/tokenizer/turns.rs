@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::compare::{said, undecided};
 use super::landmarks::Rendering;
+use super::left_out::nothing_printed;
 use super::other_words::{PROBES, Render, common_prefix, common_suffix};
 use crate::error::Result;
 use crate::text::Message;
@@ -40,14 +41,20 @@ impl Turn {
 }
 
 /// What the assistant says in a rendering: a turn for each of its messages that the template prints.
+///
+/// # Errors
+/// Turns that cannot be found, and a message that is to be trained and of which the template prints nothing.
 pub(super) fn assistant_turns(rendering: &Rendering, ends: &EndTokens) -> Result<Vec<Turn>> {
     let Rendering { render, messages, whole, .. } = *rendering;
     // Where the same text stands around the words, the turn begins and ends at the same distance from them.
     let (mut leads, mut tails) = (HashMap::new(), HashMap::new());
-    let mut turns: Vec<Turn> = Vec::new();
+    let (mut turns, mut dropped): (Vec<Turn>, Option<usize>) = (Vec::new(), None);
     for index in (0..messages.len()).filter(|&index| messages[index].is_assistant()) {
         let room = rendering.room(index);
-        let Some(said) = rendering.said(index)? else { continue };
+        let Some(said) = rendering.said(index)? else {
+            dropped = dropped.or((messages[index].weight != 0.0).then_some(index));
+            continue;
+        };
         let said_before = turns.last().map_or(0, |turn| turn.bytes.end);
         if said.start < said_before {
             return Err(undecided("its words stand before those of an earlier turn"));
@@ -65,7 +72,10 @@ pub(super) fn assistant_turns(rendering: &Rendering, ends: &EndTokens) -> Result
     if turns.is_empty() && messages.iter().any(Message::is_assistant) {
         return Err(undecided("it prints none of the assistant's messages"));
     }
-    Ok(turns)
+    match dropped {
+        Some(index) => Err(nothing_printed(index, &messages[index])),
+        None => Ok(turns),
+    }
 }
 
 /// What was found for a text before, else what `find` finds, which is kept for it.
@@ -155,6 +165,10 @@ fn turn_end(
     let end = match said {
         Some(said) if !messages[index].calls_tools() || same_end(&said) => Some(said.end),
         Some(said) => Some(end_in(&whole[..said_end], &alone, &(0..alone.len())).unwrap_or(said.end)),
+        None if messages[index].weight != 0.0 => {
+            let last = format!("it prints nothing of message {} where that is the last one", index + 1);
+            return Err(undecided(&last));
+        }
         None => None,
     };
     Ok(end.map_or(said_end, |end| said_end + common_prefix(&whole[said_end..], &alone[end..])))

@@ -22,17 +22,19 @@ fn trains_turns(stage: Stage, dataset: &Dataset) -> bool {
     renders(stage, dataset) && dataset.kind() != DataKind::Documents
 }
 
-/// What a person should know of the end of an answer before a stage trains on these data: a sentence where the model
-/// does not learn where to stop. Without a template nothing is trained.
-pub fn end_warning(stage: Stage, dataset: &Dataset, tokenizer: &Tokenizer) -> Option<String> {
+/// What a person should know of the turns before a stage trains on these data: a sentence where the model does not learn
+/// where to stop, and one where it is asked for answers in another way than it is trained. Without a template nothing is
+/// trained.
+pub fn turn_warnings(stage: Stage, dataset: &Dataset, tokenizer: &Tokenizer) -> Vec<String> {
     if !trains_turns(stage, dataset) || tokenizer.check_chat_template().is_err() {
-        return None;
+        return Vec::new();
     }
-    match tokenizer.turn_end() {
+    let end = match tokenizer.turn_end() {
         Ok(Some(_)) => None,
         Ok(None) => Some(NO_END.into()),
         Err(error) => Some(format!("which token ends the assistant's turns cannot be told: {error}")),
-    }
+    };
+    end.into_iter().chain(tokenizer.prompt_difference().ok().flatten()).collect()
 }
 
 impl Job {
@@ -44,7 +46,7 @@ impl Job {
 
     /// What a person should know before the run begins.
     pub fn warnings(&self) -> Vec<String> {
-        end_warning(self.stage, &self.dataset, &self.tokenizer).into_iter().collect()
+        turn_warnings(self.stage, &self.dataset, &self.tokenizer)
     }
 
     /// Writes the end of a turn where chat and other programs look for it: into the tokenizer, and into the model's

@@ -19,7 +19,7 @@ mod source;
 mod step;
 
 pub use config::{Stage, TrainConfig};
-pub use ends::end_warning;
+pub use ends::turn_warnings;
 pub use evaluate::{HeldOut, evaluate};
 pub use event::{Control, Listener, StepLog, TrainEvent};
 pub use loss_scale::LossScale;

@@ -12,7 +12,7 @@ use kindling::batch::{
 use kindling::data::{DataOptions, DataReport, Dataset};
 use kindling::error::Error;
 use kindling::tokenizer::{RenderWarning, Tokenizer};
-use kindling::train::{Stage, TrainConfig, end_warning};
+use kindling::train::{Stage, TrainConfig, turn_warnings};
 use serde::Serialize;
 use serde_json::json;
 
@@ -86,28 +86,59 @@ pub fn run(verb: DataVerb, everywhere: &Everywhere) -> Result<(), Failure> {
         text_column: args.reading.text_column.clone(),
         ..DataOptions::default()
     };
-    let data = Arc::new(Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?);
-    tell(data.report(), output);
+    let data = Arc::new(open(&args, options, output)?);
     let (tokenizer, content) = (Arc::new(tokenizer), args.stage.content());
     let encoder = Encoder::new(Arc::clone(&tokenizer), content).for_rows_of(config.max_seq_len);
     let skip_bad_rows = data.skip_bad_rows();
     let rows =
         EncodedRows { encoder: encoder.with_turns(data.turns()), dataset: Arc::clone(&data), skip_bad_rows };
     let fit = Fit::new(content, config.max_seq_len, args.too_long);
-    let (mut odd, mut refused) = (RenderWarnings::new(), Vec::new());
+    let (mut odd, mut refused, mut parted) = (RenderWarnings::new(), Vec::new(), false);
     for row in 0..rows.rows() {
         match rows.examples(row)? {
             Found::Examples(examples) => examples.iter().for_each(|example| {
                 count_warnings(example, &mut odd);
-                show(example, &fit, &tokenizer, output);
+                let seen = Seen::of(example, &fit);
+                parted |= seen.pieces.len() > 1;
+                show(example, &seen, &tokenizer, output);
             }),
             Found::Unusable(why) => refused.push(why),
         }
     }
-    let end = end_warning(args.stage, &data, &tokenizer);
-    let odd = end.into_iter().chain(render_remarks(&odd, output::grouped)).collect();
+    if parted && config.packing {
+        output.say(
+            "training packs rows, so that a text's pieces begin where the row before it is full; shown are those of a \
+             text that begins a row",
+        );
+    }
+    let turns = turn_warnings(args.stage, &data, &tokenizer).into_iter();
+    let odd = turns.chain(render_remarks(&odd, output::grouped)).collect();
     conclude(data.report(), odd, &refused, output);
     Ok(())
+}
+
+/// Opens the data as far as rows are shown, and says what was read.
+fn open(args: &PreviewArgs, options: DataOptions, output: Output) -> Result<Dataset, Failure> {
+    let limit = args.limit;
+    let data = match Dataset::open(sources::open(&args.data, args.reading.encoding)?, options) {
+        Err(error @ Error::BadRows { .. }) => {
+            output.warn(&format!(
+                "rows are looked at until {limit} of them can be used (--limit); those behind are not, and may be bad, too"
+            ));
+            return Err(error.into());
+        }
+        opened => opened?,
+    };
+    let report = data.report();
+    tell(report, output);
+    if report.usable == limit {
+        output.say(&format!(
+            "looked at the first {} rows, of which {limit} can be used; --limit N shows more",
+            output::grouped(report.rows)
+        ));
+    }
+    data.idle_turns().iter().for_each(|told| output.warn(told));
+    Ok(data)
 }
 
 /// Refuses flags for templates where nothing is rendered.
@@ -177,6 +208,9 @@ struct Shown<'a> {
     weights: Option<&'a [f32]>,
     kept: usize,
     targets: usize,
+    /// The tokens of each row of training that a long text goes on in, which begins with the last one of the row before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pieces: Option<Vec<usize>>,
     /// Why it is not trained at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<&'static str>,
@@ -184,15 +218,58 @@ struct Shown<'a> {
     warnings: &'a [RenderWarning],
 }
 
-fn show(example: &Example, fit: &Fit, tokenizer: &Tokenizer, output: Output) {
-    let (kept, left_out) = match fit.fit(example.clone()) {
-        Fitted::Whole(fitted) | Fitted::Cut(fitted) => (fitted.ids.len(), None),
-        Fitted::TooLong => (0, Some("longer than --max-seq-len")),
-        Fitted::NoTarget => {
-            (example.ids.len().min(fit.seq_len.saturating_add(1)), Some("nothing to learn in it"))
+/// What training sees of an example.
+struct Seen {
+    /// Tokens from the first on.
+    kept: usize,
+    /// Why none.
+    left_out: Option<&'static str>,
+    /// The rows of training that a text is cut into, where it is longer than one.
+    pieces: Vec<Example>,
+    seq_len: usize,
+}
+
+impl Seen {
+    fn of(example: &Example, fit: &Fit) -> Self {
+        let longest = fit.seq_len.saturating_add(1);
+        let (kept, left_out, pieces) = match fit.fit(example.clone()) {
+            Fitted::Cut(fitted) if fit.keep_pieces => (fitted.ids.len(), None, fit.pieces(fitted)),
+            Fitted::Whole(fitted) | Fitted::Cut(fitted) => (fitted.ids.len(), None, Vec::new()),
+            Fitted::TooLong => (0, Some("longer than --max-seq-len"), Vec::new()),
+            Fitted::NoTarget => (example.ids.len().min(longest), Some("nothing to learn in it"), Vec::new()),
+        };
+        Self { kept, left_out, pieces, seq_len: fit.seq_len }
+    }
+
+    /// What is said of it behind the counts of its tokens and targets.
+    fn told(&self, tokens: usize) -> String {
+        let mut told = String::new();
+        if self.pieces.len() > 1 {
+            told += &format!(
+                ", cut into {} rows of at most {} tokens, each of which begins with the last one of the row before",
+                self.pieces.len(),
+                self.seq_len.saturating_add(1)
+            );
         }
-    };
-    let targets = example.weights[..kept].iter().skip(1).filter(|weight| **weight != 0.0).count();
+        if 0 < self.kept && self.kept < tokens {
+            told += &format!(
+                ", cut behind the first {} (--max-seq-len {} and the last target)",
+                self.kept, self.seq_len
+            );
+        }
+        if let Some(why) = self.left_out {
+            told += &format!(", left out: {why}");
+            if self.kept == 0 {
+                told += &format!(" {}", self.seq_len);
+            }
+        }
+        told
+    }
+}
+
+fn show(example: &Example, seen: &Seen, tokenizer: &Tokenizer, output: Output) {
+    let Seen { kept, left_out, pieces, .. } = seen;
+    let targets = example.weights[..*kept].iter().skip(1).filter(|weight| **weight != 0.0).count();
     let weighed = example.weights.iter().any(|&weight| weight != 0.0 && weight != 1.0);
     if output.json {
         return output.json(&Shown {
@@ -201,24 +278,30 @@ fn show(example: &Example, fit: &Fit, tokenizer: &Tokenizer, output: Output) {
             tokens: &example.ids,
             mask: example.weights.iter().map(|&weight| u8::from(weight != 0.0)).collect(),
             weights: weighed.then_some(&example.weights[..]),
-            kept,
+            kept: *kept,
             targets,
-            left_out,
+            pieces: (pieces.len() > 1).then(|| pieces.iter().map(|piece| piece.ids.len()).collect()),
+            left_out: *left_out,
             warnings: &example.warnings,
         });
     }
     let mut head = format!("── {} · {} tokens, {targets} targets", example.origin, example.ids.len());
     if weighed {
-        head += &format!(", weighed {}", weights(&example.weights[..kept]));
+        head += &format!(", weighed {}", weights(&example.weights[..*kept]));
     }
-    if kept < example.ids.len() {
-        head += &format!(", behind {kept} too long");
+    output.line(&(head + &seen.told(example.ids.len())));
+    if pieces.len() < 2 {
+        return output.line(&painted(example, tokenizer, *kept));
     }
-    if let Some(why) = left_out {
-        head += &format!(", left out: {why}");
+    for (index, piece) in pieces.iter().enumerate() {
+        let mut piece = piece.clone();
+        if index > 0 {
+            // It was the last target of the row before, and here it is only read.
+            piece.weights[0] = 0.0;
+        }
+        output.line(&format!("─ row {} of {} · {} tokens", index + 1, pieces.len(), piece.ids.len()));
+        output.line(&painted(&piece, tokenizer, piece.ids.len()));
     }
-    output.line(&head);
-    output.line(&painted(example, tokenizer, kept));
 }
 
 /// The weights of the targets, each run of equal ones once.

@@ -173,6 +173,7 @@ fn read(
     let options = DataOptions {
         limit: args.rows.limit,
         skip_bad_rows: args.rows.skip_bad_rows,
+        template_keys: tokenizer.template_keys(),
         text_column: args.rows.reading.text_column.clone(),
         ..DataOptions::default()
     };

@@ -181,6 +181,7 @@ pub fn open_data(
     };
     let dataset = Dataset::open(sources::open(data, rows.reading.encoding)?, options)?;
     tell(dataset.report(), output);
+    dataset.idle_turns().iter().for_each(|told| output.warn(told));
     Ok(dataset)
 }
 

@@ -111,7 +111,7 @@ fn is_text(name: &str) -> bool {
 }
 
 /// Whether the file is about the repository rather than of its data.
-fn is_about(name: &str) -> bool {
+pub fn is_about(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
     name.split('/').any(|part| part.starts_with('.')) || ABOUT.iter().any(|about| file.starts_with(about))
 }

@@ -19,6 +19,7 @@ use hf_hub::RepoType;
 use kindling::error::Result;
 
 use self::address::Address;
+pub use self::data_sets::is_about;
 pub use self::models::Want;
 use self::snapshot::Snapshot;
 use crate::output::Output;

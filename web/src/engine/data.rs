@@ -9,7 +9,7 @@ use kindling::data::{
     DataOptions, Dataset, HeldOutShare, Memory, Source, decompressor, format_of, is_parquet,
 };
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{Stage, TrainConfig, end_warning};
+use kindling::train::{Stage, TrainConfig, turn_warnings};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -43,17 +43,23 @@ impl Engine {
             let (row, origin) = row.map_err(told)?;
             let example = encoder.encode(&row, origin).map_err(told)?;
             count_warnings(&example, &mut odd);
-            let trained = fit.fit(example.clone()) != Fitted::TooLong;
+            // A long text goes on in further rows of training, a conversation loses its end.
+            let (trained, more) = match fit.fit(example.clone()) {
+                Fitted::TooLong => (false, 0),
+                Fitted::Cut(fitted) if fit.keep_pieces => (true, fit.pieces(fitted).len() - 1),
+                _ => (true, 0),
+            };
             let tokens = example.ids.iter().zip(&example.weights).take(longest);
             let token =
                 |(&id, &weight): (&u32, &f32)| preview_token(&tokenizer, id, trained && weight != 0.0);
             let tokens = tokens.map(token).collect();
             let line = example.origin.line as f64;
-            shown.push(PreviewRow { line, tokens, cut: example.ids.len() > longest });
+            let cut = example.ids.len() > longest && more == 0;
+            shown.push(PreviewRow { line, tokens, cut, more: more as f64 });
         }
         let report = dataset.report();
-        let end = end_warning(stage, &dataset, &tokenizer);
-        let notes = note.into_iter().chain(end).chain(render_remarks(&odd, |count| count.to_string()));
+        let turns = turn_warnings(stage, &dataset, &tokenizer);
+        let notes = note.into_iter().chain(turns).chain(render_remarks(&odd, |count| count.to_string()));
         let notes: Vec<String> = notes.collect();
         let warnings = [warnings(report), notes.clone()].concat();
         let total = dataset.len() as f64;
@@ -99,7 +105,7 @@ fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, String>
     }
     if format_of(&name).is_none() {
         return Err(format!(
-            "{name}: this kind of file is not read; give .jsonl, .json, .csv or .txt, or one of these as .gz or .zst"
+            "{name}: this kind of file is not read; give .jsonl, .json, .csv, .tsv or .txt, or one of these as .gz or .zst"
         ));
     }
     let unpacked = match decompressor(&name, bytes.as_slice()).map_err(|e| e.to_string())? {
@@ -118,7 +124,8 @@ fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, String>
 /// A text in UTF-8, decoded by the browser, which knows the encodings; a byte order mark goes before what was chosen.
 fn in_utf8(name: &str, bytes: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>, String> {
     let marked = match bytes.as_slice() {
-        [0xEF, 0xBB, 0xBF, ..] => return Ok(bytes),
+        // UTF-32 is refused by its name where the rows are read.
+        [0xEF, 0xBB, 0xBF, ..] | [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => return Ok(bytes),
         [0xFF, 0xFE, ..] => Some("utf-16le"),
         [0xFE, 0xFF, ..] => Some("utf-16be"),
         _ => None,

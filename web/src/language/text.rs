@@ -148,6 +148,7 @@ pub struct TeachText {
     pub context: &'static str,
     pub line: &'static str,
     pub cut: &'static str,
+    pub goes_on: &'static str,
     pub odd_rows: &'static str,
     pub empty_document: &'static str,
     pub empty_turn: &'static str,

@@ -153,7 +153,7 @@ messages! {
         /// `no_trained_turn`, `weight_without_effect`, `joined_without_weights`, `joined_without_tools`,
         /// `rendered_without_weights`.
         warnings: BTreeMap<String, RowCount>,
-        /// Keys that hold a text which nothing reads, the first 64 of them; `more_unused` counts rows with others.
+        /// Keys that hold something which nothing reads, the first 64 of them; `more_unused` counts rows with others.
         unused_keys: BTreeMap<String, RowCount>,
         /// Rows with other such keys.
         more_unused: f64,
@@ -262,8 +262,10 @@ messages! {
         line: f64,
         /// Its tokens, as many as fit.
         tokens: Vec<PreviewToken>,
-        /// Whether it is longer.
+        /// Whether its end is lost.
         cut: bool,
+        /// Further rows of training that a long text goes on in.
+        more: f64,
     }
 
     /// A token of such a row.

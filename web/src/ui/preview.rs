@@ -36,5 +36,8 @@ fn row_of(row: &PreviewRow, t: &Text) -> El {
     if row.cut {
         line.add(&el("span").class("bad").text(t.teach.cut));
     }
+    if row.more > 0.0 {
+        line.add(&el("span").class("faint").text(&fill(t.teach.goes_on, &[&count(row.more)])));
+    }
     line
 }
