@@ -12,6 +12,7 @@ use crate::model::{KvCache, Transformer, read};
 use crate::optim::{AdamW, AdamWConfig};
 use crate::platform::now;
 use crate::random::Random;
+use crate::told::told;
 use crate::train::{Step, StepSettings};
 
 /// What is measured.
@@ -126,7 +127,9 @@ impl Bench {
                 self.model = Some(model);
             }
         }
-        self.device.sync().map_err(|e| Error::Device(format!("the device failed: {e:?}")))
+        self.device.sync().map_err(|e| {
+            Error::Device(told!("device.failed", "the device failed: {e}", e = format!("{e:?}")))
+        })
     }
 
     async fn prefill(&self, model: &Transformer) -> Result<KvCache> {

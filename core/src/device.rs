@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// A device as asked for on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +103,12 @@ impl OpenDevice {
         if self.device.supports_dtype(dtype) {
             return Ok(());
         }
-        Err(Error::Device(format!("{} does not compute in {dtype:?}; use --dtype f32", self.choice)))
+        Err(Error::Device(told!(
+            "device.dtype",
+            "{device} does not compute in {dtype}; use --dtype f32",
+            device = self.choice,
+            dtype = format!("{dtype:?}")
+        )))
     }
 }
 
@@ -113,7 +119,9 @@ impl OpenDevice {
 #[cfg(feature = "webgpu")]
 pub async fn open_webgpu() -> Result<Device> {
     let opened = Device::wgpu_options().init_async().await;
-    opened.map_err(|e| Error::Device(format!("WebGPU cannot be used: {e:?}")))
+    opened.map_err(|e| {
+        Error::Device(told!("device.webgpu", "WebGPU cannot be used: {e}", e = format!("{e:?}")))
+    })
 }
 
 /// Whether tensors of this device are computed by the processor's own code.
@@ -254,7 +262,7 @@ fn open_wgpu() -> Result<Device> {
 fn absent(choice: &str, found: usize) -> Error {
     Error::Device(format!(
         "there is no {choice} here ({found} such devices found); `kindling doctor` lists what is, --device cpu always works"
-    ))
+    ).into())
 }
 
 #[cfg(not(all(feature = "cuda", feature = "wgpu", feature = "vulkan", feature = "metal")))]
@@ -262,7 +270,7 @@ fn not_built(choice: &str, feature: &str) -> Error {
     Error::Device(format!(
         "this build has no {choice}; build it in with `cargo build --release -p native --features {feature}`, or use \
          --device cpu"
-    ))
+    ).into())
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@
 //! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
 #![recursion_limit = "256"]
 
+pub mod told;
+
 pub mod error;
 
 mod panics;

@@ -108,7 +108,7 @@ impl BesideModel {
                 "{flag} is the shape of a MiniMind .pth or of a new model, and --model {} says its own; leave one of them \
                 out",
                 model.display()
-            )])),
+            ).into()])),
         }
     }
 }
@@ -130,6 +130,6 @@ fn tokenizer(path: &Path, vocab_size: usize) -> Result<Tokenizer> {
     }
     let mut files = llama2c_files(path, vocab_size)?;
     let opened = checkpoint::open_tokenizer(&mut |name: &str| Ok(files.remove(name)));
-    let lacking = || Error::Tokenizer(format!("{}: there is no tokenizer in it", path.display()));
+    let lacking = || Error::Tokenizer(format!("{}: there is no tokenizer in it", path.display()).into());
     opened.map_err(|e| at(path, e))?.ok_or_else(lacking)
 }

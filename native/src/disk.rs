@@ -54,7 +54,7 @@ fn temporary_name(out: &Path) -> Option<PathBuf> {
 }
 
 fn refuse(out: &Path, remedy: &str) -> Error {
-    Error::Config(vec![format!("--out {} is taken; choose {remedy}", out.display())])
+    Error::Config(vec![format!("--out {} is taken; choose {remedy}", out.display()).into()])
 }
 
 /// Removes a file or a directory that may be absent.

@@ -1,5 +1,6 @@
 //! `--model`, `--tokenizer` and `--adapter`: where checkpoints come from.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,7 @@ impl ModelSource {
             return Err(Error::Checkpoint(format!(
                 "{text}: a PyTorch file does not say what it is; make a directory of it with `kindling import --model \
                 {text} --preset NAME --tokenizer DIR --out DIR`"
-            )));
+            ).into()));
         }
         let path = &hub::local(path, want)?;
         if path.is_dir() {
@@ -76,7 +77,7 @@ impl ModelSource {
             return Err(Error::Checkpoint(format!(
                 "{}: these are PyTorch's weights alone; give the directory that has config.json beside them",
                 path.display()
-            )));
+            ).into()));
         }
         if let Some(take_apart) = form(path) {
             let bytes = map(path)?.ok_or_else(|| no_file(path))?;
@@ -89,7 +90,8 @@ impl ModelSource {
                 path.display()
             ),
             false => format!("{}: there is no such directory", path.display()),
-        }))
+        }
+        .into()))
     }
 
     /// Gives a file's bytes; those of a single file only once.
@@ -121,7 +123,7 @@ impl ModelSource {
 }
 
 fn no_file(path: &Path) -> Error {
-    Error::Checkpoint(format!("{}: there is no such file", path.display()))
+    Error::Checkpoint(format!("{}: there is no such file", path.display()).into())
 }
 
 /// How a file is taken apart into a directory's; llama2.c's holds no tokenizer, which here is no hindrance.
@@ -220,7 +222,7 @@ fn tell_others(path: &Path) -> Result<()> {
 }
 
 /// Says what is odd about a model, once for every opening.
-pub fn tell_warnings(path: &Path, warnings: &[String]) {
+pub fn tell_warnings(path: &Path, warnings: &[impl Display]) {
     for warning in warnings {
         output::warn(&format!("{}: {warning}", path.display()));
     }
@@ -263,10 +265,13 @@ pub fn checkpoint_files(path: &Path) -> Result<Files> {
 /// What is missing, damaged or not whole, with its path; an adapter of another base.
 pub fn open_adapter(path: &Path, base: &Checkpoint, known: &Fingerprint) -> Result<Adapter> {
     if path.is_file() && !has_ending(path, "zip") {
-        return Err(Error::Checkpoint(format!(
-            "{}: this is no adapter; that is a directory with {ADAPTER_CONFIG}, or a .zip of one",
-            path.display()
-        )));
+        return Err(Error::Checkpoint(
+            format!(
+                "{}: this is no adapter; that is a directory with {ADAPTER_CONFIG}, or a .zip of one",
+                path.display()
+            )
+            .into(),
+        ));
     }
     let mut source = ModelSource::open(path, Want::Adapter)?;
     let adapter = Adapter::open(|name| source.read_whole(name)).map_err(|e| at(path, e))?;
@@ -301,14 +306,18 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
 /// As [`open_tokenizer`].
 pub fn open_tokenizer_and_context(path: &Path) -> Result<(Tokenizer, Option<usize>)> {
     if is_torch(path) {
-        return Err(Error::Tokenizer(format!(
-            "{}: a PyTorch file holds no tokenizer; name its directory or its tokenizer.json",
-            path.display()
-        )));
+        return Err(Error::Tokenizer(
+            format!(
+                "{}: a PyTorch file holds no tokenizer; name its directory or its tokenizer.json",
+                path.display()
+            )
+            .into(),
+        ));
     }
     let path = &hub::local(path, Want::Tokenizer)?;
     if !path.is_dir() && form(path).is_some() {
-        let lacking = || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()));
+        let lacking =
+            || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()).into());
         let Checkpoint { tokenizer, config, .. } = open_checkpoint(path)?;
         return Ok((tokenizer.ok_or_else(lacking)?, Some(config.context())));
     }
@@ -317,11 +326,9 @@ pub fn open_tokenizer_and_context(path: &Path) -> Result<(Tokenizer, Option<usiz
         false => (path.to_path_buf(), path.parent().map_or_else(PathBuf::new, Path::to_path_buf)),
     };
     if path.join("tokenizer.model").is_file() && !file.is_file() {
-        return Err(Error::Tokenizer(format!(
-            "{}: there is no tokenizer.json; {}",
-            path.display(),
-            tokenizer_remedy(path)
-        )));
+        return Err(Error::Tokenizer(
+            format!("{}: there is no tokenizer.json; {}", path.display(), tokenizer_remedy(path)).into(),
+        ));
     }
     let files = TokenizerFiles::gather(|name| match name {
         "tokenizer.json" => std::fs::read(&file).map(Some).map_err(|e| io_error(&file, e)),
@@ -340,12 +347,14 @@ pub fn open_tokenizer_and_context(path: &Path) -> Result<(Tokenizer, Option<usiz
 pub fn at(path: &Path, error: Error) -> Error {
     let path = path.display();
     match error {
-        Error::Checkpoint(message) => Error::Checkpoint(format!("{path}: {message}")),
-        Error::Model(message) => Error::Model(format!("{path}: {message}")),
-        Error::Config(problems) => Error::Model(format!("{path}: config.json: {}", problems.join("; "))),
-        Error::Tokenizer(message) => Error::Tokenizer(format!("{path}: {message}")),
-        Error::Template(message) => Error::Template(format!("{path}: {message}")),
-        Error::UnknownInTemplate(message) => Error::UnknownInTemplate(format!("{path}: {message}")),
+        Error::Checkpoint(message) => Error::Checkpoint(format!("{path}: {message}").into()),
+        Error::Model(message) => Error::Model(format!("{path}: {message}").into()),
+        Error::Config(problems) => {
+            Error::Model(format!("{path}: config.json: {}", problems.join("; ")).into())
+        }
+        Error::Tokenizer(message) => Error::Tokenizer(format!("{path}: {message}").into()),
+        Error::Template(message) => Error::Template(format!("{path}: {message}").into()),
+        Error::UnknownInTemplate(message) => Error::UnknownInTemplate(format!("{path}: {message}").into()),
         other => other,
     }
 }

@@ -26,11 +26,14 @@ pub fn refuse_inside(out: &Path, read: impl IntoIterator<Item = (&'static str, P
         return Ok(());
     };
     match read.into_iter().find(|(_, path)| stands_below(path, &place)) {
-        Some((flag, path)) => Err(Error::Config(vec![format!(
-            "{flag} {} is in --out {}, which --overwrite replaces; choose another --out",
-            path.display(),
-            out.display()
-        )])),
+        Some((flag, path)) => Err(Error::Config(vec![
+            format!(
+                "{flag} {} is in --out {}, which --overwrite replaces; choose another --out",
+                path.display(),
+                out.display()
+            )
+            .into(),
+        ])),
         None => Ok(()),
     }
 }
@@ -63,12 +66,15 @@ pub fn check_free(path: &Path, existing: Existing) -> Result<()> {
     match (existing, is_ours(path)) {
         _ if !taken => Ok(()),
         (Existing::Overwrite, true) => Ok(()),
-        (Existing::Refuse, true) => Err(Error::Config(vec![format!(
-            "--out {out} already holds a run; add --resume to go on with it or --overwrite to replace it"
-        )])),
-        (_, false) => Err(Error::Config(vec![format!(
-            "--out {out} holds files that are not a run of ours; choose another directory"
-        )])),
+        (Existing::Refuse, true) => Err(Error::Config(vec![
+            format!(
+                "--out {out} already holds a run; add --resume to go on with it or --overwrite to replace it"
+            )
+            .into(),
+        ])),
+        (_, false) => Err(Error::Config(vec![
+            format!("--out {out} holds files that are not a run of ours; choose another directory").into(),
+        ])),
     }
 }
 

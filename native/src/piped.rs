@@ -93,7 +93,8 @@ fn ending_of_text(head: &[u8]) -> &'static str {
     let is_table = |separator: char| {
         let first = text.lines().next().unwrap_or_default();
         let columns: Vec<String> = first.split(separator).map(|name| name.trim().to_lowercase()).collect();
-        columns.len() > 1 && RowShape::find(|key| columns.iter().any(|name| name == key), String::new).is_ok()
+        columns.len() > 1
+            && RowShape::find(|key| columns.iter().any(|name| name == key), || String::new().into()).is_ok()
     };
     match text.chars().next() {
         Some('{' | '[') => ".json",

@@ -154,7 +154,7 @@ impl Listener for RunListener<'_> {
                     Some(bar) => bar.suspend(|| self.output.warn(&text)),
                     None => self.output.warn(&text),
                 }
-                let line = json!({"event": "warning", "message": text});
+                let line = json!({"event": "warning", "message": text.text()});
                 self.output.json(&line);
                 self.directory.log(&line)
             }

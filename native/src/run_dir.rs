@@ -96,10 +96,13 @@ impl RunDir {
     /// A directory that holds no run.
     pub fn open(path: &Path, keep_last: usize) -> Result<Self> {
         if !is_run(path) {
-            return Err(Error::Checkpoint(format!(
-                "{}: there is no run to --resume (no {SETTINGS}); leave --resume out to begin one",
-                path.display()
-            )));
+            return Err(Error::Checkpoint(
+                format!(
+                    "{}: there is no run to --resume (no {SETTINGS}); leave --resume out to begin one",
+                    path.display()
+                )
+                .into(),
+            ));
         }
         let written = RefCell::new(Written::open(path)?);
         Ok(Self { path: path.to_path_buf(), keep_last, written, _lock: None })
@@ -134,9 +137,10 @@ impl RunDir {
         if let Err(error) = listed.and_then(|()| write_all(&temporary, files)) {
             let _ = fs::remove_dir_all(&temporary);
             let _ = self.list(|written| *written = before);
-            return Err(Error::Data(format!(
-                "{error}: the checkpoint of step {step} was not stored; the one before it stays"
-            )));
+            return Err(Error::Data(
+                format!("{error}: the checkpoint of step {step} was not stored; the one before it stays")
+                    .into(),
+            ));
         }
         discard(&complete)?;
         fs::rename(&temporary, &complete).map_err(|e| io_error(&complete, e))?;

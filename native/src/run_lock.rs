@@ -71,9 +71,10 @@ fn in_use(run: &Path, mut file: &File) -> Error {
         Ok(process) => (format!("process {process}"), format!(" (kill {process})")),
         Err(_) => ("another process".to_string(), String::new()),
     };
-    Error::Config(vec![format!(
+    let why = format!(
         "--out {run} is in use: {who} writes into it; wait for its end, stop it{kill}, or choose another --out"
-    )])
+    );
+    Error::Config(vec![why.into()])
 }
 
 /// Whether a path still leads to an open file.

@@ -146,7 +146,7 @@ pub fn open(patterns: &[String], encoding: Option<TextEncoding>) -> Result<Vec<A
     let given = encoding.is_some() && !sources.is_empty();
     if given && sources.iter().all(|source| is_parquet(source.name())) {
         return Err(Error::Config(vec![
-            "--encoding does not act on .parquet files, whose texts are UTF-8; leave it out".to_string(),
+            "--encoding does not act on .parquet files, whose texts are UTF-8; leave it out".into(),
         ]));
     }
     Ok(sources)
@@ -170,9 +170,10 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     if let Some(below) = Below::of(pattern)? {
         if below.files.is_empty() {
             let passed = below.told(pattern).map_or(String::new(), |told| format!("; {told}"));
-            return Err(Error::Data(format!(
-                "{pattern}: the directory holds no file of data; known are {KNOWN_KINDS}{passed}"
-            )));
+            return Err(Error::Data(
+                format!("{pattern}: the directory holds no file of data; known are {KNOWN_KINDS}{passed}")
+                    .into(),
+            ));
         }
         return Ok(below.files);
     }
@@ -180,14 +181,14 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
         return Ok(vec![path.to_path_buf()]);
     }
     let matches = glob::glob(pattern)
-        .map_err(|e| Error::Data(format!("{pattern}: not a file and not a pattern ({e})")))?;
+        .map_err(|e| Error::Data(format!("{pattern}: not a file and not a pattern ({e})").into()))?;
     let mut files: Vec<PathBuf> =
         matches.filter_map(std::result::Result::ok).filter(|path| path.is_file()).collect();
     files.sort();
     if files.is_empty() {
-        return Err(Error::Data(format!(
-            "{pattern}: there is no such file, and no file matches it as a pattern"
-        )));
+        return Err(Error::Data(
+            format!("{pattern}: there is no such file, and no file matches it as a pattern").into(),
+        ));
     }
     Ok(files)
 }
@@ -291,7 +292,7 @@ fn unpacked(
     let mut temporary = tempfile::tempfile().map_err(|e| io_error(&std::env::temp_dir(), e))?;
     let mut text = Utf8Reader::new(stream, encoding);
     let len = std::io::copy(&mut text, &mut temporary)
-        .map_err(|e| Error::Data(format!("{name}: cannot be unpacked ({e}){cause}")))?;
+        .map_err(|e| Error::Data(format!("{name}: cannot be unpacked ({e}){cause}").into()))?;
     if let Some(doubt) = text.doubt() {
         output::warn(&format!("{name} {doubt}"));
     }

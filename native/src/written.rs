@@ -99,7 +99,7 @@ impl Written {
             Error::Checkpoint(format!(
                 "{}: the list of the run's files is damaged; remove it, and they are known by their names alone",
                 path.display()
-            ))
+            ).into())
         })
     }
 
@@ -120,8 +120,9 @@ impl Written {
     /// # Errors
     /// A file that cannot be written.
     pub fn store(&self, run: &Path) -> Result<()> {
-        let json = serde_json::to_vec_pretty(self)
-            .map_err(|e| Error::Checkpoint(format!("the list of the run's files cannot be written: {e}")))?;
+        let json = serde_json::to_vec_pretty(self).map_err(|e| {
+            Error::Checkpoint(format!("the list of the run's files cannot be written: {e}").into())
+        })?;
         replace(&run.join(LIST), &json)
     }
 
@@ -223,7 +224,7 @@ fn refuse_strangers(run: &Path, known: &BTreeSet<String>, places: &[String]) -> 
     Err(Error::Config(vec![format!(
         "--overwrite replaces what the run in --out {out} wrote; it did not write {named}{more}, where the new run \
          writes; move that away, or choose another --out"
-    )]))
+    ).into()]))
 }
 
 /// Every file at or below a place; a link is a file of its own.

@@ -132,7 +132,7 @@ export class Case {
       (error) => ({ message: error.message.split("\n    at ")[0] }),
     );
     assert.ok("message" in outcome, `should have been refused, but gave ${outcome.value}`);
-    return outcome.message.replace(/^page\.evaluate: (Error: )?/, "");
+    return outcome.message.replace(/^page\.evaluate: (\w*Error: )?/, "");
   }
 }
 

@@ -80,7 +80,9 @@ fn of_a_directory_only_data_is_read_and_the_rest_named() {
         .run(&format!("{line} --data only"))
         .expect(1, &["only: the directory holds no file of data", "README.md"]);
     place.write("twice.csv", "text,id,Text\na,1,b\n");
-    place.run(&format!("{line} --data twice.csv")).expect(1, &["twice.csv:1: ", "two columns are called text"]);
+    place
+        .run(&format!("{line} --data twice.csv"))
+        .expect(1, &["twice.csv:1: ", "two columns are called text"]);
 }
 
 #[test]

@@ -287,7 +287,7 @@ fn the_report_reads_a_long_text_in_pieces() {
 
 #[test]
 fn the_report_stops_at_a_text_that_cannot_be_read() {
-    let texts = [Ok("one".to_string()), Err(Error::Data("a.jsonl:2: unreadable".to_string()))];
+    let texts = [Ok("one".to_string()), Err(Error::Data("a.jsonl:2: unreadable".into()))];
     let error = report(&own_tokenizer(), texts.into_iter(), &[]).unwrap_err();
     assert_eq!(error.to_string(), "a.jsonl:2: unreadable");
 }

@@ -7,6 +7,18 @@
  * reason, which is a DOMException called AbortError unless another was given.
  */
 
+/**
+ * What went wrong: a call that fails rejects with it. `code` is a word for programs, such as "row.missing" or
+ * "unsupported-field"; `values` holds what stands in the message, by name, a sentence within it as a `Told`.
+ */
+export class KindlingError extends Error {
+  readonly name: "KindlingError";
+  readonly code: string;
+  readonly values: Record<string, ToldValue>;
+}
+
+export type ToldValue = string | number | Told | Told[];
+
 /** Opens the engine: a worker that owns the device, the model and the training. */
 export function connect(options?: ConnectOptions): Kindling;
 
@@ -98,7 +110,7 @@ export interface Kindling {
   /** Ends the engine; every open call fails. */
   close(): void;
   /** Called when the engine crashed; `restart` opens a new one (the model is loaded again by hand). */
-  onCrash: ((message: string) => void) | null;
+  onCrash: ((message: string, error: Error) => void) | null;
   restart(): void;
 }
 
@@ -249,7 +261,7 @@ export interface ExportOptions {
   /** Of "gguf" only: what the weights become. Blocks stay blocks, and other weights get 16 bits, where it is left out. */
   weights?: GgufWeights;
   /** Told what a file leaves out or says otherwise, a sentence each. */
-  onWarning?: (message: string) => void;
+  onWarning?: (message: string, told: Told) => void;
 }
 export interface ExportedFile { name: string; bytes: Uint8Array }
 
@@ -257,6 +269,16 @@ export interface ExportedFile { name: string; bytes: Uint8Array }
 export type TrainEvent = Extract<EngineEvent, { event: "step" | "eval" | "sample" | "save" | "warning" }>;
 
 // From here on written by: WRITE_TYPES=1 cargo test -p kindling-web --lib messages
+
+/** A sentence of the engine, which a page can say in words of its own by its code and values. */
+export interface Told {
+  /** What it says, in a word; "other" has only its message. */
+  code: string;
+  /** What stands in it, by name. */
+  values: Record<string, ToldValue>;
+  /** The sentence in English. */
+  message: string;
+}
 
 /** What computes. */
 export interface DeviceInfo {
@@ -305,6 +327,8 @@ export interface ModelInfo {
   weights: WeightsAs;
   /** What is odd about its files and how it was read: keys and tensors that nothing reads. */
   warnings: string[];
+  /** The same with codes and values. */
+  notes: Told[];
   /** What its maker tells of it, in `generation_config.json` under `kindling`. */
   card?: ModelCard;
 }
@@ -608,7 +632,11 @@ export type EngineEvent =
   /** Something to know. */
   | {
     event: "warning";
-    /** As a sentence. */
+    /** What it says, in a word. */
+    code: string;
+    /** What stands in it, by name. */
+    values: Record<string, ToldValue>;
+    /** The sentence in English. */
     message: string;
   }
   /** The end, with the call's result. */
@@ -620,7 +648,11 @@ export type EngineEvent =
   /** The end, with what went wrong. */
   | {
     event: "failed";
-    /** As a sentence. */
+    /** What it says, in a word. */
+    code: string;
+    /** What stands in it, by name. */
+    values: Record<string, ToldValue>;
+    /** The sentence in English. */
     message: string;
   };
 
@@ -645,7 +677,7 @@ export interface Plan {
   /** What is odd about the data, counted. */
   report: DataReport;
   /** Of the warnings those that are not in the report. */
-  notes: string[];
+  notes: Told[];
 }
 
 /** How many rows, and where the first of them stands. */
@@ -782,7 +814,7 @@ export interface Preview {
   /** What is odd about the data, counted. */
   report: DataReport;
   /** Of the warnings those that are not in the report. */
-  notes: string[];
+  notes: Told[];
 }
 
 /** A row as the model sees it. */

@@ -4,8 +4,10 @@
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
 import {
-  asked, check, checkOne, conversation, named, refusal, samplingConfig, taught, trainCall, who,
+  KindlingError, asked, check, checkOne, conversation, named, refusal, samplingConfig, taught, trainCall, who,
 } from "./requests.js";
+
+export { KindlingError };
 
 /** Opens the engine. */
 export function connect(options = {}) {
@@ -137,14 +139,14 @@ class Kindling {
     }
     const [[kind, name]] = entries;
     const { as = "files", weights, onWarning } = options;
-    const tell = ({ event, message }) => event === "warning" && onWarning?.(message);
+    const tell = ({ event, ...told }) => event === "warning" && onWarning?.(told.message, told);
     return (await this.#call({ call: "export", kind, name, shape: as, weights }, [], tell).whole).files;
   }
 
   close() {
     this.#worker?.terminate();
     this.#worker = null;
-    this.#failAll("the engine is closed");
+    this.#failAll(refusal("engine.closed", {}, "the engine is closed"));
   }
 
   restart() {
@@ -158,7 +160,7 @@ class Kindling {
 
   #receive({ run, text, files, crash, progress }) {
     if (progress) return this.#options.onProgress?.(progress);
-    if (crash !== undefined) return this.#crashed(crash);
+    if (crash !== undefined) return this.#crashed(crash, text && JSON.parse(text));
     const call = this.#calls.get(run);
     if (!call) return;
     const event = JSON.parse(text);
@@ -167,21 +169,23 @@ class Kindling {
       call.resolve({ result: event.result, files });
     } else if (event.event === "failed") {
       this.#calls.delete(run);
-      call.reject(new Error(event.message));
+      call.reject(new KindlingError(event));
     } else {
       call.onEvent?.(event);
     }
   }
 
-  #crashed(message) {
+  /** `told` has the message's code and values, where it has any. */
+  #crashed(message, told) {
     this.#worker?.terminate();
     this.#worker = null;
-    this.#failAll(`the engine crashed: ${message}`);
-    this.onCrash?.(message);
+    const why = told ?? message;
+    this.#failAll(refusal("engine.crashed", { why }, `the engine crashed: ${message}`));
+    this.onCrash?.(message, told ? new KindlingError(told) : new Error(message));
   }
 
-  #failAll(message) {
-    for (const call of this.#calls.values()) call.reject(new Error(message));
+  #failAll(error) {
+    for (const call of this.#calls.values()) call.reject(error);
     this.#calls.clear();
   }
 
@@ -190,7 +194,7 @@ class Kindling {
     signal?.throwIfAborted();
     const run = this.#next++;
     const whole = new Promise((resolve, reject) => {
-      if (!this.#worker) return reject(new Error("the engine is not running; restart it"));
+      if (!this.#worker) return reject(refusal("engine.stopped", {}, "the engine is not running; restart it"));
       this.#calls.set(run, { resolve, reject, onEvent: (event) => signal?.aborted || onEvent?.(event) });
       this.#worker.postMessage({ run, text: JSON.stringify(call), files }, files.map((file) => file.bytes.buffer));
     });

@@ -40,7 +40,17 @@ const ROLES = ["system", "user", "assistant"];
 
 /** An error with a code for programs; `values` are what its message tells of. */
 export function refusal(code, values, message) {
-  return Object.assign(new Error(message), { code, values });
+  return new KindlingError({ code, values, message });
+}
+
+/** What went wrong, with a code and values for programs and a sentence for people. */
+export class KindlingError extends Error {
+  constructor({ code, values, message }) {
+    super(message);
+    this.name = "KindlingError";
+    this.code = code;
+    this.values = values;
+  }
 }
 
 /** Refuses what a call does not read; what is undefined or null was not given. */

@@ -1,4 +1,4 @@
-//! Numbers as people read them, the same in both languages.
+//! Numbers as people read them.
 
 /// Puts values into a sentence's `{}`, in order.
 pub fn fill(sentence: &str, values: &[&str]) -> String {
@@ -12,35 +12,51 @@ pub fn fill(sentence: &str, values: &[&str]) -> String {
     whole
 }
 
+/// How a language counts and tells time.
+pub struct Units {
+    /// Sizes and names of the units of a count, the smallest first.
+    pub counts: &'static [(f64, &'static str)],
+    /// What follows a number of seconds.
+    pub second: &'static str,
+    /// Of minutes.
+    pub minute: &'static str,
+    /// Of hours.
+    pub hour: &'static str,
+}
+
+const BYTES: [(f64, &str); 5] = [(1.0, " B"), (1e3, " kB"), (1e6, " MB"), (1e9, " GB"), (1e12, " TB")];
+
 /// A size in bytes: `820 B`, `1.5 MB`; thousands, as browsers and disks count.
 pub fn bytes(count: f64) -> String {
-    scaled(count, 1000.0, &[" B", " kB", " MB", " GB", " TB"])
+    scaled(count, &BYTES)
 }
 
-/// A count of many things: `950`, `26.1M`.
-pub fn count(count: f64) -> String {
-    scaled(count, 1000.0, &["", "k", "M", "B"])
+/// A count of many things: `950`, `26.1M`, `2610万`.
+pub fn count(count: f64, units: &Units) -> String {
+    scaled(count, units.counts)
 }
 
-fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
+fn scaled(value: f64, units: &[(f64, &str)]) -> String {
     let mut unit = 0;
     // 999.6 would print as 1000 of the smaller unit.
-    while value >= step - 0.5 && unit + 1 < units.len() {
-        value /= step;
+    while unit + 1 < units.len() && value >= units[unit + 1].0 - units[unit].0 / 2.0 {
         unit += 1;
     }
+    let (size, name) = units[unit];
+    let value = value / size;
     let digits = usize::from(unit > 0 && value < 99.95);
-    format!("{value:.digits$}{}", units.get(unit).unwrap_or(&""))
+    format!("{value:.digits$}{name}")
 }
 
 /// A span of time: `8 s`, `2 min 5 s`, `1 h 20 min`.
-pub fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64, units: &Units) -> String {
     let seconds = seconds.max(0.0).round() as u64;
+    let Units { second, minute, hour, .. } = units;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, 0) => format!("{m} min"),
-        (0, m, s) => format!("{m} min {s} s"),
-        (h, m, _) => format!("{h} h {m} min"),
+        (0, 0, s) => format!("{s} {second}"),
+        (0, m, 0) => format!("{m} {minute}"),
+        (0, m, s) => format!("{m} {minute} {s} {second}"),
+        (h, m, _) => format!("{h} {hour} {m} {minute}"),
     }
 }
 
@@ -59,6 +75,7 @@ pub fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::Language;
 
     #[test]
     fn values_stand_where_the_sentence_has_braces() {
@@ -79,16 +96,29 @@ mod tests {
         ] {
             assert_eq!(bytes(size), text);
         }
-        assert_eq!(count(950.0), "950");
-        assert_eq!(count(26_100_000.0), "26.1M");
+        for (number, english, chinese) in [
+            (950.0, "950", "950"),
+            (9_500.0, "9.5k", "9500"),
+            (9_999.6, "10.0k", "1.0万"),
+            (26_100_000.0, "26.1M", "2610万"),
+            (1.2e8, "120M", "1.2亿"),
+        ] {
+            assert_eq!(count(number, &Language::English.text().units), english);
+            assert_eq!(count(number, &Language::Chinese.text().units), chinese);
+        }
     }
 
     #[test]
     fn durations_have_two_units_at_most() {
-        for (seconds, text) in
-            [(-1.0, "0 s"), (7.6, "8 s"), (60.0, "1 min"), (125.0, "2 min 5 s"), (4800.0, "1 h 20 min")]
-        {
-            assert_eq!(duration(seconds), text);
+        for (seconds, english, chinese) in [
+            (-1.0, "0 s", "0 秒"),
+            (7.6, "8 s", "8 秒"),
+            (60.0, "1 min", "1 分"),
+            (125.0, "2 min 5 s", "2 分 5 秒"),
+            (4800.0, "1 h 20 min", "1 小时 20 分"),
+        ] {
+            assert_eq!(duration(seconds, &Language::English.text().units), english);
+            assert_eq!(duration(seconds, &Language::Chinese.text().units), chinese);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::told::{Told, told};
+
 /// The dense layers of a block, by their names in checkpoints.
 const LAYERS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 /// The output projection, where it is not the embedding.
@@ -83,21 +85,36 @@ impl LoraConfig {
     }
 
     /// Everything that does not hold, as sentences.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Told> {
         let mut problems = Vec::new();
         if !(1..=4096).contains(&self.rank) {
-            problems.push(format!("--lora-rank is {}; it must be 1 to 4096", self.rank));
+            problems.push(told!(
+                "lora.rank",
+                "--lora-rank is {rank}; it must be 1 to 4096",
+                rank = self.rank
+            ));
         }
         if !(self.alpha > 0.0 && self.alpha.is_finite()) {
-            problems.push(format!("--lora-alpha is {}; it must be above 0", self.alpha));
+            problems.push(told!(
+                "lora.alpha",
+                "--lora-alpha is {alpha}; it must be above 0",
+                alpha = self.alpha
+            ));
         }
         if !(0.0..1.0).contains(&self.dropout) {
-            problems.push(format!("--lora-dropout is {}; it must be at least 0 and below 1", self.dropout));
+            problems.push(told!(
+                "lora.dropout",
+                "--lora-dropout is {dropout}; it must be at least 0 and below 1",
+                dropout = self.dropout
+            ));
         }
         for target in self.targets.iter().filter(|name| !LAYERS.contains(&name.as_str()) && *name != HEAD) {
-            problems.push(format!(
-                "--lora-targets names '{target}'; the dense layers are {} and {HEAD}",
-                LAYERS.join(", ")
+            problems.push(told!(
+                "lora.targets",
+                "--lora-targets names '{target}'; the dense layers are {known} and {head}",
+                target,
+                known = LAYERS.join(", "),
+                head = HEAD
             ));
         }
         problems
@@ -110,7 +127,7 @@ mod tests {
 
     #[test]
     fn all_problems_come_at_once() {
-        assert_eq!(LoraConfig::default().problems(), Vec::<String>::new());
+        assert_eq!(LoraConfig::default().problems(), Vec::<Told>::new());
         let bad =
             LoraConfig { rank: 0, dropout: 1.0, targets: vec!["qproj".into()], ..LoraConfig::default() };
         let text = bad.problems().join("; ");

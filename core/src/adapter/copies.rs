@@ -6,6 +6,7 @@ use half::{bf16, f16};
 use super::{Adapter, MERGE_IN_PEFT};
 use crate::error::{Error, Result};
 use crate::model::{NamedTensor, Transformer};
+use crate::told::told;
 
 /// What is in few bits in one file may be in more in another: the same numbers, once rounded.
 const ROUNDINGS: [fn(f32) -> f32; 3] = [|x| x, |x| bf16::from_f32(x).to_f32(), |x| f16::from_f32(x).to_f32()];
@@ -41,7 +42,11 @@ impl Adapter {
                 found => found,
             };
             let found = found.ok_or_else(|| {
-                Error::Checkpoint(format!("the adapter brings {}, which the model does not have", copy.name))
+                Error::Checkpoint(told!(
+                    "adapter.copy_unknown",
+                    "the adapter brings {name}, which the model does not have",
+                    name = copy.name
+                ))
             })?;
             compare(&copy, &found)?;
         }
@@ -58,13 +63,21 @@ fn compare(copy: &NamedTensor, base: &NamedTensor) -> Result<()> {
         return Ok(());
     }
     let differs = match copy.shape == base.shape {
-        true => "other values than the base's".to_string(),
-        false => format!("the shape {:?}, where the base's is {:?}", copy.shape, base.shape),
+        true => told!("adapter.copy_values", "other values than the base's"),
+        false => told!(
+            "adapter.copy_shape",
+            "the shape {shape}, where the base's is {base}",
+            shape = format!("{:?}", copy.shape),
+            base = format!("{:?}", base.shape)
+        ),
     };
-    Err(Error::Checkpoint(format!(
-        "the adapter brings {} of its own, with {differs}: PEFT would put it in the base's place. Give the adapter the base \
-         that it was trained on, held as f32; where that tensor was trained or the vocabulary changed, {MERGE_IN_PEFT}",
-        copy.name
+    Err(Error::Checkpoint(told!(
+        "adapter.copy_differs",
+        "the adapter brings {name} of its own, with {differs}: PEFT would put it in the base's place. Give the adapter the base \
+         that it was trained on, held as f32; where that tensor was trained or the vocabulary changed, {merge_in_peft}",
+        name = copy.name,
+        differs,
+        merge_in_peft = MERGE_IN_PEFT
     )))
 }
 

@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::model::{NamedTensor, WeightSource};
+use crate::told::{Told, told};
 
 /// SHA-256 over names, shapes and values (as f32), so that it does not depend on the file they came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +60,13 @@ impl Fingerprint {
         if self == base {
             return Ok(());
         }
-        let name = base_name.map_or_else(String::new, |name| format!(" ('{name}')"));
-        Err(Error::Checkpoint(format!(
-            "the adapter was trained on the weights {}{name}, these are {}; give it the base that it belongs to",
-            self.short(),
-            base.short()
+        let name = base_name.map_or_else(Told::default, |name| told!("adapter.named", " ('{name}')", name));
+        Err(Error::Checkpoint(told!(
+            "adapter.other_base",
+            "the adapter was trained on the weights {trained_on}{name}, these are {given}; give it the base that it belongs to",
+            trained_on = self.short(),
+            name,
+            given = base.short()
         )))
     }
 }

@@ -9,6 +9,7 @@ use super::{Fingerprint, LoraConfig};
 use crate::error::{Error, Result};
 use crate::model::{Linear, LowRank, NamedTensor, Transformer, from_named, stream_of};
 use crate::random::Random;
+use crate::told::told;
 
 /// What an adapter is and belongs to.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,8 +63,10 @@ impl Adapter {
             weights.push(NamedTensor { name, shape: vec![outputs, rank], values: vec![0.0; outputs * rank] });
         }
         match config.lora.targets.iter().find(|target| !weights.iter().any(|w| names(&w.name, target))) {
-            Some(missing) => Err(Error::Config(vec![format!(
-                "--lora-targets names '{missing}', which this model does not have (its output projection is the embedding)"
+            Some(missing) => Err(Error::Config(vec![told!(
+                "lora.target_missing",
+                "--lora-targets names '{missing}', which this model does not have (its output projection is the embedding)",
+                missing
             )])),
             None => Ok(Self::new(config, weights)),
         }
@@ -89,9 +92,10 @@ impl Adapter {
     fn refuse_copies(&self) -> Result<()> {
         match self.copies.first() {
             None => Ok(()),
-            Some(copy) => Err(Error::Checkpoint(format!(
-                "the adapter brings {} of its own, which was not compared with the base's",
-                copy.name
+            Some(copy) => Err(Error::Checkpoint(told!(
+                "adapter.copy_unchecked",
+                "the adapter brings {name} of its own, which was not compared with the base's",
+                name = copy.name
             ))),
         }
     }
@@ -137,10 +141,15 @@ impl Adapter {
         let [inputs, outputs] = linear.shape();
         let rank = pair.rank;
         if pair.a.shape != [rank, inputs] || pair.b.shape != [outputs, rank] {
-            return Err(Error::Checkpoint(format!(
-                "the adapter's shapes for '{layer}' are {:?} and {:?}, the layer takes [rank, {inputs}] and [{outputs}, rank]; \
+            return Err(Error::Checkpoint(told!(
+                "adapter.layer_shapes",
+                "the adapter's shapes for '{layer}' are {a} and {b}, the layer takes [rank, {inputs}] and [{outputs}, rank]; \
                  it belongs to another base",
-                pair.a.shape, pair.b.shape
+                layer,
+                a = format!("{:?}", pair.a.shape),
+                b = format!("{:?}", pair.b.shape),
+                inputs,
+                outputs
             )));
         }
         let parameter = |tensor: &NamedTensor, shape: [usize; 2]| {
@@ -163,9 +172,13 @@ impl Adapter {
             let base = weights.iter_mut().find(|base| base.name == name).ok_or_else(|| no_layer(layer))?;
             let inputs = a.shape[1];
             if base.shape != [b.shape[0], inputs] {
-                return Err(Error::Checkpoint(format!(
-                    "the adapter's shapes for '{layer}' are {:?} and {:?}, the layer's is {:?}; it belongs to another base",
-                    a.shape, b.shape, base.shape
+                return Err(Error::Checkpoint(told!(
+                    "adapter.merge_shapes",
+                    "the adapter's shapes for '{layer}' are {a} and {b}, the layer's is {base}; it belongs to another base",
+                    layer,
+                    a = format!("{:?}", a.shape),
+                    b = format!("{:?}", b.shape),
+                    base = format!("{:?}", base.shape)
                 )));
             }
             let scale = (scale * strength) as f32;
@@ -188,11 +201,15 @@ fn dense_layers(weights: &[NamedTensor]) -> Vec<String> {
 
 fn no_layer(layer: &str) -> Error {
     Error::Checkpoint(match layer {
-        "lm_head" => "the adapter has weights for 'lm_head', but this model's output projection is its embedding: save the \
+        "lm_head" => told!(
+            "adapter.tied_head",
+            "the adapter has weights for 'lm_head', but this model's output projection is its embedding: save the \
                       base with tie_word_embeddings false and an lm_head.weight of its own, and give it that"
-            .into(),
-        _ => format!(
-            "the adapter has weights for '{layer}', a layer that the model does not have; it belongs to another base"
+        ),
+        _ => told!(
+            "adapter.no_layer",
+            "the adapter has weights for '{layer}', a layer that the model does not have; it belongs to another base",
+            layer
         ),
     })
 }

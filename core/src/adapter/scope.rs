@@ -4,6 +4,7 @@ use tokenizers::utils::SysRegex;
 
 use super::{LoraConfig, Selection};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// The pattern that stands for every dense layer but the output projection.
 const ALL_LINEAR: &str = "all-linear";
@@ -136,8 +137,12 @@ fn whole(key: &str, front: &str, text: &str) -> Result<SysRegex> {
     // By itself first: a stray parenthesis would find its other half in what stands around it.
     let read = SysRegex::new(text).and_then(|_| SysRegex::new(&format!("^{front}(?:{text})$")));
     read.map_err(|e| {
-        Error::Checkpoint(format!(
-            "{key}: '{text}' is no regular expression that can be read here ({e}); name the layers instead"
+        Error::Checkpoint(told!(
+            "adapter.pattern",
+            "{key}: '{text}' is no regular expression that can be read here ({e}); name the layers instead",
+            key,
+            text,
+            e
         ))
     })
 }

@@ -6,6 +6,7 @@ use super::LoraConfig;
 use super::scope::{Matcher, OUTER, block_of};
 use crate::error::{Error, Result};
 use crate::model::NamedTensor;
+use crate::told::{Told, told};
 
 /// Blocks that are named one by one.
 const MOST_NAMED: usize = 8;
@@ -40,16 +41,19 @@ impl<'a> Pairs<'a> {
         for tensor in weights {
             let (layer, half) = half_of(&tensor.name)?;
             if halves.entry(layer).or_default()[half].replace(tensor).is_some() {
-                return Err(refused(format!(
-                    "the adapter has two tensors for one half of '{layer}', of which one would be lost; save it again"
+                return Err(refused(told!(
+                    "adapter.half_twice",
+                    "the adapter has two tensors for one half of '{layer}', of which one would be lost; save it again",
+                    layer
                 )));
             }
         }
         if halves.is_empty() {
-            return Err(refused(format!(
-                "the adapter holds no weights: none of its targets ({}) has any. It was not saved whole: save it again \
+            return Err(refused(told!(
+                "adapter.no_weights",
+                "the adapter holds no weights: none of its targets ({targets}) has any. It was not saved whole: save it again \
                  where it was trained (PEFT opens it without a word, and answers as the base does)",
-                matcher.told
+                targets = matcher.told
             )));
         }
         let mut pairs = BTreeMap::new();
@@ -77,9 +81,12 @@ impl<'a> Pairs<'a> {
     /// Refuses an adapter that is for layers of a base for which it has no weights; `layers` are the base's dense ones.
     pub fn check_whole(&self, layers: &[String]) -> Result<()> {
         if let Some((ends, last)) = self.matcher.wrong_end(layers) {
-            return Err(refused(format!(
+            return Err(refused(told!(
+                "adapter.wrong_end",
                 "the adapter ends at block {ends}, the base at block {last}, and mlx-lm adapts the last blocks of a model; it was \
-                 not saved whole, or belongs to another base: save it again where it was trained"
+                 not saved whole, or belongs to another base: save it again where it was trained",
+                ends,
+                last
             )));
         }
         let all = layers.iter().map(String::as_str).chain(OUTER);
@@ -88,10 +95,11 @@ impl<'a> Pairs<'a> {
         if lacking.is_empty() {
             return Ok(());
         }
-        Err(refused(format!(
-            "the adapter has no weights for {}, which its targets name. It was not saved whole, or belongs to another base: \
+        Err(refused(told!(
+            "adapter.lacking",
+            "the adapter has no weights for {layers}, which its targets name. It was not saved whole, or belongs to another base: \
              save it again where it was trained (PEFT leaves such layers as they are, without a word)",
-            by_target(&lacking)
+            layers = by_target(&lacking)
         )))
     }
 }
@@ -105,7 +113,11 @@ pub(crate) fn path(layer: &str, half: char) -> String {
 fn half_of(name: &str) -> Result<(&str, usize)> {
     let half = |(i, half)| Some((name.strip_suffix(path("", half).as_str())?, i));
     [(0, 'a'), (1, 'b')].into_iter().find_map(half).ok_or_else(|| {
-        refused(format!("the adapter's tensor '{name}' is no half of a low-rank pair, and nobody reads it"))
+        refused(told!(
+            "adapter.no_half",
+            "the adapter's tensor '{name}' is no half of a low-rank pair, and nobody reads it",
+            name
+        ))
     })
 }
 
@@ -113,15 +125,21 @@ fn pair<'a>(matcher: &Matcher, layer: &str, halves: [Option<&'a NamedTensor>; 2]
     let [a, b] = halves;
     let (Some(a), Some(b)) = (a, b) else {
         let (has, lacks) = if a.is_some() { ("lora_A", "lora_B") } else { ("lora_B", "lora_A") };
-        return Err(refused(format!(
-            "the adapter has {has} of '{layer}' without its {lacks}; it was not saved whole: save it again"
+        return Err(refused(told!(
+            "adapter.half_lacking",
+            "the adapter has {has} of '{layer}' without its {lacks}; it was not saved whole: save it again",
+            has,
+            layer,
+            lacks
         )));
     };
     if !matcher.adapts(layer) {
-        return Err(refused(format!(
-            "the adapter has weights for '{layer}', which its settings do not name (targets: {}), so that nobody reads \
+        return Err(refused(told!(
+            "adapter.not_targeted",
+            "the adapter has weights for '{layer}', which its settings do not name (targets: {targets}), so that nobody reads \
              them; settings and weights are of two adapters: take both files from one save",
-            matcher.told
+            layer,
+            targets = matcher.told
         )));
     }
     let rank = matcher.rank(layer);
@@ -129,13 +147,22 @@ fn pair<'a>(matcher: &Matcher, layer: &str, halves: [Option<&'a NamedTensor>; 2]
         ([first, _], [_, second]) if *first == rank && *second == rank && rank > 0 => {
             Ok(Pair { a, b, rank, scale: matcher.scale(layer) })
         }
-        ([first, _], [_, second]) => Err(refused(format!(
+        ([first, _], [_, second]) => Err(refused(told!(
+            "adapter.rank_differs",
             "the adapter's settings say rank {rank} (r), for '{layer}' its lora_A is of rank {first} and its lora_B of \
-             rank {second}; settings and weights are of two adapters: take both files from one save"
+             rank {second}; settings and weights are of two adapters: take both files from one save",
+            rank,
+            layer,
+            first,
+            second
         ))),
-        (first, second) => Err(refused(format!(
-            "the adapter's lora_A and lora_B of '{layer}' have the shapes {first:?} and {second:?}; those of a dense \
-             layer are two matrices, and no others are supported"
+        (first, second) => Err(refused(told!(
+            "adapter.half_shapes",
+            "the adapter's lora_A and lora_B of '{layer}' have the shapes {first} and {second}; those of a dense \
+             layer are two matrices, and no others are supported",
+            layer,
+            first = format!("{first:?}"),
+            second = format!("{second:?}")
         ))),
     }
 }
@@ -163,7 +190,7 @@ fn numbers(blocks: &BTreeSet<usize>) -> String {
     }
 }
 
-fn refused(message: String) -> Error {
+fn refused(message: Told) -> Error {
     Error::Checkpoint(message)
 }
 

@@ -9,6 +9,7 @@ use crate::data::{RowOrigin, Turns, WarningCount, not_of_kind};
 use crate::error::{Error, Result};
 use crate::text::{Conversation, Row, RowKind};
 use crate::tokenizer::{RenderWarning, Tokenizer, cut_text};
+use crate::told::{Told, told};
 
 /// What a stage trains on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,12 +88,22 @@ impl Encoder {
                 rendered.map(|rendered| (rendered.weights, rendered.ids, rendered.warnings))
             }
             (content, _) => {
-                return Err(Error::Data(format!("{origin}: {}", not_of_kind(content.row_kind()))));
+                return Err(Error::Data(told!(
+                    "row.at",
+                    "{origin}: {reason}",
+                    origin,
+                    reason = not_of_kind(content.row_kind())
+                )));
             }
         };
         let (weights, ids, warnings) = encoded.map_err(|error| match error {
-            Error::UnknownInTemplate(why) => Error::UnknownInTemplate(format!("{why} (first for {origin})")),
-            error => Error::Data(format!("{origin}: {error}")),
+            Error::UnknownInTemplate(why) => Error::UnknownInTemplate(told!(
+                "template.unknown_first",
+                "{why} (first for {origin})",
+                why,
+                origin
+            )),
+            error => Error::Data(told!("row.at", "{origin}: {reason}", origin, reason = error.told())),
         })?;
         Ok(Example { ids, weights, warnings, origin })
     }
@@ -123,9 +134,16 @@ impl Encoder {
 pub type RenderWarnings = BTreeMap<RenderWarning, WarningCount>;
 
 /// What a person should know of them, a sentence each; `number` writes a count.
-pub fn render_remarks(counts: &RenderWarnings, number: impl Fn(u64) -> String) -> Vec<String> {
+pub fn render_remarks(counts: &RenderWarnings, number: impl Fn(u64) -> String) -> Vec<Told> {
     let remark = |(kind, count): (&RenderWarning, &WarningCount)| {
-        format!("{} rows: {kind} (the first: {})", number(count.rows), count.first)
+        let kind = kind.told();
+        told!(
+            "data.odd",
+            "{rows} rows: {kind} (the first: {first})",
+            rows = number(count.rows),
+            kind,
+            first = count.first
+        )
     };
     counts.iter().map(remark).collect()
 }

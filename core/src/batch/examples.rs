@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Encoder, Example};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// Examples by the number of their row. Threads share it, so that reading ahead needs no lock.
 pub trait ExampleSource: Send + Sync {
@@ -29,7 +30,7 @@ pub enum Found {
     /// Its examples.
     Examples(Vec<Example>),
     /// Nothing: it cannot be used, and such rows are left out. The sentence says why.
-    Unusable(String),
+    Unusable(Told),
 }
 
 /// Rows of files, encoded when they are asked for.
@@ -50,7 +51,7 @@ impl ExampleSource for EncodedRows {
 
     fn examples(&self, row: u64) -> Result<Found> {
         let Some((row, origin)) = self.dataset.row(row)? else {
-            return Err(Error::Data(format!("row {row} is behind the last one")));
+            return Err(Error::Data(told!("row.behind", "row {row} is behind the last one", row)));
         };
         match self.encoder.encode(&row, origin) {
             Ok(example) => Ok(Found::Examples(vec![example])),
@@ -59,8 +60,10 @@ impl ExampleSource for EncodedRows {
             Err(Error::Data(reason) | Error::UnknownInTemplate(reason)) if self.skip_bad_rows => {
                 Ok(Found::Unusable(reason))
             }
-            Err(Error::Data(reason)) => Err(Error::Data(format!(
-                "{reason} (mend the row, or add --skip-bad-rows to go on without such rows)"
+            Err(Error::Data(reason)) => Err(Error::Data(told!(
+                "row.mend",
+                "{reason} (mend the row, or add --skip-bad-rows to go on without such rows)",
+                reason
             ))),
             Err(error) => Err(error),
         }

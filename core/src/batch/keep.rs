@@ -5,6 +5,7 @@ use super::loader::row_length;
 use super::{Batch, Example, ExampleSource, Fit, Found};
 use crate::error::{Error, Result};
 use crate::random::Random;
+use crate::told::told;
 
 /// The stream of the seed that draws rows.
 const STREAM: u64 = 0x6b65_6570 << 32;
@@ -65,11 +66,11 @@ impl KeptRows {
                 return Ok(example);
             }
         }
-        Err(Error::Data(
+        Err(Error::Data(told!(
+            "data.keep_nothing",
             "no row of --keep-data that was drawn holds anything to learn within --max-seq-len; give shorter rows, a \
              longer --max-seq-len, or --keep-share 0"
-                .into(),
-        ))
+        )))
     }
 }
 

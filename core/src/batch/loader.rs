@@ -11,6 +11,7 @@ use super::{Batch, Example, ExampleSource, Fit, Found, TooLong};
 use crate::data::Permutation;
 use crate::error::{Error, Result};
 use crate::random::Random;
+use crate::told::told;
 
 /// Batches gathered before they are sorted by length.
 const BUCKET_BATCHES: usize = 16;
@@ -47,10 +48,14 @@ impl LoaderConfig {
         };
         match self.fit.too_long {
             TooLong::Drop => Ok(None),
-            TooLong::Cut => Err(Error::Data(format!(
-                "{origin}: its {} examples belong together and have {tokens} tokens, but a packed row holds {longest}; \
+            TooLong::Cut => Err(Error::Data(told!(
+                "row.group_long",
+                "{origin}: its {examples} examples belong together and have {tokens} tokens, but a packed row holds {longest}; \
                  take a longer --max-seq-len or --packing false, or leave such rows out with --too-long drop",
-                examples.len()
+                origin,
+                examples = examples.len(),
+                tokens,
+                longest
             ))),
         }
     }
@@ -364,9 +369,9 @@ pub(super) fn row_length(longest: usize, most: usize) -> usize {
 }
 
 fn no_examples() -> Error {
-    Error::Data(
+    Error::Data(told!(
+        "data.nothing_to_learn",
         "no row of the data holds anything to learn: all are empty, without an answer within --max-seq-len, or \
          longer than it with --too-long drop"
-            .into(),
-    )
+    ))
 }

@@ -6,6 +6,7 @@ use super::pack::{NextFit, tokens_of};
 use super::{ExampleSource, Found, Loader, LoaderConfig, RenderWarnings, count_warnings, render_remarks};
 use crate::error::Result;
 use crate::platform::{map_in_threads, threads};
+use crate::told::{Told, told};
 
 /// Tokens and pieces of the rows that were looked at, and what is odd about these rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,7 +24,7 @@ pub struct Survey {
     /// Rows left out: too long, or without anything to learn.
     pub dropped: u64,
     /// Rows that cannot be used and are left out, and why the first cannot.
-    pub unusable: (u64, Option<String>),
+    pub unusable: (u64, Option<Told>),
     /// What shows where rows are rendered.
     pub warnings: RenderWarnings,
     /// Packed, where a row's examples belong together: which row has how many tokens.
@@ -133,21 +134,29 @@ impl Survey {
     }
 
     /// What a person should know of the rows before they are trained on, a sentence each.
-    pub fn remarks(&self) -> Vec<String> {
+    pub fn remarks(&self) -> Vec<Told> {
         let mut remarks = render_remarks(&self.warnings, |count| count.to_string());
         if let (count @ 1.., Some(first)) = &self.unusable {
-            remarks.push(format!("{count} rows cannot be rendered and are left out (the first: {first})"));
+            remarks.push(told!(
+                "data.unrendered",
+                "{count} rows cannot be rendered and are left out (the first: {first})",
+                count,
+                first
+            ));
         }
-        for (count, what) in [
-            (self.cut, "are longer than --max-seq-len and are cut"),
-            (self.dropped, "are left out: too long, or without anything to learn"),
-        ] {
-            if count > 0 {
-                remarks.push(format!("{count} rows {what}"));
-            }
+        let (cut, dropped) = (self.cut, self.dropped);
+        if cut > 0 {
+            remarks.push(told!("data.cut", "{cut} rows are longer than --max-seq-len and are cut", cut));
+        }
+        if dropped > 0 {
+            remarks.push(told!(
+                "data.dropped",
+                "{dropped} rows are left out: too long, or without anything to learn",
+                dropped
+            ));
         }
         let looked_at = self.rows;
-        remarks.iter_mut().for_each(|remark| *remark = format!("of {looked_at} rows, {remark}"));
-        remarks
+        let of_all = |remark: Told| told!("data.of_rows", "of {looked_at} rows, {remark}", looked_at, remark);
+        remarks.into_iter().map(of_all).collect()
     }
 }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::sample::{Autoregressive, Flow, Generation, GenerationRequest, SamplingConfig, generate};
 use crate::text::{Conversation, Message};
 use crate::tokenizer::Tokenizer;
+use crate::told::told;
 
 /// The ids of a conversation that fit the context.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl ChatSession {
                  (use {} or {})",
                 odd - 1,
                 odd + 1
-            )]));
+            ).into()]));
         }
         Ok(Self { system, history, ..Self::default() })
     }
@@ -103,9 +104,12 @@ impl ChatSession {
                 None if ids.len() <= context => return Ok(ChatPrompt { ids, dropped }),
                 None => {
                     let tokens = ids.len();
-                    return Err(Error::Data(format!(
+                    return Err(Error::Data(told!(
+                        "chat.message_long",
                         "this message alone takes {tokens} tokens, the system message included, but the \
-                         model's context holds {context}: shorten it"
+                         model's context holds {context}: shorten it",
+                        tokens,
+                        context
                     )));
                 }
             }

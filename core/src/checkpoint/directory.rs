@@ -14,6 +14,7 @@ use crate::formats::{Bytes, Files, GENERATION, directory_files, from_zip};
 use crate::kernels::Quantization;
 use crate::model::{ModelConfig, NamedTensor, Transformer, WeightSource};
 use crate::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
+use crate::told::{Told, told};
 
 /// Takes a file apart into those of the directory that it holds.
 pub type TakeApart = fn(&[u8]) -> Result<Files>;
@@ -44,7 +45,7 @@ pub struct Checkpoint {
     /// The tokenizer, where the directory has one.
     pub tokenizer: Option<Tokenizer>,
     /// What a person should know: keys and tensors that nothing reads, contradictions and how they were read.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Told>,
     weights: WeightFiles,
 }
 
@@ -71,11 +72,14 @@ impl WeightFiles {
 fn finite(name: &str, values: Vec<f32>) -> Result<Vec<f32>> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(values),
-        Some(place) => Err(Error::Checkpoint(format!(
-            "tensor '{name}' holds {} (value {place} of {}), with which the model answers nothing; the run that wrote it \
+        Some(place) => Err(Error::Checkpoint(told!(
+            "tensor.not_finite",
+            "tensor '{name}' holds {value} (value {place} of {count}), with which the model answers nothing; the run that wrote it \
             diverged, or its file is damaged: take an earlier save, or copy it again",
-            values[place],
-            values.len()
+            name,
+            value = values[place],
+            place,
+            count = values.len()
         ))),
     }
 }
@@ -106,11 +110,11 @@ impl Checkpoint {
         weights: impl FnOnce(&mut R) -> Result<WeightFiles>,
     ) -> Result<Self> {
         let json = read("config.json")?.ok_or_else(|| {
-            Error::Checkpoint(
+            Error::Checkpoint(told!(
+                "checkpoint.no_config",
                 "there is no config.json; a checkpoint is a Hugging Face directory with config.json and \
                 model.safetensors"
-                    .into(),
-            )
+            ))
         })?;
         let (mut config, remarks) = ModelConfig::read_hugging_face(&json)?;
         let (mut weights, mut warnings) = (weights(read)?, remarks.warnings);
@@ -125,7 +129,12 @@ impl Checkpoint {
         if let Some(bytes) = read(GENERATION)? {
             match serde_json::from_slice(&bytes) {
                 Ok(kept) => config.generation = kept,
-                Err(e) => warnings.push(format!("{GENERATION} is damaged ({e}), and is not read")),
+                Err(e) => warnings.push(told!(
+                    "checkpoint.generation_damaged",
+                    "{generation} is damaged ({e}), and is not read",
+                    generation = GENERATION,
+                    e
+                )),
             }
         }
         warnings.extend(config.card_warning());
@@ -198,7 +207,7 @@ impl Checkpoint {
 }
 
 /// Whether `transformers` makes other ids of texts than the tokenizer beside this `config.json`.
-fn class_warning(json: &[u8], tokenizer: &Tokenizer) -> Option<String> {
+fn class_warning(json: &[u8], tokenizer: &Tokenizer) -> Option<Told> {
     let root: Value = serde_json::from_slice(json).ok()?;
     let text = |key: &str| root[key].as_str();
     tokenizer.class_warning(text("model_type").unwrap_or_default(), text("tokenizer_class"))

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::formats::{Bytes, TensorFile, TensorNames, is_same, state_dict_weights, write_views};
 use crate::model::ModelConfig;
+use crate::told::{Told, told};
 
 const WHOLE: &str = "model.safetensors";
 /// A model's weights as transformers wrote them before 2023.
@@ -50,13 +51,19 @@ impl Shards {
             return Self::whole(TensorFile::open(TORCH_WEIGHTS, weights)?);
         }
         Err(Error::Checkpoint(match read(TORCH_INDEX)? {
-            Some(_) => format!(
-                "its weights are PyTorch's, divided by {TORCH_INDEX}, which is not read; save them as {WHOLE} with \
-                transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR)"
+            Some(_) => told!(
+                "checkpoint.torch_shards",
+                "its weights are PyTorch's, divided by {torch_index}, which is not read; save them as {whole} with \
+                transformers: AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR)",
+                torch_index = TORCH_INDEX,
+                whole = WHOLE
             ),
-            None => format!(
-                "there is no {WHOLE} (and no {WEIGHTS_INDEX} for a divided one); a checkpoint is a Hugging Face directory \
-                with config.json and {WHOLE}"
+            None => told!(
+                "checkpoint.no_weights",
+                "there is no {whole} (and no {weights_index} for a divided one); a checkpoint is a Hugging Face directory \
+                with config.json and {whole}",
+                whole = WHOLE,
+                weights_index = WEIGHTS_INDEX
             ),
         }))
     }
@@ -70,8 +77,14 @@ impl Shards {
         index: &[u8],
         mut read: impl FnMut(&str) -> Result<Option<B>>,
     ) -> Result<Self> {
-        let index: Index = serde_json::from_slice(index)
-            .map_err(|e| Error::Checkpoint(format!("{WEIGHTS_INDEX} is damaged: {e}")))?;
+        let index: Index = serde_json::from_slice(index).map_err(|e| {
+            Error::Checkpoint(told!(
+                "checkpoint.index_damaged",
+                "{weights_index} is damaged: {e}",
+                weights_index = WEIGHTS_INDEX,
+                e
+            ))
+        })?;
         let mut names: Vec<&String> = index.weight_map.values().collect();
         names.sort();
         names.dedup();
@@ -79,8 +92,11 @@ impl Shards {
         for name in &names {
             check_name(name)?;
             let bytes = read(name)?.ok_or_else(|| {
-                Error::Checkpoint(format!(
-                    "there is no {name}, which {WEIGHTS_INDEX} names; copy all files of the directory"
+                Error::Checkpoint(told!(
+                    "checkpoint.shard_missing",
+                    "there is no {name}, which {weights_index} names; copy all files of the directory",
+                    name,
+                    weights_index = WEIGHTS_INDEX
                 ))
             })?;
             files.push(TensorFile::open(name, bytes)?);
@@ -95,7 +111,7 @@ impl Shards {
     ///
     /// # Errors
     /// As [`TensorNames::fit`].
-    pub(super) fn fit(&mut self, config: &mut ModelConfig) -> Result<Vec<String>> {
+    pub(super) fn fit(&mut self, config: &mut ModelConfig) -> Result<Vec<Told>> {
         let mut names = std::mem::take(&mut self.names);
         names.fit(config, |first, second| Ok(self.is_same(first, second)))?;
         let warnings = std::mem::take(&mut names.warnings);
@@ -123,7 +139,12 @@ impl Shards {
             Some((own, file)) => file.read(own, shape),
             None => {
                 let list = if self.places.is_empty() { WHOLE } else { WEIGHTS_INDEX };
-                Err(Error::Checkpoint(format!("{list} has no tensor '{name}', which the config asks for")))
+                Err(Error::Checkpoint(told!(
+                    "tensor.missing",
+                    "{list} has no tensor '{name}', which the config asks for",
+                    list,
+                    name
+                )))
             }
         }
     }
@@ -146,8 +167,11 @@ pub fn whole_weights<B: Into<Bytes>>(read: impl FnMut(&str) -> Result<Option<B>>
 fn check_name(name: &str) -> Result<()> {
     match name.ends_with(".safetensors") && !name.contains(['/', '\\', ':']) {
         true => Ok(()),
-        false => Err(Error::Checkpoint(format!(
-            "{WEIGHTS_INDEX} names the file '{name}'; parts of a checkpoint are .safetensors files beside it"
+        false => Err(Error::Checkpoint(told!(
+            "checkpoint.shard_name",
+            "{weights_index} names the file '{name}'; parts of a checkpoint are .safetensors files beside it",
+            weights_index = WEIGHTS_INDEX,
+            name
         ))),
     }
 }

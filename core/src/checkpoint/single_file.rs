@@ -4,6 +4,7 @@ use super::training::{OPTIMIZER, PROGRESS};
 use crate::error::{Error, Result};
 use crate::formats::{Files, parse, refuse_adapter, texts, write_views};
 use crate::tokenizer::TOKENIZER_FILES;
+use crate::told::{Told, told};
 
 /// The mark of such a file, and the only version of its layout.
 const FORMAT: (&str, &str) = ("kindling.format", "1");
@@ -25,8 +26,11 @@ pub fn to_single_file(files: &Files) -> Result<Vec<u8>> {
     let weights = bytes_of(files, WEIGHTS)?;
     let mut tensors = parse(WEIGHTS, weights)?.tensors();
     if let Some((name, _)) = tensors.iter().find(|(name, _)| name.starts_with(STATE)) {
-        return Err(Error::Checkpoint(format!(
-            "{WEIGHTS}: tensor '{name}' has a name that a single file keeps for the optimizer; a model has none such"
+        return Err(Error::Checkpoint(told!(
+            "single.reserved",
+            "{weights}: tensor '{name}' has a name that a single file keeps for the optimizer; a model has none such",
+            weights = WEIGHTS,
+            name
         )));
     }
     let mut metadata = texts(WEIGHTS, weights)?;
@@ -59,7 +63,7 @@ pub fn from_single_file(bytes: &[u8]) -> Result<Files> {
         }
     }
     if !files.contains_key(CONFIG) {
-        return Err(damaged("has no config.json in its metadata"));
+        return Err(damaged(told!("single.no_config", "has no config.json in its metadata")));
     }
     let progress = metadata.remove(TRAINING);
     // `transformers` asks for it.
@@ -73,7 +77,10 @@ pub fn from_single_file(bytes: &[u8]) -> Result<Files> {
         files.insert(PROGRESS.into(), progress.into_bytes());
         files.insert(OPTIMIZER.into(), write_views(state, &format.into())?);
     } else if !state.is_empty() {
-        return Err(damaged("holds an optimizer's state without training.json in its metadata"));
+        return Err(damaged(told!(
+            "single.no_training",
+            "holds an optimizer's state without training.json in its metadata"
+        )));
     }
     Ok(files)
 }
@@ -87,29 +94,43 @@ fn check_format(found: Option<&str>) -> Result<()> {
     let (key, known) = FORMAT;
     match found {
         Some(version) if version == known => Ok(()),
-        Some(version) => Err(Error::Checkpoint(format!(
-            "this single-file checkpoint is of version {version}; version {known} can be read: take a newer Kindling"
+        Some(version) => Err(Error::Checkpoint(told!(
+            "single.version",
+            "this single-file checkpoint is of version {version}; version {known} can be read: take a newer Kindling",
+            version,
+            known
         ))),
-        None => Err(Error::Checkpoint(format!(
+        None => Err(Error::Checkpoint(told!(
+            "single.not_one",
             "this is not a single-file checkpoint: its metadata has no {key}. Weights alone do not tell the model's \
-            shape; a Hugging Face directory has config.json beside them: give that directory"
+            shape; a Hugging Face directory has config.json beside them: give that directory",
+            key
         ))),
     }
 }
 
-fn damaged(what: &str) -> Error {
-    Error::Checkpoint(format!("this single-file checkpoint {what}; it is damaged: export it again"))
+fn damaged(what: Told) -> Error {
+    Error::Checkpoint(told!(
+        "single.damaged",
+        "this single-file checkpoint {what}; it is damaged: export it again",
+        what
+    ))
 }
 
 fn bytes_of<'a>(files: &'a Files, name: &str) -> Result<&'a [u8]> {
     files.get(name).map(Vec::as_slice).ok_or_else(|| {
-        Error::Checkpoint(format!("there is no {name}, which a single-file checkpoint is made from"))
+        Error::Checkpoint(told!(
+            "single.file_missing",
+            "there is no {name}, which a single-file checkpoint is made from",
+            name
+        ))
     })
 }
 
 fn text_of(files: &Files, name: &str) -> Result<String> {
     let text = std::str::from_utf8(bytes_of(files, name)?);
-    text.map(ToString::to_string).map_err(|e| Error::Checkpoint(format!("{name} is damaged: {e}")))
+    text.map(ToString::to_string)
+        .map_err(|e| Error::Checkpoint(told!("file.damaged", "{name} is damaged: {e}", name, e)))
 }
 
 #[cfg(test)]

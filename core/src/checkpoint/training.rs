@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::formats::{Files, TensorFile, directory_files, write_tensors};
 use crate::model::{ModelConfig, NamedTensor};
 use crate::tokenizer::Tokenizer;
+use crate::told::told;
 use crate::train::{Progress, Snapshot};
 
 /// The optimizer's moments, among the files of a run.
@@ -35,8 +36,9 @@ pub fn run_files(snapshot: &Snapshot, config: &ModelConfig, tokenizer: &Tokenize
 /// # Errors
 /// State that cannot be written.
 pub fn write_training(files: &mut Files, optimizer: &[NamedTensor], progress: &Progress) -> Result<()> {
-    let json = serde_json::to_vec_pretty(progress)
-        .map_err(|e| Error::Checkpoint(format!("the run's progress cannot be written: {e}")))?;
+    let json = serde_json::to_vec_pretty(progress).map_err(|e| {
+        Error::Checkpoint(told!("run.progress_unwritten", "the run's progress cannot be written: {e}", e))
+    })?;
     files.insert(PROGRESS.into(), json);
     files.insert(OPTIMIZER.into(), write_tensors(optimizer, &[])?);
     Ok(())
@@ -50,11 +52,17 @@ pub fn read_training(
     mut read: impl FnMut(&str) -> Result<Option<Vec<u8>>>,
 ) -> Result<(Vec<NamedTensor>, Progress)> {
     let mut file = |name: &str| {
-        read(name)?
-            .ok_or_else(|| Error::Checkpoint(format!("there is no {name}: this is not a run that can go on")))
+        read(name)?.ok_or_else(|| {
+            Error::Checkpoint(told!(
+                "run.file_missing",
+                "there is no {name}: this is not a run that can go on",
+                name
+            ))
+        })
     };
-    let progress = serde_json::from_slice(&file(PROGRESS)?)
-        .map_err(|e| Error::Checkpoint(format!("{PROGRESS} is damaged: {e}")))?;
+    let progress = serde_json::from_slice(&file(PROGRESS)?).map_err(|e| {
+        Error::Checkpoint(told!("run.progress_damaged", "{progress} is damaged: {e}", progress = PROGRESS, e))
+    })?;
     let optimizer = TensorFile::open(OPTIMIZER, file(OPTIMIZER)?)?.read_all()?;
     Ok((optimizer, progress))
 }

@@ -1,5 +1,7 @@
 //! Where a row ends: small machines that see a file's bytes piece by piece and hold none of them.
 
+use crate::told::{Told, told};
+
 /// Finds the end of one row.
 pub enum Boundary {
     /// A line.
@@ -21,9 +23,11 @@ impl Boundary {
     }
 
     /// Whether the row may end where the file does, or why not. Broken JSON is left to the parser.
-    pub fn end_of_file(&self) -> Result<(), String> {
+    pub fn end_of_file(&self) -> Result<(), Told> {
         match self {
-            Self::Csv(CsvRecord::Quoted, _) => Err("a quoted field of this row is never closed".to_string()),
+            Self::Csv(CsvRecord::Quoted, _) => {
+                Err(told!("row.quote_open", "a quoted field of this row is never closed"))
+            }
             _ => Ok(()),
         }
     }
@@ -216,7 +220,7 @@ mod tests {
         }
         let mut open = csv();
         assert_eq!(open.feed(b"a,\"b\n"), None);
-        assert_eq!(open.end_of_file(), Err("a quoted field of this row is never closed".to_string()));
+        assert_eq!(open.end_of_file(), Err("a quoted field of this row is never closed".into()));
     }
 
     /// A line of `n` bytes, its end included.

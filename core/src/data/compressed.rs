@@ -8,6 +8,7 @@ use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::format::{ending, is_parquet, logical_name};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// The bytes of `input` without the compression that `name` tells of, or `None` for a file that is not compressed.
 ///
@@ -18,14 +19,19 @@ use crate::error::{Error, Result};
 pub fn decompressor<'a>(name: &str, input: impl Read + 'a) -> Result<Option<Box<dyn Read + 'a>>> {
     let ending = ending(name);
     match ending.as_str() {
-        "gz" | "zst" if is_parquet(logical_name(name)) => Err(Error::Data(format!(
-            "{name}: a .parquet file is not read in a compressed form; unpack it first"
+        "gz" | "zst" if is_parquet(logical_name(name)) => Err(Error::Data(told!(
+            "file.packed_parquet",
+            "{name}: a .parquet file is not read in a compressed form; unpack it first",
+            name
         ))),
         "gz" => Ok(Some(Box::new(MultiGzDecoder::new(BufReader::new(input))))),
         "zst" => Ok(Some(Box::new(ZstdReader::new(BufReader::new(input))))),
-        "bz2" | "xz" | "lz4" | "7z" | "zip" | "tar" | "tgz" => {
-            Err(Error::Data(format!("{name}: .{ending} files are not read; unpack it, or use .gz or .zst")))
-        }
+        "bz2" | "xz" | "lz4" | "7z" | "zip" | "tar" | "tgz" => Err(Error::Data(told!(
+            "file.packing",
+            "{name}: .{ending} files are not read; unpack it, or use .gz or .zst",
+            name,
+            ending
+        ))),
         _ => Ok(None),
     }
 }

@@ -14,6 +14,7 @@ use super::scan::Scanner;
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::text::{Message, Row};
+use crate::told::{Told, told};
 
 /// What kinds of rows a dataset holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Dataset {
     pub fn open(sources: Vec<Arc<dyn Source>>, options: DataOptions) -> Result<Self> {
         options.check()?;
         if sources.is_empty() {
-            return Err(Error::Data("no data file was given".to_string()));
+            return Err(Error::Data(told!("data.no_file", "no data file was given")));
         }
         let options = Arc::new(options);
         let opened = sources.into_iter().map(|source| DataFile::open(source, Arc::clone(&options)));
@@ -65,7 +66,11 @@ impl Dataset {
                 break;
             }
             if judge.rows() == before {
-                return Err(Error::Data(format!("{}: the file holds no rows", file.name())));
+                return Err(Error::Data(told!(
+                    "file.no_rows",
+                    "{name}: the file holds no rows",
+                    name = file.name()
+                )));
             }
         }
         let verdict = judge.finish()?;
@@ -223,8 +228,13 @@ fn check_text_column(files: &[DataFile], options: &DataOptions) -> Result<()> {
     Ok(())
 }
 
-fn changed(origin: &RowOrigin, reason: &str) -> Error {
-    Error::Data(format!("{origin}: the file has changed since it was opened: {reason}"))
+fn changed(origin: &RowOrigin, reason: &Told) -> Error {
+    Error::Data(told!(
+        "file.changed",
+        "{origin}: the file has changed since it was opened: {reason}",
+        origin,
+        reason
+    ))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::blocks::{BlockReader, READ_BLOCK};
-use super::format::{Format, KNOWN_KINDS, format_of, format_of_json};
+use super::format::{Format, format_of, format_of_json, unknown_kind};
 use super::options::DataOptions;
 use super::record::{self, listed};
 use super::report::RowOrigin;
@@ -16,9 +16,10 @@ use crate::error::{Error, Result};
 use crate::text::{
     Parsed, Prompt, Row, is_label, parse_json, parse_prompt, parse_row, parse_text_column, prompt_key,
 };
+use crate::told::{Told, told};
 
 /// Refuses the columns of a table of which no row can be read.
-type Columns = fn(&[String]) -> Result<(), String>;
+type Columns = fn(&[String]) -> Result<(), Told>;
 
 /// A source whose format is known.
 pub(super) struct DataFile {
@@ -57,36 +58,23 @@ impl DataFile {
                 "{}: nothing tells where a prompt of plain text ends; give one prompt with --prompt -, or several as \
                  {{\"prompt\": …}} a line in a .jsonl",
                 file.name()
-            ))),
+            ).into())),
         }
     }
 
     fn open_with(source: Arc<dyn Source>, options: Arc<DataOptions>, known: Columns) -> Result<Self> {
-        let refuse = |why: &str| Err(Error::Data(format!("{}: {why}", source.name())));
+        let refuse = |why: Told| Err(Error::Data(told!("at", "{name}: {why}", name = source.name(), why)));
         let mut blocks = BlockReader::new(source.clone(), 0);
         let head = blocks.peek(READ_BLOCK)?;
-        match head {
-            [] => return refuse("the file is empty"),
-            [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => {
-                return refuse("the file is in UTF-32, which is not read; save it as UTF-8");
-            }
-            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
-                return refuse("the file is in UTF-16; save it as UTF-8, or add --encoding utf-16");
-            }
-            [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD, ..] => return refuse("the file is still compressed"),
-            _ => {}
-        }
-        if let Some(name) = not_utf8::utf16_without_mark(head) {
-            return refuse(&format!(
-                "the file looks like {name} without a byte order mark; save it as UTF-8, or add --encoding {name}"
-            ));
+        if let Some(why) = not_utf8::refused(head) {
+            return refuse(why);
         }
         let byte_order_mark = if head.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
         let body = &head[byte_order_mark..];
         let format = match format_of(source.name()) {
             Some(Format::JsonArray) => format_of_json(body),
             Some(format) => format,
-            None => return refuse(&format!("unknown kind of file by its name; known are {KNOWN_KINDS}")),
+            None => return refuse(unknown_kind()),
         };
         let mut first = RowStart { offset: byte_order_mark as u64, line: 1 };
         if format == Format::JsonArray {
@@ -137,7 +125,7 @@ impl DataFile {
     ///
     /// # Errors
     /// Why the row cannot be used.
-    pub(super) fn parse(&self, bytes: Result<&[u8], &str>) -> Result<Parsed, String> {
+    pub(super) fn parse(&self, bytes: Result<&[u8], &Told>) -> Result<Parsed, Told> {
         kind::as_asked(self.read(bytes)?, &self.options)
     }
 
@@ -145,7 +133,7 @@ impl DataFile {
     ///
     /// # Errors
     /// Why the row cannot be used.
-    pub(super) fn read(&self, bytes: Result<&[u8], &str>) -> Result<Parsed, String> {
+    pub(super) fn read(&self, bytes: Result<&[u8], &Told>) -> Result<Parsed, Told> {
         match (self.format, self.value(bytes)?) {
             (Format::Text, Value::String(text)) => Ok(Parsed::new(Row::Document(text))),
             (_, value) => {
@@ -162,9 +150,9 @@ impl DataFile {
     /// Why the row cannot be used.
     pub(super) fn prompt(
         &self,
-        bytes: Result<&[u8], &str>,
+        bytes: Result<&[u8], &Told>,
         settings: &[&'static str],
-    ) -> Result<Prompt, String> {
+    ) -> Result<Prompt, Told> {
         let value = self.value(bytes)?;
         let mut prompt = parse_prompt(&value, self.text_column.as_deref(), settings)?;
         self.forget_labels(&mut prompt.unused, &value);
@@ -172,10 +160,10 @@ impl DataFile {
     }
 
     /// A row as a value: plain text is a string, a record of a table an object of its cells.
-    fn value(&self, bytes: Result<&[u8], &str>) -> Result<Value, String> {
+    fn value(&self, bytes: Result<&[u8], &Told>) -> Result<Value, Told> {
         let bytes = bytes?;
         let text = std::str::from_utf8(bytes).map_err(|error| match self.source.encoding() {
-            Some(name) => format!("the row holds bytes that are not {name}"),
+            Some(name) => told!("row.not_encoded", "the row holds bytes that are not {name}", name),
             None => not_utf8::reason(bytes, error.valid_up_to()),
         })?;
         match self.format {
@@ -193,7 +181,7 @@ impl DataFile {
         }
     }
 
-    fn meaning(&self, json: &Value) -> Result<Parsed, String> {
+    fn meaning(&self, json: &Value) -> Result<Parsed, Told> {
         match &self.text_column {
             Some(column) => parse_text_column(json, column),
             None => parse_row(json),
@@ -205,14 +193,17 @@ impl DataFile {
         let found = scanner.advance()?;
         let names = match scanner.bytes() {
             Ok(bytes) if found => record::header_names(&String::from_utf8_lossy(bytes), separator),
-            Ok(_) => Err("the file has no header".to_string()),
-            Err(problem) => Err(problem.to_string()),
+            Ok(_) => Err(told!("file.no_header", "the file has no header")),
+            Err(problem) => Err(problem.clone()),
         };
         let header = names.and_then(|names| {
             let told = match &self.text_column {
-                Some(column) if !names.contains(column) => {
-                    Err(format!("{column} is missing; found {}", listed(&names)))
-                }
+                Some(column) if !names.contains(column) => Err(told!(
+                    "row.missing",
+                    "{column} is missing; found {found}",
+                    column,
+                    found = listed(&names)
+                )),
                 Some(_) => Ok(()),
                 None => known(&names),
             };
@@ -220,7 +211,13 @@ impl DataFile {
         });
         self.header = header.map_err(|why| {
             let place = scanner.place().line;
-            Error::Data(format!("{}:{place}: the first line must name the columns: {why}", self.name()))
+            Error::Data(told!(
+                "file.columns",
+                "{name}:{place}: the first line must name the columns: {why}",
+                name = self.name(),
+                place,
+                why
+            ))
         })?;
         self.first = scanner.next_place();
         Ok(())
@@ -241,7 +238,7 @@ mod tests {
     }
 
     /// Each row's line, and its texts or why it is bad.
-    fn rows(name: &str, bytes: impl Into<Vec<u8>>) -> Vec<(u64, Result<Vec<String>, String>)> {
+    fn rows(name: &str, bytes: impl Into<Vec<u8>>) -> Vec<(u64, Result<Vec<String>, Told>)> {
         let file = open(name, bytes).unwrap();
         let mut scanner = file.scanner();
         let mut rows = Vec::new();
@@ -252,7 +249,7 @@ mod tests {
         rows
     }
 
-    fn good(line: u64, texts: &[&str]) -> (u64, Result<Vec<String>, String>) {
+    fn good(line: u64, texts: &[&str]) -> (u64, Result<Vec<String>, Told>) {
         (line, Ok(texts.iter().map(ToString::to_string).collect()))
     }
 
@@ -298,7 +295,7 @@ mod tests {
 
     #[test]
     fn bad_rows_are_named() {
-        let bad = |line, why: &str| (line, Err(why.to_string()));
+        let bad = |line, why: &str| (line, Err(why.into()));
         let json =
             [&b"{\"text\": \"a\nb\"}\n{\"text\": \"ab\xFFc\"}\n{\"text\": }\n"[..], b"{\"txt\": 1}"].concat();
         let found = rows("a.jsonl", json);

@@ -1,5 +1,7 @@
 //! The formats of data files, told by name and, where the name leaves a choice, by the first bytes.
 
+use crate::told::{Told, told};
+
 /// How a file is divided into rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -31,6 +33,11 @@ impl Format {
 /// The endings of the files that are read, for messages.
 pub const KNOWN_KINDS: &str =
     ".jsonl, .ndjson, .json, .csv, .tsv, .txt, .text and .md, also with .gz or .zst, and .parquet";
+
+/// That a file's name tells no format.
+pub(super) fn unknown_kind() -> Told {
+    told!("file.kind", "unknown kind of file by its name; known are {known}", known = KNOWN_KINDS)
+}
 
 /// The format that a file's name tells, also of a compressed file's; `None` for a name that tells nothing.
 ///

@@ -2,33 +2,40 @@
 
 use super::options::{DataOptions, Turns};
 use crate::text::{Parsed, RowKind};
+use crate::told::{Told, told};
 
 /// The row as the kind that is asked for.
 ///
 /// # Errors
 /// It is of the other kind.
-pub(super) fn as_asked(parsed: Parsed, options: &DataOptions) -> Result<Parsed, String> {
+pub(super) fn as_asked(parsed: Parsed, options: &DataOptions) -> Result<Parsed, Told> {
     let parsed = match options.turns {
         Turns::Refused => parsed.with_keys_read(&options.template_keys),
         Turns::Joined => parsed.joined(),
         Turns::Rendered => return Ok(parsed.to_be_rendered().with_keys_read(&options.template_keys)),
     };
     match options.kind.filter(|wanted| *wanted != parsed.row.kind()) {
-        Some(wanted) => Err(not_of_kind(wanted).to_string()),
+        Some(wanted) => Err(not_of_kind(wanted)),
         None => Ok(parsed),
     }
 }
 
 /// What to say of a row that is of the other kind than the one wanted.
-pub(crate) fn not_of_kind(wanted: RowKind) -> &'static str {
+pub(crate) fn not_of_kind(wanted: RowKind) -> Told {
     match wanted {
         RowKind::Document => {
-            "a conversation, where pretraining reads texts; join its turns with --join-turns, render them through the \
+            told!(
+                "row.not_text",
+                "a conversation, where pretraining reads texts; join its turns with --join-turns, render them through the \
              chat template with --render-turns, use `sft`, or give rows with a \"text\" field"
+            )
         }
         RowKind::Conversation => {
-            "a text, where fine-tuning reads conversations; use `pretrain`, or rows with \"conversations\", \
+            told!(
+                "row.not_conversation",
+                "a text, where fine-tuning reads conversations; use `pretrain`, or rows with \"conversations\", \
              \"messages\" or a prompt and its answer"
+            )
         }
     }
 }

@@ -1,15 +1,50 @@
-//! What to say of a row whose bytes are no UTF-8.
+//! What to say of a file or a row whose bytes are no UTF-8.
+
+use crate::told::{Told, told};
 
 /// So many bytes are looked at.
 const LOOKED_AT: usize = 4096;
 
+/// Why a file that begins with these bytes holds nothing that is read; `None` for one that may be a text in UTF-8.
+pub(super) fn refused(head: &[u8]) -> Option<Told> {
+    match head {
+        [] => Some(told!("file.empty", "the file is empty")),
+        [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => {
+            Some(told!("file.utf32", "the file is in UTF-32, which is not read; save it as UTF-8"))
+        }
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some(told!(
+            "file.utf16",
+            "the file is in UTF-16; save it as UTF-8, or add --encoding utf-16"
+        )),
+        [0x1F, 0x8B, ..] | [0x28, 0xB5, 0x2F, 0xFD, ..] => {
+            Some(told!("file.still_packed", "the file is still compressed"))
+        }
+        _ => utf16_without_mark(head).map(|name| {
+            told!(
+                "file.utf16_unmarked",
+                "the file looks like {name} without a byte order mark; save it as UTF-8, or add --encoding {name}",
+                name
+            )
+        }),
+    }
+}
+
 /// Why a row cannot be read whose byte `at`, from 0, is the first wrong one.
-pub(super) fn reason(row: &[u8], at: usize) -> String {
-    let wrong = format!("byte {} of the row is not UTF-8", at + 1);
+pub(super) fn reason(row: &[u8], at: usize) -> Told {
+    let wrong = told!("row.not_utf8", "byte {byte} of the row is not UTF-8", byte = at + 1);
     let rest = &row[at.min(row.len())..];
     match likely(&rest[..rest.len().min(LOOKED_AT)]) {
-        Some(name) => format!("{wrong}; it may be {name}: save the file as UTF-8, or try --encoding {name}"),
-        None => format!("{wrong}; save the file as UTF-8, or name what it is in with --encoding"),
+        Some(name) => told!(
+            "row.not_utf8_maybe",
+            "{wrong}; it may be {name}: save the file as UTF-8, or try --encoding {name}",
+            wrong,
+            name
+        ),
+        None => told!(
+            "row.not_utf8_choose",
+            "{wrong}; save the file as UTF-8, or name what it is in with --encoding",
+            wrong
+        ),
     }
 }
 

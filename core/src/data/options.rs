@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::text::RowKind;
+use crate::told::told;
 
 /// What becomes of a conversation where texts are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,18 +82,23 @@ impl DataOptions {
     pub(super) fn check(&self) -> Result<()> {
         let mut problems = Vec::new();
         if self.limit == Some(0) {
-            problems.push("the limit of rows must be at least 1".to_string());
+            problems.push(told!("data.limit", "the limit of rows must be at least 1"));
         }
         if self.max_row_bytes == 0 {
-            problems.push("the limit of a row's bytes must be at least 1".to_string());
+            problems.push(told!("data.limit_bytes", "the limit of a row's bytes must be at least 1"));
         }
         if let (Some(min), Some(max)) = (self.min_chars, self.max_chars)
             && min > max
         {
-            problems.push(format!("no row can have at least {min} and at most {max} characters"));
+            problems.push(told!(
+                "data.chars",
+                "no row can have at least {min} and at most {max} characters",
+                min,
+                max
+            ));
         }
         if self.text_column.as_deref() == Some("") {
-            problems.push("--text-column names no column".to_string());
+            problems.push("--text-column names no column".into());
         }
         if self.kind == Some(RowKind::Conversation) {
             let makes_texts = [
@@ -104,7 +110,7 @@ impl DataOptions {
                 problems.push(format!(
                     "{flag} makes texts of the rows, and fine-tuning reads conversations; leave it out, or use \
                      `pretrain`"
-                ));
+                ).into());
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems)) }

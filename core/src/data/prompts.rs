@@ -8,6 +8,7 @@ use super::report::{DataReport, RowOrigin};
 use super::source::Source;
 use crate::error::{Error, Result};
 use crate::text::{Parsed, Prompt};
+use crate::told::Told;
 
 /// Reads the prompts of all files, in their order, up to the limit of the options. `accept` makes of each what the
 /// caller needs, or says why it cannot be used; `settings` are keys of the rows that it reads.
@@ -19,7 +20,7 @@ pub fn read_prompts<T>(
     sources: Vec<Arc<dyn Source>>,
     options: DataOptions,
     settings: &[&'static str],
-    mut accept: impl FnMut(Prompt, &RowOrigin) -> Result<T, String>,
+    mut accept: impl FnMut(Prompt, &RowOrigin) -> Result<T, Told>,
 ) -> Result<(Vec<(RowOrigin, T)>, DataReport)> {
     options.check()?;
     let options = Arc::new(options);
@@ -54,7 +55,7 @@ pub fn read_prompts<T>(
             }
         }
         if report.rows == before {
-            return Err(Error::Data(format!("{}: the file holds no prompts", file.name())));
+            return Err(Error::Data(format!("{}: the file holds no prompts", file.name()).into()));
         }
     }
     report.check(options.skip_bad_rows)?;
@@ -73,7 +74,7 @@ mod tests {
         let sources = files.iter().map(|(name, text)| source(name, *text)).collect();
         let accept = |prompt: Prompt, _: &RowOrigin| {
             let texts = prompt.row.texts().collect::<Vec<_>>().join("|");
-            if texts.contains('!') { Err("it shouts".to_string()) } else { Ok(texts) }
+            if texts.contains('!') { Err("it shouts".into()) } else { Ok(texts) }
         };
         let (prompts, report) = read_prompts(sources, options, &[], accept)?;
         Ok((prompts.into_iter().map(|(origin, texts)| format!("{origin} {texts}")).collect(), report))

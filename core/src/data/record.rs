@@ -3,29 +3,35 @@
 use serde_json::{Map, Value};
 
 use crate::text::RowShape;
+use crate::told::{Told, told};
 
 /// Whether rows can be read by the names of these columns.
 ///
 /// # Errors
 /// The names say nothing.
-pub(super) fn check_header(names: &[String]) -> Result<(), String> {
+pub(super) fn check_header(names: &[String]) -> Result<(), Told> {
     RowShape::find(|key| names.iter().any(|name| name == key), || listed(names)).map(drop)
 }
 
 /// The names of columns for a message.
-pub(super) fn listed(names: &[String]) -> String {
-    format!("columns {}", names.join(", "))
+pub(super) fn listed(names: &[String]) -> Told {
+    told!("row.columns", "columns {names}", names = names.join(", "))
 }
 
 /// A record as the object that a JSON row would be.
 ///
 /// # Errors
 /// Fields that are more or fewer than the header names.
-pub(super) fn object(text: &str, header: &[String], separator: u8) -> Result<Value, String> {
+pub(super) fn object(text: &str, header: &[String], separator: u8) -> Result<Value, Told> {
     let fields = fields(text, separator)?;
     if fields.len() != header.len() {
         let (found, named) = (fields.len(), header.len());
-        return Err(format!("the header names {named} fields, and the row has {found}"));
+        return Err(told!(
+            "row.cells",
+            "the header names {named} fields, and the row has {found}",
+            named,
+            found
+        ));
     }
     let named = header.iter().cloned().zip(fields.into_iter().map(Value::String));
     Ok(Value::Object(named.collect::<Map<_, _>>()))
@@ -35,23 +41,31 @@ pub(super) fn object(text: &str, header: &[String], separator: u8) -> Result<Val
 ///
 /// # Errors
 /// What the record lacks, and a name that two columns have; those without one are read by nobody.
-pub(super) fn header_names(header: &str, separator: u8) -> Result<Vec<String>, String> {
+pub(super) fn header_names(header: &str, separator: u8) -> Result<Vec<String>, Told> {
     let names: Vec<String> =
         fields(header, separator)?.iter().map(|name| name.trim().to_lowercase()).collect();
-    let twice = |&(at, name): &(usize, &String)| !name.is_empty() && names[..at].contains(name);
-    match names.iter().enumerate().find(twice) {
-        Some((_, name)) => {
-            Err(format!("two columns are called {name}; keep one of them; found {}", listed(&names)))
-        }
+    match name_of_two(&names) {
+        Some(key) => Err(told!(
+            "row.column_twice",
+            "two columns are called {key}; keep one of them; found {found}",
+            key,
+            found = listed(&names)
+        )),
         None => Ok(names),
     }
+}
+
+/// The name that two columns have; those without one are read by nobody.
+pub(super) fn name_of_two(names: &[String]) -> Option<&String> {
+    let is_twice = |&(at, name): &(usize, &String)| !name.is_empty() && names[..at].contains(name);
+    names.iter().enumerate().find(is_twice).map(|(_, name)| name)
 }
 
 /// The fields of one record.
 ///
 /// # Errors
 /// What the record lacks.
-pub(super) fn fields(record: &str, separator: u8) -> Result<Vec<String>, String> {
+pub(super) fn fields(record: &str, separator: u8) -> Result<Vec<String>, Told> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
@@ -59,8 +73,8 @@ pub(super) fn fields(record: &str, separator: u8) -> Result<Vec<String>, String>
         .from_reader(record.as_bytes());
     match reader.records().next() {
         Some(Ok(record)) => Ok(record.iter().map(String::from).collect()),
-        Some(Err(error)) => Err(format!("broken CSV: {error}")),
-        None => Err("the row is empty".to_string()),
+        Some(Err(error)) => Err(told!("row.csv", "broken CSV: {error}", error)),
+        None => Err(told!("row.empty", "the row is empty")),
     }
 }
 
@@ -80,7 +94,7 @@ mod tests {
         assert_eq!(names("text,,"), Ok("text||".to_string()), "columns without a name");
         assert_eq!(
             names("q,a,Q"),
-            Err("two columns are called q; keep one of them; found columns q, a, q".to_string())
+            Err("two columns are called q; keep one of them; found columns q, a, q".into())
         );
         assert_eq!(header_names("a,b\tc", b'\t'), Ok(vec!["a,b".to_string(), "c".to_string()]));
     }

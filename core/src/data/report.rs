@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::text::{Parsed, Row, RowWarning};
+use crate::told::{Told, texts, told};
 
 /// Counts over all rows; `rows` = `usable` + `bad` + `filtered` + `duplicates`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +26,8 @@ pub struct DataReport {
     /// Rows that cannot be used.
     pub bad: u64,
     /// The first five of them, as `file:line: reason`.
-    pub bad_rows: Vec<String>,
+    #[serde(with = "texts")]
+    pub bad_rows: Vec<Told>,
     /// Rows left out because they are too short or too long.
     pub filtered: u64,
     /// Rows left out because an equal one stands before them.
@@ -74,11 +76,11 @@ impl fmt::Display for RowOrigin {
 }
 
 impl DataReport {
-    pub(super) fn add_bad(&mut self, origin: &RowOrigin, reason: &str) {
+    pub(super) fn add_bad(&mut self, origin: &RowOrigin, reason: &Told) {
         const SHOWN: usize = 5;
         self.bad += 1;
         if self.bad_rows.len() < SHOWN {
-            self.bad_rows.push(format!("{origin}: {reason}"));
+            self.bad_rows.push(told!("row.at", "{origin}: {reason}", origin, reason));
         }
     }
 
@@ -120,19 +122,33 @@ impl DataReport {
         if self.usable > 0 {
             return Ok(());
         }
-        let first =
-            self.bad_rows.first().map_or(String::new(), |row| format!("; the first bad one is {row}"));
-        Err(Error::Data(format!(
-            "no row of the data is left: of {rows}, {bad} are bad and {filtered} too short or too long{first}"
+        let first = self
+            .bad_rows
+            .first()
+            .map_or(Told::default(), |row| told!("data.first_bad", "; the first bad one is {row}", row));
+        Err(Error::Data(told!(
+            "data.none_left",
+            "no row of the data is left: of {rows}, {bad} are bad and {filtered} too short or too long{first}",
+            rows,
+            bad,
+            filtered,
+            first
         )))
     }
 
     /// What a person should know of the usable rows, a sentence each; `number` writes a count.
-    pub fn remarks(&self, number: impl Fn(u64) -> String) -> Vec<String> {
+    pub fn remarks(&self, number: impl Fn(u64) -> String) -> Vec<Told> {
         let odd = |(kind, count): (&RowWarning, &WarningCount)| {
-            format!("{} rows: {kind} (the first: {})", number(count.rows), count.first)
+            let kind = kind.told();
+            told!(
+                "data.odd",
+                "{rows} rows: {kind} (the first: {first})",
+                rows = number(count.rows),
+                kind,
+                first = count.first
+            )
         };
-        let mut remarks: Vec<String> = self.warnings.iter().map(odd).collect();
+        let mut remarks: Vec<Told> = self.warnings.iter().map(odd).collect();
         if !self.unused_keys.is_empty() {
             let named =
                 self.unused_keys.iter().map(|(key, count)| format!("{key} ({} rows)", number(count.rows)));
@@ -140,13 +156,15 @@ impl DataReport {
             if self.more_unused > 0 {
                 named = format!("{named}, others ({} rows)", number(self.more_unused));
             }
-            remarks.push(format!("unused keys: {named}; nothing reads them"));
+            remarks.push(told!("data.unused_keys", "unused keys: {named}; nothing reads them", named));
         }
         if let Some(WarningCount { rows, first }) = &self.on_both_sides {
-            remarks.push(format!(
-                "{} held-out rows equal rows that are trained on (the first: {first}): the held-out loss looks better \
+            remarks.push(told!(
+                "data.both_sides",
+                "{rows} held-out rows equal rows that are trained on (the first: {first}): the held-out loss looks better \
                  than it is; --dedup leaves equal rows out",
-                number(*rows)
+                rows = number(*rows),
+                first
             ));
         }
         remarks

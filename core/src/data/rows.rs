@@ -6,6 +6,7 @@ use super::file::DataFile;
 use super::index::{RowIndex, RowSet};
 use super::scan::Scanner;
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// The usable rows of many files, one file after the other.
 pub(super) struct Rows {
@@ -86,9 +87,10 @@ impl Rows {
 
 fn shorter(files: &[DataFile]) -> Error {
     let names: Vec<&str> = files.iter().map(DataFile::name).collect();
-    Error::Data(format!(
-        "{}: the data holds fewer rows than when it was opened; start anew",
-        names.join(", ")
+    Error::Data(told!(
+        "file.fewer_rows",
+        "{name}: the data holds fewer rows than when it was opened; start anew",
+        name = names.join(", ")
     ))
 }
 

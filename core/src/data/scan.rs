@@ -7,6 +7,7 @@ use super::boundary::{Boundary, CsvRecord, JsonValue, LONGEST_TEXT_ROW, text_row
 use super::format::Format;
 use super::source::Source;
 use crate::error::Result;
+use crate::told::{Told, told};
 
 /// Where a row begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Scanner {
     /// The row found last: its place, and its bytes or why they cannot be had.
     place: RowStart,
     row: Vec<u8>,
-    problem: Option<String>,
+    problem: Option<Told>,
     /// Whether the list of a JSON file is over.
     closed: bool,
 }
@@ -83,7 +84,7 @@ impl Scanner {
     ///
     /// # Errors
     /// Why they cannot be had: the row is too long, or the file ends in the wrong place.
-    pub fn bytes(&self) -> Result<&[u8], &str> {
+    pub fn bytes(&self) -> Result<&[u8], &Told> {
         match &self.problem {
             None => Ok(&self.row),
             Some(problem) => Err(problem),
@@ -139,10 +140,13 @@ impl Scanner {
         match self.blocks.peek(1)?.first() {
             Some(b']') => self.blocks.consume(1),
             Some(_) => return Ok(false),
-            None => self.problem = Some("the list is never closed: the file ends without ]".to_string()),
+            None => {
+                self.problem =
+                    Some(told!("row.list_open", "the list is never closed: the file ends without ]"))
+            }
         }
         if self.problem.is_none() && self.skip_separators()? && !self.blocks.peek(1)?.is_empty() {
-            self.problem = Some("the list is closed here, and the file goes on".to_string());
+            self.problem = Some(told!("row.list_closed", "the list is closed here, and the file goes on"));
         }
         self.closed = true;
         Ok(true)
@@ -189,10 +193,10 @@ fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-fn too_long(limit: usize) -> String {
+fn too_long(limit: usize) -> Told {
     match limit >> 20 {
-        0 => format!("the row is longer than {limit} bytes"),
-        mebibytes => format!("the row is longer than {mebibytes} MiB"),
+        0 => told!("row.long_bytes", "the row is longer than {limit} bytes", limit),
+        mebibytes => told!("row.long", "the row is longer than {mebibytes} MiB", mebibytes),
     }
 }
 
@@ -217,7 +221,7 @@ mod tests {
         let mut rows = Vec::new();
         let found = |s: &Scanner| {
             let bytes = s.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-            (s.place().line, bytes.map_err(String::from))
+            (s.place().line, bytes.map_err(ToString::to_string))
         };
         while scanner.advance().unwrap() {
             rows.push(found(&scanner));

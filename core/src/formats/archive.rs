@@ -9,6 +9,7 @@ use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 use super::Files;
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// A checkpoint has a dozen.
 const MOST_FILES: usize = 1000;
@@ -26,7 +27,9 @@ const ALWAYS_FINE: u64 = 64 << 20;
 /// # Errors
 /// More than an archive can hold.
 pub fn to_zip(files: &Files) -> Result<Vec<u8>> {
-    let told = |e: &dyn std::fmt::Display| Error::Checkpoint(format!("the archive cannot be made: {e}"));
+    let told = |e: &dyn std::fmt::Display| {
+        Error::Checkpoint(told!("zip.unwritten", "the archive cannot be made: {e}", e))
+    };
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let plain = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for (name, bytes) in files {
@@ -48,9 +51,10 @@ pub fn from_zip(bytes: &[u8]) -> Result<Files> {
     let others = others(paths.iter().map(|(_, path)| path.as_str()));
     paths.retain(|(_, path)| !lies_in(path, &others));
     if paths.len() > MOST_FILES {
-        return Err(Error::Checkpoint(format!(
-            "{} files in one archive; a checkpoint has a dozen",
-            paths.len()
+        return Err(Error::Checkpoint(told!(
+            "zip.many",
+            "{files} files in one archive; a checkpoint has a dozen",
+            files = paths.len()
         )));
     }
     let limit = (MOST_GROWTH * bytes.len() as u64).max(ALWAYS_FINE);
@@ -59,14 +63,19 @@ pub fn from_zip(bytes: &[u8]) -> Result<Files> {
         let file = archive.by_index(i).map_err(|e| damaged(&e))?;
         let name = plain_name(&path)?;
         // A thousand names for one part would take a thousand times as long to unpack.
-        packed = packed
-            .checked_sub(file.compressed_size())
-            .ok_or_else(|| none("the parts of this archive lie on each other or beyond its end"))?;
+        packed = packed.checked_sub(file.compressed_size()).ok_or_else(|| {
+            none(told!("zip.overlap", "the parts of this archive lie on each other or beyond its end"))
+        })?;
         let mut content = Vec::new();
         // What the archive says of its sizes may be a lie.
         file.take(left + 1).read_to_end(&mut content).map_err(|e| damaged(&e))?;
         left = left.checked_sub(content.len() as u64).ok_or_else(|| {
-            none(&format!("an archive of {} bytes that unpacks into more than {limit}", bytes.len()))
+            none(told!(
+                "zip.large",
+                "an archive of {bytes} bytes that unpacks into more than {limit}",
+                bytes = bytes.len(),
+                limit
+            ))
         })?;
         put(&mut files, name, content)?;
     }
@@ -104,7 +113,7 @@ fn opened(bytes: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>> {
 }
 
 fn damaged(why: &dyn Display) -> Error {
-    Error::Checkpoint(format!("no whole zip archive ({why}); copy it again"))
+    Error::Checkpoint(told!("zip.damaged", "no whole zip archive ({why}); copy it again", why))
 }
 
 /// Number and path of every file, with `/` between its parts.
@@ -156,8 +165,10 @@ fn above(path: &str) -> impl Iterator<Item = &str> {
 
 fn put(files: &mut Files, name: String, content: Vec<u8>) -> Result<()> {
     if files.contains_key(&name) {
-        return Err(Error::Checkpoint(format!(
-            "several {name} in directories side by side, and which is meant cannot be told; give one of them alone"
+        return Err(Error::Checkpoint(told!(
+            "zip.several",
+            "several {name} in directories side by side, and which is meant cannot be told; give one of them alone",
+            name
         )));
     }
     files.insert(name, content);
@@ -169,14 +180,14 @@ fn plain_name(path: &str) -> Result<String> {
     let name = entry_name(path);
     match name.rsplit('/').next() {
         None | Some("" | "." | "..") => {
-            Err(none(&format!("the archive holds '{path}', which names no file")))
+            Err(none(told!("zip.name", "the archive holds '{path}', which names no file", path)))
         }
         _ => Ok(name),
     }
 }
 
-fn none(fact: &str) -> Error {
-    Error::Checkpoint(format!("{fact}: no checkpoint"))
+fn none(fact: Told) -> Error {
+    Error::Checkpoint(told!("zip.none", "{fact}: no checkpoint", fact))
 }
 
 /// The folders of a checkpoint.

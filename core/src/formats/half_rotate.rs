@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::model::interleaved_to_half;
+use crate::told::told;
 
 /// Rows of an interleaved query or key projection in the half-rotate layout; `name` is for the error.
 ///
@@ -12,9 +13,13 @@ pub(super) fn to_half_rotate(name: &str, values: &[f32], heads: usize, head_dim:
     let whole = |rows: &usize| *rows > 0 && !values.is_empty() && values.len().is_multiple_of(*rows);
     let rows = heads.checked_mul(head_dim).filter(whole).filter(|_| head_dim.is_multiple_of(2));
     let rows = rows.ok_or_else(|| {
-        Error::Checkpoint(format!(
-            "tensor '{name}' has {} values, which do not make {heads} heads of {head_dim} rows",
-            values.len()
+        Error::Checkpoint(told!(
+            "tensor.heads",
+            "tensor '{name}' has {values} values, which do not make {heads} heads of {head_dim} rows",
+            name,
+            values = values.len(),
+            heads,
+            head_dim
         ))
     })?;
     let width = values.len() / rows;

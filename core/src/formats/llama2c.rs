@@ -59,7 +59,7 @@ impl Header {
                 "this llama2.c file is of version {}; versions 0 and 1, which hold f32, can be read: export it with \
                 --version 1",
                 number(1)
-            )));
+            ).into()));
         }
         let first = if old { 0 } else { 2 };
         let numbers: [i32; 7] = std::array::from_fn(|i| number(first + i));
@@ -73,7 +73,7 @@ impl Header {
             return Err(Error::Checkpoint(format!(
                 "this is no llama2.c checkpoint: its header has the sizes {numbers:?} (dim, hidden_dim, layers, heads, \
                 key heads, vocabulary, length)"
-            )));
+            ).into()));
         }
         let needed = header.start as u128 + 4 * header.floats();
         if needed != bytes.len() as u128 {
@@ -81,7 +81,7 @@ impl Header {
                 "a llama2.c file of these sizes {numbers:?} has {needed} bytes, this one {}; it is cut off or another \
                 kind of file: copy it again",
                 bytes.len()
-            )));
+            ).into()));
         }
         Ok(header)
     }

@@ -29,7 +29,7 @@ pub fn llama2c_tokenizer(bytes: &[u8], vocab_size: usize) -> Result<Files> {
         return Err(Error::Tokenizer(format!(
             "the llama2.c tokenizer has {} pieces, the model {vocab_size}; use the one that the model was trained with",
             pieces.len()
-        )));
+        ).into()));
     }
     let mut ids = BTreeMap::new();
     for (id, (piece, _)) in pieces.iter().enumerate() {
@@ -77,9 +77,10 @@ fn pieces(bytes: &[u8]) -> Result<Vec<(String, f32)>> {
 }
 
 fn damaged(what: &str) -> Error {
-    Error::Tokenizer(format!(
-        "the llama2.c tokenizer {what}; it is damaged, or another kind of file: copy it again"
-    ))
+    Error::Tokenizer(
+        format!("the llama2.c tokenizer {what}; it is damaged, or another kind of file: copy it again")
+            .into(),
+    )
 }
 
 /// Every way to put a piece together from two, the pieces of the best scores first.

@@ -10,6 +10,7 @@ use super::tensor_names::TensorNames;
 use super::tensors::{is_same, parse, texts, write_views};
 use crate::error::Result;
 use crate::model::ModelConfig;
+use crate::told::Told;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -20,7 +21,7 @@ pub struct Plain {
     /// All files, where any of them had to change.
     pub files: Option<Files>,
     /// What a person should know, as an opened checkpoint says it.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Told>,
 }
 
 /// Makes the files of a directory plain, so that every form made of them computes what the directory does. Those without

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
+use crate::told::{Told, told};
 
 pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 pub(super) const HEAD: &str = "lm_head.weight";
@@ -53,7 +54,7 @@ pub(crate) struct TensorNames {
     /// The name in the file, by the plain one.
     pub(crate) weights: BTreeMap<String, String>,
     /// What a person should know.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) warnings: Vec<Told>,
 }
 
 impl TensorNames {
@@ -66,8 +67,11 @@ impl TensorNames {
         // In order, so that the same pair of several is told.
         for name in names.into_iter().collect::<BTreeSet<_>>() {
             if let Some(other) = weights.insert(plain_name(name), name.to_string()) {
-                return Err(Error::Checkpoint(format!(
-                    "two tensors are one weight of the model: '{other}' and '{name}'; remove that which is too much"
+                return Err(Error::Checkpoint(told!(
+                    "tensor.two_names",
+                    "two tensors are one weight of the model: '{other}' and '{name}'; remove that which is too much",
+                    other,
+                    name
                 )));
             }
         }
@@ -118,9 +122,11 @@ impl TensorNames {
             self.weights.remove(HEAD);
         } else {
             config.tie_word_embeddings = false;
-            self.warnings.push(format!(
+            self.warnings.push(told!(
+                "tensor.not_tied",
                 "config.json ties the output projection to the embedding, and '{head}' holds other values; they are not \
-                tied, as in transformers 5"
+                tied, as in transformers 5",
+                head
             ));
         }
         Ok(())
@@ -128,18 +134,20 @@ impl TensorNames {
 }
 
 /// Names the tensors that nothing reads.
-fn tell(unread: &[String]) -> Option<String> {
+fn tell(unread: &[String]) -> Option<Told> {
     let named: Vec<String> = unread.iter().take(NAMED).map(|name| format!("'{name}'")).collect();
     let more = match unread.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+        0 => Told::default(),
+        more => told!("tensor.more", " and {more} more", more),
     };
     (!unread.is_empty()).then(|| {
-        format!(
-            "{} of the checkpoint's tensors are not read, as the model that config.json describes does not have them: \
-            {}{more}",
-            unread.len(),
-            named.join(", ")
+        told!(
+            "tensor.unread",
+            "{count} of the checkpoint's tensors are not read, as the model that config.json describes does not have them: \
+            {names}{more}",
+            count = unread.len(),
+            names = named.join(", "),
+            more
         )
     })
 }

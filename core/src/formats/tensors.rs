@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Bytes;
 use crate::error::{Error, Result};
 use crate::model::NamedTensor;
+use crate::told::told;
 
 /// Readers refuse a longer header.
 const LONGEST_HEADER: usize = 100_000_000;
@@ -62,12 +63,21 @@ impl TensorFile {
     /// A tensor that is missing, has another shape, or a type that weights do not have.
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let info = self.header.info(name).ok_or_else(|| {
-            Error::Checkpoint(format!("{} has no tensor '{name}', which the config asks for", self.name))
+            Error::Checkpoint(told!(
+                "tensor.missing_of",
+                "{file} has no tensor '{name}', which the config asks for",
+                file = self.name,
+                name
+            ))
         })?;
         if info.shape != shape {
-            return Err(Error::Checkpoint(format!(
-                "{}: tensor '{name}' has shape {:?}, the config asks for {shape:?}",
-                self.name, info.shape
+            return Err(Error::Checkpoint(told!(
+                "tensor.shape",
+                "{file}: tensor '{name}' has shape {found}, the config asks for {shape}",
+                file = self.name,
+                name,
+                found = format!("{:?}", info.shape),
+                shape = format!("{shape:?}")
             )));
         }
         self.floats(name, info)
@@ -101,9 +111,12 @@ impl TensorFile {
 
     fn floats(&self, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
         floats(info.dtype, self.data(info)).ok_or_else(|| {
-            Error::Checkpoint(format!(
-                "{}: tensor '{name}' is {:?}; weights are read as F32, F16 or BF16: save them as one of these",
-                self.name, info.dtype
+            Error::Checkpoint(told!(
+                "tensor.type",
+                "{file}: tensor '{name}' is {kind}; weights are read as F32, F16 or BF16: save them as one of these",
+                file = self.name,
+                name,
+                kind = format!("{:?}", info.dtype)
             ))
         })
     }
@@ -139,9 +152,12 @@ pub(crate) fn parse<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>> 
 }
 
 fn not_whole(name: &str, bytes: &[u8], error: &dyn Display) -> Error {
-    Error::Checkpoint(format!(
-        "{name} is not a whole safetensors file ({error}; {} bytes are there); it was cut off or damaged: copy it again",
-        bytes.len()
+    Error::Checkpoint(told!(
+        "tensor.cut",
+        "{name} is not a whole safetensors file ({error}; {bytes} bytes are there); it was cut off or damaged: copy it again",
+        name,
+        error,
+        bytes = bytes.len()
     ))
 }
 
@@ -151,7 +167,7 @@ fn not_whole(name: &str, bytes: &[u8], error: &dyn Display) -> Error {
 /// A damaged header.
 pub(crate) fn texts(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     let (_, header) = SafeTensors::read_metadata(bytes)
-        .map_err(|e| Error::Checkpoint(format!("{name} is damaged: {e}")))?;
+        .map_err(|e| Error::Checkpoint(told!("tensor.damaged", "{name} is damaged: {e}", name, e)))?;
     Ok(header.metadata().clone().unwrap_or_default().into_iter().collect())
 }
 
@@ -165,8 +181,14 @@ pub fn write_tensors(tensors: &[NamedTensor], metadata: &[(&str, String)]) -> Re
     let mut views = Vec::with_capacity(tensors.len());
     for (tensor, bytes) in tensors.iter().zip(&bytes) {
         let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
-        let view =
-            view.map_err(|e| Error::Checkpoint(format!("tensor '{}' cannot be written: {e}", tensor.name)))?;
+        let view = view.map_err(|e| {
+            Error::Checkpoint(told!(
+                "tensor.unwritten",
+                "tensor '{name}' cannot be written: {e}",
+                name = tensor.name,
+                e
+            ))
+        })?;
         views.push((tensor.name.clone(), view));
     }
     let mut texts = BTreeMap::from([("format".to_string(), "pt".to_string())]);
@@ -192,16 +214,18 @@ pub(crate) fn write_views(
         end += view.data().len();
         let entry = json!({"dtype": view.dtype(), "shape": view.shape(), "data_offsets": [begin, end]});
         if header.insert(name.clone(), entry).is_some() {
-            return Err(Error::Checkpoint(format!("two tensors are named '{name}'")));
+            return Err(Error::Checkpoint(told!("tensor.twice", "two tensors are named '{name}'", name)));
         }
     }
     let mut header = Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
     if header.len() > LONGEST_HEADER {
-        return Err(Error::Checkpoint(format!(
-            "the names and texts of a safetensors file take {} bytes, {LONGEST_HEADER} are the most; a tokenizer that \
+        return Err(Error::Checkpoint(told!(
+            "tensor.header",
+            "the names and texts of a safetensors file take {bytes} bytes, {longest_header} are the most; a tokenizer that \
             large must stay in a file of its own",
-            header.len()
+            bytes = header.len(),
+            longest_header = LONGEST_HEADER
         )));
     }
     let mut bytes = Vec::with_capacity(LENGTH + header.len() + end);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ModelConfig, Transformer};
+use crate::told::{Told, told};
 
 /// Its key among the settings of generation.
 const KEY: &str = "kindling";
@@ -32,9 +33,14 @@ impl ModelConfig {
     }
 
     /// What a person should know of a card that cannot be read.
-    pub(crate) fn card_warning(&self) -> Option<String> {
+    pub(crate) fn card_warning(&self) -> Option<Told> {
         let error = ModelCard::deserialize(self.generation.get(KEY)?).err()?;
-        Some(format!("'{KEY}' in generation_config.json is no card of a model ({error}), and is not read"))
+        Some(told!(
+            "model.card",
+            "'{key}' in generation_config.json is no card of a model ({error}), and is not read",
+            key = KEY,
+            error
+        ))
     }
 }
 

@@ -6,6 +6,7 @@ use super::RopeScaling;
 use super::keys::MOST_LAYERS;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
+use crate::told::{Told, told};
 
 /// The most that any other size may be.
 const MOST: usize = 1 << 24;
@@ -144,7 +145,7 @@ impl ModelConfig {
     }
 
     /// Everything that does not hold, as sentences; empty when the shape is sound.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Told> {
         let mut problems = Vec::new();
         let positive = [
             ("vocab_size", self.vocab_size),
@@ -159,37 +160,63 @@ impl ModelConfig {
         for (name, value) in positive {
             let most = if name == "num_hidden_layers" { MOST_LAYERS } else { MOST };
             if value == 0 || value > most {
-                problems.push(format!("{name} is {value}; it must be between 1 and {most}"));
+                problems.push(told!(
+                    "config.size",
+                    "{name} is {value}; it must be between 1 and {most}",
+                    name,
+                    value,
+                    most
+                ));
             }
         }
-        if self.num_key_value_heads > 0 && !self.num_attention_heads.is_multiple_of(self.num_key_value_heads)
-        {
-            problems.push(format!(
-                "num_attention_heads ({}) must be a multiple of num_key_value_heads ({})",
-                self.num_attention_heads, self.num_key_value_heads
-            ));
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            problems.push(format!("head_dim ({}) must be even: rotary embedding turns pairs", self.head_dim));
-        }
-        if self.rope_theta <= 0.0 || !self.rope_theta.is_finite() {
-            problems.push(format!("rope_theta is {}; it must be a positive number", self.rope_theta));
-        }
-        if self.rms_norm_eps <= 0.0 || !self.rms_norm_eps.is_finite() {
-            problems
-                .push(format!("rms_norm_eps is {}; it must be a small positive number", self.rms_norm_eps));
-        }
-        if !(0.0..1.0).contains(&self.attention_dropout) {
-            problems.push(format!(
-                "attention_dropout is {}; it must be at least 0 and below 1",
-                self.attention_dropout
-            ));
-        }
+        problems.extend(self.number_problems());
         problems.extend(self.layer_problems());
         problems
     }
 
-    fn layer_problems(&self) -> Vec<String> {
+    fn number_problems(&self) -> Vec<Told> {
+        let mut problems = Vec::new();
+        if self.num_key_value_heads > 0 && !self.num_attention_heads.is_multiple_of(self.num_key_value_heads)
+        {
+            problems.push(told!(
+                "config.heads",
+                "num_attention_heads ({heads}) must be a multiple of num_key_value_heads ({kv_heads})",
+                heads = self.num_attention_heads,
+                kv_heads = self.num_key_value_heads
+            ));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            problems.push(told!(
+                "config.head_dim",
+                "head_dim ({head_dim}) must be even: rotary embedding turns pairs",
+                head_dim = self.head_dim
+            ));
+        }
+        if self.rope_theta <= 0.0 || !self.rope_theta.is_finite() {
+            problems.push(told!(
+                "config.rope_theta",
+                "rope_theta is {theta}; it must be a positive number",
+                theta = self.rope_theta
+            ));
+        }
+        if self.rms_norm_eps <= 0.0 || !self.rms_norm_eps.is_finite() {
+            problems.push(told!(
+                "config.eps",
+                "rms_norm_eps is {eps}; it must be a small positive number",
+                eps = self.rms_norm_eps
+            ));
+        }
+        if !(0.0..1.0).contains(&self.attention_dropout) {
+            problems.push(told!(
+                "config.dropout",
+                "attention_dropout is {dropout}; it must be at least 0 and below 1",
+                dropout = self.attention_dropout
+            ));
+        }
+        problems
+    }
+
+    fn layer_problems(&self) -> Vec<Told> {
         let mut problems = Vec::new();
         let (layers, experts) = (self.num_hidden_layers, self.experts.as_ref());
         let lists = [
@@ -198,22 +225,32 @@ impl ModelConfig {
         ];
         for (name, len) in lists {
             if let Some(len) = len.filter(|len| *len != layers) {
-                problems.push(format!("{name} names {len} layers, but there are {layers}"));
+                problems.push(told!(
+                    "config.lists",
+                    "{name} names {len} layers, but there are {layers}",
+                    name,
+                    len,
+                    layers
+                ));
             }
         }
         if self.sliding_window.as_ref().is_some_and(|sliding| sliding.window == 0) {
-            problems.push("sliding_window is 0; a position sees at least itself".into());
+            problems.push(told!("config.window", "sliding_window is 0; a position sees at least itself"));
         }
         if let Some(experts) = experts {
             let sizes = [experts.count, experts.intermediate_size, experts.per_token];
             if sizes.iter().any(|&size| size == 0 || size > 1 << 20) || experts.shared > 1 << 10 {
-                problems
-                    .push("the routed experts' number, width and number a token must be at least 1".into());
+                problems.push(told!(
+                    "config.experts",
+                    "the routed experts' number, width and number a token must be at least 1"
+                ));
             }
             if experts.per_token > experts.count {
-                problems.push(format!(
-                    "num_experts_per_tok ({}) is more than num_experts ({})",
-                    experts.per_token, experts.count
+                problems.push(told!(
+                    "config.experts_used",
+                    "num_experts_per_tok ({used}) is more than num_experts ({experts})",
+                    used = experts.per_token,
+                    experts = experts.count
                 ));
             }
         }
@@ -236,10 +273,11 @@ impl ModelConfig {
         if tokenizer.vocab_size() <= self.vocab_size {
             return Ok(());
         }
-        Err(Error::Model(format!(
-            "the tokenizer has {} ids, the model only {}; use the tokenizer that the model was trained with",
-            tokenizer.vocab_size(),
-            self.vocab_size
+        Err(Error::Model(told!(
+            "model.vocabulary",
+            "the tokenizer has {ids} ids, the model only {rows}; use the tokenizer that the model was trained with",
+            ids = tokenizer.vocab_size(),
+            rows = self.vocab_size
         )))
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::ModelConfig;
 use super::keys::Keys;
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// A `model_type` of `config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,18 +40,26 @@ impl Family {
         let known = || FAMILIES.map(Self::name).join(", ");
         if let Some(name) = keys.text("model_type")?.filter(|name| !name.is_empty()) {
             return FAMILIES.into_iter().find(|family| family.name() == name).ok_or_else(|| {
-                Error::Model(format!(
-                    "config.json: model_type '{name}' is not supported; supported: {}; use this model with transformers, or \
+                Error::Model(told!(
+                    "model.type",
+                    "config.json: model_type '{name}' is not supported; supported: {known}; use this model with transformers, or \
                      take one of these families",
-                    known()
+                    name,
+                    known = known()
                 ))
             });
         }
         let class = keys.list("architectures")?.and_then(|classes| classes.first()?.as_str());
         FAMILIES.into_iter().find(|family| Some(family.class()) == class).ok_or_else(|| {
-            let class =
-                class.map_or(String::new(), |class| format!(", and its architectures name '{class}'"));
-            Error::Model(format!("config.json has no model_type{class}; add it, as one of {}", known()))
+            let class = class.map_or(Told::default(), |class| {
+                told!("model.class", ", and its architectures name '{class}'", class)
+            });
+            Error::Model(told!(
+                "model.no_type",
+                "config.json has no model_type{class}; add it, as one of {known}",
+                class,
+                known = known()
+            ))
         })
     }
 

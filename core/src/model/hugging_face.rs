@@ -15,6 +15,7 @@ use super::quantization_config::refuse_quantized;
 use super::rope_parameters::rope;
 use super::{Experts, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 impl ModelConfig {
     /// Reads `config.json`.
@@ -121,8 +122,13 @@ impl ModelConfig {
 }
 
 fn parse(json: &[u8]) -> Result<Map<String, Value>> {
-    serde_json::from_slice(json)
-        .map_err(|e| Error::Model(format!("config.json is not a JSON object ({e}); copy it again")))
+    serde_json::from_slice(json).map_err(|e| {
+        Error::Model(told!(
+            "model.config_damaged",
+            "config.json is not a JSON object ({e}); copy it again",
+            e
+        ))
+    })
 }
 
 fn read(keys: Keys, family: Family) -> Result<ModelConfig> {

@@ -11,6 +11,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::kernels::{Quantization, QuantizedMatrix};
 use crate::random::Random;
+use crate::told::told;
 
 /// Gives a weight's values by Hugging Face name and shape (matrices `[out, in]`, row by row).
 pub type WeightSource<'a> = dyn FnMut(&str, &[usize]) -> Result<Vec<f32>> + 'a;
@@ -58,9 +59,11 @@ impl Transformer {
             false => Some(builder.linear("lm_head", hidden, config.vocab_size, false)?),
         };
         if builder.bits.is_some() && builder.quantized == 0 {
-            return Err(Error::Model(format!(
+            return Err(Error::Model(told!(
+                "model.no_blocks",
                 "no matrix of this model has rows of whole blocks of 32 numbers (its width is {hidden}): it cannot be \
-                held in few bits; leave --weights out"
+                held in few bits; leave --weights out",
+                hidden
             )));
         }
         Ok(Self {

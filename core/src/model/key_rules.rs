@@ -8,12 +8,13 @@ use super::family::Family;
 use super::keys::{Keys, is_nothing, unsupported};
 use super::rope_parameters;
 use crate::error::Result;
+use crate::told::{Told, told};
 
 /// What a `config.json` says beside a model's shape, for a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remarks {
     /// Keys that nothing reads, and settings that contradict each other.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Told>,
 }
 
 /// Keys of other architectures whose only known value is 1.
@@ -200,10 +201,11 @@ impl Remarks {
             .map(|(key, _)| key.as_str())
             .collect();
         if !strange.is_empty() {
-            warnings.push(format!(
-                "config.json: a model of the family {} does not read {}",
-                family.name(),
-                strange.join(", ")
+            warnings.push(told!(
+                "model.unread_keys",
+                "config.json: a model of the family {family} does not read {keys}",
+                family = family.name(),
+                keys = strange.join(", ")
             ));
         }
         Self { warnings }
@@ -211,14 +213,20 @@ impl Remarks {
 }
 
 /// That a special token is none of the vocabulary's, as a sentence.
-fn beyond(keys: Keys, key: &str) -> Option<String> {
+fn beyond(keys: Keys, key: &str) -> Option<Told> {
     let tokens = keys.optional_size("vocab_size").ok().flatten()? as u64;
     let ids: Vec<u64> = match keys.value(key)? {
         Value::Array(ids) => ids.iter().filter_map(Value::as_u64).collect(),
         one => Vec::from_iter(one.as_u64()),
     };
     let id = ids.into_iter().find(|id| *id >= tokens)?;
-    Some(format!("config.json: {key} {id} is beyond the vocabulary of {tokens} tokens, and never occurs"))
+    Some(told!(
+        "model.token_beyond",
+        "config.json: {key} {id} is beyond the vocabulary of {tokens} tokens, and never occurs",
+        key,
+        id,
+        tokens
+    ))
 }
 
 /// The keys, with their values, that act in training elsewhere and not here.

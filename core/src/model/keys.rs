@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Known models have a hundred and some. A file of any size may claim more, and each costs a list of tensors.
 pub(super) const MOST_LAYERS: usize = 1 << 12;
@@ -48,15 +49,24 @@ impl<'a> Keys<'a> {
 
     pub(super) fn size(&self, key: &str) -> Result<usize> {
         self.optional_size(key)?.ok_or_else(|| {
-            Error::Model(format!("config.json has no {key}; a Llama-family model needs it: {SAVED}"))
+            Error::Model(told!(
+                "model.key_missing",
+                "config.json has no {key}; a Llama-family model needs it: {saved}",
+                key,
+                saved = SAVED
+            ))
         })
     }
 
     /// The number of blocks, before lists of that length are made.
     pub(super) fn layers(&self) -> Result<usize> {
         match self.size("num_hidden_layers")? {
-            layers if layers > MOST_LAYERS => Err(Error::Model(format!(
-                "config.json: num_hidden_layers is {layers}; {MOST_LAYERS} are the most: {SAVED}"
+            layers if layers > MOST_LAYERS => Err(Error::Model(told!(
+                "model.layers",
+                "config.json: num_hidden_layers is {layers}; {most_layers} are the most: {saved}",
+                layers,
+                most_layers = MOST_LAYERS,
+                saved = SAVED
             ))),
             layers => Ok(layers),
         }
@@ -69,9 +79,16 @@ impl<'a> Keys<'a> {
         what: &str,
     ) -> Result<Option<T>> {
         let Some(value) = self.value(key) else { return Ok(None) };
-        read(value)
-            .map(Some)
-            .ok_or_else(|| Error::Model(format!("config.json: {key} is {value}, not {what}; {SAVED}")))
+        read(value).map(Some).ok_or_else(|| {
+            Error::Model(told!(
+                "model.key_kind",
+                "config.json: {key} is {value}, not {what}; {saved}",
+                key,
+                value,
+                what,
+                saved = SAVED
+            ))
+        })
     }
 }
 
@@ -90,8 +107,13 @@ pub(super) fn is_nothing(value: &Value) -> bool {
 /// Refuses a value, beside what would be computed and the way out.
 pub(super) fn unsupported<T>(key: &str, value: &Value, known: &str) -> Result<T> {
     let found = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-    Err(Error::Model(format!(
-        "config.json: {key} '{found}' is not supported; supported: {known}; {ELSEWHERE} (a key that the weights were \
-         trained without can be taken out)"
+    Err(Error::Model(told!(
+        "model.key_value",
+        "config.json: {key} '{found}' is not supported; supported: {known}; {elsewhere} (a key that the weights were \
+         trained without can be taken out)",
+        key,
+        found,
+        known,
+        elsewhere = ELSEWHERE
     )))
 }

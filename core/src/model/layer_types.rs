@@ -6,6 +6,7 @@ use super::SlidingWindow;
 use super::family::Family;
 use super::keys::{ELSEWHERE, Keys, SAVED};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// The window where a family has one and the file names none.
 const WINDOW: usize = 4096;
@@ -31,17 +32,21 @@ pub(super) fn sliding_window(keys: Keys, family: Family, longest: usize) -> Resu
         }
     };
     if named.as_ref().is_some_and(|named| *named != slides) {
-        return Err(Error::Model(format!(
-            "config.json: layer_types has sliding and full layers in another order than the family {} computes them, in \
-             transformers too; take layer_types out to have them as the family has, or {SAVED}",
-            family.name()
+        return Err(Error::Model(told!(
+            "model.layer_order",
+            "config.json: layer_types has sliding and full layers in another order than the family {family} computes them, in \
+             transformers too; take layer_types out to have them as the family has, or {saved}",
+            family = family.name(),
+            saved = SAVED
         )));
     }
     let Some(window) = window else {
         return match slides.contains(&true) {
-            true => Err(Error::Model(format!(
+            true => Err(Error::Model(told!(
+                "model.no_window",
                 "config.json: layer_types has layers of sliding_attention, and there is no sliding_window in use; name it \
-                 (in the Qwen families with use_sliding_window true), or {SAVED}"
+                 (in the Qwen families with use_sliding_window true), or {saved}",
+                saved = SAVED
             ))),
             false => Ok(None),
         };
@@ -67,16 +72,22 @@ fn window(keys: Keys, family: Family) -> Result<Option<usize>> {
 fn named_layers(keys: Keys, layers: usize) -> Result<Option<Vec<bool>>> {
     let Some(kinds) = keys.list("layer_types")? else { return Ok(None) };
     if kinds.len() != layers {
-        return Err(Error::Model(format!(
-            "config.json: layer_types names {} layers, and num_hidden_layers is {layers}; {SAVED}",
-            kinds.len()
+        return Err(Error::Model(told!(
+            "model.layer_count",
+            "config.json: layer_types names {named} layers, and num_hidden_layers is {layers}; {saved}",
+            named = kinds.len(),
+            layers,
+            saved = SAVED
         )));
     }
     let slides = |kind: &Value| match kind.as_str() {
         Some("sliding_attention") => Ok(true),
         Some("full_attention") => Ok(false),
-        _ => Err(Error::Model(format!(
-            "config.json: layer_types has {kind}; supported: full_attention, sliding_attention; {ELSEWHERE}"
+        _ => Err(Error::Model(told!(
+            "model.layer_kind",
+            "config.json: layer_types has {kind}; supported: full_attention, sliding_attention; {elsewhere}",
+            kind,
+            elsewhere = ELSEWHERE
         ))),
     };
     kinds.iter().map(slides).collect::<Result<_>>().map(Some)

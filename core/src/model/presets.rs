@@ -82,12 +82,12 @@ const MIXTURES: [&str; 3] = ["minimind2-moe", "minimind-v1-moe", "minimind3-moe"
 pub fn preset(name: &str) -> Result<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
         if MIXTURES.contains(&name) {
-            return Error::Config(vec![format!(
-                "preset '{name}' is a mixture of experts, which is not built yet"
-            )]);
+            return Error::Config(vec![
+                format!("preset '{name}' is a mixture of experts, which is not built yet").into(),
+            ]);
         }
         let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-        Error::Config(vec![format!("there is no preset '{name}'; choose one of {}", names.join(", "))])
+        Error::Config(vec![format!("there is no preset '{name}'; choose one of {}", names.join(", ")).into()])
     })
 }
 
@@ -147,7 +147,7 @@ mod tests {
         for (name, parameters) in expected {
             let config = preset(name).unwrap().config(None);
             assert_eq!(config.parameters(), parameters, "{name}");
-            assert_eq!(config.problems(), Vec::<String>::new(), "{name}");
+            assert_eq!(config.problems(), Vec::<crate::told::Told>::new(), "{name}");
         }
     }
 

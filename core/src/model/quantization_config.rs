@@ -4,23 +4,28 @@ use serde_json::Value;
 
 use super::keys::{Keys, is_nothing};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Refuses weights in few bits by the name of the method.
 pub(super) fn refuse_quantized(keys: Keys) -> Result<()> {
     let said = |key: &str| keys.value(key).filter(|value| !is_nothing(value));
     if let Some(settings) = said("quantization") {
         let bits = settings.get("bits").map_or(String::new(), |bits| format!(" ({bits} bits)"));
-        return Err(Error::Model(format!(
+        return Err(Error::Model(told!(
+            "model.mlx_bits",
             "config.json: the weights are quantised by MLX{bits}, which is not read; make plain ones of them with \
-            `mlx_lm.convert --hf-path DIR --mlx-path OUT --dequantize`, or take the model that they were made of"
+            `mlx_lm.convert --hf-path DIR --mlx-path OUT --dequantize`, or take the model that they were made of",
+            bits
         )));
     }
     let Some(settings) = said("quantization_config").or(said("compression_config")) else { return Ok(()) };
     let method = method(settings);
-    Err(Error::Model(format!(
+    Err(Error::Model(told!(
+        "model.bits",
         "config.json: the weights are quantised by {method}, which is not read; take the model that they were made of, or \
         make plain ones of them with transformers where it can: model = AutoModelForCausalLM.from_pretrained(DIR); \
-        model.dequantize(); model.save_pretrained(OUT)"
+        model.dequantize(); model.save_pretrained(OUT)",
+        method
     )))
 }
 

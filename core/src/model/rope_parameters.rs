@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::RopeScaling;
 use super::keys::{ELSEWHERE, Keys, unsupported};
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// The base where nothing names one.
 const THETA: f64 = 10_000.0;
@@ -48,14 +49,17 @@ pub(super) fn rope(keys: Keys, context: usize) -> Result<(f64, RopeScaling)> {
 }
 
 /// What is odd about the rotary settings, and was read as `transformers` reads it.
-pub(super) fn remarks(keys: Keys, context: usize) -> Vec<String> {
+pub(super) fn remarks(keys: Keys, context: usize) -> Vec<Told> {
     let blocks = blocks(keys).unwrap_or_default();
     let mut remarks = Vec::new();
     if let [(first, counts), (second, other)] = blocks.as_slice() {
         let read = |name: &str, block: &Map<String, Value>| of_block(keys, name, block, context).ok();
         if read(first, counts) != read(second, other) {
-            remarks.push(format!(
-                "config.json: {first} and {second} contradict each other; {first} counts, as in transformers"
+            remarks.push(told!(
+                "model.rope_twice",
+                "config.json: {first} and {second} contradict each other; {first} counts, as in transformers",
+                first,
+                second
             ));
         }
     }
@@ -64,14 +68,24 @@ pub(super) fn remarks(keys: Keys, context: usize) -> Vec<String> {
         if let (Some(inside), Some(top)) = (base(Keys(block)), base(keys))
             && inside != top
         {
-            remarks.push(format!(
+            remarks.push(told!(
+                "model.rope_thetas",
                 "config.json: rope_theta is {top}, and that of {name} {inside}; the one of {name} counts, as in \
-                 transformers"
+                 transformers",
+                top,
+                name,
+                inside
             ));
         }
         let strange = block.iter().filter(|(key, value)| !value.is_null() && !READ.contains(&key.as_str()));
         remarks.extend(strange.map(|(key, value)| {
-            format!("config.json: {name} has {key} {value}, which is not read, as in transformers")
+            told!(
+                "model.rope_unread",
+                "config.json: {name} has {key} {value}, which is not read, as in transformers",
+                name,
+                key,
+                value
+            )
         }));
     }
     remarks
@@ -94,9 +108,13 @@ fn of_block(
     context: usize,
 ) -> Result<(f64, RopeScaling)> {
     if let Some((layers, _)) = block.iter().find(|(_, value)| value.is_object()) {
-        return Err(Error::Model(format!(
+        return Err(Error::Model(told!(
+            "model.rope_layers",
             "config.json: {name} has settings of its own for '{layers}'; one rotary embedding for all layers is supported: \
-             {ELSEWHERE}"
+             {elsewhere}",
+            name,
+            layers,
+            elsewhere = ELSEWHERE
         )));
     }
     let inside = Keys(block);
@@ -122,7 +140,7 @@ mod tests {
         rope(Keys(config.as_object().unwrap()), 256)
     }
 
-    fn remarked(config: Value) -> Vec<String> {
+    fn remarked(config: Value) -> Vec<Told> {
         remarks(Keys(config.as_object().unwrap()), 256)
     }
 

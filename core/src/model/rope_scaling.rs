@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::{ELSEWHERE, SAVED};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Keys of `rope_parameters` that are numbers.
 const NUMBERS: [&str; 9] = [
@@ -143,8 +144,12 @@ impl RopeScaling {
         let known = |key: &str| rope.get(key).and_then(Value::as_f64);
         let needed = |key: &str| {
             known(key).filter(|value| *value > 0.0 && value.is_finite()).ok_or_else(|| {
-                Error::Model(format!(
-                    "config.json: rope_type '{kind}' needs {key}, a positive number; {SAVED}"
+                Error::Model(told!(
+                    "model.rope_needs",
+                    "config.json: rope_type '{kind}' needs {key}, a positive number; {saved}",
+                    kind,
+                    key,
+                    saved = SAVED
                 ))
             })
         };
@@ -181,9 +186,12 @@ impl RopeScaling {
                 original: original(),
             },
             other => {
-                return Err(Error::Model(format!(
+                return Err(Error::Model(told!(
+                    "model.rope_type",
                     "config.json: rope_type '{other}' is not supported; supported: default, linear, dynamic, yarn, llama3; \
-                     {ELSEWHERE}"
+                     {elsewhere}",
+                    other,
+                    elsewhere = ELSEWHERE
                 )));
             }
         })
@@ -219,8 +227,13 @@ fn check_types(rope: &Map<String, Value>) -> Result<()> {
             _ => continue,
         };
         if !right {
-            return Err(Error::Model(format!(
-                "config.json: in the rotary settings, {key} is {value}, not {what}; {SAVED}"
+            return Err(Error::Model(told!(
+                "model.rope_kind",
+                "config.json: in the rotary settings, {key} is {value}, not {what}; {saved}",
+                key,
+                value,
+                what,
+                saved = SAVED
             )));
         }
     }

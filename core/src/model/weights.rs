@@ -7,6 +7,7 @@ use super::init::transpose;
 use super::{Quantized, Transformer, Weight};
 use crate::error::{Error, Result};
 use crate::kernels::QuantizedMatrix;
+use crate::told::told;
 
 /// One weight, row by row, in the Hugging Face orientation (matrices `[out, in]`).
 #[derive(Clone, Debug, PartialEq)]
@@ -119,7 +120,9 @@ impl Transformer {
 /// The device cannot be read.
 pub(crate) async fn read(tensor: Tensor<1>) -> Result<Vec<f32>> {
     let data = tensor.into_data_async().await;
-    let data = data.map_err(|e| Error::Device(format!("the device could not be read: {e:?}")))?;
+    let data = data.map_err(|e| {
+        Error::Device(told!("device.unreadable", "the device could not be read: {e}", e = format!("{e:?}")))
+    })?;
     Ok(data.iter::<f32>().collect())
 }
 

@@ -8,6 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use super::NamedGradients;
 use crate::error::{Error, Result};
 use crate::model::{AtWeight, NamedTensor, Path, Transformer, from_named, is_linear, read, to_named};
+use crate::told::{Told, told};
 
 /// Constants of AdamW; the defaults are PyTorch's.
 #[derive(Clone, Copy, Debug)]
@@ -113,11 +114,17 @@ impl AdamW {
         for (name, shape) in weights {
             let mut moment = |prefix: &str| -> Result<Tensor<1>> {
                 let key = format!("{prefix}.{name}");
-                let tensor = saved.remove(&key).ok_or_else(|| misfit(&format!("has no '{key}'")))?;
+                let tensor = saved
+                    .remove(&key)
+                    .ok_or_else(|| misfit(told!("optimizer.lacks", "has no '{key}'", key)))?;
                 if tensor.shape != shape {
                     let found = &tensor.shape;
-                    return Err(misfit(&format!(
-                        "holds '{key}' of shape {found:?}, the weight has {shape:?}"
+                    return Err(misfit(told!(
+                        "optimizer.shape",
+                        "holds '{key}' of shape {found}, the weight has {shape}",
+                        key,
+                        found = format!("{found:?}"),
+                        shape = format!("{shape:?}")
                     )));
                 }
                 let values = from_named(&NamedTensor { name: name.clone(), ..tensor });
@@ -128,7 +135,7 @@ impl AdamW {
             moments.insert(name, Moments { first, second });
         }
         if let Some(key) = saved.keys().min() {
-            return Err(misfit(&format!("holds '{key}', which does not train here")));
+            return Err(misfit(told!("optimizer.foreign", "holds '{key}', which does not train here", key)));
         }
         (self.steps, self.moments) = (steps, moments);
         Ok(())
@@ -136,10 +143,12 @@ impl AdamW {
 }
 
 /// What an optimizer's state that does not fit its model is told as.
-fn misfit(what: &str) -> Error {
-    Error::Checkpoint(format!(
+fn misfit(what: Told) -> Error {
+    Error::Checkpoint(told!(
+        "optimizer.misfit",
         "the optimizer's state {what}: it is damaged or of another run, and the run cannot go on from it; take an \
-         earlier checkpoint, or begin a new run with this one as its --model"
+         earlier checkpoint, or begin a new run with this one as its --model",
+        what
     ))
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::told::{Told, told};
+
 // The defaults of minimind-3, with a shorter answer.
 const TEMPERATURE: f64 = 0.85;
 const TOP_K: usize = 50;
@@ -66,40 +68,59 @@ impl Default for SamplingConfig {
 
 impl SamplingConfig {
     /// Everything that does not hold, one sentence each, by its flag; empty when the settings are sound.
-    pub fn validate(&self) -> Vec<String> {
+    pub fn validate(&self) -> Vec<Told> {
         self.problems(|key| format!("--{}", key.replace('_', "-")))
     }
 
     /// The same, by whatever `name` calls the setting of a key.
-    pub(super) fn problems(&self, name: impl Fn(&str) -> String) -> Vec<String> {
+    pub(super) fn problems(&self, name: impl Fn(&str) -> String) -> Vec<Told> {
         let mut problems = Vec::new();
-        let mut require = |holds: bool, problem: String| {
+        let mut require = |holds: bool, problem: Told| {
             if !holds {
                 problems.push(problem);
             }
         };
         require(
             self.temperature.is_finite() && self.temperature >= 0.0,
-            format!("{} is {}, but it must be 0 (greedy) or more", name("temperature"), self.temperature),
+            told!(
+                "sampling.temperature",
+                "{name} is {value}, but it must be 0 (greedy) or more",
+                name = name("temperature"),
+                value = self.temperature
+            ),
         );
         for (key, value) in [("top_p", self.top_p), ("min_p", self.min_p)] {
             require(
                 (0.0..=1.0).contains(&value),
-                format!("{} is {value}, but it must lie between 0 and 1", name(key)),
+                told!(
+                    "sampling.share",
+                    "{name} is {value}, but it must lie between 0 and 1",
+                    name = name(key),
+                    value
+                ),
             );
         }
         let penalty = self.repetition_penalty;
         require(
             penalty.is_finite() && penalty > 0.0,
-            format!("{} is {penalty}, but it must be above 0 (1 = off)", name("repetition_penalty")),
+            told!(
+                "sampling.penalty",
+                "{name} is {penalty}, but it must be above 0 (1 = off)",
+                name = name("repetition_penalty"),
+                penalty
+            ),
         );
         require(
             self.max_new_tokens > 0,
-            format!("{} is 0, but it must be at least 1", name("max_new_tokens")),
+            told!("sampling.tokens", "{name} is 0, but it must be at least 1", name = name("max_new_tokens")),
         );
         require(
             self.stop.iter().all(|stop| !stop.is_empty()),
-            format!("{} is empty, but it must be a text of at least one character", name("stop")),
+            told!(
+                "sampling.stop",
+                "{name} is empty, but it must be a text of at least one character",
+                name = name("stop")
+            ),
         );
         problems
     }

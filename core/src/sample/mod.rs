@@ -26,6 +26,7 @@ pub use stop::{StopMatcher, StopPiece};
 pub use together::{SideBySide, generate_together};
 
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Longest piece of a prompt in one pass.
 const PREFILL: usize = 512;
@@ -71,16 +72,23 @@ fn check_fits(positions: usize, context: usize) -> Result<()> {
     if positions <= context {
         return Ok(());
     }
-    Err(Error::Data(format!("{positions} tokens are asked for, the model holds {context}; shorten the text")))
+    Err(Error::Data(told!(
+        "sampling.context",
+        "{positions} tokens are asked for, the model holds {context}; shorten the text",
+        positions,
+        context
+    )))
 }
 
 /// Refuses ids that the model does not have.
 fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
     match ids.iter().find(|&&id| id as usize >= vocab) {
         None => Ok(()),
-        Some(id) => Err(Error::Data(format!(
-            "token {id} is outside the vocabulary; the model's ids go from 0 to {}",
-            vocab - 1
+        Some(id) => Err(Error::Data(told!(
+            "sampling.id",
+            "token {id} is outside the vocabulary; the model's ids go from 0 to {most}",
+            id,
+            most = vocab - 1
         ))),
     }
 }

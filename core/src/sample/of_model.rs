@@ -6,9 +6,7 @@ use serde_json::{Map, Value};
 use super::SamplingConfig;
 use super::foreign_settings::foreign_settings;
 use crate::text::is_blank;
-
-/// The file, as messages name it.
-const FILE: &str = "generation_config.json";
+use crate::told::{Told, told};
 
 /// Keys that set how a token is drawn, and what transformers takes where a file draws tokens and leaves them out.
 const DRAWING: [(&str, Option<f64>); 4] =
@@ -44,7 +42,7 @@ pub struct OfModel {
     /// What of it comes from the model, as `temperature 0.6`.
     pub used: Vec<String>,
     /// What of the model's settings does not act, a sentence each.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Told>,
 }
 
 impl SamplingConfig {
@@ -67,13 +65,23 @@ impl SamplingConfig {
             let Some(value) = value else { continue };
             match config.with(key, &value).and_then(SamplingConfig::sound) {
                 Ok(with) => config = with,
-                Err(why) => warnings.push(format!("{FILE}: {key}: {why}; it is left aside")),
+                Err(why) => warnings.push(told!(
+                    "generation.unsound",
+                    "generation_config.json: {key}: {why}; it is left aside",
+                    key,
+                    why
+                )),
             }
         }
         if greedy && !said("temperature") {
             let idle = DRAWING.iter().map(|(key, _)| *key).filter(|key| said(key));
             warnings.extend(idle.map(|key| {
-                format!("{key} does nothing: {FILE} has do_sample false, which is temperature 0; set temperature, too")
+                told!(
+                    "generation.greedy",
+                    "{key} does nothing: generation_config.json has do_sample false, which is temperature 0; set \
+                     temperature, too",
+                    key
+                )
             }));
         }
         warnings.extend(not_built(generation));
@@ -85,17 +93,20 @@ impl SamplingConfig {
     ///
     /// # Errors
     /// A value of another type.
-    pub fn of_request(generation: &Map<String, Value>, asked: &Map<String, Value>) -> Result<Self, String> {
+    pub fn of_request(generation: &Map<String, Value>, asked: &Map<String, Value>) -> Result<Self, Told> {
         let own = Self::default().of_model(generation, |key| asked.contains_key(key)).config;
         let mut all = fields(&own);
         all.extend(asked.clone());
-        serde_json::from_value(Value::Object(all)).map_err(|error| error.to_string())
+        serde_json::from_value(Value::Object(all)).map_err(|error| {
+            told!("sampling.unread", "the settings of the answer cannot be read: {error}", error)
+        })
     }
 
-    fn sound(self) -> Result<Self, String> {
-        match self.problems(str::to_string) {
-            problems if problems.is_empty() => Ok(self),
-            problems => Err(problems.join("; ")),
+    /// Itself, or the one thing that the last change of one setting made unsound.
+    fn sound(self) -> Result<Self, Told> {
+        match self.problems(str::to_string).into_iter().next() {
+            None => Ok(self),
+            Some(problem) => Err(problem),
         }
     }
 }
@@ -115,7 +126,7 @@ fn changed(before: &SamplingConfig, now: &SamplingConfig) -> Vec<String> {
 }
 
 /// What names the settings that would change an answer in transformers and are not built here.
-fn not_built(generation: &Map<String, Value>) -> Option<String> {
+fn not_built(generation: &Map<String, Value>) -> Option<Told> {
     let acts = |key: &str, value: &Value| match value {
         Value::Null => false,
         Value::Bool(on) => *on,
@@ -130,9 +141,20 @@ fn not_built(generation: &Map<String, Value>) -> Option<String> {
     let named = foreign_settings().filter(|key| !SILENT.contains(key));
     let named: Vec<&str> =
         named.filter(|key| generation.get(*key).is_some_and(|value| acts(key, value))).collect();
-    let (is, them) = if named.len() == 1 { ("is", "it does") } else { ("are", "they do") };
-    (!named.is_empty())
-        .then(|| format!("{FILE} sets {}, which {is} not built here; {them} not act", named.join(", ")))
+    let keys = named.join(", ");
+    match named.len() {
+        0 => None,
+        1 => Some(told!(
+            "generation.not_built",
+            "generation_config.json sets {keys}, which is not built here; it does not act",
+            keys
+        )),
+        _ => Some(told!(
+            "generation.not_built",
+            "generation_config.json sets {keys}, which are not built here; they do not act",
+            keys
+        )),
+    }
 }
 
 #[cfg(test)]

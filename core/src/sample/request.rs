@@ -3,6 +3,7 @@
 use super::SamplingConfig;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
+use crate::told::told;
 
 /// What to continue, and how.
 #[derive(Clone, Copy)]
@@ -27,21 +28,29 @@ impl GenerationRequest<'_> {
     pub fn check(&self, context: usize) -> Result<()> {
         let mut problems = self.config.validate();
         if self.tokenizer.is_none() && !self.config.stop.is_empty() {
-            problems.push("--stop needs the model's tokenizer, and there is none".to_string());
+            problems.push(told!(
+                "sampling.stop_tokenizer",
+                "--stop needs the model's tokenizer, and there is none"
+            ));
         }
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
         let prompt = self.prompt.len();
         if prompt == 0 {
-            let remedy =
-                "give some text, or a model whose tokenizer begins every text with a token of its own";
-            return Err(Error::Data(format!("the prompt holds no tokens: {remedy}")));
+            return Err(Error::Data(told!(
+                "sampling.no_prompt",
+                "the prompt holds no tokens: give some text, or a model whose tokenizer begins every text with a token \
+                of its own"
+            )));
         }
         if prompt > context {
-            let remedy = "shorten the prompt, or use a model with a longer context";
-            return Err(Error::Data(format!(
-                "the prompt has {prompt} tokens, but the model's context holds {context}: {remedy}"
+            return Err(Error::Data(told!(
+                "sampling.prompt_long",
+                "the prompt has {prompt} tokens, but the model's context holds {context}: shorten the prompt, or use a \
+                model with a longer context",
+                prompt,
+                context
             )));
         }
         Ok(())

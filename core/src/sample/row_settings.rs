@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::SamplingConfig;
 use super::foreign_settings::{foreign_settings, remedy};
 use crate::text::{is_blank, parse_json, short};
+use crate::told::{Told, told};
 
 /// The keys of a row that set how its answer is sampled.
 const OWN: [&str; 9] = [
@@ -33,18 +34,18 @@ impl SamplingConfig {
     ///
     /// # Errors
     /// The setting that cannot be honoured, and why.
-    pub fn of_row(&self, settings: &Map<String, Value>) -> Result<Self, String> {
+    pub fn of_row(&self, settings: &Map<String, Value>) -> Result<Self, Told> {
         let sets = |(key, value): &(&String, &Value)| *key == STOP || !value.as_str().is_some_and(is_blank);
         let mut own = self.clone();
         for (key, value) in settings.iter().filter(sets) {
             if let Some(remedy) = remedy(key) {
-                return Err(format!("{key} is not read here; {remedy}"));
+                return Err(format!("{key} is not read here; {remedy}").into());
             }
-            own = own.with(key, value).map_err(|why| format!("{key}: {why}"))?;
+            own = own.with(key, value).map_err(|why| Told::from(format!("{key}: {why}")))?;
         }
         match own.problems(str::to_string) {
             problems if problems.is_empty() => Ok(own),
-            problems => Err(problems.join("; ")),
+            problems => Err(problems.join("; ").into()),
         }
     }
 
@@ -52,10 +53,12 @@ impl SamplingConfig {
     ///
     /// # Errors
     /// What is expected there, and what was found.
-    pub(super) fn with(&self, key: &str, value: &Value) -> Result<Self, String> {
-        let told = |error: serde_json::Error| error.to_string();
-        let wrong = || format!("expected {}, found {}", expected(key), short(&value.to_string()));
-        let mut all = match serde_json::to_value(self).map_err(told)? {
+    pub(super) fn with(&self, key: &str, value: &Value) -> Result<Self, Told> {
+        let wrong = || {
+            let (expected, found) = (expected(key), short(&value.to_string()));
+            told!("sampling.kind", "expected {expected}, found {found}", expected, found)
+        };
+        let mut all = match serde_json::to_value(self)? {
             Value::Object(all) => all,
             _ => Map::new(),
         };
@@ -90,7 +93,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn of_row(settings: Value) -> Result<SamplingConfig, String> {
+    fn of_row(settings: Value) -> Result<SamplingConfig, Told> {
         SamplingConfig::default().of_row(settings.as_object().unwrap())
     }
 

@@ -3,6 +3,7 @@
 use super::SamplingConfig;
 use crate::error::{Error, Result};
 use crate::random::Random;
+use crate::told::told;
 
 /// Keeps sampling apart from other uses of the same seed.
 const SAMPLING_STREAM: u64 = 0x73_61_6d_70_6c_65;
@@ -81,17 +82,20 @@ impl Sampler {
 fn check(logits: &[f32]) -> Result<()> {
     let bad = logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY);
     if let Some(id) = bad {
-        return Err(Error::Model(format!(
-            "the model's output for token {id} of {} is {}: its weights are damaged, or the compute type \
+        return Err(Error::Model(told!(
+            "model.output",
+            "the model's output for token {id} of {tokens} is {value}: its weights are damaged, or the compute type \
              overflows (try --dtype f32)",
-            logits.len(),
-            logits[id]
+            id,
+            tokens = logits.len(),
+            value = logits[id]
         )));
     }
     if logits.iter().all(|&logit| logit == f32::NEG_INFINITY) {
-        return Err(Error::Model(format!(
-            "the model rules out all of its {} tokens, so none can be drawn: its weights are damaged",
-            logits.len()
+        return Err(Error::Model(told!(
+            "model.rules_out",
+            "the model rules out all of its {tokens} tokens, so none can be drawn: its weights are damaged",
+            tokens = logits.len()
         )));
     }
     Ok(())

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
+use crate::told::told;
 
 /// The score of a text; its JSON form is that of `score --json`, where what is not finite becomes `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,12 +40,17 @@ impl Scorer {
     /// does not have.
     pub fn new(tokens: &[u32], vocab: usize) -> Result<Self> {
         if tokens.is_empty() {
-            return Err(Error::Data("there is nothing to score: the text holds no tokens".to_string()));
+            return Err(Error::Data(told!(
+                "score.empty",
+                "there is nothing to score: the text holds no tokens"
+            )));
         }
         if let Some(id) = tokens.iter().find(|id| **id as usize >= vocab) {
-            return Err(Error::Data(format!(
-                "token {id} does not exist in this model: its ids are 0 to {}; use the tokenizer that belongs to it",
-                vocab.saturating_sub(1)
+            return Err(Error::Data(told!(
+                "score.id",
+                "token {id} does not exist in this model: its ids are 0 to {most}; use the tokenizer that belongs to it",
+                id,
+                most = vocab.saturating_sub(1)
             )));
         }
         let logprobs = vec![None];
@@ -56,11 +62,12 @@ impl Scorer {
     pub fn push(&mut self, logits: &[f32]) -> Result<()> {
         let rows = logits.len() / self.vocab;
         if rows * self.vocab != logits.len() || self.positions + rows > self.tokens.len() {
-            return Err(Error::Model(format!(
-                "{} logits are not rows of {} for the {} tokens left to score",
-                logits.len(),
-                self.vocab,
-                self.tokens.len() - self.positions
+            return Err(Error::Model(told!(
+                "score.rows",
+                "{logits} logits are not rows of {vocab} for the {left} tokens left to score",
+                logits = logits.len(),
+                vocab = self.vocab,
+                left = self.tokens.len() - self.positions
             )));
         }
         for row in logits.chunks_exact(self.vocab) {
@@ -82,9 +89,11 @@ impl Scorer {
     pub fn finish(self, bytes: Option<usize>, logits: bool) -> Result<Score> {
         let needed = if logits { self.tokens.len() } else { self.tokens.len() - 1 };
         if self.positions < needed {
-            return Err(Error::Model(format!(
-                "the model gave logits for {} of the {needed} positions to score",
-                self.positions
+            return Err(Error::Model(told!(
+                "score.positions",
+                "the model gave logits for {positions} of the {needed} positions to score",
+                positions = self.positions,
+                needed
             )));
         }
         let nll = self.nll.is_finite().then_some(self.nll);

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::told::{Told, told};
+
 /// How the reasoning of a message is called, as it is kept and in others' data.
 pub const REASONING_KEYS: [&str; 3] = ["reasoning_content", "reasoning", "thinking"];
 /// The key of a message's calls of tools.
@@ -86,7 +88,7 @@ impl Conversation {
     ///
     /// # Errors
     /// The first message that breaks this, by number and role.
-    pub fn check_roles(&self) -> Result<(), String> {
+    pub fn check_roles(&self) -> Result<(), Told> {
         let mut before = "";
         for (index, message) in self.messages.iter().enumerate() {
             let role = message.role.as_str();
@@ -98,35 +100,53 @@ impl Conversation {
                 _ => false,
             };
             if !fits {
-                return Err(format!("message {} has role '{role}' {}", index + 1, misfit(role, before)));
+                return Err(told!(
+                    "row.role",
+                    "message {number} has role '{role}' {misfit}",
+                    number = index + 1,
+                    role,
+                    misfit = misfit(role, before)
+                ));
             }
             before = role;
         }
         match before {
-            "" => Err("the list of messages is empty".to_string()),
-            "system" => Err("no message has role 'user'".to_string()),
+            "" => Err(told!("row.no_messages", "the list of messages is empty")),
+            "system" => Err(told!("row.no_user", "no message has role 'user'")),
             _ => Ok(()),
         }
     }
 }
 
 /// Why `role` does not fit after the role `before` (empty at the start).
-fn misfit(role: &str, before: &str) -> String {
+fn misfit(role: &str, before: &str) -> Told {
     match (role, before) {
-        ("system", _) => "and does not come first".to_string(),
-        ("assistant", "" | "system") => "before any 'user'; begin with what it answers".to_string(),
+        ("system", _) => told!("role.system", "and does not come first"),
+        ("assistant", "" | "system") => {
+            told!("role.assistant_first", "before any 'user'; begin with what it answers")
+        }
         ("tool", "" | "system") => {
-            "before any 'assistant'; begin with what was asked, and the call".to_string()
+            told!("role.tool_first", "before any 'assistant'; begin with what was asked, and the call")
         }
         ("user", "user") => {
-            format!("after '{before}'; join the two into one message, or put the answer between them")
+            told!(
+                "role.two_users",
+                "after '{before}'; join the two into one message, or put the answer between them",
+                before
+            )
         }
         ("assistant", "assistant") => {
-            format!("after '{before}'; join the two into one message, or put what was asked between them")
+            told!(
+                "role.two_answers",
+                "after '{before}'; join the two into one message, or put what was asked between them",
+                before
+            )
         }
-        ("user", "tool") => format!("after '{before}'; the assistant speaks between them"),
-        ("user" | "assistant" | "tool", _) => format!("after '{before}'"),
-        _ => "(known roles: system, user, assistant, tool)".to_string(),
+        ("user", "tool") => {
+            told!("role.user_after_tool", "after '{before}'; the assistant speaks between them", before)
+        }
+        ("user" | "assistant" | "tool", _) => told!("role.after", "after '{before}'", before),
+        _ => told!("role.unknown", "(known roles: system, user, assistant, tool)"),
     }
 }
 
@@ -135,7 +155,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn check(roles: &[&str]) -> Result<(), String> {
+    fn check(roles: &[&str]) -> Result<(), Told> {
         Conversation::new(roles.iter().map(|role| Message::new(role, "x")).collect()).check_roles()
     }
 
@@ -182,7 +202,7 @@ mod tests {
             (&["system"], "no message has role 'user'"),
             (&[], "the list of messages is empty"),
         ] {
-            assert_eq!(check(roles), Err(reason.to_string()), "{roles:?}");
+            assert_eq!(check(roles), Err(reason.into()), "{roles:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::json::{bears_text, is_blank, keys, kind, parse_json, short};
 use super::warning::RowWarning;
 use super::weight::{reads_as_weight, words};
+use crate::told::{Told, told};
 
 /// What is found beside the meaning of a row.
 #[derive(Debug, Default)]
@@ -96,7 +97,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The keys for a message.
-    pub(super) fn found(&self) -> String {
+    pub(super) fn found(&self) -> Told {
         keys(self.all)
     }
 
@@ -107,17 +108,24 @@ impl<'a> Fields<'a> {
     }
 
     /// A string that must be there.
-    pub(super) fn text(&mut self, key: &'a str) -> Result<&'a str, String> {
+    pub(super) fn text(&mut self, key: &'a str) -> Result<&'a str, Told> {
         self.read.push(key);
         match self.all.get(key) {
             Some(Value::String(text)) => Ok(text),
-            Some(other) => Err(format!("{key} must be a string, found {}", kind(other))),
-            None => Err(format!("{key} is missing; found {}", self.found())),
+            Some(other) => Err(told!(
+                "row.not_string",
+                "{key} must be a string, found {found}",
+                key,
+                found = kind(other)
+            )),
+            None => {
+                Err(told!("row.key_missing", "{key} is missing; found {found}", key, found = self.found()))
+            }
         }
     }
 
     /// A string that may be absent, which is an empty one.
-    pub(super) fn optional_text(&mut self, key: &'a str) -> Result<&'a str, String> {
+    pub(super) fn optional_text(&mut self, key: &'a str) -> Result<&'a str, Told> {
         match self.has(key) {
             true => self.text(key),
             false => Ok(""),
@@ -125,17 +133,21 @@ impl<'a> Fields<'a> {
     }
 
     /// A list, which a CSV cell holds as JSON text; absent or empty gives no items.
-    pub(super) fn list(&mut self, key: &'a str) -> Result<Vec<Value>, String> {
+    pub(super) fn list(&mut self, key: &'a str) -> Result<Vec<Value>, Told> {
         let value = match self.value(key) {
             Some(Value::String(text)) if is_blank(text) => Value::Null,
-            Some(Value::String(text)) => parse_json(text).map_err(|why| format!("{key}: {why}"))?,
+            Some(Value::String(text)) => {
+                parse_json(text).map_err(|why| told!("at", "{name}: {why}", name = key, why))?
+            }
             Some(value) => value.clone(),
             None => Value::Null,
         };
         match value {
             Value::Null => Ok(Vec::new()),
             Value::Array(list) => Ok(list),
-            other => Err(format!("{key} must be a list, found {}", kind(&other))),
+            other => {
+                Err(told!("row.not_list", "{key} must be a list, found {found}", key, found = kind(&other)))
+            }
         }
     }
 

@@ -3,27 +3,31 @@
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
+use crate::told::{Told, told};
+
 /// Reads one JSON value.
 ///
 /// # Errors
 /// What is wrong and in which column (counted in characters), and in which line of the text after the first one.
-pub fn parse_json(text: &str) -> Result<Value, String> {
+pub fn parse_json(text: &str) -> Result<Value, Told> {
     serde_json::from_str(text).map_err(|error| reason(text, &error))
 }
 
-fn reason(text: &str, error: &serde_json::Error) -> String {
+fn reason(text: &str, error: &serde_json::Error) -> Told {
     let line = text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or(text);
     // serde counts bytes; an editor counts characters.
     let column = line.bytes().take(error.column()).filter(|byte| byte & 0xC0 != 0x80).count();
     let place = match error.line() {
-        0 | 1 => format!("column {column}"),
-        number => format!("line {number} of the row, column {column}"),
+        0 | 1 => told!("place.column", "column {column}", column),
+        number => told!("place.line", "line {number} of the row, column {column}", number, column),
     };
     let message = error.to_string();
     let what = message.split(" at line ").next().unwrap_or_default();
     match (error.classify(), what.strip_prefix("EOF while parsing ")) {
-        (Category::Eof, Some(part)) => format!("broken JSON: the row ends inside {part} ({place})"),
-        _ => format!("broken JSON at {place}: {}", plain(what)),
+        (Category::Eof, Some(part)) => {
+            told!("row.json_open", "broken JSON: the row ends inside {part} ({place})", part, place)
+        }
+        _ => told!("row.json", "broken JSON at {place}: {what}", place, what = plain(what)),
     }
 }
 
@@ -62,15 +66,15 @@ pub fn bears_text(value: &Value) -> bool {
 }
 
 /// The keys of an object in its own order, for a message; null values are marked, long lists are cut.
-pub fn keys(fields: &Map<String, Value>) -> String {
+pub fn keys(fields: &Map<String, Value>) -> Told {
     const SHOWN: usize = 12;
     if fields.is_empty() {
-        return "no keys".to_string();
+        return told!("row.no_keys", "no keys");
     }
     let mark = |(key, value): (&String, &Value)| short(key) + if value.is_null() { " (null)" } else { "" };
     let shown: Vec<String> = fields.iter().take(SHOWN).map(mark).collect();
     let rest = if fields.len() > SHOWN { ", …" } else { "" };
-    format!("keys {}{rest}", shown.join(", "))
+    told!("row.keys", "keys {names}{rest}", names = shown.join(", "), rest)
 }
 
 /// A text cut to a length that fits into a message.
@@ -92,24 +96,21 @@ mod tests {
     fn broken_json_names_the_column() {
         assert_eq!(
             parse_json(r#"{"text": "abc"#),
-            Err("broken JSON: the row ends inside a string (column 13)".to_string())
+            Err("broken JSON: the row ends inside a string (column 13)".into())
         );
         assert_eq!(
             parse_json(r#"{"text": 1 "b"}"#),
-            Err("broken JSON at column 12: expected `,` or `}`".to_string())
+            Err("broken JSON at column 12: expected `,` or `}`".into())
         );
     }
 
     #[test]
     fn the_column_counts_characters_and_later_lines_are_named() {
         // The bad `x` is the 9th character and the 13th byte.
-        assert_eq!(
-            parse_json(r#"{"甲乙": 1x}"#),
-            Err("broken JSON at column 9: expected `,` or `}`".to_string())
-        );
+        assert_eq!(parse_json(r#"{"甲乙": 1x}"#), Err("broken JSON at column 9: expected `,` or `}`".into()));
         assert_eq!(
             parse_json("{\n  \"a\": ?\n}"),
-            Err("broken JSON at line 2 of the row, column 8: expected a value".to_string())
+            Err("broken JSON at line 2 of the row, column 8: expected a value".into())
         );
     }
 

@@ -3,12 +3,13 @@
 
 use serde_json::{Map, Value};
 
-use super::conversation::{Message, REASONING_KEYS, TOOL_CALLS};
-use super::fields::{Notes, counts, tells};
+use super::conversation::{Message, REASONING_KEYS};
+use super::fields::{Notes, tells};
 use super::json::{is_blank, keys, kind, parse_json, short};
 use super::tools::{add_tool_call, read_tool_calls};
 use super::warning::RowWarning;
 use super::weight::take_weight;
+use crate::told::{Told, told};
 
 /// The names that data sets give to the four roles.
 const ROLE_NAMES: [(&str, &[&str]); 4] = [
@@ -31,16 +32,23 @@ const REASONING: &str = REASONING_KEYS[0];
 ///
 /// # Errors
 /// The first message that cannot be read, by its number (from 1), and why.
-pub(super) fn parse_messages(list: &[Value], notes: &mut Notes) -> Result<Vec<Message>, String> {
+pub(super) fn parse_messages(list: &[Value], notes: &mut Notes) -> Result<Vec<Message>, Told> {
     let numbered = list.iter().enumerate();
     numbered
-        .map(|(i, value)| parse_message(value, notes).map_err(|why| format!("message {}: {why}", i + 1)))
+        .map(|(i, value)| {
+            parse_message(value, notes)
+                .map_err(|why| told!("row.message", "message {number}: {why}", number = i + 1, why))
+        })
         .collect()
 }
 
-fn parse_message(value: &Value, notes: &mut Notes) -> Result<Message, String> {
+fn parse_message(value: &Value, notes: &mut Notes) -> Result<Message, Told> {
     let Value::Object(fields) = value else {
-        return Err(format!("expected an object with role and content, found {}", kind(value)));
+        return Err(told!(
+            "message.not_object",
+            "expected an object with role and content, found {found}",
+            found = kind(value)
+        ));
     };
     let sharegpt = fields.contains_key("from") && !fields.contains_key("role");
     let (role_key, content_key) = if sharegpt { ("from", "value") } else { ("role", "content") };
@@ -57,42 +65,31 @@ fn parse_message(value: &Value, notes: &mut Notes) -> Result<Message, String> {
         Some(Value::String(text)) => message.content.clone_from(text),
         Some(Value::Array(parts)) => read_parts(&mut message, parts, notes)?,
         None | Some(Value::Null) if message.calls_tools() => {}
-        None => return Err(format!("{content_key} is missing; found {}", keys(fields))),
-        Some(Value::Null) => return Err(format!("{content_key} is null, and there are no tool_calls")),
-        Some(other) => return Err(format!("{content_key} must be a string, found {}", kind(other))),
+        None => {
+            return Err(told!(
+                "message.no_content",
+                "{content_key} is missing; found {found}",
+                content_key,
+                found = keys(fields)
+            ));
+        }
+        Some(Value::Null) => {
+            return Err(told!(
+                "message.null",
+                "{content_key} is null, and there are no tool_calls",
+                content_key
+            ));
+        }
+        Some(other) => {
+            return Err(told!(
+                "message.content",
+                "{content_key} must be a string, found {found}",
+                content_key,
+                found = kind(other)
+            ));
+        }
     }
     Ok(message)
-}
-
-/// Keys of a message that stand for what it is or calls, and those of reasoning; what templates print of these shows
-/// where they are rendered.
-const LABELS: [&str; 3] = ["name", "tool_call_id", "tool_calls"];
-
-/// Names the keys of messages that only a template which looks for them reads.
-pub(super) fn name_unread(messages: &[Message], notes: &mut Notes) {
-    for (key, value) in messages.iter().flat_map(|message| &message.extra) {
-        let known = LABELS.contains(&key.as_str()) || REASONING_KEYS.contains(&key.as_str());
-        if !known && tells(key, value) {
-            notes.unused_of_message(key);
-        }
-    }
-    name_unread_of_calls(messages, notes);
-}
-
-/// Names what stands beside the name and the arguments of a call and reads as if it acted.
-fn name_unread_of_calls(messages: &[Message], notes: &mut Notes) {
-    let calls = messages.iter().filter_map(|message| message.extra.get(TOOL_CALLS)?.as_array()).flatten();
-    for call in calls {
-        let function = call.get("function").filter(|function| function.is_object());
-        for (key, value) in
-            [Some(call), function].into_iter().flatten().filter_map(Value::as_object).flatten()
-        {
-            let is_read = ["function", "arguments", "parameters"].contains(&key.as_str());
-            if !is_read && counts(key, value) {
-                notes.unused(&format!("{key} of a tool call"));
-            }
-        }
-    }
 }
 
 /// Whether this is a key of reasoning that holds none.
@@ -101,7 +98,7 @@ fn is_no_reasoning(key: &str, value: &Value) -> bool {
 }
 
 /// The weight of a message; one that is never trained needs none.
-fn read_weight(message: &mut Message, notes: &mut Notes) -> Result<(), String> {
+fn read_weight(message: &mut Message, notes: &mut Notes) -> Result<(), Told> {
     let Some(weight) = take_weight(&mut message.extra)? else {
         return Ok(());
     };
@@ -112,40 +109,51 @@ fn read_weight(message: &mut Message, notes: &mut Notes) -> Result<(), String> {
     Ok(())
 }
 
-fn role_name<'a>(fields: &'a Map<String, Value>, key: &str) -> Result<&'a str, String> {
+fn role_name<'a>(fields: &'a Map<String, Value>, key: &str) -> Result<&'a str, Told> {
     match fields.get(key) {
         Some(Value::String(name)) => Ok(name),
-        Some(other) => Err(format!("{key} must be a string, found {}", kind(other))),
-        None => Err(format!("{key} is missing; found {}", keys(fields))),
+        Some(other) => {
+            Err(told!("row.not_string", "{key} must be a string, found {found}", key, found = kind(other)))
+        }
+        None => Err(told!("row.key_missing", "{key} is missing; found {found}", key, found = keys(fields))),
     }
 }
 
-fn known_role(name: &str) -> Result<&'static str, String> {
+fn known_role(name: &str) -> Result<&'static str, Told> {
     let known = ROLE_NAMES.iter().find(|(_, names)| names.contains(&name));
-    known
-        .map(|(role, _)| *role)
-        .ok_or_else(|| format!("unknown role '{}' (known roles: system, user, assistant, tool)", short(name)))
+    known.map(|(role, _)| *role).ok_or_else(|| {
+        told!(
+            "message.role",
+            "unknown role '{name}' (known roles: system, user, assistant, tool)",
+            name = short(name)
+        )
+    })
 }
 
 /// A content in parts: texts are joined, reasoning and tool calls go to the keys that templates read.
-fn read_parts(message: &mut Message, parts: &[Value], notes: &mut Notes) -> Result<(), String> {
+fn read_parts(message: &mut Message, parts: &[Value], notes: &mut Notes) -> Result<(), Told> {
     let mut reasoning = String::new();
     for (index, part) in parts.iter().enumerate() {
         let number = index + 1;
         name_unused(part, notes);
-        let (part_kind, value) = part_value(part).map_err(|why| format!("content part {number}: {why}"))?;
+        let (part_kind, value) = part_value(part)
+            .map_err(|why| told!("message.part", "content part {number}: {why}", number, why))?;
         match (part_kind, value) {
             ("text", Value::String(text)) => message.content.push_str(text),
             ("reasoning" | "thinking", Value::String(text)) => reasoning.push_str(text),
             ("tool_call", Value::String(text)) => {
-                let call = parse_json(text).map_err(|why| format!("content part {number}: {why}"))?;
+                let call = parse_json(text)
+                    .map_err(|why| told!("message.part", "content part {number}: {why}", number, why))?;
                 add_tool_call(message, call)?;
             }
             ("tool_call", call) => add_tool_call(message, call.clone())?,
             (_, other) => {
-                return Err(format!(
-                    "content part {number}: {part_kind} must be a string, found {}",
-                    kind(other)
+                return Err(told!(
+                    "message.part_string",
+                    "content part {number}: {part_kind} must be a string, found {found}",
+                    number,
+                    part_kind,
+                    found = kind(other)
                 ));
             }
         }
@@ -154,9 +162,11 @@ fn read_parts(message: &mut Message, parts: &[Value], notes: &mut Notes) -> Resu
         return Ok(());
     }
     match message.extra.get(REASONING) {
-        Some(other) if *other != reasoning.as_str() => {
-            Err(format!("{REASONING} and the reasoning in the content's parts differ; keep one of them"))
-        }
+        Some(other) if *other != reasoning.as_str() => Err(told!(
+            "message.reasoning",
+            "{reasoning} and the reasoning in the content's parts differ; keep one of them",
+            reasoning = REASONING
+        )),
         _ => {
             message.extra.insert(REASONING.to_string(), Value::String(reasoning));
             Ok(())
@@ -177,20 +187,30 @@ fn name_unused(part: &Value, notes: &mut Notes) {
 }
 
 /// The type of a part and what it holds: under `text`, `value` or the type's own name.
-fn part_value(part: &Value) -> Result<(&str, &Value), String> {
+fn part_value(part: &Value) -> Result<(&str, &Value), Told> {
     let fields = match part {
         Value::String(_) => return Ok(("text", part)),
         Value::Object(fields) => fields,
         other => {
-            return Err(format!("expected an object with type and text, found {}", kind(other)));
+            return Err(told!(
+                "part.not_object",
+                "expected an object with type and text, found {found}",
+                found = kind(other)
+            ));
         }
     };
     let part_kind = part_kind(fields);
     if !PART_TYPES.contains(&part_kind) {
-        return Err(format!("unknown type '{}' (known types: text, reasoning, tool_call)", short(part_kind)));
+        return Err(told!(
+            "part.type",
+            "unknown type '{name}' (known types: text, reasoning, tool_call)",
+            name = short(part_kind)
+        ));
     }
     let value = value_keys(part_kind).into_iter().find_map(|key| fields.get(key));
-    value.map(|value| (part_kind, value)).ok_or_else(|| format!("text is missing; found {}", keys(fields)))
+    value
+        .map(|value| (part_kind, value))
+        .ok_or_else(|| told!("part.no_text", "text is missing; found {found}", found = keys(fields)))
 }
 
 /// The keys under which a part may hold what it says.
@@ -207,7 +227,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn read(value: Value) -> Result<Message, String> {
+    fn read(value: Value) -> Result<Message, Told> {
         parse_messages(&[value], &mut Notes::default()).map(|mut messages| messages.remove(0))
     }
 
@@ -283,20 +303,6 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_nothing_reads_are_named() {
-        let list = json!([
-            {"role": "user", "content": "q", "note": "n", "id": 7, "lang": " "},
-            {"role": "assistant", "content": "a", "mask": 0, "name": "x", "reasoning": "r", "seen": true},
-            {"from": "gpt", "value": "b", "masked": false, "loss": 0, "thought": {"text": "t"}, "note": "m"},
-        ]);
-        let mut notes = Notes::default();
-        let messages = parse_messages(list.as_array().unwrap(), &mut notes).unwrap();
-        name_unread(&messages, &mut notes);
-        let named = ["note", "mask", "seen", "masked", "thought"].map(|key| format!("{key} of a message"));
-        assert_eq!(notes.unused, named);
-    }
-
-    #[test]
     fn other_texts_of_a_part_are_named() {
         let mut notes = Notes::default();
         let part = json!({"type": "text", "text": "a", "value": "b", "annotations": [{"url": "u"}], "size": 3, "weight": 0});
@@ -304,17 +310,6 @@ mod tests {
         assert_eq!(parse_messages(&list, &mut notes).unwrap()[0].content, "a");
         let named = ["value", "annotations", "weight"].map(|key| format!("{key} of a content part"));
         assert_eq!(notes.unused, named);
-    }
-
-    #[test]
-    fn what_stands_beside_a_call_is_named() {
-        let mut notes = Notes::default();
-        let function = json!({"name": "f", "arguments": {"weight": 3}, "loss": false});
-        let calls = json!([{"id": "x", "index": 0, "type": "function", "function": function, "weight": 0}]);
-        let list = [json!({"role": "assistant", "content": "a", "tool_calls": calls})];
-        let messages = parse_messages(&list, &mut notes).unwrap();
-        name_unread(&messages, &mut notes);
-        assert_eq!(notes.unused, ["weight of a tool call", "loss of a tool call"]);
     }
 
     #[test]
@@ -370,7 +365,7 @@ mod tests {
                 "message 1: content part 1: text must be a string, found a number",
             ),
         ] {
-            assert_eq!(read(value.clone()), Err(reason.to_string()), "{value}");
+            assert_eq!(read(value.clone()), Err(reason.into()), "{value}");
         }
     }
 }

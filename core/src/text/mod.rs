@@ -10,6 +10,7 @@ mod prompt;
 mod row;
 mod shape;
 mod tools;
+mod unread;
 mod warning;
 mod weight;
 

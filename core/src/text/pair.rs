@@ -7,6 +7,7 @@ use super::fields::{Fields, Notes};
 use super::json::{is_blank, kind};
 use super::message::parse_messages;
 use super::warning::RowWarning;
+use crate::told::{Told, told};
 
 /// What may stand beside a question and belongs to it: Alpaca's `input`, Dolly's and SQuAD's `context`; `输入` in
 /// Chinese.
@@ -23,7 +24,7 @@ pub(super) fn pair(
     fields: &mut Fields,
     question: &'static str,
     answer: &'static str,
-) -> Result<Vec<Message>, String> {
+) -> Result<Vec<Message>, Told> {
     let mut messages = asking(fields, question)?;
     match messages_under(fields, question, answer)? {
         Some(mut completion) => messages.append(&mut completion),
@@ -36,7 +37,7 @@ pub(super) fn pair(
 ///
 /// # Errors
 /// What stands there instead of a text or a list of messages.
-pub(super) fn asking(fields: &mut Fields, question: &'static str) -> Result<Vec<Message>, String> {
+pub(super) fn asking(fields: &mut Fields, question: &'static str) -> Result<Vec<Message>, Told> {
     let mut messages = history(fields)?;
     match messages_under(fields, question, question)? {
         Some(mut prompt) => {
@@ -48,14 +49,20 @@ pub(super) fn asking(fields: &mut Fields, question: &'static str) -> Result<Vec<
     Ok(messages)
 }
 
-fn history(fields: &mut Fields) -> Result<Vec<Message>, String> {
+fn history(fields: &mut Fields) -> Result<Vec<Message>, Told> {
     let mut messages = Vec::new();
     for (index, turn) in fields.list("history")?.iter().enumerate() {
         match turn.as_array().map(Vec::as_slice) {
             Some([Value::String(question), Value::String(answer)]) => {
                 messages.extend([Message::new("user", question), Message::new("assistant", answer)]);
             }
-            _ => return Err(format!("history item {} must be a pair of strings", index + 1)),
+            _ => {
+                return Err(told!(
+                    "row.history",
+                    "history item {number} must be a pair of strings",
+                    number = index + 1
+                ));
+            }
         }
     }
     Ok(messages)
@@ -66,11 +73,11 @@ fn messages_under(
     fields: &mut Fields,
     question: &str,
     key: &'static str,
-) -> Result<Option<Vec<Message>>, String> {
+) -> Result<Option<Vec<Message>>, Told> {
     match fields.value(key) {
-        Some(Value::Array(list)) if question == PROMPT => {
-            parse_messages(list, &mut fields.notes).map(Some).map_err(|why| format!("{key}: {why}"))
-        }
+        Some(Value::Array(list)) if question == PROMPT => parse_messages(list, &mut fields.notes)
+            .map(Some)
+            .map_err(|why| told!("at", "{name}: {why}", name = key, why)),
         _ => Ok(None),
     }
 }
@@ -87,7 +94,7 @@ fn leave_untrained(prompt: &mut [Message], notes: &mut Notes) {
 }
 
 /// The question with what stands beside it.
-fn asked(fields: &mut Fields, question: &'static str) -> Result<String, String> {
+fn asked(fields: &mut Fields, question: &'static str) -> Result<String, Told> {
     let mut asked = fields.text(question)?.to_string();
     for key in BESIDE {
         let more = texts(fields, key)?;
@@ -99,14 +106,21 @@ fn asked(fields: &mut Fields, question: &'static str) -> Result<String, String> 
 }
 
 /// A string, or a list of them one a line; empty where there is none.
-fn texts(fields: &mut Fields, key: &'static str) -> Result<String, String> {
-    let wrong = |value: &Value| format!("{key} must be a string or a list of strings, found {}", kind(value));
+fn texts(fields: &mut Fields, key: &'static str) -> Result<String, Told> {
+    let wrong = |value: &Value| {
+        told!(
+            "row.not_strings",
+            "{key} must be a string or a list of strings, found {found}",
+            key,
+            found = kind(value)
+        )
+    };
     match fields.value(key) {
         None => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),
         Some(Value::Array(list)) => {
             let texts = list.iter().map(|item| item.as_str().ok_or_else(|| wrong(item)));
-            Ok(texts.collect::<Result<Vec<&str>, String>>()?.join("\n"))
+            Ok(texts.collect::<Result<Vec<&str>, Told>>()?.join("\n"))
         }
         Some(other) => Err(wrong(other)),
     }
@@ -118,7 +132,7 @@ mod tests {
     use serde_json::json;
 
     /// Each message as its role, its content and its weight.
-    fn read(row: Value, question: &'static str, answer: &'static str) -> Result<Vec<String>, String> {
+    fn read(row: Value, question: &'static str, answer: &'static str) -> Result<Vec<String>, Told> {
         let mut fields = Fields::new(row.as_object().unwrap());
         let messages = pair(&mut fields, question, answer)?;
         let unused = fields.finish().unused;
@@ -202,7 +216,7 @@ mod tests {
                 "input must be a string or a list of strings, found a number",
             ),
         ] {
-            assert_eq!(read(row.clone(), question, answer), Err(reason.to_string()), "{row}");
+            assert_eq!(read(row.clone(), question, answer), Err(reason.into()), "{row}");
         }
     }
 }

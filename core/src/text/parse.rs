@@ -9,17 +9,19 @@ use serde_json::{Map, Value};
 use super::conversation::{Conversation, Message};
 use super::fields::{Fields, Notes};
 use super::json::{is_blank, kind};
-use super::message::{name_unread, parse_messages};
+use super::message::parse_messages;
 use super::pair::pair;
 use super::row::{Parsed, Row};
 use super::shape::{MESSAGE_KEYS, RowShape};
 use super::tools::{read_tools, tools_of_functions};
+use super::unread::name_unread;
+use crate::told::{Told, told};
 
 /// Reads one row.
 ///
 /// # Errors
 /// Why the row cannot be used, naming the keys found; a row whose roles are out of order is such a row.
-pub fn parse_row(json: &Value) -> Result<Parsed, String> {
+pub fn parse_row(json: &Value) -> Result<Parsed, Told> {
     match json {
         Value::Object(all) => {
             let mut fields = Fields::new(all);
@@ -33,7 +35,11 @@ pub fn parse_row(json: &Value) -> Result<Parsed, String> {
             let row = conversation(messages, &mut fields)?;
             Ok(Parsed::with(Row::Conversation(row), fields.finish()))
         }
-        other => Err(format!("expected an object or a list of messages, found {}", kind(other))),
+        other => Err(told!(
+            "row.kind",
+            "expected an object or a list of messages, found {found}",
+            found = kind(other)
+        )),
     }
 }
 
@@ -41,16 +47,21 @@ pub fn parse_row(json: &Value) -> Result<Parsed, String> {
 ///
 /// # Errors
 /// Why there is no text under it.
-pub fn parse_text_column(json: &Value, key: &str) -> Result<Parsed, String> {
+pub fn parse_text_column(json: &Value, key: &str) -> Result<Parsed, Told> {
     let Value::Object(all) = json else {
-        return Err(format!("expected an object with {key}, found {}", kind(json)));
+        return Err(told!(
+            "row.no_object",
+            "expected an object with {key}, found {found}",
+            key,
+            found = kind(json)
+        ));
     };
     let mut fields = Fields::new(all);
     let row = Row::Document(fields.text(key)?.to_string());
     Ok(Parsed::with(row, fields.finish()))
 }
 
-fn parse_object(fields: &mut Fields) -> Result<Row, String> {
+fn parse_object(fields: &mut Fields) -> Result<Row, Told> {
     let messages = match RowShape::find(|key| fields.has(key), || fields.found())? {
         RowShape::Text => return Ok(Row::Document(fields.text("text")?.to_string())),
         RowShape::Messages(_) => messages(fields)?,
@@ -60,7 +71,7 @@ fn parse_object(fields: &mut Fields) -> Result<Row, String> {
 }
 
 /// The messages of a row: under one of their keys, or the same under both.
-fn messages(fields: &mut Fields) -> Result<Vec<Message>, String> {
+fn messages(fields: &mut Fields) -> Result<Vec<Message>, Told> {
     let [first, second] = MESSAGE_KEYS;
     let lists = [fields.list(first)?, fields.list(second)?];
     let [one, two] = match lists.each_ref().map(Vec::is_empty) {
@@ -71,12 +82,17 @@ fn messages(fields: &mut Fields) -> Result<Vec<Message>, String> {
     let messages = parse_messages(&one, &mut fields.notes)?;
     match parse_messages(&two, &mut Notes::default()) {
         Ok(same) if same == messages => Ok(messages),
-        _ => Err(format!("{first} and {second} are both there and differ; keep one of them")),
+        _ => Err(told!(
+            "row.two_lists",
+            "{first} and {second} are both there and differ; keep one of them",
+            first,
+            second
+        )),
     }
 }
 
 /// A conversation of these messages with the `system` and `tools` that stand beside them.
-pub(super) fn conversation(mut messages: Vec<Message>, fields: &mut Fields) -> Result<Conversation, String> {
+pub(super) fn conversation(mut messages: Vec<Message>, fields: &mut Fields) -> Result<Conversation, Told> {
     add_system(&mut messages, fields)?;
     // MiniMind keeps the tools, as JSON text, on the system message.
     let of_message = match messages.first_mut() {
@@ -85,7 +101,10 @@ pub(super) fn conversation(mut messages: Vec<Message>, fields: &mut Fields) -> R
     };
     let tools = match (read_tools(fields.value("tools"))?, read_tools(of_message.as_ref())?) {
         (Some(one), Some(two)) if one != two => {
-            return Err("the row and its system message have different tools; keep one of them".to_string());
+            return Err(told!(
+                "row.two_tools",
+                "the row and its system message have different tools; keep one of them"
+            ));
         }
         (None, None) => functions(fields),
         (one, two) => one.or(two),
@@ -105,7 +124,7 @@ fn functions(fields: &mut Fields) -> Option<Value> {
 }
 
 /// Puts the `system` beside the messages before them, unless a system message is there already.
-fn add_system(messages: &mut Vec<Message>, fields: &mut Fields) -> Result<(), String> {
+fn add_system(messages: &mut Vec<Message>, fields: &mut Fields) -> Result<(), Told> {
     const KEY: &str = "system";
     match messages.first().filter(|message| message.role == "system") {
         // A text that differs stays unread, and is named.
@@ -179,7 +198,7 @@ mod tests {
             (json!({"body": 1}), "body must be a string, found a number"),
             (json!(["x"]), "expected an object with body, found a list"),
         ] {
-            assert_eq!(parse_text_column(&json, "body"), Err(reason.to_string()));
+            assert_eq!(parse_text_column(&json, "body"), Err(reason.into()));
         }
     }
 
@@ -219,7 +238,7 @@ mod tests {
         let other = json!([{"role": "user", "content": "p"}]);
         assert_eq!(
             parse_row(&json!({"messages": messages, "conversations": other})).map(|p| p.row),
-            Err("conversations and messages are both there and differ; keep one of them".to_string())
+            Err("conversations and messages are both there and differ; keep one of them".into())
         );
     }
 
@@ -282,7 +301,7 @@ mod tests {
                 "message 2 has role 'user' after 'user'; join the two into one message, or put the answer between them",
             ),
         ] {
-            assert_eq!(parse_row(&row).map(|p| p.row), Err(reason.to_string()), "{row}");
+            assert_eq!(parse_row(&row).map(|p| p.row), Err(reason.into()), "{row}");
         }
         let reason = parse_row(&json!({"a": 1, "b": 2})).unwrap_err();
         assert!(reason.starts_with("expected one of text, conversations, messages, "), "{reason}");

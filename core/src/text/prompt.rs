@@ -10,6 +10,7 @@ use super::pair::asking;
 use super::parse::conversation;
 use super::row::Row;
 use super::shape::{QUESTIONS, RowShape};
+use crate::told::Told;
 
 /// What a model is to go on from.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +41,7 @@ const OF_MESSAGES: [&str; 4] = ["system", "tools", "history", VARIABLES];
 ///
 /// # Errors
 /// Why the row cannot be used, naming the keys found.
-pub fn parse_prompt(row: &Value, column: Option<&str>, settings: &[&'static str]) -> Result<Prompt, String> {
+pub fn parse_prompt(row: &Value, column: Option<&str>, settings: &[&'static str]) -> Result<Prompt, Told> {
     let none = Map::new();
     let mut fields = Fields::new(row.as_object().unwrap_or(&none));
     let row = match (row, column) {
@@ -50,7 +51,7 @@ pub fn parse_prompt(row: &Value, column: Option<&str>, settings: &[&'static str]
             document(text, &fields)?
         }
         (other, Some(column)) => {
-            return Err(format!("expected an object with {column}, found {}", kind(other)));
+            return Err(format!("expected an object with {column}, found {}", kind(other)).into());
         }
         (Value::String(text), None) => Row::Document(text.clone()),
         (Value::Array(list), None) => {
@@ -70,28 +71,25 @@ pub fn parse_prompt(row: &Value, column: Option<&str>, settings: &[&'static str]
 ///
 /// # Errors
 /// None of them, or two.
-pub fn prompt_key(
-    has: impl Fn(&str) -> bool,
-    found: impl FnOnce() -> String,
-) -> Result<&'static str, String> {
+pub fn prompt_key(has: impl Fn(&str) -> bool, found: impl FnOnce() -> Told) -> Result<&'static str, Told> {
     let mut given = KEYS.into_iter().filter(|key| has(key));
     match (given.next(), given.next()) {
         (Some(first), Some(second)) => {
-            Err(format!("{first} and {second} stand in one row; leave one of them out"))
+            Err(format!("{first} and {second} stand in one row; leave one of them out").into())
         }
         // Alpaca's own file repeats the question and its answer in `text`.
-        (Some("text"), None) => Ok(match RowShape::find(&has, String::new) {
+        (Some("text"), None) => Ok(match RowShape::find(&has, Told::default) {
             Ok(RowShape::Pair { question, .. }) => question,
             _ => "text",
         }),
         (Some(key), None) => Ok(key),
         (None, _) => QUESTIONS.into_iter().find(|key| has(key)).ok_or_else(|| {
-            format!("expected one of {}, {}; found {}", KEYS.join(", "), QUESTIONS.join(", "), found())
+            format!("expected one of {}, {}; found {}", KEYS.join(", "), QUESTIONS.join(", "), found()).into()
         }),
     }
 }
 
-fn keyed(fields: &mut Fields) -> Result<Row, String> {
+fn keyed(fields: &mut Fields) -> Result<Row, Told> {
     let key = prompt_key(|key| fields.has(key), || fields.found())?;
     let messages = match (key, fields.peek(key)) {
         ("prompt", Some(Value::String(_))) | ("text", _) => {
@@ -105,11 +103,11 @@ fn keyed(fields: &mut Fields) -> Result<Row, String> {
     unanswered(messages, fields)
 }
 
-fn neither(other: &Value) -> String {
-    format!("expected a text or a list of messages, found {}", kind(other))
+fn neither(other: &Value) -> Told {
+    format!("expected a text or a list of messages, found {}", kind(other)).into()
 }
 
-fn document(text: &str, fields: &Fields) -> Result<Row, String> {
+fn document(text: &str, fields: &Fields) -> Result<Row, Told> {
     let says = |key: &&str| match fields.peek(key) {
         None => false,
         Some(Value::String(text)) => !is_blank(text),
@@ -119,11 +117,13 @@ fn document(text: &str, fields: &Fields) -> Result<Row, String> {
     };
     match OF_MESSAGES.into_iter().find(says) {
         None => Ok(Row::Document(text.to_string())),
-        Some(key) => Err(format!("{key} belongs to messages, and the prompt is a text; give it as messages")),
+        Some(key) => {
+            Err(format!("{key} belongs to messages, and the prompt is a text; give it as messages").into())
+        }
     }
 }
 
-fn unanswered(messages: Vec<Message>, fields: &mut Fields) -> Result<Row, String> {
+fn unanswered(messages: Vec<Message>, fields: &mut Fields) -> Result<Row, Told> {
     let conversation = conversation(messages, fields)?;
     match conversation.messages.last() {
         Some(last) if last.is_assistant() => Err(
@@ -134,16 +134,18 @@ fn unanswered(messages: Vec<Message>, fields: &mut Fields) -> Result<Row, String
     }
 }
 
-fn variables(fields: &mut Fields) -> Result<Map<String, Value>, String> {
+fn variables(fields: &mut Fields) -> Result<Map<String, Value>, Told> {
     let value = match fields.value(VARIABLES) {
         None => return Ok(Map::new()),
         Some(Value::String(text)) if is_blank(text) => return Ok(Map::new()),
-        Some(Value::String(text)) => parse_json(text).map_err(|why| format!("{VARIABLES}: {why}"))?,
+        Some(Value::String(text)) => {
+            parse_json(text).map_err(|why| Told::from(format!("{VARIABLES}: {why}")))?
+        }
         Some(value) => value.clone(),
     };
     match value {
         Value::Object(variables) => Ok(variables),
-        other => Err(format!("{VARIABLES} must be an object, found {}", kind(&other))),
+        other => Err(format!("{VARIABLES} must be an object, found {}", kind(&other)).into()),
     }
 }
 
@@ -153,7 +155,7 @@ mod tests {
     use crate::text::Conversation;
     use serde_json::json;
 
-    fn read(row: &Value) -> Result<Prompt, String> {
+    fn read(row: &Value) -> Result<Prompt, Told> {
         parse_prompt(row, None, &["temperature", "stop"])
     }
 
@@ -249,7 +251,7 @@ mod tests {
                 "the conversation ends on the assistant, where nothing is left to answer; leave that turn out",
             ),
         ] {
-            assert_eq!(read(&row), Err(reason.to_string()), "{row}");
+            assert_eq!(read(&row), Err(reason.into()), "{row}");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The shapes that rows of data sets come in, told apart by their keys.
 
+use crate::told::{Told, told};
+
 /// Where a row keeps its text or its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowShape {
@@ -47,7 +49,7 @@ impl RowShape {
     /// # Errors
     /// The partner that a lone half of a pair lacks, two pairs of which one has Chinese names, or the keys that were
     /// expected and those found.
-    pub fn find(has: impl Fn(&str) -> bool, found: impl FnOnce() -> String) -> Result<Self, String> {
+    pub fn find(has: impl Fn(&str) -> bool, found: impl FnOnce() -> Told) -> Result<Self, Told> {
         if let Some(key) = MESSAGE_KEYS.into_iter().find(|key| has(key)) {
             return Ok(Self::Messages(key));
         }
@@ -58,11 +60,12 @@ impl RowShape {
                 .find(|other| [question, answer, other.0, other.1].iter().any(|key| !key.is_ascii()))
             {
                 None => Ok(Self::Pair { question, answer }),
-                Some(other) => Err(format!(
-                    "{question} + {answer} and {} + {} are both there; keep one of them; found {}",
-                    other.0,
-                    other.1,
-                    found()
+                Some(other) => Err(told!(
+                    "row.two_pairs",
+                    "{one} and {two} are both there; keep one of them; found {found}",
+                    one = format!("{question} + {answer}"),
+                    two = format!("{} + {}", other.0, other.1),
+                    found = found()
                 )),
             };
         }
@@ -71,18 +74,26 @@ impl RowShape {
         }
         if PREFERENCE.into_iter().all(&has) {
             let [chosen, rejected] = PREFERENCE;
-            return Err(format!(
-                "a preference pair ({chosen}, {rejected}) is not read here; give messages, or prompt + completion"
+            return Err(told!(
+                "row.preference",
+                "a preference pair ({chosen}, {rejected}) is not read here; give messages, or prompt + completion",
+                chosen,
+                rejected
             ));
         }
         match PAIRS.iter().find(|(question, _)| has(question)) {
-            Some((question, answers)) => {
-                Err(format!("{question} needs {} beside it; found {}", answers.join(" or "), found()))
-            }
-            None => Err(format!(
-                "expected one of text, {}; found {}; texts under another key are named with --text-column",
-                expected(),
-                found()
+            Some((question, answers)) => Err(told!(
+                "row.answer_missing",
+                "{question} needs {answers} beside it; found {found}",
+                question,
+                answers = answers.join(" or "),
+                found = found()
+            )),
+            None => Err(told!(
+                "row.unknown",
+                "expected one of text, {expected}; found {found}; texts under another key are named with --text-column",
+                expected = expected(),
+                found = found()
             )),
         }
     }
@@ -113,8 +124,8 @@ fn expected() -> String {
 mod tests {
     use super::*;
 
-    fn find(keys: &[&str]) -> Result<RowShape, String> {
-        RowShape::find(|key| keys.contains(&key), || format!("keys {}", keys.join(", ")))
+    fn find(keys: &[&str]) -> Result<RowShape, Told> {
+        RowShape::find(|key| keys.contains(&key), || format!("keys {}", keys.join(", ")).into())
     }
 
     #[test]
@@ -162,13 +173,13 @@ mod tests {
         ] {
             let found = keys.join(", ");
             let expected = format!("{pairs} are both there; keep one of them; found keys {found}");
-            assert_eq!(find(keys), Err(expected));
+            assert_eq!(find(keys), Err(expected.into()));
         }
         let pair = RowShape::Pair { question: "prompt", answer: "completion" };
         assert_eq!(find(&["prompt", "completion", "response"]), Ok(pair));
         assert_eq!(
             find(&["问题", "note"]),
-            Err("问题 needs 答案 or 回答 beside it; found keys 问题, note".to_string())
+            Err("问题 needs 答案 or 回答 beside it; found keys 问题, note".into())
         );
     }
 
@@ -176,7 +187,7 @@ mod tests {
     fn missing_keys_are_named() {
         assert_eq!(
             find(&["instruction", "input"]),
-            Err("instruction needs output or response beside it; found keys instruction, input".to_string())
+            Err("instruction needs output or response beside it; found keys instruction, input".into())
         );
         let preference = find(&["prompt", "chosen", "rejected"]).unwrap_err();
         assert!(
@@ -188,7 +199,7 @@ mod tests {
             Err("expected one of text, conversations, messages, user + assistant, instruction + output, \
                  prompt + completion, question + answer, q + a, 用户 + 助手, 指令 + 输出, 问题 + 答案, 提问 + 回答; \
                  found keys a, b; texts under another key are named with --text-column"
-                .to_string())
+                .into())
         );
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::conversation::{Message, TOOL_CALLS};
 use super::json::{is_blank, kind, parse_json};
+use crate::told::{Told, told};
 
 /// The key of a single call before there were `tool_calls`.
 pub const FUNCTION_CALL: &str = "function_call";
@@ -12,20 +13,20 @@ pub const FUNCTION_CALL: &str = "function_call";
 ///
 /// # Errors
 /// What stands there instead of a list.
-pub(super) fn read_tools(value: Option<&Value>) -> Result<Option<Value>, String> {
+pub(super) fn read_tools(value: Option<&Value>) -> Result<Option<Value>, Told> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if is_blank(text) => Ok(None),
         Some(Value::String(text)) => {
-            let tools = parse_json(text).map_err(|why| format!("tools: {why}"))?;
+            let tools = parse_json(text).map_err(|why| told!("at", "{name}: {why}", name = "tools", why))?;
             match tools {
-                Value::String(_) => Err("tools must be a list, found a string".to_string()),
+                Value::String(_) => Err(told!("tools.string", "tools must be a list, found a string")),
                 tools => read_tools(Some(&tools)),
             }
         }
         Some(Value::Array(list)) if list.is_empty() => Ok(None),
         Some(tools @ Value::Array(_)) => Ok(Some(tools.clone())),
-        Some(other) => Err(format!("tools must be a list, found {}", kind(other))),
+        Some(other) => Err(told!("tools.kind", "tools must be a list, found {found}", found = kind(other))),
     }
 }
 
@@ -37,7 +38,7 @@ pub(super) fn tools_of_functions(functions: &[Value]) -> Option<Value> {
 
 /// Reads the calls among a message's keys. `tool_calls` given as JSON text (MiniMind's form) becomes a list, an empty
 /// one is left out, and a `function_call` becomes the call that it means.
-pub(super) fn read_tool_calls(message: &mut Message) -> Result<(), String> {
+pub(super) fn read_tool_calls(message: &mut Message) -> Result<(), Told> {
     if let Some(calls) = message.extra.shift_remove(TOOL_CALLS)
         && let Some(calls) = parsed(TOOL_CALLS, calls)?
     {
@@ -50,15 +51,17 @@ pub(super) fn read_tool_calls(message: &mut Message) -> Result<(), String> {
 }
 
 /// A value that may be JSON text; `None` for a blank one.
-fn parsed(key: &str, value: Value) -> Result<Option<Value>, String> {
+fn parsed(key: &str, value: Value) -> Result<Option<Value>, Told> {
     match value {
         Value::String(text) if is_blank(&text) => Ok(None),
-        Value::String(text) => parse_json(&text).map(Some).map_err(|why| format!("{key}: {why}")),
+        Value::String(text) => {
+            parse_json(&text).map(Some).map_err(|why| told!("at", "{name}: {why}", name = key, why))
+        }
         value => Ok(Some(value)),
     }
 }
 
-fn read_function_call(message: &mut Message, function: Value) -> Result<(), String> {
+fn read_function_call(message: &mut Message, function: Value) -> Result<(), Told> {
     let function = match parsed(FUNCTION_CALL, function)? {
         None => return Ok(()),
         // What is left of a struct whose every value is absent.
@@ -66,7 +69,13 @@ fn read_function_call(message: &mut Message, function: Value) -> Result<(), Stri
         Some(function @ Value::Object(_)) => function,
         Some(other) => {
             let form = "write it as {\"name\": …, \"arguments\": {…}}";
-            return Err(format!("{FUNCTION_CALL} must be an object, found {}; {form}", kind(&other)));
+            return Err(told!(
+                "tools.function",
+                "{function_call} must be an object, found {found}; {form}",
+                function_call = FUNCTION_CALL,
+                found = kind(&other),
+                form
+            ));
         }
     };
     let mut call = json!({"type": "function", "function": function});
@@ -74,7 +83,12 @@ fn read_function_call(message: &mut Message, function: Value) -> Result<(), Stri
     match message.extra.get(TOOL_CALLS).and_then(Value::as_array).map(Vec::as_slice) {
         None => add_tool_call(message, call),
         Some([one]) if function_of(one) == function_of(&call) => Ok(()),
-        Some(_) => Err(format!("{TOOL_CALLS} and {FUNCTION_CALL} differ; keep one of them")),
+        Some(_) => Err(told!(
+            "tools.differ",
+            "{calls} and {function_call} differ; keep one of them",
+            calls = TOOL_CALLS,
+            function_call = FUNCTION_CALL
+        )),
     }
 }
 
@@ -96,7 +110,7 @@ fn is_wrapped(call: &Value) -> bool {
 ///
 /// # Errors
 /// What stands there instead of a call.
-pub(super) fn add_tool_call(message: &mut Message, call: Value) -> Result<(), String> {
+pub(super) fn add_tool_call(message: &mut Message, call: Value) -> Result<(), Told> {
     let mut calls = match call {
         Value::Array(list) => list,
         Value::Object(_) => vec![call],
@@ -116,10 +130,11 @@ pub(super) fn add_tool_call(message: &mut Message, call: Value) -> Result<(), St
     Ok(())
 }
 
-fn no_call(found: &Value) -> String {
-    format!(
-        "a tool call must be an object, found {}; write it as {{\"name\": …, \"arguments\": {{…}}}}",
-        kind(found)
+fn no_call(found: &Value) -> Told {
+    told!(
+        "tools.call",
+        "a tool call must be an object, found {found}; write it as {{\"name\": …, \"arguments\": {{…}}}}",
+        found = kind(found)
     )
 }
 
@@ -138,7 +153,7 @@ mod tests {
     use super::*;
 
     /// The calls of a message with these keys.
-    fn calls(keys: Value) -> Result<Value, String> {
+    fn calls(keys: Value) -> Result<Value, Told> {
         let mut message = Message::new("assistant", "");
         message.extra = keys.as_object().unwrap().clone();
         read_tool_calls(&mut message)?;
@@ -187,7 +202,7 @@ mod tests {
                 "tool_calls and function_call differ; keep one of them",
             ),
         ] {
-            assert_eq!(calls(keys.clone()), Err(reason.to_string()), "{keys}");
+            assert_eq!(calls(keys.clone()), Err(reason.into()), "{keys}");
         }
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::told::{Told, told};
+
 /// A row that is odd but usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,22 +30,38 @@ pub enum RowWarning {
     RenderedWithoutWeights,
 }
 
+impl RowWarning {
+    /// What is odd, as a sentence with its code.
+    pub fn told(self) -> Told {
+        match self {
+            Self::EmptyDocument => told!("odd.empty_document", "the document is empty"),
+            Self::EmptyTurn => told!("odd.empty_turn", "a turn is empty"),
+            Self::EndsOnUser => told!("odd.ends_on_user", "the conversation ends on the user"),
+            Self::EndsOnTool => told!("odd.ends_on_tool", "the conversation ends on a tool's answer"),
+            Self::NoTrainedTurn => {
+                told!("odd.no_trained_turn", "no turn is trained: the weight of every answer is 0")
+            }
+            Self::WeightWithoutEffect => told!(
+                "odd.weight_without_effect",
+                "a weight has no effect: only the assistant's answers are trained"
+            ),
+            Self::JoinedWithoutWeights => told!(
+                "odd.joined_without_weights",
+                "the joined text loses the weights of its turns: all of it is trained"
+            ),
+            Self::JoinedWithoutTools => {
+                told!("odd.joined_without_tools", "the joined text leaves out tools and tool calls")
+            }
+            Self::RenderedWithoutWeights => told!(
+                "odd.rendered_without_weights",
+                "the rendered text loses the weights of its turns: all of it is trained"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for RowWarning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::EmptyDocument => "the document is empty",
-            Self::EmptyTurn => "a turn is empty",
-            Self::EndsOnUser => "the conversation ends on the user",
-            Self::EndsOnTool => "the conversation ends on a tool's answer",
-            Self::NoTrainedTurn => "no turn is trained: the weight of every answer is 0",
-            Self::WeightWithoutEffect => "a weight has no effect: only the assistant's answers are trained",
-            Self::JoinedWithoutWeights => {
-                "the joined text loses the weights of its turns: all of it is trained"
-            }
-            Self::JoinedWithoutTools => "the joined text leaves out tools and tool calls",
-            Self::RenderedWithoutWeights => {
-                "the rendered text loses the weights of its turns: all of it is trained"
-            }
-        })
+        out.write_str(&self.told())
     }
 }

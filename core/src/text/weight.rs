@@ -3,6 +3,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::json::kind;
+use crate::told::{Told, told};
 
 /// Keys of a message that say whether, or how much, it is trained.
 const KEYS: [&str; 7] = ["weight", "loss", "loss_weight", "train", "trainable", "training", "train_on_turn"];
@@ -84,9 +85,13 @@ impl Said {
 ///
 /// # Errors
 /// A value that is no weight, two that contradict each other, marks on parts of the message.
-pub(super) fn take_weight(fields: &mut Map<String, Value>) -> Result<Option<f32>, String> {
+pub(super) fn take_weight(fields: &mut Map<String, Value>) -> Result<Option<f32>, Told> {
     if let Some(key) = KEYS_OF_PARTS.into_iter().find(|key| fields.contains_key(*key)) {
-        return Err(format!("{key} marks parts of a turn, which are not read; give the whole turn a weight"));
+        return Err(told!(
+            "weight.parts",
+            "{key} marks parts of a turn, which are not read; give the whole turn a weight",
+            key
+        ));
     }
     let mut found: Option<(&str, Said)> = None;
     for key in KEYS {
@@ -95,8 +100,9 @@ pub(super) fn take_weight(fields: &mut Map<String, Value>) -> Result<Option<f32>
         found = match found {
             None => Some((key, said)),
             Some((first, before)) => {
-                let both =
-                    before.and(said).ok_or_else(|| format!("{first} and {key} contradict each other"))?;
+                let both = before.and(said).ok_or_else(|| {
+                    told!("weight.contradict", "{first} and {key} contradict each other", first, key)
+                })?;
                 Some((first, both))
             }
         };
@@ -104,18 +110,28 @@ pub(super) fn take_weight(fields: &mut Map<String, Value>) -> Result<Option<f32>
     Ok(found.map(|(_, said)| said.weight()))
 }
 
-fn said(key: &str, value: &Value) -> Result<Said, String> {
+fn said(key: &str, value: &Value) -> Result<Said, Told> {
     match value {
         Value::Bool(trained) => Ok(Said::Whether(*trained)),
         Value::Number(number) => how_much(key, number),
-        other => Err(format!("{key} must be a number or a truth value, found {}", kind(other))),
+        other => Err(told!(
+            "weight.kind",
+            "{key} must be a number or a truth value, found {found}",
+            key,
+            found = kind(other)
+        )),
     }
 }
 
-fn how_much(key: &str, number: &Number) -> Result<Said, String> {
+fn how_much(key: &str, number: &Number) -> Result<Said, Told> {
     match number.as_f64() {
         Some(weight) if weight == 0.0 || (LEAST..=MOST).contains(&weight) => Ok(Said::HowMuch(weight as f32)),
-        _ => Err(format!("{key} is {number}; a weight must be 0, or between 0.000001 and 1000000")),
+        _ => Err(told!(
+            "weight.range",
+            "{key} is {number}; a weight must be 0, or between 0.000001 and 1000000",
+            key,
+            number
+        )),
     }
 }
 
@@ -124,7 +140,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn take(json: Value) -> Result<Option<f32>, String> {
+    fn take(json: Value) -> Result<Option<f32>, Told> {
         let Value::Object(mut fields) = json else { panic!("no object") };
         let weight = take_weight(&mut fields)?;
         assert_eq!(fields.keys().collect::<Vec<_>>(), ["name", "id"]);
@@ -178,7 +194,7 @@ mod tests {
                 "train_detail marks parts of a turn, which are not read; give the whole turn a weight",
             ),
         ] {
-            assert_eq!(take(json.clone()), Err(reason.to_string()), "{json}");
+            assert_eq!(take(json.clone()), Err(reason.into()), "{json}");
         }
         for json in [json!({"weight": 1e300}), json!({"loss": 1e38}), json!({"weight": 1e-38})] {
             assert!(take(json.clone()).unwrap_err().ends_with("between 0.000001 and 1000000"), "{json}");

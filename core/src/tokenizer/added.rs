@@ -7,6 +7,7 @@ use tokenizers::AddedToken;
 
 use super::config::TokenizerConfig;
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// The key that lists tokens by id.
 pub(super) const ADDED_TOKENS_DECODER: &str = "added_tokens_decoder";
@@ -54,27 +55,49 @@ fn check_id(id: u32, token: &str, inner: &tokenizers::Tokenizer) -> Result<()> {
         return Ok(());
     }
     let own = own.map_or("none".to_string(), |own| own.to_string());
-    Err(Error::Tokenizer(format!(
-        "tokenizer_config.json gives '{token}' the id {id} ({ADDED_TOKENS_DECODER}), but beside tokenizer.json it gets \
-         {own}; the two files do not belong together: take both from one save"
+    Err(Error::Tokenizer(told!(
+        "tokenizer.two_ids",
+        "tokenizer_config.json gives '{token}' the id {id} ({added_tokens_decoder}), but beside tokenizer.json it gets \
+         {own}; the two files do not belong together: take both from one save",
+        token,
+        id,
+        added_tokens_decoder = ADDED_TOKENS_DECODER,
+        own
     )))
 }
 
 /// The tokens of `added_tokens_decoder` by their ids.
 fn listed(config: &TokenizerConfig) -> Result<BTreeMap<u32, AddedToken>> {
-    let refused =
-        |fact: String| Error::Tokenizer(format!("tokenizer_config.json: {ADDED_TOKENS_DECODER} {fact}"));
+    let refused = |fact: Told| {
+        Error::Tokenizer(told!(
+            "tokenizer.added",
+            "tokenizer_config.json: {added_tokens_decoder} {fact}",
+            added_tokens_decoder = ADDED_TOKENS_DECODER,
+            fact
+        ))
+    };
     let entries = match config.get(ADDED_TOKENS_DECODER) {
         None | Some(Value::Null) => return Ok(BTreeMap::new()),
         Some(Value::Object(entries)) => entries,
-        Some(_) => return Err(refused("is no object of tokens by their ids".into())),
+        Some(_) => return Err(refused(told!("tokenizer.added_kind", "is no object of tokens by their ids"))),
     };
     let mut listed = BTreeMap::new();
     for (key, value) in entries {
-        let id = key.parse::<u32>().map_err(|_| refused(format!("has the key '{key}', which is no id")))?;
+        let id = key
+            .parse::<u32>()
+            .map_err(|_| refused(told!("tokenizer.added_key", "has the key '{key}', which is no id", key)))?;
         let token = value.as_object().and_then(|_| token(value));
-        listed
-            .insert(id, token.ok_or_else(|| refused(format!("has no token for the id {key} but {value}")))?);
+        listed.insert(
+            id,
+            token.ok_or_else(|| {
+                refused(told!(
+                    "tokenizer.added_token",
+                    "has no token for the id {key} but {value}",
+                    key,
+                    value
+                ))
+            })?,
+        );
     }
     Ok(listed)
 }

@@ -6,6 +6,7 @@ use super::landmarks::Rendering;
 use super::turns::Turn;
 use crate::error::{Error, Result};
 use crate::text::Message;
+use crate::told::told;
 
 /// What the assistant says is what the blocks wrote. Whose words a block holds matters only where messages differ in
 /// weight: it is the message whose words change the text inside.
@@ -41,11 +42,11 @@ fn owner(block: &Range<usize>, words: &[Turn], messages: &[Message]) -> Result<u
         Some((first, others)) if others.iter().all(|o| o.weight(messages) == first.weight(messages)) => {
             Ok(first.message)
         }
-        _ => Err(Error::Template(
-            "the {% generation %} blocks of the chat template do not show which message wrote them, and the row \
+        _ => Err(Error::Template(told!(
+            "template.blocks_owner",
+            "the {{% generation %}} blocks of the chat template do not show which message wrote them, and the row \
              gives its messages different weights; write one block around the words of each message"
-                .to_string(),
-        )),
+        ))),
     }
 }
 

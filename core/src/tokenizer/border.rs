@@ -6,6 +6,7 @@
 
 use super::{Offsets, Tokenizer};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Bytes that are read at first for each token that is wanted; most texts have 3 to 5.
 const BYTES_A_TOKEN: usize = 16;
@@ -42,10 +43,12 @@ impl Tokenizer {
                 return Ok((ids, offsets));
             }
             if wanted >= tokens.saturating_mul(MOST_BYTES[0]).max(MOST_BYTES[1]) {
-                return Err(Error::Tokenizer(format!(
-                    "the first {} MiB of the text are {kept} tokens only and do not fill a row, which no text of \
+                return Err(Error::Tokenizer(told!(
+                    "tokenizer.border",
+                    "the first {mebibytes} MiB of the text are {kept} tokens only and do not fill a row, which no text of \
                      words does; shorten it",
-                    part.len() >> 20
+                    mebibytes = part.len() >> 20,
+                    kept
                 )));
             }
             wanted = wanted.saturating_mul(2);
@@ -176,9 +179,11 @@ impl Tokens<'_> {
     fn cannot_part(&self, token: usize) -> Error {
         let (start, end) = self.offsets[token];
         let text = self.text.get(start..end).unwrap_or_default();
-        Error::Tokenizer(format!(
-            "one token, {text:?}, holds the end of the prompt and the beginning of the answer, and this tokenizer \
-             spells its parts only together; let the chat template end its generation prompt before that token"
+        Error::Tokenizer(told!(
+            "tokenizer.cannot_part",
+            "one token, {text}, holds the end of the prompt and the beginning of the answer, and this tokenizer \
+             spells its parts only together; let the chat template end its generation prompt before that token",
+            text = format!("{text:?}")
         ))
     }
 }

@@ -6,9 +6,7 @@ use super::generation::unused_marks;
 use super::other_words::{NOT_SAID, PROBES, Render, bare, common_prefix, common_suffix, marked, replaced};
 use crate::error::{Error, Result};
 use crate::text::Message;
-
-const REMEDY: &str = "write {% generation %} before and {% endgeneration %} behind the assistant's words and their \
-                      end token in the template";
+use crate::told::{Told, told};
 
 /// The range of `whole` that changes with what message `index` says; `None` where the template does not print
 /// it.
@@ -35,7 +33,7 @@ pub(super) fn said(
         }
     }
     match failure {
-        Some(error) if !compared => return Err(undecided(&error.to_string())),
+        Some(error) if !compared => return Err(undecided(error.told())),
         _ if before == whole.len() => return Ok(None),
         _ => {}
     }
@@ -43,14 +41,19 @@ pub(super) fn said(
         *text = changed_part(text, (before, behind)).to_string();
     }
     if printed_twice(&probed) {
-        return Err(undecided(&format!("it prints the words of message {} more than once", index + 1)));
+        return Err(undecided(told!(
+            "template.words_twice",
+            "it prints the words of message {number} more than once",
+            number = index + 1
+        )));
     }
     // Only other words than the message's own can stand around something.
     let is_plain = messages[index].extra.keys().all(|key| NOT_SAID.contains(&key.as_str()));
     if is_plain && changes_more(&probed) && holds_another(render, messages, index, whole) {
-        return Err(undecided(&format!(
-            "what it prints of message {} stands before and behind another message",
-            index + 1
+        return Err(undecided(told!(
+            "template.words_apart",
+            "what it prints of message {number} stands before and behind another message",
+            number = index + 1
         )));
     }
     Ok(Some(before..before.max(whole.len() - behind)))
@@ -105,9 +108,21 @@ fn holds_another(render: Render, messages: &[Message], index: usize, whole: &str
     own.get(before..own.len() - behind).is_some_and(|part| part.contains([begin, end]))
 }
 
-pub(super) fn undecided(why: &str) -> Error {
-    Error::Template(format!(
-        "the chat template does not show where the assistant's words begin and end ({why}); {REMEDY}"
+pub(super) fn undecided(why: Told) -> Error {
+    Error::Template(told!(
+        "template.undecided",
+        "the chat template does not show where the assistant's words begin and end ({why}); write {{% generation %}} \
+         before and {{% endgeneration %}} behind the assistant's words and their end token in the template",
+        why
+    ))
+}
+
+/// That a message is not printed where it ends the conversation, so that nothing shows how its turn ends.
+pub(super) fn silent_as_last(index: usize) -> Error {
+    undecided(told!(
+        "template.silent_as_last",
+        "it prints nothing of message {number} where that is the last one",
+        number = index + 1
     ))
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::template::Specials;
 use crate::error::{Error, Result};
+use crate::told::told;
 
 const CHAT_TEMPLATE: &str = "chat_template";
 /// The name of the template that is used where nobody asks for another.
@@ -24,8 +25,13 @@ impl TokenizerConfig {
 
     /// Parses the file.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self> {
-        let keys = serde_json::from_slice(bytes)
-            .map_err(|error| Error::Tokenizer(format!("tokenizer_config.json cannot be read: {error}")))?;
+        let keys = serde_json::from_slice(bytes).map_err(|error| {
+            Error::Tokenizer(told!(
+                "tokenizer.config",
+                "tokenizer_config.json cannot be read: {error}",
+                error
+            ))
+        })?;
         Ok(Self(keys))
     }
 

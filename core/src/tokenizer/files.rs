@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::added::{ADDED_TOKENS_DECODER, named};
 use super::config::{DEFAULT, TokenizerConfig};
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
@@ -130,7 +131,9 @@ fn listed(config: &TokenizerConfig, ids: &Map<String, Value>) -> Result<Value> {
     let named: HashSet<String> = named(config).into_iter().map(|token| token.content).collect();
     let mut listed = Map::new();
     for (text, id) in ids {
-        let id = id.as_u64().ok_or_else(|| damaged(ADDED_TOKENS, &format!("'{text}' has no id but {id}")))?;
+        let id = id.as_u64().ok_or_else(|| {
+            damaged(ADDED_TOKENS, told!("tokenizer.no_id", "'{text}' has no id but {id}", text, id))
+        })?;
         let special = named.contains(text);
         let token = json!({
             "content": text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": !special,
@@ -142,16 +145,17 @@ fn listed(config: &TokenizerConfig, ids: &Map<String, Value>) -> Result<Value> {
 }
 
 fn object(name: &str, bytes: Option<Vec<u8>>) -> Result<Option<Map<String, Value>>> {
-    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(|e| damaged(name, &e.to_string()));
+    let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(|e| damaged(name, e.to_string()));
     bytes.map(parse).transpose()
 }
 
 fn text(name: &str, bytes: Vec<u8>) -> Result<String> {
-    String::from_utf8(bytes).map_err(|e| damaged(name, &e.to_string()))
+    String::from_utf8(bytes).map_err(|e| damaged(name, e.to_string()))
 }
 
-fn damaged(name: &str, why: &str) -> Error {
-    Error::Tokenizer(format!("{name} cannot be read: {why}"))
+fn damaged(name: &str, why: impl Into<Told>) -> Error {
+    let why = why.into();
+    Error::Tokenizer(told!("file.unreadable", "{name} cannot be read: {why}", name, why))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// The parts that are made of steps.
 const PARTS: [&str; 4] = ["normalizer", "pre_tokenizer", "post_processor", "decoder"];
@@ -23,7 +24,9 @@ const LONGEST_PIECE: usize = 1024;
 /// # Errors
 /// A file that is damaged; parts that the crate cannot be given, by name.
 pub(super) fn read(bytes: &[u8]) -> Result<tokenizers::Tokenizer> {
-    let told = |e: serde_json::Error| Error::Tokenizer(format!("tokenizer.json cannot be read: {e}"));
+    let told = |e: serde_json::Error| {
+        Error::Tokenizer(told!("tokenizer.unreadable", "tokenizer.json cannot be read: {e}", e))
+    };
     let json: Value = serde_json::from_slice(bytes).map_err(told)?;
     for part in PARTS {
         Steps { part, count: 0, growth: 1 }.check(&json[part], 0)?;
@@ -33,8 +36,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<tokenizers::Tokenizer> {
     serde_json::from_value(json).map_err(told)
 }
 
-fn refused(fact: &str) -> Error {
-    Error::Tokenizer(format!("tokenizer.json: {fact}; it is damaged, or of a kind that is not supported"))
+fn refused(fact: Told) -> Error {
+    Error::Tokenizer(told!(
+        "tokenizer.refused",
+        "tokenizer.json: {fact}; it is damaged, or of a kind that is not supported",
+        fact
+    ))
 }
 
 /// The steps of a part so far.
@@ -49,18 +56,32 @@ impl Steps {
         self.count += 1;
         self.growth = self.growth.saturating_mul(growth(step));
         let fact = match step["type"].as_str() {
-            _ if depth > DEEPEST => format!("has sequences in sequences, more than {DEEPEST} deep"),
-            _ if self.count > MOST_STEPS => format!("has more than {MOST_STEPS} steps"),
-            _ if self.growth > MOST_GROWTH => format!("makes a text more than {MOST_GROWTH} times longer"),
+            _ if depth > DEEPEST => {
+                told!("step.deep", "has sequences in sequences, more than {deepest} deep", deepest = DEEPEST)
+            }
+            _ if self.count > MOST_STEPS => {
+                told!("step.many", "has more than {most_steps} steps", most_steps = MOST_STEPS)
+            }
+            _ if self.growth > MOST_GROWTH => told!(
+                "step.growth",
+                "makes a text more than {most_growth} times longer",
+                most_growth = MOST_GROWTH
+            ),
             // Its table of places is followed without a look at the bounds.
-            Some("Precompiled") => "is a table of SentencePiece (Precompiled)".into(),
-            _ if step.get("precompiled_charsmap").is_some() => "is a table of SentencePiece".into(),
-            Some("FixedLength") if step["length"] == 0 => "cuts a text into pieces of no length".into(),
+            Some("Precompiled") => told!("step.precompiled", "is a table of SentencePiece (Precompiled)"),
+            _ if step.get("precompiled_charsmap").is_some() => {
+                told!("step.charsmap", "is a table of SentencePiece")
+            }
+            Some("FixedLength") if step["length"] == 0 => {
+                told!("step.no_length", "cuts a text into pieces of no length")
+            }
             // It looks for as many characters as it was told, also where a token has fewer.
-            _ if step.get("stop").is_some_and(|stop| *stop != 0) => "strips the ends of tokens".into(),
+            _ if step.get("stop").is_some_and(|stop| *stop != 0) => {
+                told!("step.strips", "strips the ends of tokens")
+            }
             _ => return INNER.iter().try_for_each(|key| self.check_all(&step[*key], depth + 1)),
         };
-        Err(refused(&format!("its {} {fact}", self.part)))
+        Err(refused(told!("tokenizer.step", "its {part} {fact}", part = self.part, fact)))
     }
 
     fn check_all(&mut self, steps: &Value, depth: usize) -> Result<()> {
@@ -101,7 +122,12 @@ fn check_model(model: &Value) -> Result<()> {
     let pieces = model["vocab"].as_array().into_iter().flatten();
     let long = |piece: &Value| piece[0].as_str().is_some_and(|piece| piece.len() > LONGEST_PIECE);
     if let Some(at) = pieces.map(long).position(|long| long) {
-        return Err(refused(&format!("its piece {at} has more than {LONGEST_PIECE} bytes")));
+        return Err(refused(told!(
+            "tokenizer.piece_long",
+            "its piece {at} has more than {longest_piece} bytes",
+            at,
+            longest_piece = LONGEST_PIECE
+        )));
     }
     // Merged pieces are put together in a buffer of this length.
     let longest = model["vocab"].as_object().and_then(|vocab| vocab.keys().map(String::len).max());
@@ -115,7 +141,7 @@ fn check_model(model: &Value) -> Result<()> {
             pair => pair[0].as_str().zip(pair[1].as_str()),
         };
         if pair.is_some_and(|(left, right)| !fits(left, right)) {
-            return Err(refused(&format!("its merge {i} makes no token")));
+            return Err(refused(told!("tokenizer.merge", "its merge {i} makes no token", i)));
         }
     }
     Ok(())

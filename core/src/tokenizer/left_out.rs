@@ -8,6 +8,7 @@ use super::probes::{Missing, Probes, without_required};
 use super::render_warning::RenderWarning;
 use crate::error::{Error, Result};
 use crate::text::Message;
+use crate::told::{Told, told};
 
 /// Texts that are looked for in all of a rendering because they do not follow the one before.
 const OUT_OF_ORDER: usize = 100;
@@ -51,16 +52,23 @@ pub(super) fn nothing_printed(index: usize, message: &Message) -> Error {
         true if message.extra.is_empty() => "an empty answer",
         true => "calls of tools or reasoning",
     };
-    Error::Template(format!(
-        "message {} holds {what} of which the chat template prints nothing, so that an empty answer or none would be \
-         trained; {REMEDY}",
-        index + 1
+    Error::Template(told!(
+        "template.nothing_printed",
+        "message {number} holds {what} of which the chat template prints nothing, so that an empty answer or none would be \
+         trained; {remedy}",
+        number = index + 1,
+        what,
+        remedy = remedy()
     ))
 }
 
 /// What can be done about an answer that is not printed as it is.
-const REMEDY: &str = "use a template that prints it once (--chat-template FILE), give the message \"weight\": 0, or \
-                      leave the row out";
+fn remedy() -> Told {
+    told!(
+        "template.print_once",
+        "use a template that prints it once (--chat-template FILE), give the message \"weight\": 0, or leave the row out"
+    )
+}
 
 /// Whether all texts of the messages stand in a rendering, spaces and line breaks aside.
 fn texts_stand_in(whole: &str, messages: &[Message]) -> bool {
@@ -102,10 +110,12 @@ fn beside_texts(rendering: &Rendering, blocks: bool) -> Result<Missing> {
             && message.weight != 0.0
             && alone().is_ok_and(|alone| probes.printed_twice(&alone).contains(&index))
         {
-            return Err(Error::Template(format!(
-                "the chat template prints a tool call or the reasoning of message {} more than once, and it would be \
-                 trained so; {REMEDY}",
-                index + 1
+            return Err(Error::Template(told!(
+                "template.printed_twice",
+                "the chat template prints a tool call or the reasoning of message {number} more than once, and it would \
+                 be trained so; {remedy}",
+                number = index + 1,
+                remedy = remedy()
             )));
         }
     }

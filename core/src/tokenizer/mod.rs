@@ -45,6 +45,7 @@ use tokenizers::PostProcessorWrapper;
 
 use crate::error::{Error, Result};
 use crate::text::Conversation;
+use crate::told::{Told, told};
 use config::TokenizerConfig;
 use continuing::Borders;
 use markers::Markers;
@@ -68,9 +69,6 @@ pub const CHATML: &str = include_str!("chatml.jinja");
 /// The token between documents in the tokenizers that have it (GPT-2's name for it).
 const DOCUMENT_END: &str = "<|endoftext|>";
 
-const NO_TEMPLATE: &str = "this tokenizer has no chat template: give one with --chat-template FILE, \
-                           or use a checkpoint with a chat_template.jinja, or with one in its tokenizer_config.json";
-
 /// The template that is taken where a conversation has tools.
 const TOOL_USE: &str = "tool_use";
 
@@ -85,9 +83,9 @@ pub struct Tokenizer {
     json: Arc<[u8]>,
     config: TokenizerConfig,
     /// The compiled template, or why there is none.
-    template: Result<Arc<ChatTemplate>, String>,
+    template: Result<Arc<ChatTemplate>, Told>,
     /// Another one for conversations with tools, where there is one.
-    tool_template: Option<Result<Arc<ChatTemplate>, String>>,
+    tool_template: Option<Result<Arc<ChatTemplate>, Told>>,
     /// Variables every rendering sees, beside the ones the caller passes.
     variables: Map<String, Value>,
     pieces: Pieces,
@@ -136,8 +134,10 @@ impl Tokenizer {
             Around::of(&serde_json::to_value(inner.get_post_processor()).map_err(Error::tokenizer_failed)?);
         let mut ids = around.before.iter().chain(&around.behind);
         if let Some(unknown) = ids.find(|id| inner.id_to_token(**id).is_none()) {
-            return Err(Error::Tokenizer(format!(
-                "tokenizer.json: its post_processor puts the id {unknown} around a text, which is no token; it is damaged"
+            return Err(Error::Tokenizer(told!(
+                "tokenizer.around",
+                "tokenizer.json: its post_processor puts the id {unknown} around a text, which is no token; it is damaged",
+                unknown
             )));
         }
         // Who reads these keys shall do what is done here.
@@ -163,8 +163,8 @@ impl Tokenizer {
             vocab_size: largest.map_or(0, |id| (id as usize).saturating_add(1)),
             inner: Arc::new(inner),
             json,
+            template: Err(no_template(&config)),
             config,
-            template: Err(NO_TEMPLATE.to_string()),
             tool_template: None,
             variables: Map::new(),
             around,
@@ -348,10 +348,8 @@ impl Tokenizer {
 
     fn compile_templates(&mut self) {
         let specials = self.config.specials();
-        let compile = |text: &str| match ChatTemplate::new(text, &specials) {
-            Ok(template) => Ok(Arc::new(template)),
-            Err(error) => Err(error.to_string()),
-        };
+        let compile =
+            |text: &str| ChatTemplate::new(text, &specials).map(Arc::new).map_err(|error| error.told());
         self.template = match self.config.chat_template() {
             Some(text) => compile(text),
             None => Err(no_template(&self.config)),
@@ -360,21 +358,26 @@ impl Tokenizer {
     }
 }
 
-fn compiled(template: &Result<Arc<ChatTemplate>, String>) -> Result<&ChatTemplate> {
+fn compiled(template: &Result<Arc<ChatTemplate>, Told>) -> Result<&ChatTemplate> {
     match template {
         Ok(template) => Ok(template),
         Err(why) => Err(Error::Template(why.clone())),
     }
 }
 
-fn no_template(config: &TokenizerConfig) -> String {
+fn no_template(config: &TokenizerConfig) -> Told {
     let names: Vec<&str> = config.templates().into_iter().map(|(name, _)| name).collect();
     match names.as_slice() {
-        [] => NO_TEMPLATE.to_string(),
-        names => format!(
-            "this tokenizer has chat templates by name ({}) and none is called default: write one of them into a file \
+        [] => told!(
+            "template.none",
+            "this tokenizer has no chat template: give one with --chat-template FILE, or use a checkpoint with a \
+             chat_template.jinja, or with one in its tokenizer_config.json"
+        ),
+        names => told!(
+            "template.named",
+            "this tokenizer has chat templates by name ({names}) and none is called default: write one of them into a file \
              and give it with --chat-template FILE",
-            names.join(", ")
+            names = names.join(", ")
         ),
     }
 }

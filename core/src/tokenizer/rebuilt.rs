@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::config::TokenizerConfig;
 use super::{Tokenizer, foreign};
 use crate::error::Result;
+use crate::told::{Told, told};
 
 const CLASS: &str = "tokenizer_class";
 /// The class that follows `tokenizer.json` in every version.
@@ -189,7 +190,7 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
 impl Tokenizer {
     /// What a person should know of this tokenizer beside a model of `model_type`, whose own config may name the class:
     /// that `transformers` 5 makes other ids than `tokenizer.json`, with a text that shows it.
-    pub fn class_warning(&self, model_type: &str, class_of_model: Option<&str>) -> Option<String> {
+    pub fn class_warning(&self, model_type: &str, class_of_model: Option<&str>) -> Option<Told> {
         // Code that comes with a model may build anything.
         if self.config.get("auto_map").is_some_and(|map| !map.is_null()) {
             return None;
@@ -198,22 +199,30 @@ impl Tokenizer {
         let class = Class::beside(model_type, name, &self.json)?;
         let found = class.difference(self, &serde_json::from_slice(&self.json).ok()?)?;
         let remedy = match model_type {
-            "qwen2" => format!(
-                "for model_type qwen2 it does so whatever {CLASS} says: open the tokenizer there with {FOLLOWS} instead of \
-                 AutoTokenizer"
+            "qwen2" => told!(
+                "tokenizer.class_always",
+                "for model_type qwen2 it does so whatever {class} says: open the tokenizer there with {follows} instead of \
+                 AutoTokenizer",
+                class = CLASS,
+                follows = FOLLOWS
             ),
-            _ => format!(
-                "what is trained or merged here says {CLASS} {FOLLOWS}, with which transformers 5 follows the file, too; \
-                 write that into this model's tokenizer_config.json to have the same ids of it"
+            _ => told!(
+                "tokenizer.class_written",
+                "what is trained or merged here says {class} {follows}, with which transformers 5 follows the file, too; \
+                 write that into this model's tokenizer_config.json to have the same ids of it",
+                class = CLASS,
+                follows = FOLLOWS
             ),
         };
-        Some(format!(
-            "transformers 5 opens the tokenizer as {}, which cuts texts in its own way and not as tokenizer.json says: of {:?} \
-             it makes {}, the file {}; the file is followed here, and {remedy}",
-            class.name(),
-            found.text,
-            found.class.map_or("nothing".into(), |ids| shown(&ids)),
-            shown(&found.file),
+        Some(told!(
+            "tokenizer.class",
+            "transformers 5 opens the tokenizer as {name}, which cuts texts in its own way and not as tokenizer.json says: of {sample} \
+             it makes {ids}, the file {own}; the file is followed here, and {remedy}",
+            name = class.name(),
+            sample = format!("{:?}", found.text),
+            ids = found.class.map_or("nothing".into(), |ids| shown(&ids)),
+            own = shown(&found.file),
+            remedy
         ))
     }
 

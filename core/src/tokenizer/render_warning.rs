@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::told::{Told, told};
+
 /// A conversation that is odd but usable, as shows where it is rendered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,31 +40,65 @@ pub enum RenderWarning {
     SpecialTokenInText,
 }
 
+impl RenderWarning {
+    /// What is odd, as a sentence with its code.
+    pub fn told(self) -> Told {
+        match self {
+            Self::ToolsLeftOut => {
+                told!("odd.tools_left_out", "the chat template prints no descriptions of tools")
+            }
+            Self::ToolLeftOut => told!("odd.tool_left_out", "the chat template leaves out a tool"),
+            Self::ToolNameLeftOut => {
+                told!("odd.tool_name_left_out", "the chat template prints a tool without its name")
+            }
+            Self::ToolDescriptionLeftOut => told!(
+                "odd.tool_description_left_out",
+                "the chat template prints a tool without its description"
+            ),
+            Self::ToolParametersLeftOut => told!(
+                "odd.tool_parameters_left_out",
+                "the chat template prints a tool without its parameters, or not all of them"
+            ),
+            Self::ParameterDescriptionLeftOut => told!(
+                "odd.parameter_description_left_out",
+                "the chat template prints a tool's parameter without its description"
+            ),
+            Self::ParameterValuesLeftOut => told!(
+                "odd.parameter_values_left_out",
+                "the chat template prints a tool's parameter without the values it may take (enum), or not all of them"
+            ),
+            Self::RequiredParametersLeftOut => told!(
+                "odd.required_parameters_left_out",
+                "the chat template does not print which parameters of a tool must be given (required)"
+            ),
+            Self::ToolCallLeftOut => {
+                told!("odd.tool_call_left_out", "the chat template leaves out the call of a tool")
+            }
+            Self::CallNameLeftOut => told!(
+                "odd.call_name_left_out",
+                "the chat template prints the call of a tool without its name"
+            ),
+            Self::CallArgumentsLeftOut => told!(
+                "odd.call_arguments_left_out",
+                "the chat template prints the call of a tool without its arguments, or not all of them"
+            ),
+            Self::ReasoningLeftOut => {
+                told!("odd.reasoning_left_out", "the chat template leaves out the reasoning of a message")
+            }
+            Self::TextLeftOut => told!(
+                "odd.text_left_out",
+                "the chat template leaves out or changes a part of a message's text"
+            ),
+            Self::SpecialTokenInText => told!(
+                "odd.special_token_in_text",
+                "a message's own text holds a special token, which is read as one"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for RenderWarning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(match self {
-            Self::ToolsLeftOut => "the chat template prints no descriptions of tools",
-            Self::ToolLeftOut => "the chat template leaves out a tool",
-            Self::ToolNameLeftOut => "the chat template prints a tool without its name",
-            Self::ToolDescriptionLeftOut => "the chat template prints a tool without its description",
-            Self::ToolParametersLeftOut => "the chat template prints a tool without its parameters, or not all of them",
-            Self::ParameterDescriptionLeftOut => {
-                "the chat template prints a tool's parameter without its description"
-            }
-            Self::ParameterValuesLeftOut => {
-                "the chat template prints a tool's parameter without the values it may take (enum), or not all of them"
-            }
-            Self::RequiredParametersLeftOut => {
-                "the chat template does not print which parameters of a tool must be given (required)"
-            }
-            Self::ToolCallLeftOut => "the chat template leaves out the call of a tool",
-            Self::CallNameLeftOut => "the chat template prints the call of a tool without its name",
-            Self::CallArgumentsLeftOut => {
-                "the chat template prints the call of a tool without its arguments, or not all of them"
-            }
-            Self::ReasoningLeftOut => "the chat template leaves out the reasoning of a message",
-            Self::TextLeftOut => "the chat template leaves out or changes a part of a message's text",
-            Self::SpecialTokenInText => "a message's own text holds a special token, which is read as one",
-        })
+        out.write_str(&self.told())
     }
 }

@@ -5,7 +5,6 @@
 //! blocks. A template comes with a stranger's model, so its shape, its steps and its output are bounded.
 
 use std::borrow::Cow;
-use std::io;
 use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
@@ -15,12 +14,13 @@ use serde_json::Map;
 
 use super::generation;
 use super::strftime::Moment;
-use super::template_limits;
+use super::template_limits::{self, Bounded};
 use super::template_python;
 use super::template_values::{from_json, tojson};
 use crate::error::{Error, Result};
 use crate::panics::caught;
 use crate::text::{Conversation, Message};
+use crate::told::{Told, told};
 
 /// The name minijinja shows in its messages.
 const NAME: &str = "chat_template";
@@ -29,8 +29,6 @@ const NAME: &str = "chat_template";
 const FUEL: u64 = 20_000_000;
 const FUEL_A_MESSAGE: u64 = 20_000;
 const MOST_FUEL: u64 = 1_000_000_000;
-/// Bytes one rendering may write.
-const MAX_OUTPUT: usize = 256 << 20;
 /// The variable that holds the date for `strftime_now`.
 pub const NOW: &str = "now";
 
@@ -55,16 +53,17 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Compiles a template. `specials` are the values of `bos_token`, `eos_token`, `pad_token` and
-    /// `unk_token`.
+    /// Compiles a template. `specials` are the values of `bos_token`, `eos_token`, `pad_token` and `unk_token`.
     pub fn new(text: &str, specials: &Specials) -> Result<Self> {
         let rewritten = generation::rewrite(text);
         let has_generation_blocks = rewritten.is_some();
         let source = rewritten.unwrap_or_else(|| text.to_string());
-        let told = |why: String| Error::Template(format!("the chat template does not compile: {why}"));
+        let told = |why: Told| {
+            Error::Template(told!("template.compile", "the chat template does not compile: {why}", why))
+        };
         template_limits::check(&source).map_err(told)?;
-        let environment = caught(|| environment(source, specials)).map_err(told)?;
-        let environment = environment.map_err(|error| told(explain(&error)))?;
+        let environment = caught(|| environment(source, specials)).map_err(|why| told(why.into()))?;
+        let environment = environment.map_err(|error| told(explain(&error).into()))?;
         Ok(Self { environment, has_generation_blocks })
     }
 
@@ -97,15 +96,15 @@ impl ChatTemplate {
         if !self.has_generation_blocks {
             return Ok((text, None));
         }
-        let (begin, end) =
-            generation::unused_marks(&text).ok_or_else(|| blocks_fail("the text uses all marks"))?;
+        let (begin, end) = generation::unused_marks(&text)
+            .ok_or_else(|| blocks_fail(told!("template.all_marks", "the text uses all marks")))?;
         let marked =
             self.render_marked(&conversation.messages, &context, false, &[begin.into(), end.into()])?;
-        let (stripped, mut spans) =
-            generation::strip(&marked, begin, end).ok_or_else(|| blocks_fail("the blocks do not pair up"))?;
+        let (stripped, mut spans) = generation::strip(&marked, begin, end)
+            .ok_or_else(|| blocks_fail(told!("template.unpaired", "the blocks do not pair up")))?;
         spans.retain(|span| !span.is_empty());
         if stripped != text {
-            return Err(blocks_fail("the template changes what a block wrote"));
+            return Err(blocks_fail(told!("template.changed", "the template changes what a block wrote")));
         }
         Ok((text, Some(spans)))
     }
@@ -156,7 +155,9 @@ impl ChatTemplate {
             environment.to_mut().set_fuel(Some(fuel.min(MOST_FUEL)));
         }
         let cannot = |why: String| {
-            Error::Template(format!("the chat template cannot render this conversation: {why}"))
+            let why =
+                told!("template.render", "the chat template cannot render this conversation: {why}", why);
+            Error::Template(why)
         };
         // minijinja's slices of nothing backwards (`''[::-1]`) panic.
         caught(|| {
@@ -168,8 +169,9 @@ impl ChatTemplate {
             let why = explain(&error);
             template_limits::unknown_here(&error, &why).unwrap_or_else(|| cannot(why))
         })?;
-        String::from_utf8(output.0)
-            .map_err(|error| Error::Template(format!("the chat template wrote {error}")))
+        String::from_utf8(output.0).map_err(|error| {
+            Error::Template(told!("template.wrote", "the chat template wrote {error}", error))
+        })
     }
 }
 
@@ -258,37 +260,17 @@ fn strftime_now(state: &State, format: String) -> std::result::Result<String, mi
 
 /// minijinja's message with its causes.
 fn explain(error: &minijinja::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn blocks_fail(why: &str) -> Error {
-    Error::Template(format!(
+fn blocks_fail(why: Told) -> Error {
+    Error::Template(told!(
+        "template.blocks",
         "the {{% generation %}} blocks of the chat template cannot be followed: {why}; \
-         write each block around text that is printed as it is"
+         write each block around text that is printed as it is",
+        why
     ))
-}
-
-/// A buffer that refuses to grow without end.
-struct Bounded(Vec<u8>);
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_OUTPUT {
-            return Err(io::Error::other(format!("the output passed {} MiB", MAX_OUTPUT >> 20)));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,12 @@
 //! parts when it compiles it, so that a short text could use up the stack or the memory before anything is rendered.
 //! And what of one is not built.
 
+use std::io;
+
 use minijinja::ErrorKind;
 
 use crate::error::Error;
+use crate::told::{Told, told};
 
 /// Bytes of a template; known ones have 20 000.
 const LONGEST: usize = 1 << 18;
@@ -14,11 +17,18 @@ const MOST_CODE: usize = 1000;
 const MOST_ELIF: usize = 200;
 /// What the numbers of a tag that multiplies may come to, such as those of `'=' * 80`; and of one with powers.
 const MOST_TIMES: [u64; 2] = [256, 16];
+/// Bytes one rendering may write.
+const MAX_OUTPUT: usize = 256 << 20;
 
 /// Why a template is not compiled.
-pub(super) fn check(source: &str) -> Result<(), String> {
+pub(super) fn check(source: &str) -> Result<(), Told> {
     if source.len() > LONGEST {
-        return Err(format!("it has {} bytes, {LONGEST} are the most", source.len()));
+        return Err(told!(
+            "template.long",
+            "it has {bytes} bytes, {longest} are the most",
+            bytes = source.len(),
+            longest = LONGEST
+        ));
     }
     let (mut rest, mut elifs) = (source, 0);
     while let Some(at) = rest.find('{') {
@@ -33,13 +43,22 @@ pub(super) fn check(source: &str) -> Result<(), String> {
         elifs += usize::from(code.trim_start_matches(['-', '+', ' ']).starts_with("elif"));
         let length = code.bytes().filter(|byte| *byte != b' ').count();
         if length > MOST_CODE {
-            return Err(format!("one of its tags has {length} characters of code, {MOST_CODE} are the most"));
+            return Err(told!(
+                "template.tag",
+                "one of its tags has {length} characters of code, {most_code} are the most",
+                length,
+                most_code = MOST_CODE
+            ));
         }
         if elifs > MOST_ELIF {
-            return Err(format!("it has more than {MOST_ELIF} elif"));
+            return Err(told!("template.elif", "it has more than {most_elif} elif", most_elif = MOST_ELIF));
         }
         if times(&code) > MOST_TIMES[usize::from(code.contains("**"))] {
-            return Err(format!("it multiplies by large numbers: {}", code.trim()));
+            return Err(told!(
+                "template.times",
+                "it multiplies by large numbers: {code}",
+                code = code.trim()
+            ));
         }
         rest = after;
     }
@@ -123,9 +142,11 @@ fn number(word: &str) -> u64 {
 /// What to say of an error that no row can mend, whose reason is `why`; `None` where it is the row's.
 pub(super) fn unknown_here(error: &minijinja::Error, why: &str) -> Option<Error> {
     is_of_template(error).then(|| {
-        Error::UnknownInTemplate(format!(
+        Error::UnknownInTemplate(told!(
+            "template.unknown_here",
             "the chat template uses what is not known here ({why}), and no row can mend that; change the template, and \
-             give it with --chat-template FILE"
+             give it with --chat-template FILE",
+            why
         ))
     })
 }
@@ -150,6 +171,23 @@ fn is_of_template(error: &minijinja::Error) -> bool {
     }
 }
 
+/// A buffer that refuses to grow without end.
+pub(super) struct Bounded(pub(super) Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(io::Error::other(format!("the output passed {} MiB", MAX_OUTPUT >> 20)));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Map;
@@ -158,7 +196,7 @@ mod tests {
     use crate::text::{Conversation, Message};
     use crate::tokenizer::template::{ChatTemplate, Specials};
 
-    fn refused(source: &str) -> String {
+    fn refused(source: &str) -> Told {
         check(source).unwrap_err()
     }
 

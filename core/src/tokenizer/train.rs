@@ -66,17 +66,17 @@ impl TokenizerTraining {
             let (asked, specials, min) = (self.vocab_size, self.special_tokens.len(), self.min_vocab_size());
             problems.push(format!(
                 "a vocabulary of {asked} is too small: {ALPHABET} bytes and {specials} special tokens need at least {min}"
-            ));
+            ).into());
         }
         if self.special_tokens.is_empty() {
-            problems.push("one special token at least is needed, to end a text".to_string());
+            problems.push("one special token at least is needed, to end a text".into());
         }
         let distinct: HashSet<&String> = self.special_tokens.iter().collect();
         if distinct.len() < self.special_tokens.len() {
-            problems.push("a special token is given twice".to_string());
+            problems.push("a special token is given twice".into());
         }
         if self.special_tokens.iter().any(|token| token.chars().count() < 2) {
-            problems.push("a special token has at least two characters".to_string());
+            problems.push("a special token has at least two characters".into());
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems)) }
     }
@@ -111,13 +111,13 @@ pub fn train(texts: impl Iterator<Item = String> + Send, settings: &TokenizerTra
         .flat_map(|text| cut_text(&text).map(str::to_string).collect::<Vec<_>>());
     trainer.feed(pieces, |piece| words(&pre_tokenizer, piece)).map_err(Error::tokenizer_failed)?;
     if bytes == 0 {
-        return Err(Error::Data("there is no text to train a tokenizer on".to_string()));
+        return Err(Error::Data("there is no text to train a tokenizer on".into()));
     }
     if bytes > MAX_BYTES {
         let limit = MAX_BYTES >> 20;
         return Err(Error::Data(format!(
             "a tokenizer can be trained on {limit} MiB of text at most: take a part of it with --max-bytes"
-        )));
+        ).into()));
     }
     let mut model = BPE::default();
     let added = trainer.train(&mut model).map_err(Error::tokenizer_failed)?;

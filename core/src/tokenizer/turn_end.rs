@@ -5,6 +5,7 @@ use super::other_words::common_prefix;
 use super::{NOW, Tokenizer};
 use crate::error::Result;
 use crate::text::{Conversation, Message};
+use crate::told::{Told, told};
 
 /// What is asked and answered to see how a turn ends.
 const QUESTION: &str = "two";
@@ -51,7 +52,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// No template, or one that refuses a question with its answer.
-    pub fn prompt_difference(&self) -> Result<Option<String>> {
+    pub fn prompt_difference(&self) -> Result<Option<Told>> {
         if let Some(dated) = self.dated() {
             return dated.prompt_difference();
         }
@@ -81,14 +82,17 @@ impl Tokenizer {
 
     /// What a person should know of a model whose files told the ends `told`, and whose answers end with any of `ends`
     /// now; `None` where it gained none.
-    pub fn gained_ends(&self, told: &[u32], ends: &[u32]) -> Option<String> {
+    pub fn gained_ends(&self, told: &[u32], ends: &[u32]) -> Option<Told> {
         let gained = ends.iter().filter(|id| !told.contains(id));
         let gained: Vec<String> = gained.map(|id| format!("{} ({id})", self.token_text(*id))).collect();
         (!gained.is_empty()).then(|| {
-            format!(
-                "answers end with {}, too, as the tokenizer ends texts or the template its turns: config.json and \
-                 generation_config.json list {ends:?} as eos_token_id, the model that this began with {told:?}",
-                gained.join(" and ")
+            told!(
+                "model.gained_ends",
+                "answers end with {gained}, too, as the tokenizer ends texts or the template its turns: config.json and \
+                 generation_config.json list {ends} as eos_token_id, the model that this began with {told}",
+                gained = gained.join(" and "),
+                ends = format!("{ends:?}"),
+                told = format!("{told:?}")
             )
         })
     }
@@ -126,29 +130,39 @@ impl Tokenizer {
 
 /// Says how a question is answered in training and asked at inference: the text before the trained answer, and the one
 /// with the generation prompt.
-fn difference(question: &str, trained: &str, asked: &str) -> String {
-    const REMEDY: &str = "let the template print the same before an answer and as its generation prompt (--chat-template \
-                          FILE)";
+fn difference(question: &str, trained: &str, asked: &str) -> Told {
+    let alike = told!(
+        "template.alike",
+        "let the template print the same before an answer and as its generation prompt (--chat-template FILE)"
+    );
     if let Some(more) = asked.strip_prefix(trained) {
         let remedy = match more.to_lowercase().contains("think") {
-            true => {
+            true => told!(
+                "template.asks_to_reason",
                 "it asks for reasoning: give the rows theirs as reasoning_content, or a template that asks for none"
-            }
-            false => REMEDY,
+            ),
+            false => alike,
         };
-        return format!(
-            "the chat template's generation prompt goes on with {more:?}, which does not stand before a trained answer: \
-             the model is asked in another way than it is trained; {remedy}"
+        return told!(
+            "template.prompt_goes_on",
+            "the chat template's generation prompt goes on with {more}, which does not stand before a trained answer: the \
+             model is asked in another way than it is trained; {remedy}",
+            more = format!("{more:?}"),
+            remedy
         );
     }
     let shared = match [trained, asked].iter().all(|text| text.starts_with(question)) {
         true => question.len(),
         false => common_prefix(trained, asked),
     };
-    let (trained, asked) = (&trained[shared..], &asked[shared..]);
-    format!(
-        "answers are trained behind {trained:?}, and the chat template's generation prompt is {asked:?}: the model is \
-         asked in another way than it is trained; {REMEDY}"
+    let [trained, asked] = [trained, asked].map(|text| format!("{:?}", &text[shared..]));
+    told!(
+        "template.prompt_differs",
+        "answers are trained behind {trained}, and the chat template's generation prompt is {asked}: the model is asked in \
+         another way than it is trained; {remedy}",
+        trained,
+        asked,
+        remedy = alike
     )
 }
 

@@ -9,12 +9,13 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::compare::{said, undecided};
+use super::compare::{said, silent_as_last, undecided};
 use super::landmarks::Rendering;
 use super::left_out::nothing_printed;
 use super::other_words::{PROBES, Render, common_prefix, common_suffix};
 use crate::error::Result;
 use crate::text::Message;
+use crate::told::told;
 
 /// The tokens that can end a turn.
 pub(super) struct EndTokens<'a> {
@@ -57,7 +58,10 @@ pub(super) fn assistant_turns(rendering: &Rendering, ends: &EndTokens) -> Result
         };
         let said_before = turns.last().map_or(0, |turn| turn.bytes.end);
         if said.start < said_before {
-            return Err(undecided("its words stand before those of an earlier turn"));
+            return Err(undecided(told!(
+                "template.order",
+                "its words stand before those of an earlier turn"
+            )));
         }
         let lead = remembered(&mut leads, room.map(|room| &whole[room.text.start..said.start]), || {
             Ok(said.start - turn_begin(render, messages, index, whole, said_before..said.start))
@@ -70,7 +74,7 @@ pub(super) fn assistant_turns(rendering: &Rendering, ends: &EndTokens) -> Result
         turns.push(Turn { message: index, bytes: said.start - lead..said.end + tail });
     }
     if turns.is_empty() && messages.iter().any(Message::is_assistant) {
-        return Err(undecided("it prints none of the assistant's messages"));
+        return Err(undecided(told!("template.no_answers", "it prints none of the assistant's messages")));
     }
     match dropped {
         Some(index) => Err(nothing_printed(index, &messages[index])),
@@ -154,7 +158,7 @@ fn turn_end(
         return Ok(last_turn_end(render, messages, whole, said_end, ends).unwrap_or(whole.len()));
     }
     let up_to = &messages[..=index];
-    let alone = render(up_to, false).map_err(|error| undecided(&error.to_string()))?;
+    let alone = render(up_to, false).map_err(|error| undecided(error.told()))?;
     if whole.starts_with(&alone) {
         return Ok(alone.len().max(said_end));
     }
@@ -165,10 +169,7 @@ fn turn_end(
     let end = match said {
         Some(said) if !messages[index].calls_tools() || same_end(&said) => Some(said.end),
         Some(said) => Some(end_in(&whole[..said_end], &alone, &(0..alone.len())).unwrap_or(said.end)),
-        None if messages[index].weight != 0.0 => {
-            let last = format!("it prints nothing of message {} where that is the last one", index + 1);
-            return Err(undecided(&last));
-        }
+        None if messages[index].weight != 0.0 => return Err(silent_as_last(index)),
         None => None,
     };
     Ok(end.map_or(said_end, |end| said_end + common_prefix(&whole[said_end..], &alone[end..])))
@@ -386,7 +387,7 @@ mod tests {
         assert!(error.contains("prints none") && error.contains("{% generation %}"), "{error}");
         let picky = |messages: &[Message], _| match messages[2].content.as_str() {
             "one" if messages.len() == 5 => Ok("one".to_string()),
-            _ => Err(Error::Template("too short".to_string())),
+            _ => Err(Error::Template("too short".into())),
         };
         let mut talk = talk(&TALK);
         talk[2].content = "one".to_string();

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::loss::{NextToken, Objective};
 use crate::optim::{AdamWConfig, LrSchedule, Schedule};
 use crate::text::RowKind;
+use crate::told::{Told, told};
 
 /// What a run teaches: which rows it reads and what it minimises. Which weights learn it, the model's or an adapter's,
 /// is another question.
@@ -185,78 +186,67 @@ impl TrainConfig {
     }
 
     /// Everything that does not hold, as sentences.
-    pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |holds: bool, sentence: String| {
-            if !holds {
-                problems.push(sentence);
-            }
-        };
-        let share = |x: f64| (0.0..=1.0).contains(&x);
-        let at_least_one = |name: &str, x: usize| (x >= 1, format!("{name} is {x}; it must be at least 1"));
-        check(
-            self.epochs > 0.0 && self.epochs.is_finite(),
-            format!("--epochs is {}; it must be above 0", self.epochs),
-        );
-        check(self.steps != Some(0), "--steps is 0; it must be at least 1".into());
-        for (name, x) in [
-            ("--batch-size", self.batch_size),
-            ("--grad-accum", self.grad_accum),
-            ("--keep-last", self.keep_last),
-            ("--log-every", self.log_every as usize),
-        ] {
-            let (holds, sentence) = at_least_one(name, x);
-            check(holds, sentence);
-        }
-        let limit = self.stop_at_loss;
-        check(limit >= 0.0 && limit.is_finite(), format!("--stop-at-loss is {limit}; it must be 0 or more"));
-        let keep = self.keep_share;
-        check((0.0..=0.9).contains(&keep), format!("--keep-share is {keep}; it must be 0 to 0.9"));
-        check(self.max_seq_len >= 2, format!("--max-seq-len is {}; it must be at least 2", self.max_seq_len));
-        let lr = self.learning_rate;
-        check(lr > 0.0 && lr <= 1.0, format!("--learning-rate is {lr}; it must be above 0 and at most 1"));
-        check(
-            share(self.warmup_ratio),
-            format!("--warmup-ratio is {}; it must be 0 to 1", self.warmup_ratio),
-        );
-        check(
-            share(self.min_lr_ratio),
-            format!("--min-lr-ratio is {}; it must be 0 to 1", self.min_lr_ratio),
-        );
-        let decay = self.weight_decay;
-        check((0.0..=10.0).contains(&decay), format!("--weight-decay is {decay}; it must be 0 to 10"));
-        check(self.grad_clip >= 0.0, format!("--grad-clip is {}; it must be 0 or more", self.grad_clip));
-        let split = self.val_split;
-        check((0.0..=0.9).contains(&split), format!("--val-split is {split}; it must be 0 to 0.9"));
-        check(
-            self.eval_every == 0 || split > 0.0,
-            "--eval-every needs held-out rows; add --val-split 0.05".into(),
-        );
-        problems
+    pub fn problems(&self) -> Vec<Told> {
+        let checks = self.of_sizes().into_iter().chain(self.of_rates());
+        checks.filter(|(holds, _)| !holds).map(|(_, problem)| problem).collect()
     }
 
-    /// What of the flags that were said, by their long names, changes nothing beside the other settings, as sentences.
-    pub fn idle(&self, said: &[String]) -> Vec<String> {
-        let said = |flag: &str| said.iter().any(|said| said == flag);
-        // Those shapes end where they are made to.
-        let (shape, fixed) = match self.lr_schedule {
-            LrSchedule::Constant => ("constant", true),
-            LrSchedule::Minimind2 => ("minimind2", true),
-            LrSchedule::Minimind3 => ("minimind3", true),
-            LrSchedule::Linear | LrSchedule::Cosine | LrSchedule::Wsd => ("", false),
+    /// Whether the sizes hold, and what to say where one does not.
+    fn of_sizes(&self) -> Vec<(bool, Told)> {
+        let at_least_one = |name: &str, x: usize| {
+            (x >= 1, told!("train.at_least_one", "{name} is {x}; it must be at least 1", name, x))
         };
-        let mut idle = Vec::new();
-        if fixed && said("min-lr-ratio") {
-            idle.push(format!(
-                "--min-lr-ratio does not act with --lr-schedule {shape}; leave it out, or take cosine, linear or wsd"
-            ));
-        }
-        if self.steps.is_some() && said("epochs") {
-            idle.push(
-                "--epochs does not act beside --steps, which replaces it; leave one of them out".into(),
-            );
-        }
-        idle
+        let (epochs, length, limit) = (self.epochs, self.max_seq_len, self.stop_at_loss);
+        vec![
+            (
+                epochs > 0.0 && epochs.is_finite(),
+                told!("train.epochs", "--epochs is {epochs}; it must be above 0", epochs),
+            ),
+            (self.steps != Some(0), told!("train.steps", "--steps is 0; it must be at least 1")),
+            at_least_one("--batch-size", self.batch_size),
+            at_least_one("--grad-accum", self.grad_accum),
+            at_least_one("--keep-last", self.keep_last),
+            at_least_one("--log-every", self.log_every as usize),
+            (
+                limit >= 0.0 && limit.is_finite(),
+                told!("train.stop_at_loss", "--stop-at-loss is {limit}; it must be 0 or more", limit),
+            ),
+            (length >= 2, told!("train.length", "--max-seq-len is {length}; it must be at least 2", length)),
+        ]
+    }
+
+    /// The same of rates and shares.
+    fn of_rates(&self) -> Vec<(bool, Told)> {
+        let share = |name: &str, x: f64| {
+            ((0.0..=1.0).contains(&x), told!("train.share", "{name} is {x}; it must be 0 to 1", name, x))
+        };
+        let (lr, decay, clip) = (self.learning_rate, self.weight_decay, self.grad_clip);
+        let (split, keep) = (self.val_split, self.keep_share);
+        vec![
+            (
+                lr > 0.0 && lr <= 1.0,
+                told!("train.rate", "--learning-rate is {lr}; it must be above 0 and at most 1", lr),
+            ),
+            share("--warmup-ratio", self.warmup_ratio),
+            share("--min-lr-ratio", self.min_lr_ratio),
+            (
+                (0.0..=10.0).contains(&decay),
+                told!("train.decay", "--weight-decay is {decay}; it must be 0 to 10", decay),
+            ),
+            (clip >= 0.0, told!("train.clip", "--grad-clip is {clip}; it must be 0 or more", clip)),
+            (
+                (0.0..=0.9).contains(&keep),
+                told!("train.keep_share", "--keep-share is {keep}; it must be 0 to 0.9", keep),
+            ),
+            (
+                (0.0..=0.9).contains(&split),
+                told!("train.split", "--val-split is {split}; it must be 0 to 0.9", split),
+            ),
+            (
+                self.eval_every == 0 || split > 0.0,
+                told!("train.eval", "--eval-every needs held-out rows; add --val-split 0.05"),
+            ),
+        ]
     }
 
     /// `Err` with all problems at once.
@@ -268,22 +258,29 @@ impl TrainConfig {
     }
 
     /// What does not hold beside a model of so many positions.
-    pub fn length_problem(&self, context: usize) -> Option<String> {
+    pub fn length_problem(&self, context: usize) -> Option<Told> {
         (self.max_seq_len > context).then(|| {
-            format!(
-                "--max-seq-len is {}, the model holds {context} positions; take at most that many",
-                self.max_seq_len
+            told!(
+                "train.length_over",
+                "--max-seq-len is {length}, the model holds {context} positions; take at most that many",
+                length = self.max_seq_len,
+                context
             )
         })
     }
 
     /// Takes the model's positions as the length of a row where the default is longer, and says so; a length that a
     /// person gave stays, to be refused.
-    pub fn fit_default_length(&mut self, context: usize) -> Option<String> {
+    pub fn fit_default_length(&mut self, context: usize) -> Option<Told> {
         let default = self.max_seq_len;
         (default > context).then(|| {
             self.max_seq_len = context;
-            format!("--max-seq-len is {context}, all that the model holds (the default is {default})")
+            told!(
+                "train.length_fitted",
+                "--max-seq-len is {context}, all that the model holds (the default is {default})",
+                context,
+                default
+            )
         })
     }
 
@@ -333,32 +330,10 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_change_nothing_are_named() {
-        let idle = |config: &TrainConfig, said: &[&str]| {
-            config.idle(&said.iter().map(ToString::to_string).collect::<Vec<_>>())
-        };
-        let default = TrainConfig::of(Stage::Pretrain);
-        let all = ["min-lr-ratio", "epochs", "steps", "lr-schedule", "warmup-ratio"];
-        assert_eq!(idle(&default, &all), Vec::<String>::new());
-        for shape in [LrSchedule::Constant, LrSchedule::Minimind2, LrSchedule::Minimind3] {
-            let config = TrainConfig { lr_schedule: shape, steps: Some(3), ..default.clone() };
-            let told = idle(&config, &all);
-            assert!(told.len() == 2 && told[0].starts_with("--min-lr-ratio does not act with"), "{told:?}");
-            assert!(told[1].starts_with("--epochs does not act beside --steps"), "{told:?}");
-            assert!(idle(&config, &["steps", "lr-schedule", "warmup-ratio"]).is_empty());
-            // What is said acts in no schedule of this shape, and only then is it idle.
-            let ends = |min_lr_ratio| TrainConfig { min_lr_ratio, ..config.clone() }.schedule(9).at(8);
-            assert_eq!(ends(0.1), ends(0.9));
-            let acts = |min_lr_ratio| TrainConfig { min_lr_ratio, ..default.clone() }.schedule(9).at(8);
-            assert_ne!(acts(0.1), acts(0.9));
-        }
-    }
-
-    #[test]
     fn defaults_hold_and_all_problems_come_at_once() {
         for stage in [Stage::Pretrain, Stage::Sft] {
             for defaults in [TrainConfig::of(stage), TrainConfig::of_adapter(stage)] {
-                assert_eq!(defaults.problems(), Vec::<String>::new());
+                assert_eq!(defaults.problems(), Vec::<Told>::new());
             }
         }
         let bad =

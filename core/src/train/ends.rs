@@ -7,10 +7,16 @@ use crate::batch::Content;
 use crate::data::{DataKind, Dataset, Turns};
 use crate::model::Transformer;
 use crate::tokenizer::{NOW, Tokenizer};
+use crate::told::{Told, told};
 
-const NO_END: &str = "the chat template writes no token of its own behind the assistant's words, so that the model does \
-                      not learn where to stop; write {{ eos_token }} there and give the template with --chat-template \
-                      FILE, or cut answers with --stop TEXT and --max-new-tokens";
+fn no_end() -> Told {
+    told!(
+        "template.no_end",
+        "the chat template writes no token of its own behind the assistant's words, so that the model does not learn \
+         where to stop; write {{{{ eos_token }}}} there and give the template with --chat-template FILE, or cut answers \
+         with --stop TEXT and --max-new-tokens"
+    )
+}
 
 /// Whether a stage renders the conversations of these data.
 fn renders(stage: Stage, dataset: &Dataset) -> bool {
@@ -25,14 +31,18 @@ fn trains_turns(stage: Stage, dataset: &Dataset) -> bool {
 /// What a person should know of the turns before a stage trains on these data: a sentence where the model does not learn
 /// where to stop, and one where it is asked for answers in another way than it is trained. Without a template nothing is
 /// trained.
-pub fn turn_warnings(stage: Stage, dataset: &Dataset, tokenizer: &Tokenizer) -> Vec<String> {
+pub fn turn_warnings(stage: Stage, dataset: &Dataset, tokenizer: &Tokenizer) -> Vec<Told> {
     if !trains_turns(stage, dataset) || tokenizer.check_chat_template().is_err() {
         return Vec::new();
     }
     let end = match tokenizer.turn_end() {
         Ok(Some(_)) => None,
-        Ok(None) => Some(NO_END.into()),
-        Err(error) => Some(format!("which token ends the assistant's turns cannot be told: {error}")),
+        Ok(None) => Some(no_end()),
+        Err(error) => Some(told!(
+            "template.end_unknown",
+            "which token ends the assistant's turns cannot be told: {error}",
+            error
+        )),
     };
     end.into_iter().chain(tokenizer.prompt_difference().ok().flatten()).collect()
 }
@@ -45,7 +55,7 @@ impl Job {
     }
 
     /// What a person should know before the run begins.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Told> {
         turn_warnings(self.stage, &self.dataset, &self.tokenizer)
     }
 

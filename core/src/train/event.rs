@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{HeldOut, LossScale, Snapshot};
 use crate::error::Result;
 use crate::model::Transformer;
+use crate::told::Told;
 
 /// A report of the steps since the last one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -59,7 +60,7 @@ pub enum TrainEvent<'a> {
         best: bool,
     },
     /// Something a person should know; training goes on.
-    Warning(String),
+    Warning(Told),
 }
 
 /// What the loop does next.

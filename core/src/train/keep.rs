@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Job, Progress};
 use crate::batch::KeptRows;
 use crate::data::Dataset;
+use crate::told::{Told, told};
 
 impl Job {
     /// The rows that are mixed in; `None` where there are none, or where they have no share.
@@ -20,36 +21,38 @@ impl Job {
     }
 
     /// What a person should know of the rows that are mixed in.
-    pub(super) fn keep_remark(&self) -> Option<String> {
+    pub(super) fn keep_remark(&self) -> Option<Told> {
         let dataset = self.kept_dataset()?;
-        Some(format!(
-            "so that the model keeps what it knows, {} % of every step are rows of that ({} to draw from); --keep-share 0 \
-             takes none",
-            (100.0 * self.config.keep_share).round(),
-            dataset.len()
+        Some(told!(
+            "train.keep",
+            "so that the model keeps what it knows, {percent} % of every step are rows of that ({rows} to draw from); \
+             --keep-share 0 takes none",
+            percent = (100.0 * self.config.keep_share).round(),
+            rows = dataset.len()
         ))
     }
 }
 
 impl Progress {
     /// Says that a run goes on with other rows to keep than it began with.
-    pub(super) fn check_keep(&self, keep: Option<&Dataset>) -> Option<String> {
+    pub(super) fn check_keep(&self, keep: Option<&Dataset>) -> Option<Told> {
         let now = keep.filter(|_| self.config.keep_share > 0.0).map(Dataset::fingerprint);
         match (&self.keep, now) {
             (before, now) if *before == now => None,
-            (None, _) => {
-                Some("the run began without rows to keep, and mixes some in from here on".into())
-            }
-            (Some(_), None) => Some(
+            (None, _) => Some(told!(
+                "run.keep_begun",
+                "the run began without rows to keep, and mixes some in from here on"
+            )),
+            (Some(_), None) => Some(told!(
+                "run.keep_gone",
                 "the rows that the run mixed in, so that the model keeps what it knew, are not at hand; it goes on \
                  without them, and not exactly as it would have"
-                    .into(),
-            ),
-            (Some(_), Some(_)) => Some(
+            )),
+            (Some(_), Some(_)) => Some(told!(
+                "run.keep_other",
                 "the rows that the run mixes in, so that the model keeps what it knew, are others now; it does not go on \
                  exactly as it would have"
-                    .into(),
-            ),
+            )),
         }
     }
 }

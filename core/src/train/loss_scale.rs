@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::told::{Told, told};
+
 /// Good steps after which the factor doubles.
 const GROWTH_INTERVAL: u64 = 2000;
 /// Below it no gradient could still be lifted into f16's range: the model itself is broken.
@@ -40,10 +42,16 @@ impl LossScale {
     }
 
     /// What a person should know of it; nothing where no step was left out.
-    pub fn remark(&self) -> Option<String> {
+    pub fn remark(&self) -> Option<Told> {
         let Self { factor, skipped, .. } = self;
-        (*skipped > 0)
-            .then(|| format!("{skipped} steps left out because float16 overflowed; loss scale {factor}"))
+        (*skipped > 0).then(|| {
+            told!(
+                "train.overflow",
+                "{skipped} steps left out because float16 overflowed; loss scale {factor}",
+                skipped,
+                factor
+            )
+        })
     }
 
     /// Whether steps still can be taken.

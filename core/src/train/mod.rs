@@ -5,6 +5,7 @@ mod config;
 mod ends;
 mod evaluate;
 mod event;
+mod idle;
 mod keep;
 mod loss_scale;
 mod losses;

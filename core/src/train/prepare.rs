@@ -13,6 +13,7 @@ use crate::model::{NamedTensor, Transformer};
 use crate::optim::AdamW;
 use crate::platform::SURVEYED_BYTES;
 use crate::tokenizer::Tokenizer;
+use crate::told::{Told, told};
 
 /// Rows that are looked at in any case, where there are so many.
 const SURVEYED_ROWS: u64 = 2000;
@@ -46,15 +47,20 @@ impl Job {
         let mut problems = self.config.problems();
         if self.adapter.is_none() && model.is_quantized() {
             problems.push(
-                "the model's weights are held in few bits, which do not train; open it as f32, or train an adapter beside \
-                 them with --lora"
-                    .into(),
+                told!(
+                    "train.quantized",
+                    "the model's weights are held in few bits, which do not train; open it as f32, or train an adapter \
+                     beside them with --lora"
+                ),
             );
         }
         problems.extend(model.config().untrained.iter().map(|(key, value)| {
-            format!(
+            told!(
+                "train.untrained",
                 "the model's config.json has {key} {value}, which acts in training with transformers and is not built here; \
-                 set it to 0 (or false) there to train without it"
+                 set it to 0 (or false) there to train without it",
+                key,
+                value
             )
         }));
         problems.extend(self.config.length_problem(model.config().context()));
@@ -69,14 +75,17 @@ impl Job {
     fn check_split(&self) -> Result<()> {
         let (split, share) = (self.split(), self.config.val_split);
         if split.train == 0 {
-            return Err(Error::Data(
-                "no usable rows are left to train on; give more --data or a smaller --val-split".into(),
-            ));
+            return Err(Error::Data(told!(
+                "train.no_rows",
+                "no usable rows are left to train on; give more --data or a smaller --val-split"
+            )));
         }
         if share > 0.0 && split.validation == 0 {
-            return Err(Error::Data(format!(
-                "--val-split {share} of {} usable row holds none out; give at least 2 rows, or --val-split 0",
-                self.dataset.len()
+            return Err(Error::Data(told!(
+                "train.no_held_out",
+                "--val-split {share} of {rows} usable row holds none out; give at least 2 rows, or --val-split 0",
+                share,
+                rows = self.dataset.len()
             )));
         }
         Ok(())
@@ -149,15 +158,16 @@ impl Job {
     }
 
     /// What a person should know of the rows before the run begins, a sentence each.
-    pub fn remarks(&self, survey: &Survey) -> Vec<String> {
+    pub fn remarks(&self, survey: &Survey) -> Vec<Told> {
         let mut remarks = survey.remarks();
         remarks.extend(self.keep_remark());
         if self.estimates(survey) {
-            remarks.push(format!(
-                "{} steps are an estimate from {} of {} rows; the run ends where the data ends",
-                self.total_steps(survey),
-                survey.rows,
-                self.split().train
+            remarks.push(told!(
+                "train.estimate",
+                "{steps} steps are an estimate from {looked_at} of {rows} rows; the run ends where the data ends",
+                steps = self.total_steps(survey),
+                looked_at = survey.rows,
+                rows = self.split().train
             ));
         }
         remarks

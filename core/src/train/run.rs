@@ -18,6 +18,7 @@ use crate::model::{Transformer, read};
 use crate::optim::{AdamW, Schedule};
 use crate::platform::{breathe, now, rest};
 use crate::tokenizer::Tokenizer;
+use crate::told::{Told, told};
 
 /// Weight of the past in the running mean of the loss.
 const MEAN_DECAY: f64 = 0.9;
@@ -45,7 +46,7 @@ pub struct Run {
     /// Settings and position.
     pub progress: Progress,
     /// What a person should know before it goes on.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Told>,
     /// Save and end after this step; the schedule does not change.
     pub stop_after: Option<u64>,
 }
@@ -215,10 +216,11 @@ impl Run {
         let taken = scale.take(norm);
         match scale.holds() {
             true => Ok(taken),
-            false => Err(Error::Diverged(format!(
-                "step {}: gradients overflow f16 at every scale of the loss. Train with --dtype bf16 or f32; the last \
+            false => Err(Error::Diverged(told!(
+                "train.f16",
+                "step {step}: gradients overflow f16 at every scale of the loss. Train with --dtype bf16 or f32; the last \
                  saved checkpoint is untouched.",
-                self.progress.step + 1
+                step = self.progress.step + 1
             ))),
         }
     }
@@ -277,17 +279,30 @@ impl Run {
             return Ok(());
         }
         let what = match jumped {
-            true => format!("the loss jumped to {loss:.3}, far above its mean of {mean:.3}"),
-            false => format!("the loss is {loss} and the gradient norm {grad_norm}"),
+            true => told!(
+                "train.jumped",
+                "the loss jumped to {loss}, far above its mean of {mean}",
+                loss = format!("{loss:.3}"),
+                mean = format!("{mean:.3}")
+            ),
+            false => told!(
+                "train.not_finite",
+                "the loss is {loss} and the gradient norm {grad_norm}",
+                loss,
+                grad_norm
+            ),
         };
         let rows: Vec<_> = origins.iter().take(8).map(ToString::to_string).collect();
-        Err(Error::Diverged(format!(
-            "step {step}: {what}. Rows since the last report: {}{}. Try a lower --learning-rate (now {}), a longer \
+        Err(Error::Diverged(told!(
+            "train.diverged",
+            "step {step}: {what}. Rows since the last report: {rows}{more}. Try a lower --learning-rate (now {rate}), a longer \
              --warmup-ratio, or --dtype f32; look at these rows with `kindling data preview`. The last saved \
              checkpoint is untouched.",
-            rows.join(", "),
-            if origins.len() > 8 { ", …" } else { "" },
-            self.progress.config.learning_rate
+            step,
+            what,
+            rows = rows.join(", "),
+            more = if origins.len() > 8 { ", …" } else { "" },
+            rate = self.progress.config.learning_rate
         )))
     }
 

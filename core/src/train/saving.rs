@@ -1,6 +1,7 @@
 //! Saves that nobody asked for: a crash loses minutes and not hours.
 
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// The largest share of the time that saves by time may take.
 const SHARE: f64 = 0.02;
@@ -22,11 +23,15 @@ impl Default for SaveConfig {
 
 impl SaveConfig {
     /// Everything that does not hold, as sentences.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Vec<Told> {
         let minutes = self.save_minutes;
         match minutes >= 0.0 && minutes.is_finite() {
             true => Vec::new(),
-            false => vec![format!("--save-minutes is {minutes}; it must be 0 (off) or more")],
+            false => vec![told!(
+                "train.save_minutes",
+                "--save-minutes is {minutes}; it must be 0 (off) or more",
+                minutes
+            )],
         }
     }
 

@@ -9,6 +9,7 @@ use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::optim::{AdamW, Schedule};
+use crate::told::{Told, told};
 
 /// Where a run stands, apart from its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,32 +105,41 @@ impl Progress {
     ///
     /// # Errors
     /// How the data differs.
-    pub fn check_data(&self, dataset: &Dataset) -> Result<Option<String>> {
+    pub fn check_data(&self, dataset: &Dataset) -> Result<Option<Told>> {
         let (before, now) = (self.rows, dataset.len());
         if before != now {
-            return Err(Error::Data(format!(
+            return Err(Error::Data(told!(
+                "run.rows",
                 "the run was trained on {before} rows, the data has {now} now; give the data as it was, with the same \
-                 flags for its rows"
+                 flags for its rows",
+                before,
+                now
             )));
         }
         match &self.data {
             Some(data) if *data == dataset.fingerprint() => Ok(None),
             Some(data) if Some(data.as_str()) == dataset.content_only_fingerprint() => {
                 Ok(dataset.first_joined_of_other_keys()?.map(|first| {
-                    format!(
+                    told!(
+                        "run.joined_reasoning",
                         "the run was begun by a version that left reasoning under \"reasoning\" and \"thinking\" out of \
-                         joined turns, and perhaps not on these texts: {first} is the first row that has some"
+                         joined turns, and perhaps not on these texts: {first} is the first row that has some",
+                        first
                     )
                 }))
             }
-            Some(_) => Err(Error::Data(format!(
+            Some(_) => Err(Error::Data(told!(
+                "run.other_data",
                 "the data has {now} rows as it had when the run was trained, but they are not the same, or not in the \
-                 same order; give the data as it was, or begin a new run with this one as its --model"
+                 same order; give the data as it was, or begin a new run with this one as its --model",
+                now
             ))),
             None => Ok(Some(
-                "the run was begun by a version that did not keep its data's fingerprint: that the data has as many \
+                told!(
+                    "run.no_fingerprint",
+                    "the run was begun by a version that did not keep its data's fingerprint: that the data has as many \
                  rows as then is all that can be told"
-                    .into(),
+                ),
             )),
         }
     }

@@ -6,6 +6,7 @@ use crate::batch::{Batch, Loader, LoaderState};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::platform::Ahead;
+use crate::told::told;
 
 /// Batches that are made before they are asked for.
 const AHEAD: usize = 2;
@@ -59,7 +60,10 @@ impl ReadAhead {
 
     fn made(&mut self) -> Result<Made> {
         self.batches.next().ok_or_else(|| {
-            Error::Data("the reading of the data ended unexpectedly; resume from the last save".into())
+            Error::Data(told!(
+                "data.ended",
+                "the reading of the data ended unexpectedly; resume from the last save"
+            ))
         })
     }
 }

@@ -100,17 +100,16 @@ fn fresh(
 fn check(args: &BenchArgs, context: usize) -> Result<(), Failure> {
     let mut problems = Vec::new();
     if args.weights.is_some() && args.what.contains(&What::Train) {
-        problems
-            .push("--weights holds matrices that do not train; measure lora, prefill or decode".to_string());
+        problems.push("--weights holds matrices that do not train; measure lora, prefill or decode".into());
     }
     if args.batch_size == 0 {
-        problems.push("--batch-size is 0; it must be at least 1".to_string());
+        problems.push("--batch-size is 0; it must be at least 1".into());
     }
     if !(1..=context).contains(&args.max_seq_len) {
-        problems.push(format!(
-            "--max-seq-len is {}; {} holds 1 to {context} positions",
-            args.max_seq_len, args.preset
-        ));
+        problems.push(
+            format!("--max-seq-len is {}; {} holds 1 to {context} positions", args.max_seq_len, args.preset)
+                .into(),
+        );
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems).into()) }
 }

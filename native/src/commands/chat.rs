@@ -66,7 +66,8 @@ pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     let (model, tokenizer) = args.model.open(everywhere)?;
     args.sampling = sampling_of(&args.sampling, &model, said, everywhere.output());
     let place = args.model.model.display();
-    let without = |why: &str| Error::Template(format!("{place}: {why}; texts are completed with `generate`"));
+    let without =
+        |why: &str| Error::Template(format!("{place}: {why}; texts are completed with `generate`").into());
     let mut tokenizer = tokenizer
         .ok_or_else(|| without("there is no tokenizer.json, and no chat template without a tokenizer"))?;
     use_template(&mut tokenizer, args.chat_template.as_deref())?;
@@ -133,7 +134,7 @@ impl Lines {
 }
 
 fn unreadable(error: ReadlineError) -> Error {
-    Error::Data(format!("the terminal cannot be read: {error}"))
+    Error::Data(format!("the terminal cannot be read: {error}").into())
 }
 
 impl Chat {

@@ -12,6 +12,7 @@ use kindling::batch::{
 use kindling::data::{DataOptions, DataReport, Dataset};
 use kindling::error::Error;
 use kindling::tokenizer::{RenderWarning, Tokenizer};
+use kindling::told::Told;
 use kindling::train::{Stage, TrainConfig, turn_warnings};
 use serde::Serialize;
 use serde_json::json;
@@ -183,15 +184,18 @@ fn length_help() -> String {
 
 /// Says what is odd about the rendered rows and which the template refused; for programs also what is odd about the
 /// data, if anything is.
-fn conclude(report: &DataReport, odd: Vec<String>, refused: &[String], output: Output) {
+fn conclude(report: &DataReport, odd: Vec<Told>, refused: &[Told], output: Output) {
     odd.iter().for_each(|remark| output.warn(remark));
     if let Some(first) = refused.first() {
         let count = output::grouped(refused.len() as u64);
         output.warn(&format!("{count} rows cannot be rendered and are left out (the first: {first})"));
     }
-    let warnings = [report.remarks(|count| count.to_string()), odd].concat();
+    let texts = |list: &[Told]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let warnings = texts(&[report.remarks(|count| count.to_string()), odd].concat());
     if !(warnings.is_empty() && refused.is_empty() && report.bad == 0) {
-        output.json(&json!({"event": "report", "warnings": warnings, "refused": refused, "report": report}));
+        output.json(
+            &json!({"event": "report", "warnings": warnings, "refused": texts(refused), "report": report}),
+        );
     }
 }
 

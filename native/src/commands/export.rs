@@ -148,7 +148,7 @@ pub fn read(model: &Path) -> Result<(Files, Option<Progress>), Failure> {
     }
     let progress = files.get(PROGRESS).map(|bytes| serde_json::from_slice(bytes)).transpose();
     let progress =
-        progress.map_err(|e| at(&path, Error::Checkpoint(format!("{PROGRESS} is damaged: {e}"))))?;
+        progress.map_err(|e| at(&path, Error::Checkpoint(format!("{PROGRESS} is damaged: {e}").into())))?;
     Ok((files, progress))
 }
 

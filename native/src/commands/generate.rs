@@ -65,11 +65,14 @@ pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> 
         return show(&generation, output);
     }
     let mut tokenizer = tokenizer.ok_or_else(|| {
-        Error::Checkpoint(format!(
-            "{}: there is no tokenizer.json; give ids with --tokens, or {}",
-            args.model.model.display(),
-            tokenizer_remedy(&args.model.model)
-        ))
+        Error::Checkpoint(
+            format!(
+                "{}: there is no tokenizer.json; give ids with --tokens, or {}",
+                args.model.model.display(),
+                tokenizer_remedy(&args.model.model)
+            )
+            .into(),
+        )
     })?;
     if !args.data.is_empty() {
         use_template(&mut tokenizer, args.rows.chat_template.as_deref())?;

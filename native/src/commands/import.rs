@@ -145,7 +145,7 @@ fn settings(kind: RunKind, config: &TrainConfig, invocation: &Invocation) -> Res
     settings.insert(STAGE.into(), kind.stage.name().into());
     settings.insert(LORA.into(), kind.adapts.into());
     let config = toml::Table::try_from(config)
-        .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}")))?;
+        .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into()))?;
     settings.extend(config);
     Ok(settings)
 }

@@ -14,6 +14,7 @@ use kindling::sample::{
 };
 use kindling::text::{Prompt, Row};
 use kindling::tokenizer::Tokenizer;
+use kindling::told::Told;
 use serde::Serialize;
 
 use super::doctor;
@@ -225,8 +226,8 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(&mut self, prompt: &Prompt, origin: &RowOrigin) -> Result<Asked, String> {
-        let told = |error: Error| error.to_string();
+    fn read(&mut self, prompt: &Prompt, origin: &RowOrigin) -> Result<Asked, Told> {
+        let told = |error: Error| error.told();
         // Each row draws with a seed of its own, or equal prompts would have equal answers.
         let seed = self.sampling.seed.wrapping_add(self.rows);
         let config = SamplingConfig { seed, ..self.sampling.clone() }.of_row(&prompt.settings)?;

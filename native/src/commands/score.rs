@@ -73,11 +73,14 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
         return Ok(());
     }
     let tokenizer = tokenizer.ok_or_else(|| {
-        Error::Checkpoint(format!(
-            "{}: there is no tokenizer.json; give ids with --tokens, or {}",
-            args.model.model.display(),
-            tokenizer_remedy(&args.model.model)
-        ))
+        Error::Checkpoint(
+            format!(
+                "{}: there is no tokenizer.json; give ids with --tokens, or {}",
+                args.model.model.display(),
+                tokenizer_remedy(&args.model.model)
+            )
+            .into(),
+        )
     })?;
     if args.add_bos && tokenizer.bos().is_none() {
         output.warn("the tokenizer has no first token (bos_token), so --add-bos adds nothing");
@@ -162,7 +165,7 @@ fn score_data(
 /// What went wrong, with the row that it went wrong at.
 fn named(failure: Failure, origin: &RowOrigin) -> Failure {
     match failure {
-        Failure::Work(error) => Error::Data(format!("{origin}: {error}")).into(),
+        Failure::Work(error) => Error::Data(format!("{origin}: {error}").into()).into(),
         other => other,
     }
 }

@@ -125,9 +125,10 @@ pub fn newest(directory: &RunDir) -> Result<PathBuf, Failure> {
         Some(error) => error.into(),
         None => {
             let path = directory.path().display();
-            Error::Checkpoint(format!(
-                "{path}: the run ended before its first save; begin it again with --overwrite"
-            ))
+            Error::Checkpoint(
+                format!("{path}: the run ended before its first save; begin it again with --overwrite")
+                    .into(),
+            )
             .into()
         }
     })
@@ -135,15 +136,15 @@ pub fn newest(directory: &RunDir) -> Result<PathBuf, Failure> {
 
 /// Whether a save has all of its files, each as long as it says, and readable words.
 fn check_save(save: &Path) -> Result<(), Error> {
-    let lacking = |name: &str| Error::Checkpoint(format!("there is no {name}"));
+    let lacking = |name: &str| Error::Checkpoint(format!("there is no {name}").into());
     let read = |name: &str| map(&save.join(name))?.ok_or_else(|| lacking(name));
     serde_json::from_slice::<Progress>(&read(PROGRESS)?)
-        .map_err(|e| Error::Checkpoint(format!("{PROGRESS} is damaged: {e}")))?;
+        .map_err(|e| Error::Checkpoint(format!("{PROGRESS} is damaged: {e}").into()))?;
     let adapts = ADAPTER.iter().any(|name| save.join(name).is_file());
     let [config, weights] = if adapts { ADAPTER } else { [CONFIG, WEIGHTS] };
     for name in [config, "tokenizer.json"] {
         serde_json::from_slice::<IgnoredAny>(&read(name)?)
-            .map_err(|e| Error::Checkpoint(format!("{name} is damaged: {e}")))?;
+            .map_err(|e| Error::Checkpoint(format!("{name} is damaged: {e}").into()))?;
     }
     [weights, OPTIMIZER].into_iter().try_for_each(|name| TensorFile::open(name, read(name)?).map(drop))
 }
@@ -199,8 +200,10 @@ fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<Start, Failure> {
 
 fn no_tokenizer(path: &Path) -> Failure {
     let (remedy, path) = (tokenizer_remedy(path), path.display());
-    Error::Checkpoint(format!("{path}: there is no tokenizer.json, which training on text needs; {remedy}"))
-        .into()
+    Error::Checkpoint(
+        format!("{path}: there is no tokenizer.json, which training on text needs; {remedy}").into(),
+    )
+    .into()
 }
 
 fn model_config(args: &TrainArgs, vocab_size: usize) -> Result<ModelConfig, Failure> {

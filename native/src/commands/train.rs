@@ -136,7 +136,7 @@ fn refuse_typed_rows(args: &TrainArgs) -> Result<(), Failure> {
 fn of_resumed(failure: Failure, args: &TrainArgs) -> Failure {
     match failure {
         Failure::Work(error) if args.resume && args.data.iter().any(|name| piped::passes(name)) => {
-            Failure::Work(Error::Data(format!("{error}; {PIPED_BEFORE}")))
+            Failure::Work(Error::Data(format!("{error}; {PIPED_BEFORE}").into()))
         }
         other => other,
     }

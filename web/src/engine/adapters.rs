@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kindling::adapter::Adapter;
 use kindling::checkpoint::open_tokenizer;
 use kindling::tokenizer::Tokenizer;
+use kindling::told::{Told, told};
 
 use super::kept_adapters::{self, About, Kept};
 use super::load::directory;
@@ -15,7 +16,7 @@ use super::state::{Answer, Engine, HeldAdapter, OpenModel};
 
 impl Engine {
     /// Names, sizes and strengths of those at hand and those kept, the newest first.
-    pub async fn list_adapters(&self) -> Result<Answer, String> {
+    pub async fn list_adapters(&self) -> Result<Answer, Told> {
         let kept = kept_adapters::all().await?;
         let open = self.model.borrow().as_ref().map(|model| model.fingerprint.hex().to_string());
         let fits = |about: &About| open.as_deref() == Some(about.fingerprint.as_str());
@@ -29,7 +30,7 @@ impl Engine {
             match about {
                 _ if self.is_held(&folder) => (),
                 Ok(about) => list.push(info(&about, fits(&about), true)),
-                Err(damaged) => list.push(broken(folder, damaged)),
+                Err(damaged) => list.push(broken(folder, damaged.to_string())),
             }
         }
         list.sort_by(|a, b| b.made.total_cmp(&a.made));
@@ -41,7 +42,7 @@ impl Engine {
     }
 
     /// Switches those named on and all others off.
-    pub async fn use_adapters(&self, active: &[Active]) -> Result<Answer, String> {
+    pub async fn use_adapters(&self, active: &[Active]) -> Result<Answer, Told> {
         self.bring(active).await?;
         let strength = |name: &str| active.iter().find(|wanted| wanted.name == name).map(|w| w.strength);
         for held in self.adapters.borrow_mut().iter_mut() {
@@ -55,9 +56,13 @@ impl Engine {
     ///
     /// # Errors
     /// One that is not there, is another model's, or has no strength.
-    pub async fn bring(&self, named: &[Active]) -> Result<(), String> {
+    pub async fn bring(&self, named: &[Active]) -> Result<(), Told> {
         if let Some(wanted) = named.iter().find(|wanted| !wanted.strength.is_finite()) {
-            return Err(format!("the strength of '{}' is no number", wanted.name));
+            return Err(told!(
+                "adapter.strength",
+                "the strength of '{name}' is no number",
+                name = wanted.name
+            ));
         }
         for wanted in named {
             self.fetch(&wanted.name).await?;
@@ -66,14 +71,19 @@ impl Engine {
     }
 
     /// Opens a kept adapter of the open model, unless it is at hand.
-    async fn fetch(&self, name: &str) -> Result<(), String> {
+    async fn fetch(&self, name: &str) -> Result<(), Told> {
         let is_it = |about: &About| about.name == name;
         let model = self.opened()?;
         let belongs = |about: &About| match about.fingerprint == model.fingerprint.hex() {
             true => Ok(()),
-            false => Err(format!(
-                "the adapter '{name}' belongs to the model '{}'; open that to use it",
-                about.base.as_deref().unwrap_or("that it was added to")
+            false => Err(told!(
+                "adapter.of_other",
+                "the adapter '{name}' belongs to the model '{base}'; open that to use it",
+                name,
+                base = about
+                    .base
+                    .as_deref()
+                    .map_or_else(|| told!("adapter.unnamed_base", "that it was added to"), Told::from)
             )),
         };
         let held =
@@ -85,13 +95,18 @@ impl Engine {
         let found = kept
             .into_iter()
             .find_map(|Kept { folder, about }| about.ok().filter(is_it).map(|about| (folder, about)));
-        let (folder, about) = found.ok_or_else(|| format!("there is no adapter '{name}'"))?;
+        let (folder, about) =
+            found.ok_or_else(|| told!("adapter.none", "there is no adapter '{name}'", name))?;
         belongs(&about)?;
         let (adapter, own) = kept_adapters::open(&folder).await?;
         if self.opened()?.fingerprint != model.fingerprint {
-            return Err(format!("another model was opened while the adapter '{name}' was; try again"));
+            return Err(told!(
+                "adapter.other_opened",
+                "another model was opened while the adapter '{name}' was; try again",
+                name
+            ));
         }
-        adapter.attach(model.base.clone(), 1.0).map_err(|e| e.to_string())?;
+        adapter.attach(model.base.clone(), 1.0).map_err(Told::from)?;
         if !self.is_held(&folder) {
             self.put(&model, about, adapter, own.as_ref(), Some(folder));
         }
@@ -100,8 +115,8 @@ impl Engine {
 
     /// Takes an adapter from the files of a directory of PEFT's or mlx-lm's, or from a .zip of them; it acts at once. One
     /// whose name is taken gets a number.
-    pub async fn add_adapter(&self, name: String, files: Vec<File>) -> Result<Answer, String> {
-        let told = |error: kindling::error::Error| format!("{name}: {error}");
+    pub async fn add_adapter(&self, name: String, files: Vec<File>) -> Result<Answer, Told> {
+        let told = |error: kindling::error::Error| told!("at", "{name}: {why}", name, why = error.told());
         let mut files = directory(files)?;
         let adapter = Adapter::open(|wanted| Ok(files.remove(wanted))).map_err(told)?;
         let own = open_tokenizer(&mut |wanted: &str| Ok(files.remove(wanted))).map_err(told)?;
@@ -122,7 +137,7 @@ impl Engine {
         wanted: &str,
         adapter: Adapter,
         own: Option<&Tokenizer>,
-    ) -> Result<(String, Option<String>), String> {
+    ) -> Result<(String, Option<Told>), Told> {
         let name = self.free_name(wanted).await?;
         self.hold_as(model, name, adapter, own).await
     }
@@ -137,7 +152,7 @@ impl Engine {
         name: &str,
         adapter: Adapter,
         own: Option<&Tokenizer>,
-    ) -> Result<(String, Option<String>), String> {
+    ) -> Result<(String, Option<Told>), Told> {
         let is_it = |kept: &Kept| kept.about.as_ref().is_ok_and(|about| about.name == name);
         let old: Vec<Kept> = kept_adapters::all().await?.into_iter().filter(is_it).collect();
         let (name, failed) = self.hold_as(model, name.to_string(), adapter, own).await?;
@@ -156,13 +171,13 @@ impl Engine {
         name: String,
         adapter: Adapter,
         own: Option<&Tokenizer>,
-    ) -> Result<(String, Option<String>), String> {
+    ) -> Result<(String, Option<Told>), Told> {
         if let Some(base) = &adapter.config.base {
             let base_name = adapter.config.base_name.as_deref();
-            base.check(&model.fingerprint, base_name).map_err(|e| e.to_string())?;
+            base.check(&model.fingerprint, base_name).map_err(Told::from)?;
         }
         // Shapes that do not fit show here, not at the next answer.
-        adapter.attach(model.base.clone(), 1.0).map_err(|e| e.to_string())?;
+        adapter.attach(model.base.clone(), 1.0).map_err(Told::from)?;
         let about = About {
             name,
             rank: adapter.config.lora.rank,
@@ -210,7 +225,7 @@ impl Engine {
     }
 
     /// A name that no other adapter has.
-    async fn free_name(&self, wanted: &str) -> Result<String, String> {
+    async fn free_name(&self, wanted: &str) -> Result<String, Told> {
         let kept = kept_adapters::all().await?;
         let mut taken: Vec<String> =
             kept.into_iter().filter_map(|kept| kept.about.ok()).map(|about| about.name).collect();
@@ -219,7 +234,7 @@ impl Engine {
     }
 
     /// Removes an adapter, from this browser too; the base is as it was.
-    pub async fn remove_adapter(&self, name: &str) -> Result<Answer, String> {
+    pub async fn remove_adapter(&self, name: &str) -> Result<Answer, Told> {
         self.adapters.borrow_mut().retain(|held| held.about.name != name);
         self.changed();
         for Kept { folder, about } in kept_adapters::all().await? {

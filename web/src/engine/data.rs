@@ -9,6 +9,7 @@ use kindling::data::{
     DataOptions, Dataset, HeldOutShare, Memory, Source, decompressor, format_of, is_parquet,
 };
 use kindling::tokenizer::Tokenizer;
+use kindling::told::{Told, told};
 use kindling::train::{Stage, TrainConfig, turn_warnings};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +19,7 @@ use web_sys::{TextDecoder, TextDecoderOptions};
 use super::messages::run::{Preview, PreviewRow, PreviewToken};
 use super::protocol::File;
 use super::state::{Answer, Engine, OpenModel};
-use super::told::warnings;
+use super::told::{notes, texts, warnings};
 
 impl Engine {
     /// The first rows, for a model or an adapter that trains: tokens, and which of them are targets.
@@ -29,7 +30,7 @@ impl Engine {
         rows: usize,
         encoding: Option<&str>,
         files: Vec<File>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Told> {
         let model = self.opened()?;
         let (config, note) = fitted_config(stage, adapts, changed, &model)?;
         let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
@@ -37,7 +38,7 @@ impl Engine {
         let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);
         let fit = Fit::new(stage.content(), config.max_seq_len, config.too_long);
         let longest = config.max_seq_len.saturating_add(1);
-        let told = |e: kindling::error::Error| e.to_string();
+        let told = |e: kindling::error::Error| e.told();
         let (mut shown, mut odd) = (Vec::new(), RenderWarnings::new());
         for row in dataset.iter().take(rows) {
             let (row, origin) = row.map_err(told)?;
@@ -59,10 +60,11 @@ impl Engine {
         }
         let report = dataset.report();
         let turns = turn_warnings(stage, &dataset, &tokenizer);
-        let notes = note.into_iter().chain(turns).chain(render_remarks(&odd, |count| count.to_string()));
-        let notes: Vec<String> = notes.collect();
-        let warnings = [warnings(report), notes.clone()].concat();
+        let remarks = note.into_iter().chain(turns).chain(render_remarks(&odd, |count| count.to_string()));
+        let remarks: Vec<Told> = remarks.collect();
+        let warnings = [warnings(report), texts(&remarks)].concat();
         let total = dataset.len() as f64;
+        let notes = notes(&remarks);
         Answer::new(Preview { rows: shown, total, warnings, report: report.into(), notes })
     }
 }
@@ -82,9 +84,9 @@ pub fn dataset(
     tokenizer: &Tokenizer,
     encoding: Option<&str>,
     files: Vec<File>,
-) -> Result<Dataset, String> {
+) -> Result<Dataset, Told> {
     if files.is_empty() {
-        return Err("there is no data; paste some text or drop a file".into());
+        return Err(told!("data.none", "there is no data; paste some text or drop a file"));
     }
     let sources = files.into_iter().map(|file| source(file, encoding)).collect::<Result<Vec<_>, _>>()?;
     let options = DataOptions {
@@ -93,27 +95,33 @@ pub fn dataset(
         held_out: Some(HeldOutShare { fraction: config.val_split, seed: config.seed }),
         ..DataOptions::default()
     };
-    Dataset::open(sources, options).map_err(|e| e.to_string())
+    Dataset::open(sources, options).map_err(Told::from)
 }
 
-fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, String> {
+fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, Told> {
     let File { name, bytes } = file;
     if is_parquet(&name) {
-        return Err(format!(
-            "{name}: .parquet files are read by the command line only; use it, or convert the file to .jsonl"
+        return Err(told!(
+            "file.parquet",
+            "{name}: .parquet files are read by the command line only; use it, or convert the file to .jsonl",
+            name
         ));
     }
     if format_of(&name).is_none() {
-        return Err(format!(
-            "{name}: this kind of file is not read; give .jsonl, .json, .csv, .tsv or .txt, or one of these as .gz or .zst"
+        return Err(told!(
+            "file.not_read",
+            "{name}: this kind of file is not read; give .jsonl, .json, .csv, .tsv or .txt, or one of these as .gz or .zst",
+            name
         ));
     }
-    let unpacked = match decompressor(&name, bytes.as_slice()).map_err(|e| e.to_string())? {
+    let unpacked = match decompressor(&name, bytes.as_slice()).map_err(Told::from)? {
         None => None,
         Some(mut reader) => {
             let mut unpacked = Vec::new();
             let read = reader.read_to_end(&mut unpacked);
-            read.map_err(|e| format!("{name}: cannot be unpacked ({e}); the file is damaged"))?;
+            read.map_err(|e| {
+                told!("file.unpack", "{name}: cannot be unpacked ({e}); the file is damaged", name, e)
+            })?;
             Some(unpacked)
         }
     };
@@ -122,7 +130,7 @@ fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, String>
 }
 
 /// A text in UTF-8, decoded by the browser, which knows the encodings; a byte order mark goes before what was chosen.
-fn in_utf8(name: &str, bytes: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>, String> {
+fn in_utf8(name: &str, bytes: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>, Told> {
     let marked = match bytes.as_slice() {
         // UTF-32 is refused by its name where the rows are read.
         [0xEF, 0xBB, 0xBF, ..] | [0xFF, 0xFE, 0, 0, ..] | [0, 0, 0xFE, 0xFF, ..] => return Ok(bytes),
@@ -134,16 +142,18 @@ fn in_utf8(name: &str, bytes: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>
     let options = TextDecoderOptions::new();
     options.set_fatal(true);
     let decoder = TextDecoder::new_with_label_and_options(label, &options);
-    let decoder = decoder.map_err(|_| format!("'{label}' is no encoding that this browser knows"))?;
+    let decoder = decoder
+        .map_err(|_| told!("file.encoding", "'{label}' is no encoding that this browser knows", label))?;
     let text = decoder.decode_with_u8_array(&bytes);
-    let text =
-        text.map_err(|_| format!("{name}: it holds bytes that are not {label}; choose its encoding"))?;
+    let text = text.map_err(|_| {
+        told!("file.encoded", "{name}: it holds bytes that are not {label}; choose its encoding", name, label)
+    })?;
     Ok(text.into_bytes())
 }
 
 /// The settings of a stage that trains the model, or an adapter beside it, with those that the page changed. Every step is
 /// reported: a page watches.
-pub fn train_config(stage: Stage, adapts: bool, changed: Map<String, Value>) -> Result<TrainConfig, String> {
+pub fn train_config(stage: Stage, adapts: bool, changed: Map<String, Value>) -> Result<TrainConfig, Told> {
     let defaults = if adapts { TrainConfig::of_adapter(stage) } else { TrainConfig::of(stage) };
     merged(TrainConfig { log_every: 1, ..defaults }, changed)
 }
@@ -155,7 +165,7 @@ pub fn fitted_config(
     adapts: bool,
     changed: Map<String, Value>,
     model: &OpenModel,
-) -> Result<(TrainConfig, Option<String>), String> {
+) -> Result<(TrainConfig, Option<Told>), Told> {
     let is_default = !changed.contains_key("max-seq-len");
     let mut config = train_config(stage, adapts, changed)?;
     let context = model.base.config().context();
@@ -164,14 +174,14 @@ pub fn fitted_config(
 }
 
 /// An adapter's settings, likewise.
-pub fn lora_config(changed: Map<String, Value>) -> Result<LoraConfig, String> {
+pub fn lora_config(changed: Map<String, Value>) -> Result<LoraConfig, Told> {
     merged(LoraConfig::default(), changed)
 }
 
-fn merged<T: Serialize + DeserializeOwned>(defaults: T, changed: Map<String, Value>) -> Result<T, String> {
-    let mut settings = serde_json::to_value(defaults).map_err(|e| e.to_string())?;
+fn merged<T: Serialize + DeserializeOwned>(defaults: T, changed: Map<String, Value>) -> Result<T, Told> {
+    let mut settings = serde_json::to_value(defaults).map_err(Told::from)?;
     if let Value::Object(settings) = &mut settings {
         settings.extend(changed);
     }
-    serde_json::from_value(settings).map_err(|e| format!("a setting cannot be used: {e}"))
+    serde_json::from_value(settings).map_err(|e| told!("settings.unread", "a setting cannot be used: {e}", e))
 }

@@ -3,6 +3,7 @@
 use js_sys::Array;
 use kindling::checkpoint::model_name;
 use kindling::formats::Files;
+use kindling::told::{Told, told};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue, wasm_bindgen};
@@ -15,6 +16,7 @@ use super::port::Port;
 use super::protocol::{File, own_name};
 use super::state::{Answer, Engine};
 use super::store;
+use super::told::warning;
 
 #[wasm_bindgen(module = "/js/download.js")]
 extern "C" {
@@ -59,7 +61,7 @@ impl Engine {
         keep: bool,
         weights: WeightsAs,
         port: &Port,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Told> {
         let kept = if keep { kept_from(url).await } else { Ok(None) };
         // A browser that keeps nothing still opens the model.
         let keep = keep && kept.is_ok();
@@ -82,7 +84,7 @@ impl Engine {
             self.unless_cancelled(port.run).await?;
             Ok((self.install(model.clone(), weights, files).await?, copy))
         };
-        let opened: Result<_, String> = opened.await;
+        let opened: Result<_, Told> = opened.await;
         if keep {
             // A file that cannot be opened is of no use, and one that can be is kept in its own place.
             store::remove(&part).await?;
@@ -94,16 +96,16 @@ impl Engine {
                 None => place(&free_model_name(&model).await?),
             };
             let origin = Origin { url: url.to_string(), marks };
-            files.insert(ORIGIN.into(), serde_json::to_vec(&origin).map_err(|e| e.to_string())?);
+            files.insert(ORIGIN.into(), serde_json::to_vec(&origin).map_err(Told::from)?);
             if let Err(message) = write_model(&folder, &files).await {
-                port.tell(&Event::Warning { message });
+                port.tell(&warning(&message));
             }
         }
         Ok(answer)
     }
 }
 
-async fn fetch(url: &str, part: &str, port: &Port) -> Result<(Vec<u8>, Value), String> {
+async fn fetch(url: &str, part: &str, port: &Port) -> Result<(Vec<u8>, Value), Told> {
     let teller = port.clone();
     let tell = Closure::<dyn FnMut(f64, f64)>::new(move |loaded, total| {
         teller.tell(&Event::Loaded { loaded, total: (total >= 0.0).then_some(total) });
@@ -112,11 +114,11 @@ async fn fetch(url: &str, part: &str, port: &Port) -> Result<(Vec<u8>, Value), S
     let done: Array = done.unchecked_into();
     let bytes = js_sys::Uint8Array::new(&done.get(0)).to_vec();
     let marks = serde_json::from_str(&done.get(1).as_string().unwrap_or_default());
-    Ok((bytes, marks.map_err(|e| e.to_string())?))
+    Ok((bytes, marks.map_err(Told::from)?))
 }
 
 /// The folder of the kept model that came from a URL.
-async fn kept_from(url: &str) -> Result<Option<(String, Origin)>, String> {
+async fn kept_from(url: &str) -> Result<Option<(String, Origin)>, Told> {
     for (folder, _) in store::list(MODELS).await? {
         let Some(files) = whole(&format!("{MODELS}/{folder}")).await? else { continue };
         if let Some(origin) = origin(&files, url).await? {
@@ -127,14 +129,14 @@ async fn kept_from(url: &str) -> Result<Option<(String, Origin)>, String> {
 }
 
 /// What a folder says of its origin, if that is the URL.
-async fn origin(folder: &str, url: &str) -> Result<Option<Origin>, String> {
+async fn origin(folder: &str, url: &str) -> Result<Option<Origin>, Told> {
     let origin = store::read(&format!("{folder}/{ORIGIN}")).await?;
     let origin = origin.and_then(|bytes| serde_json::from_slice::<Origin>(&bytes).ok());
     Ok(origin.filter(|origin| origin.url == url))
 }
 
 /// The folder of a download; those that nobody went on with make room.
-async fn part(url: &str) -> Result<String, String> {
+async fn part(url: &str) -> Result<String, Told> {
     let now = js_sys::Date::now();
     for (begun, _) in store::list(DOWNLOADS).await? {
         let folder = format!("{DOWNLOADS}/{begun}");
@@ -154,9 +156,12 @@ fn decoded(name: &str) -> String {
 }
 
 /// What the download itself says stands; the storage's errors get words.
-fn told(url: &str, error: &JsValue) -> String {
+fn told(url: &str, error: &JsValue) -> Told {
     match error.dyn_ref::<js_sys::Error>().filter(|error| error.name() == "Error") {
-        Some(error) => error.message().into(),
+        Some(error) => {
+            let message = String::from(error.message());
+            told!("download.failed", "{message}", message)
+        }
         None => store::told(url, error),
     }
 }

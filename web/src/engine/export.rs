@@ -3,15 +3,16 @@
 use kindling::checkpoint::{put_tokenizer, to_single_file};
 use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
 use kindling::formats::{Files, to_zip};
+use kindling::told::{Told, told};
 
 use super::kept_adapters;
 use super::messages::model::GgufWeights;
-use super::messages::run::EngineEvent as Event;
 use super::models::checkpoint_files;
 use super::port::Port;
 use super::protocol::{Delivery, File};
 use super::runs::run_files_of;
 use super::state::{Answer, Engine, OpenModel};
+use super::told::warning;
 
 impl Engine {
     /// The open model as one file, as a Hugging Face directory or for llama.cpp with these `weights`, an adapter in PEFT's
@@ -22,8 +23,8 @@ impl Engine {
         shape: Delivery,
         weights: Option<GgufWeights>,
         port: &Port,
-    ) -> Result<Answer, String> {
-        let told = |e: kindling::error::Error| e.to_string();
+    ) -> Result<Answer, Told> {
+        let told = |e: kindling::error::Error| e.told();
         if weights.is_some() && (kind, name) != ("model", "gguf") {
             return Err(
                 "weights belongs to {model: \"gguf\"}; other forms keep the weights as they are".into()
@@ -45,7 +46,13 @@ impl Engine {
                 let whole = files.contains_key("model.safetensors");
                 (name.to_string(), files, whole)
             }
-            other => return Err(format!("'{other}' cannot be exported; a model, an adapter or a run can")),
+            other => {
+                return Err(told!(
+                    "export.kind",
+                    "'{other}' cannot be exported; a model, an adapter or a run can",
+                    other
+                ));
+            }
         };
         let one = |ending: &str, bytes| Files::from([(format!("{name}.{ending}"), bytes)]);
         let files = match (shape, single) {
@@ -58,8 +65,8 @@ impl Engine {
     }
 
     /// An adapter's files, of one at hand or of one that is kept.
-    async fn adapter_files(&self, name: &str) -> Result<Files, String> {
-        let told = |e: kindling::error::Error| e.to_string();
+    async fn adapter_files(&self, name: &str) -> Result<Files, Told> {
+        let told = |e: kindling::error::Error| e.told();
         if let Some(held) = self.adapters.borrow().iter().find(|held| held.about.name == name) {
             let mut files = held.adapter.files().map_err(told)?;
             if let Some(tokenizer) = &held.tokenizer {
@@ -71,14 +78,14 @@ impl Engine {
         let mut kept = kept.filter(|kept| kept.about.as_ref().is_ok_and(|about| about.name == name));
         match kept.next() {
             Some(kept) => kept_adapters::files(&kept.folder).await,
-            None => Err(format!("there is no adapter '{name}'")),
+            None => Err(told!("adapter.none", "there is no adapter '{name}'", name)),
         }
     }
 }
 
 /// The open model as llama.cpp has it. Where nothing was chosen blocks stay blocks, and floats get 16 bits as on the
 /// command line.
-async fn gguf(model: &OpenModel, weights: Option<GgufWeights>, port: &Port) -> Result<Vec<u8>, String> {
+async fn gguf(model: &OpenModel, weights: Option<GgufWeights>, port: &Port) -> Result<Vec<u8>, Told> {
     let files = checkpoint_files(model).await?;
     let weights = match (weights, model.weights.bits()) {
         (Some(chosen), _) => chosen.into(),
@@ -86,16 +93,18 @@ async fn gguf(model: &OpenModel, weights: Option<GgufWeights>, port: &Port) -> R
         (None, None) => WeightType::F16,
     };
     for message in tokenizer_warnings(&files) {
-        port.tell(&Event::Warning { message });
+        port.tell(&warning(&message));
     }
-    to_gguf(&files, weights).map_err(|e| e.to_string())
+    to_gguf(&files, weights).map_err(Told::from)
 }
 
 /// Whether a model goes home as one file.
-fn single(form: &str) -> Result<bool, String> {
+fn single(form: &str) -> Result<bool, Told> {
     match form {
         "single-file" => Ok(true),
         "hf" => Ok(false),
-        other => Err(format!("'{other}' is no form of a model; single-file, hf and gguf are")),
+        other => {
+            Err(told!("export.form", "'{other}' is no form of a model; single-file, hf and gguf are", other))
+        }
     }
 }

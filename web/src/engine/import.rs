@@ -2,6 +2,7 @@
 
 use kindling::checkpoint::{model_name, read_training};
 use kindling::formats::ADAPTER_CONFIG;
+use kindling::told::{Told, told};
 use kindling::train::Stage;
 use serde_json::Value;
 
@@ -21,21 +22,21 @@ impl Engine {
         name: Option<String>,
         saved: usize,
         files: Vec<File>,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Told> {
         let mut save = files;
         if saved == 0 || saved > save.len() {
-            return Err("there is no file of the run".into());
+            return Err(told!("run.no_file", "there is no file of the run"));
         }
         let data = save.split_off(saved);
         if data.is_empty() {
-            return Err("a run goes on with the data that it began with; give it, too".into());
+            return Err(told!("run.no_data", "a run goes on with the data that it began with; give it, too"));
         }
         let file_name = save[0].name.clone();
         let model = model_name(own_name(&file_name)).to_string();
         let save = directory(save)?;
-        let (_, progress) =
-            read_training(|file| Ok(save.get(file).cloned())).map_err(|e| format!("{file_name}: {e}"))?;
-        let config = serde_json::to_value(&progress.config).map_err(|e| e.to_string())?;
+        let (_, progress) = read_training(|file| Ok(save.get(file).cloned()))
+            .map_err(|e| told!("at", "{name}: {why}", name = file_name, why = e.told()))?;
+        let config = serde_json::to_value(&progress.config).map_err(Told::from)?;
         let config = if let Value::Object(config) = config { config } else { serde_json::Map::new() };
         // The save says what trains: an adapter has no weights of a model.
         let adapter = save.contains_key(ADAPTER_CONFIG).then(serde_json::Map::new);

@@ -4,6 +4,7 @@ use kindling::adapter::Adapter;
 use kindling::checkpoint::{open_tokenizer, put_tokenizer};
 use kindling::formats::Files;
 use kindling::tokenizer::Tokenizer;
+use kindling::told::{Told, told};
 use serde::{Deserialize, Serialize};
 
 use super::places;
@@ -36,14 +37,14 @@ pub struct Kept {
     /// Its folder.
     pub folder: String,
     /// What is told of it, or what is damaged.
-    pub about: Result<About, String>,
+    pub about: Result<About, Told>,
 }
 
 /// All kept adapters. One that is damaged is named, and breaks nothing.
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn all() -> Result<Vec<Kept>, String> {
+pub async fn all() -> Result<Vec<Kept>, Told> {
     let mut all = Vec::new();
     for (id, _) in store::list(ADAPTERS).await? {
         let folder = format!("{ADAPTERS}/{id}");
@@ -52,29 +53,32 @@ pub async fn all() -> Result<Vec<Kept>, String> {
             Some(newest) => about_in(&places::path(&folder, newest.place)).await?,
             // It was cut short before it was whole: of a run's adapter the run is still there.
             None if places.damaged.is_empty() => continue,
-            None => Err(places.damaged.join("; ")),
+            None => Err(places.damaged.join("; ").into()),
         };
         all.push(Kept { folder, about });
     }
     Ok(all)
 }
 
-async fn about_in(path: &str) -> Result<Result<About, String>, String> {
+async fn about_in(path: &str) -> Result<Result<About, Told>, Told> {
     let about = store::read(&format!("{path}/{ABOUT}")).await?.unwrap_or_default();
-    Ok(serde_json::from_slice(&about).map_err(|e| format!("{path}/{ABOUT} is damaged: {e}")))
+    let damaged = |e: serde_json::Error| {
+        told!("file.damaged_at", "{path} is damaged: {e}", path = format!("{path}/{ABOUT}"), e)
+    };
+    Ok(serde_json::from_slice(&about).map_err(damaged))
 }
 
 /// Keeps an adapter with the tokenizer that it was trained with; gives its folder.
 ///
 /// # Errors
 /// No room; then nothing of it stays.
-pub async fn keep(about: &About, adapter: &Adapter, tokenizer: Option<&Tokenizer>) -> Result<String, String> {
-    let told = |e: kindling::error::Error| e.to_string();
+pub async fn keep(about: &About, adapter: &Adapter, tokenizer: Option<&Tokenizer>) -> Result<String, Told> {
+    let told = |e: kindling::error::Error| e.told();
     let mut files = adapter.files().map_err(told)?;
     if let Some(tokenizer) = tokenizer {
         put_tokenizer(&mut files, tokenizer).map_err(told)?;
     }
-    files.insert(ABOUT.into(), serde_json::to_vec(about).map_err(|e| e.to_string())?);
+    files.insert(ABOUT.into(), serde_json::to_vec(about).map_err(Told::from)?);
     // Two tabs may end their runs in the same millisecond.
     let random = (js_sys::Math::random() * 1e6) as u32;
     let folder = format!("{ADAPTERS}/{}-{random:06}", about.made);
@@ -89,7 +93,7 @@ pub async fn keep(about: &About, adapter: &Adapter, tokenizer: Option<&Tokenizer
 ///
 /// # Errors
 /// One that is damaged.
-pub async fn files(folder: &str) -> Result<Files, String> {
+pub async fn files(folder: &str) -> Result<Files, Told> {
     let mut places = places::look(folder).await?;
     let (_, mut files) = places::read_newest(folder, &mut places).await?;
     files.remove(ABOUT);
@@ -100,8 +104,8 @@ pub async fn files(folder: &str) -> Result<Files, String> {
 ///
 /// # Errors
 /// Files that are damaged.
-pub async fn open(folder: &str) -> Result<(Adapter, Option<Tokenizer>), String> {
-    let told = |e: kindling::error::Error| format!("{folder}: {e}");
+pub async fn open(folder: &str) -> Result<(Adapter, Option<Tokenizer>), Told> {
+    let told = |e: kindling::error::Error| told!("at", "{name}: {why}", name = folder, why = e.told());
     let mut files = files(folder).await?;
     let adapter = Adapter::open(|wanted| Ok(files.remove(wanted))).map_err(told)?;
     let own = open_tokenizer(&mut |wanted: &str| Ok(files.remove(wanted))).map_err(told)?;
@@ -112,6 +116,6 @@ pub async fn open(folder: &str) -> Result<(Adapter, Option<Tokenizer>), String> 
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn remove(folder: &str) -> Result<(), String> {
+pub async fn remove(folder: &str) -> Result<(), Told> {
     store::remove(folder).await
 }

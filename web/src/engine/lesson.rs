@@ -7,6 +7,7 @@ use kindling::model::Transformer;
 use kindling::platform::now;
 use kindling::text::RowKind;
 use kindling::tokenizer::Tokenizer;
+use kindling::told::Told;
 use kindling::train::Job;
 
 use super::messages::run::{self, Answered, Asked};
@@ -34,13 +35,13 @@ impl Lesson {
     ///
     /// # Errors
     /// Data that cannot be read.
-    pub fn of(job: &Job, asked: &[String]) -> Result<Self, String> {
+    pub fn of(job: &Job, asked: &[String]) -> Result<Self, Told> {
         let split = job.split();
         let (mut exercises, part) = (Vec::new(), split.train_part());
         let rows = part.end - part.start;
         if job.stage.row_kind() == RowKind::Conversation {
             for number in numbers(&split, part.start, rows) {
-                let row = job.dataset.row(number).map_err(|e| e.to_string())?;
+                let row = job.dataset.row(number).map_err(Told::from)?;
                 exercises.extend(row.and_then(|(row, _)| Exercise::of(&row)));
             }
         }
@@ -58,7 +59,7 @@ impl Lesson {
     ///
     /// # Errors
     /// The device cannot be read, or a question is longer than the model.
-    pub async fn ask_before(&mut self, model: &Transformer, tokenizer: &Tokenizer) -> Result<(), String> {
+    pub async fn ask_before(&mut self, model: &Transformer, tokenizer: &Tokenizer) -> Result<(), Told> {
         self.before.clear();
         self.asked_before.clear();
         let began = now();
@@ -67,7 +68,7 @@ impl Lesson {
                 break;
             }
             let answer = exercise.answer(model, tokenizer).await;
-            self.before.push(answer.map_err(|e| e.to_string())?);
+            self.before.push(answer.map_err(Told::from)?);
         }
         self.exercises.truncate(self.before.len());
         let began = now();
@@ -102,10 +103,10 @@ impl Lesson {
         self,
         model: &Transformer,
         tokenizer: &Tokenizer,
-    ) -> Result<Option<run::Lesson>, String> {
+    ) -> Result<Option<run::Lesson>, Told> {
         let mut answers = Vec::new();
         for (exercise, before) in self.exercises.iter().zip(self.before) {
-            let after = exercise.answer(model, tokenizer).await.map_err(|e| e.to_string())?;
+            let after = exercise.answer(model, tokenizer).await.map_err(Told::from)?;
             let (question, expected) = (exercise.question().to_string(), exercise.expected.clone());
             answers.push(Answered { question, expected, before, right: exercise.is_right(&after), after });
         }

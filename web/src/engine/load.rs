@@ -12,12 +12,14 @@ use kindling::formats::{Files, from_folder};
 use kindling::model::Transformer;
 use kindling::sample::SamplingConfig;
 use kindling::tokenizer::Tokenizer;
+use kindling::told::{Told, told};
 
 use super::messages::model::{DeviceInfo, DeviceKind, ModelCard, ModelInfo, NoWebGpu, WeightsAs};
 use super::names::day;
 use super::port::Port;
 use super::protocol::File;
 use super::state::{Answer, Engine, OpenModel};
+use super::told::{notes, texts};
 
 /// Among the files of a model: all of it, as llama.cpp has it.
 pub const GGUF: &str = "model.gguf";
@@ -28,18 +30,24 @@ pub const NOW: &str = "now";
 
 impl Engine {
     /// Opens the device: `auto` takes WebGPU where there is an adapter, and says why where there is none.
-    pub async fn open(&self, choice: &str) -> Result<Answer, String> {
+    pub async fn open(&self, choice: &str) -> Result<Answer, Told> {
         let (device, info) = match choice {
             "cpu" => (Device::flex(), processor()),
             "auto" | "webgpu" => match gpu().await {
                 Ok((device, name)) => (device, DeviceInfo { kind: DeviceKind::Webgpu, name, ..processor() }),
                 Err((reason, notice)) if choice == "auto" => {
-                    let (notice, reason) = (Some(notice), Some(reason));
+                    let (notice, reason) = (Some(notice.to_string()), Some(reason));
                     (Device::flex(), DeviceInfo { notice, reason, ..processor() })
                 }
                 Err((_, notice)) => return Err(notice),
             },
-            other => return Err(format!("'{other}' is no device; choose auto, webgpu or cpu")),
+            other => {
+                return Err(told!(
+                    "device.unknown",
+                    "'{other}' is no device; choose auto, webgpu or cpu",
+                    other
+                ));
+            }
         };
         self.device.replace(Some(device));
         Answer::new(info)
@@ -52,14 +60,14 @@ impl Engine {
         weights: WeightsAs,
         files: Vec<File>,
         port: &Port,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Told> {
         let files = model_files(files)?;
         self.unless_cancelled(port.run).await?;
         self.install(name, weights, files).await
     }
 
     /// Makes the model of a checkpoint's files the open one; on an error the one before stays.
-    pub async fn install(&self, name: String, weights: WeightsAs, files: Files) -> Result<Answer, String> {
+    pub async fn install(&self, name: String, weights: WeightsAs, files: Files) -> Result<Answer, Told> {
         let model = OpenModel::open(name, weights, files, &self.device()?)?;
         let info = Answer::new(model.info())?;
         self.replace_model(model);
@@ -72,8 +80,8 @@ impl OpenModel {
     ///
     /// # Errors
     /// Files that are missing or damaged, by name.
-    pub fn open(name: String, weights: WeightsAs, mut files: Files, device: &Device) -> Result<Self, String> {
-        let told = |error: kindling::error::Error| format!("{name}: {error}");
+    pub fn open(name: String, weights: WeightsAs, mut files: Files, device: &Device) -> Result<Self, Told> {
+        let told = |error: kindling::error::Error| told!("at", "{name}: {why}", name, why = error.told());
         let fingerprint = files.remove(FINGERPRINT);
         let checkpoint = match files.remove(GGUF) {
             Some(bytes) => Checkpoint::open_gguf(bytes),
@@ -81,7 +89,11 @@ impl OpenModel {
         };
         let mut checkpoint = checkpoint.map_err(told)?;
         let mut tokenizer = checkpoint.tokenizer.take().ok_or_else(|| {
-            format!("{name}: there is no tokenizer.json; a model in the page needs its tokenizer")
+            told!(
+                "model.no_tokenizer",
+                "{name}: there is no tokenizer.json; a model in the page needs its tokenizer",
+                name
+            )
         })?;
         tokenizer.set_template_variable(NOW, today().into());
         let base = match weights.bits() {
@@ -126,7 +138,8 @@ impl OpenModel {
             context: config.context() as u32,
             chat: self.tokenizer.chat_template().is_some(),
             weights: self.weights,
-            warnings: self.warnings.clone(),
+            warnings: texts(&self.warnings),
+            notes: notes(&self.warnings),
             card: config.card().map(ModelCard::from),
         }
     }
@@ -139,7 +152,7 @@ pub fn today() -> String {
 }
 
 /// The files of a model: a GGUF file stays as it is, because its weights are many times larger as f32.
-pub fn model_files(files: Vec<File>) -> Result<Files, String> {
+pub fn model_files(files: Vec<File>) -> Result<Files, Told> {
     match <[File; 1]>::try_from(files) {
         Ok([File { name, bytes }]) if name.ends_with(".gguf") || is_gguf(&bytes) => {
             Ok(Files::from([(GGUF.to_string(), bytes)]))
@@ -150,19 +163,23 @@ pub fn model_files(files: Vec<File>) -> Result<Files, String> {
 }
 
 /// The files of a checkpoint directory, from one file that holds it or from its files in whatever folder.
-pub fn directory(files: Vec<File>) -> Result<Files, String> {
+pub fn directory(files: Vec<File>) -> Result<Files, Told> {
     match <[File; 1]>::try_from(files) {
         Ok([File { name, bytes }]) => match form(&name, &bytes) {
-            Some(take_apart) => take_apart(&bytes).map_err(|e| format!("{name}: {e}")),
-            None => Err(format!(
+            Some(take_apart) => {
+                take_apart(&bytes).map_err(|e| told!("at", "{name}: {why}", name, why = e.told()))
+            }
+            None => Err(told!(
+                "model.not_one",
                 "{name}: this is no model; drop a single-file checkpoint (.safetensors), a .gguf, or a Hugging Face \
-                 directory, as a .zip or as its files"
+                 directory, as a .zip or as its files",
+                name
             )),
         },
-        Err(files) if files.is_empty() => Err("there is no file to open".into()),
+        Err(files) if files.is_empty() => Err(told!("model.no_file", "there is no file to open")),
         Err(files) => {
             let named = files.into_iter().map(|file| (file.name, file.bytes)).collect();
-            from_folder(named).map_err(|e| e.to_string())
+            from_folder(named).map_err(Told::from)
         }
     }
 }
@@ -178,17 +195,18 @@ fn processor() -> DeviceInfo {
 
 /// The browser's adapter, which must be asked for first: opening a device where there is none panics. Where it fails,
 /// why, in a word and in a sentence.
-async fn gpu() -> Result<(Device, String), (NoWebGpu, String)> {
+async fn gpu() -> Result<(Device, String), (NoWebGpu, Told)> {
     match super::gpu::find().await {
         super::gpu::Gpu::Adapter(name) => {
-            let device = open_webgpu().await.map_err(|e| (NoWebGpu::Failed, e.to_string()))?;
+            let device = open_webgpu().await.map_err(|e| (NoWebGpu::Failed, e.told()))?;
             Ok((device, name.unwrap_or_else(|| "WebGPU".into())))
         }
         super::gpu::Gpu::NoInterface => {
-            Err((NoWebGpu::NoWebgpu, "this browser offers the page no WebGPU".into()))
+            Err((NoWebGpu::NoWebgpu, told!("device.no_webgpu", "this browser offers the page no WebGPU")))
         }
-        super::gpu::Gpu::NoAdapter => {
-            Err((NoWebGpu::NoAdapter, "this browser knows WebGPU but gives no graphics adapter".into()))
-        }
+        super::gpu::Gpu::NoAdapter => Err((
+            NoWebGpu::NoAdapter,
+            told!("device.no_adapter", "this browser knows WebGPU but gives no graphics adapter"),
+        )),
     }
 }

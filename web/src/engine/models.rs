@@ -4,6 +4,7 @@
 
 use kindling::formats::gguf::to_gguf;
 use kindling::formats::{Files, directory_files};
+use kindling::told::{Told, told};
 
 use super::load::{FINGERPRINT, GGUF};
 use super::messages::model::{KeptModel, WeightsAs};
@@ -20,7 +21,7 @@ const WHOLE: &str = "whole";
 
 impl Engine {
     /// Keeps the open model under a name.
-    pub async fn keep(&self, name: &str) -> Result<Answer, String> {
+    pub async fn keep(&self, name: &str) -> Result<Answer, Told> {
         check_name(name)?;
         let files = kept_files(&self.opened()?).await?;
         write_model(&place(name), &files).await?;
@@ -28,7 +29,7 @@ impl Engine {
     }
 
     /// Opens a kept model.
-    pub async fn load_kept(&self, name: String, weights: WeightsAs, port: &Port) -> Result<Answer, String> {
+    pub async fn load_kept(&self, name: String, weights: WeightsAs, port: &Port) -> Result<Answer, Told> {
         check_name(&name)?;
         let folder = place(&name);
         let mut places = places::look(&folder).await?;
@@ -36,16 +37,22 @@ impl Engine {
             (false, _) => places::read_newest(&folder, &mut places).await?.1,
             (true, Some(files)) => store::read_all(&files).await?,
             (true, None) if places.damaged.is_empty() => {
-                return Err(format!("no model is kept under the name '{name}'"));
+                return Err(told!("model.not_kept", "no model is kept under the name '{name}'", name));
             }
-            (true, None) => return Err(format!("the kept model is damaged: {}", places.damaged.join("; "))),
+            (true, None) => {
+                return Err(told!(
+                    "model.kept_damaged",
+                    "the kept model is damaged: {damaged}",
+                    damaged = places.damaged.join("; ")
+                ));
+            }
         };
         self.unless_cancelled(port.run).await?;
         self.install(name, weights, files).await
     }
 
     /// Names and sizes of the kept models, and what is damaged of those that cannot be opened.
-    pub async fn kept(&self) -> Result<Answer, String> {
+    pub async fn kept(&self) -> Result<Answer, Told> {
         let mut kept = Vec::new();
         for (name, _) in store::list(MODELS).await? {
             let folder = format!("{MODELS}/{name}");
@@ -74,7 +81,7 @@ impl Engine {
     }
 
     /// Removes a kept model.
-    pub async fn forget(&self, name: &str) -> Result<Answer, String> {
+    pub async fn forget(&self, name: &str) -> Result<Answer, Told> {
         check_name(name)?;
         store::remove(&place(name)).await?;
         Answer::new(())
@@ -82,16 +89,16 @@ impl Engine {
 }
 
 /// The open model as a checkpoint's files.
-pub async fn checkpoint_files(model: &OpenModel) -> Result<Files, String> {
-    let weights = model.base.weights().await.map_err(|e| e.to_string())?;
-    directory_files(model.base.config(), &weights, Some(&model.tokenizer)).map_err(|e| e.to_string())
+pub async fn checkpoint_files(model: &OpenModel) -> Result<Files, Told> {
+    let weights = model.base.weights().await.map_err(Told::from)?;
+    directory_files(model.base.config(), &weights, Some(&model.tokenizer)).map_err(Told::from)
 }
 
 /// The open model as files that open to the very same model. Blocks stay blocks.
-pub async fn kept_files(model: &OpenModel) -> Result<Files, String> {
+pub async fn kept_files(model: &OpenModel) -> Result<Files, Told> {
     let files = checkpoint_files(model).await?;
     let Some(bits) = model.weights.bits() else { return Ok(files) };
-    let gguf = to_gguf(&files, bits.into()).map_err(|e| e.to_string())?;
+    let gguf = to_gguf(&files, bits.into()).map_err(Told::from)?;
     let fingerprint = model.fingerprint.hex().as_bytes().to_vec();
     Ok(Files::from([(GGUF.to_string(), gguf), (FINGERPRINT.to_string(), fingerprint)]))
 }
@@ -100,7 +107,7 @@ pub async fn kept_files(model: &OpenModel) -> Result<Files, String> {
 ///
 /// # Errors
 /// No room; then nothing changes.
-pub async fn write_model(folder: &str, files: &Files) -> Result<(), String> {
+pub async fn write_model(folder: &str, files: &Files) -> Result<(), Told> {
     let places = places::look(folder).await?;
     let old = whole_of(folder, &places).await?;
     let (mut new, number) = places.next();
@@ -126,13 +133,13 @@ pub async fn write_model(folder: &str, files: &Files) -> Result<(), String> {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn whole(folder: &str) -> Result<Option<String>, String> {
+pub async fn whole(folder: &str) -> Result<Option<String>, Told> {
     whole_of(folder, &places::look(folder).await?).await
 }
 
 /// An older version of the page kept no list; then its marker says which place is whole or, where that was cut short,
 /// the place that alone holds files.
-async fn whole_of(folder: &str, places: &Places) -> Result<Option<String>, String> {
+async fn whole_of(folder: &str, places: &Places) -> Result<Option<String>, Told> {
     if let Some(newest) = places.whole.first() {
         return Ok(Some(places::path(folder, newest.place)));
     }
@@ -148,7 +155,7 @@ async fn whole_of(folder: &str, places: &Places) -> Result<Option<String>, Strin
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn free_model_name(wanted: &str) -> Result<String, String> {
+pub async fn free_model_name(wanted: &str) -> Result<String, Told> {
     let taken = store::list(MODELS).await?;
     Ok(free(wanted, |name| taken.iter().any(|(folder, _)| name_of(folder) == name)))
 }
@@ -164,9 +171,9 @@ pub fn name_of(folder: &str) -> String {
 }
 
 /// A name must say something.
-fn check_name(name: &str) -> Result<(), String> {
+fn check_name(name: &str) -> Result<(), Told> {
     if name.trim().is_empty() {
-        return Err("a kept model needs a name".into());
+        return Err(told!("model.unnamed", "a kept model needs a name"));
     }
     Ok(())
 }

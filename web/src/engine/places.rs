@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use kindling::formats::Files;
+use kindling::told::{Told, told};
 
 use super::saves::{Save, damaged, marks, torn};
 use super::store;
@@ -47,7 +48,7 @@ pub fn path(folder: &str, place: u8) -> String {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn look(folder: &str) -> Result<Places, String> {
+pub async fn look(folder: &str) -> Result<Places, Told> {
     let mut found = Places::default();
     for place in 0..2 {
         let path = path(folder, place);
@@ -75,20 +76,22 @@ pub async fn look(folder: &str) -> Result<Places, String> {
 ///
 /// # Errors
 /// A file that is damaged, by its path.
-async fn read(folder: &str, Place { place, save }: &Place) -> Result<Files, String> {
+async fn read(folder: &str, Place { place, save }: &Place) -> Result<Files, Told> {
     let (path, mut files) = (path(folder, *place), Files::new());
     if save.files.is_empty() {
         // An older version of the page kept no list; what tears there is a file without a byte.
         let files = store::read_all(&path).await?;
         return match files.iter().find(|(_, bytes)| bytes.is_empty()) {
-            Some((name, _)) => Err(format!("{path}/{name} has 0 bytes")),
+            Some((name, _)) => {
+                Err(told!("file.no_bytes", "{path} has 0 bytes", path = format!("{path}/{name}")))
+            }
             None => Ok(files),
         };
     }
     for name in save.files.keys() {
         let bytes = store::read(&format!("{path}/{name}")).await?.unwrap_or_default();
         if let Some(how) = damaged(&save.files, name, &bytes) {
-            return Err(format!("{path}/{how}"));
+            return Err(format!("{path}/{how}").into());
         }
         files.insert(name.clone(), bytes);
     }
@@ -99,29 +102,34 @@ async fn read(folder: &str, Place { place, save }: &Place) -> Result<Files, Stri
 ///
 /// # Errors
 /// None can be read: all that is damaged.
-pub async fn read_newest(folder: &str, places: &mut Places) -> Result<(Place, Files), String> {
+pub async fn read_newest(folder: &str, places: &mut Places) -> Result<(Place, Files), Told> {
     for place in places.whole.clone() {
         match read(folder, &place).await {
             Ok(files) => return Ok((place, files)),
             Err(how) => {
-                places.damaged.push(how);
+                places.damaged.push(how.to_string());
                 places.whole.retain(|other| other.place != place.place);
             }
         }
     }
-    Err(format!("nothing in {folder} can be read: {}", places.damaged.join("; ")))
+    Err(told!(
+        "store.unreadable",
+        "nothing in {folder} can be read: {damaged}",
+        folder,
+        damaged = places.damaged.join("; ")
+    ))
 }
 
 /// Writes files into a place, and then that they are whole; gives the seconds that the worker stood still.
 ///
 /// # Errors
 /// No room; the other place stays.
-pub async fn write(folder: &str, place: u8, mut save: Save, files: &Files) -> Result<f64, String> {
+pub async fn write(folder: &str, place: u8, mut save: Save, files: &Files) -> Result<f64, Told> {
     let path = path(folder, place);
     store::remove(&format!("{path}/{LIST}")).await?;
     save.files = marks(files);
     let seconds = store::write_all(&path, files).await?;
-    let list = serde_json::to_vec(&save).map_err(|e| e.to_string())?;
+    let list = serde_json::to_vec(&save).map_err(Told::from)?;
     Ok(seconds + store::write(&format!("{path}/{LIST}"), &list).await?)
 }
 

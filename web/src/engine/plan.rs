@@ -7,6 +7,7 @@ use kindling::batch::Survey;
 use kindling::bench::matmul_flops;
 use kindling::data::{DataReport, Dataset};
 use kindling::platform::SURVEYED_BYTES;
+use kindling::told::Told;
 use kindling::train::{self, Job};
 use serde_json::Map;
 
@@ -45,8 +46,8 @@ pub struct Planned {
 
 impl Engine {
     /// What a run would need.
-    pub async fn plan(&self, training: &Training, files: Vec<File>) -> Result<Answer, String> {
-        let told = |e: kindling::error::Error| e.to_string();
+    pub async fn plan(&self, training: &Training, files: Vec<File>) -> Result<Answer, Told> {
+        let told = |e: kindling::error::Error| e.told();
         let model = self.opened()?;
         let (job, planned) = self.surveyed(training, files, &model)?;
         job.validate(&model.base).map_err(told)?;
@@ -69,7 +70,7 @@ impl Engine {
         training: &Training,
         files: Vec<File>,
         model: &OpenModel,
-    ) -> Result<(Job, Planned), String> {
+    ) -> Result<(Job, Planned), Told> {
         let key = key(training, &files, model)?;
         if let Some(planned) = self.planned.take().filter(|planned| planned.key == key) {
             return Ok((job_on(training, Arc::clone(&planned.dataset), model, None)?, planned));
@@ -78,8 +79,8 @@ impl Engine {
         let encoding = training.encoding.as_deref();
         let dataset = Arc::new(dataset(training.stage, &config, &model.tokenizer, encoding, files)?);
         let job = job_on(training, Arc::clone(&dataset), model, None)?;
-        job.validate(&model.base).map_err(|e| e.to_string())?;
-        let survey = job.survey(SURVEYED_BYTES).map_err(|e| e.to_string())?;
+        job.validate(&model.base).map_err(Told::from)?;
+        let survey = job.survey(SURVEYED_BYTES).map_err(Told::from)?;
         Ok((job, Planned { key, dataset, survey }))
     }
 
@@ -87,7 +88,7 @@ impl Engine {
     ///
     /// # Errors
     /// No device is open.
-    pub async fn info(&self, plan: &train::Plan, rows: u64, report: &DataReport) -> Result<Plan, String> {
+    pub async fn info(&self, plan: &train::Plan, rows: u64, report: &DataReport) -> Result<Plan, Told> {
         // A training step reaches about a third of a bare product's speed.
         let speed = matmul_flops(&self.device()?).await / 3.0;
         Ok(Plan::of(plan, Some(plan.flops / speed), rows, report))
@@ -95,14 +96,14 @@ impl Engine {
 }
 
 /// Stands for the files and for all that decides how they are read.
-fn key(training: &Training, files: &[File], model: &OpenModel) -> Result<u64, String> {
+fn key(training: &Training, files: &[File], model: &OpenModel) -> Result<u64, Told> {
     let mut read = training.clone();
     (read.name, read.sample) = (None, None);
     // Whether an adapter trains decides defaults; its own settings read nothing.
     read.adapter.iter_mut().for_each(Map::clear);
     read.config.retain(|setting, _| !OF_THE_LOOP.contains(&setting.as_str()));
     let mut hash = DefaultHasher::new();
-    serde_json::to_string(&read).map_err(|e| e.to_string())?.hash(&mut hash);
+    serde_json::to_string(&read).map_err(Told::from)?.hash(&mut hash);
     model.fingerprint.hex().hash(&mut hash);
     model.tokenizer.chat_template().hash(&mut hash);
     model.tokenizer.template_variable(NOW).map(ToString::to_string).hash(&mut hash);

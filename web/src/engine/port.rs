@@ -1,12 +1,14 @@
 //! Messages out.
 
 use js_sys::{Array, Object, Reflect, Uint8Array};
+use kindling::told::{Told, told};
 use wasm_bindgen::prelude::{JsCast, JsValue};
 use web_sys::DedicatedWorkerGlobalScope;
 
 use super::messages::run::EngineEvent as Event;
 use super::protocol::File;
 use super::state::Answer;
+use super::told::failed;
 
 /// Where the answers of one call go.
 #[derive(Clone)]
@@ -45,31 +47,35 @@ impl Port {
     }
 
     /// Ends the call, with its result or with what went wrong.
-    pub fn end(&self, outcome: Result<Answer, String>) {
+    pub fn end(&self, outcome: Result<Answer, Told>) {
         match outcome {
             Ok(Answer { result, files }) => self.send(&Event::Done { result }, &files),
-            Err(message) if message.starts_with(LOST) => crash(&lost(&message)),
-            Err(message) => self.send(&Event::Failed { message }, &[]),
+            Err(why) if why.code() == LOST => crash(&lost(&why)),
+            Err(why) => self.send(&failed(&why), &[]),
         }
     }
 }
 
-/// How core begins what it says of a device that gives no numbers any more. Nothing on it can be used again.
-pub const LOST: &str = "the device could not be read";
+/// What core says of a device that gives no numbers any more. Nothing on it can be used again.
+pub const LOST: &str = "device.unreadable";
 
-fn lost(message: &str) -> String {
+fn lost(message: &Told) -> Told {
     let why = message.lines().next().unwrap_or(message);
-    format!(
+    told!(
+        "device.lost",
         "the graphics device is lost, by a crash of its driver or for want of memory ({why}). Restart the engine; a saved \
-         run goes on from its last save. If it happens again, take a smaller batch size or shorter rows"
+         run goes on from its last save. If it happens again, take a smaller batch size or shorter rows",
+        why
     )
 }
 
 /// Tells the page that this worker is of no more use.
-pub fn crash(why: &str) {
+pub fn crash(why: &Told) {
     let Ok(scope) = js_sys::global().dyn_into::<DedicatedWorkerGlobalScope>() else { return };
     let message = Object::new();
-    set(&message, "crash", &why.into());
+    set(&message, "crash", &why.text().into());
+    let told = serde_json::to_string(why).unwrap_or_default();
+    set(&message, "text", &told.into());
     // A message of plain values cannot fail to be copied.
     let _ = scope.post_message(&message);
 }

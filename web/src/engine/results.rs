@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use kindling::adapter::{Adapter, AdapterConfig};
 use kindling::tokenizer::Tokenizer;
+use kindling::told::{Told, told};
 use kindling::train::Outcome;
 
 use super::load::today;
-use super::messages::run::EngineEvent as Event;
 use super::models::{checkpoint_files, free_model_name, place, write_model};
 use super::names::of_data;
 use super::port::Port;
 use super::protocol::Training;
 use super::runs::keep_result;
 use super::state::{Engine, HeldAdapter, OpenModel};
+use super::told::warning;
 
 /// What came of a run.
 pub struct Given {
@@ -48,8 +49,8 @@ impl Engine {
         adapter: Option<AdapterConfig>,
         tokenizer: Arc<Tokenizer>,
         port: &Port,
-    ) -> Result<Given, String> {
-        let told = |e: kindling::error::Error| e.to_string();
+    ) -> Result<Given, Told> {
+        let told = |e: kindling::error::Error| e.told();
         let wanted = result_name(training, None, &began.name);
         let is_adapter = adapter.is_some();
         let (name, failed) = match adapter {
@@ -76,8 +77,13 @@ impl Engine {
         let kept = failed.is_none();
         match failed {
             Some(message) => {
-                let message = format!("'{name}' is not kept in this browser ({message}); export it");
-                port.tell(&Event::Warning { message });
+                let message = told!(
+                    "result.not_kept",
+                    "'{name}' is not kept in this browser ({message}); export it",
+                    name,
+                    message
+                );
+                port.tell(&warning(&message));
             }
             // Of a run that was stopped the last save still goes on.
             None if outcome.stopped => (),
@@ -95,21 +101,25 @@ impl Engine {
         let open = self.model.borrow().as_ref().map(|open| open.fingerprint.clone());
         let name = &model.name;
         if is_kept && open.is_some_and(|open| open != began.fingerprint) {
-            let message =
-                format!("'{name}' is kept and not opened, because another model was opened meanwhile");
-            port.tell(&Event::Warning { message });
+            let message = told!(
+                "result.not_opened",
+                "'{name}' is kept and not opened, because another model was opened meanwhile",
+                name
+            );
+            port.tell(&warning(&message));
             return;
         }
         let acts = |held: &&HeldAdapter| held.strength.is_some();
         let active: Vec<String> =
             self.adapters.borrow().iter().filter(acts).map(|held| format!("'{}'", held.about.name)).collect();
         if !active.is_empty() {
-            let message = format!(
-                "{} belong to the model before, '{}', and are off now; open that model to use them again",
-                active.join(", "),
-                began.name
+            let message = told!(
+                "adapter.switched_off",
+                "{adapters} belong to the model before, '{model}', and are off now; open that model to use them again",
+                adapters = active.join(", "),
+                model = began.name
             );
-            port.tell(&Event::Warning { message });
+            port.tell(&warning(&message));
         }
         self.replace_model(model);
     }

@@ -6,30 +6,37 @@ use kindling::adapter::Adapter;
 use kindling::checkpoint::{open_tokenizer, read_training};
 use kindling::data::DataReport;
 use kindling::formats::Files;
+use kindling::told::{Told, told};
 use kindling::train::Run;
 
 use super::lesson::Lesson;
 use super::load::NOW;
-use super::messages::run::{EngineEvent as Event, Plan};
+use super::messages::run::Plan;
 use super::places;
 use super::port::Port;
 use super::protocol::File;
 use super::runs::{KeptJob, KeptRun, RUNS, beginning, check_id, hold, take_result};
 use super::saver::Saver;
 use super::state::{Answer, Engine, OpenModel};
+use super::told::warning;
 use super::training::{Begun, job};
 
 impl Engine {
     /// Goes on with a run: for `more` steps with one that is done, whose result is then replaced.
-    pub async fn resume(&self, id: &str, more: Option<u64>, port: &Port) -> Result<Answer, String> {
+    pub async fn resume(&self, id: &str, more: Option<u64>, port: &Port) -> Result<Answer, Told> {
         check_id(id)?;
         let claim = self.claim(id)?;
         let here = hold(id).await?;
         let KeptRun { job, mut saves, .. } = KeptRun::look(id).await?;
         let Some(job) = job else {
             return Err(match saves.damaged.as_slice() {
-                [] => format!("there is no saved run {id}"),
-                damaged => format!("the saved run {id} cannot go on: {}", damaged.join("; ")),
+                [] => told!("run.none", "there is no saved run {id}", id),
+                damaged => told!(
+                    "run.cannot_go_on",
+                    "the saved run {id} cannot go on: {damaged}",
+                    id,
+                    damaged = damaged.join("; ")
+                ),
             });
         };
         let begun_only = saves.whole.is_empty() && saves.damaged.is_empty();
@@ -38,8 +45,8 @@ impl Engine {
             false => Some(places::read_newest(&format!("{RUNS}/{id}"), &mut saves).await?.1),
         };
         for damaged in &saves.damaged {
-            let message = format!("{damaged}; the run goes on from what is whole");
-            port.tell(&Event::Warning { message });
+            let message = told!("run.part_damaged", "{damaged}; the run goes on from what is whole", damaged);
+            port.tell(&warning(&message));
         }
         let Stand { mut run, report, lesson, model } = self.stand(id, &job, save.as_ref(), more).await?;
         let replaces = match more {
@@ -47,7 +54,7 @@ impl Engine {
             None => None,
         };
         if begun_only {
-            run.warnings.push("the run was never saved and begins anew".into());
+            run.warnings.push(told!("run.anew", "the run was never saved and begins anew"));
         }
         // What is left of the time is for the page to tell from the run's speed.
         let plan = Plan::of(&run.plan, None, run.progress.rows, &report);
@@ -69,7 +76,7 @@ impl Engine {
         job: &KeptJob,
         save: Option<&Files>,
         more: Option<u64>,
-    ) -> Result<Stand, String> {
+    ) -> Result<Stand, Told> {
         let training = &job.training;
         let files = match save {
             Some(save) if !training.adapts() => save.clone(),
@@ -113,8 +120,8 @@ fn stand_on(
     model: &OpenModel,
     save: Option<&Files>,
     more: Option<u64>,
-) -> Result<(Run, DataReport, Lesson), String> {
-    let told = |e: kindling::error::Error| e.to_string();
+) -> Result<(Run, DataReport, Lesson), Told> {
+    let told = |e: kindling::error::Error| e.told();
     let read = |file: &str| Ok(save.and_then(|save| save.get(file).cloned()));
     let adapter = match save {
         Some(_) if job.training.adapts() => Some(Adapter::open(read).map_err(told)?),

@@ -5,6 +5,7 @@
 
 use kindling::checkpoint::Checkpoint;
 use kindling::formats::Files;
+use kindling::told::{Told, told};
 use kindling::train::Progress;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -84,7 +85,7 @@ impl KeptRun {
     ///
     /// # Errors
     /// The browser refuses.
-    pub async fn look(id: &str) -> Result<Self, String> {
+    pub async fn look(id: &str) -> Result<Self, Told> {
         let folder = format!("{RUNS}/{id}");
         let mut saves = places::look(&folder).await?;
         add_old_saves(&folder, &mut saves).await?;
@@ -121,24 +122,13 @@ impl KeptRun {
         let (step, total_steps) = newest.unwrap_or((0, planned));
         let (step, total_steps) = (step as f64, total_steps as f64);
         let damaged = self.saves.damaged;
-        Some(match self.job {
-            None => SavedRun {
-                name: id.clone(),
-                id,
-                stage: None,
-                adapter: false,
-                model: String::new(),
-                step,
-                total_steps,
-                damaged,
-            },
-            Some(job) => {
-                let KeptJob { training, model, .. } = job;
-                let stage = Some(training.stage.into());
-                let (adapter, name) = (training.adapts(), training.title());
-                SavedRun { id, stage, adapter, name, model, step, total_steps, damaged }
+        let (stage, adapter, name, model) = match self.job {
+            None => (None, false, id.clone(), String::new()),
+            Some(KeptJob { training, model, .. }) => {
+                (Some(training.stage.into()), training.adapts(), training.title(), model)
             }
-        })
+        };
+        Some(SavedRun { id, stage, adapter, name, model, step, total_steps, damaged })
     }
 }
 
@@ -159,7 +149,7 @@ fn of_now(mut job: Value) -> Value {
 }
 
 /// Adds the saves of an older version of the page, whose state lay beside them.
-async fn add_old_saves(folder: &str, saves: &mut Places) -> Result<(), String> {
+async fn add_old_saves(folder: &str, saves: &mut Places) -> Result<(), Told> {
     let Some(state) = store::read(&format!("{folder}/{STATE}")).await? else { return Ok(()) };
     let state: Option<OldState> = serde_json::from_slice(&state).ok();
     if state.is_none() {
@@ -181,7 +171,7 @@ async fn add_old_saves(folder: &str, saves: &mut Places) -> Result<(), String> {
 }
 
 /// Steps taken and planned, as a save itself has them.
-async fn steps_in(save: &str) -> Result<Option<(u64, u64)>, String> {
+async fn steps_in(save: &str) -> Result<Option<(u64, u64)>, Told> {
     let progress = store::read(&format!("{save}/{}", kindling::checkpoint::PROGRESS)).await?;
     let progress = progress.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
     Ok(progress.and_then(|progress| Some((progress["step"].as_u64()?, progress["total_steps"].as_u64()?))))
@@ -196,7 +186,7 @@ pub async fn keep_job(
     (training, total_steps, [before, asked]): (&Training, u64, [&[String]; 2]),
     data: Vec<(String, Vec<u8>)>,
     model: &OpenModel,
-) -> Result<(), String> {
+) -> Result<(), Told> {
     let held = store::held(HOLD).await?;
     for (old, _) in store::list(RUNS).await? {
         if !held.contains(&hold_name(&old)) && KeptRun::look(&old).await?.is_leftover() {
@@ -226,7 +216,7 @@ async fn write_job(
     mut job: KeptJob,
     data: Vec<(String, Vec<u8>)>,
     base: Option<Files>,
-) -> Result<(), String> {
+) -> Result<(), Told> {
     let mut files = Files::new();
     files.extend(base.into_iter().flatten().map(|(name, bytes)| (format!("base/{name}"), bytes)));
     for (i, (name, bytes)) in data.into_iter().enumerate() {
@@ -235,7 +225,7 @@ async fn write_job(
     }
     store::write_all(folder, &files).await?;
     job.files = marks(&files);
-    let job = serde_json::to_vec(&job).map_err(|e| e.to_string())?;
+    let job = serde_json::to_vec(&job).map_err(Told::from)?;
     store::write(&format!("{folder}/{JOB}"), &job).await.map(drop)
 }
 
@@ -243,17 +233,19 @@ async fn write_job(
 ///
 /// # Errors
 /// One that is missing or damaged, by its path.
-pub async fn beginning(id: &str, part: &str, job: &KeptJob) -> Result<Files, String> {
+pub async fn beginning(id: &str, part: &str, job: &KeptJob) -> Result<Files, Told> {
     let folder = format!("{RUNS}/{id}");
     let files = store::read_all(&format!("{folder}/{part}")).await?;
     for (name, bytes) in &files {
         if let Some(how) = damaged(&job.files, &format!("{part}/{name}"), bytes) {
-            return Err(format!("{folder}/{how}"));
+            return Err(format!("{folder}/{how}").into());
         }
     }
     let mut listed = job.files.keys().filter_map(|name| name.strip_prefix(part)?.strip_prefix('/'));
     match listed.find(|name| !files.contains_key(*name)) {
-        Some(name) => Err(format!("{folder}/{part}/{name} is missing")),
+        Some(name) => {
+            Err(told!("file.missing", "{path} is missing", path = format!("{folder}/{part}/{name}")))
+        }
         None => Ok(files),
     }
 }
@@ -277,8 +269,8 @@ pub async fn forget_beginning(folder: &str) {
 ///
 /// # Errors
 /// No room.
-pub async fn keep_result(id: &str, name: &str) -> Result<(), String> {
-    let result = serde_json::to_vec(name).map_err(|e| e.to_string())?;
+pub async fn keep_result(id: &str, name: &str) -> Result<(), Told> {
+    let result = serde_json::to_vec(name).map_err(Told::from)?;
     store::write(&format!("{RUNS}/{id}/{RESULT}"), &result).await.map(drop)
 }
 
@@ -286,7 +278,7 @@ pub async fn keep_result(id: &str, name: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn take_result(id: &str) -> Result<Option<String>, String> {
+pub async fn take_result(id: &str) -> Result<Option<String>, Told> {
     let path = format!("{RUNS}/{id}/{RESULT}");
     let name = store::read(&path).await?.and_then(|name| serde_json::from_slice(&name).ok());
     store::remove(&path).await?;
@@ -304,7 +296,7 @@ pub async fn keep_saved(
     save: &Files,
     data: Vec<File>,
     progress: &Progress,
-) -> Result<SavedRun, String> {
+) -> Result<SavedRun, Told> {
     let id = new_id();
     let _here = hold(&id).await?;
     let folder = format!("{RUNS}/{id}");
@@ -334,7 +326,7 @@ pub fn new_id() -> String {
 
 impl Engine {
     /// The runs that can go on, and what is damaged of them.
-    pub async fn saved_runs(&self) -> Result<Answer, String> {
+    pub async fn saved_runs(&self) -> Result<Answer, Told> {
         let (mut waiting, held) = (Vec::new(), store::held(HOLD).await?);
         for (id, _) in store::list(RUNS).await? {
             if !held.contains(&hold_name(&id)) {
@@ -346,9 +338,9 @@ impl Engine {
     }
 
     /// Removes a run.
-    pub async fn remove_run(&self, id: &str) -> Result<Answer, String> {
+    pub async fn remove_run(&self, id: &str) -> Result<Answer, Told> {
         if self.run.borrow().as_ref().is_some_and(|run| run.id == id) {
-            return Err(format!("the run {id} trains now; stop it first"));
+            return Err(told!("run.trains", "the run {id} trains now; stop it first", id));
         }
         check_id(id)?;
         let _here = hold(id).await?;
@@ -361,9 +353,13 @@ impl Engine {
 ///
 /// # Errors
 /// Another tab has it.
-pub async fn hold(id: &str) -> Result<store::Hold, String> {
+pub async fn hold(id: &str) -> Result<store::Hold, Told> {
     store::Hold::take(&hold_name(id)).await?.ok_or_else(|| {
-        format!("the run {id} trains in another tab of this page; go on there, or close that tab first")
+        told!(
+            "run.other_tab",
+            "the run {id} trains in another tab of this page; go on there, or close that tab first",
+            id
+        )
     })
 }
 
@@ -372,9 +368,9 @@ fn hold_name(id: &str) -> String {
 }
 
 /// Ids are made here and hold no folder.
-pub fn check_id(id: &str) -> Result<(), String> {
+pub fn check_id(id: &str) -> Result<(), Told> {
     if id.is_empty() || id.contains('/') {
-        return Err(format!("'{id}' is the id of no run"));
+        return Err(told!("run.id", "'{id}' is the id of no run", id));
     }
     Ok(())
 }
@@ -383,16 +379,16 @@ pub fn check_id(id: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// It was never saved, or no save can be read: what is damaged.
-pub async fn run_files_of(id: &str) -> Result<Files, String> {
+pub async fn run_files_of(id: &str) -> Result<Files, Told> {
     check_id(id)?;
     let mut saves = KeptRun::look(id).await?.saves;
     if saves.whole.is_empty() && saves.damaged.is_empty() {
-        return Err(format!("the run {id} was never saved"));
+        return Err(told!("run.never_saved", "the run {id} was never saved", id));
     }
     let (_, files) = places::read_newest(&format!("{RUNS}/{id}"), &mut saves).await?;
     // An adapter's save has no weights of a model, and the other way round.
     if files.contains_key("model.safetensors") {
-        Checkpoint::open(|name| Ok(files.get(name).cloned())).map_err(|e| e.to_string())?;
+        Checkpoint::open(|name| Ok(files.get(name).cloned())).map_err(Told::from)?;
     }
     Ok(files)
 }

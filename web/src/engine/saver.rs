@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use kindling::formats::Files;
+use kindling::told::{Told, told};
 use kindling::train::Progress;
 
 use super::messages::run::EngineEvent as Event;
@@ -13,6 +14,7 @@ use super::port::Port;
 use super::runs::{RUNS, forget_beginning};
 use super::saves::Save;
 use super::store;
+use super::told::warning;
 
 /// Writes saves one after the other, beside the training.
 #[derive(Clone)]
@@ -27,7 +29,7 @@ struct Queue {
     number: u64,
     waiting: VecDeque<(Save, Files, Port)>,
     busy: bool,
-    failed: Option<String>,
+    failed: Option<Told>,
     /// Whether the run's folder holds a save.
     saved: bool,
     /// Whether what a save makes superfluous is gone.
@@ -73,7 +75,7 @@ impl Saver {
     ///
     /// # Errors
     /// The browser refuses.
-    pub async fn forget_unsaved(&self) -> Result<(), String> {
+    pub async fn forget_unsaved(&self) -> Result<(), Told> {
         match &self.folder {
             Some(folder) if !self.queue.borrow().saved => store::remove(folder).await,
             _ => Ok(()),
@@ -84,7 +86,7 @@ impl Saver {
     ///
     /// # Errors
     /// The last save could not be written.
-    pub async fn finish(&self) -> Result<(), String> {
+    pub async fn finish(&self) -> Result<(), Told> {
         while self.queue.borrow().busy {
             kindling::platform::turn().await;
         }
@@ -113,7 +115,12 @@ async fn write_waiting(folder: &str, queue: &RefCell<Queue>) {
                 port.tell(&Event::Save { step: step as f64 });
             }
             Err(message) => {
-                port.tell(&Event::Warning { message: format!("step {step} was not saved: {message}") });
+                port.tell(&warning(&told!(
+                    "run.not_saved",
+                    "step {step} was not saved: {message}",
+                    step,
+                    message
+                )));
                 queue.borrow_mut().failed = Some(message);
             }
         }

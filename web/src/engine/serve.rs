@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::{Array, Reflect, Uint8Array};
+use kindling::told::{Told, told};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
@@ -46,13 +47,15 @@ pub fn serve() -> Result<(), JsValue> {
 
 /// A panic ends the worker for good; the page must hear why.
 fn tell_crashes() {
-    std::panic::set_hook(Box::new(|panic| crash(&panic.to_string())));
+    std::panic::set_hook(Box::new(|panic| crash(&told!("engine.panic", "{panic}", panic))));
 }
 
-fn parse(data: &JsValue) -> Result<(Call, Vec<File>), String> {
+fn parse(data: &JsValue) -> Result<(Call, Vec<File>), Told> {
     let text = get(data, "text").as_string().unwrap_or_default();
-    let call: Value = serde_json::from_str(&text).map_err(|e| format!("the call is no JSON: {e}"))?;
-    let call = serde_json::from_value(call).map_err(|e| format!("what was asked for does not exist: {e}"))?;
+    let call: Value =
+        serde_json::from_str(&text).map_err(|e| told!("call.json", "the call is no JSON: {e}", e))?;
+    let call = serde_json::from_value(call)
+        .map_err(|e| told!("call.unknown", "what was asked for does not exist: {e}", e))?;
     let files = get(data, "files").dyn_into::<Array>().map_or_else(
         |_| Vec::new(),
         |files| {
@@ -70,7 +73,7 @@ fn parse(data: &JsValue) -> Result<(Call, Vec<File>), String> {
 ///
 /// # Errors
 /// What went wrong, in words for a person.
-async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> Result<Answer, String> {
+async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> Result<Answer, Told> {
     match call {
         Call::Open { device } => engine.open(&device).await,
         Call::Model => Answer::new(engine.model.borrow().as_ref().map(OpenModel::info)),

@@ -10,6 +10,7 @@ use kindling::adapter::{Adapter, Fingerprint};
 use kindling::model::Transformer;
 use kindling::sample::Decoder;
 use kindling::tokenizer::Tokenizer;
+use kindling::told::{Told, told};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -53,7 +54,7 @@ pub struct OpenModel {
     /// What the matrices are held as.
     pub weights: WeightsAs,
     /// What is odd about the files that it came from.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Told>,
 }
 
 /// An adapter and whether it acts.
@@ -145,46 +146,46 @@ pub struct Answer {
 
 impl Answer {
     /// A result without files.
-    pub fn new(result: impl Serialize) -> Result<Self, String> {
-        let result = serde_json::to_value(result).map_err(|e| e.to_string())?;
+    pub fn new(result: impl Serialize) -> Result<Self, Told> {
+        let result = serde_json::to_value(result).map_err(Told::from)?;
         Ok(Self { result, files: Vec::new() })
     }
 }
 
 impl Engine {
     /// The open device.
-    pub fn device(&self) -> Result<Device, String> {
-        self.device.borrow().clone().ok_or_else(|| "the device is not open yet".to_string())
+    pub fn device(&self) -> Result<Device, Told> {
+        self.device.borrow().clone().ok_or_else(|| told!("device.closed", "the device is not open yet"))
     }
 
     /// Goes on, unless the page no longer wants this call. Its word is heard in a turn of the event loop.
     ///
     /// # Errors
     /// It does not.
-    pub async fn unless_cancelled(&self, run: u32) -> Result<(), String> {
+    pub async fn unless_cancelled(&self, run: u32) -> Result<(), Told> {
         kindling::platform::turn().await;
         match self.cancelled.borrow().contains(&run) {
-            true => Err("the call was cancelled".into()),
+            true => Err(told!("call.cancelled", "the call was cancelled")),
             false => Ok(()),
         }
     }
 
     /// The open model.
-    pub fn opened(&self) -> Result<OpenModel, String> {
-        self.model.borrow().clone().ok_or_else(|| "no model is open; load one first".to_string())
+    pub fn opened(&self) -> Result<OpenModel, Told> {
+        self.model.borrow().clone().ok_or_else(|| told!("model.closed", "no model is open; load one first"))
     }
 
     /// The open model with the adapters of who answers.
-    pub fn answering(&self, who: Who<'_>) -> Result<Transformer, String> {
+    pub fn answering(&self, who: Who<'_>) -> Result<Transformer, Told> {
         let model = self.opened()?.base;
         let adapters = self.adapters.borrow();
         let mut active = adapters.iter().filter_map(|held| Some((&held.adapter, who.strength(held)?)));
         let attach = |model, (adapter, strength): (&Adapter, f64)| adapter.attach(model, strength);
-        active.try_fold(model, attach).map_err(|e| e.to_string())
+        active.try_fold(model, attach).map_err(Told::from)
     }
 
     /// How the open model talks: as the last of the adapters of who answers, or without any.
-    pub fn talking(&self, who: Who<'_>) -> Result<Talking, String> {
+    pub fn talking(&self, who: Who<'_>) -> Result<Talking, Told> {
         let model = self.opened()?;
         let adapters = self.adapters.borrow();
         let active = adapters.iter().filter(|held| who.strength(held).is_some());
@@ -221,9 +222,9 @@ impl Engine {
     ///
     /// # Errors
     /// Another run has it.
-    pub fn claim(&self, id: &str) -> Result<Claim<'_>, String> {
+    pub fn claim(&self, id: &str) -> Result<Claim<'_>, Told> {
         if let Some(run) = self.run.borrow().as_ref() {
-            return Err(format!("the run {} trains already; stop it first", run.id));
+            return Err(told!("run.busy", "the run {id} trains already; stop it first", id = run.id));
         }
         let wishes = Rc::<Wishes>::default();
         self.run.replace(Some(ActiveRun { id: id.to_string(), wishes: Rc::clone(&wishes) }));

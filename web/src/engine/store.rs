@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use js_sys::{Array, Uint8Array};
 use kindling::formats::Files;
+use kindling::told::{Told, told};
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 
 #[wasm_bindgen(module = "/js/store.js")]
@@ -28,7 +29,7 @@ extern "C" {
 ///
 /// # Errors
 /// No room, no private file system, or other bytes than were written.
-pub async fn write(path: &str, bytes: &[u8]) -> Result<f64, String> {
+pub async fn write(path: &str, bytes: &[u8]) -> Result<f64, Told> {
     // A copy: a view into this module's memory would be empty if the memory grew while the file is opened.
     let own = Uint8Array::from(bytes);
     let seconds = js_write(path, &own).await.map_err(|e| told(path, &e))?;
@@ -39,7 +40,7 @@ pub async fn write(path: &str, bytes: &[u8]) -> Result<f64, String> {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
+pub async fn read(path: &str) -> Result<Option<Vec<u8>>, Told> {
     let read = js_read(path).await.map_err(|e| told(path, &e))?;
     Ok((!read.is_undefined()).then(|| Uint8Array::new(&read).to_vec()))
 }
@@ -48,7 +49,7 @@ pub async fn read(path: &str) -> Result<Option<Vec<u8>>, String> {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn list(path: &str) -> Result<Vec<(String, Option<u64>)>, String> {
+pub async fn list(path: &str) -> Result<Vec<(String, Option<u64>)>, Told> {
     let listed = js_list(path).await.map_err(|e| told(path, &e))?;
     let listed: Array = listed.unchecked_into();
     let entry = |entry: JsValue| {
@@ -63,7 +64,7 @@ pub async fn list(path: &str) -> Result<Vec<(String, Option<u64>)>, String> {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn remove(path: &str) -> Result<(), String> {
+pub async fn remove(path: &str) -> Result<(), Told> {
     js_remove(path).await.map(drop).map_err(|e| told(path, &e))
 }
 
@@ -71,7 +72,7 @@ pub async fn remove(path: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// As [`write`].
-pub async fn write_all(folder: &str, files: &Files) -> Result<f64, String> {
+pub async fn write_all(folder: &str, files: &Files) -> Result<f64, Told> {
     let mut seconds = 0.0;
     for (name, bytes) in files {
         seconds += write(&format!("{folder}/{name}"), bytes).await?;
@@ -83,7 +84,7 @@ pub async fn write_all(folder: &str, files: &Files) -> Result<f64, String> {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn read_all(folder: &str) -> Result<Files, String> {
+pub async fn read_all(folder: &str) -> Result<Files, Told> {
     let mut files = Files::new();
     for name in sizes(folder).await?.into_keys() {
         let bytes = read(&format!("{folder}/{name}")).await?.unwrap_or_default();
@@ -96,7 +97,7 @@ pub async fn read_all(folder: &str) -> Result<Files, String> {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn sizes(folder: &str) -> Result<BTreeMap<String, u64>, String> {
+pub async fn sizes(folder: &str) -> Result<BTreeMap<String, u64>, Told> {
     let (mut sizes, mut folders) = (BTreeMap::new(), vec![String::new()]);
     while let Some(below) = folders.pop() {
         let within = |name: String| if below.is_empty() { name } else { format!("{below}/{name}") };
@@ -114,7 +115,7 @@ pub async fn sizes(folder: &str) -> Result<BTreeMap<String, u64>, String> {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn size(folder: &str) -> Result<u64, String> {
+pub async fn size(folder: &str) -> Result<u64, Told> {
     Ok(sizes(folder).await?.into_values().sum())
 }
 
@@ -126,7 +127,7 @@ impl Hold {
     ///
     /// # Errors
     /// The browser refuses.
-    pub async fn take(name: &str) -> Result<Option<Self>, String> {
+    pub async fn take(name: &str) -> Result<Option<Self>, Told> {
         let taken = js_hold(name).await.map_err(|e| told(name, &e))?;
         Ok(taken.is_truthy().then(|| Self(name.to_string())))
     }
@@ -142,25 +143,35 @@ impl Drop for Hold {
 ///
 /// # Errors
 /// The browser refuses.
-pub async fn held(beginning: &str) -> Result<Vec<String>, String> {
+pub async fn held(beginning: &str) -> Result<Vec<String>, Told> {
     let held = js_held(beginning).await.map_err(|e| told("names", &e))?;
     let held: Array = held.unchecked_into();
     Ok(held.iter().filter_map(|name| name.as_string()).collect())
 }
 
 /// What the private file system's error means.
-pub fn told(path: &str, error: &JsValue) -> String {
+pub fn told(path: &str, error: &JsValue) -> Told {
     let name = js_sys::Reflect::get(error, &"name".into()).ok().and_then(|name| name.as_string());
     match name.as_deref() {
-        Some("QuotaExceededError") => format!(
-            "{path}: this browser gives the page no more room; delete kept models or runs, or free space on the disk"
+        Some("QuotaExceededError") => told!(
+            "store.full",
+            "{path}: this browser gives the page no more room; delete kept models or runs, or free space on the disk",
+            path
         ),
         Some("NoModificationAllowedError") => {
-            format!("{path}: another tab of this page is writing it; close that tab")
+            told!("store.busy", "{path}: another tab of this page is writing it; close that tab", path)
         }
         _ => match error.dyn_ref::<js_sys::Error>().filter(|_| name.as_deref() == Some("Error")) {
-            Some(error) => String::from(error.message()),
-            None => format!("{path}: the browser's private file system failed: {error:?}"),
+            Some(error) => {
+                let message = String::from(error.message());
+                told!("store.told", "{message}", message)
+            }
+            None => told!(
+                "store.failed",
+                "{path}: the browser's private file system failed: {error}",
+                path,
+                error = format!("{error:?}")
+            ),
         },
     }
 }

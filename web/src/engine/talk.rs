@@ -8,6 +8,7 @@ use kindling::sample::{
 };
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
+use kindling::told::{Told, told};
 use serde_json::{Map, Value};
 
 use super::messages::chat::{self, Alternative, ChatAnswer, Message, TokenLogprob};
@@ -21,7 +22,7 @@ impl Engine {
     ///
     /// # Errors
     /// A value of another type.
-    pub fn sampling(&self, asked: &Map<String, Value>) -> Result<SamplingConfig, String> {
+    pub fn sampling(&self, asked: &Map<String, Value>) -> Result<SamplingConfig, Told> {
         let model = self.model.borrow();
         let none = Map::new();
         let generation = model.as_ref().map_or(&none, |model| &model.base.config().generation);
@@ -36,7 +37,7 @@ impl Engine {
         who: Who<'_>,
         top: Option<usize>,
         port: &Port,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Told> {
         if let Who::Only(named) = who {
             self.bring(named).await?;
         }
@@ -76,12 +77,17 @@ impl Engine {
         tokens: Option<Vec<u32>>,
         sampling: Map<String, Value>,
         port: &Port,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Told> {
         let (talking, sampling) = (self.talking(Who::Active)?, self.sampling(&sampling)?);
         let ids = match (prompt, tokens) {
             (_, Some(ids)) => ids,
-            (Some(text), None) => talking.tokenizer.encode_document(&text).map_err(|e| e.to_string())?,
-            (None, None) => return Err("there is nothing to go on from; give a prompt or tokens".into()),
+            (Some(text), None) => talking.tokenizer.encode_document(&text).map_err(Told::from)?,
+            (None, None) => {
+                return Err(told!(
+                    "generate.nothing",
+                    "there is nothing to go on from; give a prompt or tokens"
+                ));
+            }
         };
         let mut decoder = Decoder::new(&self.answering(Who::Active)?, ids.len() + sampling.max_new_tokens);
         let generation = self.stream(&mut decoder, &ids, 0, &talking, &sampling, None, port).await?;
@@ -98,7 +104,7 @@ impl Engine {
         sampling: &SamplingConfig,
         top: Option<usize>,
         port: &Port,
-    ) -> Result<Generation, String> {
+    ) -> Result<Generation, Told> {
         let tokenizer = talking.tokenizer.as_ref();
         let request = GenerationRequest {
             prompt: ids,
@@ -113,7 +119,7 @@ impl Engine {
             port.tell(&Event::Token { text: piece.text.to_string(), logprob });
             if self.cancelled.borrow().contains(&port.run) { Flow::Stop } else { Flow::Continue }
         };
-        let generation = generate_pieces(decoder, &request, &mut on_piece).await.map_err(|e| e.to_string());
+        let generation = generate_pieces(decoder, &request, &mut on_piece).await.map_err(Told::from);
         self.cancelled.borrow_mut().remove(&port.run);
         generation
     }
@@ -125,9 +131,9 @@ impl Engine {
         tokens: Option<Vec<u32>>,
         add_bos: bool,
         logits: bool,
-    ) -> Result<Answer, String> {
+    ) -> Result<Answer, Told> {
         let model = self.opened()?;
-        let told = |e: kindling::error::Error| e.to_string();
+        let told = |e: kindling::error::Error| e.told();
         let (ids, bytes) = match (text, tokens) {
             (_, Some(ids)) => (ids, None),
             (Some(text), None) => {
@@ -138,7 +144,9 @@ impl Engine {
                 let bytes = scored_bytes(&model.tokenizer, &ids).map_err(told)?;
                 (ids, Some(bytes))
             }
-            (None, None) => return Err("there is nothing to score; give a text or tokens".into()),
+            (None, None) => {
+                return Err(told!("score.nothing", "there is nothing to score; give a text or tokens"));
+            }
         };
         let mut decoder = Decoder::new(&self.answering(Who::Active)?, ids.len());
         Answer::new(chat::Score::from(decoder.score(&ids, bytes, logits).await.map_err(told)?))
@@ -154,8 +162,8 @@ pub async fn ask(
     tokenizer: &Tokenizer,
     question: &str,
     most: usize,
-) -> Result<String, String> {
-    let told = |e: kindling::error::Error| e.to_string();
+) -> Result<String, Told> {
+    let told = |e: kindling::error::Error| e.told();
     let turns = vec![Message { role: "user".into(), content: question.into() }];
     let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: most, ..SamplingConfig::default() };
     let context = model.config().context();
@@ -181,16 +189,16 @@ fn render(
     tokenizer: &Tokenizer,
     context: usize,
     answer: usize,
-) -> Result<ChatPrompt, String> {
+) -> Result<ChatPrompt, Told> {
     if !turns.iter().any(|turn| turn.role == "user") {
-        return Err("the conversation holds no message of the user".into());
+        return Err(told!("chat.no_user", "the conversation holds no message of the user"));
     }
     let system = turns.iter().find(|turn| turn.role == "system").map(|turn| turn.content.clone());
-    let mut session = ChatSession::new(system, None).map_err(|e| e.to_string())?;
+    let mut session = ChatSession::new(system, None).map_err(Told::from)?;
     for turn in turns.iter().filter(|turn| turn.role != "system") {
         session.push(text::Message::new(&turn.role, &turn.content));
     }
-    session.prompt(tokenizer, context, answer).map_err(|e| e.to_string())
+    session.prompt(tokenizer, context, answer).map_err(Told::from)
 }
 
 fn describe(tokenizer: &Tokenizer, id: u32, logits: &[f32], top: usize) -> TokenLogprob {

@@ -5,12 +5,14 @@ use kindling::formats::gguf::WeightType;
 use kindling::kernels::Quantization;
 use kindling::model;
 use kindling::sample;
+use kindling::told::Told;
 use kindling::train::{self, StepLog};
 use serde::Serialize;
 
 use super::messages::chat::{FinishReason, Generation, Score};
 use super::messages::model::{GgufWeights, ModelCard, WeightsAs};
 use super::messages::run::{self, EngineEvent, Plan, RowCount};
+use super::messages::told;
 
 impl WeightsAs {
     /// The blocks of few bits; none where matrices are floats.
@@ -100,7 +102,7 @@ impl From<&DataReport> for run::DataReport {
             documents: report.documents as f64,
             conversations: report.conversations as f64,
             bad: report.bad as f64,
-            bad_rows: report.bad_rows.clone(),
+            bad_rows: texts(&report.bad_rows),
             filtered: report.filtered as f64,
             duplicates: report.duplicates as f64,
             warnings: report.warnings.iter().map(|(kind, of)| (word(kind), of.into())).collect(),
@@ -119,7 +121,29 @@ fn word(kind: impl Serialize) -> String {
 
 /// The odd things about the data, a sentence each.
 pub fn warnings(report: &DataReport) -> Vec<String> {
-    report.remarks(|count| count.to_string())
+    texts(&report.remarks(|count| count.to_string()))
+}
+
+/// Sentences without their codes.
+pub fn texts(list: &[Told]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+/// Sentences as the page reads them.
+pub fn notes(list: &[Told]) -> Vec<told::Told> {
+    list.iter().map(told::Told::from).collect()
+}
+
+/// Something that a person should know.
+pub fn warning(why: &Told) -> EngineEvent {
+    let told::Told { code, values, message } = why.into();
+    EngineEvent::Warning { code, values, message }
+}
+
+/// The end of a call, with what went wrong.
+pub fn failed(why: &Told) -> EngineEvent {
+    let told::Told { code, values, message } = why.into();
+    EngineEvent::Failed { code, values, message }
 }
 
 /// Steps that were taken.
@@ -161,8 +185,8 @@ impl Plan {
     }
 
     /// Adds what else a person should know.
-    pub fn note(&mut self, notes: Vec<String>) {
-        self.warnings.extend(notes.iter().cloned());
-        self.notes.extend(notes);
+    pub fn note(&mut self, notes: Vec<Told>) {
+        self.warnings.extend(texts(&notes));
+        self.notes.extend(self::notes(&notes));
     }
 }

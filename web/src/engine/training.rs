@@ -10,6 +10,7 @@ use kindling::example::rows_known_by;
 use kindling::model::{ModelConfig, Transformer};
 use kindling::platform::now;
 use kindling::tokenizer::Tokenizer;
+use kindling::told::{Told, told};
 use kindling::train::{Control, Job, Listener, Run, SaveClock, SaveConfig, Stage, TrainEvent, train};
 use serde_json::{Map, Value};
 
@@ -25,6 +26,7 @@ use super::saver::Saver;
 use super::state::{Answer, Claim, Engine, OpenModel, Wishes};
 use super::talk::ask;
 use super::told;
+use super::told::warning;
 
 /// Minutes between two saves that nobody asked for: a tab is closed sooner than a program is ended.
 const SAVE_MINUTES: f64 = 0.5;
@@ -55,12 +57,7 @@ pub struct Begun {
 
 impl Engine {
     /// Trains from the beginning.
-    pub async fn train(
-        &self,
-        mut training: Training,
-        files: Vec<File>,
-        port: &Port,
-    ) -> Result<Answer, String> {
+    pub async fn train(&self, mut training: Training, files: Vec<File>, port: &Port) -> Result<Answer, Told> {
         let id = new_id();
         let claim = self.claim(&id)?;
         let model = self.opened()?;
@@ -72,19 +69,19 @@ impl Engine {
         let report = job.dataset.report().clone();
         let mut lesson = Lesson::of(&job, &training.questions)?;
         let run = job.start_surveyed(model.base.clone().trainable(), &planned.survey);
-        let run = run.map_err(|e| e.to_string())?;
+        let run = run.map_err(Told::from)?;
         drop(planned);
         let plan = self.info(&run.plan, run.progress.rows, &report).await?;
         let here = hold(&id).await?;
         if let Err(message) = lesson.ask_before(&model.base, &run.tokenizer).await {
-            port.tell(&Event::Warning { message });
+            port.tell(&warning(&message));
         }
         // Without room to keep the run it still trains; it only cannot go on after a reload.
         let begins = (&training, run.progress.total_steps, lesson.before());
         let saver = match keep_job(&id, begins, kept, &model).await {
             Ok(()) => Saver::after(&id, &Places::default()),
             Err(message) => {
-                port.tell(&Event::Warning { message });
+                port.tell(&warning(&message));
                 Saver::nowhere()
             }
         };
@@ -95,7 +92,7 @@ impl Engine {
     }
 
     /// Trains until the end, or until the page says stop.
-    pub async fn execute(&self, claim: Claim<'_>, begun: Begun, port: &Port) -> Result<Answer, String> {
+    pub async fn execute(&self, claim: Claim<'_>, begun: Begun, port: &Port) -> Result<Answer, Told> {
         let Begun { id, training, model, run, plan, saver, lesson, replaces } = begun;
         port.tell(&Event::Started { id: id.clone(), plan });
         let tokenizer = Arc::clone(&run.tokenizer);
@@ -103,21 +100,21 @@ impl Engine {
         let config = run.model.config().clone();
         let mut listener =
             PageListener::new(port, Rc::clone(&claim.wishes), saver, &training, (config, &tokenizer));
-        let outcome = train(run, &mut listener).await.map_err(|e| e.to_string());
+        let outcome = train(run, &mut listener).await.map_err(Told::from);
         let saver = listener.saver;
         let saved = saver.finish().await;
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(message) => {
                 // What fails before its first save would fail again. A run whose device was lost begins once more.
-                if !message.starts_with(LOST) {
+                if message.code() != LOST {
                     saver.forget_unsaved().await?;
                 }
                 return Err(message);
             }
         };
         if let Err(message) = saved {
-            port.tell(&Event::Warning { message });
+            port.tell(&warning(&message));
         }
         drop(claim);
         let progress = &outcome.progress;
@@ -125,7 +122,7 @@ impl Engine {
         let given = self.take_over(replaced, &outcome, adapter, Arc::clone(&tokenizer), port).await?;
         let asked = lesson.ask_after(&outcome.model, &tokenizer).await;
         let lesson = asked.unwrap_or_else(|message| {
-            port.tell(&Event::Warning { message });
+            port.tell(&warning(&message));
             None
         });
         let (adapter, model) =
@@ -145,9 +142,9 @@ impl Engine {
     }
 
     /// Passes the page's wish to the loop.
-    pub fn steer(&self, target: &str, what: Wish) -> Result<Answer, String> {
+    pub fn steer(&self, target: &str, what: Wish) -> Result<Answer, Told> {
         let run = self.run.borrow().clone().filter(|run| run.id == target);
-        let run = run.ok_or_else(|| format!("the run {target} does not train now"))?;
+        let run = run.ok_or_else(|| told!("run.not_now", "the run {target} does not train now", target))?;
         let Wishes { paused, save, stop } = &*run.wishes;
         match what {
             Wish::Continue => paused.set(false),
@@ -169,7 +166,7 @@ pub fn job(
     files: Vec<File>,
     model: &OpenModel,
     saved: Option<Adapter>,
-) -> Result<Job, String> {
+) -> Result<Job, Told> {
     let (config, _) = fitted_config(training.stage, training.adapts(), training.config.clone(), model)?;
     let encoding = training.encoding.as_deref();
     let dataset = dataset(training.stage, &config, &model.tokenizer, encoding, files)?;
@@ -182,7 +179,7 @@ pub fn job_on(
     dataset: Arc<Dataset>,
     model: &OpenModel,
     saved: Option<Adapter>,
-) -> Result<Job, String> {
+) -> Result<Job, Told> {
     let (config, _) = fitted_config(training.stage, training.adapts(), training.config.clone(), model)?;
     let adapter = match &training.adapter {
         Some(changed) if saved.is_none() => Some(fresh_adapter(changed.clone(), config.seed, model)?),
@@ -191,18 +188,16 @@ pub fn job_on(
     let tokenizer = Arc::clone(&model.tokenizer);
     let (stage, objective) = (training.stage, training.stage.objective());
     let keep = match stage {
-        Stage::Sft if config.keep_share > 0.0 => {
-            rows_known_by(model.base.config()).map_err(|e| e.to_string())?
-        }
+        Stage::Sft if config.keep_share > 0.0 => rows_known_by(model.base.config()).map_err(Told::from)?,
         Stage::Sft | Stage::Pretrain => None,
     };
     Ok(Job { stage, objective, config, tokenizer, dataset, keep, adapter })
 }
 
-fn fresh_adapter(changed: Map<String, Value>, seed: u64, model: &OpenModel) -> Result<Adapter, String> {
+fn fresh_adapter(changed: Map<String, Value>, seed: u64, model: &OpenModel) -> Result<Adapter, Told> {
     let lora = lora_config(changed)?;
     let (base, base_name) = (Some(model.fingerprint.clone()), Some(model.name.clone()));
-    Adapter::init(&model.base, AdapterConfig { lora, base, base_name }, seed).map_err(|e| e.to_string())
+    Adapter::init(&model.base, AdapterConfig { lora, base, base_name }, seed).map_err(Told::from)
 }
 
 /// Passes the loop's events on, and saves.
@@ -255,7 +250,7 @@ impl<'a> PageListener<'a> {
         wasm_bindgen_futures::spawn_local(async move {
             port.tell(&match ask(&model, &tokenizer, &sample.prompt, SAMPLE_TOKENS).await {
                 Ok(text) => Event::Sample { step: step as f64, prompt: sample.prompt, text },
-                Err(message) => Event::Warning { message },
+                Err(message) => warning(&message),
             });
         });
     }
@@ -279,7 +274,7 @@ impl Listener for PageListener<'_> {
                 let now = now();
                 self.clock.saved(now, now - self.worked + self.saver.cost());
             }
-            TrainEvent::Warning(message) => self.port.tell(&Event::Warning { message }),
+            TrainEvent::Warning(message) => self.port.tell(&warning(&message)),
         }
         self.worked = now();
         Ok(())

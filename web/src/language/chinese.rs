@@ -3,9 +3,11 @@
 use super::lessons;
 use super::rows;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
+use crate::format::Units;
 
 /// The page in simplified Chinese.
 pub const CHINESE: Text = Text {
+    units: UNITS,
     page: PAGE,
     chat: CHAT,
     teach: TEACH,
@@ -14,6 +16,9 @@ pub const CHINESE: Text = Text {
     adapters: ADAPTERS,
     models: MODELS,
 };
+
+const UNITS: Units =
+    Units { counts: &[(1.0, ""), (1e4, "万"), (1e8, "亿")], second: "秒", minute: "分", hour: "小时" };
 
 const PAGE: PageText = PageText {
     purpose: "在这个浏览器标签页里教一个小型语言模型。数据不会离开这台机器。",
@@ -112,8 +117,8 @@ const TEACH: TeachText = TeachText {
     lora_hint: "模型旁的一个小适配器：快，而且可以关闭。",
     full_hint: "模型的全部权重，占用内存最多。",
     settings: "设置",
-    epochs: "数据遍数",
-    steps: "步数（代替遍数）",
+    epochs: "训练轮数",
+    steps: "步数（代替轮数）",
     min_steps: "最少步数",
     low_loss: "损失低于此值时结束",
     keep_share: "用来保住已有知识的比例",
@@ -147,7 +152,7 @@ const TEACH: TeachText = TeachText {
     key_of_message: "消息里的 {}",
     other_keys: "其他",
     list_comma: "、",
-    on_both_sides: "有 {} 行留出的数据和训练数据相同（第一处：{}）：留出损失会显得比实际好",
+    on_both_sides: "有 {} 行留出的数据和训练数据相同（第一处：{}）：验证损失会显得比实际好",
     needs_model: "请先在“模型与文件”中打开一个模型。",
     needs_data: "请先添加数据。",
     plan: "训练 {} / {} 个参数，约需内存 {}。{} 行，{} 个词元，{} 步：约 {}。",
@@ -160,7 +165,7 @@ const TEACH: TeachText = TeachText {
     stop: "保存并停止",
     busy: "已有训练在进行，请先停止它。",
     loss: "训练损失",
-    held_out_loss: "留出损失",
+    held_out_loss: "验证损失",
     at_step: "第 {} 步，共 {} 步",
     speed: " · {} 词元/秒",
     left: " · 还剩 {}",
@@ -172,7 +177,7 @@ const TEACH: TeachText = TeachText {
     done: "完成：{} / {} 步。",
     stopped: "已停在第 {} 步（共 {} 步），并已保存。",
     done_low: "{} 步后完成：每一行的损失都已很低。",
-    ended_loss: " 留出损失 {}。",
+    ended_loss: " 验证损失 {}。",
     kept_as: "已保存在此浏览器中，名为“{}”。",
     ask: "问问它",
     more: "再训练一会儿",
@@ -216,7 +221,7 @@ adapter_config.json、adapter_model.safetensors",
 };
 
 const MODELS: ModelsText = ModelsText {
-    open_model: "打开的模型",
+    open_model: "当前模型",
     about: "{} · {} 参数 · {} 层 · 宽度 {} · 词表 {} · 上下文 {} · {}",
     export: "下载为单个文件（.safetensors）",
     export_hf: "下载 Hugging Face 格式（.zip）",

@@ -3,9 +3,11 @@
 use super::lessons;
 use super::rows;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
+use crate::format::Units;
 
 /// The page in English.
 pub const ENGLISH: Text = Text {
+    units: UNITS,
     page: PAGE,
     chat: CHAT,
     teach: TEACH,
@@ -14,6 +16,9 @@ pub const ENGLISH: Text = Text {
     adapters: ADAPTERS,
     models: MODELS,
 };
+
+const UNITS: Units =
+    Units { counts: &[(1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "B")], second: "s", minute: "min", hour: "h" };
 
 const PAGE: PageText = PageText {
     purpose: "Teach a small language model in this browser tab. Your data never leaves this \

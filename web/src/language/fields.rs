@@ -5,7 +5,7 @@ use super::text::{Sentence, Text};
 use crate::format::fill;
 
 /// Flags that the page has a field for.
-const FIELDS: [(&str, Sentence); 20] = [
+const FIELDS: [(&str, Sentence); 21] = [
     ("epochs", |t| t.teach.epochs),
     ("steps", |t| t.teach.steps),
     ("min-steps", |t| t.teach.min_steps),
@@ -18,6 +18,7 @@ const FIELDS: [(&str, Sentence); 20] = [
     ("lora-rank", |t| t.teach.rank),
     ("lora-alpha", |t| t.teach.alpha),
     ("data", |t| t.teach.data),
+    ("encoding", |t| t.teach.encoding),
     ("model", |t| t.page.tab_models),
     ("weights", |t| t.models.weights),
     ("temperature", |t| t.chat.temperature),
@@ -28,10 +29,15 @@ const FIELDS: [(&str, Sentence); 20] = [
     ("seed", |t| t.chat.seed),
 ];
 /// What is said of the command line, and what of the page.
-const PHRASES: [(&str, Sentence); 3] = [
+const PHRASES: [(&str, Sentence); 5] = [
     ("fix them, or add --skip-bad-rows to go on without them", |t| t.page.fix_rows),
     (", or add --skip-bad-rows to go on without such rows", |_| ""),
     ("`kindling data preview`", |t| t.teach.preview),
+    (
+        "join its turns with --join-turns, render them through the chat template with --render-turns, use `sft`, or give",
+        |_| "fine-tune with it, or give",
+    ),
+    ("use `pretrain`, or rows", |_| "pretrain with it, or give rows"),
 ];
 
 /// The files that the page itself makes of what is typed and pasted, and how a line of them is told.

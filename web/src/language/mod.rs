@@ -2,6 +2,7 @@
 
 mod chinese;
 mod english;
+mod errors;
 mod fields;
 mod lessons;
 mod rows;
@@ -9,6 +10,7 @@ mod text;
 
 use chinese::CHINESE;
 use english::ENGLISH;
+pub use errors::in_words;
 pub use fields::in_fields;
 pub use lessons::LessonsText;
 pub use rows::RowsText;

@@ -2,12 +2,15 @@
 
 use super::lessons::LessonsText;
 use super::rows::RowsText;
+use crate::format::Units;
 
 /// Picks a sentence of the language of now.
 pub type Sentence = fn(&'static Text) -> &'static str;
 
 /// All sentences in one language. `{}` stands for a value.
 pub struct Text {
+    /// How it counts and tells time.
+    pub units: Units,
     /// The head of the page, the tabs, and words used everywhere.
     pub page: PageText,
     /// The chat tab.

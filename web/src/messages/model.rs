@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::told::Told;
+
 messages! {
     /// What computes.
     struct DeviceInfo {
@@ -80,6 +82,8 @@ messages! {
         weights: WeightsAs,
         /// What is odd about its files and how it was read: keys and tensors that nothing reads.
         warnings: Vec<String>,
+        /// The same with codes and values.
+        notes: Vec<Told>,
         /// What its maker tells of it, in `generation_config.json` under `kindling`.
         card: Option<ModelCard> = "Option::is_none",
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::chat::TokenLogprob;
+use super::told::Told;
 
 messages! {
     /// What is learned. Where one is asked for, "lora" stands for "sft" with an adapter.
@@ -84,7 +85,11 @@ messages! {
         },
         /// Something to know.
         Warning = "warning" {
-            /// As a sentence.
+            /// What it says, in a word.
+            code: String,
+            /// What stands in it, by name.
+            values: Map<String, Value> as "Record<string, ToldValue>",
+            /// The sentence in English.
             message: String,
         },
         /// The end, with the call's result.
@@ -94,7 +99,11 @@ messages! {
         },
         /// The end, with what went wrong.
         Failed = "failed" {
-            /// As a sentence.
+            /// What it says, in a word.
+            code: String,
+            /// What stands in it, by name.
+            values: Map<String, Value> as "Record<string, ToldValue>",
+            /// The sentence in English.
             message: String,
         },
     }
@@ -120,7 +129,7 @@ messages! {
         /// What is odd about the data, counted.
         report: DataReport,
         /// Of the warnings those that are not in the report.
-        notes: Vec<String>,
+        notes: Vec<Told>,
     }
 
     /// How many rows, and where the first of them stands.
@@ -253,7 +262,7 @@ messages! {
         /// What is odd about the data, counted.
         report: DataReport,
         /// Of the warnings those that are not in the report.
-        notes: Vec<String>,
+        notes: Vec<Told>,
     }
 
     /// A row as the model sees it.

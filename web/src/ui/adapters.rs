@@ -83,7 +83,8 @@ impl Adapters {
         on.enable(adapter.fits);
         let (switched, read) = (Rc::clone(self), on.clone());
         let on = on.on("change", move |_| switched.change(i, |adapter| adapter.active = read.checked()));
-        let about = fill(t.adapters.about, &[&adapter.rank.to_string(), &count(adapter.parameters)]);
+        let about =
+            fill(t.adapters.about, &[&adapter.rank.to_string(), &count(adapter.parameters, &t.units)]);
         let name = el("label").class("choice").child(&on).child(&el("strong").text(&adapter.name));
         let row = el("li").class("adapter").test("adapter").attr("data-name", &adapter.name).child(&name);
         let row = row.child(&el("span").class("faint").text(&about)).child(&self.origin(adapter));

@@ -11,9 +11,10 @@ use wasm_bindgen_futures::JsFuture;
 
 use super::dom::{self, window};
 use crate::format::fill;
-use crate::language::{Language, Text, in_fields};
+use crate::language::{Language, Text, in_fields, in_words};
 use crate::messages::model::{AdapterInfo, Defaults, DeviceInfo, KeptModel, ModelInfo};
 use crate::messages::run::{EngineEvent, Plan, Preview, RunEnd, SavedRun};
+use crate::messages::told::Told;
 
 /// What a call gives, or the engine's own sentence on why not.
 pub type Answer<T> = Result<T, String>;
@@ -42,10 +43,15 @@ async fn call(part: &JsValue, method: &str, arguments: &[&JsValue]) -> Answer<Js
     JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(sentence)
 }
 
-/// The page's sentences, by the language of the document.
-fn text() -> &'static Text {
+/// The language of the document.
+fn language() -> Language {
     let root = window().document().and_then(|document| document.document_element());
-    Language::from_tag(&root.and_then(|root| root.get_attribute("lang")).unwrap_or_default()).text()
+    Language::from_tag(&root.and_then(|root| root.get_attribute("lang")).unwrap_or_default())
+}
+
+/// The page's sentences.
+fn text() -> &'static Text {
+    language().text()
 }
 
 async fn ask<T: DeserializeOwned>(place: &str, method: &str, arguments: &[&JsValue]) -> Answer<T> {
@@ -56,12 +62,28 @@ async fn ask<T: DeserializeOwned>(place: &str, method: &str, arguments: &[&JsVal
 pub fn sentence(error: JsValue) -> String {
     let message = get(&error, "message").as_string().filter(|message| !message.is_empty());
     let message = message.or_else(|| error.as_string());
-    spoken(&message.unwrap_or_else(|| String::from(Object::from(error).to_string())))
+    // An error of the engine has a code and values, which are no properties that JSON would show of an error.
+    let told = write(&serde_json::json!({ "message": message }));
+    for key in ["code", "values"] {
+        set(&told, key, &get(&error, key));
+    }
+    match read::<Told>(&told) {
+        Ok(told) => spoken(&told),
+        Err(_) => {
+            let message = message.unwrap_or_else(|| String::from(Object::from(error).to_string()));
+            in_fields(&message, text())
+        }
+    }
 }
 
-/// What the engine says, with the names of the page's fields in the place of the command line's flags.
-pub fn spoken(message: &str) -> String {
-    in_fields(message, text())
+/// What the engine says, in the page's words.
+pub fn spoken(told: &Told) -> String {
+    in_words(told, language())
+}
+
+/// A place in the data, in the page's words.
+pub fn placed(origin: &str) -> String {
+    in_fields(origin, text())
 }
 
 /// A plain value of the engine as a type of this page.
@@ -264,7 +286,8 @@ pub async fn export_gguf(weights: &str) -> Answer<Vec<String>> {
     let options = write(&serde_json::json!({ "weights": weights }));
     let warnings = Rc::<RefCell<Vec<String>>>::default();
     let told = Rc::clone(&warnings);
-    let warn = callback(move |message| told.borrow_mut().extend(message.as_string()));
+    let warn = move |_message, warning| told.borrow_mut().push(sentence(warning));
+    let warn = Closure::<dyn FnMut(JsValue, JsValue)>::new(warn).into_js_value();
     set(&options, "onWarning", &warn);
     let what = write(&serde_json::json!({ "model": "gguf" }));
     offer(&call(&part(""), "export", &[&what, &options]).await?)?;
@@ -296,8 +319,8 @@ pub async fn remove_model(name: &str) -> Answer<()> {
 
 /// Calls back when the engine crashed.
 pub fn on_crash(mut crashed: impl FnMut(String) + 'static) {
-    let call = callback(move |message| crashed(message.as_string().unwrap_or_else(|| sentence(message))));
-    set(&part(""), "onCrash", &call);
+    let call = Closure::<dyn FnMut(JsValue, JsValue)>::new(move |_message, error| crashed(sentence(error)));
+    set(&part(""), "onCrash", &call.into_js_value());
 }
 
 /// Opens a new engine after a crash.

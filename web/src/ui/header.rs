@@ -131,7 +131,7 @@ impl Header {
         self.fallback.write(&fill(t.page.fallback, &[reason]));
         self.fallback.show(fallback.is_some());
         self.model.write(&match self.app.model() {
-            Some(model) => fill(t.page.model, &[&model.name, &count(model.parameters)]),
+            Some(model) => fill(t.page.model, &[&model.name, &count(model.parameters, &t.units)]),
             None if self.opening.get() => t.page.opening.to_string(),
             None => t.page.no_model.to_string(),
         });

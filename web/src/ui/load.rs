@@ -127,10 +127,13 @@ impl Loader {
         let show = move |loaded, total| told.show(loaded, total);
         let model = engine::load(source, &self.weights.value(), &abort.signal(), show).await?;
         let is_open = fill(self.app.speech.text().models.is_open, &[&model.name]);
-        match model.warnings.as_slice() {
+        match model.notes.as_slice() {
             [] => self.app.tell(&is_open),
             // It is open, and something about it should be known.
-            warnings => self.app.fail(&format!("{is_open} {}", warnings.join("; "))),
+            notes => {
+                let said: Vec<String> = notes.iter().map(engine::spoken).collect();
+                self.app.fail(&format!("{is_open} {}", said.join("; ")));
+            }
         }
         self.app.set_model(Some(model), Some(source.clone()));
         if source.is_string() {

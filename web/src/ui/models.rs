@@ -134,7 +134,7 @@ impl Models {
         self.name.set("placeholder", &model.name);
         let values = [
             model.name.clone(),
-            crate::format::count(model.parameters),
+            crate::format::count(model.parameters, &t.units),
             model.layers.to_string(),
             model.hidden.to_string(),
             model.vocabulary.to_string(),

@@ -24,7 +24,7 @@ pub fn sentence(fault: &PasteFault, t: &Text) -> String {
         PasteFault::EmptyAnswer => t.empty_answer.into(),
         PasteFault::Outside => t.outside.into(),
         PasteFault::OnlyText => t.only_text.into(),
-        PasteFault::Row(why) => engine::spoken(why),
+        PasteFault::Row(why) => engine::spoken(&why.into()),
     }
 }
 

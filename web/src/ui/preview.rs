@@ -11,13 +11,15 @@ use crate::messages::run::{Preview, PreviewRow};
 pub fn show(place: &El, preview: &Preview, t: &Text) {
     place.clear();
     let shown = preview.rows.len().to_string();
-    place.add(&el("p").class("faint").text(&fill(t.teach.previewed, &[&shown, &count(preview.total)])));
+    place.add(
+        &el("p").class("faint").text(&fill(t.teach.previewed, &[&shown, &count(preview.total, &t.units)])),
+    );
     let key = el("p").class("faint").child(&el("span").class("piece target").text(t.teach.target));
     place.add(&key.child(&el("span").class("piece").text(t.teach.context)));
     for row in &preview.rows {
         place.add(&row_of(row, t));
     }
-    let notes = preview.notes.iter().map(|note| engine::spoken(note));
+    let notes = preview.notes.iter().map(engine::spoken);
     for remark in remarks(&preview.report, t).into_iter().chain(notes) {
         place.add(&el("p").class("bad").text(&remark));
     }

@@ -8,10 +8,10 @@ use crate::messages::run::{DataReport, RowCount};
 /// A sentence for each odd thing.
 pub fn remarks(report: &DataReport, t: &Text) -> Vec<String> {
     let odd = |(kind, RowCount { rows, first }): (&String, &RowCount)| {
-        fill(t.teach.odd_rows, &[&count(*rows), oddity(kind, t), &engine::spoken(first)])
+        fill(t.teach.odd_rows, &[&count(*rows, &t.units), oddity(kind, t), &engine::placed(first)])
     };
     let mut remarks: Vec<String> = report.warnings.iter().map(odd).collect();
-    let named = |name: &str, rows: f64| fill(t.teach.unused_key, &[name, &count(rows)]);
+    let named = |name: &str, rows: f64| fill(t.teach.unused_key, &[name, &count(rows, &t.units)]);
     let unused = report.unused_keys.iter();
     let mut unused: Vec<String> = unused.map(|(key, of)| named(&unused_key(key, t), of.rows)).collect();
     if report.more_unused > 0.0 {
@@ -21,7 +21,7 @@ pub fn remarks(report: &DataReport, t: &Text) -> Vec<String> {
         remarks.push(fill(t.teach.unused_keys, &[&unused.join(t.teach.list_comma)]));
     }
     if let Some(RowCount { rows, first }) = &report.on_both_sides {
-        remarks.push(fill(t.teach.on_both_sides, &[&count(*rows), &engine::spoken(first)]));
+        remarks.push(fill(t.teach.on_both_sides, &[&count(*rows, &t.units), &engine::placed(first)]));
     }
     remarks
 }

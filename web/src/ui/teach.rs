@@ -207,7 +207,7 @@ impl Teach {
             Ok(plan) => {
                 self.plan_line.write(&self.sentence(plan));
                 let remarks = remarks(&plan.report, self.app.speech.text());
-                let notes = plan.notes.iter().map(|note| engine::spoken(note));
+                let notes = plan.notes.iter().map(engine::spoken);
                 for remark in remarks.into_iter().chain(notes) {
                     self.warnings.add(&el("li").text(&remark));
                 }
@@ -219,14 +219,15 @@ impl Teach {
 
     fn sentence(&self, plan: &Plan) -> String {
         let t = self.app.speech.text();
-        let time = plan.seconds.map_or_else(|| "?".into(), duration);
+        let units = &t.units;
+        let time = plan.seconds.map_or_else(|| "?".into(), |seconds| duration(seconds, units));
         let values = [
-            count(plan.trained),
-            count(plan.parameters),
+            count(plan.trained, units),
+            count(plan.parameters, units),
             bytes(plan.bytes),
-            count(plan.rows),
-            count(plan.tokens),
-            count(plan.steps),
+            count(plan.rows, units),
+            count(plan.tokens, units),
+            count(plan.steps, units),
             time,
         ];
         fill(t.teach.plan, &values.each_ref().map(String::as_str))

@@ -16,6 +16,7 @@ use super::run_panel::RunPanel;
 use super::wake::Wake;
 use crate::format::{duration, fill, loss};
 use crate::messages::run::{EngineEvent, RunEnd, SavedRun};
+use crate::messages::told::Told;
 
 /// The run that goes on, or the last one.
 pub struct Training {
@@ -263,7 +264,9 @@ impl Training {
                 // A run that does not pause has taken more steps since.
                 self.app.set_unsaved(Unsaved::Steps, !self.paused.get());
             }
-            EngineEvent::Warning { message } => self.panel.warn(&engine::spoken(&message)),
+            EngineEvent::Warning { code, values, message } => {
+                self.panel.warn(&engine::spoken(&Told { code, values, message }));
+            }
             // Of other calls, or kindling.js hears it.
             _ => (),
         }
@@ -280,7 +283,7 @@ impl Training {
             && step > first
         {
             let left = (total - step).max(0.0) * (now - began) / (step - first);
-            sentence += &fill(t.teach.left, &[&duration(left)]);
+            sentence += &fill(t.teach.left, &[&duration(left, &t.units)]);
         } else {
             self.first.set(elapsed.map(|now| (step, now)));
         }

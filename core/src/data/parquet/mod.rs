@@ -34,7 +34,7 @@ use crate::panics;
 pub fn parquet_rows(file: Arc<dyn Source>) -> Result<impl Read> {
     let name = file.name().to_string();
     let rows = caught(|| ParquetRows::open(FileBytes::new(file)));
-    let rows = rows.map_err(|why| Error::Data(format!("{name}: {why}")))?;
+    let rows = rows.map_err(|why| Error::Data(format!("{name}: {why}").into()))?;
     Ok(Lines { rows, text: Vec::new(), read: 0 })
 }
 

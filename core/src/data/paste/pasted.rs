@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::data::record::is_number;
 use crate::text::{Conversation, Message, Row, RowKind, parse_row};
+use crate::told::Told;
 
 /// The form that a pasted text has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub enum PasteFault {
     /// A text, where questions and answers are read.
     OnlyText,
     /// What the reader of rows says.
-    Row(String),
+    Row(Told),
 }
 
 /// What may be a row: its line, and its value or why there is none.
@@ -230,6 +231,15 @@ mod tests {
             ]
         );
         assert_eq!(pasted.pairs(), None);
+    }
+
+    #[test]
+    fn what_the_reader_of_rows_says_keeps_its_code() {
+        let pasted = judged(&[(3, json!({"colour": "red"}))]);
+        let [PasteProblem { line: 3, fault: PasteFault::Row(why) }] = pasted.problems.as_slice() else {
+            panic!("{pasted:?}")
+        };
+        assert_eq!(why.code(), "row.unknown");
     }
 
     #[test]

@@ -4,8 +4,9 @@ use serde_json::{Map, Value};
 
 use super::names::Side;
 use super::pasted::{Candidate, PasteFault, PasteForm, PasteProblem, pair};
-use crate::data::record::check_header;
+use crate::data::record::{check_header, name_of_two};
 use crate::text::RowShape;
+use crate::told::Told;
 
 /// What may stand between two columns; a full-width comma only where the names of columns are known, for texts hold it.
 const DELIMITERS: [char; 4] = ['\t', ',', ';', FULL_WIDTH];
@@ -33,7 +34,7 @@ impl Header {
     /// What the cells of a first row are.
     pub(super) fn of(cells: &[String]) -> Self {
         let names: Vec<String> = cells.iter().map(|cell| cell.trim().to_lowercase()).collect();
-        if check_header(&names).is_ok() {
+        if check_header(&names).is_ok() && name_of_two(&names).is_none() {
             return Self::Named(names);
         }
         let sides: Vec<Option<Side>> = names.iter().map(|name| Side::of(name)).collect();
@@ -48,7 +49,7 @@ impl Header {
 }
 
 fn is_ambiguous(names: &[String]) -> bool {
-    RowShape::find(|key| names.iter().any(|name| name == key), String::new).is_ok()
+    RowShape::find(|key| names.iter().any(|name| name == key), Told::default).is_ok()
 }
 
 /// The names with those of the question and the answer in the words that the reader of rows knows.

@@ -1,6 +1,7 @@
 //! The families of models whose GGUF files are read and written.
 
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// A family: what llama.cpp calls an architecture and Hugging Face a model type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,9 @@ impl Architecture {
     /// # Errors
     /// Another one, by name.
     pub fn from_name(name: &str) -> Result<Self> {
-        find(name, |row| row.1).ok_or_else(|| unsupported("the GGUF file's architecture", name, |row| row.1))
+        find(name, |row| row.1).ok_or_else(|| {
+            unsupported(told!("gguf.architecture_name", "the GGUF file's architecture"), name, |row| row.1)
+        })
     }
 
     /// The family of a `config.json`'s `model_type`.
@@ -38,7 +41,8 @@ impl Architecture {
     /// Another one, by name.
     pub fn from_model_type(name: &str) -> Result<Self> {
         let name = if ["mistral", "ministral"].contains(&name) { "llama" } else { name };
-        find(name, |row| row.2).ok_or_else(|| unsupported("the model type", name, |row| row.2))
+        find(name, |row| row.2)
+            .ok_or_else(|| unsupported(told!("gguf.model_type", "the model type"), name, |row| row.2))
     }
 
     /// The name in GGUF, which also begins the names of its metadata.
@@ -83,11 +87,14 @@ fn find(name: &str, column: impl Fn(&Row) -> &'static str) -> Option<Architectur
     NAMES.iter().find(|row| column(row) == name).map(|row| row.0)
 }
 
-fn unsupported(what: &str, name: &str, column: impl Fn(&Row) -> &'static str) -> Error {
+fn unsupported(what: Told, name: &str, column: impl Fn(&Row) -> &'static str) -> Error {
     let known: Vec<&str> = NAMES.iter().map(column).collect();
-    Error::Checkpoint(format!(
-        "{what} '{name}' is not supported between GGUF and Hugging Face; supported: {}",
-        known.join(", ")
+    Error::Checkpoint(told!(
+        "gguf.architecture",
+        "{what} '{name}' is not supported between GGUF and Hugging Face; supported: {known}",
+        what,
+        name,
+        known = known.join(", ")
     ))
 }
 

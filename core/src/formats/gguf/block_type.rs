@@ -1,6 +1,7 @@
 //! How a tensor's values are stored: plain floats, or blocks of small numbers with scales.
 
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// The block formats that are read. A row of a tensor is a whole number of blocks
 /// (<https://github.com/ggml-org/llama.cpp/blob/master/ggml/src/ggml-common.h>).
@@ -83,11 +84,17 @@ impl BlockType {
             return Ok(row.0);
         }
         let known = UNREAD.iter().find(|(unread, _)| *unread == id);
-        let name = known.map_or_else(|| format!("an unknown type ({id})"), |(_, name)| (*name).to_string());
+        let name = known.map_or_else(
+            || told!("gguf.type_unknown", "an unknown type ({id})", id),
+            |(_, name)| Told::from(*name),
+        );
         let read: Vec<&str> = TYPES.iter().map(|row| row.2).collect();
-        Err(Error::Checkpoint(format!(
-            "tensor '{tensor}' of the GGUF file is stored as {name}; {} can be read: take the model in one of these",
-            read.join(", ")
+        Err(Error::Checkpoint(told!(
+            "gguf.type",
+            "tensor '{tensor}' of the GGUF file is stored as {name}; {known} can be read: take the model in one of these",
+            tensor,
+            name,
+            known = read.join(", ")
         )))
     }
 

@@ -6,6 +6,7 @@ use super::vocabulary::Ids;
 use super::{Architecture, Array, Gguf, Metadata, MetadataValue, rope_freqs};
 use crate::error::{Error, Result};
 use crate::model::RopeScaling;
+use crate::told::told;
 
 /// What a family of these names computes, and no model here does.
 const FOREIGN: [&str; 7] = [
@@ -28,9 +29,10 @@ pub fn config_json(gguf: &Gguf, architecture: Architecture) -> Result<Json> {
     let (hidden, heads) = (keys.size("embedding_length")?, keys.size("attention.head_count")?);
     let head_dim = keys.head_dim(hidden, heads)?;
     let embedding = gguf.tensors.get("token_embd.weight").ok_or_else(|| {
-        Error::Checkpoint(
-            "the GGUF file has no tensor 'token_embd.weight'; it holds no language model".into(),
-        )
+        Error::Checkpoint(told!(
+            "gguf.no_embedding",
+            "the GGUF file has no tensor 'token_embd.weight'; it holds no language model"
+        ))
     })?;
     let has = |name: &str| gguf.tensors.contains_key(name);
     let theta = keys.number("rope.freq_base")?.unwrap_or(10_000.0);
@@ -95,15 +97,21 @@ impl Keys<'_> {
             _ => return self.metadata.integer(&name),
         };
         same.flatten().map(Some).ok_or_else(|| {
-            Error::Checkpoint(format!(
-                "the GGUF file's '{name}' differs from block to block; models with equal blocks are supported"
+            Error::Checkpoint(told!(
+                "gguf.blocks_differ",
+                "the GGUF file's '{name}' differs from block to block; models with equal blocks are supported",
+                name
             ))
         })
     }
 
     fn size(&self, key: &str) -> Result<u64> {
         self.optional(key)?.ok_or_else(|| {
-            Error::Checkpoint(format!("the GGUF file has no '{}'; it holds no whole model", self.name(key)))
+            Error::Checkpoint(told!(
+                "gguf.key_missing",
+                "the GGUF file has no '{key}'; it holds no whole model",
+                key = self.name(key)
+            ))
         })
     }
 
@@ -115,9 +123,12 @@ impl Keys<'_> {
         };
         for key in ["attention.value_length", "rope.dimension_count"] {
             if let Some(other) = self.optional(key)?.filter(|&other| other != head_dim) {
-                return Err(Error::Checkpoint(format!(
-                    "the GGUF file's '{}' is {other}, the width of a head is {head_dim}; only equal ones are supported",
-                    self.name(key)
+                return Err(Error::Checkpoint(told!(
+                    "gguf.head_width",
+                    "the GGUF file's '{key}' is {other}, the width of a head is {head_dim}; only equal ones are supported",
+                    key = self.name(key),
+                    other,
+                    head_dim
                 )));
             }
         }
@@ -137,11 +148,12 @@ impl Keys<'_> {
                 return Ok(stretched.map_or(Json::Null, |scaling| Json::Object(scaling.to_hugging_face())));
             }
             _ if of_tensor.is_some() => {
-                return Err(Error::Checkpoint(format!(
-                    "the GGUF file stretches its frequencies twice, by '{}' and by the tensor '{}'; that is not \
+                return Err(Error::Checkpoint(told!(
+                    "gguf.rope_twice",
+                    "the GGUF file stretches its frequencies twice, by '{key}' and by the tensor '{tensor}'; that is not \
                     supported",
-                    self.name("rope.scaling.type"),
-                    rope_freqs::NAME
+                    key = self.name("rope.scaling.type"),
+                    tensor = rope_freqs::NAME
                 )));
             }
             ("none" | "linear", Some(factor)) => {
@@ -154,10 +166,13 @@ impl Keys<'_> {
                 self.yarn(&mut scaling)?;
             }
             _ => {
-                return Err(Error::Checkpoint(format!(
-                    "the GGUF file's '{}' is '{kind}' with the factor {factor:?}; linear and yarn with a factor are \
+                return Err(Error::Checkpoint(told!(
+                    "gguf.rope_kind",
+                    "the GGUF file's '{key}' is '{kind}' with the factor {factor}; linear and yarn with a factor are \
                     supported",
-                    self.name("rope.scaling.type")
+                    key = self.name("rope.scaling.type"),
+                    kind,
+                    factor = format!("{factor:?}")
                 )));
             }
         }
@@ -168,9 +183,11 @@ impl Keys<'_> {
         // 1 is YaRN whole, a negative number llama.cpp's default, which is the same.
         let extrapolation = self.number("rope.scaling.yarn_ext_factor")?;
         if let Some(other) = extrapolation.filter(|factor| *factor >= 0.0 && *factor != 1.0) {
-            return Err(Error::Checkpoint(format!(
-                "the GGUF file's '{}' is {other}; only 1 is supported",
-                self.name("rope.scaling.yarn_ext_factor")
+            return Err(Error::Checkpoint(told!(
+                "gguf.only_one",
+                "the GGUF file's '{key}' is {other}; only 1 is supported",
+                key = self.name("rope.scaling.yarn_ext_factor"),
+                other
             )));
         }
         for (gguf, hf) in super::config_metadata::YARN {
@@ -199,9 +216,11 @@ impl Keys<'_> {
         } else {
             return Ok(());
         };
-        Err(Error::Checkpoint(format!(
-            "the GGUF file has '{name}', which a plain {} model does not; such variants are not supported",
-            self.family
+        Err(Error::Checkpoint(told!(
+            "gguf.variant_key",
+            "the GGUF file has '{name}', which a plain {family} model does not; such variants are not supported",
+            name,
+            family = self.family
         )))
     }
 

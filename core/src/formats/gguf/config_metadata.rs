@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use super::{Architecture, Metadata, MetadataValue, WeightType, rope_freqs};
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, RopeScaling};
+use crate::told::told;
 
 /// YaRN's numbers: GGUF, Hugging Face.
 pub(super) const YARN: [(&str, &str); 3] = [
@@ -43,8 +44,9 @@ const QUANTIZATION_VERSION: u32 = 2;
 /// As [`ModelConfig::from_hugging_face`].
 pub fn resolved(written: &Json, bytes: &[u8]) -> Result<Json> {
     let read = ModelConfig::from_hugging_face(bytes)?.to_hugging_face();
-    let mut read: Json = serde_json::from_str(&read)
-        .map_err(|e| Error::Checkpoint(format!("config.json cannot be read again: {e}")))?;
+    let mut read: Json = serde_json::from_str(&read).map_err(|e| {
+        Error::Checkpoint(told!("gguf.config_unread", "config.json cannot be read again: {e}", e))
+    })?;
     read["_name_or_path"] = written["_name_or_path"].clone();
     Ok(read)
 }
@@ -145,17 +147,17 @@ impl<'a> Config<'a> {
 
 fn count(size: u64, key: &str) -> Result<MetadataValue> {
     let size = u32::try_from(size);
-    size.map(MetadataValue::U32)
-        .map_err(|_| Error::Checkpoint(format!("config.json: {key} is larger than 32 bits hold")))
+    size.map(MetadataValue::U32).map_err(|_| {
+        Error::Checkpoint(told!("gguf.config_large", "config.json: {key} is larger than 32 bits hold", key))
+    })
 }
 
 fn size(json: &Json, key: &str) -> Result<u64> {
     // Version 5 of `transformers` has one name for the experts of all families.
     let alias = if key == "num_experts" { "num_local_experts" } else { key };
-    json[key]
-        .as_u64()
-        .or(json[alias].as_u64())
-        .ok_or_else(|| Error::Checkpoint(format!("config.json has no {key}; GGUF needs it")))
+    json[key].as_u64().or(json[alias].as_u64()).ok_or_else(|| {
+        Error::Checkpoint(told!("gguf.config_missing", "config.json has no {key}; GGUF needs it", key))
+    })
 }
 
 /// The rotary embedding's block: version 5 of `transformers` has the first, version 4 the second.
@@ -181,9 +183,11 @@ fn rope_scaling(json: &Json, architecture: Architecture) -> Result<Vec<(&'static
     }
     let factor = rope["factor"].as_f64().filter(|_| ["linear", "yarn"].contains(&kind));
     let Some(factor) = factor else {
-        return Err(Error::Checkpoint(format!(
+        return Err(Error::Checkpoint(told!(
+            "gguf.rope_unwritten",
             "config.json: the rope_type '{kind}' is not written to GGUF; default, linear and yarn with a factor are, and \
-            llama3 in the family llama"
+            llama3 in the family llama",
+            kind
         )));
     };
     let mut values =
@@ -212,9 +216,10 @@ fn attention_factor(rope: &Json, factor: f64) -> Result<Vec<(&'static str, Metad
         return Ok(Vec::new());
     };
     if !truncate {
-        return Err(Error::Checkpoint(
-            "config.json: YaRN with truncate false is not written to GGUF; llama.cpp truncates always".into(),
-        ));
+        return Err(Error::Checkpoint(told!(
+            "gguf.yarn_truncate",
+            "config.json: YaRN with truncate false is not written to GGUF; llama.cpp truncates always"
+        )));
     }
     let own = own_factor(factor);
     if (attention_factor - own).abs() < 1e-6 {
@@ -250,9 +255,12 @@ fn refuse(json: &Json, architecture: Architecture) -> Result<()> {
     ];
     match cases.into_iter().find(|case| case.0) {
         None => Ok(()),
-        Some((_, key, only)) => Err(Error::Checkpoint(format!(
-            "config.json: {key} {} cannot be written to GGUF; it can only be {only}",
-            json[key]
+        Some((_, key, only)) => Err(Error::Checkpoint(told!(
+            "gguf.config_value",
+            "config.json: {key} {value} cannot be written to GGUF; it can only be {only}",
+            key,
+            value = json[key],
+            only
         ))),
     }
 }

@@ -1,12 +1,12 @@
 //! Reads bytes in order, and never past their end.
 
-use std::fmt::Display;
-
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// The error of a file that contradicts itself.
-pub(super) fn damaged(fact: impl Display) -> Error {
-    Error::Checkpoint(format!("the GGUF file is damaged: {fact}; copy it again"))
+pub(super) fn damaged(fact: impl Into<Told>) -> Error {
+    let fact = fact.into();
+    Error::Checkpoint(told!("gguf.damaged", "the GGUF file is damaged: {fact}; copy it again", fact))
 }
 
 /// The format's limit for names, in bytes.
@@ -38,7 +38,13 @@ impl<'a> Cursor<'a> {
     pub(super) fn take(&mut self, count: u64, what: &str) -> Result<&'a [u8]> {
         let end = usize::try_from(count).ok().and_then(|count| self.at.checked_add(count));
         let Some(taken) = end.and_then(|end| self.bytes.get(self.at..end)) else {
-            return Err(damaged(format!("'{what}' takes {count} bytes, and {} are left", self.left())));
+            return Err(damaged(told!(
+                "gguf.cut",
+                "'{what}' takes {count} bytes, and {left} are left",
+                what,
+                count,
+                left = self.left()
+            )));
         };
         self.at += taken.len();
         Ok(taken)
@@ -65,14 +71,21 @@ impl<'a> Cursor<'a> {
     pub(super) fn text(&mut self, what: &str) -> Result<String> {
         let length = self.u64(what)?;
         let text = std::str::from_utf8(self.take(length, what)?);
-        text.map(str::to_string).map_err(|e| damaged(format!("'{what}' holds no UTF-8 text ({e})")))
+        text.map(str::to_string)
+            .map_err(|e| damaged(told!("gguf.not_text", "'{what}' holds no UTF-8 text ({e})", what, e)))
     }
 
     /// A text that names something, and is short enough to be repeated in messages.
     pub(super) fn name(&mut self, what: &str) -> Result<String> {
         let name = self.text(what)?;
         if name.len() > LONGEST_NAME {
-            return Err(damaged(format!("{what} has {} bytes, {LONGEST_NAME} are the most", name.len())));
+            return Err(damaged(told!(
+                "gguf.name_long",
+                "{what} has {bytes} bytes, {longest_name} are the most",
+                what,
+                bytes = name.len(),
+                longest_name = LONGEST_NAME
+            )));
         }
         Ok(name)
     }
@@ -81,7 +94,13 @@ impl<'a> Cursor<'a> {
     pub(super) fn fits(&self, count: u64, least: u64, what: &str) -> Result<usize> {
         let enough = count.checked_mul(least).is_some_and(|bytes| bytes <= self.left());
         let count = usize::try_from(count).ok().filter(|_| enough);
-        count
-            .ok_or_else(|| damaged(format!("'{what}' claims more items than the {} bytes left", self.left())))
+        count.ok_or_else(|| {
+            damaged(told!(
+                "gguf.items",
+                "'{what}' claims more items than the {left} bytes left",
+                what,
+                left = self.left()
+            ))
+        })
     }
 }

@@ -12,12 +12,10 @@ use crate::error::{Error, Result};
 /// Bytes that are not exactly the blocks of these values.
 pub fn dequantize(block_type: BlockType, bytes: &[u8], values: &mut [f32]) -> Result<()> {
     if block_type.row_bytes(values.len() as u64) != Some(bytes.len() as u64) {
-        return Err(Error::Checkpoint(format!(
-            "{} bytes of {} do not hold {} values",
-            bytes.len(),
-            block_type.name(),
-            values.len()
-        )));
+        return Err(Error::Checkpoint(
+            format!("{} bytes of {} do not hold {} values", bytes.len(), block_type.name(), values.len())
+                .into(),
+        ));
     }
     match block_type {
         BlockType::F32 => each(bytes, values, f32::from_le_bytes),

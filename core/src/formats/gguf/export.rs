@@ -13,6 +13,7 @@ use super::writer::{TensorPlan, begin, pad};
 use super::{BlockType, Metadata, WeightType, rope_freqs};
 use crate::error::{Error, Result};
 use crate::formats::half_rotate::row_of_halves;
+use crate::told::told;
 
 /// A GGUF tensor and where its values come from: one tensor, or one for each expert.
 struct Export<'a> {
@@ -73,9 +74,13 @@ pub(super) fn check_rows(weights: &SafeTensors, vocab_size: u64) -> Result<()> {
     if rows as u64 == vocab_size {
         return Ok(());
     }
-    Err(Error::Checkpoint(format!(
-        "model.safetensors: '{NAME}' has {rows} rows, and config.json a vocab_size of {vocab_size}; they belong to \
-        different models"
+    Err(Error::Checkpoint(told!(
+        "gguf.rows_differ",
+        "model.safetensors: '{name}' has {rows} rows, and config.json a vocab_size of {vocab_size}; they belong to \
+        different models",
+        name = NAME,
+        rows,
+        vocab_size
     )))
 }
 
@@ -91,9 +96,11 @@ fn exports<'a>(
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
     for (name, view) in tensors {
         let found = to_gguf(config.architecture, &name).ok_or_else(|| {
-            Error::Checkpoint(format!(
-                "model.safetensors: tensor '{name}' has no counterpart in GGUF's {} models",
-                config.architecture.name()
+            Error::Checkpoint(told!(
+                "gguf.no_counterpart",
+                "model.safetensors: tensor '{name}' has no counterpart in GGUF's {family} models",
+                name,
+                family = config.architecture.name()
             ))
         })?;
         // Some checkpoints store the tied projection a second time.
@@ -113,9 +120,12 @@ fn exports<'a>(
             return Err(odd_shape(&export.plan));
         }
         if shape != export.plan.shape {
-            return Err(Error::Checkpoint(format!(
-                "model.safetensors: tensor '{name}' has the shape {shape:?}, another expert {:?}",
-                export.plan.shape
+            return Err(Error::Checkpoint(told!(
+                "gguf.expert_shape",
+                "model.safetensors: tensor '{name}' has the shape {shape}, another expert {other}",
+                name,
+                shape = format!("{shape:?}"),
+                other = format!("{:?}", export.plan.shape)
             )));
         }
         export.sources.insert(found.expert.unwrap_or(0), view);
@@ -128,9 +138,11 @@ fn exports<'a>(
 fn stack(export: &mut Export) -> Result<()> {
     let experts = export.sources.len() as u64;
     if export.sources.keys().next_back() != Some(&(experts - 1)) {
-        return Err(Error::Checkpoint(format!(
-            "model.safetensors: {experts} experts for '{}', and some numbers are missing",
-            export.plan.name
+        return Err(Error::Checkpoint(told!(
+            "gguf.experts_missing",
+            "model.safetensors: {experts} experts for '{name}', and some numbers are missing",
+            experts,
+            name = export.plan.name
         )));
     }
     export.plan.shape.insert(0, experts);
@@ -199,8 +211,11 @@ fn read_row(view: &TensorView, row: usize, values: &mut [f32], name: &str) -> Re
             values.iter_mut().zip(data).for_each(|(value, &b)| *value = bf16::from_le_bytes(b).to_f32());
         }
         other => {
-            return Err(Error::Checkpoint(format!(
-                "model.safetensors: '{name}' is {other:?}; weights are read as F32, F16 or BF16"
+            return Err(Error::Checkpoint(told!(
+                "gguf.weight_type",
+                "model.safetensors: '{name}' is {other}; weights are read as F32, F16 or BF16",
+                name,
+                other = format!("{other:?}")
             )));
         }
     }
@@ -208,9 +223,11 @@ fn read_row(view: &TensorView, row: usize, values: &mut [f32], name: &str) -> Re
 }
 
 fn odd_shape(plan: &TensorPlan) -> Error {
-    Error::Checkpoint(format!(
-        "model.safetensors: '{}' has the shape {:?}, which does not fit its name and the numbers of heads",
-        plan.name, plan.shape
+    Error::Checkpoint(told!(
+        "gguf.weight_shape",
+        "model.safetensors: '{name}' has the shape {shape}, which does not fit its name and the numbers of heads",
+        name = plan.name,
+        shape = format!("{:?}", plan.shape)
     ))
 }
 

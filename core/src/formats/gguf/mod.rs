@@ -36,6 +36,7 @@ use super::{Bytes, Files, plain_files, refuse_adapter};
 use crate::error::{Error, Result};
 use crate::model::WeightSource;
 use crate::tokenizer::TokenizerFiles;
+use crate::told::told;
 use config::generation_json;
 use config_metadata::{Config, resolved};
 use tokenizer_metadata::TokenizerSource;
@@ -107,9 +108,12 @@ impl GgufWeights {
             let tensor = weights.read(name)?;
             match tensor.shape == shape {
                 true => Ok(tensor.values),
-                false => Err(Error::Checkpoint(format!(
-                    "the GGUF file's weight for '{name}' has shape {:?}, its metadata asks for {shape:?}",
-                    tensor.shape
+                false => Err(Error::Checkpoint(told!(
+                    "gguf.shape_differs",
+                    "the GGUF file's weight for '{name}' has shape {found}, its metadata asks for {shape}",
+                    name,
+                    found = format!("{:?}", tensor.shape),
+                    shape = format!("{shape:?}")
                 ))),
             }
         })
@@ -141,13 +145,19 @@ pub fn to_gguf(files: &Files, weights: WeightType) -> Result<Vec<u8>> {
     refuse_adapter(files)?;
     let json = |name: &str| match files.get(name) {
         None => Ok(Json::Null),
-        Some(bytes) => serde_json::from_slice(bytes)
-            .map_err(|e| Error::Checkpoint(format!("{name} is damaged ({e}); copy it again"))),
+        Some(bytes) => serde_json::from_slice(bytes).map_err(|e| {
+            Error::Checkpoint(told!("gguf.file_damaged", "{name} is damaged ({e}); copy it again", name, e))
+        }),
     };
     for needed in [CONFIG, TOKENIZER, WEIGHTS] {
         if !files.contains_key(needed) {
-            return Err(Error::Checkpoint(format!(
-                "there is no {needed}; a GGUF file is made of {CONFIG}, {TOKENIZER} and {WEIGHTS}"
+            return Err(Error::Checkpoint(told!(
+                "gguf.file_missing",
+                "there is no {needed}; a GGUF file is made of {config}, {tokenizer} and {weights}",
+                needed,
+                config = CONFIG,
+                tokenizer = TOKENIZER,
+                weights = WEIGHTS
             )));
         }
     }
@@ -176,8 +186,14 @@ pub fn to_gguf(files: &Files, weights: WeightType) -> Result<Vec<u8>> {
 fn tokenizer_config(files: &Files) -> Result<Json> {
     let gathered = TokenizerFiles::gather(|name| Ok(files.get(name).cloned()))?;
     let Some(bytes) = gathered.and_then(|files| files.tokenizer_config_json) else { return Ok(Json::Null) };
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::Checkpoint(format!("{TOKENIZER_CONFIG} is damaged ({e}); copy it again")))
+    serde_json::from_slice(&bytes).map_err(|e| {
+        Error::Checkpoint(told!(
+            "gguf.tokenizer_config_damaged",
+            "{tokenizer_config} is damaged ({e}); copy it again",
+            tokenizer_config = TOKENIZER_CONFIG,
+            e
+        ))
+    })
 }
 
 fn text(json: &Json) -> Vec<u8> {

@@ -4,6 +4,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// One step of cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,10 +98,12 @@ impl PreTokenizer {
     pub(super) fn by_name(name: &str) -> Result<&'static Self> {
         KNOWN.iter().find(|known| known.names.contains(&name)).ok_or_else(|| {
             let known: Vec<&str> = KNOWN.iter().flat_map(|known| known.names.iter().copied()).collect();
-            Error::Checkpoint(format!(
-                "the GGUF file's pre-tokenizer '{name}' (tokenizer.ggml.pre) is not known; known are {}: take the \
+            Error::Checkpoint(told!(
+                "gguf.pre_tokenizer",
+                "the GGUF file's pre-tokenizer '{name}' (tokenizer.ggml.pre) is not known; known are {known}: take the \
                 model's Hugging Face files instead, whose tokenizer.json writes it out",
-                known.join(", ")
+                name,
+                known = known.join(", ")
             ))
         })
     }
@@ -120,9 +123,11 @@ impl PreTokenizer {
         });
         found.ok_or_else(|| {
             Error::Checkpoint(
-                "tokenizer.json cuts texts in a way that has no name in GGUF (its normalizer, pre_tokenizer or \
+                told!(
+                    "gguf.pre_unnamed",
+                    "tokenizer.json cuts texts in a way that has no name in GGUF (its normalizer, pre_tokenizer or \
                 ignore_merges); those of GPT-2, SmolLM, Llama 3, Qwen 2 and DeepSeek Coder can be written"
-                    .into(),
+                ),
             )
         })
     }

@@ -5,6 +5,7 @@ use half::{bf16, f16};
 use super::BlockType;
 use crate::error::{Error, Result};
 use crate::kernels::{Quantization, encode_q4_0, encode_q8_0};
+use crate::told::told;
 
 /// What weights are stored as. Norms and other vectors stay F32, as llama.cpp has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +64,12 @@ impl WeightType {
 /// A row that is no whole number of blocks, a type that is not written, values that the type cannot hold.
 pub fn quantize(block_type: BlockType, row: &[f32], bytes: &mut Vec<u8>, tensor: &str) -> Result<()> {
     if block_type.row_bytes(row.len() as u64).is_none() {
-        return Err(Error::Checkpoint(format!(
-            "tensor '{tensor}' has rows of {} values, no whole blocks of {}; store it as f16",
-            row.len(),
-            block_type.name()
+        return Err(Error::Checkpoint(told!(
+            "gguf.no_blocks",
+            "tensor '{tensor}' has rows of {width} values, no whole blocks of {block}; store it as f16",
+            tensor,
+            width = row.len(),
+            block = block_type.name()
         )));
     }
     let fits = match block_type {
@@ -91,18 +94,21 @@ pub fn quantize(block_type: BlockType, row: &[f32], bytes: &mut Vec<u8>, tensor:
             write_block(scale, quants, values, bytes)
         }),
         other => {
-            return Err(Error::Checkpoint(format!(
-                "{} is read but not written; write f32, f16, bf16, q8_0 or q4_0",
-                other.name()
+            return Err(Error::Checkpoint(told!(
+                "gguf.type_unwritten",
+                "{name} is read but not written; write f32, f16, bf16, q8_0 or q4_0",
+                name = other.name()
             )));
         }
     };
     if fits {
         return Ok(());
     }
-    Err(Error::Checkpoint(format!(
-        "tensor '{tensor}' holds NaN, infinity or a value too large for {}; f32 keeps any: this model may be broken",
-        block_type.name()
+    Err(Error::Checkpoint(told!(
+        "gguf.value_large",
+        "tensor '{tensor}' holds NaN, infinity or a value too large for {name}; f32 keeps any: this model may be broken",
+        tensor,
+        name = block_type.name()
     )))
 }
 

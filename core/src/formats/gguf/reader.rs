@@ -11,6 +11,7 @@ use super::cursor::{Cursor, damaged};
 use super::table::{TensorInfo, check_places, table};
 use super::value::read_value;
 use crate::error::{Error, Result};
+use crate::told::told;
 
 const MAGIC: &[u8] = b"GGUF";
 /// Where the metadata does not say.
@@ -42,7 +43,11 @@ impl<'a> Gguf<'a> {
         let tensors = table(&mut cursor, tensors)?;
         let alignment = metadata.integer("general.alignment")?.unwrap_or(ALIGNMENT);
         if !alignment.is_power_of_two() {
-            return Err(damaged(format!("its alignment is {alignment}, which is no power of two")));
+            return Err(damaged(told!(
+                "gguf.alignment",
+                "its alignment is {alignment}, which is no power of two",
+                alignment
+            )));
         }
         // A file without tensors may end before its data would begin.
         let begin = cursor.position().checked_next_multiple_of(alignment);
@@ -60,34 +65,41 @@ impl<'a> Gguf<'a> {
         let [begin, end] = tensor.range();
         let begin = usize::try_from(begin).ok();
         let range = begin.zip(usize::try_from(end).ok()).and_then(|(begin, end)| self.data.get(begin..end));
-        range.ok_or_else(|| damaged("a tensor ends behind the end of the file"))
+        range.ok_or_else(|| damaged(told!("gguf.tensor_behind", "a tensor ends behind the end of the file")))
     }
 }
 
 /// Checks magic and version; gives the numbers of tensors and of metadata entries.
 fn header(cursor: &mut Cursor) -> Result<[u64; 2]> {
     if cursor.take(4, "the header").ok() != Some(MAGIC) {
-        return Err(Error::Checkpoint("this is no GGUF file: it does not begin with 'GGUF'".into()));
+        return Err(Error::Checkpoint(told!(
+            "gguf.not_one",
+            "this is no GGUF file: it does not begin with 'GGUF'"
+        )));
     }
     let version = cursor.u32("the header")?;
     if (1..=3).contains(&version.swap_bytes()) {
-        return Err(Error::Checkpoint(
-            "this GGUF file is for big-endian machines; take the usual little-endian one".into(),
-        ));
+        return Err(Error::Checkpoint(told!(
+            "gguf.big_endian",
+            "this GGUF file is for big-endian machines; take the usual little-endian one"
+        )));
     }
     if !(2..=3).contains(&version) {
-        return Err(Error::Checkpoint(format!(
-            "this GGUF file is of version {version}; versions 2 and 3 can be read: take a newer file, or a newer Kindling"
+        return Err(Error::Checkpoint(told!(
+            "gguf.version",
+            "this GGUF file is of version {version}; versions 2 and 3 can be read: take a newer file, or a newer Kindling",
+            version
         )));
     }
     let counts = [cursor.u64("the header")?, cursor.u64("the header")?];
     let least = counts[0].checked_mul(LEAST_ENTRY[1]).zip(counts[1].checked_mul(LEAST_ENTRY[0]));
     if least.and_then(|(a, b)| a.checked_add(b)).is_none_or(|least| least > cursor.left()) {
-        return Err(damaged(format!(
-            "it claims {} tensors and {} metadata entries, and {} bytes follow",
-            counts[0],
-            counts[1],
-            cursor.left()
+        return Err(damaged(told!(
+            "gguf.counts",
+            "it claims {tensors} tensors and {entries} metadata entries, and {left} bytes follow",
+            tensors = counts[0],
+            entries = counts[1],
+            left = cursor.left()
         )));
     }
     Ok(counts)
@@ -100,7 +112,7 @@ fn metadata(cursor: &mut Cursor, entries: u64) -> Result<Metadata> {
         let kind = cursor.u32(&name)?;
         let value = read_value(cursor, kind, &name)?;
         if !metadata.insert(&name, value) {
-            return Err(damaged(format!("two metadata entries are named '{name}'")));
+            return Err(damaged(told!("gguf.entry_twice", "two metadata entries are named '{name}'", name)));
         }
     }
     Ok(metadata)
@@ -109,8 +121,10 @@ fn metadata(cursor: &mut Cursor, entries: u64) -> Result<Metadata> {
 fn refuse_split(metadata: &Metadata) -> Result<()> {
     match metadata.integer("split.count")? {
         None | Some(0 | 1) => Ok(()),
-        Some(parts) => Err(Error::Checkpoint(format!(
-            "this GGUF file is one of {parts} parts of a model; join them first with `llama-gguf-split --merge`"
+        Some(parts) => Err(Error::Checkpoint(told!(
+            "gguf.parts",
+            "this GGUF file is one of {parts} parts of a model; join them first with `llama-gguf-split --merge`",
+            parts
         ))),
     }
 }

@@ -8,6 +8,7 @@ use super::cursor::damaged;
 use super::{BlockType, Gguf, dequantize};
 use crate::error::{Error, Result};
 use crate::model::{RopeScaling, frequencies};
+use crate::told::told;
 
 /// The tensor, `[head_dim / 2]` in f32.
 pub(super) const NAME: &str = "rope_freqs.weight";
@@ -29,8 +30,11 @@ const MOST_HEAD_DIM: u64 = 1 << 16;
 /// A width that no model has.
 pub fn divisors(scaling: &RopeScaling, head_dim: u64, theta: f64) -> Result<Vec<f32>> {
     if head_dim > MOST_HEAD_DIM {
-        return Err(Error::Checkpoint(format!(
-            "config.json claims heads of {head_dim} values; {MOST_HEAD_DIM} is the most"
+        return Err(Error::Checkpoint(told!(
+            "gguf.head_dim",
+            "config.json claims heads of {head_dim} values; {most_head_dim} is the most",
+            head_dim,
+            most_head_dim = MOST_HEAD_DIM
         )));
     }
     let [plain, stretched] =
@@ -45,18 +49,26 @@ pub fn divisors(scaling: &RopeScaling, head_dim: u64, theta: f64) -> Result<Vec<
 pub fn scaling(gguf: &Gguf, head_dim: u64, theta: f64) -> Result<Option<RopeScaling>> {
     let Some(tensor) = gguf.tensors.get(NAME) else { return Ok(None) };
     if tensor.block_type != BlockType::F32 || tensor.shape != [head_dim / 2] {
-        return Err(damaged(format!(
-            "its '{NAME}' is {:?} of {:?}; F32, a number for every two of a head's {head_dim} values, is right",
-            tensor.block_type, tensor.shape
+        return Err(damaged(told!(
+            "gguf.freqs_type",
+            "its '{name}' is {kind} of {shape}; F32, a number for every two of a head's {head_dim} values, is right",
+            name = NAME,
+            kind = format!("{:?}", tensor.block_type),
+            shape = format!("{:?}", tensor.shape),
+            head_dim
         )));
     }
     let bytes = gguf.bytes(tensor)?;
     let mut values = vec![0.0; bytes.len() / size_of::<f32>()];
     dequantize(tensor.block_type, bytes, &mut values)?;
     find(&values, head_dim, theta)?.map(Some).ok_or_else(|| {
-        Error::Checkpoint(format!(
-            "the GGUF file's '{NAME}' holds no frequencies of Llama 3 (low_freq_factor {LOW}, high_freq_factor {HIGH}, \
-            a power of two as original length); other stretches are not supported"
+        Error::Checkpoint(told!(
+            "gguf.freqs",
+            "the GGUF file's '{name}' holds no frequencies of Llama 3 (low_freq_factor {low}, high_freq_factor {high}, \
+            a power of two as original length); other stretches are not supported",
+            name = NAME,
+            low = LOW,
+            high = HIGH
         ))
     })
 }

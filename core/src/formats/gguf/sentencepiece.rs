@@ -10,6 +10,7 @@ use super::assemble::{Roles, assemble};
 use super::space_prefix::SpacePrefix;
 use super::vocabulary::{TOKENIZER, Vocabulary, kind};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Pieces have 16 characters by default. All cuts of a piece are tried, so that a long one would take long.
 const LONGEST_PIECE: usize = 256;
@@ -33,10 +34,11 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<(Json, Roles<'_>)> {
     };
     let scores = metadata.floats(&format!("{TOKENIZER}scores"))?.unwrap_or_default();
     if scores.len() < vocabulary.len() {
-        return Err(Error::Checkpoint(format!(
-            "the GGUF file's tokenizer has {} scores for {} tokens; its merges follow from the scores",
-            scores.len(),
-            vocabulary.len()
+        return Err(Error::Checkpoint(told!(
+            "gguf.scores",
+            "the GGUF file's tokenizer has {scores} scores for {tokens} tokens; its merges follow from the scores",
+            scores = scores.len(),
+            tokens = vocabulary.len()
         )));
     }
     let spaces = SpacePrefix::of_gguf(metadata)?;
@@ -69,10 +71,12 @@ struct Merge<'a> {
 pub(super) fn merges(vocabulary: &Vocabulary, scores: &[f32]) -> Result<Json> {
     let pieces: Vec<_> = vocabulary.tokens().filter(|token| token.kind == kind::NORMAL).collect();
     if let Some(long) = pieces.iter().find(|piece| piece.text.len() > LONGEST_PIECE) {
-        return Err(Error::Checkpoint(format!(
-            "the GGUF file's token {} has {} bytes, {LONGEST_PIECE} are the most for a piece of text",
-            long.id,
-            long.text.len()
+        return Err(Error::Checkpoint(told!(
+            "gguf.piece_long",
+            "the GGUF file's token {token} has {bytes} bytes, {longest_piece} are the most for a piece of text",
+            token = long.id,
+            bytes = long.text.len(),
+            longest_piece = LONGEST_PIECE
         )));
     }
     let ids: HashMap<&str, usize> = pieces.iter().map(|piece| (piece.text, piece.id)).collect();
@@ -87,10 +91,12 @@ pub(super) fn merges(vocabulary: &Vocabulary, scores: &[f32]) -> Result<Json> {
             Merge { parts, characters: parts.map(|part| part.chars().count()), score: scores[piece.id] + 0.0 }
         }));
         if merges.len() > MOST_PAIRS * pieces.len() {
-            return Err(Error::Checkpoint(format!(
-                "the GGUF file's tokenizer has more than {MOST_PAIRS} pairs for each of its {} pieces; that is no \
+            return Err(Error::Checkpoint(told!(
+                "gguf.pairs",
+                "the GGUF file's tokenizer has more than {most_pairs} pairs for each of its {pieces} pieces; that is no \
                 vocabulary of merges",
-                pieces.len()
+                most_pairs = MOST_PAIRS,
+                pieces = pieces.len()
             )));
         }
     }

@@ -10,6 +10,7 @@ use super::space_prefix::{SPACE, SpacePrefix, cuts_words};
 use super::vocabulary::{TOKENIZER, Vocabulary, kind};
 use super::{Array, Metadata, MetadataValue};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Marks the tokens of bytes, and the one for what cannot be spelt: the model's, or the one that has the role.
 pub(super) fn kinds(model: &Json, unknown: Option<u32>, tokens: &[String], kinds: &mut [i32]) {
@@ -28,19 +29,19 @@ pub(super) fn kinds(model: &Json, unknown: Option<u32>, tokens: &[String], kinds
 /// Texts that are prepared in another way than Llama's; merges that do not follow from scores.
 pub(super) fn write(tokenizer: &Json, pairs: &[[&str; 2]], metadata: &mut Metadata) -> Result<()> {
     if tokenizer["model"]["ignore_merges"] == true {
-        return Err(Error::Checkpoint(
+        return Err(Error::Checkpoint(told!(
+            "gguf.ignore_merges",
             "tokenizer.json takes words that are tokens whole (ignore_merges), which GGUF does not say of \
             SentencePiece's tokenizers; export to Hugging Face's layout instead"
-                .into(),
-        ));
+        )));
     }
     let across = || pairs.iter().any(|[_, right]| right.starts_with(SPACE));
     let Some(spaces) = SpacePrefix::of_json(tokenizer).filter(|_| !cuts_words(tokenizer) || !across()) else {
-        return Err(Error::Checkpoint(
+        return Err(Error::Checkpoint(told!(
+            "gguf.metaspace",
             "tokenizer.json prepares texts in another way than Llama's SentencePiece (its normalizer, pre_tokenizer or \
             decoder); GGUF has no name for it: export to Hugging Face's layout instead"
-                .into(),
-        ));
+        )));
     };
     let scores = scores(metadata, pairs)?;
     metadata.insert(format!("{TOKENIZER}model"), MetadataValue::Text("llama".into()));
@@ -73,11 +74,11 @@ fn scores(metadata: &Metadata, pairs: &[[&str; 2]]) -> Result<Vec<f32>> {
     let derived = derived.as_array().into_iter().flatten();
     let derived = derived.filter_map(|pair| Some([pair[0].as_str()?, pair[1].as_str()?]));
     if in_one_order(derived.collect()) != in_one_order(pairs.into_iter().copied().collect()) {
-        return Err(Error::Checkpoint(
+        return Err(Error::Checkpoint(told!(
+            "gguf.merges_unscored",
             "tokenizer.json has merges that do not follow from a score for each piece, which is how GGUF keeps \
             SentencePiece's; export to Hugging Face's layout instead"
-                .into(),
-        ));
+        )));
     }
     Ok(scores)
 }

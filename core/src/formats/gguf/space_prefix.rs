@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use super::vocabulary::TOKENIZER;
 use super::{Metadata, MetadataValue};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// SentencePiece's space.
 pub(super) const SPACE: &str = "▁";
@@ -50,9 +51,12 @@ impl SpacePrefix {
             _ if !any => Ok(Self::Never),
             None => Ok(Self::Everywhere),
             Some(name) => by_name(name).filter(|found| found.is_any()).ok_or_else(|| {
-                Error::Checkpoint(format!(
-                    "the GGUF file's {SCHEME} is '{name}'; 'first' and 'always' can be read: take a newer Kindling, or \
-                    export the model again"
+                Error::Checkpoint(told!(
+                    "gguf.scheme",
+                    "the GGUF file's {scheme} is '{name}'; 'first' and 'always' can be read: take a newer Kindling, or \
+                    export the model again",
+                    scheme = SCHEME,
+                    name
                 ))
             }),
         }

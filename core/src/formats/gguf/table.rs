@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::BlockType;
 use super::cursor::{Cursor, damaged};
 use crate::error::Result;
+use crate::told::told;
 
 /// More dimensions than ggml has.
 const MOST_DIMENSIONS: u32 = 4;
@@ -35,7 +36,7 @@ pub(super) fn table(cursor: &mut Cursor, count: u64) -> Result<BTreeMap<String, 
         let name = cursor.name("a tensor's name")?;
         let info = tensor(cursor, &name)?;
         if tensors.insert(name.clone(), info).is_some() {
-            return Err(damaged(format!("two tensors are named '{name}'")));
+            return Err(damaged(told!("gguf.tensor_twice", "two tensors are named '{name}'", name)));
         }
     }
     Ok(tensors)
@@ -44,8 +45,12 @@ pub(super) fn table(cursor: &mut Cursor, count: u64) -> Result<BTreeMap<String, 
 fn tensor(cursor: &mut Cursor, name: &str) -> Result<TensorInfo> {
     let dimensions = cursor.u32(name)?;
     if !(1..=MOST_DIMENSIONS).contains(&dimensions) {
-        return Err(damaged(format!(
-            "tensor '{name}' has {dimensions} dimensions, 1 to {MOST_DIMENSIONS} exist"
+        return Err(damaged(told!(
+            "gguf.dimensions",
+            "tensor '{name}' has {dimensions} dimensions, 1 to {most_dimensions} exist",
+            name,
+            dimensions,
+            most_dimensions = MOST_DIMENSIONS
         )));
     }
     let mut shape = (0..dimensions).map(|_| cursor.u64(name)).collect::<Result<Vec<_>>>()?;
@@ -53,17 +58,32 @@ fn tensor(cursor: &mut Cursor, name: &str) -> Result<TensorInfo> {
     let block_type = BlockType::from_id(cursor.u32(name)?, name)?;
     let offset = cursor.u64(name)?;
     if shape.contains(&0) {
-        return Err(damaged(format!("tensor '{name}' has the shape {shape:?}, which holds nothing")));
+        return Err(damaged(told!(
+            "gguf.no_values",
+            "tensor '{name}' has the shape {shape}, which holds nothing",
+            name,
+            shape = format!("{shape:?}")
+        )));
     }
     let (width, rows) = shape.split_last().map_or((1, &[][..]), |(width, rows)| (*width, rows));
     let Some(row) = block_type.row_bytes(width) else {
-        return Err(damaged(format!(
-            "tensor '{name}' has rows of {width} values, which are no whole blocks of {}",
-            block_type.name()
+        return Err(damaged(told!(
+            "gguf.row_blocks",
+            "tensor '{name}' has rows of {width} values, which are no whole blocks of {block}",
+            name,
+            width,
+            block = block_type.name()
         )));
     };
     let bytes = rows.iter().try_fold(row, |bytes, &count| bytes.checked_mul(count));
-    let bytes = bytes.ok_or_else(|| damaged(format!("tensor '{name}' claims the shape {shape:?}")))?;
+    let bytes = bytes.ok_or_else(|| {
+        damaged(told!(
+            "gguf.shape_large",
+            "tensor '{name}' claims the shape {shape}",
+            name,
+            shape = format!("{shape:?}")
+        ))
+    })?;
     Ok(TensorInfo { shape, block_type, offset, bytes })
 }
 
@@ -80,19 +100,26 @@ pub(super) fn check_places(
     for (name, tensor) in places {
         let end = tensor.offset.checked_add(tensor.bytes).filter(|&end| end <= length);
         let Some(end) = end else {
-            return Err(damaged(format!(
-                "tensor '{name}' takes {} bytes from {} on, and the data has {length}",
-                tensor.bytes, tensor.offset
+            return Err(damaged(told!(
+                "gguf.outside",
+                "tensor '{name}' takes {bytes} bytes from {offset} on, and the data has {length}",
+                name,
+                bytes = tensor.bytes,
+                offset = tensor.offset,
+                length
             )));
         };
         if !tensor.offset.is_multiple_of(alignment) {
-            return Err(damaged(format!(
-                "tensor '{name}' begins at {}, no multiple of {alignment}",
-                tensor.offset
+            return Err(damaged(told!(
+                "gguf.unaligned",
+                "tensor '{name}' begins at {offset}, no multiple of {alignment}",
+                name,
+                offset = tensor.offset,
+                alignment
             )));
         }
         if tensor.offset < free {
-            return Err(damaged(format!("tensor '{name}' stands on another one")));
+            return Err(damaged(told!("gguf.overlap", "tensor '{name}' stands on another one", name)));
         }
         free = end;
     }

@@ -7,6 +7,7 @@ use super::pre_tokenizer::PreTokenizer;
 use super::vocabulary::{TOKENIZER, Vocabulary};
 use super::{Metadata, sentencepiece};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// The chat template; before a dot and a name, that of another one.
 pub(super) const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
@@ -32,9 +33,11 @@ pub fn tokenizer_json(metadata: &Metadata) -> Result<Option<TokenizerJson>> {
         Some("gpt2") => byte_level_bpe(metadata)?,
         Some("llama") => sentencepiece::tokenizer(metadata)?,
         Some(other) => {
-            return Err(Error::Checkpoint(format!(
+            return Err(Error::Checkpoint(told!(
+                "gguf.tokenizer_kind",
                 "the GGUF file's tokenizer is of the kind '{other}' (tokenizer.ggml.model); byte-level BPE ('gpt2') and \
-                SentencePiece BPE ('llama') can be read"
+                SentencePiece BPE ('llama') can be read",
+                other
             )));
         }
     };
@@ -55,7 +58,10 @@ fn byte_level_bpe(metadata: &Metadata) -> Result<(Json, Roles<'_>)> {
         add_eos: vocabulary.flag("add_eos_token", false)?,
     };
     let merges = metadata.texts(&format!("{TOKENIZER}merges"))?.ok_or_else(|| {
-        Error::Checkpoint("the GGUF file's tokenizer has no merges (tokenizer.ggml.merges)".into())
+        Error::Checkpoint(told!(
+            "gguf.no_merges",
+            "the GGUF file's tokenizer has no merges (tokenizer.ggml.merges)"
+        ))
     })?;
     let merges = merges.iter().map(|merge| pair(merge)).collect::<Result<Vec<Json>>>()?;
     let decoder =
@@ -81,7 +87,11 @@ fn pair(merge: &str) -> Result<Json> {
     let space = merge[first..].find(' ').map(|at| first + at);
     let parts = space.map(|at| (&merge[..at], &merge[at + 1..])).filter(|(_, right)| !right.is_empty());
     parts.map(|(left, right)| json!([left, right])).ok_or_else(|| {
-        Error::Checkpoint(format!("the GGUF file's tokenizer has the merge '{merge}', which is no pair"))
+        Error::Checkpoint(told!(
+            "gguf.merge",
+            "the GGUF file's tokenizer has the merge '{merge}', which is no pair",
+            merge
+        ))
     })
 }
 

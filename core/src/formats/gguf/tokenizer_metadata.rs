@@ -9,6 +9,7 @@ use super::vocabulary::{TOKENIZER, kind, placeholder};
 use super::{Array, Metadata, MetadataValue, sentencepiece_metadata};
 use crate::error::{Error, Result};
 use crate::tokenizer::Around;
+use crate::told::told;
 
 /// Roles: GGUF, Hugging Face.
 const ROLES: [(&str, &str); 4] =
@@ -35,10 +36,12 @@ impl TokenizerSource<'_> {
         let (model, decoder) = (&self.tokenizer["model"], &self.tokenizer["decoder"]);
         let bytes = model["byte_fallback"] == true;
         if model["type"] != "BPE" || !bytes && decoder["type"] != "ByteLevel" {
-            return Err(Error::Checkpoint(format!(
-                "tokenizer.json has a model of the type {} and a decoder of the type {}; byte-level and SentencePiece \
+            return Err(Error::Checkpoint(told!(
+                "gguf.tokenizer_type",
+                "tokenizer.json has a model of the type {model} and a decoder of the type {decoder}; byte-level and SentencePiece \
                 BPE can be written to GGUF",
-                model["type"], decoder["type"]
+                model = model["type"],
+                decoder = decoder["type"]
             )));
         }
         check_merging(model)?;
@@ -77,9 +80,12 @@ impl TokenizerSource<'_> {
         let mut tokens: Vec<Option<(String, i32)>> = Vec::new();
         let mut set = |id: Option<u64>, text: &str, kind: i32| {
             let id = id.and_then(|id| usize::try_from(id).ok()).filter(|&id| id < rows).ok_or_else(|| {
-                Error::Checkpoint(format!(
+                Error::Checkpoint(told!(
+                    "gguf.id_large",
                     "tokenizer.json: '{text}' has no id below {rows}, the size of the model's vocabulary; use the \
-                    tokenizer that the model was trained with"
+                    tokenizer that the model was trained with",
+                    text,
+                    rows
                 ))
             })?;
             tokens.resize(tokens.len().max(id + 1), None);
@@ -95,7 +101,7 @@ impl TokenizerSource<'_> {
             set(token["id"].as_u64(), token["content"].as_str().unwrap_or_default(), kind)?;
         }
         if tokens.is_empty() {
-            return Err(Error::Checkpoint("tokenizer.json has no vocabulary".into()));
+            return Err(Error::Checkpoint(told!("gguf.no_vocabulary", "tokenizer.json has no vocabulary")));
         }
         tokens.resize(rows, None);
         let filled = tokens.into_iter().enumerate();
@@ -115,9 +121,9 @@ impl TokenizerSource<'_> {
         });
         // GGUF has pairs as one text, so that no part may hold a space; in both alphabets none does.
         let pairs = pairs.map(|pair| pair.filter(|pair| pair.iter().all(|part| !part.contains(' '))));
-        pairs
-            .collect::<Option<_>>()
-            .ok_or_else(|| Error::Checkpoint("tokenizer.json: a merge is no pair".into()))
+        pairs.collect::<Option<_>>().ok_or_else(|| {
+            Error::Checkpoint(told!("gguf.merge_no_pair", "tokenizer.json: a merge is no pair"))
+        })
     }
 
     /// The special ids: of the tokenizer, else of the model; a second end of a text as the end of a turn.
@@ -159,9 +165,12 @@ fn adds(role: &'static str, ids: &[u32], roles: &mut Vec<(&'static str, u32)>) -
             roles.push((role, *id));
             Ok(true)
         }
-        _ => Err(Error::Checkpoint(format!(
-            "tokenizer.json: its post_processor puts the tokens {ids:?} around a text, where GGUF knows one {role} token; \
-            export to Hugging Face's layout instead"
+        _ => Err(Error::Checkpoint(told!(
+            "gguf.post_processor",
+            "tokenizer.json: its post_processor puts the tokens {ids} around a text, where GGUF knows one {role} token; \
+            export to Hugging Face's layout instead",
+            ids = format!("{ids:?}"),
+            role
         ))),
     }
 }
@@ -200,10 +209,12 @@ fn check_merging(model: &Json) -> Result<()> {
     let keys = ["dropout", "continuing_subword_prefix", "end_of_word_suffix"];
     match keys.into_iter().find(|key| !unset(&model[key])) {
         None => Ok(()),
-        Some(key) => Err(Error::Checkpoint(format!(
-            "tokenizer.json's model has the {key} {}, for which GGUF has no place; export to Hugging Face's layout \
+        Some(key) => Err(Error::Checkpoint(told!(
+            "gguf.tokenizer_key",
+            "tokenizer.json's model has the {key} {value}, for which GGUF has no place; export to Hugging Face's layout \
             instead",
-            model[key]
+            key,
+            value = model[key]
         ))),
     }
 }

@@ -5,12 +5,13 @@ use serde_json::Value as Json;
 use super::sentencepiece_metadata::byte_token;
 use super::space_prefix::SpacePrefix;
 use super::{Files, TOKENIZER, TOKENIZER_CONFIG};
+use crate::told::{Told, told};
 
 /// Where transformers 5 keeps the template.
 const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
 /// What a person should know who exports these files to GGUF, a sentence each; nothing where all is said in the file.
-pub fn tokenizer_warnings(files: &Files) -> Vec<String> {
+pub fn tokenizer_warnings(files: &Files) -> Vec<Told> {
     let json = |name: &str| -> Json {
         files.get(name).and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default()
     };
@@ -25,44 +26,51 @@ fn added(tokenizer: &Json) -> impl Iterator<Item = &Json> {
     tokenizer["added_tokens"].as_array().into_iter().flatten()
 }
 
-fn leading_space(tokenizer: &Json) -> Option<String> {
+fn leading_space(tokenizer: &Json) -> Option<Told> {
     let metaspace = [SpacePrefix::Always, SpacePrefix::First].contains(&SpacePrefix::of_json(tokenizer)?);
     metaspace.then(|| {
-        "llama.cpp puts a space before every text, this tokenizer (Metaspace) only before one that begins with none: \
+        told!(
+            "gguf.leading_space",
+            "llama.cpp puts a space before every text, this tokenizer (Metaspace) only before one that begins with none: \
         texts that begin with a space have one more there"
-            .into()
+        )
     })
 }
 
 /// Special tokens stand in the texts of chats; others that were added, in any text.
-fn behind_special(tokenizer: &Json, chats: bool) -> Option<String> {
+fn behind_special(tokenizer: &Json, chats: bool) -> Option<Told> {
     let inside = chats || added(tokenizer).any(|token| token["special"] != true);
     (inside && SpacePrefix::of_json(tokenizer) == Some(SpacePrefix::First)).then(|| {
-        "llama.cpp puts a space behind special tokens too, this tokenizer only at the start of a text (prepend_scheme \
+        told!(
+            "gguf.behind_special",
+            "llama.cpp puts a space behind special tokens too, this tokenizer only at the start of a text (prepend_scheme \
         \"first\"): what stands behind them, as in chats, has one token more there than in training. Kindling reads \
         the .gguf as the tokenizer is; to have all alike, train with prepend_scheme \"always\" in tokenizer.json"
-            .into()
+        )
     })
 }
 
-fn edges(tokenizer: &Json) -> Option<String> {
+fn edges(tokenizer: &Json) -> Option<Told> {
     let has_edges = |token: &&Json| ["lstrip", "rstrip", "single_word"].iter().any(|key| token[*key] == true);
     let first = added(tokenizer).find(has_edges)?;
-    Some(format!(
-        "added tokens that take the blanks beside them, or are whole words only (lstrip, rstrip, single_word): {}, {} \
+    Some(told!(
+        "gguf.edges",
+        "added tokens that take the blanks beside them, or are whole words only (lstrip, rstrip, single_word): {count}, {first} \
         first; GGUF does not say so, and a text with one gets other tokens there",
-        added(tokenizer).filter(has_edges).count(),
-        first["content"]
+        count = added(tokenizer).filter(has_edges).count(),
+        first = first["content"]
     ))
 }
 
-fn bytes(tokenizer: &Json) -> Option<String> {
+fn bytes(tokenizer: &Json) -> Option<Told> {
     let model = &tokenizer["model"];
     let missing = (0..=u8::MAX).filter(|byte| model["vocab"][byte_token(*byte)].is_null()).count();
     (model["byte_fallback"] == true && missing > 0).then(|| {
-        format!(
+        told!(
+            "gguf.bytes_missing",
             "the vocabulary lacks {missing} of the 256 tokens of bytes (<0x00> to <0xFF>): llama.cpp stops at a text \
-            that needs one"
+            that needs one",
+            missing
         )
     })
 }
@@ -118,6 +126,6 @@ mod tests {
         assert!(told(&json, &[]).contains("lacks 1 of the 256"));
         json["model"]["byte_fallback"] = json!(false);
         assert_eq!(told(&json, &[]), "");
-        assert_eq!(tokenizer_warnings(&Files::new()), Vec::<String>::new());
+        assert_eq!(tokenizer_warnings(&Files::new()), Vec::<Told>::new());
     }
 }

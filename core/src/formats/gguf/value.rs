@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::cursor::{Cursor, damaged};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Arrays in arrays; known files have none.
 const DEEPEST: usize = 4;
@@ -99,14 +100,28 @@ pub(super) fn read_value(cursor: &mut Cursor, kind: u32, name: &str) -> Result<M
         6 => MetadataValue::F32(f32::from_le_bytes(cursor.number(name)?)),
         7 => match u8::from_le_bytes(cursor.number(name)?) {
             flag @ 0..=1 => MetadataValue::Bool(flag == 1),
-            other => return Err(damaged(format!("'{name}' is neither yes nor no but {other}"))),
+            other => {
+                return Err(damaged(told!(
+                    "gguf.bool",
+                    "'{name}' is neither yes nor no but {other}",
+                    name,
+                    other
+                )));
+            }
         },
         8 => MetadataValue::Text(cursor.text(name)?),
         9 => MetadataValue::Array(read_array(cursor, name, 1)?),
         10 => MetadataValue::U64(cursor.u64(name)?),
         11 => MetadataValue::I64(i64::from_le_bytes(cursor.number(name)?)),
         12 => MetadataValue::F64(f64::from_le_bytes(cursor.number(name)?)),
-        other => return Err(damaged(format!("'{name}' has the type {other}, which does not exist"))),
+        other => {
+            return Err(damaged(told!(
+                "gguf.value_type",
+                "'{name}' has the type {other}, which does not exist",
+                name,
+                other
+            )));
+        }
     })
 }
 
@@ -123,7 +138,12 @@ fn read_array(cursor: &mut Cursor, name: &str, depth: usize) -> Result<Array> {
             return (0..texts).map(|_| cursor.text(name)).collect::<Result<_>>().map(Array::Texts);
         }
         9 if depth == DEEPEST => {
-            return Err(damaged(format!("'{name}' has arrays in arrays, more than {DEEPEST} deep")));
+            return Err(damaged(told!(
+                "gguf.deep",
+                "'{name}' has arrays in arrays, more than {deepest} deep",
+                name,
+                deepest = DEEPEST
+            )));
         }
         9 => {
             let arrays = cursor.fits(count, 12, name)?;
@@ -133,7 +153,12 @@ fn read_array(cursor: &mut Cursor, name: &str, depth: usize) -> Result<Array> {
                 .map(Array::Nested);
         }
         other => {
-            return Err(damaged(format!("'{name}' is an array of the type {other}, which does not exist")));
+            return Err(damaged(told!(
+                "gguf.array_type",
+                "'{name}' is an array of the type {other}, which does not exist",
+                name,
+                other
+            )));
         }
     };
     cursor.fits(count, width, name)?;
@@ -252,9 +277,12 @@ impl Metadata {
             return Ok(None);
         };
         take(value).map(Some).ok_or_else(|| {
-            Error::Checkpoint(format!(
-                "the GGUF file's '{name}' is {}, {expected} is expected; it was made by a faulty converter",
-                value.kind()
+            Error::Checkpoint(told!(
+                "gguf.expected",
+                "the GGUF file's '{name}' is {found}, {expected} is expected; it was made by a faulty converter",
+                name,
+                found = value.kind(),
+                expected
             ))
         })
     }

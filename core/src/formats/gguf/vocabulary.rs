@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::Metadata;
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// Before the names of the tokenizer's metadata.
 pub(super) const TOKENIZER: &str = "tokenizer.ggml.";
@@ -54,17 +55,29 @@ impl<'a> Vocabulary<'a> {
     /// # Errors
     /// No tokens, fewer types than tokens, or a token that has two ids.
     pub(super) fn new(metadata: &'a Metadata) -> Result<Self> {
-        let refused = |fact: String| Error::Checkpoint(format!("the GGUF file's tokenizer {fact}"));
+        let refused = |fact: Told| {
+            Error::Checkpoint(told!("gguf.vocabulary", "the GGUF file's tokenizer {fact}", fact))
+        };
         let tokens = metadata.texts(&format!("{TOKENIZER}tokens"))?;
-        let tokens = tokens.ok_or_else(|| refused("has no tokens (tokenizer.ggml.tokens)".into()))?;
+        let tokens = tokens
+            .ok_or_else(|| refused(told!("gguf.no_tokens", "has no tokens (tokenizer.ggml.tokens)")))?;
         let kinds = metadata.integers(&format!("{TOKENIZER}token_type"))?;
         if let Some(kinds) = kinds.filter(|kinds| kinds.len() < tokens.len()) {
-            return Err(refused(format!("has {} types for {} tokens", kinds.len(), tokens.len())));
+            return Err(refused(told!(
+                "gguf.types",
+                "has {types} types for {tokens} tokens",
+                types = kinds.len(),
+                tokens = tokens.len()
+            )));
         }
         let vocabulary = Self { metadata, tokens, kinds };
         let mut seen = HashSet::new();
         if let Some(twice) = vocabulary.tokens().find(|token| !seen.insert(token.text)) {
-            return Err(refused(format!("has the token '{}' twice", twice.text)));
+            return Err(refused(told!(
+                "gguf.token_twice",
+                "has the token '{token}' twice",
+                token = twice.text
+            )));
         }
         Ok(vocabulary)
     }

@@ -10,6 +10,7 @@ use super::{Architecture, Gguf, TensorInfo, dequantize, rope_freqs};
 use crate::error::{Error, Result};
 use crate::formats::half_rotate::row_of_neighbours;
 use crate::model::NamedTensor;
+use crate::told::told;
 
 /// Known models have 512 experts.
 const MOST_EXPERTS: u64 = 4096;
@@ -55,7 +56,11 @@ impl<'a> Weights<'a> {
             let rotated = place.rotated.filter(|_| architecture.turns_neighbours());
             let heads = rotated.map(|rotated| if rotated == Rotated::Query { heads[0] } else { heads[1] });
             if experts as usize + parts.len() > MOST_WEIGHTS {
-                return Err(damaged(format!("it has more than {MOST_WEIGHTS} weights")));
+                return Err(damaged(told!(
+                    "gguf.many",
+                    "it has more than {most_weights} weights",
+                    most_weights = MOST_WEIGHTS
+                )));
             }
             for expert in 0..experts {
                 let part =
@@ -77,7 +82,11 @@ impl<'a> Weights<'a> {
     /// A name that the file does not have.
     pub fn read(&self, name: &str) -> Result<NamedTensor> {
         let part = self.parts.get(name).ok_or_else(|| {
-            Error::Checkpoint(format!("the GGUF file has no weight that Hugging Face calls '{name}'"))
+            Error::Checkpoint(told!(
+                "gguf.weight_missing",
+                "the GGUF file has no weight that Hugging Face calls '{name}'",
+                name
+            ))
         })?;
         let mut values = Vec::new();
         part.rows(self.gguf, |row| values.extend_from_slice(row))?;
@@ -104,8 +113,10 @@ impl<'a> Weights<'a> {
         let mut bytes = Vec::new();
         let total = usize::try_from(end).ok().and_then(|end| end.checked_add(8 + header.len()));
         total.and_then(|total| bytes.try_reserve_exact(total).ok()).ok_or_else(|| {
-            Error::Checkpoint(format!(
-                "the weights take {end} bytes as f32, more than there is memory for; take a smaller model"
+            Error::Checkpoint(told!(
+                "gguf.weights_large",
+                "the weights take {end} bytes as f32, more than there is memory for; take a smaller model",
+                end
             ))
         })?;
         bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
@@ -157,15 +168,20 @@ impl<'a> Part<'a> {
 }
 
 fn odd_shape(name: &str, shape: &[u64]) -> Error {
-    Error::Checkpoint(format!(
-        "tensor '{name}' of the GGUF file has the shape {shape:?}, which does not fit its name and the numbers of heads"
+    Error::Checkpoint(told!(
+        "gguf.tensor_shape",
+        "tensor '{name}' of the GGUF file has the shape {shape}, which does not fit its name and the numbers of heads",
+        name,
+        shape = format!("{shape:?}")
     ))
 }
 
 fn unknown(name: &str, architecture: Architecture) -> Error {
-    Error::Checkpoint(format!(
-        "the GGUF file has the tensor '{name}', which a plain {} model does not have; such variants are not \
+    Error::Checkpoint(told!(
+        "gguf.variant_tensor",
+        "the GGUF file has the tensor '{name}', which a plain {family} model does not have; such variants are not \
         supported",
-        architecture.name()
+        name,
+        family = architecture.name()
     ))
 }

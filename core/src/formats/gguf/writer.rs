@@ -2,6 +2,7 @@
 
 use super::{Array, BlockType, Metadata, MetadataValue};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Tensors begin at multiples of this.
 const ALIGNMENT: u64 = 32;
@@ -47,11 +48,12 @@ pub fn begin(metadata: &Metadata, tensors: &[TensorPlan]) -> Result<Vec<u8>> {
         let size = tensor.bytes().filter(|_| tensor.name.len() <= LONGEST_NAME);
         let end = size.and_then(|size| offset.checked_add(size)?.checked_next_multiple_of(ALIGNMENT));
         let end = end.ok_or_else(|| {
-            Error::Checkpoint(format!(
-                "tensor '{}' of the shape {:?} cannot be written to GGUF as {}",
-                tensor.name,
-                tensor.shape,
-                tensor.block_type.name()
+            Error::Checkpoint(told!(
+                "gguf.tensor_unwritten",
+                "tensor '{name}' of the shape {shape} cannot be written to GGUF as {kind}",
+                name = tensor.name,
+                shape = format!("{:?}", tensor.shape),
+                kind = tensor.block_type.name()
             ))
         })?;
         write_text(&mut bytes, &tensor.name);
@@ -64,7 +66,11 @@ pub fn begin(metadata: &Metadata, tensors: &[TensorPlan]) -> Result<Vec<u8>> {
     pad(&mut bytes);
     let room = usize::try_from(offset).ok().and_then(|room| bytes.try_reserve_exact(room).ok());
     room.ok_or_else(|| {
-        Error::Checkpoint(format!("the weights take {offset} bytes, more than there is memory for"))
+        Error::Checkpoint(told!(
+            "gguf.write_large",
+            "the weights take {offset} bytes, more than there is memory for",
+            offset
+        ))
     })?;
     Ok(bytes)
 }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::adapter::MERGE_IN_PEFT;
 use crate::error::{Error, Result};
+use crate::told::{Told, told};
 
 /// The settings' file.
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -89,48 +90,65 @@ const OTHER_ARITHMETIC: [(&str, &str, Option<&str>); 15] = [
 pub(super) fn refuse(json: &Object) -> Result<()> {
     let kind = value::<String>(json, "peft_type")?.unwrap_or_else(|| "LORA".into());
     if kind != "LORA" {
-        return Err(Error::Checkpoint(format!(
-            "{ADAPTER_CONFIG}: peft_type {kind} is not supported; LoRA and rsLoRA are: {MERGE_IN_PEFT}"
+        return Err(Error::Checkpoint(told!(
+            "peft.type",
+            "{adapter_config}: peft_type {kind} is not supported; LoRA and rsLoRA are: {merge_in_peft}",
+            adapter_config = ADAPTER_CONFIG,
+            kind,
+            merge_in_peft = MERGE_IN_PEFT
         )));
     }
     let known = |key: &String| READ.contains(&key.as_str()) || HARMLESS.contains(&key.as_str());
     let others = json.iter().filter(|(key, value)| !known(key) && !is_off(key, value));
-    let mut problems: Vec<String> = others.map(|(key, value)| problem(key, value)).collect();
+    let mut problems: Vec<Told> = others.map(|(key, value)| problem(key, value)).collect();
     problems.extend(json.get("init_lora_weights").and_then(changed_base));
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Checkpoint(format!("{ADAPTER_CONFIG}: {}", problems.join("; ")))),
+    let all = problems.into_iter().reduce(|first, then| told!("both", "{first}; {then}", first, then));
+    match all {
+        None => Ok(()),
+        Some(why) => Err(Error::Checkpoint(told!("at", "{name}: {why}", name = ADAPTER_CONFIG, why))),
     }
 }
 
-fn problem(key: &str, value: &Value) -> String {
+fn problem(key: &str, value: &Value) -> Told {
     let value = shown(value);
     match OTHER_ARITHMETIC.iter().find(|(known, ..)| *known == key) {
         Some((_, what, way_out)) => {
             let way_out = way_out.unwrap_or(MERGE_IN_PEFT);
-            format!("{key} = {value} {what}, which is not supported; {way_out}")
+            told!(
+                "peft.arithmetic",
+                "{key} = {value} {what}, which is not supported; {way_out}",
+                key,
+                value,
+                what,
+                way_out
+            )
         }
-        None => format!(
-            "{key} = {value} is not known here, and may change what the adapter computes; {MERGE_IN_PEFT}, or take the key \
-             out where it changes nothing"
+        None => told!(
+            "peft.unknown",
+            "{key} = {value} is not known here, and may change what the adapter computes; {merge_in_peft}, or take the key \
+             out where it changes nothing",
+            key,
+            value,
+            merge_in_peft = MERGE_IN_PEFT
         ),
     }
 }
 
 /// `init_lora_weights`, where it changed the base before training.
-fn changed_base(start: &Value) -> Option<String> {
+fn changed_base(start: &Value) -> Option<Told> {
     let harmless = match start {
         Value::Null | Value::Bool(_) => true,
         Value::String(name) => HARMLESS_STARTS.contains(&name.to_lowercase().as_str()),
         _ => false,
     };
     (!harmless).then(|| {
-        format!(
-            "init_lora_weights = {} changed the base's weights before training (as PiSSA, OLoRA, CorDA, LoRA-GA and LoftQ \
+        told!(
+            "peft.start",
+            "init_lora_weights = {value} changed the base's weights before training (as PiSSA, OLoRA, CorDA, LoRA-GA and LoftQ \
              do), and the file does not say how; write the adapter anew with PEFT, as the difference to what it was before \
              training: save_pretrained(DIR, path_initial_model_for_weight_conversion=INITIAL). Where the changed base was \
              saved, give that as the model and set init_lora_weights to true",
-            shown(start)
+            value = shown(start)
         )
     })
 }
@@ -154,7 +172,14 @@ pub(super) fn value<T: DeserializeOwned>(json: &Object, key: &str) -> Result<Opt
     match json.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(found) => serde_json::from_value(found.clone()).map(Some).map_err(|e| {
-            Error::Checkpoint(format!("{ADAPTER_CONFIG}: {key} = {} cannot be read: {e}", shown(found)))
+            Error::Checkpoint(told!(
+                "peft.value",
+                "{adapter_config}: {key} = {value} cannot be read: {e}",
+                adapter_config = ADAPTER_CONFIG,
+                key,
+                value = shown(found),
+                e
+            ))
         }),
     }
 }
@@ -165,7 +190,12 @@ pub(super) fn value<T: DeserializeOwned>(json: &Object, key: &str) -> Result<Opt
 /// An absent key, too.
 pub(super) fn needed<T: DeserializeOwned>(json: &Object, key: &str) -> Result<T> {
     value(json, key)?.ok_or_else(|| {
-        Error::Checkpoint(format!("{ADAPTER_CONFIG} has no {key}, without which its weights mean nothing"))
+        Error::Checkpoint(told!(
+            "peft.key_missing",
+            "{adapter_config} has no {key}, without which its weights mean nothing",
+            adapter_config = ADAPTER_CONFIG,
+            key
+        ))
     })
 }
 

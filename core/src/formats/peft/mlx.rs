@@ -8,6 +8,7 @@ use crate::adapter::{Adapter, AdapterConfig, LoraConfig, Scope, path};
 use crate::error::{Error, Result};
 use crate::formats::TensorFile;
 use crate::model::NamedTensor;
+use crate::told::told;
 
 /// The weights' file of mlx-lm, whose settings' file has the same name.
 pub const MLX_WEIGHTS: &str = "adapters.safetensors";
@@ -65,8 +66,12 @@ fn refuse(json: &Object) -> Result<()> {
         return Ok(());
     }
     let key = if dora { "use_dora".to_string() } else { format!("fine_tune_type \"{kind}\"") };
-    Err(Error::Checkpoint(format!(
-        "{ADAPTER_CONFIG} is one of mlx-lm, with {key}, which is not supported; plain LoRA is: {FUSE}"
+    Err(Error::Checkpoint(told!(
+        "mlx.kind",
+        "{adapter_config} is one of mlx-lm, with {key}, which is not supported; plain LoRA is: {fuse}",
+        adapter_config = ADAPTER_CONFIG,
+        key,
+        fuse = FUSE
     )))
 }
 
@@ -74,13 +79,17 @@ fn check_parameters(parameters: &Object) -> Result<()> {
     let other =
         parameters.iter().find(|(key, value)| !PARAMETERS.contains(&key.as_str()) && !value.is_null());
     let Some((key, value)) = other else { return Ok(()) };
-    Err(Error::Checkpoint(format!(
-        "{ADAPTER_CONFIG} is one of mlx-lm, whose lora_parameters have {key} = {}: {}; {FUSE}",
-        shown(value),
-        match key.as_str() {
+    Err(Error::Checkpoint(told!(
+        "mlx.parameter",
+        "{adapter_config} is one of mlx-lm, whose lora_parameters have {key} = {value}: {why}; {fuse}",
+        adapter_config = ADAPTER_CONFIG,
+        key,
+        value = shown(value),
+        why = match key.as_str() {
             "alpha" => "old versions multiplied by scale · alpha / rank, later ones by scale alone",
             _ => "it is not known here, and may change what the adapter computes",
-        }
+        },
+        fuse = FUSE
     )))
 }
 
@@ -94,18 +103,29 @@ fn check_blocks(json: &Object, blocks: &BTreeSet<usize>) -> Result<()> {
     let count = told.and_then(|told| usize::try_from(told).ok()).filter(|count| *count > 0);
     let fits = |count: &usize| *count == blocks.len() || (*count > blocks.len() && *first == 0);
     if let Some(count) = count.filter(|count| !fits(count)) {
-        return Err(Error::Checkpoint(format!(
-            "{ADAPTER_CONFIG} is one of mlx-lm with num_layers = {count}, {MLX_WEIGHTS} has weights for {} blocks, {first} to \
+        return Err(Error::Checkpoint(told!(
+            "mlx.blocks",
+            "{adapter_config} is one of mlx-lm with num_layers = {count}, {mlx_weights} has weights for {blocks} blocks, {first} to \
              {last}; it is not whole, or settings and weights are of two adapters: take both files from one save",
-            blocks.len()
+            adapter_config = ADAPTER_CONFIG,
+            count,
+            mlx_weights = MLX_WEIGHTS,
+            blocks = blocks.len(),
+            first,
+            last
         )));
     }
     let first = if told.is_some_and(|told| told <= 0) { &0 } else { first };
     match (*first..=*last).find(|block| !blocks.contains(block)) {
         None => Ok(()),
-        Some(lacking) => Err(Error::Checkpoint(format!(
-            "{MLX_WEIGHTS} of mlx-lm should have weights for the blocks {first} to {last}, and has none for block {lacking}; \
-             it is not whole: save it again where it was trained"
+        Some(lacking) => Err(Error::Checkpoint(told!(
+            "mlx.block_missing",
+            "{mlx_weights} of mlx-lm should have weights for the blocks {first} to {last}, and has none for block {lacking}; \
+             it is not whole: save it again where it was trained",
+            mlx_weights = MLX_WEIGHTS,
+            first,
+            last,
+            lacking
         ))),
     }
 }
@@ -116,10 +136,14 @@ fn from_mlx(tensor: &NamedTensor) -> Result<NamedTensor> {
     let name =
         halves.into_iter().find_map(|(suffix, half)| Some(path(tensor.name.strip_suffix(suffix)?, half)));
     let (Some(name), [rows, columns]) = (name, tensor.shape.as_slice()) else {
-        return Err(Error::Checkpoint(format!(
-            "{MLX_WEIGHTS} of mlx-lm: tensor '{}' of shape {:?} is neither lora_a nor lora_b of a dense layer, and nobody \
-             would read it; {FUSE}",
-            tensor.name, tensor.shape
+        return Err(Error::Checkpoint(told!(
+            "mlx.tensor",
+            "{mlx_weights} of mlx-lm: tensor '{name}' of shape {shape} is neither lora_a nor lora_b of a dense layer, and nobody \
+             would read it; {fuse}",
+            mlx_weights = MLX_WEIGHTS,
+            name = tensor.name,
+            shape = format!("{:?}", tensor.shape),
+            fuse = FUSE
         )));
     };
     let (rows, columns) = (*rows, *columns);

@@ -8,6 +8,7 @@ mod weights;
 use super::{Files, TensorFile, write_tensors};
 use crate::adapter::{Adapter, Fingerprint};
 use crate::error::{Error, Result};
+use crate::told::told;
 use keys::Object;
 
 pub use keys::ADAPTER_CONFIG;
@@ -32,8 +33,14 @@ impl Adapter {
     /// Files that are missing or damaged; what is not supported or not whole, by name.
     pub fn open(mut read: impl FnMut(&str) -> Result<Option<Vec<u8>>>) -> Result<Self> {
         let mut file = |name: &str| read(name)?.ok_or_else(|| missing(name));
-        let json: Object = serde_json::from_slice(&file(ADAPTER_CONFIG)?)
-            .map_err(|e| Error::Checkpoint(format!("{ADAPTER_CONFIG} is damaged: {e}")))?;
+        let json: Object = serde_json::from_slice(&file(ADAPTER_CONFIG)?).map_err(|e| {
+            Error::Checkpoint(told!(
+                "peft.damaged",
+                "{adapter_config} is damaged: {e}",
+                adapter_config = ADAPTER_CONFIG,
+                e
+            ))
+        })?;
         let adapter = if mlx::is_mlx(&json) {
             mlx::open(&json, &TensorFile::open(MLX_WEIGHTS, file(MLX_WEIGHTS)?)?)?
         } else {
@@ -71,9 +78,13 @@ pub fn is_adapter_alone(has: impl Fn(&str) -> bool) -> bool {
 
 /// What is said of an adapter where a model is asked for; `adapter` is where it lies, `base` what it belongs to.
 pub fn adapter_as_model(adapter: &str, base: &str) -> Error {
-    Error::Checkpoint(format!(
-        "this is a LoRA adapter ({ADAPTER_CONFIG}, in PEFT's layout) and no model; use it with its base: --model {base} \
-         --adapter {adapter}; or make one model of both: kindling merge --model {base} --adapter {adapter} --out MERGED"
+    Error::Checkpoint(told!(
+        "peft.no_model",
+        "this is a LoRA adapter ({config}, in PEFT's layout) and no model; use it with its base: --model {base} \
+         --adapter {adapter}; or make one model of both: kindling merge --model {base} --adapter {adapter} --out MERGED",
+        config = ADAPTER_CONFIG,
+        base,
+        adapter
     ))
 }
 
@@ -93,9 +104,15 @@ fn missing(name: &str) -> Error {
         ADAPTER_WEIGHTS => "; an adapter_model.bin becomes one by opening it with PEFT and saving it again",
         _ => "",
     };
-    Error::Checkpoint(format!(
-        "there is no {name}; an adapter is a PEFT directory with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, or one of mlx-lm \
-         with {ADAPTER_CONFIG} and {MLX_WEIGHTS}{old}"
+    Error::Checkpoint(told!(
+        "peft.file_missing",
+        "there is no {name}; an adapter is a PEFT directory with {adapter_config} and {adapter_weights}, or one of mlx-lm \
+         with {adapter_config} and {mlx_weights}{old}",
+        name,
+        adapter_config = ADAPTER_CONFIG,
+        adapter_weights = ADAPTER_WEIGHTS,
+        mlx_weights = MLX_WEIGHTS,
+        old
     ))
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::keys::{ADAPTER_CONFIG, Object, needed, refuse, shown, value};
 use crate::adapter::{AdapterConfig, LoraConfig, Scope, Selection};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// What models call the list of their blocks.
 const BLOCKS: [&str; 2] = ["layers", "model.layers"];
@@ -26,7 +27,11 @@ pub(super) fn read(json: &Object) -> Result<AdapterConfig> {
     refuse(json)?;
     let rank: usize = needed(json, "r")?;
     if rank == 0 {
-        return Err(Error::Checkpoint(format!("{ADAPTER_CONFIG}: r = 0; a rank is at least 1")));
+        return Err(Error::Checkpoint(told!(
+            "peft.rank",
+            "{adapter_config}: r = 0; a rank is at least 1",
+            adapter_config = ADAPTER_CONFIG
+        )));
     }
     let (pattern, targets) = match value::<OneOrMany<String>>(json, "target_modules")? {
         None => (None, Vec::new()),
@@ -35,9 +40,11 @@ pub(super) fn read(json: &Object) -> Result<AdapterConfig> {
     };
     let blocks = blocks(json)?;
     if pattern.is_some() && blocks.is_some() {
-        return Err(Error::Checkpoint(format!(
-            "{ADAPTER_CONFIG}: layers_to_transform does not go with a pattern as target_modules, in PEFT neither; name the \
-             layers"
+        return Err(Error::Checkpoint(told!(
+            "peft.layers",
+            "{adapter_config}: layers_to_transform does not go with a pattern as target_modules, in PEFT neither; name the \
+             layers",
+            adapter_config = ADAPTER_CONFIG
         )));
     }
     let exclude = value::<OneOrMany<String>>(json, "exclude_modules")?.map(|exclude| match exclude {
@@ -78,10 +85,12 @@ fn blocks(json: &Object) -> Result<Option<Vec<usize>>> {
     };
     let named: Vec<&String> = lists.iter().filter(|list| !list.is_empty()).collect();
     if !named.is_empty() && !named.iter().any(|list| BLOCKS.contains(&list.as_str())) {
-        return Err(Error::Checkpoint(format!(
-            "{ADAPTER_CONFIG}: layers_pattern = {} names no blocks of these models, which call them 'layers'; the adapter \
+        return Err(Error::Checkpoint(told!(
+            "peft.layers_pattern",
+            "{adapter_config}: layers_pattern = {value} names no blocks of these models, which call them 'layers'; the adapter \
              belongs to another kind of model",
-            shown(&json["layers_pattern"])
+            adapter_config = ADAPTER_CONFIG,
+            value = shown(&json["layers_pattern"])
         )));
     }
     Ok((!blocks.is_empty()).then_some(blocks))

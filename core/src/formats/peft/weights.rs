@@ -6,6 +6,7 @@ use crate::adapter::path;
 use crate::error::{Error, Result};
 use crate::formats::TensorFile;
 use crate::model::NamedTensor;
+use crate::told::told;
 
 /// The weights' file.
 pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
@@ -43,10 +44,12 @@ pub(super) fn read(file: &TensorFile) -> Result<AdapterTensors> {
         } else if let Some(name) = of_the_base(name) {
             found.copies.push(NamedTensor { name, ..tensor });
         } else if !name.strip_suffix(".default").unwrap_or(name).ends_with(OF_TRAINING) {
-            return Err(Error::Checkpoint(format!(
-                "{ADAPTER_WEIGHTS}: tensor '{}' is neither lora_A nor lora_B of a dense layer, and nobody would read it; such \
+            return Err(Error::Checkpoint(told!(
+                "peft.tensor",
+                "{adapter_weights}: tensor '{name}' is neither lora_A nor lora_B of a dense layer, and nobody would read it; such \
                  adapters are not supported",
-                tensor.name
+                adapter_weights = ADAPTER_WEIGHTS,
+                name = tensor.name
             )));
         }
     }
@@ -60,13 +63,16 @@ pub(super) fn read(file: &TensorFile) -> Result<AdapterTensors> {
 pub(super) fn refuse_empty(file: &str, tensors: &[NamedTensor]) -> Result<()> {
     let empty: Vec<&str> = tensors.iter().filter(|t| t.values.is_empty()).map(|t| t.name.as_str()).collect();
     let Some(first) = empty.first() else { return Ok(()) };
-    Err(Error::Checkpoint(format!(
-        "{file}: {} of its {} tensors are empty, '{first}' for one: DeepSpeed ZeRO-3 or FSDP had divided them when they \
+    Err(Error::Checkpoint(told!(
+        "peft.tensors_empty",
+        "{file}: {empty} of its {tensors} tensors are empty, '{first}' for one: DeepSpeed ZeRO-3 or FSDP had divided them when they \
          were saved. Save the adapter again with gathered parameters (stage3_gather_16bit_weights_on_model_save in \
          DeepSpeed's settings, summon_full_params in FSDP), or make whole weights of the run's checkpoint with \
          zero_to_fp32.py",
-        empty.len(),
-        tensors.len()
+        file,
+        empty = empty.len(),
+        tensors = tensors.len(),
+        first
     )))
 }
 

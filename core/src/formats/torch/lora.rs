@@ -32,7 +32,7 @@ pub(super) fn adapter_files(tensors: Vec<TorchTensor>, told: &MinimindShape) -> 
             return Err(Error::Checkpoint(format!(
                 "tensor '{}' is no half of a low-rank pair of a MiniMind layer; LoRA files hold nothing else",
                 tensor.name
-            )));
+            ).into()));
         };
         let (layer, mut tensor) = (layer.to_string(), NamedTensor::from(tensor));
         if interleaved && half == 1 {
@@ -78,23 +78,24 @@ fn rank(pairs: &BTreeMap<String, [Option<NamedTensor>; 2]>) -> Result<usize> {
     let mut ranks = BTreeSet::new();
     for (layer, halves) in pairs {
         let [Some(a), Some(b)] = halves else {
-            return Err(Error::Checkpoint(format!(
-                "the LoRA file has one half of layer '{layer}' only; it is damaged: save it again"
-            )));
+            return Err(Error::Checkpoint(
+                format!("the LoRA file has one half of layer '{layer}' only; it is damaged: save it again")
+                    .into(),
+            ));
         };
         match (a.shape.as_slice(), b.shape.as_slice()) {
             ([rank, _], [_, columns]) if rank == columns && *rank > 0 => ranks.insert(*rank),
             (a, b) => {
                 return Err(Error::Checkpoint(format!(
                     "the halves of layer '{layer}' in the LoRA file are of shapes {a:?} and {b:?}, which do not multiply"
-                )));
+                ).into()));
             }
         };
     }
     match ranks.iter().copied().collect::<Vec<_>>().as_slice() {
         [rank] => Ok(*rank),
-        ranks => {
-            Err(Error::Checkpoint(format!("the LoRA file has the ranks {ranks:?}; one rank can be read")))
-        }
+        ranks => Err(Error::Checkpoint(
+            format!("the LoRA file has the ranks {ranks:?}; one rank can be read").into(),
+        )),
     }
 }

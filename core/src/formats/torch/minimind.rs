@@ -57,10 +57,13 @@ pub(super) fn model_files(tensors: Vec<TorchTensor>, told: &MinimindShape) -> Re
     for tensor in tensors {
         let name = hugging_face_name(&tensor.name);
         if !is_known(&name) {
-            return Err(Error::Checkpoint(format!(
-                "tensor '{}' belongs to no MiniMind language model; only those are read from a .pth file",
-                tensor.name
-            )));
+            return Err(Error::Checkpoint(
+                format!(
+                    "tensor '{}' belongs to no MiniMind language model; only those are read from a .pth file",
+                    tensor.name
+                )
+                .into(),
+            ));
         }
         weights.push(NamedTensor { name, ..tensor.into() });
     }
@@ -91,7 +94,7 @@ pub fn to_minimind(files: &Files, float: TorchFloat) -> Result<Vec<u8>> {
     let files = plain.as_ref().unwrap_or(files);
     let file = |name: &str| {
         files.get(name).ok_or_else(|| {
-            Error::Checkpoint(format!("there is no {name}, which a MiniMind checkpoint is made from"))
+            Error::Checkpoint(format!("there is no {name}, which a MiniMind checkpoint is made from").into())
         })
     };
     let config = ModelConfig::from_hugging_face(file("config.json")?)?;
@@ -101,7 +104,7 @@ pub fn to_minimind(files: &Files, float: TorchFloat) -> Result<Vec<u8>> {
         return Err(Error::Checkpoint(format!(
             "tensor '{}' has no place in MiniMind's model, so this model cannot become a MiniMind checkpoint",
             other.name
-        )));
+        ).into()));
     }
     check_shape(&config, &weights)?;
     weights.sort_by_cached_key(|weight| {
@@ -124,7 +127,7 @@ fn check_shape(config: &ModelConfig, weights: &[NamedTensor]) -> Result<()> {
         None => Ok(()),
         Some((part, _)) => Err(Error::Checkpoint(format!(
             "this model's {part} is not MiniMind's own, and a .pth file has no place for it; export it to another form"
-        ))),
+        ).into())),
     }
 }
 
@@ -135,11 +138,13 @@ fn shapes(weights: &[NamedTensor]) -> BTreeMap<&str, &[usize]> {
 /// The configuration, as far as shapes tell it.
 fn config(weights: &[NamedTensor], told: &MinimindShape, interleaved: bool) -> Result<ModelConfig> {
     let shapes = shapes(weights);
-    let matrix = |name: &str| match shapes.get(name) {
+    let matrix = |name: &str| {
+        match shapes.get(name) {
         Some([rows, columns]) => Ok([*rows, *columns]),
         _ => Err(Error::Checkpoint(format!(
             "the PyTorch file has no matrix '{name}' under this or an older name; it is no whole MiniMind model"
-        ))),
+        ).into())),
+    }
     };
     let [vocab_size, hidden_size] = matrix(EMBEDDING)?;
     let layers = layers(&shapes)?;
@@ -189,7 +194,7 @@ fn layers(shapes: &BTreeMap<&str, &[usize]>) -> Result<usize> {
         Some(missing) => Err(Error::Checkpoint(format!(
             "the PyTorch file has tensors of {} layers, but none of layer {missing}; it is no whole model",
             layers.len()
-        ))),
+        ).into())),
         None => Ok(layers.len()),
     }
 }
@@ -227,7 +232,7 @@ fn heads([q_rows, k_rows]: [usize; 2], norm: Option<usize>, told: &MinimindShape
             Some(false) => " without norms",
             None => "",
         }
-    )))
+    ).into()))
 }
 
 /// Whether the output projection is the embedding: absent, or the same values.

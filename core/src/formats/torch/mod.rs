@@ -37,7 +37,7 @@ pub fn from_minimind(bytes: &[u8], told: &MinimindShape) -> Result<Files> {
             "the PyTorch file holds {pairs} LoRA tensors beside {} of the model; save them apart, as MiniMind's save_lora \
             does, or merged",
             tensors.len() - pairs
-        ))),
+        ).into())),
     }
 }
 

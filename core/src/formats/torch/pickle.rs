@@ -17,11 +17,14 @@ const LONGEST: usize = 8 << 20;
 /// A pickle that is cut off, damaged, too long or of protocol 0 or 1; one that names code.
 pub(super) fn read(bytes: &[u8]) -> Result<(Pickled<'_>, Tables<'_>)> {
     if bytes.len() > LONGEST {
-        return Err(Error::Checkpoint(format!(
-            "the file's pickle has {} bytes, {LONGEST} are the most; save only the weights: \
+        return Err(Error::Checkpoint(
+            format!(
+                "the file's pickle has {} bytes, {LONGEST} are the most; save only the weights: \
             torch.save(model.state_dict(), FILE)",
-            bytes.len()
-        )));
+                bytes.len()
+            )
+            .into(),
+        ));
     }
     let mut machine = Machine {
         reader: Reader::new(bytes),

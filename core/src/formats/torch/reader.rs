@@ -68,5 +68,5 @@ impl<'a> Reader<'a> {
 pub(super) fn damaged(what: &str) -> Error {
     Error::Checkpoint(format!(
         "the pickle in the PyTorch file {what}; the file is damaged, or torch.save did not make it: copy it again"
-    ))
+    ).into())
 }

@@ -4,6 +4,7 @@ use super::dtype::DType;
 use super::reader::damaged;
 use super::value::{Global, Pickled, Storage, Tables, View};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// Axes of a tensor.
 const MOST_AXES: usize = 16;
@@ -109,14 +110,20 @@ fn size(number: i64) -> Result<u64> {
 
 fn unknown(module: &str, name: &str) -> Error {
     Error::Checkpoint(if module.starts_with("torch") {
-        format!(
+        told!(
+            "torch.type",
             "the file holds {module}.{name}, which is not read; dense tensors of floats or whole numbers are. Save \
-            only the weights: torch.save(model.state_dict(), FILE)"
+            only the weights: torch.save(model.state_dict(), FILE)",
+            module,
+            name
         )
     } else {
-        format!(
+        told!(
+            "torch.code",
             "the file holds code: {module}.{name}; only tensors are read, and nothing was run. Save only the weights: \
-            torch.save(model.state_dict(), FILE)"
+            torch.save(model.state_dict(), FILE)",
+            module,
+            name
         )
     })
 }

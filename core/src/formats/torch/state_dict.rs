@@ -67,7 +67,7 @@ pub(super) fn read_state_dict(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Re
             "the tensors of this PyTorch file have more than {most} values, the most for {} bytes; it is damaged, or \
             made to fill the memory",
             bytes.len()
-        )));
+        ).into()));
     }
     let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     checked.iter().enumerate().for_each(|(i, tensor)| places.entry(tensor.key).or_default().push(i));
@@ -104,7 +104,9 @@ fn tensors<'a>(tables: &Tables<'a>, dict: Pickled<'a>) -> Result<Vec<CheckedTens
     for (key, value) in tables.entries(dict).unwrap_or_default() {
         if let (Pickled::Text(name), Some(_)) = (key, tables.tensor(*value)) {
             if !names.insert(*name) {
-                return Err(Error::Checkpoint(format!("two tensors of the PyTorch file are named '{name}'")));
+                return Err(Error::Checkpoint(
+                    format!("two tensors of the PyTorch file are named '{name}'").into(),
+                ));
             }
             checked.push(CheckedTensor::new(name, tables, *value)?);
         }
@@ -131,7 +133,7 @@ impl<'a> CheckedTensor<'a> {
         let outside = || {
             Error::Checkpoint(format!(
                 "tensor '{name}' lies outside of its storage in the PyTorch file; the file is damaged: copy it again"
-            ))
+            ).into())
         };
         let (view, storage) = tables.tensor(value).ok_or_else(outside)?;
         let count = if view.shape.contains(&0) {
@@ -157,10 +159,13 @@ impl<'a> CheckedTensor<'a> {
     /// The elements in row-major order.
     fn values(&self, storage: Option<&[u8]>) -> Result<Vec<f32>> {
         let decode = self.dtype.decoder().ok_or_else(|| {
-            Error::Checkpoint(format!(
-                "tensor '{}' is of type {:?}; weights are read as floats or whole numbers",
-                self.name, self.dtype
-            ))
+            Error::Checkpoint(
+                format!(
+                    "tensor '{}' is of type {:?}; weights are read as floats or whole numbers",
+                    self.name, self.dtype
+                )
+                .into(),
+            )
         })?;
         if self.count == 0 {
             return Ok(Vec::new());
@@ -174,7 +179,7 @@ impl<'a> CheckedTensor<'a> {
                 "tensor '{}' needs {} elements of {width} bytes, of which the PyTorch file has {there} bytes; it was cut \
                 off or damaged: copy it again",
                 self.name, self.length
-            ))
+            ).into())
         })?;
         let (outer, inner) = self.shape.split_at(self.shape.len().saturating_sub(1));
         let (size, stride) = (inner.first().copied().unwrap_or(1), self.strides.last().copied().unwrap_or(1));
@@ -263,7 +268,7 @@ impl<'a> Archive<'a> {
         if file.compression() != CompressionMethod::Stored {
             return Err(Error::Checkpoint(format!(
                 "{name} is compressed in this zip archive; torch.save compresses nothing, and torch.load reads no such file"
-            )));
+            ).into()));
         }
         let mut bytes = Vec::with_capacity(usize::try_from(file.size().min(self.left)).unwrap_or_default());
         file.take(self.left + 1).read_to_end(&mut bytes).map_err(|e| broken(&e))?;
@@ -275,7 +280,7 @@ impl<'a> Archive<'a> {
 }
 
 fn broken(error: &dyn std::fmt::Display) -> Error {
-    Error::Checkpoint(format!(
-        "this PyTorch file is not whole ({error}); it was cut off or damaged: copy it again"
-    ))
+    Error::Checkpoint(
+        format!("this PyTorch file is not whole ({error}); it was cut off or damaged: copy it again").into(),
+    )
 }

@@ -64,7 +64,7 @@ impl Archive {
 }
 
 fn told(error: &dyn std::fmt::Display) -> Error {
-    Error::Checkpoint(format!("the PyTorch file cannot be made: {error}"))
+    Error::Checkpoint(format!("the PyTorch file cannot be made: {error}").into())
 }
 
 fn bytes(tensor: &NamedTensor, float: TorchFloat) -> Result<Vec<u8>> {

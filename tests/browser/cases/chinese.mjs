@@ -1,0 +1,124 @@
+// What goes wrong, as other pages read it (a code and values) and as a Chinese reader does: in Chinese, without flags.
+
+import { readFileSync } from "node:fs";
+
+import { test } from "../harness.mjs";
+import { tiny } from "../native.mjs";
+
+const SECOND = 1000;
+const CHINESE = /[\u4e00-\u9fff]/;
+/** Words of English sentences; names of files, keys and formats are none. */
+const ENGLISH = /\b(the|must|cannot|give|take)\b|--[a-z]/i;
+const ROW = { messages: [{ role: "user", content: "a" }, { role: "assistant", content: "b" }] };
+
+test("chinese: an error has a code and values", { device: "cpu" }, async (t) => {
+  const { file } = await tiny(t.tmp);
+  await t.load(file);
+  const rows = [ROW, { messages: [{ role: "user", content: 7 }] }];
+  await t.give("bad.jsonl", rows.map((row) => JSON.stringify(row)).join("\n"));
+  const failures = await t.page.evaluate(async () => {
+    const { KindlingError } = await import("./kindling.js");
+    const failure = (promise) => promise.then(
+      () => null,
+      (error) => ({ is: error instanceof KindlingError, code: error.code, values: error.values, message: error.message }),
+    );
+    return {
+      rows: await failure(kindling.plan({ stage: "sft", data: testFiles["bad.jsonl"] })),
+      temperature: await failure(kindling.generate({ prompt: "a", temperature: -1 })),
+      adapter: await failure(kindling.export({ adapter: "none" })),
+      field: await failure(kindling.generate({ prompt: "a", n: 2 })),
+    };
+  });
+  for (const [name, { is, message }] of Object.entries(failures)) {
+    t.assert.ok(is && message.length > 10, `${name}: ${message}`);
+  }
+  const { rows: bad, temperature, adapter, field } = failures;
+  t.assert.deepEqual([bad.code, bad.values.total], ["data.bad_rows", 1]);
+  const [row] = bad.values.rows;
+  t.assert.deepEqual([row.code, row.values.origin], ["row.at", "bad.jsonl:2"]);
+  t.assert.ok(bad.message.includes(row.message), bad.message);
+  t.assert.deepEqual([temperature.code, temperature.values.problems[0].values.value], ["settings.unfit", -1]);
+  t.assert.deepEqual([adapter.code, adapter.values], ["adapter.none", { name: "none" }]);
+  t.assert.equal(field.code, "unsupported-field");
+});
+
+test("chinese: data, settings and files that do not fit", { device: "cpu" }, async (t) => {
+  const { page } = t;
+  const { file } = await tiny(t.tmp);
+  await openInChinese(t, file);
+  await page.getByTestId("tab-teach").click();
+  await page.getByTestId("teach-source-files").check({ force: true });
+  await page.getByTestId("teach-settings").evaluate((details) => (details.open = true));
+  const lines = (...rows) => rows.map((row) => JSON.stringify(row)).join("\n");
+  const refused = [
+    ["shape.jsonl", lines(ROW, { colour: "red" }), "shape.jsonl:2"],
+    ["broken.jsonl", `${lines(ROW)}\n{"messages": [}`, "broken.jsonl:2"],
+    ["roles.jsonl", lines({ messages: [ROW.messages[0], ROW.messages[0]] }), "roles.jsonl:1"],
+    ["picture.png", "\x89PNG", "picture.png"],
+  ];
+  const plan = page.getByTestId("teach-plan");
+  for (const [name, text, named] of refused) {
+    await page.getByTestId("teach-files").setInputFiles(picked(name, text));
+    await page.locator("#teach-plan[data-kind=bad]", { hasText: named }).waitFor({ timeout: 30 * SECOND });
+    inChinese(t, await plan.innerText());
+  }
+  const long = { messages: [ROW.messages[0], { role: "assistant", content: "b ".repeat(90), note: "unread" }] };
+  await page.getByTestId("teach-files").setInputFiles(picked("long.jsonl", lines(ROW, long)));
+  await page.getByTestId("teach-max-seq-len").fill("24");
+  const warnings = page.locator("#teach-warnings li");
+  await warnings.filter({ hasText: "note" }).waitFor({ timeout: 30 * SECOND });
+  await warnings.filter({ hasText: "最长行" }).waitFor({ timeout: 30 * SECOND });
+  for (const warning of await warnings.allInnerTexts()) inChinese(t, warning);
+  await page.getByTestId("teach-max-seq-len").fill("100000");
+  await page.locator("#teach-plan[data-kind=bad]", { hasText: "100000" }).waitFor({ timeout: 30 * SECOND });
+  inChinese(t, await plan.innerText());
+});
+
+test("chinese: models and adapters that do not fit", { device: "cpu" }, async (t) => {
+  const { page } = t;
+  const { file } = await tiny(t.tmp);
+  await openInChinese(t, file);
+  await t.give("rows.jsonl", JSON.stringify(ROW));
+  await t.train({ stage: "lora", data: "rows.jsonl", name: "gone", config: { steps: 1, "max-seq-len": 32 } });
+  const [zip] = await t.takeHome({ adapter: "gone" }, { as: "zip" });
+  const whole = readFileSync(file);
+  await page.getByTestId("tab-models").click();
+  for (const [name, buffer] of [["damaged.zip", zip.bytes.subarray(0, 60)], ["half.safetensors", whole.subarray(0, 999)]]) {
+    await page.getByTestId("model-drop").setInputFiles({ name, mimeType: "", buffer });
+    inChinese(t, await message(t, name));
+  }
+  const other = Buffer.from(whole);
+  // Another weight, and the model is another base.
+  other[other.length - 2] ^= 1;
+  await page.getByTestId("model-drop").setInputFiles({ name: "other.safetensors", mimeType: "", buffer: other });
+  await page.locator("#model", { hasText: "other" }).waitFor({ timeout: 30 * SECOND });
+  await page.getByTestId("tab-adapters").click();
+  await page.getByTestId("adapter-files").setInputFiles({ name: "gone.zip", mimeType: "", buffer: zip.bytes });
+  inChinese(t, await message(t, "适配器"));
+  await t.picture("chinese-error");
+});
+
+async function openInChinese(t, file) {
+  const { page } = t;
+  await page.getByTestId("tab-models").click();
+  await page.getByTestId("model-drop").setInputFiles(file);
+  await page.locator("#model", { hasText: "tiny" }).waitFor({ timeout: 30 * SECOND });
+  await page.getByTestId("lang-switch").click();
+  t.assert.match(await page.evaluate(() => document.documentElement.lang), /^zh/);
+}
+
+function picked(name, text) {
+  return { name, mimeType: "", buffer: Buffer.from(text, "latin1") };
+}
+
+/** The page's message on what went wrong, which holds a word. */
+async function message(t, word) {
+  const said = t.page.locator(".message[data-kind=bad] #message", { hasText: word });
+  await said.waitFor({ timeout: 30 * SECOND });
+  return said.innerText();
+}
+
+function inChinese(t, text) {
+  t.assert.match(text, CHINESE);
+  t.assert.doesNotMatch(text, ENGLISH);
+}

@@ -1,0 +1,89 @@
+//! What the engine says, in the page's words: a Chinese sentence for each code of core and of the worker. English comes
+//! with the message. The command line's flags become the page's fields.
+//!
+//! A line of the tables is `code: sentence`, with the values of the English sentence as `{name}`; one of `words.txt` is
+//! `English = Chinese`, for values that are words.
+
+use serde_json::Value;
+
+use super::{Language, in_fields};
+use crate::messages::told::Told;
+
+/// The sentences, by what they are about.
+const SENTENCES: [&str; 5] = [
+    include_str!("rows.txt"),
+    include_str!("models.txt"),
+    include_str!("gguf.txt"),
+    include_str!("adapters.txt"),
+    include_str!("runs.txt"),
+];
+/// Values that are words.
+const WORDS: &str = include_str!("words.txt");
+
+/// What the engine says, for a reader of this language.
+pub fn in_words(told: &Told, language: Language) -> String {
+    in_fields(&sentence(told, language), language.text())
+}
+
+/// The same with flags; what has no sentence of its own keeps the English one.
+fn sentence(told: &Told, language: Language) -> String {
+    match language {
+        Language::English => told.message.clone(),
+        Language::Chinese => match entry(SENTENCES, ": ", &told.code) {
+            Some(sentence) => filled(sentence, told),
+            None => told.message.clone(),
+        },
+    }
+}
+
+/// The line of a table that begins so.
+fn entry<'a>(tables: impl IntoIterator<Item = &'a str>, between: &'static str, key: &str) -> Option<&'a str> {
+    let mut lines = tables.into_iter().flat_map(str::lines).filter(|line| !line.starts_with('#'));
+    lines.find_map(|line| line.split_once(between).filter(|(own, _)| *own == key).map(|(_, rest)| rest))
+}
+
+/// A Chinese sentence with its values; braces around anything else stay.
+fn filled(sentence: &str, told: &Told) -> String {
+    let (mut whole, mut rest) = (String::new(), sentence);
+    while let Some(at) = rest.find('{') {
+        let (before, behind) = rest.split_at(at);
+        whole.push_str(before);
+        let name = behind[1..].split('}').next().unwrap_or_default();
+        match told.values.get(name) {
+            Some(value) => {
+                whole.push_str(&spoken(value));
+                rest = &behind[name.len() + 2..];
+            }
+            None => {
+                whole.push('{');
+                rest = &behind[1..];
+            }
+        }
+    }
+    whole + rest
+}
+
+/// A value in Chinese: a sentence within the sentence, several of them, a word, or what is alike in every language.
+fn spoken(value: &Value) -> String {
+    match value {
+        Value::Object(_) => inner(value),
+        Value::Array(list) => match list.as_slice() {
+            [one] => format!("：{}", inner(one)),
+            many => many.iter().fold("：".into(), |text, item| format!("{text}\n  - {}", inner(item))),
+        },
+        Value::Number(number) => match number.as_f64() {
+            Some(whole) if whole.fract() == 0.0 && whole.abs() < 1e15 => format!("{whole:.0}"),
+            _ => number.to_string(),
+        },
+        Value::String(text) => entry([WORDS], " = ", text).unwrap_or(text).to_string(),
+        other => other.to_string(),
+    }
+}
+
+fn inner(value: &Value) -> String {
+    let told = serde_json::from_value::<Told>(value.clone());
+    told.map_or_else(|_| value.to_string(), |told| sentence(&told, Language::Chinese))
+}
+
+#[cfg(test)]
+mod tests;
