@@ -39,7 +39,7 @@ fn row_of(row: &PreviewRow, t: &Text) -> El {
         line.add(&el("span").class("bad").text(t.teach.cut));
     }
     if row.more > 0.0 {
-        line.add(&el("span").class("faint").text(&fill(t.teach.goes_on, &[&count(row.more)])));
+        line.add(&el("span").class("faint").text(&fill(t.teach.goes_on, &[&count(row.more, &t.units)])));
     }
     line
 }
