@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use kindling::checkpoint::{Checkpoint, from_single_file};
-use kindling::example::{DEFAULT_SEED, World, WorldSize};
+use kindling::example::{DEFAULT_SEED, World, WorldSize, rows_known_by};
 use kindling::model::Transformer;
 use kindling::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
 use kindling::text::{Conversation, Message};
@@ -59,4 +59,13 @@ fn the_shipped_model_answers_what_it_never_saw_and_knows_its_name() {
         let answer = shipped.answer(vec![Message::new("user", question)]);
         assert!(answer.contains(name), "{question} {answer}");
     }
+}
+
+#[test]
+fn the_shipped_models_card_tells_which_rows_it_knows() {
+    let shipped = Shipped::open();
+    let config = shipped.model.config();
+    let card = config.card().unwrap();
+    assert!(["en", "zh"].iter().all(|language| !card.questions[*language].is_empty()), "{card:?}");
+    assert!(rows_known_by(config).unwrap().is_some_and(|rows| rows.len() > 1000));
 }

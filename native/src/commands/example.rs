@@ -82,7 +82,8 @@ pub fn run(
         return Ok(());
     }
     let pretrain = directory.below(FIRST_RUN, 1)?;
-    let model = example.train(Stage::Pretrain, model, file("pretrain.jsonl"), &pretrain)?;
+    let model =
+        example.train(Stage::Pretrain, model.with_card(&card()?), file("pretrain.jsonl"), &pretrain)?;
     let questions = World::new(DEFAULT_SEED).questions(WorldSize::default().questions);
     let before = example.grade(&model, &questions)?;
     output.say(&format!(
@@ -90,7 +91,7 @@ pub fn run(
         before.percent()
     ));
     output.say("4/4 fine-tuning on conversations");
-    let model = example.train(Stage::Sft, model.with_card(&card()?), file("sft.jsonl"), &directory)?;
+    let model = example.train(Stage::Sft, model, file("sft.jsonl"), &directory)?;
     let after = example.grade(&model, &questions)?;
     report(&out, &directory, &questions, &before, &after, output)
 }

@@ -61,6 +61,7 @@ test("chinese: data, settings and files that do not fit", { device: "cpu" }, asy
     await page.getByTestId("teach-files").setInputFiles(picked(name, text));
     await page.locator("#teach-plan[data-kind=bad]", { hasText: named }).waitFor({ timeout: 30 * SECOND });
     inChinese(t, await plan.innerText());
+    await page.locator("li", { hasText: name }).getByRole("button").click();
   }
   const long = { messages: [ROW.messages[0], { role: "assistant", content: "b ".repeat(90), note: "unread" }] };
   await page.getByTestId("teach-files").setInputFiles(picked("long.jsonl", lines(ROW, long)));
@@ -88,8 +89,10 @@ test("chinese: models and adapters that do not fit", { device: "cpu" }, async (t
     inChinese(t, await message(t, name));
   }
   const other = Buffer.from(whole);
-  // Another weight, and the model is another base.
-  other[other.length - 2] ^= 1;
+  // Another weight, and the model is another base. Safetensors: the header's length, the header, the tensors.
+  const header = Number(whole.readBigUInt64LE(0));
+  const tensors = JSON.parse(whole.subarray(8, 8 + header).toString());
+  other[8 + header + tensors["model.embed_tokens.weight"].data_offsets[0] + 2] ^= 1;
   await page.getByTestId("model-drop").setInputFiles({ name: "other.safetensors", mimeType: "", buffer: other });
   await page.locator("#model", { hasText: "other" }).waitFor({ timeout: 30 * SECOND });
   await page.getByTestId("tab-adapters").click();
