@@ -144,7 +144,7 @@ test("leave: errors speak of the page's fields", LONG, async (t) => {
   await page.getByTestId("lang-switch").click();
   await page.getByTestId("teach-max-seq-len").fill("20001");
   await page.locator("#teach-plan", { hasText: "20001" }).waitFor({ timeout: 30 * SECOND });
-  assert.match(await page.getByTestId("teach-plan").innerText(), /“最长行（词元）” is 20001/);
+  assert.match(await page.getByTestId("teach-plan").innerText(), /“最长行（词元）” 是 20001/);
 });
 
 /** Begins a run of many steps on a file, as a person does. */

@@ -63,7 +63,7 @@ test("rows: what is missing is told beside its row, once, and Start leads there"
   await page.getByTestId("teach-start").click();
   assert.equal(await focused(t), "Answer 2");
   await page.getByTestId("teach-question").first().focus();
-  assert.equal(await fault.innerText(), "The answer is missing.");
+  await fault.filter({ hasText: "The answer is missing." }).waitFor({ timeout: 20 * SECOND });
   assert.equal(await page.getByTestId("teach-answer").nth(1).getAttribute("aria-invalid"), "true");
   assert.equal(await page.getByText("The answer is missing.").count(), 1);
   assert.equal(await page.locator("[data-kind=bad] #message:visible").count(), 0, "nothing is told a second time");

@@ -20,7 +20,7 @@ for (const stage of ["lora", "sft", "pretrain"]) {
     const { file, lessons, stories } = await tiny(t.tmp);
     await t.load(file);
     const data = await t.giveFile(stage === "pretrain" ? stories : lessons);
-    const request = { stage, data, config: { ...SHAPE, "steps": 80 }, name: "grown" };
+    const request = { stage, data, config: { ...SHAPE, "steps": 400 }, name: "grown" };
     const whole = losses((await t.train(request)).events);
     await t.reload();
     await t.load(file);
@@ -45,7 +45,7 @@ test("saves: a torn or changed one is named, and the run goes on from the one be
   const { page, assert } = t;
   const { file, lessons } = await tiny(t.tmp);
   await t.load(file);
-  const request = { stage: "lora", data: await t.giveFile(lessons), config: { ...SHAPE, "steps": 80 }, name: "torn" };
+  const request = { stage: "lora", data: await t.giveFile(lessons), config: { ...SHAPE, "steps": 400 }, name: "torn" };
   const whole = losses((await t.train(request)).events);
   for (const spoil of [tear, damage]) {
     await t.reload();
@@ -133,7 +133,7 @@ test("saves: those of an older page open, whatever became of its markers", LONG,
   const { page, assert } = t;
   const { file, lessons } = await tiny(t.tmp);
   await t.load(file);
-  const request = { stage: "lora", data: await t.giveFile(lessons), config: { ...SHAPE, "steps": 60 }, name: "old" };
+  const request = { stage: "lora", data: await t.giveFile(lessons), config: { ...SHAPE, "steps": 300 }, name: "old" };
   const whole = losses((await t.train(request)).events);
   for (const state of ["whole", "torn"]) {
     const id = await page.evaluate(beginSaving, [request, [7]]);
@@ -144,7 +144,7 @@ test("saves: those of an older page open, whatever became of its markers", LONG,
     const places = paths.filter((path) => /^[01]\/training\/progress/.test(path));
     const steps = await Promise.all(places.map((path) => stepIn(t, `runs/${id}/${path[0]}`)));
     const place = Number(places[steps.indexOf(step)][0]);
-    const marker = JSON.stringify({ place, step, total_steps: 60 });
+    const marker = JSON.stringify({ place, step, total_steps: 300 });
     await put(t, `runs/${id}/state.json`, state === "whole" ? marker : "");
     const [listed] = await page.evaluate(() => kindling.runs.list());
     assert.deepEqual([listed.id, listed.step], [id, step], state);

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use gloo::timers::callback::Timeout;
 use kindling::data::{PasteFault, spreadsheet_pairs};
 use wasm_bindgen::JsCast;
 use web_sys::{ClipboardEvent, Event, KeyboardEvent};
@@ -12,6 +13,9 @@ use super::dom::{self, El, button, el};
 use super::pair_row::{PairRow, is_blank};
 use super::paste_faults;
 use crate::format::fill;
+
+/// How long a press of a button may take.
+const PRESS_MS: u32 = 300;
 
 /// The form.
 pub struct PairForm {
@@ -138,9 +142,12 @@ impl PairForm {
             (form.changed)();
         });
         // While a person is in a row its other half may still come.
-        for event in ["focusin", "focusout"] {
-            on(&row.line, event, |form, row, _| row.show_fault(form.app.speech.text()));
-        }
+        on(&row.line, "focusin", |form, row, _| row.show_fault(form.app.speech.text()));
+        // Not at once: what shows moves all below it, and a press that took the focus would miss its button.
+        on(&row.line, "focusout", |form, row, _| {
+            let (form, row) = (Rc::clone(form), Rc::clone(row));
+            Timeout::new(PRESS_MS, move || row.show_fault(form.app.speech.text())).forget();
+        });
         on(&row.line, "paste", Self::paste);
     }
 
