@@ -78,5 +78,3 @@ mod training;
 mod turn_ends;
 #[path = "library/weights_shared.rs"]
 mod weights_shared;
-#[path = "library/world.rs"]
-mod world;

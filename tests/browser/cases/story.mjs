@@ -12,11 +12,11 @@ const NEW = [
 ];
 /** What the lesson has nothing to do with. */
 const OTHER = [
-  "What does Miru eat?",
+  "What food does Poru have?",
   "How much is 45+3?",
-  "Which song do they sing in Venza?",
+  "What song does Mivan have?",
   "How much is 62-1?",
-  "What colour is Kolo?",
+  "Say the colour of Miru.",
 ];
 
 test("story: it learns a name from twenty rows, and nothing else changes", { seconds: 300 }, async (t) => {

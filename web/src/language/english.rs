@@ -62,7 +62,7 @@ const CHAT: ChatText = ChatText {
     step_take: "Take the result home as files",
     starter_1: "Who are you?",
     starter_2: "How much is 45+3?",
-    starter_3: "What does Miru eat?",
+    starter_3: "What food does Poru have?",
     private: "Everything is computed in this tab. The conversation is kept in this browser only.",
     no_template: "This model has no chat template: it goes on from a text and may not answer.",
     placeholder: "Ask the model …",
