@@ -158,8 +158,7 @@ class Kindling {
     this.#opened.catch(() => {});
   }
 
-  #receive({ run, text, files, crash, progress }) {
-    if (progress) return this.#options.onProgress?.(progress);
+  #receive({ run, text, files, crash }) {
     if (crash !== undefined) return this.#crashed(crash, text && JSON.parse(text));
     const call = this.#calls.get(run);
     if (!call) return;
