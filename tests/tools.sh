@@ -8,6 +8,7 @@ cache="${KINDLING_CACHE:-$HOME/.cache/kindling}"
 tools="$cache/tools"
 trunk_version=0.21.14 # the newest that Rust 1.95 builds
 playwright_version=1.64.1
+binaryen_version=132.0.0
 missing=""
 
 # How to call cargo for wasm32, and which clippy belongs to that compiler; need_wasm_std changes both.
@@ -148,17 +149,27 @@ find_chromium() {
 
 # playwright-core drives it, and downloads no browser of its own. Sets $playwright to its folder.
 need_playwright() {
-  local program
   playwright="$tools/playwright"
+  npm_install "$playwright" playwright-core "$playwright_version"
+}
+
+# wasm-opt as JavaScript, for web/finish; Debian's binaryen breaks the page's modules. Sets $binaryen to its package.
+need_binaryen() {
+  binaryen="$tools/binaryen/node_modules/binaryen"
+  npm_install "$tools/binaryen" binaryen "$binaryen_version"
+}
+
+# npm_install FOLDER PACKAGE VERSION
+npm_install() {
+  local program
   for program in node npm; do
     if ! command -v "$program" >/dev/null; then
       missing="no $program here: install node and npm"
       return 1
     fi
   done
-  grep -qs "\"version\": \"$playwright_version\"" "$playwright/node_modules/playwright-core/package.json" && return 0
-  npm install --prefix "$playwright" "playwright-core@$playwright_version" --no-audit --no-fund --ignore-scripts \
-    --loglevel error && return 0
-  missing="npm install playwright-core $playwright_version failed"
+  grep -qs "\"version\": \"$3\"" "$1/node_modules/$2/package.json" && return 0
+  npm install --prefix "$1" "$2@$3" --no-audit --no-fund --ignore-scripts --loglevel error && return 0
+  missing="npm install $2 $3 failed"
   return 2
 }

@@ -2,8 +2,8 @@
 //
 //   node tests/browser/run.mjs [--only PART_OF_A_NAME]
 //
-// Settings: DIST, the built page; KINDLING, the native program; SCREENSHOTS, a folder for pictures of the page
-// (optional); and those of chromium.mjs. tests/run sets them.
+// Settings: DIST, the built page; KINDLING, the native program; BINARYEN, as web/finish has it, and SCREENSHOTS, a folder
+// for pictures of the page (both optional); and those of chromium.mjs. tests/run sets them.
 
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -4,6 +4,7 @@ import { createReadStream } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
+import { Transform } from "node:stream";
 
 const BASE = "/some/path/";
 const TYPES = {
@@ -18,27 +19,36 @@ const TYPES = {
   ".wasm": "application/wasm",
 };
 
+/** Compressed forms that may lie beside a file, by the name that a browser knows, best first. */
+const FORMS = [["br", ".br"], ["gzip", ".gz"]];
+/** What goes out at a time where a pace is kept. */
+const PART = 16 << 10;
+
 /** Milliseconds in which what was sent arrives; what a browser has not read when the connection breaks is lost. */
 const ARRIVES = 300;
 
 /**
- * Serves `folder`. `requests` lists what was asked for; `prepend` puts code before that of matching files; `put` adds
- * a file or replaces it, and `drop` takes it away. `part` says what becomes of its answers: "cut" breaks the connection
- * half-way, "stall" stops there for good; without `ranges` each begins at the file's start.
+ * Serves `folder`, compressed where a browser takes it and the folder has it. `requests` lists what was asked for, and
+ * for files of the folder what was sent; `pace` lets these together go no faster; `prepend` puts code before that of
+ * matching files; `put` adds a file or replaces it, and `drop` takes it away. `part` says what becomes of its answers:
+ * "cut" breaks the connection half-way, "stall" stops there for good; without `ranges` each begins at the file's start.
  */
 export async function serve(folder) {
   const requests = [];
   const added = new Map();
   const prepended = [];
   let versions = 0;
+  let pace = null;
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://x");
-    requests.push({ method: request.method, path: pathname, range: request.headers.range });
+    const asked = { method: request.method, path: pathname, range: request.headers.range };
+    requests.push(asked);
     const name = pathname.startsWith(BASE) ? decodeURIComponent(pathname.slice(BASE.length)) || "index.html" : null;
     const file = added.get(name);
     if (file) return answer(request, response, file);
     const before = prepended.filter(({ pattern }) => pattern.test(pathname)).map(({ code }) => code).join("");
-    await send(response, folder, name, before);
+    const takes = request.headers["accept-encoding"] ?? "";
+    Object.assign(asked, await send(response, { folder, name, before, takes, pace }));
   });
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
   const origin = `http://127.0.0.1:${server.address().port}`;
@@ -56,6 +66,9 @@ export async function serve(folder) {
       added.set(name, { bytes: Buffer.from(bytes), part, ranges, modified });
       return `${origin}${BASE}${name}`;
     },
+    pace(bytesPerSecond) {
+      pace = pacemaker(bytesPerSecond);
+    },
     drop(name) {
       added.delete(name);
     },
@@ -66,15 +79,40 @@ export async function serve(folder) {
   };
 }
 
-/** Answers with a file of `folder`, behind the code in `before`. */
-async function send(response, folder, name, before) {
+/** Answers with a file of `folder`, behind the code in `before`; returns in what form, and how long that is. */
+async function send(response, { folder, name, before, takes, pace }) {
   const path = name === null ? null : normalize(join(folder, name));
-  const size = path?.startsWith(folder) && (await stat(path).then((s) => (s.isFile() ? s.size : null), () => null));
-  if (typeof size !== "number") return response.writeHead(404).end("no such file");
-  const type = TYPES[extname(path)] ?? "application/octet-stream";
-  if (before) return response.writeHead(200, { "content-type": type }).end(before + (await readFile(path, "utf8")));
-  response.writeHead(200, { "content-type": type, "content-length": size });
-  createReadStream(path).pipe(response);
+  const plain = path?.startsWith(folder) ? await sizeOf(path) : null;
+  if (plain === null) return void response.writeHead(404).end("no such file");
+  const head = { "content-type": TYPES[extname(path)] ?? "application/octet-stream" };
+  if (before) return void response.writeHead(200, head).end(before + (await readFile(path, "utf8")));
+  let [form, ending, size] = ["", "", plain];
+  for (const [name, of] of FORMS) {
+    const small = form || !takes.includes(name) ? null : await sizeOf(path + of);
+    if (small !== null) [form, ending, size] = [name, of, small];
+  }
+  if (form) Object.assign(head, { "content-encoding": form, vary: "accept-encoding" });
+  response.writeHead(200, { ...head, "content-length": size });
+  const file = createReadStream(path + ending, { highWaterMark: PART });
+  (pace ? file.pipe(pace()) : file).pipe(response);
+  return { form, bytes: size };
+}
+
+/** Bytes of a file; null where there is none. */
+function sizeOf(path) {
+  return stat(path).then((found) => (found.isFile() ? found.size : null), () => null);
+}
+
+/** Streams that share a line of so many bytes a second. */
+function pacemaker(bytesPerSecond) {
+  let free = 0;
+  return () => new Transform({
+    transform(part, _, done) {
+      const now = performance.now();
+      free = Math.max(now, free) + (part.length / bytesPerSecond) * 1000;
+      setTimeout(done, free - now, null, part);
+    },
+  });
 }
 
 /** Answers with a file that was added, or with what `part` leaves of it. */

@@ -25,6 +25,8 @@ export function connect(options?: ConnectOptions): Kindling;
 export interface ConnectOptions {
   /** WebGPU where the browser has it ("auto"), or as asked for. */
   device?: "auto" | "webgpu" | "cpu";
+  /** Told of the engine's own bytes as they come, after a restart again. */
+  onProgress?: (part: Progress) => void;
 }
 
 export interface Kindling {

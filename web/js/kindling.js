@@ -158,7 +158,8 @@ class Kindling {
     this.#opened.catch(() => {});
   }
 
-  #receive({ run, text, files, crash }) {
+  #receive({ run, text, files, crash, progress }) {
+    if (progress) return this.#options.onProgress?.(progress);
     if (crash !== undefined) return this.#crashed(crash, text && JSON.parse(text));
     const call = this.#calls.get(run);
     if (!call) return;

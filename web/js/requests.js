@@ -9,7 +9,7 @@ const TRAIN = [...TAUGHT, "data", "config", "name", "sample", "questions", "enco
 
 /** By the name of the call: its fields. A request to train is also one to plan and to preview. */
 const FIELDS = {
-  "connect": ["device"],
+  "connect": ["device", "onProgress"],
   "chat.completions.create": [
     ...SAMPLING, "messages", "model", "stream", "logprobs", "top_logprobs", "adapters", "signal",
   ],
