@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::rooms::Code;
+use crate::rust_tokens::Token::{Colons, Word};
+use crate::rust_tokens::tokens;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -200,6 +202,36 @@ fn no_files_of_a_room_need_each_other_in_a_circle() {
         assert!(uses.contains(&(&known[0], &known[1])), "{file} needs {needed}: {uses:?}");
     }
     assert_eq!(circles(&uses), []);
+}
+
+/// Whether a source names the library, or what computes for it.
+fn names_the_library(source: &str) -> bool {
+    let is_it = |name: &str| ["kindling", "burn"].contains(&name);
+    tokens(source).windows(2).any(|two| match two {
+        [Word(name), Colons] => is_it(name),
+        [Word(word), Word(name)] => ["use", "crate"].contains(&word.as_str()) && is_it(name),
+        _ => false,
+    })
+}
+
+#[test]
+fn of_the_page_only_the_engine_names_the_library() {
+    assert!(names_the_library("use burn as b;") && names_the_library("fn f(x: &kindling::told::Told) {}"));
+    assert!(!names_the_library("// kindling::data\nuse kindling_web::ui; let kindling = 1;"));
+    let mut files = BTreeSet::new();
+    tree(&root().join("web/src"), &mut files);
+    // The module that the page loads first has no room for it: what all else links is the page's, too.
+    let names = |file: &&String| names_the_library(&std::fs::read_to_string(root().join(file)).unwrap());
+    let (engine, page): (Vec<&String>, Vec<&String>) = files
+        .iter()
+        .filter(|file| file.ends_with(".rs"))
+        .filter(names)
+        .partition(|file| file.starts_with("web/src/engine/"));
+    assert!(engine.len() > 10, "{engine:?}");
+    assert!(
+        page.is_empty(),
+        "{page:?}: what needs the library belongs into web/src/engine, behind a message"
+    );
 }
 
 #[test]

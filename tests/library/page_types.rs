@@ -1,11 +1,17 @@
-//! The settings that `web/js/kindling.d.ts` names for other pages are the library's.
+//! What the page and the library share without a crate between them: the settings that `web/js/kindling.d.ts` names, and
+//! tables that the page writes and the library reads.
 
 use std::collections::BTreeSet;
 
 use kindling::adapter::LoraConfig;
+use kindling::data::spreadsheet_pairs;
 use kindling::sample::SamplingConfig;
 use kindling::train::{Stage, TrainConfig};
 use serde::Serialize;
+
+#[allow(dead_code, reason = "the page has another use of it")]
+#[path = "../../web/src/csv.rs"]
+mod csv;
 
 const TYPES: &str = include_str!("../../web/js/kindling.d.ts");
 
@@ -40,4 +46,14 @@ fn sampling_has_openais_names() {
     assert!(known.remove("max_new_tokens") && known.remove("ignore_eos"));
     known.extend(["max_tokens", "max_completion_tokens"].map(String::from));
     assert_eq!(fields("Sampling"), known);
+}
+
+#[test]
+fn the_csv_of_a_form_reads_back_as_it_was() {
+    let pairs = [["a, b", "\"c\" \n\nd"], ["Q: x\nA: y", " | z |\n|---|"], ["5\"", "[1]"], ["甲，乙", ""]];
+    let pairs = pairs.map(|pair| pair.map(String::from));
+    for names in [["question", "answer"], ["问题", "答案"]] {
+        let csv = csv::of_pairs(&pairs, names);
+        assert_eq!(spreadsheet_pairs(&csv), Ok(pairs.to_vec()), "{csv}");
+    }
 }

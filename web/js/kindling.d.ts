@@ -50,6 +50,15 @@ export interface Kindling {
    * engine ends its work on a text that it has begun after an abort too.
    */
   score(request: ScoreRequest): Promise<Score>;
+  /** Rows out of whatever text a person pastes; no model has to be open. */
+  rows: {
+    /** Its rows for a stage ("sft"): JSON, a table, Markdown, or questions and answers behind words such as `Q:`. */
+    read(text: string, stage?: Stage | "lora"): Promise<PastedRows>;
+    /** Its questions and answers, either of which may be empty; null where it holds anything else. */
+    pairs(text: string): Promise<[string, string][] | null>;
+    /** The same in cells of a spreadsheet, as the clipboard has them. */
+    cells(text: string): Promise<Cells>;
+  };
   /** So many rows (20) as the model sees them: tokens, and which of them are targets. Nothing is trained. */
   preview(request: TrainRequest & { rows?: number }): Promise<Preview>;
   /** What holds where a request names nothing else; `config` depends on whether an adapter learns the stage. */
@@ -118,6 +127,10 @@ export type FileSource = File | { name: string; bytes: Uint8Array };
 export type ModelSource = FileSource | FileSource[] | string | { kept: string };
 /** Text in any of the formats that the command line reads, told by the file's name. */
 export type DataSource = FileSource | FileSource[];
+export interface PastedRows extends Pasted {
+  /** The rows that can be used, as data to train on; null where there are none. A plain text is such data as it is. */
+  data: ExportedFile | null;
+}
 export interface LoadOptions {
   signal?: AbortSignal;
   /** Told of a download. */
@@ -550,6 +563,39 @@ export interface Score {
   bits_per_byte: number | null;
   /** The logits of the last position, where they were asked for. */
   logits?: number[];
+}
+
+/** The form that a pasted text has. */
+export type PasteForm = "json" | "csv" | "tsv" | "markdown" | "dialogue" | "text";
+
+/** What was read of a pasted text. */
+export interface Pasted {
+  /** Its form. */
+  form: PasteForm;
+  /** Rows that can be used; none of a plain text, which is all one. */
+  rows: number;
+  /** The first of them, where it is no more than a question and its answer. */
+  first: [string, string] | null;
+  /** Lines that have to be corrected. */
+  wrong: number;
+  /** The first hundred of them. */
+  problems: PasteProblem[];
+}
+
+/** What has to be corrected in a pasted text. */
+export interface PasteProblem {
+  /** The line, from 1. */
+  line: number;
+  /** What is wrong there, without a full stop. */
+  why: Told;
+}
+
+/** What was read of cells of a spreadsheet. */
+export interface Cells {
+  /** A question and its answer for each row, of which either may be empty; none where the text is no such cells. */
+  pairs: [string, string][];
+  /** Why there are none although there are cells: their columns do not tell which is which. */
+  odd: Told | null;
 }
 
 /** What is learned. Where one is asked for, "lora" stands for "sft" with an adapter. */

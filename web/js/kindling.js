@@ -45,6 +45,15 @@ class Kindling {
       add: async (name, files) => this.#result({ call: "add-adapter", name }, await readFiles(files)),
       remove: (name) => this.#result({ call: "remove-adapter", name }),
     };
+    this.rows = {
+      read: async (text, stage = "sft") => {
+        const call = { call: "read-rows", stage: taught({ stage }).stage };
+        const { result, files } = await this.#call(call, pasted("rows.read", text)).whole;
+        return { ...result, data: files[0] ?? null };
+      },
+      pairs: async (text) => this.#result({ call: "read-pairs" }, pasted("rows.pairs", text)),
+      cells: async (text) => this.#result({ call: "read-cells" }, pasted("rows.cells", text)),
+    };
     this.models = {
       list: () => this.#result({ call: "kept" }),
       keep: (name) => this.#result({ call: "keep", name }),
@@ -357,6 +366,14 @@ async function readFiles(source) {
       ? { name: file.webkitRelativePath || file.name, bytes: new Uint8Array(await file.arrayBuffer()) }
       : { name: file.name, bytes: new Uint8Array(file.bytes).slice() };
   return Promise.all([].concat(source).map(read));
+}
+
+/** A pasted text, which goes beside its call, since it may be long. */
+function pasted(call, text) {
+  if (typeof text !== "string") {
+    throw refusal("bad-request", { call, field: "text" }, `${call} takes a text, and got ${JSON.stringify(text)}`);
+  }
+  return [{ name: "pasted.txt", bytes: new TextEncoder().encode(text) }];
 }
 
 function modelName(files) {

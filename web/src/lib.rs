@@ -1,8 +1,10 @@
 //! Kindling in a browser tab: one static page, nothing leaves the machine.
 //!
-//! `bin/app` opens the page: `ui` fills `index.html` in the reader's `language`. What touches no page
-//! compiles on the host too.
+//! `bin/app` opens the page: `ui` fills `index.html` in the reader's `language`. What touches no page compiles on the host
+//! too. Nothing here names the library: what needs it runs in the worker, `bin/engine`, and is asked for by `messages`.
 
+pub mod cells;
+pub mod csv;
 pub mod difference;
 pub mod format;
 pub mod language;

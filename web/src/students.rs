@@ -1,5 +1,4 @@
-//! Adapters of several people at once: which files belong together and whose they are, and a table of answers for a
-//! spreadsheet.
+//! Adapters of several people at once: which files belong together and whose they are.
 
 use std::collections::BTreeMap;
 
@@ -43,17 +42,6 @@ fn own_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// A table as CSV (RFC 4180), with the mark by which spreadsheets know UTF-8.
-pub fn csv(rows: &[Vec<String>]) -> String {
-    let cell = |text: &String| match text.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.clone(),
-    };
-    let line = |row: &Vec<String>| row.iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n";
-    let lines: String = rows.iter().map(line).collect();
-    format!("\u{feff}{lines}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,11 +81,5 @@ mod tests {
         assert_eq!(groups, [(String::new(), vec![0, 1])]);
         assert_eq!(rest, Vec::<String>::new());
         assert_eq!(found(&["adapter_model.safetensors", ""]).0, []);
-    }
-
-    #[test]
-    fn cells_are_quoted_where_they_must_be() {
-        let rows = [vec!["问题".to_string(), "mia".into()], vec!["a, b".into(), "say \"c\"\nd".into()]];
-        assert_eq!(csv(&rows), "\u{feff}问题,mia\r\n\"a, b\",\"say \"\"c\"\"\nd\"\r\n");
     }
 }

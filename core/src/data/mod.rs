@@ -42,7 +42,7 @@ pub use options::{DataOptions, HeldOutShare, Turns};
 pub use order::{Permutation, Split, split};
 #[cfg(not(target_family = "wasm"))]
 pub use parquet::parquet_rows;
-pub use paste::{PasteFault, PasteForm, PasteProblem, Pasted, PastedRow, csv_of, paste, spreadsheet_pairs};
+pub use paste::{PasteFault, PasteForm, PasteProblem, Pasted, PastedRow, paste, spreadsheet_pairs};
 pub use prompts::read_prompts;
 pub use report::{DataReport, NAMED_KEYS, RowOrigin, WarningCount};
 pub use source::{Memory, Source};

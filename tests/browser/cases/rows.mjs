@@ -83,17 +83,87 @@ test("rows: cells of a spreadsheet fill the form", PAGE, async (t) => {
   await teach(t);
   const cells = "问题\t答案\r\n你是谁？\t我是露玛。\r\nSay it twice.\t\"Once, \"\"then\"\"\nagain | 2\"\r\nOnly this\t\r\n";
   await drop(t, page.getByTestId("teach-question"), cells);
-  assert.deepEqual(await rows(t), [["你是谁？", "我是露玛。"], POEM, ["Only this", ""]]);
+  await holds(t, [["你是谁？", "我是露玛。"], POEM, ["Only this", ""]]);
   assert.equal(await focused(t), "Answer 3");
   assert.match(await page.getByTestId("teach-pairs-status").innerText(), /3 rows/);
   await drop(t, page.getByTestId("teach-answer").first(), "x\ty\nz\tw");
-  assert.deepEqual(await rows(t), [["你是谁？", "我是露玛。"], ["x", "y"], ["z", "w"], POEM, ["Only this", ""]]);
+  const five = [["你是谁？", "我是露玛。"], ["x", "y"], ["z", "w"], POEM, ["Only this", ""]];
+  await holds(t, five);
 
   await drop(t, page.getByTestId("teach-question").first(), "1\tPoru\tkelp\n2\tMiru\tmoss");
-  assert.equal((await rows(t)).length, 5);
-  assert.match(await page.getByTestId("teach-pairs-status").innerText(), /not put in: .*“Poru”/);
-  const taken = await drop(t, page.getByTestId("teach-question").first(), "no cells\nat all");
-  assert.ok(!taken, "other texts go into the field as ever");
+  await page.locator("#teach-pairs-status", { hasText: /not put in: .*“Poru”/ }).waitFor({ timeout: 10 * SECOND });
+  assert.deepEqual(await rows(t), five, "cells that cannot be put in stand in no field");
+  for (const text of [" no cells\nat all", "one\ttwo\nx\ty\tz"]) {
+    five[0][0] += text;
+    await drop(t, page.getByTestId("teach-question").first(), text);
+    // The engine answers in turn.
+    await page.evaluate(() => kindling.model());
+    assert.deepEqual(await rows(t), five, "other texts go into the field as ever");
+  }
+});
+
+test("rows: what is pasted while the engine is busy stays, and is read as soon as it is free", {}, async (t) => {
+  const { page, assert } = t;
+  t.beforeEngine(`(${holdReading})()`);
+  await t.open("cpu");
+  await teach(t);
+  await page.getByTestId("teach-question").fill("x");
+  await drop(t, page.getByTestId("teach-question"), "Who?\tLuma.\r\nAnd?\tNo.\r\n");
+  assert.deepEqual(await rows(t), [["xWho?\tLuma.\nAnd?\tNo.\n", ""]]);
+  await page.keyboard.type("y");
+  await hold(t, false);
+  await holds(t, [["xy", ""], ["Who?", "Luma."], ["And?", "No."]], "what was typed since stays");
+
+  await hold(t, true);
+  const waits = "is read as soon as the engine is free";
+  await page.getByTestId("teach-source-paste").check({ force: true });
+  await page.getByTestId("teach-data").fill("Q: One?\nA: 1");
+  await page.locator("#teach-pasted", { hasText: waits }).waitFor({ timeout: 10 * SECOND });
+  await page.getByTestId("teach-data").fill("Q: Two?\nA: 2");
+  await page.evaluate(() => {
+    window.found = [];
+    const told = document.getElementById("teach-pasted");
+    new MutationObserver(() => found.push(told.innerText)).observe(told, { childList: true });
+  });
+  await hold(t, false);
+  await page.locator("#teach-pasted", { hasText: "“Two?” → “2”" }).waitFor({ timeout: 10 * SECOND });
+  assert.doesNotMatch((await page.evaluate(() => found)).join(), /One/, "what is told is of the text that stands there");
+
+  await hold(t, true);
+  await page.getByTestId("teach-source-form").check({ force: true });
+  await page.locator("#teach-pairs-status", { hasText: waits }).waitFor({ timeout: 10 * SECOND });
+  assert.ok(!(await page.getByTestId("teach-pairs").isVisible()), "nobody types into rows that are about to change");
+  await page.getByTestId("teach-source-paste").check({ force: true });
+  assert.equal(await page.getByTestId("teach-data").inputValue(), "Q: Two?\nA: 2", "who goes back finds all as it was");
+  await page.getByTestId("teach-source-form").check({ force: true });
+  await hold(t, false);
+  await holds(t, [["Two?", "2"]]);
+});
+
+test("rows: other pages have what is pasted read, too", PAGE, async (t) => {
+  const { page, assert } = t;
+  const found = await page.evaluate(async () => {
+    const { data, ...pasted } = await kindling.rows.read("问题,答案\n谁？,露玛。\n空,\n");
+    return {
+      pasted,
+      lines: new TextDecoder().decode(data.bytes),
+      plain: await kindling.rows.read("Once, a lamp.", "pretrain"),
+      pairs: [await kindling.rows.pairs("Q: a\nA: b"), await kindling.rows.pairs("Once, a lamp.")],
+      cells: [await kindling.rows.cells("a\tb\nc\t"), await kindling.rows.cells("1\tPoru\tkelp")],
+      long: (await kindling.rows.read("x\ty\n".repeat(60_000))).rows,
+    };
+  });
+  const { problems: [{ line, why }], ...pasted } = found.pasted;
+  assert.deepEqual(pasted, { form: "csv", rows: 1, first: ["谁？", "露玛。"], wrong: 1 });
+  assert.deepEqual([line, why.code, why.message], [3, "paste.empty_answer", "the answer is empty"]);
+  assert.match(found.lines, /^\n\{[^\n]*\}\n$/, "the row stands in its line");
+  assert.deepEqual(Object.values(JSON.parse(found.lines)), ["谁？", "露玛。"]);
+  assert.deepEqual([found.plain.form, found.plain.wrong, found.plain.data], ["text", 0, null]);
+  assert.deepEqual(found.pairs, [[["a", "b"]], null]);
+  assert.deepEqual(found.cells[0], { pairs: [["a", "b"], ["c", ""]], odd: null });
+  assert.deepEqual([found.cells[1].pairs, found.cells[1].odd.code], [[], "paste.columns"]);
+  assert.equal(found.long, 60_000);
+  assert.match(await t.rejection(() => kindling.rows.read(5)), /rows\.read takes a text, and got 5/);
 });
 
 test("rows: every kind of paste is recognised", PAGE, async (t) => {
@@ -118,7 +188,7 @@ test("rows: every kind of paste is recognised", PAGE, async (t) => {
     await page.locator("#teach-pasted", { hasText: said }).waitFor({ timeout: 10 * SECOND });
     assert.equal(await page.getByTestId("teach-problem").count(), 0, text);
     await page.getByTestId("teach-source-form").check({ force: true });
-    assert.deepEqual(await rows(t), pairs, text);
+    await holds(t, pairs, text);
     await page.getByTestId("teach-source-paste").check({ force: true });
     assert.equal(await page.getByTestId("teach-data").inputValue(), text, "what says the same stays as it was typed");
   }
@@ -146,14 +216,14 @@ test("rows: form and paste hold one lesson", PAGE, async (t) => {
   await page.getByTestId("teach-data").fill(talk);
   await page.locator("#teach-pasted", { hasText: "1 conversations found as JSON" }).waitFor({ timeout: 10 * SECOND });
   await choose("form");
-  assert.deepEqual(await rows(t), [LUMA], "what the form cannot hold is not put into it");
+  await holds(t, [LUMA], "what the form cannot hold is not put into it");
   assert.match(await page.getByTestId("teach-pairs-status").innerText(), /stays under “Paste anything”/);
   await choose("paste");
   assert.equal(await text(), talk);
 
   await choose("sample");
   await page.getByTestId("teach-sample-edit").click();
-  assert.equal(await focused(t), "Question 1");
+  await page.waitForFunction(() => document.activeElement.getAttribute("aria-label") === "Question 1");
   assert.equal((await rows(t)).length, 21, "the sample comes behind what was typed");
 });
 
@@ -220,6 +290,18 @@ function rows(t) {
   ));
 }
 
+/** Waits until the form holds these rows: the engine may have to read them first. */
+async function holds(t, expected, why) {
+  await t.page.getByTestId("teach-pairs").waitFor({ timeout: 10 * SECOND });
+  const end = performance.now() + 10 * SECOND;
+  let found = await rows(t);
+  while (JSON.stringify(found) !== JSON.stringify(expected) && performance.now() < end) {
+    await t.page.waitForTimeout(20);
+    found = await rows(t);
+  }
+  t.assert.deepEqual(found, expected, why);
+}
+
 async function fillRow(t, place, [question, answer]) {
   await t.page.getByTestId("teach-question").nth(place).fill(question);
   await t.page.getByTestId("teach-answer").nth(place).fill(answer);
@@ -230,14 +312,36 @@ function focused(t) {
   return t.page.evaluate(() => document.activeElement.getAttribute("aria-label"));
 }
 
-/** Pastes into a field; tells whether the page took it for itself. */
+/** Pastes into a field: the page hears of it, and then the browser puts the text in, with line feeds alone. */
 async function drop(t, field, text) {
   await field.focus();
-  return field.evaluate((element, text) => {
+  await field.evaluate((element, text) => {
     const clipboardData = new DataTransfer();
     clipboardData.setData("text/plain", text);
-    return !element.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+    const goesOn = element.dispatchEvent(
+      new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }),
+    );
+    if (goesOn) document.execCommand("insertText", false, text.replaceAll("\r\n", "\n"));
   }, text);
+}
+
+/** Lets pasted text wait for the engine, or no longer. */
+async function hold(t, holding) {
+  const [worker] = t.page.workers();
+  await worker.evaluate((holding) => self.hold(holding), holding);
+}
+
+function holdReading() {
+  let [holding, held] = [true, []];
+  self.addEventListener("message", (event) => {
+    if (!holding || !/"call":"read-/.test(event.data.text)) return;
+    event.stopImmediatePropagation();
+    held.push(event.data);
+  });
+  self.hold = (now) => {
+    holding = now;
+    if (!now) for (const data of held.splice(0)) self.dispatchEvent(new MessageEvent("message", { data }));
+  };
 }
 
 async function pick(t, file) {

@@ -68,6 +68,12 @@ test("ui: the language changes, and the page remembers what was said", { device:
   assert.equal((await words())[0], "en");
 });
 
+test("ui: the page's own module is small, because the library is the engine's", {}, async (t) => {
+  const { byteLength } = await (await fetch(`${t.server.url}app_bg.wasm`)).arrayBuffer();
+  t.note(`app_bg.wasm has ${byteLength} bytes`);
+  t.assert.ok(byteLength > 100_000 && byteLength < 3_000_000, `${byteLength} bytes`);
+});
+
 test("ui: four tabs, by mouse and by key", { device: "cpu" }, async (t) => {
   const { page, assert } = t;
   const seen = () => page.locator("[role=tabpanel]:visible").evaluateAll((panels) => panels.map((panel) => panel.id));

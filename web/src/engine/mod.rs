@@ -15,6 +15,7 @@ mod messages;
 mod models;
 #[path = "../names.rs"]
 mod names;
+mod paste;
 mod places;
 mod plan;
 mod port;

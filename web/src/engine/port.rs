@@ -32,18 +32,21 @@ impl Port {
     fn send(&self, event: &Event, files: &[File]) {
         let text = serde_json::to_string(event).unwrap_or_default();
         let message = Object::new();
-        let beside = Array::new();
+        // What is sent along is gone here, and is not copied once more.
+        let (beside, moved) = (Array::new(), Array::new());
         for file in files {
             let entry = Object::new();
             set(&entry, "name", &file.name.as_str().into());
-            set(&entry, "bytes", &Uint8Array::from(file.bytes.as_slice()));
+            let bytes = Uint8Array::from(file.bytes.as_slice());
+            moved.push(&bytes.buffer());
+            set(&entry, "bytes", &bytes);
             beside.push(&entry);
         }
         set(&message, "run", &self.run.into());
         set(&message, "text", &text.into());
         set(&message, "files", &beside);
         // A message of plain values cannot fail to be copied.
-        let _ = self.scope.post_message(&message);
+        let _ = self.scope.post_message_with_transfer(&message, &moved);
     }
 
     /// Ends the call, with its result or with what went wrong.

@@ -56,6 +56,12 @@ pub enum Call {
     Score { text: Option<String>, tokens: Option<Vec<u32>>, add_bos: bool, logits: bool },
     /// Shows rows of the files beside the message.
     Preview { stage: Stage, adapts: bool, config: Map<String, Value>, rows: usize, encoding: Option<String> },
+    /// Reads the pasted text beside the message as rows for a stage.
+    ReadRows { stage: Stage },
+    /// Reads it as questions and answers, if it is nothing but such.
+    ReadPairs,
+    /// Reads it as cells of a spreadsheet.
+    ReadCells,
     /// Estimates a run on the files beside the message.
     Plan(Training),
     /// Trains on them.

@@ -12,6 +12,7 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 use super::data::{lora_config, train_config};
 use super::download::abort;
 use super::messages::model::Defaults;
+use super::paste::{read_cells, read_pairs, read_rows};
 use super::port::{Port, crash};
 use super::protocol::{Call, File};
 use super::state::{Answer, Engine, OpenModel, Who};
@@ -59,9 +60,10 @@ fn parse(data: &JsValue) -> Result<(Call, Vec<File>), Told> {
     let files = get(data, "files").dyn_into::<Array>().map_or_else(
         |_| Vec::new(),
         |files| {
+            let bytes = |entry: &JsValue| get(entry, "bytes").dyn_into::<Uint8Array>().ok();
             let file = |entry: JsValue| File {
                 name: get(&entry, "name").as_string().unwrap_or_default(),
-                bytes: Uint8Array::new(&get(&entry, "bytes")).to_vec(),
+                bytes: bytes(&entry).map(|bytes| bytes.to_vec()).unwrap_or_default(),
             };
             files.iter().map(file).collect()
         },
@@ -96,6 +98,9 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Preview { stage, adapts, config, rows, encoding } => {
             engine.preview((stage, adapts), config, rows, encoding.as_deref(), files)
         }
+        Call::ReadRows { stage } => read_rows(stage, &files),
+        Call::ReadPairs => read_pairs(&files),
+        Call::ReadCells => read_cells(&files),
         Call::Plan(training) => engine.plan(&training, files).await,
         Call::Train(training) => engine.train(training, files, port).await,
         Call::Resume { id, more } => engine.resume(&id, more, port).await,

@@ -1,4 +1,5 @@
-//! What the library knows, as the page is told of it.
+//! What the library knows, as the page is told of it. Messages are the page's too, which does without the library: so
+//! what one of them makes of the library's types stands here.
 
 use kindling::data::{DataReport, WarningCount};
 use kindling::formats::gguf::WeightType;
@@ -8,11 +9,26 @@ use kindling::sample;
 use kindling::told::Told;
 use kindling::train::{self, StepLog};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::messages::chat::{FinishReason, Generation, Score};
 use super::messages::model::{GgufWeights, ModelCard, WeightsAs};
 use super::messages::run::{self, EngineEvent, Plan, RowCount};
 use super::messages::told;
+
+impl From<&Told> for told::Told {
+    fn from(told: &Told) -> Self {
+        let values = match serde_json::to_value(told) {
+            Ok(Value::Object(mut told)) => told.remove("values"),
+            _ => None,
+        };
+        let values = match values {
+            Some(Value::Object(values)) => values,
+            _ => Map::new(),
+        };
+        Self { code: told.code().into(), values, message: told.to_string() }
+    }
+}
 
 impl WeightsAs {
     /// The blocks of few bits; none where matrices are floats.

@@ -186,9 +186,9 @@ mod typescript {
         }
     }
 
-    impl<T: Form> Form for [T; 1] {
+    impl<T: Form, const N: usize> Form for [T; N] {
         fn form() -> String {
-            format!("[{}]", T::forms()[1])
+            format!("[{}]", vec![T::forms()[1].clone(); N].join(", "))
         }
     }
 
@@ -260,6 +260,7 @@ mod typescript {
                 list: Vec<Option<f64>>,
                 by_name: BTreeMap<String, Color>,
                 one: [Color; 1],
+                two: [String; 2],
                 odd: Vec<String> as "Odd" = "Vec::is_empty",
             }
 
@@ -281,7 +282,7 @@ mod typescript {
             thing,
             "/** Something. */\nexport interface Thing {\n  /**\n   * Its name,\n   * in two lines.\n   */\n  name: \
              string;\n  note: string | null;\n  extra?: number;\n  list: (number | null)[];\n  by_name: Record<string, \
-             Color>;\n  one: [Color];\n  odd?: Odd;\n}"
+             Color>;\n  one: [Color];\n  two: [string, string];\n  odd?: Odd;\n}"
         );
         assert_eq!(color, "export type Color = \"red\" | \"dark-blue\";");
         assert_eq!(
@@ -300,13 +301,14 @@ mod typescript {
             list: vec![Some(1.0), None],
             by_name: BTreeMap::from([("b".into(), sample::Color::DarkBlue)]),
             one: [sample::Color::Red],
+            two: ["c".into(), "d".into()],
             odd: Vec::new(),
         };
         let came = sample::Happening::Came { thing: Some(thing) };
         let text = serde_json::to_string(&came).unwrap();
         assert_eq!(
             text,
-            r#"{"event":"came","thing":{"name":"a","note":null,"list":[1.0,null],"by_name":{"b":"dark-blue"},"one":["red"]}}"#
+            r#"{"event":"came","thing":{"name":"a","note":null,"list":[1.0,null],"by_name":{"b":"dark-blue"},"one":["red"],"two":["c","d"]}}"#
         );
         assert_eq!(serde_json::from_str::<sample::Happening>(&text).unwrap(), came);
         assert_eq!(serde_json::to_string(&sample::Happening::Went {}).unwrap(), r#"{"event":"went"}"#);

@@ -13,18 +13,3 @@ messages! {
         message: String,
     }
 }
-
-#[cfg(target_family = "wasm")]
-impl From<&kindling::told::Told> for Told {
-    fn from(told: &kindling::told::Told) -> Self {
-        let values = match serde_json::to_value(told) {
-            Ok(Value::Object(mut told)) => told.remove("values"),
-            _ => None,
-        };
-        let values = match values {
-            Some(Value::Object(values)) => values,
-            _ => Map::new(),
-        };
-        Self { code: told.code().into(), values, message: told.to_string() }
-    }
-}

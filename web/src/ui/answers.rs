@@ -11,9 +11,9 @@ use super::answer::Shown;
 use super::app::App;
 use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
+use crate::csv;
 use crate::format::fill;
 use crate::messages::chat::{ChatChunk, FinishReason};
-use crate::students::csv;
 
 /// The longest answer, in tokens.
 const MOST_TOKENS: u32 = 128;
@@ -206,7 +206,7 @@ impl Answers {
     }
 
     fn export(self: &Rc<Self>) {
-        let table = csv(&self.said.borrow());
+        let table = csv::table(&self.said.borrow());
         let bytes = Uint8Array::from(table.as_bytes());
         self.app.spawn(async move { dom::download("answers.csv", &bytes).map_err(engine::sentence) });
     }

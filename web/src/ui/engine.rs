@@ -13,7 +13,8 @@ use super::dom::{self, window};
 use crate::format::fill;
 use crate::language::{Language, Text, in_fields, in_words};
 use crate::messages::model::{AdapterInfo, Defaults, DeviceInfo, KeptModel, ModelInfo};
-use crate::messages::run::{EngineEvent, Plan, Preview, RunEnd, SavedRun};
+use crate::messages::rows::{Cells, Pasted};
+use crate::messages::run::{EngineEvent, Plan, Preview, RunEnd, SavedRun, Stage};
 use crate::messages::told::Told;
 
 /// What a call gives, or the engine's own sentence on why not.
@@ -116,6 +117,20 @@ pub fn file_of_bytes(name: &str, bytes: &[u8]) -> JsValue {
     file.into()
 }
 
+/// A file of the engine under another name.
+pub fn renamed(file: &JsValue, name: &str) -> JsValue {
+    let renamed = Object::new();
+    set(&renamed, "name", &name.into());
+    set(&renamed, "bytes", &get(file, "bytes"));
+    renamed.into()
+}
+
+/// A file of the engine as a text.
+pub fn text_of(file: &JsValue) -> String {
+    let bytes = get(file, "bytes").dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec());
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
+}
+
 /// Picked files as a source.
 pub fn files(files: &[web_sys::File]) -> JsValue {
     files.iter().collect::<Array>().into()
@@ -176,6 +191,26 @@ impl Stream {
             false => read(&get(&result, "value")).map(Some),
         }
     }
+}
+
+/// What was pasted, read as rows of texts or of conversations; the rows come as a file of JSON lines, or as null.
+pub async fn read_rows(text: &str, texts: bool) -> Answer<(Pasted, JsValue)> {
+    let stage = if texts { Stage::Pretrain } else { Stage::Sft };
+    let answer = call(&part("rows"), "read", &[&text.into(), &stage.word().into()]).await?;
+    let data = get(&answer, "data");
+    // The bytes are no JSON.
+    set(&answer, "data", &JsValue::UNDEFINED);
+    Ok((read(&answer)?, data))
+}
+
+/// The questions and answers of what was pasted, if it is nothing but such.
+pub async fn read_pairs(text: &str) -> Answer<Option<Vec<[String; 2]>>> {
+    ask("rows", "pairs", &[&text.into()]).await
+}
+
+/// The questions and answers in cells of a spreadsheet.
+pub async fn read_cells(text: &str) -> Answer<Cells> {
+    ask("rows", "cells", &[&text.into()]).await
 }
 
 /// Rows as the model sees them.

@@ -4,15 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use gloo::timers::callback::Timeout;
-use kindling::data::{PasteFault, spreadsheet_pairs};
 use wasm_bindgen::JsCast;
 use web_sys::{ClipboardEvent, Event, KeyboardEvent};
 
 use super::app::App;
 use super::dom::{self, El, button, el};
+use super::engine;
 use super::pair_row::{PairRow, is_blank};
-use super::paste_faults;
+use crate::cells;
 use crate::format::fill;
+use crate::messages::rows::Cells;
 
 /// How long a press of a button may take.
 const PRESS_MS: u32 = 300;
@@ -27,6 +28,8 @@ pub struct PairForm {
     rows: RefCell<Vec<Rc<PairRow>>>,
     /// Counts rows that were ever made, for their names.
     made: Cell<u32>,
+    /// Whether the rows are yet to come out of what was pasted.
+    waits: Cell<bool>,
     changed: Rc<dyn Fn()>,
 }
 
@@ -41,6 +44,7 @@ impl PairForm {
             status: el("p").class("faint").id("teach-pairs-status").attr("role", "status"),
             rows: RefCell::default(),
             made: Cell::default(),
+            waits: Cell::default(),
             changed,
         });
         place.add(&el("p").class("faint").say(speech, |t| t.rows.form_hint));
@@ -83,6 +87,17 @@ impl PairForm {
     /// Says something below the rows.
     pub fn say(&self, sentence: &str) {
         self.status.write(sentence);
+    }
+
+    /// Hides the rows, which nobody can use until the engine has read others out of what was pasted.
+    pub fn wait(&self, waits: bool) {
+        if self.waits.replace(waits) == waits {
+            return;
+        }
+        for part in [&self.list, &self.add] {
+            part.show(!waits);
+        }
+        self.say(if waits { self.app.speech.text().rows.reading } else { "" });
     }
 
     /// Goes to the first row.
@@ -219,32 +234,44 @@ impl PairForm {
         (self.changed)();
     }
 
-    /// Cells of a spreadsheet fill rows from this one on; any other text goes into the field as ever.
+    /// What may be cells of a spreadsheet goes into the field as any other text, and fills rows once the engine has found
+    /// that it is cells: it may be busy or still loading, and the text is not lost meanwhile.
     fn paste(self: &Rc<Self>, row: &Rc<PairRow>, event: &Event) {
         let clipboard = event.unchecked_ref::<ClipboardEvent>().clipboard_data();
-        let text = clipboard.and_then(|data| data.get_data("text/plain").ok()).unwrap_or_default();
-        // Cells have tabs between them; a line of a program begins with one.
-        if !text.contains('\t') || text.starts_with('\t') {
+        let pasted = clipboard.and_then(|data| data.get_data("text/plain").ok()).unwrap_or_default();
+        let field = [&row.question, &row.answer].into_iter().find(|field| field.holds_focus()).cloned();
+        let Some(field) = field.filter(|_| cells::may_be(&pasted)) else { return };
+        let (form, row, before) = (Rc::clone(self), Rc::clone(row), field.value());
+        self.app.spawn(async move {
+            let found = engine::read_cells(&pasted).await?;
+            if let Some(rest) = cells::without(&pasted, &before, &field.value()) {
+                form.take_cells(&row, &found, || field.set_value(&rest));
+            }
+            Ok(())
+        });
+    }
+
+    /// Fills rows with cells from this one on, or says why they are none; `take_out` takes their text out of its field.
+    fn take_cells(self: &Rc<Self>, row: &Rc<PairRow>, found: &Cells, take_out: impl FnOnce()) {
+        // Meanwhile the row may have been deleted, or other rows put in.
+        if self.place_of(row).is_none() {
             return;
         }
-        match spreadsheet_pairs(&text) {
-            Ok(pairs) if pairs.is_empty() => {}
-            Ok(pairs) => {
-                event.prevent_default();
-                self.fill_from(row, &pairs);
-            }
-            Err(problem) if matches!(problem.fault, PasteFault::Columns { .. }) => {
-                event.prevent_default();
-                let t = self.app.speech.text();
-                self.say(&fill(t.rows.not_filled, &[&paste_faults::sentence(&problem.fault, t)]));
-            }
-            Err(_) => {}
+        if let Some(why) = &found.odd {
+            take_out();
+            self.say(&fill(self.app.speech.text().rows.not_filled, &[&engine::spoken(why)]));
+            (self.changed)();
+        } else if !found.pairs.is_empty() {
+            take_out();
+            self.fill_from(row, &found.pairs);
         }
     }
 
     /// Puts rows in behind this one, or in its place where it is blank.
     fn fill_from(self: &Rc<Self>, row: &Rc<PairRow>, pairs: &[[String; 2]]) {
         let Some(mut at) = self.place_of(row) else { return };
+        // Who went on elsewhere stays there.
+        let held_focus = row.line.holds_focus();
         if is_blank(&row.pair()) {
             self.rows.borrow_mut().remove(at);
             row.line.remove();
@@ -255,7 +282,7 @@ impl PairForm {
             self.insert(at + i).fill(pair);
         }
         self.relabel();
-        if let Some(last) = self.rows.borrow().get(at + pairs.len() - 1) {
+        if let Some(last) = self.rows.borrow().get(at + pairs.len() - 1).filter(|_| held_focus) {
             last.answer.focus_quietly();
         }
         self.say(&fill(self.app.speech.text().rows.filled, &[&pairs.len().to_string()]));

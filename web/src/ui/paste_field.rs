@@ -1,26 +1,25 @@
-//! The field for anything that a person has, which says at once what it finds there.
+//! The field for anything that a person has. The engine reads it, and the field says what is found there.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use gloo::timers::callback::Timeout;
-use kindling::data::{PasteForm, PasteProblem, Pasted, csv_of, paste};
-use kindling::text::RowKind;
+use wasm_bindgen::prelude::JsValue;
 
 use super::app::App;
 use super::dom::{self, El, button, el, field};
-use super::paste_faults::{form_name, sentence};
+use super::engine::{self, Answer};
+use super::reading::{Reading, short};
+use crate::csv;
 use crate::format::fill;
+use crate::messages::rows::PasteProblem;
 
 /// How long the page waits after the last key before it reads a long text again.
 const PAUSE_MS: u32 = 200;
+/// How long the engine may take until the field says that it waits: a run goes on, or the engine is still loading.
+const LATE_MS: u32 = 1000;
 /// So many wrong lines are shown.
 const SHOWN: usize = 10;
-/// So many characters of a line or a text are shown.
-const SHOWN_CHARS: usize = 60;
-
-/// What was read last: the text, for what, and what it holds.
-type Read = (String, RowKind, Rc<Pasted>);
 
 /// The field.
 pub struct PasteField {
@@ -28,11 +27,14 @@ pub struct PasteField {
     text: El,
     told: El,
     problems: El,
-    /// What the rows are for.
-    wanted: Cell<RowKind>,
-    read: RefCell<Option<Read>>,
-    /// The text that the form's rows gave, which a person has not touched since.
-    of_form: RefCell<String>,
+    /// Whether the rows are texts, or conversations.
+    texts: Cell<bool>,
+    /// What was read last.
+    read: RefCell<Option<Rc<Reading>>>,
+    /// Whether the engine reads for `show`.
+    asking: Cell<bool>,
+    /// The text that the form's rows gave, which a person has not touched since; and these rows.
+    of_form: RefCell<(String, Vec<[String; 2]>)>,
     timer: Cell<Option<Timeout>>,
     changed: Rc<dyn Fn()>,
 }
@@ -48,8 +50,9 @@ impl PasteField {
             text: text.say_in("placeholder", speech, |t| t.rows.paste_placeholder),
             told: el("p").id("teach-pasted").attr("role", "status"),
             problems: el("ul").class("plain").id("teach-problems"),
-            wanted: Cell::new(RowKind::Conversation),
+            texts: Cell::default(),
             read: RefCell::default(),
+            asking: Cell::default(),
             of_form: RefCell::default(),
             timer: Cell::default(),
             changed,
@@ -77,99 +80,163 @@ impl PasteField {
         self.show();
     }
 
-    /// Reads the text as rows of this kind from now on.
-    pub fn read_as(self: &Rc<Self>, wanted: RowKind) {
-        if self.wanted.replace(wanted) != wanted {
+    /// Lets nobody type until the form's rows are in.
+    pub fn wait(&self, waits: bool) {
+        let _ = self.text.toggle_attribute_with_force("readonly", waits);
+    }
+
+    /// Reads the text as texts or as conversations from now on.
+    pub fn read_as(self: &Rc<Self>, texts: bool) {
+        if self.texts.replace(texts) != texts {
             self.show();
         }
     }
 
     /// Whether the text is as the form's rows gave it, or empty as at first.
     pub fn is_of_form(&self) -> bool {
-        self.text() == *self.of_form.borrow()
-    }
-
-    /// What the text holds.
-    pub fn pasted(&self) -> Rc<Pasted> {
-        let (text, wanted) = (self.text(), self.wanted.get());
-        let mut read = self.read.borrow_mut();
-        if let Some((_, _, pasted)) = read.as_ref().filter(|read| read.0 == text && read.1 == wanted) {
-            return Rc::clone(pasted);
-        }
-        let pasted = Rc::new(paste(&text, wanted));
-        read.replace((text, wanted, Rc::clone(&pasted)));
-        pasted
+        self.text() == self.of_form.borrow().0
     }
 
     /// The questions and answers of the text, if it is nothing but such.
-    pub fn pairs(&self) -> Option<Vec<[String; 2]>> {
-        paste(&self.text(), RowKind::Conversation).pairs()
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn pairs(&self) -> Answer<Option<Vec<[String; 2]>>> {
+        if self.is_of_form() {
+            return Ok(Some(self.of_form.borrow().1.clone()));
+        }
+        match self.text() {
+            text if text.trim().is_empty() => Ok(Some(Vec::new())),
+            text => engine::read_pairs(&text).await,
+        }
     }
 
-    /// Puts rows of the form in, as CSV. A text that says the same stays as it is, and so does one that the form cannot
-    /// hold.
-    pub fn take_pairs(self: &Rc<Self>, pairs: &[[String; 2]]) {
-        let own = self.pairs();
-        let says_the_same = own.as_deref() == Some(pairs);
-        if says_the_same || !(self.is_of_form() || (own.is_some() && !pairs.is_empty())) {
+    /// Puts rows of the form in, as CSV; `own` are those of the text. A text that says the same stays as it is, and so
+    /// does one that the form cannot hold.
+    pub fn take_pairs(self: &Rc<Self>, pairs: &[[String; 2]], own: Option<&[[String; 2]]>) {
+        if own == Some(pairs) || !(self.is_of_form() || (own.is_some() && !pairs.is_empty())) {
             return;
         }
         let text = match pairs {
             [] => String::new(),
-            _ => csv_of(pairs, self.app.speech.text().rows.column_names),
+            _ => csv::of_pairs(pairs, self.app.speech.text().rows.column_names),
         };
         self.set_text(&text);
-        self.of_form.replace(text);
+        self.of_form.replace((text, pairs.to_vec()));
+    }
+
+    /// The rows as data for the engine.
+    ///
+    /// # Errors
+    /// There are none, some have to be corrected, or the engine does not answer.
+    pub async fn source(self: &Rc<Self>) -> Answer<JsValue> {
+        let read = self.whole().await?;
+        Ok(read.source(self.app.speech.text().rows.paste_file))
+    }
+
+    /// The rows as a text, each in the line that it has here.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn rows(self: &Rc<Self>) -> Answer<String> {
+        Ok(self.whole().await?.rows())
+    }
+
+    async fn whole(self: &Rc<Self>) -> Answer<Rc<Reading>> {
+        let read = self.reading().await?;
+        let t = self.app.speech.text();
+        match (read.pasted.wrong > 0.0, read.is_empty()) {
+            (true, _) => Err(t.rows.mend_lines.into()),
+            (false, true) => Err(t.teach.needs_data.into()),
+            (false, false) => Ok(read),
+        }
+    }
+
+    /// What the text of now holds, as the engine reads it. It is shown, unless another text stands there by then.
+    async fn reading(self: &Rc<Self>) -> Answer<Rc<Reading>> {
+        if let Some(read) = self.known() {
+            return Ok(read);
+        }
+        let read = Rc::new(Reading::of(self.text(), self.texts.get()).await?);
+        if read.is_of(&self.text(), self.texts.get()) {
+            self.read.replace(Some(Rc::clone(&read)));
+            self.draw(&read);
+        }
+        Ok(read)
+    }
+
+    /// The same where it is known.
+    fn known(&self) -> Option<Rc<Reading>> {
+        let (text, texts) = (self.text(), self.texts.get());
+        if text.trim().is_empty() {
+            return Some(Rc::new(Reading::blank(text, texts)));
+        }
+        self.read.borrow().as_ref().filter(|read| read.is_of(&text, texts)).cloned()
     }
 
     /// Goes to the first line that is wrong; false where there is none.
     pub fn go_to_fault(&self) -> bool {
-        let pasted = self.pasted();
-        let Some(problem) = pasted.problems.first() else { return false };
-        self.mark(problem.line);
+        let line = self.known().and_then(|read| read.pasted.problems.first().map(|problem| problem.line));
+        let Some(line) = line else { return false };
+        self.mark(line);
         true
     }
 
-    /// Says what is found, and beside each wrong line what is wrong there, in the language of now.
+    /// Says what is found, and beside each wrong line what is wrong there, in the language of now. What is not known yet
+    /// the engine reads first.
     pub fn show(self: &Rc<Self>) {
-        let (text, pasted) = (self.text(), self.pasted());
-        self.told.write(&self.finding(&text, &pasted));
-        self.problems.clear();
-        let lines: Vec<&str> = text.split('\n').collect();
-        for problem in pasted.problems.iter().take(SHOWN) {
-            let line = usize::try_from(problem.line).ok().and_then(|line| lines.get(line - 1));
-            self.problems.add(&self.problem(problem, line.copied().unwrap_or_default()));
+        match self.known() {
+            Some(read) => self.draw(&read),
+            None => self.ask(),
         }
-        if let Some(more @ 1..) = pasted.problems.len().checked_sub(SHOWN) {
-            let more = fill(self.app.speech.text().rows.more_to_mend, &[&more.to_string()]);
-            self.problems.add(&el("li").class("faint").text(&more));
-        }
-        self.text.set("aria-invalid", if pasted.problems.is_empty() { "false" } else { "true" });
     }
 
-    /// What the text is, in a sentence.
-    fn finding(&self, text: &str, pasted: &Pasted) -> String {
+    /// Has the text read. One question at a time is under way: a text that changed meanwhile is read after it.
+    fn ask(self: &Rc<Self>) {
+        if self.asking.replace(true) {
+            return;
+        }
+        let pasted = Rc::clone(self);
+        wasm_bindgen_futures::spawn_local(async move {
+            let late = pasted.say_when_late();
+            let mut read = pasted.reading().await;
+            while read.is_ok() && pasted.known().is_none() {
+                read = pasted.reading().await;
+            }
+            drop(late);
+            pasted.asking.set(false);
+            if let Err(sentence) = read {
+                pasted.told.write(&sentence);
+                pasted.problems.clear();
+            }
+        });
+    }
+
+    fn say_when_late(self: &Rc<Self>) -> Timeout {
+        let pasted = Rc::clone(self);
+        Timeout::new(LATE_MS, move || {
+            if pasted.known().is_none() {
+                pasted.told.write(pasted.app.speech.text().rows.reading);
+            }
+        })
+    }
+
+    fn draw(self: &Rc<Self>, read: &Reading) {
         let t = self.app.speech.text();
-        let name = form_name(pasted.form, t);
-        let rows = pasted.rows.len().to_string();
-        let first = pasted.rows.first();
-        let found = match (pasted.form, first, first.and_then(|row| row.pair())) {
-            (_, None, _) if text.trim().is_empty() || self.wanted.get() == RowKind::Conversation => {
-                String::new()
-            }
-            (PasteForm::Text, ..) => fill(t.rows.found_plain, &[&text.chars().count().to_string()]),
-            (_, None, _) => String::new(),
-            _ if self.wanted.get() == RowKind::Document => fill(t.rows.found_texts, &[&rows, name]),
-            (_, _, Some([question, answer])) => {
-                fill(t.rows.found_pairs, &[&rows, name, &short(&question), &short(&answer)])
-            }
-            _ => fill(t.rows.found_rows, &[&rows, name]),
-        };
-        let wrong = match pasted.problems.len() {
-            0 => String::new(),
-            wrong => fill(t.rows.to_mend, &[&wrong.to_string()]),
-        };
-        [found, wrong].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        self.told.write(&read.finding(t));
+        self.problems.clear();
+        let problems = &read.pasted.problems;
+        let lines: Vec<&str> = if problems.is_empty() { Vec::new() } else { read.text.split('\n').collect() };
+        for problem in problems.iter().take(SHOWN) {
+            let line = (problem.line as usize).checked_sub(1).and_then(|line| lines.get(line));
+            self.problems.add(&self.problem(problem, line.copied().unwrap_or_default()));
+        }
+        let more = read.pasted.wrong - problems.len().min(SHOWN) as f64;
+        if more > 0.0 {
+            let more = fill(t.rows.more_to_mend, &[&more.to_string()]);
+            self.problems.add(&el("li").class("faint").text(&more));
+        }
+        self.text.set("aria-invalid", if problems.is_empty() { "false" } else { "true" });
     }
 
     /// A wrong line: its number, which leads there, its text, and what is wrong.
@@ -178,16 +245,16 @@ impl PasteField {
         let number = fill(t.rows.line, &[&problem.line.to_string()]);
         let (pasted, line) = (Rc::clone(self), problem.line);
         let goes = button().class("link").text(&number).on("click", move |_| pasted.mark(line));
-        let why = fill(t.rows.fault, &["", &sentence(&problem.fault, t)]);
+        let why = fill(t.rows.fault, &["", &engine::spoken(&problem.why)]);
         let entry = el("li").class("problem").test("teach-problem").child(&goes);
         let entry = entry.child(&el("span").text(" ")).child(&el("code").text(&short(text)));
         entry.child(&el("span").class("bad").text(&why))
     }
 
     /// Goes to a line in the field and marks it.
-    fn mark(&self, line: u64) {
+    fn mark(&self, line: f64) {
         let text = self.text();
-        let before = usize::try_from(line).unwrap_or_default().saturating_sub(1);
+        let before = (line as usize).saturating_sub(1);
         let length = |line: &str| line.encode_utf16().count() as u32;
         let start: u32 = text.split('\n').take(before).map(|line| length(line) + 1).sum();
         let end = start + text.split('\n').nth(before).map_or(0, length);
@@ -195,14 +262,5 @@ impl PasteField {
         // A browser does not scroll to what is marked.
         let lines = text.split('\n').count().max(1) as f64;
         self.text.set_scroll_top((f64::from(self.text.scroll_height()) * before as f64 / lines) as i32);
-    }
-}
-
-/// The beginning of a text, on one line.
-fn short(text: &str) -> String {
-    let text = text.trim().replace('\n', " ");
-    match text.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
     }
 }

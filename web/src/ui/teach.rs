@@ -9,9 +9,9 @@ use wasm_bindgen::prelude::JsValue;
 use super::app::{App, Topic, Unsaved};
 use super::chat::Chat;
 use super::dom::{self, El, button, el};
-use super::engine;
+use super::engine::{self, Answer};
 use super::lesson::Lesson;
-use super::lessons::{Desk, Lessons};
+use super::lessons::{Desk, Lessons, Rows};
 use super::preview;
 use super::remarks::remarks;
 use super::teach_data::Data;
@@ -81,16 +81,16 @@ pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> (Rc<Tra
 }
 
 impl Desk for Teach {
-    fn typed(&self) -> (Lesson, Option<String>) {
-        (self.noted(), self.data.typed_rows(self.settings.reads_texts()))
+    fn typed(&self) -> Lesson {
+        self.noted()
+    }
+
+    fn rows(self: Rc<Self>) -> Rows {
+        Box::pin(async move { self.data.rows(self.settings.reads_texts()).await })
     }
 
     fn holds_files(&self) -> bool {
         self.data.holds_files()
-    }
-
-    fn lacks(&self) -> &'static str {
-        self.data.missing()
     }
 
     fn lay(&self, lesson: &Lesson) -> Vec<String> {
@@ -153,11 +153,11 @@ impl Teach {
     ///
     /// # Errors
     /// What is missing, or has to be corrected first.
-    fn request(&self) -> Result<JsValue, &'static str> {
+    async fn request(&self) -> Answer<JsValue> {
         if self.app.model().is_none() {
-            return Err(self.app.speech.text().teach.needs_model);
+            return Err(self.app.speech.text().teach.needs_model.into());
         }
-        let data = self.data.source(self.settings.reads_texts())?;
+        let data = self.data.source(self.settings.reads_texts()).await?;
         let name = self.data.name();
         let request = engine::write(&self.settings.request(self.plan.borrow().as_ref(), name));
         engine::set(&request, "data", &data);
@@ -191,16 +191,17 @@ impl Teach {
         if self.training.is_running() {
             return;
         }
-        let answer = match self.request() {
+        let answer = match self.request().await {
+            Ok(_) if self.asked.get() != asked => return,
             Ok(request) => engine::plan(&request).await,
-            Err(sentence) => Err(sentence.to_string()),
+            Err(sentence) => Err(sentence),
         };
         if self.asked.get() == asked {
             self.show_plan(answer);
         }
     }
 
-    fn show_plan(&self, answer: Result<Plan, String>) {
+    fn show_plan(&self, answer: Answer<Plan>) {
         self.warnings.clear();
         self.plan_line.set("data-kind", if answer.is_ok() { "good" } else { "bad" });
         match &answer {
@@ -234,9 +235,9 @@ impl Teach {
     }
 
     fn preview(self: &Rc<Self>) {
-        let Some(request) = self.asked_for() else { return };
         let teach = Rc::clone(self);
         self.app.spawn(async move {
+            let Some(request) = teach.asked_for().await else { return Ok(()) };
             let rows = engine::preview(&request).await?;
             preview::show(&teach.preview, &rows, teach.app.speech.text());
             Ok(())
@@ -244,12 +245,12 @@ impl Teach {
     }
 
     /// The request where it can be had; else a person is told why not, or led to the line that says so.
-    fn asked_for(&self) -> Option<JsValue> {
-        match self.request() {
+    async fn asked_for(&self) -> Option<JsValue> {
+        match self.request().await {
             Ok(request) => Some(request),
             Err(_) if self.app.model().is_some() && self.data.go_to_fault() => None,
             Err(sentence) => {
-                self.app.fail(sentence);
+                self.app.fail(&sentence);
                 None
             }
         }
@@ -259,8 +260,15 @@ impl Teach {
         if self.training.is_running() {
             return;
         }
-        let Some(request) = self.asked_for() else { return };
-        let steps = self.plan.borrow().as_ref().map_or(0.0, |plan| plan.steps);
-        self.training.start(request, self.settings.question(), steps);
+        let teach = Rc::clone(self);
+        self.app.spawn(async move {
+            let request = teach.asked_for().await;
+            // A second press may have come before the first one's data were read.
+            if let Some(request) = request.filter(|_| !teach.training.is_running()) {
+                let steps = teach.plan.borrow().as_ref().map_or(0.0, |plan| plan.steps);
+                teach.training.start(request, teach.settings.question(), steps);
+            }
+            Ok(())
+        });
     }
 }

@@ -3,8 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use kindling::data::PasteForm;
-use kindling::text::RowKind;
 use serde_json::json;
 use wasm_bindgen::prelude::JsValue;
 use web_sys::File;
@@ -12,7 +10,7 @@ use web_sys::File;
 use super::app::App;
 use super::dom::{self, El, button, choice, el, field};
 use super::drop;
-use super::engine;
+use super::engine::{self, Answer};
 use super::lesson::Lesson;
 use super::pair_form::PairForm;
 use super::pair_row::is_blank;
@@ -147,35 +145,71 @@ impl Data {
     }
 
     fn choose(self: &Rc<Self>, chosen: usize) {
-        self.carry(chosen);
         self.chosen.set(chosen);
         for (i, source) in self.sources.iter().enumerate() {
             source.show(i == chosen);
         }
+        self.wait();
         self.show_rows();
+        if self.has_to_carry() {
+            let data = Rc::clone(self);
+            self.app.spawn(async move { data.carry().await });
+        }
+    }
+
+    /// Whether what is chosen does not yet hold what was typed last, in the form or in the field for anything.
+    fn has_to_carry(&self) -> bool {
+        matches!((self.chosen.get(), self.pasted_last.get()), (PASTE, false) | (FORM, true))
+    }
+
+    /// Until then nobody types into it.
+    fn wait(&self) {
+        let waits = |place: usize| self.has_to_carry() && self.chosen.get() == place;
+        self.form.wait(waits(FORM));
+        self.pasted.wait(waits(PASTE));
     }
 
     /// Takes what was typed in the form over to the field for anything, or the other way, where one holds the other's.
-    fn carry(&self, chosen: usize) {
-        if chosen == PASTE && !self.pasted_last.replace(true) {
-            self.pasted.take_pairs(&self.form.filled());
-        }
-        if chosen == FORM && self.pasted_last.replace(false) && !self.pasted.is_of_form() {
-            match self.pasted.pairs() {
+    ///
+    /// # Errors
+    /// The engine, which reads the field, does not answer.
+    async fn carry(self: &Rc<Self>) -> Answer<()> {
+        while self.has_to_carry() {
+            let text = self.pasted.text();
+            let own = self.pasted.pairs().await?;
+            // Meanwhile a person may have gone elsewhere, or opened a lesson.
+            if !self.has_to_carry() || self.pasted.text() != text {
+                continue;
+            }
+            let to_form = self.chosen.get() == FORM;
+            self.pasted_last.set(!to_form);
+            self.wait();
+            match own {
+                own if !to_form => self.pasted.take_pairs(&self.form.filled(), own.as_deref()),
+                _ if self.pasted.is_of_form() => {}
                 Some(pairs) if pairs != self.form.filled() => self.form.set(&pairs),
                 Some(_) => {}
                 None => self.form.say(self.app.speech.text().rows.stays),
             }
+            self.show_rows();
         }
+        Ok(())
     }
 
     /// Puts the sample's rows into the form, behind those that are there.
     fn edit_sample(self: &Rc<Self>) {
         self.check(FORM);
         self.choose(FORM);
-        self.form.set(&[self.form.filled(), self.sample()].concat());
-        self.form.enter();
-        self.show_rows();
+        let data = Rc::clone(self);
+        self.app.spawn(async move {
+            data.carry().await?;
+            if data.chosen.get() == FORM {
+                data.form.set(&[data.form.filled(), data.sample()].concat());
+                data.form.enter();
+                data.show_rows();
+            }
+            Ok(())
+        });
     }
 
     fn check(&self, chosen: usize) {
@@ -184,7 +218,7 @@ impl Data {
 
     /// Reads what was pasted as texts, or as conversations.
     pub fn read_as(&self, texts: bool) {
-        self.pasted.read_as(kind(texts));
+        self.pasted.read_as(texts);
     }
 
     /// Shows the sample's first rows, the form and what was pasted anew, in the language of now.
@@ -268,25 +302,18 @@ impl Data {
         }
     }
 
-    /// The rows as a text, each in the line that it has on the page; none where there are none, where some have to be
-    /// corrected, or where files hold them. Pretraining reads texts, the others conversations.
-    pub fn typed_rows(&self, texts: bool) -> Option<String> {
-        let is_whole = |pairs: &[[String; 2]]| {
-            let is_half = |[question, answer]: &[String; 2]| question.is_empty() != answer.is_empty();
-            !pairs.iter().all(is_blank) && !pairs.iter().any(is_half)
-        };
+    /// The rows as a text, each in the line that it has on the page. Pretraining reads texts, the others conversations.
+    ///
+    /// # Errors
+    /// There are none, some have to be corrected, files hold them, or the engine does not answer.
+    pub async fn rows(self: &Rc<Self>, texts: bool) -> Answer<String> {
+        self.carry().await?;
         match self.chosen.get() {
-            FORM => Some(self.form.pairs()).filter(|pairs| is_whole(pairs)).map(|pairs| lines(&pairs, texts)),
-            SAMPLE => Some(lines(&self.sample(), texts)),
             PASTE => {
                 self.read_as(texts);
-                let pasted = self.pasted.pasted();
-                let is_plain = pasted.form == PasteForm::Text;
-                let text = if is_plain { self.pasted.text() } else { pasted.jsonl() };
-                let is_whole = pasted.problems.is_empty() && (texts || !is_plain);
-                (is_whole && !text.trim().is_empty()).then_some(text)
+                self.pasted.rows().await
             }
-            _ => None,
+            _ => self.typed_rows(texts).map_err(Into::into),
         }
     }
 
@@ -294,35 +321,42 @@ impl Data {
     ///
     /// # Errors
     /// What is missing, or has to be corrected first.
-    pub fn source(&self, texts: bool) -> Result<JsValue, &'static str> {
+    pub async fn source(self: &Rc<Self>, texts: bool) -> Answer<JsValue> {
+        self.carry().await?;
         let t = self.app.speech.text();
-        if self.holds_files() {
-            let files = self.files.borrow();
-            return if files.is_empty() { Err(t.teach.needs_data) } else { Ok(engine::files(&files)) };
-        }
-        let Some(text) = self.typed_rows(texts) else { return Err(self.missing()) };
         let name = match self.chosen.get() {
-            FORM => format!("{}.jsonl", t.rows.form_file),
-            SAMPLE => "sample.jsonl".into(),
-            _ if self.pasted.pasted().form == PasteForm::Text => format!("{}.txt", t.rows.paste_file),
-            _ => format!("{}.jsonl", t.rows.paste_file),
+            FILES => {
+                let files = self.files.borrow();
+                return if files.is_empty() {
+                    Err(t.teach.needs_data.into())
+                } else {
+                    Ok(engine::files(&files))
+                };
+            }
+            PASTE => {
+                self.read_as(texts);
+                return self.pasted.source().await;
+            }
+            FORM => t.rows.form_file,
+            _ => "sample",
         };
-        Ok(engine::file_of_text(&name, &text))
+        Ok(engine::file_of_text(&format!("{name}.jsonl"), &self.typed_rows(texts)?))
     }
 
-    /// What to say where no rows can be had.
-    pub fn missing(&self) -> &'static str {
+    /// The rows of the form or of the sample.
+    fn typed_rows(&self, texts: bool) -> Result<String, &'static str> {
         let t = self.app.speech.text();
+        let is_half = |[question, answer]: &[String; 2]| question.is_empty() != answer.is_empty();
         match self.chosen.get() {
-            FORM if !self.form.filled().is_empty() => t.rows.mend_rows,
-            PASTE if !self.pasted.pasted().problems.is_empty() => t.rows.mend_lines,
-            _ => t.teach.needs_data,
+            SAMPLE => Ok(lines(&self.sample(), texts)),
+            FORM => match self.form.pairs() {
+                pairs if pairs.iter().all(is_blank) => Err(t.teach.needs_data),
+                pairs if pairs.iter().any(is_half) => Err(t.rows.mend_rows),
+                pairs => Ok(lines(&pairs, texts)),
+            },
+            _ => Err(t.teach.needs_data),
         }
     }
-}
-
-fn kind(texts: bool) -> RowKind {
-    if texts { RowKind::Document } else { RowKind::Conversation }
 }
 
 /// Questions and answers as rows, a line each; a blank pair is a blank line.

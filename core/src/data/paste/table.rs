@@ -223,20 +223,6 @@ pub fn spreadsheet_pairs(text: &str) -> Result<Vec<[String; 2]>, PasteProblem> {
     rows.into_iter().map(read).collect()
 }
 
-/// Questions and answers as CSV under these two names, which [`paste`](super::paste) reads back as they are.
-pub fn csv_of(pairs: &[[String; 2]], names: [&str; 2]) -> String {
-    let line = |[question, answer]: [&str; 2]| format!("{},{}\n", csv_field(question), csv_field(answer));
-    let rows = pairs.iter().map(|pair| line(pair.each_ref().map(String::as_str)));
-    std::iter::once(line(names)).chain(rows).collect()
-}
-
-fn csv_field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) || text.trim() != text {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,16 +311,5 @@ mod tests {
             spreadsheet_pairs("1\tPoru\tkelp"),
             Err(PasteProblem { line: 1, fault: columns(&["1", "Poru", "kelp"]) })
         );
-    }
-
-    #[test]
-    fn csv_reads_back_as_it_was() {
-        let pairs =
-            [["a, b", "\"c\" \n\nd"], ["Q: x\nA: y", " | z |\n|---|"], ["5\"", "[1]"], ["甲，乙", ""]];
-        let pairs = pairs.map(|pair| pair.map(String::from));
-        for names in [["question", "answer"], ["问题", "答案"]] {
-            let csv = csv_of(&pairs, names);
-            assert_eq!(spreadsheet_pairs(&csv), Ok(pairs.to_vec()), "{csv}");
-        }
     }
 }

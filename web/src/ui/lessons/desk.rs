@@ -1,19 +1,26 @@
 //! A lesson and the tab that teaches: what each has of the other.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
 use crate::lesson::{Settings, Version, lines};
+use crate::ui::engine::Answer;
 use crate::ui::lesson::Lesson as Draft;
 use crate::ui::teach_data::PASTE;
 use crate::ui::teach_settings::{ADAPTER, FULL};
 
+/// Rows as a text, once they are read.
+pub type Rows = Pin<Box<dyn Future<Output = Answer<String>>>>;
+
 /// What a lesson needs of the tab that teaches.
 pub trait Desk {
-    /// What is typed and chosen, and its rows as a text; none where there are none, where some have to be corrected, or
-    /// where files hold them.
-    fn typed(&self) -> (Draft, Option<String>);
+    /// What is typed and chosen.
+    fn typed(&self) -> Draft;
+    /// Its rows as a text, or why there are none: some have to be corrected, or files hold them.
+    fn rows(self: Rc<Self>) -> Rows;
     /// Whether files hold the data.
     fn holds_files(&self) -> bool;
-    /// Why there are no rows.
-    fn lacks(&self) -> &'static str;
     /// Puts in what a lesson brings; gives the names of settings that no field is for.
     fn lay(&self, draft: &Draft) -> Vec<String>;
 }

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use web_sys::AbortSignal;
 
-pub use self::desk::Desk;
+pub use self::desk::{Desk, Rows};
 use self::desk::{draft, settings};
 use self::kept::Kept;
 use self::link::Link;
@@ -85,21 +85,21 @@ impl Lessons {
             let lessons = Rc::clone(self);
             dom::listen(button, "click", move |_| call(&lessons));
         };
-        press(&self.maker.save, |lessons| lessons.told(lessons.save()));
+        press(&self.maker.save, |lessons| {
+            let saved = Rc::clone(lessons);
+            lessons.app.spawn(async move { saved.save().await });
+        });
         press(&self.maker.print, |lessons| worksheet::print(&lessons.app, &lessons.maker.version()));
-        press(&self.maker.language, |lessons| lessons.told(lessons.switch_language()));
+        press(&self.maker.language, |lessons| {
+            let switched = Rc::clone(lessons);
+            lessons.app.spawn(async move { switched.switch_language().await });
+        });
         press(&self.maker.close, |lessons| lessons.close());
         let changed = Rc::clone(self);
         dom::listen(&self.maker.fields, "change", move |_| changed.changed());
         let spoken = Rc::clone(self);
         self.app.watch(Topic::Language, move || spoken.show());
         worksheet::remove_when_printed();
-    }
-
-    fn told(&self, answer: Answer<()>) {
-        if let Err(sentence) = answer {
-            self.app.fail(&sentence);
-        }
     }
 
     /// Fetches a lesson and opens it; `once`, not where this very file is open already.
@@ -164,7 +164,7 @@ impl Lessons {
 
     /// Stands for all that is typed and chosen.
     fn checksum(&self) -> u32 {
-        let typed = (self.desk.typed().0, self.maker.values());
+        let typed = (self.desk.typed(), self.maker.values());
         crc32(serde_json::to_string(&typed).unwrap_or_default().as_bytes())
     }
 
@@ -173,7 +173,7 @@ impl Lessons {
         match *self.noted.borrow() {
             Some(noted) => noted != self.checksum(),
             None => {
-                let typed = self.desk.typed().0;
+                let typed = self.desk.typed();
                 let texts = [&typed.name, &typed.maker, &typed.text, &typed.question, &typed.result];
                 let numbers = [&typed.training, &typed.lora, &typed.sample];
                 let is_blank = typed.rows.is_empty() && texts.iter().all(|text| text.trim().is_empty());
@@ -183,11 +183,20 @@ impl Lessons {
     }
 
     /// What is typed now, as a lesson that opens again.
-    fn gather(&self) -> Answer<Lesson> {
+    async fn gather(&self) -> Answer<Lesson> {
         let text = self.app.speech.text();
-        let (typed, taught) = self.desk.typed();
-        let lacks = if self.desk.holds_files() { text.lessons.from_files } else { self.desk.lacks() };
-        let version = Version { rows: rows(&taught.ok_or(lacks)?), ..self.maker.version() };
+        if self.desk.holds_files() {
+            return Err(text.lessons.from_files.into());
+        }
+        // The engine reads the rows; where something else is typed meanwhile, that is the lesson.
+        let (typed, taught) = loop {
+            let typed = self.checksum();
+            let taught = Rc::clone(&self.desk).rows().await?;
+            if self.checksum() == typed {
+                break (self.desk.typed(), taught);
+            }
+        };
+        let version = Version { rows: rows(&taught), ..self.maker.version() };
         let settings = settings(&typed, &version.questions);
         let lesson = match self.open.borrow().clone() {
             Some(Open { mut lesson, language, .. }) => {
@@ -213,8 +222,8 @@ impl Lessons {
         open.map_or_else(fresh, |open| Open { lesson: lesson.clone(), ..open })
     }
 
-    fn save(&self) -> Answer<()> {
-        let lesson = self.gather()?;
+    async fn save(&self) -> Answer<()> {
+        let lesson = self.gather().await?;
         maker::download(&lesson.to_json(), &self.maker.version().title)?;
         self.open.replace(Some(self.take(lesson)));
         self.noted.replace(Some(self.checksum()));
@@ -223,8 +232,8 @@ impl Lessons {
     }
 
     /// Goes to the lesson's other language, which says the same at first.
-    fn switch_language(&self) -> Answer<()> {
-        let mut open = self.take(self.gather()?);
+    async fn switch_language(&self) -> Answer<()> {
+        let mut open = self.take(self.gather().await?);
         open.lesson.double();
         open.language = open.language.other();
         open.remarks.clear();

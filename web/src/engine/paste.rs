@@ -1,0 +1,127 @@
+//! What a person pastes, as rows; and cells of a spreadsheet, as questions and answers.
+
+use std::borrow::Cow;
+
+use kindling::data::{PasteFault, PasteForm, PasteProblem, paste, spreadsheet_pairs};
+use kindling::text::RowKind;
+use kindling::told::{Told, told};
+use kindling::train::Stage;
+
+use super::messages::rows::{self, Cells, Pasted};
+use super::protocol::File;
+use super::state::Answer;
+
+/// So many wrong lines are told of.
+const MOST: usize = 100;
+
+/// What the text beside a call holds for a stage. The rows come beside the answer, as JSON lines.
+///
+/// # Errors
+/// None that a text can cause.
+pub fn read_rows(stage: Stage, files: &[File]) -> Result<Answer, Told> {
+    let pasted = paste(&text(files), stage.row_kind());
+    let answer = Answer::new(Pasted {
+        form: pasted.form.into(),
+        rows: pasted.rows.len() as f64,
+        first: pasted.rows.first().and_then(|row| row.pair()),
+        wrong: pasted.problems.len() as f64,
+        problems: pasted.problems.iter().take(MOST).map(rows::PasteProblem::from).collect(),
+    })?;
+    let lines = || File { name: "pasted.jsonl".into(), bytes: pasted.jsonl().into_bytes() };
+    let files = if pasted.rows.is_empty() { Vec::new() } else { vec![lines()] };
+    Ok(Answer { files, ..answer })
+}
+
+/// The questions and answers of the text, if it is nothing but such.
+///
+/// # Errors
+/// None that a text can cause.
+pub fn read_pairs(files: &[File]) -> Result<Answer, Told> {
+    Answer::new(paste(&text(files), RowKind::Conversation).pairs())
+}
+
+/// The questions and answers in cells of a spreadsheet, as the clipboard has them.
+///
+/// # Errors
+/// None that a text can cause.
+pub fn read_cells(files: &[File]) -> Result<Answer, Told> {
+    Answer::new(match spreadsheet_pairs(&text(files)) {
+        Ok(pairs) => Cells { pairs, odd: None },
+        Err(PasteProblem { fault: fault @ PasteFault::Columns { .. }, .. }) => {
+            Cells { pairs: Vec::new(), odd: Some(why(&fault)) }
+        }
+        // Any other text with tabs in it.
+        Err(_) => Cells { pairs: Vec::new(), odd: None },
+    })
+}
+
+/// The text beside a call, which the page wrote as UTF-8.
+fn text(files: &[File]) -> Cow<'_, str> {
+    files.first().map_or_else(|| "".into(), |file| String::from_utf8_lossy(&file.bytes))
+}
+
+impl From<PasteForm> for rows::PasteForm {
+    fn from(form: PasteForm) -> Self {
+        match form {
+            PasteForm::Json => Self::Json,
+            PasteForm::Csv => Self::Csv,
+            PasteForm::Tsv => Self::Tsv,
+            PasteForm::Markdown => Self::Markdown,
+            PasteForm::Dialogue => Self::Dialogue,
+            PasteForm::Text => Self::Text,
+        }
+    }
+}
+
+impl From<&PasteProblem> for rows::PasteProblem {
+    fn from(problem: &PasteProblem) -> Self {
+        Self { line: problem.line as f64, why: why(&problem.fault) }
+    }
+}
+
+fn why(fault: &PasteFault) -> super::messages::told::Told {
+    (&sentence(fault)).into()
+}
+
+fn sentence(fault: &PasteFault) -> Told {
+    match fault {
+        PasteFault::Unrecognised => told!(
+            "paste.unrecognised",
+            "no question with an answer is found; put them into two columns, or behind Q: and A:"
+        ),
+        PasteFault::Json { column } => told!(
+            "paste.json",
+            "the JSON is broken at character {column}, where a quote, a comma or a bracket is missing or one too many",
+            column
+        ),
+        PasteFault::Unclosed => {
+            told!("paste.unclosed", "a quote or a bracket that opens here is never closed")
+        }
+        PasteFault::Columns { found } => {
+            let columns = found.iter().map(|name| format!("“{name}”")).collect::<Vec<_>>().join(" ");
+            told!(
+                "paste.columns",
+                "the columns {columns} do not tell which one is the question and which one the answer; call one “question” and one “answer”",
+                columns
+            )
+        }
+        PasteFault::Fields { found, named } => told!(
+            "paste.fields",
+            "{found} columns, and there should be {named}; a text that holds a comma needs quotes around it",
+            found,
+            named
+        ),
+        PasteFault::NoQuestion => told!("paste.no_question", "an answer without a question before it"),
+        PasteFault::NoAnswer => told!("paste.no_answer", "a question without an answer"),
+        PasteFault::EmptyQuestion => told!("paste.empty_question", "the question is empty"),
+        PasteFault::EmptyAnswer => told!("paste.empty_answer", "the answer is empty"),
+        PasteFault::Outside => {
+            told!("paste.outside", "this line belongs to no question and no answer; take it out")
+        }
+        PasteFault::OnlyText => told!(
+            "paste.only_text",
+            "a text and no question with its answer; texts are learned by “Pretrain”"
+        ),
+        PasteFault::Row(why) => why.clone(),
+    }
+}
