@@ -18,6 +18,11 @@ impl Series {
         }
     }
 
+    /// The first point.
+    pub fn first(&self) -> Option<(f64, f64)> {
+        self.0.first().copied()
+    }
+
     /// The last point.
     pub fn last(&self) -> Option<(f64, f64)> {
         self.0.last().copied()
@@ -96,6 +101,7 @@ mod tests {
     fn points_run_from_top_to_bottom() {
         let line = series(&[(0.0, 3.0), (5.0, 2.0), (10.0, 1.0)]);
         let frame = Frame::around(&[&line], 10.0);
+        assert_eq!((line.first(), line.last()), (Some((0.0, 3.0)), Some((10.0, 1.0))));
         assert_eq!(frame.points(&line, 100.0, 50.0), "0.0,0.0 50.0,25.0 100.0,50.0");
     }
 

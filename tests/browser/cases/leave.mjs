@@ -67,6 +67,7 @@ test("leave: what was typed to teach is there after a reload", LONG, async (t) =
   await page.getByTestId("teach-encoding").selectOption("GBK");
   await page.getByTestId("teach-source-paste").check({ force: true });
   await page.getByTestId("teach-data").fill(typed);
+  await page.getByTestId("teach-ways").evaluate((details) => (details.open = true));
   await page.getByTestId("teach-stage-pretrain").check({ force: true });
   await page.getByTestId("teach-trained-full").check({ force: true });
   await page.getByTestId("teach-settings").evaluate((details) => (details.open = true));
@@ -78,6 +79,7 @@ test("leave: what was typed to teach is there after a reload", LONG, async (t) =
   const value = (id) => page.getByTestId(id).inputValue();
   assert.equal(await value("teach-data"), typed);
   assert.ok(await page.getByTestId("teach-source-paste").isChecked());
+  assert.ok(await page.getByTestId("teach-stage-pretrain").isVisible(), "another way than the usual one is in sight");
   assert.ok(await page.getByTestId("teach-stage-pretrain").isChecked());
   assert.ok(await page.getByTestId("teach-trained-full").isChecked());
   for (const [id, expected] of [
@@ -122,7 +124,7 @@ test("leave: two tabs have two conversations, and both stay", LONG, async (t) =>
   await openOther(t, "And the lantern?");
   await t.page.waitForFunction(() => document.querySelectorAll("[data-role=user]").length === 1);
   assert.deepEqual(await asked(t), ["And the lantern?"]);
-  await t.page.getByTestId("chat-new").click();
+  await t.page.getByTestId("new-chat").click();
   await t.page.waitForFunction(() => document.querySelectorAll("[data-role=user]").length === 0);
   await openOther(t, "Is this old?");
   await t.page.waitForFunction(() => document.querySelectorAll("[data-role=user]").length === 2);

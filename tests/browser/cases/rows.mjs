@@ -274,6 +274,7 @@ test("rows: pretraining reads what is pasted as a text", PAGE, async (t) => {
   await page.getByTestId("teach-source-paste").check({ force: true });
   await page.getByTestId("teach-data").fill("Once, upon a time.\nAnd, again.");
   await page.locator("#teach-pasted", { hasText: "2 question/answer pairs" }).waitFor({ timeout: 10 * SECOND });
+  await page.getByTestId("teach-ways").evaluate((details) => (details.open = true));
   await page.getByTestId("teach-stage-pretrain").check({ force: true });
   await page.locator("#teach-pasted", { hasText: "A text of 30 characters." }).waitFor({ timeout: 10 * SECOND });
 });

@@ -162,6 +162,7 @@ test("ui: settings that are not set show the engine's defaults", { device: "cpu"
   const { page, assert } = t;
   await page.getByTestId("tab-teach").click();
   await page.waitForFunction(() => document.getElementById("teach-epochs").placeholder, null, { timeout: 20 * SECOND });
+  await page.getByTestId("teach-ways").evaluate((details) => (details.open = true));
   const keys = ["epochs", "steps", "batch-size", "learning-rate", "max-seq-len", "val-split", "rank", "alpha"];
   for (const [stage, trained] of [["pretrain", "full"], ["pretrain", "lora"], ["sft", "full"], ["sft", "lora"]]) {
     await page.getByTestId(`teach-stage-${stage}`).check({ force: true });

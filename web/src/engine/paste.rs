@@ -120,7 +120,7 @@ fn sentence(fault: &PasteFault) -> Told {
         }
         PasteFault::OnlyText => told!(
             "paste.only_text",
-            "a text and no question with its answer; texts are learned by “Pretrain”"
+            "a text and no question with its answer; texts are learned by “Pretrain”, under “More ways”"
         ),
         PasteFault::Row(why) => why.clone(),
     }

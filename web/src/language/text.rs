@@ -35,6 +35,7 @@ pub struct PageText {
     pub looking: &'static str,
     pub processor: &'static str,
     pub fallback: &'static str,
+    pub fallback_more: &'static str,
     pub no_webgpu: &'static str,
     pub no_adapter: &'static str,
     pub opening: &'static str,
@@ -63,10 +64,9 @@ pub struct PageText {
 #[allow(missing_docs, reason = "the English sentence says what each is")]
 pub struct ChatText {
     pub welcome: &'static str,
-    pub step_ask: &'static str,
-    pub step_teach: &'static str,
-    pub step_compare: &'static str,
-    pub step_take: &'static str,
+    pub ask: &'static str,
+    pub teach: &'static str,
+    pub teach_hint: &'static str,
     pub starter_1: &'static str,
     pub starter_2: &'static str,
     pub starter_3: &'static str,
@@ -118,6 +118,8 @@ pub struct TeachText {
     pub sample_maker: &'static str,
     pub drop: &'static str,
     pub encoding: &'static str,
+    pub begin: &'static str,
+    pub more_ways: &'static str,
     pub stage: &'static str,
     pub sft: &'static str,
     pub pretrain: &'static str,
@@ -178,6 +180,13 @@ pub struct TeachText {
     pub busy: &'static str,
     pub loss: &'static str,
     pub held_out_loss: &'static str,
+    pub axis_loss: &'static str,
+    pub axis_step: &'static str,
+    pub chart_empty: &'static str,
+    pub chart_begun: &'static str,
+    pub chart_fell: &'static str,
+    pub chart_rose: &'static str,
+    pub chart_held_out: &'static str,
     pub at_step: &'static str,
     pub speed: &'static str,
     pub left: &'static str,
@@ -230,7 +239,6 @@ pub struct AdaptersText {
     pub run: &'static str,
     pub sampled: &'static str,
     pub base: &'static str,
-    pub active: &'static str,
 }
 
 /// The tab of models and files.

@@ -37,8 +37,8 @@ pub fn build(app: &Rc<App>, panel: &El) {
     let zone = drop::zone(speech, "adapter-files", |t| t.adapters.drop, move |files| added.add(&files));
     let import = el("details").class("settings").child(&el("summary").say(speech, |t| t.adapters.import));
     let import = import.child(&field(speech, |t| t.adapters.name, &adapters.name)).child(&zone);
-    panel.add(&card.child(&import));
     panel.add(&compare::build(app));
+    panel.add(&card.child(&import));
     panel.add(&students::build(app));
     let fetched = Rc::clone(&adapters);
     app.watch(Topic::Adapters, move || fetched.fetch());
@@ -66,13 +66,15 @@ impl Adapters {
 
     fn show(self: &Rc<Self>) {
         let t = self.app.speech.text();
-        self.list.clear();
-        for (i, adapter) in self.known.borrow().iter().enumerate() {
-            self.list.add(&self.row(i, adapter));
-        }
-        if self.known.borrow().is_empty() {
-            self.list.add(&el("li").class("faint").text(t.adapters.none));
-        }
+        self.list.redraw(|| {
+            self.list.clear();
+            for (i, adapter) in self.known.borrow().iter().enumerate() {
+                self.list.add(&self.row(i, adapter));
+            }
+            if self.known.borrow().is_empty() {
+                self.list.add(&el("li").class("faint").text(t.adapters.none));
+            }
+        });
     }
 
     fn row(self: &Rc<Self>, i: usize, adapter: &AdapterInfo) -> El {

@@ -7,7 +7,7 @@ use wasm_bindgen::prelude::JsValue;
 use web_sys::{AbortController, AbortSignal, UrlSearchParams};
 
 use super::app::{App, Topic};
-use super::dom::{El, button, el, window};
+use super::dom::{El, button, el, find, window};
 use super::engine::{self, Answer};
 use super::fetch::{fetch, resolve};
 use super::lessons::Lessons;
@@ -105,7 +105,7 @@ impl Address {
         if let Some(adapter) = adapter.filter(|_| is_open) {
             self.note(self.open_adapter(&adapter).await);
         }
-        self.banner.show(false);
+        self.banner.show_or_leave(false, &find("main"));
     }
 
     async fn open_model(self: &Rc<Self>, address: &str) -> Answer<()> {

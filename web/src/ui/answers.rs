@@ -103,8 +103,8 @@ impl Answers {
     }
 
     fn set_answering(&self, abort: Option<AbortController>) {
-        self.stop.show(abort.is_some());
         self.export.enable(abort.is_none());
+        self.stop.show_or_leave(abort.is_some(), &self.export);
         self.answering.replace(abort);
     }
 

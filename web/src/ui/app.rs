@@ -10,7 +10,7 @@ use gloo::timers::callback::Timeout;
 use serde_json::Value;
 use wasm_bindgen::prelude::JsValue;
 
-use super::dom::{El, button, el};
+use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
 use super::slot::Slot;
 use super::speech::Speech;
@@ -63,6 +63,8 @@ pub struct App {
     pub slot: Slot,
     message: El,
     message_text: El,
+    /// Where the keyboard was when the message came.
+    before: Rc<RefCell<Option<El>>>,
     model: RefCell<Option<ModelInfo>>,
     source: RefCell<Option<JsValue>>,
     watchers: RefCell<Vec<(Topic, Watcher)>>,
@@ -78,15 +80,24 @@ impl App {
         let speech = Speech::new();
         let message_text = el("span").id("message").attr("role", "alert");
         let message = el("div").class("message").child(&message_text).shown(false);
-        let hidden = message.clone();
-        let close = button().class("quiet").text("✕").say_in("aria-label", &speech, |t| t.page.close);
-        message.add(&close.on("click", move |_| hidden.show(false)));
+        let before: Rc<RefCell<Option<El>>> = Rc::default();
+        let (hidden, left) = (message.clone(), Rc::clone(&before));
+        let close = button().class("quiet close").text("✕").say_in("aria-label", &speech, |t| t.page.close);
+        message.add(&close.on("click", move |_| {
+            let left = left.take();
+            if let Some(left) = left {
+                left.focus_quietly();
+            }
+            // What is gone or hidden by now takes no keyboard.
+            hidden.show_or_leave(false, &dom::find("main"));
+        }));
         place.add(&message);
         Rc::new(Self {
             speech,
             slot,
             message,
             message_text,
+            before,
             model: RefCell::default(),
             source: RefCell::default(),
             watchers: RefCell::default(),
@@ -108,6 +119,9 @@ impl App {
     }
 
     fn show_message(&self, sentence: &str, kind: &str) {
+        if !self.message.holds_focus() {
+            self.before.replace(dom::focused());
+        }
         self.message.set("data-kind", kind);
         self.message_text.write(sentence);
         self.message.show(true);
@@ -199,7 +213,7 @@ impl App {
     /// Whether another model may take the place of the open one; during a run a person is asked.
     pub fn may_replace_model(&self) -> bool {
         let question = self.speech.text().page.leave_run;
-        !self.training.get() || super::dom::window().confirm_with_message(question).unwrap_or(true)
+        !self.training.get() || dom::window().confirm_with_message(question).unwrap_or(true)
     }
 
     /// How tabs are shown; the tabs say so when they stand.

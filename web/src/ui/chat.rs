@@ -45,10 +45,9 @@ pub fn build(app: &Rc<App>, panel: &El) -> Rc<Chat> {
         tint: Cell::default(),
     });
     chat_panel::wire(&chat, &chat.controls);
-    for topic in [Topic::Language, Topic::Model] {
-        let shown = Rc::clone(&chat);
-        app.watch(topic, move || shown.show());
-    }
+    let (spoken, shown) = (Rc::clone(&chat), Rc::clone(&chat));
+    app.watch(Topic::Language, move || spoken.redraw());
+    app.watch(Topic::Model, move || shown.show());
     let known = Rc::clone(&chat);
     app.watch(Topic::Model, move || known.ask_defaults());
     chat.show();
@@ -182,6 +181,7 @@ impl Chat {
             chat.controls.fill(&kept);
             chat.turns.replace(Turn::all(&kept.messages));
             chat.show();
+            chat.controls.list.focus_quietly();
             Ok(())
         });
     }
@@ -200,6 +200,12 @@ impl Chat {
         }
     }
 
+    /// The same where a person asked for it, who may then go on typing.
+    pub fn interrupt(&self) {
+        self.stop();
+        self.controls.input.focus_quietly();
+    }
+
     /// Keeps conversation and settings.
     pub fn store(&self) {
         let messages = self.turns.borrow().iter().map(|turn| turn.message.clone()).collect();
@@ -208,27 +214,49 @@ impl Chat {
         self.app.set_unsaved(Unsaved::Conversation, !is_kept);
     }
 
-    /// Shows the conversation anew.
+    /// Shows the conversation as it is now; who was at its end stays there.
     pub fn show(self: &Rc<Self>) {
+        let follows = is_near_end();
+        self.redraw();
+        self.follow(follows);
+    }
+
+    /// Shows a message again in the place of its field, with the keyboard there.
+    pub fn leave_field(self: &Rc<Self>, i: usize) {
+        self.redraw();
+        self.controls.list.enter_child(i);
+    }
+
+    /// Keeps the end of the conversation in sight while what stands below it grows.
+    pub fn keep_end(&self) {
+        self.follow(is_near_end());
+    }
+
+    fn redraw(self: &Rc<Self>) {
         let list = &self.controls.list;
-        let held = list.holds_focus();
-        list.clear();
-        let turns = self.turns.borrow();
         let answering = self.answering.borrow().is_some();
-        for (i, turn) in turns.iter().enumerate() {
-            list.add(&turn::element(self, i, turn, i + 1 == turns.len() && !answering));
-        }
-        if turns.is_empty() {
-            list.add(&chat_panel::welcome(self));
-        }
-        if let Some(live) = self.live.borrow().as_ref().filter(|_| answering) {
-            list.add(live);
-        }
-        if held {
-            // The pressed button is gone; the next Tab goes on from here and not from the head of the page.
-            list.focus_quietly();
-        }
+        list.redraw(|| {
+            list.clear();
+            let turns = self.turns.borrow();
+            for (i, turn) in turns.iter().enumerate() {
+                list.add(&turn::element(self, i, turn, i + 1 == turns.len() && !answering));
+            }
+            if turns.is_empty() {
+                list.add(&chat_panel::welcome(self));
+            }
+            if let Some(live) = self.live.borrow().as_ref().filter(|_| answering) {
+                list.add(live);
+            }
+        });
         self.controls.show_state(self.app.model().as_ref(), answering);
+    }
+
+    /// Goes to the end of a conversation that is in sight.
+    fn follow(&self, follows: bool) {
+        let is_in_sight = self.controls.list.offset_height() > 0;
+        if follows && is_in_sight && !self.turns.borrow().is_empty() {
+            dom::window().scroll_to_with_x_and_y(0.0, page_height());
+        }
     }
 
     fn answer(self: &Rc<Self>) {

@@ -27,7 +27,7 @@ const SAMPLING: [Number; 6] = [
 /// So many characters of a conversation's first question are listed.
 const SHOWN: usize = 60;
 /// So many questions of a model's card are offered.
-const STARTERS: usize = 4;
+const STARTERS: usize = 3;
 
 /// What a person types into and presses.
 pub struct Controls {
@@ -42,7 +42,6 @@ pub struct Controls {
     send: El,
     stop: El,
     clear: El,
-    renew: El,
     others: El,
     tint: El,
 }
@@ -61,8 +60,7 @@ impl Controls {
                 .say_in("aria-label", speech, |t| t.chat.placeholder);
         let send = button().id("chat-send").class("primary").say(speech, |t| t.chat.send);
         let stop = button().id("chat-stop").class("primary").say(speech, |t| t.chat.stop);
-        let clear = button().id("chat-clear").class("quiet").say(speech, |t| t.chat.clear);
-        let renew = button().id("chat-new").class("quiet").say(speech, |t| t.chat.renew);
+        let clear = button().id("chat-clear").class("quiet danger").say(speech, |t| t.chat.clear);
         let others = el("details").class("settings").id("chat-others");
         let others = others.child(&el("summary").say(speech, |t| t.chat.others));
         let tint = el("input").id("chat-tint").attr("type", "checkbox");
@@ -75,12 +73,12 @@ impl Controls {
         let settings = settings.child(&el("summary").say(speech, |t| t.chat.settings));
         let settings = settings.child(&field(speech, |t| t.chat.system, &system)).child(&numbers.group);
         let tools = el("div").class("tools").child(&choice(speech, |t| t.chat.tint, &tint));
-        let tools = tools.child(&renew).child(&clear);
+        let tools = tools.child(&settings).child(&others);
         let line = el("div").class("ask").child(&input).child(&send).child(&stop);
-        let composer = el("div").class("composer").child(&line).child(&tools).child(&settings).child(&others);
+        let composer = el("div").class("composer").child(&line).child(&tools);
         panel.add(&list);
         panel.add(&composer);
-        let controls = Self { list, input, system, numbers, send, stop, clear, renew, others, tint };
+        let controls = Self { list, input, system, numbers, send, stop, clear, others, tint };
         controls.fill(kept);
         controls
     }
@@ -99,9 +97,10 @@ impl Controls {
 
     /// Shows what can be done now.
     pub fn show_state(&self, model: Option<&ModelInfo>, answering: bool) {
-        self.send.show(!answering);
-        self.stop.show(answering);
         self.send.enable(model.is_some());
+        let (seen, gone) = if answering { (&self.stop, &self.send) } else { (&self.send, &self.stop) };
+        seen.show(true);
+        gone.show_or_leave(false, seen);
     }
 }
 
@@ -113,15 +112,15 @@ pub fn wire(chat: &Rc<Chat>, controls: &Controls) {
     };
     press(&controls.send, Chat::send);
     press(&controls.clear, Chat::clear);
-    press(&controls.renew, Chat::renew);
     let (listed, place, of) = (Rc::clone(chat), el("ul").class("plain"), controls.others.clone());
     controls.others.add(&place);
+    controls.others.add(&controls.clear);
     super::dom::listen(&controls.others, "toggle", move |_| {
         if of.has_attribute("open") {
             list_others(&listed, &place, &of);
         }
     });
-    press(&controls.stop, |chat| chat.stop());
+    press(&controls.stop, |chat| chat.interrupt());
     let sent = Rc::clone(chat);
     super::dom::listen(&controls.input, "keydown", move |event| {
         let key: &KeyboardEvent = event.unchecked_ref();
@@ -131,6 +130,8 @@ pub fn wire(chat: &Rc<Chat>, controls: &Controls) {
             sent.send();
         }
     });
+    let grown = Rc::clone(chat);
+    super::dom::listen(&controls.input, "input", move |_| grown.keep_end());
     let (tinted, tint) = (Rc::clone(chat), controls.tint.clone());
     super::dom::listen(&controls.tint, "change", move |_| tinted.set_tint(tint.checked()));
     for changed in [&controls.system, &controls.numbers.group] {
@@ -164,28 +165,20 @@ fn list_others(chat: &Rc<Chat>, place: &El, details: &El) {
     }
 }
 
-/// What stands in the place of the conversation before it begins: what to do here, and questions to try.
+/// What stands in the place of the conversation before it begins: the model, questions to try, and the way to teach it.
 pub fn welcome(chat: &Rc<Chat>) -> El {
     let t = chat.app.speech.text();
-    let welcome = el("div").class("welcome").child(&el("h2").text(t.chat.welcome));
-    let steps = el("ol").class("steps");
-    for (sentence, tab) in [
-        (t.chat.step_ask, ""),
-        (t.chat.step_teach, "teach"),
-        (t.chat.step_compare, "adapters"),
-        (t.chat.step_take, "models"),
-    ] {
-        let step = el("li");
-        if tab.is_empty() {
-            steps.add(&step.text(sentence));
-            continue;
-        }
-        let app = Rc::clone(&chat.app);
-        steps
-            .add(&step.child(&button().class("link").text(sentence).on("click", move |_| app.show_tab(tab))));
-    }
     let model = chat.app.model();
-    let starters = el("div").class("starters");
+    let welcome = el("div").class("welcome");
+    let head = el("div").class("hello").child(&el("h2").text(t.chat.welcome));
+    welcome.add(&head.child(&el("p").text(t.page.purpose)));
+    let card = model.as_ref().and_then(|model| model.card.as_ref());
+    let about = card.and_then(|card| card.about.get(language(chat)));
+    if let (Some(model), Some(about)) = (&model, about) {
+        let card = el("div").class("model-card").id("model-card").child(&el("h3").text(&model.name));
+        welcome.add(&card.child(&el("p").text(about)));
+    }
+    let starters = el("div").class("starters").child(&el("h3").text(t.chat.ask));
     for question in questions(chat, model.as_ref()) {
         let asked = Rc::clone(chat);
         let starter = button().class("starter").test("chat-starter").text(&question);
@@ -193,17 +186,15 @@ pub fn welcome(chat: &Rc<Chat>) -> El {
         starter.enable(model.is_some());
         starters.add(&starter);
     }
-    let card = model.as_ref().and_then(|model| model.card.as_ref());
-    let about = card.and_then(|card| card.about.get(language(chat)));
-    if let (Some(model), Some(about)) = (&model, about) {
-        let card = el("div").class("model-card").id("model-card").child(&el("h3").text(&model.name));
-        welcome.add(&card.child(&el("p").text(about)));
-    }
-    let hint = el("p").class("faint").text(match &model {
+    welcome.add(&starters);
+    let led = Rc::clone(&chat.app);
+    let teach = button().class("primary big").test("chat-teach").child(&el("strong").text(t.chat.teach));
+    let teach = teach.child(&el("span").text(t.chat.teach_hint));
+    welcome.add(&teach.on("click", move |_| led.show_tab("teach")));
+    welcome.child(&el("p").class("faint").text(match &model {
         Some(model) if !model.chat => t.chat.no_template,
         _ => t.chat.private,
-    });
-    welcome.child(&starters).child(&steps).child(&hint)
+    }))
 }
 
 /// Questions to try: of those on the model's card some of all kinds, or else the page's own.
@@ -212,7 +203,10 @@ fn questions(chat: &Rc<Chat>, model: Option<&ModelInfo>) -> Vec<String> {
     let told = card.and_then(|card| card.questions.get(language(chat))).filter(|told| !told.is_empty());
     let t = chat.app.speech.text();
     match told {
-        Some(told) => told.iter().step_by(told.len().div_ceil(STARTERS)).cloned().collect(),
+        Some(told) => {
+            let shown = told.len().min(STARTERS);
+            (0..shown).map(|i| told[i * told.len() / shown].clone()).collect()
+        }
         None => [t.chat.starter_1, t.chat.starter_2, t.chat.starter_3].map(String::from).into(),
     }
 }

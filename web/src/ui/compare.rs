@@ -50,8 +50,8 @@ pub fn build(app: &Rc<App>) -> El {
     let line = el("div").class("foot").child(&run).child(&stop);
     let card = card.child(&line.child(&choice(speech, |t| t.adapters.sampled, &compare.drawn)));
     let [base, active] = &compare.places;
-    let left = el("div").class("side").child(&el("h3").say(speech, |t| t.adapters.base)).child(base);
-    let right = el("div").class("side").child(&el("h3").say(speech, |t| t.adapters.active)).child(active);
+    let left = el("div").class("side").child(&el("h3").say(speech, |t| t.lessons.before)).child(base);
+    let right = el("div").class("side").child(&el("h3").say(speech, |t| t.lessons.after)).child(active);
     card.child(&el("div").class("sides").child(&left).child(&right))
 }
 
@@ -74,8 +74,15 @@ impl Compare {
     }
 
     fn set_answering(&self, abort: Option<AbortController>) {
-        self.run.enable(abort.is_none());
-        self.stop.show(abort.is_some());
+        let is_answering = abort.is_some();
+        if is_answering {
+            self.stop.show(true);
+            if self.run.holds_focus() {
+                self.stop.focus_quietly();
+            }
+        }
+        self.run.enable(!is_answering);
+        self.stop.show_or_leave(is_answering, &self.run);
         self.answering.replace(abort);
     }
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use gloo::events::{EventListener, EventListenerOptions};
 use gloo::file::ObjectUrl;
 use gloo::timers::callback::Timeout;
-use js_sys::Array;
+use js_sys::{Array, Object};
 use wasm_bindgen::prelude::{JsCast, JsValue, wasm_bindgen};
 use web_sys::{Event, HtmlElement, HtmlInputElement, Window};
 
@@ -56,6 +56,12 @@ pub fn svg(tag: &str) -> El {
 pub fn find(id: &str) -> El {
     let found = window().document().and_then(|document| document.get_element_by_id(id));
     found.map_or_else(|| el("div"), |element| El(element.unchecked_into()))
+}
+
+/// What the keyboard is at.
+pub fn focused() -> Option<El> {
+    let at = window().document().and_then(|document| document.active_element());
+    at.and_then(|element| element.dyn_into::<HtmlElement>().ok()).map(El)
 }
 
 /// A push button: `type="button"`, so that Enter in a field does not press it.
@@ -158,6 +164,52 @@ impl El {
     /// Shows or hides it.
     pub fn show(&self, shown: bool) {
         self.0.set_hidden(!shown);
+    }
+
+    /// Shows or hides it; where it is hidden with the keyboard inside, that goes on from `next`.
+    pub fn show_or_leave(&self, shown: bool, next: &El) {
+        if !shown && self.holds_focus() {
+            next.focus_quietly();
+        }
+        self.show(shown);
+    }
+
+    /// Draws what is inside anew. The keyboard, where it was inside, goes on from what then has the same name for tests
+    /// in the same place among those of that name, or else in the last one, or from this element itself.
+    pub fn redraw(&self, draw: impl FnOnce()) {
+        let held = focused().filter(|at| self.0.contains(Some(at)));
+        let name = held.as_ref().and_then(|at| at.get_attribute("data-testid")).unwrap_or_default();
+        let place =
+            held.as_ref().and_then(|at| self.named(&name).iter().position(|other| Object::is(other, at)));
+        draw();
+        if held.is_none() {
+            return;
+        }
+        let named = self.named(&name);
+        if let Some(next) = place.and_then(|place| named.get(place).or(named.last())) {
+            next.focus_quietly();
+        }
+        if !self.holds_focus() {
+            self.set_tab_index(-1);
+            self.focus_quietly();
+        }
+    }
+
+    /// What inside has this name for tests, in the order of the page.
+    fn named(&self, name: &str) -> Vec<Self> {
+        let Ok(found) = self.0.query_selector_all(&format!("[data-testid=\"{name}\"]")) else {
+            return Vec::new();
+        };
+        let all = (0..found.length()).filter_map(|i| found.item(i));
+        all.filter_map(|node| node.dyn_into::<HtmlElement>().ok()).map(Self).collect()
+    }
+
+    /// Moves the keyboard to a child by its place, where there is one.
+    pub fn enter_child(&self, place: usize) {
+        let child = self.0.child_nodes().item(place as u32);
+        if let Some(child) = child.and_then(|node| node.dyn_into::<HtmlElement>().ok()) {
+            Self(child).focus_quietly();
+        }
     }
 
     /// Lets a person use it, or not.

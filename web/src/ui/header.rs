@@ -1,6 +1,6 @@
 //! The head of the page: name, device, model, language; and the banners for a fallback and for a crash.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::JsValue;
@@ -8,21 +8,28 @@ use wasm_bindgen::prelude::JsValue;
 use super::app::{App, Topic};
 use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
+use super::storage;
 use crate::format::{count, fill};
 use crate::messages::model::{DeviceInfo, DeviceKind, NoWebGpu};
+
+/// Kept once somebody closed the notice of the processor.
+const NOTICE_CLOSED: &str = "kindling-notice-closed";
 
 struct Header {
     app: Rc<App>,
     device: El,
     model: El,
     fallback: El,
+    fallback_more: El,
+    fallback_closed: Cell<bool>,
     found: RefCell<Option<DeviceInfo>>,
     /// Whether the shipped model may still come.
-    opening: std::cell::Cell<bool>,
+    opening: Cell<bool>,
 }
 
-/// Builds the head into its place, then asks for the device and waits for the shipped model.
-pub fn build(app: &Rc<App>, place: &El, notices: &El) {
+/// Builds the head into its place, with the button for a new conversation, then asks for the device and waits for the
+/// shipped model.
+pub fn build(app: &Rc<App>, place: &El, notices: &El, anew: &El) {
     let speech = &app.speech;
     let switch = button().id("lang-switch").class("quiet").say(speech, |t| t.page.switch);
     let switched = Rc::clone(app);
@@ -34,17 +41,18 @@ pub fn build(app: &Rc<App>, place: &El, notices: &El) {
         app: Rc::clone(app),
         device: el("span").id("device").class("pill"),
         model: el("span").id("model").class("pill"),
-        fallback: el("p").id("device-notice").class("banner").shown(false),
+        fallback: el("div").id("device-notice").class("banner notice").shown(false),
+        fallback_more: el("p"),
+        fallback_closed: Cell::new(storage::kept(NOTICE_CLOSED).is_some()),
         found: RefCell::default(),
-        opening: std::cell::Cell::new(true),
+        opening: Cell::new(true),
     });
-    let name = el("div").class("name").child(&el("h1").text("Kindling"));
-    let name = name.child(&el("p").class("faint").say(speech, |t| t.page.purpose));
     let state = el("div").class("state").attr("aria-live", "polite");
     let state = state.child(&header.device).child(&header.model);
-    place.add(&name.child(&state));
-    place.add(&switch);
-    notices.add(&header.fallback);
+    for part in [&el("h1").text("Kindling"), &state, anew, &switch] {
+        place.add(part);
+    }
+    notices.add(&fallback_notice(&header));
     notices.add(&crash_banner(&header));
     let shown = Rc::clone(&header);
     app.watch(Topic::Language, move || shown.show());
@@ -54,13 +62,30 @@ pub fn build(app: &Rc<App>, place: &El, notices: &El) {
     app.spawn(async move { header.start().await });
 }
 
+/// A line that says that the page is slow, with why and what helps in its fold. Who closed it does not see it again.
+fn fallback_notice(header: &Rc<Header>) -> El {
+    let speech = &header.app.speech;
+    let more = el("details").child(&el("summary").say(speech, |t| t.page.fallback));
+    let more = more.child(&header.fallback_more);
+    let close = button().id("device-notice-close").class("quiet close").text("✕");
+    let close = close.say_in("aria-label", speech, |t| t.page.close);
+    let closed = Rc::clone(header);
+    let close = close.on("click", move |_| {
+        closed.fallback_closed.set(true);
+        // Where the browser keeps nothing, it is there again at the next visit.
+        storage::keep(NOTICE_CLOSED, "yes");
+        closed.fallback.show_or_leave(false, &dom::find("main"));
+    });
+    header.fallback.clone().child(&more).child(&close)
+}
+
 fn crash_banner(header: &Rc<Header>) -> El {
     let speech = &header.app.speech;
     let reason = el("span").id("crash-message");
     let banner = el("div").id("crash").class("banner bad").attr("role", "alert").shown(false);
     let (hidden, crashed) = (banner.clone(), Rc::clone(header));
     let restart = button().id("crash-restart").say(speech, |t| t.page.restart).on("click", move |_| {
-        hidden.show(false);
+        hidden.show_or_leave(false, &dom::find("main"));
         let header = Rc::clone(&crashed);
         crashed.app.spawn(async move { header.restart().await });
     });
@@ -117,9 +142,10 @@ impl Header {
         self.device.set("data-kind", found.as_ref().map_or("", |device| device.kind.word()));
         self.device.write(&found.as_ref().map_or_else(
             || t.page.looking.to_string(),
-            |device| {
-                let kind = if device.kind == DeviceKind::Webgpu { "WebGPU" } else { t.page.processor };
-                if device.name.is_empty() { kind.into() } else { format!("{kind} · {}", device.name) }
+            |device| match device.kind {
+                DeviceKind::Webgpu if !device.name.is_empty() => format!("WebGPU · {}", device.name),
+                DeviceKind::Webgpu => "WebGPU".into(),
+                DeviceKind::Cpu => t.page.processor.into(),
             },
         ));
         let fallback = found.as_ref().filter(|device| device.kind != DeviceKind::Webgpu);
@@ -128,8 +154,8 @@ impl Header {
             Some(NoWebGpu::NoAdapter) => t.page.no_adapter,
             _ => device.notice.as_deref().unwrap_or_default(),
         });
-        self.fallback.write(&fill(t.page.fallback, &[reason]));
-        self.fallback.show(fallback.is_some());
+        self.fallback_more.write(&fill(t.page.fallback_more, &[reason]));
+        self.fallback.show(fallback.is_some() && !self.fallback_closed.get());
         self.model.write(&match self.app.model() {
             Some(model) => fill(t.page.model, &[&model.name, &count(model.parameters, &t.units)]),
             None if self.opening.get() => t.page.opening.to_string(),

@@ -42,7 +42,7 @@ impl Loader {
     pub fn build(app: &Rc<App>) -> Rc<Self> {
         let speech = &app.speech;
         let loader = Rc::new(Self {
-            place: el("section").class("card").child(&el("h2").say(speech, |t| t.models.title)),
+            place: el("section").class("card").attr("tabindex", "-1"),
             app: Rc::clone(app),
             url: el("input")
                 .id("model-url")
@@ -55,6 +55,7 @@ impl Loader {
             loaded: el("span").attr("aria-live", "off"),
             loading: RefCell::default(),
         });
+        loader.place.add(&el("h2").say(speech, |t| t.models.title));
         let held = el("div").class("line").child(&field(speech, |t| t.models.weights, &loader.weights));
         loader.place.add(&held);
         loader
@@ -116,7 +117,7 @@ impl Loader {
             let answer = loader.open(&source, &abort).await;
             if loader.loading.borrow().as_ref().is_some_and(|now| js_sys::Object::is(now, &abort)) {
                 loader.loading.replace(None);
-                loader.progress.show(false);
+                loader.progress.show_or_leave(false, &loader.place);
             }
             if abort.signal().aborted() { Ok(()) } else { answer }
         });

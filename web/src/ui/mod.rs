@@ -5,14 +5,14 @@
 //!
 //! | where | names |
 //! |---|---|
-//! | head | `device` (`data-kind`), `device-notice`, `model`, `lang-switch`, `message`, `crash`, `crash- |
-//! | | restart` |
+//! | head | `device` (`data-kind`), `device-notice`, `device-notice-close`, `model`, `new-chat`, `lang- |
+//! | | switch`, `message`, `crash`, `crash-restart` |
 //! | tabs | `tab-chat`, `tab-teach`, `tab-adapters`, `tab-models`, and `panel-…` of each |
-//! | chat | `chat-messages`, `chat-message`* (`data-role`), `chat-note`*, `chat-starter`*, `chat-input`, |
+//! | chat | `chat-messages`, `chat-message`* (`data-role`), `chat-note`*, `chat-starter`*, `chat-teach`*, `chat-input`, |
 //! | | `chat-send`, `chat-stop`, `chat-clear`, `chat-tint`, `token`*, `token-popover`, `chat-edit`*, |
 //! | | `chat-edit-input`*, `chat-edit-send`*, `chat-regenerate`*, `chat-delete`*, `chat-settings`, |
 //! | | `chat-system`, `chat-temperature`, `chat-top-p`, `chat-top-k`, `chat-max-tokens`, `chat-seed`, |
-//! | | `chat-repetition-penalty`, `chat-new`, `chat-others`, `chat-other`* |
+//! | | `chat-repetition-penalty`, `chat-others`, `chat-other`* |
 //! | lessons | `lesson`* (`data-name`, of the gallery), `lesson-file`, `lesson-shown`, `lesson-title`, `lesson- |
 //! | | remarks`, `lesson-make`, `lesson-name`, `lesson-text`, `lesson-questions`, `lesson-save`, `lesson- |
 //! | | print`, `lesson-language`, `lesson-close`, `lesson-link-lesson`, `lesson-link-model`, `lesson-link- |
@@ -23,19 +23,19 @@
 //! | form | `teach-pairs`, `teach-pair`*, `teach-question`*, `teach-answer`*, `teach-pair-up`*, |
 //! | | `teach-pair-down`*, `teach-pair-delete`*, `teach-pair-fault`*, `teach-pair-add`, `teach-pairs-status` |
 //! | paste | `teach-data` (the text field), `teach-pasted` (what it is), `teach-problems`, `teach-problem`* |
-//! | stage | `teach-stage`, `teach-stage-sft`, `teach-stage-pretrain`, `teach-stage-hint`, `teach-trained`, |
+//! | stage | `teach-ways` (the fold), `teach-stage`, `teach-stage-sft`, `teach-stage-pretrain`, `teach-stage-hint`, `teach-trained`, |
 //! | | `teach-trained-lora`, `teach-trained-full`, `teach-trained-hint`, `teach- |
 //! | | settings`, `teach-epochs`, `teach-steps`, `teach-batch-size`, `teach-learning-rate`, `teach- |
 //! | | max-seq-len`, `teach-val-split`, `teach-rank`, `teach-alpha`, `teach-sample-prompt`, `teach- |
 //! | | sample-every`, `teach-run-name`, `teach-plan` (`data-kind`), `teach-warnings`, `teach-start` |
 //! | run | `teach-run`, `teach-status`, `teach-progress`, `teach-pause`, `teach-stop`, `teach-chart`, |
-//! | | `teach-loss`, `teach-heldout`, `teach-samples`, `teach-sample`*, `teach-ask`, `teach-compare`, |
+//! | | `teach-loss`, `teach-heldout`, `teach-heldout-key`, `teach-samples`, `teach-sample`*, `teach-ask`, `teach-compare`, |
 //! | | `teach-export`, `teach-export-hf`, `teach-export-run`, `teach-resume`, `teach-notes`, `teach- |
 //! | | run-warnings`, `runs-banner`, `run-resume`*, `run-export`*, `run-discard`* |
 //! | adapters | `adapter-list`, `adapter`* (`data-name`), `adapter-on`*, `adapter-base`*, |
 //! | | `adapter-strength`*, `adapter- |
 //! | | export`*, `adapter-remove`*, `adapter-name`, `adapter-files` |
-//! | A/B | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
+//! | before / after | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
 //! | class | `class-files`, `class-list`, `class-adapter`*, `class-questions`, `class-run`, `class-table`, |
 //! | | `class-cell`*, `class-progress`, `class-stop`, `class-csv` |
 //! | models | `model-about`, `export-model`, `export-model-hf`, `model-name`, `model-keep`, `model-drop` |

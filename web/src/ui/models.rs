@@ -147,10 +147,14 @@ impl Models {
     async fn list(self: &Rc<Self>) -> Answer<()> {
         let (models, runs) = (engine::models().await?, engine::runs().await?);
         let none = || el("li").class("faint").text(self.app.speech.text().models.none);
-        self.kept.clear();
-        models.iter().for_each(|model| self.kept.add(&self.kept_row(model)));
-        self.runs.clear();
-        runs.iter().for_each(|run| self.runs.add(&self.run_row(run)));
+        self.kept.redraw(|| {
+            self.kept.clear();
+            models.iter().for_each(|model| self.kept.add(&self.kept_row(model)));
+        });
+        self.runs.redraw(|| {
+            self.runs.clear();
+            runs.iter().for_each(|run| self.runs.add(&self.run_row(run)));
+        });
         for (list, is_empty) in [(&self.kept, models.is_empty()), (&self.runs, runs.is_empty())] {
             if is_empty {
                 list.add(&none());

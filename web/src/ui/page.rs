@@ -17,6 +17,8 @@ fn build(slot: Slot) {
     app.speech.mark();
     find("loading").remove();
     leave::watch(&app);
+    // From here the keyboard goes on where what it was at is gone.
+    find("main").set_tab_index(-1);
     let panels = tabs::build(&app, &find("tabs"), &find("main"));
     let anew = button().id("new-chat").class("quiet").say(&app.speech, |t| t.chat.renew);
     if let [chat_panel, teach_panel, adapters_panel, models_panel] = panels.as_slice() {
@@ -27,6 +29,5 @@ fn build(slot: Slot) {
         models::build(&app, models_panel, training);
         address::follow(&app, lessons, &find("notices"));
     }
-    header::build(&app, &find("header"), &find("notices"));
-    find("header").add(&anew);
+    header::build(&app, &find("header"), &find("notices"), &anew);
 }

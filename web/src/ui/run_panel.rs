@@ -11,6 +11,9 @@ use crate::format::fill;
 use crate::language::Sentence;
 use crate::messages::run::RunEnd;
 
+/// The name of the heading.
+const TITLE: &str = "teach-run-title";
+
 /// What is seen of a run.
 pub struct RunPanel {
     /// All of it.
@@ -52,7 +55,7 @@ impl RunPanel {
             button().id(id).class(class).say(&app.speech, sentence)
         };
         let panel = Self {
-            place: el("section").class("card").id("teach-run").shown(false),
+            place: el("section").class("card").id("teach-run").attr("aria-labelledby", TITLE).shown(false),
             status: el("p").id("teach-status").attr("aria-live", "polite"),
             chart: Chart::build(app),
             pause: act("teach-pause", "second", |t| t.teach.pause),
@@ -77,21 +80,35 @@ impl RunPanel {
     fn fill(self) -> Self {
         let speech = &self.app.speech;
         let buttons = el("div").class("foot");
-        for button in [&self.pause, &self.stop, &self.ask, &self.go_on, &self.more, &self.compare] {
-            buttons.add(button);
-        }
-        for button in [&self.export, &self.export_hf, &self.export_run] {
-            buttons.add(button);
-        }
-        self.place.add(&el("h2").say(speech, |t| t.teach.run));
-        for part in [&self.status, &self.bar, &self.learned, &buttons, &self.chart.place] {
+        self.buttons().into_iter().for_each(|button| buttons.add(button));
+        self.place.set_tab_index(-1);
+        self.place.add(&el("h2").id(TITLE).say(speech, |t| t.teach.run));
+        for part in [&self.status, &self.bar, &buttons] {
             self.place.add(part);
         }
-        self.place.add(&self.warnings);
-        self.place.add(&el("h3").say(speech, |t| t.teach.samples));
-        self.place.add(&self.samples);
-        self.place.add(&self.notes);
+        let asked = el("div").class("asked").child(&el("h3").say(speech, |t| t.teach.samples));
+        let asked = asked.child(&self.samples);
+        let seen = el("div").class("seen").child(&self.chart.place).child(&asked).child(&self.learned);
+        for part in [&seen, &self.warnings, &self.notes] {
+            self.place.add(part);
+        }
         self
+    }
+
+    /// All buttons, in their order.
+    fn buttons(&self) -> [&El; 9] {
+        let [more, compare, export] = [&self.more, &self.compare, &self.export];
+        [
+            &self.pause,
+            &self.stop,
+            &self.ask,
+            &self.go_on,
+            more,
+            compare,
+            export,
+            &self.export_hf,
+            &self.export_run,
+        ]
     }
 
     /// Empties it for a run of so many steps.
@@ -123,6 +140,10 @@ impl RunPanel {
         for button in [&self.go_on, &self.export_run] {
             button.show(end.is_some_and(|end| end.stopped));
         }
+        if self.buttons().iter().any(|button| button.has_attribute("hidden") && button.holds_focus()) {
+            self.place.focus_quietly();
+        }
+        self.chart.speak();
     }
 
     /// Moves the bar.

@@ -77,6 +77,10 @@ impl Students {
     }
 
     fn show(self: &Rc<Self>) {
+        self.list.redraw(|| self.fill_list());
+    }
+
+    fn fill_list(self: &Rc<Self>) {
         self.list.clear();
         for adapter in self.known.borrow().iter() {
             let on = el("input").test("class-adapter").attr("type", "checkbox");

@@ -1,12 +1,13 @@
 //! The four tabs: one panel is seen at a time; arrow keys, Home and End move between them.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use wasm_bindgen::JsCast;
 use web_sys::KeyboardEvent;
 
 use super::app::App;
-use super::dom::{El, button, el};
+use super::dom::{El, button, el, window};
 use crate::language::Sentence;
 
 /// Names of the tabs and how they are labelled, in their order.
@@ -20,6 +21,10 @@ const TABS: [(&str, Sentence); 4] = [
 struct Tabs {
     buttons: Vec<El>,
     panels: Vec<El>,
+    /// Which of them is seen.
+    chosen: Cell<usize>,
+    /// How far down each was when it was left.
+    scrolled: Vec<Cell<f64>>,
 }
 
 /// Builds tabs and empty panels into their places; gives the panels in the order of the tabs.
@@ -28,6 +33,8 @@ pub fn build(app: &App, list: &El, main: &El) -> Vec<El> {
     let tabs = Rc::new(Tabs {
         buttons: TABS.iter().map(|(name, sentence)| tab(app, name, *sentence)).collect(),
         panels: TABS.iter().map(|(name, _)| panel(name)).collect(),
+        chosen: Cell::default(),
+        scrolled: TABS.iter().map(|_| Cell::default()).collect(),
     });
     for (i, button) in tabs.buttons.iter().enumerate() {
         let (shown, moved) = (Rc::clone(&tabs), Rc::clone(&tabs));
@@ -69,12 +76,23 @@ fn panel(name: &str) -> El {
 
 impl Tabs {
     fn show(&self, chosen: usize) {
+        let before = self.chosen.replace(chosen);
+        // What was pressed there is out of sight in a moment.
+        let leaves = before != chosen && self.panels[before].holds_focus();
+        let scrolled = window().scroll_y().unwrap_or_default();
         for (i, (button, panel)) in self.buttons.iter().zip(&self.panels).enumerate() {
             let is = i == chosen;
             button.set("aria-selected", if is { "true" } else { "false" });
             // Tab leads to the chosen one only; arrows lead on, as the pattern for tabs has it.
             button.set_tab_index(if is { 0 } else { -1 });
             panel.show(is);
+        }
+        if leaves {
+            self.buttons[chosen].focus_quietly();
+        }
+        if before != chosen {
+            self.scrolled[before].set(scrolled);
+            window().scroll_to_with_x_and_y(0.0, self.scrolled[chosen].get());
         }
     }
 

@@ -23,6 +23,8 @@ use crate::messages::run::Plan;
 
 /// How long the page waits after the last change before it asks for a plan.
 const PAUSE_MS: u32 = 400;
+/// So many rows are previewed.
+const PREVIEWED: u32 = 3;
 
 struct Teach {
     app: Rc<App>,
@@ -52,8 +54,9 @@ pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> (Rc<Tra
         }
     });
     let [lessons, what, how] = [(); 3].map(|()| el("section").class("card"));
-    panel.add(&el("p").class("lead").say(speech, |t| t.teach.lead));
-    panel.add(&lessons);
+    // Above what few ever change.
+    let launch = el("div").class("launch").child(&el("h2").say(speech, |t| t.teach.begin));
+    how.add(&launch);
     let teach = Rc::new(Teach {
         app: Rc::clone(app),
         data: Data::build(app, &what, Rc::clone(&changed)),
@@ -62,12 +65,12 @@ pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> (Rc<Tra
         plan_line: el("p").id("teach-plan").attr("aria-live", "polite"),
         warnings: el("ul").class("warnings").id("teach-warnings"),
         preview: el("div").id("preview").attr("aria-live", "polite"),
-        start: button().id("teach-start").class("primary").say(speech, |t| t.teach.start),
+        start: button().id("teach-start").class("primary big").say(speech, |t| t.teach.start),
         plan: RefCell::default(),
         timer: Cell::default(),
         asked: Cell::default(),
     });
-    teach.place(panel, &what, &how);
+    teach.place(panel, [&lessons, &what, &how], &launch);
     // Before the tab hears of changes, which it would keep.
     let lesson = Lesson::load(&app.slot.id());
     teach.data.restore(&lesson);
@@ -102,21 +105,22 @@ impl Desk for Teach {
 }
 
 impl Teach {
-    fn place(self: &Rc<Self>, panel: &El, what: &El, how: &El) {
+    fn place(self: &Rc<Self>, panel: &El, cards: [&El; 3], launch: &El) {
         let speech = &self.app.speech;
         let previewed = Rc::clone(self);
         let look = button().id("teach-preview").say(speech, |t| t.teach.preview);
         let look = look.on("click", move |_| previewed.preview());
-        what.add(&el("div").class("foot").child(&look));
-        what.add(&self.preview);
+        cards[1].add(&el("div").class("foot").child(&look));
+        cards[1].add(&self.preview);
         let started = Rc::clone(self);
         dom::listen(&self.start, "click", move |_| started.start());
-        how.add(&self.plan_line);
-        how.add(&self.warnings);
-        how.add(&el("div").class("foot").child(&self.start));
-        panel.add(what);
-        panel.add(how);
+        for part in [&self.plan_line, &self.warnings, &self.start] {
+            launch.add(part);
+        }
+        panel.add(&el("p").class("lead").say(speech, |t| t.teach.lead));
+        // The run above all that it was set up with.
         panel.add(&self.training.place);
+        cards.into_iter().for_each(|card| panel.add(card));
     }
 
     fn watch(self: &Rc<Self>) {
@@ -238,6 +242,7 @@ impl Teach {
         let teach = Rc::clone(self);
         self.app.spawn(async move {
             let Some(request) = teach.asked_for().await else { return Ok(()) };
+            engine::set(&request, "rows", &PREVIEWED.into());
             let rows = engine::preview(&request).await?;
             preview::show(&teach.preview, &rows, teach.app.speech.text());
             Ok(())

@@ -234,19 +234,24 @@ impl Data {
     }
 
     fn show_files(self: &Rc<Self>) {
+        self.file_list.redraw(|| self.list_files());
+        (self.changed)();
+    }
+
+    fn list_files(self: &Rc<Self>) {
         self.file_list.clear();
         let remove = self.app.speech.text().page.remove;
         for (i, file) in self.files.borrow().iter().enumerate() {
             let name = format!("{} ({})", file.name(), bytes(file.size()));
             let data = Rc::clone(self);
-            let removed = button().class("quiet small").text("✕").on("click", move |_| {
-                data.files.borrow_mut().remove(i);
-                data.show_files();
-            });
+            let removed =
+                button().class("quiet small").test("teach-file-remove").text("✕").on("click", move |_| {
+                    data.files.borrow_mut().remove(i);
+                    data.show_files();
+                });
             let removed = removed.attr("aria-label", &fill("{} {}", &[remove, &file.name()]));
             self.file_list.add(&el("li").child(&el("span").text(&name)).child(&removed));
         }
-        (self.changed)();
     }
 
     /// What the files are written in, where that is not UTF-8; the other sources are made here.

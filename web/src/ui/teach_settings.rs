@@ -87,6 +87,8 @@ impl Ways {
 /// The choice of stage, of what trains, and of settings.
 pub struct Settings {
     app: Rc<App>,
+    /// The fold of the ways, of which the first ones are what most people want.
+    ways: El,
     stage: Ways,
     trained: Ways,
     /// By stage, and for each by what trains; empty until the engine told them.
@@ -104,6 +106,7 @@ impl Settings {
         let speech = &app.speech;
         let settings = Rc::new(Self {
             app: Rc::clone(app),
+            ways: el("details").class("settings").id("teach-ways"),
             stage: Ways::new("teach-stage", |t| t.teach.stage, &STAGES),
             trained: Ways::new("teach-trained", |t| t.teach.trained, &TRAINED),
             defaults: RefCell::default(),
@@ -120,10 +123,11 @@ impl Settings {
                 .attr("type", "text")
                 .say_in("placeholder", speech, |t| t.teach.automatic),
         });
-        place.add(&settings.choose(|settings| &settings.stage, &changed));
-        place.add(&settings.stage.hint);
-        place.add(&settings.choose(|settings| &settings.trained, &changed));
-        place.add(&settings.trained.hint);
+        let ways = settings.ways.clone().child(&el("summary").say(speech, |t| t.teach.more_ways));
+        let ways = ways.child(&settings.choose(|settings| &settings.stage, &changed));
+        let ways = ways.child(&settings.stage.hint);
+        let ways = ways.child(&settings.choose(|settings| &settings.trained, &changed));
+        place.add(&ways.child(&settings.trained.hint));
         place.add(&settings.more().on("input", move |_| changed()));
         // The engine stands when it has opened a model, or has none to open.
         let asked = Rc::clone(&settings);
@@ -231,6 +235,9 @@ impl Settings {
     pub fn restore(&self, lesson: &Lesson) {
         self.stage.restore(&lesson.stage);
         self.trained.restore(&lesson.trained);
+        if self.stage.chosen.get() + self.trained.chosen.get() > 0 {
+            self.ways.set("open", "");
+        }
         self.training.fill(&lesson.training);
         self.lora.fill(&lesson.lora);
         self.sample.fill(&lesson.sample);

@@ -181,6 +181,8 @@ impl Training {
         self.set_running(true);
         self.panel.begin(steps);
         self.say(self.app.speech.text().teach.preparing);
+        // What was pressed waits or is gone until the run ends.
+        self.place.focus_quietly();
         self.place.scroll_into_view();
     }
 

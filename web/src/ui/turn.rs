@@ -15,23 +15,25 @@ pub fn element(chat: &Rc<Chat>, i: usize, turn: &Turn, last: bool) -> El {
     let t = chat.app.speech.text();
     let who = if turn.asks() { t.chat.you } else { t.chat.model };
     let row = el("article").class("turn").test("chat-message").attr("data-role", &turn.message.role);
+    // A touch or a press moves the keyboard here, which shows what can be done.
+    row.set_tab_index(-1);
     let row = row.child(&el("h3").class("who").text(who)).child(&body(chat, turn));
-    let foot = el("div").class("foot");
+    let (foot, acts) = (el("div").class("foot"), el("span").class("acts"));
     let note = note(turn, t);
     if !note.is_empty() {
         foot.add(&el("span").class("faint").test("chat-note").text(&note));
-    }
-    if turn.asks() {
-        let (edited, place) = (Rc::clone(chat), row.clone());
-        foot.add(&act(t.chat.edit, "chat-edit", move || edit(&edited, i, &place)));
     }
     if last {
         let again = Rc::clone(chat);
         foot.add(&act(t.chat.regenerate, "chat-regenerate", move || again.regenerate()));
     }
+    if turn.asks() {
+        let (edited, place) = (Rc::clone(chat), row.clone());
+        acts.add(&act(t.chat.edit, "chat-edit", move || edit(&edited, i, &place)));
+    }
     let deleted = Rc::clone(chat);
-    foot.add(&act(t.chat.delete, "chat-delete", move || deleted.delete(i)));
-    row.child(&foot)
+    acts.add(&act(t.chat.delete, "chat-delete", move || deleted.delete(i)));
+    row.child(&foot.child(&acts))
 }
 
 fn body(chat: &Chat, turn: &Turn) -> El {
@@ -73,7 +75,7 @@ fn edit(chat: &Rc<Chat>, i: usize, row: &El) {
     input.set_value(&turn.message.content);
     let (sent, read, undone) = (Rc::clone(chat), input.clone(), Rc::clone(chat));
     let send = act(t.chat.send_edited, "chat-edit-send", move || sent.ask_from(i, &read.value()));
-    let cancel = act(t.page.cancel, "chat-edit-cancel", move || undone.show());
+    let cancel = act(t.page.cancel, "chat-edit-cancel", move || undone.leave_field(i));
     row.clear();
     row.add(&input);
     row.add(&el("div").class("foot").child(&send).child(&cancel));

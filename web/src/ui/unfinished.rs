@@ -5,7 +5,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::app::{App, Topic};
-use super::dom::{El, button, el};
+use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
 use super::training::Training;
 use crate::format::fill;
@@ -27,11 +27,12 @@ pub fn build(app: &Rc<App>, place: &El, training: &Rc<Training>) {
 async fn show(app: &Rc<App>, list: &El, training: &Rc<Training>) -> Answer<()> {
     let runs = engine::runs().await?;
     let open: Vec<_> = runs.iter().filter(|run| run.stage.is_some() && !training.is(&run.id)).collect();
-    list.clear();
-    list.show(!open.is_empty() && !training.is_running());
-    for run in open {
-        list.add(&banner(app, training, run));
-    }
+    let is_shown = !open.is_empty() && !training.is_running();
+    list.redraw(|| {
+        list.clear();
+        open.iter().for_each(|run| list.add(&banner(app, training, run)));
+    });
+    list.show_or_leave(is_shown, &dom::find("main"));
     Ok(())
 }
 

@@ -96,7 +96,7 @@ impl Maker {
             (Language::Chinese, true) => t.to_chinese,
             (Language::Chinese, false) => t.add_chinese,
         });
-        self.close.show(open.is_some());
+        self.close.show_or_leave(open.is_some(), &self.save);
     }
 }
 
