@@ -124,6 +124,8 @@ impl RunPanel {
     /// Shows the buttons that make sense now.
     pub fn show_state(&self, running: bool, paused: bool, end: Option<&RunEnd>) {
         let t = self.app.speech.text();
+        // A browser takes the keyboard from what is hidden at once.
+        let held = self.buttons().into_iter().find(|button| button.holds_focus());
         self.pause.show(running);
         self.pause.write(if paused { t.teach.resume } else { t.teach.pause });
         self.stop.show(running);
@@ -140,7 +142,7 @@ impl RunPanel {
         for button in [&self.go_on, &self.export_run] {
             button.show(end.is_some_and(|end| end.stopped));
         }
-        if self.buttons().iter().any(|button| button.has_attribute("hidden") && button.holds_focus()) {
+        if held.is_some_and(|button| !button.holds_focus()) {
             self.place.focus_quietly();
         }
         self.chart.speak();
