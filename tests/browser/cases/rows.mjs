@@ -148,7 +148,7 @@ test("rows: other pages have what is pasted read, too", PAGE, async (t) => {
       pasted,
       lines: new TextDecoder().decode(data.bytes),
       plain: await kindling.rows.read("Once, a lamp.", "pretrain"),
-      pairs: [await kindling.rows.pairs("Q: a\nA: b"), await kindling.rows.pairs("Once, a lamp.")],
+      pairs: [await kindling.rows.pairs("Q: a\nA: b"), await kindling.rows.pairs("Once there was a lamp.")],
       cells: [await kindling.rows.cells("a\tb\nc\t"), await kindling.rows.cells("1\tPoru\tkelp")],
       long: (await kindling.rows.read("x\ty\n".repeat(60_000))).rows,
     };
