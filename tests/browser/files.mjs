@@ -56,7 +56,10 @@ export const read = (t, path) => touch(t, path, "read");
 export function growWhileOpening() {
   const open = FileSystemFileHandle.prototype.createSyncAccessHandle;
   FileSystemFileHandle.prototype.createSyncAccessHandle = async function (...args) {
-    self.watched?.grow(1);
+    if (self.watched) {
+      self.watched.grow(1);
+      self.grown = (self.grown ?? 0) + 1;
+    }
     return open.apply(this, args);
   };
 }

@@ -1,10 +1,10 @@
 // What a case is, and what it is given. A case file calls `test`; run.mjs runs what was registered.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
-import { emulated } from "./chromium.mjs";
+import { emulated, launch } from "./chromium.mjs";
 
 /** A case that cannot be tried here, and why. */
 export class Skip extends Error {}
@@ -59,6 +59,12 @@ export class Case {
     const tab = new Case({ ...this, page: await this.context.newPage() });
     await tab.open(device);
     return tab;
+  }
+
+  /** Another person's browser, with a profile of its own and the same server; whoever asks for it closes its context. */
+  async person() {
+    const context = await launch(mkdtempSync(join(this.tmp, "profile-")));
+    return new Case({ ...this, context, page: context.pages()[0] ?? (await context.newPage()) });
   }
 
   /** Lets the engine's worker run `code` before its own, from the next opening on. */

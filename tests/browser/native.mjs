@@ -133,6 +133,19 @@ export function padded(bytes, more) {
   return Buffer.concat([header, Buffer.alloc(more, " "), bytes.subarray(start)]);
 }
 
+/** A single-file checkpoint with one of its files of settings changed: `change` gives the settings of now. */
+export function withSettings(bytes, name, change) {
+  const start = 8 + Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.subarray(8, start));
+  header.__metadata__[name] = JSON.stringify(change(JSON.parse(header.__metadata__[name])));
+  // Tensors begin at a multiple of 8.
+  const text = Buffer.from(JSON.stringify(header));
+  const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, " ")]);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  return Buffer.concat([length, padded, bytes.subarray(start)]);
+}
+
 async function make(folder, layers) {
   const at = (name) => join(folder, name);
   const [texts, chats] = [at("texts.jsonl"), at("chats.jsonl")];

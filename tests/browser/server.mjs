@@ -63,7 +63,8 @@ export async function serve(folder) {
       const before = added.get(name);
       versions += 1;
       const modified = before?.bytes.equals(bytes) ? before.modified : new Date(versions * 1000).toUTCString();
-      added.set(name, { bytes: Buffer.from(bytes), part, ranges, modified });
+      const type = TYPES[extname(name)] ?? "application/octet-stream";
+      added.set(name, { bytes: Buffer.from(bytes), type, part, ranges, modified });
       return `${origin}${BASE}${name}`;
     },
     pace(bytesPerSecond) {
@@ -116,11 +117,11 @@ function pacemaker(bytesPerSecond) {
 }
 
 /** Answers with a file that was added, or with what `part` leaves of it. */
-function answer(request, response, { bytes, part, ranges, modified }) {
+function answer(request, response, { bytes, type, part, ranges, modified }) {
   const from = ranges ? request.headers.range?.match(/^bytes=(\d+)-$/)?.[1] : undefined;
   const [start, length] = [Number(from ?? 0), bytes.length];
   // The browser's own cache would answer some requests, and no case would hear of them.
-  const head = { "content-type": "application/octet-stream", "last-modified": modified, "cache-control": "no-store" };
+  const head = { "content-type": type, "last-modified": modified, "cache-control": "no-store" };
   if (ranges) head["accept-ranges"] = "bytes";
   if (start > 0 && start >= length) return response.writeHead(416, { "content-range": `bytes */${length}` }).end();
   if (from !== undefined) head["content-range"] = `bytes ${start}-${length - 1}/${length}`;

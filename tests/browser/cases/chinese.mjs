@@ -101,6 +101,42 @@ test("chinese: models and adapters that do not fit", { device: "cpu" }, async (t
   await t.picture("chinese-error");
 });
 
+test("chinese: counts, times and words are those of the field", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await openInChinese(t, file);
+  assert.match(await page.getByTestId("model").innerText(), /^tiny · 2\.8万 参数$/);
+  assert.ok(await page.getByText("当前模型", { exact: true }).isVisible());
+  await page.getByTestId("tab-teach").click();
+  await page.getByTestId("teach-source-files").check({ force: true });
+  await page.getByTestId("teach-settings").evaluate((details) => (details.open = true));
+  assert.ok(await page.locator("label", { hasText: "训练轮数" }).first().isVisible());
+  // The pairs of names that Chinese data have.
+  const pairs = [["问题", "答案"], ["提问", "回答"], ["指令", "输出"]];
+  const rows = pairs.map(([q, a]) => JSON.stringify({ [q]: "谁？", [a]: "露玛。" }));
+  await page.getByTestId("teach-files").setInputFiles(picked("数据.jsonl", rows.join("\n"), "utf8"));
+  await page.getByTestId("teach-batch-size").fill("1");
+  await page.getByTestId("teach-steps").fill("60000");
+  const plan = page.locator("#teach-plan[data-kind=good]");
+  await plan.filter({ hasText: "6.0万 步" }).waitFor({ timeout: 30 * SECOND });
+  assert.match(await plan.innerText(), /3 行.*约 (\d+ (小时|分|秒) ?)+。/);
+  await page.getByTestId("teach-steps").fill("3");
+  await page.getByTestId("teach-val-split").fill("0.4");
+  await plan.filter({ hasText: "3 步" }).waitFor({ timeout: 30 * SECOND });
+  await page.getByTestId("teach-start").click();
+  await page.locator("#teach-status", { hasText: /完成：3 \/ 3 步。 验证损失 \d/ }).waitFor({ timeout: 60 * SECOND });
+  const run = await page.getByTestId("teach-run").innerText();
+  assert.match(run, /验证损失/);
+  assert.doesNotMatch(run, /held-out|epoch|\bloss\b|\d k\b/i);
+
+  await page.getByTestId("teach-source-paste").check({ force: true });
+  for (const [q, a] of pairs) {
+    await page.getByTestId("teach-data").fill(`${a},${q}\n露玛。,${q}是谁？`);
+    const found = page.locator("#teach-pasted", { hasText: `共 1 组问答，识别为 CSV；第一组：“${q}是谁？”→“露玛。”` });
+    await found.waitFor({ timeout: 10 * SECOND });
+  }
+});
+
 async function openInChinese(t, file) {
   const { page } = t;
   await page.getByTestId("tab-models").click();
@@ -110,8 +146,8 @@ async function openInChinese(t, file) {
   t.assert.match(await page.evaluate(() => document.documentElement.lang), /^zh/);
 }
 
-function picked(name, text) {
-  return { name, mimeType: "", buffer: Buffer.from(text, "latin1") };
+function picked(name, text, encoding = "latin1") {
+  return { name, mimeType: "", buffer: Buffer.from(text, encoding) };
 }
 
 /** The page's message on what went wrong, which holds a word. */

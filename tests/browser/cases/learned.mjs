@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
-import { tiny } from "../native.mjs";
+import { tiny, withSettings } from "../native.mjs";
 
 const SECOND = 1000;
 const LONG = { seconds: 300 };
@@ -191,16 +191,7 @@ test("learned: a model's card is shown, with its questions to try", LONG, async 
 
 /** A single-file checkpoint with this card. */
 function carded(bytes, card) {
-  const start = 8 + Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.subarray(8, start));
-  const settings = JSON.parse(header.__metadata__["generation_config.json"]);
-  header.__metadata__["generation_config.json"] = JSON.stringify({ ...settings, kindling: card });
-  // Tensors begin at a multiple of 8.
-  const text = Buffer.from(JSON.stringify(header));
-  const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, " ")]);
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(padded.length));
-  return Buffer.concat([length, padded, bytes.subarray(start)]);
+  return withSettings(bytes, "generation_config.json", (settings) => ({ ...settings, kindling: card }));
 }
 
 /** Greedy answers, each in a conversation of its own. */

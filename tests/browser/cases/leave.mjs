@@ -29,7 +29,7 @@ test("leave: with steps that are not saved it asks, and loading another model do
   await page.getByTestId("tab-models").click();
   const other = { name: "another.safetensors", mimeType: "", buffer: readFileSync(file) };
   await page.getByTestId("model-drop").setInputFiles(other);
-  while (asked.length === 0) await page.waitForTimeout(20);
+  await until(() => asked.length > 0);
   assert.deepEqual(asked, ["confirm"]);
   assert.match(await page.locator("#model").innerText(), /tiny/, "who says no keeps the model");
   answer = "accept";
@@ -55,6 +55,26 @@ test("leave: with steps that are not saved it asks, and loading another model do
   assert.match(await page.getByTestId("teach-status").innerText(), /Paused/);
   await t.reload();
   assert.deepEqual(asked, []);
+});
+
+test("leave: a page that is hidden is saved before a browser would end it", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file, chats } = await tiny(t.tmp);
+  await pick(t, file);
+  await begin(t, chats);
+  // After the first save, which comes by itself, none is due for long.
+  const note = page.locator("#teach-notes:not(:empty)");
+  await note.waitFor({ timeout: 60 * SECOND });
+  const step = async () => Number((await note.innerText()).match(/\d+/)[0]);
+  const stood = await step();
+  await page.waitForFunction((stood) => document.getElementById("teach-progress").value >= stood + 5, stood);
+  const at = await progress(t);
+  const begun = Date.now();
+  await hide(t);
+  await until(async () => (await step()) >= at);
+  const seconds = (Date.now() - begun) / SECOND;
+  t.note(`saved ${seconds.toFixed(2)} s after it was hidden`);
+  assert.ok(seconds < 5, `${seconds} s`);
 });
 
 test("leave: what was typed to teach is there after a reload", LONG, async (t) => {
@@ -169,6 +189,12 @@ function hide(t) {
     Object.defineProperty(document, "visibilityState", { get: () => "hidden", configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));
   });
+}
+
+/** Waits for something that happens soon or not at all. */
+async function until(holds) {
+  const end = Date.now() + 20 * SECOND;
+  while (!(await holds()) && Date.now() < end) await new Promise((later) => setTimeout(later, 20));
 }
 
 const settled = (t) => t.page.waitForTimeout(1500);

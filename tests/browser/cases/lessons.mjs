@@ -55,6 +55,25 @@ test("lessons: one of the gallery fills the tab, is learned, and is asked before
   await t.picture("asked");
 });
 
+test("lessons: all five of the gallery open, in both languages", CPU, async (t) => {
+  const { page, assert } = t;
+  await page.getByTestId("tab-teach").click();
+  const cards = page.getByTestId("lesson");
+  const names = await cards.evaluateAll((cards) => cards.map((card) => card.dataset.name));
+  assert.deepEqual(names, ["identity", "animal", "arithmetic", "style", "overfitting"]);
+  for (const language of ["en", "zh"]) {
+    for (const [i, name] of names.entries()) {
+      await cards.nth(i).click();
+      const own = JSON.parse(readFileSync(new URL(`../../../web/lessons/${name}.json`, import.meta.url)));
+      await page.locator("#lesson-title", { hasText: own.title[language] }).waitFor({ timeout: 10 * SECOND });
+      const rows = (await page.getByTestId("teach-data").inputValue()).trim().split("\n").map((row) => JSON.parse(row));
+      assert.deepEqual(rows, own.rows[language], `${name}, ${language}`);
+      assert.equal(await page.getByTestId("lesson-remarks").innerText(), "", "all of it is read");
+    }
+    if (language === "en") await page.getByTestId("lang-switch").click();
+  }
+});
+
 test("lessons: what is typed is saved, and opens again as the same", CPU, async (t) => {
   const { page, assert } = t;
   await page.getByTestId("tab-teach").click();

@@ -1,9 +1,10 @@
 // Long work needs no more memory than short work.
 
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { losses, sameLosses, test } from "../harness.mjs";
-import { tiny, train } from "../native.mjs";
+import { tiny, train, withSettings } from "../native.mjs";
 import { SLACK, memory, samples, watchGpu, watchMemory } from "../watch.mjs";
 
 const SHAPE = { "batch-size": 2, "max-seq-len": 32, "learning-rate": 0.003 };
@@ -84,6 +85,29 @@ test("memory: many answers and many loads need no more than few", { seconds: 240
   await work(40);
   const late = await memory(t);
   t.assert.ok(late - early <= SLACK, `${early} bytes after 5 rounds, ${late} after 45`);
+});
+
+/** Of the tiny model 256 bytes a position: 128 MB for all of them. */
+const CONTEXT = 1 << 19;
+
+test("memory: a long context takes memory as it fills, not at once", { seconds: 240 }, async (t) => {
+  const { assert } = t;
+  const { file } = await openWatched(t);
+  const longer = (config) => ({ ...config, max_position_embeddings: CONTEXT });
+  await t.give("long.safetensors", withSettings(readFileSync(file), "config.json", longer));
+  const info = await t.page.evaluate(() => kindling.load(testFiles["long.safetensors"]));
+  assert.equal(info.context, CONTEXT);
+  const say = () => t.page.evaluate(async () => {
+    const messages = [{ role: "user", content: "Where is the kettle of Oren?" }];
+    const { usage } = await kindling.chat.completions.create({ messages, temperature: 0, max_tokens: 8 });
+    return usage.total_tokens;
+  });
+  const before = await memory(t);
+  const tokens = await say();
+  assert.ok(tokens < 256, `${tokens} tokens`);
+  const after = await memory(t);
+  t.note(`${((after - before) / 1e6).toFixed(1)} MB for ${tokens} tokens of ${CONTEXT}`);
+  assert.ok(after - before <= 4 * SLACK, `${before} bytes before the first answer, ${after} after it`);
 });
 
 /** Opens the page on the processor and loads the tiny model. */

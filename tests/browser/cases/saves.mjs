@@ -173,6 +173,109 @@ test("saves: those of an older page open, whatever became of its markers", LONG,
   }
 });
 
+/** How a browser may write other bytes than it was given, though it says that it did as asked. */
+const SPOILT = ["a byte is another", "the end is missing"];
+
+for (const how of SPOILT) {
+  test(`saves: one that the disk holds otherwise is none, and the one before stays: ${how}`, LONG, async (t) => {
+    const { page, assert } = t;
+    const { file, lessons } = await tiny(t.tmp);
+    await t.load(file);
+    const request = { stage: "lora", data: await t.giveFile(lessons), config: { ...SHAPE, "steps": 100 }, name: "spoiled" };
+    const whole = losses((await t.train(request)).events);
+    const id = await page.evaluate(beginSaving, [request, [8]]);
+    const step = await page.evaluate(() => window.savedSteps.at(-1));
+    const before = await filesBelow(t, `runs/${id}`);
+    const [worker] = page.workers();
+    await worker.evaluate(spoilWrites, how === SPOILT[0]);
+    const told = await page.evaluate(async () => {
+      const heard = new Promise((done) => (window.heardNext = done));
+      window.going.save();
+      return heard;
+    });
+    assert.equal(told.event, "warning", JSON.stringify(told));
+    assert.match(told.message, new RegExp(`step ${step} was not saved: .*(other bytes|bytes were written)`));
+    await worker.evaluate(() => self.mend());
+    for (const [path, size] of Object.entries(before)) {
+      assert.equal((await filesBelow(t, `runs/${id}`))[path], size, `${path} is as it was`);
+    }
+    await t.reload();
+    const [listed] = await page.evaluate(() => kindling.runs.list());
+    assert.deepEqual([listed.id, listed.step], [id, step]);
+    const rest = await goOn(t, id);
+    sameLosses(rest.losses, new Map([...whole].filter(([at]) => at > step)), 1e-6);
+  });
+}
+
+/** In the worker: files hold other bytes than were written, until `mend`. */
+function spoilWrites(whole) {
+  const of = FileSystemSyncAccessHandle.prototype;
+  const { write } = of;
+  of.write = function (bytes, options) {
+    const other = whole ? bytes.slice() : bytes.subarray(0, bytes.length >> 1);
+    if (whole) other[other.length - 1] ^= 1;
+    write.call(this, other, options);
+    return bytes.length;
+  };
+  self.mend = () => void (of.write = write);
+}
+
+test("saves: the first comes by itself within seconds, and an adapter's holds no model", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file, lessons } = await tiny(t.tmp);
+  await t.load(file);
+  const data = await t.giveFile(lessons);
+  const { id, seconds, step } = await page.evaluate(async ([data, config]) => {
+    let began;
+    let saved;
+    const first = new Promise((done) => (saved = done));
+    const onEvent = ({ event, step }) => {
+      if (event === "step") began ??= performance.now();
+      if (event === "save") saved({ step, seconds: (performance.now() - began) / 1000 });
+    };
+    window.going = await kindling.train({ stage: "lora", data: testFiles[data], config, onEvent });
+    return { id: window.going.id, ...(await first) };
+  }, [data, { ...SHAPE, "steps": 50_000 }]);
+  t.note(`saved at step ${step}, ${seconds.toFixed(1)} s after the first`);
+  assert.ok(seconds < 20, `the first save came after ${seconds} s`);
+  await page.evaluate(() => window.going.stop());
+  await page.evaluate(() => window.going.done);
+  const paths = Object.keys(await filesBelow(t, `runs/${id}`)).filter((path) => /^[01]\//.test(path));
+  assert.ok(paths.some((path) => path.endsWith("adapter_model.safetensors")), `${paths}`);
+  assert.deepEqual(paths.filter((path) => path.endsWith("/model.safetensors")), [], "what is saved again is small");
+});
+
+test("saves: what the page asks for is written before training goes on", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file, lessons } = await tiny(t.tmp);
+  await t.load(file);
+  const data = await t.giveFile(lessons);
+  const saves = await page.evaluate(async ([data, config]) => {
+    const saves = [];
+    let [last, asked, heard] = [0, 0, null];
+    const onEvent = ({ event, step }) => {
+      if (event === "step") last = step;
+      // One that comes by itself may still be under way.
+      if (event === "save" && asked > 0 && step >= asked) heard({ step, last });
+    };
+    const run = await kindling.train({ stage: "sft", data: testFiles[data], config, onEvent });
+    for (let i = 0; i < 3; i += 1) {
+      while (last < asked + 10) await new Promise((later) => setTimeout(later, 10));
+      asked = last;
+      const begun = performance.now();
+      const saved = new Promise((done) => (heard = done));
+      run.save();
+      saves.push({ ...(await saved), seconds: (performance.now() - begun) / 1000 });
+      asked = last;
+    }
+    run.stop();
+    await run.done;
+    return saves;
+  }, [data, { ...SHAPE, "steps": 50_000 }]);
+  t.note(saves.map(({ step, seconds }) => `step ${step} in ${seconds.toFixed(2)} s`).join(", "));
+  for (const { step, last } of saves) assert.ok(last - step <= 1, `step ${step} was saved as step ${last} was taken`);
+});
+
 test("saves: what a page gives away stays its own", { device: "cpu" }, async (t) => {
   const { file } = await tiny(t.tmp);
   const name = await t.giveFile(file);
@@ -197,7 +300,8 @@ async function beginSaving([request, saveAt]) {
   const all = new Promise((done) => (paused = done));
   const wanted = [...saveAt];
   let waiting = false;
-  const onEvent = ({ event, step }) => {
+  const onEvent = ({ event, step, message }) => {
+    if (event === "save" || event === "warning") window.heardNext?.({ event, message });
     if (event === "save" && waiting) {
       window.savedSteps.push(step);
       waiting = false;

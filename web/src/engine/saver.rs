@@ -71,6 +71,11 @@ impl Saver {
         self.queue.borrow().cost
     }
 
+    /// Whether a save is being written.
+    pub fn is_busy(&self) -> bool {
+        self.queue.borrow().busy
+    }
+
     /// Removes a run that was never saved.
     ///
     /// # Errors

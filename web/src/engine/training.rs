@@ -206,6 +206,8 @@ struct PageListener<'a> {
     wishes: Rc<Wishes>,
     /// Whether the loop was told of the pause.
     in_pause: bool,
+    /// Whether the page asked for the save that is being written.
+    hurried: bool,
     saver: Saver,
     sample: Option<Sample>,
     next_sample: u64,
@@ -229,6 +231,7 @@ impl<'a> PageListener<'a> {
             port,
             wishes,
             in_pause: false,
+            hurried: false,
             saver,
             sample: training.sample.clone(),
             next_sample: training.sample.as_ref().map_or(0, |sample| sample.every),
@@ -294,8 +297,14 @@ impl Listener for PageListener<'_> {
             return Control::Pause;
         }
         if self.wishes.save.take() {
+            self.hurried = true;
             return Control::Save;
         }
+        // A page that is left has seconds, and beside the training each file would wait for a step at every turn.
+        if self.hurried && self.saver.is_busy() {
+            return Control::Pause;
+        }
+        self.hurried = false;
         match paused {
             true => Control::Pause,
             false if self.clock.due(self.worked) => Control::Save,

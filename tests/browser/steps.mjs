@@ -1,0 +1,66 @@
+// What a person does on the page, step by step, for stories that are longer than one case's matter.
+
+import { readFileSync } from "node:fs";
+
+export const SECOND = 1000;
+
+/** Shows what stands behind a summary. */
+export async function unfold(t, id) {
+  await t.page.getByTestId(id).evaluate((details) => (details.open = true));
+}
+
+/** Fills the form of questions and answers by the keyboard alone, from its first row on. */
+export async function typeRows(t, rows) {
+  const { page } = t;
+  await page.getByTestId("teach-question").first().focus();
+  for (const [i, [question, answer]] of rows.entries()) {
+    await page.keyboard.insertText(question);
+    await page.keyboard.press("Enter");
+    await page.keyboard.insertText(answer);
+    if (i + 1 < rows.length) await page.keyboard.press("Enter");
+  }
+}
+
+/** What the form holds. */
+export function typedRows(t) {
+  return t.page.getByTestId("teach-pair").evaluateAll((rows) => (
+    rows.map((row) => [...row.querySelectorAll("textarea")].map((field) => field.value))
+  ));
+}
+
+/** Starts the run that is planned, and waits for what it says of the lesson; `meanwhile` is done on the way. */
+export async function teach(t, meanwhile = async () => {}, timeout = 240 * SECOND) {
+  const { page } = t;
+  await page.locator("#teach-plan[data-kind=good]").waitFor({ timeout: 60 * SECOND });
+  await page.getByTestId("teach-start").click();
+  await page.waitForFunction(() => document.getElementById("teach-progress").value > 0, null, { timeout });
+  await meanwhile();
+  // It is shown once the run is over.
+  const count = page.locator("#learned-count");
+  await count.waitFor({ timeout });
+  return count.innerText();
+}
+
+/** Answers are the most likely ones from now on. */
+export async function askGreedily(t) {
+  await unfold(t, "chat-settings");
+  await t.page.getByTestId("chat-temperature").fill("0");
+  await t.page.getByTestId("chat-max-tokens").fill("64");
+}
+
+/** Sends what stands in the field, or a question; the answer. */
+export async function ask(t, question) {
+  const { page } = t;
+  const answers = page.locator("[data-testid=chat-message][data-role=assistant] .answer");
+  if (question !== undefined) await page.getByTestId("chat-input").fill(question);
+  await page.getByTestId("chat-send").click();
+  await answers.last().waitFor({ timeout: 60 * SECOND });
+  await page.getByTestId("chat-stop").waitFor({ state: "hidden", timeout: 60 * SECOND });
+  return (await answers.last().innerText()).trim();
+}
+
+/** Presses a button and takes what it offers as a file to pick. */
+export async function download(t, button) {
+  const [offered] = await Promise.all([t.page.waitForEvent("download"), button.click()]);
+  return { name: offered.suggestedFilename(), mimeType: "", buffer: readFileSync(await offered.path()) };
+}
