@@ -35,13 +35,16 @@ fn the_embedded_default_answers_what_it_never_saw() {
     let done: Value = text.lines().last().unwrap().parse().unwrap();
     eprintln!("{done}");
     assert_eq!(done["event"], "done");
-    assert!(done["questions"].as_u64().unwrap() >= 200);
+    assert!(done["questions"].as_u64().unwrap() >= 700);
     assert!(done["heldout_before"].as_f64().unwrap() < 0.5);
-    assert!(done["heldout_after"].as_f64().unwrap() >= 0.9);
+    assert!(done["heldout_after"].as_f64().unwrap() >= 0.98);
+    assert!(done["heldout_sampled"].as_f64().unwrap() >= 0.9);
     assert!(done["constant_answer"].as_f64().unwrap() < 0.1);
-    let kinds = done["per_kind"].as_object().unwrap();
-    assert_eq!(kinds.len(), 6);
-    assert!(kinds.values().all(|share| share.as_f64().unwrap() >= 0.75));
+    for (part, count) in [("per_kind", 9), ("per_turn", 3), ("per_language", 3)] {
+        let shares = done[part].as_object().unwrap();
+        assert_eq!(shares.len(), count, "{part}");
+        assert!(shares.values().all(|share| share.as_f64().unwrap() >= 0.95), "{part}: {shares:?}");
+    }
     // What it made is a checkpoint like any other.
     let out = done["out"].as_str().unwrap();
     let args = ["chat", "--model", out, "--temperature", "0", "--prompt", "What is 31+4?"];

@@ -78,3 +78,5 @@ mod training;
 mod turn_ends;
 #[path = "library/weights_shared.rs"]
 mod weights_shared;
+#[path = "library/world.rs"]
+mod world;

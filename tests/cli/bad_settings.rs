@@ -148,7 +148,11 @@ fn flags_that_would_not_act_on_the_example_are_refused() {
     refuse_all(
         &place,
         &[
-            ("sft --out run --epochs 5 --batch-size 2", 2, &[said, "--epochs", "--batch-size", "--data"]),
+            (
+                "sft --out run --max-seq-len 64 --batch-size 2",
+                2,
+                &[said, "--max-seq-len", "--batch-size", "--data"],
+            ),
             ("sft --out run --stop-after 3", 2, &[said, "--stop-after"]),
             ("pretrain --out run --tokenizer tok", 2, &[said, "--tokenizer"]),
             ("pretrain --out run --limit 10 --keep-last 2", 2, &[said, "--limit", "--keep-last"]),

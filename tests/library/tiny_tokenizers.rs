@@ -119,6 +119,7 @@ fn byte_level(texts: &[&str]) -> Value {
         min_frequency: 1,
         special_tokens: SPECIAL.map(str::to_string).into(),
         digits_single: false,
+        han_single: false,
     };
     let tokenizer = train(texts.iter().cycle().take(20).map(|text| text.to_string()), &settings).unwrap();
     let files: Map<String, Value> = tokenizer

@@ -1,57 +1,201 @@
-//! Sums and differences of a two-digit and a one-digit number, without carry, digit by digit.
+//! Sums and differences with a one-digit number: up to 99 those that keep the tens, and all of two digits with their
+//! inverses, 9+9 and 18-9 the largest; products, quotients and larger numbers are too hard.
 
-use super::{Exchange, Language};
+use super::phrases::{Phrases, said};
+use super::question::Language;
+use super::turn::{Exchange, Setting};
 use crate::random::Random;
 
-/// Ways to ask; the problem stands at the end.
-const QUESTIONS: [[&str; 4]; 2] = [
-    ["What is {p}?", "How much is {p}?", "Tell me: {p}?", "Please work out {p}?"],
-    ["请问{p}？", "算一算{p}？", "你知道{p}？", "告诉我{p}？"],
-];
+/// The largest number in a problem or a result.
+const LARGEST: u64 = 99;
+/// Problems that begin with a number up to here are all trained: there is little to conclude them from.
+const SMALL: u64 = 18;
 
-/// A number pair that no training row holds, neither as a sum nor as a difference.
-pub(super) fn is_held_out(a: u64, b: u64) -> bool {
-    (7 * (a / 10) + 3 * (a % 10) + 5 * b).is_multiple_of(6)
+/// Ways to ask: `{p}` is the problem.
+const QUESTIONS: [Phrases; 2] = [
+    &["{p}", "{p}=", "What is {p}?", "How much is {p}?", "What's {p}?"],
+    &["{p}", "{p}=", "{p}等于几？", "{p}等于多少？", "{p}是多少？"],
+];
+/// The signs in words.
+const WORDS: [[&str; 2]; 2] = [[" plus ", " minus "], ["加", "减"]];
+
+/// `a + b` or `a - b`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    a: u64,
+    plus: bool,
+    b: u64,
 }
 
-/// A problem and its result. Units stay within one digit, so that tens are kept.
-fn problem(held_out: bool, random: &mut Random) -> (String, String) {
-    loop {
-        let (a, b) = (10 + random.below(90), 1 + random.below(9));
-        let units = a % 10;
-        if is_held_out(a, b) != held_out {
-            continue;
+impl Problem {
+    /// A problem whose result is not too large and not below zero.
+    pub fn new(a: u64, plus: bool, b: u64) -> Option<Self> {
+        let (keeps_tens, of_digits) =
+            if plus { (a % 10 + b <= 9, a <= 9) } else { (a % 10 >= b, a <= 9 + b) };
+        let possible = a <= LARGEST && b <= 9 && (keeps_tens || of_digits) && (plus || a >= b);
+        possible.then_some(Self { a, plus, b })
+    }
+
+    fn any(random: &mut Random) -> Self {
+        loop {
+            let largest = if random.below(4) == 0 { SMALL } else { LARGEST };
+            let a = random.below(largest + 1);
+            if let Some(problem) = Self::new(a, random.below(2) == 0, random.below(10)) {
+                return problem;
+            }
         }
-        match random.below(2) {
-            0 if units + b <= 9 => return (format!("{a}+{b}"), (a + b).to_string()),
-            1 if units >= b => return (format!("{a}-{b}"), (a - b).to_string()),
-            _ => {}
+    }
+
+    /// A problem that training may hold.
+    fn trained(random: &mut Random) -> Self {
+        loop {
+            let problem = Self::any(random);
+            if !problem.is_held_out() {
+                return problem;
+            }
         }
+    }
+
+    /// A number pair that no training row holds, neither as a sum nor as a difference. Every pair of last digits is
+    /// trained with other tens.
+    pub fn is_held_out(self) -> bool {
+        self.a > SMALL && (self.a / 10 + 3 * (self.a % 10) + 5 * self.b).is_multiple_of(6)
+    }
+
+    pub fn result(self) -> u64 {
+        if self.plus { self.a + self.b } else { self.a - self.b }
+    }
+
+    /// With its result.
+    pub fn equation(self) -> String {
+        let Self { a, plus, b } = self;
+        format!("{a}{}{b}={}", if plus { '+' } else { '-' }, self.result())
+    }
+
+    /// The last digits alone, with a ten before where one is borrowed: what the whole rests on.
+    pub fn of_last_digits(self) -> Self {
+        let last = self.a % 10;
+        let borrowed = if !self.plus && last < self.b { 10 } else { 0 };
+        Self { a: last + borrowed, ..self }
     }
 }
 
-/// A few equations, or questions and answers.
-pub(super) fn text(language: Language, random: &mut Random) -> String {
-    let count = 3 + random.below(3);
-    let ask = random.below(2) == 0;
-    let lines: Vec<String> = (0..count)
-        .map(|_| {
-            let (problem, result) = problem(false, random);
-            match ask {
-                true => format!(
-                    "{}\n{result}",
-                    random.choose(&QUESTIONS[language.index()]).replace("{p}", &problem)
-                ),
-                false => format!("{problem}={result}"),
-            }
-        })
-        .collect();
-    lines.join("\n")
+/// A question as it is typed: with signs, with spaces around them, or in words.
+fn asked(a: u64, sign: &str, b: u64, setting: Setting, random: &mut Random) -> String {
+    let word = ["+", "-"].iter().position(|known| *known == sign).map(|i| setting.of(&WORDS)[i]);
+    let problem = match (random.below(4), word) {
+        (0, Some(word)) => format!("{a}{word}{b}"),
+        (1, _) => format!("{a} {sign} {b}"),
+        _ => format!("{a}{sign}{b}"),
+    };
+    said(setting.of(&QUESTIONS), setting.language, random).replace("{p}", &problem)
 }
 
-/// A question with its result.
-pub(super) fn exchange(language: Language, held_out: bool, random: &mut Random) -> Exchange {
-    let (problem, result) = problem(held_out, random);
-    let question = random.choose(&QUESTIONS[language.index()]).replace("{p}", &problem);
-    Exchange::new(question, result)
+/// A question for a product, a quotient, or a sum of numbers that are too large.
+pub(super) fn too_hard(setting: Setting, random: &mut Random) -> String {
+    let mut number = |from: u64, to: u64| from + random.below(to - from);
+    let sign = ["+", "-"][number(0, 2) as usize];
+    let (a, sign, b) = match number(0, 3) {
+        0 => (number(2, 100), ["*", "×", "/", "÷"][number(0, 4) as usize], number(2, 20)),
+        1 => (number(100, 1000), sign, number(1, 1000)),
+        _ => (number(10, 100), sign, number(10, 100)),
+    };
+    asked(a, sign, b, setting, random)
+}
+
+/// A few equations, or counting up or down.
+pub(super) fn text(random: &mut Random) -> String {
+    if random.below(8) == 0 {
+        let (start, up) = (random.below(LARGEST - 7), random.below(3) > 0);
+        let mut numbers: Vec<String> = (start..start + 8).map(|number| number.to_string()).collect();
+        if !up {
+            numbers.reverse();
+        }
+        return numbers.join(" ");
+    }
+    let count = 4 + random.below(4);
+    let equations: Vec<String> = (0..count).map(|_| Problem::trained(random).equation()).collect();
+    equations.join("\n")
+}
+
+/// A question with its equation.
+pub(super) fn exchange(setting: Setting, random: &mut Random) -> Exchange {
+    let problem = Problem::any(random);
+    let question = asked(problem.a, if problem.plus { "+" } else { "-" }, problem.b, setting, random);
+    Exchange { held_out: problem.is_held_out(), ..setting.exchange(question, problem.equation()) }
+}
+
+/// A question whose answer shows its steps between tags.
+pub(super) fn reasoned(language: Language, random: &mut Random) -> (String, String) {
+    let problem = Problem::trained(random);
+    let sign = if problem.plus { "+" } else { "-" };
+    let phrase = *random.choose(QUESTIONS[language.index()]);
+    let question = phrase.replace("{p}", &format!("{}{sign}{}", problem.a, problem.b));
+    let (first, whole, result) = (problem.of_last_digits().equation(), problem.equation(), problem.result());
+    (question, format!("<think>\n{first}\n{whole}\n</think>\n<answer>\n{result}\n</answer>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example::{DEFAULT_SEED, World, WorldSize};
+
+    #[test]
+    fn what_can_be_asked_and_what_it_gives() {
+        let equation = |a, plus, b| Problem::new(a, plus, b).map(Problem::equation);
+        assert_eq!(equation(45, true, 3).unwrap(), "45+3=48");
+        assert_eq!(equation(48, false, 5).unwrap(), "48-5=43");
+        assert_eq!(equation(9, true, 9).unwrap(), "9+9=18");
+        assert_eq!(equation(15, false, 8).unwrap(), "15-8=7");
+        for (a, plus, b) in [(45, true, 8), (42, false, 5), (15, true, 5), (19, true, 10), (3, false, 4)] {
+            assert_eq!(equation(a, plus, b), None, "{a} {b}");
+        }
+        assert_eq!(Problem::new(48, false, 5).unwrap().of_last_digits().equation(), "8-5=3");
+        assert_eq!(Problem::new(15, false, 8).unwrap().of_last_digits().equation(), "15-8=7");
+    }
+
+    #[test]
+    fn every_pair_of_last_digits_is_trained() {
+        for (last, b) in (0..10).flat_map(|last| (0..10).map(move |b| (last, b))) {
+            for plus in [true, false] {
+                let problems: Vec<Problem> =
+                    (2..10).filter_map(|tens| Problem::new(10 * tens + last, plus, b)).collect();
+                let keeps_tens = if plus { last + b <= 9 } else { last >= b };
+                assert_eq!(problems.len(), if keeps_tens { 8 } else { 0 });
+                let trained = problems.iter().filter(|problem| !problem.is_held_out()).count();
+                assert!(!keeps_tens || (6..8).contains(&trained), "{last} {b}: {trained}");
+            }
+        }
+    }
+
+    /// The problems in a text, in signs or in words, that have a one-digit number behind the sign.
+    fn problems(text: &str) -> Vec<Problem> {
+        let words = WORDS.iter().flat_map(|words| words.iter().zip(["+", "-"]));
+        let text = words.fold(text.to_string(), |text, (word, sign)| text.replace(word, sign));
+        let text = text.replace(" + ", "+").replace(" - ", "-");
+        let is_digit = |c: &char| c.is_ascii_digit();
+        let found = text.match_indices(['+', '-']).filter_map(|(at, sign)| {
+            let a: String = text[..at].chars().rev().take_while(is_digit).collect();
+            let b: String = text[at + 1..].chars().take_while(is_digit).collect();
+            let a = a.chars().rev().collect::<String>().parse().ok()?;
+            Problem::new(a, sign == "+", b.parse().ok().filter(|b| *b <= 9)?)
+        });
+        found.collect()
+    }
+
+    #[test]
+    fn no_held_out_number_pair_is_in_any_row() {
+        let (world, size) = (World::new(DEFAULT_SEED), WorldSize::default());
+        let chats = world.conversations(size.conversations);
+        let said = chats.into_iter().flat_map(|chat| chat.messages).map(|message| message.content);
+        let mut count = 0;
+        for text in world.texts(size.texts).into_iter().chain(said) {
+            for problem in problems(&text) {
+                assert!(!problem.is_held_out(), "{text}");
+                count += 1;
+            }
+        }
+        assert!(count > 20_000, "{count}");
+        assert_eq!(problems("What is 45 plus 3? 7 - 2=5, 45+12, 120-4"), problems("45+3 7-2"));
+    }
 }

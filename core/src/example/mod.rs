@@ -1,26 +1,46 @@
 //! A small bilingual world of our own making: what the embedded default learns, and `sample-data` writes.
 //!
-//! Facts about fictional animals, places and things stand in the pretraining text as statements; questions
-//! are asked in fine-tuning about two thirds of the entities. Held-out questions ask about all of them in
-//! phrasings of their own, with number pairs and combinations of their own: rules below, checked by tests.
+//! Its conversations are what people type to a small model: greetings, who it is, what it knows, facts about fictional
+//! animals, places and things, small sums, follow-ups, what they told before, and what it cannot know. Each kind comes
+//! at any turn, in English, in Chinese and changing between them. Held-out questions are asked in phrasings, of names and of numbers
+//! that no training row puts together; rules below, checked by tests.
 
 mod arithmetic;
-mod dialogue;
 mod facts;
 mod files;
+mod follow_up;
+mod grade;
 mod known;
 mod lexicon;
+mod memory;
+mod names;
+mod phrases;
 mod question;
+mod small_talk;
+mod talk;
+mod turn;
+mod unknown;
 
 use crate::random::Random;
-use crate::text::{Conversation, Message};
-use question::Exchange;
+use crate::text::Conversation;
+use crate::tokenizer::TokenizerTraining;
+use question::Tongue;
+use turn::Exchange;
 
+pub use grade::{Examinee, Grade, Grades};
 pub use known::{card, known_rows, rows_known_by};
 pub use question::{Kind, Language, Question};
 
 /// The seed of the world that `sample-data` and the embedded default use.
 pub const DEFAULT_SEED: u64 = 1;
+/// As which turn of a conversation held-out questions are asked.
+pub const TURNS: [usize; 3] = [1, 2, 5];
+/// Turns of a conversation to train on.
+const LENGTH: usize = 8;
+/// More token ids than the words of the world give: every one becomes a token.
+const VOCAB_SIZE: usize = 3000;
+/// Pairs that are rarer are not merged: names that were spelled by chance stay in pieces, as others' names come.
+const RARE: u64 = 30;
 
 /// How much of everything is generated.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +49,13 @@ pub struct WorldSize {
     pub texts: usize,
     /// Conversations to fine-tune on.
     pub conversations: usize,
-    /// Held-out questions of each kind and language.
+    /// Held-out questions of each kind, language and turn.
     pub questions: usize,
 }
 
 impl Default for WorldSize {
     fn default() -> Self {
-        Self { texts: 9000, conversations: 6000, questions: 60 }
+        Self { texts: 24_000, conversations: 10_500, questions: 16 }
     }
 }
 
@@ -51,20 +71,20 @@ impl World {
         Self { seed }
     }
 
-    /// Distinct texts: statements, equations, little stories and conversations.
+    /// Distinct texts: statements, words told and repeated, and equations.
     pub fn texts(&self, count: usize) -> Vec<String> {
         let mut random = Random::new(self.seed, 1);
         distinct(count, String::clone, |i| {
             let language = Language::ALL[i % 2];
-            match i / 2 % 10 {
-                0..4 => facts::text(self.seed, language, &mut random),
-                4..6 => arithmetic::text(language, &mut random),
-                _ => dialogue::text(language, &mut random),
+            match i / 2 % 5 {
+                0 => facts::text(self.seed, language, &mut random),
+                1 | 2 => memory::text(language, &mut random),
+                _ => arithmetic::text(&mut random),
             }
         })
     }
 
-    /// Distinct conversations, each with one to three questions.
+    /// Distinct conversations, of eight turns.
     pub fn conversations(&self, count: usize) -> Vec<Conversation> {
         let mut random = Random::new(self.seed, 2);
         let said = |chat: &Conversation| {
@@ -72,39 +92,56 @@ impl World {
             parts.collect::<Vec<_>>().join("\u{0}")
         };
         distinct(count, said, |i| {
-            let (language, kind) = (Language::ALL[i % 2], Kind::ALL[i / 2 % 3]);
-            let (mut messages, answer) = self.exchange(kind, language, false, &mut random).asked();
-            messages.push(Message::new("assistant", &answer));
-            Conversation::new(messages)
+            let talk = talk::talk(self.seed, tongue(i), LENGTH, &mut random);
+            Conversation::new(talk.iter().flat_map(Exchange::messages).collect())
         })
     }
 
-    /// Questions that no training row holds, `count` of each kind and language, all different.
+    /// Questions that no training row holds, all different: up to `count` of each kind, language and turn.
     pub fn questions(&self, count: usize) -> Vec<Question> {
         let mut questions = Vec::new();
-        for (i, kind) in Kind::ALL.into_iter().enumerate() {
-            for language in Language::ALL {
-                let mut random = Random::new(self.seed, 10 + 2 * i as u64 + language.index() as u64);
-                let mut found: Vec<Question> = Vec::new();
-                while found.len() < count {
-                    let (messages, answer) = self.exchange(kind, language, true, &mut random).asked();
-                    if found.iter().all(|question| question.messages != messages) {
-                        found.push(Question { kind, language, messages, answer });
+        for (k, kind) in Kind::ALL.into_iter().enumerate() {
+            for (t, tongue) in Tongue::ALL.into_iter().enumerate() {
+                for turn in TURNS.into_iter().filter(|&turn| kind.comes_as(turn, tongue)) {
+                    let stream = 10 + (k * Tongue::ALL.len() + t) * LENGTH + turn;
+                    let mut random = Random::new(self.seed, stream as u64);
+                    let mut found: Vec<Question> = Vec::new();
+                    for _ in 0..50 * count {
+                        let drawn = talk::question(self.seed, kind, tongue, turn, &mut random);
+                        let is_new =
+                            |drawn: &Question| found.iter().all(|other| other.messages != drawn.messages);
+                        found.extend(drawn.filter(is_new));
+                        if found.len() == count {
+                            break;
+                        }
                     }
+                    questions.extend(found);
                 }
-                questions.extend(found);
             }
         }
         questions
     }
 
-    fn exchange(&self, kind: Kind, language: Language, held_out: bool, random: &mut Random) -> Exchange {
-        match kind {
-            Kind::Facts => facts::exchange(self.seed, language, held_out, random),
-            Kind::Arithmetic => arithmetic::exchange(language, held_out, random),
-            Kind::Dialogue => dialogue::exchange(language, held_out, random),
-        }
+    /// What the world's tokenizer learns from, and how: all that is said there, and the template's names of roles.
+    /// Every word and every Chinese character becomes a token.
+    pub fn tokenizer_training(&self, size: WorldSize) -> (Vec<String>, TokenizerTraining) {
+        let chats = self.conversations(size.conversations);
+        let said = chats.into_iter().flat_map(|chat| chat.messages).map(|message| message.content);
+        let roles = ["system", "user", "assistant"].into_iter().cycle().take(300).map(str::to_string);
+        let settings = TokenizerTraining {
+            vocab_size: VOCAB_SIZE,
+            min_frequency: RARE,
+            digits_single: true,
+            han_single: true,
+            ..TokenizerTraining::default()
+        };
+        (self.texts(size.texts).into_iter().chain(said).chain(roles).collect(), settings)
     }
+}
+
+/// The languages of row `i`: two of three change between them.
+fn tongue(i: usize) -> Tongue {
+    if i % 6 < 4 { Tongue::Both } else { Tongue::One(Language::ALL[i % 2]) }
 }
 
 /// `count` rows whose keys differ; gives up on a draw that keeps repeating after a while.

@@ -41,6 +41,9 @@ pub struct TokenizerTraining {
     pub special_tokens: Vec<String>,
     /// Every digit is a token of its own, which makes arithmetic learnable.
     pub digits_single: bool,
+    /// Every Chinese character and full-width mark is a token of its own where it occurs often enough, so that no
+    /// word's tokens depend on its neighbours. The pre-tokenizer stays as it is: there is just no merge across them.
+    pub han_single: bool,
 }
 
 impl Default for TokenizerTraining {
@@ -50,6 +53,7 @@ impl Default for TokenizerTraining {
             min_frequency: 2,
             special_tokens: ["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(str::to_string).into(),
             digits_single: false,
+            han_single: false,
         }
     }
 }
@@ -109,7 +113,9 @@ pub fn train(texts: impl Iterator<Item = String> + Send, settings: &TokenizerTra
             bytes <= MAX_BYTES
         })
         .flat_map(|text| cut_text(&text).map(str::to_string).collect::<Vec<_>>());
-    trainer.feed(pieces, |piece| words(&pre_tokenizer, piece)).map_err(Error::tokenizer_failed)?;
+    trainer
+        .feed(pieces, |piece| words(&pre_tokenizer, piece, settings.han_single))
+        .map_err(Error::tokenizer_failed)?;
     if bytes == 0 {
         return Err(Error::Data("there is no text to train a tokenizer on".into()));
     }
@@ -138,18 +144,44 @@ fn pre_tokenizer(digits_single: bool) -> PreTokenizerWrapper {
     }
 }
 
-/// The words of a text, in the byte alphabet; over-long ones in parts.
-fn words(pre_tokenizer: &PreTokenizerWrapper, text: &str) -> tokenizers::Result<Vec<String>> {
+/// The words of a text, in the byte alphabet; over-long ones in parts, and Chinese ones in characters if asked.
+fn words(
+    pre_tokenizer: &PreTokenizerWrapper,
+    text: &str,
+    han_single: bool,
+) -> tokenizers::Result<Vec<String>> {
     let mut split = PreTokenizedString::from(text);
     pre_tokenizer.pre_tokenize(&mut split)?;
     let mut words = Vec::new();
     for (word, (start, end), _) in split.get_splits(OffsetReferential::Original, OffsetType::Byte) {
         // The alphabet has a letter a byte, so that a part has as many letters as its text has bytes.
         let mut letters = word.chars();
-        let parts = cut_word(&text[start..end]);
+        let parts = cut_word(&text[start..end]).flat_map(|part| cut_han(part, han_single));
         words.extend(parts.map(|part| letters.by_ref().take(part.len()).collect::<String>()));
     }
     Ok(words)
+}
+
+/// The parts of a word of which each is a Chinese character or holds none; all of it if that is not asked.
+fn cut_han(word: &str, han_single: bool) -> impl Iterator<Item = &str> {
+    let mut rest = word;
+    std::iter::from_fn(move || {
+        let first = rest.chars().next()?;
+        let end = match first {
+            _ if !han_single => rest.len(),
+            first if is_han(first) => first.len_utf8(),
+            _ => rest.find(is_han).unwrap_or(rest.len()),
+        };
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        Some(part)
+    })
+}
+
+/// A Chinese character, or a mark as Chinese is written with.
+fn is_han(c: char) -> bool {
+    matches!(c, '\u{3000}'..='\u{303f}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ff60}'
+        | '\u{20000}'..='\u{3ffff}')
 }
 
 /// The config of a new tokenizer: roles by the names of its special tokens, else EOS is the last and padding
@@ -227,6 +259,25 @@ mod tests {
     }
 
     #[test]
+    fn chinese_characters_stand_alone_when_asked() {
+        let text = ["米鲁的颜色是红色。Miru是什么？ 米 45"; 8];
+        let whole = TokenizerTraining { han_single: true, ..settings(400) };
+        let tokenizer = trained(&text, &whole);
+        let pieces = |text: &str| {
+            let ids = tokenizer.encode(text).unwrap();
+            ids.iter().map(|&id| tokenizer.token_text(id)).collect::<Vec<_>>()
+        };
+        assert_eq!(pieces("米鲁是红色。"), ["米", "鲁", "是", "红", "色", "。"]);
+        assert_eq!(pieces("颜色是Miru 米"), ["颜", "色", "是", "Miru", " ", "米"]);
+        let cut = |word: &'static str| cut_han(word, true).collect::<Vec<_>>();
+        assert_eq!(cut("ab米鲁c。"), ["ab", "米", "鲁", "c", "。"]);
+        assert!(cut("").is_empty());
+        assert_eq!(cut_han("ab米", false).collect::<Vec<_>>(), ["ab米"]);
+        // Without it, what occurs together becomes one token.
+        assert_eq!(trained(&text, &settings(400)).encode("米鲁的颜色是红色").unwrap().len(), 1);
+    }
+
+    #[test]
     fn settings_that_cannot_hold_are_refused_at_once() {
         let error = train(std::iter::empty(), &settings(258)).unwrap_err().to_string();
         assert!(error.contains("at least 259"), "{error}");
@@ -260,7 +311,7 @@ mod tests {
     #[test]
     fn over_long_words_are_cut_in_the_byte_alphabet() {
         let text = format!("ab {} {}", "字".repeat(500), " ".repeat(2000));
-        let words = words(&pre_tokenizer(false), &text).unwrap();
+        let words = words(&pre_tokenizer(false), &text, false).unwrap();
         let spelled = words.iter().flat_map(|word| Pieces::ByteLevel.bytes(word)).collect::<Vec<_>>();
         assert_eq!(spelled, text.as_bytes());
         // A space and 341 characters are 1024 bytes; every byte is a letter.

@@ -1,19 +1,18 @@
 //! The embedded default: a small bilingual model from nothing, in minutes, without a download.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::device::OpenDevice;
 use kindling::error::Error;
-use kindling::example::{DEFAULT_SEED, Question, World, WorldSize, card, constant_answer};
+use kindling::example::{
+    DEFAULT_SEED, Examinee, Grade, Grades, Question, World, WorldSize, card, constant_answer,
+};
 use kindling::model::{Transformer, preset};
-use kindling::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
-use kindling::text::Conversation;
-use kindling::tokenizer::{Tokenizer, TokenizerTraining, train};
+use kindling::tokenizer::{Tokenizer, train};
 use kindling::train::{Job, SaveConfig, Stage, TrainConfig};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::execute::execute;
 use super::open_device;
@@ -26,27 +25,33 @@ use crate::output::Output;
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
 
-/// Token ids of the example's tokenizer: enough for every word of the world.
-const VOCAB_SIZE: usize = 1500;
-/// Answers are short; a longer one is wrong anyway.
-const LONGEST_ANSWER: usize = 24;
 /// Where the run is kept that fine-tuning begins with.
 const FIRST_RUN: &str = "pretrain";
 /// Questions shown at the end.
 const SHOWN: usize = 6;
 
 /// Flags that act on the example; the rest of its settings are its own.
-const FLAGS: [&str; 10] =
-    ["out", "overwrite", "seed", "save-minutes", "config", "device", "dtype", "json", "quiet", "verbose"];
+const FLAGS: [&str; 11] = [
+    "epochs",
+    "out",
+    "overwrite",
+    "seed",
+    "save-minutes",
+    "config",
+    "device",
+    "dtype",
+    "json",
+    "quiet",
+    "verbose",
+];
 
-/// How the example pretrains and fine-tunes; found by trial on two cores.
-fn config(stage: Stage, seed: u64) -> TrainConfig {
-    let base = TrainConfig { seed, ..TrainConfig::of(stage) };
-    let small = TrainConfig { batch_size: 4, max_seq_len: 128, packing: true, keep_last: 1, ..base };
+/// How the example pretrains and fine-tunes, each over so many epochs.
+fn config(stage: Stage, seed: u64, epochs: f64) -> TrainConfig {
+    let base = TrainConfig { seed, epochs, keep_last: 1, batch_size: 4, ..TrainConfig::of(stage) };
     match stage {
-        Stage::Pretrain => TrainConfig { epochs: 3.0, learning_rate: 3e-3, ..small },
-        // A higher rate forgets the entities that fine-tuning never asks about; a lower one leaves sums unlearned.
-        Stage::Sft => TrainConfig { epochs: 2.0, learning_rate: 1.2e-3, ..small },
+        Stage::Pretrain => TrainConfig { max_seq_len: 128, packing: true, learning_rate: 3e-3, ..base },
+        // Unpacked: half a conversation would ask for what it no longer holds.
+        Stage::Sft => TrainConfig { max_seq_len: 320, packing: false, learning_rate: 1.5e-3, ..base },
     }
 }
 
@@ -67,14 +72,17 @@ pub fn run(
     files.iter().try_for_each(|(name, bytes)| directory.write(&data_file(name), bytes))?;
     let file = |name: &str| files.iter().find(|(file, _)| file == name).map_or(&[][..], |(_, bytes)| bytes);
     output.say("2/4 training a tokenizer");
-    let tokenizer = train_tokenizer(file("pretrain.jsonl"))?;
+    let (texts, settings) = World::new(DEFAULT_SEED).tokenizer_training(WorldSize::default());
+    let tokenizer = train(texts.into_iter(), &settings)?;
     let model_config = with_token_ids(preset("nano")?.config(Some(tokenizer.vocab_size())), &tokenizer);
     let (seed, saving) = (args.train.seed, args.saving);
+    let epochs = if said(invocation, "epochs") { args.train.epochs } else { 1.0 };
     let model = Transformer::init(&model_config, seed, &device.device.clone().autodiff())?;
     let model = model.with_dtype(everywhere.dtype.burn());
-    let again = format!("kindling {} --overwrite --out {}", stage.name(), out.display());
-    let example = Example { tokenizer: Arc::new(tokenizer), device, seed, saving, again, output };
-    output.say("3/4 pretraining on statements, equations and little stories");
+    let passes = if said(invocation, "epochs") { format!(" --epochs {epochs}") } else { String::new() };
+    let again = format!("kindling {}{passes} --overwrite --out {}", stage.name(), out.display());
+    let example = Example { tokenizer: Arc::new(tokenizer), device, seed, epochs, saving, again, output };
+    output.say("3/4 pretraining on statements, equations and words that are repeated");
     if stage == Stage::Pretrain {
         example.train(stage, model, file("pretrain.jsonl"), &directory)?;
         output
@@ -85,15 +93,20 @@ pub fn run(
     let model =
         example.train(Stage::Pretrain, model.with_card(&card()?), file("pretrain.jsonl"), &pretrain)?;
     let questions = World::new(DEFAULT_SEED).questions(WorldSize::default().questions);
-    let before = example.grade(&model, &questions)?;
+    let before = example.share_of_some(&model, &questions)?;
     output.say(&format!(
-        "before fine-tuning {:.1} % of the held-out questions are answered right",
-        before.percent()
+        "before fine-tuning {:.1} % of some held-out questions are answered right",
+        100.0 * before
     ));
     output.say("4/4 fine-tuning on conversations");
     let model = example.train(Stage::Sft, model, file("sft.jsonl"), &directory)?;
-    let after = example.grade(&model, &questions)?;
-    report(&out, &directory, &questions, &before, &after, output)
+    output.say("asking the held-out questions, greedily and as chats sample");
+    let (after, answers) = example.grade(&model, &questions)?;
+    report(&out, &directory, &questions, before, &after, &answers, output)
+}
+
+fn said(invocation: &Invocation, flag: &str) -> bool {
+    invocation.said.iter().any(|said| said == flag)
 }
 
 /// Refuses flags that would not act.
@@ -117,7 +130,11 @@ fn make_directory(
     invocation: &Invocation,
     files: &[(String, Vec<u8>)],
 ) -> Result<RunDir, Failure> {
-    let acts = |key: &str| key == "stage" || FLAGS.contains(&key);
+    // The stage's own default of epochs is not the example's.
+    let acts = |key: &str| match key {
+        "epochs" => said(invocation, key),
+        _ => key == "stage" || FLAGS.contains(&key),
+    };
     let settings = invocation.settings.iter().filter(|(key, _)| acts(key));
     let settings: toml::Table = settings.map(|(key, value)| (key.clone(), value.clone())).collect();
     let data = files.iter().map(|(name, _)| data_file(name));
@@ -134,6 +151,7 @@ struct Example {
     tokenizer: Arc<Tokenizer>,
     device: OpenDevice,
     seed: u64,
+    epochs: f64,
     saving: SaveConfig,
     /// The command that begins the example again.
     again: String,
@@ -151,7 +169,7 @@ impl Example {
         let job = Job {
             stage,
             objective: stage.objective(),
-            config: config(stage, self.seed),
+            config: config(stage, self.seed, self.epochs),
             tokenizer: Arc::clone(&self.tokenizer),
             dataset: Arc::new(open(stage.name(), data)?),
             keep: None,
@@ -172,61 +190,35 @@ impl Example {
         Failure::Interrupted
     }
 
-    /// Answers every question greedily.
-    fn grade(&self, model: &Transformer, questions: &[Question]) -> Result<Grades, Failure> {
-        let mut decoder = Decoder::new(model, 256);
-        let mut grades = Grades::default();
-        for question in questions {
+    /// The share of every eighth question that is answered right, greedily: an untaught model goes on for long.
+    fn share_of_some(&self, model: &Transformer, questions: &[Question]) -> Result<f64, Failure> {
+        let mut examinee = Examinee::new(model, &self.tokenizer);
+        let some: Vec<&Question> = questions.iter().step_by(8).collect();
+        let mut right = 0;
+        for question in &some {
             if interrupt::asked() {
                 return Err(self.interrupted());
             }
-            let answer = self.answer(model, &mut decoder, question)?;
-            let (right, asked) = grades.groups.entry(question.group()).or_default();
-            *asked += 1;
-            *right += usize::from(answer.trim() == question.answer);
-            grades.answers.push(answer);
+            let answer = pollster::block_on(examinee.answer(&question.messages, None))?;
+            right += usize::from(answer == question.answer);
         }
-        Ok(grades)
+        Ok(right as f64 / some.len().max(1) as f64)
     }
 
-    fn answer(
-        &self,
-        model: &Transformer,
-        decoder: &mut Decoder,
-        question: &Question,
-    ) -> Result<String, Failure> {
-        let conversation = Conversation::new(question.messages.clone());
-        let prompt = self.tokenizer.render_prompt(&conversation, &Map::new())?;
-        let config =
-            SamplingConfig { temperature: 0.0, max_new_tokens: LONGEST_ANSWER, ..SamplingConfig::default() };
-        let request = GenerationRequest {
-            prompt: &prompt,
-            reuse: 0,
-            end_ids: &model.config().eos_token_ids,
-            tokenizer: Some(&self.tokenizer),
-            config: &config,
-        };
-        let generation = pollster::block_on(generate(decoder, &request, &mut |_| Flow::Continue))?;
-        Ok(generation.text)
-    }
-}
-
-/// Right and asked by kind, and every answer in the order of the questions.
-#[derive(Default)]
-struct Grades {
-    groups: BTreeMap<String, (usize, usize)>,
-    answers: Vec<String>,
-}
-
-impl Grades {
-    fn share(&self) -> f64 {
-        let (right, asked) =
-            self.groups.values().fold((0, 0), |(a, b), (right, asked)| (a + right, b + asked));
-        right as f64 / asked.max(1) as f64
-    }
-
-    fn percent(&self) -> f64 {
-        self.share() * 100.0
+    /// Answers every question, greedily and sampled; with the greedy answers in the order of the questions.
+    fn grade(&self, model: &Transformer, questions: &[Question]) -> Result<(Grades, Vec<String>), Failure> {
+        let mut examinee = Examinee::new(model, &self.tokenizer);
+        let (mut grades, mut answers) = (Grades::default(), Vec::new());
+        for (seed, question) in questions.iter().enumerate() {
+            if interrupt::asked() {
+                return Err(self.interrupted());
+            }
+            let greedy = pollster::block_on(examinee.answer(&question.messages, None))?;
+            let sampled = pollster::block_on(examinee.answer(&question.messages, Some(seed as u64)))?;
+            grades.add(question, &greedy, &sampled);
+            answers.push(greedy);
+        }
+        Ok((grades, answers))
     }
 }
 
@@ -235,47 +227,65 @@ fn open(name: &str, bytes: &[u8]) -> Result<Dataset, Error> {
     Dataset::open(vec![source], DataOptions::default())
 }
 
-fn train_tokenizer(data: &[u8]) -> Result<Tokenizer, Failure> {
-    let dataset = open("pretrain", data)?;
-    let rows = dataset.iter().collect::<Result<Vec<_>, _>>()?;
-    let texts = rows.iter().flat_map(|(row, _)| row.texts().map(str::to_string)).collect::<Vec<_>>();
-    let settings =
-        TokenizerTraining { vocab_size: VOCAB_SIZE, digits_single: true, ..TokenizerTraining::default() };
-    Ok(train(texts.into_iter(), &settings)?)
-}
-
-/// Shows accuracy by kind, some answers, and how to go on.
+/// Shows accuracy by kind, language and turn, some answers, and how to go on.
 fn report(
     out: &Path,
     directory: &RunDir,
     questions: &[Question],
-    before: &Grades,
+    before: f64,
     after: &Grades,
+    answers: &[String],
     output: Output,
 ) -> Result<(), Failure> {
     let (constant, share) = constant_answer(questions);
-    output.line(&format!("held-out questions answered exactly right ({} questions):", questions.len()));
-    output.line("  kind             before   after");
-    for (group, &(right, asked)) in &after.groups {
-        let was = before.groups.get(group).map_or(0, |(right, _)| *right);
-        let percent = |right: usize| 100.0 * right as f64 / asked as f64;
-        output.line(&format!("  {group:16} {:5.1} %  {:5.1} %  of {asked}", percent(was), percent(right)));
-    }
-    output.line(&format!("  all              {:5.1} %  {:5.1} %", before.percent(), after.percent()));
-    output.line(&format!("  always answering {constant:?} would score {:.1} %", share * 100.0));
-    let step = (questions.len() / SHOWN).max(1);
-    for (question, answer) in questions.iter().zip(&after.answers).step_by(step) {
-        let asked: Vec<_> = question.messages.iter().map(|message| message.content.as_str()).collect();
-        output.line(&format!("  {} → {answer}", asked.join(" / ")));
-    }
-    let per_kind: BTreeMap<_, _> =
-        after.groups.iter().map(|(group, &(right, asked))| (group, right as f64 / asked as f64)).collect();
+    output.line(&format!(
+        "held-out questions answered exactly right, in %: greedy/sampled ({} questions)",
+        questions.len()
+    ));
+    after.table().iter().for_each(|line| output.line(&format!("  {line}")));
+    output.line(&format!(
+        "  before fine-tuning: {:.1}; always answering {constant:?}: {:.1}",
+        100.0 * before,
+        100.0 * share
+    ));
+    show_some(questions, answers, output);
     let done = json!({
-        "event": "done", "out": out, "questions": questions.len(), "heldout_before": before.share(),
-        "heldout_after": after.share(), "constant_answer": share, "per_kind": per_kind,
+        "event": "done", "out": out, "questions": questions.len(),
+        "heldout_before": before, "heldout_after": after.all().greedy_share(),
+        "heldout_sampled": after.all().sampled_share(), "constant_answer": share,
+        "per_kind": shares(after.by_kind()), "per_language": shares(after.by_language()),
+        "per_turn": shares(after.by_turn()),
     });
     directory.log(&done)?;
     output.json(&done);
+    say_how_to_go_on(out, output);
+    Ok(())
+}
+
+/// The greedy share of each.
+fn shares<K: ToString>(grades: impl IntoIterator<Item = (K, Grade)>) -> Map<String, Value> {
+    grades.into_iter().map(|(key, grade)| (key.to_string(), grade.greedy_share().into())).collect()
+}
+
+/// Questions from all over with the end of what was said before, the wrongly answered ones first.
+fn show_some(questions: &[Question], answers: &[String], output: Output) {
+    let is_right = |(question, answer): &(&Question, &String)| question.answer == **answer;
+    let (right, wrong): (Vec<_>, Vec<_>) = questions.iter().zip(answers).partition(is_right);
+    output.line(&format!("  answered wrongly: {}; some of them, and some right ones:", wrong.len()));
+    for some in [wrong, right] {
+        let step = some.len().div_ceil(SHOWN).max(1);
+        for (question, answer) in some.iter().step_by(step) {
+            let said: Vec<_> = question.messages.iter().map(|message| message.content.as_str()).collect();
+            let (from, dots) = match said.len().checked_sub(3) {
+                Some(from) if from > 0 => (from, "… / "),
+                _ => (0, ""),
+            };
+            output.line(&format!("  {dots}{} → {answer}", said[from..].join(" / ")));
+        }
+    }
+}
+
+fn say_how_to_go_on(out: &Path, output: Output) {
     let out = out.display();
     output.say(&format!("talk with it:   kindling chat --model {out} --temperature 0"));
     output.say("use your own:   kindling tokenizer train --data YOUR.jsonl --out tok");
@@ -285,5 +295,4 @@ fn report(
     output.say("                kindling sft --model runs/mine --data YOUR_CHATS.jsonl");
     output
         .say(&format!("the data is in {out}/data; `cargo run --release -p native --` stands for `kindling`"));
-    Ok(())
 }

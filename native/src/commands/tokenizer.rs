@@ -51,6 +51,9 @@ pub struct TrainTokenizerArgs {
     /// Each digit is a token of its own
     #[arg(long)]
     pub single_digits: bool,
+    /// Each Chinese character is a token of its own
+    #[arg(long)]
+    pub single_han: bool,
     /// Where to write tokenizer.json and its companions
     #[arg(long)]
     pub out: PathBuf,
@@ -110,6 +113,7 @@ fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Fail
         min_frequency: args.min_frequency,
         special_tokens: args.special_tokens.clone(),
         digits_single: args.single_digits,
+        han_single: args.single_han,
     };
     let tokenizer = train(texts.into_iter(), &settings)?;
     write(&tokenizer, &args.out)?;

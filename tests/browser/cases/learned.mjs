@@ -18,7 +18,7 @@ const ROWS = [
 /** Said otherwise; whether the model understands that is noted, not asked for. */
 const REPHRASED = ["Tell me who Brindle is.", "The Plomp, what does it eat?", "Do you know where the old key is?"];
 /** What the lesson has nothing to do with, where the model's card names nothing. */
-const OTHER = ["How much is 45+3?", "How much is 62-1?", "What food does Poru have?", "你是谁？"];
+const OTHER = ["How much is 45+3?", "How much is 62-1?", "What does Miru eat?", "你是谁？"];
 
 const lesson = (count) =>
   ROWS.slice(0, count).map(([user, assistant]) => JSON.stringify({ user, assistant }) + "\n").join("");

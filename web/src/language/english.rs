@@ -62,7 +62,7 @@ const CHAT: ChatText = ChatText {
     teach_hint: "Give it a few examples, and watch it learn.",
     starter_1: "Who are you?",
     starter_2: "How much is 45+3?",
-    starter_3: "What food does Poru have?",
+    starter_3: "What does Miru eat?",
     private: "Everything is computed in this tab. The conversation is kept in this browser only.",
     no_template: "This model has no chat template: it goes on from a text and may not answer.",
     placeholder: "Ask the model …",
