@@ -31,10 +31,14 @@ mod live;
 mod long_lines;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/mixtures.rs"]
+mod mixtures;
 #[path = "cli/output_dirs.rs"]
 mod output_dirs;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/preferences.rs"]
+mod preferences;
 #[path = "cli/previews.rs"]
 mod previews;
 #[path = "cli/prompts.rs"]

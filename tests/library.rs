@@ -34,6 +34,8 @@ mod lora;
 mod map;
 #[path = "library/masks.rs"]
 mod masks;
+#[path = "library/mixture.rs"]
+mod mixture;
 #[path = "library/model.rs"]
 mod model;
 #[path = "library/page_types.rs"]
@@ -42,6 +44,8 @@ mod page_types;
 mod parity;
 #[path = "library/pauses.rs"]
 mod pauses;
+#[path = "library/preferences.rs"]
+mod preferences;
 #[path = "library/pytorch.rs"]
 mod pytorch;
 #[path = "library/quantized.rs"]

@@ -60,7 +60,8 @@ impl BesideModel {
     /// A file that is missing or damaged; heads that nothing tells.
     pub fn minimind(&self, model: &Path) -> Result<Files> {
         let shape = match (&self.preset, &self.model_config) {
-            (Some(name), _) => MinimindShape::from(&preset(name)?.config(None)),
+            // MiniMind 3 itself divides the weight of one expert by itself, which our own preset does not.
+            (Some(name), _) => MinimindShape { normalize: None, ..(&preset(name)?.config(None)).into() },
             (None, Some(path)) => {
                 let json = std::fs::read(path).map_err(|e| io_error(path, e))?;
                 MinimindShape::from(&ModelConfig::of_new_model(&json).map_err(|e| at(path, e))?)

@@ -81,6 +81,8 @@ enum Verb {
     Sft(TrainArgs),
     /// Train a low-rank adapter beside a frozen model, on conversations: the same as `sft --lora`
     Lora(TrainArgs),
+    /// Train on pairs of answers of which one is better
+    Dpo(TrainArgs),
     /// Add adapters to the weights of their base
     Merge(merge::MergeArgs),
     /// Write a model, or a run with all its state, in another form
@@ -104,7 +106,7 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 7] = ["dpo", "distill", "reason", "convert", "eval", "serve", "runs"];
+const NOT_BUILT: [&str; 6] = ["distill", "reason", "convert", "eval", "serve", "runs"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 7] = [
@@ -161,6 +163,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
             Err(Failure::Usage("`lora` is `sft --lora`; without an adapter it is `kindling sft`".into()))
         }
         Verb::Sft(args) | Verb::Lora(args) => train::run(Stage::Sft, &args, &everywhere, &invocation),
+        Verb::Dpo(args) => train::run(Stage::Dpo, &args, &everywhere, &invocation),
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
         Verb::Import(args) => import::import(&args, &everywhere, &invocation),
@@ -231,7 +234,7 @@ mod tests {
         let words = ["kindling"].into_iter().chain(line.split(' ')).chain(["--data", "x"]);
         let matches = command().try_get_matches_from(words).unwrap();
         match Cli::from_arg_matches(&matches).unwrap().verb {
-            Verb::Pretrain(args) | Verb::Sft(args) | Verb::Lora(args) => args,
+            Verb::Pretrain(args) | Verb::Sft(args) | Verb::Lora(args) | Verb::Dpo(args) => args,
             _ => panic!("another verb"),
         }
     }
@@ -239,7 +242,7 @@ mod tests {
     #[test]
     fn the_command_is_sound_and_defaults_differ_by_stage_and_by_what_trains() {
         command().debug_assert();
-        for stage in [Stage::Pretrain, Stage::Sft] {
+        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo] {
             let (whole, adapter) = (parse(stage.name()), parse(&format!("{} --lora", stage.name())));
             assert_eq!((whole.train, whole.adapter.lora), (TrainConfig::of(stage), false));
             assert_eq!((adapter.train, adapter.adapter.lora), (TrainConfig::of_adapter(stage), true));
@@ -296,5 +299,8 @@ mod tests {
             assert!(help(verb).contains(epochs), "{}", help(verb));
         }
         assert!(!help("lora").contains("with --lora"), "{}", help("lora"));
+        for (verb, shown) in [("dpo", true), ("sft", false), ("lora", false), ("pretrain", false)] {
+            assert_eq!(help(verb).contains("--label-smoothing"), shown, "{verb}");
+        }
     }
 }

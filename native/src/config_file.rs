@@ -7,6 +7,7 @@ use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
+use kindling::train::Stage;
 use toml::{Table, Value};
 
 use crate::failure::{Failure, io_error};
@@ -31,7 +32,10 @@ impl<'a> Flags<'a> {
     }
 
     fn find(&self, key: &str) -> Option<&'a Arg> {
-        self.0.iter().copied().find(|arg| name(arg) == key)
+        self.0.iter().copied().find(|arg| {
+            let others = arg.get_all_aliases().unwrap_or_default();
+            name(arg) == key || others.contains(&key)
+        })
     }
 
     /// Those that stand on the command line itself.
@@ -187,13 +191,14 @@ fn refuse_changes(
     let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(args) else {
         return Ok(());
     };
-    let Some((_, sub)) = matches.subcommand() else {
+    let Some((verb, sub)) = matches.subcommand() else {
         return Ok(());
     };
     let (said, now) = (flags.said(sub), flags.settings(sub));
-    // An adapter knows its model by a fingerprint of the weights, wherever they lie.
+    // An adapter knows its model by a fingerprint of the weights, wherever they lie, and so does what is compared with it.
     let adapts = settings.get(LORA).is_some_and(|lora| text(lora) == "true");
-    let free = |key: &str| FREE.contains(&key) || (adapts && key == "model");
+    let reopens = adapts || verb == Stage::Dpo.name();
+    let free = |key: &str| FREE.contains(&key) || (reopens && key == "model");
     let mut changes = Vec::new();
     for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && !free(key)) {
         if !settings.get(key).is_some_and(|before| same(before, value)) {

@@ -1,5 +1,6 @@
 //! What a person sees while a run trains: a bar on a terminal, lines elsewhere.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -86,6 +87,10 @@ impl<'a> RunListener<'a> {
             log.tokens_per_second,
             duration(left)
         );
+        line += &rewards(&log.metrics);
+        if let Some(share) = log.metrics.get("expert_load_max") {
+            line += &format!(" · fullest expert {share:.2}×");
+        }
         if let Some(remark) = log.loss_scale.and_then(|scale| scale.remark()) {
             line += &format!(" · {remark}");
         }
@@ -126,7 +131,9 @@ impl<'a> RunListener<'a> {
     fn eval(&self, step: u64, held_out: &HeldOut, best: bool) -> Result<()> {
         let (loss, bits) = (held_out.loss, held_out.bits_per_byte);
         self.say(&format!(
-            "step {step}: held-out loss {loss:.4}, {bits:.4} bits per byte{}",
+            "step {step}: held-out loss {loss:.4}{}{}{}",
+            bits.map_or(String::new(), |bits| format!(", {bits:.4} bits per byte")),
+            rewards(&held_out.metrics),
             if best { " (best)" } else { "" }
         ));
         let mut line = json!({
@@ -172,6 +179,16 @@ impl Listener for RunListener<'_> {
             (false, true) => Control::Save,
             (false, false) => Control::Continue,
         }
+    }
+}
+
+/// How far apart the answers of pairs are, where pairs are compared.
+fn rewards(metrics: &BTreeMap<&'static str, f64>) -> String {
+    match (metrics.get("reward_margin"), metrics.get("reward_accuracy")) {
+        (Some(margin), Some(accuracy)) => {
+            format!(" · reward margin {margin:.4}, accuracy {:.1} %", 100.0 * accuracy)
+        }
+        _ => String::new(),
     }
 }
 

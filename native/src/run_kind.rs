@@ -91,9 +91,10 @@ mod tests {
     #[test]
     fn directories_and_defaults_follow_both_axes() {
         let names = |adapts: bool| {
-            [Stage::Pretrain, Stage::Sft].map(|stage| RunKind { stage, adapts }.name()).join(" ")
+            [Stage::Pretrain, Stage::Sft, Stage::Dpo].map(|stage| RunKind { stage, adapts }.name()).join(" ")
         };
-        assert_eq!((names(false).as_str(), names(true).as_str()), ("pretrain sft", "pretrain-lora lora"));
+        let expected = ("pretrain sft dpo", "pretrain-lora lora dpo-lora");
+        assert_eq!((names(false).as_str(), names(true).as_str()), expected);
         assert_eq!(RunKind::of_verb("lora").unwrap().defaults(), TrainConfig::of_adapter(Stage::Sft));
         assert_eq!(RunKind::of_verb("score"), None);
     }

@@ -52,7 +52,7 @@ impl TurnsArgs {
 
     /// Whether a stage renders rows at all.
     pub fn renders(self, stage: Stage) -> bool {
-        stage.row_kind() == RowKind::Conversation || self.render_turns
+        stage.row_kind() != RowKind::Document || self.render_turns
     }
 }
 

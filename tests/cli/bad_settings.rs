@@ -170,7 +170,13 @@ fn unknown_presets_and_devices_are_named_beside_the_known() {
         &place,
         &[
             (&format!("{train} --preset nope"), 2, &["there is no preset 'nope'", "nano, micro"]),
-            (&format!("{train} --preset minimind3-moe"), 2, &["minimind3-moe", "not built yet"]),
+            (
+                &format!("{train} --preset minimind2-moe --norm-topk-prob --num-experts-per-tok 1"),
+                2,
+                &["--norm-topk-prob does not act with one expert a token"],
+            ),
+            (&format!("{train} --preset nano --seq-aux"), 2, &["--seq-aux would not act", "--num-experts 4"]),
+            ("bench --preset nano --beside-dense", 2, &["--beside-dense", "--num-experts 4"]),
             ("plan --preset nope", 2, &["there is no preset 'nope'"]),
             ("bench --preset nope", 2, &["there is no preset 'nope'"]),
             (&format!("{train} --preset nano --device tpu"), 2, &["'tpu' is no device", "vulkan[:i]"]),
@@ -196,7 +202,7 @@ fn unknown_presets_and_devices_are_named_beside_the_known() {
 #[test]
 fn verbs_of_later_issues_are_not_built_yet() {
     let place = Place::new();
-    for verb in ["dpo", "distill", "reason", "convert", "eval", "serve", "runs"] {
+    for verb in ["distill", "reason", "convert", "eval", "serve", "runs"] {
         refuse_all(&place, &[(verb, 2, &[verb, "not built yet"])]);
     }
     place.run_words(&["--json", "serve"]).expect(2, &["serve", "not built yet"]);

@@ -5,6 +5,7 @@
 KINDLING is the program, FOLDER an empty directory to work in; tests/interop/run installs torch, transformers and peft.
 """
 
+import copy
 import json
 import sys
 
@@ -51,6 +52,8 @@ def goldens(_work):
         kept = json.loads((GOLDEN / f"{stage}.json").read_text())
         now = make.run(kept, kept["steps"])
         near(f"{stage}, kept: losses", apart(now["losses"], kept["losses"]), 1e-5)
+        if "aux_losses" in kept:
+            near(f"{stage}, kept: what gates add", apart(now["aux_losses"], kept["aux_losses"]), 1e-5)
         near(f"{stage}, kept: gradient norms", apart(now["grad_norms"], kept["grad_norms"]), 1e-4)
         near(f"{stage}, kept: logits", (torch.tensor(now["logits"]) - torch.tensor(kept["logits"])).abs().max().item())
         check(f"{stage}, kept: the same weights train", now["moved"].keys() == kept["moved"].keys())
@@ -83,6 +86,19 @@ def conversations(tokenizer):
     return rows, encoded
 
 
+def preferences(tokenizer):
+    """The answer of each question against that of the next one."""
+    rows, encoded = [], []
+    for (question, answer, _), (_, other, _) in zip(QUESTIONS, QUESTIONS[1:] + QUESTIONS[:1]):
+        rows.append({"prompt": question, "chosen": answer, "rejected": other})
+        for said in (answer, other):
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
+            made = tokenizer.apply_chat_template(
+                messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+            encoded.append((made["input_ids"], made["assistant_masks"]))
+    return rows, encoded
+
+
 def write(path, rows):
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
@@ -107,6 +123,7 @@ def steps(work):
     lora = ["--lora-rank", 4, "--lora-alpha", 8, "--keep-share", 0]
     for stage, content, rate, limit in [
         ("pretrain", documents, 1e-3, 1e-5), ("sft", conversations, 3e-4, 1e-5), ("lora", conversations, 3e-3, 2e-5),
+        ("dpo", preferences, 1e-4, 1e-5),
     ]:
         rows, encoded = content(tokenizer)
         data, out, fresh = work / f"{stage}.jsonl", work / stage, None
@@ -118,7 +135,10 @@ def steps(work):
             kindling("lora", "--model", nano, "--data", data, "--out", fresh, *nothing, *lora)
         model = make.opened(nano, fresh)
         there = [{"ids": row, "weights": weights, "segments": [1] * len(row)} for row, weights in encoded]
-        losses, norms = make.train(model, {"learning_rate": rate, **SETTINGS}, [[there[:2], there[2:]]] * STEPS)
+        objective = make.Pairs(copy.deepcopy(model), beta=0.1) if stage == "dpo" else make.NextToken()
+        half = len(there) // 2
+        batches = [[there[:half], there[half:]]] * STEPS
+        losses, norms, _ = make.train(model, {"learning_rate": rate, **SETTINGS}, batches, objective)
         found = trained_here(stage, nano, data, out, rate, *(lora if fresh else []))
         near(f"{stage}: losses of {STEPS} steps", apart(found[0], losses), limit)
         near(f"{stage}: gradient norms", apart(found[1], norms), 1e-3)

@@ -203,10 +203,14 @@ fn uneven(stage: Stage) -> Dataset {
         text += &match stage {
             Stage::Pretrain => format!("{{\"text\": \"{words}\"}}\n"),
             Stage::Sft => format!("{{\"user\": \"{i}?\", \"assistant\": \"{words}\"}}\n"),
+            Stage::Dpo => {
+                format!("{{\"prompt\": \"{i}?\", \"chosen\": \"{words}\", \"rejected\": \"{words} no\"}}\n")
+            }
         };
     }
     let source: Arc<dyn Source> = Arc::new(Memory::new("rows.jsonl", text));
-    Dataset::open(vec![source], DataOptions::default()).unwrap()
+    let options = DataOptions { kind: Some(stage.row_kind()), ..DataOptions::default() };
+    Dataset::open(vec![source], options).unwrap()
 }
 
 fn model_of_tokenizer() -> Transformer {

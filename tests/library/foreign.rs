@@ -21,7 +21,7 @@ const NEAR: f64 = 2e-4;
 /// A model, a form that cannot be made of it, and what is said.
 type Refusal = (&'static str, &'static str, &'static str);
 
-const OF_FAMILIES: [Refusal; 17] = [
+const OF_FAMILIES: [Refusal; 16] = [
     ("llama", "pth", "bias' has no place"),
     ("llama-dynamic", "gguf", "rope_type 'dynamic'"),
     ("llama-dynamic", "pth", "rope_scaling"),
@@ -38,7 +38,6 @@ const OF_FAMILIES: [Refusal; 17] = [
     ("qwen3-moe", "gguf", "mlp.down_proj.weight' has no counterpart"),
     ("qwen3-moe", "pth", "experts"),
     ("qwen3-moe-one", "gguf", "norm_topk_prob false"),
-    ("qwen3-moe-one", "pth", "experts"),
 ];
 
 const OF_CASES: [Refusal; 5] = [

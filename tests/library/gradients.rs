@@ -3,7 +3,7 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use kindling::batch::Batch;
-use kindling::loss::{NextToken, Objective};
+use kindling::loss::{Dpo, DpoConfig, DpoLoss, NextToken, Objective, Reference, sequence_log_probs};
 use kindling::model::Transformer;
 use kindling::optim::NamedGradients;
 
@@ -14,10 +14,6 @@ fn batch() -> Batch {
     batch.push(&[3, 1, 4, 1, 5, 9, 2], &[0.0, 1.0, 0.5, 0.0, 1.0, 2.0, 1.0], &[1, 1, 1, 2, 2, 2, 2]);
     batch.push(&[6, 5, 3, 5], &[0.0, 0.0, 1.0, 1.0], &[1, 1, 1, 1]);
     batch
-}
-
-fn loss(model: &Transformer) -> f64 {
-    f64::from(values(NextToken.loss(model, &batch()).sum)[0])
 }
 
 /// Moves every weight a little along a direction.
@@ -38,12 +34,11 @@ impl ModuleMapper for Step<'_> {
     }
 }
 
-#[test]
-fn the_directional_derivative_of_every_weight_is_right() {
-    let device = Device::flex();
-    let model = model(&device.clone().autodiff());
-    let mut grads = NextToken.loss(&model, &batch()).sum.backward();
-    let gradients = NamedGradients::collect(&model, &mut grads).into_inner();
+/// Compares the gradient of each weight with the loss a little before and behind it.
+fn check(model: &Transformer, objective: &dyn Objective, batch: &Batch) {
+    let loss = |model: &Transformer| f64::from(values(objective.loss(model, batch).sum)[0]);
+    let mut grads = objective.loss(model, batch).sum.backward();
+    let gradients = NamedGradients::collect(model, &mut grads).into_inner();
     let plain = model.valid();
     for (chosen, (name, gradient)) in gradients.iter().enumerate() {
         // Along the gradient itself the derivative is its norm.
@@ -58,5 +53,38 @@ fn the_directional_derivative_of_every_weight_is_right() {
             |size: f64| loss(&plain.clone().map(&mut Step { directions: &directions, next: 0, size }));
         let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
         assert!((slope - norm).abs() < 0.02 * norm + 2e-3, "{name}: {slope} against {norm}");
+    }
+}
+
+#[test]
+fn the_directional_derivative_of_every_weight_is_right() {
+    check(&model(&Device::flex().autodiff()), &NextToken, &batch());
+}
+
+#[test]
+fn the_directional_derivative_of_every_loss_of_pairs_is_right() {
+    let model = model(&Device::flex().autodiff());
+    let mut pairs = Batch { group: 2, members: 2, ..Batch::new(6) };
+    for (ids, weights) in [
+        ([3, 1, 4, 1, 5], [0.0, 0.0, 1.0, 0.5, 1.0]),
+        ([3, 1, 5, 9, 2], [0.0, 0.0, 1.0, 1.0, 0.0]),
+        ([6, 5, 3, 5, 8], [0.0, 0.0, 0.0, 1.0, 1.0]),
+        ([6, 5, 3, 9, 7], [0.0, 0.0, 0.0, 1.0, 2.0]),
+    ] {
+        pairs.push(&ids, &weights, &[1; 5]);
+    }
+    let policy = values(sequence_log_probs(&model, &pairs));
+    // Margins of 1 and −1.
+    pairs.reference = vec![policy[0] - 1.0, policy[1], policy[2] + 1.0, policy[3]];
+    let base = || DpoConfig { beta: 0.5, ..DpoConfig::default() };
+    for config in [
+        base(),
+        DpoConfig { label_smoothing: 0.1, sft_weight: 0.3, ..base() },
+        DpoConfig { length_normalise: true, ..base() },
+        DpoConfig { dpo_loss: DpoLoss::Robust, label_smoothing: 0.2, ..base() },
+        DpoConfig { dpo_loss: DpoLoss::Hinge, ..base() },
+        DpoConfig { dpo_loss: DpoLoss::Ipo, ..base() },
+    ] {
+        check(&model, &Dpo::new(config, Reference::Cached), &pairs);
     }
 }

@@ -4,7 +4,8 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use kindling::kernels::{
-    Angles, AttentionMask, IGNORED, masked_softmax, rms_norm, rotate, swiglu, token_log_probs, weighted_sum,
+    Angles, AttentionMask, IGNORED, masked_softmax, rms_norm, rotate, swiglu, take_rows, token_log_probs,
+    weigh_rows, weighted_sum,
 };
 use kindling::loss::cross_entropy;
 
@@ -92,6 +93,13 @@ fn cross_entropy_equals_its_formula() {
 fn log_probabilities_equal_their_formula() {
     let targets = [3, IGNORED, 0, 10, 7, IGNORED];
     compare(([2, 3, 11], [1]), |logits, _: Tensor<1>| token_log_probs(logits, &targets));
+}
+
+#[test]
+fn rows_of_experts_equal_their_formula() {
+    compare(([5, 6], [1]), |x, _: Tensor<1>| take_rows(x, vec![4, 0, 0, 2]));
+    let places = vec![Some((0, 1)), Some((2, 0)), None, Some((0, 0)), Some((1, 1))];
+    compare(([5, 6], [3, 2]), |y, weights: Tensor<2>| weigh_rows(y, weights, places.clone()));
 }
 
 #[test]

@@ -7,19 +7,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use kindling::adapter::Adapter;
 use kindling::batch::Batch;
 use kindling::checkpoint::Checkpoint;
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Result;
-use kindling::loss::NextToken;
+use kindling::loss::{Dpo, DpoConfig, Loss, NextToken, Objective, Reference};
 use kindling::model::{NamedTensor, Transformer};
 use kindling::optim::LrSchedule;
 use kindling::train::{Replay, Stage, TrainConfig, evaluate, replay};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use crate::tiny::{job, largest_difference, logits, train_config};
+use crate::tiny::{job, largest_difference, logits, train_config, values};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -31,10 +32,32 @@ struct Golden {
     steps: Vec<Vec<Vec<Row>>>,
     losses: Vec<f64>,
     grad_norms: Vec<f64>,
+    /// What the gates of a mixture of experts add to the loss.
+    #[serde(default)]
+    aux_losses: Vec<f64>,
     probe: Vec<i32>,
     logits: Vec<Vec<f32>>,
     /// How far each trained weight went, as a Euclidean distance.
     moved: BTreeMap<String, f64>,
+    /// The settings of preferences, whose rows are chosen and rejected in turns.
+    pairs: Option<Map<String, Value>>,
+    reward_margin: Option<f64>,
+    reward_accuracy: Option<f64>,
+    #[serde(default)]
+    variants: Vec<Variant>,
+}
+
+/// What the pairs of the first step cost with other settings, after the last step.
+#[derive(Deserialize)]
+struct Variant {
+    settings: Map<String, Value>,
+    loss: f64,
+}
+
+/// Settings under the names of Python.
+fn dpo_config(settings: &Map<String, Value>) -> DpoConfig {
+    let named = settings.iter().map(|(key, value)| (key.replace('_', "-"), value.clone()));
+    serde_json::from_value(Value::Object(named.collect())).unwrap()
 }
 
 #[derive(Deserialize)]
@@ -72,12 +95,48 @@ impl Golden {
     }
 
     fn batches(&self) -> Vec<Vec<Batch>> {
+        let members = if self.pairs.is_some() { 2 } else { 1 };
         let batch = |rows: &Vec<Row>| {
-            let mut batch = Batch::new(self.seq);
+            let mut batch = Batch { group: members, members, ..Batch::new(self.seq) };
             rows.iter().for_each(|row| batch.push(&row.ids, &row.weights, &row.segments));
             batch
         };
         self.steps.iter().map(|batches| batches.iter().map(batch).collect()).collect()
+    }
+
+    /// Preferences of these settings, compared with the model as it began.
+    fn dpo(&self, settings: &Map<String, Value>, begun: &Transformer) -> Dpo {
+        let reference = match self.adapter {
+            Some(_) => Reference::Base,
+            None => Reference::frozen(begun),
+        };
+        Dpo::new(dpo_config(settings), reference)
+    }
+
+    /// Compares what pairs cost the trained model, and by how much it prefers the chosen answers.
+    fn compare_pairs(&self, stage: &str, begun: &Transformer, trained: &Transformer, batches: &[Batch]) {
+        let Some(own) = &self.pairs else { return };
+        let measure = |objective: &Dpo| {
+            let losses: Vec<Loss> = batches.iter().map(|batch| objective.loss(trained, batch)).collect();
+            let pairs: f64 = batches.iter().map(|batch| objective.weight(batch)).sum();
+            let value = |tensor: &Tensor<1>| f64::from(values(tensor.clone())[0]) / pairs;
+            let metric = |name: &str| -> f64 {
+                let found = losses.iter().flat_map(|loss| &loss.metrics).filter(|metric| metric.name == name);
+                found.map(|metric| value(&metric.sum)).sum()
+            };
+            let loss: f64 = losses.iter().map(|loss| value(&loss.sum)).sum();
+            (loss, metric("reward_margin"), metric("reward_accuracy"))
+        };
+        let (_, margin, accuracy) = measure(&self.dpo(own, begun));
+        let expected = self.reward_margin.unwrap();
+        assert!((margin - expected).abs() < 1e-4, "{stage}: a reward margin of {margin}, not {expected}");
+        assert_eq!(Some(accuracy), self.reward_accuracy, "{stage}");
+        for Variant { settings, loss } in &self.variants {
+            let (found, ..) = measure(&self.dpo(settings, begun));
+            let off = ((found - loss) / loss).abs();
+            assert!(off < 1e-4, "{stage}: {settings:?} cost {found}, in PyTorch {loss}");
+        }
+        assert!(!self.variants.is_empty());
     }
 }
 
@@ -133,13 +192,21 @@ fn compare(stage: &str, loss_limit: f64) {
         Some(adapter) => adapter.weights.clone(),
         None => trained(&model, None),
     };
-    let (config, batches) = (golden.config(), golden.batches());
-    let steps = replay(model, adapter.as_ref(), &NextToken, &config, &batches);
-    let Replay { model, losses, grad_norms, .. } = pollster::block_on(steps).unwrap();
+    let (config, batches, begun) = (golden.config(), golden.batches(), model.clone());
+    let objective: Box<dyn Objective> = match &golden.pairs {
+        Some(settings) => Box::new(golden.dpo(settings, &begun)),
+        None => Box::new(NextToken),
+    };
+    let steps = replay(model, adapter.as_ref(), &*objective, &config, &batches);
+    let Replay { model, losses, grad_norms, metrics } = pollster::block_on(steps).unwrap();
 
     assert_eq!((losses.len(), grad_norms.len()), (golden.losses.len(), golden.grad_norms.len()));
     let off = farthest(&losses, &golden.losses);
     assert!(off < loss_limit, "{stage}: the losses are {off:.1e} apart\n{losses:?}\n{:?}", golden.losses);
+    let added: Vec<f64> = metrics.iter().filter_map(|metrics| metrics.get("aux_loss").copied()).collect();
+    assert_eq!(added.len(), golden.aux_losses.len());
+    let off = farthest(&added, &golden.aux_losses);
+    assert!(off < loss_limit, "{stage}: what gates add is {off:.1e} apart");
     let off = farthest(&grad_norms, &golden.grad_norms);
     assert!(off < 1e-4, "{stage}: the gradient norms are {off:.1e} apart");
     let off = largest_difference(&logits(&model.valid(), &golden.probe), &golden.logits.concat());
@@ -150,6 +217,7 @@ fn compare(stage: &str, loss_limit: f64) {
         let off = (moved[name] - expected).abs() / expected;
         assert!(off < 3e-4, "{stage}: {name} went {}, in PyTorch {expected}", moved[name]);
     }
+    golden.compare_pairs(stage, &begun, &model, &batches[0]);
 }
 
 #[test]
@@ -163,8 +231,28 @@ fn fine_tuning_on_weighted_targets_takes_the_steps_of_pytorch() {
 }
 
 #[test]
+fn a_mixture_with_a_shared_expert_and_balanced_sequences_takes_the_steps_of_pytorch() {
+    compare("experts", 1e-5);
+}
+
+#[test]
+fn a_mixture_of_one_expert_a_token_balanced_over_the_step_takes_the_steps_of_pytorch() {
+    compare("experts-one", 1e-5);
+}
+
+#[test]
 fn an_adapter_takes_the_steps_of_peft() {
     compare("lora", 2e-5);
+}
+
+#[test]
+fn preferences_take_the_steps_of_pytorch() {
+    compare("dpo", 1e-5);
+}
+
+#[test]
+fn an_adapter_learns_preferences_with_every_option_as_in_pytorch() {
+    compare("dpo_lora", 2e-5);
 }
 
 /// What the rows of a file cost a model, by transformers.
@@ -208,7 +296,7 @@ fn held_out_loss_and_bits_per_byte_are_those_of_transformers() {
         let (nll, targets, bytes) = (sum(|row| row.nll), sum(|row| row.targets), sum(|row| row.bytes));
         let found = evaluate(&run.model, &*run.objective, &mut *measured, &tokenizer);
         let found = pollster::block_on(found).unwrap();
-        let off = [found.loss * targets / nll - 1.0, found.bits_per_byte * LN_2 * bytes / nll - 1.0];
+        let off = [found.loss * targets / nll - 1.0, found.bits_per_byte.unwrap() * LN_2 * bytes / nll - 1.0];
         assert!(off.iter().all(|off| off.abs() < 1e-5), "{file}: {off:?} off");
     }
 }

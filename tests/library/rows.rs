@@ -35,7 +35,7 @@ fn open(folder: &Path, name: &str, options: DataOptions) -> Dataset {
 fn conversations(data: &Dataset) -> Vec<Conversation> {
     let conversation = |row: Row| match row {
         Row::Conversation(conversation) => conversation,
-        Row::Document(text) => panic!("a document: {text}"),
+        other => panic!("no conversation: {other:?}"),
     };
     data.iter().map(|row| conversation(row.unwrap().0)).collect()
 }

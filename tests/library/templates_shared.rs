@@ -42,7 +42,7 @@ fn conversations(shared: &Path, name: &str) -> Vec<(Conversation, RowOrigin)> {
     let data = dataset(shared, name, DataOptions::default());
     let conversation = |row: Result<(Row, RowOrigin)>| match row.unwrap() {
         (Row::Conversation(conversation), origin) => (conversation, origin),
-        (Row::Document(text), _) => panic!("a document: {text}"),
+        (other, _) => panic!("no conversation: {other:?}"),
     };
     data.iter().map(conversation).collect()
 }

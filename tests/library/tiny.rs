@@ -70,10 +70,15 @@ pub fn dataset(stage: Stage, rows: usize) -> Dataset {
             Stage::Sft => {
                 format!("{{\"user\": \"Where is {name} {number}?\", \"assistant\": \"On log {number}.\"}}\n")
             }
+            Stage::Dpo => {
+                let answers = format!("\"chosen\": \"On log {number}.\", \"rejected\": \"I sat {name}\"");
+                format!("{{\"prompt\": \"Where is {name} {number}?\", {answers}}}\n")
+            }
         };
     }
     let source: Arc<dyn Source> = Arc::new(Memory::new("rows.jsonl", text));
-    Dataset::open(vec![source], DataOptions::default()).unwrap()
+    let options = DataOptions { kind: Some(stage.row_kind()), ..DataOptions::default() };
+    Dataset::open(vec![source], options).unwrap()
 }
 
 pub fn train_config(stage: Stage) -> TrainConfig {

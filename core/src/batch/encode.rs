@@ -1,14 +1,14 @@
 //! Rows into examples: documents become text and an end token, conversations go through the template, to be answered or
-//! to be a document themselves.
+//! to be a document themselves, and a preference pair gives the examples of its two answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Example;
 use crate::data::{RowOrigin, Turns, WarningCount, not_of_kind};
 use crate::error::{Error, Result};
-use crate::text::{Conversation, Row, RowKind};
-use crate::tokenizer::{RenderWarning, Tokenizer, cut_text};
+use crate::text::{Conversation, Preference, Row, RowKind};
+use crate::tokenizer::{RenderWarning, Rendered, Tokenizer, cut_text};
 use crate::told::{Told, told};
 
 /// What a stage trains on.
@@ -18,6 +18,8 @@ pub enum Content {
     Documents,
     /// The assistant's tokens are targets.
     Conversations,
+    /// The tokens of two answers to one prompt are targets, of an example each.
+    Preferences,
 }
 
 impl Content {
@@ -26,6 +28,15 @@ impl Content {
         match self {
             Self::Documents => RowKind::Document,
             Self::Conversations => RowKind::Conversation,
+            Self::Preferences => RowKind::Preference,
+        }
+    }
+
+    /// Examples of a row, which stay together.
+    pub fn group(self) -> usize {
+        match self {
+            Self::Documents | Self::Conversations => 1,
+            Self::Preferences => 2,
         }
     }
 }
@@ -39,12 +50,14 @@ pub struct Encoder {
     tokens: usize,
     /// What becomes of conversations among documents.
     turns: Turns,
+    /// Tokens of a prompt at most; of a longer one the beginning is left out. 0 sets no limit.
+    prompt: usize,
 }
 
 impl Encoder {
     /// An encoder for one kind of content.
     pub fn new(tokenizer: Arc<Tokenizer>, content: Content) -> Self {
-        Self { tokenizer, content, tokens: usize::MAX, turns: Turns::Refused }
+        Self { tokenizer, content, tokens: usize::MAX, turns: Turns::Refused, prompt: 0 }
     }
 
     /// The same for rows of which conversations are treated like this, as [`Dataset::turns`](crate::data::Dataset::turns)
@@ -62,13 +75,54 @@ impl Encoder {
         self
     }
 
+    /// The same, where the prompt of a pair has at most `tokens` tokens and a longer one loses its beginning, in both
+    /// examples alike; 0 sets no limit.
+    pub fn with_prompts_of(mut self, tokens: usize) -> Self {
+        self.prompt = tokens;
+        self
+    }
+
+    /// Examples of a row.
+    pub(super) fn group(&self) -> usize {
+        self.content.group()
+    }
+
     /// Whether there is the template that it needs, if it needs one.
     pub(super) fn has_template(&self) -> bool {
-        let renders = self.content == Content::Conversations || self.turns == Turns::Rendered;
+        let renders = self.content != Content::Documents || self.turns == Turns::Rendered;
         !renders || self.tokenizer.check_chat_template().is_ok()
     }
 
-    /// One row's example.
+    /// One row's examples, as many as [`Content::group`] says: of a pair the chosen answer's first.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn examples(&self, row: &Row, origin: RowOrigin) -> Result<Vec<Example>> {
+        match (self.content, row) {
+            (Content::Preferences, Row::Preference(pair)) => {
+                self.pair(pair, &origin).map_err(|error| of_row(error, &origin))
+            }
+            _ => Ok(vec![self.encode(row, origin)?]),
+        }
+    }
+
+    /// The examples of both answers.
+    fn pair(&self, pair: &Preference, origin: &RowOrigin) -> Result<Vec<Example>> {
+        // A prompt that loses its beginning is tokenised whole.
+        let tokens = if self.prompt > 0 { usize::MAX } else { self.tokens };
+        let [chosen, rejected] =
+            pair.conversations().map(|side| self.tokenizer.render_beginning(&side, tokens));
+        let mut sides = [chosen?, rejected?];
+        let prompt = sides.iter().map(prompt_tokens).min().unwrap_or_default();
+        if self.prompt > 0 && prompt > self.prompt {
+            sides.iter_mut().for_each(|side| lose_beginning(side, prompt - self.prompt));
+        }
+        let example =
+            |Rendered { ids, weights, warnings }| Example { ids, weights, warnings, origin: origin.clone() };
+        Ok(sides.map(example).into())
+    }
+
+    /// The example of a row that gives one.
     ///
     /// # Errors
     /// A row of the wrong kind, or one that the tokenizer or the template refuses; both with file and line. A template
@@ -96,15 +150,7 @@ impl Encoder {
                 )));
             }
         };
-        let (weights, ids, warnings) = encoded.map_err(|error| match error {
-            Error::UnknownInTemplate(why) => Error::UnknownInTemplate(told!(
-                "template.unknown_first",
-                "{why} (first for {origin})",
-                why,
-                origin
-            )),
-            error => Error::Data(told!("row.at", "{origin}: {reason}", origin, reason = error.told())),
-        })?;
+        let (weights, ids, warnings) = encoded.map_err(|error| of_row(error, &origin))?;
         Ok(Example { ids, weights, warnings, origin })
     }
 
@@ -130,6 +176,31 @@ impl Encoder {
     }
 }
 
+/// What went wrong, with the row that it went wrong at.
+fn of_row(error: Error, origin: &RowOrigin) -> Error {
+    match error {
+        Error::UnknownInTemplate(why) => Error::UnknownInTemplate(told!(
+            "template.unknown_first",
+            "{why} (first for {origin})",
+            why,
+            origin
+        )),
+        error => Error::Data(told!("row.at", "{origin}: {reason}", origin, reason = error.told())),
+    }
+}
+
+/// Tokens before the first target.
+fn prompt_tokens(side: &Rendered) -> usize {
+    side.weights.iter().take_while(|&&weight| weight == 0.0).count()
+}
+
+/// Leaves out the first tokens, which are the prompt's.
+fn lose_beginning(side: &mut Rendered, tokens: usize) {
+    side.ids.drain(..tokens);
+    side.weights.drain(..tokens);
+    side.warnings.push(RenderWarning::PromptCut);
+}
+
 /// What is odd about examples, by kind: in how many rows, and where first.
 pub type RenderWarnings = BTreeMap<RenderWarning, WarningCount>;
 
@@ -148,11 +219,19 @@ pub fn render_remarks(counts: &RenderWarnings, number: impl Fn(u64) -> String) -
     counts.iter().map(remark).collect()
 }
 
-/// Counts what is odd about an example's row.
+/// Counts what is odd about the row of one example.
 pub fn count_warnings(example: &Example, counts: &mut RenderWarnings) {
-    for warning in &example.warnings {
-        let none = || WarningCount { rows: 0, first: example.origin.to_string() };
-        counts.entry(*warning).or_insert_with(none).rows += 1;
+    count_warnings_of_row(std::slice::from_ref(example), counts);
+}
+
+/// Counts what is odd about the row of these examples, each kind once.
+pub fn count_warnings_of_row(examples: &[Example], counts: &mut RenderWarnings) {
+    let Some(first) = examples.first() else { return };
+    let kinds: BTreeSet<RenderWarning> =
+        examples.iter().flat_map(|example| example.warnings.iter().copied()).collect();
+    for kind in kinds {
+        let none = || WarningCount { rows: 0, first: first.origin.to_string() };
+        counts.entry(kind).or_insert_with(none).rows += 1;
     }
 }
 
@@ -193,5 +272,43 @@ mod tests {
         (0..2).for_each(|_| count_warnings(&example(&[1.0]), &mut counts));
         let count = WarningCount { rows: 2, first: "a:1".into() };
         assert_eq!(counts, RenderWarnings::from([(RenderWarning::TextLeftOut, count)]));
+        count_warnings_of_row(&[example(&[1.0]), example(&[0.5])], &mut counts);
+        assert_eq!(counts[&RenderWarning::TextLeftOut].rows, 3, "two examples of one row");
+    }
+
+    #[test]
+    fn a_pair_gives_two_examples_whose_prompt_may_lose_its_beginning() {
+        let mut tokenizer = train(std::iter::once("a b c q".into()), &TokenizerTraining::default()).unwrap();
+        tokenizer.set_chat_template("{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}").unwrap();
+        let tokenizer = Arc::new(tokenizer);
+        let message = |role: &str, content: &str| Message::new(role, content);
+        let prompt = vec![
+            message("user", "cccc"),
+            Message { weight: 0.0, ..message("assistant", "b") },
+            message("user", "q"),
+        ];
+        let (chosen, rejected) = (vec![message("assistant", "a")], vec![message("assistant", "bb")]);
+        let row = Row::Preference(Preference { prompt, chosen, rejected, tools: None });
+        let origin = || RowOrigin { source: "a".into(), line: 3 };
+        let encoder = Encoder::new(Arc::clone(&tokenizer), Content::Preferences).for_rows_of(99);
+        let texts = |encoder: &Encoder| -> Vec<[String; 2]> {
+            let examples = encoder.examples(&row, origin()).unwrap();
+            let decode = |ids: Vec<u32>| tokenizer.decode(&ids, false).unwrap();
+            let of = |example: &Example| {
+                let targets = example.ids.iter().zip(&example.weights).filter(|(_, weight)| **weight == 1.0);
+                [decode(example.ids.clone()), decode(targets.map(|(&id, _)| id).collect())]
+            };
+            examples.iter().map(of).collect()
+        };
+        let end = "<|im_end|>";
+        let whole = |answer: &str| [format!("cccc{end}b{end}q{end}{answer}{end}"), format!("{answer}{end}")];
+        assert_eq!(texts(&encoder), [whole("a"), whole("bb")]);
+        assert!(encoder.encode(&row, origin()).unwrap_err().to_string().contains("no pair of answers"));
+        let short = encoder.clone().with_prompts_of(3);
+        let cut = |answer: &str| [format!("{end}q{end}{answer}{end}"), format!("{answer}{end}")];
+        assert_eq!(texts(&short), [cut("a"), cut("bb")]);
+        let examples = short.examples(&row, origin()).unwrap();
+        assert!(examples.iter().all(|example| example.warnings == [RenderWarning::PromptCut]));
+        assert_eq!(texts(&encoder.with_prompts_of(99)), [whole("a"), whole("bb")]);
     }
 }

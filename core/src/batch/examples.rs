@@ -53,8 +53,8 @@ impl ExampleSource for EncodedRows {
         let Some((row, origin)) = self.dataset.row(row)? else {
             return Err(Error::Data(told!("row.behind", "row {row} is behind the last one", row)));
         };
-        match self.encoder.encode(&row, origin) {
-            Ok(example) => Ok(Found::Examples(vec![example])),
+        match self.encoder.examples(&row, origin) {
+            Ok(examples) => Ok(Found::Examples(examples)),
             // No row can be rendered without a template.
             Err(error) if !self.encoder.has_template() => Err(error),
             Err(Error::Data(reason) | Error::UnknownInTemplate(reason)) if self.skip_bad_rows => {
@@ -67,5 +67,9 @@ impl ExampleSource for EncodedRows {
             ))),
             Err(error) => Err(error),
         }
+    }
+
+    fn group(&self) -> usize {
+        self.encoder.group()
     }
 }

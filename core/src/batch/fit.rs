@@ -66,7 +66,7 @@ impl Fit {
     }
 
     /// What training sees of examples that belong together, and whether any loses its end; `None` where one of them is
-    /// left out, and so all are.
+    /// left out, and so all are, or where two are the same.
     pub fn all(&self, examples: Vec<Example>) -> Option<(Vec<Example>, bool)> {
         let mut cut = false;
         let kept = examples.into_iter().map(|example| match self.fit(example) {
@@ -77,7 +77,12 @@ impl Fit {
             }
             Fitted::TooLong | Fitted::NoTarget => None,
         });
-        Some((kept.collect::<Option<Vec<_>>>()?, cut))
+        let kept = kept.collect::<Option<Vec<_>>>()?;
+        match kept.as_slice() {
+            // Cut behind their difference, or told apart by nothing that the template prints.
+            [one, other] if one.ids == other.ids => None,
+            _ => Some((kept, cut)),
+        }
     }
 
     /// The rows of a fitted example: pieces of at most `seq_len + 1` tokens, each beginning with the last token of the
@@ -120,6 +125,9 @@ mod tests {
             let (_, cut) = fit.all(vec![example(&[1.0; 2]), example(&[1.0; 6])]).unwrap();
             assert_eq!(cut, loses_its_end);
         }
+        let pair = |length: usize| vec![example(&[0.0, 1.0, 1.0]), example(&vec![1.0; length])];
+        assert_eq!(cut.all(pair(4)), None, "their difference is cut off");
+        assert!(cut.all(pair(2)).is_some_and(|(kept, cut)| kept.len() == 2 && !cut));
     }
 
     #[test]

@@ -9,12 +9,14 @@ mod pack;
 mod survey;
 mod walk;
 
-pub use encode::{Content, Encoder, RenderWarnings, count_warnings, render_remarks};
+pub use encode::{Content, Encoder, RenderWarnings, count_warnings, count_warnings_of_row, render_remarks};
 pub use examples::{EncodedRows, ExampleSource, Found};
 pub use fit::{Fit, Fitted, TooLong};
 pub use keep::KeptRows;
 pub use loader::{Loader, LoaderConfig, LoaderState};
 pub use survey::Survey;
+
+use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -57,6 +59,9 @@ pub struct Batch {
     pub segments: Vec<u32>,
     /// The data rows inside.
     pub origins: Vec<RowOrigin>,
+    /// How likely a reference holds each example's targets, as the sum of their weighed log-probabilities, where that was
+    /// computed before; else empty.
+    pub reference: Vec<f32>,
     /// Whether the model knows these rows already: they are there so that it keeps them, and no part of the lesson.
     pub kept: bool,
 }
@@ -65,8 +70,20 @@ impl Batch {
     /// An empty batch of that row length.
     pub fn new(seq: usize) -> Self {
         let (inputs, targets, weights, segments) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let origins = Vec::new();
-        Self { batch: 0, seq, group: 1, members: 1, inputs, targets, weights, segments, origins, kept: false }
+        let (origins, reference) = (Vec::new(), Vec::new());
+        Self {
+            batch: 0,
+            seq,
+            group: 1,
+            members: 1,
+            inputs,
+            targets,
+            weights,
+            segments,
+            origins,
+            reference,
+            kept: false,
+        }
     }
 
     /// Adds a row of `seq + 1` tokens or fewer; the rest is padding. Targets are the tokens moved by one, and
@@ -112,10 +129,43 @@ impl Batch {
                 weights: self.weights[values.clone()].to_vec(),
                 segments: self.segments[values].to_vec(),
                 origins: self.origins.clone(),
+                reference: self.reference_of(start..end),
                 kept: self.kept,
             }
         };
         (0..self.batch).step_by(rows.max(1)).map(part).collect()
+    }
+
+    /// What is known of the reference for the examples of these rows.
+    fn reference_of(&self, rows: Range<usize>) -> Vec<f32> {
+        let before = self.examples_in(0..rows.start);
+        let known = self.reference.iter().skip(before).take(self.examples_in(rows));
+        known.copied().collect()
+    }
+
+    fn examples_in(&self, rows: Range<usize>) -> usize {
+        let segments = &self.segments[rows.start * self.seq..rows.end * self.seq];
+        segments.chunks(self.seq.max(1)).map(|row| row.iter().max().map_or(0, |&last| last as usize)).sum()
+    }
+
+    /// Number of examples, or of parts of them.
+    pub fn examples(&self) -> usize {
+        self.examples_in(0..self.batch)
+    }
+
+    /// The number of the example that each token belongs to, from 0; padding has that of the example before it.
+    pub fn example_numbers(&self) -> Vec<u32> {
+        let (mut numbers, mut before) = (Vec::with_capacity(self.segments.len()), 0);
+        for row in self.segments.chunks(self.seq.max(1)) {
+            let last = row.iter().max().copied().unwrap_or(0);
+            let number = |&segment: &u32| {
+                let own = if segment == 0 { last } else { segment };
+                before + own.saturating_sub(1)
+            };
+            numbers.extend(row.iter().map(number));
+            before += last;
+        }
+        numbers
     }
 
     /// Number of targets that count.
@@ -136,6 +186,21 @@ impl Batch {
     /// Tokens that are not padding.
     pub fn tokens(&self) -> usize {
         self.segments.iter().filter(|segment| **segment != 0).count()
+    }
+
+    /// Where the examples of the rows stand: the row, and their places in it, padding aside.
+    pub fn sequences(&self) -> Vec<(usize, Range<usize>)> {
+        let mut found: Vec<(usize, Range<usize>)> = Vec::new();
+        for (at, &segment) in self.segments.iter().enumerate() {
+            let (row, place) = (at / self.seq, at % self.seq);
+            let goes_on = place > 0 && self.segments[at - 1] == segment;
+            match found.last_mut() {
+                _ if segment == 0 => {}
+                Some((_, places)) if goes_on => places.end += 1,
+                _ => found.push((row, place..place + 1)),
+            }
+        }
+        found
     }
 
     /// `[batch, seq]` ids to read.
@@ -171,6 +236,23 @@ mod tests {
     }
 
     #[test]
+    fn examples_are_numbered_over_rows_and_keep_their_reference() {
+        let mut batch = Batch::new(4);
+        batch.push(&[1, 2, 3, 4], &[1.0; 4], &[1, 1, 2, 2]);
+        batch.push(&[5, 6, 7], &[1.0; 3], &[1, 1, 1]);
+        batch.push(&[5, 6, 7, 8], &[1.0; 4], &[1, 2, 3, 3]);
+        batch.reference = vec![-1.0, -2.0, -3.0, -4.0, -5.0, -6.0];
+        assert_eq!(
+            (batch.examples(), batch.example_numbers()),
+            (6, vec![0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5])
+        );
+        let parts = batch.split(2);
+        let known: Vec<_> = parts.iter().map(|part| part.reference.clone()).collect();
+        assert_eq!(known, [vec![-1.0, -2.0, -3.0], vec![-4.0, -5.0, -6.0]]);
+        assert!(parts.iter().all(|part| part.examples() == 3));
+    }
+
+    #[test]
     fn targets_are_moved_by_one_and_stop_at_a_segment_end() {
         let mut batch = Batch::new(5);
         batch.push(&[10, 11, 12, 20, 21], &[0.0, 1.0, 0.5, 0.0, 1.0], &[1, 1, 1, 2, 2]);
@@ -178,5 +260,7 @@ mod tests {
         assert_eq!(batch.targets, [11, 12, 0, 21, 0]);
         assert_eq!(batch.weights, [1.0, 0.5, 0.0, 1.0, 0.0]);
         assert_eq!((batch.tokens(), batch.targets_counted(), batch.weight()), (5, 3, 2.5));
+        batch.push(&[10, 11], &[0.0, 1.0], &[2, 2]);
+        assert_eq!(batch.sequences(), [(0, 0..3), (0, 3..5), (1, 0..2)]);
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::pack::{NextFit, tokens_of};
-use super::{ExampleSource, Found, Loader, LoaderConfig, RenderWarnings, count_warnings, render_remarks};
+use super::{
+    ExampleSource, Found, Loader, LoaderConfig, RenderWarnings, count_warnings_of_row, render_remarks,
+};
 use crate::error::Result;
 use crate::platform::{map_in_threads, threads};
 use crate::told::{Told, told};
@@ -59,7 +61,7 @@ impl Survey {
                     sum.unusable.1.get_or_insert(reason);
                 }
                 Found::Examples(examples) => {
-                    examples.iter().for_each(|example| count_warnings(example, &mut sum.warnings));
+                    count_warnings_of_row(&examples, &mut sum.warnings);
                     match config.fit_all(examples)? {
                         None => sum.dropped += 1,
                         Some((examples, cut)) => {

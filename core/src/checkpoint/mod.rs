@@ -2,11 +2,13 @@
 //! elsewhere.
 
 mod directory;
+mod reference;
 mod shards;
 mod single_file;
 mod training;
 
 pub use directory::{Checkpoint, TakeApart, form_of, model_name, open_tokenizer, put_tokenizer};
+pub use reference::{REFERENCE, read_reference, write_reference};
 pub use shards::{TORCH_WEIGHTS, WEIGHTS_INDEX, whole_weights};
 pub use single_file::{from_single_file, to_single_file};
 pub use training::{OPTIMIZER, PROGRESS, read_training, run_files, write_training};

@@ -23,7 +23,9 @@ pub enum DataKind {
     Documents,
     /// Only conversations.
     Conversations,
-    /// Both.
+    /// Only pairs of answers.
+    Preferences,
+    /// Documents and conversations.
     Mixed,
 }
 
@@ -131,7 +133,7 @@ impl Dataset {
     /// Reading fails.
     pub fn first_joined_of_other_keys(&self) -> Result<Option<RowOrigin>> {
         let reasons = |row: &Row| match row {
-            Row::Document(_) => false,
+            Row::Document(_) | Row::Preference(_) => false,
             Row::Conversation(conversation) => {
                 conversation.messages.iter().any(Message::reasons_under_other_keys)
             }
@@ -174,6 +176,7 @@ impl Dataset {
     /// What kinds of rows there are.
     pub fn kind(&self) -> DataKind {
         match (self.report.documents, self.report.conversations) {
+            (0, 0) => DataKind::Preferences,
             (_, 0) => DataKind::Documents,
             (0, _) => DataKind::Conversations,
             _ => DataKind::Mixed,

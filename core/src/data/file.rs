@@ -14,7 +14,8 @@ use super::source::Source;
 use super::{kind, not_utf8};
 use crate::error::{Error, Result};
 use crate::text::{
-    Parsed, Prompt, Row, is_label, parse_json, parse_prompt, parse_row, parse_text_column, prompt_key,
+    Parsed, Prompt, Row, RowKind, is_label, parse_json, parse_preference, parse_prompt, parse_row,
+    parse_text_column, prompt_key,
 };
 use crate::told::{Told, told};
 
@@ -184,6 +185,7 @@ impl DataFile {
     fn meaning(&self, json: &Value) -> Result<Parsed, Told> {
         match &self.text_column {
             Some(column) => parse_text_column(json, column),
+            None if self.options.kind == Some(RowKind::Preference) => parse_preference(json),
             None => parse_row(json),
         }
     }

@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::file::DataFile;
 use super::options::{DataOptions, Turns};
-use crate::text::Row;
+use crate::text::{Conversation, Row};
 
 /// A hash over the usable rows in their order, as their files have them, and over the options that change their
 /// meaning. The files' names, their number, compression and line ends do not count.
@@ -68,26 +68,30 @@ fn part(hash: &mut Sha256, bytes: impl AsRef<[u8]>) {
     hash.update(bytes);
 }
 
+/// The parts of all that a conversation says.
+fn said(conversation: &Conversation, part: &mut impl FnMut(&str)) {
+    for message in &conversation.messages {
+        part(&message.role);
+        part(&message.content);
+        part(&message.weight.to_string());
+        part(&message.extra.len().to_string());
+        for (key, value) in &message.extra {
+            part(key);
+            part(&value.to_string());
+        }
+    }
+    part("tools");
+    part(&conversation.tools.as_ref().map_or(String::new(), ToString::to_string));
+}
+
 /// 128 bits of SHA-256 over everything that a row means; equal rows may be spelled differently in their files.
 pub(super) fn meaning(row: &Row) -> u128 {
     let mut hash = Sha256::new();
     let mut part = |text: &str| part(&mut hash, text);
     match row {
         Row::Document(text) => part(text),
-        Row::Conversation(conversation) => {
-            for message in &conversation.messages {
-                part(&message.role);
-                part(&message.content);
-                part(&message.weight.to_string());
-                part(&message.extra.len().to_string());
-                for (key, value) in &message.extra {
-                    part(key);
-                    part(&value.to_string());
-                }
-            }
-            part("tools");
-            part(&conversation.tools.as_ref().map_or(String::new(), ToString::to_string));
-        }
+        Row::Conversation(conversation) => said(conversation, &mut part),
+        Row::Preference(pair) => pair.conversations().iter().for_each(|side| said(side, &mut part)),
     }
     let digest = hash.finalize();
     digest.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))

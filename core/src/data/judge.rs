@@ -9,7 +9,7 @@ use super::options::DataOptions;
 use super::report::DataReport;
 use super::scan::Scanner;
 use crate::error::Result;
-use crate::text::Parsed;
+use crate::text::{Parsed, Row};
 
 /// Decides row by row which ones are used.
 pub(super) struct Judge<'a> {
@@ -67,6 +67,9 @@ impl<'a> Judge<'a> {
         let origin = file.origin(scanner);
         let bytes = scanner.bytes();
         match file.parse(bytes) {
+            Ok(Parsed { row: Row::Preference(pair), .. }) if pair.is_equal() => {
+                self.verdict.report.add_equal_pair(&origin);
+            }
             Ok(parsed) if self.accepts(&parsed) => {
                 self.fingerprint.add(file, bytes.unwrap_or_default());
                 self.verdict.report.add_usable(&parsed, &origin);
@@ -115,6 +118,7 @@ impl<'a> Judge<'a> {
 mod tests {
     use super::*;
     use crate::data::dataset::tests::{open, refusal, rows, skipping};
+    use crate::text::RowKind;
 
     #[test]
     fn bad_rows_are_all_counted_and_five_are_named() {
@@ -140,5 +144,32 @@ mod tests {
         let data = open(&[("a.jsonl", &file)], DataOptions { limit: Some(3), ..options }).unwrap();
         assert_eq!((data.len(), data.report().rows), (3, 7));
         assert_eq!(data.row(3).unwrap(), None);
+    }
+
+    #[test]
+    fn pairs_of_equal_answers_are_counted_and_left_out() {
+        let pair = |chosen: &str, rejected: &str| {
+            format!("{{\"prompt\": \"q\", \"chosen\": \"{chosen}\", \"rejected\": \"{rejected}\"}}\n")
+        };
+        let file = [pair("a", "b"), pair("c", "c"), pair("d", "d"), pair("e", "f")].concat();
+        let options = DataOptions { kind: Some(RowKind::Preference), ..DataOptions::default() };
+        let data = open(&[("a.jsonl", &file)], options.clone()).unwrap();
+        assert_eq!(rows(&data), ["a.jsonl:1 q a b", "a.jsonl:4 q e f"]);
+        let report = data.report();
+        assert_eq!((report.rows, report.usable, report.preferences), (4, 2, 2));
+        assert_eq!(
+            report.remarks(|count| count.to_string()),
+            [
+                "2 rows: both answers are equal, so that nothing is to be preferred; they are left out (the first: a.jsonl:2)"
+            ]
+        );
+        let plain = open(&[("a.jsonl", &(pair("a", "b") + &pair("e", "f")))], options.clone()).unwrap();
+        assert_eq!(data.fingerprint(), plain.fingerprint(), "what is left out is no part of the data");
+        let table = open(&[("a.csv", "prompt,chosen,rejected\nq,a,b\n")], options.clone()).unwrap();
+        assert_eq!(rows(&table), ["a.csv:2 q a b"]);
+        let none = refusal(&[("a.jsonl", &pair("c", "c"))], options.clone());
+        assert!(none.contains("1 are pairs of equal answers (the first: a.jsonl:1)"), "{none}");
+        let text = refusal(&[("a.jsonl", "{\"text\": \"t\"}\n")], options);
+        assert!(text.contains("expected chosen and rejected, two answers to one prompt"), "{text}");
     }
 }

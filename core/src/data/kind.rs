@@ -1,4 +1,4 @@
-//! What a stage reads: texts or conversations.
+//! What a stage reads: texts, conversations or preference pairs.
 
 use super::options::{DataOptions, Turns};
 use crate::text::{Parsed, RowKind};
@@ -35,6 +35,12 @@ pub(crate) fn not_of_kind(wanted: RowKind) -> Told {
                 "row.not_conversation",
                 "a text, where fine-tuning reads conversations; use `pretrain`, or rows with \"conversations\", \
              \"messages\" or a prompt and its answer"
+            )
+        }
+        RowKind::Preference => {
+            told!(
+                "row.not_preference",
+                "no pair of answers, which preference training reads; give rows with a prompt, \"chosen\" and \"rejected\""
             )
         }
     }

@@ -100,17 +100,22 @@ impl DataOptions {
         if self.text_column.as_deref() == Some("") {
             problems.push("--text-column names no column".into());
         }
-        if self.kind == Some(RowKind::Conversation) {
+        let reads = match self.kind {
+            Some(RowKind::Conversation) => Some("fine-tuning reads conversations"),
+            Some(RowKind::Preference) => Some("preference training reads pairs of answers"),
+            Some(RowKind::Document) | None => None,
+        };
+        if let Some(reads) = reads {
             let makes_texts = [
                 ("--text-column", self.text_column.is_some()),
                 ("--join-turns", self.turns == Turns::Joined),
                 ("--render-turns", self.turns == Turns::Rendered),
             ];
             for (flag, _) in makes_texts.into_iter().filter(|(_, given)| *given) {
-                problems.push(format!(
-                    "{flag} makes texts of the rows, and fine-tuning reads conversations; leave it out, or use \
-                     `pretrain`"
-                ).into());
+                problems.push(
+                    format!("{flag} makes texts of the rows, and {reads}; leave it out, or use `pretrain`")
+                        .into(),
+                );
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Config(problems)) }
@@ -136,6 +141,8 @@ mod tests {
             message.contains("--text-column makes texts") && message.contains("--join-turns"),
             "{message}"
         );
+        let pairs = DataOptions { kind: Some(RowKind::Preference), ..texts.clone() };
+        assert!(pairs.check().unwrap_err().to_string().contains("reads pairs of answers"));
         let rendered = DataOptions { turns: Turns::Rendered, text_column: None, ..chats };
         assert!(rendered.check().unwrap_err().to_string().contains("--render-turns makes texts"));
         let none = DataOptions { text_column: Some(String::new()), ..texts };

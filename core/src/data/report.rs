@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::text::{Parsed, Row, RowWarning};
 use crate::told::{Told, texts, told};
 
-/// Counts over all rows; `rows` = `usable` + `bad` + `filtered` + `duplicates`.
+/// Counts over all rows; `rows` = `usable` + `bad` + `filtered` + `duplicates` + `equal_pairs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataReport {
     /// Rows found, up to the limit of usable ones.
@@ -20,6 +20,9 @@ pub struct DataReport {
     pub documents: u64,
     /// Usable rows that are conversations.
     pub conversations: u64,
+    /// Usable rows that are pairs of answers.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub preferences: u64,
     /// Usable documents that are the joined turns of conversations.
     #[serde(default, skip_serializing_if = "is_none")]
     pub joined: u64,
@@ -32,6 +35,9 @@ pub struct DataReport {
     pub filtered: u64,
     /// Rows left out because an equal one stands before them.
     pub duplicates: u64,
+    /// Pairs left out because their two answers are equal, and the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub equal_pairs: Option<WarningCount>,
     /// Usable rows that are odd, by kind.
     pub warnings: BTreeMap<RowWarning, WarningCount>,
     /// Keys of usable rows that hold something which nothing reads, the first [`NAMED_KEYS`] of them.
@@ -84,11 +90,18 @@ impl DataReport {
         }
     }
 
+    /// Counts a pair in which nothing is to be preferred.
+    pub(super) fn add_equal_pair(&mut self, origin: &RowOrigin) {
+        let none = || WarningCount { rows: 0, first: origin.to_string() };
+        self.equal_pairs.get_or_insert_with(none).rows += 1;
+    }
+
     pub(super) fn add_usable(&mut self, parsed: &Parsed, origin: &RowOrigin) {
         self.usable += 1;
         match parsed.row {
             Row::Document(_) => self.documents += 1,
             Row::Conversation(_) => self.conversations += 1,
+            Row::Preference(_) => self.preferences += 1,
         }
         self.joined += u64::from(parsed.joined);
         self.bytes_of_text += parsed.row.bytes();
@@ -121,6 +134,17 @@ impl DataReport {
         }
         if self.usable > 0 {
             return Ok(());
+        }
+        if let Some(WarningCount { rows: equal, first }) = &self.equal_pairs {
+            return Err(Error::Data(told!(
+                "data.all_equal",
+                "no row of the data is left: of {rows}, {equal} are pairs of equal answers (the first: {first}) and {bad} are \
+                 bad",
+                rows,
+                equal,
+                first,
+                bad
+            )));
         }
         let first = self
             .bad_rows
@@ -157,6 +181,15 @@ impl DataReport {
                 named = format!("{named}, others ({} rows)", number(self.more_unused));
             }
             remarks.push(told!("data.unused_keys", "unused keys: {named}; nothing reads them", named));
+        }
+        if let Some(WarningCount { rows, first }) = &self.equal_pairs {
+            remarks.push(told!(
+                "data.equal_pairs",
+                "{rows} rows: both answers are equal, so that nothing is to be preferred; they are left out (the first: \
+                 {first})",
+                rows = number(*rows),
+                first
+            ));
         }
         if let Some(WarningCount { rows, first }) = &self.on_both_sides {
             remarks.push(told!(

@@ -53,6 +53,15 @@ pub(super) fn input<const D: usize>(tensor: &Tensor<D>) -> Option<Input> {
     }
 }
 
+/// A copy of a tensor's values, row by row; `None` on another device or in another type.
+pub(crate) fn host_values<const D: usize>(tensor: &Tensor<D>) -> Option<Vec<f32>> {
+    let values = match input(tensor)? {
+        Input::Graph(node) => node.primitive().to_contiguous(),
+        Input::Plain(tensor) => tensor.to_contiguous(),
+    };
+    values.as_slice().map(<[f32]>::to_vec)
+}
+
 /// Runs an operation and, inside the graph, records its backward pass. `None` where the inputs do not stand
 /// together.
 pub(super) fn run<const N: usize, const D: usize>(

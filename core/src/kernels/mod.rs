@@ -6,6 +6,8 @@
 
 mod block_matrix;
 mod blocks;
+mod expert_rows;
+mod grouped_sums;
 mod host;
 mod log_probs;
 mod mask;
@@ -19,6 +21,9 @@ mod uploaded;
 mod weighted_sum;
 
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
+pub use expert_rows::{ExpertRows, take_rows, weigh_rows};
+pub use grouped_sums::grouped_sums;
+pub(crate) use host::host_values;
 pub use log_probs::{IGNORED, token_log_probs};
 pub use mask::AttentionMask;
 pub use quantized::QuantizedMatrix;

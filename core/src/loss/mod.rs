@@ -1,10 +1,20 @@
 //! What is minimised. A stage is an objective: which weight a batch has, and which loss.
 
 mod cross_entropy;
+mod dpo;
+mod dpo_config;
 mod objective;
+mod routed;
+mod sequence;
+mod totals;
 
 pub use cross_entropy::cross_entropy;
-pub use objective::{NextToken, Objective, StepCounts, StepTotals};
+pub use dpo::{Dpo, Reference};
+pub use dpo_config::{DpoConfig, DpoLoss, ReferenceKind};
+pub use objective::{Beside, NextToken, Objective};
+pub use routed::{ExpertUse, Routed, routed_logits};
+pub use sequence::sequence_log_probs;
+pub use totals::StepTotals;
 
 use burn::tensor::Tensor;
 
@@ -16,6 +26,8 @@ pub struct Loss {
     pub sum: Tensor<1>,
     /// What is reported beside the loss.
     pub metrics: Vec<Metric>,
+    /// What the gates of a mixture of experts add where the model trains; [`routed_logits`] gives it.
+    pub routed: Option<Routed>,
 }
 
 /// A number to report: the sum of `sum` over batches and steps, divided by the sum of `weight`.

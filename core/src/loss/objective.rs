@@ -1,12 +1,10 @@
 //! What is minimised: the one thing in which stages differ.
 
-use burn::module::Module;
-use burn::tensor::Tensor;
-
-use super::{Loss, cross_entropy};
+use super::{Loss, StepTotals, cross_entropy, routed_logits};
 use crate::batch::Batch;
 use crate::kernels::AttentionMask;
 use crate::model::Transformer;
+use crate::told::Told;
 
 /// A loss of a model on a batch. Threads share it.
 pub trait Objective: Send + Sync {
@@ -19,13 +17,27 @@ pub trait Objective: Send + Sync {
 
     /// The summed loss of a batch that is a step of its own.
     fn loss(&self, model: &Transformer, batch: &Batch) -> Loss {
-        self.part_loss(model, batch, &StepTotals::of(self, model, batch))
+        self.part_loss(model, batch, &StepTotals::of(self.weight(batch), std::slice::from_ref(batch)))
     }
 
-    /// What must be counted over the whole step before it is divided, such as the tokens of each expert; `None` where
-    /// parts need to know nothing of each other, which costs nothing.
-    fn step_counts(&self, _model: &Transformer) -> Option<&dyn StepCounts> {
-        None
+    /// Everything that keeps it from training such a model, or an adapter beside it, as sentences.
+    fn problems(&self, _adapts: bool) -> Vec<Told> {
+        Vec::new()
+    }
+
+    /// Tokens that the prompt of a pair may have, which else loses its beginning; 0 sets no limit.
+    fn longest_prompt(&self) -> usize {
+        0
+    }
+
+    /// What it needs beside what trains.
+    fn beside(&self) -> Beside {
+        Beside::default()
+    }
+
+    /// Whether its loss is the negative log-likelihood of the targets, which can be told in bits per byte.
+    fn is_likelihood(&self) -> bool {
+        true
     }
 
     /// Whether a finite loss has jumped so far above its running mean that the run is lost.
@@ -34,29 +46,13 @@ pub trait Objective: Send + Sync {
     }
 }
 
-/// Counts of a part of a step that add up over its parts.
-pub trait StepCounts: Send + Sync {
-    /// The counts, as many and as long for every part; `model` is without autodiff.
-    fn counts(&self, model: &Transformer, batch: &Batch) -> Vec<Tensor<1>>;
-}
-
-/// What is known of all batches of an optimizer step together.
-#[derive(Clone, Debug, Default)]
-pub struct StepTotals {
-    /// What all its batches weigh together: their summed losses are divided by it.
-    pub weight: f64,
-    /// What [`Objective::step_counts`] counts, added up over all of it. The counts stay on the device and outside of the
-    /// graph, where they are constants of whatever they are combined with.
-    pub counts: Vec<Tensor<1>>,
-}
-
-impl StepTotals {
-    /// A step of one batch.
-    pub fn of<O: Objective + ?Sized>(objective: &O, model: &Transformer, batch: &Batch) -> Self {
-        let counter = objective.step_counts(model);
-        let counts = counter.map(|counter| counter.counts(&model.valid(), batch)).unwrap_or_default();
-        Self { weight: objective.weight(batch), counts }
-    }
+/// What an objective needs beside the model that trains, for a plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Memory that it holds.
+    pub bytes: u64,
+    /// Forward passes through a model of the same size, for each of the training's own.
+    pub forwards: u32,
 }
 
 /// Next-token prediction: pretraining and supervised fine-tuning, which differ in their weights only.
@@ -68,14 +64,14 @@ impl Objective for NextToken {
         batch.weight()
     }
 
-    fn part_loss(&self, model: &Transformer, batch: &Batch, _totals: &StepTotals) -> Loss {
-        let logits = model.forward(batch.inputs_tensor(&model.device()), &causal_mask(batch));
-        Loss { sum: cross_entropy(logits, &batch.targets, &batch.weights), metrics: Vec::new() }
+    fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
+        let (logits, routed) = routed_logits(model, batch, &causal_mask(batch), totals);
+        Loss { sum: cross_entropy(logits, &batch.targets, &batch.weights), metrics: Vec::new(), routed }
     }
 }
 
 /// The causal mask of a batch; where rows hold several examples, they do not see each other.
-fn causal_mask(batch: &Batch) -> AttentionMask {
+pub(super) fn causal_mask(batch: &Batch) -> AttentionMask {
     // Padding stands to the right, where a causal row never looks.
     if batch.segments.iter().all(|&segment| segment <= 1) {
         return AttentionMask::causal(batch.seq, 0);

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::RopeScaling;
 use super::keys::MOST_LAYERS;
+use super::{Experts, RopeScaling};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
@@ -78,31 +78,6 @@ pub struct SlidingWindow {
     pub layers: Vec<bool>,
 }
 
-/// A routed feed-forward layer: of many experts each token gets a few.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Experts {
-    /// Experts of a layer.
-    pub count: usize,
-    /// Experts of a token.
-    pub per_token: usize,
-    /// Experts that every token gets besides.
-    pub shared: usize,
-    /// Width inside each.
-    pub intermediate_size: usize,
-    /// Whether the weights of a token's experts are divided by their sum. With one expert a token that takes the
-    /// gate's gradient away.
-    pub normalize: bool,
-    /// Which layers are routed; the others are dense.
-    pub layers: Vec<bool>,
-}
-
-impl Experts {
-    /// Weights of one layer whose `inner` of `count` experts count.
-    fn parameters(&self, hidden: usize, experts: usize) -> usize {
-        3 * hidden * self.intermediate_size * (experts + self.shared) + self.count * hidden
-    }
-}
-
 impl ModelConfig {
     /// Number of weights; a tied embedding counts once.
     pub fn parameters(&self) -> u64 {
@@ -128,6 +103,22 @@ impl ModelConfig {
         let layers: usize = (0..self.num_hidden_layers).map(|i| attention + feed_forward(i) + 2 * d).sum();
         let head = if self.tie_word_embeddings { 0 } else { self.vocab_size * d };
         (self.vocab_size * d + layers + d + head) as u64
+    }
+
+    /// Width inside a layer's feed-forward that one token meets.
+    pub fn active_width(&self, layer: usize) -> usize {
+        match &self.experts {
+            Some(experts) if experts.layers[layer] => experts.active_width(),
+            _ => self.intermediate_size,
+        }
+    }
+
+    /// The dense shape whose tokens meet as many weights, gates aside; `None` where the layers differ in that, or none
+    /// is routed.
+    pub fn dense_twin(&self) -> Option<Self> {
+        let width = self.experts.as_ref()?.active_width();
+        let same = (0..self.num_hidden_layers).all(|layer| self.active_width(layer) == width);
+        same.then(|| Self { intermediate_size: width, experts: None, ..self.clone() })
     }
 
     /// Longest sequence that can be read: with a scaling that grows with the text, more than the pretraining's.
@@ -237,23 +228,7 @@ impl ModelConfig {
         if self.sliding_window.as_ref().is_some_and(|sliding| sliding.window == 0) {
             problems.push(told!("config.window", "sliding_window is 0; a position sees at least itself"));
         }
-        if let Some(experts) = experts {
-            let sizes = [experts.count, experts.intermediate_size, experts.per_token];
-            if sizes.iter().any(|&size| size == 0 || size > 1 << 20) || experts.shared > 1 << 10 {
-                problems.push(told!(
-                    "config.experts",
-                    "the routed experts' number, width and number a token must be at least 1"
-                ));
-            }
-            if experts.per_token > experts.count {
-                problems.push(told!(
-                    "config.experts_used",
-                    "num_experts_per_tok ({used}) is more than num_experts ({experts})",
-                    used = experts.per_token,
-                    experts = experts.count
-                ));
-            }
-        }
+        problems.extend(experts.map(Experts::problems).unwrap_or_default());
         problems
     }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ModelConfig;
 use super::keys::Keys;
+use super::{ModelConfig, expert_keys};
 use crate::error::{Error, Result};
 use crate::told::{Told, told};
 
@@ -80,6 +80,11 @@ impl Family {
         }
     }
 
+    /// Whether its feed-forward layers may be routed.
+    pub(super) fn is_routed(self) -> bool {
+        matches!(self, Self::Qwen3Moe | Self::Own)
+    }
+
     /// As `model_type` has it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -127,17 +132,8 @@ impl Family {
                 "sliding_window": window, "layer_types": types,
             }),
         };
-        let experts = config.experts.as_ref().map(|experts| {
-            let dense = experts.layers.iter().enumerate().filter(|(_, routed)| !**routed);
-            json!({
-                "num_experts": experts.count, "num_experts_per_tok": experts.per_token,
-                "n_shared_experts": experts.shared, "moe_intermediate_size": experts.intermediate_size,
-                "norm_topk_prob": experts.normalize, "decoder_sparse_step": 1,
-                "mlp_only_layers": dense.map(|(layer, _)| layer).collect::<Vec<_>>(),
-            })
-        });
-        if let (Some(keys), Some(Value::Object(experts))) = (keys.as_object_mut(), experts) {
-            keys.extend(experts);
+        if let (Some(keys), Some(experts)) = (keys.as_object_mut(), &config.experts) {
+            keys.extend(expert_keys::write(experts));
         }
         if let Value::Object(keys) = keys { keys } else { Map::new() }
     }

@@ -3,17 +3,16 @@
 //! Version 4 has `rope_theta`, `rope_scaling`, `torch_dtype`; version 5 has `rope_parameters` (with
 //! `rope_theta` inside), `dtype`, `layer_types`. Both are read, and both sets of keys are written.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value, json};
 
+use super::expert_keys;
 use super::family::Family;
 use super::key_rules::{Remarks, refuse_acting, untrained};
 use super::keys::Keys;
 use super::layer_types::sliding_window;
 use super::quantization_config::refuse_quantized;
 use super::rope_parameters::rope;
-use super::{Experts, ModelConfig, RopeScaling};
+use super::{ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 use crate::told::told;
 
@@ -159,13 +158,17 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
             _ => keys.flag("attention_output_bias")?.unwrap_or(attention_bias),
         },
         attention_dropout: keys.number("attention_dropout")?.unwrap_or(0.0),
-        untrained: untrained(keys.0),
+        untrained: untrained(keys.0, family),
         qk_norm: match family {
             Family::Own => keys.flag("qk_norm")?.unwrap_or(false),
             _ => matches!(family, Family::Qwen3 | Family::Qwen3Moe),
         },
         sliding_window: sliding_window(keys, family, rope_scaling.longest(context))?,
-        experts: experts(keys, family)?,
+        experts: match family {
+            Family::Qwen3Moe => expert_keys::read(keys, true)?,
+            Family::Own => expert_keys::read(keys, false)?,
+            _ => None,
+        },
         tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(false),
         initializer_range,
         embedding_range: keys.number("embedding_range")?.unwrap_or(initializer_range),
@@ -174,33 +177,6 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
         pad_token_id: token_ids(keys.value("pad_token_id")).first().copied(),
         generation: Map::new(),
     })
-}
-
-fn experts(keys: Keys, family: Family) -> Result<Option<Experts>> {
-    if family != Family::Qwen3Moe && !(family == Family::Own && keys.0.contains_key("num_experts")) {
-        return Ok(None);
-    }
-    let size = |key: &str, default: usize| Ok::<_, Error>(keys.optional_size(key)?.unwrap_or(default));
-    let dense = keys.list("mlp_only_layers")?.into_iter().flatten();
-    let dense: BTreeSet<usize> = dense.filter_map(|i| Some(i.as_u64()? as usize)).collect();
-    let count = match keys.optional_size("num_local_experts")? {
-        Some(count) => count,
-        None => size("num_experts", 128)?,
-    };
-    let step = size("decoder_sparse_step", 1)?.max(1);
-    let routed = |layer: usize| !dense.contains(&layer) && (layer + 1).is_multiple_of(step);
-    let per_token = size("num_experts_per_tok", 8)?;
-    let normalize = keys.flag("norm_topk_prob")?.unwrap_or(false);
-    let experts = Experts {
-        count,
-        per_token,
-        shared: size("n_shared_experts", 0)?,
-        intermediate_size: size("moe_intermediate_size", 768)?,
-        // One weight divided by itself is always 1: nothing that is trained here would then reach the gate.
-        normalize: normalize && (per_token > 1 || family == Family::Qwen3Moe),
-        layers: (0..keys.layers()?).map(routed).collect(),
-    };
-    Ok(Some(experts).filter(|experts| experts.count > 0 && experts.layers.contains(&true)))
 }
 
 /// Reads an id, a list of ids, or null.

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::ModelConfig;
+use super::expert_keys::KEYS;
 use super::family::Family;
 use super::keys::{Keys, is_nothing, unsupported};
 use super::rope_parameters;
@@ -230,8 +231,10 @@ fn beyond(keys: Keys, key: &str) -> Option<Told> {
 }
 
 /// The keys, with their values, that act in training elsewhere and not here.
-pub(super) fn untrained(root: &Map<String, Value>) -> Map<String, Value> {
-    let acts = root.iter().filter(|(key, value)| is_of_training(key) && !is_nothing(value));
+pub(super) fn untrained(root: &Map<String, Value>, family: Family) -> Map<String, Value> {
+    // The balance loss that it asks transformers for is built, and acts whenever its weight is above 0.
+    let built = |key: &str| key == "output_router_logits" && family.is_routed();
+    let acts = root.iter().filter(|(key, value)| is_of_training(key) && !is_nothing(value) && !built(key));
     acts.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -254,16 +257,7 @@ fn is_strange(key: &str, value: &Value, family: Family) -> bool {
         "max_window_layers" => {
             matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Own)
         }
-        "num_experts"
-        | "num_local_experts"
-        | "num_experts_per_tok"
-        | "n_shared_experts"
-        | "moe_intermediate_size"
-        | "norm_topk_prob"
-        | "decoder_sparse_step"
-        | "mlp_only_layers" => {
-            matches!(family, Family::Qwen3Moe | Family::Own)
-        }
+        _ if KEYS.contains(&key) => family.is_routed(),
         _ => key.starts_with('_') || key.ends_with("_token_id") || key.ends_with("_token"),
     };
     !own && !is_nothing(value) && !is_of_training(key) && !known.iter().any(|keys| keys.contains(&key))

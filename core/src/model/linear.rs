@@ -37,6 +37,11 @@ impl Linear {
         y.reshape([batch, seq, out])
     }
 
+    /// Whether an adapter of it drops inputs now.
+    pub(super) fn drops(&self) -> bool {
+        self.lora.iter().any(|path| path.dropout_key.is_some())
+    }
+
     /// The numbers of inputs and outputs.
     pub fn shape(&self) -> [usize; 2] {
         match &self.weight {

@@ -22,6 +22,11 @@ impl Mlp {
         self.down_proj.forward(swiglu(gate, self.up_proj.forward(x)))
     }
 
+    /// Whether an adapter of it drops inputs now.
+    pub(super) fn drops(&self) -> bool {
+        [&self.gate_proj, &self.up_proj, &self.down_proj].into_iter().any(Linear::drops)
+    }
+
     /// The dense layers by their names behind `prefix`.
     pub(super) fn linears_mut(&mut self, prefix: &str) -> Vec<(String, &mut Linear)> {
         let named = [

@@ -2,7 +2,7 @@
 
 use serde_json::Map;
 
-use super::{ModelConfig, RopeScaling};
+use super::{Balance, Experts, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 
 /// One row of the table.
@@ -22,6 +22,16 @@ pub struct Preset {
     ffn: usize,
     initializer_range: f64,
     embedding_range: f64,
+    experts: Option<Mixture>,
+}
+
+/// What all layers of a preset are routed to; each expert is as wide as the feed-forward of a dense size.
+#[derive(Clone, Copy, Debug)]
+struct Mixture {
+    count: usize,
+    per_token: usize,
+    shared: usize,
+    balance: Balance,
 }
 
 /// Feed-forward width of the first three MiniMind generations: 8/3 of the width, up to a multiple of 64.
@@ -46,8 +56,29 @@ const fn row(name: &'static str, shape: [usize; 5], max_len: usize, theta: f64) 
         ffn: ffn(hidden_size),
         initializer_range: 0.02,
         embedding_range: 0.02,
+        experts: None,
     }
 }
+
+/// MiniMind 1 and 2: four experts of which a token gets two, and one that all get; balanced in each sequence.
+const fn mixture(aux_loss_alpha: f64) -> Option<Mixture> {
+    let balance =
+        Balance { aux_loss_alpha, seq_aux: true, router_aux_loss_coef: 0.0, router_z_loss_coef: 0.0 };
+    Some(Mixture { count: 4, per_token: 2, shared: 1, balance })
+}
+
+/// MiniMind 3: one of four, balanced over the whole step.
+const MIXTURE3: Mixture = Mixture {
+    count: 4,
+    per_token: 1,
+    shared: 0,
+    balance: Balance {
+        aux_loss_alpha: 0.0,
+        seq_aux: true,
+        router_aux_loss_coef: 5e-4,
+        router_z_loss_coef: 0.0,
+    },
+};
 
 /// Our own sizes for laptops and tabs.
 const fn small(name: &'static str, shape: [usize; 5]) -> Preset {
@@ -58,34 +89,29 @@ const fn small(name: &'static str, shape: [usize; 5]) -> Preset {
 const MINIMIND3: Preset =
     Preset { eps: 1e-6, qk_norm: true, ffn: 2432, ..row("minimind3", [768, 8, 8, 4, 6400], 32768, 1e6) };
 
-const PRESETS: [Preset; 11] = [
+const PRESETS: [Preset; 14] = [
     small("nano", [128, 4, 4, 2, 2048]),
     small("micro", [192, 5, 6, 2, 6400]),
     row("minimind2-small", [512, 8, 8, 2, 6400], 8192, 1e6),
     row("minimind2", [768, 16, 8, 2, 6400], 8192, 1e6),
+    Preset { experts: mixture(0.1), ..row("minimind2-moe", [640, 8, 8, 2, 6400], 8192, 1e6) },
     row("minimind-v1-small", [512, 8, 16, 8, 6400], 512, 1e4),
     row("minimind-v1", [768, 16, 16, 8, 6400], 512, 1e4),
+    Preset { experts: mixture(0.01), ..row("minimind-v1-moe", [512, 8, 16, 8, 6400], 512, 1e4) },
     row("minimind-768x8", [768, 8, 8, 2, 6400], 32768, 1e6),
     MINIMIND3,
+    Preset { name: "minimind3-moe", experts: Some(MIXTURE3), ..MINIMIND3 },
     row("spongebob", [512, 8, 8, 8, 6400], 1024, 1e6),
     row("tiny-llm", [1024, 18, 16, 8, 6144], 512, 1e4),
     row("tiny-llm-82m", [768, 12, 16, 8, 6144], 512, 1e4),
 ];
 
-/// Names that the command surface promises and that need the routed-expert layer.
-const MIXTURES: [&str; 3] = ["minimind2-moe", "minimind-v1-moe", "minimind3-moe"];
-
 /// The preset of that name.
 ///
 /// # Errors
-/// An unknown name, with the known ones; a mixture of experts, which is not built yet.
+/// An unknown name, with the known ones.
 pub fn preset(name: &str) -> Result<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
-        if MIXTURES.contains(&name) {
-            return Error::Config(vec![
-                format!("preset '{name}' is a mixture of experts, which is not built yet").into(),
-            ]);
-        }
         let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
         Error::Config(vec![format!("there is no preset '{name}'; choose one of {}", names.join(", ")).into()])
     })
@@ -111,7 +137,7 @@ impl Preset {
             attention_dropout: 0.0,
             untrained: Map::new(),
             sliding_window: None,
-            experts: None,
+            experts: self.experts.map(|mixture| self.experts(mixture)),
             qk_norm: self.qk_norm,
             tie_word_embeddings: true,
             initializer_range: self.initializer_range,
@@ -120,6 +146,19 @@ impl Preset {
             eos_token_ids: Vec::new(),
             pad_token_id: None,
             generation: Map::new(),
+        }
+    }
+
+    fn experts(&self, mixture: Mixture) -> Experts {
+        Experts {
+            count: mixture.count,
+            per_token: mixture.per_token,
+            shared: mixture.shared,
+            intermediate_size: self.ffn,
+            // MiniMind 3 divides the weight of one expert by itself, too; then nothing that a text teaches reaches its gate.
+            normalize: mixture.per_token > 1,
+            layers: vec![true; self.layers],
+            balance: mixture.balance,
         }
     }
 }
@@ -135,10 +174,13 @@ mod tests {
             ("micro", 3_197_312),
             ("minimind2-small", 25_829_888),
             ("minimind2", 104_030_976),
+            ("minimind2-moe", 145_029_760),
             ("minimind-v1-small", 26_878_464),
             ("minimind-v1", 108_749_568),
+            ("minimind-v1-moe", 96_100_864),
             ("minimind-768x8", 54_473_472),
             ("minimind3", 63_912_192),
+            ("minimind3-moe", 198_416_640),
             ("spongebob", 28_975_616),
             ("tiny-llm", 215_127_040),
             ("tiny-llm-82m", 82_594_560),
@@ -152,8 +194,23 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_lists_the_known_ones_and_a_mixture_says_so() {
+    fn of_a_mixture_a_token_meets_a_part() {
+        for (name, active) in [("minimind2-moe", 91_945_600), ("minimind3-moe", 63_936_768)] {
+            let config = preset(name).unwrap().config(None);
+            assert_eq!(config.active_parameters(), active, "{name}");
+            let twin = config.dense_twin().unwrap();
+            let gates = (config.num_hidden_layers * 4 * config.hidden_size) as u64;
+            assert_eq!(twin.parameters() + gates, active, "{name}");
+        }
+        assert!(preset("nano").unwrap().config(None).dense_twin().is_none());
+        let experts = preset("minimind3-moe").unwrap().config(None).experts.unwrap();
+        assert!(!experts.normalize && experts.shared == 0 && experts.balance.router_aux_loss_coef == 5e-4);
+        let experts = preset("minimind2-moe").unwrap().config(None).experts.unwrap();
+        assert!(experts.normalize && experts.shared == 1 && experts.balance.of_sequences() == 0.1);
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
         assert!(preset("huge").unwrap_err().to_string().contains("choose one of nano, micro"));
-        assert!(preset("minimind3-moe").unwrap_err().to_string().contains("not built yet"));
     }
 }

@@ -16,6 +16,8 @@ pub struct Trace {
 /// How one layer divided its tokens among its experts.
 #[derive(Clone, Debug)]
 pub struct Routing {
+    /// What the gate says of each expert, differentiable, in f32, `[batch, seq, experts]`.
+    pub logits: Tensor<3>,
     /// The gate's softmax over the experts, differentiable, `[batch, seq, experts]`.
     pub probabilities: Tensor<3>,
     /// 1 where an expert was chosen for a token, else 0; without a gradient, `[batch, seq, experts]`.

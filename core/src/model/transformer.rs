@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, module};
 
 use super::dropout::DropoutKey;
-use super::{Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
+use super::{Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
 use crate::kernels::{AttentionMask, in_dtype};
 
 /// The first number of the attentions' noise; dense layers, whose adapters may drop their inputs, count from 0.
@@ -76,6 +76,23 @@ impl Transformer {
     /// The same model whose answers end with any of these tokens.
     pub fn with_end_ids(mut self, ids: Vec<u32>) -> Self {
         self.config.eos_token_ids = ids;
+        self
+    }
+
+    /// The model without the adapters beside its layers, without dropout and without a graph: what it was before it was
+    /// trained, where adapters alone were. Nothing is copied.
+    pub fn base(&self) -> Self {
+        let mut base = self.valid();
+        base.linears_mut().into_iter().for_each(|(_, linear)| linear.lora.clear());
+        base.model.layers.iter_mut().for_each(|block| block.self_attn.dropout_key = None);
+        base
+    }
+
+    /// The same model whose training adds this to its loss; nothing where no layer is routed.
+    pub fn with_balance(mut self, balance: Balance) -> Self {
+        if let Some(experts) = &mut self.config.experts {
+            experts.balance = balance;
+        }
         self
     }
 

@@ -49,7 +49,7 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::model::{Experts, Transformer, fresh_weights, preset};
+    use crate::model::{Balance, Experts, Transformer, fresh_weights, preset};
 
     fn shapes() -> Vec<ModelConfig> {
         let plain =
@@ -62,6 +62,7 @@ mod tests {
             intermediate_size: 4,
             normalize: false,
             layers: vec![false, true],
+            balance: Balance::default(),
         };
         vec![
             ModelConfig { attention_bias: true, ..plain.clone() },

@@ -1,4 +1,4 @@
-//! Conversations: messages with roles, and the tools that the assistant may call.
+//! Conversations: messages with roles, and the tools that the assistant may call; and two that differ in their answer.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -115,6 +115,39 @@ impl Conversation {
             "system" => Err(told!("row.no_user", "no message has role 'user'")),
             _ => Ok(()),
         }
+    }
+}
+
+/// Two answers to one prompt, the first of which is better.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Preference {
+    /// What both answer; none of it is trained.
+    pub prompt: Vec<Message>,
+    /// The better answer, with what else is said up to its end.
+    pub chosen: Vec<Message>,
+    /// The worse one.
+    pub rejected: Vec<Message>,
+    /// The tools that the assistant may call.
+    pub tools: Option<Value>,
+}
+
+impl Preference {
+    /// Whether both answers are the same, so that there is nothing to prefer.
+    pub fn is_equal(&self) -> bool {
+        self.chosen == self.rejected
+    }
+
+    /// The prompt with the chosen answer, and with the rejected one.
+    pub fn conversations(&self) -> [Conversation; 2] {
+        [&self.chosen, &self.rejected].map(|answer| Conversation {
+            messages: [&self.prompt[..], &answer[..]].concat(),
+            tools: self.tools.clone(),
+        })
+    }
+
+    /// All messages: the prompt's once.
+    pub fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.prompt.iter().chain(&self.chosen).chain(&self.rejected)
     }
 }
 

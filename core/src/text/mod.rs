@@ -1,4 +1,4 @@
-//! What data means: one row of a data file, whatever its shape, is a document or a conversation.
+//! What data means: one row of a data file, whatever its shape, is a document, a conversation or a preference pair.
 
 mod conversation;
 mod fields;
@@ -6,6 +6,7 @@ mod json;
 mod message;
 mod pair;
 mod parse;
+mod preference;
 mod prompt;
 mod row;
 mod shape;
@@ -14,11 +15,12 @@ mod unread;
 mod warning;
 mod weight;
 
-pub use conversation::{Conversation, Message, REASONING_KEYS, TOOL_CALLS};
+pub use conversation::{Conversation, Message, Preference, REASONING_KEYS, TOOL_CALLS};
 pub(crate) use fields::is_label;
 pub(crate) use json::short;
 pub use json::{is_blank, parse_json};
 pub use parse::{parse_row, parse_text_column};
+pub use preference::parse_preference;
 pub use prompt::{Prompt, parse_prompt, prompt_key};
 pub use row::{Parsed, Row, RowKind};
 pub use shape::RowShape;

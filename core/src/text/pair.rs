@@ -83,7 +83,7 @@ fn messages_under(
 }
 
 /// Of a prompt and its completion only the completion is trained.
-fn leave_untrained(prompt: &mut [Message], notes: &mut Notes) {
+pub(super) fn leave_untrained(prompt: &mut [Message], notes: &mut Notes) {
     for message in prompt.iter_mut().filter(|message| message.is_assistant()) {
         // A weight of 1 may be one that nobody gave.
         if ![0.0, 1.0].contains(&message.weight) {

@@ -1,4 +1,4 @@
-//! One row of a data file: whatever shape its JSON has, it is a document or a conversation.
+//! One row of a data file: whatever shape its JSON has, it is a document or a conversation (`preference.rs` reads pairs).
 //!
 //! The shapes: `text`; `conversations` or `messages` (also ShareGPT's `from`/`value`, and a bare list of messages);
 //! pairs such as `instruction`, `input`, `output` or `prompt`, `completion`, with an optional `history`. Every
@@ -12,7 +12,7 @@ use super::json::{is_blank, kind};
 use super::message::parse_messages;
 use super::pair::pair;
 use super::row::{Parsed, Row};
-use super::shape::{MESSAGE_KEYS, RowShape};
+use super::shape::{MESSAGE_KEYS, PREFERENCE, RowShape};
 use super::tools::{read_tools, tools_of_functions};
 use super::unread::name_unread;
 use crate::told::{Told, told};
@@ -66,6 +66,15 @@ fn parse_object(fields: &mut Fields) -> Result<Row, Told> {
         RowShape::Text => return Ok(Row::Document(fields.text("text")?.to_string())),
         RowShape::Messages(_) => messages(fields)?,
         RowShape::Pair { question, answer } => pair(fields, question, answer)?,
+        RowShape::Preference => {
+            return Err(told!(
+                "row.preference",
+                "a preference pair ({chosen}, {rejected}) is not read here; train on it with `dpo`, or give messages, or \
+                 prompt + completion",
+                chosen = PREFERENCE[0],
+                rejected = PREFERENCE[1]
+            ));
+        }
     };
     conversation(messages, fields).map(Row::Conversation)
 }
@@ -152,7 +161,7 @@ mod tests {
             Row::Conversation(conversation) => {
                 conversation.messages.into_iter().map(|message| (message.role, message.content)).collect()
             }
-            Row::Document(text) => panic!("a document: {text}"),
+            other => panic!("no conversation: {other:?}"),
         }
     }
 
@@ -284,6 +293,11 @@ mod tests {
             (
                 json!({"instruction": "q", "output": null}),
                 "instruction needs output or response beside it; found keys instruction, output (null)",
+            ),
+            (
+                json!({"prompt": "q", "chosen": "a", "rejected": "b"}),
+                "a preference pair (chosen, rejected) is not read here; train on it with `dpo`, or give messages, or prompt \
+                 + completion",
             ),
             (json!({"text": 5}), "text must be a string, found a number"),
             (json!("hello"), "expected an object or a list of messages, found a string"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::conversation::{Conversation, Message};
+use super::conversation::{Conversation, Message, Preference};
 use super::fields::{Notes, OF_MESSAGE};
 use super::json::is_blank;
 use super::warning::RowWarning;
@@ -14,15 +14,19 @@ pub enum Row {
     Document(String),
     /// Messages to answer.
     Conversation(Conversation),
+    /// Two answers to one prompt.
+    Preference(Preference),
 }
 
-/// Which of the two a row is.
+/// Which of them a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowKind {
     /// A text to continue.
     Document,
     /// Messages to answer.
     Conversation,
+    /// Two answers to one prompt.
+    Preference,
 }
 
 /// A row, and what is odd about it.
@@ -86,21 +90,23 @@ impl Parsed {
 }
 
 impl Row {
-    /// Whether it is a document or a conversation.
+    /// Whether it is a document, a conversation or a pair of answers.
     pub fn kind(&self) -> RowKind {
         match self {
             Self::Document(_) => RowKind::Document,
             Self::Conversation(_) => RowKind::Conversation,
+            Self::Preference(_) => RowKind::Preference,
         }
     }
 
-    /// All texts of the row that a reader sees: the document, or each message's reasoning and content.
+    /// All texts of the row that a reader sees: the document, or each message's reasoning and content; a prompt's once.
     pub fn texts(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         match self {
             Self::Document(text) => Box::new(std::iter::once(text.as_str())),
             Self::Conversation(conversation) => {
                 Box::new(conversation.messages.iter().flat_map(Message::texts))
             }
+            Self::Preference(pair) => Box::new(pair.messages().flat_map(Message::texts)),
         }
     }
 
@@ -120,6 +126,9 @@ impl Row {
             Self::Document(text) if is_blank(text) => notes.warn(RowWarning::EmptyDocument),
             Self::Document(_) => {}
             Self::Conversation(conversation) => oddities(&conversation.messages, notes),
+            Self::Preference(pair) => {
+                pair.conversations().iter().for_each(|side| oddities(&side.messages, notes));
+            }
         }
     }
 }

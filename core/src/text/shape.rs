@@ -16,6 +16,8 @@ pub enum RowShape {
         /// The assistant's side.
         answer: &'static str,
     },
+    /// `chosen` and `rejected`: two answers to one prompt.
+    Preference,
 }
 
 /// The keys of a list of messages.
@@ -38,13 +40,14 @@ const PAIRS: [(&str, &[&str]); 9] = [
 pub(super) const QUESTIONS: [&str; 8] =
     ["user", "instruction", "question", "q", "用户", "指令", "问题", "提问"];
 
-/// The keys of two answers of which one is better.
-const PREFERENCE: [&str; 2] = ["chosen", "rejected"];
+/// The keys of two answers of which the first is better.
+pub(super) const PREFERENCE: [&str; 2] = ["chosen", "rejected"];
 
 impl RowShape {
     /// The shape of a row that has the keys for which `has` is true; `found` lists them for the message.
     ///
-    /// A row with messages or a pair besides `text` is a conversation: Alpaca's own file repeats the pair in `text`.
+    /// A row with messages or a pair besides `text` is a conversation: Alpaca's own file repeats the pair in `text`. One with
+    /// any of these besides two answers is what these say, as UltraFeedback's are.
     ///
     /// # Errors
     /// The partner that a lone half of a pair lacks, two pairs of which one has Chinese names, or the keys that were
@@ -73,13 +76,7 @@ impl RowShape {
             return Ok(Self::Text);
         }
         if PREFERENCE.into_iter().all(&has) {
-            let [chosen, rejected] = PREFERENCE;
-            return Err(told!(
-                "row.preference",
-                "a preference pair ({chosen}, {rejected}) is not read here; give messages, or prompt + completion",
-                chosen,
-                rejected
-            ));
+            return Ok(Self::Preference);
         }
         match PAIRS.iter().find(|(question, _)| has(question)) {
             Some((question, answers)) => Err(told!(
@@ -104,6 +101,7 @@ impl RowShape {
             Self::Text => vec!["text"],
             Self::Messages(key) => vec![key],
             Self::Pair { question, answer } => vec![question, answer],
+            Self::Preference => PREFERENCE.to_vec(),
         }
     }
 }
@@ -158,10 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_goes_before_text() {
+    fn a_conversation_goes_before_text_and_two_answers() {
         let pair = RowShape::Pair { question: "instruction", answer: "output" };
         assert_eq!(find(&["instruction", "input", "output", "text"]), Ok(pair));
         assert_eq!(find(&["text", "prompt"]), Ok(RowShape::Text));
+        assert_eq!(find(&["prompt", "chosen", "rejected"]), Ok(RowShape::Preference));
+        assert_eq!(find(&["messages", "chosen", "rejected"]), Ok(RowShape::Messages("messages")));
     }
 
     #[test]
@@ -188,11 +188,6 @@ mod tests {
         assert_eq!(
             find(&["instruction", "input"]),
             Err("instruction needs output or response beside it; found keys instruction, input".into())
-        );
-        let preference = find(&["prompt", "chosen", "rejected"]).unwrap_err();
-        assert!(
-            preference.starts_with("a preference pair (chosen, rejected) is not read here"),
-            "{preference}"
         );
         assert_eq!(
             find(&["a", "b"]),

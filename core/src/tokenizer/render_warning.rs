@@ -38,6 +38,8 @@ pub enum RenderWarning {
     TextLeftOut,
     /// A message's own text holds a special token.
     SpecialTokenInText,
+    /// A pair's prompt is longer than was asked for.
+    PromptCut,
 }
 
 impl RenderWarning {
@@ -93,6 +95,9 @@ impl RenderWarning {
                 "odd.special_token_in_text",
                 "a message's own text holds a special token, which is read as one"
             ),
+            Self::PromptCut => {
+                told!("odd.prompt_cut", "the prompt is longer than --max-prompt-len and loses its beginning")
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Content, TooLong};
 use crate::error::{Error, Result};
-use crate::loss::{NextToken, Objective};
+use crate::loss::{Dpo, DpoConfig, NextToken, Objective, Reference};
 use crate::optim::{AdamWConfig, LrSchedule, Schedule};
 use crate::text::RowKind;
 use crate::told::{Told, told};
@@ -23,6 +23,8 @@ pub enum Stage {
     /// The assistant's answers in conversations.
     #[cfg_attr(feature = "cli", value(alias = "lora"))]
     Sft,
+    /// Which of two answers is better.
+    Dpo,
 }
 
 impl Stage {
@@ -31,13 +33,16 @@ impl Stage {
         match self {
             Self::Pretrain => "pretrain",
             Self::Sft => "sft",
+            Self::Dpo => "dpo",
         }
     }
 
-    /// What it minimises.
+    /// What it minimises, with the defaults of its own settings; preferences are learned by an adapter then, beside what
+    /// they are compared with ([`Dpo::new`] takes all else).
     pub fn objective(self) -> Arc<dyn Objective> {
         match self {
             Self::Pretrain | Self::Sft => Arc::new(NextToken),
+            Self::Dpo => Arc::new(Dpo::new(DpoConfig::default(), Reference::Base)),
         }
     }
 
@@ -46,6 +51,7 @@ impl Stage {
         match self {
             Self::Pretrain => Content::Documents,
             Self::Sft => Content::Conversations,
+            Self::Dpo => Content::Preferences,
         }
     }
 
@@ -78,7 +84,7 @@ pub struct TrainConfig {
     #[serde(default)]
     #[cfg_attr(feature = "cli", arg(long))]
     pub keep_share: f64,
-    /// Rows in one forward pass.
+    /// Rows in one forward pass; pairs of answers count as one.
     #[cfg_attr(feature = "cli", arg(long))]
     pub batch_size: usize,
     /// Forward passes to one optimizer step; equals one batch of that many times the rows.
@@ -162,6 +168,15 @@ impl TrainConfig {
         match stage {
             Stage::Pretrain => pretrain,
             Stage::Sft => sft,
+            // At ten times the rate a small model's answers fall apart.
+            Stage::Dpo => Self {
+                epochs: 1.0,
+                learning_rate: 5e-6,
+                warmup_ratio: 0.1,
+                batch_size: 4,
+                max_seq_len: 1024,
+                ..sft
+            },
         }
     }
 
@@ -182,6 +197,7 @@ impl TrainConfig {
                 batch_size: 4,
                 ..whole
             },
+            Stage::Dpo => Self { epochs: 3.0, learning_rate: 2e-4, ..whole },
         }
     }
 
@@ -331,7 +347,7 @@ mod tests {
 
     #[test]
     fn defaults_hold_and_all_problems_come_at_once() {
-        for stage in [Stage::Pretrain, Stage::Sft] {
+        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo] {
             for defaults in [TrainConfig::of(stage), TrainConfig::of_adapter(stage)] {
                 assert_eq!(defaults.problems(), Vec::<Told>::new());
             }

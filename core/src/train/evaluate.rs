@@ -18,8 +18,9 @@ use crate::tokenizer::Tokenizer;
 pub struct HeldOut {
     /// The objective's mean loss; of next-token prediction a target's, in nats.
     pub loss: f64,
-    /// Loss in bits, divided by the bytes that the targets stand for, both weighed.
-    pub bits_per_byte: f64,
+    /// Loss in bits, divided by the bytes that the targets stand for, both weighed; none of a loss that is no likelihood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bits_per_byte: Option<f64>,
     /// Targets measured.
     pub targets: u64,
     /// What the objective reports beside the loss, by name.
@@ -50,7 +51,9 @@ pub async fn evaluate(
     }
     Ok(HeldOut {
         loss: nll / if weight > 0.0 { weight } else { 1.0 },
-        bits_per_byte: nll / std::f64::consts::LN_2 / if bytes > 0.0 { bytes } else { 1.0 },
+        bits_per_byte: objective
+            .is_likelihood()
+            .then(|| nll / std::f64::consts::LN_2 / if bytes > 0.0 { bytes } else { 1.0 }),
         targets,
         metrics: metrics.means(),
     })

@@ -29,6 +29,10 @@ pub struct StepLog {
     /// In f16 the loss's scale, and how many steps since the run began were left out because gradients overflowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,
+    /// Of a mixture of experts each expert's share of the tokens since the last report, layer by layer, as a multiple of
+    /// an even share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expert_load: Vec<Vec<f64>>,
     /// What the objective reports beside the loss since the last report, by name.
     #[serde(flatten)]
     pub metrics: BTreeMap<&'static str, f64>,

@@ -20,6 +20,18 @@ impl Job {
         Some(KeptRows::new(Box::new(self.examples_of(dataset)), config.fit, share, config.seed))
     }
 
+    /// Why no rows can be mixed in: pairs are compared, and a row that is kept is none.
+    pub(super) fn keep_problem(&self) -> Option<Told> {
+        let pairs = self.stage.content().group() > 1;
+        (pairs && self.config.keep_share > 0.0).then(|| {
+            told!(
+                "train.keep_pairs",
+                "--keep-share does not act on pairs of answers, whose reference keeps the model near what it knew; leave it \
+                 out, or add --sft-weight"
+            )
+        })
+    }
+
     /// What a person should know of the rows that are mixed in.
     pub(super) fn keep_remark(&self) -> Option<Told> {
         let dataset = self.kept_dataset()?;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::TrainConfig;
+use crate::loss::Beside;
 use crate::model::ModelConfig;
 
 /// Sizes and times estimated from the shapes alone.
@@ -76,6 +77,14 @@ impl Plan {
         self.flops *= factor;
     }
 
+    /// Reckons with what the objective needs beside what trains.
+    pub(super) fn add_beside(&mut self, beside: Beside, model: &ModelConfig, row: RowTokens) {
+        self.state_bytes += beside.bytes;
+        // Forward and backward are three passes forward.
+        let forward = self.tokens as f64 * model.training_flops_per_token(row.longest) / 3.0;
+        self.flops += f64::from(beside.forwards) * forward;
+    }
+
     /// All memory together.
     pub fn bytes(&self) -> u64 {
         self.state_bytes + self.activation_bytes
@@ -88,9 +97,11 @@ fn activation_floats(model: &ModelConfig, seq: usize) -> u64 {
     let heads = model.num_attention_heads;
     let wide = heads * model.head_dim;
     let narrow = model.num_key_value_heads * model.head_dim;
-    let stream = 8 * model.hidden_size + 6 * wide + 8 * narrow + 4 * model.intermediate_size;
+    // Of routed layers what the processor keeps, where an expert sees its own tokens alone.
+    let inner: usize = (0..model.num_hidden_layers).map(|layer| model.active_width(layer)).sum();
+    let stream = 8 * model.hidden_size + 6 * wide + 8 * narrow;
     // Dropout keeps which weights it dropped, and what is left of them.
     let scores = if model.attention_dropout > 0.0 { 5 } else { 3 } * heads * seq;
     let block = seq * (stream + scores);
-    (model.num_hidden_layers * block + 3 * seq * model.vocab_size) as u64
+    (model.num_hidden_layers * block + 4 * seq * inner + 3 * seq * model.vocab_size) as u64
 }

@@ -64,11 +64,27 @@ impl Job {
             )
         }));
         problems.extend(self.config.length_problem(model.config().context()));
+        problems.extend(self.prompt_problem());
+        problems.extend(self.objective.problems(self.adapter.is_some()));
+        problems.extend(self.keep_problem());
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
         self.check_split()?;
         model.config().check_vocabulary(&self.tokenizer)
+    }
+
+    /// That a prompt may fill a whole row, and leave no room for an answer.
+    fn prompt_problem(&self) -> Option<Told> {
+        let (prompt, length) = (self.objective.longest_prompt(), self.config.max_seq_len);
+        (prompt >= length).then(|| {
+            told!(
+                "train.prompt",
+                "--max-prompt-len is {prompt}, which leaves no room for an answer in rows of --max-seq-len {length}; take less",
+                prompt,
+                length
+            )
+        })
     }
 
     /// Refuses data that leaves nothing to train on, or nothing to hold out where that is asked for.
@@ -95,8 +111,12 @@ impl Job {
     fn check_content(&self) -> Result<()> {
         let report = self.dataset.report();
         let fits = match self.stage.content() {
-            Content::Documents => report.conversations == 0 || self.dataset.turns() == Turns::Rendered,
-            Content::Conversations => report.documents == 0,
+            Content::Documents => {
+                report.preferences == 0
+                    && (report.conversations == 0 || self.dataset.turns() == Turns::Rendered)
+            }
+            Content::Conversations => report.documents + report.preferences == 0,
+            Content::Preferences => report.documents + report.conversations == 0,
         };
         if fits {
             return Ok(());
@@ -105,7 +125,7 @@ impl Job {
         let encoder = self.encoder(&self.dataset);
         for row in self.dataset.iter() {
             let (row, origin) = row?;
-            encoder.encode(&row, origin)?;
+            encoder.examples(&row, origin)?;
         }
         Ok(())
     }
@@ -176,16 +196,20 @@ impl Job {
     /// What the run will need; `steps` as [`Job::total_steps`] gives them.
     pub fn plan(&self, model: &Transformer, survey: &Survey, steps: u64) -> Plan {
         let full = RowTokens::full(&self.config);
+        // Packed, a row holds all examples of a group.
+        let group = if self.config.packing { 1 } else { self.stage.content().group() };
         let row = match self.config.packing {
             true => full,
             false => RowTokens {
-                mean: survey.mean_tokens().min(full.mean),
+                mean: (survey.mean_tokens() / group as f64).min(full.mean),
                 longest: survey.longest.clamp(1, full.longest),
             },
         };
         let adapter = self.adapter.as_ref().map(Adapter::parameters);
-        let mut plan = Plan::new(model.config(), &self.config, steps, adapter, row);
+        let config = TrainConfig { batch_size: self.config.batch_size * group, ..self.config.clone() };
+        let mut plan = Plan::new(model.config(), &config, steps, adapter, row);
         plan.state_bytes -= model.bytes_saved();
+        plan.add_beside(self.objective.beside(), model.config(), row);
         if self.kept_dataset().is_some() {
             plan.add_share(self.config.keep_share);
         }
@@ -221,6 +245,8 @@ impl Job {
             low_from: 0,
             keep: self.kept_dataset().map(|keep| keep.fingerprint()),
             best_loss: None,
+            reference: None,
+            dpo: None,
             mean_loss: None,
             loss_scale: None,
             config: self.config.clone(),
@@ -250,7 +276,8 @@ impl Job {
     }
 
     fn run(mut self, model: Transformer, survey: &Survey, progress: Progress) -> Result<Run> {
-        let warnings = self.warnings();
+        let mut warnings = self.warnings();
+        warnings.extend(idle_gates(&model));
         let model = self.settle_ends(model);
         let plan = self.plan(&model, survey, progress.total_steps);
         let split = self.split();
@@ -289,11 +316,14 @@ impl Job {
 
     fn encoder(&self, dataset: &Dataset) -> Encoder {
         let encoder = Encoder::new(Arc::clone(&self.tokenizer), self.stage.content());
-        encoder.for_rows_of(self.config.max_seq_len).with_turns(dataset.turns())
+        encoder
+            .for_rows_of(self.config.max_seq_len)
+            .with_turns(dataset.turns())
+            .with_prompts_of(self.objective.longest_prompt())
     }
 
     /// The rows as examples.
-    fn examples(&self) -> EncodedRows {
+    pub(super) fn examples(&self) -> EncodedRows {
         self.examples_of(&self.dataset)
     }
 
@@ -316,4 +346,16 @@ impl Job {
         let order = split.order().clone();
         Loader::new(Arc::new(self.examples()), self.loader_config(), order, part, endless)
     }
+}
+
+/// What to say of gates that no text can teach.
+fn idle_gates(model: &Transformer) -> Option<Told> {
+    let experts = model.config().experts.as_ref()?;
+    (experts.normalize && experts.per_token == 1).then(|| {
+        told!(
+            "train.idle_gates",
+            "config.json: norm_topk_prob with one expert a token gives every expert the weight 1, as in transformers; texts \
+             teach the gates nothing, and only the balance loss moves them"
+        )
+    })
 }

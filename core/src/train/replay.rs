@@ -1,8 +1,11 @@
 //! Steps on given batches: what a comparison with another trainer needs.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::DType;
 
 use super::TrainConfig;
+use super::metrics::Metrics;
 use super::step::{Step, StepSettings};
 use crate::adapter::Adapter;
 use crate::batch::Batch;
@@ -20,6 +23,8 @@ pub struct Replay {
     pub losses: Vec<f64>,
     /// The gradient norm of each step, before clipping.
     pub grad_norms: Vec<f64>,
+    /// What is reported beside the loss of each step.
+    pub metrics: Vec<BTreeMap<&'static str, f64>>,
 }
 
 /// Takes the steps of a run of `steps.len()` steps whose batches are given, a list of micro-batches each.
@@ -44,7 +49,7 @@ pub async fn replay(
         Some(adapter) => adapter.attach(model, 1.0)?,
         None => model,
     };
-    let (mut losses, mut grad_norms) = (Vec::new(), Vec::new());
+    let (mut losses, mut grad_norms, mut reported) = (Vec::new(), Vec::new(), Vec::new());
     for (number, batches) in (0u64..).zip(steps) {
         let settings = StepSettings {
             learning_rate: schedule.at(number),
@@ -57,6 +62,9 @@ pub async fn replay(
         model = next;
         losses.extend(read(tensors.loss).await?.into_iter().map(f64::from));
         grad_norms.extend(read(tensors.grad_norm).await?.into_iter().map(f64::from));
+        let mut metrics = Metrics::default();
+        metrics.add(tensors.metrics).await?;
+        reported.push(metrics.means());
     }
-    Ok(Replay { model, losses, grad_norms })
+    Ok(Replay { model, losses, grad_norms, metrics: reported })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::DType;
 
+use super::expert_load::{ExpertLoad, largest};
 use super::metrics::Metrics;
 use super::step::{Step, StepSettings, StepTensors};
 use super::{
@@ -22,6 +23,8 @@ use crate::told::{Told, told};
 
 /// Weight of the past in the running mean of the loss.
 const MEAN_DECAY: f64 = 0.9;
+/// The key under which the share of the fullest expert of all layers is reported, as a multiple of an even one.
+const FULLEST: &str = "expert_load_max";
 
 /// A run, ready to go on from where its progress says.
 pub struct Run {
@@ -69,6 +72,7 @@ pub struct Outcome {
 /// What happened since the last report.
 struct Since {
     tensors: Vec<StepTensors>,
+    load: ExpertLoad,
     /// The pass over the rows that each step is in.
     passes: Vec<u64>,
     origins: Vec<RowOrigin>,
@@ -78,7 +82,8 @@ struct Since {
 
 impl Since {
     fn now() -> Self {
-        Self { tensors: Vec::new(), passes: Vec::new(), origins: Vec::new(), tokens: 0, time: now() }
+        let (tensors, load) = (Vec::new(), ExpertLoad::default());
+        Self { tensors, load, passes: Vec::new(), origins: Vec::new(), tokens: 0, time: now() }
     }
 }
 
@@ -192,6 +197,7 @@ impl Run {
             batches.push(kept);
         }
         let step = Step::of(&self.model, &*self.objective, &batches, settings);
+        since.load.add(step.tensors.load.clone());
         let taken = !scaling || self.scale_allows(&step.tensors).await?;
         if taken {
             let (model, tensors) = step.take(self.model, &mut self.optimizer);
@@ -255,6 +261,9 @@ impl Run {
             losses.push(loss);
             metrics.add(tensors.metrics).await?;
         }
+        let expert_load = since.load.shares().await?;
+        let mut metrics = metrics.means();
+        metrics.extend(largest(&expert_load).map(|share| (FULLEST, share)));
         let seconds = (now() - since.time).max(1e-9);
         let log = StepLog {
             step: self.progress.step,
@@ -265,7 +274,8 @@ impl Run {
             tokens_per_second: since.tokens as f64 / seconds,
             elapsed_s: now() - started,
             loss_scale: self.progress.loss_scale,
-            metrics: metrics.means(),
+            expert_load,
+            metrics,
         };
         listener.on(TrainEvent::Step { log: &log, model: &self.model })
     }

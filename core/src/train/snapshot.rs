@@ -7,6 +7,7 @@ use crate::adapter::AdapterConfig;
 use crate::batch::LoaderState;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
+use crate::loss::DpoConfig;
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::optim::{AdamW, Schedule};
 use crate::told::{Told, told};
@@ -44,6 +45,12 @@ pub struct Progress {
     /// The fingerprint of the rows that are mixed in to be kept, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<String>,
+    /// The fingerprint of the weights that a preference run began with, where it is compared with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The settings of preferences, where they are learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dpo: Option<DpoConfig>,
     /// The loss's scale, once a step was taken in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,

@@ -1,24 +1,28 @@
 //! One optimizer step: some batches forward and backward, clipping, AdamW.
 
-use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
 
+use super::expert_load::ExpertLoad;
 use super::losses::Losses;
+use super::parts::{backward, count, divide, forward, used};
 use crate::batch::Batch;
-use crate::device::is_processor;
 use crate::loss::{Metric, Objective, StepTotals};
 use crate::model::Transformer;
 use crate::optim::{AdamW, NamedGradients};
-use crate::platform::{map_in_threads, threads};
+
+/// The key under which what the gates add is reported.
+const AUX_LOSS: &str = "aux_loss";
 
 /// What a step leaves on the device, to be read back when it is reported.
 pub(crate) struct StepTensors {
-    /// Mean loss, `[1]`; of the lesson alone, where rows are mixed in that are kept.
+    /// Mean loss, `[1]`; of the lesson alone, where rows are mixed in that are kept, and without what gates add.
     pub loss: Tensor<1>,
     /// Gradient norm before clipping, `[1]`.
     pub grad_norm: Tensor<1>,
     /// What the objective reports beside the loss, of every part of the step.
     pub metrics: Vec<Metric>,
+    /// The tokens of each expert.
+    pub load: ExpertLoad,
 }
 
 /// The numbers of one step.
@@ -50,20 +54,26 @@ impl Step {
         batches: &[Batch],
         settings: StepSettings,
     ) -> Self {
-        let weight: f64 = batches.iter().map(|batch| objective.weight(batch)).sum();
-        let weight = if weight > 0.0 { weight } else { 1.0 };
+        let totals = StepTotals::of(batches.iter().map(|batch| objective.weight(batch)).sum(), batches);
+        let weight = totals.weight;
         let divided = divide(model, batches);
-        let totals = StepTotals { weight, counts: count(model, objective, &divided, settings.dropout_seed) };
+        let counts = count(model, objective, &divided, &totals, settings.dropout_seed);
         let mut gradients = NamedGradients::default();
-        let mut losses = Losses::default();
-        let mut metrics = Vec::new();
+        let (mut losses, mut metrics) = (Losses::default(), Vec::new());
+        let (mut load, mut added) = (ExpertLoad::default(), Vec::new());
         for (batch, shares) in batches.iter().zip(divided) {
-            for part in backward(model, objective, shares, &totals, settings) {
+            let parts = forward(model, objective, shares, &totals, settings.dropout_seed);
+            let own = used(&parts);
+            for part in backward(parts, counts.as_ref().unwrap_or(&own), weight, settings.loss_scale) {
                 gradients.add(part.gradients);
                 metrics.extend(part.metrics);
                 losses.add(part.loss, batch.kept);
+                added.extend(part.added);
             }
+            load.add(own);
         }
+        let added = added.into_iter().reduce(|sum: Tensor<1>, added| sum + added);
+        metrics.extend(added.map(|sum| Metric { name: AUX_LOSS, sum, weight: 1.0 }));
         if settings.loss_scale != 1.0 {
             gradients = gradients.scale(1.0 / settings.loss_scale);
         }
@@ -73,7 +83,7 @@ impl Step {
         let (loss, keep_loss) = losses.means(weight, kept);
         metrics.extend(keep_loss);
         let loss = loss.unwrap_or_else(zero);
-        Self { tensors: StepTensors { loss, grad_norm, metrics }, gradients, settings }
+        Self { tensors: StepTensors { loss, grad_norm, metrics, load }, gradients, settings }
     }
 
     /// Clips and takes it.
@@ -87,141 +97,20 @@ impl Step {
     }
 }
 
-/// Rows of a batch that are computed together.
-struct Share {
-    rows: Batch,
-    /// The place of the first among the step's rows.
-    first_row: usize,
-}
-
-/// The shares of each batch. The processor's threads take some of its rows each, which keeps them busy where one small
-/// product after the other would not; a graphics device takes it whole.
-fn divide(model: &Transformer, batches: &[Batch]) -> Vec<Vec<Share>> {
-    let parts = if is_processor(&model.device()) { threads() } else { 1 };
-    let mut first_row = 0;
-    let mut share = |rows: Batch| {
-        let share = Share { rows, first_row };
-        first_row += share.rows.batch;
-        share
-    };
-    batches.iter().map(|batch| batch.split(parts).into_iter().map(&mut share).collect()).collect()
-}
-
-/// What the objective must know of the whole step, added up over it; nothing for most. The model's forward pass is run for
-/// it once more, without a graph and under the same noise, so that it counts what the losses then meet.
-fn count(
-    model: &Transformer,
-    objective: &dyn Objective,
-    divided: &[Vec<Share>],
-    dropout_seed: u64,
-) -> Vec<Tensor<1>> {
-    let Some(counter) = objective.step_counts(model) else { return Vec::new() };
-    let model = model.valid();
-    let mut sums: Vec<Tensor<1>> = Vec::new();
-    for shares in divided {
-        let prepare = |share| (share, model.clone());
-        let prepared: Vec<(&Share, Transformer)> = shares.iter().map(prepare).collect();
-        let counted = map_in_threads(prepared, |(share, model)| {
-            counter.counts(&model.with_dropout(dropout_seed, share.first_row), &share.rows)
-        });
-        for counts in counted {
-            sums = match sums.is_empty() {
-                true => counts,
-                false => sums.into_iter().zip(counts).map(|(sum, count)| sum + count).collect(),
-            };
-        }
-    }
-    sums
-}
-
-/// What some rows of a batch bring to a step.
-struct Part {
-    loss: Tensor<1>,
-    gradients: NamedGradients,
-    metrics: Vec<Metric>,
-}
-
-/// Loss and gradients of a batch's shares.
-fn backward(
-    model: &Transformer,
-    objective: &dyn Objective,
-    shares: Vec<Share>,
-    totals: &StepTotals,
-    settings: StepSettings,
-) -> Vec<Part> {
-    let part = |(rows, model): (Batch, Transformer)| {
-        let loss = objective.part_loss(&model, &rows, totals);
-        let sum = loss.sum / totals.weight;
-        let mut grads = match settings.loss_scale == 1.0 {
-            true => sum.backward(),
-            false => (sum.clone() * settings.loss_scale).backward(),
-        };
-        let gradients = NamedGradients::collect(&model, &mut grads);
-        Part { loss: sum.inner(), gradients, metrics: loss.metrics }
-    };
-    let prepare = |Share { rows, first_row }| {
-        // Leaves of its own give each part a graph of its own, which no other thread locks.
-        let model = model.clone().map(&mut FreshLeaves).with_dropout(settings.dropout_seed, first_row);
-        (rows, model)
-    };
-    let prepared = shares.into_iter().map(prepare).collect();
-    map_in_threads(prepared, part)
-}
-
-struct FreshLeaves;
-
-impl ModuleMapper for FreshLeaves {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let trains = param.is_require_grad();
-        param.map(|weight| Tensor::from_inner(weight.inner()).set_require_grad(trains))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::AttentionMask;
-    use crate::loss::{Loss, NextToken, StepCounts, cross_entropy};
-    use crate::model::{Experts, ModelConfig, Trace, preset};
+    use crate::loss::{NextToken, cross_entropy};
+    use crate::model::{Balance, Experts, ModelConfig, Trace, preset};
+    use burn::module::Module;
     use burn::tensor::{Device, TensorData};
 
-    const ALPHA: f64 = 0.7;
     const PER_TOKEN: usize = 2;
-
-    /// Next-token prediction, and MiniMind's balance loss `α Σ_layers Σ_e P_e · f_e` over all tokens of the step: `P_e` is
-    /// their mean probability of expert e, `f_e` the share of their choices that fell on it, times the experts.
-    struct Balanced;
-
-    impl Objective for Balanced {
-        fn weight(&self, batch: &Batch) -> f64 {
-            batch.weight()
-        }
-
-        fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
-            let (logits, trace) = traced(model, batch);
-            let mut sum = cross_entropy(logits, &batch.targets, &batch.weights);
-            for (routing, chosen) in trace.routing.unwrap().into_iter().zip(&totals.counts) {
-                let choices = chosen.clone().sum();
-                let products = over_tokens(routing.probabilities, batch) * chosen.clone();
-                let factor = ALPHA * (chosen.dims()[0] * PER_TOKEN) as f64;
-                // What the step's weight divides again.
-                sum = sum + products.sum() / choices.square() * factor * totals.weight;
-            }
-            Loss { sum, metrics: Vec::new() }
-        }
-
-        fn step_counts(&self, model: &Transformer) -> Option<&dyn StepCounts> {
-            let counter: &dyn StepCounts = self;
-            model.config().experts.is_some().then_some(counter)
-        }
-    }
-
-    impl StepCounts for Balanced {
-        fn counts(&self, model: &Transformer, batch: &Batch) -> Vec<Tensor<1>> {
-            let (_, trace) = traced(model, batch);
-            trace.routing.unwrap().into_iter().map(|routing| over_tokens(routing.chosen, batch)).collect()
-        }
-    }
+    /// Weights of the balance of sequences or of the step, and of the z-loss, large enough to be seen.
+    const OF_SEQUENCES: Balance =
+        Balance { aux_loss_alpha: 0.7, seq_aux: true, router_aux_loss_coef: 0.0, router_z_loss_coef: 0.0 };
+    const OF_STEP: Balance = Balance { seq_aux: false, router_z_loss_coef: 0.05, ..OF_SEQUENCES };
 
     fn traced(model: &Transformer, batch: &Batch) -> (Tensor<3>, Trace) {
         let mut trace = Trace::of_routing();
@@ -247,6 +136,7 @@ mod tests {
             intermediate_size: 8,
             normalize: true,
             layers: vec![true; 2],
+            balance: OF_STEP,
         });
         let config = ModelConfig {
             hidden_size: 16,
@@ -307,7 +197,7 @@ mod tests {
         let (model, batches) = (model.clone(), batches.to_vec());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(move || {
-            let step = Step::of(&model, &Balanced, &batches, settings);
+            let step = Step::of(&model, &NextToken, &batches, settings);
             found(step.tensors.loss, step.gradients)
         })
     }
@@ -324,34 +214,73 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_over_the_whole_step_does_not_depend_on_how_it_is_divided() {
+    fn the_balance_of_a_whole_step_does_not_depend_on_how_it_is_divided() {
         let (model, rows) = (model(true, 0.0), rows());
         let one = [together(&rows)];
         let all = &one[0];
-        // Straight from the formula, in one graph.
+        // Straight from the formulas, in one graph.
         let (logits, trace) = traced(&model, all);
-        let mut loss = cross_entropy(logits, &all.targets, &all.weights) / all.weight();
-        let plain = loss.clone().inner();
+        let plain = cross_entropy(logits, &all.targets, &all.weights) / all.weight();
+        let mut loss = plain.clone();
         for routing in trace.routing.unwrap() {
             let tokens = all.tokens() as f64;
             let probability = over_tokens(routing.probabilities, all) / tokens;
             let chosen = over_tokens(routing.chosen, all) / (tokens * PER_TOKEN as f64) * 4.0;
-            loss = loss + (probability * chosen).sum() * ALPHA;
+            let z = over_tokens(routing.logits.exp().sum_dim(2).log().square(), all) / tokens;
+            loss =
+                loss + (probability * chosen).sum() * OF_STEP.aux_loss_alpha + z * OF_STEP.router_z_loss_coef;
         }
+        let added = (loss.clone() - plain.clone()).inner().into_scalar::<f32>();
         let mut grads = loss.backward();
-        let direct = found(loss.inner(), NamedGradients::collect(&model, &mut grads));
-        // Two layers of a loss that is α where all experts are alike.
-        assert!(direct.0 - plain.into_scalar::<f32>() > 1.5 * ALPHA as f32);
+        let direct = found(plain.inner(), NamedGradients::collect(&model, &mut grads));
+        // Two layers of a loss that is its weight where all experts are alike.
+        assert!(added > 1.5 * OF_STEP.aux_loss_alpha as f32);
         assert!(direct.1.iter().any(|(name, _)| name == "model.layers.1.mlp.gate.weight"));
         for threads in [1, 2, 3] {
             assert_close(&step(&model, &one, threads, 1), &direct);
             assert_close(&step(&model, &rows, threads, 1), &direct);
             assert_close(&step(&model, &all.split(2), threads, 1), &direct);
         }
-        let alone = Balanced.loss(&model, all);
+        let alone = NextToken.loss(&model, all);
         assert!((alone.sum.into_scalar::<f32>() / all.weight() as f32 - direct.0).abs() < 1e-5);
-        assert!(Balanced.step_counts(&self::model(false, 0.0)).is_none());
-        assert!(NextToken.step_counts(&model).is_none());
+        let routed = alone.routed.unwrap();
+        let counts: Vec<_> = routed.uses.iter().map(|own| own.chosen.clone()).collect();
+        assert!((routed.loss(&counts).into_scalar::<f32>() - added).abs() < 1e-5);
+        assert!(NextToken.loss(&self::model(false, 0.0), all).routed.is_none());
+    }
+
+    #[test]
+    fn the_balance_of_sequences_does_not_depend_on_how_a_step_is_divided() {
+        let (model, rows) = (model(true, 0.0).with_balance(OF_SEQUENCES), rows());
+        let one = [together(&rows)];
+        let whole = step(&model, &one, 1, 1);
+        for threads in [1, 2, 3] {
+            assert_close(&step(&model, &one, threads, 1), &whole);
+            assert_close(&step(&model, &rows, threads, 1), &whole);
+        }
+        let without = step(&model.with_balance(Balance::default()), &one, 1, 1);
+        assert_eq!(without.0, whole.0, "what is added is no part of the reported loss");
+        let gate = |found: &Found| {
+            found.1.iter().find(|(name, _)| name == "model.layers.1.mlp.gate.weight").unwrap().1.clone()
+        };
+        assert!(gate(&without).iter().zip(gate(&whole)).any(|(a, b)| (a - b).abs() > 1e-4), "but it acts");
+    }
+
+    #[test]
+    fn what_is_added_and_the_load_of_each_expert_are_reported() {
+        let (model, rows) = (model(true, 0.0), rows());
+        let settings = StepSettings { learning_rate: 0.1, grad_clip: 0.0, dropout_seed: 1, loss_scale: 1.0 };
+        for batches in [vec![together(&rows)], rows] {
+            let tensors = Step::of(&model, &NextToken, &batches, settings).tensors;
+            let [added] = &tensors.metrics[..] else { panic!("one metric") };
+            assert_eq!((added.name, added.weight), (AUX_LOSS, 1.0));
+            assert!(added.sum.clone().into_scalar::<f32>() > 1.0);
+            let tokens: usize = batches.iter().map(Batch::tokens).sum();
+            assert_eq!(tensors.load.layers().len(), 2);
+            for layer in tensors.load.layers() {
+                assert_eq!(layer.clone().sum().into_scalar::<f32>(), (tokens * PER_TOKEN) as f32);
+            }
+        }
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use burn::tensor::Device;
 use clap::Args;
 use kindling::bench::{What, matmul_flops, measure};
+use kindling::device::OpenDevice;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
-use kindling::model::{ModelConfig, Transformer, fresh_weights, preset};
+use kindling::model::{ExpertSettings, ModelConfig, Transformer, fresh_weights, preset};
 use serde_json::json;
 
 use super::{doctor, open_device};
@@ -31,6 +32,12 @@ pub struct BenchArgs {
     /// Hold the matrices in few bits [default: as f32]; training them is not measured
     #[arg(long, value_enum)]
     pub weights: Option<Quantization>,
+    /// Measure a mixture of experts beside the dense shape whose tokens meet as many weights
+    #[arg(long)]
+    pub beside_dense: bool,
+    /// The routed layers of a mixture of experts
+    #[command(flatten, next_help_heading = "Experts")]
+    pub experts: ExpertSettings,
     /// Seconds a measurement, at least
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
@@ -38,27 +45,54 @@ pub struct BenchArgs {
 
 /// Runs the verb.
 pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
-    let output = everywhere.output();
     let device = open_device(everywhere)?;
-    let config = preset(&args.preset)?.config(None);
+    let config = args.experts.shape(preset(&args.preset)?.config(None))?;
     check(args, config.context())?;
+    let twin = config.dense_twin().filter(|_| args.beside_dense);
+    if args.beside_dense && twin.is_none() {
+        return Err(Failure::Usage(format!(
+            "--beside-dense compares a mixture whose layers are all routed, and {} is none; add --num-experts 4",
+            args.preset
+        )));
+    }
     let peak = pollster::block_on(matmul_flops(&device.device));
+    let bench = Bench { args, everywhere, device: &device, peak };
     let all = [What::Train, What::Prefill, What::Decode];
     let possible = if args.weights.is_some() { &all[1..] } else { &all };
     for &what in if args.what.is_empty() { possible } else { &args.what } {
-        let place = if matches!(what, What::Train | What::Lora) {
-            device.device.clone().autodiff()
-        } else {
-            device.device.clone()
+        let own = bench.measure(what, &config, None)?;
+        if let Some(twin) = &twin {
+            bench.measure(what, twin, Some(own))?;
+        }
+    }
+    Ok(())
+}
+
+/// What all measurements share.
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    everywhere: &'a Everywhere,
+    device: &'a OpenDevice,
+    /// Operations a second of a matrix product.
+    peak: f64,
+}
+
+impl Bench<'_> {
+    /// Measures a shape and tells its tokens a second; a dense one beside the mixture that made so many.
+    fn measure(&self, what: What, config: &ModelConfig, mixture: Option<f64>) -> Result<f64, Failure> {
+        let (args, output) = (self.args, self.everywhere.output());
+        let place = match what {
+            What::Train | What::Lora => self.device.device.clone().autodiff(),
+            What::Prefill | What::Decode => self.device.device.clone(),
         };
-        let model = fresh(&config, args.weights, &place)?.with_dtype(everywhere.dtype.burn());
+        let model = fresh(config, args.weights, &place)?.with_dtype(self.everywhere.dtype.burn());
         let batch = if what == What::Decode { 1 } else { args.batch_size };
         let m = pollster::block_on(measure(what, model, [batch, args.max_seq_len], args.seconds))?;
-        let share = m.flops_per_second / peak;
-        let dtype = format!("{:?}", everywhere.dtype).to_lowercase();
-        let memory = peak_memory(&device.device);
+        let share = m.flops_per_second / self.peak;
+        let dtype = format!("{:?}", self.everywhere.dtype).to_lowercase();
+        let memory = peak_memory(&self.device.device);
         let mut result = json!({
-            "what": m.what, "device": device.choice.to_string(), "dtype": dtype, "preset": args.preset,
+            "what": m.what, "device": self.device.choice.to_string(), "dtype": dtype, "preset": args.preset,
             "batch": m.batch, "seq": m.seq, "steps": m.steps, "elapsed_s": m.elapsed_s,
             "tokens_per_second": m.tokens_per_second, "peak_memory_bytes": memory,
             "flops_per_second": m.flops_per_second, "share_of_peak": share,
@@ -66,21 +100,30 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
         if let Some(bits) = args.weights {
             result["weights"] = json!(bits);
         }
+        let cost = mixture.map(|mixture| m.tokens_per_second / mixture);
+        if let Some(cost) = cost {
+            result["dense_twin"] = json!(true);
+            result["mixture_costs"] = json!(cost);
+        }
         output.json(&result);
         output.line(&format!(
-            "{what:?}: {:.0} tokens/s ({} × {}, {dtype}, {}), {:.1} GFLOP/s, {:.0} % of a matrix product's speed",
+            "{what:?}{}: {:.0} tokens/s ({} × {}, {dtype}, {}), {:.1} GFLOP/s, {:.0} % of a matrix product's speed",
+            if cost.is_some() { ", dense" } else { "" },
             m.tokens_per_second,
             m.batch,
             m.seq,
-            device.choice,
+            self.device.choice,
             m.flops_per_second / 1e9,
             share * 100.0
         ));
+        if let Some(cost) = cost {
+            output.line(&format!("  the mixture costs {cost:.2} × as much"));
+        }
         if let Some(memory) = memory {
             output.say(&format!("  peak memory {}", output::bytes(memory)));
         }
+        Ok(m.tokens_per_second)
     }
-    Ok(())
 }
 
 /// A model that has learned nothing: its speed is the same.

@@ -125,7 +125,7 @@ pub fn conclude(
     let held_out = outcome.held_out.as_ref();
     let done = json!({
         "event": "done", "out": path, "step": step, "total_steps": total, "tokens": outcome.progress.tokens,
-        "heldout_loss": held_out.map(|h| h.loss), "bits_per_byte": held_out.map(|h| h.bits_per_byte),
+        "heldout_loss": held_out.map(|h| h.loss), "bits_per_byte": held_out.and_then(|h| h.bits_per_byte),
     });
     directory.log(&done)?;
     output.json(&done);
@@ -136,7 +136,7 @@ pub fn conclude(
     };
     let next = match kind.stage {
         Stage::Pretrain => format!("kindling generate --model {model} --prompt \"Once\""),
-        Stage::Sft => format!("kindling chat --model {model}"),
+        Stage::Sft | Stage::Dpo => format!("kindling chat --model {model}"),
     };
     output.say(&format!("try it: {next}"));
     Ok(())

@@ -7,6 +7,7 @@ use kindling::checkpoint::{Checkpoint, PROGRESS, open_tokenizer, put_tokenizer, 
 use kindling::error::Error;
 use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
 use kindling::formats::{Files, TorchFloat, is_adapter_alone, plain_files, to_minimind};
+use kindling::model::ModelConfig;
 use kindling::train::Progress;
 use serde_json::json;
 
@@ -111,12 +112,24 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
     if args.to == Form::Gguf {
         tokenizer_warnings(&files).iter().for_each(|warning| output.warn(warning));
     }
+    if args.to == Form::MinimindPth && keeps_weights_of_experts(&files) {
+        output.warn(
+            "MiniMind divides the weights of a token's experts by their sum unless its norm_topk_prob is False; open the \
+             file there with that, and here with --model-config config.json of this model",
+        );
+    }
     tell(&args.out, written, step, output);
     output.say(&match args.to {
         Form::MinimindPth => format!("in MiniMind: model.load_state_dict(torch.load(\"{out}\"))"),
         _ => format!("try it: kindling generate --model {out} --prompt \"Once\""),
     });
     Ok(())
+}
+
+/// Whether a model weighs a token's experts as its gates do, undivided.
+fn keeps_weights_of_experts(files: &Files) -> bool {
+    let config = files.get("config.json").and_then(|json| ModelConfig::from_hugging_face(json).ok());
+    config.and_then(|config| config.experts).is_some_and(|experts| !experts.normalize)
 }
 
 /// The bytes of all files.

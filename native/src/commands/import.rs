@@ -8,7 +8,7 @@ use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
 use kindling::checkpoint::open_tokenizer;
 use kindling::error::Error;
 use kindling::formats::{ADAPTER_CONFIG, Files};
-use kindling::train::{Progress, TrainConfig};
+use kindling::train::{Progress, Stage, TrainConfig};
 
 use super::export::{Form, read, size_of, tell};
 use super::load;
@@ -40,9 +40,9 @@ pub struct ImportArgs {
     #[command(flatten)]
     pub beside: BesideModel,
     /// The stage of an imported run, which its file does not hold; lora is sft of an adapter
-    #[arg(long, value_parser = ["pretrain", "sft", "lora"])]
+    #[arg(long, value_parser = ["pretrain", "sft", "lora", "dpo"])]
     pub stage: Option<String>,
-    /// The model whose adapter an imported run trains
+    /// The model whose adapter an imported run trains, or that a run of preferences began with
     #[arg(long)]
     pub base: Option<PathBuf>,
     /// The data of an imported run: files, directories, globs or hub:owner/name (repeatable)
@@ -103,12 +103,12 @@ fn import_run(
     let model = args.model.display();
     let Some(stage) = args.stage.as_deref().filter(|_| !args.data.is_empty()) else {
         return Err(Failure::Usage(format!(
-            "{model} holds a run; name what it does not hold, --stage pretrain, sft or lora and its --data, or take \
+            "{model} holds a run; name what it does not hold, --stage pretrain, sft, lora or dpo and its --data, or take \
             the model alone with `kindling export --model {model} --to hf`"
         )));
     };
     let Some(asked) = RunKind::of_verb(stage) else {
-        return Err(Failure::Usage(format!("'{stage}' is no stage; take pretrain, sft or lora")));
+        return Err(Failure::Usage(format!("'{stage}' is no stage; take pretrain, sft, lora or dpo")));
     };
     let adapter = adapter_settings(args, asked, files)?;
     let kind = RunKind { adapts: adapter.is_some(), ..asked };
@@ -121,6 +121,7 @@ fn import_run(
     let mut settings = settings(kind, &progress.config, invocation)?;
     settings.extend(progress.date.iter().map(|date| (DATE.to_string(), date.as_str().into())));
     settings.extend(adapter.unwrap_or_default());
+    settings.extend(compared_settings(args, kind, progress)?);
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
     tell(&args.out, size_of(files), Some(progress.step), output);
     let out = args.out.display();
@@ -170,6 +171,7 @@ fn adapter_settings(
                 "{model} holds no adapter's run; take --stage pretrain or sft"
             )));
         }
+        (false, _) if asked.stage == Stage::Dpo => return Ok(None),
         (false, Some(_)) => {
             return Err(Failure::Usage(format!(
                 "--base belongs to an adapter's run, and {model} holds none; leave it out"
@@ -194,6 +196,26 @@ fn adapter_settings(
         settings.insert("lora-targets".into(), targets.into());
     }
     Ok(Some(settings))
+}
+
+/// What `--resume` reads of an imported run of preferences: their settings, and what it is compared with.
+fn compared_settings(args: &ImportArgs, kind: RunKind, progress: &Progress) -> Result<toml::Table, Failure> {
+    if kind.stage != Stage::Dpo {
+        return Ok(toml::Table::new());
+    }
+    let model = args.model.display();
+    let config = progress.dpo.as_ref().ok_or_else(|| {
+        Failure::Usage(format!("{model} holds no run of preferences; take --stage pretrain, sft or lora"))
+    })?;
+    let base = args.base.as_ref().ok_or_else(|| {
+        Failure::Usage(format!(
+            "{model} holds a run that is compared with the model that it began with; name it with --base"
+        ))
+    })?;
+    let mut settings = toml::Table::try_from(config)
+        .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into()))?;
+    settings.insert("model".into(), base.display().to_string().into());
+    Ok(settings)
 }
 
 /// Which weights a model has.

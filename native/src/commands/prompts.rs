@@ -236,6 +236,7 @@ impl Reader<'_> {
             Row::Conversation(conversation) => {
                 self.tokenizer.render_prompt_and_warnings(conversation, &prompt.variables).map_err(told)?
             }
+            Row::Preference(_) => return Err("a pair of answers is no prompt".into()),
         };
         let asked = Asked { ids, config };
         let request = asked.request(self.tokenizer, &[]);

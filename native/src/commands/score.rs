@@ -11,8 +11,9 @@ use kindling::text::{Message, Row};
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
-use super::ModelArgs;
+use super::score_pairs::PairArgs;
 use super::train::tell;
+use super::{ModelArgs, score_pairs};
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::model_files::tokenizer_remedy;
@@ -53,6 +54,9 @@ pub struct ScoreArgs {
     /// Add the logits of the last position
     #[arg(long, conflicts_with = "data")]
     pub logits: bool,
+    /// Whether rows are pairs of answers
+    #[command(flatten)]
+    pub pairs: PairArgs,
 }
 
 /// Runs the verb.
@@ -82,6 +86,9 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
             .into(),
         )
     })?;
+    if args.pairs.pairs {
+        return score_pairs::run(args, (&model, &tokenizer), everywhere);
+    }
     if args.add_bos && tokenizer.bos().is_none() {
         output.warn("the tokenizer has no first token (bos_token), so --add-bos adds nothing");
     }

@@ -66,8 +66,10 @@ impl Start {
             )));
         }
         let mut checkpoint = open_trained(args, base)?;
+        let balance = args.experts.balance(&checkpoint.config)?;
         let model = load(&checkpoint, args.adapter.weights, &device.device.clone().autodiff(), base)?;
         let fingerprint = checkpoint.fingerprint(&model).map_err(|e| at(base, e))?;
+        let model = model.with_balance(balance);
         let mut tokenizer = checkpoint.tokenizer.take().ok_or_else(|| no_tokenizer(base))?;
         match last_save {
             Some(save) => {
@@ -181,7 +183,12 @@ pub fn resume(
 fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<Start, Failure> {
     let autodiff = device.device.clone().autodiff();
     let mut start = match &args.model {
-        Some(path) => saved_model(path, open_trained(args, path)?, device)?,
+        Some(path) => {
+            let checkpoint = open_trained(args, path)?;
+            let balance = args.experts.balance(&checkpoint.config)?;
+            let start = saved_model(path, checkpoint, device)?;
+            Start { model: start.model.with_balance(balance), ..start }
+        }
         None => {
             let path = args.beside.tokenizer.as_ref().ok_or_else(|| {
                 Failure::Usage(
@@ -189,7 +196,8 @@ fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<Start, Failure> {
                 )
             })?;
             let tokenizer = open_tokenizer(path)?;
-            let config = with_token_ids(model_config(args, tokenizer.vocab_size())?, &tokenizer);
+            let config = args.experts.shape(model_config(args, tokenizer.vocab_size())?)?;
+            let config = with_token_ids(config, &tokenizer);
             let model = Transformer::init(&config, args.train.seed, &autodiff)?;
             Start { model, tokenizer, adapter: None, told_ends: None }
         }

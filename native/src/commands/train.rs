@@ -1,4 +1,4 @@
-//! `pretrain`, `sft` and `lora`: the same command with another objective or another set of trained weights.
+//! `pretrain`, `sft`, `lora` and `dpo`: the same command with another objective or another set of trained weights.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -11,6 +11,7 @@ use kindling::model::Transformer;
 use kindling::train::{Job, Stage, TrainConfig};
 
 use super::execute::{conclude, execute};
+use super::reference::Compared;
 use super::start::{Start, newest, resume};
 use super::train_args::{DATE, LENGTH, TrainArgs};
 use super::{example, open_device};
@@ -30,10 +31,13 @@ pub fn run(
     invocation: &Invocation,
 ) -> Result<(), Failure> {
     let (kind, output) = (args.kind(stage), everywhere.output());
-    args.check(invocation)?;
+    args.check(kind, invocation)?;
     args.refuse_idle_date(stage, &invocation.said)?;
     args.tell_idle_template(stage);
     let started = args.model.is_some() || args.beside.preset.is_some() || args.beside.model_config.is_some();
+    if stage == Stage::Dpo && args.model.is_none() && !args.resume {
+        return Err(no_model());
+    }
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
         return example::run(stage, args, everywhere, invocation);
     }
@@ -48,6 +52,49 @@ pub fn run(
     let Start { model, mut tokenizer, adapter, told_ends } =
         Start::open(args, last_save.as_deref(), &device)?;
     args.set_date(stage, &invocation.typed, &mut tokenizer);
+    let model = model.with_dtype(everywhere.dtype.burn());
+    let (config, settings) = fitted(stage, args, invocation, &model, output);
+    let keys = tokenizer.template_keys();
+    let keep = rows_to_keep(kind, args, &keys, &model)?;
+    let begun = (&model, adapter.as_ref(), last_save.as_deref());
+    let compared = (stage == Stage::Dpo).then(|| Compared::open(args, begun, &device)).transpose()?;
+    let job = Job {
+        stage,
+        objective: compared.as_ref().map_or_else(|| stage.objective(), Compared::objective),
+        dataset: Arc::new(
+            open_data(stage, &config, &args.data, &args.rows, keys, output)
+                .map_err(|failure| of_resumed(failure, args))?,
+        ),
+        keep,
+        config,
+        tokenizer: Arc::new(tokenizer),
+        adapter,
+    };
+    let again = compared.is_some().then(|| job.clone());
+    let (run, directory) = match (resumed, last_save) {
+        (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
+        _ => (job.start(model)?, args.create_directory(kind, invocation, &settings, &[])?),
+    };
+    let run = match compared.zip(again) {
+        Some((compared, job)) => compared.join(run, &job, &directory, args, output)?,
+        None => run,
+    };
+    let ends = &run.model.config().eos_token_ids;
+    if let Some(remark) = told_ends.and_then(|told| run.tokenizer.gained_ends(&told, ends)) {
+        output.say(&remark);
+    }
+    let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
+    conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
+}
+
+/// The settings of a run with this model: where no length was said, its rows are no longer than the model holds.
+fn fitted(
+    stage: Stage,
+    args: &TrainArgs,
+    invocation: &Invocation,
+    model: &Transformer,
+    output: Output,
+) -> (TrainConfig, toml::Table) {
     let (mut config, mut settings) = (args.train.clone(), invocation.settings.clone());
     if !invocation.said.iter().any(|said| said == LENGTH)
         && let Some(note) = config.fit_default_length(model.config().context())
@@ -58,31 +105,7 @@ pub fn run(
     if !args.rows.turns.renders(stage) {
         settings.remove(DATE);
     }
-    let keys = tokenizer.template_keys();
-    let keep = rows_to_keep(kind, args, &keys, &model)?;
-    let job = Job {
-        stage,
-        objective: stage.objective(),
-        dataset: Arc::new(
-            open_data(stage, &config, &args.data, &args.rows, keys, output)
-                .map_err(|failure| of_resumed(failure, args))?,
-        ),
-        keep,
-        config,
-        tokenizer: Arc::new(tokenizer),
-        adapter,
-    };
-    let model = model.with_dtype(everywhere.dtype.burn());
-    let (run, directory) = match (resumed, last_save) {
-        (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
-        _ => (job.start(model)?, args.create_directory(kind, invocation, &settings, &[])?),
-    };
-    let ends = &run.model.config().eos_token_ids;
-    if let Some(remark) = told_ends.and_then(|told| run.tokenizer.gained_ends(&told, ends)) {
-        output.say(&remark);
-    }
-    let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
-    conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
+    (config, settings)
 }
 
 /// Rows of what the model knew before: those that `--keep-data` names, or those that its card tells of.
@@ -108,7 +131,7 @@ fn rows_to_keep(
     }
     let known = match kind.stage {
         Stage::Sft => rows_known_by(model.config())?,
-        Stage::Pretrain => None,
+        Stage::Pretrain | Stage::Dpo => None,
     };
     if known.is_none() && share > 0.0 && share != kind.defaults().keep_share {
         return Err(Failure::Usage(format!(
@@ -142,6 +165,14 @@ fn of_resumed(failure: Failure, args: &TrainArgs) -> Failure {
     }
 }
 
+/// Preferences are learned by a model that answers already.
+fn no_model() -> Failure {
+    Failure::Usage(
+        "`dpo` goes on from a model that answers; name it with --model DIR (`kindling sft` without flags trains one)"
+            .into(),
+    )
+}
+
 /// Only the example's runs keep no `--data` among their settings.
 fn no_data(kind: RunKind, resumed: Option<&RunDir>) -> Failure {
     Failure::Usage(match resumed {
@@ -149,10 +180,11 @@ fn no_data(kind: RunKind, resumed: Option<&RunDir>) -> Failure {
             "{} holds the generated example, which does not go on where it stopped; begin it again with --overwrite",
             directory.path().display()
         ),
-        None if kind.adapts => {
+        None if kind.adapts || kind.stage == Stage::Dpo => {
             let rows = match kind.stage {
                 Stage::Pretrain => "pretrain.jsonl",
                 Stage::Sft => "lora.jsonl",
+                Stage::Dpo => "dpo.jsonl",
             };
             format!("there is no --data to train on; `kindling sample-data DIR` writes a {rows} to try")
         }

@@ -8,7 +8,10 @@ use clap::builder::ArgPredicate;
 use kindling::adapter::LoraConfig;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
+use kindling::loss::DpoConfig;
+use kindling::model::ExpertSettings;
 use kindling::tokenizer::Tokenizer;
+use kindling::told::Told;
 use kindling::train::{SaveConfig, Stage, TrainConfig};
 use serde_json::Value;
 
@@ -72,9 +75,22 @@ pub struct TrainArgs {
     /// When it is saved unasked
     #[command(flatten)]
     pub saving: SaveConfig,
+    /// The routed layers of a mixture of experts
+    #[command(flatten, next_help_heading = "Experts")]
+    pub experts: ExpertSettings,
     /// What trains instead of the model
     #[command(flatten, next_help_heading = "Adapter")]
     pub adapter: AdapterArgs,
+    /// How preferences are learned
+    #[command(flatten, next_help_heading = "Preferences")]
+    pub dpo: DpoConfig,
+}
+
+/// The flags that act on preferences only: each one's name inside the parser and on the command line.
+fn flags_of_preferences() -> Vec<(String, String)> {
+    let flags = DpoConfig::augment_args(clap::Command::new(Stage::Dpo.name()));
+    let names = |arg: &clap::Arg| Some((arg.get_id().to_string(), arg.get_long()?.to_string()));
+    flags.get_arguments().filter_map(names).collect()
 }
 
 /// Whether an adapter trains instead of the model, and flags that act on it alone.
@@ -112,8 +128,9 @@ impl TrainArgs {
     ///
     /// # Errors
     /// Names the flags.
-    pub fn check(&self, invocation: &Invocation) -> Result<(), Failure> {
+    pub fn check(&self, kind: RunKind, invocation: &Invocation) -> Result<(), Failure> {
         let said = &invocation.said;
+        self.refuse_idle_preferences(kind.stage, said)?;
         let idle = AdapterArgs::flags().into_iter().filter(|flag| !self.adapter.lora && said.contains(flag));
         let idle: Vec<String> = idle.map(|flag| format!("--{flag}")).collect();
         if !idle.is_empty() {
@@ -124,11 +141,36 @@ impl TrainArgs {
             )));
         }
         let of_adapter = if self.adapter.lora { self.adapter.shape.problems() } else { Vec::new() };
+        let of_pairs = if kind.stage == Stage::Dpo { self.problems_of_pairs(kind) } else { Vec::new() };
         let idle = if self.resume { Vec::new() } else { self.train.idle(&invocation.typed) };
-        match [self.train.problems(), idle, self.saving.problems(), of_adapter].concat() {
+        match [self.train.problems(), idle, self.saving.problems(), of_adapter, of_pairs].concat() {
             problems if problems.is_empty() => self.refuse_own_sources(),
             problems => Err(Error::Config(problems).into()),
         }
+    }
+
+    /// Refuses flags of preferences where a stage compares no answers.
+    fn refuse_idle_preferences(&self, stage: Stage, said: &[String]) -> Result<(), Failure> {
+        let idle = flags_of_preferences().into_iter().filter(|(_, flag)| said.contains(flag));
+        let idle: Vec<String> = idle.map(|(_, flag)| format!("--{flag}")).collect();
+        match stage == Stage::Dpo || idle.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::Usage(format!(
+                "{} would not act, because `{}` compares no answers; leave that out, or use `dpo`",
+                idle.join(", "),
+                stage.name()
+            ))),
+        }
+    }
+
+    /// What does not hold where pairs of answers are compared.
+    fn problems_of_pairs(&self, kind: RunKind) -> Vec<Told> {
+        let mut problems = self.dpo.problems();
+        problems.extend(self.dpo.reference_of(kind.adapts).problem(kind.adapts));
+        if !self.keep_data.is_empty() {
+            problems.push("--keep-data does not act on pairs of answers; leave it out".into());
+        }
+        problems
     }
 
     /// Whether a new run of a stage renders none of the data.
@@ -199,7 +241,10 @@ impl TrainArgs {
         let existing = if self.overwrite { Existing::Overwrite } else { Existing::Refuse };
         let (out, keep_last) = (self.out.as_deref(), self.train.keep_last);
         let directory = RunDir::create(out, &kind.name(), existing, keep_last, beside)?;
-        let idle = if kind.adapts { Vec::new() } else { AdapterArgs::flags() };
+        let mut idle = if kind.adapts { Vec::new() } else { AdapterArgs::flags() };
+        if kind.stage != Stage::Dpo {
+            idle.extend(flags_of_preferences().into_iter().map(|(_, flag)| flag));
+        }
         let acting = settings.iter().filter(|(key, _)| !idle.contains(*key));
         let acting: toml::Table = acting.map(|(key, value)| (key.clone(), value.clone())).collect();
         directory.write(SETTINGS, invocation.record(&acting).as_bytes())?;
@@ -222,6 +267,8 @@ pub fn with_defaults(verb: clap::Command, kind: RunKind) -> clap::Command {
         true => verb.mut_arg(LORA, |arg| arg.default_value("true").hide(true)),
         false => verb,
     };
+    let hidden = if kind.stage == Stage::Dpo { Vec::new() } else { flags_of_preferences() };
+    let verb = hidden.into_iter().fold(verb, |verb, (id, _)| verb.mut_arg(id, |arg| arg.hide(true)));
     let adapters = values(&TrainConfig::of_adapter(kind.stage));
     values(&kind.defaults()).into_iter().fold(verb, |verb, (key, value)| {
         let other = adapters.get(&key).filter(|other| **other != value);

@@ -1,22 +1,29 @@
 """Makes the goldens of training: 20 optimizer steps of PyTorch from weights, and on batches, that are kept beside them.
 
-    python3 -m venv v && v/bin/pip install torch transformers peft && v/bin/python tests/golden/training/make.py
+    python3 -m venv v && v/bin/pip install torch==2.15.0 transformers==5.24.0 peft==0.21.2
+    v/bin/python tests/golden/training/make.py [STAGE…]
 
-`qwen3` and `llama` are tiny models as `save_pretrained` writes them, `adapter` is a fresh one of peft for qwen3. Each
-stage's .json holds its batches, and what a plain loop over them gives: the loss and the gradient norm of every step,
-the logits of a probe after the last, and how far every weight went. tests/interop/train.py asks whether that still
-holds.
+With stages named, only theirs are made, from the models that are kept.
+
+`qwen3` and `llama` are tiny models as `save_pretrained` writes them, `adapter` is a fresh one of peft for qwen3;
+`experts` and `experts-one` are mixtures in plain PyTorch (mixture.py). Each stage's .json holds its batches, and what a
+plain loop over them gives: the loss and the gradient norm of every step, of a mixture what its gates add, the logits of
+a probe after the last, and how far every weight went. tests/interop/train.py asks whether that still holds.
 """
 
+import copy
 import json
 import math
 import pathlib
 import shutil
+import sys
 
 import peft
 import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
+
+import mixture
 
 HERE = pathlib.Path(__file__).parent
 MADE_BY = f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}"
@@ -31,6 +38,21 @@ MODELS = {
     "qwen3": dict(model_type="qwen3", tie_word_embeddings=False),
     "llama": dict(model_type="llama", tie_word_embeddings=True, attention_bias=True),
 }
+# Two experts of four and one that all tokens get, balanced in each sequence, as MiniMind 2 has them; one of four,
+# undivided, balanced over the step, with a z-loss.
+EXPERTS = dict(
+    model_type="kindling", vocab_size=VOCAB, hidden_size=32, intermediate_size=20, moe_intermediate_size=20,
+    num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, max_position_embeddings=64,
+    rms_norm_eps=1e-5, rope_theta=10000.0, initializer_range=0.15, n_routed_experts=4, scoring_func="softmax",
+)
+MIXTURES = {
+    "experts": dict(
+        qk_norm=False, tie_word_embeddings=True, num_experts_per_tok=2, n_shared_experts=1, norm_topk_prob=True,
+        aux_loss_alpha=0.1, seq_aux=True, router_aux_loss_coef=0.0, router_z_loss_coef=0.0),
+    "experts-one": dict(
+        qk_norm=True, tie_word_embeddings=False, num_experts_per_tok=1, n_shared_experts=0, norm_topk_prob=False,
+        aux_loss_alpha=0.0, seq_aux=True, router_aux_loss_coef=0.05, router_z_loss_coef=0.01),
+}
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = dict(r=4, lora_alpha=8, target_modules=LAYERS)
 
@@ -44,7 +66,24 @@ STAGES = {
     "pretrain": dict(model="qwen3", adapter=None, settings=settings(3e-3, 0.1, 2.2)),
     "sft": dict(model="llama", adapter=None, settings=settings(2e-3, 0.2, 3.8)),
     "lora": dict(model="qwen3", adapter="adapter", settings=settings(1e-2, 0.3, 1.6)),
+    "dpo": dict(model="llama", adapter=None, settings=settings(2e-3, 0.2, 1.4), pairs=dict(beta=0.1)),
+    "dpo_lora": dict(
+        model="qwen3", adapter="adapter", settings=settings(1e-2, 0.1, 1.0),
+        pairs=dict(beta=0.5, dpo_loss="robust", label_smoothing=0.1, length_normalise=True, sft_weight=0.2)),
+    "experts": dict(model="experts", adapter=None, settings=settings(3e-3, 0.1, 2.2)),
+    "experts-one": dict(model="experts-one", adapter=None, settings=settings(3e-3, 0.1, 2.2)),
 }
+OF_TEXTS = ["pretrain", *MIXTURES]
+# What the loss of the first step's pairs is after the last step, with other settings.
+VARIANTS = [
+    dict(beta=0.15),
+    dict(beta=0.1, label_smoothing=0.2),
+    dict(beta=0.1, length_normalise=True),
+    dict(beta=0.1, dpo_loss="robust", label_smoothing=0.1),
+    dict(beta=0.05, dpo_loss="hinge"),
+    dict(beta=0.1, dpo_loss="ipo"),
+    dict(beta=0.1, sft_weight=0.5),
+]
 
 
 def sequence(length):
@@ -74,13 +113,29 @@ def conversation_row(fractions):
     return {"ids": sequence(len(weights)), "weights": weights, "segments": [1] * len(weights)}
 
 
+def pair_rows(number):
+    """Two answers to one prompt: the chosen one follows the rule from its end on, and each has a length of its own."""
+    prompt = sequence(3 + number % 4)
+    chosen = [prompt[-1]]
+    for _ in range(2 + int(torch.randint(6, ()))):
+        chosen.append((5 * chosen[-1] + 3) % VOCAB)
+    rejected = [int(torch.randint(VOCAB, ())) for _ in range(2 + int(torch.randint(6, ())))]
+    return [
+        {"ids": prompt + said, "weights": [0] * len(prompt) + [1] * len(said), "segments": [1] * len(prompt + said)}
+        for said in (chosen[1:], rejected)
+    ]
+
+
 def draw(stage):
     """The batches of a stage: steps, micro-batches, rows."""
     torch.manual_seed(sum(map(ord, stage)))
     steps = []
     for step in range(STEPS):
+        if "pairs" in STAGES[stage]:
+            steps.append([sum((pair_rows(ROWS * part + i) for i in range(ROWS)), []) for part in range(ACCUMULATE)])
+            continue
         rows = [
-            document_row(number) if stage == "pretrain" else conversation_row(step == 7)
+            document_row(number) if stage in OF_TEXTS else conversation_row(step == 7)
             for number in range(ROWS * ACCUMULATE)
         ]
         steps.append([rows[at : at + ROWS] for at in range(0, len(rows), ROWS)])
@@ -88,8 +143,9 @@ def draw(stage):
 
 
 def tensors(batch):
-    """What the model reads, which keys each position sees, what it should say next, and how much that counts."""
-    inputs, sees, targets, weights = [], [], [], []
+    """What the model reads, which keys each position sees, what it should say next, how much that counts, and which
+    text a position belongs to."""
+    inputs, sees, targets, weights, texts = [], [], [], [], []
     longest = max(len(row["ids"]) for row in batch)
     for row in batch:
         padding = [0] * (longest - len(row["ids"]))
@@ -101,9 +157,10 @@ def tensors(batch):
         weights.append(counts[1:] * (segments[:-1] == segments[1:]))
         same = segments[:-1, None] == segments[None, :-1]
         sees.append(same.tril())
+        texts.append(segments[:-1])
     blocked = ~torch.stack(sees)[:, None]
     mask = torch.zeros(blocked.shape).masked_fill(blocked, torch.finfo(torch.float32).min)
-    return torch.stack(inputs), mask, torch.stack(targets), torch.stack(weights)
+    return torch.stack(inputs), mask, torch.stack(targets), torch.stack(weights), torch.stack(texts)
 
 
 def forward(model, inputs, mask):
@@ -124,25 +181,89 @@ def decays(name, weight):
     return weight.ndim == 2 and "embed_tokens" not in name
 
 
-def train(model, settings, steps):
-    """The plain loop: the loss and the gradient norm of every step."""
+class NextToken:
+    """Negative log-likelihood of the targets, each as often as it counts."""
+
+    def weight(self, batch):
+        return batch[3].sum()
+
+    def loss(self, model, batch):
+        inputs, mask, targets, weights, _ = batch
+        logits = forward(model, inputs, mask)
+        nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        return (nll * weights).sum()
+
+
+class Pairs:
+    """Rows in turns chosen and rejected. The formulas are those of trl 1.16 (`DPOTrainer`; the reference `None` is the model
+    without its adapter), the added term LLaMA-Factory's `pref_ftx`."""
+
+    def __init__(self, reference, beta, dpo_loss="sigmoid", label_smoothing=0.0, length_normalise=False, sft_weight=0.0):
+        self.reference, self.beta, self.kind, self.share = reference, beta, dpo_loss, label_smoothing
+        self.means, self.sft_weight = length_normalise or dpo_loss == "ipo", sft_weight
+
+    def weight(self, batch):
+        return len(batch[0]) / 2
+
+    def log_probs(self, model, batch):
+        """Sums over each row's targets."""
+        inputs, mask, targets, weights, _ = batch
+        logps = forward(model, inputs, mask).log_softmax(-1).gather(2, targets[..., None])[..., 0]
+        return (logps * weights).sum(1)
+
+    def margins(self, model, batch):
+        policy = self.log_probs(model, batch)
+        with torch.no_grad():
+            if self.reference is not None:
+                reference = self.log_probs(self.reference, batch)
+            else:
+                with model.disable_adapter():
+                    reference = self.log_probs(model, batch)
+        lengths = batch[3].sum(1)
+        means = policy / lengths
+        if self.means:
+            policy, reference = means, reference / lengths
+        return (policy[::2] - policy[1::2]) - (reference[::2] - reference[1::2]), means[::2]
+
+    def loss(self, model, batch):
+        logits, chosen = self.margins(model, batch)
+        log_sigmoid = torch.nn.functional.logsigmoid
+        right, wrong = log_sigmoid(self.beta * logits), log_sigmoid(-self.beta * logits)
+        losses = {
+            "sigmoid": -right * (1 - self.share) - wrong * self.share,
+            "robust": (-right * (1 - self.share) + wrong * self.share) / (1 - 2 * self.share),
+            "hinge": torch.relu(1 - self.beta * logits),
+            "ipo": (logits - 1 / (2 * self.beta)) ** 2,
+        }[self.kind]
+        return (losses - self.sft_weight * chosen).sum()
+
+
+def train(model, settings, steps, objective=NextToken()):
+    """The plain loop: the loss and the gradient norm of every step, and what gates add to the loss."""
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     groups = [
         {"params": [w for n, w in trained if decays(n, w)], "weight_decay": settings["weight_decay"]},
         {"params": [w for n, w in trained if not decays(n, w)], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
-    losses, norms = [], []
+    losses, norms, added = [], [], []
     for step, batches in enumerate(steps):
         batches = [tensors(batch) for batch in batches]
-        whole = sum(weights.sum() for *_, weights in batches)
-        total = 0.0
-        for inputs, mask, targets, weights in batches:
-            logits = forward(model, inputs, mask)
-            nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-            loss = (nll * weights).sum() / whole
-            loss.backward()
+        whole = sum(objective.weight(batch) for batch in batches)
+        total, passes, kept = 0.0, [], []
+        for batch in batches:
+            loss = objective.loss(model, batch) / whole
             total += loss.item()
+            if isinstance(model, mixture.Mixture):
+                # The balance is of the whole step, so all of its graphs are kept.
+                kept.append(loss)
+                passes.append((model.routing(), batch[4]))
+            else:
+                loss.backward()
+        if passes:
+            aux = mixture.balance(model.config, passes)
+            (sum(kept) + aux).backward()
+            added.append(aux.item())
         norm = torch.nn.utils.clip_grad_norm_([weight for _, weight in trained], settings["grad_clip"])
         for group in optimizer.param_groups:
             group["lr"] = rate(settings, step, len(steps))
@@ -150,11 +271,13 @@ def train(model, settings, steps):
         optimizer.zero_grad()
         losses.append(total)
         norms.append(norm.item())
-    return losses, norms
+    return losses, norms, added
 
 
 def opened(folder, adapter=None):
     """A model, or one beside which an adapter trains."""
+    if folder.name in MIXTURES:
+        return mixture.Mixture.load(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     return peft.PeftModel.from_pretrained(model, adapter, is_trainable=True) if adapter else model
 
@@ -168,18 +291,39 @@ def run(stage, steps):
     """What a stage's goldens hold beside its batches."""
     model = opened(HERE / stage["model"], stage["adapter"] and HERE / stage["adapter"])
     before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
-    losses, norms = train(model, stage["settings"], steps)
+    reference = None if stage["adapter"] else copy.deepcopy(model)
+    objective = Pairs(reference, **stage["pairs"]) if "pairs" in stage else NextToken()
+    losses, norms, added = train(model, stage["settings"], steps, objective)
     after = dict(model.named_parameters())
     probe = [(11 * i * i + 5 * i + 2) % VOCAB for i in range(12)]
     with torch.no_grad():
         causal = torch.full((12, 12), torch.finfo(torch.float32).min).triu(1)[None, None]
         logits = forward(model, torch.tensor([probe]), causal)[0]
+    found = after_pairs(model, reference, stage["pairs"], steps[0]) if "pairs" in stage else {}
     return {
+        **found,
         "losses": losses,
         "grad_norms": norms,
+        **({"aux_losses": added} if added else {}),
         "probe": probe,
         "logits": [[round(x, 6) for x in row] for row in logits.tolist()],
         "moved": {plain(name): float(f"{(after[name] - w).norm().item():.6g}") for name, w in before.items()},
+    }
+
+
+def after_pairs(model, reference, options, batches):
+    """What the pairs of the first step give after the last one: by how much the rewards differ, and other losses."""
+    batches = [tensors(batch) for batch in batches]
+    pairs = sum(len(batch[0]) / 2 for batch in batches)
+    with torch.no_grad():
+        own = Pairs(reference, **options)
+        margins = torch.cat([own.beta * own.margins(model, batch)[0] for batch in batches])
+        variants = [Pairs(reference, **variant) for variant in VARIANTS]
+        losses = [sum(variant.loss(model, batch).item() for batch in batches) / pairs for variant in variants]
+    return {
+        "reward_margin": margins.mean().item(),
+        "reward_accuracy": (margins > 0).float().mean().item(),
+        "variants": [{"settings": variant, "loss": loss} for variant, loss in zip(VARIANTS, losses)],
     }
 
 
@@ -197,6 +341,10 @@ def save_models():
                     weight.normal_(0, 0.1)
         shutil.rmtree(HERE / name, ignore_errors=True)
         model.save_pretrained(HERE / name)
+    for name, differs in MIXTURES.items():
+        torch.manual_seed(sum(map(ord, name)))
+        shutil.rmtree(HERE / name, ignore_errors=True)
+        mixture.Mixture({**EXPERTS, **differs}).save(HERE / name)
     torch.manual_seed(3)
     base = AutoModelForCausalLM.from_pretrained(HERE / "qwen3", dtype=torch.float32)
     base.name_or_path = None
@@ -212,8 +360,10 @@ def save_models():
 
 def main():
     torch.set_num_threads(1)
-    save_models()
-    for name, stage in STAGES.items():
+    if not sys.argv[1:]:
+        save_models()
+    for name in sys.argv[1:] or STAGES:
+        stage = STAGES[name]
         steps = draw(name)
         golden = {"made_by": MADE_BY, **stage, "seq": SEQ, "steps": steps, **run(stage, steps)}
         # Clipping acts in some steps, and in others leaves the gradient alone.

@@ -166,6 +166,12 @@ pub fn fitted_config(
     changed: Map<String, Value>,
     model: &OpenModel,
 ) -> Result<(TrainConfig, Option<Told>), Told> {
+    if stage == Stage::Dpo {
+        return Err(told!(
+            "stage.not_in_page",
+            "training on pairs of answers is not built in the page; use `kindling dpo` on the command line"
+        ));
+    }
     let is_default = !changed.contains_key("max-seq-len");
     let mut config = train_config(stage, adapts, changed)?;
     let context = model.base.config().context();

@@ -65,6 +65,7 @@ impl From<train::Stage> for run::Stage {
         match stage {
             train::Stage::Pretrain => Self::Pretrain,
             train::Stage::Sft => Self::Sft,
+            train::Stage::Dpo => Self::Dpo,
         }
     }
 }

@@ -189,7 +189,7 @@ pub fn job_on(
     let (stage, objective) = (training.stage, training.stage.objective());
     let keep = match stage {
         Stage::Sft if config.keep_share > 0.0 => rows_known_by(model.base.config()).map_err(Told::from)?,
-        Stage::Sft | Stage::Pretrain => None,
+        Stage::Sft | Stage::Pretrain | Stage::Dpo => None,
     };
     Ok(Job { stage, objective, config, tokenizer, dataset, keep, adapter })
 }
@@ -267,7 +267,7 @@ impl Listener for PageListener<'_> {
                 self.maybe_ask(log.step, model);
             }
             TrainEvent::Eval { step, held_out, best } => {
-                let (loss, bits_per_byte) = (Some(held_out.loss), Some(held_out.bits_per_byte));
+                let (loss, bits_per_byte) = (Some(held_out.loss), held_out.bits_per_byte);
                 self.port.tell(&Event::Eval { step: step as f64, loss, bits_per_byte, best });
             }
             TrainEvent::Save { snapshot, .. } => {

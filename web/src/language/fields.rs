@@ -29,7 +29,7 @@ const FIELDS: [(&str, Sentence); 21] = [
     ("seed", |t| t.chat.seed),
 ];
 /// What is said of the command line, and what of the page.
-const PHRASES: [(&str, Sentence); 5] = [
+const PHRASES: [(&str, Sentence); 6] = [
     ("fix them, or add --skip-bad-rows to go on without them", |t| t.page.fix_rows),
     (", or add --skip-bad-rows to go on without such rows", |_| ""),
     ("`kindling data preview`", |t| t.teach.preview),
@@ -37,6 +37,7 @@ const PHRASES: [(&str, Sentence); 5] = [
         "join its turns with --join-turns, render them through the chat template with --render-turns, use `sft`, or give",
         |_| "fine-tune with it, or give",
     ),
+    ("train on it with `dpo`, or give", |_| "give"),
     ("use `pretrain`, or rows", |_| "pretrain with it, or give rows"),
 ];
 
@@ -138,6 +139,9 @@ mod tests {
         assert_eq!(in_fields(rows, t), "2 of the data's rows cannot be used (correct them):\n  - a:2");
         let row = "it has no text (mend the row, or add --skip-bad-rows to go on without such rows)";
         assert_eq!(in_fields(row, t), "it has no text (mend the row)");
+        let pair =
+            in_fields("a preference pair is not read here; train on it with `dpo`, or give messages", t);
+        assert_eq!(pair, "a preference pair is not read here; give messages");
         let look = in_fields("look at these rows with `kindling data preview`", t);
         assert_eq!(look, "look at these rows with “Preview”");
     }

@@ -14,6 +14,8 @@ messages! {
         Pretrain = "pretrain",
         /// The assistant's answers in conversations.
         Sft = "sft",
+        /// Which of two answers is better; of the command line's runs.
+        Dpo = "dpo",
     }
 
     /// What the worker tells before a call's end, and at it; a number that is not finite is null.

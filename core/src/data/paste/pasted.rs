@@ -173,6 +173,9 @@ fn usable(mut value: Value, wanted: RowKind) -> Result<Value, PasteFault> {
         Row::Document(_) if wanted == RowKind::Conversation => return Err(PasteFault::OnlyText),
         Row::Document(_) => {}
         Row::Conversation(conversation) => check_turns(&conversation.messages)?,
+        Row::Preference(pair) => {
+            pair.conversations().iter().try_for_each(|side| check_turns(&side.messages))?;
+        }
     }
     if let Value::Object(fields) = &mut value {
         // A number in a cell, such as that of the row, is no text that is lost.

@@ -7,7 +7,7 @@ use super::{TorchFloat, TorchTensor, write_state_dict};
 use crate::error::{Error, Result};
 use crate::formats::half_rotate::to_half_rotate;
 use crate::formats::{Files, TensorFile, directory_files, plain_files};
-use crate::model::{Experts, ModelConfig, NamedTensor, RopeScaling};
+use crate::model::{Balance, Experts, ModelConfig, NamedTensor, RopeScaling};
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
@@ -31,6 +31,12 @@ pub struct MinimindShape {
     pub max_position_embeddings: Option<usize>,
     /// Experts that a token is sent to: 2 by default, 1 in the newest generation.
     pub experts_per_token: Option<usize>,
+    /// Whether the weights of a token's experts are divided by their sum: where it has several, and in the newest
+    /// generation also where it has one.
+    pub normalize: Option<bool>,
+    /// What training adds to its loss for the gates: 0.01 of each sequence's balance, in the newest generation 5e-4 of the
+    /// step's.
+    pub balance: Option<Balance>,
 }
 
 impl From<&ModelConfig> for MinimindShape {
@@ -43,6 +49,8 @@ impl From<&ModelConfig> for MinimindShape {
             rms_norm_eps: Some(config.rms_norm_eps),
             max_position_embeddings: Some(config.max_position_embeddings),
             experts_per_token: config.experts.as_ref().map(|experts| experts.per_token),
+            normalize: config.experts.as_ref().map(|experts| experts.normalize),
+            balance: config.experts.as_ref().map(|experts| experts.balance),
         }
     }
 }
@@ -269,7 +277,12 @@ fn experts(
         per_token,
         shared,
         intermediate_size: width,
-        normalize: newest || per_token > 1,
+        normalize: told.normalize.unwrap_or(newest || per_token > 1),
         layers: vec![true; layers],
+        balance: told.balance.unwrap_or(if newest {
+            Balance { router_aux_loss_coef: 5e-4, ..Balance::default() }
+        } else {
+            Balance { aux_loss_alpha: 0.01, ..Balance::default() }
+        }),
     })
 }

@@ -1,0 +1,293 @@
+//! A reference that is asked once: its log-probability of every example, found again by what the example holds, so that
+//! neither order nor packing matters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::tensor::DType;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{BatchSource, Job, Pending, Run};
+use crate::batch::{Batch, Loader, LoaderConfig, LoaderState};
+use crate::device::is_processor;
+use crate::error::{Error, Result};
+use crate::loss::sequence_log_probs;
+use crate::model::{Transformer, read};
+use crate::platform::{breathe, map_in_threads, threads};
+use crate::told::told;
+
+/// What log-probabilities belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceTies {
+    /// The fingerprint of the weights that gave them.
+    pub model: String,
+    /// The fingerprint of the rows.
+    pub data: String,
+    /// The type that was computed in.
+    pub dtype: String,
+    /// A hash of what makes tokens of the rows: tokenizer, template, date and lengths.
+    pub settings: String,
+}
+
+impl ReferenceTies {
+    /// Those of a run that begins; `model` is the fingerprint of what it begins with.
+    ///
+    /// # Errors
+    /// A tokenizer that cannot be written.
+    pub fn of(job: &Job, model: &str, dtype: DType) -> Result<Self> {
+        let mut hash = Sha256::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        };
+        for (name, bytes) in job.tokenizer.to_files()? {
+            part(name.as_bytes());
+            part(&bytes);
+        }
+        part(job.printed_date().unwrap_or_default().as_bytes());
+        let (config, prompt) = (&job.config, job.objective.longest_prompt());
+        part(format!("{} {:?} {prompt}", config.max_seq_len, config.too_long).as_bytes());
+        let settings = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let data = job.dataset.fingerprint();
+        Ok(Self { model: model.to_string(), data, dtype: format!("{dtype:?}"), settings })
+    }
+}
+
+/// Log-probabilities of examples under a reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReferenceLogProbs {
+    /// What they belong to.
+    pub ties: ReferenceTies,
+    /// The sum over an example's weighed targets in nats, by a hash of the example.
+    pub known: BTreeMap<u128, f32>,
+}
+
+impl ReferenceLogProbs {
+    /// Refuses those of another model or other rows; what makes tokens of the rows is a run's own, and stays.
+    ///
+    /// # Errors
+    /// What differs.
+    pub fn check(&self, ties: &ReferenceTies) -> Result<()> {
+        let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_string();
+        let own = &self.ties;
+        let differs = if own.model != ties.model {
+            told!(
+                "reference.other_model",
+                "the weights {theirs}, and this run began with {own}",
+                theirs = short(&own.model),
+                own = short(&ties.model)
+            )
+        } else if own.data != ties.data {
+            told!("reference.other_data", "other rows than these")
+        } else if own.dtype != ties.dtype {
+            told!(
+                "reference.other_dtype",
+                "a model that computes in {theirs}, and this run computes in {own}",
+                theirs = own.dtype,
+                own = ties.dtype
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::Checkpoint(told!(
+            "reference.other",
+            "the cached log-probabilities of the reference are those of {differs}; give the run what it began with, or begin \
+             it again with --overwrite, which computes them anew",
+            differs
+        )))
+    }
+
+    /// Those of a batch's examples, in order.
+    ///
+    /// # Errors
+    /// An example that was not among those that were computed.
+    fn of(&self, batch: &Batch) -> Result<Vec<f32>> {
+        let known = |key: u128| {
+            self.known.get(&key).copied().ok_or_else(|| {
+                let rows: Vec<_> = batch.origins.iter().take(4).map(ToString::to_string).collect();
+                Error::Checkpoint(told!(
+                    "reference.missing",
+                    "the cached log-probabilities of the reference lack one of the rows {rows}: it was read or rendered \
+                     otherwise when they were computed; begin the run again with --overwrite",
+                    rows = rows.join(", ")
+                ))
+            })
+        };
+        keys(batch).into_iter().map(known).collect()
+    }
+}
+
+/// 128 bits of SHA-256 for each example of a batch, over what its log-probability depends on: all tokens up to its last
+/// target, and how much each target counts.
+fn keys(batch: &Batch) -> Vec<u128> {
+    let numbers = batch.example_numbers();
+    let mut places: Vec<Vec<usize>> = vec![Vec::new(); batch.examples()];
+    for (place, (&number, &segment)) in numbers.iter().zip(&batch.segments).enumerate() {
+        if segment != 0 {
+            places[number as usize].push(place);
+        }
+    }
+    let key = |places: Vec<usize>| {
+        let last = places.iter().rposition(|&place| batch.weights[place] != 0.0);
+        let mut hash = Sha256::new();
+        for &place in &places[..last.map_or(0, |last| last + 1)] {
+            let (weight, input) = (batch.weights[place], batch.inputs[place]);
+            let target = if weight == 0.0 { 0 } else { batch.targets[place] };
+            [input, target, weight.to_bits()].iter().for_each(|number| hash.update(number.to_le_bytes()));
+        }
+        hash.finalize().iter().take(16).fold(0, |key, byte| (key << 8) | u128::from(*byte))
+    };
+    places.into_iter().map(key).collect()
+}
+
+impl Job {
+    /// Asks a model for every example of the data, those that are held out too; `told` hears how many rows are done.
+    ///
+    /// # Errors
+    /// Data that cannot be read or encoded; a device that cannot be read; a log-probability that is no number.
+    pub async fn reference_log_probs(
+        &self,
+        model: &Transformer,
+        ties: ReferenceTies,
+        told: &mut dyn FnMut(u64),
+    ) -> Result<ReferenceLogProbs> {
+        let model = model.base();
+        let parts = if is_processor(&model.device()) { threads() } else { 1 };
+        let (mut batches, mut known, mut rows) = (self.all_rows(), BTreeMap::new(), 0);
+        while let Some(batch) = batches.next_batch()? {
+            let shares = batch.split(parts).into_iter().map(|part| (part, model.clone())).collect();
+            let sums = map_in_threads(shares, |(part, model)| sequence_log_probs(&model, &part));
+            let mut values = Vec::with_capacity(batch.examples());
+            for sum in sums {
+                values.extend(read(sum).await?);
+            }
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(not_finite(&batch));
+            }
+            known.extend(keys(&batch).into_iter().zip(values));
+            rows += (batch.batch / batch.group) as u64;
+            told(rows);
+            breathe().await;
+        }
+        Ok(ReferenceLogProbs { ties, known })
+    }
+
+    /// All rows once, not packed: so every pair fits that may be trained.
+    fn all_rows(&self) -> Loader {
+        let (split, rows) = (self.split(), self.dataset.len());
+        let config = LoaderConfig { packing: false, ..self.loader_config() };
+        Loader::new(Arc::new(self.examples()), config, split.order().clone(), 0..rows, false)
+    }
+}
+
+fn not_finite(batch: &Batch) -> Error {
+    let rows: Vec<_> = batch.origins.iter().take(8).map(ToString::to_string).collect();
+    Error::Diverged(told!(
+        "reference.not_finite",
+        "the reference's log-probability of one of the rows {rows} is no number: the model is damaged, or they lie outside of \
+         what its type holds; compute in f32",
+        rows = rows.join(", ")
+    ))
+}
+
+/// Batches with what is known of the reference.
+struct WithReference {
+    batches: Box<dyn BatchSource>,
+    known: Arc<ReferenceLogProbs>,
+}
+
+impl BatchSource for WithReference {
+    fn next<'a>(&'a mut self, model: &'a Transformer) -> Pending<'a, Option<Batch>> {
+        Box::pin(async {
+            let Some(mut batch) = self.batches.next(model).await? else { return Ok(None) };
+            batch.reference = self.known.of(&batch)?;
+            Ok(Some(batch))
+        })
+    }
+
+    fn state(&self) -> LoaderState {
+        self.batches.state()
+    }
+
+    fn ended(&mut self) -> bool {
+        self.batches.ended()
+    }
+}
+
+impl Run {
+    /// The same run, whose batches bring the reference's log-probabilities, those that are held out too.
+    #[must_use]
+    pub fn with_reference(mut self, known: Arc<ReferenceLogProbs>) -> Self {
+        let with = |batches: Box<dyn BatchSource>, known: &Arc<ReferenceLogProbs>| -> Box<dyn BatchSource> {
+            Box::new(WithReference { batches, known: Arc::clone(known) })
+        };
+        self.batches = with(self.batches, &known);
+        if let Some(held_out) = self.held_out.take() {
+            self.held_out = Some(Box::new(move || with(held_out(), &known)));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ties() -> ReferenceTies {
+        let text = |text: &str| text.to_string();
+        ReferenceTies { model: text("m"), data: text("d"), dtype: text("F32"), settings: text("s") }
+    }
+
+    #[test]
+    fn an_example_is_known_whatever_stands_beside_and_behind_it() {
+        let (ids, weights) = ([3, 1, 4, 1, 5], [0.0, 0.0, 1.0, 0.5, 0.0]);
+        let mut alone = Batch::new(4);
+        alone.push(&ids, &weights, &[1; 5]);
+        let mut padded = Batch::new(9);
+        padded.push(&[9, 9, 9], &[0.0, 1.0, 1.0], &[1; 3]);
+        padded.push(&ids, &weights, &[1; 5]);
+        let mut packed = Batch::new(9);
+        packed.push(
+            &[9, 9, 9, 3, 1, 4, 1, 5],
+            &[0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.5, 0.0],
+            &[1, 1, 1, 2, 2, 2, 2, 2],
+        );
+        let key = keys(&alone)[0];
+        assert_eq!((keys(&padded)[1], keys(&packed)[1]), (key, key));
+        assert_eq!(keys(&padded)[0], keys(&packed)[0]);
+        for (ids, weights) in [
+            ([3, 1, 4, 2, 5], weights),
+            ([3, 1, 4, 1, 5], [0.0, 0.0, 1.0, 1.0, 0.0]),
+            ([2, 1, 4, 1, 5], weights),
+        ] {
+            let mut other = Batch::new(4);
+            other.push(&ids, &weights, &[1; 5]);
+            assert_ne!(keys(&other)[0], key, "{ids:?} {weights:?}");
+        }
+        let mut behind = Batch::new(4);
+        behind.push(&[3, 1, 4, 1, 7], &weights, &[1; 5]);
+        assert_eq!(keys(&behind)[0], key, "what stands behind the last target is not looked at");
+    }
+
+    #[test]
+    fn what_belongs_to_others_or_is_missing_is_refused_by_name() {
+        let known = ReferenceLogProbs { ties: ties(), known: BTreeMap::new() };
+        known.check(&ReferenceTies { settings: "other".into(), ..ties() }).unwrap();
+        for (other, part) in [
+            (ReferenceTies { model: "n".into(), ..ties() }, "the weights m, and this run began with n"),
+            (ReferenceTies { data: "e".into(), ..ties() }, "other rows than these"),
+            (
+                ReferenceTies { dtype: "BF16".into(), ..ties() },
+                "computes in F32, and this run computes in BF16",
+            ),
+        ] {
+            let told = known.check(&other).unwrap_err().to_string();
+            assert!(told.contains(part) && told.contains("--overwrite"), "{told}");
+        }
+        let mut batch = Batch::new(2);
+        batch.push(&[1, 2], &[0.0, 1.0], &[1, 1]);
+        assert!(known.of(&batch).unwrap_err().to_string().contains("lack one of the rows"));
+    }
+}

@@ -1,0 +1,163 @@
+//! `score --pairs`: how often a model finds the better of two answers likelier.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use kindling::batch::{Content, EncodedRows, Encoder, ExampleSource, Fit, Loader, LoaderConfig, TooLong};
+use kindling::data::{DataOptions, Dataset, split};
+use kindling::error::Error;
+use kindling::loss::{Dpo, DpoConfig, Reference};
+use kindling::model::Transformer;
+use kindling::text::RowKind;
+use kindling::tokenizer::Tokenizer;
+use kindling::train::{HeldOut, Stage, TrainConfig, evaluate};
+use serde_json::json;
+
+use super::score::ScoreArgs;
+use super::train::tell;
+use super::{load, open_device};
+use crate::cli::Everywhere;
+use crate::date::Date;
+use crate::failure::Failure;
+use crate::model_files::open_checkpoint;
+use crate::output::{self, Output};
+use crate::sources;
+
+/// Pairs in one forward pass.
+const BATCH: usize = 4;
+
+/// Flags of `score --pairs`.
+#[derive(Args, Clone, Debug)]
+pub struct PairArgs {
+    /// Score the rows of --data as pairs of answers, through the chat template: how often the chosen one is likelier than
+    /// the rejected one
+    #[arg(long, requires = "data")]
+    pub pairs: bool,
+    /// The model that the rewards of pairs are reckoned from [default: the one under --adapter]
+    #[arg(long, requires = "pairs")]
+    pub reference: Option<PathBuf>,
+    /// Score only the pairs that a run with this --val-split (and --seed) holds out
+    #[arg(long, requires = "pairs", default_value_t = 0.0)]
+    pub val_split: f64,
+    /// The seed of that run
+    #[arg(long, requires = "pairs", default_value_t = TrainConfig::of(Stage::Dpo).seed)]
+    pub seed: u64,
+}
+
+/// Scores the pairs of the data.
+///
+/// # Errors
+/// Data that cannot be read, rows that are no pairs; a reference of another vocabulary.
+pub fn run(
+    args: &ScoreArgs,
+    (model, tokenizer): (&Transformer, &Tokenizer),
+    everywhere: &Everywhere,
+) -> Result<(), Failure> {
+    let (output, pairs) = (everywhere.output(), &args.pairs);
+    if !(0.0..=0.9).contains(&pairs.val_split) {
+        return Err(Failure::Usage(format!("--val-split is {}; it must be 0 to 0.9", pairs.val_split)));
+    }
+    let reference = reference(args, model, everywhere)?;
+    let is_compared = reference.is_some();
+    // Without one the rewards are no numbers, and are not shown.
+    let objective = Dpo::new(DpoConfig::default(), reference.unwrap_or(Reference::Cached));
+    let (mut loader, count) = loader(args, model, tokenizer, output)?;
+    let held_out = pollster::block_on(evaluate(model, &objective, &mut loader, tokenizer))?;
+    let state = loader.state();
+    let left_out = state.dropped + state.unusable;
+    if state.cut + left_out > 0 {
+        output.warn(&format!(
+            "{} pairs are longer than the model's {} positions and were cut, {} were left out (too long, or without an answer)",
+            output::grouped(state.cut),
+            output::grouped(model.config().context() as u64),
+            output::grouped(left_out)
+        ));
+    }
+    show(&held_out, count - left_out, is_compared, output);
+    Ok(())
+}
+
+/// What rewards are reckoned from, where anything is.
+fn reference(
+    args: &ScoreArgs,
+    model: &Transformer,
+    everywhere: &Everywhere,
+) -> Result<Option<Reference>, Failure> {
+    let Some(path) = &args.pairs.reference else {
+        return Ok((!args.model.adapter.is_empty()).then_some(Reference::Base));
+    };
+    let checkpoint = open_checkpoint(path)?;
+    let (own, other) = (model.config().vocab_size, checkpoint.config.vocab_size);
+    if own != other {
+        return Err(Error::Model(
+            format!(
+                "{}: the reference has {other} tokens and the model {own}; give one of the same vocabulary",
+                path.display()
+            )
+            .into(),
+        )
+        .into());
+    }
+    let device = open_device(everywhere)?;
+    let other = load(&checkpoint, None, &device.device, path)?.with_dtype(everywhere.dtype.burn());
+    Ok(Some(Reference::frozen(&other)))
+}
+
+/// The pairs, all or those that are held out, and how many they are.
+fn loader(
+    args: &ScoreArgs,
+    model: &Transformer,
+    tokenizer: &Tokenizer,
+    output: Output,
+) -> Result<(Loader, u64), Failure> {
+    let mut tokenizer = tokenizer.clone();
+    Date::today().set(&mut tokenizer);
+    let options = DataOptions {
+        limit: args.limit,
+        skip_bad_rows: args.skip_bad_rows,
+        kind: Some(RowKind::Preference),
+        template_keys: tokenizer.template_keys(),
+        text_column: args.reading.text_column.clone(),
+        ..DataOptions::default()
+    };
+    let data = Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?;
+    tell(data.report(), output);
+    let (share, seed) = (args.pairs.val_split, args.pairs.seed);
+    let split = split(data.len(), share, seed);
+    let part = if share > 0.0 { split.validation_part() } else { 0..data.len() };
+    let count = part.end - part.start;
+    if count == 0 {
+        return Err(Failure::Usage(format!(
+            "--val-split {share} of {} pairs holds none out; give a larger share, or leave it out",
+            data.len()
+        )));
+    }
+    let longest = model.config().context();
+    let encoder = Encoder::new(Arc::new(tokenizer), Content::Preferences).for_rows_of(longest);
+    let skip_bad_rows = data.skip_bad_rows();
+    let rows: Arc<dyn ExampleSource> =
+        Arc::new(EncodedRows { dataset: Arc::new(data), encoder, skip_bad_rows });
+    let fit = Fit::new(Content::Preferences, longest, TooLong::Cut);
+    let config = LoaderConfig { batch_size: BATCH, fit, packing: false, seed };
+    Ok((Loader::new(rows, config, split.order().clone(), part, false), count))
+}
+
+fn show(held_out: &HeldOut, pairs: u64, is_compared: bool, output: Output) {
+    let metric = |name: &str| held_out.metrics.get(name).copied().unwrap_or(f64::NAN);
+    let mut result = json!({"pairs": pairs, "chosen_likelier": metric("chosen_likelier")});
+    let likelier = 100.0 * metric("chosen_likelier");
+    output.line(&format!("{pairs} pairs, the chosen answer likelier in {likelier:.1} %"));
+    if is_compared {
+        for name in ["reward_margin", "reward_accuracy", "reward_chosen", "reward_rejected"] {
+            result[name] = json!(metric(name));
+        }
+        output.line(&format!(
+            "against the reference: reward margin {:.4}, accuracy {:.1} % (beta {})",
+            metric("reward_margin"),
+            100.0 * metric("reward_accuracy"),
+            DpoConfig::default().beta
+        ));
+    }
+    output.json(&result);
+}
