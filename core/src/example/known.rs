@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn known_rows_are_beginnings_of_conversations_of_the_world() {
         let rows = known_rows().unwrap();
-        assert_eq!(rows.len() as u64, DRAWN);
+        assert_eq!(rows.len(), DRAWN as u64);
         let said = World::new(DEFAULT_SEED).conversations(DRAWN);
         for (row, chat) in rows.iter().zip(&said) {
             let (row, _) = row.unwrap();
