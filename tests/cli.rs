@@ -15,6 +15,8 @@ mod bad_settings;
 mod checkpoints;
 #[path = "cli/data_formats.rs"]
 mod data_formats;
+#[path = "cli/distillation.rs"]
+mod distillation;
 #[path = "cli/few_rows.rs"]
 mod few_rows;
 #[path = "cli/foreign.rs"]

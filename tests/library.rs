@@ -12,6 +12,8 @@ mod batches;
 mod chat_styles;
 #[path = "library/corpus.rs"]
 mod corpus;
+#[path = "library/distillation.rs"]
+mod distillation;
 #[path = "library/epochs.rs"]
 mod epochs;
 #[path = "library/families.rs"]

@@ -1,6 +1,6 @@
 //! Kindling trains, adapts and talks with small language models, natively and in a browser tab.
 //!
-//! text → tokenizer → data → batch → kernels → model → adapter → loss → optim → train → formats → checkpoint; sample → chat
+//! text → tokenizer → data → batch → kernels → model → sample → adapter → loss → optim → train → formats → checkpoint; chat
 //!
 //! The crate knows no file system, no clock, no terminal and no page: bytes come in, bytes and
 //! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
@@ -30,6 +30,8 @@ pub mod kernels;
 
 pub mod model;
 
+pub mod sample;
+
 pub mod adapter;
 
 pub mod loss;
@@ -41,8 +43,6 @@ pub mod train;
 pub mod formats;
 
 pub mod checkpoint;
-
-pub mod sample;
 
 pub mod chat;
 

@@ -9,7 +9,7 @@ use kindling::train::Stage;
 use crate::commands::train_args::{AdapterArgs, TrainArgs, with_defaults};
 use crate::commands::{
     SAMPLING_ORDER, bench, chat, data, doctor, export, generate, import, merge, plan, sample_data, score,
-    tokenizer, train,
+    teacher_answers, tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -83,6 +83,13 @@ enum Verb {
     Lora(TrainArgs),
     /// Train on pairs of answers of which one is better
     Dpo(TrainArgs),
+    /// Train a student on what a teacher of the same vocabulary would say; with --generate the teacher answers prompts for it
+    /// (`kindling distill --generate --help`)
+    Distill(TrainArgs),
+    /// Let a teacher answer prompts, whose answers any student may be fine-tuned on
+    #[command(name = teacher_answers::VERB, hide = true, after_help = SAMPLING_ORDER,
+        override_usage = "kindling distill --generate --teacher <TEACHER> --data <DATA> --out <OUT> [OPTIONS]")]
+    TeacherAnswers(teacher_answers::AnswerArgs),
     /// Add adapters to the weights of their base
     Merge(merge::MergeArgs),
     /// Write a model, or a run with all its state, in another form
@@ -106,7 +113,7 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 6] = ["distill", "reason", "convert", "eval", "serve", "runs"];
+const NOT_BUILT: [&str; 5] = ["reason", "convert", "eval", "serve", "runs"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 7] = [
@@ -144,7 +151,8 @@ impl Invocation {
 /// Whatever ends the command early.
 pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
     refuse_not_built(&args)?;
-    let words: Vec<_> = args.iter().map(|word| word.to_string_lossy()).collect();
+    let (typed_args, args) = (args.clone(), teacher_answers::as_verb(args));
+    let words: Vec<_> = typed_args.iter().map(|word| word.to_string_lossy()).collect();
     let words = words.join(" ");
     let command = command();
     let (_, typed) = config_file::settings_of(&command, &args).unwrap_or_default();
@@ -164,6 +172,8 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         }
         Verb::Sft(args) | Verb::Lora(args) => train::run(Stage::Sft, &args, &everywhere, &invocation),
         Verb::Dpo(args) => train::run(Stage::Dpo, &args, &everywhere, &invocation),
+        Verb::Distill(args) => train::run(Stage::Distill, &args, &everywhere, &invocation),
+        Verb::TeacherAnswers(args) => teacher_answers::run(args, &everywhere, &invocation.said),
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
         Verb::Import(args) => import::import(&args, &everywhere, &invocation),
@@ -234,7 +244,8 @@ mod tests {
         let words = ["kindling"].into_iter().chain(line.split(' ')).chain(["--data", "x"]);
         let matches = command().try_get_matches_from(words).unwrap();
         match Cli::from_arg_matches(&matches).unwrap().verb {
-            Verb::Pretrain(args) | Verb::Sft(args) | Verb::Lora(args) | Verb::Dpo(args) => args,
+            Verb::Pretrain(args) | Verb::Sft(args) | Verb::Lora(args) => args,
+            Verb::Dpo(args) | Verb::Distill(args) => args,
             _ => panic!("another verb"),
         }
     }
@@ -242,7 +253,7 @@ mod tests {
     #[test]
     fn the_command_is_sound_and_defaults_differ_by_stage_and_by_what_trains() {
         command().debug_assert();
-        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo] {
+        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill] {
             let (whole, adapter) = (parse(stage.name()), parse(&format!("{} --lora", stage.name())));
             assert_eq!((whole.train, whole.adapter.lora), (TrainConfig::of(stage), false));
             assert_eq!((adapter.train, adapter.adapter.lora), (TrainConfig::of_adapter(stage), true));
@@ -301,6 +312,9 @@ mod tests {
         assert!(!help("lora").contains("with --lora"), "{}", help("lora"));
         for (verb, shown) in [("dpo", true), ("sft", false), ("lora", false), ("pretrain", false)] {
             assert_eq!(help(verb).contains("--label-smoothing"), shown, "{verb}");
+        }
+        for (verb, shown) in [("distill", true), ("sft", false), ("dpo", false)] {
+            assert_eq!(help(verb).contains("--kd-temperature"), shown, "{verb}");
         }
     }
 }

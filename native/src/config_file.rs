@@ -18,9 +18,9 @@ use crate::run_kind::{LORA, RunKind, STAGE};
 const NOT_SETTINGS: [&str; 10] =
     ["config", "resume", "overwrite", "stop-after", "json", "quiet", "verbose", "device", "help", "version"];
 
-/// Settings that a run may change when it goes on: nothing that it learns depends on them. Of the data the place may
-/// change; what it holds is compared when it is read.
-const FREE: [&str; 4] = ["out", "save-minutes", "data", "keep-data"];
+/// Settings that a run may change when it goes on: nothing that it learns depends on them. Of the data and a teacher
+/// the place may change; what it holds is compared when it is read.
+const FREE: [&str; 5] = ["out", "save-minutes", "data", "keep-data", "teacher"];
 
 /// A verb's flags with those that every verb takes.
 struct Flags<'a>(Vec<&'a Arg>);

@@ -87,7 +87,7 @@ impl<'a> RunListener<'a> {
             log.tokens_per_second,
             duration(left)
         );
-        line += &rewards(&log.metrics);
+        line += &beside_loss(&log.metrics);
         if let Some(share) = log.metrics.get("expert_load_max") {
             line += &format!(" · fullest expert {share:.2}×");
         }
@@ -133,7 +133,7 @@ impl<'a> RunListener<'a> {
         self.say(&format!(
             "step {step}: held-out loss {loss:.4}{}{}{}",
             bits.map_or(String::new(), |bits| format!(", {bits:.4} bits per byte")),
-            rewards(&held_out.metrics),
+            beside_loss(&held_out.metrics),
             if best { " (best)" } else { "" }
         ));
         let mut line = json!({
@@ -182,14 +182,15 @@ impl Listener for RunListener<'_> {
     }
 }
 
-/// How far apart the answers of pairs are, where pairs are compared.
-fn rewards(metrics: &BTreeMap<&'static str, f64>) -> String {
-    match (metrics.get("reward_margin"), metrics.get("reward_accuracy")) {
-        (Some(margin), Some(accuracy)) => {
-            format!(" · reward margin {margin:.4}, accuracy {:.1} %", 100.0 * accuracy)
-        }
-        _ => String::new(),
+/// What is told beside the loss: how far apart the answers of pairs are, or both terms of a distillation.
+fn beside_loss(metrics: &BTreeMap<&'static str, f64>) -> String {
+    if let (Some(margin), Some(accuracy)) = (metrics.get("reward_margin"), metrics.get("reward_accuracy")) {
+        return format!(" · reward margin {margin:.4}, accuracy {:.1} %", 100.0 * accuracy);
     }
+    let terms =
+        [("ce_loss", "cross entropy"), ("kd_loss", "to the teacher"), ("own_kd_loss", "on own answers")];
+    let said = terms.into_iter().filter_map(|(name, said)| Some((said, metrics.get(name)?)));
+    said.map(|(said, value)| format!(" · {said} {value:.4}")).collect()
 }
 
 fn bar(total_steps: u64, done: u64) -> ProgressBar {

@@ -91,9 +91,10 @@ mod tests {
     #[test]
     fn directories_and_defaults_follow_both_axes() {
         let names = |adapts: bool| {
-            [Stage::Pretrain, Stage::Sft, Stage::Dpo].map(|stage| RunKind { stage, adapts }.name()).join(" ")
+            let stages = [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill];
+            stages.map(|stage| RunKind { stage, adapts }.name()).join(" ")
         };
-        let expected = ("pretrain sft dpo", "pretrain-lora lora dpo-lora");
+        let expected = ("pretrain sft dpo distill", "pretrain-lora lora dpo-lora distill-lora");
         assert_eq!((names(false).as_str(), names(true).as_str()), expected);
         assert_eq!(RunKind::of_verb("lora").unwrap().defaults(), TrainConfig::of_adapter(Stage::Sft));
         assert_eq!(RunKind::of_verb("score"), None);

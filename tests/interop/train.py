@@ -123,7 +123,7 @@ def steps(work):
     lora = ["--lora-rank", 4, "--lora-alpha", 8, "--keep-share", 0]
     for stage, content, rate, limit in [
         ("pretrain", documents, 1e-3, 1e-5), ("sft", conversations, 3e-4, 1e-5), ("lora", conversations, 3e-3, 2e-5),
-        ("dpo", preferences, 1e-4, 1e-5),
+        ("dpo", preferences, 1e-4, 1e-5), ("distill", conversations, 3e-4, 1e-5),
     ]:
         rows, encoded = content(tokenizer)
         data, out, fresh = work / f"{stage}.jsonl", work / stage, None
@@ -135,11 +135,17 @@ def steps(work):
             kindling("lora", "--model", nano, "--data", data, "--out", fresh, *nothing, *lora)
         model = make.opened(nano, fresh)
         there = [{"ids": row, "weights": weights, "segments": [1] * len(row)} for row, weights in encoded]
-        objective = make.Pairs(copy.deepcopy(model), beta=0.1) if stage == "dpo" else make.NextToken()
+        objective, more = make.NextToken(), lora if fresh else []
+        if stage == "dpo":
+            objective = make.Pairs(copy.deepcopy(model), beta=0.1)
+        if stage == "distill":
+            teacher, how = work / "sft", dict(alpha=0.25, kd_temperature=1.5, kd_loss="reverse-kl")
+            objective = make.Taught(make.opened(teacher), **how)
+            more = ["--teacher", teacher, *(x for key, value in how.items() for x in (f"--{key.replace('_', '-')}", value))]
         half = len(there) // 2
         batches = [[there[:half], there[half:]]] * STEPS
         losses, norms, _ = make.train(model, {"learning_rate": rate, **SETTINGS}, batches, objective)
-        found = trained_here(stage, nano, data, out, rate, *(lora if fresh else []))
+        found = trained_here(stage, nano, data, out, rate, *more)
         near(f"{stage}: losses of {STEPS} steps", apart(found[0], losses), limit)
         near(f"{stage}: gradient norms", apart(found[1], norms), 1e-3)
         which = ["--model", nano, "--adapter", out] if fresh else ["--model", out]

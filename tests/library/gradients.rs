@@ -3,11 +3,14 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use kindling::batch::Batch;
-use kindling::loss::{Dpo, DpoConfig, DpoLoss, NextToken, Objective, Reference, sequence_log_probs};
+use kindling::loss::{
+    Distill, DistillConfig, Dpo, DpoConfig, DpoLoss, KdLoss, NextToken, Objective, Reference,
+    sequence_log_probs,
+};
 use kindling::model::Transformer;
 use kindling::optim::NamedGradients;
 
-use crate::tiny::{model, values};
+use crate::tiny::{config, model, values};
 
 fn batch() -> Batch {
     let mut batch = Batch::new(6);
@@ -86,5 +89,22 @@ fn the_directional_derivative_of_every_loss_of_pairs_is_right() {
         DpoConfig { dpo_loss: DpoLoss::Ipo, ..base() },
     ] {
         check(&model, &Dpo::new(config, Reference::Cached), &pairs);
+    }
+}
+
+#[test]
+fn the_directional_derivative_of_every_loss_of_distillation_is_right() {
+    let student = model(&Device::flex().autodiff());
+    let teacher = Transformer::init(&config(32), 11, &Device::flex()).unwrap();
+    let base = || DistillConfig { alpha: 0.0, ..DistillConfig::default() };
+    for distill in [
+        base(),
+        DistillConfig { alpha: 0.5, ..base() },
+        DistillConfig { alpha: 1.0, ..base() },
+        DistillConfig { alpha: 0.3, kd_loss: KdLoss::ReverseKl, kd_temperature: 1.0, ..base() },
+        DistillConfig { kd_loss: KdLoss::Jsd, kd_temperature: 2.0, ..base() },
+        DistillConfig { kd_loss: KdLoss::SkewKl, kd_skew: Some(0.3), ..base() },
+    ] {
+        check(&student, &Distill::new(distill).with_teacher(&teacher), &batch());
     }
 }

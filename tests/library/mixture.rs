@@ -10,7 +10,9 @@ use kindling::batch::Batch;
 use kindling::checkpoint::{Checkpoint, from_single_file, read_training, run_files, to_single_file};
 use kindling::formats::{Files, MinimindShape, TorchFloat, from_minimind, to_minimind};
 use kindling::kernels::AttentionMask;
-use kindling::loss::{Dpo, DpoConfig, NextToken, Objective, Reference, StepTotals, routed_logits};
+use kindling::loss::{
+    Distill, DistillConfig, Dpo, DpoConfig, NextToken, Objective, Reference, StepTotals, routed_logits,
+};
 use kindling::model::{Balance, Experts, ModelConfig, Transformer, preset};
 use kindling::optim::NamedGradients;
 use kindling::train::{Run, Stage, StepLog, TrainConfig};
@@ -211,6 +213,57 @@ fn preferences_balance_the_gates_of_what_trains_however_a_step_is_divided() {
             assert!((0.03..0.3).contains(&one.metrics["aux_loss"]), "{:?}", one.metrics);
             // Two layers: the reference's own are not counted.
             assert_eq!(one.expert_load.len(), 2);
+        }
+    }
+}
+
+#[test]
+fn distillation_balances_the_gates_of_the_student_however_a_step_is_divided() {
+    let shape = mixture(tokenizer().vocab_size());
+    let teacher = Transformer::init(&shape, 9, &Device::flex()).unwrap();
+    let train = |alpha: Option<f64>, batch_size: usize, grad_accum: usize| {
+        let stage = if alpha.is_some() { Stage::Distill } else { Stage::Sft };
+        let settings = TrainConfig {
+            batch_size,
+            grad_accum,
+            steps: Some(3),
+            learning_rate: 1e-3,
+            packing: false,
+            ..train_config(Stage::Sft)
+        };
+        let mut job = job(settings, stage, 23);
+        if let Some(alpha) = alpha {
+            let distill = DistillConfig { alpha, ..DistillConfig::default() };
+            job.objective = Arc::new(Distill::new(distill).with_teacher(&teacher));
+        }
+        let mut record = Record::default();
+        let model = Transformer::init(&shape, 3, &Device::flex().autodiff()).unwrap();
+        train_run(job.start(model).unwrap(), &mut record).unwrap();
+        record
+    };
+    let of = |log: &StepLog| [log.loss, log.metrics["aux_loss"], log.metrics["expert_load_max"]];
+    let plain = train(None, 4, 1);
+    for alpha in [0.0, 0.5, 1.0] {
+        let (big, small) = (train(Some(alpha), 4, 1), train(Some(alpha), 1, 4));
+        for (one, other) in big.logs.iter().zip(&small.logs) {
+            for (one, other) in of(one).into_iter().zip(of(other)) {
+                assert!((one - other).abs() < 1e-3 * other, "{alpha}: {one} {other}");
+            }
+            // Two layers: the teacher's own are not counted.
+            assert_eq!(one.expert_load.len(), 2);
+        }
+        // Before the first step the gates are those of fine-tuning, whatever is learned from.
+        let (taught, tuned) = (of(&big.logs[0]), of(&plain.logs[0]));
+        assert!(
+            (taught[1] - tuned[1]).abs() < 1e-6 && taught[2] == tuned[2],
+            "{alpha}: {taught:?} {tuned:?}"
+        );
+        assert!((0.03..0.3).contains(&taught[1]), "{taught:?}");
+        if alpha == 1.0 {
+            assert_eq!(
+                plain.logs.iter().map(of).collect::<Vec<_>>(),
+                big.logs.iter().map(of).collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -13,11 +13,12 @@ use kindling::batch::Batch;
 use kindling::checkpoint::Checkpoint;
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Result;
-use kindling::loss::{Dpo, DpoConfig, Loss, NextToken, Objective, Reference};
+use kindling::loss::{Distill, DistillConfig, Dpo, Loss, NextToken, Objective, Reference};
 use kindling::model::{NamedTensor, Transformer};
 use kindling::optim::LrSchedule;
 use kindling::train::{Replay, Stage, TrainConfig, evaluate, replay};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::tiny::{job, largest_difference, logits, train_config, values};
@@ -43,11 +44,15 @@ struct Golden {
     pairs: Option<Map<String, Value>>,
     reward_margin: Option<f64>,
     reward_accuracy: Option<f64>,
+    /// The settings of distillation, and the folder of the teacher.
+    taught: Option<Map<String, Value>>,
+    ce_loss: Option<f64>,
+    kd_loss: Option<f64>,
     #[serde(default)]
     variants: Vec<Variant>,
 }
 
-/// What the pairs of the first step cost with other settings, after the last step.
+/// What the rows of the first step cost with other settings, after the last step.
 #[derive(Deserialize)]
 struct Variant {
     settings: Map<String, Value>,
@@ -55,9 +60,22 @@ struct Variant {
 }
 
 /// Settings under the names of Python.
-fn dpo_config(settings: &Map<String, Value>) -> DpoConfig {
-    let named = settings.iter().map(|(key, value)| (key.replace('_', "-"), value.clone()));
+fn named<T: DeserializeOwned>(settings: &Map<String, Value>) -> T {
+    let settings = settings.iter().filter(|(key, _)| *key != "teacher");
+    let named = settings.map(|(key, value)| (key.replace('_', "-"), value.clone()));
     serde_json::from_value(Value::Object(named.collect())).unwrap()
+}
+
+/// Both terms of a loss, or two other measures of it, and itself: a target's, or a pair's.
+fn measured(objective: &dyn Objective, model: &Transformer, batches: &[Batch], names: [&str; 2]) -> [f64; 3] {
+    let losses: Vec<Loss> = batches.iter().map(|batch| objective.loss(model, batch)).collect();
+    let weight: f64 = batches.iter().map(|batch| objective.weight(batch)).sum();
+    let value = |tensor: &Tensor<1>| f64::from(values(tensor.clone())[0]) / weight;
+    let [first, second] = names.map(|name| {
+        let found = losses.iter().flat_map(|loss| &loss.metrics).filter(|metric| metric.name == name);
+        found.map(|metric| value(&metric.sum)).sum::<f64>()
+    });
+    [first, second, losses.iter().map(|loss| value(&loss.sum)).sum()]
 }
 
 #[derive(Deserialize)]
@@ -110,29 +128,41 @@ impl Golden {
             Some(_) => Reference::Base,
             None => Reference::frozen(begun),
         };
-        Dpo::new(dpo_config(settings), reference)
+        Dpo::new(named(settings), reference)
     }
 
-    /// Compares what pairs cost the trained model, and by how much it prefers the chosen answers.
-    fn compare_pairs(&self, stage: &str, begun: &Transformer, trained: &Transformer, batches: &[Batch]) {
-        let Some(own) = &self.pairs else { return };
-        let measure = |objective: &Dpo| {
-            let losses: Vec<Loss> = batches.iter().map(|batch| objective.loss(trained, batch)).collect();
-            let pairs: f64 = batches.iter().map(|batch| objective.weight(batch)).sum();
-            let value = |tensor: &Tensor<1>| f64::from(values(tensor.clone())[0]) / pairs;
-            let metric = |name: &str| -> f64 {
-                let found = losses.iter().flat_map(|loss| &loss.metrics).filter(|metric| metric.name == name);
-                found.map(|metric| value(&metric.sum)).sum()
-            };
-            let loss: f64 = losses.iter().map(|loss| value(&loss.sum)).sum();
-            (loss, metric("reward_margin"), metric("reward_accuracy"))
+    /// Distillation of these settings, from the teacher that the goldens name.
+    fn distill(&self, settings: &Map<String, Value>) -> Distill {
+        let folder = self.taught.as_ref().unwrap()["teacher"].as_str().unwrap();
+        let teacher = Checkpoint::open(|name| read(&format!("training/{folder}/{name}"))).unwrap();
+        let config: DistillConfig = named(settings);
+        Distill::new(config).with_teacher(&teacher.model(&Device::flex()).unwrap())
+    }
+
+    /// The objective of these settings; plain next-token prediction without any.
+    fn objective(&self, settings: Option<&Map<String, Value>>, begun: &Transformer) -> Box<dyn Objective> {
+        match (settings, self.taught.is_some()) {
+            (None, _) => Box::new(NextToken),
+            (Some(settings), true) => Box::new(self.distill(settings)),
+            (Some(settings), false) => Box::new(self.dpo(settings, begun)),
+        }
+    }
+
+    /// Compares what the rows of the first step cost the trained model, with other settings too.
+    fn compare_after(&self, stage: &str, begun: &Transformer, trained: &Transformer, batches: &[Batch]) {
+        let Some(own) = self.pairs.as_ref().or(self.taught.as_ref()) else { return };
+        let (names, expected) = match self.taught {
+            None => (["reward_margin", "reward_accuracy"], [self.reward_margin, self.reward_accuracy]),
+            Some(_) => (["ce_loss", "kd_loss"], [self.ce_loss, self.kd_loss]),
         };
-        let (_, margin, accuracy) = measure(&self.dpo(own, begun));
-        let expected = self.reward_margin.unwrap();
-        assert!((margin - expected).abs() < 1e-4, "{stage}: a reward margin of {margin}, not {expected}");
-        assert_eq!(Some(accuracy), self.reward_accuracy, "{stage}");
+        let found = measured(&*self.objective(Some(own), begun), trained, batches, names);
+        for ((name, found), expected) in names.iter().zip(found).zip(expected) {
+            let off = (found - expected.unwrap()).abs();
+            assert!(off < 1e-4, "{stage}: a {name} of {found}, not {expected:?}");
+        }
         for Variant { settings, loss } in &self.variants {
-            let (found, ..) = measure(&self.dpo(settings, begun));
+            let objective = self.objective(Some(settings), begun);
+            let [.., found] = measured(&*objective, trained, batches, names);
             let off = ((found - loss) / loss).abs();
             assert!(off < 1e-4, "{stage}: {settings:?} cost {found}, in PyTorch {loss}");
         }
@@ -193,10 +223,7 @@ fn compare(stage: &str, loss_limit: f64) {
         None => trained(&model, None),
     };
     let (config, batches, begun) = (golden.config(), golden.batches(), model.clone());
-    let objective: Box<dyn Objective> = match &golden.pairs {
-        Some(settings) => Box::new(golden.dpo(settings, &begun)),
-        None => Box::new(NextToken),
-    };
+    let objective = golden.objective(golden.pairs.as_ref().or(golden.taught.as_ref()), &begun);
     let steps = replay(model, adapter.as_ref(), &*objective, &config, &batches);
     let Replay { model, losses, grad_norms, metrics } = pollster::block_on(steps).unwrap();
 
@@ -217,7 +244,7 @@ fn compare(stage: &str, loss_limit: f64) {
         let off = (moved[name] - expected).abs() / expected;
         assert!(off < 3e-4, "{stage}: {name} went {}, in PyTorch {expected}", moved[name]);
     }
-    golden.compare_pairs(stage, &begun, &model, &batches[0]);
+    golden.compare_after(stage, &begun, &model, &batches[0]);
 }
 
 #[test]
@@ -253,6 +280,16 @@ fn preferences_take_the_steps_of_pytorch() {
 #[test]
 fn an_adapter_learns_preferences_with_every_option_as_in_pytorch() {
     compare("dpo_lora", 2e-5);
+}
+
+#[test]
+fn distillation_takes_the_steps_of_pytorch() {
+    compare("distill", 1e-5);
+}
+
+#[test]
+fn an_adapter_learns_from_a_teacher_as_in_pytorch() {
+    compare("distill_lora", 2e-5);
 }
 
 /// What the rows of a file cost a model, by transformers.

@@ -364,7 +364,7 @@ impl Loader {
 }
 
 /// Tokens a row of a batch whose longest one has `longest`, where rows hold `most`.
-pub(super) fn row_length(longest: usize, most: usize) -> usize {
+pub(crate) fn row_length(longest: usize, most: usize) -> usize {
     longest.next_multiple_of(PAD_MULTIPLE).min(most.max(longest))
 }
 

@@ -13,6 +13,7 @@ pub use encode::{Content, Encoder, RenderWarnings, count_warnings, count_warning
 pub use examples::{EncodedRows, ExampleSource, Found};
 pub use fit::{Fit, Fitted, TooLong};
 pub use keep::KeptRows;
+pub(crate) use loader::row_length;
 pub use loader::{Loader, LoaderConfig, LoaderState};
 pub use survey::Survey;
 
@@ -64,6 +65,8 @@ pub struct Batch {
     pub reference: Vec<f32>,
     /// Whether the model knows these rows already: they are there so that it keeps them, and no part of the lesson.
     pub kept: bool,
+    /// Whether the model that trains wrote the targets itself: they are no data, and how likely it holds them tells nothing.
+    pub own: bool,
 }
 
 impl Batch {
@@ -83,6 +86,7 @@ impl Batch {
             origins,
             reference,
             kept: false,
+            own: false,
         }
     }
 
@@ -131,6 +135,7 @@ impl Batch {
                 origins: self.origins.clone(),
                 reference: self.reference_of(start..end),
                 kept: self.kept,
+                own: self.own,
             }
         };
         (0..self.batch).step_by(rows.max(1)).map(part).collect()

@@ -6,6 +6,7 @@
 
 mod block_matrix;
 mod blocks;
+mod divergence;
 mod expert_rows;
 mod grouped_sums;
 mod host;
@@ -21,6 +22,7 @@ mod uploaded;
 mod weighted_sum;
 
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
+pub use divergence::{Divergence, beside_teacher};
 pub use expert_rows::{ExpertRows, take_rows, weigh_rows};
 pub use grouped_sums::grouped_sums;
 pub(crate) use host::host_values;

@@ -25,6 +25,29 @@ pub(super) fn exp(x: f32) -> f32 {
     y * f32::from_bits(((n as i32 + 127) as u32) << 23)
 }
 
+/// `ln x` of a positive normal number to about one unit in the last place, by range reduction and a polynomial (Cephes
+/// `logf`); exactly 0 for 1.
+#[inline(always)]
+pub(super) fn ln(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let exponent = (bits >> 23) as i32 - 126;
+    let half = f32::from_bits((bits & 0x007f_ffff) | 0x3f00_0000);
+    let is_low = half < std::f32::consts::FRAC_1_SQRT_2;
+    let exponent = if is_low { exponent - 1 } else { exponent };
+    let r = if is_low { half + half - 1.0 } else { half - 1.0 };
+    let p = 7.037_683_6e-2;
+    let p = p * r - 1.151_461e-1;
+    let p = p * r + 1.167_699_9e-1;
+    let p = p * r - 1.242_014_1e-1;
+    let p = p * r + 1.424_932_3e-1;
+    let p = p * r - 1.666_805_8e-1;
+    let p = p * r + 2.000_071_5e-1;
+    let p = p * r - 2.499_999_4e-1;
+    let p = p * r + 3.333_333_1e-1;
+    let square = r * r;
+    r + (p * r * square - exponent as f32 * 2.121_944_4e-4 - 0.5 * square) + exponent as f32 * 0.693_359_4
+}
+
 /// `Σ f(i)` over `0..len`, in a fixed order.
 #[inline(always)]
 pub(super) fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
@@ -101,6 +124,17 @@ mod tests {
         }
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(-1e9) < 2e-38);
+    }
+
+    #[test]
+    fn ln_is_right_to_the_last_places() {
+        for i in -8000..8000 {
+            let x = (i as f32 / 100.0).exp();
+            let expected = f64::from(x).ln();
+            let off = (f64::from(ln(x)) - expected).abs();
+            assert!(off < 2e-7 * expected.abs().max(0.5), "{x}: {} {expected}", ln(x));
+        }
+        assert_eq!(ln(1.0), 0.0);
     }
 
     #[test]

@@ -146,9 +146,9 @@ impl Objective for Dpo {
         match &self.reference {
             Reference::Frozen(reference) => {
                 let bytes = 4 * reference.config().parameters();
-                Beside { bytes: bytes.saturating_sub(reference.bytes_saved()), forwards: 1 }
+                Beside { bytes: bytes.saturating_sub(reference.bytes_saved()), forwards: 1, teacher: None }
             }
-            Reference::Base => Beside { bytes: 0, forwards: 1 },
+            Reference::Base => Beside { forwards: 1, ..Beside::default() },
             Reference::Cached => Beside::default(),
         }
     }

@@ -1,6 +1,8 @@
 //! What is minimised. A stage is an objective: which weight a batch has, and which loss.
 
 mod cross_entropy;
+mod distill;
+mod distill_config;
 mod dpo;
 mod dpo_config;
 mod objective;
@@ -9,9 +11,11 @@ mod sequence;
 mod totals;
 
 pub use cross_entropy::cross_entropy;
+pub use distill::Distill;
+pub use distill_config::{DistillConfig, KdLoss};
 pub use dpo::{Dpo, Reference};
 pub use dpo_config::{DpoConfig, DpoLoss, ReferenceKind};
-pub use objective::{Beside, NextToken, Objective};
+pub use objective::{Beside, NextToken, Objective, OwnAnswers};
 pub use routed::{ExpertUse, Routed, routed_logits};
 pub use sequence::sequence_log_probs;
 pub use totals::StepTotals;

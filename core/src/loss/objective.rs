@@ -3,7 +3,7 @@
 use super::{Loss, StepTotals, cross_entropy, routed_logits};
 use crate::batch::Batch;
 use crate::kernels::AttentionMask;
-use crate::model::Transformer;
+use crate::model::{ModelConfig, Transformer};
 use crate::told::Told;
 
 /// A loss of a model on a batch. Threads share it.
@@ -30,6 +30,16 @@ pub trait Objective: Send + Sync {
         0
     }
 
+    /// Tokens that a row may have, where another model reads it, too, and holds no more.
+    fn longest_row(&self) -> Option<usize> {
+        None
+    }
+
+    /// How the model's own answers take the place of the data's, where some do.
+    fn own_answers(&self) -> Option<OwnAnswers> {
+        None
+    }
+
     /// What it needs beside what trains.
     fn beside(&self) -> Beside {
         Beside::default()
@@ -47,12 +57,23 @@ pub trait Objective: Send + Sync {
 }
 
 /// What an objective needs beside the model that trains, for a plan.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Beside {
     /// Memory that it holds.
     pub bytes: u64,
     /// Forward passes through a model of the same size, for each of the training's own.
     pub forwards: u32,
+    /// Another model that reads all rows and whose logits are held until the backward pass.
+    pub teacher: Option<ModelConfig>,
+}
+
+/// Answers that the model writes itself, to learn from what is said of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OwnAnswers {
+    /// The share of the batches whose answers they replace.
+    pub share: f64,
+    /// The most tokens of one.
+    pub max_new_tokens: usize,
 }
 
 /// Next-token prediction: pretraining and supervised fine-tuning, which differ in their weights only.

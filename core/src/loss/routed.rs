@@ -9,7 +9,7 @@
 //!
 //! Padding counts in none. Rows that hold several examples hold as many sequences.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::StepTotals;
 use crate::batch::Batch;
@@ -65,12 +65,36 @@ pub fn routed_logits(
     mask: &AttentionMask,
     totals: &StepTotals,
 ) -> (Tensor<3>, Option<Routed>) {
+    traced(model, batch, totals, |tokens, trace| model.forward_traced(tokens, mask, trace))
+}
+
+/// The same with logits of some positions only, as [`Transformer::forward_at`] numbers them: gates route all tokens.
+///
+/// # Shapes
+/// Logits `[n, vocab]`.
+pub(super) fn routed_logits_at(
+    model: &Transformer,
+    batch: &Batch,
+    mask: &AttentionMask,
+    places: &[u32],
+    totals: &StepTotals,
+) -> (Tensor<2>, Option<Routed>) {
+    traced(model, batch, totals, |tokens, trace| model.forward_at(tokens, mask, places, trace))
+}
+
+/// What a pass forward gives, and what its routed layers bring.
+fn traced<const D: usize>(
+    model: &Transformer,
+    batch: &Batch,
+    totals: &StepTotals,
+    forward: impl FnOnce(Tensor<2, Int>, &mut Trace) -> Tensor<D>,
+) -> (Tensor<D>, Option<Routed>) {
     let tokens = batch.inputs_tensor(&model.device());
     let Some(experts) = &model.config().experts else {
-        return (model.forward(tokens, mask), None);
+        return (forward(tokens, &mut Trace::default()), None);
     };
     let mut trace = Trace::of_routing();
-    let logits = model.forward_traced(tokens, mask, &mut trace);
+    let logits = forward(tokens, &mut trace);
     let layers = trace.routing.unwrap_or_default();
     (logits, Some(routed(&layers, experts.per_token, &experts.balance, batch, totals)))
 }

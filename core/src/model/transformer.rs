@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::tensor::{DType, Device, Int, Tensor, module};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
 
 use super::dropout::DropoutKey;
 use super::{Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
@@ -121,6 +121,32 @@ impl Transformer {
         mask: &AttentionMask,
         trace: &mut Trace,
     ) -> Tensor<3> {
+        let x = self.hidden(tokens, mask, trace);
+        self.logits(x)
+    }
+
+    /// Logits of some positions only: a vocabulary for each position is often the largest tensor there is. `places` number
+    /// the tokens of all sequences, one after the other; `trace` has all of them.
+    ///
+    /// # Shapes
+    /// `tokens [batch, seq]`, `n` places → `[n, vocab]` in f32.
+    pub fn forward_at(
+        &self,
+        tokens: Tensor<2, Int>,
+        mask: &AttentionMask,
+        places: &[u32],
+        trace: &mut Trace,
+    ) -> Tensor<2> {
+        let x = self.hidden(tokens, mask, trace);
+        let ([batch, seq, hidden], n) = (x.dims(), places.len());
+        let ids: Vec<i32> = places.iter().map(|&place| place as i32).collect();
+        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), &x.device());
+        let x = x.reshape([batch * seq, hidden]).select(0, ids).reshape([1, n, hidden]);
+        self.logits(x).reshape([n, self.config.vocab_size])
+    }
+
+    /// What the last block gives for every position, `[batch, seq, hidden]`.
+    fn hidden(&self, tokens: Tensor<2, Int>, mask: &AttentionMask, trace: &mut Trace) -> Tensor<3> {
         let [_, seq] = tokens.dims();
         let angles = self.rope.angles(0, seq);
         let mut x = self.embed(tokens);
@@ -129,7 +155,7 @@ impl Transformer {
             let mask = near.as_ref().filter(|_| block.slides).unwrap_or(mask);
             x = block.forward(x, &angles, mask, None, trace);
         }
-        self.logits(x)
+        x
     }
 
     /// Causal logits of new positions of the sequences `rows`, whose past is in `cache`; they are added to it. The

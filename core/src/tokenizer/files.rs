@@ -158,6 +158,23 @@ fn damaged(name: &str, why: impl Into<Told>) -> Error {
     Error::Tokenizer(told!("file.unreadable", "{name} cannot be read: {why}", name, why))
 }
 
+/// `merges.txt` as `transformers` reads it; older files hold each pair as one string.
+pub(super) fn merges_text(merges: &[Value]) -> String {
+    let mut text = "#version: 0.2\n".to_string();
+    for merge in merges {
+        match merge {
+            Value::String(pair) => text.push_str(pair),
+            pair => {
+                text.push_str(pair[0].as_str().unwrap_or_default());
+                text.push(' ');
+                text.push_str(pair[1].as_str().unwrap_or_default());
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

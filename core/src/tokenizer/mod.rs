@@ -25,6 +25,7 @@ mod probes;
 mod rebuilt;
 mod render_warning;
 mod report;
+mod same_tokens;
 mod sample_evenly;
 mod stream;
 mod strftime;
@@ -190,7 +191,7 @@ impl Tokenizer {
                 "vocab.json".to_string(),
                 serde_json::to_vec(vocab).map_err(Error::tokenizer_failed)?,
             ));
-            files.push(("merges.txt".to_string(), merges_text(merges).into_bytes()));
+            files.push(("merges.txt".to_string(), files::merges_text(merges).into_bytes()));
         }
         Ok(files)
     }
@@ -380,21 +381,4 @@ fn no_template(config: &TokenizerConfig) -> Told {
             names = names.join(", ")
         ),
     }
-}
-
-/// `merges.txt` as `transformers` reads it; older files hold each pair as one string.
-fn merges_text(merges: &[Value]) -> String {
-    let mut text = "#version: 0.2\n".to_string();
-    for merge in merges {
-        match merge {
-            Value::String(pair) => text.push_str(pair),
-            pair => {
-                text.push_str(pair[0].as_str().unwrap_or_default());
-                text.push(' ');
-                text.push_str(pair[1].as_str().unwrap_or_default());
-            }
-        }
-        text.push('\n');
-    }
-    text
 }

@@ -1,65 +1,13 @@
 //! Settings of a training run: doc comments are the command line's help, defaults stand once, per stage and by what
 //! trains.
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Content, TooLong};
+use super::Stage;
+use crate::batch::TooLong;
 use crate::error::{Error, Result};
-use crate::loss::{Dpo, DpoConfig, NextToken, Objective, Reference};
 use crate::optim::{AdamWConfig, LrSchedule, Schedule};
-use crate::text::RowKind;
 use crate::told::{Told, told};
-
-/// What a run teaches: which rows it reads and what it minimises. Which weights learn it, the model's or an adapter's,
-/// is another question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Next-token prediction on texts.
-    Pretrain,
-    /// The assistant's answers in conversations.
-    #[cfg_attr(feature = "cli", value(alias = "lora"))]
-    Sft,
-    /// Which of two answers is better.
-    Dpo,
-}
-
-impl Stage {
-    /// The name on the command line and in run directories.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pretrain => "pretrain",
-            Self::Sft => "sft",
-            Self::Dpo => "dpo",
-        }
-    }
-
-    /// What it minimises, with the defaults of its own settings; preferences are learned by an adapter then, beside what
-    /// they are compared with ([`Dpo::new`] takes all else).
-    pub fn objective(self) -> Arc<dyn Objective> {
-        match self {
-            Self::Pretrain | Self::Sft => Arc::new(NextToken),
-            Self::Dpo => Arc::new(Dpo::new(DpoConfig::default(), Reference::Base)),
-        }
-    }
-
-    /// What its rows must be.
-    pub fn content(self) -> Content {
-        match self {
-            Self::Pretrain => Content::Documents,
-            Self::Sft => Content::Conversations,
-            Self::Dpo => Content::Preferences,
-        }
-    }
-
-    /// Which rows it reads.
-    pub fn row_kind(self) -> RowKind {
-        self.content().row_kind()
-    }
-}
 
 /// Everything that decides how a run goes, whatever its model and data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +116,8 @@ impl TrainConfig {
         match stage {
             Stage::Pretrain => pretrain,
             Stage::Sft => sft,
+            // A teacher tells more of a row than its tokens do, and the student answers already.
+            Stage::Distill => Self { learning_rate: 1e-4, ..sft },
             // At ten times the rate a small model's answers fall apart.
             Stage::Dpo => Self {
                 epochs: 1.0,
@@ -198,6 +148,7 @@ impl TrainConfig {
                 ..whole
             },
             Stage::Dpo => Self { epochs: 3.0, learning_rate: 2e-4, ..whole },
+            Stage::Distill => Self { epochs: 3.0, learning_rate: 5e-4, ..whole },
         }
     }
 
@@ -347,7 +298,7 @@ mod tests {
 
     #[test]
     fn defaults_hold_and_all_problems_come_at_once() {
-        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo] {
+        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill] {
             for defaults in [TrainConfig::of(stage), TrainConfig::of_adapter(stage)] {
                 assert_eq!(defaults.problems(), Vec::<Told>::new());
             }

@@ -77,12 +77,18 @@ impl Plan {
         self.flops *= factor;
     }
 
-    /// Reckons with what the objective needs beside what trains.
-    pub(super) fn add_beside(&mut self, beside: Beside, model: &ModelConfig, row: RowTokens) {
+    /// Reckons with what the objective needs beside what trains; a batch has so many rows.
+    pub(super) fn add_beside(&mut self, beside: &Beside, model: &ModelConfig, rows: usize, row: RowTokens) {
         self.state_bytes += beside.bytes;
         // Forward and backward are three passes forward.
-        let forward = self.tokens as f64 * model.training_flops_per_token(row.longest) / 3.0;
-        self.flops += f64::from(beside.forwards) * forward;
+        let forward =
+            |model: &ModelConfig| self.tokens as f64 * model.training_flops_per_token(row.longest) / 3.0;
+        let mut flops = f64::from(beside.forwards) * forward(model);
+        if let Some(teacher) = &beside.teacher {
+            flops += forward(teacher);
+            self.activation_bytes += (4 * rows * row.longest * teacher.vocab_size) as u64;
+        }
+        self.flops += flops;
     }
 
     /// All memory together.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::own_answers::WithOwnAnswers;
 use super::{BatchSource, Plan, Progress, ReadAhead, RowTokens, Run, Stage, TrainConfig};
 use crate::adapter::Adapter;
 use crate::batch::{Content, EncodedRows, Encoder, Fit, Loader, LoaderConfig, LoaderState, Survey};
@@ -65,6 +66,7 @@ impl Job {
         }));
         problems.extend(self.config.length_problem(model.config().context()));
         problems.extend(self.prompt_problem());
+        problems.extend(self.teacher_problem());
         problems.extend(self.objective.problems(self.adapter.is_some()));
         problems.extend(self.keep_problem());
         if !problems.is_empty() {
@@ -83,6 +85,19 @@ impl Job {
                 "--max-prompt-len is {prompt}, which leaves no room for an answer in rows of --max-seq-len {length}; take less",
                 prompt,
                 length
+            )
+        })
+    }
+
+    /// That a row may be longer than what the teacher reads.
+    fn teacher_problem(&self) -> Option<Told> {
+        let (context, length) = (self.objective.longest_row()?, self.config.max_seq_len);
+        (length > context).then(|| {
+            told!(
+                "train.teacher_length",
+                "--max-seq-len is {length}, and the teacher holds {context} positions; take at most that many",
+                length,
+                context
             )
         })
     }
@@ -209,7 +224,7 @@ impl Job {
         let config = TrainConfig { batch_size: self.config.batch_size * group, ..self.config.clone() };
         let mut plan = Plan::new(model.config(), &config, steps, adapter, row);
         plan.state_bytes -= model.bytes_saved();
-        plan.add_beside(self.objective.beside(), model.config(), row);
+        plan.add_beside(&self.objective.beside(), model.config(), config.batch_size, row);
         if self.kept_dataset().is_some() {
             plan.add_share(self.config.keep_share);
         }
@@ -247,6 +262,7 @@ impl Job {
             best_loss: None,
             reference: None,
             dpo: None,
+            taught: None,
             mean_loss: None,
             loss_scale: None,
             config: self.config.clone(),
@@ -294,6 +310,11 @@ impl Job {
         let adapter = self.adapter.as_ref().map(|adapter| adapter.config.clone());
         let keep = self.kept_rows(progress.config.keep_share);
         let (tokenizer, objective) = (Arc::clone(&self.tokenizer), Arc::clone(&self.objective));
+        let batches: Box<dyn BatchSource> = Box::new(ReadAhead::new(batches));
+        let batches: Box<dyn BatchSource> = match objective.own_answers() {
+            Some(own) => Box::new(WithOwnAnswers::new(batches, own, &progress.config)),
+            None => batches,
+        };
         let held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>> = match split.validation {
             0 => None,
             _ => Some(Box::new(move || Box::new(self.loader(&split, split.validation_part(), false)))),
@@ -304,7 +325,7 @@ impl Job {
             adapter,
             optimizer,
             objective,
-            batches: Box::new(ReadAhead::new(batches)),
+            batches,
             keep,
             held_out,
             tokenizer,

@@ -7,7 +7,8 @@ use crate::adapter::AdapterConfig;
 use crate::batch::LoaderState;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::loss::DpoConfig;
+use crate::kernels::Quantization;
+use crate::loss::{DistillConfig, DpoConfig};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::optim::{AdamW, Schedule};
 use crate::told::{Told, told};
@@ -51,11 +52,26 @@ pub struct Progress {
     /// The settings of preferences, where they are learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpo: Option<DpoConfig>,
+    /// What a student learns from, and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taught: Option<TaughtBy>,
     /// The loss's scale, once a step was taken in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,
     /// The settings of the run.
     pub config: TrainConfig,
+}
+
+/// The teacher of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaughtBy {
+    /// The fingerprint of its weights.
+    pub teacher: String,
+    /// In how few bits they are held, where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<Quantization>,
+    /// How its student learns.
+    pub config: DistillConfig,
 }
 
 fn is_zero(number: &u64) -> bool {

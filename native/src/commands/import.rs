@@ -40,11 +40,14 @@ pub struct ImportArgs {
     #[command(flatten)]
     pub beside: BesideModel,
     /// The stage of an imported run, which its file does not hold; lora is sft of an adapter
-    #[arg(long, value_parser = ["pretrain", "sft", "lora", "dpo"])]
+    #[arg(long, value_parser = ["pretrain", "sft", "lora", "dpo", "distill"])]
     pub stage: Option<String>,
     /// The model whose adapter an imported run trains, or that a run of preferences began with
     #[arg(long)]
     pub base: Option<PathBuf>,
+    /// The teacher of an imported run of distillation
+    #[arg(long)]
+    pub teacher: Option<PathBuf>,
     /// The data of an imported run: files, directories, globs or hub:owner/name (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
@@ -103,12 +106,14 @@ fn import_run(
     let model = args.model.display();
     let Some(stage) = args.stage.as_deref().filter(|_| !args.data.is_empty()) else {
         return Err(Failure::Usage(format!(
-            "{model} holds a run; name what it does not hold, --stage pretrain, sft, lora or dpo and its --data, or take \
+            "{model} holds a run; name what it does not hold, --stage pretrain, sft, lora, dpo or distill and its --data, or take \
             the model alone with `kindling export --model {model} --to hf`"
         )));
     };
     let Some(asked) = RunKind::of_verb(stage) else {
-        return Err(Failure::Usage(format!("'{stage}' is no stage; take pretrain, sft, lora or dpo")));
+        return Err(Failure::Usage(format!(
+            "'{stage}' is no stage; take pretrain, sft, lora, dpo or distill"
+        )));
     };
     let adapter = adapter_settings(args, asked, files)?;
     let kind = RunKind { adapts: adapter.is_some(), ..asked };
@@ -122,6 +127,7 @@ fn import_run(
     settings.extend(progress.date.iter().map(|date| (DATE.to_string(), date.as_str().into())));
     settings.extend(adapter.unwrap_or_default());
     settings.extend(compared_settings(args, kind, progress)?);
+    settings.extend(taught_settings(args, kind, progress)?);
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
     tell(&args.out, size_of(files), Some(progress.step), output);
     let out = args.out.display();
@@ -215,6 +221,32 @@ fn compared_settings(args: &ImportArgs, kind: RunKind, progress: &Progress) -> R
     let mut settings = toml::Table::try_from(config)
         .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into()))?;
     settings.insert("model".into(), base.display().to_string().into());
+    Ok(settings)
+}
+
+/// What `--resume` reads of an imported run of distillation: its settings and its teacher.
+fn taught_settings(args: &ImportArgs, kind: RunKind, progress: &Progress) -> Result<toml::Table, Failure> {
+    let model = args.model.display();
+    match (kind.stage == Stage::Distill, &args.teacher) {
+        (false, None) => return Ok(toml::Table::new()),
+        (false, Some(_)) => {
+            return Err(Failure::Usage("--teacher belongs to a run of distillation; leave it out".into()));
+        }
+        (true, _) => {}
+    }
+    let taught = progress.taught.as_ref().ok_or_else(|| {
+        Failure::Usage(format!("{model} holds no run of distillation; take --stage pretrain, sft or lora"))
+    })?;
+    let teacher = args.teacher.as_ref().ok_or_else(|| {
+        Failure::Usage(format!("{model} holds a run that learns from a teacher; name it with --teacher"))
+    })?;
+    let kept =
+        |e: toml::ser::Error| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into());
+    let mut settings = toml::Table::try_from(&taught.config).map_err(kept)?;
+    settings.insert("teacher".into(), teacher.display().to_string().into());
+    if let Some(bits) = taught.weights {
+        settings.insert("teacher-weights".into(), toml::Value::try_from(bits).map_err(kept)?);
+    }
     Ok(settings)
 }
 

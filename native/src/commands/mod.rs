@@ -1,5 +1,6 @@
 //! One file a verb: read files, call the library, show what comes.
 
+mod answers_file;
 pub mod bench;
 pub mod chat;
 pub mod data;
@@ -17,7 +18,10 @@ mod reference;
 pub mod sample_data;
 pub mod score;
 mod score_pairs;
+mod second_model;
 mod start;
+mod teacher;
+pub mod teacher_answers;
 pub mod tokenizer;
 pub mod train;
 pub mod train_args;

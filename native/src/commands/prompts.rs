@@ -12,10 +12,11 @@ use kindling::model::Transformer;
 use kindling::sample::{
     Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, generate_together, row_settings,
 };
-use kindling::text::{Prompt, Row};
+use kindling::text::{Conversation, Message, Prompt, Row};
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::doctor;
 use super::generate::GenerateArgs;
@@ -76,6 +77,11 @@ impl PromptRows {
         }
     }
 
+    /// How many prompts may be continued side by side.
+    pub(super) fn side_by_side(&self, model: &Transformer) -> SideBySide {
+        SideBySide { rows: self.batch_size.unwrap_or(ROWS) as usize, cache_bytes: cache_bytes(model) }
+    }
+
     /// The flags given that act where a chat template renders.
     fn of_templates(&self) -> Vec<&'static str> {
         given([("--chat-template", self.chat_template.is_some()), ("--date", self.date.is_some())])
@@ -96,14 +102,30 @@ struct Shown<'a> {
     generation: &'a Generation,
 }
 
+/// Rows of prompts, and how their answers are sampled.
+pub(super) struct PromptSource<'a> {
+    pub data: &'a [String],
+    pub rows: &'a PromptRows,
+    pub sampling: &'a SamplingConfig,
+    /// Whether a text is what a user says, and not what the model goes on from.
+    pub as_chat: bool,
+}
+
 /// A row's prompt, and how its answer is sampled.
-struct Asked {
-    ids: Vec<u32>,
-    config: SamplingConfig,
+pub(super) struct Asked {
+    pub ids: Vec<u32>,
+    pub config: SamplingConfig,
+    /// What was said, where the chat template rendered it, and what the row set for that.
+    pub conversation: Conversation,
+    pub variables: Map<String, Value>,
 }
 
 impl Asked {
-    fn request<'a>(&'a self, tokenizer: &'a Tokenizer, end_ids: &'a [u32]) -> GenerationRequest<'a> {
+    pub(super) fn request<'a>(
+        &'a self,
+        tokenizer: &'a Tokenizer,
+        end_ids: &'a [u32],
+    ) -> GenerationRequest<'a> {
         GenerationRequest {
             prompt: &self.ids,
             reuse: 0,
@@ -124,7 +146,9 @@ pub fn run(
     tokenizer: &Tokenizer,
     output: Output,
 ) -> Result<(), Failure> {
-    let asked = read(args, model.config().context(), tokenizer, output)?;
+    let source =
+        PromptSource { data: &args.data, rows: &args.rows, sampling: &args.sampling, as_chat: false };
+    let asked = read(&source, model.config().context(), tokenizer, output)?;
     interrupt::listen();
     let ends = tokenizer.end_ids(&model.config().eos_token_ids);
     let requests: Vec<_> = asked.iter().map(|(_, asked)| asked.request(tokenizer, &ends)).collect();
@@ -138,8 +162,7 @@ pub fn run(
         Ok(())
     };
     let mut on_step = || if interrupt::asked() { Flow::Stop } else { Flow::Continue };
-    let limit =
-        SideBySide { rows: args.rows.batch_size.unwrap_or(ROWS) as usize, cache_bytes: cache_bytes(model) };
+    let limit = args.rows.side_by_side(model);
     let outcome = pollster::block_on(generate_together(model, &requests, limit, &mut on_step, &mut on_done));
     // What was ready behind a row that is not: its number tells which it is.
     for (number, generation) in waiting {
@@ -165,8 +188,11 @@ fn cache_bytes(model: &Transformer) -> u64 {
 }
 
 /// The prompts of all rows; says what is odd about them.
-fn read(
-    args: &GenerateArgs,
+///
+/// # Errors
+/// Rows that cannot be used, by file and line.
+pub(super) fn read(
+    args: &PromptSource,
     context: usize,
     tokenizer: &Tokenizer,
     output: Output,
@@ -178,17 +204,18 @@ fn read(
         text_column: args.rows.reading.text_column.clone(),
         ..DataOptions::default()
     };
-    let sources = sources::open(&args.data, args.rows.reading.encoding)?;
+    let sources = sources::open(args.data, args.rows.reading.encoding)?;
     let mut reader = Reader {
         tokenizer,
         context,
-        sampling: &args.sampling,
+        sampling: args.sampling,
+        as_chat: args.as_chat,
         rows: 0,
         rendered: 0,
         odd: RenderWarnings::new(),
         bounded: None,
     };
-    let accept = |prompt: Prompt, origin: &RowOrigin| reader.read(&prompt, origin);
+    let accept = |prompt: Prompt, origin: &RowOrigin| reader.read(prompt, origin);
     let (asked, report) = read_prompts(sources, options, &row_settings(), accept)?;
     tell(&report, output);
     if reader.rendered == 0 {
@@ -216,6 +243,7 @@ struct Reader<'a> {
     tokenizer: &'a Tokenizer,
     context: usize,
     sampling: &'a SamplingConfig,
+    as_chat: bool,
     /// Those that are used, so far.
     rows: u64,
     /// Those of them that the chat template renders.
@@ -226,19 +254,31 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(&mut self, prompt: &Prompt, origin: &RowOrigin) -> Result<Asked, Told> {
+    fn read(&mut self, prompt: Prompt, origin: &RowOrigin) -> Result<Asked, Told> {
         let told = |error: Error| error.told();
         // Each row draws with a seed of its own, or equal prompts would have equal answers.
         let seed = self.sampling.seed.wrapping_add(self.rows);
         let config = SamplingConfig { seed, ..self.sampling.clone() }.of_row(&prompt.settings)?;
-        let (ids, warnings) = match &prompt.row {
-            Row::Document(text) => (self.tokenizer.encode_document(text).map_err(told)?, Vec::new()),
+        let row = match prompt.row {
+            Row::Document(text) if self.as_chat => {
+                Row::Conversation(Conversation::new(vec![Message::new("user", &text)]))
+            }
+            row => row,
+        };
+        let renders = matches!(row, Row::Conversation(_));
+        let (ids, warnings, conversation) = match row {
+            Row::Document(text) => {
+                let ids = self.tokenizer.encode_document(&text).map_err(told)?;
+                (ids, Vec::new(), Conversation::default())
+            }
             Row::Conversation(conversation) => {
-                self.tokenizer.render_prompt_and_warnings(conversation, &prompt.variables).map_err(told)?
+                let rendered = self.tokenizer.render_prompt_and_warnings(&conversation, &prompt.variables);
+                let (ids, warnings) = rendered.map_err(told)?;
+                (ids, warnings, conversation)
             }
             Row::Preference(_) => return Err("a pair of answers is no prompt".into()),
         };
-        let asked = Asked { ids, config };
+        let asked = Asked { ids, config, conversation, variables: prompt.variables };
         let request = asked.request(self.tokenizer, &[]);
         request.check(self.context).map_err(told)?;
         let is_bounded = request.bound_by(self.context).is_some();
@@ -250,7 +290,7 @@ impl Reader<'_> {
             self.bounded.get_or_insert_with(none).rows += 1;
         }
         self.rows += 1;
-        self.rendered += u64::from(matches!(prompt.row, Row::Conversation(_)));
+        self.rendered += u64::from(renders);
         Ok(asked)
     }
 }

@@ -160,7 +160,7 @@ fn fingerprint(model: &Transformer) -> Result<String, Failure> {
 }
 
 /// Where a save stands.
-fn progress(save: &Path) -> Result<Progress, Failure> {
+pub(super) fn progress(save: &Path) -> Result<Progress, Failure> {
     let lacking = || Error::Checkpoint(format!("there is no {PROGRESS}").into());
     let bytes = map(&save.join(PROGRESS))?.ok_or_else(|| at(save, lacking()))?;
     let progress = serde_json::from_slice(&bytes);

@@ -1,4 +1,4 @@
-//! `pretrain`, `sft`, `lora` and `dpo`: the same command with another objective or another set of trained weights.
+//! `pretrain`, `sft`, `lora`, `dpo` and `distill`: the same command with another objective or another set of trained weights.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -8,10 +8,10 @@ use kindling::data::{DataOptions, DataReport, Dataset, HeldOutShare};
 use kindling::error::Error;
 use kindling::example::rows_known_by;
 use kindling::model::Transformer;
-use kindling::train::{Job, Stage, TrainConfig};
+use kindling::train::{Job, Run, Stage, TrainConfig};
 
 use super::execute::{conclude, execute};
-use super::reference::Compared;
+use super::second_model::SecondModel;
 use super::start::{Start, newest, resume};
 use super::train_args::{DATE, LENGTH, TrainArgs};
 use super::{example, open_device};
@@ -35,9 +35,7 @@ pub fn run(
     args.refuse_idle_date(stage, &invocation.said)?;
     args.tell_idle_template(stage);
     let started = args.model.is_some() || args.beside.preset.is_some() || args.beside.model_config.is_some();
-    if stage == Stage::Dpo && args.model.is_none() && !args.resume {
-        return Err(no_model());
-    }
+    refuse_no_model(stage, args, started)?;
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
         return example::run(stage, args, everywhere, invocation);
     }
@@ -53,14 +51,16 @@ pub fn run(
         Start::open(args, last_save.as_deref(), &device)?;
     args.set_date(stage, &invocation.typed, &mut tokenizer);
     let model = model.with_dtype(everywhere.dtype.burn());
-    let (config, settings) = fitted(stage, args, invocation, &model, output);
+    let begun = (&model, adapter.as_ref(), last_save.as_deref());
+    let second = SecondModel::open(stage, args, begun, &tokenizer, &device)?;
+    let objective = second.as_ref().map_or_else(|| stage.objective(), SecondModel::objective);
+    let context = objective.longest_row().unwrap_or(usize::MAX).min(model.config().context());
+    let (config, settings) = fitted(stage, args, invocation, context, output);
     let keys = tokenizer.template_keys();
     let keep = rows_to_keep(kind, args, &keys, &model)?;
-    let begun = (&model, adapter.as_ref(), last_save.as_deref());
-    let compared = (stage == Stage::Dpo).then(|| Compared::open(args, begun, &device)).transpose()?;
     let job = Job {
         stage,
-        objective: compared.as_ref().map_or_else(|| stage.objective(), Compared::objective),
+        objective,
         dataset: Arc::new(
             open_data(stage, &config, &args.data, &args.rows, keys, output)
                 .map_err(|failure| of_resumed(failure, args))?,
@@ -70,34 +70,39 @@ pub fn run(
         tokenizer: Arc::new(tokenizer),
         adapter,
     };
-    let again = compared.is_some().then(|| job.clone());
+    let again = second.is_some().then(|| job.clone());
     let (run, directory) = match (resumed, last_save) {
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
         _ => (job.start(model)?, args.create_directory(kind, invocation, &settings, &[])?),
     };
-    let run = match compared.zip(again) {
-        Some((compared, job)) => compared.join(run, &job, &directory, args, output)?,
+    let run = match second.zip(again) {
+        Some((second, job)) => second.join(run, &job, &directory, args, output)?,
         None => run,
     };
-    let ends = &run.model.config().eos_token_ids;
-    if let Some(remark) = told_ends.and_then(|told| run.tokenizer.gained_ends(&told, ends)) {
-        output.say(&remark);
-    }
+    tell_ends(&run, told_ends, output);
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
     conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
 }
 
-/// The settings of a run with this model: where no length was said, its rows are no longer than the model holds.
+/// Says which tokens end an answer now, where those of the model's files were others.
+fn tell_ends(run: &Run, told_ends: Option<Vec<u32>>, output: Output) {
+    let ends = &run.model.config().eos_token_ids;
+    if let Some(remark) = told_ends.and_then(|told| run.tokenizer.gained_ends(&told, ends)) {
+        output.say(&remark);
+    }
+}
+
+/// The settings of a run with models of this context: where no length was said, its rows are no longer than that.
 fn fitted(
     stage: Stage,
     args: &TrainArgs,
     invocation: &Invocation,
-    model: &Transformer,
+    context: usize,
     output: Output,
 ) -> (TrainConfig, toml::Table) {
     let (mut config, mut settings) = (args.train.clone(), invocation.settings.clone());
     if !invocation.said.iter().any(|said| said == LENGTH)
-        && let Some(note) = config.fit_default_length(model.config().context())
+        && let Some(note) = config.fit_default_length(context)
     {
         output.say(&note);
         settings.insert(LENGTH.into(), (config.max_seq_len as i64).into());
@@ -131,7 +136,7 @@ fn rows_to_keep(
     }
     let known = match kind.stage {
         Stage::Sft => rows_known_by(model.config())?,
-        Stage::Pretrain | Stage::Dpo => None,
+        Stage::Pretrain | Stage::Dpo | Stage::Distill => None,
     };
     if known.is_none() && share > 0.0 && share != kind.defaults().keep_share {
         return Err(Failure::Usage(format!(
@@ -165,12 +170,21 @@ fn of_resumed(failure: Failure, args: &TrainArgs) -> Failure {
     }
 }
 
-/// Preferences are learned by a model that answers already.
-fn no_model() -> Failure {
-    Failure::Usage(
-        "`dpo` goes on from a model that answers; name it with --model DIR (`kindling sft` without flags trains one)"
-            .into(),
-    )
+/// Refuses a stage that makes no example of its own without a model; `started` where one is named or new.
+fn refuse_no_model(stage: Stage, args: &TrainArgs, started: bool) -> Result<(), Failure> {
+    let (lacks, told) = match stage {
+        Stage::Pretrain | Stage::Sft => return Ok(()),
+        // Preferences are learned by a model that answers already.
+        Stage::Dpo => (
+            args.model.is_none(),
+            "`dpo` goes on from a model that answers; name it with --model DIR (`kindling sft` without flags trains one)",
+        ),
+        Stage::Distill => (
+            !started,
+            "`distill` trains a student; name it with --model DIR, or make a new one with --preset and --tokenizer",
+        ),
+    };
+    if lacks && !args.resume { Err(Failure::Usage(told.into())) } else { Ok(()) }
 }
 
 /// Only the example's runs keep no `--data` among their settings.
@@ -180,10 +194,11 @@ fn no_data(kind: RunKind, resumed: Option<&RunDir>) -> Failure {
             "{} holds the generated example, which does not go on where it stopped; begin it again with --overwrite",
             directory.path().display()
         ),
-        None if kind.adapts || kind.stage == Stage::Dpo => {
+        None if kind.adapts || matches!(kind.stage, Stage::Dpo | Stage::Distill) => {
             let rows = match kind.stage {
                 Stage::Pretrain => "pretrain.jsonl",
                 Stage::Sft => "lora.jsonl",
+                Stage::Distill => "sft.jsonl",
                 Stage::Dpo => "dpo.jsonl",
             };
             format!("there is no --data to train on; `kindling sample-data DIR` writes a {rows} to try")

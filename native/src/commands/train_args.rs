@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::ArgPredicate;
+use clap::{Args, ValueEnum};
 use kindling::adapter::LoraConfig;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
@@ -15,6 +15,7 @@ use kindling::told::Told;
 use kindling::train::{SaveConfig, Stage, TrainConfig};
 use serde_json::Value;
 
+use super::teacher::DistillArgs;
 use crate::beside_model::BesideModel;
 use crate::cli::Invocation;
 use crate::date::{Date, tell_unprinted};
@@ -84,13 +85,36 @@ pub struct TrainArgs {
     /// How preferences are learned
     #[command(flatten, next_help_heading = "Preferences")]
     pub dpo: DpoConfig,
+    /// What a student learns from
+    #[command(flatten, next_help_heading = "Distillation")]
+    pub distillation: DistillArgs,
 }
 
-/// The flags that act on preferences only: each one's name inside the parser and on the command line.
-fn flags_of_preferences() -> Vec<(String, String)> {
-    let flags = DpoConfig::augment_args(clap::Command::new(Stage::Dpo.name()));
+/// The flags that act in this stage only: each one's name inside the parser and on the command line.
+fn own_flags(stage: Stage) -> Vec<(String, String)> {
+    let command = clap::Command::new(stage.name());
+    let flags = match stage {
+        Stage::Pretrain | Stage::Sft => command,
+        Stage::Dpo => DpoConfig::augment_args(command),
+        Stage::Distill => DistillArgs::augment_args(command),
+    };
     let names = |arg: &clap::Arg| Some((arg.get_id().to_string(), arg.get_long()?.to_string()));
     flags.get_arguments().filter_map(names).collect()
+}
+
+/// The flags that act in one of the other stages only.
+fn flags_of_others(stage: Stage) -> impl Iterator<Item = (String, String)> {
+    let others = Stage::value_variants().iter().filter(move |other| **other != stage);
+    others.flat_map(|other| own_flags(*other))
+}
+
+/// Why the flags of a stage's own act in no other.
+fn why_idle(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Pretrain | Stage::Sft => "is another stage",
+        Stage::Dpo => "compares no answers",
+        Stage::Distill => "has no teacher",
+    }
 }
 
 /// Whether an adapter trains instead of the model, and flags that act on it alone.
@@ -130,7 +154,7 @@ impl TrainArgs {
     /// Names the flags.
     pub fn check(&self, kind: RunKind, invocation: &Invocation) -> Result<(), Failure> {
         let said = &invocation.said;
-        self.refuse_idle_preferences(kind.stage, said)?;
+        self.refuse_flags_of_others(kind.stage, said)?;
         let idle = AdapterArgs::flags().into_iter().filter(|flag| !self.adapter.lora && said.contains(flag));
         let idle: Vec<String> = idle.map(|flag| format!("--{flag}")).collect();
         if !idle.is_empty() {
@@ -141,26 +165,34 @@ impl TrainArgs {
             )));
         }
         let of_adapter = if self.adapter.lora { self.adapter.shape.problems() } else { Vec::new() };
-        let of_pairs = if kind.stage == Stage::Dpo { self.problems_of_pairs(kind) } else { Vec::new() };
+        let of_stage = match kind.stage {
+            Stage::Pretrain | Stage::Sft => Vec::new(),
+            Stage::Dpo => self.problems_of_pairs(kind),
+            Stage::Distill => self.distillation.problems(&invocation.typed),
+        };
         let idle = if self.resume { Vec::new() } else { self.train.idle(&invocation.typed) };
-        match [self.train.problems(), idle, self.saving.problems(), of_adapter, of_pairs].concat() {
+        match [self.train.problems(), idle, self.saving.problems(), of_adapter, of_stage].concat() {
             problems if problems.is_empty() => self.refuse_own_sources(),
             problems => Err(Error::Config(problems).into()),
         }
     }
 
-    /// Refuses flags of preferences where a stage compares no answers.
-    fn refuse_idle_preferences(&self, stage: Stage, said: &[String]) -> Result<(), Failure> {
-        let idle = flags_of_preferences().into_iter().filter(|(_, flag)| said.contains(flag));
-        let idle: Vec<String> = idle.map(|(_, flag)| format!("--{flag}")).collect();
-        match stage == Stage::Dpo || idle.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::Usage(format!(
-                "{} would not act, because `{}` compares no answers; leave that out, or use `dpo`",
-                idle.join(", "),
-                stage.name()
-            ))),
+    /// Refuses flags of another stage than this one.
+    fn refuse_flags_of_others(&self, stage: Stage, said: &[String]) -> Result<(), Failure> {
+        for other in Stage::value_variants().iter().filter(|other| **other != stage) {
+            let idle = own_flags(*other).into_iter().filter(|(_, flag)| said.contains(flag));
+            let idle: Vec<String> = idle.map(|(_, flag)| format!("--{flag}")).collect();
+            if !idle.is_empty() {
+                return Err(Failure::Usage(format!(
+                    "{} would not act, because `{}` {}; leave that out, or use `{}`",
+                    idle.join(", "),
+                    stage.name(),
+                    why_idle(*other),
+                    other.name()
+                )));
+            }
         }
+        Ok(())
     }
 
     /// What does not hold where pairs of answers are compared.
@@ -220,6 +252,7 @@ impl TrainArgs {
             ("--model-config", &self.beside.model_config),
             ("--tokenizer", &self.beside.tokenizer),
             ("--chat-template", &self.chat_template),
+            ("--teacher", &self.distillation.teacher),
             ("--config", &self.config),
         ];
         let named = named.into_iter().filter_map(|(flag, path)| Some((flag, path.clone()?)));
@@ -242,9 +275,7 @@ impl TrainArgs {
         let (out, keep_last) = (self.out.as_deref(), self.train.keep_last);
         let directory = RunDir::create(out, &kind.name(), existing, keep_last, beside)?;
         let mut idle = if kind.adapts { Vec::new() } else { AdapterArgs::flags() };
-        if kind.stage != Stage::Dpo {
-            idle.extend(flags_of_preferences().into_iter().map(|(_, flag)| flag));
-        }
+        idle.extend(flags_of_others(kind.stage).map(|(_, flag)| flag));
         let acting = settings.iter().filter(|(key, _)| !idle.contains(*key));
         let acting: toml::Table = acting.map(|(key, value)| (key.clone(), value.clone())).collect();
         directory.write(SETTINGS, invocation.record(&acting).as_bytes())?;
@@ -267,8 +298,7 @@ pub fn with_defaults(verb: clap::Command, kind: RunKind) -> clap::Command {
         true => verb.mut_arg(LORA, |arg| arg.default_value("true").hide(true)),
         false => verb,
     };
-    let hidden = if kind.stage == Stage::Dpo { Vec::new() } else { flags_of_preferences() };
-    let verb = hidden.into_iter().fold(verb, |verb, (id, _)| verb.mut_arg(id, |arg| arg.hide(true)));
+    let verb = flags_of_others(kind.stage).fold(verb, |verb, (id, _)| verb.mut_arg(id, |arg| arg.hide(true)));
     let adapters = values(&TrainConfig::of_adapter(kind.stage));
     values(&kind.defaults()).into_iter().fold(verb, |verb, (key, value)| {
         let other = adapters.get(&key).filter(|other| **other != value);

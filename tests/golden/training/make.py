@@ -72,6 +72,12 @@ STAGES = {
         pairs=dict(beta=0.5, dpo_loss="robust", label_smoothing=0.1, length_normalise=True, sft_weight=0.2)),
     "experts": dict(model="experts", adapter=None, settings=settings(3e-3, 0.1, 2.2)),
     "experts-one": dict(model="experts-one", adapter=None, settings=settings(3e-3, 0.1, 2.2)),
+    "distill": dict(
+        model="llama", adapter=None, settings=settings(2e-3, 0.2, 1.8),
+        taught=dict(teacher="qwen3", alpha=0.5, kd_temperature=1.5)),
+    "distill_lora": dict(
+        model="qwen3", adapter="adapter", settings=settings(1e-2, 0.1, 0.42),
+        taught=dict(teacher="llama", alpha=0.25, kd_temperature=2.0, kd_loss="jsd")),
 }
 OF_TEXTS = ["pretrain", *MIXTURES]
 # What the loss of the first step's pairs is after the last step, with other settings.
@@ -83,6 +89,17 @@ VARIANTS = [
     dict(beta=0.05, dpo_loss="hinge"),
     dict(beta=0.1, dpo_loss="ipo"),
     dict(beta=0.1, sft_weight=0.5),
+]
+
+# The same of a student's first step, beside its teacher.
+LESSONS = [
+    dict(alpha=1.0),
+    dict(alpha=0.0, kd_temperature=1.0),
+    dict(alpha=0.5, kd_temperature=2.5),
+    dict(alpha=0.25, kd_temperature=1.0, kd_loss="reverse-kl"),
+    dict(alpha=0.5, kd_temperature=1.5, kd_loss="jsd"),
+    dict(alpha=0.5, kd_temperature=1.0, kd_loss="skew-kl"),
+    dict(alpha=0.0, kd_temperature=1.5, kd_loss="skew-kl", kd_skew=0.4),
 ]
 
 
@@ -238,6 +255,44 @@ class Pairs:
         return (losses - self.sft_weight * chosen).sum()
 
 
+class Taught:
+    """`α·CE + (1 − α)·T²·D(teacher/T, student/T)`: MiniMind's `train_distillation.py`, with the sum over weighed targets in
+    place of a mean. Other divergences: MiniLLM's, trl 1.16's `generalized_jsd_loss` (β = 1/2), DistiLLM's `skewed_forward_kl`."""
+
+    def __init__(self, teacher, alpha=0.5, kd_temperature=1.5, kd_loss="forward-kl", kd_skew=0.1):
+        self.teacher, self.alpha, self.temperature, self.kind, self.skew = teacher, alpha, kd_temperature, kd_loss, kd_skew
+
+    def weight(self, batch):
+        return batch[3].sum()
+
+    def terms(self, model, batch):
+        """Cross entropy, and the teacher's term."""
+        inputs, mask, targets, weights, _ = batch
+        logits = forward(model, inputs, mask)
+        with torch.no_grad():
+            p = (forward(self.teacher, inputs, mask) / self.temperature).log_softmax(-1)
+        q = (logits / self.temperature).log_softmax(-1)
+
+        def kl(a, b):
+            return (a.exp() * (a - b)).sum(-1)
+
+        def mixed(share):
+            return torch.logsumexp(torch.stack([p + math.log(share), q + math.log(1 - share)]), 0)
+
+        apart = {
+            "forward-kl": lambda: kl(p, q),
+            "reverse-kl": lambda: kl(q, p),
+            "jsd": lambda: (kl(p, mixed(0.5)) + kl(q, mixed(0.5))) / 2,
+            "skew-kl": lambda: kl(p, mixed(self.skew)),
+        }[self.kind]()
+        nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        return (nll * weights).sum(), self.temperature**2 * (apart * weights).sum()
+
+    def loss(self, model, batch):
+        ce, kd = self.terms(model, batch)
+        return self.alpha * ce + (1 - self.alpha) * kd
+
+
 def train(model, settings, steps, objective=NextToken()):
     """The plain loop: the loss and the gradient norm of every step, and what gates add to the loss."""
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
@@ -292,7 +347,12 @@ def run(stage, steps):
     model = opened(HERE / stage["model"], stage["adapter"] and HERE / stage["adapter"])
     before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
     reference = None if stage["adapter"] else copy.deepcopy(model)
-    objective = Pairs(reference, **stage["pairs"]) if "pairs" in stage else NextToken()
+    objective = NextToken()
+    if "pairs" in stage:
+        objective = Pairs(reference, **stage["pairs"])
+    if "taught" in stage:
+        taught = dict(stage["taught"])
+        objective = Taught(opened(HERE / taught.pop("teacher")), **taught)
     losses, norms, added = train(model, stage["settings"], steps, objective)
     after = dict(model.named_parameters())
     probe = [(11 * i * i + 5 * i + 2) % VOCAB for i in range(12)]
@@ -300,6 +360,8 @@ def run(stage, steps):
         causal = torch.full((12, 12), torch.finfo(torch.float32).min).triu(1)[None, None]
         logits = forward(model, torch.tensor([probe]), causal)[0]
     found = after_pairs(model, reference, stage["pairs"], steps[0]) if "pairs" in stage else {}
+    if "taught" in stage:
+        found = after_lessons(model, objective, steps[0])
     return {
         **found,
         "losses": losses,
@@ -324,6 +386,22 @@ def after_pairs(model, reference, options, batches):
         "reward_margin": margins.mean().item(),
         "reward_accuracy": (margins > 0).float().mean().item(),
         "variants": [{"settings": variant, "loss": loss} for variant, loss in zip(VARIANTS, losses)],
+    }
+
+
+def after_lessons(model, own, batches):
+    """What the rows of the first step give after the last one: both terms, and other losses."""
+    batches = [tensors(batch) for batch in batches]
+    whole = sum(own.weight(batch) for batch in batches)
+    with torch.no_grad():
+        terms = [own.terms(model, batch) for batch in batches]
+        ce, kd = (sum(term[side] for term in terms) / whole for side in range(2))
+        lessons = [Taught(own.teacher, **lesson) for lesson in LESSONS]
+        losses = [sum(lesson.loss(model, batch).item() for batch in batches) / whole.item() for lesson in lessons]
+    return {
+        "ce_loss": ce.item(),
+        "kd_loss": kd.item(),
+        "variants": [{"settings": lesson, "loss": loss} for lesson, loss in zip(LESSONS, losses)],
     }
 
 

@@ -172,6 +172,12 @@ pub fn fitted_config(
             "training on pairs of answers is not built in the page; use `kindling dpo` on the command line"
         ));
     }
+    if stage == Stage::Distill {
+        return Err(told!(
+            "stage.distill_not_in_page",
+            "learning from a teacher is not built in the page; use `kindling distill` on the command line"
+        ));
+    }
     let is_default = !changed.contains_key("max-seq-len");
     let mut config = train_config(stage, adapts, changed)?;
     let context = model.base.config().context();

@@ -66,6 +66,7 @@ impl From<train::Stage> for run::Stage {
             train::Stage::Pretrain => Self::Pretrain,
             train::Stage::Sft => Self::Sft,
             train::Stage::Dpo => Self::Dpo,
+            train::Stage::Distill => Self::Distill,
         }
     }
 }

@@ -16,6 +16,8 @@ messages! {
         Sft = "sft",
         /// Which of two answers is better; of the command line's runs.
         Dpo = "dpo",
+        /// What a teacher would say; of the command line's runs.
+        Distill = "distill",
     }
 
     /// What the worker tells before a call's end, and at it; a number that is not finite is null.

@@ -1,0 +1,63 @@
+//! What a run teaches.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::batch::Content;
+use crate::loss::{Distill, DistillConfig, Dpo, DpoConfig, NextToken, Objective, Reference};
+use crate::text::RowKind;
+
+/// What a run teaches: which rows it reads and what it minimises. Which weights learn it, the model's or an adapter's,
+/// is another question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Next-token prediction on texts.
+    Pretrain,
+    /// The assistant's answers in conversations.
+    #[cfg_attr(feature = "cli", value(alias = "lora"))]
+    Sft,
+    /// Which of two answers is better.
+    Dpo,
+    /// What a teacher would say in the assistant's place.
+    Distill,
+}
+
+impl Stage {
+    /// The name on the command line and in run directories.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pretrain => "pretrain",
+            Self::Sft => "sft",
+            Self::Dpo => "dpo",
+            Self::Distill => "distill",
+        }
+    }
+
+    /// What it minimises, with the defaults of its own settings; preferences are learned by an adapter then, beside what
+    /// they are compared with ([`Dpo::new`] takes all else), and distillation still lacks its teacher
+    /// ([`Distill::with_teacher`]).
+    pub fn objective(self) -> Arc<dyn Objective> {
+        match self {
+            Self::Pretrain | Self::Sft => Arc::new(NextToken),
+            Self::Dpo => Arc::new(Dpo::new(DpoConfig::default(), Reference::Base)),
+            Self::Distill => Arc::new(Distill::new(DistillConfig::default())),
+        }
+    }
+
+    /// What its rows must be.
+    pub fn content(self) -> Content {
+        match self {
+            Self::Pretrain => Content::Documents,
+            Self::Sft | Self::Distill => Content::Conversations,
+            Self::Dpo => Content::Preferences,
+        }
+    }
+
+    /// Which rows it reads.
+    pub fn row_kind(self) -> RowKind {
+        self.content().row_kind()
+    }
+}

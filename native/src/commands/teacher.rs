@@ -1,0 +1,151 @@
+//! The teacher of a distillation: a second model, which reads the student's rows and stays as it is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use kindling::adapter::Fingerprint;
+use kindling::checkpoint::Checkpoint;
+use kindling::device::OpenDevice;
+use kindling::error::Error;
+use kindling::kernels::Quantization;
+use kindling::loss::{Distill, DistillConfig, Objective};
+use kindling::model::Transformer;
+use kindling::tokenizer::Tokenizer;
+use kindling::told::Told;
+use kindling::train::{Run, TaughtBy};
+
+use super::load;
+use super::reference::progress;
+use crate::beside_model::BesideModel;
+use crate::failure::Failure;
+use crate::hub;
+use crate::model_files::at;
+use crate::output::{self, Output};
+
+/// Flags of distillation.
+#[derive(Args)]
+pub struct DistillArgs {
+    /// The model to learn from, of the same vocabulary, in any form that --model may have
+    #[arg(long)]
+    pub teacher: Option<PathBuf>,
+    /// Hold the teacher's matrices in few bits: less memory, a little less exact [default: as f32]
+    #[arg(long, value_enum)]
+    pub teacher_weights: Option<Quantization>,
+    /// What is minimised
+    #[command(flatten)]
+    pub config: DistillConfig,
+}
+
+impl DistillArgs {
+    /// What does not hold; `typed` are the flags of the command line itself.
+    pub fn problems(&self, typed: &[String]) -> Vec<Told> {
+        let mut problems = self.config.problems();
+        if self.teacher.is_none() {
+            problems.push(
+                "distillation needs a teacher; name a model of the same vocabulary with --teacher DIR".into(),
+            );
+        }
+        if self.config.on_policy >= 1.0 && typed.iter().any(|flag| flag == "alpha") {
+            problems.push(
+                "--alpha does not act where the student writes all answers itself; leave it out, or take a smaller \
+                 --on-policy"
+                    .into(),
+            );
+        }
+        if self.config.on_policy == 0.0 && typed.iter().any(|flag| flag == "max-new-tokens") {
+            problems.push("--max-new-tokens acts with --on-policy; leave it out".into());
+        }
+        problems
+    }
+}
+
+/// What a student learns from.
+pub struct Taught {
+    objective: Arc<Distill>,
+    path: PathBuf,
+    remembered: TaughtBy,
+    parameters: u64,
+}
+
+impl Taught {
+    /// Opens the teacher of a student with this tokenizer, which computes in the student's type; of a run that goes on it
+    /// must be the one that it began with.
+    ///
+    /// # Errors
+    /// No teacher, one of another vocabulary, one that is damaged or not the run's.
+    pub fn open(
+        args: &DistillArgs,
+        (student, last_save): (&Transformer, Option<&Path>),
+        tokenizer: &Tokenizer,
+        device: &OpenDevice,
+    ) -> Result<Self, Failure> {
+        let path = args.teacher.as_deref().ok_or_else(|| {
+            Failure::Usage("distillation needs a teacher; name it with --teacher DIR".into())
+        })?;
+        if last_save.is_some() && !path.exists() && !hub::is_address(&path.to_string_lossy()) {
+            return Err(Failure::Usage(format!(
+                "{}: the run's teacher is not there any more; name its new place with --teacher DIR",
+                path.display()
+            )));
+        }
+        let checkpoint = BesideModel::default().open(path)?;
+        check_vocabulary(tokenizer, &checkpoint, path)?;
+        let teacher = load(&checkpoint, args.teacher_weights, &device.device, path)?;
+        let fingerprint = checkpoint.fingerprint(&teacher).map_err(|e| at(path, e))?;
+        if let Some(save) = last_save {
+            refuse_other(&fingerprint, save, path)?;
+        }
+        let parameters = teacher.config().parameters();
+        let config = args.config.clone();
+        let objective = Distill::new(config.clone()).with_teacher(&teacher.with_dtype(student.dtype()));
+        let remembered =
+            TaughtBy { teacher: fingerprint.hex().to_string(), weights: args.teacher_weights, config };
+        Ok(Self { objective: Arc::new(objective), path: path.to_path_buf(), remembered, parameters })
+    }
+
+    /// What the run minimises.
+    pub fn objective(&self) -> Arc<dyn Objective> {
+        Arc::<Distill>::clone(&self.objective)
+    }
+
+    /// Lets the run remember its teacher.
+    pub fn join(self, mut run: Run, output: Output) -> Run {
+        output.say(&format!(
+            "taught by {} ({} parameters)",
+            self.path.display(),
+            output::grouped(self.parameters)
+        ));
+        run.progress.taught = Some(self.remembered);
+        run
+    }
+}
+
+/// Refuses a teacher whose tokens are others.
+fn check_vocabulary(tokenizer: &Tokenizer, teacher: &Checkpoint, path: &Path) -> Result<(), Failure> {
+    match &teacher.tokenizer {
+        Some(own) => tokenizer.check_same_tokens(own, &path.display().to_string())?,
+        None => output::warn(&format!(
+            "{}: there is no tokenizer beside the teacher; that its tokens are the model's is taken on trust",
+            path.display()
+        )),
+    }
+    Ok(teacher.config.check_vocabulary(tokenizer).map_err(|e| at(path, e))?)
+}
+
+/// Refuses another teacher than that of the run.
+fn refuse_other(fingerprint: &Fingerprint, save: &Path, path: &Path) -> Result<(), Failure> {
+    let told = match progress(save)?.taught.map(|taught| taught.teacher) {
+        Some(begun) if begun == fingerprint.hex() => return Ok(()),
+        Some(begun) => format!(
+            "these are not the weights of the run's teacher ({} and not {}); name it as it was, or its new place, with \
+             --teacher DIR, or begin a new run",
+            fingerprint.short(),
+            Fingerprint::from_hex(&begun).short()
+        ),
+        None => {
+            "the run does not tell which teacher it began with; begin it again with --overwrite".to_string()
+        }
+    };
+    Err(at(path, Error::Checkpoint(told.into())).into())
+}

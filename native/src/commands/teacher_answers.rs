@@ -1,0 +1,276 @@
+//! `distill --generate`: a teacher answers the prompts of files, for students of any vocabulary to be fine-tuned on.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use kindling::adapter::Fingerprint;
+use kindling::kernels::Quantization;
+use kindling::model::Transformer;
+use kindling::sample::{Flow, Generation, SamplingConfig, generate_together};
+use kindling::tokenizer::Tokenizer;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::answers_file::{AnswersFile, Existing, MadeBy, made_by};
+use super::prompts::{self, Asked, PromptRows, PromptSource};
+use super::{attach, generate, load, open_device, sampling_of, talking, use_template};
+use crate::beside_model::BesideModel;
+use crate::cli::Everywhere;
+use crate::date::Date;
+use crate::failure::Failure;
+use crate::interrupt;
+use crate::model_files::{at, open_adapter, tokenizer_remedy};
+use crate::output::{self, Output};
+use crate::sources;
+
+/// The parser's name for `distill --generate`.
+pub const VERB: &str = "teacher-answers";
+
+/// Reads `distill --generate` as a verb of its own: its flags are those of `generate`, and not those of training.
+pub fn as_verb(mut args: Vec<OsString>) -> Vec<OsString> {
+    const VALUES: [&str; 2] = ["--device", "--dtype"];
+    let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let is_verb = |&i: &usize| !words[i].starts_with('-') && !VALUES.contains(&words[i - 1].as_str());
+    let verb = (1..words.len()).find(is_verb).filter(|&i| words[i] == "distill");
+    let flag = words.iter().position(|word| word == "--generate");
+    if let (Some(verb), Some(flag)) = (verb, flag) {
+        args[verb] = VERB.into();
+        args.remove(flag);
+    }
+    args
+}
+
+/// Flags of `distill --generate`.
+#[derive(Args)]
+pub struct AnswerArgs {
+    /// The model that answers: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or
+    /// hub:owner/name
+    #[arg(long)]
+    pub teacher: PathBuf,
+    /// What the teacher's file does not hold
+    #[command(flatten)]
+    pub beside: BesideModel,
+    /// A LoRA adapter of the teacher in the layout of PEFT or mlx-lm (repeatable)
+    #[arg(long)]
+    pub adapter: Vec<PathBuf>,
+    /// Hold the teacher's matrices in few bits: less memory, a little less exact [default: as f32]
+    #[arg(long, value_enum)]
+    pub weights: Option<Quantization>,
+    /// Files, directories, globs, hub:owner/name or - for the standard input whose rows are prompts (repeatable):
+    /// {"messages": […]}, {"question": TEXT}, {"prompt": TEXT} and others; a text is what a user says
+    #[arg(long, required = true)]
+    pub data: Vec<String>,
+    /// The file of answers, rows for `sft`: {"id": N, "messages": […]}
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Go on where the answers in --out end
+    #[arg(long, conflicts_with = "overwrite")]
+    pub resume: bool,
+    /// Replace the answers in --out
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Keep answers that --max-new-tokens or the context cut; else they are left out and counted
+    #[arg(long)]
+    pub keep_cut: bool,
+    /// Which rows of --data, and how they are read
+    #[command(flatten)]
+    pub rows: PromptRows,
+    /// How tokens are chosen
+    #[command(flatten)]
+    pub sampling: SamplingConfig,
+}
+
+/// The model that answers.
+struct Teacher {
+    model: Transformer,
+    tokenizer: Tokenizer,
+    /// The fingerprints of its weights and its adapters'.
+    fingerprint: String,
+}
+
+/// Runs the verb; `said` are the flags that were given.
+///
+/// # Errors
+/// A teacher, rows or settings that cannot be used; answers of something else in --out; an interruption.
+pub fn run(mut args: AnswerArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
+    let output = everywhere.output();
+    generate::check(&args.sampling)?;
+    refuse_own_source(&args)?;
+    let existing = match (args.resume, args.overwrite) {
+        (true, _) => Existing::Resume,
+        (_, true) => Existing::Overwrite,
+        _ => Existing::Refuse,
+    };
+    let before = if args.resume { made_by(&args.out)? } else { None };
+    let mut teacher = Teacher::open(&args, everywhere)?;
+    args.sampling = sampling_of(&args.sampling, &teacher.model, said, output);
+    use_template(&mut teacher.tokenizer, args.rows.chat_template.as_deref())?;
+    teacher.tokenizer.check_chat_template()?;
+    // The day of the first answers is that of all.
+    let begun = before.and_then(|before| before.date.parse().ok());
+    let date = args.rows.date.or(begun).unwrap_or_else(Date::today);
+    date.set(&mut teacher.tokenizer);
+    let source = PromptSource { data: &args.data, rows: &args.rows, sampling: &args.sampling, as_chat: true };
+    let asked = prompts::read(&source, teacher.model.config().context(), &teacher.tokenizer, output)?;
+    let asked: Vec<Asked> = asked.into_iter().map(|(_, asked)| asked).collect();
+    let made = MadeBy {
+        teacher: teacher.fingerprint.clone(),
+        numbers: format!("{:?} {:?}", everywhere.dtype, args.weights),
+        sampling: args.sampling.clone(),
+        date: date.to_string(),
+        keep_cut: args.keep_cut,
+        prompts: hash(&asked),
+    };
+    let mut file = AnswersFile::open(&args.out, existing, &made, asked.len())?;
+    if file.done > 0 {
+        output.say(&format!("going on behind {} of {} prompts", file.done, asked.len()));
+    }
+    let answered = teacher.answer(&asked[file.done..], &args.rows, &mut file, output);
+    file.finish()?;
+    answered?;
+    conclude(&args, &file, asked.len(), output)
+}
+
+/// The answers must not replace what they answer.
+fn refuse_own_source(args: &AnswerArgs) -> Result<(), Failure> {
+    let place = |path: &PathBuf| std::fs::canonicalize(path).ok();
+    let own = place(&args.out);
+    match own.is_some() && sources::local_files(&args.data).iter().any(|file| place(file) == own) {
+        true => Err(Failure::Usage(format!(
+            "--out {} is among the prompts of --data; choose another name",
+            args.out.display()
+        ))),
+        false => Ok(()),
+    }
+}
+
+impl Teacher {
+    fn open(args: &AnswerArgs, everywhere: &Everywhere) -> Result<Self, Failure> {
+        let (device, path) = (open_device(everywhere)?, args.teacher.as_path());
+        let checkpoint = args.beside.open(path)?;
+        let model = load(&checkpoint, args.weights, &device.device, path)?;
+        let base = checkpoint.fingerprint(&model).map_err(|e| at(path, e))?;
+        let mut fingerprint = base.hex().to_string();
+        for path in &args.adapter {
+            let adapter = open_adapter(path, &checkpoint, &base)?;
+            fingerprint += &format!(" {}", Fingerprint::of(&adapter.weights).hex());
+        }
+        let model = attach(model, &checkpoint, &args.adapter)?;
+        let (tokenizer, ends) = talking(&checkpoint, &args.adapter, everywhere.output())?;
+        let tokenizer = tokenizer.ok_or_else(|| {
+            Failure::Usage(format!(
+                "{}: there is no tokenizer.json; {}",
+                path.display(),
+                tokenizer_remedy(path)
+            ))
+        })?;
+        let model = model.with_end_ids(ends).with_dtype(everywhere.dtype.burn());
+        Ok(Self { model, tokenizer, fingerprint })
+    }
+
+    /// Answers these prompts, several side by side, into the file and in their order.
+    fn answer(
+        &self,
+        asked: &[Asked],
+        rows: &PromptRows,
+        file: &mut AnswersFile,
+        output: Output,
+    ) -> Result<(), Failure> {
+        const TOLD: usize = 10;
+        interrupt::listen();
+        let ends = self.tokenizer.end_ids(&self.model.config().eos_token_ids);
+        let requests: Vec<_> = asked.iter().map(|asked| asked.request(&self.tokenizer, &ends)).collect();
+        let (mut waiting, mut next) = (BTreeMap::new(), 0);
+        let mut on_done = |number: usize, generation: Generation| -> kindling::error::Result<()> {
+            // What there is of an answer that was interrupted is none.
+            if interrupt::asked() {
+                return Ok(());
+            }
+            waiting.insert(number, generation);
+            while let Some(generation) = waiting.remove(&next) {
+                let Asked { conversation, variables, .. } = &asked[next];
+                file.add(conversation, variables, &generation)?;
+                next += 1;
+                if next * TOLD / asked.len() > (next - 1) * TOLD / asked.len() && next < asked.len() {
+                    output.say(&format!("answered {next} of {}", asked.len()));
+                }
+            }
+            Ok(())
+        };
+        let mut on_step = || if interrupt::asked() { Flow::Stop } else { Flow::Continue };
+        let limit = rows.side_by_side(&self.model);
+        let outcome =
+            pollster::block_on(generate_together(&self.model, &requests, limit, &mut on_step, &mut on_done));
+        if interrupt::asked() {
+            output.say(&format!(
+                "stopped behind {next} of {} prompts; the same command with --resume goes on",
+                asked.len()
+            ));
+            return Err(Failure::Interrupted);
+        }
+        Ok(outcome?)
+    }
+}
+
+/// A hash of what is asked, and how.
+fn hash(asked: &[Asked]) -> String {
+    let mut hash = Sha256::new();
+    for Asked { ids, config, .. } in asked {
+        let settings = serde_json::to_vec(config).unwrap_or_default();
+        hash.update((ids.len() as u64).to_le_bytes());
+        ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
+        hash.update((settings.len() as u64).to_le_bytes());
+        hash.update(settings);
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Says what came of it.
+fn conclude(args: &AnswerArgs, file: &AnswersFile, prompts: usize, output: Output) -> Result<(), Failure> {
+    let left_out = prompts as u64 - file.written;
+    for (count, why) in [
+        (
+            file.cut,
+            "did not end within --max-new-tokens and the context, and are left out; allow more, or keep them with \
+                    --keep-cut",
+        ),
+        (file.empty, "are empty and left out"),
+    ] {
+        if count > 0 {
+            output::warn(&format!("{} answers {why}", output::grouped(count)));
+        }
+    }
+    output.json(&json!({
+        "event": "done", "out": args.out, "prompts": prompts, "answers": file.written, "left_out": left_out,
+        "cut": file.cut, "empty": file.empty,
+    }));
+    let out = args.out.display();
+    output.line(&out.to_string());
+    output.say(&format!(
+        "{} answers to {} prompts; fine-tune on them: kindling sft --model STUDENT --data {out}",
+        output::grouped(file.written),
+        output::grouped(prompts as u64)
+    ));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generate_behind_distill_is_a_verb_of_its_own() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (line, expected) in [
+            ("k distill --teacher t --generate --out o", "k teacher-answers --teacher t --out o"),
+            ("k --device cpu distill --generate", "k --device cpu teacher-answers"),
+            ("k --json distill --generate --help", "k --json teacher-answers --help"),
+            ("k distill --teacher t", "k distill --teacher t"),
+            ("k sft --out distill --generate", "k sft --out distill --generate"),
+        ] {
+            assert_eq!(as_verb(words(line)), words(expected), "{line}");
+        }
+    }
+}
