@@ -40,7 +40,7 @@ const LENGTH: usize = 8;
 /// More token ids than the words of the world give: every one becomes a token.
 const VOCAB_SIZE: usize = 3000;
 /// Pairs that are rarer are not merged: names that were spelled by chance stay in pieces, as others' names come.
-const RARE: u64 = 30;
+const RARE: u64 = 60;
 
 /// How much of everything is generated.
 #[derive(Clone, Copy, Debug)]
