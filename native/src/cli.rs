@@ -253,6 +253,13 @@ mod tests {
     #[test]
     fn the_command_is_sound_and_defaults_differ_by_stage_and_by_what_trains() {
         command().debug_assert();
+        // Of two settings with one name clap finds only one; it says so where debug assertions are on.
+        for verb in command().get_subcommands() {
+            let names: Vec<_> = verb.get_arguments().map(clap::Arg::get_id).collect();
+            let twice: Vec<_> =
+                (1..names.len()).filter(|&i| names[..i].contains(&names[i])).map(|i| names[i]).collect();
+            assert!(twice.is_empty(), "{}: {twice:?}", verb.get_name());
+        }
         for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill] {
             let (whole, adapter) = (parse(stage.name()), parse(&format!("{} --lora", stage.name())));
             assert_eq!((whole.train, whole.adapter.lora), (TrainConfig::of(stage), false));
