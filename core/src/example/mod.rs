@@ -55,7 +55,7 @@ pub struct WorldSize {
 
 impl Default for WorldSize {
     fn default() -> Self {
-        Self { texts: 24_000, conversations: 10_500, questions: 16 }
+        Self { texts: 24_000, conversations: 9_200, questions: 16 }
     }
 }
 
