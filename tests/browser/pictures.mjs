@@ -5,9 +5,9 @@
 //
 // Settings: DIST, the built page with its own model, and those of chromium.mjs (CHROMIUM, PLAYWRIGHT). Files are called
 // TAB-LANGUAGE-SIZE-SCHEME.png, such as chat-en-phone-light.png; TAB is chat, teach, models or, but with --no-run, which
-// spares two short runs, conversation, run or compare.
+// spares two short runs, conversation, run or compare. Each tab's eight lie together in TAB.jpg, as docs/pictures keeps them.
 
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -26,14 +26,16 @@ if (!folder || flags.some((flag) => flag !== "--no-run")) {
 const dist = resolve(setting("DIST"));
 const tmp = mkdtempSync(join(tmpdir(), "kindling-pictures-"));
 mkdirSync(folder, { recursive: true });
-let taken = 0;
+/** Names of the pictures, by tab. */
+const taken = new Map();
 
 try {
   for (const language of ["en", "zh"]) await inLanguage(language);
+  await sheets();
 } finally {
   rmSync(tmp, { recursive: true, force: true });
 }
-console.log(`${taken} pictures in ${folder}`);
+console.log(`${[...taken.values()].flat().length} pictures in ${folder}, and ${taken.size} sheets of them`);
 
 async function inLanguage(language) {
   const server = await serve(dist);
@@ -88,8 +90,27 @@ async function take(page, name, language, id) {
     for (const scheme of SCHEMES) {
       await page.emulateMedia({ colorScheme: scheme });
       await page.evaluate((id) => (id ? document.getElementById(id).scrollIntoView() : window.scrollTo(0, 0)), id);
-      await page.screenshot({ path: join(folder, `${name}-${language}-${size}-${scheme}.png`), animations: "disabled" });
-      taken += 1;
+      const file = `${name}-${language}-${size}-${scheme}.png`;
+      await page.screenshot({ path: join(folder, file), animations: "disabled" });
+      taken.set(name, [...(taken.get(name) ?? []), file]);
     }
+  }
+}
+
+/** A tab's pictures side by side: a row for each language. */
+async function sheets() {
+  const context = await launch(join(tmp, "sheets"));
+  const page = await context.newPage();
+  await page.setViewportSize({ width: 1960, height: 900 });
+  try {
+    for (const [name, files] of taken) {
+      const image = (file) => `<img src="data:image/png;base64,${readFileSync(join(folder, file)).toString("base64")}">`;
+      const rows = ["en", "zh"].map((language) => files.filter((file) => file.includes(`-${language}-`)).map(image).join(""));
+      const style = "body{margin:8px;background:#888}div{display:flex;gap:8px;margin-bottom:8px}img{height:420px}";
+      await page.setContent(`<style>${style}</style>${rows.map((row) => `<div>${row}</div>`).join("")}`);
+      await page.screenshot({ path: join(folder, `${name}.jpg`), type: "jpeg", quality: 80, fullPage: true });
+    }
+  } finally {
+    await context.close();
   }
 }
