@@ -35,7 +35,7 @@ fn a_mixture_is_made_trained_adapted_and_exported() {
     let tuned = place.json("tuned/config.json");
     assert_eq!((&tuned["aux_loss_alpha"], &tuned["router_aux_loss_coef"]), (&0.0.into(), &0.01.into()));
     place.run(&format!("lora {tune} --router-aux-loss-coef 0.02 --out adapter")).ok();
-    place.run("generate --model tuned --adapter adapter --prompt the --max-new-tokens 3 --seed 1").ok();
+    place.run("generate --model moe --adapter adapter --prompt the --max-new-tokens 3 --seed 1").ok();
     let fixed = "--num-experts, --norm-topk-prob would change what the model's weights were trained for";
     place.run(&format!("sft {tune} --num-experts 8 --norm-topk-prob --out other")).expect(2, &[fixed]);
     place
