@@ -249,7 +249,7 @@ mod tests {
         let all = Routing { chosen: layer.chosen.ones_like(), ..layer };
         let totals = StepTotals::of(5.0, std::slice::from_ref(&batch));
         let loss = |balance: Balance| {
-            let routed = routed(&[all.clone()], 2, &balance, &batch, &totals);
+            let routed = routed(std::slice::from_ref(&all), 2, &balance, &batch, &totals);
             number(routed.loss(&[routed.uses[0].chosen.clone()]))
         };
         // Every expert is used by every token: α, and twice the other weight.
