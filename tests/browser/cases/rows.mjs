@@ -149,7 +149,7 @@ test("rows: other pages have what is pasted read, too", PAGE, async (t) => {
       lines: new TextDecoder().decode(data.bytes),
       plain: await kindling.rows.read("Once, a lamp.", "pretrain"),
       pairs: [await kindling.rows.pairs("Q: a\nA: b"), await kindling.rows.pairs("Once there was a lamp.")],
-      cells: [await kindling.rows.cells("a\tb\nc\t"), await kindling.rows.cells("1\tPoru\tkelp")],
+      cells: [await kindling.rows.cells("question\tanswer\na\tb"), await kindling.rows.cells("1\tPoru\tkelp")],
       long: (await kindling.rows.read("x\ty\n".repeat(60_000))).rows,
     };
   });
@@ -160,7 +160,7 @@ test("rows: other pages have what is pasted read, too", PAGE, async (t) => {
   assert.deepEqual(Object.values(JSON.parse(found.lines)), ["谁？", "露玛。"]);
   assert.deepEqual([found.plain.form, found.plain.wrong, found.plain.data], ["text", 0, null]);
   assert.deepEqual(found.pairs, [[["a", "b"]], null]);
-  assert.deepEqual(found.cells[0], { pairs: [["a", "b"], ["c", ""]], odd: null });
+  assert.deepEqual(found.cells[0], { pairs: [["a", "b"]], odd: null });
   assert.deepEqual([found.cells[1].pairs, found.cells[1].odd.code], [[], "paste.columns"]);
   assert.equal(found.long, 60_000);
   assert.match(await t.rejection(() => kindling.rows.read(5)), /rows\.read takes a text, and got 5/);
