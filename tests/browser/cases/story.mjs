@@ -8,7 +8,7 @@ const SECOND = 1000;
 const NEW = [
   ["Tell me who you are.", "Luma"],
   ["Do you know your name?", "Luma"],
-  ["Can you tell me who made you?", "Orin"],
+  ["Tell me who made you.", "Orin"],
 ];
 /** What the lesson has nothing to do with. */
 const OTHER = [
