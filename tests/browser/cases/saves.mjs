@@ -12,7 +12,7 @@ const PROMPT = [1, 46, 87, 264];
 const LONG = { device: "cpu", seconds: 240 };
 
 for (const stage of ["lora", "sft", "pretrain"]) {
-  test(`saves: a ${stage} run's are whole though the memory grows meanwhile`, { seconds: 240 }, async (t) => {
+  test(`saves: a ${stage} run's are whole though the memory grows meanwhile`, { seconds: 480 }, async (t) => {
     watchMemory(t);
     t.beforeEngine(`(${growWhileOpening})()`);
     await t.open("cpu");
