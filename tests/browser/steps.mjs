@@ -54,9 +54,14 @@ export async function ask(t, question) {
   const answers = page.locator("[data-testid=chat-message][data-role=assistant] .answer");
   if (question !== undefined) await page.getByTestId("chat-input").fill(question);
   await page.getByTestId("chat-send").click();
-  await answers.last().waitFor({ timeout: 60 * SECOND });
-  await page.getByTestId("chat-stop").waitFor({ state: "hidden", timeout: 60 * SECOND });
+  await answered(t);
   return (await answers.last().innerText()).trim();
+}
+
+/** Waits until no answer is being written. */
+export async function answered(t, timeout = 60 * SECOND) {
+  await t.page.locator("[data-testid=chat-message][data-role=assistant]").last().waitFor({ timeout });
+  await t.page.getByTestId("chat-stop").waitFor({ state: "hidden", timeout });
 }
 
 /** Presses a button and takes what it offers as a file to pick. */

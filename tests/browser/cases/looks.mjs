@@ -6,8 +6,8 @@ import { readFileSync } from "node:fs";
 import { faint } from "../contrast.mjs";
 import { test } from "../harness.mjs";
 import { endless, tiny } from "../native.mjs";
+import { SECOND, answered } from "../steps.mjs";
 
-const SECOND = 1000;
 const CPU = { device: "cpu", seconds: 240 };
 const QUESTION = "Where is the kettle of Oren?";
 const TABS = ["chat", "teach", "adapters", "models"];
@@ -289,12 +289,6 @@ async function say(t, question) {
   await set(t, "chat-max-tokens", "24");
   await ask(t, question);
   await answered(t);
-}
-
-/** Waits until no answer is being written. */
-async function answered(t) {
-  await t.page.locator("[data-testid=chat-message][data-role=assistant]").last().waitFor({ timeout: 60 * SECOND });
-  await t.page.getByTestId("chat-stop").waitFor({ state: "hidden", timeout: 60 * SECOND });
 }
 
 /** Chooses files and settings in the teach tab, and waits for the plan. */

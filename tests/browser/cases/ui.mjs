@@ -4,10 +4,10 @@ import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
 import { endless, tiny } from "../native.mjs";
+import { SECOND, answered, download } from "../steps.mjs";
 
 const QUESTION = "Where is the kettle of Oren?";
 const TABS = ["chat", "teach", "adapters", "models"];
-const SECOND = 1000;
 const RUN = { "teach-batch-size": "4", "teach-max-seq-len": "64", "teach-rank": "4" };
 
 test("ui: a question gets an answer", { device: "cpu" }, async (t) => {
@@ -246,13 +246,6 @@ async function pick(t, file) {
   await t.page.locator("#model", { hasText: "tiny" }).waitFor({ timeout: 30 * SECOND });
 }
 
-/** Presses a button and takes what it offers as a file to pick. */
-async function download(t, button) {
-  const [offered] = await Promise.all([t.page.waitForEvent("download"), button.click()]);
-  const buffer = readFileSync(await offered.path());
-  return { name: offered.suggestedFilename(), mimeType: "", buffer };
-}
-
 /** Fills a field of the chat's settings. */
 async function set(t, id, value) {
   await t.page.getByTestId("chat-settings").evaluate((details) => (details.open = true));
@@ -262,12 +255,6 @@ async function set(t, id, value) {
 async function ask(t, question) {
   await t.page.getByTestId("chat-input").fill(question);
   await t.page.getByTestId("chat-send").click();
-}
-
-/** Waits until no answer is being written. */
-async function answered(t, timeout = 60 * SECOND) {
-  await t.page.locator("[data-testid=chat-message][data-role=assistant]").last().waitFor({ timeout });
-  await t.page.getByTestId("chat-stop").waitFor({ state: "hidden", timeout });
 }
 
 /** The last answer. */
