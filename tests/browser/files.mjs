@@ -63,3 +63,23 @@ export function growWhileOpening() {
     return open.apply(this, args);
   };
 }
+
+/** Runs before the engine: the first file that is sought and the first that is opened are never answered for. */
+export function loseAnswers() {
+  const lose = (of, name) => {
+    const original = of.prototype[name];
+    let lost = false;
+    of.prototype[name] = function (...args) {
+      const answer = original.apply(this, args);
+      if (lost) return answer;
+      lost = true;
+      self.lost = (self.lost ?? 0) + 1;
+      return answer.then((handle) => {
+        handle.close?.();
+        return new Promise(() => {});
+      });
+    };
+  };
+  lose(FileSystemDirectoryHandle, "getFileHandle");
+  lose(FileSystemFileHandle, "createSyncAccessHandle");
+}

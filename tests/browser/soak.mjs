@@ -74,6 +74,7 @@ export async function soak(t, rounds, seed) {
       await BREAKS[how](t);
       tally.broken[`${stage} ${how}`] = (tally.broken[`${stage} ${how}`] ?? 0) + 1;
       round += 1;
+      if (round % 10 === 0) console.error(`${round} of ${rounds} interruptions, ${Math.round(performance.now() / 1000)} s`);
       tally[(await afterBreak(t, state, name)) ? "opened" : "anew"] += 1;
     }
     tally.runs[stage] = (tally.runs[stage] ?? 0) + 1;

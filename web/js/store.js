@@ -5,10 +5,43 @@
 /** Bytes that are read back at once. */
 const BLOCK = 1 << 20;
 
+/** Milliseconds that the browser has to open something before it is asked again, and how often it is. */
+const PATIENCE = 5000;
+const TRIES = 12;
+
+/**
+ * What the browser opens. Now and then Chromium leaves a question to its file system without an answer; it is then asked
+ * again, and what comes late is given back.
+ */
+async function answered(ask, giveBack = () => {}) {
+  const asked = [];
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    asked.push(ask());
+    let timer;
+    const late = new Promise((later) => (timer = setTimeout(later, PATIENCE)));
+    const answer = await Promise.race([Promise.any(asked), late])
+      .catch(({ errors }) => Promise.reject(errors[0]))
+      .finally(() => clearTimeout(timer));
+    if (answer === undefined) continue;
+    for (const other of asked) other.then((came) => came !== answer && giveBack(came), () => {});
+    return answer;
+  }
+  throw new Error(`the browser's file system does not answer, asked ${TRIES} times; close the browser and open it again`);
+}
+
 async function folder(path, create) {
-  let at = await navigator.storage.getDirectory();
-  for (const name of path) at = await at.getDirectoryHandle(name, { create });
+  let at = await answered(() => navigator.storage.getDirectory());
+  for (const name of path) {
+    const parent = at;
+    at = await answered(() => parent.getDirectoryHandle(name, { create }));
+  }
   return at;
+}
+
+async function fileHandle(path, create) {
+  const [parents, name] = split(path);
+  const parent = await folder(parents, create);
+  return answered(() => parent.getFileHandle(name, { create }));
 }
 
 function split(path) {
@@ -19,10 +52,9 @@ function split(path) {
 const missing = (error) => error.name === "NotFoundError" || error.name === "TypeMismatchError";
 
 async function accessTo(path) {
-  const [parents, name] = split(path);
-  const file = await (await folder(parents, true)).getFileHandle(name, { create: true });
+  const file = await fileHandle(path, true);
   // Safari writes through this handle only, and workers only have it.
-  return file.createSyncAccessHandle();
+  return answered(() => file.createSyncAccessHandle(), (late) => late.close());
 }
 
 /**
@@ -83,9 +115,9 @@ export async function sink(path) {
 
 /** The bytes of a file, or undefined. */
 export async function read(path) {
-  const [parents, name] = split(path);
   try {
-    const file = await (await (await folder(parents, false)).getFileHandle(name)).getFile();
+    const handle = await fileHandle(path, false);
+    const file = await handle.getFile();
     return new Uint8Array(await file.arrayBuffer());
   } catch (error) {
     if (missing(error)) return undefined;

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 
 import { losses, sameLosses, test } from "../harness.mjs";
-import { damage, drop, filesBelow, growWhileOpening, put, read, tear } from "../files.mjs";
+import { damage, drop, filesBelow, growWhileOpening, loseAnswers, put, read, tear } from "../files.mjs";
 import { tiny } from "../native.mjs";
 import { watchMemory } from "../watch.mjs";
 
@@ -40,6 +40,22 @@ for (const stage of ["lora", "sft", "pretrain"]) {
     sameLosses(rest.losses, new Map([...whole].filter(([step]) => step > saved.step)), 1e-6);
   });
 }
+
+test("saves: what the browser leaves without an answer is asked again", { seconds: 120 }, async (t) => {
+  t.beforeEngine(`(${loseAnswers})()`);
+  await t.open("cpu");
+  const { file, lessons } = await tiny(t.tmp);
+  await t.load(file);
+  const request = { stage: "lora", data: await t.giveFile(lessons), config: { ...SHAPE, "steps": 3 }, name: "unanswered" };
+  const { events, end } = await t.train(request);
+  t.assert.equal(await t.page.workers()[0].evaluate(() => self.lost), 2);
+  const odd = events.filter(({ event, code }) => event === "warning" && !code.startsWith("data."));
+  t.assert.deepEqual(odd, []);
+  t.assert.equal(end.kept, true);
+  await t.reload();
+  const kept = await t.page.evaluate(() => kindling.adapters.list());
+  t.assert.deepEqual(kept.map(({ name }) => name), ["unanswered"]);
+});
 
 test("saves: a torn or changed one is named, and the run goes on from the one before", LONG, async (t) => {
   const { page, assert } = t;
