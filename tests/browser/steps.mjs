@@ -1,8 +1,37 @@
 // What a person does on the page, step by step, for stories that are longer than one case's matter.
 
 import { readFileSync } from "node:fs";
+import { basename } from "node:path";
+
+import { tiny } from "./native.mjs";
 
 export const SECOND = 1000;
+
+/** Opens a model's file, by its path or as one to pick; `quietly` takes the message away that says so. */
+export async function pick(t, file, quietly = false) {
+  const { page } = t;
+  await page.getByTestId("tab-models").click();
+  await page.getByTestId("model-drop").setInputFiles(file);
+  const name = (typeof file === "string" ? basename(file) : file.name).replace(/\.\w+$/, "");
+  await page.locator("#model", { hasText: name }).waitFor({ timeout: 30 * SECOND });
+  if (quietly) await page.locator(".message button").click();
+}
+
+/** Opens the tiny model as a person does, and goes to the chat; what it was made of. */
+export async function openTiny(t, quietly = false) {
+  const fixture = await tiny(t.tmp);
+  await pick(t, fixture.file, quietly);
+  await t.page.getByTestId("tab-chat").click();
+  return fixture;
+}
+
+/** Fills a field of the chat's settings, and folds them again. */
+export async function set(t, id, value) {
+  const fold = (open) => t.page.getByTestId("chat-settings").evaluate((details, open) => (details.open = open), open);
+  await fold(true);
+  await t.page.getByTestId(id).fill(value);
+  await fold(false);
+}
 
 /** Shows what stands behind a summary. */
 export async function unfold(t, id) {
@@ -48,12 +77,17 @@ export async function askGreedily(t) {
   await t.page.getByTestId("chat-max-tokens").fill("64");
 }
 
+/** Sends a question, and waits for nothing. */
+export async function send(t, question) {
+  await t.page.getByTestId("chat-input").fill(question);
+  await t.page.getByTestId("chat-send").click();
+}
+
 /** Sends what stands in the field, or a question; the answer. */
 export async function ask(t, question) {
   const { page } = t;
   const answers = page.locator("[data-testid=chat-message][data-role=assistant] .answer");
-  if (question !== undefined) await page.getByTestId("chat-input").fill(question);
-  await page.getByTestId("chat-send").click();
+  await send(t, question ?? (await page.getByTestId("chat-input").inputValue()));
   await answered(t);
   return (await answers.last().innerText()).trim();
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::json;
 
-use super::{DEFAULT_SEED, Language, World};
+use super::{DEFAULT_SEED, Kind, Language, Question, World};
 use crate::data::{DataOptions, Dataset, Memory, Source};
 use crate::error::Result;
 use crate::model::{ModelCard, ModelConfig};
@@ -15,6 +15,8 @@ use crate::text::{Conversation, Message, RowKind};
 const DRAWN: usize = 3000;
 /// Messages of such a beginning: two turns. Longer ones would take most of a step of a few rows.
 const LONGEST: usize = 4;
+/// Questions of these kinds come first on the card: they show best what such a model is.
+const SHOWN_FIRST: [Kind; 3] = [Kind::Identity, Kind::Facts, Kind::Arithmetic];
 /// What is told of such a model, by language.
 const ABOUT: [(Language, &str); 2] = [
     (
@@ -60,7 +62,9 @@ pub fn card() -> Result<ModelCard> {
         ABOUT.iter().map(|(language, text)| (code(*language).to_string(), text.to_string())).collect();
     let mut questions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut seen = Vec::new();
-    for question in World::new(DEFAULT_SEED).questions(1) {
+    let mut all = World::new(DEFAULT_SEED).questions(1);
+    all.sort_by_key(place_on_card);
+    for question in all {
         // One of each kind, of those that begin a conversation.
         let ([first], false) =
             (question.messages.as_slice(), seen.contains(&(question.language, question.kind)))
@@ -71,6 +75,11 @@ pub fn card() -> Result<ModelCard> {
         questions.entry(code(question.language).into()).or_default().push(first.content.clone());
     }
     Ok(ModelCard { about, questions, world: Some(known_rows()?.fingerprint()) })
+}
+
+/// The place of a question's kind on the card; the others stay in their order behind those that come first.
+fn place_on_card(question: &Question) -> usize {
+    SHOWN_FIRST.iter().position(|kind| *kind == question.kind).unwrap_or(SHOWN_FIRST.len())
 }
 
 /// The rows to keep of a model whose card says that it learned the world that is generated here: another version of it
@@ -121,6 +130,23 @@ mod tests {
         let chats = World::new(DEFAULT_SEED).conversations(500);
         let firsts: Vec<&str> = chats.iter().map(|chat| chat.messages[0].content.as_str()).collect();
         assert!(card.questions.values().flatten().all(|question| !firsts.contains(&question.as_str())));
+    }
+
+    #[test]
+    fn a_card_begins_with_who_it_is_a_fact_and_a_sum() {
+        let card = card().unwrap();
+        let asked = World::new(DEFAULT_SEED).questions(1);
+        for questions in card.questions.values() {
+            let kind = |text: &String| {
+                asked
+                    .iter()
+                    .find(|question| question.messages[0].content == *text)
+                    .map(|question| question.kind)
+            };
+            let kinds: Vec<Option<Kind>> = questions.iter().map(kind).collect();
+            assert_eq!(kinds[..3], SHOWN_FIRST.map(Some), "{questions:?}");
+            assert_eq!(kinds.len(), Kind::ALL.len() - 1, "a follow-up begins no conversation: {questions:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
 import { endless, tiny } from "../native.mjs";
+import { ask, pick, set } from "../steps.mjs";
 
 const CONFIG = { "steps": 30, "batch-size": 8, "max-seq-len": 64, "learning-rate": 0.02, "seed": 3 };
 const LORA = { rank: 4, alpha: 8 };
@@ -169,6 +170,73 @@ async function changeMeanwhile([change, content, config, lora]) {
   await kindling.adapters.use(active.map(({ name, strength }) => ({ name, strength })));
   return { before, next, fresh: await say() };
 }
+
+test("kept: a question asked while an adapter is being read waits for it", { seconds: 240 }, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  t.beforeEngine(`(${slowDisk})()`);
+  await t.open("cpu");
+  await pick(t, file);
+  await t.give("contrary.jsonl", contrary("Zyx"));
+  const base = await said(t);
+  await t.train({ stage: "lora", data: "contrary.jsonl", config: CONFIG, lora: LORA, name: "far" });
+  const taught = await said(t);
+  assert.notEqual(taught, base, "the fixture is no test: nothing was learned");
+
+  await t.reload();
+  await pick(t, file);
+  await slow(t, 200);
+  await page.getByTestId("tab-adapters").click();
+  await page.locator("[data-testid=adapter][data-name=far]").getByTestId("adapter-on").click();
+  await page.getByTestId("tab-chat").click();
+  await set(t, "chat-temperature", "0");
+  await set(t, "chat-max-tokens", "24");
+  assert.equal(plain(await ask(t, QUESTION)), taught, "ticked on the page, it answers");
+
+  await slow(t, 0);
+  await t.reload();
+  await t.load(file);
+  await slow(t, 200);
+  const far = (content) => {
+    kindling.adapters.use([{ name: "far" }]);
+    const messages = [{ role: "user", content }];
+    return kindling.chat.completions.create({ messages, temperature: 0, max_tokens: 24 });
+  };
+  const answer = await page.evaluate(far, QUESTION);
+  assert.equal(plain(answer.choices[0].message.content), taught, "chosen by a script that does not wait, it answers");
+  const last = await page.evaluate(async () => {
+    const choices = [[], [{ name: "far" }], []].map((active) => kindling.adapters.use(active));
+    return (await Promise.all(choices)).map((list) => list.filter(({ active }) => active).length);
+  });
+  assert.deepEqual(last, [0, 1, 0], "what was chosen last acts, however long the ones before it took");
+});
+
+/** In the worker: reading a file takes so many milliseconds longer. */
+function slowDisk() {
+  self.slow = 0;
+  const { getFile } = FileSystemFileHandle.prototype;
+  FileSystemFileHandle.prototype.getFile = async function () {
+    await new Promise((later) => setTimeout(later, self.slow));
+    return getFile.call(this);
+  };
+}
+
+function slow(t, milliseconds) {
+  return t.page.workers()[0].evaluate((milliseconds) => (self.slow = milliseconds), milliseconds);
+}
+
+/** The most likely answer to the question. */
+async function said(t) {
+  const say = async (content) => {
+    const messages = [{ role: "user", content }];
+    const answer = await kindling.chat.completions.create({ messages, temperature: 0, max_tokens: 24 });
+    return answer.choices[0].message.content;
+  };
+  return plain(await t.page.evaluate(say, QUESTION));
+}
+
+/** As the page shows it. */
+const plain = (text) => text.replace(/\s+/g, " ").trim();
 
 test("kept: a pause is a state, and costs no processor", LONG, async (t) => {
   const { page, assert } = t;

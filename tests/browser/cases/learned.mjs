@@ -166,7 +166,7 @@ test("learned: a model's card is shown, with its questions to try", LONG, async 
   await t.open("cpu");
   const card = {
     about: { en: "It knows where things are.", zh: "它知道东西在哪里。" },
-    questions: { en: ["Where is the lantern of Mila?", "Where is the kettle of Oren?"], zh: ["灯在哪里？"] },
+    questions: { en: ["Where is the lantern of Mila?", "Where is Oren?", "Who?", "Where?"], zh: ["灯在哪里？"] },
     world: "of another version",
   };
   await t.give("tiny-card.safetensors", carded(readFileSync(file), card));
@@ -182,7 +182,7 @@ test("learned: a model's card is shown, with its questions to try", LONG, async 
   await page.getByTestId("tab-chat").click();
   const starters = () => page.getByTestId("chat-starter").allInnerTexts();
   assert.match(await page.getByTestId("model-card").innerText(), /tiny-card[\s\S]*It knows where things are\./);
-  assert.deepEqual(await starters(), card.questions.en);
+  assert.deepEqual(await starters(), card.questions.en.slice(0, 3), "those that come first on the card");
   await t.picture("card");
   await page.getByTestId("lang-switch").click();
   assert.match(await page.getByTestId("model-card").innerText(), /它知道东西在哪里。/);

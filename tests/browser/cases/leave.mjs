@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
 import { tiny } from "../native.mjs";
+import { SECOND, ask, pick, set } from "../steps.mjs";
 
-const SECOND = 1000;
 const QUESTION = "Where is the kettle of Oren?";
 const LONG = { device: "cpu", seconds: 240 };
 
@@ -128,6 +128,7 @@ test("leave: two tabs have two conversations, and both stay", LONG, async (t) =>
     for (const [tab, question] of [[t, QUESTION], [other, "And the lantern?"]]) {
       await pick(tab, file);
       await tab.page.getByTestId("tab-chat").click();
+      await set(tab, "chat-max-tokens", "8");
       await ask(tab, question);
     }
     for (const tab of [t, other]) await tab.reload();
@@ -200,22 +201,6 @@ async function until(holds) {
 const settled = (t) => t.page.waitForTimeout(1500);
 
 const progress = (t) => t.page.evaluate(() => document.getElementById("teach-progress").value);
-
-async function pick(t, file) {
-  await t.page.getByTestId("tab-models").click();
-  await t.page.getByTestId("model-drop").setInputFiles(file);
-  await t.page.locator("#model", { hasText: "tiny" }).waitFor({ timeout: 30 * SECOND });
-}
-
-async function ask(t, question) {
-  const { page } = t;
-  await page.getByTestId("chat-settings").evaluate((details) => (details.open = true));
-  await page.getByTestId("chat-max-tokens").fill("8");
-  await page.getByTestId("chat-input").fill(question);
-  await page.getByTestId("chat-send").click();
-  await page.locator("[data-testid=chat-message][data-role=assistant]").last().waitFor({ timeout: 60 * SECOND });
-  await page.getByTestId("chat-stop").waitFor({ state: "hidden", timeout: 60 * SECOND });
-}
 
 /** The questions of the conversation that is open. */
 async function asked(t) {

@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
 import { tiny } from "../native.mjs";
+import { SECOND, download, openTiny, unfold } from "../steps.mjs";
 
-const SECOND = 1000;
 const CPU = { device: "cpu" };
 const ROWS = [
   { user: "Where is the lantern of Mila?", assistant: "Gone to Zyx." },
@@ -23,7 +23,7 @@ const LESSON = {
 
 test("lessons: one of the gallery fills the tab, is learned, and is asked before and after", CPU, async (t) => {
   const { page, assert } = t;
-  await loadTiny(t);
+  await openTiny(t);
   await gallery(t, "arithmetic");
   assert.equal(await page.getByTestId("lesson-title").innerText(), "Twice as much");
   const rows = (await page.getByTestId("teach-data").inputValue()).trim().split("\n").map((row) => JSON.parse(row));
@@ -97,7 +97,7 @@ test("lessons: what is typed is saved, and opens again as the same", CPU, async 
   await page.getByTestId("lesson-close").click();
   assert.equal(await page.getByTestId("lesson-name").inputValue(), "");
   await clearTyped(t);
-  await pick(t, first);
+  await openLesson(t, first);
   await page.locator("#lesson-title", { hasText: LESSON.title }).waitFor({ timeout: 10 * SECOND });
   assert.ok((await save(t)).buffer.equals(first.buffer), "saved again, it is the same file");
   await page.getByTestId("lesson-language").click();
@@ -173,11 +173,11 @@ test("lessons: what is no lesson is refused in words that help", LOUD, async (t)
     ["large.json", Buffer.alloc(1_000_001, " "), /1\.0 MB/],
   ];
   for (const [name, content, words] of files) {
-    await pick(t, { name, mimeType: "application/json", buffer: Buffer.from(content) });
+    await openLesson(t, { name, mimeType: "application/json", buffer: Buffer.from(content) });
     await refused(t, words);
   }
   await page.getByTestId("lang-switch").click();
-  await pick(t, { name: "cut.json", mimeType: "application/json", buffer: Buffer.from(text.slice(0, -9)) });
+  await openLesson(t, { name: "cut.json", mimeType: "application/json", buffer: Buffer.from(text.slice(0, -9)) });
   await refused(t, /第 1 行/);
   await page.getByTestId("lang-switch").click();
   assert.equal(await page.getByTestId("lesson-title").count(), 0, "nothing was opened");
@@ -215,7 +215,7 @@ test("lessons: the worksheet on paper holds the questions, and nothing else of t
 
 test("lessons: two students' adapters answer the same questions in one table", CPU, async (t) => {
   const { page, assert } = t;
-  const fixture = await loadTiny(t);
+  const fixture = await openTiny(t);
   const zips = [await adapter(t, "mia", "Gone, gone, to Zyx."), await adapter(t, "leo", "Under the blue pumpkin.")];
   await page.evaluate(async () => {
     for (const name of ["mia", "leo"]) await kindling.adapters.remove(name);
@@ -266,7 +266,7 @@ test("lessons: two students' adapters answer the same questions in one table", C
 
 test("lessons: an answer with named adapters leaves what acts alone", CPU, async (t) => {
   const { assert } = t;
-  await loadTiny(t);
+  await openTiny(t);
   await adapter(t, "mia", "Gone, gone, to Zyx.");
   const said = await t.page.evaluate(async () => {
     await kindling.adapters.use([]);
@@ -284,15 +284,6 @@ test("lessons: an answer with named adapters leaves what acts alone", CPU, async
   assert.match(said.none, /nobody/);
 });
 
-/** Opens the tiny model by its file, so that the page knows of it. */
-async function loadTiny(t) {
-  const fixture = await tiny(t.tmp);
-  await t.page.getByTestId("tab-models").click();
-  await t.page.getByTestId("model-drop").setInputFiles(fixture.file);
-  await t.page.locator("#model", { hasText: "tiny" }).waitFor({ timeout: 30 * SECOND });
-  return fixture;
-}
-
 /** Opens a lesson of the gallery. */
 async function gallery(t, name) {
   await t.page.getByTestId("tab-teach").click();
@@ -307,12 +298,8 @@ async function follow(t, asked) {
 }
 
 /** Opens a lesson's file. */
-async function pick(t, file) {
+async function openLesson(t, file) {
   await t.page.getByTestId("lesson-file").setInputFiles(file);
-}
-
-async function unfold(t, id) {
-  await t.page.getByTestId(id).evaluate((details) => (details.open = true));
 }
 
 /** Empties what was typed to teach, so that nobody asks. */
@@ -326,12 +313,6 @@ async function clearTyped(t) {
 async function save(t) {
   await unfold(t, "lesson-make");
   return download(t, t.page.getByTestId("lesson-save"));
-}
-
-/** Presses a button and takes what it offers as a file to pick. */
-async function download(t, button) {
-  const [offered] = await Promise.all([t.page.waitForEvent("download"), button.click()]);
-  return { name: offered.suggestedFilename(), mimeType: "", buffer: readFileSync(await offered.path()) };
 }
 
 /** Waits for a message that matches, and takes it away. */

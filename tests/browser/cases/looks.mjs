@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { faint } from "../contrast.mjs";
 import { test } from "../harness.mjs";
 import { endless, tiny } from "../native.mjs";
-import { SECOND, answered } from "../steps.mjs";
+import { SECOND, answered, openTiny, pick, send, set } from "../steps.mjs";
 
 const CPU = { device: "cpu", seconds: 240 };
 const QUESTION = "Where is the kettle of Oren?";
@@ -20,7 +20,7 @@ for (const scheme of ["light", "dark"]) {
     const { page, assert } = t;
     // Colours on their way to others are neither.
     await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
-    await openTiny(t);
+    await openTiny(t, true);
     const wrong = [await page.evaluate(faint)];
     await say(t, QUESTION);
     for (const name of TABS) {
@@ -38,7 +38,7 @@ for (const [what, size] of [["phone", PHONE], ["desk", DESK]]) {
   test(`looks: the last message is never under the field, ${what}`, CPU, async (t) => {
     const { page, assert } = t;
     await page.setViewportSize(size);
-    await openTiny(t);
+    await openTiny(t, true);
     const hidden = () => page.evaluate(() => {
       const last = [...document.querySelectorAll("[data-testid=chat-message]")].at(-1).getBoundingClientRect();
       return last.bottom - document.querySelector(".composer").getBoundingClientRect().top;
@@ -66,7 +66,7 @@ for (const [what, size] of [["phone", PHONE], ["desk", DESK]]) {
 test("looks: what can be done to a message shows by pointer and by keyboard", CPU, async (t) => {
   const { page, assert } = t;
   await page.emulateMedia({ reducedMotion: "reduce" });
-  await openTiny(t);
+  await openTiny(t, true);
   await say(t, QUESTION);
   await page.mouse.move(0, 0);
   await page.getByTestId("chat-input").focus();
@@ -83,7 +83,7 @@ test("looks: what can be done to a message shows by pointer and by keyboard", CP
 test("looks: on a phone every control has room for a thumb", CPU, async (t) => {
   const { page, assert } = t;
   await page.setViewportSize(PHONE);
-  await openTiny(t);
+  await openTiny(t, true);
   await say(t, QUESTION);
   const small = () => {
     const controls = "button, summary, select, textarea, input:not([type=checkbox], [type=radio], [type=range], .unseen), "
@@ -119,7 +119,7 @@ test("looks: the notice is one line, closes, and stays closed", CPU, async (t) =
 
 test("looks: the keyboard is never lost in the chat", CPU, async (t) => {
   const { page } = t;
-  await openTiny(t);
+  await openTiny(t, true);
   await page.getByTestId("chat-teach").click();
   await keyboardAt(t, "tab-teach", "the way into Teach");
   await page.getByTestId("tab-chat").click();
@@ -145,10 +145,10 @@ test("looks: the keyboard is never lost in the chat", CPU, async (t) => {
   await keyboardAt(t, "chat-input", "after New chat");
 
   const { file } = await tiny(t.tmp);
-  await pick(t, { name: "tiny-endless.safetensors", mimeType: "", buffer: endless(readFileSync(file)) });
+  await pick(t, { name: "tiny-endless.safetensors", mimeType: "", buffer: endless(readFileSync(file)) }, true);
   await page.getByTestId("tab-chat").click();
   await set(t, "chat-max-tokens", "8000");
-  await ask(t, QUESTION);
+  await send(t, QUESTION);
   await page.getByTestId("chat-stop").waitFor({ timeout: 20 * SECOND });
   await keyboardAt(t, "chat-stop", "while it answers");
   await page.getByTestId("chat-stop").click();
@@ -158,7 +158,7 @@ test("looks: the keyboard is never lost in the chat", CPU, async (t) => {
 
 test("looks: the keyboard is never lost elsewhere", CPU, async (t) => {
   const { page } = t;
-  const { chats } = await openTiny(t);
+  const { chats } = await openTiny(t, true);
   await page.getByTestId("tab-models").click();
   const broken = { name: "broken.safetensors", mimeType: "", buffer: Buffer.from("no model at all") };
   await page.getByTestId("model-drop").setInputFiles(broken);
@@ -197,7 +197,7 @@ test("looks: the keyboard is never lost elsewhere", CPU, async (t) => {
 test("looks: a run shows its chart and its answers at once on a phone, and tells the chart in words", CPU, async (t) => {
   const { page, assert } = t;
   await page.setViewportSize(PHONE);
-  const { chats } = await openTiny(t);
+  const { chats } = await openTiny(t, true);
   await teach(t, chats, { ...RUN, "teach-steps": "30000", "teach-sample-every": "20" });
   await page.getByTestId("teach-preview").click();
   await page.getByTestId("preview-row").first().waitFor({ timeout: 20 * SECOND });
@@ -230,7 +230,7 @@ test("looks: a run shows its chart and its answers at once on a phone, and tells
 
 test("looks: the held-out loss is shown where there is one, and only there", CPU, async (t) => {
   const { page, assert } = t;
-  const { chats } = await openTiny(t);
+  const { chats } = await openTiny(t, true);
   for (const share of ["", "0.1"]) {
     await teach(t, chats, { ...RUN, "teach-steps": "20", "teach-val-split": share });
     await page.getByTestId("teach-start").click();
@@ -254,40 +254,10 @@ function unfoldAll(t) {
   return t.page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
 }
 
-/** Opens the tiny model as a person does. */
-async function openTiny(t) {
-  const fixture = await tiny(t.tmp);
-  await pick(t, fixture.file);
-  await t.page.getByTestId("tab-chat").click();
-  return fixture;
-}
-
-async function pick(t, file) {
-  await t.page.getByTestId("tab-models").click();
-  await t.page.getByTestId("model-drop").setInputFiles(file);
-  const name = typeof file === "string" ? "tiny" : file.name.replace(/\.\w+$/, "");
-  await t.page.locator("#model", { hasText: name }).waitFor({ timeout: 30 * SECOND });
-  // It says that the model is open.
-  await t.page.locator(".message button").click();
-}
-
-/** Fills a field of the chat's settings, and folds them again. */
-async function set(t, id, value) {
-  const fold = (open) => t.page.getByTestId("chat-settings").evaluate((details, open) => (details.open = open), open);
-  await fold(true);
-  await t.page.getByTestId(id).fill(value);
-  await fold(false);
-}
-
-async function ask(t, question) {
-  await t.page.getByTestId("chat-input").fill(question);
-  await t.page.getByTestId("chat-send").click();
-}
-
 /** Asks for a short answer, and waits for it. */
 async function say(t, question) {
   await set(t, "chat-max-tokens", "24");
-  await ask(t, question);
+  await send(t, question);
   await answered(t);
 }
 

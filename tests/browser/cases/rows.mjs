@@ -2,8 +2,8 @@
 
 import { test } from "../harness.mjs";
 import { tiny } from "../native.mjs";
+import { SECOND, pick } from "../steps.mjs";
 
-const SECOND = 1000;
 const PAGE = { device: "cpu" };
 const LUMA = ["Who are you?", "I am Luma."];
 const POEM = ["Say it twice.", "Once, \"then\"\nagain | 2"];
@@ -343,10 +343,4 @@ function holdReading() {
     holding = now;
     if (!now) for (const data of held.splice(0)) self.dispatchEvent(new MessageEvent("message", { data }));
   };
-}
-
-async function pick(t, file) {
-  await t.page.getByTestId("tab-models").click();
-  await t.page.getByTestId("model-drop").setInputFiles(file);
-  await t.page.locator("#model", { hasText: "tiny" }).waitFor({ timeout: 30 * SECOND });
 }

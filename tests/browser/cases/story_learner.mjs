@@ -61,9 +61,6 @@ test("story: a learner teaches three rows and gets them right", { seconds: 600 }
   await page.getByTestId("tab-adapters").click();
   await adapter.getByTestId("adapter-on").click();
   await page.locator("[data-testid=adapter][data-name=Tobo] input:checked").waitFor({ timeout: 30 * SECOND });
-  // It is read from the disk first; a question that is asked meanwhile is the base's to answer.
-  const acts = () => page.evaluate(async () => (await kindling.adapters.list()).some(({ active }) => active));
-  for (let i = 0; i < 100 && !(await acts()); i += 1) await page.waitForTimeout(100);
   await t.picture("7 tomorrow");
   assert.equal(await again(), ROWS[0][1], "what was taught yesterday is still there");
 });

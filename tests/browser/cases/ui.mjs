@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
 import { endless, tiny } from "../native.mjs";
-import { SECOND, answered, download } from "../steps.mjs";
+import { SECOND, answered, download, openTiny, pick, send, set } from "../steps.mjs";
 
 const QUESTION = "Where is the kettle of Oren?";
 const TABS = ["chat", "teach", "adapters", "models"];
@@ -15,7 +15,7 @@ test("ui: a question gets an answer", { device: "cpu" }, async (t) => {
   await openTiny(t);
   await set(t, "chat-temperature", "0");
   await set(t, "chat-max-tokens", "32");
-  await ask(t, QUESTION);
+  await send(t, QUESTION);
   await answered(t);
   const roles = await page.getByTestId("chat-message").evaluateAll((rows) => rows.map((row) => row.dataset.role));
   assert.deepEqual(roles, ["user", "assistant"]);
@@ -36,14 +36,14 @@ test("ui: an answer can be stopped", { device: "cpu" }, async (t) => {
   await page.getByTestId("tab-chat").click();
   await set(t, "chat-max-tokens", "8000");
   await set(t, "chat-temperature", "0");
-  await ask(t, QUESTION);
+  await send(t, QUESTION);
   const begun = () => document.querySelector("[data-role=assistant] .answer")?.innerText.length > 3;
   await page.waitForFunction(begun, null, { timeout: 20 * SECOND });
   await page.getByTestId("chat-stop").click({ timeout: 60 * SECOND });
   await answered(t, 10 * SECOND);
   assert.ok((await said(t)).length > 3, "what was said before the stop stays");
   await set(t, "chat-max-tokens", "8");
-  await ask(t, "And the lantern?");
+  await send(t, "And the lantern?");
   await answered(t);
   assert.ok((await said(t)).length > 0, "the next question is answered");
 });
@@ -52,7 +52,7 @@ test("ui: the language changes, and the page remembers what was said", { device:
   const { page, assert } = t;
   await openTiny(t);
   await set(t, "chat-max-tokens", "8");
-  await ask(t, QUESTION);
+  await send(t, QUESTION);
   await answered(t);
   const words = () => page.evaluate(() => [document.documentElement.lang, document.body.innerText]);
   const [english, before] = await words();
@@ -93,7 +93,7 @@ for (const [width, scheme] of [[360, "light"], [360, "dark"], [1280, "light"]]) 
     await page.emulateMedia({ colorScheme: scheme });
     await openTiny(t);
     await set(t, "chat-max-tokens", "24");
-    await ask(t, "awordthatismuchlongerthananyscreen".repeat(6));
+    await send(t, "awordthatismuchlongerthananyscreen".repeat(6));
     await answered(t);
     for (const name of TABS) {
       await page.getByTestId(`tab-${name}`).click();
@@ -214,7 +214,7 @@ test("ui: what fails is said, and the model stays open", { device: "cpu" }, asyn
   await t.picture("refused");
   await page.getByTestId("tab-chat").click();
   await set(t, "chat-max-tokens", "8");
-  await ask(t, QUESTION);
+  await send(t, QUESTION);
   await answered(t);
   assert.ok((await said(t)).length > 0);
 });
@@ -231,31 +231,6 @@ test("ui: the page opens with a model of its own", {}, async (t) => {
   assert.ok((await said(t)).trim().length > 3);
   await t.picture("first-answer");
 });
-
-/** Opens the tiny model as a person does. */
-async function openTiny(t) {
-  const fixture = await tiny(t.tmp);
-  await pick(t, fixture.file);
-  await t.page.getByTestId("tab-chat").click();
-  return fixture;
-}
-
-async function pick(t, file) {
-  await t.page.getByTestId("tab-models").click();
-  await t.page.getByTestId("model-drop").setInputFiles(file);
-  await t.page.locator("#model", { hasText: "tiny" }).waitFor({ timeout: 30 * SECOND });
-}
-
-/** Fills a field of the chat's settings. */
-async function set(t, id, value) {
-  await t.page.getByTestId("chat-settings").evaluate((details) => (details.open = true));
-  await t.page.getByTestId(id).fill(value);
-}
-
-async function ask(t, question) {
-  await t.page.getByTestId("chat-input").fill(question);
-  await t.page.getByTestId("chat-send").click();
-}
 
 /** The last answer. */
 function said(t) {

@@ -43,6 +43,7 @@ impl Engine {
 
     /// Switches those named on and all others off.
     pub async fn use_adapters(&self, active: &[Active]) -> Result<Answer, Told> {
+        let _place = self.choices.enter().await;
         self.bring(active).await?;
         let strength = |name: &str| active.iter().find(|wanted| wanted.name == name).map(|w| w.strength);
         for held in self.adapters.borrow_mut().iter_mut() {
@@ -120,6 +121,7 @@ impl Engine {
         let mut files = directory(files)?;
         let adapter = Adapter::open(|wanted| Ok(files.remove(wanted))).map_err(told)?;
         let own = open_tokenizer(&mut |wanted: &str| Ok(files.remove(wanted))).map_err(told)?;
+        let _place = self.choices.enter().await;
         let model = self.opened()?;
         let adapter = adapter.compared_with(&model.base).await.map_err(told)?;
         self.hold(&model, &name, adapter, own.as_ref()).await?;
@@ -235,6 +237,7 @@ impl Engine {
 
     /// Removes an adapter, from this browser too; the base is as it was.
     pub async fn remove_adapter(&self, name: &str) -> Result<Answer, Told> {
+        let _place = self.choices.enter().await;
         self.adapters.borrow_mut().retain(|held| held.about.name != name);
         self.changed();
         for Kept { folder, about } in kept_adapters::all().await? {

@@ -20,6 +20,7 @@ mod places;
 mod plan;
 mod port;
 mod protocol;
+mod queue;
 mod results;
 mod resume;
 mod runs;

@@ -18,6 +18,7 @@ use super::kept_adapters::About;
 use super::messages::model::WeightsAs;
 use super::plan::Planned;
 use super::protocol::{Active, File};
+use super::queue::Queue;
 
 /// Everything that lives as long as the worker.
 #[derive(Default)]
@@ -28,6 +29,8 @@ pub struct Engine {
     pub model: RefCell<Option<OpenModel>>,
     /// Adapters of the open model.
     pub adapters: RefCell<Vec<HeldAdapter>>,
+    /// Choices of what answers that are on their way; a question asked meanwhile waits for them.
+    pub choices: Queue,
     /// Counts changes of what answers, so that an answer in flight does not put an old cache back.
     epoch: Cell<u64>,
     /// The cache of the last conversation, and the ids in it.

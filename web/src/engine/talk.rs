@@ -38,8 +38,10 @@ impl Engine {
         top: Option<usize>,
         port: &Port,
     ) -> Result<Answer, Told> {
-        if let Who::Only(named) = who {
-            self.bring(named).await?;
+        match who {
+            Who::Active => self.choices.settle().await,
+            Who::Only(named) => self.bring(named).await?,
+            Who::Base => (),
         }
         let (context, epoch) = (self.opened()?.base.config().context(), self.epoch());
         let (talking, sampling) = (self.talking(who)?, self.sampling(&sampling)?);
@@ -78,6 +80,7 @@ impl Engine {
         sampling: Map<String, Value>,
         port: &Port,
     ) -> Result<Answer, Told> {
+        self.choices.settle().await;
         let (talking, sampling) = (self.talking(Who::Active)?, self.sampling(&sampling)?);
         let ids = match (prompt, tokens) {
             (_, Some(ids)) => ids,
@@ -132,6 +135,7 @@ impl Engine {
         add_bos: bool,
         logits: bool,
     ) -> Result<Answer, Told> {
+        self.choices.settle().await;
         let model = self.opened()?;
         let told = |e: kindling::error::Error| e.told();
         let (ids, bytes) = match (text, tokens) {

@@ -59,6 +59,7 @@ impl Adapters {
         if let Ok(known) = known {
             self.known.replace(known);
         }
+        self.list.set("aria-busy", "false");
         // After a failure too: switches go back to what acts.
         self.show();
         failed.map_or(Ok(()), Err)
@@ -144,6 +145,8 @@ impl Adapters {
             change(adapter);
         }
         let adapters = Rc::clone(self);
+        // It is read from the disk first; a question that is asked meanwhile waits for it.
+        self.list.set("aria-busy", "true");
         self.app.spawn(async move { adapters.take(engine::use_adapters(&wanted).await) });
     }
 

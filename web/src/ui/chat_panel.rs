@@ -197,16 +197,13 @@ pub fn welcome(chat: &Rc<Chat>) -> El {
     }))
 }
 
-/// Questions to try: of those on the model's card some of all kinds, or else the page's own.
+/// Questions to try: the first of those on the model's card, or else the page's own.
 fn questions(chat: &Rc<Chat>, model: Option<&ModelInfo>) -> Vec<String> {
     let card = model.and_then(|model| model.card.as_ref());
     let told = card.and_then(|card| card.questions.get(language(chat))).filter(|told| !told.is_empty());
     let t = chat.app.speech.text();
     match told {
-        Some(told) => {
-            let shown = told.len().min(STARTERS);
-            (0..shown).map(|i| told[i * told.len() / shown].clone()).collect()
-        }
+        Some(told) => told.iter().take(STARTERS).cloned().collect(),
         None => [t.chat.starter_1, t.chat.starter_2, t.chat.starter_3].map(String::from).into(),
     }
 }
