@@ -1,6 +1,6 @@
 //! Backward passes against finite differences of the loss.
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kindling::batch::Batch;
 use kindling::loss::{
@@ -10,31 +10,13 @@ use kindling::loss::{
 use kindling::model::Transformer;
 use kindling::optim::NamedGradients;
 
-use crate::tiny::{config, model, values};
+use crate::tiny::{config, model, moved, values};
 
 fn batch() -> Batch {
     let mut batch = Batch::new(6);
     batch.push(&[3, 1, 4, 1, 5, 9, 2], &[0.0, 1.0, 0.5, 0.0, 1.0, 2.0, 1.0], &[1, 1, 1, 2, 2, 2, 2]);
     batch.push(&[6, 5, 3, 5], &[0.0, 0.0, 1.0, 1.0], &[1, 1, 1, 1]);
     batch
-}
-
-/// Moves every weight a little along a direction.
-struct Step<'a> {
-    directions: &'a [Tensor<1>],
-    next: usize,
-    size: f64,
-}
-
-impl ModuleMapper for Step<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let direction = self.directions[self.next].clone();
-        self.next += 1;
-        param.map(|weight| {
-            let shape = weight.shape();
-            weight + direction.reshape(shape) * self.size
-        })
-    }
 }
 
 /// Compares the gradient of each weight with the loss a little before and behind it.
@@ -47,14 +29,8 @@ fn check(model: &Transformer, objective: &dyn Objective, batch: &Batch) {
         // Along the gradient itself the derivative is its norm.
         let norm = f64::from(values(gradient.clone().square().sum().sqrt())[0]);
         assert!(norm > 1e-4, "{name} has no gradient");
-        let direction = |(i, (_, g)): (usize, &(String, Tensor<1>))| match i == chosen {
-            true => gradient.clone() / norm,
-            false => g.zeros_like(),
-        };
-        let directions: Vec<_> = gradients.iter().enumerate().map(direction).collect();
-        let moved =
-            |size: f64| loss(&plain.clone().map(&mut Step { directions: &directions, next: 0, size }));
-        let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+        let at = |size: f64| loss(&moved(&plain, &gradients, chosen, size));
+        let slope = (at(1e-2) - at(-1e-2)) / 2e-2;
         assert!((slope - norm).abs() < 0.02 * norm + 2e-3, "{name}: {slope} against {norm}");
     }
 }

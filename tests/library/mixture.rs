@@ -3,7 +3,7 @@
 use std::f64::consts::LN_2;
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
 use kindling::batch::Batch;
@@ -18,7 +18,7 @@ use kindling::optim::NamedGradients;
 use kindling::train::{Run, Stage, StepLog, TrainConfig};
 
 use crate::tiny::{
-    Record, config, job, largest_difference, logits, tokenizer, train_config, train_run, values,
+    Record, config, job, largest_difference, logits, moved, tokenizer, train_config, train_run, values,
 };
 
 /// All three terms at once, large enough to be seen.
@@ -56,24 +56,6 @@ fn loss(model: &Transformer) -> (Tensor<1>, Vec<f32>) {
     (loss.sum + added, counts.into_iter().flat_map(values).collect())
 }
 
-/// Moves every weight a little along a direction.
-struct Move<'a> {
-    directions: &'a [Tensor<1>],
-    next: usize,
-    size: f64,
-}
-
-impl ModuleMapper for Move<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let direction = self.directions[self.next].clone();
-        self.next += 1;
-        param.map(|weight| {
-            let shape = weight.shape();
-            weight + direction.reshape(shape) * self.size
-        })
-    }
-}
-
 #[test]
 fn the_directional_derivative_of_every_weight_is_right_the_gates_included() {
     let model = Transformer::init(&mixture(32), 7, &Device::flex().autodiff()).unwrap().with_balance(BALANCE);
@@ -88,16 +70,10 @@ fn the_directional_derivative_of_every_weight_is_right_the_gates_included() {
             idle += 1;
             continue;
         }
-        let direction = |(i, (_, g)): (usize, &(String, Tensor<1>))| match i == number {
-            true => gradient.clone() / norm,
-            false => g.zeros_like(),
-        };
-        let directions: Vec<_> = gradients.iter().enumerate().map(direction).collect();
-        let moved =
-            |size: f64| loss(&plain.clone().map(&mut Move { directions: &directions, next: 0, size }));
+        let at = |size: f64| loss(&moved(&plain, &gradients, number, size));
         // Where another expert is chosen the loss jumps, so the way must end before.
         let slope = [1e-2, 3e-3, 1e-3].into_iter().find_map(|size| {
-            let ((forth, there), (back, here)) = (moved(size), moved(-size));
+            let ((forth, there), (back, here)) = (at(size), at(-size));
             let same = there == chosen && here == chosen;
             same.then(|| f64::from(values(forth)[0] - values(back)[0]) / (2.0 * size))
         });

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Result;
@@ -46,6 +47,37 @@ pub fn logits(model: &Transformer, row: &[i32]) -> Vec<f32> {
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
+}
+
+/// Moves every weight a little along a direction.
+struct Move {
+    directions: std::vec::IntoIter<Tensor<1>>,
+    size: f64,
+}
+
+impl ModuleMapper for Move {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let direction = self.directions.next().unwrap();
+        param.map(|weight| {
+            let shape = weight.shape();
+            weight + direction.reshape(shape) * self.size
+        })
+    }
+}
+
+/// The model with one of its weights moved so far along that weight's gradient.
+pub fn moved(
+    model: &Transformer,
+    gradients: &[(String, Tensor<1>)],
+    chosen: usize,
+    size: f64,
+) -> Transformer {
+    let direction = |(i, (_, gradient)): (usize, &(String, Tensor<1>))| match i == chosen {
+        true => gradient.clone() / gradient.clone().square().sum().sqrt(),
+        false => gradient.zeros_like(),
+    };
+    let directions: Vec<_> = gradients.iter().enumerate().map(direction).collect();
+    model.clone().map(&mut Move { directions: directions.into_iter(), size })
 }
 
 pub fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
