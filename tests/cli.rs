@@ -45,6 +45,8 @@ mod preferences;
 mod previews;
 #[path = "cli/prompts.rs"]
 mod prompts;
+#[path = "cli/reasoning.rs"]
+mod reasoning;
 #[path = "cli/results.rs"]
 mod results;
 #[path = "cli/resume.rs"]

@@ -52,6 +52,8 @@ mod preferences;
 mod pytorch;
 #[path = "library/quantized.rs"]
 mod quantized;
+#[path = "library/reasoning.rs"]
+mod reasoning;
 #[path = "library/rooms.rs"]
 mod rooms;
 #[path = "library/rows.rs"]

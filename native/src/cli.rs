@@ -86,6 +86,8 @@ enum Verb {
     /// Train a student on what a teacher of the same vocabulary would say; with --generate the teacher answers prompts for it
     /// (`kindling distill --generate --help`)
     Distill(TrainArgs),
+    /// Train on answers that think first, between tags
+    Reason(TrainArgs),
     /// Let a teacher answer prompts, whose answers any student may be fine-tuned on
     #[command(name = teacher_answers::VERB, hide = true, after_help = SAMPLING_ORDER,
         override_usage = "kindling distill --generate --teacher <TEACHER> --data <DATA> --out <OUT> [OPTIONS]")]
@@ -113,7 +115,7 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 5] = ["reason", "convert", "eval", "serve", "runs"];
+const NOT_BUILT: [&str; 4] = ["convert", "eval", "serve", "runs"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 7] = [
@@ -173,6 +175,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Sft(args) | Verb::Lora(args) => train::run(Stage::Sft, &args, &everywhere, &invocation),
         Verb::Dpo(args) => train::run(Stage::Dpo, &args, &everywhere, &invocation),
         Verb::Distill(args) => train::run(Stage::Distill, &args, &everywhere, &invocation),
+        Verb::Reason(args) => train::run(Stage::Reason, &args, &everywhere, &invocation),
         Verb::TeacherAnswers(args) => teacher_answers::run(args, &everywhere, &invocation.said),
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
@@ -245,7 +248,7 @@ mod tests {
         let matches = command().try_get_matches_from(words).unwrap();
         match Cli::from_arg_matches(&matches).unwrap().verb {
             Verb::Pretrain(args) | Verb::Sft(args) | Verb::Lora(args) => args,
-            Verb::Dpo(args) | Verb::Distill(args) => args,
+            Verb::Dpo(args) | Verb::Distill(args) | Verb::Reason(args) => args,
             _ => panic!("another verb"),
         }
     }
@@ -260,7 +263,7 @@ mod tests {
                 (1..names.len()).filter(|&i| names[..i].contains(&names[i])).map(|i| names[i]).collect();
             assert!(twice.is_empty(), "{}: {twice:?}", verb.get_name());
         }
-        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill] {
+        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill, Stage::Reason] {
             let (whole, adapter) = (parse(stage.name()), parse(&format!("{} --lora", stage.name())));
             assert_eq!((whole.train, whole.adapter.lora), (TrainConfig::of(stage), false));
             assert_eq!((adapter.train, adapter.adapter.lora), (TrainConfig::of_adapter(stage), true));
@@ -322,6 +325,9 @@ mod tests {
         }
         for (verb, shown) in [("distill", true), ("sft", false), ("dpo", false)] {
             assert_eq!(help(verb).contains("--kd-temperature"), shown, "{verb}");
+        }
+        for (verb, shown) in [("reason", true), ("sft", false), ("distill", false)] {
+            assert_eq!(help(verb).contains("--tag-weight"), shown, "{verb}");
         }
     }
 }

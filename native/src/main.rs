@@ -8,6 +8,7 @@ mod config_file;
 mod date;
 mod disk;
 mod failure;
+mod folded;
 mod hub;
 mod interrupt;
 mod model_files;

@@ -182,10 +182,19 @@ impl Listener for RunListener<'_> {
     }
 }
 
-/// What is told beside the loss: how far apart the answers of pairs are, or both terms of a distillation.
+/// What is told beside the loss: how far apart the answers of pairs are, what the model's own answers are worth, or both
+/// terms of a distillation.
 fn beside_loss(metrics: &BTreeMap<&'static str, f64>) -> String {
     if let (Some(margin), Some(accuracy)) = (metrics.get("reward_margin"), metrics.get("reward_accuracy")) {
         return format!(" · reward margin {margin:.4}, accuracy {:.1} %", 100.0 * accuracy);
+    }
+    if let (Some(kept), Some(right)) = (metrics.get("format_rate"), metrics.get("answer_accuracy")) {
+        let asked = metrics.get("answers").copied().unwrap_or_default();
+        return format!(
+            " · of {asked} answers {:.1} % keep the tags, {:.1} % are right",
+            100.0 * kept,
+            100.0 * right
+        );
     }
     let terms =
         [("ce_loss", "cross entropy"), ("kd_loss", "to the teacher"), ("own_kd_loss", "on own answers")];

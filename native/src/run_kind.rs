@@ -91,10 +91,11 @@ mod tests {
     #[test]
     fn directories_and_defaults_follow_both_axes() {
         let names = |adapts: bool| {
-            let stages = [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill];
+            let stages = [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill, Stage::Reason];
             stages.map(|stage| RunKind { stage, adapts }.name()).join(" ")
         };
-        let expected = ("pretrain sft dpo distill", "pretrain-lora lora dpo-lora distill-lora");
+        let expected =
+            ("pretrain sft dpo distill reason", "pretrain-lora lora dpo-lora distill-lora reason-lora");
         assert_eq!((names(false).as_str(), names(true).as_str()), expected);
         assert_eq!(RunKind::of_verb("lora").unwrap().defaults(), TrainConfig::of_adapter(Stage::Sft));
         assert_eq!(RunKind::of_verb("score"), None);

@@ -7,6 +7,7 @@ KINDLING is the program, FOLDER an empty directory to work in; tests/interop/run
 
 import copy
 import json
+import re
 import sys
 
 import torch
@@ -99,6 +100,24 @@ def preferences(tokenizer):
     return rows, encoded
 
 
+def reasoned(tokenizer):
+    """Answers that think first; all tokens that hold a character of a tag count ten times."""
+    rows, encoded = [], []
+    for question, answer, _ in QUESTIONS:
+        content = f"<think>\n{question} {answer}\n</think>\n<answer>\n{answer}\n</answer>"
+        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": content}]
+        made = tokenizer.apply_chat_template(
+            messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
+        text = tokenizer.apply_chat_template(messages, tokenize=False)
+        places = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        assert places.input_ids == made["input_ids"]
+        tags = [match.span() for match in re.finditer("</?(think|answer)>", text)]
+        held = [any(a < end and start < b for a, b in tags) for start, end in places.offset_mapping]
+        rows.append({"messages": messages})
+        encoded.append((made["input_ids"], [said * (10 if tag else 1) for said, tag in zip(made["assistant_masks"], held)]))
+    return rows, encoded
+
+
 def write(path, rows):
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
@@ -124,6 +143,7 @@ def steps(work):
     for stage, content, rate, limit in [
         ("pretrain", documents, 1e-3, 1e-5), ("sft", conversations, 3e-4, 1e-5), ("lora", conversations, 3e-3, 2e-5),
         ("dpo", preferences, 1e-4, 1e-5), ("distill", conversations, 3e-4, 1e-5),
+        ("reason", reasoned, 3e-4, 1e-5),
     ]:
         rows, encoded = content(tokenizer)
         data, out, fresh = work / f"{stage}.jsonl", work / stage, None
@@ -142,6 +162,9 @@ def steps(work):
             teacher, how = work / "sft", dict(alpha=0.25, kd_temperature=1.5, kd_loss="reverse-kl")
             objective = make.Taught(make.opened(teacher), **how)
             more = ["--teacher", teacher, *(x for key, value in how.items() for x in (f"--{key.replace('_', '-')}", value))]
+        if stage == "reason":
+            # All rows are trained, and none is held out.
+            more = ["--val-split", 0]
         half = len(there) // 2
         batches = [[there[:half], there[half:]]] * STEPS
         losses, norms, _ = make.train(model, {"learning_rate": rate, **SETTINGS}, batches, objective)

@@ -13,7 +13,7 @@ use kindling::batch::Batch;
 use kindling::checkpoint::Checkpoint;
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Result;
-use kindling::loss::{Distill, DistillConfig, Dpo, Loss, NextToken, Objective, Reference};
+use kindling::loss::{Distill, DistillConfig, Dpo, Loss, NextToken, Objective, Reason, Reference};
 use kindling::model::{NamedTensor, Transformer};
 use kindling::optim::LrSchedule;
 use kindling::train::{Replay, Stage, TrainConfig, evaluate, replay};
@@ -48,6 +48,8 @@ struct Golden {
     taught: Option<Map<String, Value>>,
     ce_loss: Option<f64>,
     kd_loss: Option<f64>,
+    /// How much a tag's tokens count, where answers think first; the rows' weights hold it.
+    tag_weight: Option<f32>,
     #[serde(default)]
     variants: Vec<Variant>,
 }
@@ -142,6 +144,7 @@ impl Golden {
     /// The objective of these settings; plain next-token prediction without any.
     fn objective(&self, settings: Option<&Map<String, Value>>, begun: &Transformer) -> Box<dyn Objective> {
         match (settings, self.taught.is_some()) {
+            (None, _) if self.tag_weight.is_some() => Box::new(Reason::default()),
             (None, _) => Box::new(NextToken),
             (Some(settings), true) => Box::new(self.distill(settings)),
             (Some(settings), false) => Box::new(self.dpo(settings, begun)),
@@ -255,6 +258,11 @@ fn pretraining_on_packed_rows_takes_the_steps_of_pytorch() {
 #[test]
 fn fine_tuning_on_weighted_targets_takes_the_steps_of_pytorch() {
     compare("sft", 1e-5);
+}
+
+#[test]
+fn answers_whose_tags_count_more_take_the_steps_of_pytorch() {
+    compare("reason", 1e-5);
 }
 
 #[test]

@@ -599,7 +599,7 @@ export interface Cells {
 }
 
 /** What is learned. Where one is asked for, "lora" stands for "sft" with an adapter. */
-export type Stage = "pretrain" | "sft" | "dpo" | "distill";
+export type Stage = "pretrain" | "sft" | "dpo" | "distill" | "reason";
 
 /** What the worker tells before a call's end, and at it; a number that is not finite is null. */
 export type EngineEvent =

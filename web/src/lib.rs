@@ -15,6 +15,9 @@ pub mod sample;
 pub mod saves;
 pub mod scale;
 pub mod students;
+
+/// Core's own file: what is thought is folded in the page as in the terminal.
+#[path = "../../core/src/text/fold.rs"]
 pub mod think;
 
 #[cfg(target_family = "wasm")]

@@ -8,7 +8,7 @@ use super::Example;
 use crate::data::{RowOrigin, Turns, WarningCount, not_of_kind};
 use crate::error::{Error, Result};
 use crate::text::{Conversation, Preference, Row, RowKind};
-use crate::tokenizer::{RenderWarning, Rendered, Tokenizer, cut_text};
+use crate::tokenizer::{RenderWarning, Rendered, TagWeight, Tokenizer, cut_text};
 use crate::told::{Told, told};
 
 /// What a stage trains on.
@@ -52,12 +52,14 @@ pub struct Encoder {
     turns: Turns,
     /// Tokens of a prompt at most; of a longer one the beginning is left out. 0 sets no limit.
     prompt: usize,
+    /// Tags of answers that think first, which count more.
+    tags: Option<TagWeight>,
 }
 
 impl Encoder {
     /// An encoder for one kind of content.
     pub fn new(tokenizer: Arc<Tokenizer>, content: Content) -> Self {
-        Self { tokenizer, content, tokens: usize::MAX, turns: Turns::Refused, prompt: 0 }
+        Self { tokenizer, content, tokens: usize::MAX, turns: Turns::Refused, prompt: 0, tags: None }
     }
 
     /// The same for rows of which conversations are treated like this, as [`Dataset::turns`](crate::data::Dataset::turns)
@@ -79,6 +81,12 @@ impl Encoder {
     /// examples alike; 0 sets no limit.
     pub fn with_prompts_of(mut self, tokens: usize) -> Self {
         self.prompt = tokens;
+        self
+    }
+
+    /// The same for answers that think first: they stand between these tags, which count more.
+    pub fn with_tags(mut self, tags: Option<TagWeight>) -> Self {
+        self.tags = tags;
         self
     }
 
@@ -137,10 +145,9 @@ impl Encoder {
             (Content::Documents, Row::Conversation(conversation)) if self.turns == Turns::Rendered => {
                 self.rendered(conversation).map(of_document)
             }
-            (Content::Conversations, Row::Conversation(conversation)) => {
-                let rendered = self.tokenizer.render_beginning(conversation, self.tokens);
-                rendered.map(|rendered| (rendered.weights, rendered.ids, rendered.warnings))
-            }
+            (Content::Conversations, Row::Conversation(conversation)) => self
+                .conversation(conversation)
+                .map(|rendered| (rendered.weights, rendered.ids, rendered.warnings)),
             (content, _) => {
                 return Err(Error::Data(told!(
                     "row.at",
@@ -152,6 +159,19 @@ impl Encoder {
         };
         let (weights, ids, warnings) = encoded.map_err(|error| of_row(error, &origin))?;
         Ok(Example { ids, weights, warnings, origin })
+    }
+
+    /// A conversation to be answered. Where tags are taught, its answers are put between them.
+    fn conversation(&self, conversation: &Conversation) -> Result<Rendered> {
+        let Some(weight) = &self.tags else {
+            return self.tokenizer.render_beginning(conversation, self.tokens);
+        };
+        let tagged = weight.tags.put_in(conversation);
+        let mut rendered = self.tokenizer.render_weighed(&tagged, self.tokens, Some(weight))?;
+        if !weight.tags.are_kept_by(&tagged) {
+            rendered.warnings.push(RenderWarning::WithoutTags);
+        }
+        Ok(rendered)
     }
 
     /// A whole conversation as a document: what the chat template makes of it.

@@ -56,6 +56,34 @@ impl Problem {
         }
     }
 
+    /// A problem of a larger number whose tens change, which training may hold.
+    fn carried(random: &mut Random) -> Self {
+        loop {
+            let (a, plus, b) = (10 + random.below(LARGEST - 9), random.below(2) == 0, 1 + random.below(9));
+            let problem = Self { a, plus, b };
+            let possible = problem.changes_tens() && (!plus || problem.result() <= LARGEST);
+            if possible && !problem.is_held_out() {
+                return problem;
+            }
+        }
+    }
+
+    /// Whether a ten is carried to others, or borrowed of several.
+    fn changes_tens(self) -> bool {
+        let Self { a, plus, b } = self;
+        if plus { a >= 10 && a % 10 + b > 9 } else { a >= 20 && a % 10 < b }
+    }
+
+    /// What is computed in turn: the last digits, the tens where they change, and the whole.
+    fn steps(self) -> String {
+        let (first, whole) = (self.of_last_digits().equation(), self.equation());
+        match (self.changes_tens(), self.a / 10) {
+            (false, _) => format!("{first}\n{whole}"),
+            (true, tens) if self.plus => format!("{first}\n{tens}+1={}\n{whole}", tens + 1),
+            (true, tens) => format!("{first}\n{tens}-1={}\n{whole}", tens - 1),
+        }
+    }
+
     /// A number pair that no training row holds, neither as a sum nor as a difference. Every pair of last digits is
     /// trained with other tens.
     pub fn is_held_out(self) -> bool {
@@ -125,14 +153,13 @@ pub(super) fn exchange(setting: Setting, random: &mut Random) -> Exchange {
     Exchange { held_out: problem.is_held_out(), ..setting.exchange(question, problem.equation()) }
 }
 
-/// A question whose answer shows its steps between tags.
-pub(super) fn reasoned(language: Language, random: &mut Random) -> (String, String) {
-    let problem = Problem::trained(random);
+/// A question, its steps and its result; the tens change where something `carries`.
+pub(super) fn in_steps(language: Language, carries: bool, random: &mut Random) -> [String; 3] {
+    let problem = if carries { Problem::carried(random) } else { Problem::trained(random) };
     let sign = if problem.plus { "+" } else { "-" };
     let phrase = *random.choose(QUESTIONS[language.index()]);
     let question = phrase.replace("{p}", &format!("{}{sign}{}", problem.a, problem.b));
-    let (first, whole, result) = (problem.of_last_digits().equation(), problem.equation(), problem.result());
-    (question, format!("<think>\n{first}\n{whole}\n</think>\n<answer>\n{result}\n</answer>"))
+    [question, problem.steps(), problem.result().to_string()]
 }
 
 #[cfg(test)]
@@ -152,6 +179,26 @@ mod tests {
         }
         assert_eq!(Problem::new(48, false, 5).unwrap().of_last_digits().equation(), "8-5=3");
         assert_eq!(Problem::new(15, false, 8).unwrap().of_last_digits().equation(), "15-8=7");
+    }
+
+    #[test]
+    fn steps_go_from_the_last_digits_to_the_whole() {
+        let steps = |a, plus, b| Problem { a, plus, b }.steps();
+        assert_eq!(steps(45, true, 3), "5+3=8\n45+3=48");
+        assert_eq!(steps(15, false, 8), "15-8=7\n15-8=7");
+        assert_eq!(steps(47, true, 8), "7+8=15\n4+1=5\n47+8=55");
+        assert_eq!(steps(52, false, 8), "12-8=4\n5-1=4\n52-8=44");
+        assert_eq!(steps(90, false, 1), "10-1=9\n9-1=8\n90-1=89");
+    }
+
+    #[test]
+    fn a_number_pair_that_is_carried_is_no_held_out_one() {
+        let mut random = Random::new(1, 0);
+        for _ in 0..500 {
+            let problem = Problem::carried(&mut random);
+            assert!(problem.changes_tens() && !problem.is_held_out(), "{problem:?}");
+            assert!(problem.result() <= LARGEST && problem.result() >= 10, "{problem:?}");
+        }
     }
 
     #[test]
@@ -188,8 +235,10 @@ mod tests {
         let (world, size) = (World::new(DEFAULT_SEED), WorldSize::default());
         let chats = world.conversations(size.conversations);
         let said = chats.into_iter().flat_map(|chat| chat.messages).map(|message| message.content);
+        let reasoned =
+            world.reasoned(2000).into_iter().map(|(question, answer)| format!("{question}\n{answer}"));
         let mut count = 0;
-        for text in world.texts(size.texts).into_iter().chain(said) {
+        for text in world.texts(size.texts).into_iter().chain(said).chain(reasoned) {
             for problem in problems(&text) {
                 assert!(!problem.is_held_out(), "{text}");
                 count += 1;

@@ -21,6 +21,19 @@ const WHAT: [Phrases; 2] = [
     &["What is {e}?", "What's {e}?", "Who is {e}?", "Tell me about {e}.", "Do you know {e}?"],
     &["{e}是什么？", "{e}是谁？", "说说{e}。", "你知道{e}吗？"],
 ];
+/// Ways to ask for an attribute `{n}` of what is known by its sort `{s}` and another one: `{m}` is `{w}`.
+const BY_ANOTHER: [Phrases; 2] = [
+    &[
+        "The {m} of {s} is {w}. What is its {n}?",
+        "I think of {s}. Its {m} is {w}. What is its {n}?",
+        "If the {m} of {s} is {w}, what is its {n}?",
+    ],
+    &[
+        "有{s}，{m}是{w}。它的{n}是什么？",
+        "我在想{s}，它的{m}是{w}。它的{n}是什么？",
+        "{s}的{m}是{w}，那么它的{n}是什么？",
+    ],
+];
 /// How an attribute is told, in statements and in answers.
 const STATEMENT: [&str; 2] = ["The {n} of {e} is {v}.", "{e}的{n}是{v}。"];
 /// What an entity is, in statements and in answers; `{s}` is its sort.
@@ -98,6 +111,19 @@ pub(super) fn exchange(setting: Setting, random: &mut Random) -> Exchange {
     setting.exchange(question, answer).about(entity, Some(number))
 }
 
+/// A question for which two facts about one entity are needed, these facts, and the value that is asked for.
+pub(super) fn by_another(seed: u64, language: Language, random: &mut Random) -> [String; 3] {
+    let (l, entity) = (language.index(), random.below(ENTITIES as u64) as usize);
+    let known = random.below(ATTRIBUTES as u64) as usize;
+    let asked = (known + 1 + random.below(2) as usize) % ATTRIBUTES;
+    let value = |number| value(seed, entity, number, language);
+    let phrase = random.choose(BY_ANOTHER[l]).replace("{s}", sort(entity).name[l]);
+    let phrase = phrase.replace("{m}", attribute(entity, known).noun[l]).replace("{w}", value(known));
+    let question = phrase.replace("{n}", attribute(entity, asked).noun[l]);
+    let facts = [known, asked].map(|number| statement(seed, entity, number, language));
+    [question, facts.join("\n"), value(asked).to_string()]
+}
+
 /// Any of these questions about a name.
 pub(super) fn question_about(name: &str, language: Language, random: &mut Random) -> String {
     let l = language.index();
@@ -131,6 +157,25 @@ mod tests {
                 let told = texts.iter().filter(|text| text.contains(&fact)).count();
                 let asked = said.iter().filter(|said| **said == fact).count();
                 assert!(told >= 20 && asked >= 20, "{fact} {told} {asked}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_attribute_leads_to_another_of_the_same_entity() {
+        let mut random = Random::new(1, 0);
+        for language in Language::ALL {
+            for _ in 0..100 {
+                let [question, facts, answer] = by_another(DEFAULT_SEED, language, &mut random);
+                let (first, second) = facts.split_once('\n').unwrap();
+                let told = |fact: &str| {
+                    let mut all = (0..ENTITIES).flat_map(|entity| (0..ATTRIBUTES).map(move |n| (entity, n)));
+                    all.find(|&(entity, n)| statement(DEFAULT_SEED, entity, n, language) == fact).unwrap()
+                };
+                let ((one, known), (other, asked)) = (told(first), told(second));
+                assert!(one == other && known != asked, "{facts}");
+                assert_eq!(answer, value(DEFAULT_SEED, one, asked, language));
+                assert!(question.contains(value(DEFAULT_SEED, one, known, language)), "{question}");
             }
         }
     }

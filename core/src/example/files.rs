@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::question::{Kind, Language, Question};
-use super::{World, WorldSize, arithmetic};
+use super::question::{Kind, Question};
+use super::{World, WorldSize};
 use crate::random::Random;
 use crate::text::{Conversation, Message};
 
@@ -38,7 +38,10 @@ impl World {
             ("sft.jsonl".into(), lines(chats.iter().map(row))),
             ("lora.jsonl".into(), lines(IDENTITY.iter().map(|(q, a)| pair(q, a)))),
             ("dpo.jsonl".into(), lines(self.preferences(&chats))),
-            ("reason.jsonl".into(), lines(self.reasoned(size.conversations / 3))),
+            (
+                "reason.jsonl".into(),
+                lines(self.reasoned(size.conversations / 3).iter().map(|(q, a)| pair(q, a))),
+            ),
             ("eval.jsonl".into(), lines(eval)),
             ("eval_choice.jsonl".into(), lines(self.choices(8 * size.questions))),
         ]
@@ -63,13 +66,6 @@ impl World {
             })
             .collect();
         rows.into_iter()
-    }
-
-    /// Arithmetic whose answers show their steps between tags.
-    fn reasoned(&self, count: usize) -> impl Iterator<Item = Value> {
-        let mut random = Random::new(self.seed, 7);
-        let rows = (0..count).map(move |i| arithmetic::reasoned(Language::ALL[i % 2], &mut random));
-        rows.map(|(question, answer)| pair(&question, &answer))
     }
 
     /// Held-out first questions about facts, with four answers to choose from.
@@ -134,18 +130,6 @@ mod tests {
                 row["choices"].as_array().unwrap().iter().map(|choice| choice.as_str().unwrap()).collect();
             assert_eq!(choices.len(), 4, "{row}");
             assert!(row["answer"].as_u64().unwrap() < 4, "{row}");
-        }
-    }
-
-    #[test]
-    fn steps_end_in_the_result() {
-        for row in World::new(1).reasoned(50) {
-            let answer = row["conversations"][1]["content"].as_str().unwrap();
-            let equations: Vec<&str> = answer.lines().filter(|line| line.contains('=')).collect();
-            let [first, whole] = equations[..] else { panic!("{answer}") };
-            let result = whole.split('=').nth(1).unwrap();
-            assert_eq!(first.chars().last(), result.chars().last(), "{answer}");
-            assert!(answer.ends_with(&format!("<answer>\n{result}\n</answer>")), "{answer}");
         }
     }
 }

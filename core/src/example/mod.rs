@@ -16,6 +16,7 @@ mod memory;
 mod names;
 mod phrases;
 mod question;
+mod reasoned;
 mod small_talk;
 mod talk;
 mod turn;

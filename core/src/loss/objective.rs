@@ -1,9 +1,10 @@
 //! What is minimised: the one thing in which stages differ.
 
-use super::{Loss, StepTotals, cross_entropy, routed_logits};
+use super::{Loss, ReasonSettings, StepTotals, cross_entropy, routed_logits};
 use crate::batch::Batch;
 use crate::kernels::AttentionMask;
 use crate::model::{ModelConfig, Transformer};
+use crate::text::Tags;
 use crate::told::Told;
 
 /// A loss of a model on a batch. Threads share it.
@@ -37,6 +38,16 @@ pub trait Objective: Send + Sync {
 
     /// How the model's own answers take the place of the data's, where some do.
     fn own_answers(&self) -> Option<OwnAnswers> {
+        None
+    }
+
+    /// How answers think first, where that is taught.
+    fn reason(&self) -> Option<&ReasonSettings> {
+        None
+    }
+
+    /// Which answers of the model's own are judged where the held-out rows are measured, if any are.
+    fn eval_answers(&self) -> Option<EvalAnswers> {
         None
     }
 
@@ -74,6 +85,17 @@ pub struct OwnAnswers {
     pub share: f64,
     /// The most tokens of one.
     pub max_new_tokens: usize,
+}
+
+/// Answers to held-out questions that are judged by their tags and by what they say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvalAnswers {
+    /// The most questions.
+    pub answers: usize,
+    /// The most tokens of an answer.
+    pub max_new_tokens: usize,
+    /// What stands around thinking and answer.
+    pub tags: Tags,
 }
 
 /// Next-token prediction: pretraining and supervised fine-tuning, which differ in their weights only.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::conversation::Message;
+use super::conversation::{Message, REASONING_KEYS};
 use super::fields::{Fields, Notes};
 use super::json::{is_blank, kind};
 use super::message::parse_messages;
@@ -28,9 +28,25 @@ pub(super) fn pair(
     let mut messages = asking(fields, question)?;
     match messages_under(fields, question, answer)? {
         Some(mut completion) => messages.append(&mut completion),
-        None => messages.push(Message::new("assistant", fields.text(answer)?)),
+        None => {
+            let mut said = Message::new("assistant", fields.text(answer)?);
+            add_reasoning(&mut said, fields);
+            messages.push(said);
+        }
     }
     Ok(messages)
+}
+
+/// Puts the reasoning that stands beside a question and its answer to the answer.
+fn add_reasoning(answer: &mut Message, fields: &mut Fields) {
+    for key in REASONING_KEYS {
+        if let Some(Value::String(text)) =
+            fields.peek(key).filter(|value| !value.as_str().is_none_or(is_blank))
+        {
+            fields.value(key);
+            answer.extra.insert(key.to_string(), text.as_str().into());
+        }
+    }
 }
 
 /// The turns of such a row up to its question.

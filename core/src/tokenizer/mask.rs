@@ -11,6 +11,7 @@ use super::blocks::owners;
 use super::landmarks::Rendering;
 use super::left_out;
 use super::render_warning::RenderWarning;
+use super::tag_weight::TagWeight;
 use super::template::Context;
 use super::turns::{EndTokens, Turn, assistant_turns};
 use crate::error::Result;
@@ -22,7 +23,7 @@ pub struct Rendered {
     /// The ids of the text.
     pub ids: Vec<u32>,
     /// How much the token counts as a target: the weight of its message for the assistant's words and the token that
-    /// ends them, 0 for all others.
+    /// ends them, more of it for tags where [`TagWeight`] says so, 0 for all others.
     pub weights: Vec<f32>,
     /// What is odd about it, each kind once.
     pub warnings: Vec<RenderWarning>,
@@ -62,6 +63,19 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::render_training`].
     pub fn render_beginning(&self, conversation: &Conversation, tokens: usize) -> Result<Rendered> {
+        self.render_weighed(conversation, tokens, None)
+    }
+
+    /// The same, where the tags of answers count more than the weight of their message says.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::render_training`].
+    pub fn render_weighed(
+        &self,
+        conversation: &Conversation,
+        tokens: usize,
+        tags: Option<&TagWeight>,
+    ) -> Result<Rendered> {
         let (text, blocks) = self.template_for(conversation)?.render_spans(conversation, &self.variables)?;
         let variables = Variables { all: &self.variables, open: false };
         let (targets, warnings) = self.look_at(conversation, &text, variables, |rendering| {
@@ -71,7 +85,11 @@ impl Tokenizer {
         let trained = targets.iter().filter(|target| target.weight != 0.0);
         let borders: Vec<usize> = trained.map(|target| target.bytes.start).collect();
         let (ids, offsets) = self.encode_beginning(&text, &borders, tokens)?;
-        Ok(Rendered { ids, weights: weights(&offsets, &targets), warnings })
+        let mut weights = weights(&offsets, &targets);
+        if let Some(tags) = tags {
+            tags.apply(&text, &offsets, &mut weights);
+        }
+        Ok(Rendered { ids, weights, warnings })
     }
 
     /// A conversation to train on as text, and what of it the assistant says, in order.

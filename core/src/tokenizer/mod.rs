@@ -29,6 +29,7 @@ mod same_tokens;
 mod sample_evenly;
 mod stream;
 mod strftime;
+mod tag_weight;
 mod template;
 mod template_limits;
 mod template_python;
@@ -61,6 +62,7 @@ pub use render_warning::RenderWarning;
 pub use report::{Cost, Report, RoundTripFailure, report};
 pub use sample_evenly::EvenSampler;
 pub use stream::StreamDecoder;
+pub use tag_weight::TagWeight;
 pub use template::{ChatTemplate, NOW, Specials};
 pub use train::{TokenizerTraining, train};
 

@@ -40,6 +40,8 @@ pub enum RenderWarning {
     SpecialTokenInText,
     /// A pair's prompt is longer than was asked for.
     PromptCut,
+    /// An answer without thinking and result between their tags, where these are taught.
+    WithoutTags,
 }
 
 impl RenderWarning {
@@ -98,6 +100,11 @@ impl RenderWarning {
             Self::PromptCut => {
                 told!("odd.prompt_cut", "the prompt is longer than --max-prompt-len and loses its beginning")
             }
+            Self::WithoutTags => told!(
+                "odd.without_tags",
+                "the last answer does not have thinking and answer between their tags, each once and in order; it is \
+                 trained as it is"
+            ),
         }
     }
 }

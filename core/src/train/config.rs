@@ -118,6 +118,8 @@ impl TrainConfig {
             Stage::Sft => sft,
             // A teacher tells more of a row than its tokens do, and the student answers already.
             Stage::Distill => Self { learning_rate: 1e-4, ..sft },
+            // Its own measure, the share of answers that keep the tags, needs questions that are held out.
+            Stage::Reason => Self { max_seq_len: 1024, val_split: 0.05, ..sft },
             // At ten times the rate a small model's answers fall apart.
             Stage::Dpo => Self {
                 epochs: 1.0,
@@ -149,6 +151,7 @@ impl TrainConfig {
             },
             Stage::Dpo => Self { epochs: 3.0, learning_rate: 2e-4, ..whole },
             Stage::Distill => Self { epochs: 3.0, learning_rate: 5e-4, ..whole },
+            Stage::Reason => Self { epochs: 3.0, learning_rate: 1e-3, ..whole },
         }
     }
 
@@ -298,7 +301,7 @@ mod tests {
 
     #[test]
     fn defaults_hold_and_all_problems_come_at_once() {
-        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill] {
+        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill, Stage::Reason] {
             for defaults in [TrainConfig::of(stage), TrainConfig::of_adapter(stage)] {
                 assert_eq!(defaults.problems(), Vec::<Told>::new());
             }

@@ -6,6 +6,7 @@ mod ends;
 mod evaluate;
 mod event;
 mod expert_load;
+mod held_out_answers;
 mod idle;
 mod keep;
 mod loss_scale;

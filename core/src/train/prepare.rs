@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::held_out_answers::HeldOutAnswers;
 use super::own_answers::WithOwnAnswers;
 use super::{BatchSource, Plan, Progress, ReadAhead, RowTokens, Run, Stage, TrainConfig};
 use crate::adapter::Adapter;
 use crate::batch::{Content, EncodedRows, Encoder, Fit, Loader, LoaderConfig, LoaderState, Survey};
 use crate::data::{Dataset, Split, Turns, split};
 use crate::error::{Error, Result};
-use crate::loss::Objective;
+use crate::loss::{Objective, ReasonSettings};
 use crate::model::{NamedTensor, Transformer};
 use crate::optim::AdamW;
 use crate::platform::SURVEYED_BYTES;
@@ -263,6 +264,7 @@ impl Job {
             reference: None,
             dpo: None,
             taught: None,
+            reason: self.objective.reason().cloned(),
             mean_loss: None,
             loss_scale: None,
             config: self.config.clone(),
@@ -315,6 +317,8 @@ impl Job {
             Some(own) => Box::new(WithOwnAnswers::new(batches, own, &progress.config)),
             None => batches,
         };
+        let answers = HeldOutAnswers::of(&*self.objective, &self.dataset, &self.tokenizer, &split)?;
+        warnings.extend(answers.as_ref().and_then(HeldOutAnswers::warning));
         let held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>> = match split.validation {
             0 => None,
             _ => Some(Box::new(move || Box::new(self.loader(&split, split.validation_part(), false)))),
@@ -328,6 +332,7 @@ impl Job {
             batches,
             keep,
             held_out,
+            answers,
             tokenizer,
             progress,
             warnings,
@@ -341,6 +346,7 @@ impl Job {
             .for_rows_of(self.config.max_seq_len)
             .with_turns(dataset.turns())
             .with_prompts_of(self.objective.longest_prompt())
+            .with_tags(self.objective.reason().map(ReasonSettings::tag_weight))
     }
 
     /// The rows as examples.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::tensor::DType;
 
 use super::expert_load::{ExpertLoad, largest};
+use super::held_out_answers::HeldOutAnswers;
 use super::metrics::Metrics;
 use super::step::{Step, StepSettings, StepTensors};
 use super::{
@@ -44,6 +45,8 @@ pub struct Run {
     pub keep: Option<KeptRows>,
     /// Gives the held-out rows, once through; `None` where nothing is held out.
     pub held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>>,
+    /// Held-out questions that the model answers where the held-out rows are measured.
+    pub answers: Option<HeldOutAnswers>,
     /// For bits per byte.
     pub tokenizer: Arc<Tokenizer>,
     /// Settings and position.
@@ -118,20 +121,22 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
         if due(config.log_every) || save || eval {
             run.report(&mut since, &schedule, started, listener).await?;
         }
-        let mut best = false;
+        let (mut best, mut meanwhile) = (false, Control::Continue);
         if eval {
-            let measured = run.measure(listener).await?;
+            let measured;
+            (measured, meanwhile) = run.measure(listener).await?;
             best = measured.as_ref().is_some_and(|(_, best)| *best);
             held_out = measured.map(|(held_out, _)| held_out).or(held_out);
+            since.time = now();
         }
-        if save || best {
+        if save || best || meanwhile != Control::Continue {
             run.save(best, listener).await?;
             since.time = now();
         }
-        if last || stopped {
+        if last || stopped || meanwhile == Control::Stop {
             return Ok(Outcome {
                 model: run.model,
-                stopped: stopped && !last,
+                stopped: !last,
                 learned,
                 held_out,
                 progress: run.progress,
@@ -316,18 +321,25 @@ impl Run {
         )))
     }
 
-    /// Measures the held-out rows, where there are any; also says whether they were never better.
-    async fn measure(&mut self, listener: &mut dyn Listener) -> Result<Option<(HeldOut, bool)>> {
+    /// Measures the held-out rows, where there are any; also says whether they were never better, and what the listener
+    /// wanted meanwhile.
+    async fn measure(&mut self, listener: &mut dyn Listener) -> Result<(Option<(HeldOut, bool)>, Control)> {
         let Some(loader) = &self.held_out else {
-            return Ok(None);
+            return Ok((None, Control::Continue));
         };
-        let held_out = evaluate(&self.model, &*self.objective, &mut *loader(), &self.tokenizer).await?;
+        let mut held_out = evaluate(&self.model, &*self.objective, &mut *loader(), &self.tokenizer).await?;
+        let mut meanwhile = Control::Continue;
+        if let Some(answers) = &self.answers {
+            let shares;
+            (shares, meanwhile) = answers.measure(&self.model, listener).await?;
+            held_out.metrics.extend(shares);
+        }
         let best = self.progress.best_loss.is_none_or(|best| held_out.loss < best);
         if best {
             self.progress.best_loss = Some(held_out.loss);
         }
         listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
-        Ok(Some((held_out, best)))
+        Ok((Some((held_out, best)), meanwhile))
     }
 }
 

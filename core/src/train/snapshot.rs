@@ -8,7 +8,7 @@ use crate::batch::LoaderState;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::kernels::Quantization;
-use crate::loss::{DistillConfig, DpoConfig};
+use crate::loss::{DistillConfig, DpoConfig, ReasonSettings};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::optim::{AdamW, Schedule};
 use crate::told::{Told, told};
@@ -55,6 +55,9 @@ pub struct Progress {
     /// What a student learns from, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taught: Option<TaughtBy>,
+    /// How answers think first, where that is taught.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ReasonSettings>,
     /// The loss's scale, once a step was taken in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,

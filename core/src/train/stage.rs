@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Content;
-use crate::loss::{Distill, DistillConfig, Dpo, DpoConfig, NextToken, Objective, Reference};
+use crate::loss::{Distill, DistillConfig, Dpo, DpoConfig, NextToken, Objective, Reason, Reference};
 use crate::text::RowKind;
 
 /// What a run teaches: which rows it reads and what it minimises. Which weights learn it, the model's or an adapter's,
@@ -23,6 +23,8 @@ pub enum Stage {
     Dpo,
     /// What a teacher would say in the assistant's place.
     Distill,
+    /// Answers that think first, between tags.
+    Reason,
 }
 
 impl Stage {
@@ -33,6 +35,7 @@ impl Stage {
             Self::Sft => "sft",
             Self::Dpo => "dpo",
             Self::Distill => "distill",
+            Self::Reason => "reason",
         }
     }
 
@@ -44,6 +47,7 @@ impl Stage {
             Self::Pretrain | Self::Sft => Arc::new(NextToken),
             Self::Dpo => Arc::new(Dpo::new(DpoConfig::default(), Reference::Base)),
             Self::Distill => Arc::new(Distill::new(DistillConfig::default())),
+            Self::Reason => Arc::new(Reason::default()),
         }
     }
 
@@ -51,7 +55,7 @@ impl Stage {
     pub fn content(self) -> Content {
         match self {
             Self::Pretrain => Content::Documents,
-            Self::Sft | Self::Distill => Content::Conversations,
+            Self::Sft | Self::Distill | Self::Reason => Content::Conversations,
             Self::Dpo => Content::Preferences,
         }
     }

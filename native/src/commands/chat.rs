@@ -18,6 +18,7 @@ use super::{ModelArgs, sampling_of, use_template};
 use crate::cli::Everywhere;
 use crate::date::{Date, tell_unprinted};
 use crate::failure::Failure;
+use crate::folded::Folded;
 use crate::interrupt;
 use crate::output::{self, Output};
 
@@ -187,8 +188,13 @@ impl Chat {
     fn answer(&mut self, text: &str) -> Result<(), Failure> {
         interrupt::listen();
         let output = self.output;
+        // Whoever reads a pipe gets the answer as it is.
+        let mut folded = (std::io::stdout().is_terminal() && !output.verbose).then(Folded::default);
         let mut on_text = |text: &str| {
-            output.piece(text);
+            match &mut folded {
+                Some(folded) => output.piece(&folded.push(text)),
+                None => output.piece(text),
+            }
             if interrupt::asked() { Flow::Stop } else { Flow::Continue }
         };
         let answer = self.session.answer(
@@ -200,6 +206,7 @@ impl Chat {
             &mut on_text,
         );
         let answer = pollster::block_on(answer)?;
+        folded.iter_mut().for_each(|folded| output.piece(&folded.finish()));
         output.line("");
         output.json(&json!({
             "role": "assistant", "content": answer.generation.text, "finish_reason": answer.generation.finish_reason,

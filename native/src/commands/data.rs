@@ -10,6 +10,8 @@ use kindling::batch::{
 };
 use kindling::data::{DataOptions, DataReport, Dataset};
 use kindling::error::Error;
+use kindling::loss::{ReasonConfig, ReasonSettings};
+use kindling::text::Tags;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::{Stage, TrainConfig, turn_warnings};
@@ -60,6 +62,12 @@ pub struct PreviewArgs {
     /// Longest prompt of a pair in tokens, as `dpo` takes it; 0 sets no limit
     #[arg(long, default_value_t = 0)]
     pub max_prompt_len: usize,
+    /// How many times as much a token of a tag counts, as `reason` takes it [default: 10]
+    #[arg(long)]
+    pub tag_weight: Option<f64>,
+    /// The tags that `reason` teaches
+    #[command(flatten)]
+    pub tags: Tags,
     /// The day that chat templates with today's date print, as 2025-07-31 [default: today]
     #[arg(long)]
     pub date: Option<Date>,
@@ -93,7 +101,8 @@ pub fn run(verb: DataVerb, everywhere: &Everywhere) -> Result<(), Failure> {
     let (tokenizer, content) = (Arc::new(tokenizer), args.stage.content());
     let encoder = Encoder::new(Arc::clone(&tokenizer), content)
         .for_rows_of(config.max_seq_len)
-        .with_prompts_of(args.max_prompt_len);
+        .with_prompts_of(args.max_prompt_len)
+        .with_tags(taught_tags(&args)?.as_ref().map(ReasonSettings::tag_weight));
     let skip_bad_rows = data.skip_bad_rows();
     let rows =
         EncodedRows { encoder: encoder.with_turns(data.turns()), dataset: Arc::clone(&data), skip_bad_rows };
@@ -149,10 +158,26 @@ fn refuse_idle(args: &PreviewArgs) -> Result<(), Failure> {
     if args.max_prompt_len > 0 && args.stage != Stage::Dpo {
         return Err(Failure::Usage("--max-prompt-len acts on pairs of answers; add --stage dpo".into()));
     }
+    if args.stage != Stage::Reason && (args.tag_weight.is_some() || args.tags != Tags::default()) {
+        return Err(Failure::Usage(
+            "--tag-weight, --think-tags and --answer-tags act on answers that think first; add --stage reason".into(),
+        ));
+    }
     let given = [("--date", args.date.is_some()), ("--chat-template", args.chat_template.is_some())];
     match given.into_iter().find(|(_, given)| *given) {
         Some((flag, _)) if !args.turns.renders(args.stage) => Err(Failure::Usage(idle(flag))),
         _ => Ok(()),
+    }
+}
+
+/// What `reason` teaches with these flags, where that is the stage.
+fn taught_tags(args: &PreviewArgs) -> Result<Option<ReasonSettings>, Failure> {
+    let mut config = ReasonConfig::default();
+    config.tag_weight = args.tag_weight.unwrap_or(config.tag_weight);
+    let reason = ReasonSettings { config, tags: args.tags.clone() };
+    match reason.problems() {
+        problems if problems.is_empty() => Ok((args.stage == Stage::Reason).then_some(reason)),
+        problems => Err(Error::Config(problems).into()),
     }
 }
 
@@ -182,9 +207,9 @@ fn opened(args: &PreviewArgs, output: Output) -> Result<(Tokenizer, TrainConfig)
 /// The help of `--max-seq-len`, with the stages' own defaults.
 fn length_help() -> String {
     let of = |stage: Stage| TrainConfig::of(stage).max_seq_len;
-    let [pretrain, sft, dpo] = [Stage::Pretrain, Stage::Sft, Stage::Dpo].map(of);
+    let [pretrain, sft, dpo, reason] = [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Reason].map(of);
     format!(
-        "Longest row in tokens [default: as the stage trains: {pretrain} (pretrain), {dpo} (dpo) or {sft}, or what the model \
+        "Longest row in tokens [default: as the stage trains: {pretrain} (pretrain), {dpo} (dpo), {reason} (reason) or {sft}, or what the model \
          holds]"
     )
 }

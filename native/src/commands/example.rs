@@ -51,7 +51,7 @@ fn config(stage: Stage, seed: u64, epochs: f64) -> TrainConfig {
     match stage {
         Stage::Pretrain => TrainConfig { max_seq_len: 128, packing: true, learning_rate: 3e-3, ..base },
         // Unpacked: half a conversation would ask for what it no longer holds.
-        Stage::Sft | Stage::Dpo | Stage::Distill => {
+        Stage::Sft | Stage::Dpo | Stage::Distill | Stage::Reason => {
             TrainConfig { max_seq_len: 320, packing: false, learning_rate: 1.5e-3, ..base }
         }
     }

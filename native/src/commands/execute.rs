@@ -136,7 +136,7 @@ pub fn conclude(
     };
     let next = match kind.stage {
         Stage::Pretrain => format!("kindling generate --model {model} --prompt \"Once\""),
-        Stage::Sft | Stage::Dpo | Stage::Distill => format!("kindling chat --model {model}"),
+        Stage::Sft | Stage::Dpo | Stage::Distill | Stage::Reason => format!("kindling chat --model {model}"),
     };
     output.say(&format!("try it: {next}"));
     Ok(())

@@ -106,13 +106,13 @@ fn import_run(
     let model = args.model.display();
     let Some(stage) = args.stage.as_deref().filter(|_| !args.data.is_empty()) else {
         return Err(Failure::Usage(format!(
-            "{model} holds a run; name what it does not hold, --stage pretrain, sft, lora, dpo or distill and its --data, or take \
+            "{model} holds a run; name what it does not hold, --stage pretrain, sft, lora, dpo, distill or reason and its --data, or take \
             the model alone with `kindling export --model {model} --to hf`"
         )));
     };
     let Some(asked) = RunKind::of_verb(stage) else {
         return Err(Failure::Usage(format!(
-            "'{stage}' is no stage; take pretrain, sft, lora, dpo or distill"
+            "'{stage}' is no stage; take pretrain, sft, lora, dpo, distill or reason"
         )));
     };
     let adapter = adapter_settings(args, asked, files)?;
@@ -128,6 +128,7 @@ fn import_run(
     settings.extend(adapter.unwrap_or_default());
     settings.extend(compared_settings(args, kind, progress)?);
     settings.extend(taught_settings(args, kind, progress)?);
+    settings.extend(reason_settings(args, kind, progress)?);
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
     tell(&args.out, size_of(files), Some(progress.step), output);
     let out = args.out.display();
@@ -247,6 +248,22 @@ fn taught_settings(args: &ImportArgs, kind: RunKind, progress: &Progress) -> Res
     if let Some(bits) = taught.weights {
         settings.insert("teacher-weights".into(), toml::Value::try_from(bits).map_err(kept)?);
     }
+    Ok(settings)
+}
+
+/// What `--resume` reads of an imported run that teaches to think first: how much its tags count, and which they are.
+fn reason_settings(args: &ImportArgs, kind: RunKind, progress: &Progress) -> Result<toml::Table, Failure> {
+    if kind.stage != Stage::Reason {
+        return Ok(toml::Table::new());
+    }
+    let reason = progress.reason.as_ref().ok_or_else(|| {
+        let model = args.model.display();
+        Failure::Usage(format!("{model} holds no run of `reason`; take --stage pretrain, sft or lora"))
+    })?;
+    let kept =
+        |e: toml::ser::Error| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into());
+    let mut settings = toml::Table::try_from(&reason.config).map_err(kept)?;
+    settings.extend(toml::Table::try_from(&reason.tags).map_err(kept)?);
     Ok(settings)
 }
 

@@ -38,7 +38,7 @@ impl SecondModel {
         device: &OpenDevice,
     ) -> Result<Option<Self>, Failure> {
         Ok(match stage {
-            Stage::Pretrain | Stage::Sft => None,
+            Stage::Pretrain | Stage::Sft | Stage::Reason => None,
             Stage::Dpo => {
                 let compared = Compared::open(args, (model, adapter, last_save), device)?;
                 Some(Self::Reference(Box::new(compared)))

@@ -1,4 +1,4 @@
-//! `pretrain`, `sft`, `lora`, `dpo` and `distill`: the same command with another objective or another set of trained weights.
+//! `pretrain`, `sft`, `lora`, `dpo`, `distill` and `reason`: the same command with another objective or another set of trained weights.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -53,7 +53,7 @@ pub fn run(
     let model = model.with_dtype(everywhere.dtype.burn());
     let begun = (&model, adapter.as_ref(), last_save.as_deref());
     let second = SecondModel::open(stage, args, begun, &tokenizer, &device)?;
-    let objective = second.as_ref().map_or_else(|| stage.objective(), SecondModel::objective);
+    let objective = second.as_ref().map_or_else(|| args.objective(stage), SecondModel::objective);
     let context = objective.longest_row().unwrap_or(usize::MAX).min(model.config().context());
     let (config, settings) = fitted(stage, args, invocation, context, output);
     let keys = tokenizer.template_keys();
@@ -136,7 +136,7 @@ fn rows_to_keep(
     }
     let known = match kind.stage {
         Stage::Sft => rows_known_by(model.config())?,
-        Stage::Pretrain | Stage::Dpo | Stage::Distill => None,
+        Stage::Pretrain | Stage::Dpo | Stage::Distill | Stage::Reason => None,
     };
     if known.is_none() && share > 0.0 && share != kind.defaults().keep_share {
         return Err(Failure::Usage(format!(
@@ -183,6 +183,10 @@ fn refuse_no_model(stage: Stage, args: &TrainArgs, started: bool) -> Result<(), 
             !started,
             "`distill` trains a student; name it with --model DIR, or make a new one with --preset and --tokenizer",
         ),
+        Stage::Reason => (
+            !started,
+            "`reason` goes on from a model that answers; name it with --model DIR (`kindling sft` without flags trains one)",
+        ),
     };
     if lacks && !args.resume { Err(Failure::Usage(told.into())) } else { Ok(()) }
 }
@@ -194,12 +198,13 @@ fn no_data(kind: RunKind, resumed: Option<&RunDir>) -> Failure {
             "{} holds the generated example, which does not go on where it stopped; begin it again with --overwrite",
             directory.path().display()
         ),
-        None if kind.adapts || matches!(kind.stage, Stage::Dpo | Stage::Distill) => {
+        None if kind.adapts || matches!(kind.stage, Stage::Dpo | Stage::Distill | Stage::Reason) => {
             let rows = match kind.stage {
                 Stage::Pretrain => "pretrain.jsonl",
                 Stage::Sft => "lora.jsonl",
                 Stage::Distill => "sft.jsonl",
                 Stage::Dpo => "dpo.jsonl",
+                Stage::Reason => "reason.jsonl",
             };
             format!("there is no --data to train on; `kindling sample-data DIR` writes a {rows} to try")
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 use kindling::adapter::LoraConfig;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
-use kindling::loss::DpoConfig;
+use kindling::loss::{DpoConfig, Objective, Reason, ReasonSettings};
 use kindling::model::ExpertSettings;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
@@ -88,6 +89,9 @@ pub struct TrainArgs {
     /// What a student learns from
     #[command(flatten, next_help_heading = "Distillation")]
     pub distillation: DistillArgs,
+    /// How answers think first
+    #[command(flatten, next_help_heading = "Reasoning")]
+    pub reasoning: ReasonSettings,
 }
 
 /// The flags that act in this stage only: each one's name inside the parser and on the command line.
@@ -97,15 +101,21 @@ fn own_flags(stage: Stage) -> Vec<(String, String)> {
         Stage::Pretrain | Stage::Sft => command,
         Stage::Dpo => DpoConfig::augment_args(command),
         Stage::Distill => DistillArgs::augment_args(command),
+        Stage::Reason => ReasonSettings::augment_args(command),
     };
     let names = |arg: &clap::Arg| Some((arg.get_id().to_string(), arg.get_long()?.to_string()));
     flags.get_arguments().filter_map(names).collect()
 }
 
+/// The flags that act in another stage, and not in this one.
+fn flags_of(other: Stage, stage: Stage) -> impl Iterator<Item = (String, String)> {
+    let here = own_flags(stage);
+    own_flags(other).into_iter().filter(move |flag| !here.contains(flag))
+}
+
 /// The flags that act in one of the other stages only.
 fn flags_of_others(stage: Stage) -> impl Iterator<Item = (String, String)> {
-    let others = Stage::value_variants().iter().filter(move |other| **other != stage);
-    others.flat_map(|other| own_flags(*other))
+    Stage::value_variants().iter().flat_map(move |other| flags_of(*other, stage))
 }
 
 /// Why the flags of a stage's own act in no other.
@@ -114,6 +124,7 @@ fn why_idle(stage: Stage) -> &'static str {
         Stage::Pretrain | Stage::Sft => "is another stage",
         Stage::Dpo => "compares no answers",
         Stage::Distill => "has no teacher",
+        Stage::Reason => "teaches no tags",
     }
 }
 
@@ -169,6 +180,7 @@ impl TrainArgs {
             Stage::Pretrain | Stage::Sft => Vec::new(),
             Stage::Dpo => self.problems_of_pairs(kind),
             Stage::Distill => self.distillation.problems(&invocation.typed),
+            Stage::Reason => self.problems_of_reasoning(&invocation.typed),
         };
         let idle = if self.resume { Vec::new() } else { self.train.idle(&invocation.typed) };
         match [self.train.problems(), idle, self.saving.problems(), of_adapter, of_stage].concat() {
@@ -180,7 +192,7 @@ impl TrainArgs {
     /// Refuses flags of another stage than this one.
     fn refuse_flags_of_others(&self, stage: Stage, said: &[String]) -> Result<(), Failure> {
         for other in Stage::value_variants().iter().filter(|other| **other != stage) {
-            let idle = own_flags(*other).into_iter().filter(|(_, flag)| said.contains(flag));
+            let idle = flags_of(*other, stage).filter(|(_, flag)| said.contains(flag));
             let idle: Vec<String> = idle.map(|(_, flag)| format!("--{flag}")).collect();
             if !idle.is_empty() {
                 return Err(Failure::Usage(format!(
@@ -203,6 +215,26 @@ impl TrainArgs {
             problems.push("--keep-data does not act on pairs of answers; leave it out".into());
         }
         problems
+    }
+
+    /// What does not hold where answers think first; `typed` are the flags of the command line itself.
+    fn problems_of_reasoning(&self, typed: &[String]) -> Vec<Told> {
+        let mut problems = self.reasoning.problems();
+        let nothing_held_out = self.train.val_split == 0.0 && !self.resume;
+        for flag in ["eval-answers", "eval-max-new-tokens"] {
+            if nothing_held_out && typed.iter().any(|typed| typed == flag) {
+                problems.push(format!("--{flag} needs held-out rows; add --val-split 0.05").into());
+            }
+        }
+        problems
+    }
+
+    /// What a run of a stage minimises, where no second model belongs to it.
+    pub fn objective(&self, stage: Stage) -> Arc<dyn Objective> {
+        match stage {
+            Stage::Reason => Arc::new(Reason::new(self.reasoning.clone())),
+            other => other.objective(),
+        }
     }
 
     /// Whether a new run of a stage renders none of the data.

@@ -78,7 +78,10 @@ STAGES = {
     "distill_lora": dict(
         model="qwen3", adapter="adapter", settings=settings(1e-2, 0.1, 0.42),
         taught=dict(teacher="llama", alpha=0.25, kd_temperature=2.0, kd_loss="jsd")),
+    "reason": dict(model="qwen3", adapter=None, settings=settings(2e-3, 0.1, 3.4), tag_weight=10),
 }
+# Before and behind the thinking, before and behind the answer: tags of one token and of several.
+TAGS = [[5], [6, 7], [8, 9, 10], [11]]
 OF_TEXTS = ["pretrain", *MIXTURES]
 # What the loss of the first step's pairs is after the last step, with other settings.
 VARIANTS = [
@@ -130,6 +133,18 @@ def conversation_row(fractions):
     return {"ids": sequence(len(weights)), "weights": weights, "segments": [1] * len(weights)}
 
 
+def reasoned_row(tag_weight):
+    """A prompt, then thinking and answer between their tags, whose tokens count more: SpongeBob's `train_distill.py` with
+    whole tags in place of their ids anywhere; it divides by the sum of these weights, too."""
+    parts = [(sequence(2 + int(torch.randint(3, ()))), 0)]
+    words = [sequence(1 + int(torch.randint(5, ()))), [], sequence(1 + int(torch.randint(2, ()))), []]
+    for tag, said in zip(TAGS, words):
+        parts += [(tag, tag_weight), (said, 1)]
+    ids = [token for tokens, _ in parts for token in tokens]
+    weights = [weight for tokens, weight in parts for _ in tokens]
+    return {"ids": ids, "weights": weights, "segments": [1] * len(ids)}
+
+
 def pair_rows(number):
     """Two answers to one prompt: the chosen one follows the rule from its end on, and each has a length of its own."""
     prompt = sequence(3 + number % 4)
@@ -143,6 +158,13 @@ def pair_rows(number):
     ]
 
 
+def row(stage, step, number):
+    """A row of a stage that has no pairs."""
+    if "tag_weight" in STAGES[stage]:
+        return reasoned_row(STAGES[stage]["tag_weight"])
+    return document_row(number) if stage in OF_TEXTS else conversation_row(step == 7)
+
+
 def draw(stage):
     """The batches of a stage: steps, micro-batches, rows."""
     torch.manual_seed(sum(map(ord, stage)))
@@ -151,10 +173,7 @@ def draw(stage):
         if "pairs" in STAGES[stage]:
             steps.append([sum((pair_rows(ROWS * part + i) for i in range(ROWS)), []) for part in range(ACCUMULATE)])
             continue
-        rows = [
-            document_row(number) if stage in OF_TEXTS else conversation_row(step == 7)
-            for number in range(ROWS * ACCUMULATE)
-        ]
+        rows = [row(stage, step, number) for number in range(ROWS * ACCUMULATE)]
         steps.append([rows[at : at + ROWS] for at in range(0, len(rows), ROWS)])
     return steps
 

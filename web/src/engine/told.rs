@@ -67,6 +67,7 @@ impl From<train::Stage> for run::Stage {
             train::Stage::Sft => Self::Sft,
             train::Stage::Dpo => Self::Dpo,
             train::Stage::Distill => Self::Distill,
+            train::Stage::Reason => Self::Reason,
         }
     }
 }

@@ -189,7 +189,7 @@ pub fn job_on(
     let (stage, objective) = (training.stage, training.stage.objective());
     let keep = match stage {
         Stage::Sft if config.keep_share > 0.0 => rows_known_by(model.base.config()).map_err(Told::from)?,
-        Stage::Sft | Stage::Pretrain | Stage::Dpo | Stage::Distill => None,
+        Stage::Sft | Stage::Pretrain | Stage::Dpo | Stage::Distill | Stage::Reason => None,
     };
     Ok(Job { stage, objective, config, tokenizer, dataset, keep, adapter })
 }

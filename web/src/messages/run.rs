@@ -18,6 +18,8 @@ messages! {
         Dpo = "dpo",
         /// What a teacher would say; of the command line's runs.
         Distill = "distill",
+        /// Answers that think first, between tags.
+        Reason = "reason",
     }
 
     /// What the worker tells before a call's end, and at it; a number that is not finite is null.

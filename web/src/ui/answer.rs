@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use super::dom::{El, el};
 use super::speech::Speech;
-use crate::think::{Part, parts};
+use crate::think::{Part, TAGS, parts};
 
 /// A place for an answer that may still grow.
 pub struct Shown {
@@ -27,7 +27,7 @@ impl Shown {
     /// Shows an answer in full; elements stay where their kind does, so that an unfolded thought stays
     /// unfolded.
     pub fn show(&self, answer: &str, speech: &Speech) {
-        let parts = parts(answer);
+        let parts = parts(answer, TAGS);
         let mut drawn = self.drawn.borrow_mut();
         // Nothing drawn yet: what stands there is the sign of waiting.
         let fits = !drawn.is_empty()
