@@ -29,6 +29,8 @@ mod hub;
 mod interrupts;
 #[path = "cli/live.rs"]
 mod live;
+#[path = "cli/long_context.rs"]
+mod long_context;
 #[path = "cli/long_lines.rs"]
 mod long_lines;
 #[path = "cli/memory.rs"]

@@ -30,6 +30,8 @@ mod gradients;
 mod inference_masks;
 #[path = "library/kernels.rs"]
 mod kernels;
+#[path = "library/long_rows.rs"]
+mod long_rows;
 #[path = "library/lora.rs"]
 mod lora;
 #[path = "library/map.rs"]

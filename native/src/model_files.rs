@@ -297,14 +297,14 @@ pub fn adapter_tokenizer(path: &Path) -> Result<Option<Tokenizer>> {
 /// # Errors
 /// What is missing or damaged, with its path.
 pub fn open_tokenizer(path: &Path) -> Result<Tokenizer> {
-    Ok(open_tokenizer_and_context(path)?.0)
+    Ok(open_tokenizer_and_config(path)?.0)
 }
 
-/// The same with the positions of the model that it stands with, where there is one.
+/// The same with the shape of the model that it stands with, where there is one.
 ///
 /// # Errors
 /// As [`open_tokenizer`].
-pub fn open_tokenizer_and_context(path: &Path) -> Result<(Tokenizer, Option<usize>)> {
+pub fn open_tokenizer_and_config(path: &Path) -> Result<(Tokenizer, Option<ModelConfig>)> {
     if is_torch(path) {
         return Err(Error::Tokenizer(
             format!(
@@ -319,7 +319,7 @@ pub fn open_tokenizer_and_context(path: &Path) -> Result<(Tokenizer, Option<usiz
         let lacking =
             || Error::Checkpoint(format!("{}: there is no tokenizer.json in it", path.display()).into());
         let Checkpoint { tokenizer, config, .. } = open_checkpoint(path)?;
-        return Ok((tokenizer.ok_or_else(lacking)?, Some(config.context())));
+        return Ok((tokenizer.ok_or_else(lacking)?, Some(config)));
     }
     let (file, directory) = match path.is_dir() {
         true => (path.join("tokenizer.json"), path.to_path_buf()),
@@ -340,7 +340,7 @@ pub fn open_tokenizer_and_context(path: &Path) -> Result<(Tokenizer, Option<usiz
     // A config that cannot be read is told where a model is opened.
     let config = read_optional(&directory.join("config.json")).ok().flatten();
     let config = config.and_then(|json| ModelConfig::from_hugging_face(&json).ok());
-    Ok((tokenizer, config.map(|config| config.context())))
+    Ok((tokenizer, config))
 }
 
 /// Puts the path before a message that does not know it.

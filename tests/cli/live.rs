@@ -41,6 +41,11 @@ fn models_of_every_family_go_both_ways_beside_transformers() {
 }
 
 #[test]
+fn stretched_models_compute_as_in_transformers() {
+    compare("stretched", "torch transformers");
+}
+
+#[test]
 fn tokenizers_that_are_written_make_the_same_ids_in_transformers() {
     compare("tokenizers", "torch transformers");
 }

@@ -1,12 +1,13 @@
 """Kindling beside `transformers` and `peft`: models and adapters go both ways and compute the same.
 
-    python -B tests/interop/compare.py KINDLING FOLDER [--only families|tokenizers|adapters]
+    python -B tests/interop/compare.py KINDLING FOLDER [--only families|stretched|tokenizers|adapters]
 
-KINDLING is the program, FOLDER an empty directory to work in. The families and tokenizers need torch and transformers,
+KINDLING is the program, FOLDER an empty directory to work in. The families, stretched models and tokenizers need torch and transformers,
 the adapters also peft; tests/interop/run installs them, and tests/cli/live.rs runs this wherever python3 has them.
 """
 
 import json
+import shutil
 
 import torch
 import transformers
@@ -65,6 +66,22 @@ def families(work):
         kindling("export", "--to", "hf", "--model", golden, "--out", ours)
         same(f"{golden.name}, ours", ours, opened(ours))
         check(f"{golden.name}: the same class", type(opened(ours)) is type(opened(golden)))
+
+
+def stretched(work):
+    """A model that is stretched here, at use or in its files, is what transformers makes of its config.json."""
+    short = work / "stretched-none"
+    shutil.copytree(FAMILIES / "llama", short)
+    config = json.loads((short / "config.json").read_text()) | dict(max_position_embeddings=16)
+    (short / "config.json").write_text(json.dumps(config))
+    for kind, factor in [("linear", 2), ("dynamic", 2), ("yarn", 2), ("yarn", 4), ("llama3", 2)]:
+        name, flags = f"stretched {factor} times ({kind})", ["--rope-scaling", kind, "--rope-factor", factor]
+        ours = work / f"stretched-{kind}-{factor}"
+        kindling("export", "--to", "hf", "--model", short, "--out", ours, *flags)
+        same(f"{name}, in its files", ours, opened(ours))
+        same(f"{name}, at use", short, opened(ours), *flags)
+        rope = AutoConfig.from_pretrained(ours).rope_parameters
+        check(f"{name}: read as such there", (rope["rope_type"], rope["factor"]) == (kind, factor))
 
 
 def tokenizers(work):
@@ -128,9 +145,9 @@ def adapters(work):
     same("nano, an adapter of ours", nano, peft.PeftModel.from_pretrained(opened(nano), ours).eval(), "--adapter", ours)
 
 
-args = arguments(__doc__, ["families", "tokenizers", "adapters"])
+args = arguments(__doc__, ["families", "stretched", "tokenizers", "adapters"])
 print(f"transformers {transformers.__version__}, torch {torch.__version__}")
-for part in [families, tokenizers, adapters]:
+for part in [families, stretched, tokenizers, adapters]:
     if args.only in (None, part.__name__):
         part(args.folder)
 finish()

@@ -102,6 +102,17 @@ fn matrices_in_few_bits_agree_with_the_processor() {
 }
 
 #[test]
+fn attention_in_blocks_agrees_with_the_processor() {
+    let Some((device, share)) = other_device() else { return };
+    let [here, there] = [&Device::flex(), &device].map(crate::long_rows::in_blocks);
+    for (mask, (here, there)) in here.iter().zip(&there).enumerate() {
+        for (here, there) in here.iter().zip(there) {
+            assert!(relative(here, there) < share, "mask {mask}: {}", relative(here, there));
+        }
+    }
+}
+
+#[test]
 fn forward_gradients_and_twenty_steps_agree_with_the_processor() {
     let Some((device, share)) = other_device() else { return };
     let (loss, gradients, losses) = run(&Device::flex());

@@ -10,7 +10,7 @@ use kindling::batch::{
 };
 use kindling::data::{DataOptions, Dataset, Memory, Permutation, Source};
 use kindling::loss::{Dpo, DpoConfig, Reference, ReferenceKind};
-use kindling::model::Transformer;
+use kindling::model::{RopeScaling, Transformer};
 use kindling::optim::LrSchedule;
 use kindling::text::RowKind;
 use kindling::train::{Job, ReferenceTies, Stage, TrainConfig, replay};
@@ -43,7 +43,7 @@ fn losses(job: Job) -> Record {
 /// The same with log-probabilities that are computed before the first step.
 fn cached(job: Job) -> Record {
     let model = model();
-    let ties = ReferenceTies::of(&job, "model", DType::F32).unwrap();
+    let ties = ReferenceTies::of(&job, "model", DType::F32, &RopeScaling::Default).unwrap();
     let mut done = Vec::new();
     let mut told = |rows| done.push(rows);
     let known = pollster::block_on(job.reference_log_probs(&model, ties, &mut told)).unwrap();
@@ -52,6 +52,17 @@ fn cached(job: Job) -> Record {
     let mut record = Record::default();
     train_run(run, &mut record).unwrap();
     record
+}
+
+#[test]
+fn answers_of_a_stretched_reference_are_not_those_of_the_plain_one() {
+    let job = pairs(train_config(Stage::Dpo), DpoConfig::default(), Reference::Cached, None);
+    let ties = |rope| ReferenceTies::of(&job, "model", DType::F32, &rope).unwrap();
+    assert_eq!(ties(RopeScaling::Default), ties(RopeScaling::Default));
+    let stretched = ties(RopeScaling::Linear { factor: 2.0 });
+    assert!(
+        stretched != ties(RopeScaling::Default) && stretched != ties(RopeScaling::Linear { factor: 4.0 })
+    );
 }
 
 #[test]

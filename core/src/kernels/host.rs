@@ -62,6 +62,22 @@ pub(crate) fn host_values<const D: usize>(tensor: &Tensor<D>) -> Option<Vec<f32>
     values.as_slice().map(<[f32]>::to_vec)
 }
 
+/// What `f` makes of the values of tensors outside of any graph, in the shape of the first; `None` on another device or in
+/// another type.
+pub(super) fn on_slices<const N: usize, const D: usize>(
+    tensors: [&Tensor<D>; N],
+    f: impl FnOnce([&[f32]; N]) -> Vec<f32>,
+) -> Option<Tensor<D>> {
+    let shape = tensors.first()?.dims();
+    let plain = |tensor: &Tensor<D>| match input(tensor)? {
+        Input::Plain(tensor) => Some(tensor.to_contiguous()),
+        Input::Graph(_) => None,
+    };
+    let plain: Vec<FlexTensor> = tensors.into_iter().map_while(plain).collect();
+    let values = f(slices(&<[FlexTensor; N]>::try_from(plain).ok()?)?);
+    Some(Tensor::from_primitive::<Flex>(FlexTensor::from_data(TensorData::new(values, shape))))
+}
+
 /// Runs an operation and, inside the graph, records its backward pass. `None` where the inputs do not stand
 /// together.
 pub(super) fn run<const N: usize, const D: usize>(

@@ -1,8 +1,9 @@
 //! Which positions may look at which: for every query one run of keys, or two.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 
 use super::uploaded::Uploaded;
 
@@ -19,11 +20,39 @@ pub struct AttentionMask {
     /// Whether every run ends at its query.
     causal: bool,
     uploaded: Uploaded<4, Bool>,
+    parts: Arc<OnceLock<Parts>>,
+}
+
+/// A mask block by block.
+#[derive(Debug)]
+struct Parts {
+    /// Queries, keys, and queries of a block.
+    shape: [usize; 3],
+    parts: Arc<[MaskPart]>,
+}
+
+/// Some queries of a mask, with the run of keys that any of them sees.
+#[derive(Clone, Debug)]
+pub(super) struct MaskPart {
+    /// The queries.
+    pub(super) queries: Range<usize>,
+    /// The keys.
+    pub(super) keys: Range<usize>,
+    /// Which of these keys each of these queries sees.
+    pub(super) mask: AttentionMask,
+    /// Begin and end of each query's runs, which devices get once for all layers.
+    bounds: Uploaded<4, Int>,
 }
 
 impl AttentionMask {
     fn of(runs: Option<Vec<Run>>, causal: bool) -> Self {
-        Self { runs: runs.map(Arc::new), second: None, causal, uploaded: Uploaded::default() }
+        Self {
+            runs: runs.map(Arc::new),
+            second: None,
+            causal,
+            uploaded: Uploaded::default(),
+            parts: Arc::default(),
+        }
     }
 
     /// Every position sees every position.
@@ -135,6 +164,68 @@ impl AttentionMask {
             TensorData::new(hidden, shape)
         }))
     }
+
+    /// The mask in blocks of so many queries, the last of fewer. They are made once, for all layers of a forward pass and
+    /// its backward pass.
+    pub(super) fn parts(&self, queries: usize, keys: usize, block: usize) -> Arc<[MaskPart]> {
+        let shape = [queries, keys, block];
+        let make = || {
+            let starts = (0..queries).step_by(block);
+            starts.map(|start| self.part(start..(start + block).min(queries), shape)).collect()
+        };
+        let kept = self.parts.get_or_init(|| Parts { shape, parts: make() });
+        if kept.shape == shape { Arc::clone(&kept.parts) } else { make() }
+    }
+
+    fn part(&self, rows: Range<usize>, [queries, keys, _]: [usize; 3]) -> MaskPart {
+        let batch = self.runs.as_ref().map_or(1, |runs| (runs.len() / queries).max(1));
+        let seen: Vec<_> = (0..batch)
+            .flat_map(|batch| rows.clone().map(move |query| (batch, query)))
+            .map(|(batch, query)| self.runs(batch, query, queries, keys))
+            .collect();
+        let full = seen.iter().flatten().filter(|(start, end)| start < end);
+        let first = full.clone().map(|run| run.0).min().unwrap_or(0);
+        let last = full.map(|run| run.1).max().unwrap_or(keys);
+        let shifted = |side: usize| {
+            let at = |place: usize| (place.clamp(first, last) - first) as u32;
+            seen.iter().map(|runs| (at(runs[side].0), at(runs[side].1))).collect::<Vec<Run>>()
+        };
+        let mask = match seen.iter().all(|runs| runs[0] == (first, last)) {
+            true => Self::bidirectional(),
+            false => Self {
+                second: self.second.as_ref().map(|_| Arc::new(shifted(1))),
+                ..Self::of(Some(shifted(0)), false)
+            },
+        };
+        MaskPart { queries: rows, keys: first..last, mask, bounds: Uploaded::default() }
+    }
+}
+
+impl MaskPart {
+    /// As [`AttentionMask::hidden`], `[batch or 1, 1, queries, keys]`, but made on the device and for one use: all parts
+    /// together would grow with the square of the length.
+    pub(super) fn hidden(&self, device: &Device) -> Option<Tensor<4, Bool>> {
+        let runs = self.mask.runs.as_ref()?;
+        let queries = self.queries.len();
+        let shape = [runs.len() / queries, 1, queries, 4];
+        let bounds = self.bounds.get(device, shape, || {
+            let second = |i: usize| self.mask.second.as_ref().map_or((0, 0), |second| second[i]);
+            let ends = runs.iter().enumerate().map(|(i, first)| (first, second(i)));
+            let ends = ends.flat_map(|(first, second)| [first.0, first.1, second.0, second.1]);
+            TensorData::new(ends.map(|end| end as i32).collect(), shape)
+        });
+        let keys = Tensor::<1, Int>::arange(0..self.keys.len() as i64, device);
+        let keys = keys.reshape([1, 1, 1, self.keys.len()]);
+        let bound = |i: usize| bounds.clone().narrow(3, i, 1);
+        let outside = |run: usize| {
+            let before = keys.clone().lower(bound(2 * run));
+            before.bool_or(keys.clone().greater_equal(bound(2 * run + 1)))
+        };
+        Some(match &self.mask.second {
+            Some(_) => outside(0).bool_and(outside(1)),
+            None => outside(0),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -182,6 +273,47 @@ mod tests {
         let mask = AttentionMask::two_runs(vec![[(0, 1), (3, 5)], [(1, 2), (5, 5)]]);
         assert_eq!(rows(&mask, 2, 5), [[o, x, x, o, o], [x, o, x, x, x]]);
         assert_eq!(mask.runs(1, 0, 2, 5), [(0, 1), (3, 5)], "one mask for all batch rows");
+    }
+
+    #[test]
+    fn parts_hold_the_keys_that_their_queries_see() {
+        let (x, o) = (true, false);
+        let bits = |part: &MaskPart| {
+            let hidden = part.hidden(&Device::flex()).unwrap();
+            assert_eq!(
+                part.mask
+                    .hidden(part.queries.len(), part.keys.len(), &Device::flex())
+                    .unwrap()
+                    .into_data()
+                    .iter::<bool>()
+                    .collect::<Vec<_>>(),
+                hidden.clone().into_data().iter::<bool>().collect::<Vec<_>>()
+            );
+            let bits: Vec<bool> = hidden.into_data().iter::<bool>().collect();
+            bits.chunks(part.keys.len()).map(<[bool]>::to_vec).collect::<Vec<_>>()
+        };
+        let causal = AttentionMask::causal(5, 1);
+        let parts = causal.parts(5, 6, 2);
+        let ranges: Vec<_> = parts.iter().map(|part| (part.queries.clone(), part.keys.clone())).collect();
+        assert_eq!(ranges, [(0..2, 0..3), (2..4, 0..5), (4..5, 0..6)]);
+        assert_eq!(bits(&parts[0]), [[o, o, x], [o, o, o]]);
+        assert!(parts[2].hidden(&Device::flex()).is_none(), "the last query sees all");
+        assert!(Arc::ptr_eq(&parts, &causal.clone().parts(5, 6, 2)), "clones share them");
+        assert_eq!(causal.parts(5, 6, 3).len(), 2);
+
+        let packed = AttentionMask::segments(&[1, 1, 2, 2, 1, 1, 1, 1], 4, true);
+        let parts = packed.parts(4, 4, 2);
+        assert_eq!(parts[1].keys, 0..4, "the second row's queries see its beginning");
+        assert_eq!(bits(&parts[1]), [[x, x, o, x], [x, x, o, o], [o, o, o, x], [o, o, o, o]]);
+        let window = AttentionMask::causal_window(4, 0, 2).parts(4, 4, 2);
+        assert_eq!(window[1].keys, 1..4);
+
+        let two = AttentionMask::two_runs(vec![[(0, 1), (3, 5)], [(1, 2), (5, 5)]]);
+        let parts = two.parts(2, 6, 1);
+        assert_eq!((parts[0].keys.clone(), parts[1].keys.clone()), (0..5, 1..2));
+        assert_eq!(bits(&parts[0]), [[o, x, x, o, o]]);
+        assert!(parts[1].hidden(&Device::flex()).is_none());
+        assert_eq!(AttentionMask::bidirectional().parts(3, 7, 2)[1].keys, 0..7);
     }
 
     #[test]

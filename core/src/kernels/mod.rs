@@ -4,6 +4,7 @@
 //! The slice code uses one exponential and fixed orders of summation, so that it gives the same bits on every
 //! processor and in the browser.
 
+mod attention;
 mod block_matrix;
 mod blocks;
 mod divergence;
@@ -21,6 +22,7 @@ mod swiglu;
 mod uploaded;
 mod weighted_sum;
 
+pub use attention::{AttentionBlocks, attend_in_blocks};
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
 pub use divergence::{Divergence, beside_teacher};
 pub use expert_rows::{ExpertRows, take_rows, weigh_rows};

@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use super::cache::{LayerCache, Places};
 use super::dropout::DropoutKey;
 use super::{Linear, RmsNorm, Trace};
-use crate::kernels::{Angles, AttentionMask, masked_softmax, rotate};
+use crate::kernels::{Angles, AttentionBlocks, AttentionMask, attend_in_blocks, masked_softmax, rotate};
 
 /// Projections of one block; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -24,6 +24,9 @@ pub struct Attention {
     /// Which weights those are; `None` outside of training.
     #[module(skip)]
     pub(super) dropout_key: Option<DropoutKey>,
+    /// How many queries are taken at a time.
+    #[module(skip)]
+    pub(super) blocks: AttentionBlocks,
 }
 
 impl Attention {
@@ -47,9 +50,29 @@ impl Attention {
             None => (k, v),
         };
         let dropped = self.dropout_key.map(|key| (key, self.dropout));
-        let context = attend(q, k, v, mask, dropped, trace);
+        let blocks = self.blocks.of(seq, &q.device());
+        let in_blocks = blocks.and_then(|block| self.attend_in_blocks([&q, &k, &v], mask, block, trace));
+        let context = in_blocks.unwrap_or_else(|| attend(q, k, v, mask, dropped, trace));
         let width = context.dims()[2];
         self.o_proj.forward(context.reshape([batch, seq, width]))
+    }
+
+    /// As [`attend`], for some queries at a time. `None` where all the weights are needed: where dropout draws a number for
+    /// each of them, or the trace asks for them.
+    fn attend_in_blocks(
+        &self,
+        [q, k, v]: [&Tensor<4>; 3],
+        mask: &AttentionMask,
+        block: usize,
+        trace: &Trace,
+    ) -> Option<Tensor<3>> {
+        if self.dropout_key.is_some() || trace.attention.is_some() {
+            return None;
+        }
+        let [batch, seq, heads, head_dim] = q.dims();
+        let inputs = [q.clone().swap_dims(1, 2), k.clone(), v.clone()];
+        let context = attend_in_blocks(inputs, scale(head_dim), mask, block)?;
+        Some(context.swap_dims(1, 2).reshape([batch, seq, heads * head_dim]))
     }
 
     /// Queries, keys and values, rotated: `[batch, seq, heads, hd]` each.
@@ -89,7 +112,7 @@ fn attend(
     // The queries of one key head stand below each other, so keys and values are never copied per query head.
     let q = q.swap_dims(1, 2).reshape([batch, kv_heads, group * seq, head_dim]);
     let scores = q.matmul(k.swap_dims(2, 3)).reshape([batch, heads, seq, keys]);
-    let weights = masked_softmax(scores, 1.0 / (head_dim as f64).sqrt(), mask);
+    let weights = masked_softmax(scores, scale(head_dim), mask);
     if let Some(kept) = &mut trace.attention {
         kept.push(weights.clone());
     }
@@ -100,6 +123,11 @@ fn attend(
     let weights = weights.reshape([batch, kv_heads, group * seq, keys]);
     let context = weights.matmul(v).reshape([batch, heads, seq, head_dim]);
     context.swap_dims(1, 2).reshape([batch, seq, heads * head_dim])
+}
+
+/// What scores are multiplied by.
+fn scale(head_dim: usize) -> f64 {
+    1.0 / (head_dim as f64).sqrt()
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ const ALLOCATION_STEP: usize = 256;
 pub struct KvCache {
     pub(super) layers: Vec<LayerCache>,
     lens: Vec<usize>,
+    /// Where the text ends that is read into each sequence, as far as it is known.
+    ends: Vec<usize>,
     capacity: usize,
     /// Positions that each sequence is to have memory for, from the next write on.
     reserved: usize,
@@ -33,6 +35,8 @@ pub struct LayerCache {
 pub(super) struct Places {
     pub(super) rows: Range<usize>,
     pub(super) starts: Vec<usize>,
+    /// Where each one's text ends, where that is behind these tokens.
+    ends: Vec<usize>,
     /// Sequences of the cache, and the positions that each is to have memory for.
     batch: usize,
     reserved: usize,
@@ -42,7 +46,7 @@ impl KvCache {
     /// An empty cache for `batch` sequences of at most `capacity` positions; nothing is allocated yet.
     pub fn new(config: &ModelConfig, batch: usize, capacity: usize) -> Self {
         let layers = vec![LayerCache::default(); config.num_hidden_layers];
-        Self { layers, lens: vec![0; batch], capacity, reserved: 0 }
+        Self { layers, lens: vec![0; batch], ends: vec![0; batch], capacity, reserved: 0 }
     }
 
     /// Bytes that one position of one sequence takes in all layers, in the type that the model computes in.
@@ -69,6 +73,12 @@ impl KvCache {
         }
     }
 
+    /// Tells that a sequence is going to be read up to so many positions, in however many pieces: what depends on the
+    /// length of a text looks at that.
+    pub fn expect(&mut self, row: usize, positions: usize) {
+        self.ends[row] = positions;
+    }
+
     /// Sequences held.
     pub fn batch(&self) -> usize {
         self.lens.len()
@@ -92,10 +102,12 @@ impl KvCache {
     /// Forgets everything of a sequence from `len` on; later rows are overwritten in place.
     pub fn truncate(&mut self, row: usize, len: usize) {
         self.lens[row] = self.lens[row].min(len);
+        self.ends[row] = self.ends[row].min(len);
     }
 
     /// Forgets a sequence, whatever its values were: what is not a number would reach others through a weight of zero.
     pub fn clear(&mut self, row: usize) {
+        self.ends[row] = 0;
         if self.lens[row] == 0 {
             return;
         }
@@ -125,12 +137,15 @@ impl KvCache {
             }
         }
         self.lens = rows.iter().map(|&row| self.lens[row]).collect();
+        self.ends = rows.iter().map(|&row| self.ends[row]).collect();
     }
 
     /// Where `new` tokens of each of these sequences stand; there is room for them.
     pub(super) fn places(&mut self, rows: Range<usize>, new: usize) -> Places {
         let starts = self.lens[rows.clone()].to_vec();
-        let mut places = Places { rows, starts, batch: self.lens.len(), reserved: 0 };
+        let ends = self.ends[rows.clone()].iter().zip(&starts).map(|(&end, start)| end.max(start + new));
+        let ends = ends.collect();
+        let mut places = Places { rows, starts, ends, batch: self.lens.len(), reserved: 0 };
         self.reserve(places.end(new));
         places.reserved = self.reserved;
         places
@@ -142,6 +157,11 @@ impl KvCache {
 }
 
 impl Places {
+    /// Where the tokens of each sequence begin, and how long its text is.
+    pub(super) fn texts(&self) -> Vec<(usize, usize)> {
+        self.starts.iter().copied().zip(self.ends.iter().copied()).collect()
+    }
+
     /// Positions behind the last of `new` tokens of the longest sequence.
     pub(super) fn end(&self, new: usize) -> usize {
         self.starts.iter().copied().max().unwrap_or(0) + new

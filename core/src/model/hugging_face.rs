@@ -73,6 +73,30 @@ impl ModelConfig {
         Ok(Some(format!("{:#}\n", Value::Object(root))))
     }
 
+    /// The text of a `config.json` with these positions in the place of its own; other keys stay.
+    ///
+    /// # Errors
+    /// What is no JSON object.
+    pub(super) fn positions_in(&self, json: &[u8]) -> Result<String> {
+        let mut root = parse(json)?;
+        // One at the top would count before the block's own.
+        root.remove("original_max_position_embeddings");
+        let [scaling, rope] = self.rope_blocks();
+        root.insert("max_position_embeddings".into(), self.max_position_embeddings.into());
+        root.insert("rope_theta".into(), self.rope_theta.into());
+        root.insert("rope_scaling".into(), scaling);
+        root.insert("rope_parameters".into(), rope);
+        Ok(format!("{:#}\n", Value::Object(root)))
+    }
+
+    /// `rope_scaling` of version 4, which is null where nothing is stretched, and `rope_parameters` of version 5.
+    fn rope_blocks(&self) -> [Value; 2] {
+        let mut rope = self.rope_scaling.to_hugging_face();
+        let scaling = if self.rope_scaling == RopeScaling::Default { Value::Null } else { json!(rope) };
+        rope.insert("rope_theta".into(), json!(self.rope_theta));
+        [scaling, Value::Object(rope)]
+    }
+
     /// The text of a `config.json` that both generations of `transformers` open, where they know such a model.
     pub fn to_hugging_face(&self) -> String {
         let eos = match self.eos_token_ids.as_slice() {
@@ -81,9 +105,7 @@ impl ModelConfig {
             many => json!(many),
         };
         let family = Family::of(self);
-        let mut rope = self.rope_scaling.to_hugging_face();
-        let scaling = if self.rope_scaling == RopeScaling::Default { Value::Null } else { json!(rope) };
-        rope.insert("rope_theta".into(), json!(self.rope_theta));
+        let [scaling, rope] = self.rope_blocks();
         let mut root = json!({
             "architectures": [family.class()],
             "model_type": family.name(),

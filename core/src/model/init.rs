@@ -9,7 +9,7 @@ use super::{
     Transformer, Weight,
 };
 use crate::error::{Error, Result};
-use crate::kernels::{Quantization, QuantizedMatrix};
+use crate::kernels::{AttentionBlocks, Quantization, QuantizedMatrix};
 use crate::random::Random;
 use crate::told::told;
 
@@ -195,6 +195,7 @@ impl Builder<'_, '_> {
             kv_heads,
             dropout: config.attention_dropout,
             dropout_key: None,
+            blocks: AttentionBlocks::default(),
         })
     }
 

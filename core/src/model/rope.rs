@@ -31,19 +31,24 @@ impl Rope {
         Self { table: table(&scaling, head_dim, theta, 0..kept, len), scaling, head_dim, theta }
     }
 
-    /// The angles of `count` positions from `start` on.
-    pub fn angles(&self, start: usize, count: usize) -> Angles {
+    /// The angles of `count` positions from `start` on, of a text of `len`, which matters where the scaling is dynamic.
+    pub fn angles(&self, start: usize, count: usize, len: usize) -> Angles {
         let (end, half) = (start + count, self.head_dim / 2);
-        if end * half > self.table.cos().len() {
-            return table(&self.scaling, self.head_dim, self.theta, start..end, end);
+        let len = len.max(end);
+        if len * half > self.table.cos().len() {
+            return table(&self.scaling, self.head_dim, self.theta, start..end, len);
         }
         let part = |values: &[f32]| values[start * half..end * half].to_vec();
         Angles::new(part(self.table.cos()), part(self.table.sin()))
     }
 
-    /// The angles of `count` positions from each row's own start on, `[rows, count, hd/2]`.
-    pub fn angles_of_rows(&self, starts: &[usize], count: usize) -> Angles {
-        let rows: Vec<Angles> = starts.iter().map(|&start| self.angles(start, count)).collect();
+    /// The same of rows that begin where their text has so many positions before, and have such a length: one for all
+    /// where they are alike, else `[rows, count, hd/2]`.
+    pub fn angles_of_rows(&self, rows: &[(usize, usize)], count: usize) -> Angles {
+        if let Some(&(start, len)) = rows.first().filter(|first| rows.iter().all(|row| row == *first)) {
+            return self.angles(start, count, len);
+        }
+        let rows: Vec<Angles> = rows.iter().map(|&(start, len)| self.angles(start, count, len)).collect();
         let all = |table: fn(&Angles) -> &[f32]| rows.iter().flat_map(|row| table(row).to_vec()).collect();
         Angles::new(all(Angles::cos), all(Angles::sin))
     }
@@ -78,7 +83,7 @@ mod tests {
     fn position_zero_is_left_alone_and_lengths_are_kept() {
         let mut config = preset("nano").unwrap().config(None);
         (config.head_dim, config.max_position_embeddings, config.rope_theta) = (2, 4, 1e4);
-        let angles = Rope::new(&config).angles(0, 2);
+        let angles = Rope::new(&config).angles(0, 2, 2);
         let x = TensorData::new(vec![3.0f32, 4.0, 3.0, 4.0], [1, 2, 1, 2]);
         let y = rotate(Tensor::<4>::from_data(x, &Device::flex()), &angles);
         let y: Vec<f32> = y.into_data().iter::<f32>().collect();
@@ -95,8 +100,23 @@ mod tests {
         (config.head_dim, config.max_position_embeddings) = (1 << 22, 1 << 24);
         let rope = Rope::new(&config);
         assert_eq!(rope.table.cos().len(), MOST_KEPT, "4 positions");
-        let (kept, computed) = (rope.angles(3, 1), rope.angles(3, 2));
+        let (kept, computed) = (rope.angles(3, 1, 4), rope.angles(3, 2, 5));
         assert!(kept.cos() == &computed.cos()[..1 << 21] && kept.sin() == &computed.sin()[..1 << 21]);
+    }
+
+    #[test]
+    fn rows_alike_have_one_table_and_dynamic_angles_follow_the_text() {
+        let mut config = preset("nano").unwrap().config(None);
+        (config.head_dim, config.max_position_embeddings, config.rope_theta) = (4, 8, 1e4);
+        config.rope_scaling = RopeScaling::Dynamic { factor: 2.0, original: 8 };
+        let rope = Rope::new(&config);
+        assert_eq!(rope.angles_of_rows(&[(2, 8), (2, 8)], 3).cos(), rope.angles(2, 3, 8).cos());
+        let rows = rope.angles_of_rows(&[(2, 8), (2, 16)], 3);
+        assert_eq!(rows.sin().len(), 2 * 3 * 2);
+        // Twice the length: the base grows by (2·2 - 1)^(4/2) = 9, and the second frequency is a third.
+        let (short, long) = (rope.angles(2, 1, 5).sin()[1], rope.angles(2, 1, 16).sin()[1]);
+        assert!((short - 0.02f32.sin()).abs() < 1e-7 && (long - (0.02f32 / 3.0).sin()).abs() < 1e-7);
+        assert_eq!([rows.sin()[1], rows.sin()[7]], [short, long]);
     }
 
     #[test]

@@ -75,7 +75,10 @@ pub enum RopeScaling {
 }
 
 impl RopeScaling {
-    /// Frequencies of a sequence of `len` positions, and what cosines and sines are multiplied by.
+    /// Frequencies of a sequence of `len` positions, and what cosines and sines are multiplied by. With
+    /// [`Self::Dynamic`] they depend on the length, as in `transformers`: of a batch that of its rows, beside a cache that
+    /// up to and with the new tokens, while what is cached keeps the angles that it was written with. `transformers` also
+    /// keeps the frequencies of the longest text so far; these follow from the length alone.
     pub fn frequencies(&self, head_dim: usize, theta: f64, len: usize) -> (Vec<f64>, f64) {
         let plain = frequencies(head_dim, theta);
         match *self {
@@ -241,7 +244,7 @@ fn check_types(rope: &Map<String, Value>) -> Result<()> {
 }
 
 /// How much attention scores grow with the context (equation 22 of the paper).
-fn magnitude(factor: f64, scale: f64) -> f64 {
+pub(super) fn magnitude(factor: f64, scale: f64) -> f64 {
     if factor <= 1.0 { 1.0 } else { 0.1 * scale * libm::log(factor) + 1.0 }
 }
 

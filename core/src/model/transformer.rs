@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
 
 use super::dropout::DropoutKey;
 use super::{Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
-use crate::kernels::{AttentionMask, in_dtype};
+use crate::kernels::{AttentionBlocks, AttentionMask, in_dtype};
 
 /// The first number of the attentions' noise; dense layers, whose adapters may drop their inputs, count from 0.
 const ATTENTIONS: u64 = 1 << 31;
@@ -88,6 +88,12 @@ impl Transformer {
         base
     }
 
+    /// The same model whose attention takes so many queries at a time.
+    pub fn with_attention_blocks(mut self, blocks: AttentionBlocks) -> Self {
+        self.model.layers.iter_mut().for_each(|block| block.self_attn.blocks = blocks);
+        self
+    }
+
     /// The same model whose training adds this to its loss; nothing where no layer is routed.
     pub fn with_balance(mut self, balance: Balance) -> Self {
         if let Some(experts) = &mut self.config.experts {
@@ -148,7 +154,7 @@ impl Transformer {
     /// What the last block gives for every position, `[batch, seq, hidden]`.
     fn hidden(&self, tokens: Tensor<2, Int>, mask: &AttentionMask, trace: &mut Trace) -> Tensor<3> {
         let [_, seq] = tokens.dims();
-        let angles = self.rope.angles(0, seq);
+        let angles = self.rope.angles(0, seq, seq);
         let mut x = self.embed(tokens);
         let near = self.config.sliding_window.as_ref().map(|sliding| mask.within(sliding.window));
         for block in &self.model.layers {
@@ -173,10 +179,7 @@ impl Transformer {
         let [_, new] = tokens.dims();
         let places = cache.places(rows.clone(), new);
         let mask = AttentionMask::causal_rows(&places.starts, new, None);
-        let angles = match places.common_start() {
-            Some(start) => self.rope.angles(start, new),
-            None => self.rope.angles_of_rows(&places.starts, new),
-        };
+        let angles = self.rope.angles_of_rows(&places.texts(), new);
         let mut x = self.embed(tokens);
         let sliding = self.config.sliding_window.as_ref();
         let near =

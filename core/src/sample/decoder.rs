@@ -30,6 +30,7 @@ impl Decoder {
         super::check_fits(past + ids.len(), self.context())?;
         super::check_ids(ids, self.model.config().vocab_size)?;
         self.cache.reserve(past + ids.len());
+        self.cache.expect(0, past + ids.len());
         Ok(super::pieces(ids, past, self.model.config().num_attention_heads))
     }
 

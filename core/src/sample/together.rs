@@ -126,6 +126,7 @@ impl<'a> Sequences<'a> {
         let (row, begun) = (self.rows.len(), now());
         self.cache.clear(row);
         self.cache.reserve(request.prompt.len());
+        self.cache.expect(row, request.prompt.len());
         let pieces = super::pieces(request.prompt, 0, self.model.config().num_attention_heads);
         let Some((last, before)) = pieces.split_last() else { return Ok(()) };
         for piece in before {

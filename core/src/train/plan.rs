@@ -1,8 +1,10 @@
 //! What a run will need, before it starts.
 
+use burn::tensor::Device;
 use serde::Serialize;
 
 use super::TrainConfig;
+use crate::kernels::AttentionBlocks;
 use crate::loss::Beside;
 use crate::model::ModelConfig;
 
@@ -42,13 +44,14 @@ impl RowTokens {
 }
 
 impl Plan {
-    /// Estimates a run of `steps` steps; `adapter` is the number of an adapter's weights, where one trains.
+    /// Estimates a run of `steps` steps on a device; `adapter` is the number of an adapter's weights, where one trains.
     pub fn new(
         model: &ModelConfig,
         config: &TrainConfig,
         steps: u64,
         adapter: Option<u64>,
         row: RowTokens,
+        device: &Device,
     ) -> Self {
         let parameters = model.parameters();
         let (trained, held) = match adapter {
@@ -63,7 +66,7 @@ impl Plan {
             parameters,
             trained,
             state_bytes: (held + 3 * trained) * 4,
-            activation_bytes: rows * activation_floats(model, row.longest) * 4,
+            activation_bytes: rows * activation_floats(model, row.longest, device) * 4,
             steps,
             tokens,
             flops: tokens as f64 * model.training_flops_per_token(row.longest) * share,
@@ -99,15 +102,45 @@ impl Plan {
 
 /// Floats kept for one row: the block's intermediate results, the attention scores with their softmax, and
 /// the logits with theirs and their gradient.
-fn activation_floats(model: &ModelConfig, seq: usize) -> u64 {
-    let heads = model.num_attention_heads;
-    let wide = heads * model.head_dim;
+fn activation_floats(model: &ModelConfig, seq: usize, device: &Device) -> u64 {
+    let wide = model.num_attention_heads * model.head_dim;
     let narrow = model.num_key_value_heads * model.head_dim;
     // Of routed layers what the processor keeps, where an expert sees its own tokens alone.
     let inner: usize = (0..model.num_hidden_layers).map(|layer| model.active_width(layer)).sum();
     let stream = 8 * model.hidden_size + 6 * wide + 8 * narrow;
-    // Dropout keeps which weights it dropped, and what is left of them.
-    let scores = if model.attention_dropout > 0.0 { 5 } else { 3 } * heads * seq;
-    let block = seq * (stream + scores);
-    (model.num_hidden_layers * block + 4 * seq * inner + 3 * seq * model.vocab_size) as u64
+    let block = seq * stream;
+    let scores = score_floats(model, seq, device);
+    (model.num_hidden_layers * block + scores + 4 * seq * inner + 3 * seq * model.vocab_size) as u64
+}
+
+/// Floats of the attention scores of all layers: those of all queries in each, or those of one block of queries while it
+/// is computed.
+fn score_floats(model: &ModelConfig, seq: usize, device: &Device) -> usize {
+    let (heads, layers) = (model.num_attention_heads, model.num_hidden_layers);
+    // Dropout keeps which weights it dropped, and what is left of them, and takes all queries at once.
+    if model.attention_dropout > 0.0 {
+        return 5 * heads * seq * seq * layers;
+    }
+    match AttentionBlocks::ByLength.of(seq, device) {
+        Some(block) => 3 * heads * block * seq,
+        None => 3 * heads * seq * seq * layers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::preset;
+
+    #[test]
+    fn in_blocks_the_scores_of_a_row_grow_with_its_length() {
+        let (device, mut model) = (Device::flex(), preset("nano").unwrap().config(None));
+        (model.num_attention_heads, model.num_hidden_layers) = (4, 5);
+        let floats = |model: &ModelConfig, seq: usize| score_floats(model, seq, &device);
+        assert_eq!(floats(&model, 256), 3 * 4 * 256 * 256 * 5);
+        assert_eq!(floats(&model, 1024), 3 * 4 * 128 * 1024);
+        assert_eq!(floats(&model, 4096), 4 * floats(&model, 1024));
+        model.attention_dropout = 0.1;
+        assert_eq!(floats(&model, 1024), 5 * 4 * 1024 * 1024 * 5);
+    }
 }

@@ -223,7 +223,7 @@ impl Job {
         };
         let adapter = self.adapter.as_ref().map(Adapter::parameters);
         let config = TrainConfig { batch_size: self.config.batch_size * group, ..self.config.clone() };
-        let mut plan = Plan::new(model.config(), &config, steps, adapter, row);
+        let mut plan = Plan::new(model.config(), &config, steps, adapter, row, &model.device());
         plan.state_bytes -= model.bytes_saved();
         plan.add_beside(&self.objective.beside(), model.config(), config.batch_size, row);
         if self.kept_dataset().is_some() {

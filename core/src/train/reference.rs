@@ -13,7 +13,7 @@ use crate::batch::{Batch, Loader, LoaderConfig, LoaderState};
 use crate::device::is_processor;
 use crate::error::{Error, Result};
 use crate::loss::sequence_log_probs;
-use crate::model::{Transformer, read};
+use crate::model::{RopeScaling, Transformer, read};
 use crate::platform::{breathe, map_in_threads, threads};
 use crate::told::told;
 
@@ -27,16 +27,17 @@ pub struct ReferenceTies {
     pub data: String,
     /// The type that was computed in.
     pub dtype: String,
-    /// A hash of what makes tokens of the rows: tokenizer, template, date and lengths.
+    /// A hash of what makes tokens of the rows (tokenizer, template, date and lengths), and of how their positions are
+    /// stretched.
     pub settings: String,
 }
 
 impl ReferenceTies {
-    /// Those of a run that begins; `model` is the fingerprint of what it begins with.
+    /// Those of a run that begins; `model` is the fingerprint of what it begins with, `rope` how its positions are stretched.
     ///
     /// # Errors
     /// A tokenizer that cannot be written.
-    pub fn of(job: &Job, model: &str, dtype: DType) -> Result<Self> {
+    pub fn of(job: &Job, model: &str, dtype: DType, rope: &RopeScaling) -> Result<Self> {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
@@ -49,6 +50,9 @@ impl ReferenceTies {
         part(job.printed_date().unwrap_or_default().as_bytes());
         let (config, prompt) = (&job.config, job.objective.longest_prompt());
         part(format!("{} {:?} {prompt}", config.max_seq_len, config.too_long).as_bytes());
+        if *rope != RopeScaling::Default {
+            part(format!("{rope:?}").as_bytes());
+        }
         let settings = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         let data = job.dataset.fingerprint();
         Ok(Self { model: model.to_string(), data, dtype: format!("{dtype:?}"), settings })

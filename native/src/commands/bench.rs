@@ -5,7 +5,7 @@ use clap::Args;
 use kindling::bench::{What, matmul_flops, measure};
 use kindling::device::OpenDevice;
 use kindling::error::Error;
-use kindling::kernels::Quantization;
+use kindling::kernels::{AttentionBlocks, Quantization};
 use kindling::model::{ExpertSettings, ModelConfig, Transformer, fresh_weights, preset};
 use serde_json::json;
 
@@ -29,6 +29,10 @@ pub struct BenchArgs {
     /// Tokens a row
     #[arg(long, default_value_t = 256)]
     pub max_seq_len: usize,
+    /// Queries that attention takes at a time; 0 takes all of a row [default: as training and reading do, all of a short
+    /// row and so many of a long one]
+    #[arg(long)]
+    pub attention_block: Option<usize>,
     /// Hold the matrices in few bits [default: as f32]; training them is not measured
     #[arg(long, value_enum)]
     pub weights: Option<Quantization>,
@@ -86,6 +90,7 @@ impl Bench<'_> {
             What::Prefill | What::Decode => self.device.device.clone(),
         };
         let model = fresh(config, args.weights, &place)?.with_dtype(self.everywhere.dtype.burn());
+        let model = model.with_attention_blocks(blocks(args.attention_block));
         let batch = if what == What::Decode { 1 } else { args.batch_size };
         let m = pollster::block_on(measure(what, model, [batch, args.max_seq_len], args.seconds))?;
         let share = m.flops_per_second / self.peak;
@@ -99,6 +104,9 @@ impl Bench<'_> {
         });
         if let Some(bits) = args.weights {
             result["weights"] = json!(bits);
+        }
+        if let Some(block) = args.attention_block {
+            result["attention_block"] = json!(block);
         }
         let cost = mixture.map(|mixture| m.tokens_per_second / mixture);
         if let Some(cost) = cost {
@@ -123,6 +131,14 @@ impl Bench<'_> {
             output.say(&format!("  peak memory {}", output::bytes(memory)));
         }
         Ok(m.tokens_per_second)
+    }
+}
+
+fn blocks(said: Option<usize>) -> AttentionBlocks {
+    match said {
+        None => AttentionBlocks::ByLength,
+        Some(0) => AttentionBlocks::Whole,
+        Some(block) => AttentionBlocks::Of(block),
     }
 }
 

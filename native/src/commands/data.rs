@@ -11,12 +11,14 @@ use kindling::batch::{
 use kindling::data::{DataOptions, DataReport, Dataset};
 use kindling::error::Error;
 use kindling::loss::{ReasonConfig, ReasonSettings};
+use kindling::model::{ModelConfig, RopeSettings};
 use kindling::text::Tags;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::{Stage, TrainConfig, turn_warnings};
 use serde_json::json;
 
+use super::positions::stretched;
 use super::preview_row::show_row;
 use super::train::tell;
 use super::train_args::idle;
@@ -24,7 +26,7 @@ use super::use_template;
 use crate::cli::Everywhere;
 use crate::date::{Date, tell_unprinted};
 use crate::failure::Failure;
-use crate::model_files::open_tokenizer_and_context;
+use crate::model_files::open_tokenizer_and_config;
 use crate::output::{self, Output};
 use crate::sources::{self, TextArgs, TurnsArgs};
 
@@ -56,6 +58,9 @@ pub struct PreviewArgs {
     /// Longest row in tokens
     #[arg(long, help = length_help())]
     pub max_seq_len: Option<usize>,
+    /// How training would stretch the model's positions
+    #[command(flatten)]
+    pub rope: RopeSettings,
     /// What happens to longer rows: cut (a text into pieces, a conversation at its end) or drop
     #[arg(long, value_enum, default_value = "cut")]
     pub too_long: TooLong,
@@ -183,13 +188,14 @@ fn taught_tags(args: &PreviewArgs) -> Result<Option<ReasonSettings>, Failure> {
 
 /// The tokenizer with its template and date, and the settings that training would have.
 fn opened(args: &PreviewArgs, output: Output) -> Result<(Tokenizer, TrainConfig), Failure> {
-    let (mut tokenizer, context) = open_tokenizer_and_context(&args.model)?;
+    let (mut tokenizer, model) = open_tokenizer_and_config(&args.model)?;
     use_template(&mut tokenizer, args.chat_template.as_deref())?;
     args.date.unwrap_or_else(Date::today).set(&mut tokenizer);
     if args.date.is_some() {
         tell_unprinted(&tokenizer);
     }
     let mut config = TrainConfig::of(args.stage);
+    let context = context(args, model, args.max_seq_len.unwrap_or(config.max_seq_len), output)?;
     match (args.max_seq_len, context) {
         (Some(given), _) => config.max_seq_len = given,
         (None, Some(context)) => {
@@ -201,6 +207,22 @@ fn opened(args: &PreviewArgs, output: Output) -> Result<(Tokenizer, TrainConfig)
     match config.problems().into_iter().chain(too_long).collect::<Vec<_>>() {
         problems if problems.is_empty() => Ok((tokenizer, config)),
         problems => Err(Error::Config(problems).into()),
+    }
+}
+
+/// The positions that training on rows of this length would have, where there is a model.
+fn context(
+    args: &PreviewArgs,
+    model: Option<ModelConfig>,
+    longest: usize,
+    output: Output,
+) -> Result<Option<usize>, Failure> {
+    match model {
+        Some(model) => Ok(Some(stretched(&args.rope, model, Some(longest), output)?.context())),
+        None if args.rope.is_empty() => Ok(None),
+        None => Err(Failure::Usage(
+            "--rope-scaling stretches a model, and there is none beside the tokenizer; leave it out".into(),
+        )),
     }
 }
 

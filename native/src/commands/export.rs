@@ -7,10 +7,11 @@ use kindling::checkpoint::{Checkpoint, PROGRESS, open_tokenizer, put_tokenizer, 
 use kindling::error::Error;
 use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
 use kindling::formats::{Files, TorchFloat, is_adapter_alone, plain_files, to_minimind};
-use kindling::model::ModelConfig;
+use kindling::model::{ModelConfig, RopeSettings};
 use kindling::train::Progress;
 use serde_json::json;
 
+use super::positions::stretch_files;
 use super::start::newest;
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
@@ -57,6 +58,9 @@ pub struct ExportArgs {
     /// What the model's file does not hold
     #[command(flatten)]
     pub beside: BesideModel,
+    /// How its positions are stretched
+    #[command(flatten)]
+    pub rope: RopeSettings,
     /// The form to write
     #[arg(long, value_enum)]
     pub to: Form,
@@ -90,6 +94,7 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
         files.retain(|name, _| !name.starts_with("training/"));
         progress = None;
     }
+    stretch_files(&args.rope, &mut files, everywhere.output())?;
     let step = progress.map(|progress| progress.step);
     let bytes = match args.to {
         Form::SingleFile => Some(to_single_file(&files)),

@@ -12,6 +12,7 @@ pub mod generate;
 pub mod import;
 pub mod merge;
 pub mod plan;
+mod positions;
 mod preview_row;
 mod prompts;
 mod reference;
@@ -33,10 +34,11 @@ use clap::Args;
 use kindling::checkpoint::Checkpoint;
 use kindling::device::OpenDevice;
 use kindling::kernels::Quantization;
-use kindling::model::Transformer;
+use kindling::model::{RopeSettings, Transformer};
 use kindling::sample::SamplingConfig;
 use kindling::tokenizer::Tokenizer;
 
+use self::positions::stretched;
 use crate::beside_model::BesideModel;
 use crate::cli::{Dtype, Everywhere};
 use crate::failure::{Failure, io_error};
@@ -70,6 +72,9 @@ pub struct ModelArgs {
     /// What the model's file does not hold
     #[command(flatten)]
     pub beside: BesideModel,
+    /// How its positions are stretched
+    #[command(flatten)]
+    pub rope: RopeSettings,
     /// A LoRA adapter of this model in the layout of PEFT or mlx-lm: a directory, a .zip of one, or hub:owner/name
     /// (repeatable)
     #[arg(long)]
@@ -86,7 +91,8 @@ impl ModelArgs {
     /// What is missing, damaged or of another model.
     pub fn open(&self, everywhere: &Everywhere) -> Result<(Transformer, Option<Tokenizer>), Failure> {
         let device = open_device(everywhere)?;
-        let checkpoint = self.beside.open(&self.model)?;
+        let mut checkpoint = self.beside.open(&self.model)?;
+        checkpoint.config = stretched(&self.rope, checkpoint.config, None, everywhere.output())?;
         let model = load(&checkpoint, self.weights, &device.device, &self.model)?;
         let model = attach(model, &checkpoint, &self.adapter)?;
         let (tokenizer, ends) = talking(&checkpoint, &self.adapter, everywhere.output())?;

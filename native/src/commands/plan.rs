@@ -42,8 +42,8 @@ pub fn run(args: &PlanArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let config = TrainConfig { batch_size: args.batch_size, max_seq_len: args.max_seq_len, ..base };
     config.validate()?;
     let steps = args.tokens.div_ceil((args.batch_size * args.max_seq_len) as u64);
-    let plan = Plan::new(&model, &config, steps, None, RowTokens::full(&config));
     let device = open_device(everywhere)?;
+    let plan = Plan::new(&model, &config, steps, None, RowTokens::full(&config), &device.device);
     let seconds = plan.flops / (pollster::block_on(matmul_flops(&device.device)) / 3.0);
     let (free, _) = doctor::memory();
     output.json(&json!({

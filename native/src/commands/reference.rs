@@ -101,7 +101,7 @@ impl Compared {
         if self.kind != ReferenceKind::Cached {
             return Ok(run);
         }
-        let ties = ReferenceTies::of(job, &self.begun_with, self.dtype)?;
+        let ties = ReferenceTies::of(job, &self.begun_with, self.dtype, &run.model.config().rope_scaling)?;
         let path = directory.path().join(REFERENCE);
         let kept = read_optional(&path)?.filter(|_| args.resume);
         let known = match (kept, &self.earlier) {
@@ -182,7 +182,10 @@ fn reopened(
             "{path}: the model that the run is compared with is not there any more; {REMEDY}"
         )));
     }
-    let model = load(&args.beside.open(path)?, None, device, path)?;
+    let mut checkpoint = args.beside.open(path)?;
+    // As the run that began with it stretched it.
+    (checkpoint.config, _) = args.rope.shape(checkpoint.config, Some(args.train.max_seq_len))?;
+    let model = load(&checkpoint, None, device, path)?;
     match fingerprint(&model)? == begun_with {
         true => Ok(model.with_dtype(dtype)),
         false => Err(Error::Checkpoint(

@@ -13,6 +13,7 @@ use kindling::train::{Job, Progress, Run};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
+use super::positions::stretched;
 use super::train_args::TrainArgs;
 use super::{load, use_template};
 use crate::disk::map;
@@ -22,7 +23,7 @@ use crate::model_files::{
     ADAPTER, CONFIG, WEIGHTS, at, open_adapter, open_checkpoint, open_tokenizer, read_optional,
     tokenizer_remedy,
 };
-use crate::output;
+use crate::output::{self, Output};
 use crate::run_dir::RunDir;
 
 /// What a run begins with.
@@ -42,13 +43,18 @@ impl Start {
     ///
     /// # Errors
     /// Files that are missing, damaged or of another model; flags that name nothing to begin with.
-    pub fn open(args: &TrainArgs, last_save: Option<&Path>, device: &OpenDevice) -> Result<Self, Failure> {
+    pub fn open(
+        args: &TrainArgs,
+        last_save: Option<&Path>,
+        device: &OpenDevice,
+        output: Output,
+    ) -> Result<Self, Failure> {
         if args.adapter.lora {
             return Self::beside_frozen(args, last_save, device);
         }
         match last_save {
             Some(save) => saved_model(save, open_checkpoint(save)?, device),
-            None => new_model(args, device),
+            None => new_model(args, device, output),
         }
     }
 
@@ -180,11 +186,13 @@ pub fn resume(
 }
 
 /// A checkpoint's model, or a new one with a tokenizer.
-fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<Start, Failure> {
+fn new_model(args: &TrainArgs, device: &OpenDevice, output: Output) -> Result<Start, Failure> {
+    let stretched = |config| stretched(&args.rope, config, Some(args.train.max_seq_len), output);
     let autodiff = device.device.clone().autodiff();
     let mut start = match &args.model {
         Some(path) => {
-            let checkpoint = open_trained(args, path)?;
+            let mut checkpoint = open_trained(args, path)?;
+            checkpoint.config = stretched(checkpoint.config)?;
             let balance = args.experts.balance(&checkpoint.config)?;
             let start = saved_model(path, checkpoint, device)?;
             Start { model: start.model.with_balance(balance), ..start }
@@ -197,6 +205,7 @@ fn new_model(args: &TrainArgs, device: &OpenDevice) -> Result<Start, Failure> {
             })?;
             let tokenizer = open_tokenizer(path)?;
             let config = args.experts.shape(model_config(args, tokenizer.vocab_size())?)?;
+            let config = stretched(config)?;
             let config = with_token_ids(config, &tokenizer);
             let model = Transformer::init(&config, args.train.seed, &autodiff)?;
             Start { model, tokenizer, adapter: None, told_ends: None }

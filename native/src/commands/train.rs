@@ -11,6 +11,7 @@ use kindling::model::Transformer;
 use kindling::train::{Job, Run, Stage, TrainConfig};
 
 use super::execute::{conclude, execute};
+use super::positions::with_remedy;
 use super::second_model::SecondModel;
 use super::start::{Start, newest, resume};
 use super::train_args::{DATE, LENGTH, TrainArgs};
@@ -48,7 +49,7 @@ pub fn run(
     let device = open_device(everywhere)?;
     let last_save = resumed.as_ref().map(newest).transpose()?;
     let Start { model, mut tokenizer, adapter, told_ends } =
-        Start::open(args, last_save.as_deref(), &device)?;
+        Start::open(args, last_save.as_deref(), &device, output)?;
     args.set_date(stage, &invocation.typed, &mut tokenizer);
     let model = model.with_dtype(everywhere.dtype.burn());
     let begun = (&model, adapter.as_ref(), last_save.as_deref());
@@ -73,7 +74,7 @@ pub fn run(
     let again = second.is_some().then(|| job.clone());
     let (run, directory) = match (resumed, last_save) {
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
-        _ => (job.start(model)?, args.create_directory(kind, invocation, &settings, &[])?),
+        _ => (begin(job, model)?, args.create_directory(kind, invocation, &settings, &[])?),
     };
     let run = match second.zip(again) {
         Some((second, job)) => second.join(run, &job, &directory, args, output)?,
@@ -82,6 +83,11 @@ pub fn run(
     tell_ends(&run, told_ends, output);
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
     conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
+}
+
+/// A new run; where its rows are longer than the model, the error tells what to do.
+fn begin(job: Job, model: Transformer) -> Result<Run, Error> {
+    job.start(model).map_err(with_remedy)
 }
 
 /// Says which tokens end an answer now, where those of the model's files were others.

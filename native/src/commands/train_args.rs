@@ -10,12 +10,13 @@ use kindling::adapter::LoraConfig;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
 use kindling::loss::{DpoConfig, Objective, Reason, ReasonSettings};
-use kindling::model::ExpertSettings;
+use kindling::model::{ExpertSettings, RopeSettings};
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::{SaveConfig, Stage, TrainConfig};
 use serde_json::Value;
 
+use super::positions::refuse_beside_adapter;
 use super::teacher::DistillArgs;
 use crate::beside_model::BesideModel;
 use crate::cli::Invocation;
@@ -80,6 +81,9 @@ pub struct TrainArgs {
     /// The routed layers of a mixture of experts
     #[command(flatten, next_help_heading = "Experts")]
     pub experts: ExpertSettings,
+    /// How the model's positions are stretched for longer rows
+    #[command(flatten, next_help_heading = "Positions")]
+    pub rope: RopeSettings,
     /// What trains instead of the model
     #[command(flatten, next_help_heading = "Adapter")]
     pub adapter: AdapterArgs,
@@ -174,6 +178,9 @@ impl TrainArgs {
                  that out",
                 idle.join(", ")
             )));
+        }
+        if self.adapter.lora {
+            refuse_beside_adapter(&self.rope)?;
         }
         let of_adapter = if self.adapter.lora { self.adapter.shape.problems() } else { Vec::new() };
         let of_stage = match kind.stage {
@@ -327,7 +334,13 @@ pub fn idle(flag: &str) -> String {
 /// in the library.
 pub fn with_defaults(verb: clap::Command, kind: RunKind) -> clap::Command {
     let verb = match kind.adapts {
-        true => verb.mut_arg(LORA, |arg| arg.default_value("true").hide(true)),
+        true => {
+            let verb = verb.mut_arg(LORA, |arg| arg.default_value("true").hide(true));
+            // A model under an adapter is stretched before.
+            ["rope_scaling", "rope_factor"]
+                .into_iter()
+                .fold(verb, |verb, id| verb.mut_arg(id, |arg| arg.hide(true)))
+        }
         false => verb,
     };
     let verb = flags_of_others(kind.stage).fold(verb, |verb, (id, _)| verb.mut_arg(id, |arg| arg.hide(true)));
