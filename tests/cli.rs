@@ -21,6 +21,8 @@ mod distillation;
 mod few_rows;
 #[path = "cli/foreign.rs"]
 mod foreign;
+#[path = "cli/grpo.rs"]
+mod grpo;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/hub/mod.rs"]
@@ -35,18 +37,26 @@ mod long_context;
 mod long_lines;
 #[path = "cli/memory.rs"]
 mod memory;
+#[path = "cli/mixes.rs"]
+mod mixes;
 #[path = "cli/mixtures.rs"]
 mod mixtures;
+#[path = "cli/options.rs"]
+mod options;
 #[path = "cli/output_dirs.rs"]
 mod output_dirs;
 #[path = "cli/place.rs"]
 mod place;
 #[path = "cli/preferences.rs"]
 mod preferences;
+#[path = "cli/prepared.rs"]
+mod prepared;
 #[path = "cli/previews.rs"]
 mod previews;
 #[path = "cli/prompts.rs"]
 mod prompts;
+#[path = "cli/quickstart.rs"]
+mod quickstart;
 #[path = "cli/reasoning.rs"]
 mod reasoning;
 #[path = "cli/results.rs"]
@@ -55,6 +65,8 @@ mod results;
 mod resume;
 #[path = "cli/rows.rs"]
 mod rows;
+#[path = "cli/runs.rs"]
+mod runs;
 #[path = "cli/sampling.rs"]
 mod sampling;
 #[path = "cli/stories260k.rs"]

@@ -4,6 +4,8 @@
 #![recursion_limit = "256"]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+#[path = "library/adapter_kinds.rs"]
+mod adapter_kinds;
 #[path = "library/adapters_shared.rs"]
 mod adapters_shared;
 #[path = "library/batches.rs"]
@@ -14,6 +16,8 @@ mod chat_styles;
 mod corpus;
 #[path = "library/distillation.rs"]
 mod distillation;
+#[path = "library/early_stop.rs"]
+mod early_stop;
 #[path = "library/epochs.rs"]
 mod epochs;
 #[path = "library/families.rs"]
@@ -24,8 +28,14 @@ mod few_rows;
 mod foreign;
 #[path = "library/foreign_adapters.rs"]
 mod foreign_adapters;
+#[path = "library/freezing.rs"]
+mod freezing;
 #[path = "library/gradients.rs"]
 mod gradients;
+#[path = "library/grpo.rs"]
+mod grpo;
+#[path = "library/held_out.rs"]
+mod held_out;
 #[path = "library/inference_masks.rs"]
 mod inference_masks;
 #[path = "library/kernels.rs"]
@@ -38,10 +48,14 @@ mod lora;
 mod map;
 #[path = "library/masks.rs"]
 mod masks;
+#[path = "library/mixes.rs"]
+mod mixes;
 #[path = "library/mixture.rs"]
 mod mixture;
 #[path = "library/model.rs"]
 mod model;
+#[path = "library/options.rs"]
+mod options;
 #[path = "library/page_types.rs"]
 mod page_types;
 #[path = "library/parity.rs"]
@@ -50,6 +64,8 @@ mod parity;
 mod pauses;
 #[path = "library/preferences.rs"]
 mod preferences;
+#[path = "library/prepared.rs"]
+mod prepared;
 #[path = "library/pytorch.rs"]
 mod pytorch;
 #[path = "library/quantized.rs"]

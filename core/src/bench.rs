@@ -8,7 +8,7 @@ use crate::adapter::{Adapter, AdapterConfig, LoraConfig};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::loss::NextToken;
-use crate::model::{KvCache, Transformer, read};
+use crate::model::{KvCache, Noise, Transformer, read};
 use crate::optim::{AdamW, AdamWConfig};
 use crate::platform::now;
 use crate::random::Random;
@@ -111,8 +111,8 @@ impl Bench {
         match self.what {
             What::Train | What::Lora => {
                 let batches = std::slice::from_ref(&self.batch);
-                let settings =
-                    StepSettings { learning_rate: 1e-4, grad_clip: 1.0, dropout_seed: 0, loss_scale: 1.0 };
+                let noise = Noise::default();
+                let settings = StepSettings { learning_rate: 1e-4, grad_clip: 1.0, noise, loss_scale: 1.0 };
                 let step = Step::of(&model, &NextToken, batches, settings);
                 let (model, tensors) = step.take(model, &mut self.optimizer);
                 read(tensors.loss).await?;

@@ -1,6 +1,6 @@
 //! Kindling trains, adapts and talks with small language models, natively and in a browser tab.
 //!
-//! text → tokenizer → data → batch → kernels → model → sample → adapter → loss → optim → train → formats → checkpoint; chat
+//! text → tokenizer → data → batch → prepared → kernels → model → sample → adapter → loss → optim → train → formats → checkpoint; chat
 //!
 //! The crate knows no file system, no clock, no terminal and no page: bytes come in, bytes and
 //! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
@@ -25,6 +25,8 @@ pub mod tokenizer;
 pub mod data;
 
 pub mod batch;
+
+pub mod prepared;
 
 pub mod kernels;
 

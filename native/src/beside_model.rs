@@ -9,6 +9,7 @@ use kindling::formats::{Files, MinimindShape, from_minimind, llama2c_tokenizer};
 use kindling::model::{ModelConfig, preset};
 use kindling::tokenizer::Tokenizer;
 
+use crate::adapted_run;
 use crate::failure::io_error;
 use crate::hub::{self, Want};
 use crate::model_files::{at, is_torch, open_checkpoint, open_tokenizer, refuse_adapter, tell_warnings};
@@ -35,6 +36,18 @@ impl BesideModel {
     /// As [`open_checkpoint`]; a shape for a model that says its own; a tokenizer with more ids than the model.
     pub fn open(&self, model: &Path) -> Result<Checkpoint> {
         self.refuse_shape(model)?;
+        match adapted_run::open(model)? {
+            Some(checkpoint) => self.with_tokenizer(checkpoint),
+            None => self.open_plain(model),
+        }
+    }
+
+    /// The same of what is no adapter's run.
+    ///
+    /// # Errors
+    /// As [`BesideModel::open`].
+    pub fn open_plain(&self, model: &Path) -> Result<Checkpoint> {
+        self.refuse_shape(model)?;
         let checkpoint = match is_torch(model) {
             true => {
                 let mut files = self.minimind(model)?;
@@ -45,6 +58,14 @@ impl BesideModel {
             }
             false => open_checkpoint(model)?,
         };
+        self.with_tokenizer(checkpoint)
+    }
+
+    /// A checkpoint with the tokenizer that was named.
+    ///
+    /// # Errors
+    /// One that is missing, damaged or has more ids than the model.
+    pub fn with_tokenizer(&self, checkpoint: Checkpoint) -> Result<Checkpoint> {
         match &self.tokenizer {
             Some(path) => {
                 let tokenizer = tokenizer(path, checkpoint.config.vocab_size)?;

@@ -6,14 +6,16 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use kindling::device::DeviceChoice;
 use kindling::train::Stage;
 
-use crate::commands::train_args::{AdapterArgs, TrainArgs, with_defaults};
+use crate::commands::stage_flags::with_defaults;
+use crate::commands::train_args::{AdapterArgs, TrainArgs};
 use crate::commands::{
-    SAMPLING_ORDER, bench, chat, data, doctor, export, generate, import, merge, plan, sample_data, score,
-    teacher_answers, tokenizer, train,
+    SAMPLING_ORDER, bench, chat, completions, data, doctor, export, generate, import, merge, plan,
+    quickstart, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
 use crate::hub;
+use crate::like::{self, Applied};
 use crate::output::Output;
 use crate::run_kind::RunKind;
 
@@ -69,6 +71,11 @@ impl Everywhere {
 enum Verb {
     /// Write the generated example sets: pretrain, sft, lora, dpo, reason, eval
     SampleData(sample_data::SampleDataArgs),
+    /// Every stage in a few minutes, each from the one before: tokenizer, pretrain, sft, dpo, lora, reason, a conversation
+    Quickstart(quickstart::QuickstartArgs),
+    /// Run the stages of a TOML file one after the other; what is done is left as it is
+    #[command(after_help = run_file::FORM)]
+    Run(run_file::RunArgs),
     /// Train a tokenizer, or report on one
     #[command(subcommand)]
     Tokenizer(tokenizer::TokenizerVerb),
@@ -88,6 +95,8 @@ enum Verb {
     Distill(TrainArgs),
     /// Train on answers that think first, between tags
     Reason(TrainArgs),
+    /// Let the model answer prompts, and train it on what rules reward
+    Grpo(TrainArgs),
     /// Let a teacher answer prompts, whose answers any student may be fine-tuned on
     #[command(name = teacher_answers::VERB, hide = true, after_help = SAMPLING_ORDER,
         override_usage = "kindling distill --generate --teacher <TEACHER> --data <DATA> --out <OUT> [OPTIONS]")]
@@ -106,27 +115,23 @@ enum Verb {
     Chat(chat::ChatArgs),
     /// Log-probability of each token of a text, bits per byte
     Score(score::ScoreArgs),
+    /// List runs with what they come from; compare their settings, draw their losses
+    Runs(runs::RunsArgs),
     /// What this machine and this build can do, and what will be used
     Doctor(doctor::DoctorArgs),
     /// Parameters, memory and time of a run, before anything runs
     Plan(plan::PlanArgs),
     /// Tokens per second: train, prefill, decode
     Bench(bench::BenchArgs),
+    /// Completions for a shell, and pages of the manual
+    Completions(completions::CompletionsArgs),
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 4] = ["convert", "eval", "serve", "runs"];
+const NOT_BUILT: [&str; 3] = ["convert", "eval", "serve"];
 
 /// Flags likewise.
-const FLAGS_NOT_BUILT: [&str; 7] = [
-    "--objective",
-    "--freeze",
-    "--activation-checkpointing",
-    "--tensorboard",
-    "--dora",
-    "--loss-weight",
-    "--block-length",
-];
+const FLAGS_NOT_BUILT: [&str; 4] = ["--objective", "--tensorboard", "--loss-weight", "--block-length"];
 
 /// What was asked for, in words, and the settings that came of it.
 pub struct Invocation {
@@ -138,6 +143,8 @@ pub struct Invocation {
     pub said: Vec<String>,
     /// Those of them that stand on the command line itself.
     pub typed: Vec<String>,
+    /// What `--like` set.
+    pub recipe: Option<Applied>,
 }
 
 impl Invocation {
@@ -158,14 +165,17 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
     let words = words.join(" ");
     let command = command();
     let (_, typed) = config_file::settings_of(&command, &args).unwrap_or_default();
-    let expanded = config_file::expand(&command, args.clone(), &AdapterArgs::flags())?;
+    let mut expanded = config_file::expand(&command, args.clone(), &AdapterArgs::flags())?;
+    let recipe = like::apply(&command, &mut expanded)?;
     let (settings, said) = config_file::settings_of(&command, &expanded).unwrap_or_default();
     let matches = command.clone().try_get_matches_from(expanded).map_err(|e| as_typed(&command, args, e))?;
     let Cli { everywhere, verb } = Cli::from_arg_matches(&matches)?;
     hub::install(everywhere.output());
-    let invocation = Invocation { words, settings, said, typed };
+    let invocation = Invocation { words, settings, said, typed, recipe };
     match verb {
         Verb::SampleData(args) => sample_data::run(&args, &everywhere),
+        Verb::Quickstart(args) => quickstart::run(&args, &everywhere, &invocation),
+        Verb::Run(args) => run_file::run(&args, &everywhere, &invocation),
         Verb::Tokenizer(verb) => tokenizer::run(verb, &everywhere),
         Verb::Data(verb) => data::run(verb, &everywhere),
         Verb::Pretrain(args) => train::run(Stage::Pretrain, &args, &everywhere, &invocation),
@@ -176,6 +186,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Dpo(args) => train::run(Stage::Dpo, &args, &everywhere, &invocation),
         Verb::Distill(args) => train::run(Stage::Distill, &args, &everywhere, &invocation),
         Verb::Reason(args) => train::run(Stage::Reason, &args, &everywhere, &invocation),
+        Verb::Grpo(args) => train::run(Stage::Grpo, &args, &everywhere, &invocation),
         Verb::TeacherAnswers(args) => teacher_answers::run(args, &everywhere, &invocation.said),
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
@@ -183,9 +194,11 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Generate(args) => generate::run(args, &everywhere, &invocation.said),
         Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
         Verb::Score(args) => score::run(&args, &everywhere),
+        Verb::Runs(args) => runs::run(args, &everywhere),
         Verb::Doctor(_) => doctor::run(&everywhere),
         Verb::Plan(args) => plan::run(&args, &everywhere),
         Verb::Bench(args) => bench::run(&args, &everywhere),
+        Verb::Completions(args) => completions::run(&args, &everywhere),
     }
 }
 
@@ -206,7 +219,6 @@ fn refuse_not_built(args: &[OsString]) -> Result<(), Failure> {
     let verbs: Vec<&str> = (0..words.len()).filter(|&i| plain(i)).map(|i| words[i]).take(2).collect();
     let verb = match verbs.as_slice() {
         [verb, ..] if NOT_BUILT.contains(verb) => Some((*verb).to_string()),
-        ["data", "prepare"] => Some("data prepare".to_string()),
         _ => None,
     };
     let flag = words.iter().map(|word| word.split('=').next().unwrap_or(word));
@@ -239,6 +251,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum;
     use kindling::train::TrainConfig;
 
     use super::*;
@@ -248,7 +261,7 @@ mod tests {
         let matches = command().try_get_matches_from(words).unwrap();
         match Cli::from_arg_matches(&matches).unwrap().verb {
             Verb::Pretrain(args) | Verb::Sft(args) | Verb::Lora(args) => args,
-            Verb::Dpo(args) | Verb::Distill(args) | Verb::Reason(args) => args,
+            Verb::Dpo(args) | Verb::Distill(args) | Verb::Reason(args) | Verb::Grpo(args) => args,
             _ => panic!("another verb"),
         }
     }
@@ -263,7 +276,7 @@ mod tests {
                 (1..names.len()).filter(|&i| names[..i].contains(&names[i])).map(|i| names[i]).collect();
             assert!(twice.is_empty(), "{}: {twice:?}", verb.get_name());
         }
-        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill, Stage::Reason] {
+        for &stage in Stage::value_variants() {
             let (whole, adapter) = (parse(stage.name()), parse(&format!("{} --lora", stage.name())));
             assert_eq!((whole.train, whole.adapter.lora), (TrainConfig::of(stage), false));
             assert_eq!((adapter.train, adapter.adapter.lora), (TrainConfig::of_adapter(stage), true));
@@ -328,6 +341,18 @@ mod tests {
         }
         for (verb, shown) in [("reason", true), ("sft", false), ("distill", false)] {
             assert_eq!(help(verb).contains("--tag-weight"), shown, "{verb}");
+        }
+        for (verb, flags, hidden) in [
+            (
+                "grpo",
+                "--reward --max-new-tokens --reference --eval-answers --think-tags",
+                "--beta --tag-weight",
+            ),
+            ("distill", "--max-new-tokens --on-policy", "--reward --reference"),
+            ("dpo", "--reference --beta", "--max-new-tokens --group-size"),
+        ] {
+            let shown = |flag: &str| help(verb).contains(&format!("{flag} "));
+            assert!(flags.split(' ').all(shown) && !hidden.split(' ').any(shown), "{verb}: {}", help(verb));
         }
     }
 }

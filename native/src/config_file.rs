@@ -20,7 +20,7 @@ const NOT_SETTINGS: [&str; 10] =
 
 /// Settings that a run may change when it goes on: nothing that it learns depends on them. Of the data and a teacher
 /// the place may change; what it holds is compared when it is read.
-const FREE: [&str; 5] = ["out", "save-minutes", "data", "keep-data", "teacher"];
+const FREE: [&str; 7] = ["out", "save-minutes", "data", "process-data", "keep-data", "teacher", "ask"];
 
 /// A verb's flags with those that every verb takes.
 struct Flags<'a>(Vec<&'a Arg>);
@@ -106,6 +106,45 @@ pub fn expand(
         }
     }
     Ok(args)
+}
+
+/// Refuses a command line whose flags are others than the settings of the run in `out`.
+///
+/// # Errors
+/// What is another now, by name; settings that cannot be read or belong to another verb.
+pub fn refuse_changed(command: &Command, args: &[OsString], out: &Path) -> Result<(), Failure> {
+    let matches = command.clone().try_get_matches_from(args)?;
+    let Some(verb) = matches.subcommand_name().and_then(|verb| command.find_subcommand(verb)) else {
+        return Ok(());
+    };
+    let settings = read(&out.join(SETTINGS), verb.get_name(), ("--out", out))?;
+    refuse_changes(command, args, &settings, &Flags::of(command, verb))
+}
+
+/// Adds the settings of a table that were not said, and tells which ones those are; `source` is what brought the table.
+///
+/// # Errors
+/// Keys that are no flags of the verb.
+pub fn add(
+    command: &Command,
+    args: &mut Vec<OsString>,
+    table: &Table,
+    source: &str,
+) -> Result<Vec<String>, Failure> {
+    let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(&*args) else {
+        return Ok(Vec::new());
+    };
+    let Some((verb, sub)) = matches.subcommand() else {
+        return Ok(Vec::new());
+    };
+    let Some(verb) = command.find_subcommand(verb) else {
+        return Ok(Vec::new());
+    };
+    let flags = Flags::of(command, verb);
+    let before = flags.said(sub);
+    let mut said = before.clone();
+    append(args, &mut said, table, &flags, (verb.get_name(), source))?;
+    Ok(said.split_off(before.len()))
 }
 
 /// The settings of a complete command line and its verb, to be kept with the run, and the flags that were said.
@@ -197,7 +236,7 @@ fn refuse_changes(
     let (said, now) = (flags.said(sub), flags.settings(sub));
     // An adapter knows its model by a fingerprint of the weights, wherever they lie, and so does what is compared with it.
     let adapts = settings.get(LORA).is_some_and(|lora| text(lora) == "true");
-    let reopens = adapts || verb == Stage::Dpo.name();
+    let reopens = adapts || [Stage::Dpo, Stage::Grpo].iter().any(|stage| stage.name() == verb);
     let free = |key: &str| FREE.contains(&key) || (reopens && key == "model");
     let mut changes = Vec::new();
     for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && !free(key)) {

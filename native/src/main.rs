@@ -1,7 +1,9 @@
 //! `kindling`: the command line of Kindling.
 #![recursion_limit = "256"]
 
+mod adapted_run;
 mod beside_model;
+mod chain;
 mod cli;
 mod commands;
 mod config_file;
@@ -11,15 +13,21 @@ mod failure;
 mod folded;
 mod hub;
 mod interrupt;
+mod like;
 mod model_files;
 mod out_dir;
 mod output;
 mod piped;
+mod plot;
+mod prepared_files;
 mod progress;
 mod run_dir;
 mod run_kind;
 mod run_lock;
+mod runs;
+mod shares;
 mod sources;
+mod table;
 mod written;
 
 use std::process::ExitCode;

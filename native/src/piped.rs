@@ -11,12 +11,14 @@ use kindling::text::RowShape;
 
 use crate::failure::io_error;
 use crate::output;
+use crate::shares;
 
 /// What stands for the standard input.
 pub const STDIN: &str = "-";
 
 /// Whether `--data` names a stream, which is gone once it was read: the standard input, a device, a pipe.
 pub fn passes(name: &str) -> bool {
+    let name = shares::name_of(name);
     let path = Path::new(name);
     let is_pipe = || path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
     name == STDIN || path.starts_with("/dev") || is_pipe()

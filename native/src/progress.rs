@@ -188,6 +188,23 @@ fn beside_loss(metrics: &BTreeMap<&'static str, f64>) -> String {
     if let (Some(margin), Some(accuracy)) = (metrics.get("reward_margin"), metrics.get("reward_accuracy")) {
         return format!(" · reward margin {margin:.4}, accuracy {:.1} %", 100.0 * accuracy);
     }
+    if let Some(reward) = metrics.get("reward") {
+        let beside = [
+            ("groups_without_variance", "without variance", true),
+            ("answer_accuracy", "right", true),
+            ("format_rate", "in tags", true),
+            ("response_length", "tokens an answer", false),
+        ];
+        let said = beside.into_iter().filter_map(|(name, said, share)| {
+            let value = metrics.get(name)?;
+            Some(if share {
+                format!(", {:.0} % {said}", 100.0 * value)
+            } else {
+                format!(", {value:.1} {said}")
+            })
+        });
+        return format!(" · reward {reward:.4}{}", said.collect::<String>());
+    }
     if let (Some(kept), Some(right)) = (metrics.get("format_rate"), metrics.get("answer_accuracy")) {
         let asked = metrics.get("answers").copied().unwrap_or_default();
         return format!(

@@ -75,8 +75,24 @@ impl RunDir {
     /// # Errors
     /// As [`RunDir::create`].
     pub fn below(&self, name: &str, keep_last: usize) -> Result<Self> {
-        self.list(|written| written.add_run(name))?;
+        self.announce(name)?;
         Self::create(Some(&self.path.join(name)), name, Existing::Refuse, keep_last, &[])
+    }
+
+    /// Lists a run below this one that another command makes.
+    ///
+    /// # Errors
+    /// A list that cannot be written.
+    pub fn announce(&self, name: &str) -> Result<()> {
+        self.list(|written| written.add_run(name))
+    }
+
+    /// Lists files of this directory that another command writes.
+    ///
+    /// # Errors
+    /// A list that cannot be written.
+    pub fn announce_files(&self, files: impl IntoIterator<Item = String>) -> Result<()> {
+        self.list(|written| files.into_iter().for_each(|file| written.add(&file)))
     }
 
     /// Opens the directory of a run that is to go on.
@@ -278,6 +294,16 @@ fn write_all(directory: &Path, files: &Files) -> Result<()> {
 /// Whether a directory holds a run of ours.
 pub fn is_run(path: &Path) -> bool {
     path.join(SETTINGS).is_file()
+}
+
+/// The run that a path is the directory of, or one of the saves of.
+pub fn run_of(path: &Path) -> Option<PathBuf> {
+    if is_run(path) {
+        return Some(path.to_path_buf());
+    }
+    let name = path.file_name()?.to_string_lossy();
+    let is_save = name == BEST || step_of(&name).is_some();
+    path.parent().filter(|run| is_save && is_run(run)).map(Path::to_path_buf)
 }
 
 #[cfg(test)]

@@ -91,11 +91,13 @@ mod tests {
     #[test]
     fn directories_and_defaults_follow_both_axes() {
         let names = |adapts: bool| {
-            let stages = [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill, Stage::Reason];
-            stages.map(|stage| RunKind { stage, adapts }.name()).join(" ")
+            let name = |stage: &Stage| RunKind { stage: *stage, adapts }.name();
+            Stage::value_variants().iter().map(name).collect::<Vec<_>>().join(" ")
         };
-        let expected =
-            ("pretrain sft dpo distill reason", "pretrain-lora lora dpo-lora distill-lora reason-lora");
+        let expected = (
+            "pretrain sft dpo distill reason grpo",
+            "pretrain-lora lora dpo-lora distill-lora reason-lora grpo-lora",
+        );
         assert_eq!((names(false).as_str(), names(true).as_str()), expected);
         assert_eq!(RunKind::of_verb("lora").unwrap().defaults(), TrainConfig::of_adapter(Stage::Sft));
         assert_eq!(RunKind::of_verb("score"), None);

@@ -8,15 +8,16 @@ use std::sync::{Arc, Mutex};
 
 use clap::Args;
 use kindling::data::{
-    DataOptions, Format, KNOWN_KINDS, Source, TextEncoding, Turns, Utf8Reader, decompressor, format_of,
-    is_parquet, parquet_rows,
+    DataOptions, Format, KNOWN_KINDS, Source, SourceShare, TextEncoding, Turns, Utf8Reader, decompressor,
+    format_of, is_parquet, parquet_rows,
 };
 use kindling::error::{Error, Result};
+use kindling::prepared::INDEX;
 use kindling::text::RowKind;
 use kindling::train::Stage;
 
 use crate::failure::io_error;
-use crate::{hub, output, piped};
+use crate::{hub, output, piped, shares};
 
 /// How the text of data files is found.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl TurnsArgs {
 /// Which rows of a run's data are used.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowArgs {
-    /// Use at most this many rows
+    /// Use at most this many rows; sources with shares give as many of them as their share says
     #[arg(long)]
     pub limit: Option<u64>,
     /// Leave out rows that cannot be used, and count them
@@ -134,28 +135,67 @@ impl Source for FileSource {
 /// A pattern that matches nothing, a file that cannot be read, a format that is not known; an encoding for nothing but
 /// parquet files, whose texts have their own.
 pub fn open(patterns: &[String], encoding: Option<TextEncoding>) -> Result<Vec<Arc<dyn Source>>> {
-    let mut sources: Vec<Arc<dyn Source>> = Vec::new();
+    let mut sources = Vec::new();
     for pattern in patterns {
-        if let Some(told) = Below::of(pattern)?.and_then(|below| below.told(pattern)) {
-            output::warn(&told);
-        }
-        for path in expand(pattern)? {
-            sources.push(Arc::new(open_file(&path, encoding)?));
-        }
+        sources.extend(open_named(pattern, encoding)?);
     }
+    check_encoding(&sources, encoding)?;
+    Ok(sources)
+}
+
+/// Files, and the sources with shares that they make up where there are any.
+pub type FilesAndShares = (Vec<Arc<dyn Source>>, Vec<SourceShare>);
+
+/// The same as [`open`] where names may have shares behind them, which are then those of all sources.
+///
+/// # Errors
+/// As [`open`]; some sources with a share and some without.
+pub fn open_mix(data: &[String], encoding: Option<TextEncoding>) -> Result<FilesAndShares> {
+    let Some(named) = shares::of_all(data)? else {
+        return Ok((open(data, encoding)?, Vec::new()));
+    };
+    let (mut sources, mut shares) = (Vec::new(), Vec::new());
+    for (name, share) in named {
+        let files = open_named(name, encoding)?;
+        shares.push(SourceShare { name: name.to_string(), share, files: files.len() });
+        sources.extend(files);
+    }
+    check_encoding(&sources, encoding)?;
+    Ok((sources, shares))
+}
+
+/// A file whose bytes are read as they are.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn open_bytes(path: &Path) -> Result<Arc<dyn Source>> {
+    let file = File::open(path).map_err(|e| io_error(path, e))?;
+    let len = file.metadata().map_err(|e| io_error(path, e))?.len();
+    Ok(Arc::new(FileSource { name: path.display().to_string(), len, encoding: None, file: Mutex::new(file) }))
+}
+
+fn open_named(pattern: &str, encoding: Option<TextEncoding>) -> Result<Vec<Arc<dyn Source>>> {
+    if let Some(told) = Below::of(pattern)?.and_then(|below| below.told(pattern)) {
+        output::warn(&told);
+    }
+    let open = |path: PathBuf| -> Result<Arc<dyn Source>> { Ok(Arc::new(open_file(&path, encoding)?)) };
+    expand(pattern)?.into_iter().map(open).collect()
+}
+
+fn check_encoding(sources: &[Arc<dyn Source>], encoding: Option<TextEncoding>) -> Result<()> {
     let given = encoding.is_some() && !sources.is_empty();
     if given && sources.iter().all(|source| is_parquet(source.name())) {
         return Err(Error::Config(vec![
             "--encoding does not act on .parquet files, whose texts are UTF-8; leave it out".into(),
         ]));
     }
-    Ok(sources)
+    Ok(())
 }
 
 /// The files of this machine that `--data` names; those of the hub are elsewhere, and what cannot be found is told when
 /// it is opened.
 pub fn local_files(patterns: &[String]) -> Vec<PathBuf> {
-    let local = patterns.iter().filter(|pattern| !hub::is_address(pattern));
+    let local = patterns.iter().map(|pattern| shares::name_of(pattern)).filter(|name| !hub::is_address(name));
     local.filter_map(|pattern| expand(pattern).ok()).flatten().collect()
 }
 
@@ -166,6 +206,12 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
     let path = Path::new(pattern);
     if pattern == piped::STDIN {
         return Ok(vec![path.to_path_buf()]);
+    }
+    if path.join(INDEX).is_file() {
+        return Err(Error::Data(
+            format!("{pattern}: the directory holds prepared data; a stage trains on it, and all else reads the rows that it \
+                     was made of").into(),
+        ));
     }
     if let Some(below) = Below::of(pattern)? {
         if below.files.is_empty() {
@@ -186,8 +232,14 @@ fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
         matches.filter_map(std::result::Result::ok).filter(|path| path.is_file()).collect();
     files.sort();
     if files.is_empty() {
+        let share = match shares::parted(pattern) {
+            (name, Some(share)) => {
+                format!("; a share, as {share} of {name}, acts where a stage trains on --data")
+            }
+            _ => String::new(),
+        };
         return Err(Error::Data(
-            format!("{pattern}: there is no such file, and no file matches it as a pattern").into(),
+            format!("{pattern}: there is no such file, and no file matches it as a pattern{share}").into(),
         ));
     }
     Ok(files)

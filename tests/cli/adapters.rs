@@ -56,6 +56,55 @@ fn an_adapter_run_resumes_bit_for_bit() {
     changed.expect(2, &["lora-rank"]);
 }
 
+#[test]
+fn every_kind_of_adapter_trains_resumes_answers_and_merges() {
+    let place = Place::with_model();
+    let base = tokens(&place, "model");
+    for (run, kind) in [
+        ("dora", "--dora"),
+        ("pissa", "--init-lora pissa"),
+        ("modules", "--modules-to-save lm_head,embed_tokens"),
+    ] {
+        let train = format!("{LORA} {kind} --steps 6 --batch-size 2 --max-seq-len 64");
+        place.run(&format!("{train} --out {run}")).ok();
+        place.run(&format!("{train} --out {run}-parts --stop-after 2")).ok();
+        place.run(&format!("lora --resume --out {run}-parts")).ok();
+        let weights = |run: &str| place.read(&format!("{run}/adapter_model.safetensors"));
+        assert!(weights(run) == weights(&format!("{run}-parts")), "{run}");
+        let adapted = tokens(&place, &format!("model --adapter {run}"));
+        assert_ne!(base, adapted, "{run}");
+        place.run(&format!("merge --model model --adapter {run} --out {run}-merged")).ok();
+        assert_eq!(tokens(&place, &format!("{run}-merged")), adapted, "{run}");
+        let gguf = format!("export --model {run}-merged --to gguf --weights f32 --out {run}.gguf");
+        place.run(&gguf).ok();
+        assert_eq!(tokens(&place, &format!("{run}.gguf")), adapted, "{run}");
+    }
+    assert_eq!(place.json("pissa/adapter_config.json")["r"], 8);
+    assert_eq!(place.json("dora/adapter_config.json")["use_dora"], true);
+    // Two ends of their own: the merged model is tied no longer.
+    assert_eq!(place.json("modules-merged/config.json")["tie_word_embeddings"], false);
+    let mixed = place.run("merge --model model --adapter dora --adapter pissa --out mixed");
+    mixed.expect(1, &["DoRA", "use it alone"]);
+    assert!(!place.exists("mixed"));
+    place.run("score --text hi --model model --adapter pissa --adapter dora").expect(1, &["DoRA"]);
+}
+
+#[test]
+fn frozen_parts_are_told_and_stay() {
+    let place = Place::with_model();
+    let sft = "sft --model model --data chat.jsonl --steps 2 --batch-size 2 --max-seq-len 64";
+    let run = place.run(&format!("{sft} --freeze mlp,embedding --out run"));
+    run.expect(0, &["parameters train; frozen: mlp,embedding (which is the output projection, too)"]);
+    let settings = settings(&place, "run");
+    assert_eq!(settings["freeze"].as_array().map(Vec::len), Some(2));
+    place.run("sft --resume --out run --freeze mlp").expect(2, &["freeze"]);
+    place.run(&format!("{sft} --out whole")).ok();
+    assert!(
+        place.read("whole/training/optimizer.safetensors").len()
+            > place.read("run/training/optimizer.safetensors").len()
+    );
+}
+
 const SAVED: [&str; 2] = ["adapter_model.safetensors", "training/optimizer.safetensors"];
 
 fn settings(place: &Place, run: &str) -> toml::Table {
@@ -235,7 +284,17 @@ fn flags_that_do_not_hold_are_named_before_any_work() {
         place.run(&format!("lora --data chat.jsonl --preset nano --tokenizer tok --out run {LONG}"));
     baseless.expect(2, &["lora adapts a trained model", "--model"]);
     place.run("lora").expect(2, &["--data"]);
-    place.run(&format!("{LORA} --dora --out run {LONG}")).expect(2, &["not built yet"]);
+    let together =
+        place.run(&format!("{LORA} --dora --init-lora pissa --modules-to-save norm --out run {LONG}"));
+    together.expect(2, &["--dora does not go with --init-lora pissa", "--modules-to-save names 'norm'"]);
+    place.run(&format!("{LORA} --freeze mlp --out run {LONG}")).expect(2, &["--freeze would not act"]);
+    let whole = format!("sft --model model --data chat.jsonl --out run {LONG}");
+    for idle in ["--dora", "--init-lora pissa", "--modules-to-save lm_head"] {
+        let name = idle.split(' ').next().unwrap();
+        place.run(&format!("{whole} {idle}")).expect(2, &[name, "would not act", "--lora"]);
+    }
+    place.run(&format!("{whole} --freeze head,router")).expect(2, &["--freeze names head", "names router"]);
+    place.run(&format!("{whole} --freeze everything")).expect(2, &["everything", "attention"]);
     assert!(!place.exists("run"));
     let taken = place.run(&format!("{LORA} --out run {LONG}"));
     taken.ok();
@@ -246,6 +305,8 @@ fn flags_that_do_not_hold_are_named_before_any_work() {
 fn an_adapter_that_is_given_as_the_model_is_told_with_the_command_that_uses_it() {
     let place = Place::with_model();
     place.run(&format!("{LORA} --out run {LONG}")).ok();
+    // Without what makes it a run of ours, which the test below has.
+    place.remove("run/training");
     let used = "run: this is a LoRA adapter (adapter_config.json, in PEFT's layout) and no model; use it with its base: \
                 --model model --adapter run; or make one model of both: kindling merge --model model --adapter run --out \
                 MERGED";
@@ -266,6 +327,24 @@ fn an_adapter_that_is_given_as_the_model_is_told_with_the_command_that_uses_it()
         place.write("run/adapter_config.json", settings.to_string());
         place.run("score --tokens 1,2 --model run").expect(1, &[told]);
     }
+}
+
+#[test]
+fn the_next_stage_takes_an_adapters_run_as_it_is() {
+    let place = Place::with_model();
+    place.run(&format!("{LORA} --out run {LONG}")).ok();
+    place.run("merge --model model --adapter run --out merged").ok();
+    let train = "sft --data chat.jsonl --steps 2 --batch-size 2 --max-seq-len 64";
+    let told = ["begins with run (lora, step", "run is an adapter; it is used together with its model model"];
+    place.run(&format!("{train} --model run --out next")).expect(0, &told);
+    place.run(&format!("{train} --model merged --out same")).ok();
+    assert!(place.read("next/model.safetensors") == place.read("same/model.safetensors"));
+    assert_eq!(tokens(&place, "run"), tokens(&place, "merged"));
+    // An adapter beside an adapter: both are there when it is used.
+    place.run(&format!("{train} --lora --model run --out second")).ok();
+    assert_eq!(tokens(&place, "run --adapter second"), tokens(&place, "merged --adapter second"));
+    place.remove("model");
+    place.run("score --tokens 1,2 --model run").expect(1, &["this is a LoRA adapter"]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn files_of_no_use() -> Vec<Bad> {
         bad("pretrain", "a.jsonl", b"", &["a.jsonl: the file is empty"]),
         bad("pretrain", "a.jsonl", b"\n \n\n", &["a.jsonl: the file holds no rows"]),
         bad("pretrain", "a.json", b"[]", &["a.json: the file holds no rows"]),
-        bad("pretrain", "a.bin", b"abc", &["a.bin: unknown kind of file", ".jsonl"]),
+        bad("pretrain", "a.dat", b"abc", &["a.dat: unknown kind of file", ".jsonl"]),
         bad(
             "pretrain",
             "a.parquet",

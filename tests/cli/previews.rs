@@ -25,6 +25,29 @@ fn call(words: &str) -> String {
 }
 
 #[test]
+fn every_stage_shows_its_own_rows() {
+    let place = Place::with_model();
+    place.write("pairs.jsonl", "{\"prompt\": \"Hi\", \"chosen\": \"Hello.\", \"rejected\": \"No.\"}\n");
+    for (stage, data, rows) in
+        [("pretrain", "docs", 1), ("sft", "chat", 1), ("distill", "chat", 1), ("dpo", "pairs", 2)]
+    {
+        let line = format!(
+            "data preview --model model --stage {stage} --data {data}.jsonl --limit 1 --max-seq-len 96 --json"
+        );
+        let shown = place.run(&line).ok().json();
+        assert_eq!(shown.len(), rows, "{stage}: {shown:?}");
+        for row in &shown {
+            assert!(row["targets"].as_u64().unwrap() > 0 && row["tokens"].is_array(), "{stage}: {row}");
+        }
+        let sides: Vec<_> = shown.iter().filter_map(|row| row["side"].as_str()).collect();
+        assert_eq!(sides.join(" "), if stage == "dpo" { "chosen rejected" } else { "" }, "{stage}");
+        // Rows of another stage are refused, with what was found.
+        let other = if stage == "dpo" { "docs" } else { "pairs" };
+        place.run(&line.replace(&format!("{data}.jsonl"), &format!("{other}.jsonl"))).expect(1, &[other]);
+    }
+}
+
+#[test]
 fn what_a_template_leaves_out_is_counted_and_an_emptied_answer_refused() {
     let place = Place::with_model();
     place.write("plain.jinja", PLAIN);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::place::Place;
 
-const REASON: &str = "reason --model model --data reason.jsonl --batch-size 8 --max-seq-len 96 --learning-rate 0.02 \
+const REASON: &str = "reason --model model --data reason.jsonl --batch-size 8 --max-seq-len 96 \
                       --log-every 1 --val-split 0.2 --eval-max-new-tokens 60";
 
 /// With 40 questions that all have the same thought and answer: a tiny model learns them by heart.
@@ -26,7 +26,9 @@ fn evals(place: &Place, run: &str) -> Vec<Value> {
 fn a_model_learns_the_tags_and_its_answers_are_judged() {
     let place = place();
     let told = ["of 8 answers 100.0 % keep the tags, 100.0 % are right", "kindling chat --model run"];
-    place.run(&format!("{REASON} --steps 160 --eval-every 80 --out run")).expect(0, &told);
+    place
+        .run(&format!("{REASON} --learning-rate 0.02 --steps 160 --eval-every 80 --out run"))
+        .expect(0, &told);
     let measured = evals(&place, "run");
     assert_eq!(measured.len(), 2);
     for (name, expected) in [("format_rate", 1.0), ("answer_accuracy", 1.0), ("answers", 8.0)] {
@@ -101,7 +103,7 @@ fn rows_of_other_forms_stand_between_the_tags_and_those_that_do_not_think_are_co
 fn judging_answers_changes_nothing_and_a_run_in_two_parts_is_the_same() {
     let place = place();
     let run = |flags: &str, out: &str| {
-        place.run(&format!("{REASON} --steps 8 --eval-every 2 {flags} --out {out}")).ok()
+        place.run(&format!("{REASON} --learning-rate 0.02 --steps 8 --eval-every 2 {flags} --out {out}")).ok()
     };
     run("", "whole");
     run("--eval-answers 0", "unasked");
@@ -127,7 +129,7 @@ fn judging_answers_changes_nothing_and_a_run_in_two_parts_is_the_same() {
 #[test]
 fn an_adapter_learns_the_tags_and_a_run_travels_with_its_settings() {
     let place = place();
-    let line = format!("{REASON} --steps 6 --tag-weight 5");
+    let line = format!("{REASON} --learning-rate 0.02 --steps 6 --tag-weight 5");
     place.run(&format!("{line} --lora --lora-rank 2 --out adapter")).expect(0, &["--adapter adapter"]);
     place.run(&format!("{line} --out whole")).ok();
     place.run(&format!("{line} --out parts --stop-after 3")).ok();

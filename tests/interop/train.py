@@ -140,22 +140,27 @@ def steps(work):
     probe = tokenizer(TEXTS[0], add_special_tokens=False).input_ids
     # PyTorch trains on these rows alone.
     lora = ["--lora-rank", 4, "--lora-alpha", 8, "--keep-share", 0]
+    adapters = {
+        "lora": lora, "dora": [*lora, "--dora"], "modules": [*lora, "--modules-to-save", "embed_tokens,lm_head"],
+    }
     for stage, content, rate, limit in [
         ("pretrain", documents, 1e-3, 1e-5), ("sft", conversations, 3e-4, 1e-5), ("lora", conversations, 3e-3, 2e-5),
+        ("dora", conversations, 3e-3, 2e-5), ("modules", conversations, 3e-4, 2e-5),
         ("dpo", preferences, 1e-4, 1e-5), ("distill", conversations, 3e-4, 1e-5),
         ("reason", reasoned, 3e-4, 1e-5),
     ]:
         rows, encoded = content(tokenizer)
         data, out, fresh = work / f"{stage}.jsonl", work / stage, None
         write(data, rows)
-        if stage == "lora":
+        verb, more = ("lora", adapters[stage]) if stage in adapters else (stage, [])
+        if stage in adapters:
             # A step of no length leaves the adapter as fresh as the run below begins with.
-            fresh = work / "fresh"
+            fresh = work / f"fresh-{stage}"
             nothing = ["--steps", 1, "--learning-rate", 1e-30]
-            kindling("lora", "--model", nano, "--data", data, "--out", fresh, *nothing, *lora)
+            kindling(verb, "--model", nano, "--data", data, "--out", fresh, *nothing, *more)
         model = make.opened(nano, fresh)
         there = [{"ids": row, "weights": weights, "segments": [1] * len(row)} for row, weights in encoded]
-        objective, more = make.NextToken(), lora if fresh else []
+        objective = make.NextToken()
         if stage == "dpo":
             objective = make.Pairs(copy.deepcopy(model), beta=0.1)
         if stage == "distill":
@@ -168,7 +173,7 @@ def steps(work):
         half = len(there) // 2
         batches = [[there[:half], there[half:]]] * STEPS
         losses, norms, _ = make.train(model, {"learning_rate": rate, **SETTINGS}, batches, objective)
-        found = trained_here(stage, nano, data, out, rate, *more)
+        found = trained_here(verb, nano, data, out, rate, *more)
         near(f"{stage}: losses of {STEPS} steps", apart(found[0], losses), limit)
         near(f"{stage}: gradient norms", apart(found[1], norms), 1e-3)
         which = ["--model", nano, "--adapter", out] if fresh else ["--model", out]
@@ -176,6 +181,15 @@ def steps(work):
         with torch.no_grad():
             logits = model(torch.tensor([probe])).logits[0, -1]
         near(f"{stage}: logits after them", (torch.tensor(scored["logits"]) - logits).abs().max().item(), 1e-3)
+    # What began as PiSSA is a plain LoRA of twice the rank beside the unchanged base.
+    out = work / "began-as-pissa"
+    trained_here("lora", nano, work / "lora.jsonl", out, 1e-3, *lora, "--init-lora", "pissa")
+    model = make.opened(nano, out)
+    check("pissa: the rank that is saved", model.peft_config["default"].r == 8)
+    scored = kindling("score", "--model", nano, "--adapter", out, "--tokens", ids(probe), "--logits")
+    with torch.no_grad():
+        logits = model(torch.tensor([probe])).logits[0, -1]
+    near("pissa: logits in peft", (torch.tensor(scored["logits"]) - logits).abs().max().item(), 1e-3)
 
 
 args = arguments(__doc__, ["goldens", "steps"])

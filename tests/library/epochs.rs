@@ -202,7 +202,7 @@ fn uneven(stage: Stage) -> Dataset {
         let words = "the cat sat on the mat. ".repeat(1 + i * i % 11 * (i % 3));
         text += &match stage {
             Stage::Pretrain => format!("{{\"text\": \"{words}\"}}\n"),
-            Stage::Sft | Stage::Distill | Stage::Reason => {
+            Stage::Sft | Stage::Distill | Stage::Reason | Stage::Grpo => {
                 format!("{{\"user\": \"{i}?\", \"assistant\": \"{words}\"}}\n")
             }
             Stage::Dpo => {

@@ -1,11 +1,11 @@
 //! Backward passes against finite differences of the loss.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use kindling::batch::Batch;
+use burn::tensor::Device;
+use kindling::batch::{Batch, Rollouts};
 use kindling::loss::{
-    Distill, DistillConfig, Dpo, DpoConfig, DpoLoss, KdLoss, NextToken, Objective, Reference,
-    sequence_log_probs,
+    Distill, DistillConfig, Dpo, DpoConfig, DpoLoss, Grpo, GrpoConfig, GrpoLoss, KdLoss, LossMean, NextToken,
+    Objective, Reference, sequence_log_probs, target_log_probs,
 };
 use kindling::model::Transformer;
 use kindling::optim::NamedGradients;
@@ -82,5 +82,39 @@ fn the_directional_derivative_of_every_loss_of_distillation_is_right() {
         DistillConfig { kd_loss: KdLoss::SkewKl, kd_skew: Some(0.3), ..base() },
     ] {
         check(&student, &Distill::new(distill).with_teacher(&teacher), &batch());
+    }
+}
+
+#[test]
+fn the_directional_derivative_of_every_loss_of_rewards_is_right() {
+    let model = model(&Device::flex().autodiff());
+    let other = Transformer::init(&config(32), 11, &Device::flex()).unwrap();
+    // Wide enough for no ratio to reach it.
+    let base = || GrpoConfig { clip_range: Some(0.9), kl_beta: 0.0, ..GrpoConfig::default() };
+    let cispo = || GrpoConfig { grpo_loss: GrpoLoss::Cispo, clip_range: Some(2.0), ..base() };
+    for (config, moved) in [
+        (base(), 0.1),
+        (GrpoConfig { loss_mean: LossMean::Token, temperature: 0.7, ..base() }, -0.2),
+        (GrpoConfig { kl_beta: 0.5, ..base() }, 0.1),
+        // A ratio of e, which the most that counts makes a constant.
+        (cispo(), 1.0),
+        (GrpoConfig { kl_beta: 0.3, temperature: 1.5, ..cispo() }, 1.0),
+    ] {
+        let mut answers = Batch { group: 2, members: 2, ..Batch::new(6) };
+        for (ids, prompt) in
+            [(&[3, 1, 4, 1, 5][..], 2), (&[3, 1, 5, 9], 2), (&[6, 5, 3, 5, 8, 2], 3), (&[6, 5, 3, 9], 3)]
+        {
+            let weights: Vec<f32> = (0..ids.len()).map(|i| f32::from(u8::from(i >= prompt))).collect();
+            answers.push(ids, &weights, &vec![1; ids.len()]);
+        }
+        // Written when the model held every token as much less likely.
+        let mut known = values(target_log_probs(&model.valid(), &answers, config.temperature)).into_iter();
+        let old = |weight: &f32| if *weight == 0.0 { 0.0 } else { known.next().unwrap() - moved };
+        answers.rollouts = Some(Rollouts {
+            advantages: vec![1.5, -0.5, -1.0, 0.75],
+            old: answers.weights.iter().map(old).collect(),
+            ..Rollouts::default()
+        });
+        check(&model, &Grpo::new(config, Some(Reference::frozen(&other))), &answers);
     }
 }

@@ -16,7 +16,8 @@ fn tree(folder: &Path, files: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if [".git", "target", "dist", "runs", ".gl", ".whl"].contains(&name.as_str()) {
+        let ignored = [".git", "target", "dist", ".gl", ".whl"].contains(&name.as_str());
+        if ignored || (name == "runs" && folder == root()) {
             continue;
         }
         if path.is_dir() {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use kindling::adapter::LoraConfig;
 use kindling::data::spreadsheet_pairs;
+use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
 use kindling::sample::SamplingConfig;
 use kindling::train::{Stage, TrainConfig};
 use serde::Serialize;
@@ -37,6 +38,13 @@ fn keys(settings: impl Serialize) -> BTreeSet<String> {
 fn a_page_may_set_what_the_command_line_may() {
     assert_eq!(fields("TrainConfig"), keys(TrainConfig::of(Stage::Sft)));
     assert_eq!(fields("LoraConfig"), keys(LoraConfig::default()));
+    assert_eq!(fields("DpoConfig"), keys(DpoConfig::default()));
+    assert_eq!(fields("DistillConfig"), keys(DistillConfig::default()));
+    assert_eq!(fields("ReasonConfig"), keys(ReasonConfig::default()));
+    let mut rewards = keys(GrpoConfig::default());
+    // It is left out where nobody says one.
+    rewards.insert("reference".to_string());
+    assert_eq!(fields("GrpoConfig"), rewards);
 }
 
 #[test]

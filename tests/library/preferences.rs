@@ -8,12 +8,15 @@ use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
 use kindling::batch::{
     Batch, EncodedRows, Encoder, ExampleSource, Fit, Found, Loader, LoaderConfig, TooLong,
 };
+use kindling::chat::Choice;
 use kindling::data::{DataOptions, Dataset, Memory, Permutation, Source};
 use kindling::loss::{Dpo, DpoConfig, Reference, ReferenceKind};
 use kindling::model::{RopeScaling, Transformer};
 use kindling::optim::LrSchedule;
-use kindling::text::RowKind;
+use kindling::sample::Decoder;
+use kindling::text::{Row, RowKind, parse_preference};
 use kindling::train::{Job, ReferenceTies, Stage, TrainConfig, replay};
+use serde_json::json;
 
 use crate::tiny::{Record, config, job, tokenizer, train_config, train_run};
 
@@ -158,6 +161,23 @@ fn a_step_does_not_depend_on_how_its_pairs_are_divided() {
         for (one, other) in whole.iter().zip(other) {
             assert!((one - other).abs() < limit * one, "{batch_size} {packing} {threads}: {one} {other}");
         }
+    }
+}
+
+#[test]
+fn a_choice_is_weighed_token_by_token() {
+    let (model, tokenizer) = (model(), tokenizer());
+    let row = json!({"prompt": "Where is Lumo?", "chosen": "On log 3.", "rejected": "I sat on the mat."});
+    let Row::Preference(pair) = parse_preference(&row).unwrap().row else { panic!("{row}") };
+    let choice = Choice::of(&Row::Preference(pair.clone())).unwrap();
+    let weighed = pollster::block_on(choice.weigh(&model, &tokenizer)).unwrap();
+    for (side, found) in pair.conversations().iter().zip(weighed) {
+        let rendered = tokenizer.render_training(side).unwrap();
+        let mut decoder = Decoder::new(&model, rendered.ids.len());
+        let score = pollster::block_on(decoder.score(&rendered.ids, None, false)).unwrap();
+        let of_targets = score.logprobs.iter().zip(&rendered.weights).filter(|(_, weight)| **weight > 0.0);
+        let expected: f64 = of_targets.filter_map(|(log_prob, _)| *log_prob).sum();
+        assert!((found - expected).abs() < 1e-3 && expected < -1.0, "{found} {expected}");
     }
 }
 

@@ -1,32 +1,30 @@
-//! Training beside PyTorch: from the same weights, on the same batches, the same steps (tests/golden/training/make.py);
-//! the same measure of held-out rows (tests/golden/held_out/make.py).
+//! Training beside PyTorch: from the same weights, on the same batches, the same steps (tests/golden/training/make.py).
 
 use std::collections::BTreeMap;
-use std::f64::consts::LN_2;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use kindling::adapter::Adapter;
-use kindling::batch::Batch;
+use kindling::adapter::{Adapter, AdapterConfig, LoraConfig, LoraInit};
+use kindling::batch::{Batch, Rollouts};
 use kindling::checkpoint::Checkpoint;
-use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Result;
-use kindling::loss::{Distill, DistillConfig, Dpo, Loss, NextToken, Objective, Reason, Reference};
+use kindling::loss::{Distill, DistillConfig, Dpo, Grpo, Loss, NextToken, Objective, Reason, Reference};
 use kindling::model::{NamedTensor, Transformer};
 use kindling::optim::LrSchedule;
-use kindling::train::{Replay, Stage, TrainConfig, evaluate, replay};
+use kindling::train::{Replay, Stage, TrainConfig, TrainOptions, replay};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::tiny::{job, largest_difference, logits, train_config, values};
+use crate::tiny::{largest_difference, logits, values};
 
 #[derive(Deserialize)]
 struct Golden {
     model: String,
     adapter: Option<String>,
+    #[serde(default)]
+    muon: bool,
     settings: Settings,
     seq: usize,
     /// Steps, micro-batches, rows.
@@ -50,6 +48,10 @@ struct Golden {
     kd_loss: Option<f64>,
     /// How much a tag's tokens count, where answers think first; the rows' weights hold it.
     tag_weight: Option<f32>,
+    /// The settings of rewards, whose rows are two answers to each prompt.
+    rewarded: Option<Map<String, Value>>,
+    kl: Option<f64>,
+    clip_share: Option<f64>,
     #[serde(default)]
     variants: Vec<Variant>,
 }
@@ -94,6 +96,11 @@ struct Row {
     ids: Vec<u32>,
     weights: Vec<f32>,
     segments: Vec<u32>,
+    /// Of an answer how much better it is, and how likely each of its row's tokens was.
+    #[serde(default)]
+    advantage: f32,
+    #[serde(default)]
+    old: Vec<f32>,
 }
 
 impl Golden {
@@ -110,27 +117,33 @@ impl Golden {
             batch_size: self.steps[0][0].len(),
             grad_accum: self.steps[0].len(),
             max_seq_len: self.seq,
+            options: TrainOptions { muon: self.muon, ..TrainOptions::default() },
             ..TrainConfig::of(Stage::Sft)
         }
     }
 
     fn batches(&self) -> Vec<Vec<Batch>> {
-        let members = if self.pairs.is_some() { 2 } else { 1 };
+        let members = if self.pairs.is_some() || self.rewarded.is_some() { 2 } else { 1 };
+        let old = |row: &Row| [&row.old[..], &vec![0.0; self.seq - row.old.len()]].concat();
         let batch = |rows: &Vec<Row>| {
             let mut batch = Batch { group: members, members, ..Batch::new(self.seq) };
             rows.iter().for_each(|row| batch.push(&row.ids, &row.weights, &row.segments));
+            batch.rollouts = self.rewarded.as_ref().map(|_| Rollouts {
+                advantages: rows.iter().map(|row| row.advantage).collect(),
+                old: rows.iter().flat_map(old).collect(),
+                ..Rollouts::default()
+            });
             batch
         };
         self.steps.iter().map(|batches| batches.iter().map(batch).collect()).collect()
     }
 
-    /// Preferences of these settings, compared with the model as it began.
-    fn dpo(&self, settings: &Map<String, Value>, begun: &Transformer) -> Dpo {
-        let reference = match self.adapter {
+    /// The model as it began.
+    fn reference(&self, begun: &Transformer) -> Reference {
+        match self.adapter {
             Some(_) => Reference::Base,
             None => Reference::frozen(begun),
-        };
-        Dpo::new(named(settings), reference)
+        }
     }
 
     /// Distillation of these settings, from the teacher that the goldens name.
@@ -143,20 +156,28 @@ impl Golden {
 
     /// The objective of these settings; plain next-token prediction without any.
     fn objective(&self, settings: Option<&Map<String, Value>>, begun: &Transformer) -> Box<dyn Objective> {
-        match (settings, self.taught.is_some()) {
-            (None, _) if self.tag_weight.is_some() => Box::new(Reason::default()),
-            (None, _) => Box::new(NextToken),
-            (Some(settings), true) => Box::new(self.distill(settings)),
-            (Some(settings), false) => Box::new(self.dpo(settings, begun)),
+        let Some(settings) = settings else {
+            return if self.tag_weight.is_some() { Box::new(Reason::default()) } else { Box::new(NextToken) };
+        };
+        match (self.taught.is_some(), self.rewarded.is_some()) {
+            (true, _) => Box::new(self.distill(settings)),
+            (_, true) => Box::new(Grpo::new(named(settings), Some(self.reference(begun)))),
+            _ => Box::new(Dpo::new(named(settings), self.reference(begun))),
         }
+    }
+
+    /// The settings of what is minimised, where that is not the next token.
+    fn own(&self) -> Option<&Map<String, Value>> {
+        self.pairs.as_ref().or(self.taught.as_ref()).or(self.rewarded.as_ref())
     }
 
     /// Compares what the rows of the first step cost the trained model, with other settings too.
     fn compare_after(&self, stage: &str, begun: &Transformer, trained: &Transformer, batches: &[Batch]) {
-        let Some(own) = self.pairs.as_ref().or(self.taught.as_ref()) else { return };
-        let (names, expected) = match self.taught {
-            None => (["reward_margin", "reward_accuracy"], [self.reward_margin, self.reward_accuracy]),
-            Some(_) => (["ce_loss", "kd_loss"], [self.ce_loss, self.kd_loss]),
+        let Some(own) = self.own() else { return };
+        let (names, expected) = match (&self.taught, &self.rewarded) {
+            (Some(_), _) => (["ce_loss", "kd_loss"], [self.ce_loss, self.kd_loss]),
+            (_, Some(_)) => (["kl", "clip_share"], [self.kl, self.clip_share]),
+            _ => (["reward_margin", "reward_accuracy"], [self.reward_margin, self.reward_accuracy]),
         };
         let found = measured(&*self.objective(Some(own), begun), trained, batches, names);
         for ((name, found), expected) in names.iter().zip(found).zip(expected) {
@@ -174,7 +195,7 @@ impl Golden {
 }
 
 /// A file of the goldens by its path below their folder.
-fn read(path: &str) -> Result<Option<Vec<u8>>> {
+pub fn read(path: &str) -> Result<Option<Vec<u8>>> {
     let golden = std::env::var("KINDLING_GOLDEN");
     let golden = golden.unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden").into());
     Ok(std::fs::read(PathBuf::from(golden).join(path)).ok())
@@ -203,8 +224,15 @@ fn moved(before: &[NamedTensor], after: &[NamedTensor]) -> BTreeMap<String, f64>
         let pairs = before.values.iter().zip(&after.values);
         pairs.map(|(before, after)| f64::from(after - before).powi(2)).sum::<f64>().sqrt()
     };
-    let name =
-        |name: &str| name.replace(".lora.0.a", ".lora_A.weight").replace(".lora.0.b", ".lora_B.weight");
+    let name = |name: &str| {
+        let name = name.replace(".lora.0.a", ".lora_A.weight").replace(".lora.0.b", ".lora_B.weight");
+        let name = name.replace(".lora.0.magnitude", ".lora_magnitude_vector.weight");
+        match name.as_str() {
+            "saved.embed_tokens" => "model.embed_tokens.modules_to_save.weight".to_string(),
+            "saved.lm_head" => "lm_head.modules_to_save.weight".to_string(),
+            _ => name,
+        }
+    };
     let of = |before: &NamedTensor| {
         let after = after.iter().find(|after| after.name == before.name).unwrap();
         (name(&before.name), distance(before, after))
@@ -212,21 +240,28 @@ fn moved(before: &[NamedTensor], after: &[NamedTensor]) -> BTreeMap<String, f64>
     before.iter().map(of).collect()
 }
 
+/// What peft makes of the base itself, with the settings of the other adapters.
+fn begun_as_pissa(model: &Transformer) -> Adapter {
+    let lora = LoraConfig { rank: 4, alpha: 8.0, init_lora: LoraInit::Pissa, ..LoraConfig::default() };
+    let adapter = Adapter::init(model, AdapterConfig { lora, base: None, base_name: None }, 1).unwrap();
+    pollster::block_on(adapter.begun(model, 1)).unwrap()
+}
+
 fn compare(stage: &str, loss_limit: f64) {
     let read = |path: &str| read(&format!("training/{path}"));
     let golden: Golden = serde_json::from_slice(&read(&format!("{stage}.json")).unwrap().unwrap()).unwrap();
     let checkpoint = Checkpoint::open(|name| read(&format!("{}/{name}", golden.model))).unwrap();
     let model = checkpoint.model(&Device::flex().autodiff()).unwrap();
-    let adapter = golden
-        .adapter
-        .as_ref()
-        .map(|folder| Adapter::open(|name| read(&format!("{folder}/{name}"))).unwrap());
+    let adapter = golden.adapter.as_ref().map(|folder| match folder.as_str() {
+        "pissa" => begun_as_pissa(&model),
+        _ => Adapter::open(|name| read(&format!("{folder}/{name}"))).unwrap(),
+    });
     let before = match &adapter {
         Some(adapter) => adapter.weights.clone(),
         None => trained(&model, None),
     };
     let (config, batches, begun) = (golden.config(), golden.batches(), model.clone());
-    let objective = golden.objective(golden.pairs.as_ref().or(golden.taught.as_ref()), &begun);
+    let objective = golden.objective(golden.own(), &begun);
     let steps = replay(model, adapter.as_ref(), &*objective, &config, &batches);
     let Replay { model, losses, grad_norms, metrics } = pollster::block_on(steps).unwrap();
 
@@ -276,8 +311,28 @@ fn a_mixture_of_one_expert_a_token_balanced_over_the_step_takes_the_steps_of_pyt
 }
 
 #[test]
+fn muon_beside_adamw_takes_the_steps_of_pytorch() {
+    compare("muon", 1e-5);
+}
+
+#[test]
 fn an_adapter_takes_the_steps_of_peft() {
     compare("lora", 2e-5);
+}
+
+#[test]
+fn an_adapter_with_magnitudes_takes_the_steps_of_peft() {
+    compare("dora", 2e-5);
+}
+
+#[test]
+fn whole_modules_beside_an_adapter_take_the_steps_of_peft() {
+    compare("modules", 2e-5);
+}
+
+#[test]
+fn an_adapter_that_begins_as_the_leading_part_takes_the_steps_of_peft() {
+    compare("pissa", 2e-5);
 }
 
 #[test]
@@ -300,48 +355,12 @@ fn an_adapter_learns_from_a_teacher_as_in_pytorch() {
     compare("distill_lora", 2e-5);
 }
 
-/// What the rows of a file cost a model, by transformers.
-#[derive(Deserialize)]
-struct Known {
-    texts: Vec<Cost>,
-    conversations: Vec<Cost>,
-}
-
-/// The negative log-probability of a row's targets, in nats, and the bytes that these stand for.
-#[derive(Deserialize)]
-struct Cost {
-    nll: f64,
-    targets: f64,
-    bytes: f64,
+#[test]
+fn rewards_take_the_steps_of_pytorch() {
+    compare("grpo", 1e-5);
 }
 
 #[test]
-fn held_out_loss_and_bits_per_byte_are_those_of_transformers() {
-    let read = |name: &str| read(&format!("held_out/{name}"));
-    let known: Known = serde_json::from_slice(&read("expected.json").unwrap().unwrap()).unwrap();
-    let checkpoint = Checkpoint::open(read).unwrap();
-    let tokenizer = Arc::new(checkpoint.tokenizer.clone().unwrap());
-    for (stage, file, costs) in [
-        (Stage::Pretrain, "texts.jsonl", &known.texts),
-        (Stage::Sft, "conversations.jsonl", &known.conversations),
-    ] {
-        let source: Arc<dyn Source> = Arc::new(Memory::new(file, read(file).unwrap().unwrap()));
-        let config = TrainConfig { val_split: 0.5, packing: false, ..train_config(stage) };
-        let mut job = job(config, stage, 1);
-        job.tokenizer = Arc::clone(&tokenizer);
-        job.dataset = Arc::new(Dataset::open(vec![source], DataOptions::default()).unwrap());
-        let run = job.start(checkpoint.model(&Device::flex().autodiff()).unwrap()).unwrap();
-        let held_out = run.held_out.as_ref().unwrap();
-        let (mut named, mut measured, mut rows) = (held_out(), held_out(), Vec::new());
-        while let Some(batch) = pollster::block_on(named.next(&run.model)).unwrap() {
-            rows.extend(batch.origins.iter().map(|origin| &costs[origin.line as usize - 1]));
-        }
-        assert_eq!(rows.len(), 3);
-        let sum = |of: fn(&Cost) -> f64| rows.iter().map(|row| of(row)).sum::<f64>();
-        let (nll, targets, bytes) = (sum(|row| row.nll), sum(|row| row.targets), sum(|row| row.bytes));
-        let found = evaluate(&run.model, &*run.objective, &mut *measured, &tokenizer);
-        let found = pollster::block_on(found).unwrap();
-        let off = [found.loss * targets / nll - 1.0, found.bits_per_byte.unwrap() * LN_2 * bytes / nll - 1.0];
-        assert!(off.iter().all(|off| off.abs() < 1e-5), "{file}: {off:?} off");
-    }
+fn an_adapter_learns_from_rewards_by_cispo_as_in_pytorch() {
+    compare("grpo_lora", 2e-5);
 }

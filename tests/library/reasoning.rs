@@ -8,10 +8,12 @@ use kindling::batch::Batch;
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Result;
 use kindling::loss::{NextToken, Objective, Reason, ReasonConfig, ReasonSettings};
-use kindling::model::Transformer;
+use kindling::model::{ActivationCheckpointing, Transformer};
 use kindling::text::{Row, Tags, parse_row};
 use kindling::tokenizer::{TagWeight, Tokenizer};
-use kindling::train::{Control, Job, Listener, Outcome, Run, Stage, TrainConfig, TrainEvent, replay, train};
+use kindling::train::{
+    Control, Job, Listener, Outcome, Run, Stage, TrainConfig, TrainEvent, TrainOptions, replay, train,
+};
 
 use crate::shared_tokenizers::{open, shared};
 use crate::tiny::{Record, config, job, tokenizer, train_config, train_run};
@@ -187,6 +189,39 @@ fn a_step_does_not_depend_on_how_it_is_divided() {
     }
     // The objective is that of next-token prediction: the weights tell all.
     assert_eq!(Reason::default().weight(&all[0]), NextToken.weight(&all[0]));
+}
+
+#[test]
+fn the_best_weights_of_a_run_that_ends_early_answer_too() {
+    let options = TrainOptions { early_stop: 1, ..TrainOptions::default() };
+    let settings = TrainConfig { eval_every: 2, learning_rate: 1e-30, options, ..settings() };
+    let config = ReasonConfig { eval_max_new_tokens: 12, ..ReasonConfig::default() };
+    let mut record = Record::default();
+    let outcome = train_run(lesson(settings, config), &mut record).unwrap();
+    let progress = &outcome.progress;
+    assert_eq!((progress.step, progress.patience.best_step, record.evals.len()), (4, 2, 2));
+    let held_out = outcome.held_out.unwrap();
+    assert_eq!((held_out.loss, held_out.metrics["answers"]), (record.evals[0], 2.0));
+    assert!(!outcome.stopped && held_out.metrics.contains_key("answer_accuracy"), "{held_out:?}");
+}
+
+#[test]
+fn what_is_computed_again_learns_the_same() {
+    let step = |activation_checkpointing| {
+        let options =
+            TrainOptions { activation_checkpointing, dropout: Some(0.1), ..TrainOptions::default() };
+        let mut record = Record::default();
+        let settings = TrainConfig { options, steps: Some(3), ..settings() };
+        train_run(lesson(settings, ReasonConfig { eval_answers: 0, ..ReasonConfig::default() }), &mut record)
+            .unwrap();
+        record.losses()
+    };
+    let kept = step(ActivationCheckpointing::None);
+    for strategy in [ActivationCheckpointing::OneInTwo, ActivationCheckpointing::FineGrained] {
+        for (one, other) in kept.iter().zip(step(strategy)) {
+            assert!((one - other).abs() < 1e-4 * one, "{strategy:?}: {one} {other}");
+        }
+    }
 }
 
 /// Wants something at one of the loop's questions, and keeps what is told, and after which question.

@@ -99,7 +99,7 @@ pub fn dataset(stage: Stage, rows: usize) -> Dataset {
         let (name, number) = (names[i % names.len()], i);
         text += &match stage {
             Stage::Pretrain => format!("{{\"text\": \"{name} the cat sat on log {number}.\"}}\n"),
-            Stage::Sft | Stage::Distill | Stage::Reason => {
+            Stage::Sft | Stage::Distill | Stage::Reason | Stage::Grpo => {
                 format!("{{\"user\": \"Where is {name} {number}?\", \"assistant\": \"On log {number}.\"}}\n")
             }
             Stage::Dpo => {

@@ -70,7 +70,7 @@ pub fn stored(snapshot: &Snapshot) -> Files {
 }
 
 /// Weights and losses of a run that is stopped, stored and resumed after each of `stops`.
-fn run_with_stops(config: &TrainConfig, stage: Stage, stops: &[u64]) -> (Vec<NamedTensor>, Vec<f64>) {
+pub fn run_with_stops(config: &TrainConfig, stage: Stage, stops: &[u64]) -> (Vec<NamedTensor>, Vec<f64>) {
     let mut losses = Vec::new();
     let mut files: Option<Files> = None;
     for stop in stops.iter().copied().map(Some).chain([None]) {

@@ -81,11 +81,18 @@ export interface Kindling {
     remove(id: string): Promise<void>;
     /**
      * Takes a run that was saved elsewhere, with the data that it began with: a single-file checkpoint with training
-     * state, or the files (or a .zip) of an adapter's run, whose base must be open. `resume` goes on with it.
+     * state, or the files (or a .zip) of an adapter's run, whose base must be open, as must be the model that a run on
+     * preferences or rewards is compared with. `resume` goes on with it.
      */
     import(
       source: FileSource | FileSource[],
-      options: { stage: Stage | "lora"; data: DataSource; name?: string },
+      options: {
+        stage: Stage | "lora";
+        data: DataSource;
+        name?: string;
+        /** Of a distillation: the kept model that it began with; it is held as it was. */
+        teacher?: { kept: string };
+      },
     ): Promise<SavedRun>;
   };
   /** Adapters are kept in this browser. */
@@ -219,7 +226,28 @@ export interface TrainConfig {
   /** Of the command line; this browser keeps the two newest saves. */
   "keep-last": number;
   "log-every": number;
+  /** Parts of the model that do not train. */
+  "freeze": ("mlp" | "attention" | "embedding" | "norm" | "head" | "experts" | "router")[];
   "seed": number;
+  /** NEFTune's α: noise on the embeddings; 0 adds none. */
+  "neftune": number;
+  /** Share that training drops; null takes what the model's config.json says. */
+  "dropout": number | null;
+  /** Muon for the matrices of the layers, where the model itself trains. */
+  "muon": boolean;
+  /** End after so many measurements that were no better, with the best weights; 0 never does. */
+  "early-stop": number;
+  /** Decay of the moving average that is measured and kept in place of the weights; 0 keeps these. */
+  "ema": number;
+  "activation-checkpointing":
+    | "none"
+    | "whole_layer"
+    | "one_in_two"
+    | "one_in_three"
+    | "one_in_four"
+    | "two_in_three"
+    | "three_in_four"
+    | "fine_grained";
 }
 
 export interface LoraConfig {
@@ -228,6 +256,77 @@ export interface LoraConfig {
   dropout: number;
   targets: string[];
   rslora: boolean;
+  /** Train the length of each output's weights, too (DoRA). */
+  dora: boolean;
+  /** What the path begins as; "pissa" is the leading part of each weight. */
+  "init-lora": "default" | "pissa";
+  /** Modules that train whole beside the paths. */
+  "modules-to-save": ("embed_tokens" | "lm_head")[];
+}
+
+/** How preferences are learned: the flags of `kindling dpo`. */
+export interface DpoConfig {
+  /** How closely the model is held to what it began as: the larger, the closer. */
+  "beta": number;
+  "dpo-loss": "sigmoid" | "ipo" | "hinge" | "robust";
+  /** Share of the pairs whose two answers may be swapped ("sigmoid", "robust"). */
+  "label-smoothing": number;
+  /** Take means a token instead of sums. */
+  "length-normalise": boolean;
+  /** Longest prompt in tokens; a longer one loses its beginning, 0 sets no limit. */
+  "max-prompt-len": number;
+  /** How much fine-tuning on the better answer is added. */
+  "sft-weight": number;
+  /** What the model is compared with; null for "base" under an adapter, else "frozen". */
+  "reference": "frozen" | "base" | "cached" | null;
+}
+
+/** How a student learns from a teacher: the flags of `kindling distill`. */
+export interface DistillConfig {
+  /** Share of the data's own tokens; the rest is the teacher's. */
+  "alpha": number;
+  "kd-temperature": number;
+  "kd-loss": "forward-kl" | "reverse-kl" | "jsd" | "skew-kl";
+  /** The teacher's share in the mixture of "skew-kl"; null for 0.1. */
+  "kd-skew": number | null;
+  /** Share of the batches whose answers the student writes itself. */
+  "on-policy": number;
+  /** The most tokens of such an answer. */
+  "max-new-tokens": number;
+}
+
+/** What stands around thinking and answer, as "<think>...</think>". */
+export interface Tags { "think-tags": string; "answer-tags": string }
+
+/** How answers that think first are learned: the flags of `kindling reason`. */
+export interface ReasonConfig {
+  /** How many times as much a token of a tag counts as another one. */
+  "tag-weight": number;
+  /** Held-out questions that the model answers itself where the held-out loss is measured. */
+  "eval-answers": number;
+  /** The most tokens of such an answer. */
+  "eval-max-new-tokens": number;
+}
+
+/** How rewards are learned from: the flags of `kindling grpo`. */
+export interface GrpoConfig {
+  /** Answers to each prompt. */
+  "group-size": number;
+  /** How closely the model is held to the reference; 0 does not hold it. */
+  "kl-beta": number;
+  /** Rules as NAME[:WEIGHT] or NAME:FROM..TO@SHARE: "answer", "tags", "length", "repetition". */
+  "reward": string[];
+  "grpo-loss": "clipped" | "cispo";
+  "clip-range": number | null;
+  "loss-mean": "sequence" | "token";
+  "scale-rewards": boolean;
+  "temperature": number;
+  /** Optimizer steps that learn from the same answers. */
+  "rollout-steps": number;
+  "eval-answers": number;
+  "max-new-tokens": number;
+  "reference"?: "frozen" | "base";
+  "tags": Tags;
 }
 
 export interface TrainRequest {
@@ -236,6 +335,26 @@ export interface TrainRequest {
   adapter?: Partial<LoraConfig> | boolean;
   data: DataSource;
   config?: Partial<TrainConfig>;
+  /** Of the stage "dpo", whose rows are {prompt, chosen, rejected}, or two conversations. */
+  dpo?: Partial<DpoConfig>;
+  /** Of the stage "distill". */
+  distill?: Partial<DistillConfig>;
+  /** Of the stage "reason". */
+  reason?: Partial<ReasonConfig> & { tags?: Partial<Tags> };
+  /** Of the stage "grpo". */
+  grpo?: Partial<GrpoConfig>;
+  /**
+   * What a student learns from: a model kept in this browser, the open one, or files as `load` takes them. It must have the
+   * same tokens. A kept one must still be there when the run goes on; of others the run keeps a copy.
+   */
+  teacher?: { kept: string } | "open" | FileSource | FileSource[];
+  /** What the teacher's matrices are held as ("f32"); an open one in few bits stays so. */
+  teacherWeights?: WeightsAs;
+  /**
+   * A new model of this size, such as "nano" or "nano-moe" (a mixture of experts), learns it with the open model's
+   * tokenizer, and all of its weights; without it the open model.
+   */
+  preset?: string;
   /** The adapter's settings where the stage is called "lora". */
   lora?: Partial<LoraConfig>;
   /**
@@ -396,6 +515,14 @@ export interface Defaults {
   config: TrainConfig;
   /** How an adapter is made. */
   lora: LoraConfig;
+  /** How preferences are learned. */
+  dpo: DpoConfig;
+  /** How a student learns from a teacher. */
+  distill: DistillConfig;
+  /** How answers that think first are learned. */
+  reason: ReasonConfig;
+  /** How rewards are learned from. */
+  grpo: GrpoConfig;
   /** How the next token is chosen. */
   sampling: Required<Omit<Sampling, "max_completion_tokens">>;
 }
@@ -599,7 +726,7 @@ export interface Cells {
 }
 
 /** What is learned. Where one is asked for, "lora" stands for "sft" with an adapter. */
-export type Stage = "pretrain" | "sft" | "dpo" | "distill" | "reason";
+export type Stage = "pretrain" | "sft" | "dpo" | "distill" | "reason" | "grpo";
 
 /** What the worker tells before a call's end, and at it; a number that is not finite is null. */
 export type EngineEvent =
@@ -644,8 +771,13 @@ export type EngineEvent =
     tokens_per_second: number | null;
     /** Seconds since this run began or went on. */
     elapsed_s: number | null;
-    /** What else the objective reports, by name. */
+    /** What else the objective reports, by name: `reward_margin`, `reward_accuracy`, `kd_loss`, … */
     metrics?: Record<string, number | null>;
+    /**
+     * Of a mixture of experts each expert's share of the tokens since the last report, layer by layer, as a multiple
+     * of an even share.
+     */
+    expert_load?: number[][];
   }
   /** The held-out loss was measured. */
   | {
@@ -658,6 +790,8 @@ export type EngineEvent =
     bits_per_byte: number | null;
     /** Whether it is the lowest so far. */
     best: boolean;
+    /** What else the objective reports, by name. */
+    metrics?: Record<string, number | null>;
   }
   /** The question was answered. */
   | {
@@ -803,6 +937,26 @@ export interface Lesson {
   answers: Answered[];
   /** The request's questions that none of these rows asks; fewer where asking takes long. */
   asked: Asked[];
+  /** Where preferences were learned at most 8 of their rows, likewise. */
+  pairs?: Weighed[];
+}
+
+/** A row of two answers: how likely the model holds each, and what it says itself. */
+export interface Weighed {
+  /** The last message that is answered. */
+  question: string;
+  /** The better answer. */
+  chosen: string;
+  /** The worse one. */
+  rejected: string;
+  /** The log-probabilities of the better and the worse answer before the run, summed over their tokens, in nats. */
+  before: [number, number];
+  /** Those of what the run gave. */
+  after: [number, number];
+  /** The most likely answer before the run. */
+  said_before: string;
+  /** That of what the run gave. */
+  said_after: string;
 }
 
 /** A row's question with the most likely answers. */

@@ -4,7 +4,8 @@
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
 import {
-  KindlingError, asked, check, checkOne, conversation, named, refusal, samplingConfig, taught, trainCall, who,
+  KindlingError, asked, check, checkOne, comesAsFiles, conversation, named, refusal, samplingConfig, taught, teacher,
+  trainCall, who,
 } from "./requests.js";
 
 export { KindlingError };
@@ -33,7 +34,8 @@ class Kindling {
       import: async (source, { data, name, ...what }) => {
         check("runs.import", { data, name, ...what });
         const saved = await readFiles(source);
-        const call = { call: "import-run", stage: taught(what).stage, name, saved: saved.length };
+        const { stage } = taught(what);
+        const call = { call: "import-run", stage, name, saved: saved.length, teacher: teacher(what) };
         return this.#result(call, [...saved, ...(await readFiles(data))]);
       },
     };
@@ -93,9 +95,9 @@ class Kindling {
   async defaults(stage, options = {}) {
     check("defaults", options);
     const { adapter } = options;
-    const { config, lora, sampling } = await this.#result({ call: "defaults", ...asked({ stage, adapter }) });
+    const { sampling, ...settings } = await this.#result({ call: "defaults", ...asked({ stage, adapter }) });
     const { max_new_tokens: max_tokens, ignore_eos, ...rest } = sampling;
-    return { config, lora, sampling: { ...rest, max_tokens } };
+    return { ...settings, sampling: { ...rest, max_tokens } };
   }
 
   model() {
@@ -121,22 +123,24 @@ class Kindling {
 
   async preview(request) {
     check("preview", request);
-    const { data, config = {}, rows = 20, encoding, signal, stage, adapter, lora } = request;
-    const call = { call: "preview", ...asked({ stage, adapter, lora }), config, rows, encoding };
+    const { data, config, rows, encoding, signal, stage, adapter, lora } = request;
+    const told = { config: config ?? {}, rows: rows ?? 20, encoding };
+    const call = { call: "preview", ...asked({ stage, adapter, lora }), ...told };
     return unlessAborted(this.#call(call, await readFiles(data), undefined, signal).result, signal);
   }
 
   async plan(request) {
     check("plan", request);
-    const { data, signal } = request;
-    const call = { ...trainCall(request), call: "plan" };
-    return unlessAborted(this.#call(call, await readFiles(data), undefined, signal).result, signal);
+    const { signal } = request;
+    const { call, files } = await beginning(request);
+    return unlessAborted(this.#call({ ...call, call: "plan" }, files, undefined, signal).result, signal);
   }
 
   async train(request) {
     check("train", request);
-    const { data, onEvent, signal } = request;
-    return this.#run(trainCall(request), await readFiles(data), onEvent, signal);
+    const { onEvent, signal } = request;
+    const { call, files } = await beginning(request);
+    return this.#run(call, files, onEvent, signal);
   }
 
   async export(what, options = {}) {
@@ -366,6 +370,13 @@ async function readFiles(source) {
       ? { name: file.webkitRelativePath || file.name, bytes: new Uint8Array(await file.arrayBuffer()) }
       : { name: file.name, bytes: new Uint8Array(file.bytes).slice() };
   return Promise.all([].concat(source).map(read));
+}
+
+/** A run's call with its files: the data, and behind them the teacher where it comes as files. */
+async function beginning(request) {
+  const [data, taught] = [await readFiles(request.data), comesAsFiles(request.teacher) ? request.teacher : []];
+  const files = await readFiles(taught);
+  return { call: trainCall(request, files.length), files: [...data, ...files] };
 }
 
 /** A pasted text, which goes beside its call, since it may be long. */

@@ -5,7 +5,10 @@ const SAMPLING = [
   "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_completion_tokens", "stop",
 ];
 const TAUGHT = ["stage", "adapter", "lora"];
-const TRAIN = [...TAUGHT, "data", "config", "name", "sample", "questions", "encoding", "onEvent", "signal"];
+const OF_STAGES = ["dpo", "distill", "reason", "grpo", "teacher", "teacherWeights", "preset"];
+const TRAIN = [
+  ...TAUGHT, ...OF_STAGES, "data", "config", "name", "sample", "questions", "encoding", "onEvent", "signal",
+];
 
 /** By the name of the call: its fields. A request to train is also one to plan and to preview. */
 const FIELDS = {
@@ -20,7 +23,8 @@ const FIELDS = {
   "plan": TRAIN,
   "preview": [...TRAIN, "rows"],
   "defaults": ["adapter"],
-  "runs.import": [...TAUGHT, "data", "name"],
+  "runs.import": [...TAUGHT, "data", "name", "teacher"],
+  "teacher": ["kept"],
   "adapters.use": ["name", "strength"],
   "export": ["as", "weights", "onWarning"],
 };
@@ -143,10 +147,38 @@ export function named(adapters) {
   return adapters.map((adapter) => ({ strength: 1, ...adapter }));
 }
 
-/** A run's beginning in the engine's words. */
-export function trainCall({ stage, adapter, lora, config = {}, name, sample, questions, encoding }) {
+/** A run's beginning in the engine's words; of the files beside it the last ones are the teacher's: so many. */
+export function trainCall(request, files = 0) {
+  const { stage, adapter, lora, config, name, sample, questions, encoding } = request;
+  const { dpo, distill, reason, grpo, preset } = request;
+  const of = { dpo, distill, reason, grpo, preset, teacher: teacher(request, files) };
   const asked = questions ?? [];
-  return { call: "train", ...taught({ stage, adapter, lora }), config, name, sample, questions: asked, encoding };
+  const told = { config: config ?? {}, name, sample, questions: asked, encoding };
+  return { call: "train", ...taught({ stage, adapter, lora }), ...of, ...told };
+}
+
+/** Whether a teacher comes as files, and is neither kept here nor open. */
+export function comesAsFiles(teacher) {
+  return Array.isArray(teacher) || teacher instanceof Blob || given(teacher?.bytes);
+}
+
+/** The teacher in the engine's words; undefined where there is none. */
+export function teacher({ teacher, teacherWeights }, files = 0) {
+  const weights = teacherWeights ?? "f32";
+  if (!given(teacher)) {
+    if (weights === "f32") return undefined;
+    const message = "teacherWeights says how a teacher is held, and there is no teacher";
+    throw refusal("bad-request", { field: "teacherWeights" }, message);
+  }
+  if (teacher === "open") return { from: "open", weights };
+  if (!comesAsFiles(teacher)) {
+    check("teacher", teacher);
+    if (typeof teacher.kept === "string") return { from: "kept", name: teacher.kept, weights };
+    const message = `teacher is ${JSON.stringify(teacher)}; it can be {kept: name}, "open" or files of a model`;
+    throw refusal("bad-request", { field: "teacher" }, message);
+  }
+  const name = [].concat(teacher)[0]?.name ?? "teacher";
+  return { from: "files", name: name.split("/").at(-1).replace(/\.(safetensors|zip|gguf)$/, ""), files, weights };
 }
 
 /** The stage, and the settings of the adapter where one learns it. "lora" with `lora` is "sft" with an adapter. */

@@ -72,10 +72,22 @@ pub fn percent(share: f64) -> String {
     format!("{percent:.digits$} %")
 }
 
+/// The share of the first of two among both, by their log-probabilities in nats.
+pub fn share_of_first([first, second]: [f64; 2]) -> f64 {
+    1.0 / (1.0 + (second - first).exp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::language::Language;
+
+    #[test]
+    fn a_share_follows_from_log_probabilities() {
+        assert_eq!(share_of_first([-5.0, -5.0]), 0.5);
+        assert!((share_of_first([-1.0, -1.0 - 3f64.ln()]) - 0.75).abs() < 1e-12);
+        assert_eq!((share_of_first([0.0, -1e6]), share_of_first([-1e6, 0.0])), (1.0, 0.0));
+    }
 
     #[test]
     fn values_stand_where_the_sentence_has_braces() {

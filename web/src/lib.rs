@@ -6,6 +6,7 @@
 pub mod cells;
 pub mod csv;
 pub mod difference;
+pub mod experts;
 pub mod format;
 pub mod language;
 pub mod lesson;
@@ -19,6 +20,7 @@ pub mod students;
 /// Core's own file: what is thought is folded in the page as in the terminal.
 #[path = "../../core/src/text/fold.rs"]
 pub mod think;
+pub mod typed;
 
 #[cfg(target_family = "wasm")]
 pub mod ui;

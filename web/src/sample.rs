@@ -60,6 +60,43 @@ pub fn identity(language: Language, name: &str, maker: &str) -> Vec<[String; 2]>
     rows.iter().map(|(question, answer)| [put(question, name, maker), put(answer, name, maker)]).collect()
 }
 
+/// What is worse than an answer that tells something.
+const ENGLISH_WORSE: [&str; 4] =
+    ["I do not know.", "I would rather not say.", "Ask somebody else.", "That is of no importance."];
+const CHINESE_WORSE: [&str; 4] = ["我不知道。", "我不想说。", "去问别人吧。", "这不重要。"];
+
+/// The same questions, each with its answer and with one that tells nothing.
+pub fn preferences(language: Language, name: &str, maker: &str) -> Vec<[String; 3]> {
+    let worse = match language {
+        Language::English => &ENGLISH_WORSE,
+        Language::Chinese => &CHINESE_WORSE,
+    };
+    let rows = identity(language, name, maker).into_iter().zip(worse.iter().cycle());
+    rows.map(|([question, better], worse)| [question, better, worse.to_string()]).collect()
+}
+
+/// Twenty sums whose answers think first, between the tags that are usual.
+pub fn thoughts(language: Language) -> Vec<[String; 2]> {
+    (0..20).map(|i| thought(language, 12 + 7 * i % 61, 11 + 13 * i % 38)).collect()
+}
+
+fn thought(language: Language, a: u32, b: u32) -> [String; 2] {
+    let (ones, tens) = (a % 10 + b % 10, a / 10 * 10 + b / 10 * 10);
+    let steps = format!(
+        "{} + {} = {ones}\n{} + {} = {tens}\n{tens} + {ones} = {}",
+        a % 10,
+        b % 10,
+        a / 10 * 10,
+        b / 10 * 10,
+        a + b
+    );
+    let question = match language {
+        Language::English => format!("How much is {a} + {b}?"),
+        Language::Chinese => format!("{a} + {b} 等于几？"),
+    };
+    [question, format!("<think>\n{steps}\n</think>\n<answer>\n{}\n</answer>", a + b)]
+}
+
 // One pass over the template: a name that itself holds `{maker}` stays as it was typed.
 fn put(template: &str, name: &str, maker: &str) -> String {
     let mut text = String::new();
@@ -93,6 +130,36 @@ mod tests {
         for language in [Language::English, Language::Chinese] {
             for [_, answer] in identity(language, "Luma", "Orin") {
                 assert!(answer.contains("Luma") || answer.contains("Orin"), "{answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_are_thought_through_and_right() {
+        for language in [Language::English, Language::Chinese] {
+            let rows = thoughts(language);
+            assert_eq!(rows.iter().map(|[question, _]| question).collect::<BTreeSet<_>>().len(), 20);
+            for [question, answer] in rows {
+                let numbers: Vec<u32> = question
+                    .split(|c: char| !c.is_ascii_digit())
+                    .filter_map(|part| part.parse().ok())
+                    .collect();
+                let sum = numbers[0] + numbers[1];
+                assert!(
+                    answer.ends_with(&format!("= {sum}\n</think>\n<answer>\n{sum}\n</answer>")),
+                    "{answer}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_worse_answer_tells_neither_name_nor_maker() {
+        for language in [Language::English, Language::Chinese] {
+            let rows = preferences(language, "Luma", "Orin");
+            assert_eq!(rows.len(), 20);
+            for [_, better, worse] in rows {
+                assert!(!worse.contains("Luma") && !worse.contains("Orin") && better != worse, "{worse}");
             }
         }
     }

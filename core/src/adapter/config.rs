@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::names::{MODULES, known_module};
 use crate::told::{Told, told};
 
 /// The dense layers of a block, by their names in checkpoints.
@@ -30,10 +31,32 @@ pub struct LoraConfig {
     /// Scale by alpha / √rank instead (Kalajdzievski, 2023).
     #[cfg_attr(feature = "cli", arg(long))]
     pub rslora: bool,
+    /// Train the length of each output's weights, too (DoRA; Liu et al., 2024): more exact at low ranks, slower.
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub dora: bool,
+    /// What the path begins as.
+    #[cfg_attr(feature = "cli", arg(long, value_enum, default_value_t = LoraConfig::default().init_lora))]
+    pub init_lora: LoraInit,
+    /// Modules that train whole beside the paths and are saved with them: embed_tokens, lm_head.
+    #[cfg_attr(feature = "cli", arg(long, value_delimiter = ','))]
+    pub modules_to_save: Vec<String>,
     /// What the settings of other programs say beyond these; no flag.
     #[serde(skip)]
     #[cfg_attr(feature = "cli", arg(skip))]
     pub scope: Scope,
+}
+
+/// What a fresh adapter begins as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum LoraInit {
+    /// Noise on the way in and zeros on the way out, so that it adds nothing.
+    #[default]
+    Default,
+    /// The leading part of each weight, which then trains (PiSSA; Meng et al., 2024); saved as a plain LoRA of twice the
+    /// rank.
+    Pissa,
 }
 
 /// What the settings of other programs say beyond names of targets; nothing for an adapter that is made here.
@@ -70,6 +93,9 @@ impl Default for LoraConfig {
             dropout: 0.0,
             targets: Vec::new(),
             rslora: false,
+            dora: false,
+            init_lora: LoraInit::Default,
+            modules_to_save: Vec::new(),
             scope: Scope::default(),
         }
     }
@@ -117,7 +143,33 @@ impl LoraConfig {
                 head = HEAD
             ));
         }
+        if self.dora && self.init_lora == LoraInit::Pissa {
+            problems.push(told!(
+                "lora.dora_pissa",
+                "--dora does not go with --init-lora pissa, which is saved as a plain LoRA; leave one of them out"
+            ));
+        }
+        problems.extend(self.module_problems());
         problems
+    }
+
+    /// What of the modules that train whole does not hold.
+    fn module_problems(&self) -> Vec<Told> {
+        let problem = |name: &String| match known_module(name) {
+            None => Some(told!(
+                "lora.modules",
+                "--modules-to-save names '{name}'; {known} can train whole beside an adapter",
+                name,
+                known = MODULES.join(", ")
+            )),
+            Some(HEAD) if self.targets.iter().any(|target| target == HEAD) => Some(told!(
+                "lora.module_twice",
+                "--lora-targets and --modules-to-save both name '{name}': it trains whole, or by a path; leave one of them out",
+                name
+            )),
+            Some(_) => None,
+        };
+        self.modules_to_save.iter().filter_map(problem).collect()
     }
 }
 
@@ -132,6 +184,25 @@ mod tests {
             LoraConfig { rank: 0, dropout: 1.0, targets: vec!["qproj".into()], ..LoraConfig::default() };
         let text = bad.problems().join("; ");
         for part in ["--lora-rank is 0", "--lora-dropout is 1", "names 'qproj'"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_told() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let fine =
+            LoraConfig { modules_to_save: names(&["lm_head", "embed_tokens"]), ..LoraConfig::default() };
+        assert_eq!(fine.problems(), Vec::<Told>::new());
+        let bad = LoraConfig {
+            dora: true,
+            init_lora: LoraInit::Pissa,
+            targets: names(&["q_proj", "lm_head"]),
+            modules_to_save: names(&["lm_head", "norm"]),
+            ..LoraConfig::default()
+        };
+        let text = bad.problems().join("; ");
+        for part in ["--dora does not go with", "both name 'lm_head'", "--modules-to-save names 'norm'"] {
             assert!(text.contains(part), "{text}");
         }
     }

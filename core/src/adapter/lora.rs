@@ -3,9 +3,10 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::names::{part, path};
 use super::scope::ends_in;
-use super::whole::{Pair, Pairs, path};
-use super::{Fingerprint, LoraConfig};
+use super::whole::{Pair, Pairs};
+use super::{Fingerprint, LoraConfig, LoraInit};
 use crate::error::{Error, Result};
 use crate::model::{Linear, LowRank, NamedTensor, Transformer, from_named, stream_of};
 use crate::random::Random;
@@ -27,19 +28,25 @@ pub struct AdapterConfig {
 pub struct Adapter {
     /// What it is.
     pub config: AdapterConfig,
-    /// `<layer>.lora.0.a` of shape `[rank, in]` and `<layer>.lora.0.b` of shape `[out, rank]`.
+    /// `<layer>.lora.0.a` of shape `[rank, in]` and `<layer>.lora.0.b` of shape `[out, rank]`; with DoRA
+    /// `<layer>.lora.0.magnitude` of shape `[out]`; `saved.embed_tokens` and `saved.lm_head`, `[vocab, hidden]`, where these
+    /// train whole.
     pub weights: Vec<NamedTensor>,
+    /// What the paths began as, under the same names, where the adapter gives the difference to that (PiSSA).
+    pub(super) start: Vec<NamedTensor>,
     /// What its file repeats of the base, until it is compared with the base at hand.
     pub(super) copies: Vec<NamedTensor>,
 }
 
 impl Adapter {
-    /// An adapter of these weights, which are checked where it meets its base.
+    /// An adapter of these weights, by their names in a model's walk, which are checked where it meets its base.
     pub fn new(config: AdapterConfig, weights: Vec<NamedTensor>) -> Self {
-        Self { config, weights, copies: Vec::new() }
+        let (weights, start) = part(weights);
+        Self { config, weights, start, copies: Vec::new() }
     }
 
-    /// A fresh adapter: `A` uniform within `±1/√in` as in PEFT, `B` zero, so that the base is unchanged.
+    /// A fresh adapter: `A` uniform within `±1/√in` as in PEFT, `B` zero, so that the base is unchanged. What its settings
+    /// take from the base's values comes with [`Adapter::begun`].
     ///
     /// # Errors
     /// Settings that do not hold, or targets that the model does not have.
@@ -72,6 +79,30 @@ impl Adapter {
         }
     }
 
+    /// With what its settings take from the base's values: DoRA's magnitudes, PiSSA's start, and the modules that train
+    /// whole. It leaves the base's answers as they are; without such settings it stays as it is.
+    ///
+    /// # Errors
+    /// The device cannot be read; a rank that a weight does not have.
+    pub async fn begun(self, base: &Transformer, seed: u64) -> Result<Self> {
+        let lora = &self.config.lora;
+        let (dora, pissa) = (lora.dora, lora.init_lora == LoraInit::Pissa);
+        let adapter = if pissa { self.with_leading_parts(base, seed).await? } else { self };
+        let adapter = if dora { adapter.with_magnitudes(base).await? } else { adapter };
+        adapter.with_modules(base).await
+    }
+
+    /// The base's weights `[out, in]` of the layers that get a path, by the layers' names.
+    pub(super) async fn adapted_weights(&self, base: &Transformer) -> Result<Vec<(String, NamedTensor)>> {
+        let suffix = path("", 'a');
+        let mut found = Vec::new();
+        for layer in self.weights.iter().filter_map(|tensor| tensor.name.strip_suffix(&suffix)) {
+            let weight = base.weight(&format!("{layer}.weight")).await?.ok_or_else(|| no_layer(layer))?;
+            found.push((layer.to_string(), weight));
+        }
+        Ok(found)
+    }
+
     /// The adapter that is attached to a model, read back from the device.
     ///
     /// # Errors
@@ -86,10 +117,19 @@ impl Adapter {
     /// # Errors
     /// What does not hold, with the layer's name.
     pub fn check(&self) -> Result<()> {
-        Pairs::of(&self.config.lora, &self.weights).map(drop)
+        Pairs::of(&self.config.lora, &self.weights)?;
+        if self.starts_elsewhere() {
+            Pairs::of(&self.config.lora, &self.start)?;
+        }
+        self.check_modules()
     }
 
-    fn refuse_copies(&self) -> Result<()> {
+    /// Whether it gives the difference to what it began as.
+    pub(crate) fn starts_elsewhere(&self) -> bool {
+        !self.start.is_empty()
+    }
+
+    pub(super) fn refuse_copies(&self) -> Result<()> {
         match self.copies.first() {
             None => Ok(()),
             Some(copy) => Err(Error::Checkpoint(told!(
@@ -105,37 +145,67 @@ impl Adapter {
         self.weights.iter().map(|tensor| tensor.values.len() as u64).sum()
     }
 
+    /// The number of values that stand beside those, and do not train.
+    pub fn parameters_of_start(&self) -> u64 {
+        self.start.iter().map(|tensor| tensor.values.len() as u64).sum()
+    }
+
     /// The model with this adapter beside its layers, at `strength` times its own scale. Where the device has
     /// autodiff, only the adapter trains.
     ///
     /// # Errors
     /// Layers or shapes that the model does not have; layers of the model that the adapter is for and has no weights of;
-    /// copies of the base that were not compared with it.
+    /// copies of the base that were not compared with it; adapters that do not act beside each other.
     pub fn attach(&self, model: Transformer, strength: f64) -> Result<Transformer> {
         self.refuse_copies()?;
+        self.check_modules()?;
+        let mut model = if model.device().is_autodiff() { model.map(&mut Freeze) } else { model };
+        self.refuse_mixture(&mut model)?;
+        self.attach_paths(&mut model, &self.weights, strength, true)?;
+        match (self.starts_elsewhere(), self.config.lora.init_lora) {
+            (true, _) => self.attach_paths(&mut model, &self.start, -strength, false)?,
+            (false, LoraInit::Default) => {}
+            (false, LoraInit::Pissa) => {
+                return Err(Error::Checkpoint(told!(
+                    "adapter.no_start",
+                    "the adapter's settings say that it began as PiSSA, and what it began as is not there; it was not saved \
+                     whole: save it again"
+                )));
+            }
+        }
+        self.attach_modules(model, strength)
+    }
+
+    /// Puts paths beside the layers, which may train.
+    fn attach_paths(
+        &self,
+        model: &mut Transformer,
+        weights: &[NamedTensor],
+        strength: f64,
+        trains: bool,
+    ) -> Result<()> {
         let device = model.device();
-        let mut model = if device.is_autodiff() { model.map(&mut Freeze) } else { model };
-        let mut pairs = Pairs::of(&self.config.lora, &self.weights)?;
+        let mut pairs = Pairs::of(&self.config.lora, weights)?;
         let layers: Vec<String> = model.linears_mut().into_iter().map(|(layer, _)| layer).collect();
         pairs.check_whole(&layers)?;
         for (layer, linear) in model.linears_mut() {
             if let Some(pair) = pairs.take(&layer) {
-                let path = self.low_rank(&layer, linear, &pair, strength, &device)?;
+                let path = self.low_rank((layer.as_str(), &*linear), &pair, strength, trains, &device)?;
                 linear.lora.push(path);
             }
         }
         match pairs.left() {
             Some(layer) => Err(no_layer(layer)),
-            None => Ok(model),
+            None => Ok(()),
         }
     }
 
     fn low_rank(
         &self,
-        layer: &str,
-        linear: &Linear,
+        (layer, linear): (&str, &Linear),
         pair: &Pair,
         strength: f64,
+        trains: bool,
         device: &Device,
     ) -> Result<LowRank> {
         let [inputs, outputs] = linear.shape();
@@ -152,54 +222,30 @@ impl Adapter {
                 outputs
             )));
         }
-        let parameter = |tensor: &NamedTensor, shape: [usize; 2]| {
-            Param::from_data(TensorData::new(from_named(tensor), shape), device)
+        let (a, b) = (half(pair.a, [inputs, rank], device), half(pair.b, [rank, outputs], device));
+        let [a, b] = match trains || !device.is_autodiff() {
+            true => [a, b],
+            false => [a, b].map(|half| half.set_require_grad(false)),
         };
-        let (a, b) = (parameter(pair.a, [inputs, rank]), parameter(pair.b, [rank, outputs]));
-        Ok(LowRank::new(a, b, pair.scale * strength, self.config.lora.dropout))
-    }
-
-    /// Adds `scale · B·A` to the base's weights (matrices `[out, in]`).
-    ///
-    /// # Errors
-    /// As [`Adapter::attach`].
-    pub fn merge(&self, weights: &mut [NamedTensor], strength: f64) -> Result<()> {
-        self.refuse_copies()?;
-        let pairs = Pairs::of(&self.config.lora, &self.weights)?;
-        pairs.check_whole(&dense_layers(weights))?;
-        for (layer, Pair { a, b, rank, scale }) in pairs.into_all() {
-            let name = format!("{layer}.weight");
-            let base = weights.iter_mut().find(|base| base.name == name).ok_or_else(|| no_layer(layer))?;
-            let inputs = a.shape[1];
-            if base.shape != [b.shape[0], inputs] {
-                return Err(Error::Checkpoint(told!(
-                    "adapter.merge_shapes",
-                    "the adapter's shapes for '{layer}' are {a} and {b}, the layer's is {base}; it belongs to another base",
-                    layer,
-                    a = format!("{:?}", a.shape),
-                    b = format!("{:?}", b.shape),
-                    base = format!("{:?}", base.shape)
-                )));
+        let dropout = if trains { self.config.lora.dropout } else { 0.0 };
+        let path = LowRank::new(a, b, pair.scale, dropout).with_strength(strength);
+        Ok(match pair.magnitude {
+            None => path,
+            Some(magnitude) => {
+                let values = TensorData::new(magnitude.values.clone(), [outputs]);
+                path.with_magnitude(Param::from_data(values, device), || {
+                    linear.dense(&device.clone().inner())
+                })
             }
-            let scale = (scale * strength) as f32;
-            for (row, factors) in base.values.chunks_exact_mut(inputs).zip(b.values.chunks_exact(rank)) {
-                for (&factor, a) in factors.iter().zip(a.values.chunks_exact(inputs)) {
-                    let factor = factor * scale;
-                    row.iter_mut().zip(a).for_each(|(weight, a)| *weight += factor * a);
-                }
-            }
-        }
-        Ok(())
+        })
     }
 }
 
-/// The dense layers among a model's weights.
-fn dense_layers(weights: &[NamedTensor]) -> Vec<String> {
-    let names = weights.iter().filter_map(|tensor| tensor.name.strip_suffix(".weight"));
-    names.filter(|name| name.ends_with("_proj")).map(String::from).collect()
+fn half(tensor: &NamedTensor, shape: [usize; 2], device: &Device) -> Param<Tensor<2>> {
+    Param::from_data(TensorData::new(from_named(tensor), shape), device)
 }
 
-fn no_layer(layer: &str) -> Error {
+pub(super) fn no_layer(layer: &str) -> Error {
     Error::Checkpoint(match layer {
         "lm_head" => told!(
             "adapter.tied_head",

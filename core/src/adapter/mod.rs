@@ -2,15 +2,21 @@
 
 mod config;
 mod copies;
+mod dora;
 mod fingerprint;
 mod lora;
+mod merge;
+mod modules;
+mod names;
+mod pissa;
 mod scope;
+mod svd;
 mod whole;
 
-pub use config::{LoraConfig, Scope, Selection};
+pub use config::{LoraConfig, LoraInit, Scope, Selection};
 pub use fingerprint::Fingerprint;
 pub use lora::{Adapter, AdapterConfig};
-pub(crate) use whole::path;
+pub(crate) use names::{known_module, magnitude_path, module_path, path, whole_module};
 
 /// How an adapter of another arithmetic is used nevertheless.
 pub(crate) const MERGE_IN_PEFT: &str = "merge it into its base with PEFT, merge_and_unload() and save_pretrained(DIR), and give DIR as the model";

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::LoraConfig;
+use super::names::{magnitude_path, path, whole_module};
 use super::scope::{Matcher, OUTER, block_of};
 use crate::error::{Error, Result};
 use crate::model::NamedTensor;
@@ -17,6 +18,8 @@ pub(super) struct Pair<'a> {
     pub a: &'a NamedTensor,
     /// `[out, rank]`.
     pub b: &'a NamedTensor,
+    /// `[out]`, of DoRA.
+    pub magnitude: Option<&'a NamedTensor>,
     /// The width between them.
     pub rank: usize,
     /// What `B·A·x` is multiplied by.
@@ -37,9 +40,9 @@ impl<'a> Pairs<'a> {
     /// What does not hold, with the layer's name.
     pub fn of(lora: &LoraConfig, weights: &'a [NamedTensor]) -> Result<Self> {
         let matcher = lora.matcher()?;
-        let mut halves: BTreeMap<&str, [Option<&NamedTensor>; 2]> = BTreeMap::new();
-        for tensor in weights {
-            let (layer, half) = half_of(&tensor.name)?;
+        let mut halves: BTreeMap<&str, [Option<&NamedTensor>; 3]> = BTreeMap::new();
+        for tensor in weights.iter().filter(|tensor| whole_module(&tensor.name).is_none()) {
+            let (layer, half) = part_of(&tensor.name)?;
             if halves.entry(layer).or_default()[half].replace(tensor).is_some() {
                 return Err(refused(told!(
                     "adapter.half_twice",
@@ -58,7 +61,10 @@ impl<'a> Pairs<'a> {
         }
         let mut pairs = BTreeMap::new();
         for (layer, halves) in halves {
-            pairs.insert(layer, pair(&matcher, layer, halves)?);
+            let [a, b, magnitude] = halves;
+            let pair = pair(&matcher, layer, [a, b])?;
+            let magnitude = fitting(lora.dora, layer, pair.b, magnitude)?;
+            pairs.insert(layer, Pair { magnitude, ..pair });
         }
         Ok(Self { pairs, matcher })
     }
@@ -104,15 +110,11 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// The name of one half in the model's walk over its weights, where training has one adapter.
-pub(crate) fn path(layer: &str, half: char) -> String {
-    format!("{layer}.lora.0.{half}")
-}
-
-/// The layer of a tensor, and which half it is.
-fn half_of(name: &str) -> Result<(&str, usize)> {
-    let half = |(i, half)| Some((name.strip_suffix(path("", half).as_str())?, i));
-    [(0, 'a'), (1, 'b')].into_iter().find_map(half).ok_or_else(|| {
+/// The layer of a tensor, and which half it is, or 2 of its magnitudes.
+fn part_of(name: &str) -> Result<(&str, usize)> {
+    let suffixes = [path("", 'a'), path("", 'b'), magnitude_path("")];
+    let part = |(i, suffix): (usize, &String)| Some((name.strip_suffix(suffix.as_str())?, i));
+    suffixes.iter().enumerate().find_map(part).ok_or_else(|| {
         refused(told!(
             "adapter.no_half",
             "the adapter's tensor '{name}' is no half of a low-rank pair, and nobody reads it",
@@ -145,7 +147,7 @@ fn pair<'a>(matcher: &Matcher, layer: &str, halves: [Option<&'a NamedTensor>; 2]
     let rank = matcher.rank(layer);
     match (a.shape.as_slice(), b.shape.as_slice()) {
         ([first, _], [_, second]) if *first == rank && *second == rank && rank > 0 => {
-            Ok(Pair { a, b, rank, scale: matcher.scale(layer) })
+            Ok(Pair { a, b, magnitude: None, rank, scale: matcher.scale(layer) })
         }
         ([first, _], [_, second]) => Err(refused(told!(
             "adapter.rank_differs",
@@ -163,6 +165,36 @@ fn pair<'a>(matcher: &Matcher, layer: &str, halves: [Option<&'a NamedTensor>; 2]
             layer,
             first = format!("{first:?}"),
             second = format!("{second:?}")
+        ))),
+    }
+}
+
+/// The magnitudes of a layer, where the settings say DoRA and only there.
+fn fitting<'a>(
+    dora: bool,
+    layer: &str,
+    b: &NamedTensor,
+    magnitude: Option<&'a NamedTensor>,
+) -> Result<Option<&'a NamedTensor>> {
+    match (dora, magnitude) {
+        (false, None) => Ok(None),
+        (true, Some(found)) if b.shape.first() == Some(&found.values.len()) => Ok(magnitude),
+        (true, Some(found)) => Err(refused(told!(
+            "adapter.magnitude_shape",
+            "the adapter's lora_magnitude_vector of '{layer}' has the shape {shape}, its lora_B the shape {b}: one number for              each output is needed; it belongs to another base",
+            layer,
+            shape = format!("{:?}", found.shape),
+            b = format!("{:?}", b.shape)
+        ))),
+        (true, None) => Err(refused(told!(
+            "adapter.magnitude_lacking",
+            "the adapter's settings say DoRA (use_dora), and it has no lora_magnitude_vector of '{layer}'; it was not saved              whole: save it again",
+            layer
+        ))),
+        (false, Some(_)) => Err(refused(told!(
+            "adapter.magnitude_unread",
+            "the adapter has a lora_magnitude_vector of '{layer}', and its settings do not say DoRA (use_dora), so that nobody              reads it; settings and weights are of two adapters: take both files from one save",
+            layer
         ))),
     }
 }
@@ -230,6 +262,27 @@ mod tests {
             (vec![tensor(Q0, 'a', &[6]), b], &["[6]", "two matrices"]),
         ] {
             let message = Pairs::of(&lora(), &weights).err().unwrap().to_string();
+            assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+        }
+    }
+
+    #[test]
+    fn magnitudes_are_there_where_the_settings_say_so() {
+        let magnitude = |count: usize| NamedTensor {
+            name: magnitude_path(Q0),
+            shape: vec![count],
+            values: vec![1.0; count],
+        };
+        let with = |magnitude: Option<NamedTensor>| both(Q0).into_iter().chain(magnitude).collect::<Vec<_>>();
+        let dora = LoraConfig { dora: true, ..lora() };
+        let weights = with(Some(magnitude(4)));
+        assert_eq!(Pairs::of(&dora, &weights).unwrap().take(Q0).unwrap().magnitude, Some(&weights[2]));
+        for (lora, weights, parts) in [
+            (&dora, with(None), &["no lora_magnitude_vector", Q0][..]),
+            (&dora, with(Some(magnitude(3))), &["[3]", "[4, 2]"]),
+            (&lora(), with(Some(magnitude(4))), &["do not say DoRA", Q0]),
+        ] {
+            let message = Pairs::of(lora, &weights).err().unwrap().to_string();
             assert!(parts.iter().all(|part| message.contains(part)), "{message}");
         }
     }

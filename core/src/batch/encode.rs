@@ -90,6 +90,11 @@ impl Encoder {
         self
     }
 
+    /// Tokens that there are.
+    pub(super) fn vocab_size(&self) -> usize {
+        self.tokenizer.vocab_size()
+    }
+
     /// Examples of a row.
     pub(super) fn group(&self) -> usize {
         self.content.group()
@@ -239,11 +244,6 @@ pub fn render_remarks(counts: &RenderWarnings, number: impl Fn(u64) -> String) -
     counts.iter().map(remark).collect()
 }
 
-/// Counts what is odd about the row of one example.
-pub fn count_warnings(example: &Example, counts: &mut RenderWarnings) {
-    count_warnings_of_row(std::slice::from_ref(example), counts);
-}
-
 /// Counts what is odd about the row of these examples, each kind once.
 pub fn count_warnings_of_row(examples: &[Example], counts: &mut RenderWarnings) {
     let Some(first) = examples.first() else { return };
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn warnings_are_counted_with_their_first_place() {
         let mut counts = RenderWarnings::new();
-        (0..2).for_each(|_| count_warnings(&example(&[1.0]), &mut counts));
+        (0..2).for_each(|_| count_warnings_of_row(&[example(&[1.0])], &mut counts));
         let count = WarningCount { rows: 2, first: "a:1".into() };
         assert_eq!(counts, RenderWarnings::from([(RenderWarning::TextLeftOut, count)]));
         count_warnings_of_row(&[example(&[1.0]), example(&[0.5])], &mut counts);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Encoder, Example};
-use crate::data::Dataset;
+use crate::data::{Dataset, TokenExample, TokenRow};
 use crate::error::{Error, Result};
 use crate::told::{Told, told};
 
@@ -44,12 +44,45 @@ pub struct EncodedRows {
     pub skip_bad_rows: bool,
 }
 
+impl EncodedRows {
+    /// The examples of a row that is tokens already.
+    fn prepared(&self, row: TokenRow) -> Result<Found> {
+        let TokenRow { examples, origin } = row;
+        let vocabulary = self.encoder.vocab_size();
+        let ids = examples.iter().flat_map(|example| &example.ids);
+        if let Some(id) = ids.copied().find(|&id| id as usize >= vocabulary) {
+            return Err(Error::Data(
+                format!(
+                    "{origin}: the token {id} is not among the {vocabulary} of the tokenizer; give the model whose tokenizer \
+                     made these tokens"
+                )
+                .into(),
+            ));
+        }
+        let example = |TokenExample { ids, weights, warnings }: TokenExample| Example {
+            ids,
+            weights,
+            warnings,
+            origin: origin.clone(),
+        };
+        match examples.is_empty() {
+            true => Ok(Found::Unusable(
+                format!("{origin}: the row could not be rendered when the data was prepared").into(),
+            )),
+            false => Ok(Found::Examples(examples.into_iter().map(example).collect())),
+        }
+    }
+}
+
 impl ExampleSource for EncodedRows {
     fn rows(&self) -> u64 {
         self.dataset.len()
     }
 
     fn examples(&self, row: u64) -> Result<Found> {
+        if let Some(tokens) = self.dataset.tokens() {
+            return self.prepared(tokens.row(row)?);
+        }
         let Some((row, origin)) = self.dataset.row(row)? else {
             return Err(Error::Data(told!("row.behind", "row {row} is behind the last one", row)));
         };

@@ -1,5 +1,6 @@
 //! The endless supply of batches: shuffled, packed or bucketed, and able to go on where it stopped.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -7,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::pack::{NextFit, PackedStream, tokens_of};
 use super::walk::{EpochPosition, Walk};
-use super::{Batch, Example, ExampleSource, Fit, Found, TooLong};
-use crate::data::Permutation;
+use super::{Batch, Example, ExampleSource, Fit, Found, Reused, TooLong};
+use crate::data::{Draws, RowOrder};
 use crate::error::{Error, Result};
 use crate::random::Random;
 use crate::told::told;
@@ -34,8 +35,7 @@ pub struct LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// What training sees of examples that belong together, and whether any loses its end; `None` where they are left
-    /// out.
+    /// What training sees of examples that belong together, and whether any loses its end; `None` where they go out.
     ///
     /// # Errors
     /// Examples that must share a packed row and do not fit one, where long rows are not left out.
@@ -82,6 +82,12 @@ pub struct LoaderState {
     /// Rows of the first pass that cannot be used and were left out.
     #[serde(default)]
     pub unusable: u64,
+    /// Batches that go on being learned from, where some are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused: Option<Box<Reused>>,
+    /// Rows read so far by the name of their source, where sources have shares: up to the end of the current window.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drawn: BTreeMap<String, u64>,
 }
 
 /// Tokens read and not yet given out: they are read again from their first row on.
@@ -115,14 +121,20 @@ impl Loader {
     pub fn new(
         source: Arc<dyn ExampleSource>,
         config: LoaderConfig,
-        fixed: Permutation,
+        fixed: impl Into<RowOrder>,
         part: Range<u64>,
         endless: bool,
     ) -> Self {
-        let walk = Walk::new(fixed, part, config.seed, endless);
+        let walk = Walk::new(fixed.into(), part, config.seed, endless);
         let (state, stream) = (LoaderState::default(), PackedStream::default());
         let (window, left) = (Vec::new(), Vec::new());
         Self { source, config, walk, state, stream, window, window_end: (0, 0), left }
+    }
+
+    /// The same, of which a pass draws the rows by the shares of their sources.
+    pub fn drawing(mut self, draws: Option<&Draws>) -> Self {
+        draws.cloned().into_iter().for_each(|draws| self.walk.draw(draws));
+        self
     }
 
     /// The same, which ends after so many passes; of the last one a part may be asked for.
@@ -131,7 +143,7 @@ impl Loader {
         self
     }
 
-    /// Rows in this part.
+    /// Rows of a pass.
     pub fn rows(&self) -> u64 {
         self.walk.rows()
     }
@@ -197,6 +209,9 @@ impl Loader {
     /// The next examples of this epoch, in its order: one, or those that belong together.
     fn next_examples(&mut self, position: &mut u64) -> Result<Option<Vec<Example>>> {
         while let Some(row) = self.walk.row(*position) {
+            if let Some(source) = self.walk.source(*position) {
+                count(&mut self.state.drawn, source);
+            }
             *position += 1;
             let found = self.source.examples(row)?;
             // A pass counts what it leaves out; those behind it meet the same rows again.
@@ -360,6 +375,14 @@ impl Loader {
         let mut batch = Batch { group, members: group, ..Batch::new(seq) };
         examples().for_each(|example| batch.push_examples(std::slice::from_ref(example)));
         batch
+    }
+}
+
+/// Counts one more by this name.
+fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    match counts.get_mut(name) {
+        Some(count) => *count += 1,
+        None => drop(counts.insert(name.to_string(), 1)),
     }
 }
 

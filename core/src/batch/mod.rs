@@ -6,20 +6,25 @@ mod fit;
 mod keep;
 mod loader;
 mod pack;
+mod reused;
+mod rollouts;
 mod survey;
 mod walk;
 
-pub use encode::{Content, Encoder, RenderWarnings, count_warnings, count_warnings_of_row, render_remarks};
+pub use encode::{Content, Encoder, RenderWarnings, count_warnings_of_row, render_remarks};
 pub use examples::{EncodedRows, ExampleSource, Found};
 pub use fit::{Fit, Fitted, TooLong};
 pub use keep::KeptRows;
 pub(crate) use loader::row_length;
 pub use loader::{Loader, LoaderConfig, LoaderState};
+pub use reused::Reused;
+pub use rollouts::Rollouts;
 pub use survey::Survey;
 
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 use crate::data::RowOrigin;
 use crate::tokenizer::RenderWarning;
@@ -38,7 +43,7 @@ pub struct Example {
 }
 
 /// Rows of equal length, `batch · seq` values each, row by row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Batch {
     /// Number of rows.
     pub batch: usize,
@@ -67,6 +72,9 @@ pub struct Batch {
     pub kept: bool,
     /// Whether the model that trains wrote the targets itself: they are no data, and how likely it holds them tells nothing.
     pub own: bool,
+    /// How good the answers are that the model wrote, where rules reward them: one a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollouts: Option<Rollouts>,
 }
 
 impl Batch {
@@ -87,6 +95,7 @@ impl Batch {
             reference,
             kept: false,
             own: false,
+            rollouts: None,
         }
     }
 
@@ -136,6 +145,7 @@ impl Batch {
                 reference: self.reference_of(start..end),
                 kept: self.kept,
                 own: self.own,
+                rollouts: self.rollouts.as_ref().map(|known| known.of_rows(start..end, self.seq)),
             }
         };
         (0..self.batch).step_by(rows.max(1)).map(part).collect()
@@ -208,6 +218,16 @@ impl Batch {
         found
     }
 
+    /// How many tokens the example at each place has, `[batch · seq]`; 0 for padding.
+    pub fn example_lengths(&self) -> Vec<u32> {
+        let mut lengths = vec![0; self.batch * self.seq];
+        for (row, places) in self.sequences() {
+            let tokens = places.len() as u32;
+            lengths[row * self.seq..][places].fill(tokens);
+        }
+        lengths
+    }
+
     /// `[batch, seq]` ids to read.
     pub fn inputs_tensor(&self, device: &Device) -> Tensor<2, Int> {
         let ids: Vec<i32> = self.inputs.iter().map(|&id| id as i32).collect();
@@ -224,6 +244,14 @@ mod tests {
         let origin = RowOrigin { source: "a".into(), line: 1 };
         let ids = (0..weights.len() as u32).collect();
         Example { ids, weights: weights.to_vec(), warnings: vec![RenderWarning::TextLeftOut], origin }
+    }
+
+    #[test]
+    fn the_length_of_the_example_at_each_place() {
+        let mut batch = Batch::new(4);
+        batch.push(&[1, 2, 3, 4, 5], &[1.0; 5], &[1, 1, 2, 2, 2]);
+        batch.push(&[4, 5, 6], &[1.0; 3], &[1, 1, 1]);
+        assert_eq!(batch.example_lengths(), [2, 2, 2, 2, 3, 3, 3, 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::Permutation;
+use crate::data::{Draws, Permutation, RowOrder};
 
 /// A row's number in the order of an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,10 @@ pub(super) struct EpochPosition {
 pub(super) struct Walk {
     /// Numbers in the fixed order that separates training from validation.
     part: Range<u64>,
-    fixed: Permutation,
+    fixed: RowOrder,
     seed: u64,
+    /// How often a pass draws which of these rows, where that is not each of them once.
+    draws: Option<Draws>,
     /// Whether each pass has an order of its own.
     shuffled: bool,
     /// Behind the last row; `None` where pass follows pass for ever.
@@ -29,11 +31,17 @@ pub(super) struct Walk {
 
 impl Walk {
     /// Passes for ever, each shuffled anew; or all rows once, as they are.
-    pub(super) fn new(fixed: Permutation, part: Range<u64>, seed: u64, endless: bool) -> Self {
+    pub(super) fn new(fixed: RowOrder, part: Range<u64>, seed: u64, endless: bool) -> Self {
         let rows = part.end - part.start;
         let order = Permutation::new(rows, seed, 0);
         let end = (!endless).then_some(EpochPosition { epoch: 0, position: rows });
-        Self { part, fixed, seed, shuffled: endless, end, epoch: 0, order }
+        Self { part, fixed, seed, draws: None, shuffled: endless, end, epoch: 0, order }
+    }
+
+    /// Draws the rows of endless passes by the shares of their sources.
+    pub(super) fn draw(&mut self, draws: Draws) {
+        self.draws = Some(draws);
+        self.go_to(self.epoch);
     }
 
     /// Ends it after so many passes, of the last of which a part may be asked for.
@@ -52,7 +60,12 @@ impl Walk {
 
     /// Rows of a pass.
     pub(super) fn rows(&self) -> u64 {
-        self.part.end - self.part.start
+        self.draws.as_ref().map_or(self.part.end - self.part.start, Draws::pass)
+    }
+
+    /// The name of the source that the row at a position of this pass is drawn from, where sources have shares.
+    pub(super) fn source(&self, position: u64) -> Option<&str> {
+        self.draws.as_ref().map(|draws| draws.source(self.order.at(position)))
     }
 
     /// Goes to a pass.
@@ -63,7 +76,8 @@ impl Walk {
 
     /// The number of the row at a position of this pass; `None` where the pass ends.
     pub(super) fn row(&self, position: u64) -> Option<u64> {
-        (position < self.rows_of_pass(self.end, self.epoch)).then(|| self.row_in(&self.order, position))
+        (position < self.rows_of_pass(self.end, self.epoch))
+            .then(|| self.row_in(&self.order, self.epoch, position))
     }
 
     /// Whether no pass follows this one.
@@ -77,7 +91,7 @@ impl Walk {
         (0..=end.epoch).flat_map(move |epoch| {
             let order = Permutation::new(self.rows(), self.seed, epoch);
             let rows = self.rows_of_pass(Some(end), epoch);
-            (0..rows).map(move |position| self.row_in(&order, position))
+            (0..rows).map(move |position| self.row_in(&order, epoch, position))
         })
     }
 
@@ -89,8 +103,9 @@ impl Walk {
         }
     }
 
-    fn row_in(&self, order: &Permutation, position: u64) -> u64 {
+    fn row_in(&self, order: &Permutation, epoch: u64, position: u64) -> u64 {
         let at = if self.shuffled { order.at(position) } else { position };
+        let at = self.draws.as_ref().map_or(at, |draws| draws.row(at, epoch, self.seed));
         self.fixed.at(self.part.start + at)
     }
 }
@@ -100,7 +115,7 @@ mod tests {
     use super::*;
 
     fn walk(rows: u64, endless: bool) -> Walk {
-        Walk::new(Permutation::new(rows + 3, 1, 0), 3..rows + 3, 7, endless)
+        Walk::new(Permutation::new(rows + 3, 1, 0).into(), 3..rows + 3, 7, endless)
     }
 
     #[test]
@@ -150,5 +165,26 @@ mod tests {
             walked.truncate(3);
             assert_eq!(walk.rows_of(0.6).collect::<Vec<_>>(), walked);
         }
+    }
+
+    #[test]
+    fn rows_that_are_drawn_by_shares_come_as_often_as_they_should() {
+        let mut walk = walk(50, true);
+        walk.draw(Draws::new(&[("a", 40, 0.5), ("b", 10, 0.5)]));
+        assert_eq!(walk.rows(), 80);
+        let b: Vec<u64> = (40..50).map(|at| walk.fixed.at(3 + at)).collect();
+        for epoch in [0, 3] {
+            walk.go_to(epoch);
+            let rows: Vec<u64> = (0..80).map(|position| walk.row(position).unwrap()).collect();
+            for (position, row) in (0..80).zip(&rows) {
+                assert_eq!(walk.source(position), Some(if b.contains(row) { "b" } else { "a" }));
+            }
+            let from_b = |rows: &[u64]| rows.iter().filter(|row| b.contains(row)).count();
+            assert_eq!(from_b(&rows), 40);
+            assert!((8..32).contains(&from_b(&rows[..40])), "they are mixed, not one behind the other");
+        }
+        let passes: Vec<u64> = walk.rows_of(2.0).collect();
+        walk.go_to(1);
+        assert_eq!((passes.len(), Some(passes[83])), (160, walk.row(3)));
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Map;
 use crate::error::Result;
 use crate::model::Transformer;
 use crate::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
-use crate::text::{Conversation, Row};
+use crate::text::{Conversation, Row, Tags, parse_reasoning, same_answer};
 use crate::tokenizer::Tokenizer;
 
 /// Tokens beyond those of the right answer, so that a longer one is seen to be longer.
@@ -65,6 +65,16 @@ impl Exercise {
     pub fn is_right(&self, answer: &str) -> bool {
         answer.trim() == self.expected.trim()
     }
+
+    /// Whether an answer that thinks first is the right one: what stands between its tags counts, however it was thought.
+    /// Without tags it is right only where the row's own answer has none.
+    pub fn is_right_between(&self, answer: &str, tags: &Tags) -> bool {
+        let own = parse_reasoning(answer, tags).answer;
+        match parse_reasoning(&self.expected, tags).answer {
+            Some(expected) => own.is_some_and(|own| same_answer(own, expected)),
+            None => same_answer(own.unwrap_or(answer), &self.expected),
+        }
+    }
 }
 
 /// So many of `rows` numbers, spread evenly, in their order.
@@ -102,6 +112,20 @@ mod tests {
         let Row::Conversation(mut read) = row(&[("user", "a"), ("assistant", "b")]) else { return };
         read.messages[1].weight = 0.0;
         assert_eq!(Exercise::of(&Row::Conversation(read)), None);
+    }
+
+    #[test]
+    fn an_answer_that_thinks_is_right_by_what_stands_between_its_tags() {
+        let tags = Tags::default();
+        let exercise =
+            |expected: &str| Exercise::of(&row(&[("user", "a"), ("assistant", expected)])).unwrap();
+        let tagged = exercise("<think>\n3 + 4 = 7\n</think>\n<answer>\n7\n</answer>");
+        let is_right = |answer: &str| tagged.is_right_between(answer, &tags);
+        assert!(is_right("<think>by heart</think><answer> 7 </answer>"));
+        assert!(!is_right("7") && !is_right("<think>7</think><answer>8</answer>"));
+        let plain = exercise("7");
+        let is_right = |answer: &str| plain.is_right_between(answer, &tags);
+        assert!(is_right("7") && is_right("<think>3 + 4</think><answer>7</answer>") && !is_right("8"));
     }
 
     #[test]

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use super::file::DataFile;
 use super::fingerprint::Fingerprints;
-use super::judge::Judge;
+use super::judge::judge;
+use super::mix::{Mix, SourceShare};
 use super::options::{DataOptions, Turns};
-use super::order::split;
 use super::overlap::on_both_sides;
 use super::report::{DataReport, RowOrigin, WarningCount};
 use super::rows::Rows;
 use super::scan::Scanner;
 use super::source::Source;
+use super::split::{Split, split};
+use super::tokens::TokenRows;
 use crate::error::{Error, Result};
-use crate::text::{Message, Row};
+use crate::text::Row;
 use crate::told::{Told, told};
 
 /// What kinds of rows a dataset holds.
@@ -33,11 +35,15 @@ pub enum DataKind {
 ///
 /// Memory does not grow with the files, but for one bit a row if any row is left out.
 pub struct Dataset {
-    rows: Rows,
-    report: DataReport,
-    fingerprints: Fingerprints,
-    skip_bad_rows: bool,
-    turns: Turns,
+    pub(super) rows: Rows,
+    pub(super) report: DataReport,
+    pub(super) fingerprints: Fingerprints,
+    pub(super) skip_bad_rows: bool,
+    pub(super) turns: Turns,
+    /// The shares of its sources, where they have any.
+    pub(super) mix: Option<Mix>,
+    /// The rows, where they are tokens already; then there are no others.
+    pub(super) tokens: Option<Arc<dyn TokenRows>>,
 }
 
 impl Dataset {
@@ -48,6 +54,19 @@ impl Dataset {
     /// [`Error::Data`] for a file that is empty or cannot be a data file, and if no usable row is left;
     /// [`Error::Io`] if reading fails.
     pub fn open(sources: Vec<Arc<dyn Source>>, options: DataOptions) -> Result<Self> {
+        Self::open_mix(sources, &[], options)
+    }
+
+    /// The same of several sources with a share each, whose files follow each other; without shares, all rows are alike.
+    /// A limit of rows is divided as the shares say.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`]; shares that do not hold, a source without a usable row.
+    pub fn open_mix(
+        sources: Vec<Arc<dyn Source>>,
+        shares: &[SourceShare],
+        options: DataOptions,
+    ) -> Result<Self> {
         options.check()?;
         if sources.is_empty() {
             return Err(Error::Data(told!("data.no_file", "no data file was given")));
@@ -56,32 +75,22 @@ impl Dataset {
         let opened = sources.into_iter().map(|source| DataFile::open(source, Arc::clone(&options)));
         let files = opened.collect::<Result<Vec<_>>>()?;
         check_text_column(&files, &options)?;
-        let mut judge = Judge::new(&options);
-        for (number, file) in files.iter().enumerate() {
-            let before = judge.rows();
-            judge.file(file);
-            let mut scanner = file.scanner();
-            while !judge.is_full() && scanner.advance()? {
-                judge.row(number, file, &scanner);
-            }
-            if judge.is_full() {
-                break;
-            }
-            if judge.rows() == before {
-                return Err(Error::Data(told!(
-                    "file.no_rows",
-                    "{name}: the file holds no rows",
-                    name = file.name()
-                )));
-            }
+        let mut mix = Mix::of(shares)?;
+        let verdict = judge(&files, &options, mix.as_mut().map(|mix| (mix, shares)))?;
+        mix.iter().try_for_each(Mix::check)?;
+        let mut fingerprints = verdict.fingerprints;
+        if let Some(mix) = &mix {
+            fingerprints.now = mix.fingerprint(&fingerprints.now);
+            fingerprints.content_only = fingerprints.content_only.map(|before| mix.fingerprint(&before));
         }
-        let verdict = judge.finish()?;
         let mut data = Self {
-            rows: Rows::new(files, verdict.index, verdict.unusable),
+            rows: Rows::new(files, verdict.index, verdict.unusable, verdict.ends),
             report: verdict.report,
-            fingerprints: verdict.fingerprints,
+            fingerprints,
             skip_bad_rows: options.skip_bad_rows,
             turns: options.turns,
+            mix,
+            tokens: None,
         };
         data.report.on_both_sides = data.shared(&verdict.hashes, &options)?;
         Ok(data)
@@ -92,8 +101,7 @@ impl Dataset {
         let Some(share) = options.held_out.filter(|_| !hashes.is_empty()) else {
             return Ok(None);
         };
-        let Some((rows, first)) = on_both_sides(hashes, &split(self.len(), share.fraction, share.seed))
-        else {
+        let Some((rows, first)) = on_both_sides(hashes, &self.split(share.fraction, share.seed)) else {
             return Ok(None);
         };
         let first = self.rows.find(first, |file, scanner| file.origin(scanner).to_string())?;
@@ -102,7 +110,20 @@ impl Dataset {
 
     /// How many usable rows there are.
     pub fn len(&self) -> u64 {
-        self.rows.len()
+        self.tokens.as_ref().map_or(self.rows.len(), |tokens| tokens.rows())
+    }
+
+    /// Rows held out and rows trained on; of a mix each source holds out its share.
+    pub fn split(&self, fraction: f64, seed: u64) -> Split {
+        match &self.mix {
+            None => split(self.len(), fraction, seed),
+            Some(mix) => Split::of_sources(&mix.sources, fraction, seed),
+        }
+    }
+
+    /// Its sources, where they have shares.
+    pub fn mix(&self) -> Option<&Mix> {
+        self.mix.as_ref()
     }
 
     /// Never true: data without a usable row does not open.
@@ -121,35 +142,6 @@ impl Dataset {
         self.fingerprints.now.clone()
     }
 
-    /// The fingerprint that data of joined turns had while only the reasoning under `reasoning_content` was a part of
-    /// their text; `None` where turns are not joined.
-    pub fn content_only_fingerprint(&self) -> Option<&str> {
-        self.fingerprints.content_only.as_deref()
-    }
-
-    /// The first row with reasoning under another key, which is read to be found; `None` where there is none.
-    ///
-    /// # Errors
-    /// Reading fails.
-    pub fn first_joined_of_other_keys(&self) -> Result<Option<RowOrigin>> {
-        let reasons = |row: &Row| match row {
-            Row::Document(_) | Row::Preference(_) => false,
-            Row::Conversation(conversation) => {
-                conversation.messages.iter().any(Message::reasons_under_other_keys)
-            }
-        };
-        for row in 0..self.len() {
-            let found = self.rows.find(row, |file, scanner| {
-                let is_one = file.read(scanner.bytes()).is_ok_and(|parsed| reasons(&parsed.row));
-                is_one.then(|| file.origin(scanner))
-            })?;
-            if let Some(Some(origin)) = found {
-                return Ok(Some(origin));
-            }
-        }
-        Ok(None)
-    }
-
     /// Whether rows that turn out to be bad later, because a template refuses them, are to be left out and counted.
     pub fn skip_bad_rows(&self) -> bool {
         self.skip_bad_rows
@@ -158,19 +150,6 @@ impl Dataset {
     /// What becomes of its conversations where texts are read.
     pub fn turns(&self) -> Turns {
         self.turns
-    }
-
-    /// That conversations were to become texts, and none is there: a sentence.
-    pub fn idle_turns(&self) -> Option<&'static str> {
-        match self.turns {
-            Turns::Joined if self.report.joined == 0 => {
-                Some("--join-turns had nothing to act on: all rows are texts")
-            }
-            Turns::Rendered if self.report.conversations == 0 => {
-                Some("--render-turns had nothing to act on: all rows are texts")
-            }
-            _ => None,
-        }
     }
 
     /// What kinds of rows there are.
@@ -196,6 +175,7 @@ impl Dataset {
                 Err(reason) => Err(changed(&origin, &reason)),
             }
         };
+        self.only_tokens()?;
         self.rows.find(row, read)?.transpose()
     }
 
@@ -211,7 +191,18 @@ impl Dataset {
                 Err(reason) => Err(changed(&origin, reason)),
             }
         };
+        self.only_tokens()?;
         self.rows.find(row, read)?.transpose()
+    }
+
+    /// Refuses to give rows of which only the tokens are left.
+    fn only_tokens(&self) -> Result<()> {
+        match self.tokens {
+            None => Ok(()),
+            Some(_) => Err(Error::Data(
+                "prepared data holds tokens and no rows; give the files that it was made of".into(),
+            )),
+        }
     }
 
     /// All usable rows in the order of the files.

@@ -5,19 +5,73 @@ use std::collections::HashSet;
 use super::file::DataFile;
 use super::fingerprint::{DataFingerprint, Fingerprints, meaning};
 use super::index::{Entry, RowIndex, RowSet};
+use super::mix::{Mix, SourceShare};
 use super::options::DataOptions;
 use super::report::DataReport;
 use super::scan::Scanner;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::text::{Parsed, Row};
+use crate::told::told;
 
 /// Decides row by row which ones are used.
-pub(super) struct Judge<'a> {
+struct Judge<'a> {
     options: &'a DataOptions,
     verdict: Verdict,
     fingerprint: DataFingerprint,
     /// What the rows so far mean, where equal rows are left out.
     seen: HashSet<u128>,
+    /// Usable rows that are enough.
+    enough: Option<u64>,
+}
+
+/// Judges every row of these files, which hold the sources of a mix one behind the other where there is one; the rows of
+/// each are counted there.
+///
+/// # Errors
+/// A file without rows, bad rows that are not to be skipped, or no usable row; reading fails.
+pub(super) fn judge(
+    files: &[DataFile],
+    options: &DataOptions,
+    mut mix: Option<(&mut Mix, &[SourceShare])>,
+) -> Result<Verdict> {
+    let mut judge = Judge::new(options);
+    let shares = mix.as_ref().map_or(&[][..], |(_, shares)| *shares);
+    // Which source each file belongs to.
+    let of_file =
+        shares.iter().enumerate().flat_map(|(source, share)| std::iter::repeat_n(source, share.files));
+    let of_file: Vec<usize> = of_file.collect();
+    let mut begun = None;
+    for (number, file) in files.iter().enumerate() {
+        let source = of_file.get(number).copied();
+        if let (Some(source), Some((mix, _))) = (source, &mix)
+            && begun != Some(source)
+        {
+            begun = Some(source);
+            judge.enough = options.limit.map(|limit| judge.usable() + mix.limit_of(source, limit));
+        }
+        if judge.is_full() {
+            judge.verdict.ends.push(judge.rows());
+            continue;
+        }
+        let (before, usable) = (judge.rows(), judge.usable());
+        judge.file(file);
+        let mut scanner = file.scanner();
+        while !judge.is_full() && scanner.advance()? {
+            judge.row(number, file, &scanner);
+        }
+        judge.verdict.ends.push(judge.rows());
+        if judge.rows() == before {
+            return Err(Error::Data(told!(
+                "file.no_rows",
+                "{name}: the file holds no rows",
+                name = file.name()
+            )));
+        }
+        if let (Some(source), Some((mix, _))) = (source, &mut mix) {
+            mix.sources[source].rows += judge.usable() - usable;
+        }
+    }
+    judge.finish()
 }
 
 /// What is known when all rows are judged.
@@ -27,6 +81,8 @@ pub(super) struct Verdict {
     pub(super) index: RowIndex,
     /// The numbers of the others, among all rows.
     pub(super) unusable: RowSet,
+    /// How many of all rows there are up to the end of each file, or to where it is read no further.
+    pub(super) ends: Vec<u64>,
     /// A hash of what each usable row means, where rows on both sides of the split are looked for.
     pub(super) hashes: Vec<u64>,
     /// What the usable rows are.
@@ -34,34 +90,41 @@ pub(super) struct Verdict {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(options: &'a DataOptions) -> Self {
+    fn new(options: &'a DataOptions) -> Self {
         let verdict = Verdict {
             report: DataReport::default(),
             index: RowIndex::new(),
             unusable: RowSet::default(),
+            ends: Vec::new(),
             hashes: Vec::new(),
             fingerprints: Fingerprints::default(),
         };
-        Self { options, verdict, fingerprint: DataFingerprint::new(options), seen: HashSet::new() }
+        let (fingerprint, seen) = (DataFingerprint::new(options), HashSet::new());
+        Self { options, verdict, fingerprint, seen, enough: options.limit }
     }
 
     /// Begins a file.
-    pub(super) fn file(&mut self, file: &DataFile) {
+    fn file(&mut self, file: &DataFile) {
         self.fingerprint.begin(file);
     }
 
     /// How many rows are judged.
-    pub(super) fn rows(&self) -> u64 {
+    fn rows(&self) -> u64 {
         self.verdict.report.rows
     }
 
+    /// How many of them are used.
+    fn usable(&self) -> u64 {
+        self.verdict.report.usable
+    }
+
     /// Whether the limit of usable rows is reached.
-    pub(super) fn is_full(&self) -> bool {
-        self.options.limit.is_some_and(|limit| self.verdict.report.usable >= limit)
+    fn is_full(&self) -> bool {
+        self.enough.is_some_and(|enough| self.usable() >= enough)
     }
 
     /// Judges the row that the scanner found last.
-    pub(super) fn row(&mut self, file_number: usize, file: &DataFile, scanner: &Scanner) {
+    fn row(&mut self, file_number: usize, file: &DataFile, scanner: &Scanner) {
         let found = self.rows();
         self.verdict.report.rows += 1;
         let origin = file.origin(scanner);
@@ -107,7 +170,7 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// Bad rows that are not to be skipped, or no usable row.
-    pub(super) fn finish(mut self) -> Result<Verdict> {
+    fn finish(mut self) -> Result<Verdict> {
         self.verdict.fingerprints = self.fingerprint.finish();
         self.verdict.report.check(self.options.skip_bad_rows)?;
         Ok(self.verdict)

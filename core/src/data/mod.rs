@@ -7,6 +7,7 @@ mod blocks;
 mod boundary;
 mod compressed;
 mod dataset;
+mod draws;
 // Natively only: its tables of characters are large, and a page reads UTF-8.
 #[cfg(not(target_family = "wasm"))]
 mod encoding;
@@ -14,8 +15,10 @@ mod file;
 mod fingerprint;
 mod format;
 mod index;
+mod joined;
 mod judge;
 mod kind;
+mod mix;
 mod not_utf8;
 mod options;
 mod order;
@@ -30,19 +33,28 @@ mod report;
 mod rows;
 mod scan;
 mod source;
+mod split;
+mod token_data;
+mod tokens;
 
 pub(crate) use kind::not_of_kind;
+pub(crate) use mix::percent;
 
 pub use compressed::decompressor;
 pub use dataset::{DataKind, Dataset};
+pub use draws::Draws;
 #[cfg(not(target_family = "wasm"))]
 pub use encoding::{TextEncoding, Utf8Reader};
 pub use format::{Format, KNOWN_KINDS, format_of, is_parquet};
+pub use mix::{Mix, MixSource, SourceShare};
 pub use options::{DataOptions, HeldOutShare, Turns};
-pub use order::{Permutation, Split, split};
+pub use order::{Permutation, RowOrder};
 #[cfg(not(target_family = "wasm"))]
 pub use parquet::parquet_rows;
 pub use paste::{PasteFault, PasteForm, PasteProblem, Pasted, PastedRow, paste, spreadsheet_pairs};
 pub use prompts::read_prompts;
 pub use report::{DataReport, NAMED_KEYS, RowOrigin, WarningCount};
 pub use source::{Memory, Source};
+pub use split::{Split, split};
+pub use token_data::TokenData;
+pub use tokens::{TokenExample, TokenRow, TokenRows, TokenTies};

@@ -1,12 +1,9 @@
-//! The order of rows: a seeded shuffle of any number of rows without a table, and the split for validation.
-
-use std::ops::Range;
+//! The order of rows: a seeded shuffle of any number of rows without a table, and orders made of several of them.
 
 use crate::random::Random;
 
 /// Streams of a seed that belong to the order of data; other uses have small or other numbers.
 const SHUFFLE_STREAM: u64 = 0x5348_5546 << 32;
-const SPLIT_STREAM: u64 = 0x5350_4C54 << 32;
 
 /// A random order of the numbers below `len`, computed number by number.
 ///
@@ -50,7 +47,8 @@ impl Permutation {
         self.len == 0
     }
 
-    fn from_stream(len: u64, seed: u64, stream: u64) -> Self {
+    /// The order of `len` rows that a stream of the seed gives.
+    pub(super) fn from_stream(len: u64, seed: u64, stream: u64) -> Self {
         // Halves of fewer than 4 bits have too few round functions to choose from.
         const LEAST_HALF_BITS: u32 = 4;
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
@@ -76,43 +74,41 @@ fn mix(mut bits: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// Rows held out for validation and rows to train on.
-///
-/// The first `validation` positions of a fixed order are held out, whatever the epoch; the rest is for training.
+/// A fixed order of rows: blocks of places one behind the other, each of them a part of a permutation of some rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
-    /// How many rows are held out.
-    pub validation: u64,
-    /// How many rows are trained on.
-    pub train: u64,
-    order: Permutation,
+pub struct RowOrder(Vec<OrderBlock>);
+
+/// Places whose rows a permutation gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OrderBlock {
+    /// The first place.
+    pub(super) start: u64,
+    /// Where it stands in the permutation.
+    pub(super) from: u64,
+    /// The number of the row that the permutation calls 0.
+    pub(super) first_row: u64,
+    pub(super) order: Permutation,
 }
 
-/// Holds out a `fraction` of `len` rows: the nearest number of rows, but at least one of each part if there are two
-/// rows and the fraction is above 0.
-pub fn split(len: u64, fraction: f64, seed: u64) -> Split {
-    let validation = if fraction > 0.0 && len >= 2 {
-        ((len as f64 * fraction).round() as u64).clamp(1, len - 1)
-    } else {
-        0
-    };
-    Split { validation, train: len - validation, order: Permutation::from_stream(len, seed, SPLIT_STREAM) }
+impl RowOrder {
+    /// The blocks in the order of their places, the first of which is 0.
+    pub(super) fn of(blocks: Vec<OrderBlock>) -> Self {
+        Self(blocks)
+    }
+
+    /// Which row stands at `position`; behind the end no row is meant by the number.
+    pub fn at(&self, position: u64) -> u64 {
+        let behind = self.0.partition_point(|block| block.start <= position);
+        match self.0.get(behind.saturating_sub(1)) {
+            Some(block) => block.first_row + block.order.at(block.from + position - block.start),
+            None => position,
+        }
+    }
 }
 
-impl Split {
-    /// The fixed order of all rows that both parts are cut from.
-    pub fn order(&self) -> &Permutation {
-        &self.order
-    }
-
-    /// The positions in that order that are held out.
-    pub fn validation_part(&self) -> Range<u64> {
-        0..self.validation
-    }
-
-    /// The positions in that order that are trained on.
-    pub fn train_part(&self) -> Range<u64> {
-        self.validation..self.validation + self.train
+impl From<Permutation> for RowOrder {
+    fn from(order: Permutation) -> Self {
+        Self(vec![OrderBlock { start: 0, from: 0, first_row: 0, order }])
     }
 }
 
@@ -177,40 +173,28 @@ mod tests {
     }
 
     #[test]
-    fn a_split_has_the_asked_share_and_parts_that_do_not_meet() {
-        for (len, fraction, validation) in [
-            (100, 0.1, 10),
-            (7, 0.5, 4),
-            (1000, 0.0001, 1),
-            (2, 0.01, 1),
-            (2, 1.0, 1),
-            (1, 0.5, 0),
-            (0, 0.5, 0),
-            (100, 0.0, 0),
-            (100, f64::NAN, 0),
-        ] {
-            let split = split(len, fraction, 4);
-            assert_eq!(
-                (split.validation, split.train),
-                (validation, len - validation),
-                "{fraction} of {len}"
-            );
-            let parts = split.validation_part().chain(split.train_part());
-            let mut rows: Vec<u64> = parts.map(|position| split.order().at(position)).collect();
-            rows.sort_unstable();
-            assert!(rows.into_iter().eq(0..len));
-        }
-    }
-
-    #[test]
-    fn the_split_is_shuffled_and_depends_on_the_seed_alone() {
-        let held = |seed| {
-            let split = split(1000, 0.1, seed);
-            split.validation_part().map(|position| split.order().at(position)).collect::<Vec<_>>()
+    fn blocks_stand_one_behind_the_other() {
+        let permutation = |len: u64| Permutation::new(len, 1, 0);
+        let (three, five) = (permutation(3), permutation(5));
+        let block = |start, from, first_row, order: &Permutation| OrderBlock {
+            start,
+            from,
+            first_row,
+            order: order.clone(),
         };
-        assert_eq!(held(1), held(1));
-        assert_ne!(held(1), held(2));
-        let mean = held(1).iter().sum::<u64>() as f64 / 100.0;
-        assert!((mean - 500.0).abs() < 120.0, "{mean}");
+        let order = RowOrder::of(vec![
+            block(0, 0, 0, &three),
+            block(2, 0, 3, &five),
+            block(3, 2, 0, &three),
+            block(4, 1, 3, &five),
+        ]);
+        let rows: Vec<u64> = (0..8).map(|place| order.at(place)).collect();
+        let five = |place: u64| 3 + five.at(place);
+        assert_eq!(
+            rows,
+            [three.at(0), three.at(1), five(0), three.at(2), five(1), five(2), five(3), five(4)]
+        );
+        let whole = RowOrder::from(permutation(10));
+        assert!((0..10).all(|place| whole.at(place) == permutation(10).at(place)));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::order::Split;
+use super::split::Split;
 
 /// How many held-out rows equal one that is trained on, and the number of the first of them in the data; `None` if
 /// there is none. `hashes` has one for each row.
@@ -23,7 +23,7 @@ pub(super) fn on_both_sides(hashes: &[u64], split: &Split) -> Option<(u64, u64)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::order::split;
+    use crate::data::split::split;
 
     #[test]
     fn held_out_rows_that_are_trained_on_are_counted() {

@@ -54,6 +54,18 @@ fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
+/// Adds how often a warning occurs in rows that stand behind these.
+fn add_count(own: &mut Option<WarningCount>, other: Option<&WarningCount>) {
+    let Some(other) = other else { return };
+    match own {
+        Some(own) => own.rows += other.rows,
+        None => *own = Some(other.clone()),
+    }
+}
+
+/// So many bad rows are named.
+const MOST_NAMED: usize = 5;
+
 /// So many unused keys are named: rows may have keys that no other row has.
 pub const NAMED_KEYS: usize = 64;
 
@@ -83,9 +95,8 @@ impl fmt::Display for RowOrigin {
 
 impl DataReport {
     pub(super) fn add_bad(&mut self, origin: &RowOrigin, reason: &Told) {
-        const SHOWN: usize = 5;
         self.bad += 1;
-        if self.bad_rows.len() < SHOWN {
+        if self.bad_rows.len() < MOST_NAMED {
             self.bad_rows.push(told!("row.at", "{origin}: {reason}", origin, reason));
         }
     }
@@ -94,6 +105,37 @@ impl DataReport {
     pub(super) fn add_equal_pair(&mut self, origin: &RowOrigin) {
         let none = || WarningCount { rows: 0, first: origin.to_string() };
         self.equal_pairs.get_or_insert_with(none).rows += 1;
+    }
+
+    /// Adds the counts of other rows, which stand behind these.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.usable += other.usable;
+        self.documents += other.documents;
+        self.conversations += other.conversations;
+        self.preferences += other.preferences;
+        self.joined += other.joined;
+        self.bad += other.bad;
+        let named = MOST_NAMED.saturating_sub(self.bad_rows.len());
+        self.bad_rows.extend(other.bad_rows.iter().take(named).cloned());
+        self.filtered += other.filtered;
+        self.duplicates += other.duplicates;
+        add_count(&mut self.equal_pairs, other.equal_pairs.as_ref());
+        add_count(&mut self.on_both_sides, other.on_both_sides.as_ref());
+        for (warning, count) in &other.warnings {
+            let own =
+                self.warnings.entry(*warning).or_insert_with(|| WarningCount { rows: 0, ..count.clone() });
+            own.rows += count.rows;
+        }
+        for (key, count) in &other.unused_keys {
+            let own = self
+                .unused_keys
+                .entry(key.clone())
+                .or_insert_with(|| WarningCount { rows: 0, ..count.clone() });
+            own.rows += count.rows;
+        }
+        self.more_unused += other.more_unused;
+        self.bytes_of_text += other.bytes_of_text;
     }
 
     pub(super) fn add_usable(&mut self, parsed: &Parsed, origin: &RowOrigin) {
@@ -244,5 +286,29 @@ mod tests {
             remarks[1]
                 .starts_with("~2000 held-out rows equal rows that are trained on (the first: a.jsonl:7)")
         );
+    }
+
+    #[test]
+    fn counts_of_several_sources_are_added() {
+        let report = |line: u64, text: &str| {
+            let mut report = DataReport::default();
+            let origin = RowOrigin { source: "a".to_string(), line };
+            let mut parsed = Parsed::new(Row::Document(text.to_string()));
+            parsed.unused = vec!["note".to_string()];
+            report.rows = 3;
+            report.add_usable(&parsed, &origin);
+            report.add_equal_pair(&origin);
+            (0..4).for_each(|_| report.add_bad(&origin, &"why".into()));
+            report
+        };
+        let mut sum = report(1, " ");
+        sum.add(&report(2, " "));
+        assert_eq!((sum.rows, sum.usable, sum.documents, sum.bad, sum.bad_rows.len()), (6, 2, 2, 8, 5));
+        assert_eq!(sum.warnings[&RowWarning::EmptyDocument], WarningCount { rows: 2, first: "a:1".into() });
+        assert_eq!(sum.unused_keys["note"], WarningCount { rows: 2, first: "a:1".into() });
+        assert_eq!((sum.equal_pairs.unwrap().rows, sum.bytes_of_text), (2, 2));
+        let mut none = DataReport::default();
+        none.add(&report(2, "x"));
+        assert_eq!(none, report(2, "x"));
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Rows {
     files: Vec<DataFile>,
     index: RowIndex,
     unusable: RowSet,
+    /// How many rows, usable or not, there are up to the end of each file, or to where it is read no further.
+    ends: Vec<u64>,
     /// Where the last read ended: the row behind it needs no search.
     cursor: Mutex<Option<RowCursor>>,
 }
@@ -28,13 +30,18 @@ struct RowCursor {
 }
 
 impl Rows {
-    pub(super) fn new(files: Vec<DataFile>, index: RowIndex, unusable: RowSet) -> Self {
-        Self { files, index, unusable, cursor: Mutex::new(None) }
+    pub(super) fn new(files: Vec<DataFile>, index: RowIndex, unusable: RowSet, ends: Vec<u64>) -> Self {
+        Self { files, index, unusable, ends, cursor: Mutex::new(None) }
     }
 
     /// How many usable rows there are.
     pub(super) fn len(&self) -> u64 {
         self.index.len()
+    }
+
+    /// The names of the files, in their order.
+    pub(super) fn file_names(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.name().to_string()).collect()
     }
 
     /// Finds a row and gives it to `read` with its file; `None` behind the last row.
@@ -69,7 +76,8 @@ impl Rows {
     /// Moves the cursor behind `row`, which its scanner then shows.
     fn pass(&self, row: u64, cursor: &mut RowCursor) -> Result<()> {
         while cursor.next <= row {
-            if !cursor.scanner.advance()? {
+            let is_left = cursor.found >= self.ends[cursor.file];
+            if is_left || !cursor.scanner.advance()? {
                 cursor.file += 1;
                 let Some(file) = self.files.get(cursor.file) else {
                     return Err(shorter(&self.files));

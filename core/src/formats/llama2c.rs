@@ -113,6 +113,7 @@ impl Header {
             attention_bias: false,
             attention_output_bias: false,
             attention_dropout: 0.0,
+            dropout: 0.0,
             untrained: serde_json::Map::new(),
             qk_norm: false,
             sliding_window: None,

@@ -9,12 +9,13 @@ use burn::tensor::{Int, Tensor, TensorData};
 
 use super::objective::causal_mask;
 use super::routed::routed_logits_at;
+use super::targets::Targets;
 use super::{
     Beside, DistillConfig, Loss, Metric, NextToken, Objective, OwnAnswers, StepTotals, cross_entropy,
     routed_logits,
 };
 use crate::batch::Batch;
-use crate::kernels::{IGNORED, beside_teacher, weighted_sum};
+use crate::kernels::beside_teacher;
 use crate::model::{Trace, Transformer};
 use crate::told::{Told, told};
 
@@ -28,36 +29,6 @@ const OWN_KD_LOSS: &str = "own_kd_loss";
 pub struct Distill {
     config: DistillConfig,
     teacher: Option<Box<Transformer>>,
-}
-
-/// The targets that count.
-struct Targets {
-    /// Their places among the tokens of a batch.
-    places: Vec<u32>,
-    ids: Vec<u32>,
-    weights: Vec<f32>,
-}
-
-impl Targets {
-    /// Those of a batch; where there is none, one that counts nothing, so that there is a loss.
-    fn of(batch: &Batch) -> Self {
-        let counted = |&(_, &weight): &(usize, &f32)| weight != 0.0;
-        let places: Vec<usize> =
-            batch.weights.iter().enumerate().filter(counted).map(|(place, _)| place).collect();
-        if places.is_empty() {
-            return Self { places: vec![0], ids: vec![IGNORED], weights: vec![0.0] };
-        }
-        Self {
-            ids: places.iter().map(|&place| batch.targets[place]).collect(),
-            weights: places.iter().map(|&place| batch.weights[place]).collect(),
-            places: places.into_iter().map(|place| place as u32).collect(),
-        }
-    }
-
-    /// Values a target, weighed and added, `[1]`.
-    fn sum(&self, values: Tensor<1>) -> Tensor<1> {
-        weighted_sum(values.reshape([1, self.weights.len()]), &self.weights)
-    }
 }
 
 impl Distill {
@@ -179,21 +150,15 @@ mod tests {
     use super::*;
     use crate::kernels::AttentionMask;
     use crate::loss::KdLoss;
-    use crate::model::{ModelConfig, preset};
+    use crate::model::{ModelConfig, tiny};
     use burn::tensor::Device;
 
     fn model(seed: u64, layers: usize, vocab: usize, device: &Device) -> Transformer {
         let config = ModelConfig {
-            hidden_size: 16,
-            intermediate_size: 24,
             num_hidden_layers: layers,
-            num_attention_heads: 2,
-            num_key_value_heads: 2,
-            head_dim: 8,
-            max_position_embeddings: 32,
             initializer_range: 0.3,
             embedding_range: 0.3,
-            ..preset("nano").unwrap().config(Some(vocab))
+            ..tiny(vocab)
         };
         Transformer::init(&config, seed, device).unwrap()
     }

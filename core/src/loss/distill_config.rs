@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RolloutConfig;
 use crate::kernels::Divergence;
 use crate::told::{Told, told};
 
@@ -47,8 +48,8 @@ pub struct DistillConfig {
     #[cfg_attr(feature = "cli", arg(long, num_args = 0..=1, default_value_t = DistillConfig::default().on_policy,
         default_missing_value = "1"))]
     pub on_policy: f64,
-    /// The most tokens of an answer that the student writes itself.
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = DistillConfig::default().max_new_tokens))]
+    /// The most tokens of an answer that the student writes itself; the flag is that of [`RolloutConfig`].
+    #[cfg_attr(feature = "cli", arg(skip = RolloutConfig::default().max_new_tokens))]
     pub max_new_tokens: usize,
 }
 
@@ -61,7 +62,7 @@ impl Default for DistillConfig {
             kd_loss: KdLoss::ForwardKl,
             kd_skew: None,
             on_policy: 0.0,
-            max_new_tokens: 128,
+            max_new_tokens: RolloutConfig::default().max_new_tokens,
         }
     }
 }
@@ -106,12 +107,9 @@ impl DistillConfig {
                 (0.0..=1.0).contains(&share),
                 told!("distill.on_policy", "--on-policy is {share}; it must be 0 to 1", share),
             ),
-            (
-                self.max_new_tokens >= 1,
-                told!("distill.max_new_tokens", "--max-new-tokens is 0; it must be at least 1"),
-            ),
         ];
-        checks.into_iter().filter(|(holds, _)| !holds).map(|(_, problem)| problem).collect()
+        let failed = checks.into_iter().filter(|(holds, _)| !holds).map(|(_, problem)| problem);
+        failed.chain(RolloutConfig { max_new_tokens: self.max_new_tokens }.problem()).collect()
     }
 }
 

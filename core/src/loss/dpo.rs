@@ -28,11 +28,32 @@ impl Reference {
         Self::Frozen(Box::new(model.base()))
     }
 
-    fn kind(&self) -> ReferenceKind {
+    pub(super) fn kind(&self) -> ReferenceKind {
         match self {
             Self::Frozen(_) => ReferenceKind::Frozen,
             Self::Base => ReferenceKind::Base,
             Self::Cached => ReferenceKind::Cached,
+        }
+    }
+
+    /// The model that `policy` is compared with; none where what it says was computed before.
+    pub(super) fn model(&self, policy: &Transformer) -> Option<Transformer> {
+        match self {
+            Self::Frozen(reference) => Some(Transformer::clone(reference)),
+            Self::Base => Some(policy.base()),
+            Self::Cached => None,
+        }
+    }
+
+    /// What it needs beside the model that trains.
+    pub(super) fn beside(&self) -> Beside {
+        match self {
+            Self::Frozen(reference) => {
+                let bytes = 4 * reference.config().parameters();
+                Beside { bytes: bytes.saturating_sub(reference.bytes_saved()), forwards: 1, teacher: None }
+            }
+            Self::Base => Beside { forwards: 1, ..Beside::default() },
+            Self::Cached => Beside::default(),
         }
     }
 
@@ -143,14 +164,7 @@ impl Objective for Dpo {
     }
 
     fn beside(&self) -> Beside {
-        match &self.reference {
-            Reference::Frozen(reference) => {
-                let bytes = 4 * reference.config().parameters();
-                Beside { bytes: bytes.saturating_sub(reference.bytes_saved()), forwards: 1, teacher: None }
-            }
-            Reference::Base => Beside { forwards: 1, ..Beside::default() },
-            Reference::Cached => Beside::default(),
-        }
+        self.reference.beside()
     }
 
     fn is_likelihood(&self) -> bool {
@@ -163,7 +177,7 @@ mod tests {
     use std::f32::consts::LN_2;
 
     use super::*;
-    use crate::model::{ModelConfig, preset};
+    use crate::model::tiny;
 
     fn values(tensor: Tensor<1>) -> Vec<f32> {
         tensor.into_data().iter::<f32>().collect()
@@ -205,17 +219,7 @@ mod tests {
     }
 
     fn model() -> Transformer {
-        let config = ModelConfig {
-            hidden_size: 16,
-            intermediate_size: 24,
-            num_hidden_layers: 1,
-            num_attention_heads: 2,
-            num_key_value_heads: 2,
-            head_dim: 8,
-            max_position_embeddings: 32,
-            ..preset("nano").unwrap().config(Some(32))
-        };
-        Transformer::init(&config, 5, &Device::flex()).unwrap()
+        Transformer::init(&tiny(32), 5, &Device::flex()).unwrap()
     }
 
     /// Two pairs; the answers of the first count 2 and 1, those of the second 0.5 and 3.

@@ -1,6 +1,6 @@
 //! What is minimised: the one thing in which stages differ.
 
-use super::{Loss, ReasonSettings, StepTotals, cross_entropy, routed_logits};
+use super::{GrpoConfig, Loss, ReasonSettings, StepTotals, cross_entropy, routed_logits};
 use crate::batch::Batch;
 use crate::kernels::AttentionMask;
 use crate::model::{ModelConfig, Transformer};
@@ -38,6 +38,11 @@ pub trait Objective: Send + Sync {
 
     /// How the model's own answers take the place of the data's, where some do.
     fn own_answers(&self) -> Option<OwnAnswers> {
+        None
+    }
+
+    /// How groups of the model's own answers take the place of the data's, where rules reward them.
+    fn rollouts(&self) -> Option<&GrpoConfig> {
         None
     }
 

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 
 use super::cache::{LayerCache, Places};
 use super::dropout::DropoutKey;
+use super::tape::Tape;
 use super::{Linear, RmsNorm, Trace};
 use crate::kernels::{Angles, AttentionBlocks, AttentionMask, attend_in_blocks, masked_softmax, rotate};
 
@@ -24,6 +25,9 @@ pub struct Attention {
     /// Which weights those are; `None` outside of training.
     #[module(skip)]
     pub(super) dropout_key: Option<DropoutKey>,
+    /// Where what stands between queries and output is computed again in the backward pass.
+    #[module(skip)]
+    pub(super) tape: Option<Tape>,
     /// How many queries are taken at a time.
     #[module(skip)]
     pub(super) blocks: AttentionBlocks,
@@ -52,7 +56,13 @@ impl Attention {
         let dropped = self.dropout_key.map(|key| (key, self.dropout));
         let blocks = self.blocks.of(seq, &q.device());
         let in_blocks = blocks.and_then(|block| self.attend_in_blocks([&q, &k, &v], mask, block, trace));
-        let context = in_blocks.unwrap_or_else(|| attend(q, k, v, mask, dropped, trace));
+        let tape = self.tape.as_ref().filter(|_| trace.attention.is_none() && trace.hidden.is_none());
+        let context = match (in_blocks, tape) {
+            // Blocks keep no more than the tape would, and compute their weights again by themselves.
+            (Some(context), _) => context,
+            (None, Some(tape)) => attend_again(tape, [q, k, v], mask, dropped),
+            (None, None) => attend(q, k, v, mask, dropped, trace),
+        };
         let width = context.dims()[2];
         self.o_proj.forward(context.reshape([batch, seq, width]))
     }
@@ -123,6 +133,22 @@ fn attend(
     let weights = weights.reshape([batch, kv_heads, group * seq, keys]);
     let context = weights.matmul(v).reshape([batch, heads, seq, head_dim]);
     context.swap_dims(1, 2).reshape([batch, seq, heads * head_dim])
+}
+
+/// The same, of which the queries, keys and values alone are kept for the backward pass.
+fn attend_again(
+    tape: &Tape,
+    [q, k, v]: [Tensor<4>; 3],
+    mask: &AttentionMask,
+    dropped: Option<(DropoutKey, f64)>,
+) -> Tensor<3> {
+    let attend = move |q, k, v, mask: &AttentionMask| attend(q, k, v, mask, dropped, &mut Trace::default());
+    let [inner_q, inner_k, inner_v] = [&q, &k, &v].map(|tensor| tensor.clone().inner());
+    let context = attend(inner_q, inner_k, inner_v, mask);
+    let (own, mask) = (context.clone(), mask.clone());
+    let again = move || vec![attend(q, k, v, &mask)];
+    let leaf = tape.record(vec![context], Box::new(again)).pop();
+    leaf.unwrap_or_else(|| Tensor::from_inner(own))
 }
 
 /// What scores are multiplied by.

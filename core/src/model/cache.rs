@@ -124,6 +124,23 @@ impl KvCache {
         self.lens[row] = 0;
     }
 
+    /// Gives a sequence the first `len` positions of another one, in the place of what it held.
+    pub fn copy(&mut self, from: usize, to: usize, len: usize) {
+        self.clear(to);
+        let len = len.min(self.lens[from]);
+        for layer in &mut self.layers {
+            for store in [&mut layer.k, &mut layer.v] {
+                *store = store.take().map(|held| {
+                    let [_, heads, _, head_dim] = held.dims();
+                    let begun = held.clone().slice([from..from + 1, 0..heads, 0..len, 0..head_dim]);
+                    held.slice_assign([to..to + 1, 0..heads, 0..len, 0..head_dim], begun)
+                });
+            }
+        }
+        self.lens[to] = len;
+        self.expect(to, len);
+    }
+
     /// Keeps these sequences, in this order, and forgets the others.
     pub fn keep(&mut self, rows: &[usize]) {
         let ids: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
@@ -305,6 +322,34 @@ mod tests {
             assert!(largest < 1e-4, "{largest} at {start} with room for {}", cache.allocated());
         }
         assert_eq!((start, cache.allocated()), (520, 1024));
+    }
+
+    #[test]
+    fn a_copied_beginning_goes_on_like_one_that_was_read() {
+        let model = model();
+        let mut cache = KvCache::new(model.config(), 3, 300);
+        let feed = |cache: &mut KvCache, ids: &[i32], rows: Range<usize>| -> Vec<f32> {
+            let shape = [rows.len(), ids.len() / rows.len()];
+            let tokens = TensorData::new(ids.to_vec(), shape);
+            let tokens = Tensor::<2, Int>::from_data(tokens, &model.device());
+            model.forward_cached(tokens, cache, rows, true).into_data().iter::<f32>().collect()
+        };
+        feed(&mut cache, &[3, 1, 4, 1], 0..1);
+        feed(&mut cache, &[9, 9, 9, 9, 9, 9], 1..2);
+        // What the sequences hold behind the copied positions, or held before, is nobody's.
+        feed(&mut cache, &[7, 7], 0..1);
+        cache.copy(0, 1, 4);
+        cache.copy(0, 2, 4);
+        cache.truncate(0, 4);
+        assert_eq!([0, 1, 2].map(|row| cache.len(row)), [4; 3]);
+        let together = feed(&mut cache, &[5, 5, 5], 0..3);
+        let mut alone = KvCache::new(model.config(), 1, 300);
+        feed(&mut alone, &[3, 1, 4, 1], 0..1);
+        let alone = feed(&mut alone, &[5], 0..1);
+        for row in together.chunks(64) {
+            let apart = row.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-6, "{apart}");
+        }
     }
 
     #[test]

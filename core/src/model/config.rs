@@ -43,6 +43,9 @@ pub struct ModelConfig {
     pub attention_output_bias: bool,
     /// Share of the attention weights that training drops (`attention_dropout`).
     pub attention_dropout: f64,
+    /// Share of embeddings, attention weights and what each half of a layer adds that training drops (MiniMind's
+    /// `dropout`).
+    pub dropout: f64,
     /// The keys of its `config.json` that act in training with transformers and not here, such as `hidden_dropout`:
     /// training refuses them, and what is made of the model keeps them.
     pub untrained: Map<String, Value>,
@@ -121,6 +124,28 @@ impl ModelConfig {
         same.then(|| Self { intermediate_size: width, experts: None, ..self.clone() })
     }
 
+    /// Weights of the matrices inside the layers, routers aside.
+    pub fn layer_matrices(&self) -> u64 {
+        let (d, heads) = (self.hidden_size, self.num_attention_heads * self.head_dim);
+        let attention = 2 * d * (heads + self.num_key_value_heads * self.head_dim);
+        let feed_forward = |layer: usize| match &self.experts {
+            Some(experts) if experts.layers[layer] => {
+                3 * d * experts.intermediate_size * (experts.count + experts.shared)
+            }
+            _ => 3 * d * self.intermediate_size,
+        };
+        (0..self.num_hidden_layers).map(|layer| (attention + feed_forward(layer)) as u64).sum()
+    }
+
+    /// Shares that training drops: of embeddings and of what layers add, and of attention weights; `asked` stands in place
+    /// of what the config says of both.
+    pub fn dropped(&self, asked: Option<f64>) -> (f64, f64) {
+        match asked {
+            Some(share) => (share, share),
+            None => (self.dropout, self.dropout.max(self.attention_dropout)),
+        }
+    }
+
     /// Longest sequence that can be read: with a scaling that grows with the text, more than the pretraining's.
     pub fn context(&self) -> usize {
         self.rope_scaling.longest(self.max_position_embeddings)
@@ -197,12 +222,15 @@ impl ModelConfig {
                 eps = self.rms_norm_eps
             ));
         }
-        if !(0.0..1.0).contains(&self.attention_dropout) {
-            problems.push(told!(
-                "config.dropout",
-                "attention_dropout is {dropout}; it must be at least 0 and below 1",
-                dropout = self.attention_dropout
-            ));
+        for (key, dropout) in [("attention_dropout", self.attention_dropout), ("dropout", self.dropout)] {
+            if !(0.0..1.0).contains(&dropout) {
+                problems.push(told!(
+                    "config.dropout",
+                    "{key} is {dropout}; it must be at least 0 and below 1",
+                    key,
+                    dropout
+                ));
+            }
         }
         problems
     }
@@ -254,6 +282,18 @@ impl ModelConfig {
             ids = tokenizer.vocab_size(),
             rows = self.vocab_size
         )))
+    }
+
+    /// The same with the tokenizer's special ids, as functions that generate expect them elsewhere; the tokens that end
+    /// an answer stay where there are any.
+    #[must_use]
+    pub fn with_token_ids(mut self, tokenizer: &Tokenizer) -> Self {
+        self.bos_token_id = tokenizer.bos().or(self.bos_token_id);
+        self.pad_token_id = tokenizer.pad().or(self.pad_token_id);
+        if self.eos_token_ids.is_empty() {
+            self.eos_token_ids = tokenizer.stop_ids();
+        }
+        self
     }
 
     /// The same shape for another vocabulary.

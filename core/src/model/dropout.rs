@@ -31,14 +31,22 @@ impl DropoutKey {
 
     /// For each value 0 where it is dropped, else `1 / (1 − share)`.
     fn kept(self, share: f64, rows: usize, count: usize) -> Vec<f32> {
-        let mut values = vec![0.0; count];
         let limit = (share * f64::from(u32::MAX)) as u32;
         let scale = (1.0 / (1.0 - share)) as f32;
-        for_each_chunk(&mut values, count / rows.max(1), |row, values| {
+        self.draw(rows, count, |random| if random.next_u32() < limit { 0.0 } else { scale })
+    }
+
+    /// `count` numbers, row by row for each of `rows` sequences.
+    pub(super) fn draw(
+        self,
+        rows: usize,
+        count: usize,
+        number: impl Fn(&mut Random) -> f32 + Sync,
+    ) -> Vec<f32> {
+        let mut values = vec![0.0; count];
+        for_each_chunk(&mut values, (count / rows.max(1)).max(1), |row, values| {
             let mut random = Random::new(self.seed, self.stream.wrapping_add(row as u64));
-            for value in values {
-                *value = if random.next_u32() < limit { 0.0 } else { scale };
-            }
+            values.iter_mut().for_each(|value| *value = number(&mut random));
         });
         values
     }

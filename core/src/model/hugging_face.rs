@@ -137,6 +137,10 @@ impl ModelConfig {
         if let Some(root) = root.as_object_mut() {
             root.extend(family.keys(self));
             root.extend(self.untrained.clone());
+            // A key of MiniMind's: elsewhere nothing reads it.
+            if self.dropout > 0.0 {
+                root.insert("dropout".into(), json!(self.dropout));
+            }
         }
         format!("{root:#}\n")
     }
@@ -180,6 +184,7 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
             _ => keys.flag("attention_output_bias")?.unwrap_or(attention_bias),
         },
         attention_dropout: keys.number("attention_dropout")?.unwrap_or(0.0),
+        dropout: keys.number("dropout")?.unwrap_or(0.0),
         untrained: untrained(keys.0, family),
         qk_norm: match family {
             Family::Own => keys.flag("qk_norm")?.unwrap_or(false),

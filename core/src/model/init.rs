@@ -3,10 +3,12 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+use super::noise::EmbeddingNoise;
+use super::saved::Saved;
 use super::transformer::{Backbone, Embedding};
 use super::{
-    Attention, Block, Experts, FeedForward, Linear, Mlp, ModelConfig, Moe, Quantized, RmsNorm, Rope,
-    Transformer, Weight,
+    ActivationCheckpointing, Attention, Block, Experts, FeedForward, Linear, Mlp, ModelConfig, Moe,
+    Quantized, RmsNorm, Rope, Transformer, Weight,
 };
 use crate::error::{Error, Result};
 use crate::kernels::{AttentionBlocks, Quantization, QuantizedMatrix};
@@ -69,9 +71,13 @@ impl Transformer {
         Ok(Self {
             model: Backbone { embed_tokens, layers, norm },
             lm_head,
+            saved: Saved::default(),
             rope: Rope::new(config),
             config: config.clone(),
             dtype: DType::F32,
+            noise: EmbeddingNoise::default(),
+            checkpointing: ActivationCheckpointing::None,
+            tape: None,
         })
     }
 }
@@ -148,6 +154,7 @@ impl Builder<'_, '_> {
                 Some(experts) => FeedForward::Sparse(self.moe(&format!("{name}.mlp"), experts)?),
             },
             slides: config.sliding_window.as_ref().is_some_and(|sliding| sliding.layers[index]),
+            dropped: None,
         })
     }
 
@@ -195,6 +202,7 @@ impl Builder<'_, '_> {
             kv_heads,
             dropout: config.attention_dropout,
             dropout_key: None,
+            tape: None,
             blocks: AttentionBlocks::default(),
         })
     }

@@ -59,12 +59,12 @@ const NOTHING: [&str; 22] = [
     "attention_sinks",
 ];
 
-/// Keys that act in training alone and are not built, beside every dropout but that of attention weights.
+/// Keys that act in training alone and are not built, beside every dropout but `attention_dropout` and `dropout`.
 const TRAINING: [&str; 4] =
     ["layerdrop", "output_router_logits", "router_jitter_noise", "neftune_noise_alpha"];
 
 /// Keys that are read, by every family.
-const READ: [&str; 23] = [
+const READ: [&str; 24] = [
     "model_type",
     "architectures",
     "vocab_size",
@@ -86,6 +86,7 @@ const READ: [&str; 23] = [
     "initializer_range",
     "embedding_range",
     "attention_dropout",
+    "dropout",
     "is_causal",
     "quantization_config",
 ];
@@ -336,16 +337,19 @@ mod tests {
         let (config, remarks) = read(json!({
             "sliding_window": 16, "layer_norm_kind": "odd", "num_experts": 4, "attention_dropout": 0.1,
             "nothing_of_it": [], "resid_pdrop": 0.2, "output_router_logits": true, "embd_pdrop": 0.0,
-            "ffn_dropout": 0.3, "classifier_dropout": 0.1,
+            "ffn_dropout": 0.3, "classifier_dropout": 0.1, "dropout": 0.2,
         }))
         .unwrap();
         let named = [
             "config.json: a model of the family llama does not read sliding_window, layer_norm_kind, num_experts",
         ];
         assert_eq!(remarks.warnings, named);
-        assert_eq!(config.attention_dropout, 0.1);
+        assert_eq!((config.attention_dropout, config.dropout), (0.1, 0.2));
+        let written = ModelConfig::read_hugging_face(config.to_hugging_face().as_bytes()).unwrap().0;
+        assert_eq!(written.dropout, 0.2);
         let untrained = json!({"resid_pdrop": 0.2, "output_router_logits": true, "ffn_dropout": 0.3});
         assert_eq!(Value::Object(config.untrained), untrained);
         assert!(refused(json!({"attention_dropout": 1})).contains("attention_dropout is 1; it must be"));
+        assert!(refused(json!({"dropout": -0.1})).contains("dropout is -0.1; it must be"));
     }
 }

@@ -1,8 +1,9 @@
 //! A dense layer whose weight is stored `[in, out]`, so that no product needs a transposed copy.
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
+use super::low_rank::without_graph;
 use super::{LowRank, Weight};
 use crate::kernels::in_dtype;
 
@@ -25,16 +26,43 @@ impl Linear {
         let [_, out] = self.shape();
         // One product of two matrices is faster than a batch of them.
         let x = x.reshape([batch * seq, width]);
-        let y = match &self.weight {
-            Weight::Dense(weight) => x.clone().matmul(in_dtype(weight.val(), x.dtype())),
-            Weight::Quantized(weight) => weight.matrix.multiply(x.clone()),
-        };
+        let plain = self.product(x.clone());
         let y = match &self.bias {
-            Some(bias) => y.clone() + in_dtype(bias.val(), y.dtype()).unsqueeze(),
-            None => y,
+            Some(bias) => plain.clone() + in_dtype(bias.val(), plain.dtype()).unsqueeze(),
+            None => plain.clone(),
         };
-        let y = self.lora.iter().fold(y, |y, path| y + path.forward(x.clone(), batch));
+        let change = |path: &LowRank| {
+            let base = || self.dense(&x.device().inner());
+            path.change(x.clone(), batch, &plain, |x| self.product(x), base)
+        };
+        let y = self.lora.iter().fold(y, |y, path| y + change(path));
         y.reshape([batch, seq, out])
+    }
+
+    /// Products with its own weights alone: `[n, in]` → `[n, out]`.
+    fn product(&self, x: Tensor<2>) -> Tensor<2> {
+        match &self.weight {
+            Weight::Dense(weight) => {
+                let dtype = x.dtype();
+                x.matmul(in_dtype(weight.val(), dtype))
+            }
+            Weight::Quantized(weight) => weight.matrix.multiply(x),
+        }
+    }
+
+    /// Its own weights `[in, out]` in f32, as constants on a device without autodiff: that of its computations.
+    pub(crate) fn dense(&self, device: &Device) -> Tensor<2> {
+        match &self.weight {
+            Weight::Dense(weight) => without_graph(weight.val()),
+            Weight::Quantized(weight) => weight.matrix.dense(device).transpose(),
+        }
+    }
+
+    /// Computes what of its adapters depends on weights alone, for a layer none of which changes any more.
+    pub(super) fn settle(&mut self, device: &Device) {
+        let paths = std::mem::take(&mut self.lora);
+        let settled = paths.into_iter().map(|path| path.settled(|| self.dense(device))).collect();
+        self.lora = settled;
     }
 
     /// Whether an adapter of it drops inputs now.

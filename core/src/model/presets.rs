@@ -4,6 +4,7 @@ use serde_json::Map;
 
 use super::{Balance, Experts, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
+use crate::told::told;
 
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +81,19 @@ const MIXTURE3: Mixture = Mixture {
     },
 };
 
+/// Our own: two of four a token, balanced over the whole step.
+const MIXTURE_NANO: Mixture = Mixture {
+    count: 4,
+    per_token: 2,
+    shared: 0,
+    balance: Balance {
+        aux_loss_alpha: 0.0,
+        seq_aux: true,
+        router_aux_loss_coef: 0.01,
+        router_z_loss_coef: 0.0,
+    },
+};
+
 /// Our own sizes for laptops and tabs.
 const fn small(name: &'static str, shape: [usize; 5]) -> Preset {
     Preset { qk_norm: true, initializer_range: 0.04, embedding_range: 0.3, ..row(name, shape, 1024, 1e4) }
@@ -89,9 +103,10 @@ const fn small(name: &'static str, shape: [usize; 5]) -> Preset {
 const MINIMIND3: Preset =
     Preset { eps: 1e-6, qk_norm: true, ffn: 2432, ..row("minimind3", [768, 8, 8, 4, 6400], 32768, 1e6) };
 
-const PRESETS: [Preset; 14] = [
+const PRESETS: [Preset; 15] = [
     small("nano", [128, 4, 4, 2, 2048]),
     small("micro", [192, 5, 6, 2, 6400]),
+    Preset { experts: Some(MIXTURE_NANO), ..small("nano-moe", [128, 4, 4, 2, 2048]) },
     row("minimind2-small", [512, 8, 8, 2, 6400], 8192, 1e6),
     row("minimind2", [768, 16, 8, 2, 6400], 8192, 1e6),
     Preset { experts: mixture(0.1), ..row("minimind2-moe", [640, 8, 8, 2, 6400], 8192, 1e6) },
@@ -113,7 +128,12 @@ const PRESETS: [Preset; 14] = [
 pub fn preset(name: &str) -> Result<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name).ok_or_else(|| {
         let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
-        Error::Config(vec![format!("there is no preset '{name}'; choose one of {}", names.join(", ")).into()])
+        Error::Config(vec![told!(
+            "preset.unknown",
+            "there is no preset '{name}'; choose one of {names}",
+            name,
+            names = names.join(", ")
+        )])
     })
 }
 
@@ -135,6 +155,7 @@ impl Preset {
             attention_bias: false,
             attention_output_bias: false,
             attention_dropout: 0.0,
+            dropout: 0.0,
             untrained: Map::new(),
             sliding_window: None,
             experts: self.experts.map(|mixture| self.experts(mixture)),
@@ -171,6 +192,7 @@ mod tests {
     fn parameter_counts_are_the_published_ones() {
         let expected = [
             ("nano", 1_049_984),
+            ("nano-moe", 2_821_504),
             ("micro", 3_197_312),
             ("minimind2-small", 25_829_888),
             ("minimind2", 104_030_976),
@@ -195,7 +217,9 @@ mod tests {
 
     #[test]
     fn of_a_mixture_a_token_meets_a_part() {
-        for (name, active) in [("minimind2-moe", 91_945_600), ("minimind3-moe", 63_936_768)] {
+        for (name, active) in
+            [("nano-moe", 1_641_856), ("minimind2-moe", 91_945_600), ("minimind3-moe", 63_936_768)]
+        {
             let config = preset(name).unwrap().config(None);
             assert_eq!(config.active_parameters(), active, "{name}");
             let twin = config.dense_twin().unwrap();

@@ -5,12 +5,15 @@ use std::ops::Range;
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
 
-use super::dropout::DropoutKey;
-use super::{Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight};
+use super::low_rank::without_graph;
+use super::noise::EmbeddingNoise;
+use super::recomputed::{cut_behind, recomputed};
+use super::saved::Saved;
+use super::tape::Tape;
+use super::{
+    ActivationCheckpointing, Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight,
+};
 use crate::kernels::{AttentionBlocks, AttentionMask, in_dtype};
-
-/// The first number of the attentions' noise; dense layers, whose adapters may drop their inputs, count from 0.
-const ATTENTIONS: u64 = 1 << 31;
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -53,12 +56,21 @@ impl Embedding {
 pub struct Transformer {
     pub(super) model: Backbone,
     pub(super) lm_head: Option<Linear>,
+    pub(super) saved: Saved,
     #[module(skip)]
     pub(super) rope: Rope,
     #[module(skip)]
     pub(super) config: ModelConfig,
     #[module(skip)]
     pub(super) dtype: DType,
+    /// What training does to the embeddings; nothing outside of it.
+    #[module(skip)]
+    pub(super) noise: EmbeddingNoise,
+    #[module(skip)]
+    pub(super) checkpointing: ActivationCheckpointing,
+    /// What the backward pass of a part of a step computes again.
+    #[module(skip)]
+    pub(super) tape: Option<Tape>,
 }
 
 impl Transformer {
@@ -82,10 +94,18 @@ impl Transformer {
     /// The model without the adapters beside its layers, without dropout and without a graph: what it was before it was
     /// trained, where adapters alone were. Nothing is copied.
     pub fn base(&self) -> Self {
-        let mut base = self.valid();
+        let mut base = self.valid().outside_of_training();
         base.linears_mut().into_iter().for_each(|(_, linear)| linear.lora.clear());
-        base.model.layers.iter_mut().for_each(|block| block.self_attn.dropout_key = None);
+        base.saved = Saved::default();
         base
+    }
+
+    /// The same model without a graph, to be asked many times: what depends on its weights alone is computed once.
+    pub(crate) fn settled(&self) -> Self {
+        let mut settled = self.valid();
+        let device = settled.device();
+        settled.linears_mut().into_iter().for_each(|(_, linear)| linear.settle(&device));
+        settled
     }
 
     /// The same model whose attention takes so many queries at a time.
@@ -155,11 +175,24 @@ impl Transformer {
     fn hidden(&self, tokens: Tensor<2, Int>, mask: &AttentionMask, trace: &mut Trace) -> Tensor<3> {
         let [_, seq] = tokens.dims();
         let angles = self.rope.angles(0, seq, seq);
-        let mut x = self.embed(tokens);
+        let mut x = self.noise.apply(self.embed(tokens));
         let near = self.config.sliding_window.as_ref().map(|sliding| mask.within(sliding.window));
-        for block in &self.model.layers {
+        // What is looked into is kept anyway.
+        let tape = self.tape.as_ref().filter(|_| trace.hidden.is_none() && trace.attention.is_none());
+        let fine = self.checkpointing == ActivationCheckpointing::FineGrained;
+        if let Some(tape) = tape.filter(|_| fine) {
+            x = tape.cut(x);
+        }
+        let routes = trace.routing.is_some();
+        for (i, block) in self.model.layers.iter().enumerate() {
             let mask = near.as_ref().filter(|_| block.slides).unwrap_or(mask);
-            x = block.forward(x, &angles, mask, None, trace);
+            x = match tape {
+                Some(tape) if self.checkpointing.recomputes(i) => {
+                    recomputed(tape, block, x, &angles, mask, trace)
+                }
+                Some(tape) if fine || routes => cut_behind(tape, block, x, &angles, mask, trace),
+                _ => block.forward(x, &angles, mask, None, trace),
+            };
         }
         x
     }
@@ -212,34 +245,48 @@ impl Transformer {
         all
     }
 
-    /// Switches the dropout of attention weights and of adapters on: `seed` belongs to the step, `first_row` is the
-    /// batch's place among its rows.
-    pub(crate) fn with_dropout(mut self, seed: u64, first_row: usize) -> Self {
-        for (i, (_, linear)) in (0..).zip(self.linears_mut()) {
-            for path in linear.lora.iter_mut().filter(|path| path.dropout > 0.0) {
-                path.dropout_key = Some(DropoutKey::new(seed, i, first_row));
-            }
-        }
-        for (i, block) in (ATTENTIONS..).zip(&mut self.model.layers) {
-            let attention = &mut block.self_attn;
-            attention.dropout_key = (attention.dropout > 0.0).then(|| DropoutKey::new(seed, i, first_row));
-        }
-        self
+    /// Where an adapter's own modules go.
+    pub(crate) fn saved_mut(&mut self) -> &mut Saved {
+        &mut self.saved
+    }
+
+    /// The base's own weights of an end: of the output projection `[hidden, vocab]`, else `[vocab, hidden]`.
+    pub(crate) fn end(&self, is_head: bool) -> Tensor<2> {
+        let device = self.device();
+        let plain = device.clone().inner();
+        let table = || match &self.model.embed_tokens.weight {
+            Weight::Dense(table) => without_graph(table.val()),
+            Weight::Quantized(table) => table.matrix.dense(&plain),
+        };
+        let values = match (is_head, &self.lm_head) {
+            (true, Some(head)) => head.dense(&plain),
+            (true, None) => table().transpose(),
+            (false, _) => table(),
+        };
+        if device.is_autodiff() { Tensor::from_inner(values) } else { values }
     }
 
     /// `[batch, seq]` → `[batch, seq, hidden]`.
     fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        in_dtype(self.model.embed_tokens.rows(tokens), self.dtype)
+        let rows = match &self.saved.embed_tokens {
+            Some(table) => module::embedding(table.val(), tokens),
+            None => self.model.embed_tokens.rows(tokens),
+        };
+        in_dtype(rows, self.dtype)
     }
 
     /// `[batch, seq, hidden]` → `[batch, seq, vocab]`.
     fn logits(&self, x: Tensor<3>) -> Tensor<3> {
         let x = self.model.norm.forward(x);
-        let logits = match &self.lm_head {
-            Some(head) => head.forward(x),
-            None => {
-                let [batch, seq, hidden] = x.dims();
-                let logits = self.model.embed_tokens.products(x.reshape([batch * seq, hidden]));
+        let [batch, seq, hidden] = x.dims();
+        let logits = match (&self.saved.lm_head, &self.lm_head) {
+            (None, Some(head)) => head.forward(x),
+            (saved, _) => {
+                let x = x.reshape([batch * seq, hidden]);
+                let logits = match saved {
+                    Some(head) => x.clone().matmul(in_dtype(head.val(), x.dtype())),
+                    None => self.model.embed_tokens.products(x),
+                };
                 logits.reshape([batch, seq, self.config.vocab_size])
             }
         };

@@ -26,7 +26,7 @@ impl Transformer {
     /// # Errors
     /// The device cannot be read.
     pub async fn weights(&self) -> Result<Vec<NamedTensor>> {
-        let mut weights = self.read_back(|name| !is_low_rank(name)).await?;
+        let mut weights = self.read_back(|name| !is_adapters(name)).await?;
         for (name, matrix) in self.quantized() {
             weights.push(self.unpacked(name, &matrix).await?);
         }
@@ -60,7 +60,7 @@ impl Transformer {
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         let mut collector = Collector::default();
         self.each_weight(&mut collector);
-        let own = collector.found.into_iter().filter(|(name, ..)| !is_low_rank(name));
+        let own = collector.found.into_iter().filter(|(name, ..)| !is_adapters(name));
         let own = own.map(|(name, mut dims, _)| {
             if dims.len() == 2 && is_linear(&name) {
                 dims.reverse();
@@ -95,12 +95,13 @@ impl Transformer {
         all
     }
 
-    /// Reads the attached adapters' weights back, by their path: `<layer>.lora.<adapter>.a` and `.b`.
+    /// Reads the attached adapters' weights back, by their path: `<layer>.lora.<adapter>.a`, `.b` and `.magnitude`,
+    /// `saved.embed_tokens` and `saved.lm_head`.
     ///
     /// # Errors
     /// The device cannot be read.
     pub(crate) async fn adapter_weights(&self) -> Result<Vec<NamedTensor>> {
-        self.read_back(is_low_rank).await
+        self.read_back(is_adapters).await
     }
 
     async fn read_back(&self, wanted: fn(&str) -> bool) -> Result<Vec<NamedTensor>> {
@@ -149,12 +150,18 @@ pub(crate) fn from_named(tensor: &NamedTensor) -> Vec<f32> {
 pub(crate) fn is_linear(name: &str) -> bool {
     name.ends_with("_proj.weight")
         || name.ends_with(".gate.weight")
-        || name == "lm_head.weight"
-        || is_low_rank(name)
+        || ["lm_head.weight", "saved.lm_head"].contains(&name)
+        || (name.contains(".lora.") && !name.ends_with(".magnitude"))
 }
 
-fn is_low_rank(name: &str) -> bool {
-    name.contains(".lora.")
+/// Whether a weight is an adapter's: of a low-rank path, or of a module of its own.
+fn is_adapters(name: &str) -> bool {
+    name.contains(".lora.") || name.starts_with("saved.")
+}
+
+/// Whether a matrix stands inside a layer and is no router.
+pub(crate) fn is_of_layer(name: &str) -> bool {
+    name.starts_with("model.layers.") && name.ends_with("_proj.weight") && !is_adapters(name)
 }
 
 /// Walks over parameters and keeps their dotted path.

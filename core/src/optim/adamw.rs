@@ -1,14 +1,16 @@
-//! AdamW (Loshchilov & Hutter, 2019, <https://arxiv.org/abs/1711.05101>) with PyTorch's definitions.
+//! AdamW (Loshchilov & Hutter, 2019, <https://arxiv.org/abs/1711.05101>) with PyTorch's definitions; beside it, where that is
+//! asked for, Muon for the matrices of the layers.
 
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use super::NamedGradients;
-use crate::error::{Error, Result};
-use crate::model::{AtWeight, NamedTensor, Path, Transformer, from_named, is_linear, read, to_named};
-use crate::told::{Told, told};
+use super::muon::direction;
+use super::saved::{Weight, foreign, take, trained};
+use crate::error::Result;
+use crate::model::{NamedTensor, Path, Transformer, is_linear, is_of_layer, read, to_named};
 
 /// Constants of AdamW; the defaults are PyTorch's.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +31,14 @@ impl Default for AdamWConfig {
     }
 }
 
-/// The optimizer's state: two moments per weight and the number of steps taken.
+/// The optimizer's state: two moments per weight, of which Muon keeps one, and the number of steps taken.
 #[derive(Clone, Debug)]
 pub struct AdamW {
     config: AdamWConfig,
+    muon: bool,
     moments: HashMap<String, Moments>,
+    /// Of the matrices that Muon trains.
+    momenta: HashMap<String, Tensor<2>>,
     steps: u64,
 }
 
@@ -44,10 +49,26 @@ struct Moments {
     second: Tensor<1>,
 }
 
+/// The names of what is saved of a weight.
+const MOMENTS: [&str; 2] = ["first", "second"];
+const MOMENTUM: [&str; 1] = ["momentum"];
+
 impl AdamW {
     /// An optimizer that has taken no step.
     pub fn new(config: AdamWConfig) -> Self {
-        Self { config, moments: HashMap::new(), steps: 0 }
+        Self { config, muon: false, moments: HashMap::new(), momenta: HashMap::new(), steps: 0 }
+    }
+
+    /// The same with Muon for the matrices of the layers, each expert's for itself; embeddings, the head, norms, routers and
+    /// what adapters train stay AdamW's. The learning rate and the weight decay are one for both.
+    pub fn with_muon(mut self, muon: bool) -> Self {
+        self.muon = muon;
+        self
+    }
+
+    /// Steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// One step: weights without a gradient stay as they are.
@@ -76,18 +97,38 @@ impl AdamW {
         weight - delta
     }
 
-    /// Reads the state back: `first.<weight>` and `second.<weight>`, in the checkpoint's orientation.
+    /// The same of a matrix of a layer: `θ ← θ(1 − lr·wd) − lr · direction`.
+    fn update_matrix(
+        &mut self,
+        name: &str,
+        weight: Tensor<2>,
+        grad: Tensor<1>,
+        learning_rate: f64,
+    ) -> Tensor<2> {
+        let grad = grad.reshape(weight.dims());
+        let (momentum, direction) = direction(self.momenta.remove(name), grad);
+        self.momenta.insert(name.to_string(), momentum);
+        weight * (1.0 - learning_rate * self.config.weight_decay) - direction * learning_rate
+    }
+
+    /// Reads the state back: `first.<weight>` and `second.<weight>`, or Muon's `momentum.<weight>`, in the checkpoint's
+    /// orientation.
     ///
     /// # Errors
     /// The device cannot be read.
     pub async fn state(&self, model: &[NamedTensor]) -> Result<Vec<NamedTensor>> {
         let mut state = Vec::new();
         for weight in model {
-            let Some(moments) = self.moments.get(&weight.name) else {
-                continue;
-            };
-            for (prefix, tensor) in [("first", &moments.first), ("second", &moments.second)] {
-                let values = read(tensor.clone()).await?;
+            let mut kept = Vec::new();
+            if let Some(momentum) = self.momenta.get(&weight.name) {
+                let count = momentum.shape().num_elements();
+                kept.push(("momentum", momentum.clone().reshape([count])));
+            }
+            if let Some(Moments { first, second }) = self.moments.get(&weight.name) {
+                kept.extend([("first", first.clone()), ("second", second.clone())]);
+            }
+            for (prefix, tensor) in kept {
+                let values = read(tensor).await?;
                 let dims: Vec<usize> = match is_linear(&weight.name) {
                     true => weight.shape.iter().rev().copied().collect(),
                     false => weight.shape.clone(),
@@ -103,75 +144,31 @@ impl AdamW {
     /// Puts back what [`AdamW::state`] gave of `model` after so many steps.
     ///
     /// # Errors
-    /// A trained weight without both its moments in its own shape, by name; moments of anything else.
+    /// A trained weight without all that is kept of it in its own shape, by name; what is kept of anything else.
     pub fn restore(&mut self, steps: u64, state: Vec<NamedTensor>, model: &Transformer) -> Result<()> {
         let mut saved: HashMap<String, NamedTensor> =
             state.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
         let device = model.device().inner();
         // Before its first step an optimizer has no moments.
         let weights = if steps > 0 { trained(model) } else { Vec::new() };
-        let mut moments = HashMap::new();
-        for (name, shape) in weights {
-            let mut moment = |prefix: &str| -> Result<Tensor<1>> {
-                let key = format!("{prefix}.{name}");
-                let tensor = saved
-                    .remove(&key)
-                    .ok_or_else(|| misfit(told!("optimizer.lacks", "has no '{key}'", key)))?;
-                if tensor.shape != shape {
-                    let found = &tensor.shape;
-                    return Err(misfit(told!(
-                        "optimizer.shape",
-                        "holds '{key}' of shape {found}, the weight has {shape}",
-                        key,
-                        found = format!("{found:?}"),
-                        shape = format!("{shape:?}")
-                    )));
-                }
-                let values = from_named(&NamedTensor { name: name.clone(), ..tensor });
-                let count = values.len();
-                Ok(Tensor::from_data(TensorData::new(values, [count]), &device))
-            };
-            let (first, second) = (moment("first")?, moment("second")?);
-            moments.insert(name, Moments { first, second });
+        let (mut moments, mut momenta) = (HashMap::new(), HashMap::new());
+        for weight in weights {
+            let name = weight.name.clone();
+            if self.is_muons(&weight) {
+                let [momentum] = take(&mut saved, &weight, MOMENTUM, &device)?;
+                momenta.insert(name, momentum.reshape(weight.own_shape()));
+            } else {
+                let [first, second] = take(&mut saved, &weight, MOMENTS, &device)?;
+                moments.insert(name, Moments { first, second });
+            }
         }
-        if let Some(key) = saved.keys().min() {
-            return Err(misfit(told!("optimizer.foreign", "holds '{key}', which does not train here", key)));
-        }
-        (self.steps, self.moments) = (steps, moments);
+        foreign(&saved)?;
+        (self.steps, self.moments, self.momenta) = (steps, moments, momenta);
         Ok(())
     }
-}
 
-/// What an optimizer's state that does not fit its model is told as.
-fn misfit(what: Told) -> Error {
-    Error::Checkpoint(told!(
-        "optimizer.misfit",
-        "the optimizer's state {what}: it is damaged or of another run, and the run cannot go on from it; take an \
-         earlier checkpoint, or begin a new run with this one as its --model",
-        what
-    ))
-}
-
-/// Names and shapes of the weights that train, in the checkpoint's orientation.
-fn trained(model: &Transformer) -> Vec<(String, Vec<usize>)> {
-    let mut trained = Trained::default();
-    model.each_weight(&mut trained);
-    trained.0
-}
-
-#[derive(Default)]
-struct Trained(Vec<(String, Vec<usize>)>);
-
-impl AtWeight for Trained {
-    fn at<const D: usize>(&mut self, name: String, weight: &Param<Tensor<D>>) {
-        if !weight.is_require_grad() {
-            return;
-        }
-        let mut shape = weight.val().dims().to_vec();
-        if D == 2 && is_linear(&name) {
-            shape.reverse();
-        }
-        self.0.push((name, shape));
+    fn is_muons(&self, weight: &Weight) -> bool {
+        self.muon && is_of_layer(&weight.name) && weight.shape.len() == 2
     }
 }
 
@@ -196,6 +193,14 @@ impl ModuleMapper for Update<'_> {
         let Some(grad) = self.gradients.remove(&name) else {
             return param;
         };
+        if D == 2 && self.optimizer.muon && is_of_layer(&name) {
+            return param.map(|weight| {
+                let (shape, dims) = (weight.shape(), weight.dims());
+                let matrix: Tensor<2> = weight.inner().reshape([dims[0], dims[1]]);
+                let updated = self.optimizer.update_matrix(&name, matrix, grad, self.learning_rate);
+                Tensor::from_inner(updated.reshape(shape)).require_grad()
+            });
+        }
         param.map(|weight| {
             let shape = weight.shape();
             let flat = weight.inner().reshape([shape.num_elements()]);
@@ -208,7 +213,7 @@ impl ModuleMapper for Update<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
 
     #[test]
     fn three_steps_on_changing_gradients_are_those_of_torch() {

@@ -39,6 +39,14 @@ impl NamedGradients {
         self.0.extend(order.into_iter().filter_map(|name| left.remove_entry(&name)));
     }
 
+    /// The same in the order of the model's walk, in which sums over them are taken.
+    pub(crate) fn in_order_of(self, model: &Transformer) -> Self {
+        let mut left: HashMap<String, Tensor<1>> = self.0.into_iter().collect();
+        let mut names = Names::default();
+        model.each_weight(&mut names);
+        Self(names.0.into_iter().filter_map(|name| left.remove_entry(&name)).collect())
+    }
+
     /// The norm over all gradients together, `[1]`, left on the device.
     pub fn norm(&self) -> Option<Tensor<1>> {
         let squares = self.0.iter().map(|(_, grad)| grad.clone().square().sum());
@@ -82,6 +90,16 @@ impl AtWeight for Taken<'_> {
             let count = grad.shape().num_elements();
             self.found.push((name, grad.reshape([count])));
         }
+    }
+}
+
+/// The names of all weights.
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl AtWeight for Names {
+    fn at<const D: usize>(&mut self, name: String, _weight: &Param<Tensor<D>>) {
+        self.0.push(name);
     }
 }
 

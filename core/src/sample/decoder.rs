@@ -1,6 +1,5 @@
 //! A transformer as generation sees it: ids in, the next logits out, the past in a cache.
 
-use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::{Autoregressive, Score, Scorer};
@@ -18,7 +17,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder for at most `context` positions (no more than the model holds).
     pub fn new(model: &Transformer, context: usize) -> Self {
-        let model = model.valid();
+        let model = model.settled();
         let device = model.device();
         let cache = KvCache::new(model.config(), 1, context.min(model.config().context()));
         Self { model, cache, device }

@@ -46,6 +46,9 @@ pub struct Generation {
     pub text: String,
     /// Why it ended.
     pub finish_reason: FinishReason,
+    /// The end-of-sequence token that was drawn, where one was; no part of the JSON form.
+    #[serde(skip)]
+    pub end_token: Option<u32>,
     /// Prompt ids fed per second; those that were reused do not count.
     pub prefill_tokens_per_second: Option<f64>,
     /// New ids fed per second, sampling included; none where a single token came out.
@@ -112,6 +115,8 @@ pub(super) struct Answer<'a> {
     decoder: Option<StreamDecoder>,
     stop: StopMatcher,
     stopped: bool,
+    /// The end-of-sequence token, once it was drawn.
+    end: Option<u32>,
     text: String,
 }
 
@@ -124,6 +129,7 @@ impl<'a> Answer<'a> {
             decoder: request.tokenizer.map(|tokenizer| StreamDecoder::continuing(tokenizer, true)),
             stop: StopMatcher::new(&request.config.stop),
             stopped: false,
+            end: None,
             text: String::new(),
         }
     }
@@ -138,8 +144,9 @@ impl<'a> Answer<'a> {
         self.ids.last().copied().unwrap_or_default()
     }
 
-    pub(super) fn prompt_len(&self) -> usize {
-        self.request.prompt.len()
+    /// The ids that are continued.
+    pub(super) fn prompt(&self) -> &'a [u32] {
+        self.request.prompt
     }
 
     /// Whether as many tokens are made as were asked for.
@@ -158,6 +165,7 @@ impl<'a> Answer<'a> {
             tokens: self.tokens().to_vec(),
             text: self.text,
             finish_reason,
+            end_token: self.end,
             prefill_tokens_per_second,
             decode_tokens_per_second,
         }
@@ -171,6 +179,7 @@ impl<'a> Answer<'a> {
     ) -> Result<Option<FinishReason>> {
         let id = self.sampler.next(logits, &self.ids)?;
         if self.request.end_ids.contains(&id) && !self.request.config.ignore_eos {
+            self.end = Some(id);
             return Ok(Some(FinishReason::Stop));
         }
         self.ids.push(id);
@@ -251,7 +260,7 @@ mod tests {
     fn any_end_id_stops_and_is_not_part_of_the_answer() {
         let (generation, _) = run(&[0], &greedy(), &[20, 3], 100).unwrap();
         assert_eq!(generation.tokens, [1, 2]);
-        assert_eq!(generation.finish_reason, FinishReason::Stop);
+        assert_eq!((generation.finish_reason, generation.end_token), (FinishReason::Stop, Some(3)));
         let ignoring = SamplingConfig { ignore_eos: true, ..greedy() };
         assert_eq!(run(&[0], &ignoring, &[20, 3], 100).unwrap().0.tokens, [1, 2, 3, 4, 5]);
     }
@@ -334,6 +343,7 @@ mod tests {
             tokens: vec![3],
             text: "d".to_string(),
             finish_reason: FinishReason::Length,
+            end_token: Some(9),
             prefill_tokens_per_second: Some(2.5),
             decode_tokens_per_second: None,
         };

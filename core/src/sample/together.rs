@@ -1,8 +1,8 @@
 //! Several prompts continued together: each comes out as alone, and all of them sooner.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::generate::{Answer, rate};
@@ -30,7 +30,7 @@ impl SideBySide {
 }
 
 /// Continues every request, some of them side by side, and hands each over, by its number, when it ends. Requests that
-/// follow each other and need as much memory share a cache. Asked after every token, `on_step` may end it: what there
+/// follow each other and need as much memory share a cache, and a prompt that stands there already is not read again. Asked after every token, `on_step` may end it: what there
 /// is of each then comes out, and the others are not begun.
 ///
 /// # Errors
@@ -78,15 +78,16 @@ struct Sequences<'a> {
 struct Row<'a> {
     number: usize,
     answer: Answer<'a>,
-    /// Of the last position.
+    /// Of the last position, and of the prompt's last one.
     logits: Vec<f32>,
+    prompt_logits: Arc<[f32]>,
     begun: f64,
     prefilled: f64,
 }
 
 impl<'a> Sequences<'a> {
     fn new(model: &Transformer, rows: usize, capacity: usize) -> Self {
-        let model = model.valid();
+        let model = model.settled();
         let device = model.device();
         let cache = KvCache::new(model.config(), rows, capacity);
         Self { model, device, cache, rows: Vec::new() }
@@ -121,22 +122,36 @@ impl<'a> Sequences<'a> {
         }
     }
 
-    /// Reads a prompt into the first free sequence, as it would be read alone.
+    /// Takes a request into the first free sequence.
     async fn admit(&mut self, number: usize, request: &'a GenerationRequest<'a>) -> Result<()> {
-        let (row, begun) = (self.rows.len(), now());
+        let begun = now();
+        let same = self.rows.iter().position(|row| row.answer.prompt() == request.prompt);
+        let prompt_logits = match same {
+            Some(place) => {
+                self.cache.copy(place, self.rows.len(), request.prompt.len());
+                Arc::clone(&self.rows[place].prompt_logits)
+            }
+            None => self.prefill(request.prompt).await?.into(),
+        };
+        let (answer, logits) = (Answer::new(request), prompt_logits.to_vec());
+        self.rows.push(Row { number, answer, logits, prompt_logits, begun, prefilled: now() });
+        Ok(())
+    }
+
+    /// Reads a prompt into the first free sequence, as it would be read alone; gives the logits of its last position.
+    async fn prefill(&mut self, prompt: &[u32]) -> Result<Vec<f32>> {
+        let row = self.rows.len();
         self.cache.clear(row);
-        self.cache.reserve(request.prompt.len());
-        self.cache.expect(row, request.prompt.len());
-        let pieces = super::pieces(request.prompt, 0, self.model.config().num_attention_heads);
-        let Some((last, before)) = pieces.split_last() else { return Ok(()) };
+        self.cache.reserve(prompt.len());
+        self.cache.expect(row, prompt.len());
+        let pieces = super::pieces(prompt, 0, self.model.config().num_attention_heads);
+        let Some((last, before)) = pieces.split_last() else { return Ok(Vec::new()) };
         for piece in before {
             // Not read: the device need not be waited for.
             self.forward(piece, row..row + 1);
             breathe().await;
         }
-        let logits = self.logits(last, row..row + 1).await?;
-        self.rows.push(Row { number, answer: Answer::new(request), logits, begun, prefilled: now() });
-        Ok(())
+        self.logits(last, row..row + 1).await
     }
 
     /// Draws each sequence's next token, and takes out those that end with it; all where it is stopped.
@@ -203,7 +218,7 @@ impl<'a> Sequences<'a> {
 impl Row<'_> {
     fn finish(mut self, reason: FinishReason, position: usize) -> Generation {
         self.answer.finish(&mut |_| Flow::Continue);
-        let prompt = self.answer.prompt_len();
+        let prompt = self.answer.prompt().len();
         let prefill = rate(prompt, self.prefilled - self.begun);
         let decode = rate(position.saturating_sub(prompt), now() - self.prefilled);
         self.answer.into_generation(reason, prefill, decode)

@@ -3,6 +3,7 @@
 //! `chosen` and `rejected` are two whole conversations that begin alike, or two answers beside their prompt: texts,
 //! messages or lists of them. The prompt is `prompt` (a text or messages), `conversations` or `messages`, or a question
 //! as other rows have it (`instruction` with `input`, `question`, …), with an optional `history`, `system` and `tools`.
+//! Tables may call the two answers `better` and `worse`, or `更好` and `更差`.
 
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use super::message::parse_messages;
 use super::pair::{asking, leave_untrained};
 use super::parse::conversation;
 use super::row::{Parsed, Row};
-use super::shape::{MESSAGE_KEYS, PREFERENCE, QUESTIONS};
+use super::shape::{MESSAGE_KEYS, PREFERENCE, QUESTIONS, preference_keys};
 use super::unread::name_unread;
 use crate::told::{Told, told};
 
@@ -40,16 +41,15 @@ pub fn parse_preference(json: &Value) -> Result<Parsed, Told> {
 }
 
 fn read(fields: &mut Fields) -> Result<Preference, Told> {
-    let [chosen, rejected] = PREFERENCE;
-    if !(fields.has(chosen) && fields.has(rejected)) {
+    let Some([chosen, rejected]) = preference_keys(|key| fields.has(key)) else {
         return Err(told!(
             "row.no_pair",
             "expected {chosen} and {rejected}, two answers to one prompt; found {found}",
-            chosen,
-            rejected,
+            chosen = PREFERENCE[0],
+            rejected = PREFERENCE[1],
             found = fields.found()
         ));
-    }
+    };
     let [better, worse] = [answer(fields, chosen)?, answer(fields, rejected)?];
     let is_answer = |messages: &[Message]| messages.first().is_some_and(Message::is_assistant);
     let (mut prompt, better, worse) = match (is_answer(&better), is_answer(&worse)) {
@@ -207,6 +207,10 @@ mod tests {
             json!({"instruction": "q", "input": "", "chosen": "a", "rejected": "b"}),
             json!({"question": "q", "chosen": "a", "rejected": "b"}),
             json!({"问题": "q", "chosen": "a", "rejected": "b"}),
+            json!({"问题": "q", "更好的回答": "a", "更差的回答": "b"}),
+            json!({"question": "q", "better answer": "a", "worse answer": "b"}),
+            json!({"prompt": "q", "better": "a", "worse": "b"}),
+            json!({"提问": "q", "更好": "a", "更差": "b"}),
             // Both repeat what stands in the conversations, as in UltraFeedback.
             json!({"prompt": "q", "messages": [q, a], "chosen": [q, a], "rejected": [q, b]}),
         ] {

@@ -40,8 +40,22 @@ const PAIRS: [(&str, &[&str]); 9] = [
 pub(super) const QUESTIONS: [&str; 8] =
     ["user", "instruction", "question", "q", "用户", "指令", "问题", "提问"];
 
-/// The keys of two answers of which the first is better.
+/// The keys of two answers of which the first is better, as the field calls them.
 pub(super) const PREFERENCE: [&str; 2] = ["chosen", "rejected"];
+
+/// All pairs of keys that two such answers may have.
+const PREFERENCES: [[&str; 2]; 5] = [
+    PREFERENCE,
+    ["better", "worse"],
+    ["better answer", "worse answer"],
+    ["更好", "更差"],
+    ["更好的回答", "更差的回答"],
+];
+
+/// The keys under which two such answers stand; `None` where there is no pair of them.
+pub(super) fn preference_keys(has: impl Fn(&str) -> bool) -> Option<[&'static str; 2]> {
+    PREFERENCES.into_iter().find(|keys| keys.iter().all(|key| has(key)))
+}
 
 impl RowShape {
     /// The shape of a row that has the keys for which `has` is true; `found` lists them for the message.
@@ -75,7 +89,7 @@ impl RowShape {
         if has("text") {
             return Ok(Self::Text);
         }
-        if PREFERENCE.into_iter().all(&has) {
+        if preference_keys(&has).is_some() {
             return Ok(Self::Preference);
         }
         match PAIRS.iter().find(|(question, _)| has(question)) {
@@ -161,6 +175,8 @@ mod tests {
         assert_eq!(find(&["instruction", "input", "output", "text"]), Ok(pair));
         assert_eq!(find(&["text", "prompt"]), Ok(RowShape::Text));
         assert_eq!(find(&["prompt", "chosen", "rejected"]), Ok(RowShape::Preference));
+        assert_eq!(find(&["问题", "更好的回答", "更差的回答"]), Ok(RowShape::Preference));
+        assert!(find(&["prompt", "chosen", "worse"]).is_err(), "each key belongs to its own pair");
         assert_eq!(find(&["messages", "chosen", "rejected"]), Ok(RowShape::Messages("messages")));
     }
 

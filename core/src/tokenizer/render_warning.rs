@@ -45,6 +45,26 @@ pub enum RenderWarning {
 }
 
 impl RenderWarning {
+    /// All of them, in the order in which they stand.
+    pub const ALL: [Self; 16] = [
+        Self::ToolsLeftOut,
+        Self::ToolLeftOut,
+        Self::ToolNameLeftOut,
+        Self::ToolDescriptionLeftOut,
+        Self::ToolParametersLeftOut,
+        Self::ParameterDescriptionLeftOut,
+        Self::ParameterValuesLeftOut,
+        Self::RequiredParametersLeftOut,
+        Self::ToolCallLeftOut,
+        Self::CallNameLeftOut,
+        Self::CallArgumentsLeftOut,
+        Self::ReasoningLeftOut,
+        Self::TextLeftOut,
+        Self::SpecialTokenInText,
+        Self::PromptCut,
+        Self::WithoutTags,
+    ];
+
     /// What is odd, as a sentence with its code.
     pub fn told(self) -> Told {
         match self {

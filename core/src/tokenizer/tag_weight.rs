@@ -1,9 +1,12 @@
 //! Tags that count more than other tokens of an answer.
 
+use serde::{Deserialize, Serialize};
+
 use crate::text::Tags;
 
 /// The tags of answers that think first, and how much more their tokens count.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TagWeight {
     /// The tags.
     pub tags: Tags,

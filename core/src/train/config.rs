@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Stage;
+use super::{Stage, TrainOptions};
 use crate::batch::TooLong;
 use crate::error::{Error, Result};
-use crate::optim::{AdamWConfig, LrSchedule, Schedule};
+use crate::model::{Noise, Part};
+use crate::optim::{AdamW, AdamWConfig, LrSchedule, Schedule};
 use crate::told::{Told, told};
 
 /// Everything that decides how a run goes, whatever its model and data.
@@ -80,9 +81,17 @@ pub struct TrainConfig {
     /// Report every so many steps.
     #[cfg_attr(feature = "cli", arg(long))]
     pub log_every: u64,
+    /// Parts of the model that do not train.
+    #[serde(default)]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, value_delimiter = ','))]
+    pub freeze: Vec<Part>,
     /// Seed of initial weights and order.
     #[cfg_attr(feature = "cli", arg(long))]
     pub seed: u64,
+    /// Noise, another optimizer, an early end, averaged weights, less memory
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten))]
+    pub options: TrainOptions,
 }
 
 impl TrainConfig {
@@ -110,9 +119,12 @@ impl TrainConfig {
             save_every: 0,
             keep_last: 2,
             log_every: 10,
+            freeze: Vec::new(),
             seed: 42,
+            options: TrainOptions::default(),
         };
-        let sft = Self { epochs: 2.0, learning_rate: 3e-4, max_seq_len: 512, packing: false, ..pretrain };
+        let sft =
+            Self { epochs: 2.0, learning_rate: 3e-4, max_seq_len: 512, packing: false, ..pretrain.clone() };
         match stage {
             Stage::Pretrain => pretrain,
             Stage::Sft => sft,
@@ -120,6 +132,15 @@ impl TrainConfig {
             Stage::Distill => Self { learning_rate: 1e-4, ..sft },
             // Its own measure, the share of answers that keep the tags, needs questions that are held out.
             Stage::Reason => Self { max_seq_len: 1024, val_split: 0.05, ..sft },
+            // Sixteen answers each to four prompts; a row that is cut would be compared with a part of its answer.
+            Stage::Grpo => Self {
+                epochs: 1.0,
+                learning_rate: 1e-5,
+                warmup_ratio: 0.05,
+                batch_size: 4,
+                too_long: TooLong::Drop,
+                ..sft
+            },
             // At ten times the rate a small model's answers fall apart.
             Stage::Dpo => Self {
                 epochs: 1.0,
@@ -152,12 +173,14 @@ impl TrainConfig {
             Stage::Dpo => Self { epochs: 3.0, learning_rate: 2e-4, ..whole },
             Stage::Distill => Self { epochs: 3.0, learning_rate: 5e-4, ..whole },
             Stage::Reason => Self { epochs: 3.0, learning_rate: 1e-3, ..whole },
+            Stage::Grpo => Self { learning_rate: 1e-4, ..whole },
         }
     }
 
     /// Everything that does not hold, as sentences.
     pub fn problems(&self) -> Vec<Told> {
-        let checks = self.of_sizes().into_iter().chain(self.of_rates());
+        let judged = self.val_split > 0.0 && self.eval_every > 0;
+        let checks = self.of_sizes().into_iter().chain(self.of_rates()).chain(self.options.checks(judged));
         checks.filter(|(holds, _)| !holds).map(|(_, problem)| problem).collect()
     }
 
@@ -275,14 +298,16 @@ impl TrainConfig {
         }
     }
 
-    /// Dropout's own seed for each step, so that a resumed run drops what the uninterrupted one drops.
-    pub(super) fn dropout_seed(&self, step: u64) -> u64 {
-        self.seed ^ (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    /// The noise of a step, whose numbers belong to it, so that a resumed run draws what the uninterrupted one draws.
+    pub(super) fn noise(&self, step: u64) -> Noise {
+        let seed = self.seed ^ (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Noise { seed, dropout: self.options.dropout, neftune: self.options.neftune }
     }
 
-    /// The optimizer's constants.
-    pub fn adamw(&self) -> AdamWConfig {
-        AdamWConfig { weight_decay: self.weight_decay, ..AdamWConfig::default() }
+    /// An optimizer that has taken no step.
+    pub fn optimizer(&self) -> AdamW {
+        let constants = AdamWConfig { weight_decay: self.weight_decay, ..AdamWConfig::default() };
+        AdamW::new(constants).with_muon(self.options.muon)
     }
 }
 
@@ -301,7 +326,7 @@ mod tests {
 
     #[test]
     fn defaults_hold_and_all_problems_come_at_once() {
-        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill, Stage::Reason] {
+        for stage in [Stage::Pretrain, Stage::Sft, Stage::Dpo, Stage::Distill, Stage::Reason, Stage::Grpo] {
             for defaults in [TrainConfig::of(stage), TrainConfig::of_adapter(stage)] {
                 assert_eq!(defaults.problems(), Vec::<Told>::new());
             }
@@ -336,10 +361,11 @@ mod tests {
     fn settings_of_runs_of_before_have_no_floor_and_keep_nothing() {
         let mut old = serde_json::to_value(TrainConfig::of_adapter(Stage::Sft)).unwrap();
         let settings = old.as_object_mut().unwrap();
-        for key in ["min-steps", "stop-at-loss", "keep-share"] {
+        for key in ["min-steps", "stop-at-loss", "keep-share", "freeze"] {
             assert!(settings.remove(key).is_some(), "{key}");
         }
         let read: TrainConfig = serde_json::from_value(old).unwrap();
         assert_eq!((read.min_steps, read.stop_at_loss, read.keep_share), (0, 0.0, 0.0));
+        assert!(read.freeze.is_empty());
     }
 }

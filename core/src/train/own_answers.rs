@@ -23,6 +23,15 @@ pub(super) struct WithOwnAnswers {
     seq_len: usize,
 }
 
+/// Random numbers of the batch behind which a supply stands: its place names them, so that a run that goes on draws what
+/// it would have drawn. `stream` keeps them apart from other uses of the seed.
+pub(super) fn random_of(state: &LoaderState, seed: u64, stream: u64) -> Random {
+    let LoaderState { epoch, position, pieces, served, .. } = state;
+    let place = [*epoch, *position, *pieces as u64, *served as u64];
+    let stream = place.iter().fold(stream, |stream, &part| Random::new(part, stream).next_u64());
+    Random::new(seed, stream)
+}
+
 /// What is answered.
 struct Prompt {
     ids: Vec<u32>,
@@ -33,15 +42,6 @@ struct Prompt {
 impl WithOwnAnswers {
     pub(super) fn new(batches: Box<dyn BatchSource>, own: OwnAnswers, config: &TrainConfig) -> Self {
         Self { batches, own, seed: config.seed, seq_len: config.max_seq_len }
-    }
-
-    /// Random numbers of the batch that was given out last: where the supply stands names them, so that a run that goes on
-    /// draws what it would have drawn.
-    fn random(&self) -> Random {
-        let LoaderState { epoch, position, pieces, served, .. } = self.batches.state();
-        let place = [epoch, position, pieces as u64, served as u64];
-        let stream = place.iter().fold(STREAM, |stream, &part| Random::new(part, stream).next_u64());
-        Random::new(self.seed, stream)
     }
 
     /// The prompts of a batch with answers of the model, as it is now.
@@ -129,7 +129,7 @@ impl BatchSource for WithOwnAnswers {
     fn next<'a>(&'a mut self, model: &'a Transformer) -> Pending<'a, Option<Batch>> {
         Box::pin(async {
             let Some(batch) = self.batches.next(model).await? else { return Ok(None) };
-            let mut random = self.random();
+            let mut random = random_of(&self.batches.state(), self.seed, STREAM);
             match random.uniform() < self.own.share {
                 true => self.answered(batch, model, &mut random).await.map(Some),
                 false => Ok(Some(batch)),
@@ -149,7 +149,7 @@ impl BatchSource for WithOwnAnswers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ModelConfig, preset};
+    use crate::model::{ModelConfig, tiny};
     use burn::tensor::Device;
 
     /// The same batch again and again.
@@ -169,17 +169,7 @@ mod tests {
     }
 
     fn model() -> Transformer {
-        let config = ModelConfig {
-            hidden_size: 16,
-            intermediate_size: 24,
-            num_hidden_layers: 1,
-            num_attention_heads: 2,
-            num_key_value_heads: 2,
-            head_dim: 8,
-            max_position_embeddings: 32,
-            eos_token_ids: vec![0],
-            ..preset("nano").unwrap().config(Some(32))
-        };
+        let config = ModelConfig { eos_token_ids: vec![0], ..tiny(32) };
         Transformer::init(&config, 5, &Device::flex()).unwrap()
     }
 

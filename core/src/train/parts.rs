@@ -7,7 +7,7 @@ use super::expert_load::ExpertLoad;
 use crate::batch::Batch;
 use crate::device::is_processor;
 use crate::loss::{Loss, Metric, Objective, StepTotals};
-use crate::model::Transformer;
+use crate::model::{Noise, Transformer};
 use crate::optim::NamedGradients;
 use crate::platform::{map_in_threads, threads};
 
@@ -40,11 +40,12 @@ pub(super) fn forward(
     objective: &dyn Objective,
     shares: Vec<Share>,
     totals: &StepTotals,
-    dropout_seed: u64,
+    noise: Noise,
 ) -> Vec<Part> {
     let prepare = |Share { rows, first_row }| {
         // Leaves of its own give each part a graph of its own, which no other thread locks.
-        let model = model.clone().map(&mut FreshLeaves).with_dropout(dropout_seed, first_row);
+        let model = model.clone().map(&mut FreshLeaves);
+        let model = model.with_noise(noise, first_row, lengths(&rows, noise)).with_tape();
         (rows, model)
     };
     let prepared: Vec<(Batch, Transformer)> = shares.into_iter().map(prepare).collect();
@@ -52,6 +53,11 @@ pub(super) fn forward(
         let loss = objective.part_loss(&model, &rows, totals);
         (model, loss)
     })
+}
+
+/// The tokens of the example at each place, where the noise asks for them.
+fn lengths(rows: &Batch, noise: Noise) -> Vec<u32> {
+    if noise.neftune > 0.0 { rows.example_lengths() } else { Vec::new() }
 }
 
 /// The tokens of each expert in some parts together.
@@ -70,7 +76,7 @@ pub(super) fn count(
     objective: &dyn Objective,
     divided: &[Vec<Share>],
     totals: &StepTotals,
-    dropout_seed: u64,
+    noise: Noise,
 ) -> Option<ExpertLoad> {
     let experts = model.config().experts.as_ref()?;
     if divided.len() < 2 || experts.balance.of_step(experts.per_token) == 0.0 {
@@ -82,7 +88,7 @@ pub(super) fn count(
         let prepared: Vec<(&Share, Transformer)> =
             shares.iter().map(|share| (share, model.clone())).collect();
         let parts = map_in_threads(prepared, |(share, model)| {
-            let model = model.with_dropout(dropout_seed, share.first_row);
+            let model = model.with_noise(noise, share.first_row, lengths(&share.rows, noise));
             let loss = objective.part_loss(&model, &share.rows, totals);
             (model, loss)
         });
@@ -110,10 +116,20 @@ pub(super) fn backward(parts: Vec<Part>, counts: &ExpertLoad, weight: f64, loss_
             None => sum.clone(),
         };
         let whole = if loss_scale == 1.0 { whole } else { whole * loss_scale };
-        let mut grads = whole.backward();
-        let gradients = NamedGradients::collect(&model, &mut grads);
+        let gradients = gradients(&model, &whole);
         Brought { loss: sum.inner(), added: added.map(Tensor::inner), gradients, metrics: loss.metrics }
     })
+}
+
+/// The gradients of a loss, through all that is computed again on the way back, too.
+fn gradients(model: &Transformer, loss: &Tensor<1>) -> NamedGradients {
+    let mut grads = loss.backward();
+    let mut found = NamedGradients::collect(model, &mut grads);
+    while let Some(rest) = model.rewind(&mut grads) {
+        grads = rest.backward();
+        found.add(NamedGradients::collect(model, &mut grads));
+    }
+    found.in_order_of(model)
 }
 
 struct FreshLeaves;

@@ -3,10 +3,10 @@
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::TrainConfig;
+use super::{TrainConfig, TrainOptions};
 use crate::kernels::AttentionBlocks;
 use crate::loss::Beside;
-use crate::model::ModelConfig;
+use crate::model::{ActivationCheckpointing, ModelConfig};
 
 /// Sizes and times estimated from the shapes alone.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -15,7 +15,7 @@ pub struct Plan {
     pub parameters: u64,
     /// Those that train: all, or an adapter's.
     pub trained: u64,
-    /// Weights, and gradients and two moments of those that train, in bytes (f32 each).
+    /// Weights, and gradients, moments and copies of those that train, in bytes (f32 each).
     pub state_bytes: u64,
     /// What a forward pass keeps for the backward pass, in bytes.
     pub activation_bytes: u64,
@@ -60,16 +60,24 @@ impl Plan {
         };
         // Forward and backward through the activations; the gradients of frozen matrices are not made.
         let share = if adapter.is_some() { 2.0 / 3.0 } else { 1.0 };
+        let options = &config.options;
+        // The average of the weights, and the best ones; Muon keeps one moment of its matrices.
+        let copies = u64::from(options.ema > 0.0) + u64::from(options.early_stop > 0);
+        let spared = if options.muon && adapter.is_none() { model.layer_matrices() } else { 0 };
+        // Of the three passes of a step those forward through some layers are made twice.
+        let layers = model.num_hidden_layers;
+        let recomputed = (0..layers).filter(|&i| options.activation_checkpointing.recomputes(i)).count();
+        let again = recomputed as f64 / (3 * layers.max(1)) as f64;
         let rows = config.batch_size as u64;
         let tokens = (steps as f64 * (rows * config.grad_accum as u64) as f64 * row.mean) as u64;
         Self {
             parameters,
             trained,
-            state_bytes: (held + 3 * trained) * 4,
-            activation_bytes: rows * activation_floats(model, row.longest, device) * 4,
+            state_bytes: (held + (3 + copies) * trained - spared) * 4,
+            activation_bytes: rows * activation_floats(model, options, row.longest, device) * 4,
             steps,
             tokens,
-            flops: tokens as f64 * model.training_flops_per_token(row.longest) * share,
+            flops: tokens as f64 * model.training_flops_per_token(row.longest) * (share + again),
         }
     }
 
@@ -100,30 +108,45 @@ impl Plan {
     }
 }
 
-/// Floats kept for one row: the block's intermediate results, the attention scores with their softmax, and
-/// the logits with theirs and their gradient.
-fn activation_floats(model: &ModelConfig, seq: usize, device: &Device) -> u64 {
+/// Floats kept for one row: the layers' intermediate results, the attention scores with their softmax, and the logits with
+/// theirs and their gradient. Of what is computed again one layer's stands beside the rest at a time.
+fn activation_floats(model: &ModelConfig, options: &TrainOptions, seq: usize, device: &Device) -> u64 {
     let wide = model.num_attention_heads * model.head_dim;
     let narrow = model.num_key_value_heads * model.head_dim;
+    let (everywhere, of_attention) = model.dropped(options.dropout);
+    // Dropout keeps what it multiplied by, and of attention what is left, too.
+    let halves = if everywhere > 0.0 { 2 * model.hidden_size } else { 0 };
+    let stream = 8 * model.hidden_size + 6 * wide + 8 * narrow + halves;
     // Of routed layers what the processor keeps, where an expert sees its own tokens alone.
-    let inner: usize = (0..model.num_hidden_layers).map(|layer| model.active_width(layer)).sum();
-    let stream = 8 * model.hidden_size + 6 * wide + 8 * narrow;
-    let block = seq * stream;
-    let scores = score_floats(model, seq, device);
-    (model.num_hidden_layers * block + scores + 4 * seq * inner + 3 * seq * model.vocab_size) as u64
+    let rest = |layer: usize| seq * (stream + 4 * model.active_width(layer));
+    let (scores, passing) = score_floats(model, of_attention, seq, device);
+    let strategy = options.activation_checkpointing;
+    let fine = strategy == ActivationCheckpointing::FineGrained;
+    let (mut kept, mut again) = (3 * seq * model.vocab_size, 0);
+    for layer in 0..model.num_hidden_layers {
+        let whole = rest(layer) + scores;
+        let (stays, comes_back) = match (strategy.recomputes(layer), fine) {
+            (true, _) => (seq * model.hidden_size, whole),
+            (false, true) => (rest(layer), scores),
+            (false, false) => (whole, 0),
+        };
+        kept += stays;
+        again = again.max(comes_back + passing);
+    }
+    (kept + again) as u64
 }
 
-/// Floats of the attention scores of all layers: those of all queries in each, or those of one block of queries while it
-/// is computed.
-fn score_floats(model: &ModelConfig, seq: usize, device: &Device) -> usize {
-    let (heads, layers) = (model.num_attention_heads, model.num_hidden_layers);
+/// Floats of the attention scores of a layer: those that are kept for the backward pass, and those of one block of queries,
+/// which stand there while it is computed.
+fn score_floats(model: &ModelConfig, dropped: f64, seq: usize, device: &Device) -> (usize, usize) {
+    let heads = model.num_attention_heads;
     // Dropout keeps which weights it dropped, and what is left of them, and takes all queries at once.
-    if model.attention_dropout > 0.0 {
-        return 5 * heads * seq * seq * layers;
+    if dropped > 0.0 {
+        return (5 * heads * seq * seq, 0);
     }
     match AttentionBlocks::ByLength.of(seq, device) {
-        Some(block) => 3 * heads * block * seq,
-        None => 3 * heads * seq * seq * layers,
+        Some(block) => (0, 3 * heads * block * seq),
+        None => (3 * heads * seq * seq, 0),
     }
 }
 
@@ -131,16 +154,94 @@ fn score_floats(model: &ModelConfig, seq: usize, device: &Device) -> usize {
 mod tests {
     use super::*;
     use crate::model::preset;
+    use crate::train::Stage;
+
+    fn plan(options: TrainOptions) -> Plan {
+        let config = TrainConfig { batch_size: 1, options, ..TrainConfig::of(Stage::Pretrain) };
+        let row = RowTokens { mean: 16.0, longest: 16 };
+        Plan::new(&model(), &config, 1, None, row, &Device::flex())
+    }
+
+    /// Four layers of two heads of width 2, a hidden and an inner width of 4, and a vocabulary of 8.
+    fn model() -> ModelConfig {
+        ModelConfig {
+            hidden_size: 4,
+            intermediate_size: 4,
+            num_hidden_layers: 4,
+            num_attention_heads: 2,
+            num_key_value_heads: 2,
+            head_dim: 2,
+            experts: None,
+            ..preset("nano").unwrap().config(Some(8))
+        }
+    }
+
+    #[test]
+    fn activations_by_hand() {
+        let bytes = |activation_checkpointing| {
+            plan(TrainOptions { activation_checkpointing, ..TrainOptions::default() }).activation_bytes / 4
+        };
+        // 16 positions of 8·4 + 6·4 + 8·4 + 4·4, and 3 · 2 heads · 16² scores; 3 · 16 · 8 for the logits.
+        let (rest, scores, input, logits) = (16 * 104, 1536, 16 * 4, 384);
+        let whole = rest + scores;
+        for (strategy, expected) in [
+            (ActivationCheckpointing::None, 4 * whole),
+            (ActivationCheckpointing::WholeLayer, 4 * input + whole),
+            (ActivationCheckpointing::OneInTwo, 2 * input + 2 * whole + whole),
+            (ActivationCheckpointing::OneInFour, input + 3 * whole + whole),
+            (ActivationCheckpointing::FineGrained, 4 * rest + scores),
+        ] {
+            assert_eq!(bytes(strategy), expected + logits, "{strategy:?}");
+        }
+    }
+
+    #[test]
+    fn copies_and_moments_by_hand() {
+        let (all, matrices) = (model().parameters(), model().layer_matrices());
+        // Four matrices of attention and three of the feed-forward, 4 × 4 each.
+        assert_eq!(matrices, 4 * 7 * 16);
+        let state = |options| plan(options).state_bytes / 4;
+        assert_eq!(state(TrainOptions::default()), 4 * all);
+        let copies = TrainOptions { ema: 0.9, early_stop: 2, ..TrainOptions::default() };
+        assert_eq!(state(copies), 6 * all);
+        assert_eq!(state(TrainOptions { muon: true, ..TrainOptions::default() }), 4 * all - matrices);
+        let flops = |activation_checkpointing| {
+            plan(TrainOptions { activation_checkpointing, ..TrainOptions::default() }).flops
+        };
+        let more = flops(ActivationCheckpointing::OneInTwo) / flops(ActivationCheckpointing::None);
+        assert!((more - 7.0 / 6.0).abs() < 1e-9, "half of the layers, one of three passes: {more}");
+    }
 
     #[test]
     fn in_blocks_the_scores_of_a_row_grow_with_its_length() {
-        let (device, mut model) = (Device::flex(), preset("nano").unwrap().config(None));
-        (model.num_attention_heads, model.num_hidden_layers) = (4, 5);
-        let floats = |model: &ModelConfig, seq: usize| score_floats(model, seq, &device);
-        assert_eq!(floats(&model, 256), 3 * 4 * 256 * 256 * 5);
-        assert_eq!(floats(&model, 1024), 3 * 4 * 128 * 1024);
-        assert_eq!(floats(&model, 4096), 4 * floats(&model, 1024));
-        model.attention_dropout = 0.1;
-        assert_eq!(floats(&model, 1024), 5 * 4 * 1024 * 1024 * 5);
+        let (device, mut model) = (Device::flex(), model());
+        model.num_attention_heads = 4;
+        let floats = |seq: usize, dropped: f64| score_floats(&model, dropped, seq, &device);
+        assert_eq!(floats(256, 0.0), (3 * 4 * 256 * 256, 0));
+        assert_eq!(floats(1024, 0.0), (0, 3 * 4 * 128 * 1024));
+        assert_eq!(floats(4096, 0.0), (0, 4 * floats(1024, 0.0).1));
+        assert_eq!(floats(1024, 0.1), (5 * 4 * 1024 * 1024, 0));
+    }
+
+    #[test]
+    fn blocks_of_one_layer_stand_there_at_a_time_whatever_is_computed_again() {
+        let row = RowTokens { mean: 1024.0, longest: 1024 };
+        let floats = |options: TrainOptions| {
+            let config = TrainConfig { batch_size: 1, options, ..TrainConfig::of(Stage::Pretrain) };
+            Plan::new(&model(), &config, 1, None, row, &Device::flex()).activation_bytes / 4
+        };
+        // As above, but 1024 positions, of whose scores those of 128 queries stand there.
+        let (rest, block, input, logits) = (1024 * 104, 3 * 2 * 128 * 1024, 1024 * 4, 24 * 1024);
+        for (activation_checkpointing, expected) in [
+            (ActivationCheckpointing::None, 4 * rest),
+            (ActivationCheckpointing::FineGrained, 4 * rest),
+            (ActivationCheckpointing::WholeLayer, 4 * input + rest),
+        ] {
+            let options = TrainOptions { activation_checkpointing, ..TrainOptions::default() };
+            assert_eq!(floats(options), expected + block + logits, "{activation_checkpointing:?}");
+        }
+        // Dropout takes all queries at once, and keeps what it multiplied by, of both halves of a layer, too.
+        let dropped = TrainOptions { dropout: Some(0.1), ..TrainOptions::default() };
+        assert_eq!(floats(dropped), 4 * (rest + 1024 * 8 + 5 * 2 * 1024 * 1024) + logits);
     }
 }

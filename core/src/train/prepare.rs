@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use super::held_out_answers::HeldOutAnswers;
 use super::own_answers::WithOwnAnswers;
-use super::{BatchSource, Plan, Progress, ReadAhead, RowTokens, Run, Stage, TrainConfig};
+use super::patience::Patience;
+use super::rollouts::{measured, with_rollouts};
+use super::{BatchSource, Copies, Plan, Progress, ReadAhead, RowTokens, Run, Stage, TrainConfig};
 use crate::adapter::Adapter;
 use crate::batch::{Content, EncodedRows, Encoder, Fit, Loader, LoaderConfig, LoaderState, Survey};
-use crate::data::{Dataset, Split, Turns, split};
+use crate::data::{Dataset, Split, Turns};
 use crate::error::{Error, Result};
 use crate::loss::{Objective, ReasonSettings};
 use crate::model::{NamedTensor, Transformer};
-use crate::optim::AdamW;
 use crate::platform::SURVEYED_BYTES;
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
@@ -45,6 +46,7 @@ impl Job {
     /// # Errors
     /// Settings that do not hold, no usable rows, rows longer than the model, a foreign tokenizer.
     pub fn validate(&self, model: &Transformer) -> Result<()> {
+        self.check_prepared()?;
         self.check_content()?;
         let mut problems = self.config.problems();
         if self.adapter.is_none() && model.is_quantized() {
@@ -70,37 +72,14 @@ impl Job {
         problems.extend(self.teacher_problem());
         problems.extend(self.objective.problems(self.adapter.is_some()));
         problems.extend(self.keep_problem());
+        problems.extend(self.config.options.problem(self.adapter.is_some()));
+        problems.extend(self.rollout_problems());
+        problems.extend(self.freeze_problems(model));
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
         self.check_split()?;
         model.config().check_vocabulary(&self.tokenizer)
-    }
-
-    /// That a prompt may fill a whole row, and leave no room for an answer.
-    fn prompt_problem(&self) -> Option<Told> {
-        let (prompt, length) = (self.objective.longest_prompt(), self.config.max_seq_len);
-        (prompt >= length).then(|| {
-            told!(
-                "train.prompt",
-                "--max-prompt-len is {prompt}, which leaves no room for an answer in rows of --max-seq-len {length}; take less",
-                prompt,
-                length
-            )
-        })
-    }
-
-    /// That a row may be longer than what the teacher reads.
-    fn teacher_problem(&self) -> Option<Told> {
-        let (context, length) = (self.objective.longest_row()?, self.config.max_seq_len);
-        (length > context).then(|| {
-            told!(
-                "train.teacher_length",
-                "--max-seq-len is {length}, and the teacher holds {context} positions; take at most that many",
-                length,
-                context
-            )
-        })
     }
 
     /// Refuses data that leaves nothing to train on, or nothing to hold out where that is asked for.
@@ -148,7 +127,7 @@ impl Job {
 
     /// Rows held out and rows trained on.
     pub fn split(&self) -> Split {
-        split(self.dataset.len(), self.config.val_split, self.config.seed)
+        self.dataset.split(self.config.val_split, self.config.seed)
     }
 
     /// What a pass over the data holds: counted, or of larger data estimated by as many rows, spread evenly, as make up
@@ -159,13 +138,12 @@ impl Job {
     pub fn survey(&self, bytes: u64) -> Result<Survey> {
         let (rows, all) = (self.dataset.len(), self.dataset.report().bytes_of_text.max(1));
         let split = self.split();
-        let part = split.train_part();
-        let trained = part.end - part.start;
+        let pass = split.pass();
         let fitting = (u128::from(rows) * u128::from(bytes) / u128::from(all)) as u64;
-        let looked_at = fitting.clamp(SURVEYED_ROWS.min(trained), trained);
-        let spread = |i: u64| (u128::from(i) * u128::from(trained) / u128::from(looked_at)) as u64;
-        let mut numbers: Vec<u64> =
-            (0..looked_at).map(|i| split.order().at(part.start + spread(i))).collect();
+        let looked_at = fitting.clamp(SURVEYED_ROWS.min(pass), pass);
+        let spread = |i: u64| (u128::from(i) * u128::from(pass) / u128::from(looked_at)) as u64;
+        let row = |i: u64| split.row_of_pass(spread(i), self.config.seed);
+        let mut numbers: Vec<u64> = (0..looked_at).map(row).collect();
         // Reading rows in their order needs no search.
         numbers.sort_unstable();
         Survey::of(&self.examples(), &self.loader_config(), &numbers)
@@ -178,7 +156,8 @@ impl Job {
         let steps = || {
             let split = self.split();
             let batches = survey.batches(&self.loader(&split, split.train_part(), true), config.epochs);
-            config.at_least((batches / config.grad_accum as f64).ceil().max(1.0) as u64)
+            let (_, again) = self.rollout_sizes();
+            config.at_least((batches / config.grad_accum as f64).ceil().max(1.0) as u64 * again)
         };
         config.steps.unwrap_or_else(steps)
     }
@@ -190,20 +169,22 @@ impl Job {
 
     /// Whether the steps of the run are an estimate.
     fn estimates(&self, survey: &Survey) -> bool {
-        self.ends_with_passes(survey) && survey.rows < self.split().train
+        self.ends_with_passes(survey) && survey.rows < self.split().pass()
     }
 
     /// What a person should know of the rows before the run begins, a sentence each.
     pub fn remarks(&self, survey: &Survey) -> Vec<Told> {
         let mut remarks = survey.remarks();
         remarks.extend(self.keep_remark());
+        remarks.extend(self.config.options.remark());
+        remarks.extend(self.mix_remarks());
         if self.estimates(survey) {
             remarks.push(told!(
                 "train.estimate",
                 "{steps} steps are an estimate from {looked_at} of {rows} rows; the run ends where the data ends",
                 steps = self.total_steps(survey),
                 looked_at = survey.rows,
-                rows = self.split().train
+                rows = self.split().pass()
             ));
         }
         remarks
@@ -222,8 +203,11 @@ impl Job {
             },
         };
         let adapter = self.adapter.as_ref().map(Adapter::parameters);
-        let config = TrainConfig { batch_size: self.config.batch_size * group, ..self.config.clone() };
+        let (answers, _) = self.rollout_sizes();
+        let rows = self.config.batch_size * group * answers;
+        let config = TrainConfig { batch_size: rows, ..self.config.clone() };
         let mut plan = Plan::new(model.config(), &config, steps, adapter, row, &model.device());
+        self.plan_frozen(&mut plan, model);
         plan.state_bytes -= model.bytes_saved();
         plan.add_beside(&self.objective.beside(), model.config(), config.batch_size, row);
         if self.kept_dataset().is_some() {
@@ -261,10 +245,12 @@ impl Job {
             low_from: 0,
             keep: self.kept_dataset().map(|keep| keep.fingerprint()),
             best_loss: None,
+            patience: Patience::default(),
             reference: None,
             dpo: None,
             taught: None,
             reason: self.objective.reason().cloned(),
+            grpo: self.objective.rollouts().cloned(),
             mean_loss: None,
             loss_scale: None,
             config: self.config.clone(),
@@ -281,14 +267,15 @@ impl Job {
     ///
     /// # Errors
     /// As [`Job::validate`]; data that cannot be read; an optimizer's state that does not fit the weights.
-    pub fn resume(self, model: Transformer, optimizer: Vec<NamedTensor>, progress: Progress) -> Result<Run> {
+    pub fn resume(self, model: Transformer, mut state: Vec<NamedTensor>, progress: Progress) -> Result<Run> {
         self.validate(&model)?;
         let warning = progress.check_data(&self.dataset)?;
         let other = progress.check_keep(self.keep.as_deref());
         // Packed rows are full, whatever the data holds.
         let survey = if self.config.packing { Survey::default() } else { self.survey(0)? };
         let mut run = self.run(model, &survey, progress)?;
-        run.optimizer.restore(run.progress.optimizer_steps(), optimizer, &run.model)?;
+        run.model = run.copies.restore(run.model, &mut state)?;
+        run.optimizer.restore(run.progress.optimizer_steps(), state, &run.model)?;
         run.warnings.extend(warning.into_iter().chain(other));
         Ok(run)
     }
@@ -296,6 +283,7 @@ impl Job {
     fn run(mut self, model: Transformer, survey: &Survey, progress: Progress) -> Result<Run> {
         let mut warnings = self.warnings();
         warnings.extend(idle_gates(&model));
+        warnings.extend(self.freeze_remark(&progress.config.freeze, &model));
         let model = self.settle_ends(model);
         let plan = self.plan(&model, survey, progress.total_steps);
         let split = self.split();
@@ -304,11 +292,13 @@ impl Job {
             batches = batches.ending_after(progress.config.epochs);
         }
         batches.restore(progress.loader.clone())?;
-        let optimizer = AdamW::new(self.config.adamw());
+        let (optimizer, options) = (self.config.optimizer(), &progress.config.options);
         let model = match &self.adapter {
             Some(adapter) => adapter.attach(model, 1.0)?,
-            None => model,
+            None => model.freeze(&progress.config.freeze),
         };
+        let model = model.with_checkpointing(options.activation_checkpointing);
+        let copies = Copies::of(&model, options);
         let adapter = self.adapter.as_ref().map(|adapter| adapter.config.clone());
         let keep = self.kept_rows(progress.config.keep_share);
         let (tokenizer, objective) = (Arc::clone(&self.tokenizer), Arc::clone(&self.objective));
@@ -317,17 +307,23 @@ impl Job {
             Some(own) => Box::new(WithOwnAnswers::new(batches, own, &progress.config)),
             None => batches,
         };
+        let batches = with_rollouts(batches, objective.rollouts(), &tokenizer, &progress);
         let answers = HeldOutAnswers::of(&*self.objective, &self.dataset, &self.tokenizer, &split)?;
         warnings.extend(answers.as_ref().and_then(HeldOutAnswers::warning));
         let held_out: Option<Box<dyn Fn() -> Box<dyn BatchSource>>> = match split.validation {
             0 => None,
-            _ => Some(Box::new(move || Box::new(self.loader(&split, split.validation_part(), false)))),
+            _ if objective.rollouts().is_some_and(|config| config.eval_answers == 0) => None,
+            _ => Some(Box::new(move || {
+                let rows = Box::new(self.loader(&split, split.validation_part(), false));
+                measured(rows, self.objective.rollouts(), &self.tokenizer, self.config.max_seq_len)
+            })),
         };
         Ok(Run {
             model,
             plan,
             adapter,
             optimizer,
+            copies,
             objective,
             batches,
             keep,
@@ -371,7 +367,8 @@ impl Job {
 
     fn loader(&self, split: &Split, part: Range<u64>, endless: bool) -> Loader {
         let order = split.order().clone();
-        Loader::new(Arc::new(self.examples()), self.loader_config(), order, part, endless)
+        let loader = Loader::new(Arc::new(self.examples()), self.loader_config(), order, part, endless);
+        loader.drawing(split.draws().filter(|_| endless))
     }
 }
 

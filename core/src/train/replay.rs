@@ -12,7 +12,6 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::loss::Objective;
 use crate::model::{Transformer, read};
-use crate::optim::AdamW;
 
 /// Steps that were taken.
 #[derive(Debug)]
@@ -44,17 +43,18 @@ pub async fn replay(
         ]));
     }
     let schedule = config.schedule(steps.len() as u64);
-    let mut optimizer = AdamW::new(config.adamw());
+    let mut optimizer = config.optimizer();
     let mut model = match adapter {
         Some(adapter) => adapter.attach(model, 1.0)?,
-        None => model,
+        None => model.freeze(&config.freeze),
     };
+    model = model.with_checkpointing(config.options.activation_checkpointing);
     let (mut losses, mut grad_norms, mut reported) = (Vec::new(), Vec::new(), Vec::new());
     for (number, batches) in (0u64..).zip(steps) {
         let settings = StepSettings {
             learning_rate: schedule.at(number),
             grad_clip: config.grad_clip,
-            dropout_seed: config.dropout_seed(number),
+            noise: config.noise(number),
             loss_scale: 1.0,
         };
         let step = Step::of(&model, objective, batches, settings);

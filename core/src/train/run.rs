@@ -9,7 +9,7 @@ use super::held_out_answers::HeldOutAnswers;
 use super::metrics::Metrics;
 use super::step::{Step, StepSettings, StepTensors};
 use super::{
-    BatchSource, Control, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent, evaluate,
+    BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent, evaluate,
 };
 use crate::adapter::AdapterConfig;
 use crate::batch::{Batch, KeptRows};
@@ -37,6 +37,8 @@ pub struct Run {
     pub adapter: Option<AdapterConfig>,
     /// The optimizer of what trains.
     pub optimizer: AdamW,
+    /// Copies of the weights beside those that train.
+    pub copies: Copies,
     /// What is minimised.
     pub objective: Arc<dyn Objective>,
     /// Training batches: endless, or as many as the passes hold.
@@ -60,7 +62,7 @@ pub struct Run {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The trained model.
+    /// The trained model: with its best weights where the run may end early, or with their moving average.
     pub model: Transformer,
     /// Whether the listener stopped it before its last step.
     pub stopped: bool,
@@ -97,9 +99,7 @@ impl Since {
 /// refuses. The last save stays as it is.
 pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome> {
     run.progress.config.validate()?;
-    for warning in std::mem::take(&mut run.warnings) {
-        listener.on(TrainEvent::Warning(warning))?;
-    }
+    run.begin(listener).await?;
     let schedule = run.progress.schedule();
     let (started, mut since) = (now(), Since::now());
     let (mut held_out, mut asked, mut learned) = (None, Control::Continue, false);
@@ -127,15 +127,18 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             (measured, meanwhile) = run.measure(listener).await?;
             best = measured.as_ref().is_some_and(|(_, best)| *best);
             held_out = measured.map(|(held_out, _)| held_out).or(held_out);
+            let (settled, of_best) = run.settle_early_stop(listener).await?;
+            (run, held_out) = (settled, of_best.or(held_out));
             since.time = now();
         }
-        if save || best || meanwhile != Control::Continue {
+        let last = last || step >= run.progress.total_steps;
+        if save || best || (last && step > first) || meanwhile != Control::Continue {
             run.save(best, listener).await?;
             since.time = now();
         }
         if last || stopped || meanwhile == Control::Stop {
             return Ok(Outcome {
-                model: run.model,
+                model: run.copies.measured(&run.model),
                 stopped: !last,
                 learned,
                 held_out,
@@ -169,11 +172,23 @@ async fn next_control(listener: &mut dyn Listener) -> (Control, bool) {
 }
 
 impl Run {
+    /// Says what a person should know, and has at hand what goes on from an earlier process.
+    async fn begin(&mut self, listener: &mut dyn Listener) -> Result<()> {
+        for warning in std::mem::take(&mut self.warnings) {
+            listener.on(TrainEvent::Warning(warning))?;
+        }
+        self.find_best().await
+    }
+
     /// Captures the run as it stands, and lets the listener store it.
     async fn save(&mut self, best: bool, listener: &mut dyn Listener) -> Result<()> {
         self.progress.loader = self.batches.state();
+        let (adapter, copies) = (self.adapter.as_ref(), &self.copies);
         let snapshot =
-            Snapshot::capture(&self.model, self.adapter.as_ref(), &self.optimizer, &self.progress).await?;
+            Snapshot::capture(&self.model, adapter, &self.optimizer, copies, &self.progress).await?;
+        if best && self.progress.config.options.early_stop > 0 {
+            self.copies.keep_best(snapshot.weights.clone());
+        }
         listener.on(TrainEvent::Save { snapshot: &snapshot, best })
     }
 
@@ -184,7 +199,7 @@ impl Run {
         let settings = StepSettings {
             learning_rate: schedule.at(self.progress.step),
             grad_clip: config.grad_clip,
-            dropout_seed: config.dropout_seed(self.progress.step),
+            noise: config.noise(self.progress.step),
             loss_scale: if scaling { self.progress.loss_scale.unwrap_or_default().factor } else { 1.0 },
         };
         let mut batches = Vec::new();
@@ -206,6 +221,7 @@ impl Run {
         let taken = !scaling || self.scale_allows(&step.tensors).await?;
         if taken {
             let (model, tensors) = step.take(self.model, &mut self.optimizer);
+            self.copies.after_step(&model, &self.optimizer);
             self.model = model;
             since.tensors.push(tensors);
         } else {
@@ -324,22 +340,24 @@ impl Run {
     /// Measures the held-out rows, where there are any; also says whether they were never better, and what the listener
     /// wanted meanwhile.
     async fn measure(&mut self, listener: &mut dyn Listener) -> Result<(Option<(HeldOut, bool)>, Control)> {
-        let Some(loader) = &self.held_out else {
+        let Some((held_out, meanwhile)) = self.judge(listener).await? else {
             return Ok((None, Control::Continue));
         };
-        let mut held_out = evaluate(&self.model, &*self.objective, &mut *loader(), &self.tokenizer).await?;
-        let mut meanwhile = Control::Continue;
-        if let Some(answers) = &self.answers {
-            let shares;
-            (shares, meanwhile) = answers.measure(&self.model, listener).await?;
-            held_out.metrics.extend(shares);
-        }
-        let best = self.progress.best_loss.is_none_or(|best| held_out.loss < best);
-        if best {
-            self.progress.best_loss = Some(held_out.loss);
-        }
+        let best = self.progress.note_held_out(held_out.loss);
         listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
         Ok((Some((held_out, best)), meanwhile))
+    }
+
+    /// What the held-out rows, and its own answers to their questions, say of the model that is kept; also what the listener
+    /// wanted meanwhile. `None` where nothing is held out.
+    pub(super) async fn judge(&self, listener: &mut dyn Listener) -> Result<Option<(HeldOut, Control)>> {
+        let Some(loader) = &self.held_out else { return Ok(None) };
+        let model = self.copies.measured(&self.model);
+        let mut held_out = evaluate(&model, &*self.objective, &mut *loader(), &self.tokenizer).await?;
+        let Some(answers) = &self.answers else { return Ok(Some((held_out, Control::Continue))) };
+        let (shares, meanwhile) = answers.measure(&model, listener).await?;
+        held_out.metrics.extend(shares);
+        Ok(Some((held_out, meanwhile)))
     }
 }
 

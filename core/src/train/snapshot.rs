@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LossScale, TrainConfig};
+use super::copies::saved_weights;
+use super::patience::Patience;
+use super::{Copies, LossScale, TrainConfig};
 use crate::adapter::AdapterConfig;
 use crate::batch::LoaderState;
 use crate::data::Dataset;
 use crate::error::{Error, Result};
 use crate::kernels::Quantization;
-use crate::loss::{DistillConfig, DpoConfig, ReasonSettings};
+use crate::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonSettings};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::optim::{AdamW, Schedule};
 use crate::told::{Told, told};
@@ -38,6 +40,9 @@ pub struct Progress {
     pub loader: LoaderState,
     /// Best held-out loss so far.
     pub best_loss: Option<f64>,
+    /// When that was, and how many measurements have come since.
+    #[serde(default, skip_serializing_if = "Patience::is_none")]
+    pub patience: Patience,
     /// Running mean of the loss, against which a spike is judged.
     pub mean_loss: Option<f64>,
     /// The first pass over the rows that may be one of low losses only: every one before held a higher one.
@@ -58,6 +63,9 @@ pub struct Progress {
     /// How answers think first, where that is taught.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<ReasonSettings>,
+    /// The settings of rewards, where they are learned from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpo: Option<GrpoConfig>,
     /// The loss's scale, once a step was taken in f16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<LossScale>,
@@ -119,6 +127,7 @@ impl Progress {
         self.total_steps = self.step + steps.max(1);
         self.planned_steps = None;
         self.config.steps = Some(self.total_steps);
+        self.patience.stale = 0;
     }
 
     /// Steps that the optimizer took: all but those left out because f16 overflowed.
@@ -178,9 +187,9 @@ pub struct Snapshot {
     pub model: ModelConfig,
     /// The adapter that trains; `None` where the whole model does.
     pub adapter: Option<AdapterConfig>,
-    /// What trains: the model's weights, or the adapter's.
+    /// What trains: the model's weights, or the adapter's; their moving average where the run keeps one.
     pub weights: Vec<NamedTensor>,
-    /// The optimizer's moments.
+    /// The optimizer's moments, and the copies of the weights that the run goes on with.
     pub optimizer: Vec<NamedTensor>,
     /// Where the run stands.
     pub progress: Progress,
@@ -195,13 +204,13 @@ impl Snapshot {
         model: &Transformer,
         adapter: Option<&AdapterConfig>,
         optimizer: &AdamW,
+        copies: &Copies,
         progress: &Progress,
     ) -> Result<Self> {
-        let weights = match adapter {
-            Some(_) => model.adapter_weights().await?,
-            None => model.weights().await?,
-        };
-        let optimizer = optimizer.state(&weights).await?;
+        let weights = saved_weights(&copies.measured(model), adapter).await?;
+        let mut optimizer = optimizer.state(&weights).await?;
+        let is_best = progress.best_loss.is_some() && progress.patience.best_step == progress.step;
+        optimizer.extend(copies.state(model, adapter, is_best).await?);
         let (model, adapter, progress) = (model.config().clone(), adapter.cloned(), progress.clone());
         Ok(Self { model, adapter, weights, optimizer, progress })
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Content;
-use crate::loss::{Distill, DistillConfig, Dpo, DpoConfig, NextToken, Objective, Reason, Reference};
+use crate::loss::{
+    Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, NextToken, Objective, Reason, Reference,
+};
 use crate::text::RowKind;
 
 /// What a run teaches: which rows it reads and what it minimises. Which weights learn it, the model's or an adapter's,
@@ -25,6 +27,8 @@ pub enum Stage {
     Distill,
     /// Answers that think first, between tags.
     Reason,
+    /// Answers of its own that rules reward.
+    Grpo,
 }
 
 impl Stage {
@@ -36,18 +40,20 @@ impl Stage {
             Self::Dpo => "dpo",
             Self::Distill => "distill",
             Self::Reason => "reason",
+            Self::Grpo => "grpo",
         }
     }
 
-    /// What it minimises, with the defaults of its own settings; preferences are learned by an adapter then, beside what
-    /// they are compared with ([`Dpo::new`] takes all else), and distillation still lacks its teacher
-    /// ([`Distill::with_teacher`]).
+    /// What it minimises, with the defaults of its own settings; preferences and rewards are learned by an adapter then,
+    /// beside what it is compared with ([`Dpo::new`] and [`Grpo::new`] take all else), and distillation still lacks its
+    /// teacher ([`Distill::with_teacher`]).
     pub fn objective(self) -> Arc<dyn Objective> {
         match self {
             Self::Pretrain | Self::Sft => Arc::new(NextToken),
             Self::Dpo => Arc::new(Dpo::new(DpoConfig::default(), Reference::Base)),
             Self::Distill => Arc::new(Distill::new(DistillConfig::default())),
             Self::Reason => Arc::new(Reason::default()),
+            Self::Grpo => Arc::new(Grpo::new(GrpoConfig::default(), Some(Reference::Base))),
         }
     }
 
@@ -55,7 +61,7 @@ impl Stage {
     pub fn content(self) -> Content {
         match self {
             Self::Pretrain => Content::Documents,
-            Self::Sft | Self::Distill | Self::Reason => Content::Conversations,
+            Self::Sft | Self::Distill | Self::Reason | Self::Grpo => Content::Conversations,
             Self::Dpo => Content::Preferences,
         }
     }

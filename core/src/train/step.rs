@@ -7,7 +7,7 @@ use super::losses::Losses;
 use super::parts::{backward, count, divide, forward, used};
 use crate::batch::Batch;
 use crate::loss::{Metric, Objective, StepTotals};
-use crate::model::Transformer;
+use crate::model::{Noise, Transformer};
 use crate::optim::{AdamW, NamedGradients};
 
 /// The key under which what the gates add is reported.
@@ -32,8 +32,8 @@ pub(crate) struct StepSettings {
     pub learning_rate: f64,
     /// Largest global norm of the gradient; 0 leaves it alone.
     pub grad_clip: f64,
-    /// Seed of what dropout drops.
-    pub dropout_seed: u64,
+    /// What is drawn at random.
+    pub noise: Noise,
     /// What the loss is multiplied by before the backward pass, and the gradients are divided by after it.
     pub loss_scale: f64,
 }
@@ -57,12 +57,12 @@ impl Step {
         let totals = StepTotals::of(batches.iter().map(|batch| objective.weight(batch)).sum(), batches);
         let weight = totals.weight;
         let divided = divide(model, batches);
-        let counts = count(model, objective, &divided, &totals, settings.dropout_seed);
+        let counts = count(model, objective, &divided, &totals, settings.noise);
         let mut gradients = NamedGradients::default();
         let (mut losses, mut metrics) = (Losses::default(), Vec::new());
         let (mut load, mut added) = (ExpertLoad::default(), Vec::new());
         for (batch, shares) in batches.iter().zip(divided) {
-            let parts = forward(model, objective, shares, &totals, settings.dropout_seed);
+            let parts = forward(model, objective, shares, &totals, settings.noise);
             let own = used(&parts);
             for part in backward(parts, counts.as_ref().unwrap_or(&own), weight, settings.loss_scale) {
                 gradients.add(part.gradients);
@@ -192,8 +192,8 @@ mod tests {
 
     /// The same on `threads` threads, with the noise of `seed`.
     fn step(model: &Transformer, batches: &[Batch], threads: usize, seed: u64) -> Found {
-        let settings =
-            StepSettings { learning_rate: 0.1, grad_clip: 0.0, dropout_seed: seed, loss_scale: 1.0 };
+        let noise = Noise { seed, ..Noise::default() };
+        let settings = StepSettings { learning_rate: 0.1, grad_clip: 0.0, noise, loss_scale: 1.0 };
         let (model, batches) = (model.clone(), batches.to_vec());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(move || {
@@ -269,7 +269,8 @@ mod tests {
     #[test]
     fn what_is_added_and_the_load_of_each_expert_are_reported() {
         let (model, rows) = (model(true, 0.0), rows());
-        let settings = StepSettings { learning_rate: 0.1, grad_clip: 0.0, dropout_seed: 1, loss_scale: 1.0 };
+        let settings =
+            StepSettings { learning_rate: 0.1, grad_clip: 0.0, noise: Noise::default(), loss_scale: 1.0 };
         for batches in [vec![together(&rows)], rows] {
             let tensors = Step::of(&model, &NextToken, &batches, settings).tensors;
             let [added] = &tensors.metrics[..] else { panic!("one metric") };

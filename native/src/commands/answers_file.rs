@@ -258,6 +258,7 @@ mod tests {
             tokens: vec![2],
             text: text.to_string(),
             finish_reason,
+            end_token: None,
             prefill_tokens_per_second: None,
             decode_tokens_per_second: None,
         }

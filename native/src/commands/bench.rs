@@ -6,7 +6,9 @@ use kindling::bench::{What, matmul_flops, measure};
 use kindling::device::OpenDevice;
 use kindling::error::Error;
 use kindling::kernels::{AttentionBlocks, Quantization};
-use kindling::model::{ExpertSettings, ModelConfig, Transformer, fresh_weights, preset};
+use kindling::model::{
+    ActivationCheckpointing, ExpertSettings, ModelConfig, Transformer, fresh_weights, preset,
+};
 use serde_json::json;
 
 use super::{doctor, open_device};
@@ -42,6 +44,9 @@ pub struct BenchArgs {
     /// The routed layers of a mixture of experts
     #[command(flatten, next_help_heading = "Experts")]
     pub experts: ExpertSettings,
+    /// Which layers compute their activations again in the backward pass, where training is measured
+    #[arg(long, value_enum, default_value = "none")]
+    pub activation_checkpointing: ActivationCheckpointing,
     /// Seconds a measurement, at least
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
@@ -90,6 +95,7 @@ impl Bench<'_> {
             What::Prefill | What::Decode => self.device.device.clone(),
         };
         let model = fresh(config, args.weights, &place)?.with_dtype(self.everywhere.dtype.burn());
+        let model = model.with_checkpointing(args.activation_checkpointing);
         let model = model.with_attention_blocks(blocks(args.attention_block));
         let batch = if what == What::Decode { 1 } else { args.batch_size };
         let m = pollster::block_on(measure(what, model, [batch, args.max_seq_len], args.seconds))?;
@@ -104,6 +110,10 @@ impl Bench<'_> {
         });
         if let Some(bits) = args.weights {
             result["weights"] = json!(bits);
+        }
+        let strategy = args.activation_checkpointing;
+        if strategy != ActivationCheckpointing::None && matches!(what, What::Train | What::Lora) {
+            result["activation_checkpointing"] = json!(strategy);
         }
         if let Some(block) = args.attention_block {
             result["attention_block"] = json!(block);
@@ -160,6 +170,14 @@ fn check(args: &BenchArgs, context: usize) -> Result<(), Failure> {
     let mut problems = Vec::new();
     if args.weights.is_some() && args.what.contains(&What::Train) {
         problems.push("--weights holds matrices that do not train; measure lora, prefill or decode".into());
+    }
+    let trains =
+        args.what.is_empty() || args.what.iter().any(|what| matches!(what, What::Train | What::Lora));
+    if args.activation_checkpointing != ActivationCheckpointing::None && !trains {
+        problems.push(
+            "--activation-checkpointing acts in training alone; measure train or lora, or leave it out"
+                .into(),
+        );
     }
     if args.batch_size == 0 {
         problems.push("--batch-size is 0; it must be at least 1".into());

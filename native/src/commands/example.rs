@@ -16,7 +16,6 @@ use serde_json::{Map, Value, json};
 
 use super::execute::execute;
 use super::open_device;
-use super::start::with_token_ids;
 use super::train_args::TrainArgs;
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
@@ -51,7 +50,7 @@ fn config(stage: Stage, seed: u64, epochs: f64) -> TrainConfig {
     match stage {
         Stage::Pretrain => TrainConfig { max_seq_len: 128, packing: true, learning_rate: 3e-3, ..base },
         // Unpacked: half a conversation would ask for what it no longer holds.
-        Stage::Sft | Stage::Dpo | Stage::Distill | Stage::Reason => {
+        Stage::Sft | Stage::Dpo | Stage::Distill | Stage::Reason | Stage::Grpo => {
             TrainConfig { max_seq_len: 320, packing: false, learning_rate: 1.5e-3, ..base }
         }
     }
@@ -76,7 +75,7 @@ pub fn run(
     output.say("2/4 training a tokenizer");
     let (texts, settings) = World::new(DEFAULT_SEED).tokenizer_training(WorldSize::default());
     let tokenizer = train(texts.into_iter(), &settings)?;
-    let model_config = with_token_ids(preset("nano")?.config(Some(tokenizer.vocab_size())), &tokenizer);
+    let model_config = preset("nano")?.config(Some(tokenizer.vocab_size())).with_token_ids(&tokenizer);
     let (seed, saving) = (args.train.seed, args.saving);
     let epochs = if said(invocation, "epochs") { args.train.epochs } else { 1.0 };
     let model = Transformer::init(&model_config, seed, &device.device.clone().autodiff())?;

@@ -8,7 +8,6 @@ use kindling::train::{Outcome, Plan, Run, SaveConfig, Stage, train};
 use serde_json::json;
 
 use super::doctor;
-use super::start::with_token_ids;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -34,7 +33,7 @@ pub fn execute(
     run.stop_after = stop_after;
     announce(&run, device, output);
     let tokenizer = Arc::clone(&run.tokenizer);
-    let config = with_token_ids(run.model.config().clone(), &tokenizer);
+    let config = run.model.config().clone().with_token_ids(&tokenizer);
     let steps = Steps { done: run.progress.step, stop_after, total: run.progress.total_steps };
     let mut listener = RunListener::new(directory, config, &tokenizer, output, steps, saving);
     let outcome = pollster::block_on(train(run, &mut listener));
@@ -47,6 +46,11 @@ pub fn execute(
             output::grouped(loader.cut),
             output::grouped(loader.dropped)
         ));
+    }
+    if !loader.drawn.is_empty() {
+        let drawn = loader.drawn.iter().map(|(name, rows)| format!("{} of {name}", output::grouped(*rows)));
+        output.say(&format!("rows read by source: {}", drawn.collect::<Vec<_>>().join(", ")));
+        directory.log(&json!({"event": "sources", "step": outcome.progress.step, "rows": loader.drawn}))?;
     }
     if let Some(remark) = outcome.progress.loss_scale.and_then(|scale| scale.remark()) {
         output.say(&remark);
@@ -125,7 +129,7 @@ pub fn conclude(
     let held_out = outcome.held_out.as_ref();
     let done = json!({
         "event": "done", "out": path, "step": step, "total_steps": total, "tokens": outcome.progress.tokens,
-        "heldout_loss": held_out.map(|h| h.loss), "bits_per_byte": held_out.and_then(|h| h.bits_per_byte),
+        "learned": outcome.learned, "heldout_loss": held_out.map(|h| h.loss), "bits_per_byte": held_out.and_then(|h| h.bits_per_byte),
     });
     directory.log(&done)?;
     output.json(&done);
@@ -136,7 +140,9 @@ pub fn conclude(
     };
     let next = match kind.stage {
         Stage::Pretrain => format!("kindling generate --model {model} --prompt \"Once\""),
-        Stage::Sft | Stage::Dpo | Stage::Distill | Stage::Reason => format!("kindling chat --model {model}"),
+        Stage::Sft | Stage::Dpo | Stage::Distill | Stage::Reason | Stage::Grpo => {
+            format!("kindling chat --model {model}")
+        }
     };
     output.say(&format!("try it: {next}"));
     Ok(())

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use clap::Args;
-use kindling::adapter::{Adapter, Fingerprint, LoraConfig};
+use kindling::adapter::{Adapter, Fingerprint, LoraConfig, LoraInit};
 use kindling::checkpoint::open_tokenizer;
 use kindling::error::Error;
 use kindling::formats::{ADAPTER_CONFIG, Files};
@@ -40,7 +40,7 @@ pub struct ImportArgs {
     #[command(flatten)]
     pub beside: BesideModel,
     /// The stage of an imported run, which its file does not hold; lora is sft of an adapter
-    #[arg(long, value_parser = ["pretrain", "sft", "lora", "dpo", "distill"])]
+    #[arg(long, value_parser = ["pretrain", "sft", "lora", "dpo", "distill", "reason", "grpo"])]
     pub stage: Option<String>,
     /// The model whose adapter an imported run trains, or that a run of preferences began with
     #[arg(long)]
@@ -106,13 +106,13 @@ fn import_run(
     let model = args.model.display();
     let Some(stage) = args.stage.as_deref().filter(|_| !args.data.is_empty()) else {
         return Err(Failure::Usage(format!(
-            "{model} holds a run; name what it does not hold, --stage pretrain, sft, lora, dpo, distill or reason and its --data, or take \
-            the model alone with `kindling export --model {model} --to hf`"
+            "{model} holds a run; name what it does not hold, --stage pretrain, sft, lora, dpo, distill, reason or grpo and its --data, or \
+            take the model alone with `kindling export --model {model} --to hf`"
         )));
     };
     let Some(asked) = RunKind::of_verb(stage) else {
         return Err(Failure::Usage(format!(
-            "'{stage}' is no stage; take pretrain, sft, lora, dpo, distill or reason"
+            "'{stage}' is no stage; take pretrain, sft, lora, dpo, distill, reason or grpo"
         )));
     };
     let adapter = adapter_settings(args, asked, files)?;
@@ -129,6 +129,7 @@ fn import_run(
     settings.extend(compared_settings(args, kind, progress)?);
     settings.extend(taught_settings(args, kind, progress)?);
     settings.extend(reason_settings(args, kind, progress)?);
+    settings.extend(rewarded_settings(args, kind, progress)?);
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
     tell(&args.out, size_of(files), Some(progress.step), output);
     let out = args.out.display();
@@ -154,7 +155,9 @@ fn settings(kind: RunKind, config: &TrainConfig, invocation: &Invocation) -> Res
     settings.insert(LORA.into(), kind.adapts.into());
     let config = toml::Table::try_from(config)
         .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into()))?;
-    settings.extend(config);
+    // A list that is empty is one that was not said.
+    let is_said = |value: &toml::Value| value.as_array().is_none_or(|list| !list.is_empty());
+    settings.extend(config.into_iter().filter(|(_, value)| is_said(value)));
     Ok(settings)
 }
 
@@ -178,7 +181,7 @@ fn adapter_settings(
                 "{model} holds no adapter's run; take --stage pretrain or sft"
             )));
         }
-        (false, _) if asked.stage == Stage::Dpo => return Ok(None),
+        (false, _) if [Stage::Dpo, Stage::Grpo].contains(&asked.stage) => return Ok(None),
         (false, Some(_)) => {
             return Err(Failure::Usage(format!(
                 "--base belongs to an adapter's run, and {model} holds none; leave it out"
@@ -191,16 +194,22 @@ fn adapter_settings(
         own.check(&fingerprint(base)?, adapter.config.base_name.as_deref())
             .map_err(|e| at(&args.model, e))?;
     }
-    let LoraConfig { rank, alpha, dropout, targets, rslora, .. } = adapter.config.lora;
+    let LoraConfig { rank, alpha, dropout, targets, rslora, dora, init_lora, modules_to_save, .. } =
+        adapter.config.lora;
+    let begins = if init_lora == LoraInit::Pissa { "pissa" } else { "default" };
     let mut settings = toml::Table::from_iter([
         ("model".to_string(), base.display().to_string().into()),
         ("lora-rank".to_string(), (rank as i64).into()),
         ("lora-alpha".to_string(), alpha.into()),
         ("lora-dropout".to_string(), dropout.into()),
         ("rslora".to_string(), rslora.into()),
+        ("dora".to_string(), dora.into()),
+        ("init-lora".to_string(), begins.into()),
     ]);
-    if !targets.is_empty() {
-        settings.insert("lora-targets".into(), targets.into());
+    for (flag, list) in [("lora-targets", targets), ("modules-to-save", modules_to_save)] {
+        if !list.is_empty() {
+            settings.insert(flag.into(), list.into());
+        }
     }
     Ok(Some(settings))
 }
@@ -264,6 +273,34 @@ fn reason_settings(args: &ImportArgs, kind: RunKind, progress: &Progress) -> Res
         |e: toml::ser::Error| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into());
     let mut settings = toml::Table::try_from(&reason.config).map_err(kept)?;
     settings.extend(toml::Table::try_from(&reason.tags).map_err(kept)?);
+    Ok(settings)
+}
+
+/// What `--resume` reads of an imported run of rewards: their settings, and what the model is held to.
+fn rewarded_settings(args: &ImportArgs, kind: RunKind, progress: &Progress) -> Result<toml::Table, Failure> {
+    if kind.stage != Stage::Grpo {
+        return Ok(toml::Table::new());
+    }
+    let model = args.model.display();
+    let config = progress.grpo.as_ref().ok_or_else(|| {
+        Failure::Usage(format!("{model} holds no run of `grpo`; take --stage pretrain, sft or lora"))
+    })?;
+    let mut settings = toml::Table::try_from(config)
+        .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into()))?;
+    if let Some(toml::Value::Table(tags)) = settings.remove("tags") {
+        settings.extend(tags);
+    }
+    match (&args.base, config.reference_of(kind.adapts)) {
+        (Some(base), _) => {
+            settings.insert("model".into(), base.display().to_string().into());
+        }
+        (None, None) => {}
+        (None, Some(_)) => {
+            return Err(Failure::Usage(format!(
+                "{model} holds a run that is compared with the model that it began with; name it with --base"
+            )));
+        }
+    }
     Ok(settings)
 }
 

@@ -2,16 +2,13 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
 use clap::Args;
-use kindling::adapter::Fingerprint;
 use serde_json::json;
 
-use super::{load, talking};
+use crate::adapted_run::{Merged, merge};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
-use crate::model_files::{at, open_adapter};
 use crate::run_dir::write_checkpoint;
 
 /// Flags of `merge`.
@@ -35,23 +32,11 @@ pub struct MergeArgs {
 /// Runs the verb.
 pub fn run(args: &MergeArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
-    let mut checkpoint = args.beside.open(&args.model)?;
-    let model = load(&checkpoint, None, &Device::flex(), &args.model)?;
-    let mut weights = pollster::block_on(model.weights())?;
-    let base = Fingerprint::of(&weights);
-    for path in &args.adapter {
-        let adapter = open_adapter(path, &checkpoint, &base)?;
-        adapter.merge(&mut weights, 1.0).map_err(|e| at(path, e))?;
-    }
-    let (tokenizer, ends) = talking(&checkpoint, &args.adapter, output)?;
-    (checkpoint.tokenizer, checkpoint.config.eos_token_ids) = (tokenizer, ends);
-    let gained = checkpoint.tokenizer.as_ref();
-    let gained =
-        gained.and_then(|own| own.gained_ends(&checkpoint.told_ends, &checkpoint.config.eos_token_ids));
-    if let Some(remark) = gained {
+    let checkpoint = args.beside.open(&args.model)?;
+    let Merged { files, base, remark } = merge(checkpoint, &args.model, &args.adapter)?;
+    if let Some(remark) = remark {
         output.say(&remark);
     }
-    let files = checkpoint.files_with(&weights)?;
     write_checkpoint(&args.out, &files)?;
     output.json(&json!({"out": args.out, "adapters": args.adapter, "base": base.hex()}));
     output.line(&args.out.display().to_string());

@@ -2,7 +2,9 @@
 
 mod answers_file;
 pub mod bench;
+mod chain_file;
 pub mod chat;
+pub mod completions;
 pub mod data;
 pub mod doctor;
 mod example;
@@ -11,21 +13,35 @@ pub mod export;
 pub mod generate;
 pub mod import;
 pub mod merge;
+mod meter;
 pub mod plan;
 mod positions;
+mod prepare;
 mod preview_row;
 mod prompts;
+pub mod quickstart;
+mod quickstart_report;
+mod quickstart_rows;
 mod reference;
+mod rewards;
+pub mod run_file;
+pub mod runs;
+mod runs_compare;
+mod runs_plot;
 pub mod sample_data;
 pub mod score;
 mod score_pairs;
 mod second_model;
-mod start;
+mod shard_dir;
+pub mod stage_flags;
+pub mod start;
 mod teacher;
 pub mod teacher_answers;
+mod token_caches;
 pub mod tokenizer;
 pub mod train;
 pub mod train_args;
+mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +59,7 @@ use crate::beside_model::BesideModel;
 use crate::cli::{Dtype, Everywhere};
 use crate::failure::{Failure, io_error};
 use crate::model_files::{adapter_tokenizer, at, open_adapter};
-use crate::output::Output;
+use crate::output::{self, Output};
 
 impl Dtype {
     /// burn's name for it.
@@ -64,7 +80,7 @@ pub fn open_device(everywhere: &Everywhere) -> Result<OpenDevice, Failure> {
 }
 
 /// `--model` and `--adapter` of the verbs that use a model.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct ModelArgs {
     /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name
     #[arg(long)]
@@ -95,7 +111,7 @@ impl ModelArgs {
         checkpoint.config = stretched(&self.rope, checkpoint.config, None, everywhere.output())?;
         let model = load(&checkpoint, self.weights, &device.device, &self.model)?;
         let model = attach(model, &checkpoint, &self.adapter)?;
-        let (tokenizer, ends) = talking(&checkpoint, &self.adapter, everywhere.output())?;
+        let (tokenizer, ends) = talking(&checkpoint, &self.adapter)?;
         Ok((model.with_end_ids(ends).with_dtype(everywhere.dtype.burn()), tokenizer))
     }
 }
@@ -138,8 +154,7 @@ pub fn use_template(tokenizer: &mut Tokenizer, file: Option<&Path>) -> Result<()
 pub fn talking(
     base: &Checkpoint,
     adapters: &[PathBuf],
-    output: Output,
-) -> Result<(Option<Tokenizer>, Vec<u32>), Failure> {
+) -> kindling::error::Result<(Option<Tokenizer>, Vec<u32>)> {
     let ends = &base.config.eos_token_ids;
     let Some(mut tokenizer) = base.tokenizer.clone().filter(|_| !adapters.is_empty()) else {
         return Ok((base.tokenizer.clone(), ends.clone()));
@@ -150,7 +165,7 @@ pub fn talking(
         let Some(template) = own.chat_template().map(str::to_string) else { continue };
         tokenizer.talk_as(&own);
         if let Some((first, _)) = before.filter(|(_, other)| *other != template) {
-            output.warn(&format!(
+            output::warn(&format!(
                 "the adapters {} and {} were trained with different chat templates; the latter's is used",
                 first.display(),
                 path.display()

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kindling::bench::matmul_flops;
-use kindling::model::{ModelConfig, preset};
-use kindling::train::{Plan, RowTokens, Stage, TrainConfig};
+use kindling::model::{ActivationCheckpointing, ModelConfig, preset};
+use kindling::train::{Plan, RowTokens, Stage, TrainConfig, TrainOptions};
 use serde_json::json;
 
 use super::{doctor, open_device};
@@ -32,6 +32,9 @@ pub struct PlanArgs {
     /// Longest row in tokens
     #[arg(long, default_value_t = TrainConfig::of(Stage::Pretrain).max_seq_len)]
     pub max_seq_len: usize,
+    /// Which layers compute their activations again in the backward pass
+    #[arg(long, value_enum, default_value = "none")]
+    pub activation_checkpointing: ActivationCheckpointing,
 }
 
 /// Runs the verb.
@@ -39,7 +42,9 @@ pub fn run(args: &PlanArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     let model = config(args)?;
     let base = TrainConfig::of(Stage::Pretrain);
-    let config = TrainConfig { batch_size: args.batch_size, max_seq_len: args.max_seq_len, ..base };
+    let activation_checkpointing = args.activation_checkpointing;
+    let options = TrainOptions { activation_checkpointing, ..TrainOptions::default() };
+    let config = TrainConfig { batch_size: args.batch_size, max_seq_len: args.max_seq_len, options, ..base };
     config.validate()?;
     let steps = args.tokens.div_ceil((args.batch_size * args.max_seq_len) as u64);
     let device = open_device(everywhere)?;

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use kindling::batch::{Example, Fit, Fitted};
+use kindling::data::MixSource;
 use kindling::tokenizer::{RenderWarning, Tokenizer};
 use serde::Serialize;
 
@@ -11,12 +12,19 @@ use crate::output::Output;
 /// The two answers of a pair, in the order of its examples.
 const SIDES: [&str; 2] = ["chosen", "rejected"];
 
-/// Shows the examples of a row; whether one of them is cut into several rows of training.
-pub fn show_row(examples: &[Example], fit: &Fit, tokenizer: &Tokenizer, output: Output) -> bool {
+/// Shows the examples of a row, which may be `of` a source with a share; whether one of them is cut into several rows of
+/// training.
+pub fn show_row(
+    examples: &[Example],
+    of: Option<&MixSource>,
+    fit: &Fit,
+    tokenizer: &Tokenizer,
+    output: Output,
+) -> bool {
     let all = Seen::of_row(examples, fit);
     for (number, (example, seen)) in examples.iter().zip(&all).enumerate() {
         let side = SIDES.get(number).copied().filter(|_| examples.len() > 1);
-        show(example, side, seen, tokenizer, output);
+        show(example, side, of, seen, tokenizer, output);
     }
     all.iter().any(|seen| seen.pieces.len() > 1)
 }
@@ -26,6 +34,11 @@ pub fn show_row(examples: &[Example], fit: &Fit, tokenizer: &Tokenizer, output: 
 struct Shown<'a> {
     source: &'a str,
     line: u64,
+    /// The `--data` that it is of, and the share of that, where shares were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    share: Option<f64>,
     /// Which answer of a pair it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     side: Option<&'static str>,
@@ -108,7 +121,14 @@ impl Seen {
     }
 }
 
-fn show(example: &Example, side: Option<&'static str>, seen: &Seen, tokenizer: &Tokenizer, output: Output) {
+fn show(
+    example: &Example,
+    side: Option<&'static str>,
+    of: Option<&MixSource>,
+    seen: &Seen,
+    tokenizer: &Tokenizer,
+    output: Output,
+) {
     let Seen { kept, left_out, pieces, .. } = seen;
     let targets = example.weights[..*kept].iter().skip(1).filter(|weight| **weight != 0.0).count();
     let weighed = example.weights.iter().any(|&weight| weight != 0.0 && weight != 1.0);
@@ -116,6 +136,8 @@ fn show(example: &Example, side: Option<&'static str>, seen: &Seen, tokenizer: &
         return output.json(&Shown {
             source: &example.origin.source,
             line: example.origin.line,
+            of: of.map(|source| source.name.as_str()),
+            share: of.map(|source| source.share),
             side,
             tokens: &example.ids,
             mask: example.weights.iter().map(|&weight| u8::from(weight != 0.0)).collect(),
@@ -129,6 +151,9 @@ fn show(example: &Example, side: Option<&'static str>, seen: &Seen, tokenizer: &
     }
     let origin = &example.origin;
     let from = side.map_or(origin.to_string(), |side| format!("{origin} · {side}"));
+    let from = of.map_or(from.clone(), |source| {
+        format!("{from} · of {}, {:.1} % of all", source.name, 100.0 * source.share)
+    });
     let mut head = format!("── {from} · {} tokens, {targets} targets", example.ids.len());
     if weighed {
         head += &format!(", weighed {}", weights(&example.weights[..*kept]));

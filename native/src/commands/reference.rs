@@ -1,4 +1,4 @@
-//! What a preference run is compared with: the frozen model that it began with, the one under the adapter, or
+//! What a run of preferences or of rewards is compared with: the frozen model that it began with, the one under the adapter, or
 //! log-probabilities that were computed once and lie beside the run.
 
 use std::path::Path;
@@ -9,9 +9,9 @@ use kindling::adapter::{Adapter, Fingerprint};
 use kindling::checkpoint::{PROGRESS, REFERENCE, read_reference, write_reference};
 use kindling::device::OpenDevice;
 use kindling::error::Error;
-use kindling::loss::{Dpo, Objective, Reference, ReferenceKind};
+use kindling::loss::{Dpo, Grpo, Objective, Reference, ReferenceKind};
 use kindling::model::Transformer;
-use kindling::train::{Job, Progress, ReferenceLogProbs, ReferenceTies, Run};
+use kindling::train::{Job, Progress, ReferenceLogProbs, ReferenceTies, Run, Stage};
 
 use super::load;
 use super::train_args::TrainArgs;
@@ -25,8 +25,9 @@ use crate::run_dir::RunDir;
 /// How often the asking of the reference is told on the way.
 const TOLD: u64 = 10;
 
-/// What a preference run is compared with.
+/// What a run is compared with.
 pub struct Compared {
+    stage: Stage,
     kind: ReferenceKind,
     objective: Arc<dyn Objective>,
     /// The fingerprint of the weights that the run began with.
@@ -40,17 +41,23 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// From the model with its adapter, if one trains, and from the last save of a run that goes on.
+    /// From the model with its adapter, if one trains, and from the last save of a run that goes on; `None` where rewards
+    /// are compared with nothing.
     ///
     /// # Errors
     /// A model that is not what the run began with, or not there any more.
     pub fn open(
+        stage: Stage,
         args: &TrainArgs,
         (model, adapter, last_save): (&Transformer, Option<&Adapter>, Option<&Path>),
         device: &OpenDevice,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Option<Self>, Failure> {
         let (adapts, dtype) = (adapter.is_some(), model.dtype());
-        let kind = args.dpo.reference_of(adapts);
+        let kind = match stage {
+            Stage::Grpo => args.grpo_config().reference_of(adapts),
+            _ => Some(args.dpo.reference_of(adapts)),
+        };
+        let Some(kind) = kind else { return Ok(None) };
         let begun_with = match (adapter, last_save) {
             (Some(adapter), _) => adapter.config.base.as_ref().map(|base| base.hex().to_string()),
             (None, None) => Some(fingerprint(model)?),
@@ -69,12 +76,15 @@ impl Compared {
                 Reference::frozen(&reopened(args, &plain, dtype, &begun_with)?)
             }
         };
-        let objective = Arc::new(Dpo::new(args.dpo.clone(), reference));
+        let objective: Arc<dyn Objective> = match stage {
+            Stage::Grpo => Arc::new(Grpo::new(args.grpo_config(), Some(reference))),
+            _ => Arc::new(Dpo::new(args.dpo.clone(), reference)),
+        };
         let earlier = args.out.as_deref().filter(|_| args.overwrite && kind == ReferenceKind::Cached);
         // A damaged one is only computed again.
         let earlier =
             earlier.and_then(|out| read_reference(&read_optional(&out.join(REFERENCE)).ok()??).ok());
-        Ok(Self { kind, objective, begun_with, adapts, device: plain, dtype, earlier })
+        Ok(Some(Self { stage, kind, objective, begun_with, adapts, device: plain, dtype, earlier }))
     }
 
     /// What the run minimises.
@@ -94,7 +104,7 @@ impl Compared {
         args: &TrainArgs,
         output: Output,
     ) -> Result<Run, Failure> {
-        run.progress.dpo = Some(args.dpo.clone());
+        run.progress.dpo = (self.stage == Stage::Dpo).then(|| args.dpo.clone());
         if !self.adapts {
             run.progress.reference = Some(self.begun_with.clone());
         }

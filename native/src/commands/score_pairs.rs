@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use kindling::batch::{Content, EncodedRows, Encoder, ExampleSource, Fit, Loader, LoaderConfig, TooLong};
-use kindling::data::{DataOptions, Dataset, split};
+use kindling::data::{DataOptions, Dataset};
 use kindling::error::Error;
 use kindling::loss::{Dpo, DpoConfig, Reference};
 use kindling::model::Transformer;
@@ -121,10 +121,11 @@ fn loader(
         text_column: args.reading.text_column.clone(),
         ..DataOptions::default()
     };
-    let data = Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?;
+    let (sources, shares) = sources::open_mix(&args.data, args.reading.encoding)?;
+    let data = Dataset::open_mix(sources, &shares, options)?;
     tell(data.report(), output);
     let (share, seed) = (args.pairs.val_split, args.pairs.seed);
-    let split = split(data.len(), share, seed);
+    let split = data.split(share, seed);
     let part = if share > 0.0 { split.validation_part() } else { 0..data.len() };
     let count = part.end - part.start;
     if count == 0 {

@@ -1,4 +1,4 @@
-//! The model beside the one that trains, where a stage has one: what preferences are compared with, or a teacher.
+//! The model beside the one that trains, where a stage has one: what preferences and rewards are compared with, or a teacher.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::run_dir::RunDir;
 
 /// What stands beside the model that trains.
 pub enum SecondModel {
-    /// What preferences are compared with.
+    /// What preferences and rewards are compared with.
     Reference(Box<Compared>),
     /// What a student learns from.
     Teacher(Taught),
@@ -39,12 +39,13 @@ impl SecondModel {
     ) -> Result<Option<Self>, Failure> {
         Ok(match stage {
             Stage::Pretrain | Stage::Sft | Stage::Reason => None,
-            Stage::Dpo => {
-                let compared = Compared::open(args, (model, adapter, last_save), device)?;
-                Some(Self::Reference(Box::new(compared)))
+            Stage::Dpo | Stage::Grpo => {
+                let compared = Compared::open(stage, args, (model, adapter, last_save), device)?;
+                compared.map(|compared| Self::Reference(Box::new(compared)))
             }
             Stage::Distill => {
-                Some(Self::Teacher(Taught::open(&args.distillation, (model, last_save), tokenizer, device)?))
+                let settings = (&args.distillation, &args.rollouts);
+                Some(Self::Teacher(Taught::open(settings, (model, last_save), tokenizer, device)?))
             }
         })
     }

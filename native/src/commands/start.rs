@@ -88,6 +88,7 @@ impl Start {
                 let config =
                     AdapterConfig { lora: args.adapter.shape.clone(), base: Some(fingerprint), base_name };
                 let adapter = Adapter::init(&model, config, args.train.seed)?;
+                let adapter = pollster::block_on(adapter.begun(&model, args.train.seed))?;
                 use_template(&mut tokenizer, args.chat_template.as_deref())?;
                 Ok(Self { model, tokenizer, adapter: Some(adapter), told_ends: None })
             }
@@ -143,7 +144,10 @@ pub fn newest(directory: &RunDir) -> Result<PathBuf, Failure> {
 }
 
 /// Whether a save has all of its files, each as long as it says, and readable words.
-fn check_save(save: &Path) -> Result<(), Error> {
+///
+/// # Errors
+/// The first that is missing or damaged.
+pub fn check_save(save: &Path) -> Result<(), Error> {
     let lacking = |name: &str| Error::Checkpoint(format!("there is no {name}").into());
     let read = |name: &str| map(&save.join(name))?.ok_or_else(|| lacking(name));
     serde_json::from_slice::<Progress>(&read(PROGRESS)?)
@@ -205,8 +209,7 @@ fn new_model(args: &TrainArgs, device: &OpenDevice, output: Output) -> Result<St
             })?;
             let tokenizer = open_tokenizer(path)?;
             let config = args.experts.shape(model_config(args, tokenizer.vocab_size())?)?;
-            let config = stretched(config)?;
-            let config = with_token_ids(config, &tokenizer);
+            let config = stretched(config)?.with_token_ids(&tokenizer);
             let model = Transformer::init(&config, args.train.seed, &autodiff)?;
             Start { model, tokenizer, adapter: None, told_ends: None }
         }
@@ -230,14 +233,4 @@ fn model_config(args: &TrainArgs, vocab_size: usize) -> Result<ModelConfig, Fail
     }
     let name = args.beside.preset.as_deref().unwrap_or("nano");
     Ok(preset(name)?.config(Some(vocab_size)))
-}
-
-/// The tokenizer's special ids in the model's config, as `generate` functions elsewhere expect them.
-pub fn with_token_ids(mut config: ModelConfig, tokenizer: &Tokenizer) -> ModelConfig {
-    config.bos_token_id = tokenizer.bos().or(config.bos_token_id);
-    config.pad_token_id = tokenizer.pad().or(config.pad_token_id);
-    if config.eos_token_ids.is_empty() {
-        config.eos_token_ids = tokenizer.stop_ids();
-    }
-    config
 }

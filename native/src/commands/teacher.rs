@@ -9,7 +9,7 @@ use kindling::checkpoint::Checkpoint;
 use kindling::device::OpenDevice;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
-use kindling::loss::{Distill, DistillConfig, Objective};
+use kindling::loss::{Distill, DistillConfig, Objective, RolloutConfig};
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
@@ -38,9 +38,14 @@ pub struct DistillArgs {
 }
 
 impl DistillArgs {
+    /// What is minimised, with the student's own answers as these settings have them.
+    pub fn config(&self, rollouts: &RolloutConfig) -> DistillConfig {
+        DistillConfig { max_new_tokens: rollouts.max_new_tokens, ..self.config.clone() }
+    }
+
     /// What does not hold; `typed` are the flags of the command line itself.
-    pub fn problems(&self, typed: &[String]) -> Vec<Told> {
-        let mut problems = self.config.problems();
+    pub fn problems(&self, rollouts: &RolloutConfig, typed: &[String]) -> Vec<Told> {
+        let mut problems = self.config(rollouts).problems();
         if self.teacher.is_none() {
             problems.push(
                 "distillation needs a teacher; name a model of the same vocabulary with --teacher DIR".into(),
@@ -75,7 +80,7 @@ impl Taught {
     /// # Errors
     /// No teacher, one of another vocabulary, one that is damaged or not the run's.
     pub fn open(
-        args: &DistillArgs,
+        (args, rollouts): (&DistillArgs, &RolloutConfig),
         (student, last_save): (&Transformer, Option<&Path>),
         tokenizer: &Tokenizer,
         device: &OpenDevice,
@@ -97,7 +102,7 @@ impl Taught {
             refuse_other(&fingerprint, save, path)?;
         }
         let parameters = teacher.config().parameters();
-        let config = args.config.clone();
+        let config = args.config(rollouts);
         let objective = Distill::new(config.clone()).with_teacher(&teacher.with_dtype(student.dtype()));
         let remembered =
             TaughtBy { teacher: fingerprint.hex().to_string(), weights: args.teacher_weights, config };

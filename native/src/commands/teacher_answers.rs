@@ -158,7 +158,7 @@ impl Teacher {
             fingerprint += &format!(" {}", Fingerprint::of(&adapter.weights).hex());
         }
         let model = attach(model, &checkpoint, &args.adapter)?;
-        let (tokenizer, ends) = talking(&checkpoint, &args.adapter, everywhere.output())?;
+        let (tokenizer, ends) = talking(&checkpoint, &args.adapter)?;
         let tokenizer = tokenizer.ok_or_else(|| {
             Failure::Usage(format!(
                 "{}: there is no tokenizer.json; {}",

@@ -1,4 +1,5 @@
-//! `pretrain`, `sft`, `lora`, `dpo`, `distill` and `reason`: the same command with another objective or another set of trained weights.
+//! `pretrain`, `sft`, `lora`, `dpo`, `distill`, `reason` and `grpo`: the same command with another objective or another set of
+//! trained weights.
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -7,21 +8,27 @@ use std::sync::Arc;
 use kindling::data::{DataOptions, DataReport, Dataset, HeldOutShare};
 use kindling::error::Error;
 use kindling::example::rows_known_by;
+use kindling::loss::{Objective, ReasonSettings};
 use kindling::model::Transformer;
-use kindling::train::{Job, Run, Stage, TrainConfig};
+use kindling::prepared::Preparation;
+use kindling::tokenizer::Tokenizer;
+use kindling::train::{Job, Run, Stage, TrainConfig, questions_problem};
 
 use super::execute::{conclude, execute};
 use super::positions::with_remedy;
 use super::second_model::SecondModel;
 use super::start::{Start, newest, resume};
 use super::train_args::{DATE, LENGTH, TrainArgs};
-use super::{example, open_device};
+use super::{example, open_device, shard_dir};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::piped;
-use crate::run_dir::RunDir;
+use crate::prepared_files;
+use crate::run_dir::{Existing, RunDir, run_of};
 use crate::run_kind::RunKind;
+use crate::runs::FoundRun;
+use crate::shares;
 use crate::sources::{self, RowArgs};
 
 /// Runs a stage: the model itself trains, or with `--lora` an adapter beside it.
@@ -32,6 +39,9 @@ pub fn run(
     invocation: &Invocation,
 ) -> Result<(), Failure> {
     let (kind, output) = (args.kind(stage), everywhere.output());
+    if let (Some(name), Some(applied)) = (&args.like, &invocation.recipe) {
+        applied.tell(name, kind, output);
+    }
     args.check(kind, invocation)?;
     args.refuse_idle_date(stage, &invocation.said)?;
     args.tell_idle_template(stage);
@@ -50,6 +60,9 @@ pub fn run(
     let last_save = resumed.as_ref().map(newest).transpose()?;
     let Start { model, mut tokenizer, adapter, told_ends } =
         Start::open(args, last_save.as_deref(), &device, output)?;
+    if resumed.is_none() {
+        tell_origin(args, output);
+    }
     args.set_date(stage, &invocation.typed, &mut tokenizer);
     let model = model.with_dtype(everywhere.dtype.burn());
     let begun = (&model, adapter.as_ref(), last_save.as_deref());
@@ -59,18 +72,11 @@ pub fn run(
     let (config, settings) = fitted(stage, args, invocation, context, output);
     let keys = tokenizer.template_keys();
     let keep = rows_to_keep(kind, args, &keys, &model)?;
-    let job = Job {
-        stage,
-        objective,
-        dataset: Arc::new(
-            open_data(stage, &config, &args.data, &args.rows, keys, output)
-                .map_err(|failure| of_resumed(failure, args))?,
-        ),
-        keep,
-        config,
-        tokenizer: Arc::new(tokenizer),
-        adapter,
-    };
+    let dataset = open_data(stage, &config, &args.data, &args.rows, keys, output)
+        .map_err(|failure| of_resumed(failure, args))?;
+    let (dataset, tokenizer) = (Arc::new(dataset), Arc::new(tokenizer));
+    let dataset = processed(args, stage, dataset, &tokenizer, (&config, &*objective), output)?;
+    let job = Job { stage, objective, dataset, keep, config, tokenizer, adapter };
     let again = second.is_some().then(|| job.clone());
     let (run, directory) = match (resumed, last_save) {
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
@@ -88,6 +94,33 @@ pub fn run(
 /// A new run; where its rows are longer than the model, the error tells what to do.
 fn begin(job: Job, model: Transformer) -> Result<Run, Error> {
     job.start(model).map_err(with_remedy)
+}
+
+/// Says what run the model is that a new run takes, and how far that came.
+fn tell_origin(args: &TrainArgs, output: Output) {
+    if let Some(run) = args.model.as_deref().and_then(run_of) {
+        output.say(&format!("begins with {} ({})", run.display(), FoundRun::open(&run).told()));
+    }
+}
+
+/// The rows as tokens in the directory that `--process-data` names, where it does: made there if they are not yet.
+fn processed(
+    args: &TrainArgs,
+    stage: Stage,
+    rows: Arc<Dataset>,
+    tokenizer: &Arc<Tokenizer>,
+    (config, objective): (&TrainConfig, &dyn Objective),
+    output: Output,
+) -> Result<Arc<Dataset>, Failure> {
+    let Some(out) = &args.process_data else { return Ok(rows) };
+    if let Some(problem) = questions_problem(objective, config) {
+        return Err(Error::Config(vec![problem]).into());
+    }
+    let (length, prompt) = (config.max_seq_len, objective.longest_prompt());
+    let preparation = Preparation::new(rows, Arc::clone(tokenizer), stage.content(), length, prompt)?
+        .with_tags(objective.reason().map(ReasonSettings::tag_weight));
+    shard_dir::write(&preparation, out, Existing::Overwrite, output)?;
+    Ok(Arc::new(prepared_files::open_directory(out)?))
 }
 
 /// Says which tokens end an answer now, where those of the model's files were others.
@@ -142,7 +175,7 @@ fn rows_to_keep(
     }
     let known = match kind.stage {
         Stage::Sft => rows_known_by(model.config())?,
-        Stage::Pretrain | Stage::Dpo | Stage::Distill | Stage::Reason => None,
+        Stage::Pretrain | Stage::Dpo | Stage::Distill | Stage::Reason | Stage::Grpo => None,
     };
     if known.is_none() && share > 0.0 && share != kind.defaults().keep_share {
         return Err(Failure::Usage(format!(
@@ -159,7 +192,7 @@ const PIPED_BEFORE: &str = "the run's rows came through a pipe: pipe the same ro
 
 /// A run that goes on does not wait for its rows to be typed.
 fn refuse_typed_rows(args: &TrainArgs) -> Result<(), Failure> {
-    let piped = args.resume && args.data.iter().any(|name| name == piped::STDIN);
+    let piped = args.resume && args.data.iter().any(|name| shares::name_of(name) == piped::STDIN);
     match piped && std::io::stdin().is_terminal() {
         true => Err(Failure::Usage(PIPED_BEFORE.into())),
         false => Ok(()),
@@ -189,6 +222,11 @@ fn refuse_no_model(stage: Stage, args: &TrainArgs, started: bool) -> Result<(), 
             !started,
             "`distill` trains a student; name it with --model DIR, or make a new one with --preset and --tokenizer",
         ),
+        // Only what a model says now and then can be rewarded.
+        Stage::Grpo => (
+            args.model.is_none(),
+            "`grpo` goes on from a model that answers; name it with --model DIR (`kindling reason` trains one)",
+        ),
         Stage::Reason => (
             !started,
             "`reason` goes on from a model that answers; name it with --model DIR (`kindling sft` without flags trains one)",
@@ -204,13 +242,13 @@ fn no_data(kind: RunKind, resumed: Option<&RunDir>) -> Failure {
             "{} holds the generated example, which does not go on where it stopped; begin it again with --overwrite",
             directory.path().display()
         ),
-        None if kind.adapts || matches!(kind.stage, Stage::Dpo | Stage::Distill | Stage::Reason) => {
+        None if kind.adapts || !matches!(kind.stage, Stage::Pretrain | Stage::Sft) => {
             let rows = match kind.stage {
                 Stage::Pretrain => "pretrain.jsonl",
                 Stage::Sft => "lora.jsonl",
                 Stage::Distill => "sft.jsonl",
                 Stage::Dpo => "dpo.jsonl",
-                Stage::Reason => "reason.jsonl",
+                Stage::Reason | Stage::Grpo => "reason.jsonl",
             };
             format!("there is no --data to train on; `kindling sample-data DIR` writes a {rows} to try")
         }
@@ -237,7 +275,12 @@ pub fn open_data(
         held_out: Some(HeldOutShare { fraction: config.val_split, seed: config.seed }),
         ..rows.options()
     };
-    let dataset = Dataset::open(sources::open(data, rows.reading.encoding)?, options)?;
+    if let Some(dataset) = prepared_files::open(data, rows, config.max_seq_len)? {
+        output.say(&format!("{} rows of tokens", output::grouped(dataset.len())));
+        return Ok(dataset);
+    }
+    let (sources, shares) = sources::open_mix(data, rows.reading.encoding)?;
+    let dataset = Dataset::open_mix(sources, &shares, options)?;
     tell(dataset.report(), output);
     dataset.idle_turns().iter().for_each(|told| output.warn(told));
     Ok(dataset)

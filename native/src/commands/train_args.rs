@@ -1,22 +1,20 @@
 //! The flags of the training verbs: a stage's, and those of the adapter that may train instead of the model.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 use kindling::adapter::LoraConfig;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
-use kindling::loss::{DpoConfig, Objective, Reason, ReasonSettings};
+use kindling::loss::{DpoConfig, Grpo, GrpoConfig, Objective, Reason, ReasonSettings, RolloutConfig};
 use kindling::model::{ExpertSettings, RopeSettings};
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::{SaveConfig, Stage, TrainConfig};
-use serde_json::Value;
 
 use super::positions::refuse_beside_adapter;
+use super::stage_flags::{flags_of, flags_of_others, why_idle};
 use super::teacher::DistillArgs;
 use crate::beside_model::BesideModel;
 use crate::cli::Invocation;
@@ -34,9 +32,14 @@ pub const DATE: &str = "date";
 /// Flags of every stage.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Files, directories, globs, hub:owner/name or - for the standard input, to train on (repeatable)
+    /// Files, directories, globs, hub:owner/name or - for the standard input, to train on (repeatable); FILE=SHARE draws
+    /// rows by shares, and a directory of `data prepare`, a .npy or a .bin holds tokens
     #[arg(long)]
     pub data: Vec<String>,
+    /// Make tokens of the rows of --data in this directory first, as `data prepare` does, and train from these; those that
+    /// are there already are taken, and others of a preparation replaced
+    #[arg(long, value_name = "DIR")]
+    pub process_data: Option<PathBuf>,
     /// Rows of what the model knows, mixed in as --keep-share says so that it keeps it (repeatable) [default: those that
     /// the model's card tells of]
     #[arg(long)]
@@ -72,6 +75,9 @@ pub struct TrainArgs {
     /// A TOML file with any of these flags; the command line wins
     #[arg(long)]
     pub config: Option<PathBuf>,
+    /// Set what a known training sets, where nothing else is said: minimind2-small, minimind3, spongebob, tiny-llm or minigpt
+    #[arg(long, value_name = "NAME")]
+    pub like: Option<String>,
     /// How the run goes
     #[command(flatten)]
     pub train: TrainConfig,
@@ -96,40 +102,12 @@ pub struct TrainArgs {
     /// How answers think first
     #[command(flatten, next_help_heading = "Reasoning")]
     pub reasoning: ReasonSettings,
-}
-
-/// The flags that act in this stage only: each one's name inside the parser and on the command line.
-fn own_flags(stage: Stage) -> Vec<(String, String)> {
-    let command = clap::Command::new(stage.name());
-    let flags = match stage {
-        Stage::Pretrain | Stage::Sft => command,
-        Stage::Dpo => DpoConfig::augment_args(command),
-        Stage::Distill => DistillArgs::augment_args(command),
-        Stage::Reason => ReasonSettings::augment_args(command),
-    };
-    let names = |arg: &clap::Arg| Some((arg.get_id().to_string(), arg.get_long()?.to_string()));
-    flags.get_arguments().filter_map(names).collect()
-}
-
-/// The flags that act in another stage, and not in this one.
-fn flags_of(other: Stage, stage: Stage) -> impl Iterator<Item = (String, String)> {
-    let here = own_flags(stage);
-    own_flags(other).into_iter().filter(move |flag| !here.contains(flag))
-}
-
-/// The flags that act in one of the other stages only.
-fn flags_of_others(stage: Stage) -> impl Iterator<Item = (String, String)> {
-    Stage::value_variants().iter().flat_map(move |other| flags_of(*other, stage))
-}
-
-/// Why the flags of a stage's own act in no other.
-fn why_idle(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Pretrain | Stage::Sft => "is another stage",
-        Stage::Dpo => "compares no answers",
-        Stage::Distill => "has no teacher",
-        Stage::Reason => "teaches no tags",
-    }
+    /// What is rewarded
+    #[command(flatten, next_help_heading = "Rewards")]
+    pub grpo: GrpoConfig,
+    /// Answers that the model writes itself, to learn from them
+    #[command(flatten, next_help_heading = "Answers of its own")]
+    pub rollouts: RolloutConfig,
 }
 
 /// Whether an adapter trains instead of the model, and flags that act on it alone.
@@ -182,12 +160,19 @@ impl TrainArgs {
         if self.adapter.lora {
             refuse_beside_adapter(&self.rope)?;
         }
+        if self.adapter.lora && !self.train.freeze.is_empty() {
+            return Err(Failure::Usage(
+                "--freeze would not act, because the whole model is frozen beside an adapter; leave it out"
+                    .into(),
+            ));
+        }
         let of_adapter = if self.adapter.lora { self.adapter.shape.problems() } else { Vec::new() };
         let of_stage = match kind.stage {
             Stage::Pretrain | Stage::Sft => Vec::new(),
             Stage::Dpo => self.problems_of_pairs(kind),
-            Stage::Distill => self.distillation.problems(&invocation.typed),
+            Stage::Distill => self.distillation.problems(&self.rollouts, &invocation.typed),
             Stage::Reason => self.problems_of_reasoning(&invocation.typed),
+            Stage::Grpo => self.problems_of_rewards(kind, &invocation.typed),
         };
         let idle = if self.resume { Vec::new() } else { self.train.idle(&invocation.typed) };
         match [self.train.problems(), idle, self.saving.problems(), of_adapter, of_stage].concat() {
@@ -240,6 +225,7 @@ impl TrainArgs {
     pub fn objective(&self, stage: Stage) -> Arc<dyn Objective> {
         match stage {
             Stage::Reason => Arc::new(Reason::new(self.reasoning.clone())),
+            Stage::Grpo => Arc::new(Grpo::new(self.grpo_config(), None)),
             other => other.objective(),
         }
     }
@@ -328,48 +314,4 @@ pub fn idle(flag: &str) -> String {
         "{flag} acts where a chat template renders conversations, and `pretrain` reads texts; leave it out, or add \
          --render-turns"
     )
-}
-
-/// Puts the defaults of a verb into its flags, and into their help those that hold with `--lora`: they are written once,
-/// in the library.
-pub fn with_defaults(verb: clap::Command, kind: RunKind) -> clap::Command {
-    let verb = match kind.adapts {
-        true => {
-            let verb = verb.mut_arg(LORA, |arg| arg.default_value("true").hide(true));
-            // A model under an adapter is stretched before.
-            ["rope_scaling", "rope_factor"]
-                .into_iter()
-                .fold(verb, |verb, id| verb.mut_arg(id, |arg| arg.hide(true)))
-        }
-        false => verb,
-    };
-    let verb = flags_of_others(kind.stage).fold(verb, |verb, (id, _)| verb.mut_arg(id, |arg| arg.hide(true)));
-    let adapters = values(&TrainConfig::of_adapter(kind.stage));
-    values(&kind.defaults()).into_iter().fold(verb, |verb, (key, value)| {
-        let other = adapters.get(&key).filter(|other| **other != value);
-        verb.mut_arg(key.replace('-', "_"), |arg| {
-            let arg = arg.default_value(value).required(false);
-            match other {
-                Some(other) => with_adapters_default(arg, other),
-                None => arg,
-            }
-        })
-    })
-}
-
-fn with_adapters_default(arg: clap::Arg, value: &str) -> clap::Arg {
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    // Whether it is present would be asked of its default, too.
-    let with = ArgPredicate::Equals("true".into());
-    arg.help(format!("{help} [with --{LORA}: {value}]")).default_value_if(LORA, with, value.to_string())
-}
-
-/// Settings as they stand on a command line, by the names of their flags.
-fn values(config: &TrainConfig) -> BTreeMap<String, String> {
-    let Ok(Value::Object(values)) = serde_json::to_value(config) else {
-        return BTreeMap::new();
-    };
-    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-    let said = values.into_iter().filter(|(_, value)| !value.is_null());
-    said.map(|(key, value)| (key, text(value))).collect()
 }

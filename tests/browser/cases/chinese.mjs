@@ -106,7 +106,7 @@ test("chinese: counts, times and words are those of the field", { device: "cpu" 
   const { file } = await tiny(t.tmp);
   await openInChinese(t, file);
   assert.match(await page.getByTestId("model").innerText(), /^tiny · 2\.8万 参数$/);
-  assert.ok(await page.getByText("当前模型", { exact: true }).isVisible());
+  assert.ok(await page.getByRole("heading", { name: "当前模型", exact: true }).isVisible());
   await page.getByTestId("tab-teach").click();
   await page.getByTestId("teach-source-files").check({ force: true });
   await page.getByTestId("teach-settings").evaluate((details) => (details.open = true));

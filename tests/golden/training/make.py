@@ -5,7 +5,8 @@
 
 With stages named, only theirs are made, from the models that are kept.
 
-`qwen3` and `llama` are tiny models as `save_pretrained` writes them, `adapter` is a fresh one of peft for qwen3;
+`qwen3` and `llama` are tiny models as `save_pretrained` writes them, `adapter`, `dora` and `modules` are fresh ones of peft
+for qwen3, and `pissa` is begun by peft itself, whose base it changes;
 `experts` and `experts-one` are mixtures in plain PyTorch (mixture.py). Each stage's .json holds its batches, and what a
 plain loop over them gives: the loss and the gradient norm of every step, of a mixture what its gates add, the logits of
 a probe after the last, and how far every weight went. tests/interop/train.py asks whether that still holds.
@@ -55,6 +56,12 @@ MIXTURES = {
 }
 LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = dict(r=4, lora_alpha=8, target_modules=LAYERS)
+# Fresh adapters of qwen3, and what they have beyond LORA.
+ADAPTERS = {
+    "adapter": dict(),
+    "dora": dict(use_dora=True),
+    "modules": dict(modules_to_save=["embed_tokens", "lm_head"]),
+}
 
 
 def settings(learning_rate, weight_decay, grad_clip):
@@ -66,6 +73,9 @@ STAGES = {
     "pretrain": dict(model="qwen3", adapter=None, settings=settings(3e-3, 0.1, 2.2)),
     "sft": dict(model="llama", adapter=None, settings=settings(2e-3, 0.2, 3.8)),
     "lora": dict(model="qwen3", adapter="adapter", settings=settings(1e-2, 0.3, 1.6)),
+    "dora": dict(model="qwen3", adapter="dora", settings=settings(1e-2, 0.3, 1.6)),
+    "modules": dict(model="qwen3", adapter="modules", settings=settings(3e-3, 0.3, 3.0)),
+    "pissa": dict(model="qwen3", adapter="pissa", settings=settings(1e-3, 0.3, 3.0)),
     "dpo": dict(model="llama", adapter=None, settings=settings(2e-3, 0.2, 1.4), pairs=dict(beta=0.1)),
     "dpo_lora": dict(
         model="qwen3", adapter="adapter", settings=settings(1e-2, 0.1, 1.0),
@@ -75,14 +85,20 @@ STAGES = {
     "distill": dict(
         model="llama", adapter=None, settings=settings(2e-3, 0.2, 1.8),
         taught=dict(teacher="qwen3", alpha=0.5, kd_temperature=1.5)),
+    "muon": dict(model="qwen3", adapter=None, settings=settings(3e-3, 0.1, 2.2), muon=True),
     "distill_lora": dict(
         model="qwen3", adapter="adapter", settings=settings(1e-2, 0.1, 0.42),
         taught=dict(teacher="llama", alpha=0.25, kd_temperature=2.0, kd_loss="jsd")),
+    "grpo": dict(
+        model="llama", adapter=None, settings=settings(4e-3, 0.2, 2.5), rewarded=dict(kl_beta=0.05, clip_range=0.1)),
+    "grpo_lora": dict(
+        model="qwen3", adapter="adapter", settings=settings(1e-2, 0.1, 1.8),
+        rewarded=dict(kl_beta=0.2, grpo_loss="cispo", clip_range=1.1, loss_mean="token", temperature=0.8)),
     "reason": dict(model="qwen3", adapter=None, settings=settings(2e-3, 0.1, 3.4), tag_weight=10),
 }
 # Before and behind the thinking, before and behind the answer: tags of one token and of several.
 TAGS = [[5], [6, 7], [8, 9, 10], [11]]
-OF_TEXTS = ["pretrain", *MIXTURES]
+OF_TEXTS = ["pretrain", "muon", *MIXTURES]
 # What the loss of the first step's pairs is after the last step, with other settings.
 VARIANTS = [
     dict(beta=0.15),
@@ -103,6 +119,16 @@ LESSONS = [
     dict(alpha=0.5, kd_temperature=1.5, kd_loss="jsd"),
     dict(alpha=0.5, kd_temperature=1.0, kd_loss="skew-kl"),
     dict(alpha=0.0, kd_temperature=1.5, kd_loss="skew-kl", kd_skew=0.4),
+]
+
+# The same of the answers of a step.
+REWARDED = [
+    dict(kl_beta=0.0),
+    dict(kl_beta=0.5, clip_range=0.3),
+    dict(kl_beta=0.05, loss_mean="token", clip_range=0.02),
+    dict(kl_beta=0.05, temperature=1.5),
+    dict(kl_beta=0.0, grpo_loss="cispo"),
+    dict(kl_beta=0.1, grpo_loss="cispo", clip_range=1.02, loss_mean="token"),
 ]
 
 
@@ -158,6 +184,20 @@ def pair_rows(number):
     ]
 
 
+def answer_rows(number):
+    """Two answers to one prompt, with how much better than the other each is."""
+    prompt = sequence(3 + number % 4)
+    better = float(torch.randint(1, 9, ())) / 4
+    return [
+        {
+            "ids": prompt + said, "weights": [0] * len(prompt) + [1] * len(said),
+            "segments": [1] * len(prompt + said), "advantage": advantage,
+        }
+        for said, advantage in
+        ((sequence(2 + int(torch.randint(6, ()))), better), (sequence(2 + int(torch.randint(6, ()))), -better / 4))
+    ]
+
+
 def row(stage, step, number):
     """A row of a stage that has no pairs."""
     if "tag_weight" in STAGES[stage]:
@@ -170,6 +210,11 @@ def draw(stage):
     torch.manual_seed(sum(map(ord, stage)))
     steps = []
     for step in range(STEPS):
+        if "rewarded" in STAGES[stage]:
+            # Each batch of answers is learned from twice.
+            fresh = [sum((answer_rows(ROWS * part + i) for i in range(ROWS)), []) for part in range(ACCUMULATE)]
+            steps.append(copy.deepcopy(steps[-1]) if step % 2 else fresh)
+            continue
         if "pairs" in STAGES[stage]:
             steps.append([sum((pair_rows(ROWS * part + i) for i in range(ROWS)), []) for part in range(ACCUMULATE)])
             continue
@@ -180,8 +225,8 @@ def draw(stage):
 
 def tensors(batch):
     """What the model reads, which keys each position sees, what it should say next, how much that counts, and which
-    text a position belongs to."""
-    inputs, sees, targets, weights, texts = [], [], [], [], []
+    text a position belongs to; of answers how much better each is, and how likely each token was."""
+    inputs, sees, targets, weights, texts, advantages, old = [], [], [], [], [], [], []
     longest = max(len(row["ids"]) for row in batch)
     for row in batch:
         padding = [0] * (longest - len(row["ids"]))
@@ -194,9 +239,13 @@ def tensors(batch):
         same = segments[:-1, None] == segments[None, :-1]
         sees.append(same.tril())
         texts.append(segments[:-1])
+        advantages.append(row.get("advantage", 0))
+        known = row.get("old", [])
+        old.append(torch.tensor(known + [0] * (longest - 1 - len(known)), dtype=torch.float32))
     blocked = ~torch.stack(sees)[:, None]
     mask = torch.zeros(blocked.shape).masked_fill(blocked, torch.finfo(torch.float32).min)
-    return torch.stack(inputs), mask, torch.stack(targets), torch.stack(weights), torch.stack(texts)
+    rewards = torch.tensor(advantages, dtype=torch.float32), torch.stack(old)
+    return torch.stack(inputs), mask, torch.stack(targets), torch.stack(weights), torch.stack(texts), *rewards
 
 
 def forward(model, inputs, mask):
@@ -224,7 +273,7 @@ class NextToken:
         return batch[3].sum()
 
     def loss(self, model, batch):
-        inputs, mask, targets, weights, _ = batch
+        inputs, mask, targets, weights = batch[:4]
         logits = forward(model, inputs, mask)
         nll = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
         return (nll * weights).sum()
@@ -243,7 +292,7 @@ class Pairs:
 
     def log_probs(self, model, batch):
         """Sums over each row's targets."""
-        inputs, mask, targets, weights, _ = batch
+        inputs, mask, targets, weights = batch[:4]
         logps = forward(model, inputs, mask).log_softmax(-1).gather(2, targets[..., None])[..., 0]
         return (logps * weights).sum(1)
 
@@ -286,7 +335,7 @@ class Taught:
 
     def terms(self, model, batch):
         """Cross entropy, and the teacher's term."""
-        inputs, mask, targets, weights, _ = batch
+        inputs, mask, targets, weights = batch[:4]
         logits = forward(model, inputs, mask)
         with torch.no_grad():
             p = (forward(self.teacher, inputs, mask) / self.temperature).log_softmax(-1)
@@ -312,9 +361,94 @@ class Taught:
         return self.alpha * ce + (1 - self.alpha) * kd
 
 
-def train(model, settings, steps, objective=NextToken()):
+class Muon(torch.optim.Optimizer):
+    """Keller Jordan's update (https://kellerjordan.github.io/posts/muon/) with Moonlight's factor (arXiv:2502.16982), in f32;
+    torch.optim.Muon with adjust_lr_fn="match_rms_adamw" is the same with its iteration in bfloat16."""
+
+    def __init__(self, params, weight_decay):
+        super().__init__(params, dict(lr=0.0, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                momentum.lerp_(weight.grad, 1 - 0.95)
+                x = weight.grad.lerp(momentum, 0.95)
+                turned = x.shape[0] > x.shape[1]
+                x = x.T if turned else x
+                x = x / (x.norm() + 1e-7)
+                for _ in range(5):
+                    gram = x @ x.T
+                    x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+                x = x.T if turned else x
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.sub_(x, alpha=group["lr"] * 0.2 * max(x.shape) ** 0.5)
+
+
+class Rewarded:
+    """Answers with advantages, and with the log-probabilities that they were written with. The formulas are those of trl 1.16
+    (`GRPOTrainer`: clipped and cispo, k3, `loss_type` grpo or bnpo, logits divided by the temperature) and of MiniMind's
+    `train_grpo.py`; the reference `None` is the model without its adapter."""
+
+    def __init__(
+        self, reference, kl_beta=0.005, grpo_loss="clipped", clip_range=None, loss_mean="sequence", temperature=1.0
+    ):
+        self.reference, self.beta, self.kind, self.mean = reference, kl_beta, grpo_loss, loss_mean
+        self.clip, self.temperature = clip_range or {"clipped": 0.2, "cispo": 5.0}[grpo_loss], temperature
+
+    def weight(self, batch):
+        return len(batch[0]) if self.mean == "sequence" else batch[3].sum()
+
+    def log_probs(self, model, batch):
+        inputs, mask, targets = batch[:3]
+        logits = forward(model, inputs, mask) / self.temperature
+        return logits.log_softmax(-1).gather(2, targets[..., None])[..., 0]
+
+    def prepare(self, model, step, rows, before):
+        """Notes in the rows how likely the model holds what it is said to have written; every other step goes on with it."""
+        with torch.no_grad():
+            for batch, earlier in zip(rows, before or rows):
+                known = self.log_probs(model, tensors(batch)).tolist()
+                for row, values, same in zip(batch, known, earlier):
+                    length = len(row["ids"]) - 1
+                    # Not quite the model's own, as where answers are drawn in another type.
+                    row["old"] = same["old"] if step % 2 else [
+                        round(value + 0.1 * math.sin(i), 6) for i, value in enumerate(values[:length])
+                    ]
+
+    def terms(self, model, batch):
+        """What each token costs, how far it lies from the reference, and where the clip acts."""
+        advantages, old = batch[5][:, None], batch[6]
+        policy = self.log_probs(model, batch)
+        with torch.no_grad():
+            if self.reference is not None:
+                reference = self.log_probs(self.reference, batch)
+            else:
+                with model.disable_adapter():
+                    reference = self.log_probs(model, batch)
+        ratio = (policy - old).exp()
+        if self.kind == "clipped":
+            bound = ratio.clamp(1 - self.clip, 1 + self.clip) * advantages
+            costs, clipped = -torch.minimum(ratio * advantages, bound), ratio * advantages > bound
+        else:
+            costs, clipped = -ratio.detach().clamp(max=self.clip) * advantages * policy, ratio > self.clip
+        d = reference - policy
+        return costs, d.exp() - d - 1, clipped.float()
+
+    def loss(self, model, batch):
+        costs, apart, _ = self.terms(model, batch)
+        weights = batch[3] / batch[3].sum(1, keepdim=True) if self.mean == "sequence" else batch[3]
+        return ((costs + self.beta * apart) * weights).sum()
+
+
+def train(model, settings, steps, objective=NextToken(), muon=False):
     """The plain loop: the loss and the gradient norm of every step, and what gates add to the loss."""
     trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    matrices = [w for n, w in trained if muon and "layers." in n and n.endswith("_proj.weight")]
+    beside = [Muon(matrices, settings["weight_decay"])] if matrices else []
+    whole_model = trained
+    trained = [(name, weight) for name, weight in trained if not any(weight is own for own in matrices)]
     groups = [
         {"params": [w for n, w in trained if decays(n, w)], "weight_decay": settings["weight_decay"]},
         {"params": [w for n, w in trained if not decays(n, w)], "weight_decay": 0.0},
@@ -322,6 +456,8 @@ def train(model, settings, steps, objective=NextToken()):
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
     losses, norms, added = [], [], []
     for step, batches in enumerate(steps):
+        if isinstance(objective, Rewarded):
+            objective.prepare(model, step, batches, steps[step - 1] if step % 2 else None)
         batches = [tensors(batch) for batch in batches]
         whole = sum(objective.weight(batch) for batch in batches)
         total, passes, kept = 0.0, [], []
@@ -338,11 +474,12 @@ def train(model, settings, steps, objective=NextToken()):
             aux = mixture.balance(model.config, passes)
             (sum(kept) + aux).backward()
             added.append(aux.item())
-        norm = torch.nn.utils.clip_grad_norm_([weight for _, weight in trained], settings["grad_clip"])
-        for group in optimizer.param_groups:
-            group["lr"] = rate(settings, step, len(steps))
-        optimizer.step()
-        optimizer.zero_grad()
+        norm = torch.nn.utils.clip_grad_norm_([weight for _, weight in whole_model], settings["grad_clip"])
+        for part in [optimizer, *beside]:
+            for group in part.param_groups:
+                group["lr"] = rate(settings, step, len(steps))
+            part.step()
+            part.zero_grad()
         losses.append(total)
         norms.append(norm.item())
     return losses, norms, added
@@ -353,6 +490,8 @@ def opened(folder, adapter=None):
     if folder.name in MIXTURES:
         return mixture.Mixture.load(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    if adapter and adapter.name == "pissa":
+        return peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", init_lora_weights="pissa", **LORA))
     return peft.PeftModel.from_pretrained(model, adapter, is_trainable=True) if adapter else model
 
 
@@ -372,7 +511,9 @@ def run(stage, steps):
     if "taught" in stage:
         taught = dict(stage["taught"])
         objective = Taught(opened(HERE / taught.pop("teacher")), **taught)
-    losses, norms, added = train(model, stage["settings"], steps, objective)
+    if "rewarded" in stage:
+        objective = Rewarded(reference, **stage["rewarded"])
+    losses, norms, added = train(model, stage["settings"], steps, objective, stage.get("muon", False))
     after = dict(model.named_parameters())
     probe = [(11 * i * i + 5 * i + 2) % VOCAB for i in range(12)]
     with torch.no_grad():
@@ -381,6 +522,8 @@ def run(stage, steps):
     found = after_pairs(model, reference, stage["pairs"], steps[0]) if "pairs" in stage else {}
     if "taught" in stage:
         found = after_lessons(model, objective, steps[0])
+    if "rewarded" in stage:
+        found = after_rewards(model, objective, steps[0])
     return {
         **found,
         "losses": losses,
@@ -424,6 +567,25 @@ def after_lessons(model, own, batches):
     }
 
 
+def after_rewards(model, own, batches):
+    """What the answers of the first step give after the last one, and other losses."""
+    batches = [tensors(batch) for batch in batches]
+
+    def whole(objective):
+        return sum(float(objective.weight(batch)) for batch in batches)
+
+    with torch.no_grad():
+        terms = [(own.terms(model, batch), batch[3]) for batch in batches]
+        kl, clipped = (sum((term[side] * weights).sum() for term, weights in terms).item() for side in (1, 2))
+        variants = [Rewarded(own.reference, **rewarded) for rewarded in REWARDED]
+        losses = [sum(v.loss(model, batch).item() for batch in batches) / whole(v) for v in variants]
+    return {
+        "kl": kl / whole(own),
+        "clip_share": clipped / whole(own),
+        "variants": [{"settings": rewarded, "loss": loss} for rewarded, loss in zip(REWARDED, losses)],
+    }
+
+
 def save_models():
     for name, differs in MODELS.items():
         torch.manual_seed(sum(map(ord, name)))
@@ -442,15 +604,20 @@ def save_models():
         torch.manual_seed(sum(map(ord, name)))
         shutil.rmtree(HERE / name, ignore_errors=True)
         mixture.Mixture({**EXPERTS, **differs}).save(HERE / name)
+    for name, differs in ADAPTERS.items():
+        save_adapter(name, differs)
+
+
+def save_adapter(name, differs):
     torch.manual_seed(3)
     base = AutoModelForCausalLM.from_pretrained(HERE / "qwen3", dtype=torch.float32)
     base.name_or_path = None
-    shutil.rmtree(HERE / "adapter", ignore_errors=True)
-    model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **LORA))
-    model.save_pretrained(HERE / "adapter")
-    (HERE / "adapter/README.md").unlink(missing_ok=True)
+    shutil.rmtree(HERE / name, ignore_errors=True)
+    model = peft.get_peft_model(base, peft.LoraConfig(task_type="CAUSAL_LM", **LORA, **differs))
+    model.save_pretrained(HERE / name)
+    (HERE / name / "README.md").unlink(missing_ok=True)
     # peft keeps the names in a set, whose order differs from run to run.
-    path = HERE / "adapter/adapter_config.json"
+    path = HERE / name / "adapter_config.json"
     config = {**json.loads(path.read_text()), "target_modules": LAYERS}
     path.write_text(json.dumps(config, indent=2) + "\n")
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::Arc;
 
 use kindling::adapter::LoraConfig;
-use kindling::batch::{Encoder, Fit, Fitted, RenderWarnings, count_warnings, render_remarks};
+use kindling::batch::{Encoder, Fit, Fitted, RenderWarnings, count_warnings_of_row, render_remarks};
 use kindling::data::{
     DataOptions, Dataset, HeldOutShare, Memory, Source, decompressor, format_of, is_parquet,
 };
@@ -18,7 +18,7 @@ use web_sys::{TextDecoder, TextDecoderOptions};
 
 use super::messages::run::{Preview, PreviewRow, PreviewToken};
 use super::protocol::File;
-use super::state::{Answer, Engine, OpenModel};
+use super::state::{Answer, Engine};
 use super::told::{notes, texts, warnings};
 
 impl Engine {
@@ -32,7 +32,7 @@ impl Engine {
         files: Vec<File>,
     ) -> Result<Answer, Told> {
         let model = self.opened()?;
-        let (config, note) = fitted_config(stage, adapts, changed, &model)?;
+        let (config, note) = fitted_config(stage, adapts, changed, model.base.config().context())?;
         let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
         let tokenizer = model.tokenizer;
         let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);
@@ -42,21 +42,23 @@ impl Engine {
         let (mut shown, mut odd) = (Vec::new(), RenderWarnings::new());
         for row in dataset.iter().take(rows) {
             let (row, origin) = row.map_err(told)?;
-            let example = encoder.encode(&row, origin).map_err(told)?;
-            count_warnings(&example, &mut odd);
-            // A long text goes on in further rows of training, a conversation loses its end.
-            let (trained, more) = match fit.fit(example.clone()) {
-                Fitted::TooLong => (false, 0),
-                Fitted::Cut(fitted) if fit.keep_pieces => (true, fit.pieces(fitted).len() - 1),
-                _ => (true, 0),
-            };
-            let tokens = example.ids.iter().zip(&example.weights).take(longest);
-            let token =
-                |(&id, &weight): (&u32, &f32)| preview_token(&tokenizer, id, trained && weight != 0.0);
-            let tokens = tokens.map(token).collect();
-            let line = example.origin.line as f64;
-            let cut = example.ids.len() > longest && more == 0;
-            shown.push(PreviewRow { line, tokens, cut, more: more as f64 });
+            let examples = encoder.examples(&row, origin).map_err(told)?;
+            count_warnings_of_row(&examples, &mut odd);
+            for example in examples {
+                // A long text goes on in further rows of training, a conversation loses its end.
+                let (trained, more) = match fit.fit(example.clone()) {
+                    Fitted::TooLong => (false, 0),
+                    Fitted::Cut(fitted) if fit.keep_pieces => (true, fit.pieces(fitted).len() - 1),
+                    _ => (true, 0),
+                };
+                let tokens = example.ids.iter().zip(&example.weights).take(longest);
+                let token =
+                    |(&id, &weight): (&u32, &f32)| preview_token(&tokenizer, id, trained && weight != 0.0);
+                let tokens = tokens.map(token).collect();
+                let line = example.origin.line as f64;
+                let cut = example.ids.len() > longest && more == 0;
+                shown.push(PreviewRow { line, tokens, cut, more: more as f64 });
+            }
         }
         let report = dataset.report();
         let turns = turn_warnings(stage, &dataset, &tokenizer);
@@ -158,29 +160,16 @@ pub fn train_config(stage: Stage, adapts: bool, changed: Map<String, Value>) -> 
     merged(TrainConfig { log_every: 1, ..defaults }, changed)
 }
 
-/// The same for a model: where the page gives no length, the default is at most what the model holds, and the sentence
-/// says so.
+/// The same for models of this context: where the page gives no length, the default is at most what they hold, and the
+/// sentence says so.
 pub fn fitted_config(
     stage: Stage,
     adapts: bool,
     changed: Map<String, Value>,
-    model: &OpenModel,
+    context: usize,
 ) -> Result<(TrainConfig, Option<Told>), Told> {
-    if stage == Stage::Dpo {
-        return Err(told!(
-            "stage.not_in_page",
-            "training on pairs of answers is not built in the page; use `kindling dpo` on the command line"
-        ));
-    }
-    if stage == Stage::Distill {
-        return Err(told!(
-            "stage.distill_not_in_page",
-            "learning from a teacher is not built in the page; use `kindling distill` on the command line"
-        ));
-    }
     let is_default = !changed.contains_key("max-seq-len");
     let mut config = train_config(stage, adapts, changed)?;
-    let context = model.base.config().context();
     let note = is_default.then(|| config.fit_default_length(context)).flatten();
     Ok((config, note))
 }
@@ -190,7 +179,11 @@ pub fn lora_config(changed: Map<String, Value>) -> Result<LoraConfig, Told> {
     merged(LoraConfig::default(), changed)
 }
 
-fn merged<T: Serialize + DeserializeOwned>(defaults: T, changed: Map<String, Value>) -> Result<T, Told> {
+/// Settings with those that the page changed.
+///
+/// # Errors
+/// A name that is none, or a value of another kind.
+pub fn merged<T: Serialize + DeserializeOwned>(defaults: T, changed: Map<String, Value>) -> Result<T, Told> {
     let mut settings = serde_json::to_value(defaults).map_err(Told::from)?;
     if let Value::Object(settings) = &mut settings {
         settings.extend(changed);

@@ -1,16 +1,17 @@
 //! A lesson's own questions, those of its rows and those that its teacher asks: asked before a run and after it, so that
-//! its end says what was learned.
+//! its end says what was learned. Of pairs of answers it says which one the model holds to be likelier.
 
-use kindling::chat::{Exercise, spread};
+use kindling::chat::{Choice, Exercise, spread};
 use kindling::data::Split;
 use kindling::model::Transformer;
 use kindling::platform::now;
-use kindling::text::RowKind;
+use kindling::text::{RowKind, Tags};
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::Job;
+use serde::{Deserialize, Serialize};
 
-use super::messages::run::{self, Answered, Asked};
+use super::messages::run::{self, Answered, Asked, Weighed};
 use super::talk::ask;
 
 /// Rows that are asked at most.
@@ -24,9 +25,38 @@ const PATIENCE: f64 = 15.0;
 pub struct Lesson {
     rows: u64,
     exercises: Vec<Exercise>,
-    before: Vec<String>,
+    choices: Vec<Choice>,
     questions: Vec<String>,
-    asked_before: Vec<String>,
+    /// Between which the answers stand that count, where the run teaches or rewards thinking.
+    tags: Option<Tags>,
+    before: Before,
+}
+
+/// What was answered before a run, in the order of its questions.
+#[derive(Clone, Default)]
+pub struct Before {
+    /// To its rows.
+    pub rows: Vec<String>,
+    /// To its teacher.
+    pub asked: Vec<String>,
+    /// To its pairs of answers.
+    pub pairs: Vec<WeighedBefore>,
+}
+
+impl Before {
+    /// Whether nothing was asked.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.asked.is_empty() && self.pairs.is_empty()
+    }
+}
+
+/// A pair of answers before a run.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct WeighedBefore {
+    /// The log-probabilities of both, the better one's first.
+    weights: [f64; 2],
+    /// What the model said itself.
+    said: String,
 }
 
 impl Lesson {
@@ -37,22 +67,26 @@ impl Lesson {
     /// Data that cannot be read.
     pub fn of(job: &Job, asked: &[String]) -> Result<Self, Told> {
         let split = job.split();
-        let (mut exercises, part) = (Vec::new(), split.train_part());
+        let (mut exercises, mut choices): (Vec<Exercise>, Vec<Choice>) = (Vec::new(), Vec::new());
+        let part = split.train_part();
         let rows = part.end - part.start;
-        if job.stage.row_kind() == RowKind::Conversation {
+        if job.stage.row_kind() != RowKind::Document {
             for number in numbers(&split, part.start, rows) {
-                let row = job.dataset.row(number).map_err(Told::from)?;
-                exercises.extend(row.and_then(|(row, _)| Exercise::of(&row)));
+                let Some((row, _)) = job.dataset.row(number).map_err(Told::from)? else { continue };
+                exercises.extend(Exercise::of(&row));
+                choices.extend(Choice::of(&row));
             }
         }
         let of_a_row = |question: &String| {
             let asks = |exercise: &Exercise| {
                 exercise.asked.messages.len() == 1 && exercise.question().trim() == question.trim()
             };
-            exercises.iter().any(asks)
+            exercises.iter().chain(choices.iter().map(|choice| &choice.exercise)).any(asks)
         };
         let questions = asked.iter().filter(|question| !of_a_row(question)).cloned().collect();
-        Ok(Self { rows, exercises, before: Vec::new(), questions, asked_before: Vec::new() })
+        let of_reason = job.objective.reason().map(|settings| settings.tags.clone());
+        let tags = of_reason.or_else(|| job.objective.rollouts().map(|settings| settings.tags.clone()));
+        Ok(Self { rows, exercises, choices, questions, tags, before: Before::default() })
     }
 
     /// Asks them before the run; those for which there is no time are asked no more.
@@ -60,38 +94,47 @@ impl Lesson {
     /// # Errors
     /// The device cannot be read, or a question is longer than the model.
     pub async fn ask_before(&mut self, model: &Transformer, tokenizer: &Tokenizer) -> Result<(), Told> {
-        self.before.clear();
-        self.asked_before.clear();
+        self.before = Before::default();
         let began = now();
         for exercise in &self.exercises {
             if now() - began > PATIENCE {
                 break;
             }
             let answer = exercise.answer(model, tokenizer).await;
-            self.before.push(answer.map_err(Told::from)?);
+            self.before.rows.push(answer.map_err(Told::from)?);
         }
-        self.exercises.truncate(self.before.len());
+        for choice in &self.choices {
+            if now() - began > PATIENCE {
+                break;
+            }
+            let (weights, said) = look_at(choice, model, tokenizer).await?;
+            self.before.pairs.push(WeighedBefore { weights, said });
+        }
         let began = now();
         for question in &self.questions {
             if now() - began > PATIENCE {
                 break;
             }
-            self.asked_before.push(ask(model, tokenizer, question, MOST_TOKENS).await?);
+            self.before.asked.push(ask(model, tokenizer, question, MOST_TOKENS).await?);
         }
-        self.questions.truncate(self.asked_before.len());
+        let Before { rows, asked, pairs } = &self.before;
+        self.exercises.truncate(rows.len());
+        self.choices.truncate(pairs.len());
+        self.questions.truncate(asked.len());
         Ok(())
     }
 
-    /// The answers before the run to the rows and to the teacher, in the order of the questions.
-    pub fn before(&self) -> [&[String]; 2] {
-        [&self.before, &self.asked_before]
+    /// The answers before the run.
+    pub fn before(&self) -> Before {
+        self.before.clone()
     }
 
     /// The same with the answers that were given before the run, as [`Self::before`] gave them.
-    pub fn answered(mut self, [rows, asked]: [&[String]; 2]) -> Self {
-        (self.before, self.asked_before) = (rows.to_vec(), asked.to_vec());
-        self.exercises.truncate(rows.len());
-        self.questions.truncate(asked.len());
+    pub fn answered(mut self, before: Before) -> Self {
+        self.exercises.truncate(before.rows.len());
+        self.choices.truncate(before.pairs.len());
+        self.questions.truncate(before.asked.len());
+        self.before = before;
         self
     }
 
@@ -104,20 +147,50 @@ impl Lesson {
         model: &Transformer,
         tokenizer: &Tokenizer,
     ) -> Result<Option<run::Lesson>, Told> {
+        let Before { rows, asked: asked_before, pairs: pairs_before } = self.before;
         let mut answers = Vec::new();
-        for (exercise, before) in self.exercises.iter().zip(self.before) {
+        for (exercise, before) in self.exercises.iter().zip(rows) {
             let after = exercise.answer(model, tokenizer).await.map_err(Told::from)?;
             let (question, expected) = (exercise.question().to_string(), exercise.expected.clone());
-            answers.push(Answered { question, expected, before, right: exercise.is_right(&after), after });
+            let right = match &self.tags {
+                Some(tags) => exercise.is_right_between(&after, tags),
+                None => exercise.is_right(&after),
+            };
+            answers.push(Answered { question, expected, before, right, after });
         }
         let mut asked = Vec::new();
-        for (question, before) in self.questions.into_iter().zip(self.asked_before) {
+        let mut pairs = Vec::new();
+        for (choice, before) in self.choices.into_iter().zip(pairs_before) {
+            let (weights, said) = look_at(&choice, model, tokenizer).await?;
+            pairs.push(Weighed {
+                question: choice.exercise.question().to_string(),
+                chosen: choice.exercise.expected,
+                rejected: choice.rejected,
+                before: before.weights,
+                after: weights,
+                said_before: before.said,
+                said_after: said,
+            });
+        }
+        for (question, before) in self.questions.into_iter().zip(asked_before) {
             let after = ask(model, tokenizer, &question, MOST_TOKENS).await?;
             asked.push(Asked { question, before, after });
         }
-        let is_empty = answers.is_empty() && asked.is_empty();
-        Ok((!is_empty).then_some(run::Lesson { rows: self.rows as f64, answers, asked }))
+        let is_empty = answers.is_empty() && asked.is_empty() && pairs.is_empty();
+        Ok((!is_empty).then_some(run::Lesson { rows: self.rows as f64, answers, asked, pairs }))
     }
+}
+
+/// How likely a model holds both answers of a pair, and what it says itself.
+async fn look_at(
+    choice: &Choice,
+    model: &Transformer,
+    tokenizer: &Tokenizer,
+) -> Result<([f64; 2], String), Told> {
+    let weights = choice.weigh(model, tokenizer).await.map_err(Told::from)?;
+    // JSON knows no other numbers.
+    let weights = weights.map(|weight| if weight.is_finite() { weight } else { f64::MIN });
+    Ok((weights, choice.exercise.answer(model, tokenizer).await.map_err(Told::from)?))
 }
 
 /// The numbers of rows that are asked, in the order of the file.

@@ -1,12 +1,15 @@
 //! The engine: the worker that owns the device, the model and the training. The page reaches it by messages only.
 
 mod adapters;
+mod aim;
 mod data;
 mod download;
 mod export;
+mod fresh;
 mod gpu;
 mod import;
 mod kept_adapters;
+mod kept_job;
 mod lesson;
 mod load;
 #[allow(dead_code, reason = "some of it the page alone needs")]
@@ -31,6 +34,7 @@ mod serve;
 mod state;
 mod store;
 mod talk;
+mod teacher;
 mod told;
 mod training;
 

@@ -30,23 +30,7 @@ impl Engine {
 
     /// Opens a kept model.
     pub async fn load_kept(&self, name: String, weights: WeightsAs, port: &Port) -> Result<Answer, Told> {
-        check_name(&name)?;
-        let folder = place(&name);
-        let mut places = places::look(&folder).await?;
-        let files = match (places.whole.is_empty(), whole_of(&folder, &places).await?) {
-            (false, _) => places::read_newest(&folder, &mut places).await?.1,
-            (true, Some(files)) => store::read_all(&files).await?,
-            (true, None) if places.damaged.is_empty() => {
-                return Err(told!("model.not_kept", "no model is kept under the name '{name}'", name));
-            }
-            (true, None) => {
-                return Err(told!(
-                    "model.kept_damaged",
-                    "the kept model is damaged: {damaged}",
-                    damaged = places.damaged.join("; ")
-                ));
-            }
-        };
+        let files = kept_model(&name).await?;
         self.unless_cancelled(port.run).await?;
         self.install(name, weights, files).await
     }
@@ -84,7 +68,40 @@ impl Engine {
     pub async fn forget(&self, name: &str) -> Result<Answer, Told> {
         check_name(name)?;
         store::remove(&place(name)).await?;
+        // Another model of this name begins to count anew.
+        self.teacher.replace(None);
         Answer::new(())
+    }
+}
+
+/// The number of a kept model's save, by which it is told whether it is still the same; 0 where an older version of the
+/// page kept it, or where there is none.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn kept_number(name: &str) -> Result<u64, Told> {
+    Ok(places::look(&place(name)).await?.whole.first().map_or(0, |newest| newest.save.number))
+}
+
+/// The files of a kept model.
+///
+/// # Errors
+/// It is not there, or damaged.
+pub async fn kept_model(name: &str) -> Result<Files, Told> {
+    check_name(name)?;
+    let folder = place(name);
+    let mut places = places::look(&folder).await?;
+    match (places.whole.is_empty(), whole_of(&folder, &places).await?) {
+        (false, _) => Ok(places::read_newest(&folder, &mut places).await?.1),
+        (true, Some(files)) => store::read_all(&files).await,
+        (true, None) if places.damaged.is_empty() => {
+            Err(told!("model.not_kept", "no model is kept under the name '{name}'", name))
+        }
+        (true, None) => Err(told!(
+            "model.kept_damaged",
+            "the kept model is damaged: {damaged}",
+            damaged = places.damaged.join("; ")
+        )),
     }
 }
 

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use kindling::data::{PasteFault, PasteForm, PasteProblem, paste, spreadsheet_pairs};
 use kindling::text::RowKind;
 use kindling::told::{Told, told};
-use kindling::train::Stage;
 
 use super::messages::rows::{self, Cells, Pasted};
 use super::protocol::File;
@@ -14,18 +13,18 @@ use super::state::Answer;
 /// So many wrong lines are told of.
 const MOST: usize = 100;
 
-/// What the text beside a call holds for a stage. The rows come beside the answer, as JSON lines.
+/// The rows of this kind in the text beside a call. The rows come beside the answer, as JSON lines.
 ///
 /// # Errors
 /// None that a text can cause.
-pub fn read_rows(stage: Stage, files: &[File]) -> Result<Answer, Told> {
-    let pasted = paste(&text(files), stage.row_kind());
+pub fn read_rows(kind: RowKind, files: &[File]) -> Result<Answer, Told> {
+    let pasted = paste(&text(files), kind);
     let answer = Answer::new(Pasted {
         form: pasted.form.into(),
         rows: pasted.rows.len() as f64,
         first: pasted.rows.first().and_then(|row| row.pair()),
         wrong: pasted.problems.len() as f64,
-        problems: pasted.problems.iter().take(MOST).map(rows::PasteProblem::from).collect(),
+        problems: pasted.problems.iter().take(MOST).map(|wrong| problem(wrong, kind)).collect(),
     })?;
     let lines = || File { name: "pasted.jsonl".into(), bytes: pasted.jsonl().into_bytes() };
     let files = if pasted.rows.is_empty() { Vec::new() } else { vec![lines()] };
@@ -73,10 +72,20 @@ impl From<PasteForm> for rows::PasteForm {
     }
 }
 
-impl From<&PasteProblem> for rows::PasteProblem {
-    fn from(problem: &PasteProblem) -> Self {
-        Self { line: problem.line as f64, why: why(&problem.fault) }
-    }
+/// What is wrong with a line among rows of this kind.
+fn problem(wrong: &PasteProblem, kind: RowKind) -> rows::PasteProblem {
+    let no_choice = || {
+        told!(
+            "paste.no_choice",
+            "no question with a better and a worse answer is found; name three columns “question”, “better answer” and \
+             “worse answer”"
+        )
+    };
+    let why = match (kind, &wrong.fault) {
+        (RowKind::Preference, PasteFault::Unrecognised | PasteFault::Columns { .. }) => (&no_choice()).into(),
+        (_, fault) => why(fault),
+    };
+    rows::PasteProblem { line: wrong.line as f64, why }
 }
 
 fn why(fault: &PasteFault) -> super::messages::told::Told {

@@ -11,15 +11,16 @@ use kindling::told::Told;
 use kindling::train::{self, Job};
 use serde_json::Map;
 
-use super::data::{dataset, fitted_config};
+use super::aim::Aim;
+use super::data::dataset;
 use super::load::NOW;
 use super::messages::run::Plan;
 use super::protocol::{File, Training};
 use super::state::{Answer, Engine, OpenModel};
-use super::training::job_on;
+use super::training::{config_of, job_on};
 
 /// Settings that change nothing of how the data are read.
-const OF_THE_LOOP: [&str; 13] = [
+const OF_THE_LOOP: [&str; 20] = [
     "epochs",
     "steps",
     "min-steps",
@@ -31,8 +32,15 @@ const OF_THE_LOOP: [&str; 13] = [
     "warmup-ratio",
     "min-lr-ratio",
     "weight-decay",
+    "freeze",
     "log-every",
     "eval-every",
+    "neftune",
+    "dropout",
+    "muon",
+    "early-stop",
+    "ema",
+    "activation-checkpointing",
 ];
 
 /// Data that were opened and looked at.
@@ -46,15 +54,17 @@ pub struct Planned {
 
 impl Engine {
     /// What a run would need.
-    pub async fn plan(&self, training: &Training, files: Vec<File>) -> Result<Answer, Told> {
+    pub async fn plan(&self, training: &Training, mut files: Vec<File>) -> Result<Answer, Told> {
         let told = |e: kindling::error::Error| e.told();
-        let model = self.opened()?;
-        let (job, planned) = self.surveyed(training, files, &model)?;
+        let model = self.beginner(training).await?;
+        let teacher = self.teacher(training.teacher.as_ref(), &mut files, &model).await?;
+        let aim = Aim::of(training, &model, teacher.as_ref().map(|teacher| &teacher.model), None)?;
+        let (job, planned) = self.surveyed(training, files, &model, &aim)?;
         job.validate(&model.base).map_err(told)?;
         let (steps, survey) = (job.total_steps(&planned.survey), &planned.survey);
         let plan = job.plan(&model.base, survey, steps);
         let mut info = self.info(&plan, job.dataset.len(), job.dataset.report()).await?;
-        let (_, length) = fitted_config(training.stage, training.adapts(), training.config.clone(), &model)?;
+        let (_, length) = config_of(training, &model, &aim)?;
         info.note(length.into_iter().chain(job.warnings()).collect());
         info.note(job.remarks(survey));
         self.planned.replace(Some(planned));
@@ -70,15 +80,16 @@ impl Engine {
         training: &Training,
         files: Vec<File>,
         model: &OpenModel,
+        aim: &Aim,
     ) -> Result<(Job, Planned), Told> {
         let key = key(training, &files, model)?;
         if let Some(planned) = self.planned.take().filter(|planned| planned.key == key) {
-            return Ok((job_on(training, Arc::clone(&planned.dataset), model, None)?, planned));
+            return Ok((job_on(training, Arc::clone(&planned.dataset), (model, aim), None)?, planned));
         }
-        let (config, _) = fitted_config(training.stage, training.adapts(), training.config.clone(), model)?;
+        let (config, _) = config_of(training, model, aim)?;
         let encoding = training.encoding.as_deref();
         let dataset = Arc::new(dataset(training.stage, &config, &model.tokenizer, encoding, files)?);
-        let job = job_on(training, Arc::clone(&dataset), model, None)?;
+        let job = job_on(training, Arc::clone(&dataset), (model, aim), None)?;
         job.validate(&model.base).map_err(Told::from)?;
         let survey = job.survey(SURVEYED_BYTES).map_err(Told::from)?;
         Ok((job, Planned { key, dataset, survey }))

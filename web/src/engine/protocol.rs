@@ -77,7 +77,7 @@ pub enum Call {
     /// Removes a run.
     RemoveRun { id: String },
     /// Takes a run that was saved elsewhere: `saved` of the files beside the message are its save, the others its data.
-    ImportRun { stage: Stage, name: Option<String>, saved: usize },
+    ImportRun { stage: Stage, name: Option<String>, saved: usize, teacher: Option<Teacher> },
     /// Lists the adapters.
     Adapters,
     /// Chooses those that act.
@@ -113,6 +113,24 @@ pub struct Training {
     /// An adapter learns it, with these settings that differ from the defaults; without them the model itself.
     #[serde(default)]
     pub adapter: Option<Map<String, Value>>,
+    /// Settings of preferences that differ from the defaults, where they are learned.
+    #[serde(default)]
+    pub dpo: Option<Map<String, Value>>,
+    /// Those of distillation, likewise.
+    #[serde(default)]
+    pub distill: Option<Map<String, Value>>,
+    /// Those of answers that think first.
+    #[serde(default)]
+    pub reason: Option<Map<String, Value>>,
+    /// Those of rewards.
+    #[serde(default)]
+    pub grpo: Option<Map<String, Value>>,
+    /// What a student learns from.
+    #[serde(default)]
+    pub teacher: Option<Teacher>,
+    /// A new model of this size learns it, with the tokenizer of the open one; without it the open model.
+    #[serde(default)]
+    pub preset: Option<String>,
     /// The name of what comes of it.
     #[serde(default)]
     pub name: Option<String>,
@@ -141,6 +159,41 @@ impl Training {
     pub fn adapts(&self) -> bool {
         self.adapter.is_some()
     }
+
+    /// Whether it needs the model that it began with after its first save, too: under an adapter, or to be compared with.
+    pub fn needs_base(&self) -> bool {
+        self.adapts() || matches!(self.stage, Stage::Dpo | Stage::Grpo)
+    }
+}
+
+/// What a student learns from.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Teacher {
+    /// Where it is.
+    pub from: TeacherFrom,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Of the files beside the message the last ones are its: so many.
+    #[serde(default)]
+    pub files: usize,
+    /// What its matrices are held as.
+    pub weights: WeightsAs,
+    /// Which weights it has, once a run has begun with it.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+}
+
+/// Where a teacher is.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TeacherFrom {
+    /// Among the kept models.
+    Kept,
+    /// It is the open model.
+    Open,
+    /// In files beside the message.
+    Files,
 }
 
 /// A question that is asked every so many steps.

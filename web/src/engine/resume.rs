@@ -7,19 +7,21 @@ use kindling::checkpoint::{open_tokenizer, read_training};
 use kindling::data::DataReport;
 use kindling::formats::Files;
 use kindling::told::{Told, told};
-use kindling::train::Run;
+use kindling::train::{Run, Stage};
 
+use super::aim::Aim;
+use super::kept_job::KeptJob;
 use super::lesson::Lesson;
 use super::load::NOW;
 use super::messages::run::Plan;
 use super::places;
 use super::port::Port;
 use super::protocol::File;
-use super::runs::{KeptJob, KeptRun, RUNS, beginning, check_id, hold, take_result};
+use super::runs::{KeptRun, RUNS, beginning, check_id, hold, take_result};
 use super::saver::Saver;
 use super::state::{Answer, Engine, OpenModel};
 use super::told::warning;
-use super::training::{Begun, job};
+use super::training::{Begun, begun_adapter, job};
 
 impl Engine {
     /// Goes on with a run: for `more` steps with one that is done, whose result is then replaced.
@@ -63,7 +65,8 @@ impl Engine {
         }
         let saver = Saver::after(id, &saves);
         let (id, training) = (id.to_string(), job.training);
-        let begun = Begun { id, training, model, run, plan, saver, lesson, replaces };
+        let open = model.clone();
+        let begun = Begun { id, training, model, run, plan, saver, lesson, replaces, open };
         let outcome = self.execute(claim, begun, port).await;
         drop(here);
         outcome
@@ -89,10 +92,19 @@ impl Engine {
         let data = beginning(id, "data", job).await?.into_iter();
         // A number stands before each name.
         let data = data.map(|(name, bytes)| File { name: name[5.min(name.len())..].to_string(), bytes });
-        let (run, report, lesson) = stand_on(job, data.collect(), &model, save, more)?;
-        let was_asked = !(job.before.is_empty() && job.asked_before.is_empty());
+        let data: Vec<File> = data.collect();
+        let begun = self.begun(id, job, &model, save).await?;
+        let teacher = match &training.teacher {
+            Some(teacher) => {
+                let files = beginning(id, "teacher", job).await?;
+                Some(self.teacher_again(teacher, files, &model).await?)
+            }
+            None => None,
+        };
+        let (run, report, lesson) =
+            stand_on(job, data, (&model, &begun, teacher.as_ref()), save, more).await?;
         let lesson = match lesson {
-            lesson if was_asked => lesson.answered([&job.before, &job.asked_before]),
+            lesson if !job.before().is_empty() => lesson.answered(job.before()),
             mut lesson if training.adapts() => {
                 // A run of before did not ask; its base still answers as it did.
                 // Without its answers nothing is told of the questions.
@@ -105,6 +117,27 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// The model that a run began with, where it is compared with that; else the one that trains.
+    async fn begun(
+        &self,
+        id: &str,
+        job: &KeptJob,
+        model: &OpenModel,
+        save: Option<&Files>,
+    ) -> Result<OpenModel, Told> {
+        if job.training.adapts() || !job.training.needs_base() || save.is_none() {
+            return Ok(model.clone());
+        }
+        let files = beginning(id, "base", job).await?;
+        // A run on rewards that came from elsewhere, and that is held to nothing, brought none.
+        if files.is_empty() && job.training.stage == Stage::Grpo {
+            return Ok(model.clone());
+        }
+        OpenModel::open(job.model.clone(), job.weights, files, &self.device()?)
+    }
+}
+
 /// A run that is ready to go on.
 struct Stand {
     run: Run,
@@ -114,10 +147,10 @@ struct Stand {
     model: OpenModel,
 }
 
-fn stand_on(
+async fn stand_on(
     job: &KeptJob,
     data: Vec<File>,
-    model: &OpenModel,
+    (model, begun, teacher): (&OpenModel, &OpenModel, Option<&OpenModel>),
     save: Option<&Files>,
     more: Option<u64>,
 ) -> Result<(Run, DataReport, Lesson), Told> {
@@ -127,12 +160,19 @@ fn stand_on(
         Some(_) if job.training.adapts() => Some(Adapter::open(read).map_err(told)?),
         _ => None,
     };
-    let mut of_run = self::job(&job.training, data, model, adapter)?;
+    let saved = match save {
+        Some(_) => Some(read_training(read).map_err(told)?),
+        None => None,
+    };
+    let aim = Aim::of(&job.training, begun, teacher, saved.as_ref().map(|(_, progress)| progress))?;
+    let mut of_run = self::job(&job.training, data, (model, &aim), adapter)?;
     let (report, lesson) = (of_run.dataset.report().clone(), Lesson::of(&of_run, &job.training.questions)?);
     let base = model.base.clone().trainable();
-    if save.is_none() {
-        return Ok((of_run.start(base).map_err(told)?, report, lesson));
-    }
+    let Some((optimizer, mut progress)) = saved else {
+        let of_run = begun_adapter(of_run, model).await?;
+        let run = of_run.clone().start(base).map_err(told)?;
+        return Ok((aim.join(run, &of_run, begun).await?, report, lesson));
+    };
     if job.training.adapts()
         && let Some(mut own) = open_tokenizer(&mut |file: &str| read(file)).map_err(told)?
     {
@@ -142,9 +182,9 @@ fn stand_on(
         }
         of_run.tokenizer = Arc::new(own);
     }
-    let (optimizer, mut progress) = read_training(read).map_err(told)?;
     if let Some(more) = more {
         progress.go_on_for(more);
     }
-    Ok((of_run.resume(base, optimizer, progress).map_err(told)?, report, lesson))
+    let run = of_run.clone().resume(base, optimizer, progress).map_err(told)?;
+    Ok((aim.join(run, &of_run, begun).await?, report, lesson))
 }

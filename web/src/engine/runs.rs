@@ -1,15 +1,17 @@
 //! Runs that outlive the page.
 //!
 //! `runs/<id>/` holds `job.json`, the data, the model that it began with (until the first save of a run that needs it no
-//! longer), and two places for saves in turn, each with its own state. `result.json` says that what it gave is kept.
+//! longer), a teacher that is kept nowhere else, and two places for saves in turn, each with its own state. `result.json` says that what it gave is kept.
 
 use kindling::checkpoint::Checkpoint;
 use kindling::formats::Files;
 use kindling::told::{Told, told};
 use kindling::train::Progress;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
+use super::kept_job::{KeptJob, parsed};
+use super::lesson::Before;
 use super::load::{NOW, today};
 use super::messages::model::WeightsAs;
 use super::messages::run::SavedRun;
@@ -30,37 +32,6 @@ const RESULT: &str = "result.json";
 const STATE: &str = "state.json";
 /// The beginning of the names that tabs hold for their runs.
 const HOLD: &str = "kindling run-";
-
-/// What a run was begun with.
-#[derive(Serialize, Deserialize)]
-pub struct KeptJob {
-    /// What it is to be.
-    pub training: Training,
-    /// The name of the model that it began with.
-    pub model: String,
-    /// What the model's matrices were held as.
-    #[serde(default = "as_f32")]
-    pub weights: WeightsAs,
-    /// The day that its chat template prints; runs of before have none.
-    #[serde(default)]
-    pub date: Option<Value>,
-    /// Steps planned; 0 in runs of before.
-    #[serde(default)]
-    pub total_steps: u64,
-    /// What was answered to its rows' questions before it.
-    #[serde(default)]
-    pub before: Vec<String>,
-    /// Likewise to the questions of whoever began it.
-    #[serde(default)]
-    pub asked_before: Vec<String>,
-    /// The files of the data and of the model; runs of before have no list.
-    #[serde(default)]
-    pub files: Marks,
-}
-
-fn as_f32() -> WeightsAs {
-    WeightsAs::F32
-}
 
 /// Which of the two places is whole, as an older version of the page wrote it.
 #[derive(Deserialize)]
@@ -132,22 +103,6 @@ impl KeptRun {
     }
 }
 
-/// What a run was begun with, from its file.
-fn parsed(job: &[u8]) -> serde_json::Result<KeptJob> {
-    serde_json::from_slice(job).map(of_now).and_then(serde_json::from_value)
-}
-
-/// A kept job in the words of now: before an adapter went with any stage, `lora` was one, with its settings beside it.
-fn of_now(mut job: Value) -> Value {
-    let training = job.get_mut("training").and_then(Value::as_object_mut);
-    if let Some(training) = training.filter(|training| training.get("stage") == Some(&Value::from("lora"))) {
-        let settings = training.remove("lora").unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-        training.insert("adapter".into(), settings);
-        training.insert("stage".into(), "sft".into());
-    }
-    job
-}
-
 /// Adds the saves of an older version of the page, whose state lay beside them.
 async fn add_old_saves(folder: &str, saves: &mut Places) -> Result<(), Told> {
     let Some(state) = store::read(&format!("{folder}/{STATE}")).await? else { return Ok(()) };
@@ -183,9 +138,9 @@ async fn steps_in(save: &str) -> Result<Option<(u64, u64)>, Told> {
 /// No room; then nothing of it stays.
 pub async fn keep_job(
     id: &str,
-    (training, total_steps, [before, asked]): (&Training, u64, [&[String]; 2]),
+    (training, total_steps, before): (&Training, u64, Before),
     data: Vec<(String, Vec<u8>)>,
-    model: &OpenModel,
+    (model, teacher): (&OpenModel, Option<Files>),
 ) -> Result<(), Told> {
     let held = store::held(HOLD).await?;
     for (old, _) in store::list(RUNS).await? {
@@ -200,11 +155,13 @@ pub async fn keep_job(
         weights: model.weights,
         date: model.tokenizer.template_variable(NOW).cloned(),
         total_steps,
-        before: before.to_vec(),
-        asked_before: asked.to_vec(),
+        before: before.rows,
+        asked_before: before.asked,
+        pairs_before: before.pairs,
         files: Marks::new(),
     };
-    let kept = async { write_job(&folder, job, data, Some(kept_files(model).await?)).await }.await;
+    let kept = async { write_job(&folder, job, data, [Some(kept_files(model).await?), teacher]).await };
+    let kept = kept.await;
     if kept.is_err() {
         store::remove(&folder).await?;
     }
@@ -215,10 +172,12 @@ async fn write_job(
     folder: &str,
     mut job: KeptJob,
     data: Vec<(String, Vec<u8>)>,
-    base: Option<Files>,
+    models: [Option<Files>; 2],
 ) -> Result<(), Told> {
     let mut files = Files::new();
-    files.extend(base.into_iter().flatten().map(|(name, bytes)| (format!("base/{name}"), bytes)));
+    for (part, model) in ["base", "teacher"].into_iter().zip(models) {
+        files.extend(model.into_iter().flatten().map(|(name, bytes)| (format!("{part}/{name}"), bytes)));
+    }
     for (i, (name, bytes)) in data.into_iter().enumerate() {
         // A number before the name keeps the order, and equal names apart.
         files.insert(format!("data/{i:04}-{}", own_name(&name)), bytes);
@@ -257,7 +216,7 @@ pub async fn forget_beginning(folder: &str) {
         let job = store::read(&format!("{folder}/{JOB}")).await?;
         let job = job.and_then(|job| parsed(&job).ok());
         match job {
-            Some(job) if !job.training.adapts() => store::remove(&format!("{folder}/base")).await,
+            Some(job) if !job.training.needs_base() => store::remove(&format!("{folder}/base")).await,
             _ => Ok(()),
         }
     };
@@ -305,10 +264,21 @@ pub async fn keep_saved(
     let (stage, adapter, name) = (Some(training.stage.into()), training.adapts(), training.title());
     // Its own day; runs of before, and of other programs, do not tell theirs.
     let date = Some(progress.date.clone().unwrap_or_else(today).into());
-    let (name_of, before, asked_before, files) = (model.clone(), Vec::new(), Vec::new(), Marks::new());
-    let job = KeptJob { training, model: name_of, weights, date, total_steps, before, asked_before, files };
+    let Before { rows: before, asked: asked_before, pairs: pairs_before } = Before::default();
+    let (name_of, files) = (model.clone(), Marks::new());
+    let job = KeptJob {
+        training,
+        model: name_of,
+        weights,
+        date,
+        total_steps,
+        before,
+        asked_before,
+        pairs_before,
+        files,
+    };
     let kept = async {
-        write_job(&folder, job, data, base).await?;
+        write_job(&folder, job, data, [base, None]).await?;
         places::write(&folder, 0, Save { step, total_steps, ..places::numbered(1) }, save).await
     };
     if let Err(error) = kept.await {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::{Array, Reflect, Uint8Array};
+use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
 use kindling::told::{Told, told};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -98,7 +99,7 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Preview { stage, adapts, config, rows, encoding } => {
             engine.preview((stage, adapts), config, rows, encoding.as_deref(), files)
         }
-        Call::ReadRows { stage } => read_rows(stage, &files),
+        Call::ReadRows { stage } => read_rows(stage.row_kind(), &files),
         Call::ReadPairs => read_pairs(&files),
         Call::ReadCells => read_cells(&files),
         Call::Plan(training) => engine.plan(&training, files).await,
@@ -112,7 +113,9 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         }
         Call::Runs => engine.saved_runs().await,
         Call::RemoveRun { id } => engine.remove_run(&id).await,
-        Call::ImportRun { stage, name, saved } => engine.import_run(stage, name, saved, files).await,
+        Call::ImportRun { stage, name, saved, teacher } => {
+            engine.import_run(stage, name, saved, teacher, files).await
+        }
         Call::Adapters => engine.list_adapters().await,
         Call::UseAdapters { active } => engine.use_adapters(&active).await,
         Call::AddAdapter { name } => engine.add_adapter(name, files).await,
@@ -124,6 +127,10 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
             config: fields(train_config(stage, adapts, Map::new())?),
             lora: fields(lora_config(Map::new())?),
             sampling: fields(engine.sampling(&Map::new())?),
+            dpo: fields(DpoConfig::default()),
+            distill: fields(DistillConfig::default()),
+            reason: fields(ReasonConfig::default()),
+            grpo: fields(GrpoConfig::default()),
         }),
     }
 }

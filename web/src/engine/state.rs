@@ -39,9 +39,14 @@ pub struct Engine {
     pub run: RefCell<Option<ActiveRun>>,
     /// The data that were planned with last.
     pub planned: RefCell<Option<Planned>>,
+    /// The kept model that taught last, by its name, its weights and the number of its save.
+    pub teacher: RefCell<Option<(KeptSave, OpenModel)>>,
     /// Calls that the page no longer wants.
     pub cancelled: RefCell<HashSet<u32>>,
 }
+
+/// A save of a kept model: its name, how its weights are held, and the save's number.
+pub type KeptSave = (String, WeightsAs, u64);
 
 /// A model without adapters, on the device without autodiff.
 #[derive(Clone)]

@@ -1,13 +1,15 @@
 //! What the library knows, as the page is told of it. Messages are the page's too, which does without the library: so
 //! what one of them makes of the library's types stands here.
 
+use std::collections::BTreeMap;
+
 use kindling::data::{DataReport, WarningCount};
 use kindling::formats::gguf::WeightType;
 use kindling::kernels::Quantization;
 use kindling::model;
 use kindling::sample;
 use kindling::told::Told;
-use kindling::train::{self, StepLog};
+use kindling::train::{self, HeldOut, StepLog};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -68,6 +70,7 @@ impl From<train::Stage> for run::Stage {
             train::Stage::Dpo => Self::Dpo,
             train::Stage::Distill => Self::Distill,
             train::Stage::Reason => Self::Reason,
+            train::Stage::Grpo => Self::Grpo,
         }
     }
 }
@@ -165,14 +168,24 @@ pub fn failed(why: &Told) -> EngineEvent {
     EngineEvent::Failed { code, values, message }
 }
 
+/// What an objective reports beside its loss.
+fn metrics(reported: &BTreeMap<&'static str, f64>) -> BTreeMap<String, Option<f64>> {
+    reported.iter().map(|(name, value)| ((*name).to_string(), Some(*value))).collect()
+}
+
+/// A measurement on held-out rows.
+pub fn eval(step: u64, held_out: &HeldOut, best: bool) -> EngineEvent {
+    let (loss, bits_per_byte) = (Some(held_out.loss), held_out.bits_per_byte);
+    EngineEvent::Eval { step: step as f64, loss, bits_per_byte, best, metrics: metrics(&held_out.metrics) }
+}
+
 /// Steps that were taken.
 pub fn step(log: &StepLog) -> EngineEvent {
-    let mut metrics: Vec<(String, f64)> =
-        log.metrics.iter().map(|(name, value)| ((*name).to_string(), *value)).collect();
+    let mut metrics = metrics(&log.metrics);
     // Only half precision has one.
     if let Some(scale) = &log.loss_scale {
-        metrics.push(("loss_scale".into(), scale.factor));
-        metrics.push(("skipped_steps".into(), scale.skipped as f64));
+        metrics.insert("loss_scale".into(), Some(scale.factor));
+        metrics.insert("skipped_steps".into(), Some(scale.skipped as f64));
     }
     EngineEvent::Step {
         step: log.step as f64,
@@ -182,7 +195,8 @@ pub fn step(log: &StepLog) -> EngineEvent {
         tokens: log.tokens as f64,
         tokens_per_second: Some(log.tokens_per_second),
         elapsed_s: Some(log.elapsed_s),
-        metrics: metrics.into_iter().map(|(name, value)| (name, Some(value))).collect(),
+        metrics,
+        expert_load: log.expert_load.clone(),
     }
 }
 

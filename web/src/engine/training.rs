@@ -11,9 +11,12 @@ use kindling::model::{ModelConfig, Transformer};
 use kindling::platform::now;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::{Told, told};
-use kindling::train::{Control, Job, Listener, Run, SaveClock, SaveConfig, Stage, TrainEvent, train};
+use kindling::train::{
+    Control, Job, Listener, Run, SaveClock, SaveConfig, Stage, TrainConfig, TrainEvent, train,
+};
 use serde_json::{Map, Value};
 
+use super::aim::Aim;
 use super::data::{dataset, fitted_config, lora_config};
 use super::lesson::Lesson;
 use super::messages::run::{EngineEvent as Event, Plan, RunEnd};
@@ -53,24 +56,37 @@ pub struct Begun {
     pub lesson: Lesson,
     /// The name of what it gave before, in whose place what it gives comes.
     pub replaces: Option<String>,
+    /// The model that was open when it began.
+    pub open: OpenModel,
 }
 
 impl Engine {
     /// Trains from the beginning.
-    pub async fn train(&self, mut training: Training, files: Vec<File>, port: &Port) -> Result<Answer, Told> {
+    pub async fn train(
+        &self,
+        mut training: Training,
+        mut files: Vec<File>,
+        port: &Port,
+    ) -> Result<Answer, Told> {
         let id = new_id();
         let claim = self.claim(&id)?;
-        let model = self.opened()?;
+        let open = self.opened()?;
+        let model = self.beginner(&training).await?;
+        let teacher = self.teacher(training.teacher.as_ref(), &mut files, &model).await?;
+        let aim = Aim::of(&training, &model, teacher.as_ref().map(|teacher| &teacher.model), None)?;
         let data = files.first().map(|file| file.name.as_str());
         training.name = Some(result_name(&training, data, &model.name));
         let kept: Vec<(String, Vec<u8>)> =
             files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
-        let (job, planned) = self.surveyed(&training, files, &model)?;
+        let (job, planned) = self.surveyed(&training, files, &model, &aim)?;
+        let job = begun_adapter(job, &model).await?;
+        training.teacher =
+            training.teacher.zip(teacher.as_ref()).map(|(named, teacher)| teacher.remembered(named));
         let report = job.dataset.report().clone();
         let mut lesson = Lesson::of(&job, &training.questions)?;
-        let run = job.start_surveyed(model.base.clone().trainable(), &planned.survey);
-        let run = run.map_err(Told::from)?;
-        drop(planned);
+        let run = job.clone().start_surveyed(model.base.clone().trainable(), &planned.survey);
+        let run = aim.join(run.map_err(Told::from)?, &job, &model).await?;
+        drop((planned, job));
         let plan = self.info(&run.plan, run.progress.rows, &report).await?;
         let here = hold(&id).await?;
         if let Err(message) = lesson.ask_before(&model.base, &run.tokenizer).await {
@@ -78,14 +94,15 @@ impl Engine {
         }
         // Without room to keep the run it still trains; it only cannot go on after a reload.
         let begins = (&training, run.progress.total_steps, lesson.before());
-        let saver = match keep_job(&id, begins, kept, &model).await {
+        let of_teacher = teacher.and_then(|teacher| teacher.files);
+        let saver = match keep_job(&id, begins, kept, (&model, of_teacher)).await {
             Ok(()) => Saver::after(&id, &Places::default()),
             Err(message) => {
                 port.tell(&warning(&message));
                 Saver::nowhere()
             }
         };
-        let begun = Begun { id, training, model, run, plan, saver, lesson, replaces: None };
+        let begun = Begun { id, training, model, run, plan, saver, lesson, replaces: None, open };
         let outcome = self.execute(claim, begun, port).await;
         drop(here);
         outcome
@@ -93,13 +110,15 @@ impl Engine {
 
     /// Trains until the end, or until the page says stop.
     pub async fn execute(&self, claim: Claim<'_>, begun: Begun, port: &Port) -> Result<Answer, Told> {
-        let Begun { id, training, model, run, plan, saver, lesson, replaces } = begun;
+        let Begun { id, training, model, run, plan, saver, lesson, replaces, open } = begun;
         port.tell(&Event::Started { id: id.clone(), plan });
         let tokenizer = Arc::clone(&run.tokenizer);
         let adapter = run.adapter.clone();
         let config = run.model.config().clone();
         let mut listener =
             PageListener::new(port, Rc::clone(&claim.wishes), saver, &training, (config, &tokenizer));
+        // The run has its teacher; nothing else needs to hold it until the next plan.
+        self.teacher.replace(None);
         let outcome = train(run, &mut listener).await.map_err(Told::from);
         let saver = listener.saver;
         let saved = saver.finish().await;
@@ -118,7 +137,9 @@ impl Engine {
         }
         drop(claim);
         let progress = &outcome.progress;
-        let replaced = (&*id, &training, &model, replaces.as_deref());
+        // A new model takes the place of the one that was open.
+        let began = if training.preset.is_some() { &open } else { &model };
+        let replaced = (&*id, &training, began, replaces.as_deref());
         let given = self.take_over(replaced, &outcome, adapter, Arc::clone(&tokenizer), port).await?;
         let asked = lesson.ask_after(&outcome.model, &tokenizer).await;
         let lesson = asked.unwrap_or_else(|message| {
@@ -164,32 +185,45 @@ impl Engine {
 pub fn job(
     training: &Training,
     files: Vec<File>,
-    model: &OpenModel,
+    (model, aim): (&OpenModel, &Aim),
     saved: Option<Adapter>,
 ) -> Result<Job, Told> {
-    let (config, _) = fitted_config(training.stage, training.adapts(), training.config.clone(), model)?;
+    let (config, _) = config_of(training, model, aim)?;
     let encoding = training.encoding.as_deref();
     let dataset = dataset(training.stage, &config, &model.tokenizer, encoding, files)?;
-    job_on(training, Arc::new(dataset), model, saved)
+    job_on(training, Arc::new(dataset), (model, aim), saved)
+}
+
+/// The settings of a run, and what to say of the length of its rows, which every model that reads them must hold.
+///
+/// # Errors
+/// A setting that cannot be used.
+pub fn config_of(
+    training: &Training,
+    model: &OpenModel,
+    aim: &Aim,
+) -> Result<(TrainConfig, Option<Told>), Told> {
+    let context = aim.objective.longest_row().unwrap_or(usize::MAX).min(model.base.config().context());
+    fitted_config(training.stage, training.adapts(), training.config.clone(), context)
 }
 
 /// The same on data that are open.
 pub fn job_on(
     training: &Training,
     dataset: Arc<Dataset>,
-    model: &OpenModel,
+    (model, aim): (&OpenModel, &Aim),
     saved: Option<Adapter>,
 ) -> Result<Job, Told> {
-    let (config, _) = fitted_config(training.stage, training.adapts(), training.config.clone(), model)?;
+    let (config, _) = config_of(training, model, aim)?;
     let adapter = match &training.adapter {
         Some(changed) if saved.is_none() => Some(fresh_adapter(changed.clone(), config.seed, model)?),
         _ => saved,
     };
     let tokenizer = Arc::clone(&model.tokenizer);
-    let (stage, objective) = (training.stage, training.stage.objective());
+    let (stage, objective) = (training.stage, Arc::clone(&aim.objective));
     let keep = match stage {
         Stage::Sft if config.keep_share > 0.0 => rows_known_by(model.base.config()).map_err(Told::from)?,
-        Stage::Sft | Stage::Pretrain | Stage::Dpo | Stage::Distill | Stage::Reason => None,
+        _ => None,
     };
     Ok(Job { stage, objective, config, tokenizer, dataset, keep, adapter })
 }
@@ -198,6 +232,17 @@ fn fresh_adapter(changed: Map<String, Value>, seed: u64, model: &OpenModel) -> R
     let lora = lora_config(changed)?;
     let (base, base_name) = (Some(model.fingerprint.clone()), Some(model.name.clone()));
     Adapter::init(&model.base, AdapterConfig { lora, base, base_name }, seed).map_err(Told::from)
+}
+
+/// The same run with all that its fresh adapter takes from the model's values.
+///
+/// # Errors
+/// The device cannot be read; settings that the model's values do not allow.
+pub async fn begun_adapter(mut job: Job, model: &OpenModel) -> Result<Job, Told> {
+    if let Some(adapter) = job.adapter.take() {
+        job.adapter = Some(adapter.begun(&model.base, job.config.seed).await.map_err(Told::from)?);
+    }
+    Ok(job)
 }
 
 /// Passes the loop's events on, and saves.
@@ -267,8 +312,7 @@ impl Listener for PageListener<'_> {
                 self.maybe_ask(log.step, model);
             }
             TrainEvent::Eval { step, held_out, best } => {
-                let (loss, bits_per_byte) = (Some(held_out.loss), held_out.bits_per_byte);
-                self.port.tell(&Event::Eval { step: step as f64, loss, bits_per_byte, best });
+                self.port.tell(&told::eval(step, held_out, best));
             }
             TrainEvent::Save { snapshot, .. } => {
                 let files = run_files(snapshot, &self.config, &self.tokenizer)?;

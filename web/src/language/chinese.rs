@@ -2,6 +2,7 @@
 
 use super::lessons;
 use super::rows;
+use super::stages;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
 use crate::format::Units;
 
@@ -12,6 +13,7 @@ pub const CHINESE: Text = Text {
     chat: CHAT,
     teach: TEACH,
     rows: rows::CHINESE,
+    stages: stages::CHINESE,
     lessons: lessons::CHINESE,
     adapters: ADAPTERS,
     models: MODELS,

@@ -5,7 +5,7 @@ use super::text::{Sentence, Text};
 use crate::format::fill;
 
 /// Flags that the page has a field for.
-const FIELDS: [(&str, Sentence); 21] = [
+const FIELDS: [(&str, Sentence); 38] = [
     ("epochs", |t| t.teach.epochs),
     ("steps", |t| t.teach.steps),
     ("min-steps", |t| t.teach.min_steps),
@@ -17,6 +17,23 @@ const FIELDS: [(&str, Sentence); 21] = [
     ("val-split", |t| t.teach.held_out),
     ("lora-rank", |t| t.teach.rank),
     ("lora-alpha", |t| t.teach.alpha),
+    ("beta", |t| t.stages.beta),
+    ("dpo-loss", |t| t.stages.dpo_loss),
+    ("label-smoothing", |t| t.stages.smoothing),
+    ("sft-weight", |t| t.stages.sft_weight),
+    ("max-prompt-len", |t| t.stages.prompt_len),
+    ("teacher", |t| t.stages.teacher),
+    ("tag-weight", |t| t.stages.tag_weight),
+    ("eval-answers", |t| t.stages.eval_answers),
+    ("eval-max-new-tokens", |t| t.stages.own_tokens),
+    ("group-size", |t| t.stages.group_size),
+    ("kl-beta", |t| t.stages.kl_beta),
+    ("rollout-steps", |t| t.stages.rollout_steps),
+    ("alpha", |t| t.stages.kd_alpha),
+    ("kd-loss", |t| t.stages.kd_loss),
+    ("kd-temperature", |t| t.stages.kd_temperature),
+    ("kd-skew", |t| t.stages.kd_skew),
+    ("on-policy", |t| t.stages.on_policy),
     ("data", |t| t.teach.data),
     ("encoding", |t| t.teach.encoding),
     ("model", |t| t.page.tab_models),
@@ -37,7 +54,7 @@ const PHRASES: [(&str, Sentence); 6] = [
         "join its turns with --join-turns, render them through the chat template with --render-turns, use `sft`, or give",
         |_| "fine-tune with it, or give",
     ),
-    ("train on it with `dpo`, or give", |_| "give"),
+    ("train on it with `dpo`, or give", |t| t.stages.learn_pairs),
     ("use `pretrain`, or rows", |_| "pretrain with it, or give rows"),
 ];
 
@@ -141,7 +158,8 @@ mod tests {
         assert_eq!(in_fields(row, t), "it has no text (mend the row)");
         let pair =
             in_fields("a preference pair is not read here; train on it with `dpo`, or give messages", t);
-        assert_eq!(pair, "a preference pair is not read here; give messages");
+        let learned = "a preference pair is not read here; learn it by “Preferences (DPO)”, or give messages";
+        assert_eq!(pair, learned);
         let look = in_fields("look at these rows with `kindling data preview`", t);
         assert_eq!(look, "look at these rows with “Preview”");
     }

@@ -174,7 +174,7 @@ pub const ENGLISH: LessonsText = LessonsText {
     kind_rows: "a list of rows, or a text",
     kind_row: "a row: an object, or a list of messages",
     kind_questions: "a list of texts",
-    kind_stage: "“{}” or “{}”",
+    kind_stage: "one of {}",
     kind_adapter: "true, false, or an object of numbers such as {\"rank\": 8}",
     students: "Many adapters, the same questions",
     students_hint: "Drop the adapters of a whole class: .zip files, or folders. Each becomes a column, named \
@@ -267,7 +267,7 @@ pub const CHINESE: LessonsText = LessonsText {
     kind_rows: "数据行的列表，或一段文本",
     kind_row: "一行数据：对象，或消息列表",
     kind_questions: "文本的列表",
-    kind_stage: "“{}”或“{}”",
+    kind_stage: "{} 之一",
     kind_adapter: "true、false，或由数字组成的对象，如 {\"rank\": 8}",
     students: "多个适配器，同样的问题",
     students_hint: "把全班的适配器拖进来：.zip 文件或文件夹。每个适配器占一列，列名就是文件名；每个回答都取最可能的词。",

@@ -6,6 +6,7 @@ mod errors;
 mod fields;
 mod lessons;
 mod rows;
+mod stages;
 mod text;
 
 use chinese::CHINESE;
@@ -14,6 +15,7 @@ pub use errors::in_words;
 pub use fields::in_fields;
 pub use lessons::LessonsText;
 pub use rows::RowsText;
+pub use stages::StagesText;
 pub use text::{AdaptersText, ChatText, ModelsText, PageText, Sentence, TeachText, Text};
 
 /// A language of the page.

@@ -2,6 +2,7 @@
 
 use super::lessons::LessonsText;
 use super::rows::RowsText;
+use super::stages::StagesText;
 use crate::format::Units;
 
 /// Picks a sentence of the language of now.
@@ -19,6 +20,8 @@ pub struct Text {
     pub teach: TeachText,
     /// Questions and answers that are typed or pasted.
     pub rows: RowsText,
+    /// Preferences, distillation, new models, and the numbers of a run.
+    pub stages: StagesText,
     /// Lessons, and the comparison of many adapters.
     pub lessons: LessonsText,
     /// The tab of adapters.

@@ -33,7 +33,7 @@ pub const MOST_TEXT: usize = 20_000;
 /// The longest question, in characters.
 pub const MOST_QUESTION: usize = 2_000;
 /// The stages that a lesson may name: the first holds where it names none.
-pub const STAGES: [&str; 2] = ["sft", "pretrain"];
+pub const STAGES: [&str; 6] = ["sft", "pretrain", "dpo", "distill", "reason", "grpo"];
 
 /// A lesson.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,6 +90,16 @@ pub struct Settings {
     pub adapter: Option<Map<String, Value>>,
     /// Numbers of the training, by the names of `kindling.d.ts`.
     pub config: Map<String, Value>,
+    /// Numbers and words of preferences, likewise.
+    pub dpo: Map<String, Value>,
+    /// Those of distillation; who opens the lesson chooses the teacher.
+    pub distill: Map<String, Value>,
+    /// Those of answers that think first.
+    pub reason: Map<String, Value>,
+    /// Those of rewards.
+    pub grpo: Map<String, Value>,
+    /// The new model that learns it, by its size; empty for the open one.
+    pub preset: String,
     /// Steps between two answers on the way.
     pub every: Option<Value>,
     /// The question asked on the way; empty for the first of the lesson's questions.
@@ -104,6 +114,11 @@ impl Default for Settings {
             stage: STAGES[0].into(),
             adapter: Some(Map::new()),
             config: Map::new(),
+            dpo: Map::new(),
+            distill: Map::new(),
+            reason: Map::new(),
+            grpo: Map::new(),
+            preset: String::new(),
             every: None,
             prompt: String::new(),
             name: String::new(),
@@ -187,6 +202,11 @@ impl Settings {
         });
         settings.insert("adapter".into(), adapter);
         settings.insert("config".into(), self.config.clone().into());
+        settings.insert("dpo".into(), self.dpo.clone().into());
+        settings.insert("distill".into(), self.distill.clone().into());
+        settings.insert("reason".into(), self.reason.clone().into());
+        settings.insert("grpo".into(), self.grpo.clone().into());
+        settings.insert("preset".into(), self.preset.clone().into());
         let mut sample = Map::new();
         sample.extend(self.every.clone().map(|every| ("every".to_string(), every)));
         sample.insert("prompt".into(), self.prompt.clone().into());
@@ -253,6 +273,14 @@ mod tests {
                 stage: "pretrain".into(),
                 adapter: Some(numbers.clone()),
                 config: numbers,
+                dpo: Map::from_iter([
+                    ("dpo-loss".to_string(), json!("ipo")),
+                    ("beta".to_string(), json!(0.2)),
+                ]),
+                distill: Map::from_iter([("alpha".to_string(), json!(0.25))]),
+                reason: Map::from_iter([("tag-weight".to_string(), json!(4))]),
+                grpo: Map::from_iter([("group-size".to_string(), json!(8))]),
+                preset: "nano-moe".into(),
                 every: Some(json!(5)),
                 prompt: "Once".into(),
                 name: "luma".into(),

@@ -139,7 +139,7 @@ impl Wanted {
             Self::Stage => |t| t.lessons.kind_stage,
             Self::Adapter => |t| t.lessons.kind_adapter,
         };
-        fill(kind(text), &STAGES)
+        fill(kind(text), &[&STAGES.map(|stage| format!("“{stage}”")).join(" ")])
     }
 }
 

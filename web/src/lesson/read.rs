@@ -208,8 +208,7 @@ fn one_line(text: String) -> String {
 }
 
 fn settings_of(value: Value, unused: &mut Vec<String>) -> Result<Settings, Problem> {
-    let mut settings = Settings::default();
-    let mut keys = Keys::of(value, "settings")?;
+    let (mut settings, mut keys) = (Settings::default(), Keys::of(value, "settings")?);
     if let Some(stage) = keys.take("stage") {
         let known = stage.as_str().filter(|stage| STAGES.contains(stage));
         let wanted = || Problem::kind("settings.stage", Wanted::Stage);
@@ -218,14 +217,24 @@ fn settings_of(value: Value, unused: &mut Vec<String>) -> Result<Settings, Probl
     match keys.take("adapter") {
         None | Some(Value::Bool(true)) => (),
         Some(Value::Bool(false)) => settings.adapter = None,
-        Some(numbers @ Value::Object(_)) => settings.adapter = Some(numbers_of(numbers, "settings.adapter")?),
+        Some(numbers @ Value::Object(_)) => {
+            settings.adapter = Some(values_of(numbers, "settings.adapter", number_of)?)
+        }
         Some(_) => return Err(Problem::kind("settings.adapter", Wanted::Adapter)),
     }
     if let Some(config) = keys.take("config") {
-        settings.config = numbers_of(config, "settings.config")?;
+        settings.config = values_of(config, "settings.config", number_of)?;
     }
-    if let Some(name) = keys.take("name") {
-        settings.name = text_of(name, "settings.name", MOST_TITLE, false)?;
+    let Settings { dpo, distill, reason, grpo, .. } = &mut settings;
+    for (key, own) in [("dpo", dpo), ("distill", distill), ("reason", reason), ("grpo", grpo)] {
+        if let Some(values) = keys.take(key) {
+            *own = values_of(values, &format!("settings.{key}"), word_or_number)?;
+        }
+    }
+    for (key, own) in [("preset", &mut settings.preset), ("name", &mut settings.name)] {
+        if let Some(text) = keys.take(key) {
+            *own = text_of(text, &format!("settings.{key}"), MOST_TITLE, false)?;
+        }
     }
     if let Some(sample) = keys.take("sample") {
         let mut sample = Keys::of(sample, "settings.sample")?;
@@ -241,10 +250,20 @@ fn settings_of(value: Value, unused: &mut Vec<String>) -> Result<Settings, Probl
     Ok(settings)
 }
 
-fn numbers_of(value: Value, path: &str) -> Result<Map<String, Value>, Problem> {
+/// Settings by their names; null is as good as absent.
+fn values_of(
+    value: Value,
+    path: &str,
+    read: fn(Value, &str) -> Result<Value, Problem>,
+) -> Result<Map<String, Value>, Problem> {
     let keys = Keys::of(value, path)?;
     let set = keys.map.into_iter().filter(|(_, value)| !value.is_null());
-    set.map(|(key, value)| Ok((key.clone(), number_of(value, &format!("{path}.{key}"))?))).collect()
+    set.map(|(key, value)| Ok((key.clone(), read(value, &format!("{path}.{key}"))?))).collect()
+}
+
+/// The names of losses are words.
+fn word_or_number(value: Value, path: &str) -> Result<Value, Problem> {
+    if value.is_string() { Ok(value) } else { number_of(value, path) }
 }
 
 fn number_of(value: Value, path: &str) -> Result<Value, Problem> {
@@ -305,6 +324,9 @@ mod tests {
         assert_eq!(settings.config, *json!({ "epochs": 2.5 }).as_object().unwrap());
         assert_eq!((settings.every, settings.prompt.as_str()), (Some(json!(10)), "Once upon"));
         assert_eq!(with("settings", json!({ "adapter": false })).unwrap().lesson.settings.adapter, None);
+        let own = json!({ "stage": "dpo", "dpo": { "dpo-loss": "ipo" } });
+        let own = with("settings", own).unwrap().lesson.settings;
+        assert_eq!((own.stage.as_str(), &own.dpo["dpo-loss"]), ("dpo", &json!("ipo")));
     }
 
     #[test]
@@ -351,7 +373,8 @@ mod tests {
             ("questions", json!("Who?"), Problem::kind("questions", Wanted::Questions)),
             ("questions", json!(["Who?", ""]), empty("questions[2]")),
             ("settings", json!("fast"), Problem::kind("settings", Wanted::Object)),
-            ("settings", json!({ "stage": "dpo" }), Problem::kind("settings.stage", Wanted::Stage)),
+            ("settings", json!({ "stage": "polish" }), Problem::kind("settings.stage", Wanted::Stage)),
+            ("settings", json!({ "dpo": 8 }), Problem::kind("settings.dpo", Wanted::Object)),
             ("settings", json!({ "adapter": 8 }), Problem::kind("settings.adapter", Wanted::Adapter)),
             (
                 "settings",

@@ -138,6 +138,14 @@ messages! {
         config: Map<String, Value> as "TrainConfig",
         /// How an adapter is made.
         lora: Map<String, Value> as "LoraConfig",
+        /// How preferences are learned.
+        dpo: Map<String, Value> as "DpoConfig",
+        /// How a student learns from a teacher.
+        distill: Map<String, Value> as "DistillConfig",
+        /// How answers that think first are learned.
+        reason: Map<String, Value> as "ReasonConfig",
+        /// How rewards are learned from.
+        grpo: Map<String, Value> as "GrpoConfig",
         /// How the next token is chosen.
         sampling: Map<String, Value> as "Required<Omit<Sampling, \"max_completion_tokens\">>",
     }

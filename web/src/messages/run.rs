@@ -14,12 +14,14 @@ messages! {
         Pretrain = "pretrain",
         /// The assistant's answers in conversations.
         Sft = "sft",
-        /// Which of two answers is better; of the command line's runs.
+        /// Which of two answers is better.
         Dpo = "dpo",
-        /// What a teacher would say; of the command line's runs.
+        /// What a teacher would say.
         Distill = "distill",
         /// Answers that think first, between tags.
         Reason = "reason",
+        /// Answers of its own that rules reward.
+        Grpo = "grpo",
     }
 
     /// What the worker tells before a call's end, and at it; a number that is not finite is null.
@@ -61,8 +63,11 @@ messages! {
             tokens_per_second: Option<f64>,
             /// Seconds since this run began or went on.
             elapsed_s: Option<f64>,
-            /// What else the objective reports, by name.
+            /// What else the objective reports, by name: `reward_margin`, `reward_accuracy`, `kd_loss`, …
             metrics: BTreeMap<String, Option<f64>> = "BTreeMap::is_empty",
+            /// Of a mixture of experts each expert's share of the tokens since the last report, layer by layer, as a multiple
+            /// of an even share.
+            expert_load: Vec<Vec<f64>> = "Vec::is_empty",
         },
         /// The held-out loss was measured.
         Eval = "eval" {
@@ -74,6 +79,8 @@ messages! {
             bits_per_byte: Option<f64>,
             /// Whether it is the lowest so far.
             best: bool,
+            /// What else the objective reports, by name.
+            metrics: BTreeMap<String, Option<f64>> = "BTreeMap::is_empty",
         },
         /// The question was answered.
         Sample = "sample" {
@@ -211,6 +218,26 @@ messages! {
         answers: Vec<Answered>,
         /// The request's questions that none of these rows asks; fewer where asking takes long.
         asked: Vec<Asked>,
+        /// Where preferences were learned at most 8 of their rows, likewise.
+        pairs: Vec<Weighed> = "Vec::is_empty",
+    }
+
+    /// A row of two answers: how likely the model holds each, and what it says itself.
+    struct Weighed {
+        /// The last message that is answered.
+        question: String,
+        /// The better answer.
+        chosen: String,
+        /// The worse one.
+        rejected: String,
+        /// The log-probabilities of the better and the worse answer before the run, summed over their tokens, in nats.
+        before: [f64; 2],
+        /// Those of what the run gave.
+        after: [f64; 2],
+        /// The most likely answer before the run.
+        said_before: String,
+        /// That of what the run gave.
+        said_after: String,
     }
 
     /// A row's question with the most likely answers.

@@ -193,9 +193,8 @@ impl Stream {
     }
 }
 
-/// What was pasted, read as rows of texts or of conversations; the rows come as a file of JSON lines, or as null.
-pub async fn read_rows(text: &str, texts: bool) -> Answer<(Pasted, JsValue)> {
-    let stage = if texts { Stage::Pretrain } else { Stage::Sft };
+/// What was pasted, read as rows for a stage; they come as a file of JSON lines, or as null.
+pub async fn read_rows(text: &str, stage: Stage) -> Answer<(Pasted, JsValue)> {
     let answer = call(&part("rows"), "read", &[&text.into(), &stage.word().into()]).await?;
     let data = get(&answer, "data");
     // The bytes are no JSON.

@@ -1,10 +1,11 @@
-//! What a run taught: the lesson's own questions with the answers before and after, right and wrong.
+//! What a run taught: the lesson's own questions with the answers before and after, right and wrong; of two answers, which
+//! one the model holds to be likelier.
 
 use super::dom::{El, el};
 use crate::difference::{Piece, differences};
-use crate::format::fill;
+use crate::format::{fill, percent, share_of_first};
 use crate::language::Text;
-use crate::messages::run::{Answered, Asked, Lesson};
+use crate::messages::run::{Answered, Asked, Lesson, Weighed};
 
 /// Shows it in its place; nothing where nothing was asked.
 pub fn show(place: &El, lesson: Option<&Lesson>, t: &'static Text) {
@@ -15,6 +16,12 @@ pub fn show(place: &El, lesson: Option<&Lesson>, t: &'static Text) {
         let list = el("ol").class("learned");
         lesson.answers.iter().for_each(|answer| list.add(&row(answer, t)));
         place.add(&el("h3").id("learned-count").text(&count(lesson, t)));
+        place.add(&list);
+    }
+    if !lesson.pairs.is_empty() {
+        let list = el("ol").class("learned");
+        lesson.pairs.iter().for_each(|pair| list.add(&choice(pair, t)));
+        place.add(&el("h3").id("learned-count").text(&preferred(&lesson.pairs, t)));
         place.add(&list);
     }
     if !lesson.asked.is_empty() {
@@ -36,6 +43,33 @@ fn count(lesson: &Lesson, t: &'static Text) -> String {
         sentence += t.teach.learned_not_all;
     }
     sentence
+}
+
+/// In how many rows the better answer is likelier now, and in how many it was.
+fn preferred(pairs: &[Weighed], t: &'static Text) -> String {
+    let likelier = |of: fn(&Weighed) -> [f64; 2]| {
+        pairs.iter().map(of).filter(|[better, worse]| better > worse).count().to_string()
+    };
+    let [after, before] = [likelier(|pair| pair.after), likelier(|pair| pair.before)];
+    fill(t.stages.preferred, &[&after, &pairs.len().to_string(), &before])
+}
+
+/// A question with a better and a worse answer: the share of the better one, and what the model says itself.
+fn choice(pair: &Weighed, t: &'static Text) -> El {
+    let prefers = pair.after[0] > pair.after[1];
+    let (mark, word) = if prefers { ("✓", t.teach.right) } else { ("✗", t.teach.wrong) };
+    let verdict = el("span").class("verdict").attr("role", "img").attr("aria-label", word).text(mark);
+    let asked = el("p").child(&verdict).child(&el("strong").text(&pair.question));
+    let item = el("li").test("weighed-row").attr("data-right", &prefers.to_string()).child(&asked);
+    let answer = |name: &str, text: &str| {
+        let said = el("span").class("said").text(text);
+        el("p").child(&el("span").class("label").text(name)).child(&said)
+    };
+    let [before, after] = [pair.before, pair.after].map(|both| percent(share_of_first(both)));
+    let item = item.child(&answer(t.stages.better, &pair.chosen));
+    let item = item.child(&answer(t.stages.worse, &pair.rejected).class("faint"));
+    let item = item.child(&el("p").test("weighed-share").text(&fill(t.stages.share, &[&before, &after])));
+    both(item, &pair.said_before, &pair.said_after, t)
 }
 
 /// A row's question, and whether the answer after is the row's.

@@ -15,6 +15,8 @@ const KEY: &str = "kindling-lesson:";
 pub struct Lesson {
     pub source: usize,
     pub rows: Vec<[String; 2]>,
+    /// The worse answers beside them, where preferences were typed.
+    pub worse: Vec<String>,
     /// Whether the text is newer than the rows.
     pub pasted_last: bool,
     pub name: String,
@@ -25,6 +27,13 @@ pub struct Lesson {
     pub trained: String,
     pub training: Map<String, Value>,
     pub lora: Map<String, Value>,
+    pub dpo: Map<String, Value>,
+    pub distill: Map<String, Value>,
+    pub reason: Map<String, Value>,
+    pub grpo: Map<String, Value>,
+    pub teacher: String,
+    pub teacher_weights: String,
+    pub preset: String,
     pub sample: Map<String, Value>,
     pub question: String,
     pub result: String,

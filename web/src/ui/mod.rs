@@ -20,14 +20,19 @@
 //! | data | `teach-source-form`, `teach-source-paste`, `teach-source-files`, `teach-source-sample`, |
 //! | | `teach-files`, `teach-name`, `teach-maker`, `teach-rows`, `teach-sample-edit`, `teach-preview` (the |
 //! | | button), `preview`, `preview-row`* |
-//! | form | `teach-pairs`, `teach-pair`*, `teach-question`*, `teach-answer`*, `teach-pair-up`*, |
-//! | | `teach-pair-down`*, `teach-pair-delete`*, `teach-pair-fault`*, `teach-pair-add`, `teach-pairs-status` |
+//! | form | `teach-pairs`, `teach-pair`*, `teach-question`*, `teach-answer`*, `teach-worse`*, `teach-pair-up`*, |
+//! | | `teach-pair-down`*, `teach-pair-delete`*, `teach-pair-fault`*, `teach-pair-add`, `teach-pairs-status`, |
+//! | | `teach-pair-example` |
 //! | paste | `teach-data` (the text field), `teach-pasted` (what it is), `teach-problems`, `teach-problem`* |
 //! | stage | `teach-ways` (the fold), `teach-stage`, `teach-stage-sft`, `teach-stage-pretrain`, `teach-stage-hint`, `teach-trained`, |
 //! | | `teach-trained-lora`, `teach-trained-full`, `teach-trained-hint`, `teach- |
 //! | | settings`, `teach-epochs`, `teach-steps`, `teach-batch-size`, `teach-learning-rate`, `teach- |
 //! | | max-seq-len`, `teach-val-split`, `teach-rank`, `teach-alpha`, `teach-sample-prompt`, `teach- |
 //! | | sample-every`, `teach-run-name`, `teach-plan` (`data-kind`), `teach-warnings`, `teach-start` |
+//! | of a stage | `teach-stage-dpo`, `teach-stage-distill`, `teach-dpo-…`, `teach-distill-…`, `teach-kd-loss`, |
+//! | | `teach-teacher`, `teach-teacher-weights`, `teach-preset` |
+//! | numbers | `teach-metrics`, `metric`* (`data-name`), `metric-…`, `teach-experts`, `expert-layer`*, |
+//! | | `weighed-row`* (`data-right`), `weighed-share`* |
 //! | run | `teach-run`, `teach-status`, `teach-progress`, `teach-pause`, `teach-stop`, `teach-chart`, |
 //! | | `teach-loss`, `teach-heldout`, `teach-heldout-key`, `teach-samples`, `teach-sample`*, `teach-ask`, `teach-compare`, |
 //! | | `teach-export`, `teach-export-hf`, `teach-export-run`, `teach-resume`, `teach-notes`, `teach- |
@@ -57,6 +62,7 @@ mod compare;
 mod dom;
 mod drop;
 mod engine;
+mod expert_load;
 mod fetch;
 mod header;
 mod history;
@@ -65,6 +71,7 @@ mod leave;
 mod lesson;
 mod lessons;
 mod load;
+mod metrics;
 mod models;
 mod numbers;
 mod page;
@@ -82,7 +89,9 @@ mod students;
 mod tabs;
 mod teach;
 mod teach_data;
+mod teach_sample;
 mod teach_settings;
+mod teach_stage;
 mod tint;
 mod training;
 mod turn;

@@ -1,4 +1,5 @@
-//! The form of questions and answers: rows that are added, moved and deleted, by mouse or by key.
+//! The form of questions and answers, of two answers each where preferences are taught: rows that are added, moved and
+//! deleted, by mouse or by key.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,10 +12,15 @@ use super::app::App;
 use super::dom::{self, El, button, el};
 use super::engine;
 use super::pair_row::{PairRow, is_blank};
+use super::speech::Speech;
 use crate::cells;
 use crate::format::fill;
+use crate::language::Sentence;
 use crate::messages::rows::Cells;
 
+/// The columns of both forms.
+const ANSWERS: [Sentence; 2] = [|t| t.rows.question, |t| t.rows.answer];
+const CHOICES: [Sentence; 3] = [|t| t.rows.question, |t| t.stages.better, |t| t.stages.worse];
 /// How long a press of a button may take.
 const PRESS_MS: u32 = 300;
 
@@ -30,6 +36,10 @@ pub struct PairForm {
     made: Cell<u32>,
     /// Whether the rows are yet to come out of what was pasted.
     waits: Cell<bool>,
+    /// Whether each row asks for a worse answer, too.
+    chooses: Cell<bool>,
+    /// What stands above: of both forms a hint, and the names of the columns.
+    heads: [Vec<El>; 2],
     changed: Rc<dyn Fn()>,
 }
 
@@ -45,13 +55,15 @@ impl PairForm {
             rows: RefCell::default(),
             made: Cell::default(),
             waits: Cell::default(),
+            chooses: Cell::default(),
+            heads: [
+                heads(speech, |t| t.rows.form_hint, &ANSWERS),
+                heads(speech, |t| t.stages.choices_hint, &CHOICES),
+            ],
             changed,
         });
-        place.add(&el("p").class("faint").say(speech, |t| t.rows.form_hint));
-        // Each field says its own name; the two above are for the eye.
-        let heads = el("div").class("pair-heads faint").attr("aria-hidden", "true");
-        let heads = heads.child(&el("span").say(speech, |t| t.rows.question));
-        place.add(&heads.child(&el("span").say(speech, |t| t.rows.answer)));
+        form.heads.iter().flatten().for_each(|head| place.add(head));
+        form.show_heads();
         place.add(&form.list);
         place.add(&el("div").class("foot").child(&form.add).child(&form.status));
         let added = Rc::clone(&form);
@@ -71,6 +83,43 @@ impl PairForm {
     /// The rows that are not blank.
     pub fn filled(&self) -> Vec<[String; 2]> {
         self.pairs().into_iter().filter(|pair| !is_blank(pair)).collect()
+    }
+
+    /// All rows with their worse answers.
+    pub fn choices(&self) -> Vec<[String; 3]> {
+        self.rows.borrow().iter().map(|row| row.choice()).collect()
+    }
+
+    /// The rows of which anything is typed, to be kept: questions and answers, and the worse answers apart.
+    pub fn noted(&self) -> (Vec<[String; 2]>, Vec<String>) {
+        let typed = self.choices().into_iter().filter(|row| !is_blank(row));
+        typed.map(|[question, answer, worse]| ([question, answer], worse)).unzip()
+    }
+
+    /// Puts in what was kept so.
+    pub fn restore(self: &Rc<Self>, pairs: &[[String; 2]], worse: &[String]) {
+        self.set(pairs);
+        for (row, worse) in self.rows.borrow().iter().zip(worse) {
+            row.worse.set_value(worse);
+        }
+        self.relabel();
+    }
+
+    /// Asks for a worse answer in each row, or no longer.
+    pub fn choose(&self, chooses: bool) {
+        if self.chooses.replace(chooses) == chooses {
+            return;
+        }
+        self.rows.borrow().iter().for_each(|row| row.choose(chooses));
+        self.show_heads();
+        self.relabel();
+    }
+
+    fn show_heads(&self) {
+        for (of, heads) in [false, true].into_iter().zip(&self.heads) {
+            heads.iter().for_each(|head| head.show(of == self.chooses.get()));
+        }
+        self.list.set("data-choices", if self.chooses.get() { "true" } else { "false" });
     }
 
     /// Replaces all rows; without any there is an empty one to begin with.
@@ -107,6 +156,11 @@ impl PairForm {
         }
     }
 
+    /// Whether a part of a row is missing.
+    pub fn has_fault(&self) -> bool {
+        self.rows.borrow().iter().any(|row| row.is_half())
+    }
+
     /// Goes to the first row of which a half is missing; false where there is none.
     pub fn go_to_fault(&self) -> bool {
         let rows = self.rows.borrow();
@@ -133,6 +187,7 @@ impl PairForm {
     fn insert(self: &Rc<Self>, at: usize) -> Rc<PairRow> {
         self.made.set(self.made.get() + 1);
         let row = Rc::new(PairRow::new(self.made.get()));
+        row.choose(self.chooses.get());
         match self.rows.borrow().get(at) {
             Some(next) => drop(next.line.before_with_node_1(&row.line)),
             None => self.list.add(&row.line),
@@ -173,7 +228,7 @@ impl PairForm {
     /// Enter goes to the next field, behind the last one to a new row; with Alt the arrows move the row.
     fn key(self: &Rc<Self>, row: &Rc<PairRow>, event: &Event) {
         let key: &KeyboardEvent = event.unchecked_ref();
-        let is_in_text = row.question.holds_focus() || row.answer.holds_focus();
+        let is_in_text = row.fields().iter().any(|field| field.holds_focus());
         // Enter also ends the choice of a Chinese word.
         if !is_in_text || key.is_composing() {
             return;
@@ -188,8 +243,10 @@ impl PairForm {
     }
 
     fn go_on(self: &Rc<Self>, row: &Rc<PairRow>) {
-        if row.question.holds_focus() {
-            row.answer.focus_quietly();
+        let fields = row.fields();
+        let at = fields.iter().position(|field| field.holds_focus());
+        if let Some(next) = at.and_then(|at| fields.get(at + 1)) {
+            next.focus_quietly();
             return;
         }
         let Some(at) = self.place_of(row) else { return };
@@ -237,6 +294,10 @@ impl PairForm {
     /// What may be cells of a spreadsheet goes into the field as any other text, and fills rows once the engine has found
     /// that it is cells: it may be busy or still loading, and the text is not lost meanwhile.
     fn paste(self: &Rc<Self>, row: &Rc<PairRow>, event: &Event) {
+        // Cells are read as questions and answers.
+        if self.chooses.get() {
+            return;
+        }
         let clipboard = event.unchecked_ref::<ClipboardEvent>().clipboard_data();
         let pasted = clipboard.and_then(|data| data.get_data("text/plain").ok()).unwrap_or_default();
         let field = [&row.question, &row.answer].into_iter().find(|field| field.holds_focus()).cloned();
@@ -288,4 +349,12 @@ impl PairForm {
         self.say(&fill(self.app.speech.text().rows.filled, &[&pairs.len().to_string()]));
         (self.changed)();
     }
+}
+
+/// A hint and the names of columns. Each field says its own name; those above are for the eye.
+fn heads(speech: &Speech, hint: Sentence, columns: &[Sentence]) -> Vec<El> {
+    let names = el("div").class("pair-heads faint").attr("aria-hidden", "true");
+    let names = names.attr("data-choices", if columns.len() > 2 { "true" } else { "false" });
+    columns.iter().for_each(|column| names.add(&el("span").say(speech, *column)));
+    vec![el("p").class("faint").say(speech, hint), names]
 }

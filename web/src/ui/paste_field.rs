@@ -7,9 +7,9 @@ use gloo::timers::callback::Timeout;
 use wasm_bindgen::prelude::JsValue;
 
 use super::app::App;
-use super::dom::{self, El, button, el, field};
+use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
-use super::reading::{Reading, short};
+use super::reading::{Kind, Reading, short};
 use crate::csv;
 use crate::format::fill;
 use crate::messages::rows::PasteProblem;
@@ -25,10 +25,11 @@ const SHOWN: usize = 10;
 pub struct PasteField {
     app: Rc<App>,
     text: El,
+    hint: El,
     told: El,
     problems: El,
-    /// Whether the rows are texts, or conversations.
-    texts: Cell<bool>,
+    /// What the rows are.
+    kind: Cell<Kind>,
     /// What was read last.
     read: RefCell<Option<Rc<Reading>>>,
     /// Whether the engine reads for `show`.
@@ -42,22 +43,23 @@ pub struct PasteField {
 impl PasteField {
     /// Builds the field into its place; `changed` is called whenever its text was changed.
     pub fn build(app: &Rc<App>, place: &El, changed: Rc<dyn Fn()>) -> Rc<Self> {
-        let speech = &app.speech;
         let text = el("textarea").id("teach-data").attr("rows", "8").attr("spellcheck", "false");
         let text = text.attr("aria-describedby", "teach-pasted");
         let pasted = Rc::new(Self {
             app: Rc::clone(app),
-            text: text.say_in("placeholder", speech, |t| t.rows.paste_placeholder),
+            text,
+            hint: el("span"),
             told: el("p").id("teach-pasted").attr("role", "status"),
             problems: el("ul").class("plain").id("teach-problems"),
-            texts: Cell::default(),
+            kind: Cell::default(),
             read: RefCell::default(),
             asking: Cell::default(),
             of_form: RefCell::default(),
             timer: Cell::default(),
             changed,
         });
-        place.add(&field(speech, |t| t.rows.paste_hint, &pasted.text));
+        place.add(&el("label").class("field").child(&pasted.hint).child(&pasted.text));
+        pasted.label();
         place.add(&pasted.told);
         place.add(&pasted.problems);
         let typed = Rc::clone(&pasted);
@@ -85,11 +87,22 @@ impl PasteField {
         let _ = self.text.toggle_attribute_with_force("readonly", waits);
     }
 
-    /// Reads the text as texts or as conversations from now on.
-    pub fn read_as(self: &Rc<Self>, texts: bool) {
-        if self.texts.replace(texts) != texts {
+    /// Reads the text as rows of this kind from now on.
+    pub fn read_as(self: &Rc<Self>, kind: Kind) {
+        if self.kind.replace(kind) != kind {
             self.show();
         }
+    }
+
+    /// Says what may be pasted, in the language of now.
+    fn label(&self) {
+        let t = self.app.speech.text();
+        let (hint, example) = match self.kind.get() {
+            Kind::Choices => (t.stages.choices_paste_hint, t.stages.choices_placeholder),
+            _ => (t.rows.paste_hint, t.rows.paste_placeholder),
+        };
+        self.hint.write(hint);
+        self.text.set("placeholder", example);
     }
 
     /// Whether the text is as the form's rows gave it, or empty as at first.
@@ -157,8 +170,8 @@ impl PasteField {
         if let Some(read) = self.known() {
             return Ok(read);
         }
-        let read = Rc::new(Reading::of(self.text(), self.texts.get()).await?);
-        if read.is_of(&self.text(), self.texts.get()) {
+        let read = Rc::new(Reading::of(self.text(), self.kind.get()).await?);
+        if read.is_of(&self.text(), self.kind.get()) {
             self.read.replace(Some(Rc::clone(&read)));
             self.draw(&read);
         }
@@ -167,11 +180,11 @@ impl PasteField {
 
     /// The same where it is known.
     fn known(&self) -> Option<Rc<Reading>> {
-        let (text, texts) = (self.text(), self.texts.get());
+        let (text, kind) = (self.text(), self.kind.get());
         if text.trim().is_empty() {
-            return Some(Rc::new(Reading::blank(text, texts)));
+            return Some(Rc::new(Reading::blank(text, kind)));
         }
-        self.read.borrow().as_ref().filter(|read| read.is_of(&text, texts)).cloned()
+        self.read.borrow().as_ref().filter(|read| read.is_of(&text, kind)).cloned()
     }
 
     /// Goes to the first line that is wrong; false where there is none.
@@ -185,6 +198,7 @@ impl PasteField {
     /// Says what is found, and beside each wrong line what is wrong there, in the language of now. What is not known yet
     /// the engine reads first.
     pub fn show(self: &Rc<Self>) {
+        self.label();
         match self.known() {
             Some(read) => self.draw(&read),
             None => self.ask(),

@@ -10,7 +10,9 @@ use crate::messages::run::{Preview, PreviewRow};
 /// Fills a place with rows.
 pub fn show(place: &El, preview: &Preview, t: &Text) {
     place.clear();
-    let shown = preview.rows.len().to_string();
+    // A row of two answers is shown as both.
+    let lines: std::collections::BTreeSet<u64> = preview.rows.iter().map(|row| row.line as u64).collect();
+    let shown = lines.len().to_string();
     place.add(
         &el("p").class("faint").text(&fill(t.teach.previewed, &[&shown, &count(preview.total, &t.units)])),
     );

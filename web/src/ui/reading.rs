@@ -6,16 +6,43 @@ use super::engine::{self, Answer};
 use crate::format::fill;
 use crate::language::Text;
 use crate::messages::rows::{PasteForm, Pasted};
+use crate::messages::run::Stage;
 
 /// So many characters of a line or a text are shown.
 const SHOWN_CHARS: usize = 60;
+
+/// What rows are read as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Texts.
+    Texts,
+    /// Questions and answers, or longer conversations.
+    #[default]
+    Conversations,
+    /// Questions with a better and a worse answer.
+    Choices,
+    /// Questions and answers that think first.
+    Thoughts,
+}
+
+impl Kind {
+    /// A stage that reads such rows.
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::Texts => Stage::Pretrain,
+            Self::Conversations => Stage::Sft,
+            Self::Choices => Stage::Dpo,
+            Self::Thoughts => Stage::Reason,
+        }
+    }
+}
 
 /// A text and what it holds.
 pub struct Reading {
     /// The text.
     pub text: String,
-    /// Whether its rows were read as texts, or as conversations.
-    texts: bool,
+    /// What its rows were read as.
+    kind: Kind,
     /// What it holds.
     pub pasted: Pasted,
     /// Its rows as a file of JSON lines; null where it has none.
@@ -27,21 +54,21 @@ impl Reading {
     ///
     /// # Errors
     /// It does not answer.
-    pub async fn of(text: String, texts: bool) -> Answer<Self> {
-        let (pasted, lines) = engine::read_rows(&text, texts).await?;
-        Ok(Self { text, texts, pasted, lines })
+    pub async fn of(text: String, kind: Kind) -> Answer<Self> {
+        let (pasted, lines) = engine::read_rows(&text, kind.stage()).await?;
+        Ok(Self { text, kind, pasted, lines })
     }
 
     /// A text in which there is nothing to read.
-    pub fn blank(text: String, texts: bool) -> Self {
+    pub fn blank(text: String, kind: Kind) -> Self {
         let pasted =
             Pasted { form: PasteForm::Text, rows: 0.0, first: None, wrong: 0.0, problems: Vec::new() };
-        Self { text, texts, pasted, lines: JsValue::NULL }
+        Self { text, kind, pasted, lines: JsValue::NULL }
     }
 
     /// Whether this text was read, and for this.
-    pub fn is_of(&self, text: &str, texts: bool) -> bool {
-        self.texts == texts && self.text == text
+    pub fn is_of(&self, text: &str, kind: Kind) -> bool {
+        self.kind == kind && self.text == text
     }
 
     fn is_plain(&self) -> bool {
@@ -71,9 +98,10 @@ impl Reading {
         let Pasted { form, rows, first, wrong, .. } = &self.pasted;
         let (name, count) = (form_name(*form, t), rows.to_string());
         let found = match (*form, first) {
-            _ if *rows == 0.0 && (self.is_empty() || !self.texts) => String::new(),
+            _ if *rows == 0.0 && (self.is_empty() || self.kind != Kind::Texts) => String::new(),
             (PasteForm::Text, _) => fill(t.rows.found_plain, &[&self.text.chars().count().to_string()]),
-            _ if self.texts => fill(t.rows.found_texts, &[&count, name]),
+            _ if self.kind == Kind::Texts => fill(t.rows.found_texts, &[&count, name]),
+            _ if self.kind == Kind::Choices => fill(t.stages.found_choices, &[&count, name]),
             (_, Some([question, answer])) => {
                 fill(t.rows.found_pairs, &[&count, name, &short(question), &short(answer)])
             }

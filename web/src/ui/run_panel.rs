@@ -5,7 +5,9 @@ use std::rc::Rc;
 use super::app::App;
 use super::chart::Chart;
 use super::dom::{El, button, el};
+use super::expert_load::ExpertLoad;
 use super::learned;
+use super::metrics::Metrics;
 use super::training::sample_line;
 use crate::format::fill;
 use crate::language::Sentence;
@@ -22,6 +24,10 @@ pub struct RunPanel {
     pub status: El,
     /// The losses.
     pub chart: Chart,
+    /// What is reported beside them.
+    pub metrics: Metrics,
+    /// How evenly the experts of a mixture are used.
+    pub experts: ExpertLoad,
     /// Pauses, and goes on.
     pub pause: El,
     /// Saves and ends.
@@ -58,6 +64,8 @@ impl RunPanel {
             place: el("section").class("card").id("teach-run").attr("aria-labelledby", TITLE).shown(false),
             status: el("p").id("teach-status").attr("aria-live", "polite"),
             chart: Chart::build(app),
+            metrics: Metrics::build(app),
+            experts: ExpertLoad::build(app),
             pause: act("teach-pause", "second", |t| t.teach.pause),
             stop: act("teach-stop", "second", |t| t.teach.stop),
             ask: act("teach-ask", "primary", |t| t.teach.ask),
@@ -89,7 +97,8 @@ impl RunPanel {
         let asked = el("div").class("asked").child(&el("h3").say(speech, |t| t.teach.samples));
         let asked = asked.child(&self.samples);
         let seen = el("div").class("seen").child(&self.chart.place).child(&asked).child(&self.learned);
-        for part in [&seen, &self.warnings, &self.notes] {
+        let measured = el("div").class("measured").child(&self.metrics.place).child(&self.experts.place);
+        for part in [&seen, &measured, &self.warnings, &self.notes] {
             self.place.add(part);
         }
         self
@@ -118,6 +127,8 @@ impl RunPanel {
         self.notes.clear();
         self.warnings.clear();
         self.chart.begin(steps);
+        self.metrics.begin();
+        self.experts.begin();
         let _ = self.bar.remove_attribute("value");
     }
 
@@ -146,6 +157,8 @@ impl RunPanel {
             self.place.focus_quietly();
         }
         self.chart.speak();
+        self.metrics.speak();
+        self.experts.speak();
     }
 
     /// Moves the bar.

@@ -89,7 +89,7 @@ impl Desk for Teach {
     }
 
     fn rows(self: Rc<Self>) -> Rows {
-        Box::pin(async move { self.data.rows(self.settings.reads_texts()).await })
+        Box::pin(async move { self.data.rows(self.settings.reads()).await })
     }
 
     fn holds_files(&self) -> bool {
@@ -161,7 +161,7 @@ impl Teach {
         if self.app.model().is_none() {
             return Err(self.app.speech.text().teach.needs_model.into());
         }
-        let data = self.data.source(self.settings.reads_texts()).await?;
+        let data = self.data.source(self.settings.reads()).await?;
         let name = self.data.name();
         let request = engine::write(&self.settings.request(self.plan.borrow().as_ref(), name));
         engine::set(&request, "data", &data);
@@ -175,7 +175,7 @@ impl Teach {
     fn replan(self: &Rc<Self>) {
         // It would show other rows than those of now.
         self.preview.clear();
-        self.data.read_as(self.settings.reads_texts());
+        self.data.read_as(self.settings.reads());
         let teach = Rc::clone(self);
         let ask = move || {
             let planned = Rc::clone(&teach);

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use serde_json::json;
 use wasm_bindgen::prelude::JsValue;
 use web_sys::File;
 
@@ -15,9 +14,11 @@ use super::lesson::Lesson;
 use super::pair_form::PairForm;
 use super::pair_row::is_blank;
 use super::paste_field::PasteField;
+use super::reading::Kind;
+use super::teach_sample::Sample;
 use crate::format::{bytes, fill};
 use crate::language::Sentence;
-use crate::sample;
+use crate::typed;
 
 const SOURCES: [(&str, Sentence); 4] = [
     ("form", |t| t.rows.source_form),
@@ -47,17 +48,15 @@ const ENCODINGS: [&str; 11] = [
     "windows-1252",
     "windows-1251",
 ];
-/// So many rows of the sample are shown.
-const SHOWN_ROWS: usize = 3;
 
 /// The choice of data.
 pub struct Data {
     app: Rc<App>,
     chosen: Cell<usize>,
     sources: Vec<El>,
-    name: El,
-    maker: El,
-    rows: El,
+    sample: Rc<Sample>,
+    /// What the stage of now reads.
+    kind: Cell<Kind>,
     form: Rc<PairForm>,
     pasted: Rc<PasteField>,
     /// Whether what was pasted is newer than the form.
@@ -71,19 +70,16 @@ pub struct Data {
 impl Data {
     /// Builds the choice into its place; `changed` is called whenever the data are others.
     pub fn build(app: &Rc<App>, place: &El, changed: Rc<dyn Fn()>) -> Rc<Self> {
-        let speech = &app.speech;
-        let name = el("input").id("teach-name").attr("type", "text");
-        let maker = el("input").id("teach-maker").attr("type", "text");
         let sources: Vec<El> = SOURCES.iter().map(|_| el("div").class("source")).collect();
         let form = PairForm::build(app, &sources[FORM], Rc::clone(&changed));
         let pasted = PasteField::build(app, &sources[PASTE], Rc::clone(&changed));
+        let sample = Sample::build(app, &sources[SAMPLE], &changed);
         let data = Rc::new(Self {
             app: Rc::clone(app),
             chosen: Cell::new(FORM),
             sources,
-            name: name.say_in("placeholder", speech, |t| t.teach.sample_name),
-            maker: maker.say_in("placeholder", speech, |t| t.teach.sample_maker),
-            rows: el("dl").class("rows").id("teach-rows"),
+            sample,
+            kind: Cell::default(),
             form,
             pasted,
             pasted_last: Cell::default(),
@@ -115,15 +111,13 @@ impl Data {
 
     fn fill_sources(self: &Rc<Self>) {
         let speech = &self.app.speech;
-        let [_, _, files, sample] = self.sources.as_slice() else { return };
-        sample.add(&el("p").class("faint").say(speech, |t| t.teach.sample_hint));
-        let pair = el("div").class("fields").child(&field(speech, |t| t.teach.name, &self.name));
-        sample.add(&pair.child(&field(speech, |t| t.teach.maker, &self.maker)));
-        sample.add(&self.rows);
-        let edited = Rc::clone(self);
-        let edit = button().id("teach-sample-edit").say(speech, |t| t.rows.edit_sample);
-        let edit = edit.on("click", move |_| edited.edit_sample());
-        sample.add(&el("div").class("foot").child(&edit));
+        let example = button().id("teach-pair-example").class("quiet").say(speech, |t| t.stages.fill_example);
+        for press in [&self.sample.edit, &example] {
+            let edited = Rc::clone(self);
+            dom::listen(press, "click", move |_| edited.edit_sample());
+        }
+        self.sources[FORM].add(&el("div").class("foot").child(&example));
+        let files = &self.sources[FILES];
         let picked = Rc::clone(self);
         files.add(&drop::zone(
             speech,
@@ -138,10 +132,6 @@ impl Data {
         let chosen = Rc::clone(self);
         dom::listen(&self.encoding, "change", move |_| (chosen.changed)());
         files.add(&field(speech, |t| t.teach.encoding, &self.encoding));
-        for input in [&self.name, &self.maker] {
-            let data = Rc::clone(self);
-            dom::listen(input, "input", move |_| data.show_rows());
-        }
     }
 
     fn choose(self: &Rc<Self>, chosen: usize) {
@@ -157,9 +147,11 @@ impl Data {
         }
     }
 
-    /// Whether what is chosen does not yet hold what was typed last, in the form or in the field for anything.
+    /// Whether what is chosen does not yet hold what was typed last, in the form or in the field for anything. Rows of two
+    /// answers stay where they were typed.
     fn has_to_carry(&self) -> bool {
-        matches!((self.chosen.get(), self.pasted_last.get()), (PASTE, false) | (FORM, true))
+        self.kind.get() != Kind::Choices
+            && matches!((self.chosen.get(), self.pasted_last.get()), (PASTE, false) | (FORM, true))
     }
 
     /// Until then nobody types into it.
@@ -204,7 +196,7 @@ impl Data {
         self.app.spawn(async move {
             data.carry().await?;
             if data.chosen.get() == FORM {
-                data.form.set(&[data.form.filled(), data.sample()].concat());
+                data.add_sample();
                 data.form.enter();
                 data.show_rows();
             }
@@ -212,24 +204,48 @@ impl Data {
         });
     }
 
+    fn add_sample(&self) {
+        let (mut pairs, mut worse) = self.form.noted();
+        match self.kind.get() {
+            Kind::Choices => {
+                for [question, better, poorer] in self.sample.choices() {
+                    pairs.push([question, better]);
+                    worse.push(poorer);
+                }
+            }
+            Kind::Texts | Kind::Conversations | Kind::Thoughts => {
+                pairs.extend(
+                    self.sample.choices().into_iter().map(|[question, answer, _]| [question, answer]),
+                );
+            }
+        }
+        self.form.restore(&pairs, &worse);
+    }
+
     fn check(&self, chosen: usize) {
         dom::find(&format!("teach-source-{}", SOURCES[chosen].0)).set_checked(true);
     }
 
-    /// Reads what was pasted as texts, or as conversations.
-    pub fn read_as(&self, texts: bool) {
-        self.pasted.read_as(texts);
+    /// Takes what is typed and pasted as rows of this kind from now on.
+    pub fn read_as(self: &Rc<Self>, kind: Kind) {
+        self.pasted.read_as(kind);
+        if self.kind.replace(kind) == kind {
+            return;
+        }
+        self.form.choose(kind == Kind::Choices);
+        self.sample.show(kind);
+        self.wait();
+        if self.has_to_carry() {
+            let data = Rc::clone(self);
+            self.app.spawn(async move { data.carry().await });
+        }
     }
 
     /// Shows the sample's first rows, the form and what was pasted anew, in the language of now.
     pub fn show_rows(&self) {
         self.form.relabel();
         self.pasted.show();
-        self.rows.clear();
-        for [question, answer] in self.sample().iter().take(SHOWN_ROWS) {
-            self.rows.add(&el("dt").text(question));
-            self.rows.add(&el("dd").text(answer));
-        }
+        self.sample.show(self.kind.get());
         (self.changed)();
     }
 
@@ -259,31 +275,24 @@ impl Data {
         Some(self.encoding.value()).filter(|name| self.holds_files() && name != ENCODINGS[0])
     }
 
-    fn sample(&self) -> Vec<[String; 2]> {
-        let t = self.app.speech.text();
-        let (name, maker) =
-            (typed(&self.name, t.teach.sample_name), typed(&self.maker, t.teach.sample_maker));
-        sample::identity(self.app.speech.language(), &name, &maker)
-    }
-
     /// What the result may be called; none where its files or the day name it.
     pub fn name(&self) -> Option<String> {
-        (self.chosen.get() == SAMPLE).then(|| typed(&self.name, self.app.speech.text().teach.sample_name))
+        (self.chosen.get() == SAMPLE).then(|| self.sample.name())
     }
 
     /// Notes what was typed. Files stay where they are.
     pub fn note(&self, lesson: &mut Lesson) {
         lesson.source = self.chosen.get();
-        (lesson.name, lesson.maker) = (self.name.value(), self.maker.value());
+        self.sample.note(lesson);
         (lesson.text, lesson.encoding) = (self.pasted.text(), self.encoding.value());
-        (lesson.rows, lesson.pasted_last) = (self.form.filled(), self.pasted_last.get());
+        (lesson.rows, lesson.worse) = self.form.noted();
+        lesson.pasted_last = self.pasted_last.get();
     }
 
     /// Puts in what was typed last time.
     pub fn restore(self: &Rc<Self>, lesson: &Lesson) {
-        self.name.set_value(&lesson.name);
-        self.maker.set_value(&lesson.maker);
-        self.form.set(&lesson.rows);
+        self.sample.restore(lesson);
+        self.form.restore(&lesson.rows, &lesson.worse);
         self.pasted.set_text(&lesson.text);
         let encoding = ENCODINGS.iter().find(|name| **name == lesson.encoding);
         self.encoding.set_value(encoding.unwrap_or(&ENCODINGS[0]));
@@ -311,14 +320,12 @@ impl Data {
     ///
     /// # Errors
     /// There are none, some have to be corrected, files hold them, or the engine does not answer.
-    pub async fn rows(self: &Rc<Self>, texts: bool) -> Answer<String> {
+    pub async fn rows(self: &Rc<Self>, kind: Kind) -> Answer<String> {
+        self.read_as(kind);
         self.carry().await?;
         match self.chosen.get() {
-            PASTE => {
-                self.read_as(texts);
-                self.pasted.rows().await
-            }
-            _ => self.typed_rows(texts).map_err(Into::into),
+            PASTE => self.pasted.rows().await,
+            _ => self.typed_rows().map_err(Into::into),
         }
     }
 
@@ -326,7 +333,8 @@ impl Data {
     ///
     /// # Errors
     /// What is missing, or has to be corrected first.
-    pub async fn source(self: &Rc<Self>, texts: bool) -> Answer<JsValue> {
+    pub async fn source(self: &Rc<Self>, kind: Kind) -> Answer<JsValue> {
+        self.read_as(kind);
         self.carry().await?;
         let t = self.app.speech.text();
         let name = match self.chosen.get() {
@@ -338,52 +346,35 @@ impl Data {
                     Ok(engine::files(&files))
                 };
             }
-            PASTE => {
-                self.read_as(texts);
-                return self.pasted.source().await;
-            }
+            PASTE => return self.pasted.source().await,
             FORM => t.rows.form_file,
             _ => "sample",
         };
-        Ok(engine::file_of_text(&format!("{name}.jsonl"), &self.typed_rows(texts)?))
+        Ok(engine::file_of_text(&format!("{name}.jsonl"), &self.typed_rows()?))
     }
 
     /// The rows of the form or of the sample.
-    fn typed_rows(&self, texts: bool) -> Result<String, &'static str> {
+    fn typed_rows(&self) -> Result<String, &'static str> {
         let t = self.app.speech.text();
-        let is_half = |[question, answer]: &[String; 2]| question.is_empty() != answer.is_empty();
-        match self.chosen.get() {
-            SAMPLE => Ok(lines(&self.sample(), texts)),
-            FORM => match self.form.pairs() {
-                pairs if pairs.iter().all(is_blank) => Err(t.teach.needs_data),
-                pairs if pairs.iter().any(is_half) => Err(t.rows.mend_rows),
-                pairs => Ok(lines(&pairs, texts)),
-            },
-            _ => Err(t.teach.needs_data),
+        let chooses = self.kind.get() == Kind::Choices;
+        let rows = match self.chosen.get() {
+            SAMPLE => self.sample.choices(),
+            FORM => self.form.choices(),
+            _ => return Err(t.teach.needs_data),
+        };
+        let read = if chooses { 3 } else { 2 };
+        if rows.iter().all(|row| is_blank(&row[..read])) {
+            return Err(t.teach.needs_data);
         }
-    }
-}
-
-/// Questions and answers as rows, a line each; a blank pair is a blank line.
-fn lines(pairs: &[[String; 2]], texts: bool) -> String {
-    let line = |[question, answer]: &[String; 2]| match (question.as_str(), answer.as_str()) {
-        ("", "") => "\n".to_string(),
-        _ if texts => format!("{}\n", json!({ "text": format!("{question}\n{answer}") })),
-        _ => format!(
-            "{}\n",
-            json!({ "messages": [
-                { "role": "user", "content": question },
-                { "role": "assistant", "content": answer },
-            ] })
-        ),
-    };
-    pairs.iter().map(line).collect()
-}
-
-fn typed(input: &El, default: &str) -> String {
-    match input.value().trim() {
-        "" => default.to_string(),
-        typed => typed.to_string(),
+        if self.chosen.get() == FORM && self.form.has_fault() {
+            return Err(if chooses { t.stages.mend_choices } else { t.rows.mend_rows });
+        }
+        if chooses {
+            return Ok(typed::choices(&rows));
+        }
+        let pairs: Vec<[String; 2]> =
+            rows.into_iter().map(|[question, answer, _]| [question, answer]).collect();
+        Ok(typed::pairs(&pairs, self.kind.get() == Kind::Texts))
     }
 }
 

@@ -10,10 +10,12 @@ use super::dom::{self, El, choice, el, field};
 use super::engine;
 use super::lesson::Lesson;
 use super::numbers::{Number, Numbers};
+use super::reading::Kind;
 use super::speech::Speech;
+use super::teach_stage::OfStage;
 use crate::language::Sentence;
 use crate::messages::model::Defaults;
-use crate::messages::run::Plan;
+use crate::messages::run::{Plan, Stage};
 
 /// A way to teach: its name in code and on the page.
 struct Way {
@@ -22,10 +24,17 @@ struct Way {
     hint: Sentence,
 }
 
-static STAGES: [Way; 2] = [
+static STAGES: [Way; 6] = [
     Way { key: "sft", sentence: |t| t.teach.sft, hint: |t| t.teach.sft_hint },
     Way { key: "pretrain", sentence: |t| t.teach.pretrain, hint: |t| t.teach.pretrain_hint },
+    Way { key: "dpo", sentence: |t| t.stages.dpo, hint: |t| t.stages.dpo_hint },
+    Way { key: "distill", sentence: |t| t.stages.distill, hint: |t| t.stages.distill_hint },
+    Way { key: "reason", sentence: |t| t.stages.reason, hint: |t| t.stages.reason_hint },
+    Way { key: "grpo", sentence: |t| t.stages.grpo, hint: |t| t.stages.grpo_hint },
 ];
+/// What each of them is for the engine.
+const OF_ENGINE: [Stage; 6] =
+    [Stage::Sft, Stage::Pretrain, Stage::Dpo, Stage::Distill, Stage::Reason, Stage::Grpo];
 /// The way in which an adapter trains.
 pub const ADAPTER: &str = "lora";
 /// The other way: the model itself trains.
@@ -95,6 +104,7 @@ pub struct Settings {
     defaults: RefCell<Vec<Defaults>>,
     training: Numbers,
     lora: Numbers,
+    of_stage: Rc<OfStage>,
     sample: Numbers,
     prompt: El,
     name: El,
@@ -104,14 +114,17 @@ impl Settings {
     /// Builds the choice into its place; `changed` is called whenever something was chosen.
     pub fn build(app: &Rc<App>, place: &El, changed: Rc<dyn Fn()>) -> Rc<Self> {
         let speech = &app.speech;
+        let ways = el("details").class("settings").id("teach-ways");
+        let own = el("div").class("stack");
         let settings = Rc::new(Self {
             app: Rc::clone(app),
-            ways: el("details").class("settings").id("teach-ways"),
+            ways: ways.clone(),
             stage: Ways::new("teach-stage", |t| t.teach.stage, &STAGES),
             trained: Ways::new("teach-trained", |t| t.teach.trained, &TRAINED),
             defaults: RefCell::default(),
             training: Numbers::build(speech, "teach", &TRAINING),
             lora: Numbers::build(speech, "teach", &LORA),
+            of_stage: OfStage::build(app, &own, &changed),
             sample: Numbers::build(speech, "teach-sample", &SAMPLE),
             prompt: el("input").id("teach-sample-prompt").attr("type", "text").say_in(
                 "placeholder",
@@ -123,11 +136,11 @@ impl Settings {
                 .attr("type", "text")
                 .say_in("placeholder", speech, |t| t.teach.automatic),
         });
-        let ways = settings.ways.clone().child(&el("summary").say(speech, |t| t.teach.more_ways));
+        let ways = ways.child(&el("summary").say(speech, |t| t.teach.more_ways));
         let ways = ways.child(&settings.choose(|settings| &settings.stage, &changed));
         let ways = ways.child(&settings.stage.hint);
         let ways = ways.child(&settings.choose(|settings| &settings.trained, &changed));
-        place.add(&ways.child(&settings.trained.hint));
+        place.add(&ways.child(&settings.trained.hint).child(&own));
         place.add(&settings.more().on("input", move |_| changed()));
         // The engine stands when it has opened a model, or has none to open.
         let asked = Rc::clone(&settings);
@@ -197,11 +210,13 @@ impl Settings {
         self.stage.show_hint(&self.app.speech);
         self.trained.show_hint(&self.app.speech);
         let chosen = self.stage.chosen.get() * TRAINED.len() + self.trained.chosen.get();
-        if let Some(defaults) = self.defaults.borrow().get(chosen) {
+        let defaults = self.defaults.borrow();
+        if let Some(defaults) = defaults.get(chosen) {
             self.training.suggest(&defaults.config);
             self.lora.suggest(&defaults.lora);
         }
         self.lora.group.show(self.adapts());
+        self.of_stage.show(self.stage(), self.adapts(), defaults.get(chosen));
     }
 
     /// Whether an adapter trains rather than the model itself.
@@ -209,9 +224,19 @@ impl Settings {
         self.trained.now().key == ADAPTER
     }
 
-    /// Whether the stage reads texts rather than conversations.
-    pub fn reads_texts(&self) -> bool {
-        self.stage.now().key == "pretrain"
+    /// The stage.
+    fn stage(&self) -> Stage {
+        OF_ENGINE.get(self.stage.chosen.get()).copied().unwrap_or(Stage::Sft)
+    }
+
+    /// What the stage reads.
+    pub fn reads(&self) -> Kind {
+        match self.stage() {
+            Stage::Pretrain => Kind::Texts,
+            Stage::Dpo => Kind::Choices,
+            Stage::Reason | Stage::Grpo => Kind::Thoughts,
+            Stage::Sft | Stage::Distill => Kind::Conversations,
+        }
     }
 
     /// The question that is asked during the run and after it.
@@ -229,6 +254,7 @@ impl Settings {
         lesson.lora = self.lora.values();
         lesson.sample = self.sample.values();
         (lesson.question, lesson.result) = (self.prompt.value(), self.name.value());
+        self.of_stage.note(lesson);
     }
 
     /// Puts in what was set last time.
@@ -243,6 +269,7 @@ impl Settings {
         self.sample.fill(&lesson.sample);
         self.prompt.set_value(&lesson.question);
         self.name.set_value(&lesson.result);
+        self.of_stage.restore(lesson);
         self.show();
     }
 
@@ -253,7 +280,7 @@ impl Settings {
             keys.cloned().collect::<Vec<_>>()
         };
         let unknown = [unknown(&self.training, &lesson.training), unknown(&self.lora, &lesson.lora)];
-        unknown.concat()
+        [unknown.concat(), self.of_stage.without_field(lesson)].concat()
     }
 
     /// The request without data and listener; `name` is for a result that nobody named. With a plan, reports come often
@@ -271,6 +298,7 @@ impl Settings {
         if self.adapts() {
             request.insert("adapter".into(), self.lora.values().into());
         }
+        self.of_stage.add_to(&mut request, self.stage(), self.adapts());
         let typed = self.name.value();
         let typed = Some(typed.trim()).filter(|typed| !typed.is_empty()).map(String::from);
         // Only an adapter is named after what it was taught: a model is more than that.

@@ -156,7 +156,10 @@ impl Training {
     fn ask(self: &Rc<Self>) {
         let end = self.end.borrow().clone();
         let lesson = end.as_ref().and_then(|end| end.lesson.as_ref());
-        let asked = lesson.and_then(|lesson| lesson.answers.first()).map(|answer| answer.question.clone());
+        let asked = lesson.and_then(|lesson| {
+            let pairs = || lesson.pairs.first().map(|pair| pair.question.clone());
+            lesson.answers.first().map(|answer| answer.question.clone()).or_else(pairs)
+        });
         self.chat.propose_anew(&asked.unwrap_or_else(|| self.question.borrow().clone()));
         let Some(name) = end.and_then(|end| end.adapter) else { return };
         let app = Rc::clone(&self.app);
@@ -253,13 +256,18 @@ impl Training {
 
     fn event(&self, event: EngineEvent) {
         match event {
-            EngineEvent::Step { step, loss, tokens_per_second, elapsed_s, .. } => {
+            EngineEvent::Step { step, loss, tokens_per_second, elapsed_s, metrics, expert_load, .. } => {
                 self.app.set_unsaved(Unsaved::Steps, true);
                 self.panel.chart.trained(step, loss);
+                self.panel.metrics.add(step, &metrics, false);
+                self.panel.experts.show(expert_load);
                 self.panel.progress(step, self.total.get());
                 self.step(step, tokens_per_second, elapsed_s);
             }
-            EngineEvent::Eval { step, loss, .. } => self.panel.chart.held_out(step, loss),
+            EngineEvent::Eval { step, loss, metrics, .. } => {
+                self.panel.chart.held_out(step, loss);
+                self.panel.metrics.add(step, &metrics, true);
+            }
             EngineEvent::Sample { step, prompt, text } => self.panel.sample(step, &prompt, &text),
             EngineEvent::Save { step } => {
                 self.panel.saved(step);

@@ -137,6 +137,25 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_two_answers_have_names_in_both_languages() {
+        for (names, form, between) in [
+            ("question,chosen,rejected", PasteForm::Csv, ","),
+            ("Question\tBetter answer\tWorse answer", PasteForm::Tsv, "\t"),
+            ("问题\t更好的回答\t更差的回答", PasteForm::Tsv, "\t"),
+            ("提问，更好，更差", PasteForm::Csv, "，"),
+        ] {
+            let text = format!("{names}\n{}", ["Who?", "Luma.", "No."].join(between));
+            let pasted = paste(&text, RowKind::Preference);
+            assert_eq!((pasted.form, pasted.problems, pasted.rows.len()), (form, vec![], 1), "{text}");
+            assert_eq!(pasted.rows[0].line, 2);
+        }
+        let told = paste("question,answer\nWho?,Luma.", RowKind::Preference).problems;
+        assert!(
+            matches!(&told[..], [PasteProblem { line: 2, fault: PasteFault::Row(why) }] if why.code() == "row.no_pair")
+        );
+    }
+
+    #[test]
     fn texts_are_rows_or_plain_text() {
         let read = |text: &str| {
             let pasted = paste(text, RowKind::Document);

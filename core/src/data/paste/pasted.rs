@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::data::record::is_number;
-use crate::text::{Conversation, Message, Row, RowKind, parse_row};
+use crate::text::{Conversation, Message, Row, RowKind, parse_preference, parse_row};
 use crate::told::Told;
 
 /// The form that a pasted text has.
@@ -165,7 +165,11 @@ pub(super) fn pair(value: &Value) -> Option<[String; 2]> {
 
 /// The value as a row of the kind that is asked for.
 fn usable(mut value: Value, wanted: RowKind) -> Result<Value, PasteFault> {
-    let parsed = parse_row(&value).map_err(PasteFault::Row)?;
+    let parsed = match wanted {
+        RowKind::Preference => parse_preference(&value),
+        RowKind::Document | RowKind::Conversation => parse_row(&value),
+    };
+    let parsed = parsed.map_err(PasteFault::Row)?;
     if wanted == RowKind::Document && parsed.row.kind() != wanted {
         return Ok(json!({ "text": parsed.joined().row.texts().collect::<String>() }));
     }
@@ -234,6 +238,23 @@ mod tests {
             ]
         );
         assert_eq!(pasted.pairs(), None);
+    }
+
+    #[test]
+    fn two_answers_to_one_question_are_read_where_they_are_asked_for() {
+        let candidates = [
+            json!({"问题": "q", "更好的回答": "a", "更差的回答": "b"}),
+            json!({"prompt": "q", "chosen": "a", "rejected": ""}),
+            json!({"q": "q", "a": "a"}),
+        ];
+        let candidates = (1..).zip(candidates).map(|(line, row)| Candidate { line, row: Ok(row) }).collect();
+        let pasted = Pasted::judged(PasteForm::Csv, candidates, RowKind::Preference);
+        assert_eq!(pasted.rows.iter().map(|row| row.line).collect::<Vec<_>>(), [1]);
+        let faults: Vec<_> = pasted.problems.iter().map(|problem| (problem.line, &problem.fault)).collect();
+        let [(2, PasteFault::EmptyAnswer), (3, PasteFault::Row(why))] = faults.as_slice() else {
+            panic!("{faults:?}")
+        };
+        assert_eq!(why.code(), "row.no_pair");
     }
 
     #[test]

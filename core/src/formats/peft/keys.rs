@@ -17,7 +17,7 @@ pub(super) type Object = Map<String, Value>;
 const MOST_SHOWN: usize = 60;
 
 /// Keys that [`super::settings`] honours.
-const READ: [&str; 13] = [
+const READ: [&str; 15] = [
     "alpha_pattern",
     "base_model_name_or_path",
     "exclude_modules",
@@ -26,10 +26,12 @@ const READ: [&str; 13] = [
     "layers_to_transform",
     "lora_alpha",
     "lora_dropout",
+    "modules_to_save",
     "peft_type",
     "r",
     "rank_pattern",
     "target_modules",
+    "use_dora",
     "use_rslora",
 ];
 
@@ -57,7 +59,7 @@ const HARMLESS: [&str; 15] = [
 const HARMLESS_STARTS: [&str; 4] = ["gaussian", "orthogonal", "eva", "mica"];
 
 /// Keys of other arithmetic, what they do, and the way out where it is not to merge.
-const OTHER_ARITHMETIC: [(&str, &str, Option<&str>); 15] = [
+const OTHER_ARITHMETIC: [(&str, &str, Option<&str>); 13] = [
     (
         "alora_invocation_tokens",
         "lets the adapter act only behind these tokens (aLoRA)",
@@ -74,12 +76,10 @@ const OTHER_ARITHMETIC: [(&str, &str, Option<&str>); 15] = [
     ("kasa_config", "cuts a part out of the base's weights (KaSA)", None),
     ("layer_replication", "repeats blocks of the base", None),
     ("lora_bias", "adds biases to the low-rank paths", None),
-    ("modules_to_save", "puts whole layers in the place of the base's", None),
     ("monteclora_config", "draws the weights at random (MonteCLoRA)", None),
     ("target_parameters", "adapts parameters that are no dense layers", None),
     ("trainable_token_indices", "puts rows in the place of the embedding's", None),
     ("use_bdlora", "makes the halves block-diagonal (BD-LoRA)", None),
-    ("use_dora", "rescales the base's rows (DoRA)", None),
     ("use_qalora", "pools the inputs (QA-LoRA)", None),
 ];
 
@@ -92,7 +92,7 @@ pub(super) fn refuse(json: &Object) -> Result<()> {
     if kind != "LORA" {
         return Err(Error::Checkpoint(told!(
             "peft.type",
-            "{adapter_config}: peft_type {kind} is not supported; LoRA and rsLoRA are: {merge_in_peft}",
+            "{adapter_config}: peft_type {kind} is not supported; LoRA, rsLoRA and DoRA are: {merge_in_peft}",
             adapter_config = ADAPTER_CONFIG,
             kind,
             merge_in_peft = MERGE_IN_PEFT
@@ -231,7 +231,8 @@ mod tests {
             ("init_lora_weights", json!("Gaussian")),
             ("init_lora_weights", json!(false)),
             ("modules_to_save", json!([])),
-            ("use_dora", json!(false)),
+            ("use_dora", json!(true)),
+            ("lora_bias", json!(false)),
             ("auto_mapping", json!({"unsloth_fixed": true})),
             ("loftq_config", json!({"loftq_bits": 4})),
             ("a_key_of_later_versions", json!(false)),
@@ -243,22 +244,22 @@ mod tests {
     #[test]
     fn other_arithmetic_is_refused_by_name_with_a_way_out() {
         for (key, value, way_out) in [
-            ("use_dora", json!(true), "merge_and_unload"),
+            ("lora_bias", json!(true), "merge_and_unload"),
             ("bias", json!("lora_only"), "trained biases"),
-            ("modules_to_save", json!(["lm_head"]), "[\"lm_head\"]"),
+            ("target_parameters", json!(["experts.w"]), "[\"experts.w\"]"),
             ("alora_invocation_tokens", json!([41, 77]), "with PEFT"),
             ("fan_in_fan_out", json!(true), "set it to false"),
             ("kasa_config", json!({}), "KaSA"),
             ("layer_replication", json!([[0, 4], [2, 5]]), "merge_and_unload"),
             ("a_key_of_later_versions", json!(3), "not known here"),
-            ("peft_type", json!("IA3"), "LoRA and rsLoRA"),
+            ("peft_type", json!("IA3"), "LoRA, rsLoRA and DoRA"),
         ] {
             let message = refusal(key, value).unwrap();
             assert!(message.contains(key) && message.contains(way_out), "{message}");
         }
-        let two = Object::from_iter([("use_dora", json!(true)), ("lora_bias", json!(true))].map(own));
+        let two = Object::from_iter([("use_bdlora", json!(true)), ("lora_bias", json!(true))].map(own));
         let message = refuse(&two).unwrap_err().to_string();
-        assert!(message.contains("use_dora") && message.contains("lora_bias"), "{message}");
+        assert!(message.contains("use_bdlora") && message.contains("lora_bias"), "{message}");
     }
 
     fn own((key, value): (&str, Value)) -> (String, Value) {

@@ -48,12 +48,12 @@ pub(super) fn open(json: &Object, file: &TensorFile) -> Result<Adapter> {
         alpha: scale * rank as f64,
         dropout: value(&parameters, "dropout")?.unwrap_or_default(),
         targets: value(&parameters, "keys")?.unwrap_or_else(|| names.into_iter().collect()),
-        rslora: false,
         scope: Scope {
             to_last: !blocks.is_empty(),
             blocks: (!blocks.is_empty()).then(|| blocks.into_iter().collect()),
             ..Scope::default()
         },
+        ..LoraConfig::default()
     };
     let base_name = json.get("model").and_then(|name| name.as_str()).map(String::from);
     Ok(Adapter::new(AdapterConfig { lora, base: None, base_name }, weights))

@@ -17,6 +17,8 @@ pub use weights::ADAPTER_WEIGHTS;
 
 /// Metadata of the weights' file. PEFT refuses unknown keys in its config, but reads past these.
 const BASE: &str = "kindling.base";
+/// The alpha of an adapter that began as PiSSA and is saved as a plain one of twice the rank.
+const PISSA: &str = "kindling.pissa_alpha";
 /// The weights of a whole model, in one file or divided.
 const WEIGHTS: [&str; 4] = [
     "model.safetensors",
@@ -47,26 +49,38 @@ impl Adapter {
             let mut config = settings::read(&json)?;
             let tensors = TensorFile::open(ADAPTER_WEIGHTS, file(ADAPTER_WEIGHTS)?)?;
             config.base = tensors.metadata(BASE).map(Fingerprint::from_hex);
-            let tensors = weights::read(&tensors)?;
+            let pissa = tensors.metadata(PISSA).map(str::to_string);
+            let tensors = weights::read(&tensors, &config.lora.modules_to_save)?;
             if config.lora.targets.is_empty() && config.lora.scope.pattern.is_none() {
                 config.lora.targets = weights::targets(&tensors.weights);
             }
-            Self::new(config, tensors.weights).with_copies(tensors.copies)
+            let adapter = Self::new(config, tensors.weights).with_copies(tensors.copies);
+            match pissa {
+                Some(alpha) => adapter.parted(alpha.parse().map_err(|_| of_no_start(&alpha))?)?,
+                None => adapter,
+            }
         };
         adapter.check()?;
         Ok(adapter)
     }
 
-    /// Writes PEFT's files.
+    /// Writes PEFT's files; of an adapter that began as PiSSA those of a plain LoRA of twice the rank, which needs the
+    /// unchanged base alone, and is known again when it is opened here.
     ///
     /// # Errors
     /// Weights that cannot be written.
     pub fn files(&self) -> Result<Files> {
-        let tensors: Vec<_> = self.weights.iter().map(weights::to_peft).collect();
         let base = self.config.base.iter().map(|base| (BASE, base.hex().to_string()));
+        let mut metadata: Vec<_> = base.collect();
+        let plain = self.starts_elsewhere().then(|| self.converted());
+        if plain.is_some() {
+            metadata.push((PISSA, self.config.lora.alpha.to_string()));
+        }
+        let plain = plain.as_ref().unwrap_or(self);
+        let tensors: Vec<_> = plain.weights.iter().map(weights::to_peft).collect();
         let mut files = Files::new();
-        files.insert(ADAPTER_CONFIG.into(), settings::write(&self.config).into_bytes());
-        files.insert(ADAPTER_WEIGHTS.into(), write_tensors(&tensors, &base.collect::<Vec<_>>())?);
+        files.insert(ADAPTER_CONFIG.into(), settings::write(&plain.config).into_bytes());
+        files.insert(ADAPTER_WEIGHTS.into(), write_tensors(&tensors, &metadata)?);
         Ok(files)
     }
 }
@@ -97,6 +111,17 @@ pub fn refuse_adapter(files: &Files) -> Result<()> {
         true => Err(adapter_as_model("ADAPTER", "BASE")),
         false => Ok(()),
     }
+}
+
+/// The scale that a PiSSA adapter began with is no number, so that its start cannot be told from what it learned.
+fn of_no_start(alpha: &str) -> Error {
+    Error::Checkpoint(told!(
+        "peft.pissa",
+        "{file} says {key} = {value}, which is no number; take the adapter from the run again",
+        file = ADAPTER_WEIGHTS,
+        key = PISSA,
+        value = alpha
+    ))
 }
 
 fn missing(name: &str) -> Error {
@@ -179,6 +204,7 @@ mod tests {
         for (key, value, told) in [
             ("peft_type", json!("IA3"), "peft_type IA3"),
             ("use_dora", json!(true), "use_dora"),
+            ("modules_to_save", json!(["lm_head"]), "'lm_head' whole"),
             ("r", json!(16), "say rank 16"),
             ("rank_pattern", json!({"q_proj": 4}), "say rank 4"),
             ("target_modules", json!(["v_proj"]), "targets: v_proj"),

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::keys::{ADAPTER_CONFIG, Object, needed, refuse, shown, value};
-use crate::adapter::{AdapterConfig, LoraConfig, Scope, Selection};
+use crate::adapter::{AdapterConfig, LoraConfig, LoraInit, MERGE_IN_PEFT, Scope, Selection, known_module};
 use crate::error::{Error, Result};
 use crate::told::told;
 
@@ -65,10 +65,35 @@ pub(super) fn read(json: &Object) -> Result<AdapterConfig> {
         dropout: value(json, "lora_dropout")?.unwrap_or_default(),
         targets,
         rslora: value(json, "use_rslora")?.unwrap_or_default(),
+        dora: value(json, "use_dora")?.unwrap_or_default(),
+        init_lora: LoraInit::Default,
+        modules_to_save: modules(json)?,
         scope,
     };
     let base_name = value::<String>(json, "base_model_name_or_path")?.filter(|name| !name.is_empty());
     Ok(AdapterConfig { lora, base: None, base_name })
+}
+
+/// `modules_to_save`, by the last parts of their names.
+fn modules(json: &Object) -> Result<Vec<String>> {
+    let names = match value::<OneOrMany<String>>(json, "modules_to_save")? {
+        None => Vec::new(),
+        Some(OneOrMany::One(name)) => vec![name],
+        Some(OneOrMany::Many(names)) => names,
+    };
+    let known = |name: String| {
+        known_module(&name).map(String::from).ok_or_else(|| {
+            Error::Checkpoint(told!(
+                "peft.modules",
+                "{adapter_config}: modules_to_save names '{name}', which is put whole in the place of the base's; that is \
+                 supported for embed_tokens and lm_head alone: {merge_in_peft}",
+                adapter_config = ADAPTER_CONFIG,
+                name,
+                merge_in_peft = MERGE_IN_PEFT
+            ))
+        })
+    };
+    names.into_iter().map(known).collect()
 }
 
 /// `layers_to_transform`, whose numbers are those of blocks.
@@ -125,6 +150,13 @@ pub(super) fn write(config: &AdapterConfig) -> String {
         "init_lora_weights": true,
         "inference_mode": true,
     });
+    // Left out where they are off: so that plain adapters open in every version of PEFT.
+    if lora.dora {
+        json["use_dora"] = json!(true);
+    }
+    if !lora.modules_to_save.is_empty() {
+        json["modules_to_save"] = json!(lora.modules_to_save);
+    }
     write_scope(&lora.scope, &mut json);
     format!("{json:#}\n")
 }
@@ -197,9 +229,22 @@ mod tests {
         ] {
             let found = config(more).unwrap();
             assert_eq!(found.lora.scope, scope);
+            assert!(!found.lora.dora && found.lora.modules_to_save.is_empty());
             let again: Value = serde_json::from_str(&write(&found)).unwrap();
             assert_eq!(read(again.as_object().unwrap()).unwrap(), found);
         }
+    }
+
+    #[test]
+    fn magnitudes_and_whole_modules_are_read_and_written_back() {
+        let more = json!({"use_dora": true, "modules_to_save": ["model.embed_tokens", "lm_head"]});
+        let found = config(more).unwrap();
+        assert!(found.lora.dora);
+        assert_eq!(found.lora.modules_to_save, ["embed_tokens", "lm_head"]);
+        let again: Value = serde_json::from_str(&write(&found)).unwrap();
+        assert_eq!(read(again.as_object().unwrap()).unwrap(), found);
+        let message = config(json!({"modules_to_save": ["score"]})).unwrap_err().to_string();
+        assert!(message.contains("'score'") && message.contains("merge_and_unload"), "{message}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::adapter::path;
+use crate::adapter::{magnitude_path, module_path, path, whole_module};
 use crate::error::{Error, Result};
 use crate::formats::TensorFile;
 use crate::model::NamedTensor;
@@ -18,36 +18,39 @@ const WRAPPERS: [&str; 4] = [PREFIX, "_orig_mod.", "module.", "_fsdp_wrapped_mod
 /// Both ends of a model, which PEFT may repeat beside an adapter.
 const ENDS: [&str; 2] = ["lm_head", "model.embed_tokens"];
 
+/// DoRA's lengths, beside a layer.
+const MAGNITUDE: &str = ".lora_magnitude_vector";
+
 /// Beside a layer: with what VeLoRA approximates gradients, which no answer needs.
 const OF_TRAINING: &str = ".lora_velora_embed";
 
 /// What the file holds.
 pub(super) struct AdapterTensors {
-    /// Halves of low-rank pairs.
+    /// Halves of low-rank pairs, magnitudes, and modules that are saved whole.
     pub weights: Vec<NamedTensor>,
     /// Tensors of the base, by the base's names.
     pub copies: Vec<NamedTensor>,
 }
 
-/// Reads all tensors.
+/// Reads all tensors; `modules` are those that are saved whole.
 ///
 /// # Errors
-/// Tensors that are empty, or neither a half of a dense layer nor one of the base's own, by name.
-pub(super) fn read(file: &TensorFile) -> Result<AdapterTensors> {
+/// Tensors that are empty, or neither a part of an adapter of a dense layer nor one of the base's own, by name.
+pub(super) fn read(file: &TensorFile, modules: &[String]) -> Result<AdapterTensors> {
     let tensors = file.read_all()?;
     refuse_empty(ADAPTER_WEIGHTS, &tensors)?;
     let mut found = AdapterTensors { weights: Vec::new(), copies: Vec::new() };
     for tensor in tensors {
         let name = layer_name(&tensor.name);
-        if let Some(name) = half(name) {
+        if let Some(name) = half(name).or_else(|| whole(name, modules)) {
             found.weights.push(NamedTensor { name, ..tensor });
         } else if let Some(name) = of_the_base(name) {
             found.copies.push(NamedTensor { name, ..tensor });
         } else if !name.strip_suffix(".default").unwrap_or(name).ends_with(OF_TRAINING) {
             return Err(Error::Checkpoint(told!(
                 "peft.tensor",
-                "{adapter_weights}: tensor '{name}' is neither lora_A nor lora_B of a dense layer, and nobody would read it; such \
-                 adapters are not supported",
+                "{adapter_weights}: tensor '{name}' is neither lora_A, lora_B nor lora_magnitude_vector of a dense layer, and \
+                 nobody would read it; such adapters are not supported",
                 adapter_weights = ADAPTER_WEIGHTS,
                 name = tensor.name
             )));
@@ -85,12 +88,22 @@ fn layer_name(name: &str) -> &str {
     name.strip_suffix(".weight").unwrap_or(name)
 }
 
-/// `<layer>.lora_A` → `<layer>.lora.0.a`.
+/// `<layer>.lora_A` → `<layer>.lora.0.a`, and magnitudes alike.
 fn half(name: &str) -> Option<String> {
     // PEFT before 0.3 wrote the adapter's own name, too.
     let name = name.strip_suffix(".default").unwrap_or(name);
     let halves = [(".lora_A", 'a'), (".lora_B", 'b')];
-    halves.into_iter().find_map(|(suffix, half)| Some(path(name.strip_suffix(suffix)?, half)))
+    let half = halves.into_iter().find_map(|(suffix, half)| Some(path(name.strip_suffix(suffix)?, half)));
+    half.or_else(|| name.strip_suffix(MAGNITUDE).map(magnitude_path))
+}
+
+/// `lm_head`, where it is saved whole → its name in an adapter.
+fn whole(name: &str, modules: &[String]) -> Option<String> {
+    let name = name.strip_suffix(".default").unwrap_or(name);
+    let layer = name.strip_suffix(".modules_to_save").unwrap_or(name);
+    let end = ENDS.into_iter().find(|end| *end == layer)?;
+    let module = end.strip_prefix("model.").unwrap_or(end);
+    modules.iter().any(|saved| saved == module).then(|| module_path(module))
 }
 
 /// `lm_head.base_layer`, or `lm_head` itself → `lm_head.weight`.
@@ -107,13 +120,21 @@ pub(super) fn targets(weights: &[NamedTensor]) -> Vec<String> {
     targets.into_iter().map(String::from).collect()
 }
 
-/// A half under the name that PEFT has for it.
+/// A tensor under the name that PEFT has for it.
 pub(super) fn to_peft(tensor: &NamedTensor) -> NamedTensor {
-    let name = [('a', "lora_A"), ('b', "lora_B")]
-        .into_iter()
-        .find_map(|(half, peft)| Some(format!("{}.{peft}", tensor.name.strip_suffix(&path("", half))?)));
-    let name = format!("{PREFIX}{}.weight", name.as_deref().unwrap_or(&tensor.name));
-    NamedTensor { name, ..tensor.clone() }
+    let own = tensor.name.as_str();
+    let named = |suffix: String, peft: &str| Some(format!("{}{peft}", own.strip_suffix(suffix.as_str())?));
+    let whole = || {
+        let module = whole_module(own)?;
+        let end = ENDS.into_iter().find(|end| end.ends_with(module))?;
+        Some(format!("{end}.weight"))
+    };
+    let name = named(path("", 'a'), ".lora_A.weight")
+        .or_else(|| named(path("", 'b'), ".lora_B.weight"))
+        // Without `.weight`: so PEFT saves it.
+        .or_else(|| named(magnitude_path(""), MAGNITUDE))
+        .or_else(whole);
+    NamedTensor { name: format!("{PREFIX}{}", name.as_deref().unwrap_or(own)), ..tensor.clone() }
 }
 
 #[cfg(test)]
@@ -124,7 +145,33 @@ mod tests {
     fn opened(names: &[&str]) -> Result<AdapterTensors> {
         let tensor = |name: &&str| NamedTensor { name: name.to_string(), shape: vec![1], values: vec![1.0] };
         let tensors: Vec<_> = names.iter().map(tensor).collect();
-        read(&TensorFile::open(ADAPTER_WEIGHTS, write_tensors(&tensors, &[])?)?)
+        read(&TensorFile::open(ADAPTER_WEIGHTS, write_tensors(&tensors, &[])?)?, &[])
+    }
+
+    #[test]
+    fn magnitudes_and_whole_modules_have_the_names_of_peft() {
+        let tensor = |name: String| NamedTensor { name, shape: vec![1], values: vec![1.0] };
+        let own =
+            [magnitude_path("model.layers.0.q_proj"), module_path("embed_tokens"), module_path("lm_head")];
+        let there: Vec<_> = own.iter().map(|name| to_peft(&tensor(name.clone()))).collect();
+        let names: Vec<&str> = there.iter().map(|tensor| tensor.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "base_model.model.model.layers.0.q_proj.lora_magnitude_vector",
+                "base_model.model.model.embed_tokens.weight",
+                "base_model.model.lm_head.weight",
+            ]
+        );
+        let file = TensorFile::open("x", write_tensors(&there, &[]).unwrap()).unwrap();
+        let modules = ["lm_head", "embed_tokens"].map(String::from);
+        let mut found: Vec<_> = read(&file, &modules).unwrap().weights.into_iter().map(|t| t.name).collect();
+        found.sort();
+        assert_eq!(found, own);
+        // What is not named as a module is what PEFT repeats of the base.
+        let found = read(&file, &modules[..1]).unwrap();
+        assert_eq!((found.weights.len(), found.copies.len()), (2, 1));
+        assert_eq!(found.copies[0].name, "model.embed_tokens.weight");
     }
 
     #[test]
@@ -146,7 +193,6 @@ mod tests {
     #[test]
     fn tensors_that_nobody_reads_are_refused_by_name() {
         for name in [
-            "base_model.model.model.layers.0.q_proj.lora_magnitude_vector",
             "base_model.model.model.embed_tokens.lora_embedding_A",
             "base_model.model.model.layers.0.q_proj.lora_B.bias",
             "base_model.model.model.layers.0.q_proj.base_layer.weight",
@@ -162,7 +208,7 @@ mod tests {
         let half = NamedTensor { name: "x.lora_A.weight".into(), shape: vec![0], values: vec![] };
         let whole = NamedTensor { name: "x.lora_B.weight".into(), shape: vec![1, 1], values: vec![1.0] };
         let file = write_tensors(&[half, whole], &[]).unwrap();
-        let message = read(&TensorFile::open("x", file).unwrap()).err().unwrap().to_string();
+        let message = read(&TensorFile::open("x", file).unwrap(), &[]).err().unwrap().to_string();
         let parts = ["1 of its 2 tensors", "'x.lora_A.weight'", "ZeRO-3", "stage3_gather", "zero_to_fp32"];
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
     }

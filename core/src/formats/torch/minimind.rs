@@ -183,6 +183,7 @@ fn config(weights: &[NamedTensor], told: &MinimindShape, interleaved: bool) -> R
         sliding_window: None,
         experts: experts(&shapes, told, layers, norm.is_some()),
         attention_dropout: 0.0,
+        dropout: 0.0,
         untrained: serde_json::Map::new(),
         tie_word_embeddings: is_tied(weights),
         initializer_range: 0.02,

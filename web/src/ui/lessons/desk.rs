@@ -4,6 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use serde_json::{Map, Value};
+
 use crate::lesson::{Settings, Version, lines};
 use crate::ui::engine::Answer;
 use crate::ui::lesson::Lesson as Draft;
@@ -35,6 +37,11 @@ pub fn draft(version: &Version, settings: &Settings) -> Draft {
         trained: if settings.adapter.is_some() { ADAPTER } else { FULL }.into(),
         training: settings.config.clone(),
         lora: settings.adapter.clone().unwrap_or_default(),
+        dpo: settings.dpo.clone(),
+        distill: settings.distill.clone(),
+        reason: settings.reason.clone(),
+        grpo: settings.grpo.clone(),
+        preset: settings.preset.clone(),
         sample: settings.every.clone().map(|every| ("every".to_string(), every)).into_iter().collect(),
         question: if settings.prompt.is_empty() { first } else { settings.prompt.clone() },
         result: settings.name.clone(),
@@ -44,11 +51,21 @@ pub fn draft(version: &Version, settings: &Settings) -> Draft {
 
 /// The tab's settings, as a lesson has them.
 pub fn settings(typed: &Draft, questions: &[String]) -> Settings {
+    // What another stage was given does not act.
+    let of_stage = |stage: &str, values: &Map<String, Value>| {
+        if typed.stage == stage { values.clone() } else { Map::new() }
+    };
+    let new = typed.trained == FULL && matches!(typed.stage.as_str(), "pretrain" | "distill");
     let is_first = questions.first().is_some_and(|first| *first == typed.question);
     Settings {
         stage: typed.stage.clone(),
         adapter: (typed.trained == ADAPTER).then(|| typed.lora.clone()),
         config: typed.training.clone(),
+        dpo: of_stage("dpo", &typed.dpo),
+        distill: of_stage("distill", &typed.distill),
+        reason: of_stage("reason", &typed.reason),
+        grpo: of_stage("grpo", &typed.grpo),
+        preset: if new { typed.preset.clone() } else { String::new() },
         every: typed.sample.get("every").cloned(),
         prompt: if is_first { String::new() } else { typed.question.clone() },
         name: typed.result.clone(),

@@ -175,7 +175,15 @@ impl Lessons {
             None => {
                 let typed = self.desk.typed();
                 let texts = [&typed.name, &typed.maker, &typed.text, &typed.question, &typed.result];
-                let numbers = [&typed.training, &typed.lora, &typed.sample];
+                let numbers = [
+                    &typed.training,
+                    &typed.lora,
+                    &typed.sample,
+                    &typed.dpo,
+                    &typed.distill,
+                    &typed.reason,
+                    &typed.grpo,
+                ];
                 let is_blank = typed.rows.is_empty() && texts.iter().all(|text| text.trim().is_empty());
                 !is_blank || numbers.iter().any(|numbers| !numbers.is_empty()) || !self.maker.is_blank()
             }

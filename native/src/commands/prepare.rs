@@ -1,0 +1,132 @@
+//! `data prepare`: rows are made tokens once, into shards that train from a memory map, or into a cache of other programs.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use kindling::data::{DataOptions, Dataset};
+use kindling::prepared::Preparation;
+use kindling::train::{Stage, turn_warnings};
+use serde_json::json;
+
+use super::shard_dir;
+use super::token_caches;
+use super::train::tell;
+use super::view::ViewArgs;
+use crate::failure::Failure;
+use crate::output::{self, Output};
+use crate::run_dir::Existing;
+use crate::shares;
+use crate::sources::{self, RowArgs};
+
+/// What the tokens are written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CacheForm {
+    /// A directory of shards with weights, places and checksums.
+    Shards,
+    /// A NumPy array of int32, rows of --max-seq-len tokens of texts; what is left at the end is dropped.
+    Npy,
+    /// The tokens of texts one behind the other, uint16 (or uint32 where the name ends in .u32.bin).
+    Bin,
+}
+
+/// Flags of `data prepare`.
+#[derive(Args)]
+pub struct PrepareArgs {
+    /// Files, directories, globs, hub:owner/name or - for the standard input (repeatable); FILE=SHARE draws rows by shares
+    #[arg(long, required = true)]
+    pub data: Vec<String>,
+    /// What makes tokens of them
+    #[command(flatten)]
+    pub view: ViewArgs,
+    /// A directory, or the file of another form
+    #[arg(long)]
+    pub out: PathBuf,
+    /// What the tokens are written as
+    #[arg(long, value_enum, default_value = "shards")]
+    pub to: CacheForm,
+    /// Replace prepared data that is already in --out, and nothing else
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Which rows
+    #[command(flatten)]
+    pub rows: RowArgs,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// Rows that cannot be read or encoded; an --out that is taken.
+pub fn run(args: &PrepareArgs, output: Output) -> Result<(), Failure> {
+    refuse_idle(args)?;
+    let (view, stage) = (&args.view, args.view.stage);
+    let tags = view.taught_tags()?;
+    let (tokenizer, config) = view.opened(output)?;
+    let dataset = open(args, tokenizer.template_keys(), output)?;
+    turn_warnings(stage, &dataset, &tokenizer).iter().for_each(|told| output.warn(told));
+    let (length, content) = (config.max_seq_len, stage.content());
+    let preparation =
+        Preparation::new(Arc::new(dataset), Arc::new(tokenizer), content, length, view.max_prompt_len)?
+            .with_tags(tags);
+    let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
+    let done = match args.to {
+        CacheForm::Shards => shard_dir::write(&preparation, &args.out, existing, output)?,
+        CacheForm::Npy => token_caches::write_npy(&preparation, length, &args.out, existing, output)?,
+        CacheForm::Bin => token_caches::write_flat(&preparation, &args.out, existing, output)?,
+    };
+    output.json(&json!({
+        "event": "done", "out": args.out, "rows": done.rows, "tokens": done.tokens, "shards": done.shards,
+        "kept": done.kept, "left_over": done.left_over,
+    }));
+    output.line(&args.out.display().to_string());
+    // Tokens hold no questions that could be asked.
+    let also = if stage == Stage::Reason { " --eval-answers 0" } else { "" };
+    output.say(&format!(
+        "{} rows, {} tokens; train with: kindling {} --data {} --max-seq-len {length}{also} …",
+        output::grouped(done.rows),
+        output::grouped(done.tokens),
+        stage.name(),
+        args.out.display()
+    ));
+    Ok(())
+}
+
+/// Refuses flags that would not act, and names that would not be known again.
+fn refuse_idle(args: &PrepareArgs) -> Result<(), Failure> {
+    args.view.refuse_idle(args.rows.turns)?;
+    let ending = match args.to {
+        CacheForm::Shards => return Ok(()),
+        CacheForm::Npy => "npy",
+        CacheForm::Bin => "bin",
+    };
+    if args.view.stage != Stage::Pretrain {
+        return Err(Failure::Usage(format!(
+            "--to {ending} holds nothing but tokens, and answers need to be told from questions; add --stage pretrain, or take \
+             --to shards"
+        )));
+    }
+    if args.data.iter().any(|data| shares::parted(data).1.is_some()) {
+        return Err(Failure::Usage(format!(
+            "--to {ending} keeps no shares of --data; leave them out, or take --to shards"
+        )));
+    }
+    match args.out.extension().is_some_and(|own| own.eq_ignore_ascii_case(ending)) {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "--out {}: the name of such a file ends in .{ending}, by which it is known again",
+            args.out.display()
+        ))),
+    }
+}
+
+fn open(args: &PrepareArgs, template_keys: BTreeSet<String>, output: Output) -> Result<Dataset, Failure> {
+    let options =
+        DataOptions { kind: Some(args.view.stage.row_kind()), template_keys, ..args.rows.options() };
+    let (sources, shares) = sources::open_mix(&args.data, args.rows.reading.encoding)?;
+    let dataset = Dataset::open_mix(sources, &shares, options)?;
+    tell(dataset.report(), output);
+    dataset.idle_turns().iter().for_each(|told| output.warn(told));
+    dataset.mix().and_then(|mix| mix.remark()).iter().for_each(|told| output.say(told));
+    Ok(dataset)
+}

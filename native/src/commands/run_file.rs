@@ -1,0 +1,128 @@
+//! `run FILE.toml`: a chain of stages, each a verb with its flags, each from the one before.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::chain_file::Chain;
+use super::quickstart::run_links;
+use super::quickstart_report::show;
+use crate::chain::{Link, tokenizer_files};
+use crate::cli::{Everywhere, Invocation};
+use crate::failure::{Failure, io_error};
+use crate::run_dir::{Existing, RunDir, SETTINGS, is_run, refuse_inside};
+use crate::runs::FoundRun;
+
+/// Its name, as runs are called.
+const NAME: &str = "run";
+/// What a file looks like; shown below the flags.
+pub const FORM: &str = "\
+A file holds its directory and its stages; keys are flags of their verbs, paths are as on the command line:
+
+  out = \"runs/mine\"
+
+  [[stage]]
+  verb = \"tokenizer train\"
+  data = [\"texts.jsonl\"]
+
+  [[stage]]
+  verb = \"pretrain\"
+  preset = \"micro\"
+  data = [\"texts.jsonl\"]
+
+  [[stage]]
+  verb = \"sft\"
+  name = \"talk\"
+  data = [\"chats.jsonl\"]
+
+A stage is called `name`, or as its verb. It takes the tokenizer and the model of the stages before it; `model`, `teacher` and
+`tokenizer` may name another stage.";
+/// Flags of `run`.
+#[derive(Args)]
+pub struct RunArgs {
+    /// The TOML file
+    pub file: PathBuf,
+    /// The directory of all stages [default: `out` in the file, or runs/ and the file's name]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Begin all stages of a chain that is already in --out again, and replace no other files
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// Runs the verb.
+pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> Result<(), Failure> {
+    let output = everywhere.output();
+    let text = std::fs::read_to_string(&args.file).map_err(|e| Failure::Work(io_error(&args.file, e)))?;
+    let chain =
+        Chain::read(&text).map_err(|why| Failure::Usage(format!("{}: {why}", args.file.display())))?;
+    let out = args.out.clone().or_else(|| chain.out.clone()).unwrap_or_else(|| default_out(&args.file));
+    let links = chain.links(&out).map_err(|failure| of_file(&args.file, failure))?;
+    let directory = open_directory(args, &out, &links, invocation)?;
+    let ended = run_links(&links, &directory, everywhere);
+    if let Err(Failure::Interrupted) = ended {
+        output.say(&format!(
+            "the chain goes on with: kindling {NAME} {} --out {}",
+            args.file.display(),
+            out.display()
+        ));
+    }
+    let summaries = ended?;
+    show(&summaries, output);
+    let (out, count) = (out.display().to_string(), links.len());
+    let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+    let done = json!({"event": "done", "out": out, "step": count, "total_steps": count, "stages": names});
+    directory.log(&done)?;
+    output.json(&done);
+    output.line(&out);
+    Ok(())
+}
+
+fn default_out(file: &Path) -> PathBuf {
+    Path::new("runs").join(file.file_stem().unwrap_or_default())
+}
+
+/// A usage error of a stage with the file that it stands in.
+fn of_file(file: &Path, failure: Failure) -> Failure {
+    match failure {
+        Failure::Usage(why) => Failure::Usage(format!("{}: {why}", file.display())),
+        other => other,
+    }
+}
+
+/// Takes the chain's directory, new or begun before.
+fn open_directory(
+    args: &RunArgs,
+    out: &Path,
+    links: &[Link],
+    invocation: &Invocation,
+) -> Result<RunDir, Failure> {
+    if args.overwrite {
+        refuse_inside(out, [("the file", args.file.clone())])?;
+    }
+    let own = is_run(out).then(|| FoundRun::open(out).verb());
+    let directory = match own.as_deref() {
+        Some(NAME) if !args.overwrite => RunDir::resume(out, 1)?,
+        Some(other) if other != NAME => {
+            return Err(Failure::Usage(format!(
+                "--out {} holds a run of `{other}`, and no chain; choose another directory",
+                out.display()
+            )));
+        }
+        _ => {
+            let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
+            let beside: Vec<String> = links.iter().map(|link| link.name.clone()).collect();
+            RunDir::create(Some(out), NAME, existing, 1, &beside)?
+        }
+    };
+    directory.write(SETTINGS, invocation.record(&invocation.settings).as_bytes())?;
+    directory.log(&json!({"event": "resume"}))?;
+    for link in links {
+        match link.is_tokenizer() {
+            true => directory.announce_files(tokenizer_files(&link.name))?,
+            false => directory.announce(&link.name)?,
+        }
+    }
+    Ok(directory)
+}
