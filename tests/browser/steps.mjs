@@ -53,7 +53,7 @@ export async function typeRows(t, rows) {
 /** What the form holds. */
 export function typedRows(t) {
   return t.page.getByTestId("teach-pair").evaluateAll((rows) => (
-    rows.map((row) => [...row.querySelectorAll("textarea")].map((field) => field.value))
+    rows.map((row) => [...row.querySelectorAll("textarea:not([hidden])")].map((field) => field.value))
   ));
 }
 

@@ -2,7 +2,7 @@
 
 import { test } from "../harness.mjs";
 import { tiny } from "../native.mjs";
-import { SECOND, pick } from "../steps.mjs";
+import { SECOND, pick, typedRows } from "../steps.mjs";
 
 const PAGE = { device: "cpu" };
 const LUMA = ["Who are you?", "I am Luma."];
@@ -25,18 +25,18 @@ test("rows: a form is filled, moved and deleted by keys, and the keyboard stays"
   await page.keyboard.type("two");
   await page.getByTestId("teach-pair-add").click();
   assert.equal(await focused(t), "Question 3");
-  assert.deepEqual(await rows(t), [LUMA, ["What now?", "one\ntwo"], ["", ""]]);
+  assert.deepEqual(await typedRows(t), [LUMA, ["What now?", "one\ntwo"], ["", ""]]);
 
   const second = page.getByTestId("teach-pair").nth(1);
   await second.getByTestId("teach-pair-up").click();
   assert.equal(await focused(t), "Move row 1 up");
   assert.match(await page.getByTestId("teach-pairs-status").innerText(), /Row 2 is now row 1/);
   await page.keyboard.press("Enter");
-  assert.deepEqual((await rows(t))[0], ["What now?", "one\ntwo"], "above the first row is nothing");
+  assert.deepEqual((await typedRows(t))[0], ["What now?", "one\ntwo"], "above the first row is nothing");
   await page.getByTestId("teach-question").first().focus();
   await page.keyboard.press("Alt+ArrowDown");
   assert.equal(await focused(t), "Question 2");
-  assert.deepEqual(await rows(t), [LUMA, ["What now?", "one\ntwo"], ["", ""]]);
+  assert.deepEqual(await typedRows(t), [LUMA, ["What now?", "one\ntwo"], ["", ""]]);
 
   await page.getByTestId("teach-pair-delete").nth(1).click();
   assert.equal(await focused(t), "Question 2");
@@ -44,9 +44,9 @@ test("rows: a form is filled, moved and deleted by keys, and the keyboard stays"
   assert.equal(await focused(t), "Question 1");
   await t.reload();
   await page.getByTestId("tab-teach").click();
-  assert.deepEqual(await rows(t), [LUMA], "the form is there after a reload");
+  assert.deepEqual(await typedRows(t), [LUMA], "the form is there after a reload");
   await page.getByTestId("teach-pair-delete").click();
-  assert.deepEqual(await rows(t), [["", ""]], "the only row is emptied");
+  assert.deepEqual(await typedRows(t), [["", ""]], "the only row is emptied");
 });
 
 test("rows: what is missing is told beside its row, once, and Start leads there", PAGE, async (t) => {
@@ -92,13 +92,13 @@ test("rows: cells of a spreadsheet fill the form", PAGE, async (t) => {
 
   await drop(t, page.getByTestId("teach-question").first(), "1\tPoru\tkelp\n2\tMiru\tmoss");
   await page.locator("#teach-pairs-status", { hasText: /not put in: .*“Poru”/ }).waitFor({ timeout: 10 * SECOND });
-  assert.deepEqual(await rows(t), five, "cells that cannot be put in stand in no field");
+  assert.deepEqual(await typedRows(t), five, "cells that cannot be put in stand in no field");
   for (const text of [" no cells\nat all", "one\ttwo\nx\ty\tz"]) {
     five[0][0] += text;
     await drop(t, page.getByTestId("teach-question").first(), text);
     // The engine answers in turn.
     await page.evaluate(() => kindling.model());
-    assert.deepEqual(await rows(t), five, "other texts go into the field as ever");
+    assert.deepEqual(await typedRows(t), five, "other texts go into the field as ever");
   }
 });
 
@@ -109,7 +109,7 @@ test("rows: what is pasted while the engine is busy stays, and is read as soon a
   await teach(t);
   await page.getByTestId("teach-question").fill("x");
   await drop(t, page.getByTestId("teach-question"), "Who?\tLuma.\r\nAnd?\tNo.\r\n");
-  assert.deepEqual(await rows(t), [["xWho?\tLuma.\nAnd?\tNo.\n", ""]]);
+  assert.deepEqual(await typedRows(t), [["xWho?\tLuma.\nAnd?\tNo.\n", ""]]);
   await page.keyboard.type("y");
   await hold(t, false);
   await holds(t, [["xy", ""], ["Who?", "Luma."], ["And?", "No."]], "what was typed since stays");
@@ -224,7 +224,7 @@ test("rows: form and paste hold one lesson", PAGE, async (t) => {
   await choose("sample");
   await page.getByTestId("teach-sample-edit").click();
   await page.waitForFunction(() => document.activeElement.getAttribute("aria-label") === "Question 1");
-  assert.equal((await rows(t)).length, 21, "the sample comes behind what was typed");
+  assert.equal((await typedRows(t)).length, 21, "the sample comes behind what was typed");
 });
 
 test("rows: errors of a paste stand beside their lines, in both languages", PAGE, async (t) => {
@@ -284,21 +284,14 @@ async function teach(t) {
   await t.page.getByTestId("tab-teach").click();
 }
 
-/** What the form holds. */
-function rows(t) {
-  return t.page.getByTestId("teach-pair").evaluateAll((rows) => (
-    rows.map((row) => [...row.querySelectorAll("textarea")].map((field) => field.value))
-  ));
-}
-
 /** Waits until the form holds these rows: the engine may have to read them first. */
 async function holds(t, expected, why) {
   await t.page.getByTestId("teach-pairs").waitFor({ timeout: 10 * SECOND });
   const end = performance.now() + 10 * SECOND;
-  let found = await rows(t);
+  let found = await typedRows(t);
   while (JSON.stringify(found) !== JSON.stringify(expected) && performance.now() < end) {
     await t.page.waitForTimeout(20);
-    found = await rows(t);
+    found = await typedRows(t);
   }
   t.assert.deepEqual(found, expected, why);
 }
