@@ -29,6 +29,8 @@ pub struct Training {
     /// From the request to the end, also while there is no `run` yet.
     running: Cell<bool>,
     paused: Cell<bool>,
+    /// What was wished before there was a `run`, which is told then.
+    wishes: RefCell<Vec<String>>,
     total: Cell<f64>,
     /// Step and seconds of the first report, from which the time left is told.
     first: Cell<Option<(f64, f64)>>,
@@ -49,6 +51,7 @@ impl Training {
             run: RefCell::default(),
             running: Cell::default(),
             paused: Cell::default(),
+            wishes: RefCell::default(),
             total: Cell::default(),
             first: Cell::default(),
             question: RefCell::default(),
@@ -208,6 +211,7 @@ impl Training {
                     self.total.set(plan.steps);
                 }
                 self.run.replace(Some(run.clone()));
+                self.wishes.take().iter().for_each(|wish| run.tell(wish));
                 self.app.changed(Topic::Runs);
                 run.done().await
             }
@@ -215,6 +219,7 @@ impl Training {
         };
         wake.release();
         self.run.replace(None);
+        self.wishes.take();
         self.end.replace(end.as_ref().ok().cloned());
         self.app.set_unsaved(Unsaved::Steps, false);
         self.app.set_unsaved(Unsaved::Result, end.as_ref().is_ok_and(|end| !end.kept));
@@ -303,8 +308,10 @@ impl Training {
     }
 
     fn tell(&self, what: &str) {
-        if let Some(run) = self.run.borrow().as_ref() {
-            run.tell(what);
+        match self.run.borrow().as_ref() {
+            Some(run) => run.tell(what),
+            None if self.is_running() => self.wishes.borrow_mut().push(what.to_string()),
+            None => (),
         }
     }
 
