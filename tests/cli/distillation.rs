@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::place::{Place, SHORT};
+use crate::place::{Place, SHORT, number, steps};
 
 const DISTILL: &str = "distill --model model --teacher teacher --data chat.jsonl --batch-size 4 --max-seq-len 64 \
                        --learning-rate 0.003 --log-every 1";
@@ -13,14 +13,6 @@ fn place() -> Place {
     let new = "pretrain --data docs.jsonl --model-config tiny.json --tokenizer tok --seed 7 --out teacher";
     place.run(&format!("{new} {SHORT} --learning-rate 0.05")).ok();
     place
-}
-
-fn steps(place: &Place, run: &str) -> Vec<Value> {
-    place.log(run).into_iter().filter(|line| line.get("event").is_none()).collect()
-}
-
-fn number(line: &Value, name: &str) -> f64 {
-    line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::place::{Place, number, steps};
 
 const GRPO: &str = "grpo --model talker --data chat.jsonl --batch-size 2 --group-size 4 --max-new-tokens 16 \
                     --max-seq-len 96 --learning-rate 0.003 --log-every 1";
@@ -15,14 +15,6 @@ fn place() -> Place {
     let sft = "sft --model model --data chat.jsonl --steps 80 --batch-size 8 --learning-rate 0.01";
     place.run(&format!("{sft} --max-seq-len 96 --out talker")).ok();
     place
-}
-
-fn steps(place: &Place, run: &str) -> Vec<Value> {
-    place.log(run).into_iter().filter(|line| line.get("event").is_none()).collect()
-}
-
-fn number(line: &Value, name: &str) -> f64 {
-    line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"))
 }
 
 #[test]

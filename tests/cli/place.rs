@@ -209,3 +209,13 @@ fn collect(directory: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
         }
     }
 }
+
+/// The logged steps of a run, as they stand in its log.
+pub fn steps(place: &Place, run: &str) -> Vec<Value> {
+    place.log(run).into_iter().filter(|line| line.get("event").is_none()).collect()
+}
+
+/// A number in a line of a log.
+pub fn number(line: &Value, name: &str) -> f64 {
+    line[name].as_f64().unwrap_or_else(|| panic!("{name} in {line}"))
+}

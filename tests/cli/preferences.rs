@@ -4,7 +4,7 @@ use std::f64::consts::LN_2;
 
 use serde_json::Value;
 
-use crate::place::Place;
+use crate::place::{Place, steps};
 
 const DPO: &str = "dpo --model model --data pairs.jsonl --batch-size 2 --learning-rate 0.003";
 const LOGGED: &str = "--log-every 1";
@@ -21,10 +21,6 @@ fn place() -> Place {
     let place = Place::with_model();
     place.write("pairs.jsonl", (0..20).map(pair).collect::<String>());
     place
-}
-
-fn steps(place: &Place, run: &str) -> Vec<Value> {
-    place.log(run).into_iter().filter(|line| line.get("event").is_none()).collect()
 }
 
 fn losses(place: &Place, run: &str) -> Vec<f64> {

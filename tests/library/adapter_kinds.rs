@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use burn::module::Module;
 use burn::tensor::Device;
 use kindling::adapter::{Adapter, AdapterConfig, Fingerprint, LoraConfig, LoraInit};
-use kindling::batch::Batch;
 use kindling::checkpoint::{Checkpoint, read_training, run_files};
 use kindling::formats::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Files, TensorFile, directory_files, write_tensors};
 use kindling::kernels::Quantization;
@@ -17,7 +16,7 @@ use kindling::train::{Run, Stage, TrainConfig};
 use serde_json::Value;
 
 use crate::tiny::{
-    Record, config, job, largest_difference, logits, tokenizer, train_config, train_run, values,
+    Record, batch, config, job, largest_difference, logits, tokenizer, train_config, train_run, values,
 };
 
 const ROW: [i32; 6] = [3, 1, 4, 1, 5, 9];
@@ -146,13 +145,6 @@ fn it_is_saved_as_peft_has_it_and_opens_as_what_it_was() {
             assert_eq!(settings["use_dora"].as_bool().unwrap_or_default(), lora.dora);
         }
     }
-}
-
-fn batch() -> Batch {
-    let mut batch = Batch::new(6);
-    batch.push(&[3, 1, 4, 1, 5, 9, 2], &[1.0; 7], &[1; 7]);
-    batch.push(&[6, 5, 3, 5], &[0.0, 0.0, 1.0, 1.0], &[1, 1, 1, 1]);
-    batch
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use burn::tensor::{Device, Tensor};
 use kindling::adapter::{Adapter, AdapterConfig, Fingerprint, LoraConfig};
-use kindling::batch::Batch;
 use kindling::checkpoint::{read_training, run_files};
 use kindling::formats::Files;
 use kindling::loss::{NextToken, Objective};
@@ -12,7 +11,7 @@ use kindling::random::Random;
 use kindling::train::{Run, Stage, TrainConfig};
 
 use crate::tiny::{
-    Record, config, job, largest_difference, logits, model, tokenizer, train_config, train_run, values,
+    Record, batch, config, job, largest_difference, logits, model, tokenizer, train_config, train_run, values,
 };
 
 const ROW: [i32; 6] = [3, 1, 4, 1, 5, 9];
@@ -77,13 +76,6 @@ fn a_merged_weight_is_the_base_plus_the_scaled_product() {
     let mut base = vec![tensor("x.weight", [2, 2], &[1.0; 4])];
     Adapter::new(settings(lora), weights).merge(&mut base, 1.0).unwrap();
     assert_eq!(base[0].values, [7.0, 13.0, 9.0, 17.0]);
-}
-
-fn batch() -> Batch {
-    let mut batch = Batch::new(6);
-    batch.push(&[3, 1, 4, 1, 5, 9, 2], &[1.0; 7], &[1; 7]);
-    batch.push(&[6, 5, 3, 5], &[0.0, 0.0, 1.0, 1.0], &[1, 1, 1, 1]);
-    batch
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use kindling::batch::Batch;
 use kindling::data::{DataOptions, Dataset, Memory, Source};
 use kindling::error::Result;
 use kindling::kernels::AttentionMask;
@@ -32,6 +33,14 @@ pub fn config(vocab_size: usize) -> ModelConfig {
 
 pub fn model(device: &Device) -> Transformer {
     Transformer::init(&config(32), 7, device).unwrap()
+}
+
+/// Two rows of ids for the tiny vocabulary, the second with targets at its end alone.
+pub fn batch() -> Batch {
+    let mut batch = Batch::new(6);
+    batch.push(&[3, 1, 4, 1, 5, 9, 2], &[1.0; 7], &[1; 7]);
+    batch.push(&[6, 5, 3, 5], &[0.0, 0.0, 1.0, 1.0], &[1, 1, 1, 1]);
+    batch
 }
 
 pub fn ids(rows: &[&[i32]], device: &Device) -> Tensor<2, Int> {

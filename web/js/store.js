@@ -26,6 +26,7 @@ async function answered(ask, giveBack = () => {}) {
     for (const other of asked) other.then((came) => came !== answer && giveBack(came), () => {});
     return answer;
   }
+  for (const other of asked) other.then(giveBack, () => {});
   throw new Error(`the browser's file system does not answer, asked ${TRIES} times; close the browser and open it again`);
 }
 
