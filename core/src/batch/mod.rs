@@ -5,6 +5,7 @@ mod examples;
 mod fit;
 mod keep;
 mod loader;
+mod noised;
 mod pack;
 mod reused;
 mod rollouts;
@@ -17,6 +18,7 @@ pub use fit::{Fit, Fitted, TooLong};
 pub use keep::KeptRows;
 pub(crate) use loader::row_length;
 pub use loader::{Loader, LoaderConfig, LoaderState};
+pub use noised::Noised;
 pub use reused::Reused;
 pub use rollouts::Rollouts;
 pub use survey::Survey;
@@ -75,6 +77,10 @@ pub struct Batch {
     /// How good the answers are that the model wrote, where rules reward them: one a row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollouts: Option<Rollouts>,
+    /// Which tokens are hidden from a masked predictor, where one trains: then `inputs` hold mask tokens in their places,
+    /// `targets` the tokens of the same places, and `weights` how much each counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noised: Option<Noised>,
 }
 
 impl Batch {
@@ -96,6 +102,7 @@ impl Batch {
             kept: false,
             own: false,
             rollouts: None,
+            noised: None,
         }
     }
 
@@ -146,6 +153,7 @@ impl Batch {
                 kept: self.kept,
                 own: self.own,
                 rollouts: self.rollouts.as_ref().map(|known| known.of_rows(start..end, self.seq)),
+                noised: self.noised.as_ref().map(|known| known.of_rows(start..end, self.seq)),
             }
         };
         (0..self.batch).step_by(rows.max(1)).map(part).collect()

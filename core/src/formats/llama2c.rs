@@ -117,6 +117,7 @@ impl Header {
             untrained: serde_json::Map::new(),
             qk_norm: false,
             sliding_window: None,
+            diffusion: None,
             experts: None,
             tie_word_embeddings: self.shared,
             initializer_range: 0.02,

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::keys::MOST_LAYERS;
-use super::{Experts, RopeScaling};
+use super::{DiffusionConfig, Experts, RopeScaling};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
@@ -55,6 +55,8 @@ pub struct ModelConfig {
     pub sliding_window: Option<SlidingWindow>,
     /// Layers whose feed-forward is routed.
     pub experts: Option<Experts>,
+    /// A masked predictor; `None` where the model predicts the next token.
+    pub diffusion: Option<DiffusionConfig>,
     /// The output projection is the embedding, transposed.
     pub tie_word_embeddings: bool,
     /// Standard deviation of the initial weights.
@@ -187,6 +189,7 @@ impl ModelConfig {
         }
         problems.extend(self.number_problems());
         problems.extend(self.layer_problems());
+        problems.extend(self.diffusion.iter().flat_map(|diffusion| diffusion.problems(self.vocab_size)));
         problems
     }
 

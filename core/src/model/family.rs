@@ -19,9 +19,11 @@ pub(super) enum Family {
     Qwen3Moe,
     /// Shapes that no class of `transformers` has, such as MiniMind's mixtures with shared experts.
     Own,
+    /// Masked predictors, which no program may take for causal models of the same shape.
+    Diffusion,
 }
 
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 8] = [
     Family::Llama,
     Family::Mistral,
     Family::Ministral,
@@ -29,6 +31,7 @@ const FAMILIES: [Family; 7] = [
     Family::Qwen3,
     Family::Qwen3Moe,
     Family::Own,
+    Family::Diffusion,
 ];
 
 impl Family {
@@ -65,6 +68,9 @@ impl Family {
 
     /// The family whose class computes what the config says.
     pub(super) fn of(config: &ModelConfig) -> Self {
+        if config.diffusion.is_some() {
+            return Self::Diffusion;
+        }
         let same_bias = config.attention_bias == config.attention_output_bias;
         let sliding = config.sliding_window.as_ref();
         let all_slide = sliding.is_none_or(|sliding| !sliding.layers.contains(&false));
@@ -82,7 +88,7 @@ impl Family {
 
     /// Whether its feed-forward layers may be routed.
     pub(super) fn is_routed(self) -> bool {
-        matches!(self, Self::Qwen3Moe | Self::Own)
+        matches!(self, Self::Qwen3Moe | Self::Own | Self::Diffusion)
     }
 
     /// As `model_type` has it.
@@ -95,6 +101,7 @@ impl Family {
             Self::Qwen3 => "qwen3",
             Self::Qwen3Moe => "qwen3_moe",
             Self::Own => "kindling",
+            Self::Diffusion => "kindling_diffusion",
         }
     }
 
@@ -108,6 +115,7 @@ impl Family {
             Self::Qwen3 => "Qwen3ForCausalLM",
             Self::Qwen3Moe => "Qwen3MoeForCausalLM",
             Self::Own => "KindlingForCausalLM",
+            Self::Diffusion => "KindlingForMaskedDiffusion",
         }
     }
 
@@ -127,13 +135,16 @@ impl Family {
                 "use_sliding_window": sliding.is_some(), "sliding_window": window,
                 "max_window_layers": full, "layer_types": types,
             }),
-            Self::Own => json!({
+            Self::Own | Self::Diffusion => json!({
                 "qk_norm": config.qk_norm, "attention_output_bias": config.attention_output_bias,
                 "sliding_window": window, "layer_types": types,
             }),
         };
         if let (Some(keys), Some(experts)) = (keys.as_object_mut(), &config.experts) {
             keys.extend(expert_keys::write(experts));
+        }
+        if let (Some(keys), Some(diffusion)) = (keys.as_object_mut(), &config.diffusion) {
+            keys.extend(diffusion.write());
         }
         if let Value::Object(keys) = keys { keys } else { Map::new() }
     }

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::diffusion::DiffusionConfig;
 use super::expert_keys;
 use super::family::Family;
 use super::key_rules::{Remarks, refuse_acting, untrained};
@@ -187,13 +188,17 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
         dropout: keys.number("dropout")?.unwrap_or(0.0),
         untrained: untrained(keys.0, family),
         qk_norm: match family {
-            Family::Own => keys.flag("qk_norm")?.unwrap_or(false),
+            Family::Own | Family::Diffusion => keys.flag("qk_norm")?.unwrap_or(false),
             _ => matches!(family, Family::Qwen3 | Family::Qwen3Moe),
         },
         sliding_window: sliding_window(keys, family, rope_scaling.longest(context))?,
         experts: match family {
             Family::Qwen3Moe => expert_keys::read(keys, true)?,
-            Family::Own => expert_keys::read(keys, false)?,
+            Family::Own | Family::Diffusion => expert_keys::read(keys, false)?,
+            _ => None,
+        },
+        diffusion: match family {
+            Family::Diffusion => Some(DiffusionConfig::read(keys)?),
             _ => None,
         },
         tie_word_embeddings: keys.flag("tie_word_embeddings")?.unwrap_or(false),

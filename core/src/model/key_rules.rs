@@ -3,11 +3,11 @@
 
 use serde_json::{Map, Value};
 
-use super::ModelConfig;
 use super::expert_keys::KEYS;
 use super::family::Family;
 use super::keys::{Keys, is_nothing, unsupported};
 use super::rope_parameters;
+use super::{ModelConfig, diffusion};
 use crate::error::Result;
 use crate::told::{Told, told};
 
@@ -169,7 +169,11 @@ pub(super) fn refuse_acting(keys: Keys, family: Family, config: &ModelConfig) ->
     let per_head = head_dim.to_string();
     let nothing = |key: &str| keys.value(key).is_none_or(is_nothing);
     let cases = [
-        ("is_causal", keys.flag("is_causal")? != Some(false), "true; this model looks at later tokens, too"),
+        (
+            "is_causal",
+            keys.flag("is_causal")? != Some(false) || config.diffusion.is_some(),
+            "true; this model looks at later tokens, too",
+        ),
         ("attention_bias", !fixed_bias || nothing("attention_bias"), "false in this family"),
         ("query_pre_attn_scalar", is("query_pre_attn_scalar", head_dim), per_head.as_str()),
         ("attention_multiplier", keys.value("attention_multiplier").is_none_or(scale), "1/√head_dim"),
@@ -249,6 +253,7 @@ fn is_of_training(key: &str) -> bool {
 fn is_strange(key: &str, value: &Value, family: Family) -> bool {
     let known: [&[&str]; 5] = [&READ, &HARMLESS, &GENERATION, &ONE, &NOTHING];
     let own = match key {
+        _ if diffusion::KEYS.contains(&key) => family == Family::Diffusion,
         "query_pre_attn_scalar" | "attention_multiplier" | "no_rope_layers" | "qk_norm" | "use_qk_norm" => {
             true
         }
@@ -256,7 +261,10 @@ fn is_strange(key: &str, value: &Value, family: Family) -> bool {
         "sliding_window" => family != Family::Llama,
         "use_sliding_window" => matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe),
         "max_window_layers" => {
-            matches!(family, Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Own)
+            matches!(
+                family,
+                Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe | Family::Own | Family::Diffusion
+            )
         }
         _ if KEYS.contains(&key) => family.is_routed(),
         _ => key.starts_with('_') || key.ends_with("_token_id") || key.ends_with("_token"),

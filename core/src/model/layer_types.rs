@@ -26,7 +26,7 @@ pub(super) fn sliding_window(keys: Keys, family: Family, longest: usize) -> Resu
         (Family::Qwen3Moe, _) => vec![window.is_some(); layers],
         (_, Some(named)) => named.clone(),
         (Family::Mistral | Family::Ministral, None) => vec![window.is_some(); layers],
-        (Family::Qwen2 | Family::Qwen3 | Family::Own, None) => {
+        (Family::Qwen2 | Family::Qwen3 | Family::Own | Family::Diffusion, None) => {
             let first = keys.optional_size("max_window_layers")?.unwrap_or(FIRST_SLIDING);
             (0..layers).map(|layer| window.is_some() && layer >= first).collect()
         }
@@ -59,7 +59,9 @@ fn window(keys: Keys, family: Family) -> Result<Option<usize>> {
     match (family, keys.0.contains_key("sliding_window")) {
         (Family::Llama, _) => Ok(None),
         (Family::Mistral | Family::Ministral, false) => Ok(Some(WINDOW)),
-        (Family::Mistral | Family::Ministral | Family::Own, _) => keys.optional_size("sliding_window"),
+        (Family::Mistral | Family::Ministral | Family::Own | Family::Diffusion, _) => {
+            keys.optional_size("sliding_window")
+        }
         (_, named) => match keys.flag("use_sliding_window")? {
             Some(true) if named => keys.optional_size("sliding_window"),
             Some(true) => Ok(Some(WINDOW)),

@@ -158,6 +158,7 @@ impl Preset {
             dropout: 0.0,
             untrained: Map::new(),
             sliding_window: None,
+            diffusion: None,
             experts: self.experts.map(|mixture| self.experts(mixture)),
             qk_norm: self.qk_norm,
             tie_word_embeddings: true,

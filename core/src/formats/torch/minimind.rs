@@ -181,6 +181,7 @@ fn config(weights: &[NamedTensor], told: &MinimindShape, interleaved: bool) -> R
         attention_output_bias: false,
         qk_norm: norm.is_some(),
         sliding_window: None,
+        diffusion: None,
         experts: experts(&shapes, told, layers, norm.is_some()),
         attention_dropout: 0.0,
         dropout: 0.0,

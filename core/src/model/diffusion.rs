@@ -1,0 +1,130 @@
+//! What makes a model a masked predictor (LLaDA: Nie et al., 2025, <https://arxiv.org/abs/2502.09992>): hidden tokens stand
+//! as one mask token, and all of them are predicted at once.
+
+use serde_json::{Map, Value, json};
+
+use super::keys::{Keys, SAVED, unsupported};
+use crate::error::{Error, Result};
+use crate::told::{Told, told};
+
+/// What the keys of a `config.json` say of it.
+pub(super) const KEYS: [&str; 5] =
+    ["objective", "mask_token_id", "attention", "block_length", "shift_logits"];
+/// The value of `objective`.
+const OBJECTIVE: &str = "masked-diffusion";
+
+/// How a masked predictor reads and what its logits stand for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiffusionConfig {
+    /// The token that stands for a hidden one.
+    pub mask_token_id: u32,
+    /// Tokens of a block, counted from the beginning of a text: positions see their own block and all before it (Arriola
+    /// et al., 2025, <https://arxiv.org/abs/2503.09573>). `None` where every position sees every position.
+    pub block_length: Option<usize>,
+    /// Whether the logits of a position predict the token behind it, as those of the causal model did that it began as;
+    /// else they predict the position's own.
+    pub shift_logits: bool,
+}
+
+impl DiffusionConfig {
+    /// Reads it from a `config.json`.
+    ///
+    /// # Errors
+    /// An objective or attention that is not known, a missing mask token, a block without length.
+    pub(super) fn read(keys: Keys) -> Result<Self> {
+        let objective = keys.text("objective")?.unwrap_or("none");
+        if objective != OBJECTIVE {
+            return unsupported("objective", &objective.into(), OBJECTIVE);
+        }
+        let mask = keys.size("mask_token_id")?;
+        let block_length = match keys.text("attention")?.unwrap_or("bidirectional") {
+            "bidirectional" => None,
+            "block" => Some(keys.size("block_length")?),
+            other => return unsupported("attention", &other.into(), "bidirectional or block"),
+        };
+        let mask_token_id = u32::try_from(mask).map_err(|_| {
+            Error::Model(told!(
+                "model.mask_id",
+                "config.json: mask_token_id is {mask}; {saved}",
+                mask,
+                saved = SAVED
+            ))
+        })?;
+        let shift_logits = keys.flag("shift_logits")?.unwrap_or(false);
+        Ok(Self { mask_token_id, block_length, shift_logits })
+    }
+
+    /// The keys of `config.json`.
+    pub(super) fn write(&self) -> Map<String, Value> {
+        let keys = json!({
+            "objective": OBJECTIVE,
+            "is_causal": false,
+            "mask_token_id": self.mask_token_id,
+            "attention": if self.block_length.is_some() { "block" } else { "bidirectional" },
+            "block_length": self.block_length,
+            "shift_logits": self.shift_logits,
+        });
+        if let Value::Object(keys) = keys { keys } else { Map::new() }
+    }
+
+    /// What does not hold beside a vocabulary of so many ids.
+    pub(super) fn problems(&self, vocab_size: usize) -> Vec<Told> {
+        let mut problems = Vec::new();
+        if self.mask_token_id as usize >= vocab_size {
+            problems.push(told!(
+                "config.mask_id",
+                "mask_token_id is {mask}, outside the vocabulary of {vocab_size} ids",
+                mask = self.mask_token_id,
+                vocab_size
+            ));
+        }
+        if self.block_length == Some(0) {
+            problems
+                .push(told!("config.block_length", "block_length is 0; a block holds at least one token"));
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ModelConfig, preset};
+    use super::*;
+
+    fn config(block_length: Option<usize>) -> ModelConfig {
+        let diffusion =
+            DiffusionConfig { mask_token_id: 6399, block_length, shift_logits: block_length.is_some() };
+        ModelConfig { diffusion: Some(diffusion), ..preset("minimind2").unwrap().config(None) }
+    }
+
+    #[test]
+    fn what_is_written_reads_back_equal() {
+        for block_length in [None, Some(8)] {
+            let config = config(block_length);
+            let text = config.to_hugging_face();
+            assert!(
+                text.contains(r#""model_type": "kindling_diffusion""#),
+                "no other program takes it for a Llama"
+            );
+            assert_eq!(ModelConfig::from_hugging_face(text.as_bytes()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn what_does_not_hold_is_refused_by_name() {
+        let text = config(Some(8)).to_hugging_face();
+        for (from, to, told) in [
+            ("\"mask_token_id\": 6399", "\"mask_token_id\": 6400", "mask_token_id is 6400"),
+            ("\"block_length\": 8", "\"block_length\": 0", "block_length is 0"),
+            ("\"block_length\": 8,", "", "block_length"),
+            ("\"attention\": \"block\"", "\"attention\": \"window\"", "attention 'window'"),
+            (OBJECTIVE, "score-entropy", "objective 'score-entropy'"),
+            ("\"mask_token_id\": 6399,", "", "mask_token_id"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let message =
+                ModelConfig::from_hugging_face(text.replace(from, to).as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(told), "{message}");
+        }
+    }
+}
