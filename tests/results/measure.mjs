@@ -13,4 +13,4 @@ if (asked.length === 0 || unknown.length > 0) {
   console.error(`${unknown.join(", ") || "no part"}: name some of ${Object.keys(PARTS).join(", ")}`);
   process.exit(2);
 }
-for (const part of asked) PARTS[part]();
+for (const part of asked) await PARTS[part]();
