@@ -1,7 +1,7 @@
 // Distillation: the same student with and without a teacher, at equal steps, over three seeds.
 
 import { each, lossOn, spread, table, trained } from "./program.mjs";
-import { instructions, stories, talker } from "./models.mjs";
+import { instructions, small, smollm2, stories, talker } from "./models.mjs";
 
 const SEEDS = [1, 2, 3];
 const STEPS = 150;
@@ -14,20 +14,36 @@ const FORMS = {
   "on-policy, reverse KL, half of the batches": { "kd-loss": "reverse-kl", "on-policy": 0.5, "max-new-tokens": 48 },
 };
 
+/** Teachers with the students that share their vocabulary. */
+const PAIRS = {
+  "micro → nano": async () => [(await talker()).out, (await stories("nano")).out],
+  ...(smollm2 && { "SmolLM2-135M → micro": async () => [smollm2, (await small("micro")).out] }),
+};
+
 export async function distillation() {
-  const [teacher, student] = (await Promise.all([talker(), stories("nano")])).map(({ out }) => out);
   const [rows, test] = [instructions("train"), instructions("test")];
-  const ends = { "the teacher, micro": [teacher, "talker-here"], "the student before, nano": [student, "student"] };
-  const first = await each(Object.entries(ends), async ([line, [model, name]]) =>
-    [line, "", (await lossOn(test, model, name)).toFixed(3), ""]);
-  const lines = await each(Object.entries(FORMS), async ([form, flags]) => {
-    const losses = await each(SEEDS, async (seed) => {
-      const name = `student-${form.replace(/\W+/g, "-")}-${seed}`;
-      const own = { model: student, data: rows, ...FLAGS, seed };
-      const { out } = await (flags ? trained(name, "distill", { ...own, ...flags, teacher }) : trained(name, "sft", own));
-      return lossOn(test, out, name);
-    });
-    return [form, STEPS, spread(losses), losses.map((loss) => loss.toFixed(3)).join(" ")];
+  const lines = await each(Object.entries(PAIRS), async ([pair, models]) => {
+    const [teacher, student] = await models();
+    const line = async (what, steps, runs) => {
+      const losses = await Promise.all(runs);
+      const cells = losses.length > 1 ? [spread(losses), losses.map((loss) => loss.toFixed(3)).join(" ")] : [losses[0].toFixed(3), ""];
+      return [pair, what, steps, ...cells];
+    };
+    const forms = Object.entries(FORMS).map(([form, flags]) =>
+      line(form, STEPS, SEEDS.map((seed) => learned({ pair, form, flags, seed, teacher, student, rows, test }))));
+    return Promise.all([
+      line("(the teacher)", "", [lossOn(test, teacher, `${pair}-teacher`)]),
+      line("(the student before)", "", [lossOn(test, student, `${pair}-student`)]),
+      ...forms,
+    ]);
   });
-  table(["teacher's term", "steps", "held-out loss", "seeds 1 2 3"], [...first, ...lines]);
+  table(["teacher → student", "teacher's term", "steps", "held-out loss", "seeds 1 2 3"], lines.flat());
+}
+
+/** The held-out loss of a student that learned with one form of the teacher's term, or without one. */
+async function learned({ pair, form, flags, seed, teacher, student, rows, test }) {
+  const name = `student-${pair}-${form}-${seed}`.replace(/[^\w-]+/g, "-");
+  const own = { model: student, data: rows, ...FLAGS, seed };
+  const { out } = await (flags ? trained(name, "distill", { ...own, ...flags, teacher }) : trained(name, "sft", own));
+  return lossOn(test, out, name);
 }

@@ -24,6 +24,15 @@ export async function stories(preset, name = `stories-${preset}`, more = {}) {
   return trained(name, "pretrain", flags);
 }
 
+/** SmolLM2-135M-Instruct as a GGUF file, where there is one. */
+export const smollm2 = process.env.SMOLLM2;
+
+/** A size with the vocabulary of SmolLM2, pretrained on one pass over the stories. */
+export async function small(preset) {
+  const flags = { ...STORIES, preset, "tokenizer": smollm2, "val-split": 0.01, "learning-rate": 2e-3 };
+  return trained(`stories-49152-${preset}`, "pretrain", flags);
+}
+
 /** Short English instructions: every tenth row is held out of all training. */
 export function instructions(part) {
   const rows = ROWS.flatMap((file) => readFileSync(file, "utf8").split("\n").filter(Boolean));
