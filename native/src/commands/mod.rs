@@ -13,6 +13,7 @@ mod execute;
 pub mod export;
 pub mod generate;
 pub mod import;
+mod llada;
 pub mod merge;
 mod meter;
 pub mod plan;
