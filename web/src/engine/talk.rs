@@ -3,8 +3,8 @@
 use kindling::chat::{ChatPrompt, ChatSession, common_prefix};
 use kindling::model::Transformer;
 use kindling::sample::{
-    Decoder, Flow, Generation, GenerationRequest, Piece, SamplingConfig, generate_pieces, log_probability,
-    scored_bytes,
+    Decoder, Flow, Generation, GenerationRequest, Piece, SamplingConfig, UnmaskConfig, Writer, Written,
+    log_probability, scored_bytes,
 };
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
@@ -48,19 +48,18 @@ impl Engine {
         let prompt = render(messages, &talking.tokenizer, context, sampling.max_new_tokens)?;
         let acts = matches!(who, Who::Active);
         let held = if acts { self.talk.replace(None) } else { None };
-        let (mut decoder, fed) = match held {
+        let (mut writer, fed) = match held {
             Some(held) => held,
-            None => (Decoder::new(&self.answering(who)?, context), Vec::new()),
+            None => (Writer::new(&self.answering(who)?, context), Vec::new()),
         };
         let reuse = common_prefix(&fed, &prompt.ids);
-        let generation =
-            self.stream(&mut decoder, &prompt.ids, reuse, &talking, &sampling, top, port).await?;
+        let generation = self.stream(&mut writer, &prompt.ids, reuse, &talking, &sampling, top, port).await?;
         // What answered may have changed meanwhile; then this cache belongs to what is gone.
         if acts && self.epoch() == epoch {
             let mut fed = prompt.ids;
             fed.extend(&generation.tokens);
-            fed.truncate(kindling::sample::Autoregressive::position(&decoder));
-            self.talk.replace(Some((decoder, fed)));
+            fed.truncate(writer.position());
+            self.talk.replace(Some((writer, fed)));
         }
         Answer::new(ChatAnswer {
             text: generation.text,
@@ -92,15 +91,16 @@ impl Engine {
                 ));
             }
         };
-        let mut decoder = Decoder::new(&self.answering(Who::Active)?, ids.len() + sampling.max_new_tokens);
-        let generation = self.stream(&mut decoder, &ids, 0, &talking, &sampling, None, port).await?;
+        let context = ids.len().saturating_add(sampling.max_new_tokens);
+        let mut writer = Writer::new(&self.answering(Who::Active)?, context);
+        let generation = self.stream(&mut writer, &ids, 0, &talking, &sampling, None, port).await?;
         Answer::new(chat::Generation::from(generation))
     }
 
     #[allow(clippy::too_many_arguments)]
     async fn stream(
         &self,
-        decoder: &mut Decoder,
+        writer: &mut Writer,
         ids: &[u32],
         reuse: usize,
         talking: &Talking,
@@ -115,14 +115,20 @@ impl Engine {
             end_ids: &talking.ends,
             tokenizer: Some(tokenizer),
             config: sampling,
+            unmask: UnmaskConfig::default(),
         };
-        let mut on_piece = |piece: Piece| {
+        let tell = |piece: Piece| {
             let logprob =
                 piece.token.zip(top).map(|((id, logits), top)| describe(tokenizer, id, logits, top));
             port.tell(&Event::Token { text: piece.text.to_string(), logprob });
+        };
+        let mut on = |written: Written| {
+            if let Written::Piece(piece) = written {
+                tell(piece);
+            }
             if self.cancelled.borrow().contains(&port.run) { Flow::Stop } else { Flow::Continue }
         };
-        let generation = generate_pieces(decoder, &request, &mut on_piece).await.map_err(Told::from);
+        let generation = writer.write(&request, &mut on).await.map_err(Told::from);
         self.cancelled.borrow_mut().remove(&port.run);
         generation
     }
@@ -175,7 +181,7 @@ pub async fn ask(
         Some(_) => render(turns, tokenizer, context, sampling.max_new_tokens)?.ids,
         None => tokenizer.encode_document(question).map_err(told)?,
     };
-    let mut decoder = Decoder::new(model, prompt.len() + sampling.max_new_tokens);
+    let mut writer = Writer::new(model, prompt.len().saturating_add(sampling.max_new_tokens));
     let end_ids = &tokenizer.end_ids(&model.config().eos_token_ids);
     let request = GenerationRequest {
         prompt: &prompt,
@@ -183,8 +189,9 @@ pub async fn ask(
         end_ids,
         tokenizer: Some(tokenizer),
         config: &sampling,
+        unmask: UnmaskConfig::default(),
     };
-    let answer = generate_pieces(&mut decoder, &request, &mut |_| Flow::Continue).await.map_err(told)?;
+    let answer = writer.write(&request, &mut |_| Flow::Continue).await.map_err(told)?;
     Ok(answer.text)
 }
 
