@@ -163,7 +163,9 @@ impl Writing<'_> {
         };
         let steps = steps.and_then(Unmasking::finish);
         let mut completion = Completion { steps, shown: streams, ..made?.into() };
-        if let (Some(canvas), Some(tokenizer)) = (asked.canvas, self.tokenizer) {
+        // What was interrupted is shorter, and which hole a token stands in is not known then.
+        let whole = asked.canvas.filter(|canvas| canvas.ids.len() == completion.generation.tokens.len());
+        if let (Some(canvas), Some(tokenizer)) = (whole, self.tokenizer) {
             let filled = canvas.filled(&completion.generation.tokens, tokenizer, &ends)?;
             completion.generation.text = filled.text;
             completion.holes = Some(filled.holes);
