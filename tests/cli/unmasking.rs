@@ -115,7 +115,7 @@ fn flags_of_masks_are_refused_where_there_are_none() {
         ["--block-length 8", "--remasking low-confidence", "--cfg-scale 0", "--show-steps", "--hole-tokens 3"]
     {
         let name = flag.split(' ').next().unwrap();
-        place.run(&format!("{causal} {flag}")).expect(2, &[&format!("{name} says how masked")]);
+        place.run(&format!("{causal} {flag}")).expect(2, &[format!("{name} says how masked").as_str()]);
     }
     place.run("chat --model model --prompt hi --steps 2").expect(2, &["--steps says how masked"]);
     let wrong = place.run(&format!("{causal} --steps 0 --cfg-scale -1 --temperature -1"));
