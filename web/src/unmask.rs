@@ -1,0 +1,209 @@
+//! How an answer of a masked predictor came to be: which place was filled at which step, and how sure the model was.
+
+/// So many underscores, or more, stand for missing words.
+const HOLE: &str = "___";
+
+/// Whether a text has holes to fill.
+pub fn has_holes(text: &str) -> bool {
+    text.contains(HOLE)
+}
+
+/// A token that a step filled.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filled {
+    /// Its text; empty for one that ends a text.
+    pub text: String,
+    /// The step, from 1.
+    pub step: u32,
+    /// The how-manieth token it was, from 1.
+    pub order: u32,
+    /// The model's probability for it, from 0 to 1.
+    pub confidence: f64,
+}
+
+/// A place of the canvas.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// It was there from the beginning.
+    Given(String),
+    /// No step has filled it.
+    Hidden,
+    /// A step filled it.
+    Filled(Filled),
+}
+
+impl Place {
+    /// The token that stands here after a step.
+    pub fn after(&self, step: u32) -> Option<&Filled> {
+        match self {
+            Self::Filled(filled) if filled.step <= step => Some(filled),
+            _ => None,
+        }
+    }
+}
+
+/// All steps of an answer. It grows with the answer's places and steps, and holds each token once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Course {
+    places: Vec<Place>,
+    /// By step: how many places there were, and how many of them were filled.
+    counts: Vec<(usize, u32)>,
+    /// Steps planned.
+    planned: u32,
+    filled: u32,
+}
+
+impl Course {
+    /// A canvas of which some places are given, as a text with holes has it.
+    pub fn of(given: impl IntoIterator<Item = Option<String>>) -> Self {
+        let places = given.into_iter().map(|text| text.map_or(Place::Hidden, Place::Given)).collect();
+        Self { places, ..Self::default() }
+    }
+
+    /// Adds what a step filled, each with its place, text and confidence; steps come in their order. A place that was
+    /// filled before, or was given, stays as it is.
+    pub fn add(
+        &mut self,
+        step: u32,
+        planned: u32,
+        length: usize,
+        filled: impl IntoIterator<Item = (usize, String, f64)>,
+    ) {
+        let step = step.max(self.steps()).max(1);
+        self.planned = planned.max(step);
+        self.reach(length);
+        for (place, text, confidence) in filled {
+            self.reach(place + 1);
+            if self.places[place] == Place::Hidden {
+                self.filled += 1;
+                let order = self.filled;
+                self.places[place] = Place::Filled(Filled { text, step, order, confidence });
+            }
+        }
+        // A step that told nothing left all as it was.
+        let before = self.counts.last().copied().unwrap_or_default();
+        self.counts.resize(step as usize, before);
+        if let Some(now) = self.counts.last_mut() {
+            *now = (self.places.len(), self.filled);
+        }
+    }
+
+    fn reach(&mut self, length: usize) {
+        if length > self.places.len() {
+            self.places.resize(length, Place::Hidden);
+        }
+    }
+
+    /// All places, each as it is at the end.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// The last step.
+    pub fn steps(&self) -> u32 {
+        self.counts.len() as u32
+    }
+
+    /// Steps that there are going to be, at most.
+    pub fn planned(&self) -> u32 {
+        self.planned
+    }
+
+    /// How many places there are after a step; before the first as many as then.
+    pub fn length(&self, step: u32) -> usize {
+        let at = step.max(1).min(self.steps().max(1)) as usize - 1;
+        self.counts.get(at).map_or(self.places.len(), |counts| counts.0)
+    }
+
+    /// How many of them a step or an earlier one filled.
+    pub fn filled(&self, step: u32) -> u32 {
+        let at = (step as usize).min(self.counts.len());
+        at.checked_sub(1).map_or(0, |at| self.counts[at].1)
+    }
+
+    /// Whether nothing was filled.
+    pub fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+}
+
+/// How long a step is shown when an answer is played, in milliseconds: all of it takes about five seconds.
+pub fn pace(steps: u32) -> u32 {
+    (5000 / steps.max(1)).clamp(40, 500)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(place: usize, text: &str) -> (usize, String, f64) {
+        (place, text.into(), 0.5)
+    }
+
+    #[test]
+    fn each_step_shows_what_was_filled_until_then() {
+        let mut course = Course::default();
+        course.add(1, 3, 4, [token(2, "c")]);
+        course.add(2, 3, 4, [token(0, "a"), token(3, "d")]);
+        course.add(3, 3, 4, [token(1, "b")]);
+        let shown = |step| -> String {
+            let texts = course.places().iter().map(|place| place.after(step).map_or("_", |token| &token.text));
+            texts.collect()
+        };
+        assert_eq!([shown(0), shown(1), shown(2), shown(3)], ["____", "__c_", "a_cd", "abcd"]);
+        assert_eq!([0, 1, 2, 3, 9].map(|step| course.filled(step)), [0, 1, 3, 4, 4]);
+        assert_eq!((course.steps(), course.planned()), (3, 3));
+        let orders = course.places().iter().filter_map(|place| place.after(3)).map(|token| token.order);
+        assert_eq!(orders.collect::<Vec<_>>(), [2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn a_canvas_may_grow_block_by_block() {
+        let mut course = Course::default();
+        course.add(1, 4, 2, [token(0, "a")]);
+        course.add(2, 4, 2, [token(1, "b")]);
+        course.add(3, 4, 4, [token(2, "c")]);
+        assert_eq!([0, 1, 2, 3, 4].map(|step| course.length(step)), [2, 2, 2, 4, 4]);
+        assert_eq!(course.places()[3], Place::Hidden);
+    }
+
+    #[test]
+    fn what_is_given_or_filled_stays() {
+        let mut course = Course::of([Some("The ".to_string()), None, Some(".".to_string())]);
+        course.add(1, 1, 3, [token(0, "x"), token(1, "moon")]);
+        course.add(2, 1, 3, [token(1, "sun")]);
+        assert_eq!(course.places()[0], Place::Given("The ".into()));
+        assert_eq!(course.places()[1].after(2).map(|token| token.text.as_str()), Some("moon"));
+        assert_eq!((course.filled(2), course.planned()), (1, 2), "there are never fewer steps than there were");
+    }
+
+    #[test]
+    fn a_step_that_nobody_told_of_changed_nothing() {
+        let mut course = Course::default();
+        course.add(1, 5, 3, [token(0, "a")]);
+        course.add(4, 5, 3, [token(9, "far")]);
+        assert_eq!([1, 2, 3, 4].map(|step| course.filled(step)), [1, 1, 1, 2]);
+        assert_eq!(course.length(4), 10, "a place behind the end makes room for itself");
+        // One that comes late counts for the step of now.
+        course.add(2, 5, 10, [token(1, "b")]);
+        assert_eq!((course.steps(), course.filled(4)), (4, 3));
+    }
+
+    #[test]
+    fn nothing_has_no_steps() {
+        let course = Course::default();
+        assert!(course.is_empty());
+        assert_eq!((course.steps(), course.length(0), course.filled(0), course.filled(7)), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn holes_are_three_underscores_or_more() {
+        assert!(has_holes("The ___ shines") && has_holes("______"));
+        assert!(!has_holes("snake_case__name") && !has_holes(""));
+    }
+
+    #[test]
+    fn playing_takes_about_five_seconds() {
+        assert_eq!([0, 1, 10, 50, 1000].map(pace), [500, 500, 500, 100, 40]);
+    }
+}
