@@ -24,6 +24,9 @@ pub struct ModelCard {
     /// The fingerprint of the rows of the generated world that it knows, as `example::known_rows` gives them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub world: Option<String>,
+    /// The name of the model that it was converted from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 impl ModelConfig {
@@ -70,6 +73,7 @@ mod tests {
             about: [("en".to_string(), "It knows cats.".to_string())].into(),
             questions: [("zh".to_string(), vec!["猫呢？".to_string()])].into(),
             world: Some("ab12".into()),
+            parent: None,
         };
         let model = model.with_card(&card);
         assert_eq!(model.config().card(), Some(card));

@@ -127,6 +127,7 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
             config: fields(train_config(stage, adapts, Map::new())?),
             lora: fields(lora_config(Map::new())?),
             sampling: fields(engine.sampling(&Map::new())?),
+            unmask: Map::new(),
             dpo: fields(DpoConfig::default()),
             distill: fields(DistillConfig::default()),
             reason: fields(ReasonConfig::default()),

@@ -1,5 +1,7 @@
 //! Answers and scores: in the shape of OpenAI's API, and as the command line prints them.
 
+use super::diffusion::UnmaskStep;
+
 messages! {
     /// A message of a conversation.
     struct Message {
@@ -59,6 +61,8 @@ messages! {
         choices: [ChunkChoice; 1],
         /// On the last chunk.
         usage: Option<Usage> = "Option::is_none",
+        /// On a chunk without text: what a step of a masked predictor changed.
+        unmasked: Option<UnmaskStep> = "Option::is_none",
     }
 
     /// The one answer's part.
