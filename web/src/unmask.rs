@@ -8,6 +8,22 @@ pub fn has_holes(text: &str) -> bool {
     text.contains(HOLE)
 }
 
+/// A text with holes and what was written into them, in parts of which each is new or not. Where the parts are not the
+/// whole that came of it, that is one part, which is not new.
+pub fn marked(asked: &str, holes: &[String], whole: &str) -> Vec<(String, bool)> {
+    let mut parts = Vec::new();
+    let (mut rest, mut holes) = (asked, holes.iter());
+    while let Some(at) = rest.find(HOLE) {
+        parts.push((rest[..at].to_string(), false));
+        rest = rest[at..].trim_start_matches('_');
+        parts.extend(holes.next().map(|hole| (hole.clone(), true)));
+    }
+    parts.push((rest.to_string(), false));
+    parts.retain(|(text, _)| !text.is_empty());
+    let told: String = parts.iter().map(|(text, _)| text.as_str()).collect();
+    if told.trim() == whole.trim() { parts } else { vec![(whole.to_string(), false)] }
+}
+
 /// A token that a step filled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filled {
@@ -54,10 +70,13 @@ pub struct Course {
 }
 
 impl Course {
-    /// A canvas of which some places are given, as a text with holes has it.
-    pub fn of(given: impl IntoIterator<Item = Option<String>>) -> Self {
-        let places = given.into_iter().map(|text| text.map_or(Place::Hidden, Place::Given)).collect();
-        Self { places, ..Self::default() }
+    /// Notes what stands in a text with holes before the first step.
+    pub fn give(&mut self, length: usize, given: impl IntoIterator<Item = (usize, String)>) {
+        self.reach(length);
+        for (place, text) in given {
+            self.reach(place + 1);
+            self.places[place] = Place::Given(text);
+        }
     }
 
     /// Adds what a step filled, each with its place, text and confidence; steps come in their order. A place that was
@@ -169,7 +188,9 @@ mod tests {
 
     #[test]
     fn what_is_given_or_filled_stays() {
-        let mut course = Course::of([Some("The ".to_string()), None, Some(".".to_string())]);
+        let mut course = Course::default();
+        course.give(3, [(0, "The ".to_string()), (2, ".".to_string())]);
+        assert_eq!((course.steps(), course.length(0)), (0, 3));
         course.add(1, 1, 3, [token(0, "x"), token(1, "moon")]);
         course.add(2, 1, 3, [token(1, "sun")]);
         assert_eq!(course.places()[0], Place::Given("The ".into()));
@@ -200,6 +221,19 @@ mod tests {
     fn holes_are_three_underscores_or_more() {
         assert!(has_holes("The ___ shines") && has_holes("______"));
         assert!(!has_holes("snake_case__name") && !has_holes(""));
+    }
+
+    #[test]
+    fn what_fills_a_hole_is_marked() {
+        let part = |text: &str, new| (text.to_string(), new);
+        let holes = ["a cat".to_string(), "mat".to_string()];
+        let parts = marked("Here ____ sat on a ___.", &holes, "Here a cat sat on a mat.");
+        let wanted =
+            [part("Here ", false), part("a cat", true), part(" sat on a ", false), part("mat", true), part(".", false)];
+        assert_eq!(parts, wanted);
+        assert_eq!(marked("___", &["so".to_string()], "so"), [part("so", true)]);
+        // A tokenizer may change what is given; then nobody knows where the new begins.
+        assert_eq!(marked("Ａ ___", &["b".to_string()], "A b"), [part("A b", false)]);
     }
 
     #[test]
