@@ -234,6 +234,8 @@ export interface InfillRequest extends Omit<Sampling, "max_tokens" | "max_comple
   /** Tokens of each hole. */
   hole_tokens?: number;
   unmask?: Unmask;
+  /** Told of the text of each token before the first step; null where one is missing. */
+  onCanvas?: (given: (string | null)[]) => void;
   onUnmask?: (step: UnmaskStep) => void;
   signal?: AbortSignal;
 }
@@ -840,6 +842,12 @@ export type EngineEvent =
     text: string;
     /** How likely it was, where that was asked for. */
     logprob?: TokenLogprob;
+  }
+  /** A text with holes is about to be filled. */
+  | {
+    event: "canvas";
+    /** By place the text of the token that stands there; null where one is missing. */
+    given: (string | null)[];
   }
   /** A step filled masks of an answer. */
   | {

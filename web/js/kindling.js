@@ -125,14 +125,14 @@ class Kindling {
 
   async infill(request) {
     check("infill", request);
-    const { text, hole_tokens, unmask, onUnmask, signal, ...rest } = request;
+    const { text, hole_tokens, unmask, onCanvas, onUnmask, signal, ...rest } = request;
     if (typeof text !== "string") {
       const message = `infill takes a text with holes (___), and got ${JSON.stringify(text)}`;
       throw refusal("bad-request", { call: "infill", field: "text" }, message);
     }
     const sampling = samplingConfig("infill", rest);
     const call = { call: "infill", text, hole_tokens, sampling, unmask: unmasking(unmask) };
-    return unlessAborted(this.#call(call, [], heard({ onUnmask }), signal).result, signal);
+    return unlessAborted(this.#call(call, [], heard({ onCanvas, onUnmask }), signal).result, signal);
   }
 
   async score(request) {
@@ -371,9 +371,10 @@ class Kindling {
 }
 
 /** Passes on what an answer in flight tells: text that is final, and what a step of unmasking changed. */
-function heard({ onText, onUnmask }) {
+function heard({ onText, onCanvas, onUnmask }) {
   return (event) => {
     if (event.event === "token") onText?.(event.text);
+    if (event.event === "canvas") onCanvas?.(event.given);
     if (event.event === "unmasked") onUnmask?.(unmaskStep(event));
   };
 }

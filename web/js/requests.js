@@ -21,7 +21,8 @@ const FIELDS = {
   ],
   "generate": [...SAMPLING, "prompt", "tokens", "ignore_eos", "onText", "unmask", "onUnmask", "signal"],
   "infill": [
-    ...SAMPLING.filter((field) => !OF_ANSWERS.includes(field)), "text", "hole_tokens", "unmask", "onUnmask", "signal",
+    ...SAMPLING.filter((field) => !OF_ANSWERS.includes(field)), "text", "hole_tokens", "unmask", "onCanvas", "onUnmask",
+    "signal",
   ],
   "unmask": UNMASK,
   "models.convert": ["to", "shift_logits", "block_length", "name"],

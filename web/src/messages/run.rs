@@ -34,6 +34,11 @@ messages! {
             /// How likely it was, where that was asked for.
             logprob: Option<TokenLogprob> = "Option::is_none",
         },
+        /// A text with holes is about to be filled.
+        Canvas = "canvas" {
+            /// By place the text of the token that stands there; null where one is missing.
+            given: Vec<Option<String>>,
+        },
         /// A step filled masks of an answer.
         Unmasked = "unmasked" {
             /// Its number, from 1.
