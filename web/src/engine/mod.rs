@@ -2,12 +2,14 @@
 
 mod adapters;
 mod aim;
+mod convert;
 mod data;
 mod download;
 mod export;
 mod fresh;
 mod gpu;
 mod import;
+mod infill;
 mod kept_adapters;
 mod kept_job;
 mod lesson;

@@ -3,18 +3,78 @@
 use kindling::chat::{ChatPrompt, ChatSession, common_prefix};
 use kindling::model::Transformer;
 use kindling::sample::{
-    Decoder, Flow, Generation, GenerationRequest, Piece, SamplingConfig, generate_pieces, log_probability,
-    scored_bytes,
+    Decoder, Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, UnmaskStep, Unmasked, Writer, Written,
+    log_probability, scored_bytes,
 };
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::{Told, told};
 use serde_json::{Map, Value};
 
+use super::data::merged;
 use super::messages::chat::{self, Alternative, ChatAnswer, Message, TokenLogprob};
+use super::messages::diffusion::UnmaskedToken;
 use super::messages::run::EngineEvent as Event;
 use super::port::Port;
+use super::protocol::Choosing;
 use super::state::{Answer, Engine, Talking, Who};
+
+/// The most tokens that one event tells of.
+const MOST_FILLED: usize = 128;
+
+/// How an answer is written, and who hears of it.
+pub struct How<'a> {
+    /// Its vocabulary, and where it ends.
+    pub talking: Talking,
+    /// How tokens are chosen.
+    pub sampling: SamplingConfig,
+    unmask: UnmaskConfig,
+    /// How many alternatives are told for each token, where log-probabilities are.
+    top: Option<usize>,
+    port: &'a Port,
+}
+
+impl How<'_> {
+    /// What is to be written behind a prompt, or into a text with holes; of the prompt so many ids were read before.
+    pub fn request<'r>(&'r self, prompt: &'r [u32], reuse: usize) -> GenerationRequest<'r> {
+        GenerationRequest {
+            prompt,
+            reuse,
+            end_ids: &self.talking.ends,
+            tokenizer: Some(self.talking.tokenizer.as_ref()),
+            config: &self.sampling,
+            unmask: self.unmask,
+        }
+    }
+
+    /// Tells the page what was written.
+    fn tell(&self, written: &Written<'_>) {
+        let tokenizer = self.talking.tokenizer.as_ref();
+        match written {
+            Written::Piece(piece) => {
+                let token = piece.token.zip(self.top);
+                let logprob = token.map(|((id, logits), top)| describe(tokenizer, id, logits, top));
+                self.port.tell(&Event::Token { text: piece.text.to_string(), logprob });
+            }
+            Written::Step(step) => self.tell_step(step),
+        }
+    }
+
+    fn tell_step(&self, UnmaskStep { step, steps, filled, canvas }: &UnmaskStep<'_>) {
+        let tokenizer = self.talking.tokenizer.as_ref();
+        let (step, steps, canvas_length) = (*step as u32, *steps as u32, canvas.len() as u32);
+        for part in filled.chunks(MOST_FILLED) {
+            let token = |token: &Unmasked| UnmaskedToken {
+                place: token.place as u32,
+                id: token.id,
+                text: tokenizer.token_text(token.id),
+                confidence: token.confidence.into(),
+            };
+            let filled = part.iter().map(token).collect();
+            self.port.tell(&Event::Unmasked { step, steps, filled, canvas_length });
+        }
+    }
+}
 
 impl Engine {
     /// The settings of an answer: what was asked, else what the open model's `generation_config.json` has, else the
@@ -29,11 +89,34 @@ impl Engine {
         SamplingConfig::of_request(generation, asked)
     }
 
+    /// How who answers writes, by a request's settings.
+    ///
+    /// # Errors
+    /// A setting that cannot be used; log-probabilities of a masked predictor.
+    pub fn how<'a>(
+        &self,
+        who: Who<'_>,
+        choosing: &Choosing,
+        top: Option<usize>,
+        port: &'a Port,
+    ) -> Result<How<'a>, Told> {
+        if top.is_some() && self.opened()?.base.config().diffusion.is_some() {
+            return Err(told!(
+                "chat.logprobs_masked",
+                "logprobs tells how likely each next token was, and this model fills masked tokens in any order; leave it \
+                 out, its steps tell how sure it was"
+            ));
+        }
+        let sampling = self.sampling(&choosing.sampling)?;
+        let unmask = merged(UnmaskConfig::default(), choosing.unmask.clone())?;
+        Ok(How { talking: self.talking(who)?, sampling, unmask, top, port })
+    }
+
     /// Answers a conversation; what the model has seen of it before is not fed again.
     pub async fn chat(
         &self,
         messages: Vec<Message>,
-        sampling: Map<String, Value>,
+        choosing: &Choosing,
         who: Who<'_>,
         top: Option<usize>,
         port: &Port,
@@ -44,23 +127,22 @@ impl Engine {
             Who::Base => (),
         }
         let (context, epoch) = (self.opened()?.base.config().context(), self.epoch());
-        let (talking, sampling) = (self.talking(who)?, self.sampling(&sampling)?);
-        let prompt = render(messages, &talking.tokenizer, context, sampling.max_new_tokens)?;
+        let how = self.how(who, choosing, top, port)?;
+        let prompt = render(messages, &how.talking.tokenizer, context, how.sampling.max_new_tokens)?;
         let acts = matches!(who, Who::Active);
         let held = if acts { self.talk.replace(None) } else { None };
-        let (mut decoder, fed) = match held {
+        let (mut writer, fed) = match held {
             Some(held) => held,
-            None => (Decoder::new(&self.answering(who)?, context), Vec::new()),
+            None => (Writer::new(&self.answering(who)?, context), Vec::new()),
         };
         let reuse = common_prefix(&fed, &prompt.ids);
-        let generation =
-            self.stream(&mut decoder, &prompt.ids, reuse, &talking, &sampling, top, port).await?;
+        let generation = self.stream(&mut writer, &how.request(&prompt.ids, reuse), &how).await?;
         // What answered may have changed meanwhile; then this cache belongs to what is gone.
         if acts && self.epoch() == epoch {
             let mut fed = prompt.ids;
             fed.extend(&generation.tokens);
-            fed.truncate(kindling::sample::Autoregressive::position(&decoder));
-            self.talk.replace(Some((decoder, fed)));
+            fed.truncate(writer.position());
+            self.talk.replace(Some((writer, fed)));
         }
         Answer::new(ChatAnswer {
             text: generation.text,
@@ -77,14 +159,14 @@ impl Engine {
         &self,
         prompt: Option<String>,
         tokens: Option<Vec<u32>>,
-        sampling: Map<String, Value>,
+        choosing: &Choosing,
         port: &Port,
     ) -> Result<Answer, Told> {
         self.choices.settle().await;
-        let (talking, sampling) = (self.talking(Who::Active)?, self.sampling(&sampling)?);
+        let how = self.how(Who::Active, choosing, None, port)?;
         let ids = match (prompt, tokens) {
             (_, Some(ids)) => ids,
-            (Some(text), None) => talking.tokenizer.encode_document(&text).map_err(Told::from)?,
+            (Some(text), None) => how.talking.tokenizer.encode_document(&text).map_err(Told::from)?,
             (None, None) => {
                 return Err(told!(
                     "generate.nothing",
@@ -92,39 +174,29 @@ impl Engine {
                 ));
             }
         };
-        let mut decoder = Decoder::new(&self.answering(Who::Active)?, ids.len() + sampling.max_new_tokens);
-        let generation = self.stream(&mut decoder, &ids, 0, &talking, &sampling, None, port).await?;
+        let room = ids.len() + how.sampling.max_new_tokens;
+        let mut writer = Writer::new(&self.answering(Who::Active)?, room);
+        let generation = self.stream(&mut writer, &how.request(&ids, 0), &how).await?;
         Answer::new(chat::Generation::from(generation))
     }
 
-    #[allow(clippy::too_many_arguments)]
     async fn stream(
         &self,
-        decoder: &mut Decoder,
-        ids: &[u32],
-        reuse: usize,
-        talking: &Talking,
-        sampling: &SamplingConfig,
-        top: Option<usize>,
-        port: &Port,
+        writer: &mut Writer,
+        request: &GenerationRequest<'_>,
+        how: &How<'_>,
     ) -> Result<Generation, Told> {
-        let tokenizer = talking.tokenizer.as_ref();
-        let request = GenerationRequest {
-            prompt: ids,
-            reuse,
-            end_ids: &talking.ends,
-            tokenizer: Some(tokenizer),
-            config: sampling,
-        };
-        let mut on_piece = |piece: Piece| {
-            let logprob =
-                piece.token.zip(top).map(|((id, logits), top)| describe(tokenizer, id, logits, top));
-            port.tell(&Event::Token { text: piece.text.to_string(), logprob });
-            if self.cancelled.borrow().contains(&port.run) { Flow::Stop } else { Flow::Continue }
-        };
-        let generation = generate_pieces(decoder, &request, &mut on_piece).await.map_err(Told::from);
-        self.cancelled.borrow_mut().remove(&port.run);
-        generation
+        let written = writer.write(request, &mut self.hearing(how)).await;
+        self.cancelled.borrow_mut().remove(&how.port.run);
+        written.map_err(Told::from)
+    }
+
+    /// Passes on what is written until the page wants no more of it.
+    pub fn hearing<'a>(&'a self, how: &'a How<'a>) -> impl FnMut(Written<'_>) -> Flow + 'a {
+        move |written| {
+            how.tell(&written);
+            if self.cancelled.borrow().contains(&how.port.run) { Flow::Stop } else { Flow::Continue }
+        }
     }
 
     /// The log-probability of each token of a text or of ids.
@@ -175,7 +247,7 @@ pub async fn ask(
         Some(_) => render(turns, tokenizer, context, sampling.max_new_tokens)?.ids,
         None => tokenizer.encode_document(question).map_err(told)?,
     };
-    let mut decoder = Decoder::new(model, prompt.len() + sampling.max_new_tokens);
+    let mut writer = Writer::new(model, prompt.len() + sampling.max_new_tokens);
     let end_ids = &tokenizer.end_ids(&model.config().eos_token_ids);
     let request = GenerationRequest {
         prompt: &prompt,
@@ -183,8 +255,9 @@ pub async fn ask(
         end_ids,
         tokenizer: Some(tokenizer),
         config: &sampling,
+        unmask: UnmaskConfig::default(),
     };
-    let answer = generate_pieces(&mut decoder, &request, &mut |_| Flow::Continue).await.map_err(told)?;
+    let answer = writer.write(&request, &mut |_| Flow::Continue).await.map_err(told)?;
     Ok(answer.text)
 }
 
