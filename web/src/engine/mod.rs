@@ -39,5 +39,6 @@ mod talk;
 mod teacher;
 mod told;
 mod training;
+mod writing;
 
 pub use serve::serve;

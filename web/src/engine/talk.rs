@@ -3,8 +3,7 @@
 use kindling::chat::{ChatPrompt, ChatSession, common_prefix};
 use kindling::model::Transformer;
 use kindling::sample::{
-    Decoder, Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, UnmaskStep, Unmasked, Writer, Written,
-    log_probability, scored_bytes,
+    Decoder, Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written, scored_bytes,
 };
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
@@ -12,69 +11,11 @@ use kindling::told::{Told, told};
 use serde_json::{Map, Value};
 
 use super::data::merged;
-use super::messages::chat::{self, Alternative, ChatAnswer, Message, TokenLogprob};
-use super::messages::diffusion::UnmaskedToken;
-use super::messages::run::EngineEvent as Event;
+use super::messages::chat::{self, ChatAnswer, Message};
 use super::port::Port;
 use super::protocol::Choosing;
-use super::state::{Answer, Engine, Talking, Who};
-
-/// The most tokens that one event tells of.
-const MOST_FILLED: usize = 128;
-
-/// How an answer is written, and who hears of it.
-pub struct How<'a> {
-    /// Its vocabulary, and where it ends.
-    pub talking: Talking,
-    /// How tokens are chosen.
-    pub sampling: SamplingConfig,
-    unmask: UnmaskConfig,
-    /// How many alternatives are told for each token, where log-probabilities are.
-    top: Option<usize>,
-    port: &'a Port,
-}
-
-impl How<'_> {
-    /// What is to be written behind a prompt, or into a text with holes; of the prompt so many ids were read before.
-    pub fn request<'r>(&'r self, prompt: &'r [u32], reuse: usize) -> GenerationRequest<'r> {
-        GenerationRequest {
-            prompt,
-            reuse,
-            end_ids: &self.talking.ends,
-            tokenizer: Some(self.talking.tokenizer.as_ref()),
-            config: &self.sampling,
-            unmask: self.unmask,
-        }
-    }
-
-    /// Tells the page what was written.
-    fn tell(&self, written: &Written<'_>) {
-        let tokenizer = self.talking.tokenizer.as_ref();
-        match written {
-            Written::Piece(piece) => {
-                let token = piece.token.zip(self.top);
-                let logprob = token.map(|((id, logits), top)| describe(tokenizer, id, logits, top));
-                self.port.tell(&Event::Token { text: piece.text.to_string(), logprob });
-            }
-            Written::Step(step) => self.tell_step(step),
-        }
-    }
-
-    fn tell_step(&self, UnmaskStep { step, steps, filled, canvas }: &UnmaskStep<'_>) {
-        let tokenizer = self.talking.tokenizer.as_ref();
-        let (step, steps, canvas_length) = (*step as u32, *steps as u32, canvas.len() as u32);
-        for part in filled.chunks(MOST_FILLED) {
-            let token = |token: &Unmasked| UnmaskedToken {
-                place: token.place as u32,
-                id: token.id,
-                text: tokenizer.token_text(token.id),
-                confidence: token.confidence.into(),
-            };
-            let filled = part.iter().map(token).collect();
-            self.port.tell(&Event::Unmasked { step, steps, filled, canvas_length });
-        }
-    }
-}
+use super::state::{Answer, Engine, Who};
+use super::writing::Writing;
 
 impl Engine {
     /// The settings of an answer: what was asked, else what the open model's `generation_config.json` has, else the
@@ -93,13 +34,13 @@ impl Engine {
     ///
     /// # Errors
     /// A setting that cannot be used; log-probabilities of a masked predictor.
-    pub fn how<'a>(
+    pub fn writing<'a>(
         &self,
         who: Who<'_>,
         choosing: &Choosing,
         top: Option<usize>,
         port: &'a Port,
-    ) -> Result<How<'a>, Told> {
+    ) -> Result<Writing<'a>, Told> {
         if top.is_some() && self.opened()?.base.config().diffusion.is_some() {
             return Err(told!(
                 "chat.logprobs_masked",
@@ -109,7 +50,7 @@ impl Engine {
         }
         let sampling = self.sampling(&choosing.sampling)?;
         let unmask = merged(UnmaskConfig::default(), choosing.unmask.clone())?;
-        Ok(How { talking: self.talking(who)?, sampling, unmask, top, port })
+        Ok(Writing { talking: self.talking(who)?, sampling, unmask, top, port })
     }
 
     /// Answers a conversation; what the model has seen of it before is not fed again.
@@ -127,8 +68,8 @@ impl Engine {
             Who::Base => (),
         }
         let (context, epoch) = (self.opened()?.base.config().context(), self.epoch());
-        let how = self.how(who, choosing, top, port)?;
-        let prompt = render(messages, &how.talking.tokenizer, context, how.sampling.max_new_tokens)?;
+        let writing = self.writing(who, choosing, top, port)?;
+        let prompt = render(messages, &writing.talking.tokenizer, context, writing.sampling.max_new_tokens)?;
         let acts = matches!(who, Who::Active);
         let held = if acts { self.talk.replace(None) } else { None };
         let (mut writer, fed) = match held {
@@ -136,7 +77,7 @@ impl Engine {
             None => (Writer::new(&self.answering(who)?, context), Vec::new()),
         };
         let reuse = common_prefix(&fed, &prompt.ids);
-        let generation = self.stream(&mut writer, &how.request(&prompt.ids, reuse), &how).await?;
+        let generation = self.stream(&mut writer, &writing.request(&prompt.ids, reuse), &writing).await?;
         // What answered may have changed meanwhile; then this cache belongs to what is gone.
         if acts && self.epoch() == epoch {
             let mut fed = prompt.ids;
@@ -163,10 +104,10 @@ impl Engine {
         port: &Port,
     ) -> Result<Answer, Told> {
         self.choices.settle().await;
-        let how = self.how(Who::Active, choosing, None, port)?;
+        let writing = self.writing(Who::Active, choosing, None, port)?;
         let ids = match (prompt, tokens) {
             (_, Some(ids)) => ids,
-            (Some(text), None) => how.talking.tokenizer.encode_document(&text).map_err(Told::from)?,
+            (Some(text), None) => writing.talking.tokenizer.encode_document(&text).map_err(Told::from)?,
             (None, None) => {
                 return Err(told!(
                     "generate.nothing",
@@ -174,9 +115,9 @@ impl Engine {
                 ));
             }
         };
-        let room = ids.len() + how.sampling.max_new_tokens;
+        let room = ids.len() + writing.sampling.max_new_tokens;
         let mut writer = Writer::new(&self.answering(Who::Active)?, room);
-        let generation = self.stream(&mut writer, &how.request(&ids, 0), &how).await?;
+        let generation = self.stream(&mut writer, &writing.request(&ids, 0), &writing).await?;
         Answer::new(chat::Generation::from(generation))
     }
 
@@ -184,18 +125,18 @@ impl Engine {
         &self,
         writer: &mut Writer,
         request: &GenerationRequest<'_>,
-        how: &How<'_>,
+        writing: &Writing<'_>,
     ) -> Result<Generation, Told> {
-        let written = writer.write(request, &mut self.hearing(how)).await;
-        self.cancelled.borrow_mut().remove(&how.port.run);
+        let written = writer.write(request, &mut self.hearing(writing)).await;
+        self.cancelled.borrow_mut().remove(&writing.port.run);
         written.map_err(Told::from)
     }
 
     /// Passes on what is written until the page wants no more of it.
-    pub fn hearing<'a>(&'a self, how: &'a How<'a>) -> impl FnMut(Written<'_>) -> Flow + 'a {
+    pub fn hearing<'a>(&'a self, writing: &'a Writing<'a>) -> impl FnMut(Written<'_>) -> Flow + 'a {
         move |written| {
-            how.tell(&written);
-            if self.cancelled.borrow().contains(&how.port.run) { Flow::Stop } else { Flow::Continue }
+            writing.tell(&written);
+            if self.cancelled.borrow().contains(&writing.port.run) { Flow::Stop } else { Flow::Continue }
         }
     }
 
@@ -276,26 +217,4 @@ fn render(
         session.push(text::Message::new(&turn.role, &turn.content));
     }
     session.prompt(tokenizer, context, answer).map_err(Told::from)
-}
-
-fn describe(tokenizer: &Tokenizer, id: u32, logits: &[f32], top: usize) -> TokenLogprob {
-    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    let top = top.min(order.len());
-    let likely = |id: &u32| -logits[*id as usize];
-    if top > 0 && top < order.len() {
-        order.select_nth_unstable_by(top - 1, |a, b| likely(a).total_cmp(&likely(b)));
-    }
-    order.truncate(top);
-    order.sort_by(|a, b| likely(a).total_cmp(&likely(b)));
-    let alternative = |id: u32| Alternative {
-        token: tokenizer.token_text(id),
-        id,
-        logprob: Some(log_probability(logits, id)),
-    };
-    TokenLogprob {
-        token: tokenizer.token_text(id),
-        id,
-        logprob: Some(log_probability(logits, id)),
-        top_logprobs: order.into_iter().map(alternative).collect(),
-    }
 }
