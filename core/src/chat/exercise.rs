@@ -4,7 +4,7 @@ use serde_json::Map;
 
 use crate::error::Result;
 use crate::model::Transformer;
-use crate::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
+use crate::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, UnmaskConfig, generate};
 use crate::text::{Conversation, Row, Tags, parse_reasoning, same_answer};
 use crate::tokenizer::Tokenizer;
 
@@ -56,6 +56,7 @@ impl Exercise {
             end_ids: &end_ids,
             tokenizer: Some(tokenizer),
             config: &config,
+            unmask: UnmaskConfig::default(),
         };
         let generation = generate(&mut decoder, &request, &mut |_| Flow::Continue).await?;
         Ok(generation.text.trim().to_string())

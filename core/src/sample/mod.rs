@@ -14,6 +14,8 @@ mod sampling;
 mod score;
 mod stop;
 mod together;
+mod unmask;
+mod writer;
 
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
@@ -26,6 +28,8 @@ pub use sampling::Sampler;
 pub use score::{Score, Scorer, log_probability, scored_bytes};
 pub use stop::{StopMatcher, StopPiece};
 pub use together::{SideBySide, generate_together};
+pub use unmask::{MaskedDecoder, Remasking, UnmaskConfig, UnmaskStep, Unmasked, Written};
+pub use writer::Writer;
 
 use crate::error::{Error, Result};
 use crate::told::told;
