@@ -178,6 +178,8 @@ export interface Unmask {
   cfg_scale?: number;
   /** Fill every token that the model is at least so sure of, and always the surest; 0 to 1. */
   threshold?: number;
+  /** Keep what stands before a block in the cache while the block is filled: faster, and not exact where all see all. */
+  prefix_cache?: boolean;
 }
 export type UnmaskDefaults = { [Setting in keyof Unmask]-?: Unmask[Setting] | null };
 

@@ -6,7 +6,7 @@ const SAMPLING = [
 ];
 /** Of these a text with holes has no use: its holes say how much is written, and where it ends. */
 const OF_ANSWERS = ["max_tokens", "max_completion_tokens", "stop"];
-const UNMASK = ["steps", "block_length", "remasking", "cfg_scale", "threshold"];
+const UNMASK = ["steps", "block_length", "remasking", "cfg_scale", "threshold", "prefix_cache"];
 const TAUGHT = ["stage", "adapter", "lora"];
 const OF_STAGES = ["dpo", "distill", "reason", "grpo", "teacher", "teacherWeights", "preset"];
 const TRAIN = [

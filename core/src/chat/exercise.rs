@@ -4,7 +4,7 @@ use serde_json::Map;
 
 use crate::error::Result;
 use crate::model::Transformer;
-use crate::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, UnmaskConfig, generate};
+use crate::sample::{Flow, GenerationRequest, SamplingConfig, UnmaskConfig, Writer};
 use crate::text::{Conversation, Row, Tags, parse_reasoning, same_answer};
 use crate::tokenizer::Tokenizer;
 
@@ -49,7 +49,7 @@ impl Exercise {
         let most = tokenizer.encode(&self.expected)?.len() + BEYOND;
         let config = SamplingConfig { temperature: 0.0, max_new_tokens: most, ..SamplingConfig::default() };
         let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
-        let mut decoder = Decoder::new(model, prompt.len() + most);
+        let mut writer = Writer::new(model, prompt.len() + most);
         let request = GenerationRequest {
             prompt: &prompt,
             reuse: 0,
@@ -58,7 +58,7 @@ impl Exercise {
             config: &config,
             unmask: UnmaskConfig::default(),
         };
-        let generation = generate(&mut decoder, &request, &mut |_| Flow::Continue).await?;
+        let generation = writer.write(&request, &mut |_| Flow::Continue).await?;
         Ok(generation.text.trim().to_string())
     }
 
