@@ -25,6 +25,7 @@ impl Decoder {
 
     /// The pieces in which ids are read, with room for all of them in the cache.
     fn pieces<'a>(&mut self, ids: &'a [u32]) -> Result<Vec<&'a [u32]>> {
+        self.model.config().check_causal("writing from left to right")?;
         let past = self.cache.len(0);
         super::check_fits(past + ids.len(), self.context())?;
         super::check_ids(ids, self.model.config().vocab_size)?;

@@ -124,6 +124,7 @@ impl<'a> Sequences<'a> {
 
     /// Takes a request into the first free sequence.
     async fn admit(&mut self, number: usize, request: &'a GenerationRequest<'a>) -> Result<()> {
+        self.model.config().check_causal("writing from left to right")?;
         let begun = now();
         let same = self.rows.iter().position(|row| row.answer.prompt() == request.prompt);
         let prompt_logits = match same {

@@ -46,6 +46,9 @@ impl Job {
     /// # Errors
     /// Settings that do not hold, no usable rows, rows longer than the model, a foreign tokenizer.
     pub fn validate(&self, model: &Transformer) -> Result<()> {
+        if ![Stage::Pretrain, Stage::Sft].contains(&self.stage) {
+            model.config().check_causal(self.stage.name())?;
+        }
         self.check_prepared()?;
         self.check_content()?;
         let mut problems = self.config.problems();

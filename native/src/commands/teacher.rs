@@ -135,6 +135,7 @@ fn check_vocabulary(tokenizer: &Tokenizer, teacher: &Checkpoint, path: &Path) ->
             path.display()
         )),
     }
+    teacher.config.check_causal("distill").map_err(|e| at(path, e))?;
     Ok(teacher.config.check_vocabulary(tokenizer).map_err(|e| at(path, e))?)
 }
 

@@ -41,9 +41,11 @@ const QUANTIZATION_VERSION: u32 = 2;
 /// The settings of a `config.json` as they are read of it everywhere else, whoever wrote it; `written` is its contents.
 ///
 /// # Errors
-/// As [`ModelConfig::from_hugging_face`].
+/// As [`ModelConfig::from_hugging_face`]; a masked predictor.
 pub fn resolved(written: &Json, bytes: &[u8]) -> Result<Json> {
-    let read = ModelConfig::from_hugging_face(bytes)?.to_hugging_face();
+    let config = ModelConfig::from_hugging_face(bytes)?;
+    config.check_causal("a .gguf file")?;
+    let read = config.to_hugging_face();
     let mut read: Json = serde_json::from_str(&read).map_err(|e| {
         Error::Checkpoint(told!("gguf.config_unread", "config.json cannot be read again: {e}", e))
     })?;

@@ -106,6 +106,7 @@ pub fn to_minimind(files: &Files, float: TorchFloat) -> Result<Vec<u8>> {
         })
     };
     let config = ModelConfig::from_hugging_face(file("config.json")?)?;
+    config.check_causal("a MiniMind .pth")?;
     let mut weights =
         TensorFile::open("model.safetensors", file("model.safetensors")?.clone())?.read_all()?;
     if let Some(other) = weights.iter().find(|weight| !is_known(&weight.name)) {
