@@ -32,6 +32,7 @@ mod runs;
 mod saver;
 #[path = "../saves.rs"]
 mod saves;
+mod score;
 mod serve;
 mod state;
 mod store;

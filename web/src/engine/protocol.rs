@@ -66,8 +66,15 @@ pub enum Call {
         #[serde(flatten)]
         choosing: Choosing,
     },
-    /// Scores a text or ids.
-    Score { text: Option<String>, tokens: Option<Vec<u32>>, add_bos: bool, logits: bool },
+    /// Scores a text or ids; `likelihood` are the settings of a masked predictor that somebody set.
+    Score {
+        text: Option<String>,
+        tokens: Option<Vec<u32>>,
+        add_bos: bool,
+        logits: bool,
+        #[serde(default)]
+        likelihood: Map<String, Value>,
+    },
     /// Shows rows of the files beside the message.
     Preview { stage: Stage, adapts: bool, config: Map<String, Value>, rows: usize, encoding: Option<String> },
     /// Reads the pasted text beside the message as rows for a stage.

@@ -100,7 +100,9 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Infill { text, hole_tokens, choosing } => {
             engine.infill(&text, hole_tokens, &choosing, port).await
         }
-        Call::Score { text, tokens, add_bos, logits } => engine.score(text, tokens, add_bos, logits).await,
+        Call::Score { text, tokens, add_bos, logits, likelihood } => {
+            engine.score((text, tokens), add_bos, logits, likelihood).await
+        }
         Call::Preview { stage, adapts, config, rows, encoding } => {
             engine.preview((stage, adapts), config, rows, encoding.as_deref(), files)
         }

@@ -1,9 +1,9 @@
-//! Answers: chat, completion, scores.
+//! Answers: chat, completion.
 
 use kindling::chat::{ChatPrompt, ChatSession, common_prefix};
 use kindling::model::Transformer;
 use kindling::sample::{
-    Decoder, Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written, scored_bytes,
+    Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written,
 };
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
@@ -138,35 +138,6 @@ impl Engine {
             writing.tell(&written);
             if self.cancelled.borrow().contains(&writing.port.run) { Flow::Stop } else { Flow::Continue }
         }
-    }
-
-    /// The log-probability of each token of a text or of ids.
-    pub async fn score(
-        &self,
-        text: Option<String>,
-        tokens: Option<Vec<u32>>,
-        add_bos: bool,
-        logits: bool,
-    ) -> Result<Answer, Told> {
-        self.choices.settle().await;
-        let model = self.opened()?;
-        let told = |e: kindling::error::Error| e.told();
-        let (ids, bytes) = match (text, tokens) {
-            (_, Some(ids)) => (ids, None),
-            (Some(text), None) => {
-                let mut ids = model.tokenizer.encode_whole(&text).map_err(told)?;
-                if let Some(bos) = model.tokenizer.bos().filter(|bos| add_bos && ids.first() != Some(bos)) {
-                    ids.insert(0, bos);
-                }
-                let bytes = scored_bytes(&model.tokenizer, &ids).map_err(told)?;
-                (ids, Some(bytes))
-            }
-            (None, None) => {
-                return Err(told!("score.nothing", "there is nothing to score; give a text or tokens"));
-            }
-        };
-        let mut decoder = Decoder::new(&self.answering(Who::Active)?, ids.len());
-        Answer::new(chat::Score::from(decoder.score(&ids, bytes, logits).await.map_err(told)?))
     }
 }
 
