@@ -6,11 +6,8 @@ mod decoder;
 pub(crate) mod fake;
 mod foreign_settings;
 mod generate;
-<<<<<<< HEAD
 mod holes;
-=======
 mod likelihood;
->>>>>>> h-likelihood
 mod of_model;
 mod request;
 mod row_settings;
@@ -24,11 +21,8 @@ mod writer;
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
 pub use generate::{FinishReason, Flow, Generation, Piece, generate, generate_pieces};
-<<<<<<< HEAD
 pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, has_holes};
-=======
 pub use likelihood::{Likelihood, LikelihoodConfig, MaskedScore, MaskedScorer};
->>>>>>> h-likelihood
 pub use of_model::OfModel;
 pub use request::GenerationRequest;
 pub use row_settings::row_settings;
