@@ -4,8 +4,8 @@
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
 import {
-  KindlingError, asked, beginning, check, checkOne, conversation, modelName, named, ofMasked, pasted, readFiles, refusal,
-  samplingConfig, taught, teacher, unmaskStep, who,
+  KindlingError, asked, beginning, check, checkOne, conversation, modelName, named, ofMasked, pasted, readFiles,
+  refusal, samplingConfig, taught, teacher, unmaskStep, who,
 } from "./requests.js";
 
 export { KindlingError };
