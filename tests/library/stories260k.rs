@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use kindling::checkpoint::Checkpoint;
 use kindling::model::{ModelConfig, NamedTensor};
-use kindling::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
+use kindling::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, UnmaskConfig, generate};
 
 use crate::model::Reference;
 use crate::tiny::largest_difference;
@@ -92,6 +92,7 @@ fn greedy_generation_tells_a_story() {
         end_ids: &[2],
         tokenizer: Some(tokenizer),
         config: &config,
+        unmask: UnmaskConfig::default(),
     };
     let mut streamed = String::new();
     let mut on_text = |text: &str| {

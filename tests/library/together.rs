@@ -3,7 +3,8 @@
 use burn::tensor::Device;
 use kindling::model::{KvCache, Transformer};
 use kindling::sample::{
-    Decoder, Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, generate, generate_together,
+    Decoder, Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, UnmaskConfig, generate,
+    generate_together,
 };
 
 use crate::tiny::model;
@@ -29,6 +30,7 @@ fn requests(prompts: &[&'static [u32]]) -> Vec<GenerationRequest<'static>> {
         end_ids: &[12],
         tokenizer: None,
         config,
+        unmask: UnmaskConfig::default(),
     };
     prompts.iter().copied().zip(configs).map(request).collect()
 }

@@ -48,10 +48,11 @@ export interface Kindling {
   /** Fills the holes of a text, three underscores each; the open model must be a masked predictor. */
   infill(request: InfillRequest): Promise<Infilled>;
   /**
-   * The log-probability of each token; a text begins and ends as the tokenizer says, or with BOS where asked for. The
-   * engine ends its work on a text that it has begun after an abort too.
+   * The log-probability of each token; a text begins and ends as the tokenizer says, or with BOS where asked for. Of a
+   * masked predictor it is an estimate for all tokens together. The engine ends its work on a text that it has begun after
+   * an abort too.
    */
-  score(request: ScoreRequest): Promise<Score>;
+  score(request: ScoreRequest): Promise<Score | MaskedScore>;
   /** Rows out of whatever text a person pastes; no model has to be open. */
   rows: {
     /** Its rows for a stage ("sft"): JSON, a table, Markdown, or questions and answers behind words such as `Q:`. */
@@ -178,6 +179,8 @@ export interface Unmask {
   cfg_scale?: number;
   /** Fill every token that the model is at least so sure of, and always the surest; 0 to 1. */
   threshold?: number;
+  /** Keep what stands before a block in the cache while the block is filled: faster, and not exact where all see all. */
+  prefix_cache?: boolean;
 }
 export type UnmaskDefaults = { [Setting in keyof Unmask]-?: Unmask[Setting] | null };
 
@@ -240,12 +243,24 @@ export interface InfillRequest extends Omit<Sampling, "max_tokens" | "max_comple
   signal?: AbortSignal;
 }
 
+/** How the likelihood of a masked predictor is estimated; a model that predicts the next token refuses these settings. */
+export interface Likelihood {
+  /** Hide parts of the text so many times. */
+  mc?: number;
+  /** The seed of what is hidden. */
+  mc_seed?: number;
+  /** How far away from what it says without the prompt, by classifier-free guidance. */
+  cfg_scale?: number;
+}
+
 /** Of a text or of tokens. */
 export interface ScoreRequest {
   text?: string;
   tokens?: number[];
   addBos?: boolean;
   logits?: boolean;
+  /** Of a masked predictor: how often parts of the text are hidden (128), the seed of that (0), and guidance (0). */
+  likelihood?: Likelihood;
   signal?: AbortSignal;
 }
 
@@ -749,6 +764,24 @@ export interface Score {
   bits_per_byte: number | null;
   /** The logits of the last position, where they were asked for. */
   logits?: number[];
+}
+
+/** How likely a text is to a masked predictor, as `kindling score --json` prints it. */
+export interface MaskedScore {
+  /** Its ids. */
+  tokens: number[];
+  /** The negative log-likelihood of all but the first, in nats; null where it is not finite. */
+  nll: number | null;
+  /** Whether that is an upper bound, which the average over hidden parts is. */
+  nll_is_bound: boolean;
+  /** By how much the average may be off; null where that is not known. */
+  nll_standard_error: number | null;
+  /** How often parts of the text were hidden. */
+  mc: number;
+  /** How many tokens were predicted. */
+  tokens_scored: number;
+  /** Bits per byte of the predicted text; null where its bytes are not known. */
+  bits_per_byte: number | null;
 }
 
 /** What makes a model a masked predictor, which fills masks anywhere instead of going on at the end. */

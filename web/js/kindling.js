@@ -4,8 +4,8 @@
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
 import {
-  KindlingError, asked, beginning, check, checkOne, conversation, modelName, named, pasted, readFiles, refusal,
-  samplingConfig, taught, teacher, unmaskStep, unmasking, who,
+  KindlingError, asked, beginning, check, checkOne, conversation, modelName, named, ofMasked, pasted, readFiles,
+  refusal, samplingConfig, taught, teacher, unmaskStep, who,
 } from "./requests.js";
 
 export { KindlingError };
@@ -118,7 +118,7 @@ class Kindling {
     checkOne("generate", request, "prompt", "tokens");
     const { prompt, tokens, onText, unmask, onUnmask, signal, ...rest } = request;
     const sampling = samplingConfig("generate", rest);
-    const call = { call: "generate", prompt, tokens, sampling, unmask: unmasking(unmask) };
+    const call = { call: "generate", prompt, tokens, sampling, unmask: ofMasked("unmask", unmask) };
     const { result } = this.#call(call, [], heard({ onText, onUnmask }), signal);
     return unlessAborted(result, signal);
   }
@@ -131,15 +131,16 @@ class Kindling {
       throw refusal("bad-request", { call: "infill", field: "text" }, message);
     }
     const sampling = samplingConfig("infill", rest);
-    const call = { call: "infill", text, hole_tokens, sampling, unmask: unmasking(unmask) };
+    const call = { call: "infill", text, hole_tokens, sampling, unmask: ofMasked("unmask", unmask) };
     return unlessAborted(this.#call(call, [], heard({ onCanvas, onUnmask }), signal).result, signal);
   }
 
   async score(request) {
     check("score", request);
     checkOne("score", request, "text", "tokens");
-    const { text, tokens, addBos = false, logits = false, signal } = request;
-    const call = { call: "score", text, tokens, add_bos: addBos, logits };
+    const { text, tokens, addBos = false, logits = false, likelihood, signal } = request;
+    const settings = ofMasked("likelihood", likelihood);
+    const call = { call: "score", text, tokens, add_bos: addBos, logits, likelihood: settings };
     return unlessAborted(this.#call(call, [], undefined, signal).result, signal);
   }
 
@@ -315,7 +316,7 @@ class Kindling {
       ...who(name, adapters),
       top: logprobs ? (top_logprobs ?? 0) : null,
       sampling: samplingConfig(name, sampling),
-      unmask: unmasking(unmask),
+      unmask: ofMasked("unmask", unmask),
     };
     signal?.throwIfAborted();
     const open = (await this.model())?.name ?? "";

@@ -6,7 +6,7 @@ const SAMPLING = [
 ];
 /** Of these a text with holes has no use: its holes say how much is written, and where it ends. */
 const OF_ANSWERS = ["max_tokens", "max_completion_tokens", "stop"];
-const UNMASK = ["steps", "block_length", "remasking", "cfg_scale", "threshold"];
+const UNMASK = ["steps", "block_length", "remasking", "cfg_scale", "threshold", "prefix_cache"];
 const TAUGHT = ["stage", "adapter", "lora"];
 const OF_STAGES = ["dpo", "distill", "reason", "grpo", "teacher", "teacherWeights", "preset"];
 const TRAIN = [
@@ -26,7 +26,8 @@ const FIELDS = {
   ],
   "unmask": UNMASK,
   "models.convert": ["to", "shift_logits", "block_length", "name"],
-  "score": ["text", "tokens", "addBos", "logits", "signal"],
+  "score": ["text", "tokens", "addBos", "logits", "likelihood", "signal"],
+  "likelihood": ["mc", "mc_seed", "cfg_scale"],
   "load": ["signal", "onProgress", "keep", "weights"],
   "train": TRAIN,
   "plan": TRAIN,
@@ -100,11 +101,11 @@ export function samplingConfig(call, { max_tokens, max_completion_tokens, stop, 
   return config;
 }
 
-/** How a masked predictor fills its masks, in the engine's words; what was not given is the engine's to choose. */
-export function unmasking(unmask) {
-  if (!given(unmask)) return {};
-  check("unmask", unmask);
-  return Object.fromEntries(Object.entries(unmask).filter(([, value]) => given(value)));
+/** Settings of a masked predictor, "unmask" or "likelihood"; what was not given is the engine's to choose. */
+export function ofMasked(name, settings) {
+  if (!given(settings)) return {};
+  check(name, settings);
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => given(value)));
 }
 
 /** What a step of unmasking changed, out of an event. */

@@ -4,7 +4,7 @@ use serde_json::Map;
 
 use crate::error::Result;
 use crate::model::Transformer;
-use crate::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
+use crate::sample::{Flow, GenerationRequest, SamplingConfig, UnmaskConfig, Writer};
 use crate::text::{Conversation, Row, Tags, parse_reasoning, same_answer};
 use crate::tokenizer::Tokenizer;
 
@@ -49,15 +49,16 @@ impl Exercise {
         let most = tokenizer.encode(&self.expected)?.len() + BEYOND;
         let config = SamplingConfig { temperature: 0.0, max_new_tokens: most, ..SamplingConfig::default() };
         let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
-        let mut decoder = Decoder::new(model, prompt.len() + most);
+        let mut writer = Writer::new(model, prompt.len() + most);
         let request = GenerationRequest {
             prompt: &prompt,
             reuse: 0,
             end_ids: &end_ids,
             tokenizer: Some(tokenizer),
             config: &config,
+            unmask: UnmaskConfig::default(),
         };
-        let generation = generate(&mut decoder, &request, &mut |_| Flow::Continue).await?;
+        let generation = writer.write(&request, &mut |_| Flow::Continue).await?;
         Ok(generation.text.trim().to_string())
     }
 

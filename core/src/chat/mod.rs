@@ -8,4 +8,4 @@ mod session;
 pub use choice::Choice;
 pub use command::{CHAT_HELP, ChatCommand};
 pub use exercise::{Exercise, spread};
-pub use session::{ChatAnswer, ChatPrompt, ChatSession, common_prefix};
+pub use session::{AnswerSettings, ChatAnswer, ChatPrompt, ChatSession, common_prefix};

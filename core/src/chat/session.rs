@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::sample::{Autoregressive, Flow, Generation, GenerationRequest, SamplingConfig, generate};
+use crate::sample::{
+    Autoregressive, Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written,
+};
 use crate::text::{Conversation, Message};
 use crate::tokenizer::Tokenizer;
 use crate::told::told;
@@ -24,6 +26,19 @@ pub struct ChatAnswer {
     pub generation: Generation,
     /// How many of the oldest messages were forgotten before it.
     pub dropped: usize,
+}
+
+/// How an answer is written.
+#[derive(Clone, Copy)]
+pub struct AnswerSettings<'a> {
+    /// Reads and writes the model's ids; its chat template opens the answer.
+    pub tokenizer: &'a Tokenizer,
+    /// The model's end-of-sequence ids.
+    pub end_ids: &'a [u32],
+    /// How tokens are chosen.
+    pub sampling: &'a SamplingConfig,
+    /// How masks are filled; a causal model takes the default alone.
+    pub unmask: UnmaskConfig,
 }
 
 /// A conversation that goes on.
@@ -138,20 +153,17 @@ impl ChatSession {
         Conversation { messages, tools: None }
     }
 
-    /// Says `text` to the model and returns its answer, which is handed to `on_text` as it comes. `end_ids` are
-    /// the model's end-of-sequence ids. `model` keeps its cache from answer to answer, or comes with an empty
-    /// one. After an error the conversation is as it was before.
+    /// Says `text` to the model and returns its answer, which is told to `on` as it comes. `writer` keeps its cache
+    /// from answer to answer, or comes with an empty one. After an error the conversation is as it was before.
     pub async fn answer(
         &mut self,
-        model: &mut impl Autoregressive,
-        tokenizer: &Tokenizer,
-        end_ids: &[u32],
-        config: &SamplingConfig,
+        writer: &mut Writer<impl Autoregressive>,
+        settings: AnswerSettings<'_>,
         text: &str,
-        on_text: &mut dyn FnMut(&str) -> Flow,
+        on: &mut dyn FnMut(Written) -> Flow,
     ) -> Result<ChatAnswer> {
         self.push(Message::new("user", text));
-        let answer = self.generate(model, tokenizer, end_ids, config, on_text).await;
+        let answer = self.generate(writer, settings, on).await;
         match &answer {
             Ok(answer) => {
                 self.push(Message::new("assistant", &answer.generation.text));
@@ -167,23 +179,22 @@ impl ChatSession {
 
     async fn generate(
         &mut self,
-        model: &mut impl Autoregressive,
-        tokenizer: &Tokenizer,
-        end_ids: &[u32],
-        config: &SamplingConfig,
-        on_text: &mut dyn FnMut(&str) -> Flow,
+        writer: &mut Writer<impl Autoregressive>,
+        AnswerSettings { tokenizer, end_ids, sampling, unmask }: AnswerSettings<'_>,
+        on: &mut dyn FnMut(Written) -> Flow,
     ) -> Result<ChatAnswer> {
-        let ChatPrompt { ids, dropped } = self.prompt(tokenizer, model.context(), config.max_new_tokens)?;
+        let ChatPrompt { ids, dropped } =
+            self.prompt(tokenizer, writer.context(), sampling.max_new_tokens)?;
         // Taken out, so that nothing is reused after a generation that failed midway.
         let fed = std::mem::take(&mut self.fed);
-        let reuse = common_prefix(&fed, &ids).min(model.position());
-        let config = SamplingConfig { seed: config.seed.wrapping_add(self.answers), ..config.clone() };
-        let request =
-            GenerationRequest { prompt: &ids, reuse, end_ids, tokenizer: Some(tokenizer), config: &config };
-        let generation = generate(model, &request, on_text).await?;
+        let reuse = common_prefix(&fed, &ids).min(writer.position());
+        let config = SamplingConfig { seed: sampling.seed.wrapping_add(self.answers), ..sampling.clone() };
+        let tokenizer = Some(tokenizer);
+        let request = GenerationRequest { prompt: &ids, reuse, end_ids, tokenizer, config: &config, unmask };
+        let generation = writer.write(&request, on).await?;
         self.fed = ids;
         self.fed.extend(&generation.tokens);
-        self.fed.truncate(model.position());
+        self.fed.truncate(writer.position());
         Ok(ChatAnswer { generation, dropped })
     }
 }
@@ -202,6 +213,14 @@ mod tests {
     /// `s:…;u:…;a:…;` and an open `a:`.
     const TEMPLATE: &str = "{% for m in messages %}{{ m['role'][:1] }}:{{ m['content'] }};{% endfor %}\
                             {% if add_generation_prompt %}a:{% endif %}";
+
+    fn settings<'a>(
+        tokenizer: &'a Tokenizer,
+        sampling: &'a SamplingConfig,
+        end_ids: &'a [u32],
+    ) -> AnswerSettings<'a> {
+        AnswerSettings { tokenizer, end_ids, sampling, unmask: UnmaskConfig::default() }
+    }
 
     /// A session with turns of one question and one answer each, and a last question.
     fn session(history: Option<usize>, turns: usize) -> ChatSession {
@@ -282,12 +301,12 @@ mod tests {
     fn answers_join_the_conversation_and_only_new_ids_are_fed() {
         let tokenizer = letters(Some(TEMPLATE));
         let config = SamplingConfig { temperature: 0.0, max_new_tokens: 50, ..SamplingConfig::default() };
-        let mut model = Counting::new(100);
+        let mut writer = Writer::Causal(Counting::new(100));
         let mut session = ChatSession::new(None, None).unwrap();
         let mut ask = |text: &str| {
-            let mut on_text = |_: &str| Flow::Continue;
+            let mut on = |_: Written| Flow::Continue;
             // The model counts on from ':', the last letter: a, b, until the end id of c.
-            let answer = session.answer(&mut model, &tokenizer, &[2], &config, text, &mut on_text);
+            let answer = session.answer(&mut writer, settings(&tokenizer, &config, &[2]), text, &mut on);
             ready(answer).unwrap()
         };
         let first = ask("xy");
@@ -299,6 +318,7 @@ mod tests {
         assert_eq!(tokenizer.decode(&second.generation.prompt_tokens, true).unwrap(), "u:xy;a:ab;u:z;a:");
         assert_eq!(session.messages.len(), 4);
         // The second prompt's first nine ids, "u:xy;a:ab", were in the cache already.
+        let Writer::Causal(model) = writer else { panic!("the model is causal") };
         let fed = model.calls.iter().rfind(|ids| ids.len() > 1).unwrap();
         assert_eq!(tokenizer.decode(fed, true).unwrap(), ";u:z;a:");
     }
@@ -309,9 +329,9 @@ mod tests {
         let mut session = ChatSession::new(Some("s".to_string()), None).unwrap();
         let long = "x".repeat(100);
         let config = SamplingConfig::default();
-        let mut model = Counting::new(50);
-        let mut on_text = |_: &str| Flow::Continue;
-        let answer = session.answer(&mut model, &tokenizer, &[], &config, &long, &mut on_text);
+        let mut writer = Writer::Causal(Counting::new(50));
+        let mut on = |_: Written| Flow::Continue;
+        let answer = session.answer(&mut writer, settings(&tokenizer, &config, &[]), &long, &mut on);
         assert!(ready(answer).is_err());
         assert!(session.messages.is_empty());
     }

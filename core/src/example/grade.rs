@@ -8,7 +8,7 @@ use serde_json::Map;
 use super::question::Question;
 use crate::error::Result;
 use crate::model::Transformer;
-use crate::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, generate};
+use crate::sample::{Decoder, Flow, GenerationRequest, SamplingConfig, UnmaskConfig, generate};
 use crate::text::{Conversation, Message};
 use crate::tokenizer::Tokenizer;
 
@@ -45,7 +45,14 @@ impl<'a> Examinee<'a> {
             None => SamplingConfig { temperature: 0.0, ..config },
         };
         let (end_ids, tokenizer) = (&self.end_ids[..], Some(self.tokenizer));
-        let request = GenerationRequest { prompt: &prompt, reuse: 0, end_ids, tokenizer, config: &config };
+        let request = GenerationRequest {
+            prompt: &prompt,
+            reuse: 0,
+            end_ids,
+            tokenizer,
+            config: &config,
+            unmask: UnmaskConfig::default(),
+        };
         let generation = generate(&mut self.decoder, &request, &mut |_| Flow::Continue).await?;
         Ok(generation.text.trim().to_string())
     }

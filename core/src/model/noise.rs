@@ -68,8 +68,11 @@ impl Neftune {
         let [batch, seq, hidden] = x.dims();
         let mut noise =
             self.key.draw(batch, batch * seq * hidden, |random| (2.0 * random.uniform() - 1.0) as f32);
-        for (values, &length) in noise.chunks_mut(hidden).zip(self.lengths.iter()) {
-            let largest = match length {
+        // A row may stand in the batch twice, noised and clean.
+        let of_row = (self.lengths.len() / batch.max(1)).max(1);
+        for (i, values) in noise.chunks_mut(hidden).enumerate() {
+            let place = i / seq * of_row + i % seq % of_row;
+            let largest = match self.lengths.get(place).copied().unwrap_or(0) {
                 0 => 0.0,
                 length => (self.alpha / (f64::from(length) * hidden as f64).sqrt()) as f32,
             };
@@ -106,6 +109,16 @@ mod tests {
             assert!((value - expected).abs() < 1e-6, "{place}: {value} {expected}");
         }
         assert!(found[..4].iter().any(|value| value.abs() > 1.0), "{found:?}");
+    }
+
+    #[test]
+    fn a_row_that_stands_there_twice_has_its_lengths_twice() {
+        let neftune = Some(Neftune::new(6.0, DropoutKey::new(7, 3, 0), vec![1, 0, 9, 9]));
+        let noise = EmbeddingNoise { neftune, dropped: None };
+        let x = Tensor::<3>::zeros([2, 4, 1], &Device::flex());
+        let found: Vec<f32> = noise.apply(x).into_data().iter::<f32>().collect();
+        let silent: Vec<usize> = (0..8).filter(|&i| found[i] == 0.0).collect();
+        assert_eq!(silent, [1, 3], "padding of both copies of the first row");
     }
 
     #[test]

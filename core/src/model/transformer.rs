@@ -13,7 +13,7 @@ use super::tape::Tape;
 use super::{
     ActivationCheckpointing, Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight,
 };
-use crate::kernels::{AttentionBlocks, AttentionMask, in_dtype};
+use crate::kernels::{Angles, AttentionBlocks, AttentionMask, in_dtype};
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -164,17 +164,31 @@ impl Transformer {
         trace: &mut Trace,
     ) -> Tensor<2> {
         let x = self.hidden(tokens, mask, trace);
+        self.logits_of(x, places.iter().map(|&place| place as i32).collect())
+    }
+
+    /// Logits of some places of what the last block gave: `[batch, seq, hidden]`, `n` places → `[n, vocab]`.
+    pub(super) fn logits_of(&self, x: Tensor<3>, places: Vec<i32>) -> Tensor<2> {
         let ([batch, seq, hidden], n) = (x.dims(), places.len());
-        let ids: Vec<i32> = places.iter().map(|&place| place as i32).collect();
-        let ids = Tensor::<1, Int>::from_data(TensorData::new(ids, [n]), &x.device());
-        let x = x.reshape([batch * seq, hidden]).select(0, ids).reshape([1, n, hidden]);
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n]), &x.device());
+        let x = x.reshape([batch * seq, hidden]).select(0, places).reshape([1, n, hidden]);
         self.logits(x).reshape([n, self.config.vocab_size])
     }
 
     /// What the last block gives for every position, `[batch, seq, hidden]`.
     fn hidden(&self, tokens: Tensor<2, Int>, mask: &AttentionMask, trace: &mut Trace) -> Tensor<3> {
         let [_, seq] = tokens.dims();
-        let angles = self.rope.angles(0, seq, seq);
+        self.hidden_at(tokens, &self.rope.angles(0, seq, seq), mask, trace)
+    }
+
+    /// The same of tokens that stand at such positions.
+    pub(super) fn hidden_at(
+        &self,
+        tokens: Tensor<2, Int>,
+        angles: &Angles,
+        mask: &AttentionMask,
+        trace: &mut Trace,
+    ) -> Tensor<3> {
         let mut x = self.noise.apply(self.embed(tokens));
         let near = self.config.sliding_window.as_ref().map(|sliding| mask.within(sliding.window));
         // What is looked into is kept anyway.
@@ -188,10 +202,10 @@ impl Transformer {
             let mask = near.as_ref().filter(|_| block.slides).unwrap_or(mask);
             x = match tape {
                 Some(tape) if self.checkpointing.recomputes(i) => {
-                    recomputed(tape, block, x, &angles, mask, trace)
+                    recomputed(tape, block, x, angles, mask, trace)
                 }
-                Some(tape) if fine || routes => cut_behind(tape, block, x, &angles, mask, trace),
-                _ => block.forward(x, &angles, mask, None, trace),
+                Some(tape) if fine || routes => cut_behind(tape, block, x, angles, mask, trace),
+                _ => block.forward(x, angles, mask, None, trace),
             };
         }
         x

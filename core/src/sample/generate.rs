@@ -221,8 +221,8 @@ impl<'a> Answer<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::SamplingConfig;
     use crate::sample::fake::{Counting, letters, ready};
+    use crate::sample::{SamplingConfig, UnmaskConfig};
 
     fn greedy() -> SamplingConfig {
         SamplingConfig { temperature: 0.0, max_new_tokens: 5, ..SamplingConfig::default() }
@@ -236,7 +236,14 @@ mod tests {
         context: usize,
     ) -> Result<(Generation, Vec<String>)> {
         let tokenizer = letters(None);
-        let request = GenerationRequest { prompt, reuse: 0, end_ids, tokenizer: Some(&tokenizer), config };
+        let request = GenerationRequest {
+            prompt,
+            reuse: 0,
+            end_ids,
+            tokenizer: Some(&tokenizer),
+            config,
+            unmask: UnmaskConfig::default(),
+        };
         let mut pieces = Vec::new();
         let mut on_text = |text: &str| {
             pieces.push(text.to_string());
@@ -304,8 +311,14 @@ mod tests {
     #[test]
     fn the_listener_can_end_it_and_no_tokenizer_is_needed() {
         let config = greedy();
-        let request =
-            GenerationRequest { prompt: &[0], reuse: 0, end_ids: &[], tokenizer: None, config: &config };
+        let request = GenerationRequest {
+            prompt: &[0],
+            reuse: 0,
+            end_ids: &[],
+            tokenizer: None,
+            config: &config,
+            unmask: UnmaskConfig::default(),
+        };
         let mut calls = 0;
         let mut on_text = |text: &str| {
             assert_eq!(text, "");
@@ -327,8 +340,14 @@ mod tests {
         model.fed = vec![4, 5, 9, 9];
         let prompt = [4, 5, 6];
         for (reuse, fed) in [(2, vec![6]), (3, vec![6]), (0, vec![4, 5, 6])] {
-            let request =
-                GenerationRequest { prompt: &prompt, reuse, end_ids: &[], tokenizer: None, config: &config };
+            let request = GenerationRequest {
+                prompt: &prompt,
+                reuse,
+                end_ids: &[],
+                tokenizer: None,
+                config: &config,
+                unmask: UnmaskConfig::default(),
+            };
             let generation = ready(generate(&mut model, &request, &mut |_| Flow::Continue)).unwrap();
             assert_eq!(generation.tokens, [7]);
             assert_eq!(model.calls.last(), Some(&fed), "reuse {reuse}");

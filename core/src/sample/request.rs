@@ -1,9 +1,9 @@
 //! A prompt with all that its continuation depends on.
 
-use super::SamplingConfig;
+use super::{SamplingConfig, UnmaskConfig};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
-use crate::told::told;
+use crate::told::{Told, told};
 
 /// What to continue, and how.
 #[derive(Clone, Copy)]
@@ -18,14 +18,31 @@ pub struct GenerationRequest<'a> {
     pub tokenizer: Option<&'a Tokenizer>,
     /// How tokens are chosen.
     pub config: &'a SamplingConfig,
+    /// How masks are filled; a causal model takes the default alone.
+    pub unmask: UnmaskConfig,
 }
 
 impl GenerationRequest<'_> {
     /// Whether a model of this context can go on from it.
     ///
     /// # Errors
-    /// Settings that do not hold, an empty prompt, a prompt longer than the context.
+    /// Settings that do not hold or are for masked predictors, an empty prompt, a prompt longer than the context.
     pub fn check(&self, context: usize) -> Result<()> {
+        let mut problems = self.problems();
+        let flags = self.unmask.flags().join(", ");
+        if !flags.is_empty() {
+            problems.push(told!(
+                "unmask.causal",
+                "{flags} says how masked tokens are filled, and this model writes from left to right: leave it out, or \
+                 take a model that `kindling convert --to diffusion` made",
+                flags
+            ));
+        }
+        self.check_prompt(context, problems)
+    }
+
+    /// What does not hold of how tokens are chosen.
+    pub(super) fn problems(&self) -> Vec<Told> {
         let mut problems = self.config.validate();
         if self.tokenizer.is_none() && !self.config.stop.is_empty() {
             problems.push(told!(
@@ -33,6 +50,11 @@ impl GenerationRequest<'_> {
                 "--stop needs the model's tokenizer, and there is none"
             ));
         }
+        problems
+    }
+
+    /// Refuses these problems, an empty prompt, and one that is longer than the context.
+    pub(super) fn check_prompt(&self, context: usize, problems: Vec<Told>) -> Result<()> {
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
@@ -72,8 +94,14 @@ mod tests {
     fn a_context_bounds_the_answer_and_its_last_token_needs_no_room() {
         let config = SamplingConfig { max_new_tokens: 5, ..SamplingConfig::default() };
         let bound = |prompt: &[u32], context: usize| {
-            let request =
-                GenerationRequest { prompt, reuse: 0, end_ids: &[], tokenizer: None, config: &config };
+            let request = GenerationRequest {
+                prompt,
+                reuse: 0,
+                end_ids: &[],
+                tokenizer: None,
+                config: &config,
+                unmask: UnmaskConfig::default(),
+            };
             request.bound_by(context)
         };
         assert_eq!((bound(&[0, 1], 3), bound(&[0, 1, 2], 3)), (Some(2), Some(1)));

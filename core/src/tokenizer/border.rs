@@ -20,6 +20,16 @@ const SAME: usize = 16;
 const MOST_BYTES: [usize; 2] = [1 << 10, 4 << 20];
 
 impl Tokenizer {
+    /// The ids of a text that goes on in the middle of another: without a space before its first word, and without BOS.
+    ///
+    /// # Errors
+    /// A text or parts that the tokenizers crate does not take.
+    pub fn encode_continuing(&self, text: &str) -> Result<Vec<u32>> {
+        let encoder = self.borders.continuing(&self.inner)?;
+        let encoding = encoder.encode_fast(text, false).map_err(Error::tokenizer_failed)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// The ids of a text and the bytes they stand for, each border being one between two tokens. `borders` are in
     /// order. Of a long text only a beginning is read: it holds as many `tokens` at least, and they are those of the
     /// whole text.

@@ -10,7 +10,9 @@ use crate::data::{Dataset, RowOrigin, Split};
 use crate::error::{Error, Result};
 use crate::loss::{EvalAnswers, Objective};
 use crate::model::Transformer;
-use crate::sample::{Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, generate_together};
+use crate::sample::{
+    Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, UnmaskConfig, generate_together,
+};
 use crate::text::{Conversation, Row, Tags, parse_reasoning, same_answer};
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
@@ -139,7 +141,14 @@ impl HeldOutAnswers {
 
 impl Question {
     fn request<'a>(&'a self, end_ids: &'a [u32], config: &'a SamplingConfig) -> GenerationRequest<'a> {
-        GenerationRequest { prompt: &self.prompt, reuse: 0, end_ids, tokenizer: None, config }
+        GenerationRequest {
+            prompt: &self.prompt,
+            reuse: 0,
+            end_ids,
+            tokenizer: None,
+            config,
+            unmask: UnmaskConfig::default(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::loss::OwnAnswers;
 use crate::model::Transformer;
 use crate::random::Random;
-use crate::sample::{Flow, GenerationRequest, SamplingConfig, SideBySide, generate_together};
+use crate::sample::{Flow, GenerationRequest, SamplingConfig, SideBySide, UnmaskConfig, generate_together};
 
 /// Keeps the drawing of answers apart from other uses of the seed.
 const STREAM: u64 = 0x6f77_6e61_6e73;
@@ -91,6 +91,7 @@ impl WithOwnAnswers {
                     end_ids,
                     tokenizer: None,
                     config,
+                    unmask: UnmaskConfig::default(),
                 });
             }
         }

@@ -12,7 +12,9 @@ use crate::loss::{Answered, GrpoConfig, group_advantages, target_log_probs};
 use crate::model::{Transformer, read};
 use crate::platform::{map_in_threads, threads};
 use crate::random::Random;
-use crate::sample::{Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, generate_together};
+use crate::sample::{
+    Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, UnmaskConfig, generate_together,
+};
 use crate::tokenizer::Tokenizer;
 
 /// Bytes that the keys and values of the answers of a batch may take.
@@ -135,6 +137,7 @@ impl Answers {
             end_ids: &model.config().eos_token_ids,
             tokenizer: None,
             config: &configs[at],
+            unmask: UnmaskConfig::default(),
         };
         let requests: Vec<GenerationRequest> = numbers.iter().map(request).collect();
         let mut answers = vec![Answer::default(); rows];

@@ -4,10 +4,10 @@ use std::io::{BufRead, IsTerminal, StdinLock};
 use std::path::PathBuf;
 
 use clap::Args;
-use kindling::chat::{CHAT_HELP, ChatCommand, ChatSession};
+use kindling::chat::{AnswerSettings, CHAT_HELP, ChatCommand, ChatSession};
 use kindling::error::Error;
 use kindling::model::Transformer;
-use kindling::sample::{Decoder, FinishReason, Flow, SamplingConfig};
+use kindling::sample::{FinishReason, Flow, SamplingConfig, UnmaskConfig, Writer, Written};
 use kindling::tokenizer::Tokenizer;
 use rustyline::error::ReadlineError;
 use serde_json::json;
@@ -50,7 +50,7 @@ pub struct ChatArgs {
 
 struct Chat {
     session: ChatSession,
-    decoder: Decoder,
+    writer: Writer,
     tokenizer: Tokenizer,
     end_ids: Vec<u32>,
     sampling: SamplingConfig,
@@ -147,7 +147,7 @@ impl Chat {
     ) -> Result<Self, Failure> {
         let session = ChatSession::new(args.system.clone(), args.history)?;
         let context = model.config().context();
-        let decoder = Decoder::new(model, context);
+        let writer = Writer::new(model, context);
         let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
         let sampling = args.sampling.clone();
         if sampling.max_new_tokens > context {
@@ -157,7 +157,7 @@ impl Chat {
                 sampling.max_new_tokens
             ));
         }
-        Ok(Self { session, decoder, tokenizer, end_ids, sampling, context, history: args.history, output })
+        Ok(Self { session, writer, tokenizer, end_ids, sampling, context, history: args.history, output })
     }
 
     fn converse(&mut self) -> Result<(), Failure> {
@@ -190,21 +190,22 @@ impl Chat {
         let output = self.output;
         // Whoever reads a pipe gets the answer as it is.
         let mut folded = (std::io::stdout().is_terminal() && !output.verbose).then(Folded::default);
-        let mut on_text = |text: &str| {
-            match &mut folded {
-                Some(folded) => output.piece(&folded.push(text)),
-                None => output.piece(text),
+        let mut on = |written: Written| {
+            if let Written::Piece(piece) = written {
+                match &mut folded {
+                    Some(folded) => output.piece(&folded.push(piece.text)),
+                    None => output.piece(piece.text),
+                }
             }
             if interrupt::asked() { Flow::Stop } else { Flow::Continue }
         };
-        let answer = self.session.answer(
-            &mut self.decoder,
-            &self.tokenizer,
-            &self.end_ids,
-            &self.sampling,
-            text,
-            &mut on_text,
-        );
+        let settings = AnswerSettings {
+            tokenizer: &self.tokenizer,
+            end_ids: &self.end_ids,
+            sampling: &self.sampling,
+            unmask: UnmaskConfig::default(),
+        };
+        let answer = self.session.answer(&mut self.writer, settings, text, &mut on);
         let answer = pollster::block_on(answer)?;
         folded.iter_mut().for_each(|folded| output.piece(&folded.finish()));
         output.line("");

@@ -5,7 +5,7 @@ use std::io::{Read, stdin};
 use clap::Args;
 use kindling::error::Error;
 use kindling::model::Transformer;
-use kindling::sample::{Decoder, Flow, Generation, GenerationRequest, SamplingConfig, generate};
+use kindling::sample::{Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written};
 use kindling::tokenizer::Tokenizer;
 
 use super::prompts::{self, PromptRows};
@@ -123,12 +123,19 @@ fn complete(
     output: Output,
 ) -> Result<Generation, Failure> {
     interrupt::listen();
-    let mut decoder = Decoder::new(model, prompt.len().saturating_add(args.sampling.max_new_tokens));
+    let mut writer = Writer::new(model, prompt.len().saturating_add(args.sampling.max_new_tokens));
     let ends = &model.config().eos_token_ids;
     let ends = tokenizer.map_or_else(|| ends.clone(), |tokenizer| tokenizer.end_ids(ends));
-    let request = GenerationRequest { prompt, reuse: 0, end_ids: &ends, tokenizer, config: &args.sampling };
+    let request = GenerationRequest {
+        prompt,
+        reuse: 0,
+        end_ids: &ends,
+        tokenizer,
+        config: &args.sampling,
+        unmask: UnmaskConfig::default(),
+    };
     let context = model.config().context();
-    if let Some(most) = request.bound_by(context).filter(|most| *most > 0) {
+    if let Some(most) = writer.bound_by(&request).filter(|most| *most > 0) {
         output.warn(&format!(
             "the model's context of {context} tokens holds the {} of the prompt and {most} new ones, not the {} of \
              --max-new-tokens; the answer ends there at the latest",
@@ -136,11 +143,13 @@ fn complete(
             args.sampling.max_new_tokens
         ));
     }
-    let mut on_text = |text: &str| {
-        output.piece(text);
+    let mut on = |written: Written| {
+        if let Written::Piece(piece) = written {
+            output.piece(piece.text);
+        }
         if interrupt::asked() { Flow::Stop } else { Flow::Continue }
     };
-    Ok(pollster::block_on(generate(&mut decoder, &request, &mut on_text))?)
+    Ok(pollster::block_on(writer.write(&request, &mut on))?)
 }
 
 fn show(generation: &Generation, output: Output) -> Result<(), Failure> {

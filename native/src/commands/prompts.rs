@@ -10,7 +10,8 @@ use kindling::device::is_processor;
 use kindling::error::Error;
 use kindling::model::Transformer;
 use kindling::sample::{
-    Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, generate_together, row_settings,
+    Flow, Generation, GenerationRequest, SamplingConfig, SideBySide, UnmaskConfig, generate_together,
+    row_settings,
 };
 use kindling::text::{Conversation, Message, Prompt, Row};
 use kindling::tokenizer::Tokenizer;
@@ -132,6 +133,7 @@ impl Asked {
             end_ids,
             tokenizer: Some(tokenizer),
             config: &self.config,
+            unmask: UnmaskConfig::default(),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kindling::chat::ChatSession;
+use kindling::chat::{AnswerSettings, ChatSession};
 use kindling::checkpoint::PROGRESS;
 use kindling::example::{DEFAULT_SEED, Question, World};
-use kindling::sample::{Decoder, Flow, SamplingConfig};
+use kindling::sample::{Flow, SamplingConfig, UnmaskConfig, Writer, Written};
 use serde_json::{Value, json};
 
 use super::ModelArgs;
@@ -175,13 +175,19 @@ fn converse(
     let (model, tokenizer) = model.open(everywhere)?;
     let Some(tokenizer) = tokenizer else { return Ok(Vec::new()) };
     let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
-    let mut decoder = Decoder::new(&model, model.config().context());
+    let mut writer = Writer::new(&model, model.config().context());
     let mut session = ChatSession::new(None, None)?;
     let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: LONGEST, ..SamplingConfig::default() };
     let mut answers = Vec::new();
     for (question, _) in questions {
-        let mut on_text = |_: &str| if interrupt::asked() { Flow::Stop } else { Flow::Continue };
-        let answer = session.answer(&mut decoder, &tokenizer, &end_ids, &sampling, question, &mut on_text);
+        let mut on = |_: Written| if interrupt::asked() { Flow::Stop } else { Flow::Continue };
+        let settings = AnswerSettings {
+            tokenizer: &tokenizer,
+            end_ids: &end_ids,
+            sampling: &sampling,
+            unmask: UnmaskConfig::default(),
+        };
+        let answer = session.answer(&mut writer, settings, question, &mut on);
         answers.push(pollster::block_on(answer)?.generation.text.trim().to_string());
         if interrupt::asked() {
             return Err(Failure::Interrupted);

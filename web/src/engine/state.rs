@@ -8,7 +8,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use kindling::adapter::{Adapter, Fingerprint};
 use kindling::model::Transformer;
-use kindling::sample::Decoder;
+use kindling::sample::Writer;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::{Told, told};
 use serde::Serialize;
@@ -34,7 +34,7 @@ pub struct Engine {
     /// Counts changes of what answers, so that an answer in flight does not put an old cache back.
     epoch: Cell<u64>,
     /// The cache of the last conversation, and the ids in it.
-    pub talk: RefCell<Option<(Decoder, Vec<u32>)>>,
+    pub talk: RefCell<Option<(Writer, Vec<u32>)>>,
     /// The run that trains.
     pub run: RefCell<Option<ActiveRun>>,
     /// The data that were planned with last.

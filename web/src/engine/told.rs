@@ -13,7 +13,7 @@ use kindling::train::{self, HeldOut, StepLog};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::messages::chat::{FinishReason, Generation, Score};
+use super::messages::chat::{FinishReason, Generation, MaskedScore, Score};
 use super::messages::diffusion::Diffusion;
 use super::messages::model::{GgufWeights, ModelCard, WeightsAs};
 use super::messages::run::{self, EngineEvent, Plan, RowCount};
@@ -117,6 +117,20 @@ impl From<sample::Score> for Score {
             tokens_scored: score.tokens_scored as u32,
             bits_per_byte: score.bits_per_byte,
             logits: score.logits,
+        }
+    }
+}
+
+impl From<sample::MaskedScore> for MaskedScore {
+    fn from(score: sample::MaskedScore) -> Self {
+        Self {
+            tokens: score.tokens,
+            nll: score.nll,
+            nll_is_bound: score.nll_is_bound,
+            nll_standard_error: score.nll_standard_error,
+            mc: score.mc as u32,
+            tokens_scored: score.tokens_scored as u32,
+            bits_per_byte: score.bits_per_byte,
         }
     }
 }

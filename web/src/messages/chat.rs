@@ -174,4 +174,22 @@ messages! {
         /// The logits of the last position, where they were asked for.
         logits: Option<Vec<f32>> = "Option::is_none",
     }
+
+    /// How likely a text is to a masked predictor, as `kindling score --json` prints it.
+    struct MaskedScore {
+        /// Its ids.
+        tokens: Vec<u32>,
+        /// The negative log-likelihood of all but the first, in nats; null where it is not finite.
+        nll: Option<f64>,
+        /// Whether that is an upper bound, which the average over hidden parts is.
+        nll_is_bound: bool,
+        /// By how much the average may be off; null where that is not known.
+        nll_standard_error: Option<f64>,
+        /// How often parts of the text were hidden.
+        mc: u32,
+        /// How many tokens were predicted.
+        tokens_scored: u32,
+        /// Bits per byte of the predicted text; null where its bytes are not known.
+        bits_per_byte: Option<f64>,
+    }
 }
