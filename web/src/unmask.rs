@@ -70,13 +70,9 @@ pub struct Course {
 }
 
 impl Course {
-    /// Notes what stands in a text with holes before the first step.
-    pub fn give(&mut self, length: usize, given: impl IntoIterator<Item = (usize, String)>) {
-        self.reach(length);
-        for (place, text) in given {
-            self.reach(place + 1);
-            self.places[place] = Place::Given(text);
-        }
+    /// Notes by place what stands in a text with holes before the first step.
+    pub fn give(&mut self, given: Vec<Option<String>>) {
+        self.places = given.into_iter().map(|text| text.map_or(Place::Hidden, Place::Given)).collect();
     }
 
     /// Adds what a step filled, each with its place, text and confidence; steps come in their order. A place that was
@@ -166,7 +162,8 @@ mod tests {
         course.add(2, 3, 4, [token(0, "a"), token(3, "d")]);
         course.add(3, 3, 4, [token(1, "b")]);
         let shown = |step| -> String {
-            let texts = course.places().iter().map(|place| place.after(step).map_or("_", |token| &token.text));
+            let texts =
+                course.places().iter().map(|place| place.after(step).map_or("_", |token| &token.text));
             texts.collect()
         };
         assert_eq!([shown(0), shown(1), shown(2), shown(3)], ["____", "__c_", "a_cd", "abcd"]);
@@ -189,13 +186,17 @@ mod tests {
     #[test]
     fn what_is_given_or_filled_stays() {
         let mut course = Course::default();
-        course.give(3, [(0, "The ".to_string()), (2, ".".to_string())]);
+        course.give(vec![Some("The ".into()), None, Some(".".into())]);
         assert_eq!((course.steps(), course.length(0)), (0, 3));
         course.add(1, 1, 3, [token(0, "x"), token(1, "moon")]);
         course.add(2, 1, 3, [token(1, "sun")]);
         assert_eq!(course.places()[0], Place::Given("The ".into()));
         assert_eq!(course.places()[1].after(2).map(|token| token.text.as_str()), Some("moon"));
-        assert_eq!((course.filled(2), course.planned()), (1, 2), "there are never fewer steps than there were");
+        assert_eq!(
+            (course.filled(2), course.planned()),
+            (1, 2),
+            "there are never fewer steps than there were"
+        );
     }
 
     #[test]
@@ -228,8 +229,13 @@ mod tests {
         let part = |text: &str, new| (text.to_string(), new);
         let holes = ["a cat".to_string(), "mat".to_string()];
         let parts = marked("Here ____ sat on a ___.", &holes, "Here a cat sat on a mat.");
-        let wanted =
-            [part("Here ", false), part("a cat", true), part(" sat on a ", false), part("mat", true), part(".", false)];
+        let wanted = [
+            part("Here ", false),
+            part("a cat", true),
+            part(" sat on a ", false),
+            part("mat", true),
+            part(".", false),
+        ];
         assert_eq!(parts, wanted);
         assert_eq!(marked("___", &["so".to_string()], "so"), [part("so", true)]);
         // A tokenizer may change what is given; then nobody knows where the new begins.
