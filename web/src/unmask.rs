@@ -1,27 +1,52 @@
 //! How an answer of a masked predictor came to be: which place was filled at which step, and how sure the model was.
 
-/// So many underscores, or more, stand for missing words.
+/// So many underscores, or more, stand for missing words; behind a backslash they are text, as the engine has it.
 const HOLE: &str = "___";
 
 /// Whether a text has holes to fill.
 pub fn has_holes(text: &str) -> bool {
-    text.contains(HOLE)
+    between_holes(text).len() > 1
 }
 
-/// A text with holes and what was written into them, in parts of which each is new or not. Where the parts are not the
-/// whole that came of it, that is one part, which is not new.
-pub fn marked(asked: &str, holes: &[String], whole: &str) -> Vec<(String, bool)> {
-    let mut parts = Vec::new();
-    let (mut rest, mut holes) = (asked, holes.iter());
+/// What stands before, between and behind the holes of a text.
+fn between_holes(text: &str) -> Vec<String> {
+    let (mut all, mut said, mut rest) = (Vec::new(), String::new(), text);
     while let Some(at) = rest.find(HOLE) {
-        parts.push((rest[..at].to_string(), false));
-        rest = rest[at..].trim_start_matches('_');
-        parts.extend(holes.next().map(|hole| (hole.clone(), true)));
+        let behind = rest[at..].trim_start_matches('_');
+        match rest[..at].strip_suffix('\\') {
+            Some(before) => said = said + before + &rest[at..rest.len() - behind.len()],
+            None => all.push(std::mem::take(&mut said) + &rest[..at]),
+        }
+        rest = behind;
     }
-    parts.push((rest.to_string(), false));
+    all.push(said + rest);
+    all
+}
+
+/// A whole text with what was written into its holes, in parts of which each is new or not. Where the parts cannot be
+/// found in it, it is one part, which is not new.
+pub fn marked(asked: &str, holes: &[String], whole: &str) -> Vec<(String, bool)> {
+    parts(asked, holes, whole).unwrap_or_else(|| vec![(whole.to_string(), false)])
+}
+
+fn parts(asked: &str, holes: &[String], whole: &str) -> Option<Vec<(String, bool)>> {
+    let (said, mut parts, mut rest) = (between_holes(asked), Vec::new(), whole);
+    let mut holes = holes.iter();
+    for (i, text) in said.iter().enumerate() {
+        let hole = holes.next();
+        // A word that fills a hole may bring the space before it.
+        let brings = hole.is_some_and(|hole| hole.starts_with(' '));
+        let text = if brings { text.strip_suffix(' ').unwrap_or(text) } else { text };
+        rest = rest.strip_prefix(text)?;
+        parts.push((text.to_string(), false));
+        if i + 1 < said.len() {
+            let hole = hole?;
+            rest = rest.strip_prefix(hole.as_str())?;
+            parts.push((hole.clone(), true));
+        }
+    }
     parts.retain(|(text, _)| !text.is_empty());
-    let told: String = parts.iter().map(|(text, _)| text.as_str()).collect();
-    if told.trim() == whole.trim() { parts } else { vec![(whole.to_string(), false)] }
+    (rest.is_empty() && holes.next().is_none()).then_some(parts)
 }
 
 /// A token that a step filled.
@@ -222,24 +247,29 @@ mod tests {
     fn holes_are_three_underscores_or_more() {
         assert!(has_holes("The ___ shines") && has_holes("______"));
         assert!(!has_holes("snake_case__name") && !has_holes(""));
+        assert!(!has_holes(r"a line \___") && has_holes(r"a line \___ and a hole ___"));
     }
 
     #[test]
     fn what_fills_a_hole_is_marked() {
         let part = |text: &str, new| (text.to_string(), new);
-        let holes = ["a cat".to_string(), "mat".to_string()];
-        let parts = marked("Here ____ sat on a ___.", &holes, "Here a cat sat on a mat.");
-        let wanted = [
-            part("Here ", false),
-            part("a cat", true),
-            part(" sat on a ", false),
-            part("mat", true),
-            part(".", false),
-        ];
-        assert_eq!(parts, wanted);
-        assert_eq!(marked("___", &["so".to_string()], "so"), [part("so", true)]);
+        let told = |holes: &[&str]| holes.iter().map(|hole| hole.to_string()).collect::<Vec<_>>();
+        let parts = marked("Here ____ sat on a ___.", &told(&["a cat", "mat"]), "Here a cat sat on a mat.");
+        let [here, cat, sat] = [part("Here ", false), part("a cat", true), part(" sat on a ", false)];
+        assert_eq!(parts, [here, cat, sat, part("mat", true), part(".", false)]);
+        // The space before a word is one with it.
+        let parts = marked("Here ___ sat.", &told(&[" a cat"]), "Here a cat sat.");
+        assert_eq!(parts, [part("Here", false), part(" a cat", true), part(" sat.", false)]);
+        assert_eq!(marked("___", &told(&["so"]), "so"), [part("so", true)]);
+        assert_eq!(marked(r"\___ ___", &told(&["b"]), "___ b"), [part("___ ", false), part("b", true)]);
+        // A hole that was left empty marks nothing.
+        assert_eq!(marked("a ___b", &told(&[""]), "a b"), [part("a ", false), part("b", false)]);
         // A tokenizer may change what is given; then nobody knows where the new begins.
-        assert_eq!(marked("Ａ ___", &["b".to_string()], "A b"), [part("A b", false)]);
+        for (asked, holes, whole) in
+            [("Ａ ___", &["b"][..], "A b"), ("___", &[], "b"), ("___", &["b", "c"], "bc")]
+        {
+            assert_eq!(marked(asked, &told(holes), whole), [part(whole, false)]);
+        }
     }
 
     #[test]
