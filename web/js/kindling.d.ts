@@ -125,8 +125,8 @@ export interface Kindling {
     /** Keeps the open model under a name. */
     keep(name: string): Promise<void>;
     /**
-     * Makes a masked predictor (LLaDA) of the open model and keeps it under a name of its own; `load` opens it.
-     * It answers well only once it was trained: `train` with it teaches it to.
+     * Makes a masked predictor (LLaDA) of the open model without its adapters, and keeps it under a name of its own, which
+     * `load` opens. It answers well only once `train` has taught it to.
      */
     convert(options: ConvertOptions): Promise<KeptModel>;
     remove(name: string): Promise<void>;
