@@ -295,6 +295,12 @@ export interface TrainConfig {
   /** Parts of the model that do not train. */
   "freeze": ("mlp" | "attention" | "embedding" | "norm" | "head" | "experts" | "router")[];
   "seed": number;
+  /** Of the stages "pretrain" and "sft"; null for what the model predicts. Another objective than the model's is refused. */
+  "objective": "next-token" | "diffusion" | null;
+  /** How much a hidden token counts: all alike, or 1 / the share that is hidden. */
+  "loss-weight": "uniform" | "inverse-t";
+  /** Shares of a row's tokens that are hidden, as "0.1,0.5". */
+  "t-range": string;
   /** NEFTune's α: noise on the embeddings; 0 adds none. */
   "neftune": number;
   /** Share that training drops; null takes what the model's config.json says. */
