@@ -42,7 +42,7 @@ impl Engine {
             // Where any token may be hidden the last one is read, too.
             fit.seq_len = fit.seq_len.saturating_sub(1).max(1);
         }
-        let longest = config.max_seq_len.saturating_add(1);
+        let longest = fit.seq_len.saturating_add(1);
         let told = |e: kindling::error::Error| e.told();
         let (mut shown, mut odd) = (Vec::new(), RenderWarnings::new());
         for row in dataset.iter().take(rows) {
