@@ -48,7 +48,10 @@ fn a_likelihood_is_that_of_llada() {
         let found = pollster::block_on(scorer.likelihood(&ids, &weights, 0)).unwrap();
         let error = found.standard_error.unwrap();
         if ids.len() - prompt == 1 {
-            assert!((found.nll - exact).abs() < 1e-4 && (estimate - exact).abs() < 1e-4, "{found:?}, {exact}");
+            assert!(
+                (found.nll - exact).abs() < 1e-4 && (estimate - exact).abs() < 1e-4,
+                "{found:?}, {exact}"
+            );
         } else {
             assert!((found.nll - exact).abs() < 4.0 * error, "{found:?} and {exact}");
             assert!(error < 0.03 * exact, "{found:?}");

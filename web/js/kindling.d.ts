@@ -112,8 +112,8 @@ export interface Kindling {
     remove(name: string): Promise<AdapterInfo[]>;
   };
   /**
-   * Files to take home: the open model as one file, as a Hugging Face directory or for llama.cpp, an adapter in PEFT's
-   * layout, a run with its training state. "zip" puts a directory into one archive.
+   * Files to take home: the open model as one file, as a Hugging Face directory (a masked predictor in LLaDA's form) or for
+   * llama.cpp, an adapter in PEFT's layout, a run with its training state. "zip" puts a directory into one archive.
    */
   export(
     what: { model: "single-file" | "hf" | "gguf" } | { adapter: string } | { run: string },
@@ -125,8 +125,8 @@ export interface Kindling {
     /** Keeps the open model under a name. */
     keep(name: string): Promise<void>;
     /**
-     * Makes a masked predictor (LLaDA) of the open model and keeps it under a name of its own; `load` opens it.
-     * It answers well only once it was trained: `train` with it teaches it to.
+     * Makes a masked predictor (LLaDA) of the open model without its adapters, and keeps it under a name of its own, which
+     * `load` opens. It answers well only once `train` has taught it to.
      */
     convert(options: ConvertOptions): Promise<KeptModel>;
     remove(name: string): Promise<void>;
@@ -295,6 +295,12 @@ export interface TrainConfig {
   /** Parts of the model that do not train. */
   "freeze": ("mlp" | "attention" | "embedding" | "norm" | "head" | "experts" | "router")[];
   "seed": number;
+  /** Of the stages "pretrain" and "sft"; null for what the model predicts. Another objective than the model's is refused. */
+  "objective": "next-token" | "diffusion" | null;
+  /** How much a hidden token counts: all alike, or 1 / the share that is hidden. */
+  "loss-weight": "uniform" | "inverse-t";
+  /** Shares of a row's tokens that are hidden, as "0.1,0.5". */
+  "t-range": string;
   /** NEFTune's α: noise on the embeddings; 0 adds none. */
   "neftune": number;
   /** Share that training drops; null takes what the model's config.json says. */

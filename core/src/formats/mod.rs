@@ -9,6 +9,8 @@ mod bytes;
 mod files;
 pub mod gguf;
 mod half_rotate;
+mod llada;
+mod llada_names;
 mod llama2c;
 mod llama2c_tokenizer;
 mod peft;
@@ -20,6 +22,7 @@ mod torch;
 pub use archive::{entry_name, from_folder, from_zip, to_zip, zip_others};
 pub use bytes::Bytes;
 pub use files::{Files, directory_files};
+pub use llada::to_llada;
 pub use llama2c::from_llama2c;
 pub use llama2c_tokenizer::llama2c_tokenizer;
 pub use peft::{

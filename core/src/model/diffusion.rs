@@ -3,7 +3,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ModelConfig;
 use super::keys::{Keys, SAVED, unsupported};
 use crate::error::{Error, Result};
 use crate::told::{Told, told};
@@ -37,6 +36,14 @@ impl DiffusionConfig {
         if objective != OBJECTIVE {
             return unsupported("objective", &objective.into(), OBJECTIVE);
         }
+        Self::read_kind(keys)
+    }
+
+    /// The same of a file whose family has this objective alone.
+    ///
+    /// # Errors
+    /// As [`Self::read`], the objective aside.
+    pub(super) fn read_kind(keys: Keys) -> Result<Self> {
         let mask = keys.size("mask_token_id")?;
         let block_length = match keys.text("attention")?.unwrap_or("bidirectional") {
             "bidirectional" => None,
@@ -87,42 +94,9 @@ impl DiffusionConfig {
     }
 }
 
-impl ModelConfig {
-    /// Refuses a masked predictor for `what`, which works with a model that predicts the next token alone.
-    ///
-    /// # Errors
-    /// A masked predictor, with what to take instead.
-    pub fn check_causal(&self, what: &str) -> Result<()> {
-        if self.diffusion.is_none() {
-            return Ok(());
-        }
-        Err(Error::Model(told!(
-            "model.diffusion",
-            "{what} needs a model that predicts the next token, and this one predicts masked tokens (diffusion); take the \
-             model that it was converted from",
-            what
-        )))
-    }
-
-    /// Refuses a model that predicts the next token for `what`, which works with a masked predictor alone.
-    ///
-    /// # Errors
-    /// A causal model, with the way to convert it.
-    pub fn check_masked(&self, what: &str) -> Result<&DiffusionConfig> {
-        self.diffusion.as_ref().ok_or_else(|| {
-            Error::Model(told!(
-                "model.causal",
-                "{what} needs a model that predicts masked tokens, and this one predicts the next token; make one of it with \
-                 `kindling convert --to diffusion --model DIR --out NEW`",
-                what
-            ))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::preset;
+    use super::super::{ModelConfig, preset};
     use super::*;
 
     fn config(block_length: Option<usize>) -> ModelConfig {
@@ -160,17 +134,5 @@ mod tests {
                 ModelConfig::from_hugging_face(text.replace(from, to).as_bytes()).unwrap_err().to_string();
             assert!(message.contains(told), "{message}");
         }
-    }
-
-    #[test]
-    fn each_kind_of_model_is_refused_where_the_other_is_needed() {
-        let masked = config(None);
-        let causal = ModelConfig { diffusion: None, ..masked.clone() };
-        assert!(causal.check_causal("dpo").is_ok() && masked.check_masked("infill").is_ok());
-        let told = masked.check_causal("dpo").unwrap_err().to_string();
-        assert!(told.starts_with("dpo needs a model that predicts the next token"), "{told}");
-        assert!(told.contains("take the model that it was converted from"), "{told}");
-        let told = causal.check_masked("infill").unwrap_err().to_string();
-        assert!(told.contains("kindling convert --to diffusion"), "{told}");
     }
 }

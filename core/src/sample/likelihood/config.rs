@@ -32,7 +32,12 @@ impl LikelihoodConfig {
         let mut problems = Vec::new();
         let draws = self.draws();
         if draws == 0 || draws > MOST {
-            problems.push(told!("score.mc", "--mc is {draws}, but it must be 1 to {most}", draws, most = MOST));
+            problems.push(told!(
+                "score.mc",
+                "--mc is {draws}, but it must be 1 to {most}",
+                draws,
+                most = MOST
+            ));
         }
         let scale = self.scale();
         if !scale.is_finite() || scale < 0.0 {

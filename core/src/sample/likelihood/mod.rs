@@ -136,7 +136,8 @@ impl MaskedScorer {
         let parts = hidden::parts(&answer, self.diffusion.block_length);
         let is_bound = parts.iter().any(|part| part.len() > 1);
         let draws = if is_bound { self.config.draws() } else { 1 };
-        let mut random = Random::new(self.config.seed().wrapping_add(number), STREAM);
+        // Each text has a stream of its own.
+        let mut random = Random::new(self.config.seed(), STREAM ^ number.rotate_right(16));
         let mut means = Vec::new();
         for size in hidden::batches(draws) {
             let mut sum = 0.0;
@@ -203,7 +204,8 @@ impl MaskedScorer {
             logits = without.clone() + (logits - without) * (scale + 1.0);
         }
         let [tokens, vocab] = logits.dims();
-        let log_probs = read(token_log_probs(logits.reshape([1, tokens, vocab]), &targets).reshape([tokens])).await?;
+        let log_probs =
+            read(token_log_probs(logits.reshape([1, tokens, vocab]), &targets).reshape([tokens])).await?;
         let shares = drawn.iter().flat_map(|hidden| &hidden.shares);
         let each = log_probs.iter().zip(shares).zip(&places);
         Ok(each

@@ -63,7 +63,8 @@ fn guidance_moves_away_from_what_is_said_without_the_prompt() {
     let found = likelihood(&scorer(&model, 128, 1.5), &answer(&[6])).nll;
     let with = &rows(&model, &with_masks(&[6]))[6];
     let without = &rows(&model, &[MASK; 9])[6];
-    let guided: Vec<f32> = with.iter().zip(without).map(|(with, without)| without + 2.5 * (with - without)).collect();
+    let guided: Vec<f32> =
+        with.iter().zip(without).map(|(with, without)| without + 2.5 * (with - without)).collect();
     let expected = -log_probability(&guided, IDS[6]);
     assert!((found - expected).abs() < 1e-4, "{found} and {expected}");
     assert!((found - likelihood(&scorer(&model, 128, 0.0), &answer(&[6])).nll).abs() > 1e-3);
@@ -112,7 +113,8 @@ fn a_block_as_long_as_the_text_is_plain_masking() {
 #[test]
 fn uniform_logits_give_the_logarithm_of_the_vocabulary_a_token() {
     for block_length in [None, Some(4)] {
-        let flat = ModelConfig { initializer_range: 0.0, embedding_range: 0.0, ..config(block_length, false) };
+        let flat =
+            ModelConfig { initializer_range: 0.0, embedding_range: 0.0, ..config(block_length, false) };
         let found = likelihood(&scorer(&of(&flat), 32, 0.0), &[1.0; 9]);
         assert!((found.nll - 9.0 * 32f64.ln()).abs() < 1e-4, "{found:?}: hidden or not, L / x · x · ln V");
         assert!(found.standard_error.unwrap() < 1e-4);
