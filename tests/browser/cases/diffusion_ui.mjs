@@ -14,7 +14,7 @@ const HOLES = "The ___ of Oren is in ___.";
 const TOKENS = 12;
 const PHONE = { width: 390, height: 844 };
 
-/** Makes a diffusion model of the tiny one, which says no end, and goes to the chat. */
+/** Makes a diffusion model of the tiny one, which says no end; what the page tells of it. */
 async function convert(t) {
   const { page } = t;
   const { file } = await tiny(t.tmp);
@@ -22,6 +22,10 @@ async function convert(t) {
   await page.getByTestId("convert-begin").click();
   await page.locator("#model", { hasText: "diffusion" }).waitFor({ timeout: 60 * SECOND });
   await page.getByTestId("convert-is").waitFor({ timeout: 10 * SECOND });
+  await page.locator(".message", { hasText: "diffusion" }).waitFor({ timeout: 10 * SECOND });
+  const told = await page.getByTestId("message").innerText();
+  await page.locator(".message button").click();
+  return told;
 }
 
 /** Asks something of the open model and waits for the answer. */
@@ -55,8 +59,7 @@ async function fits(t, what) {
 
 test("diffusion: a model becomes one, answers on a canvas, and shows how by keyboard", LONG, async (t) => {
   const { page, assert } = t;
-  await convert(t);
-  assert.match(await page.getByTestId("message").innerText(), /“tiny”/, "its parent is told");
+  assert.match(await convert(t), /“tiny”/, "its parent is told");
   assert.match(await page.getByTestId("convert-is").innerText(), /diffusion model.*“tiny”/s);
   assert.equal(await page.getByTestId("convert-begin").isVisible(), false, "it is one already");
   await page.getByTestId("kept-model").first().waitFor({ timeout: 20 * SECOND });
@@ -168,7 +171,8 @@ test("diffusion: settings of answers are those of the open model", LONG, async (
   await pick(t, file, true);
   await page.getByTestId("tab-chat").click();
   await unfold(t, "chat-settings");
-  assert.equal(await page.getByTestId("chat-steps").isVisible(), false, "a causal model has no steps");
+  // A causal model has no steps.
+  await page.getByTestId("chat-steps").waitFor({ state: "hidden", timeout: 20 * SECOND });
   assert.equal(await page.getByTestId("chat-hole-hint").isVisible(), false);
 });
 

@@ -144,6 +144,7 @@ impl Settings {
                 .attr("type", "text")
                 .say_in("placeholder", speech, |t| t.teach.automatic),
         });
+        place.add(&settings.objective.says);
         let ways = ways.child(&el("summary").say(speech, |t| t.teach.more_ways));
         let ways = ways.child(&settings.choose(|settings| &settings.stage, &changed));
         let ways = ways.child(&settings.stage.hint).child(&settings.objective.reason);

@@ -116,6 +116,6 @@ fn step(event: &Event, popover: &El) {
 
 /// The nearest token in a direction; places that hold none yet are passed over.
 fn next_token(token: &HtmlElement, next: fn(&Element) -> Option<Element>) -> Option<HtmlElement> {
-    let others = std::iter::successors(next(token), |other| next(other));
+    let others = std::iter::successors(next(token), next);
     others.filter(|other| other.has_attribute(ALTERNATIVES)).find_map(|other| other.dyn_into().ok())
 }

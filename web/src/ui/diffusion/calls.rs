@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde_json::Value;
+use wasm_bindgen::prelude::JsValue;
 use web_sys::AbortSignal;
 
 use crate::messages::diffusion::{Infilled, UnmaskStep};
@@ -30,11 +31,16 @@ pub async fn infill(
     let hear = Rc::new(RefCell::new(hear));
     let (first, steps) = (Rc::clone(&hear), hear);
     // What does not read is not this page's matter: the answer comes all the same.
-    let given = move |value| drop(engine::read(&value).map(|given| first.borrow_mut()(Heard::Given(given))));
-    let step = move |value| drop(engine::read(&value).map(|step| steps.borrow_mut()(Heard::Step(step))));
+    let given =
+        move |value: JsValue| drop(engine::read(&value).map(|given| tell(&first, Heard::Given(given))));
+    let step = move |value: JsValue| drop(engine::read(&value).map(|step| tell(&steps, Heard::Step(step))));
     engine::set(&request, "onCanvas", &engine::callback(given));
     engine::set(&request, "onUnmask", &engine::callback(step));
     engine::ask("", "infill", &[&request]).await
+}
+
+fn tell(hear: &RefCell<impl FnMut(Heard)>, heard: Heard) {
+    (*hear.borrow_mut())(heard);
 }
 
 /// Makes a diffusion model of the open model, which is kept under a name of its own.

@@ -58,7 +58,9 @@ impl Canvas {
         if self.tells {
             // One stop for the Tab key; arrows lead from token to token.
             let first = course.places().iter().position(|place| place.after(step).is_some());
-            first.and_then(|first| drawn.get(first)).inspect(|(span, _)| span.set_tab_index(0));
+            if let Some((span, _)) = first.and_then(|first| drawn.get(first)) {
+                span.set_tab_index(0);
+            }
         }
     }
 

@@ -23,12 +23,13 @@ const T_RANGE: &str = "t-range";
 
 /// Seen while a diffusion model is open.
 pub struct Objective {
-    /// Below the choice of what trains.
+    /// What may be set, below the choice of what trains.
     pub place: El,
     /// Below the choice of the stage: which of them are not for it.
     pub reason: El,
+    /// What is learned, in sight of all.
+    pub says: El,
     app: Rc<App>,
-    says: El,
     weight: El,
     range: Numbers,
     /// The range where none is set, as the engine has it.
@@ -46,7 +47,7 @@ impl Objective {
         let range = Numbers::build(speech, "teach-t", &RANGE);
         range.group.add(&field(speech, |t| t.diffusion.loss_weight, &weight));
         let says = el("p").class("faint").id("teach-objective");
-        let place = el("div").class("stack").child(&says).child(&range.group).shown(false);
+        let (says, place) = (says.shown(false), el("div").class("stack").child(&range.group).shown(false));
         let changed = Rc::clone(changed);
         dom::listen(&place, "input", move |_| changed());
         let reason = el("p").class("faint").id("teach-only-causal").say(speech, |t| t.diffusion.only_causal);
@@ -64,6 +65,7 @@ impl Objective {
         let is_open = self.is_open();
         let learns = takes_masked(stage);
         self.place.show(is_open && learns);
+        self.says.show(is_open && learns);
         self.reason.show(is_open);
         let t = &self.app.speech.text().diffusion;
         self.says.write(if stage == Stage::Sft { t.objective_sft } else { t.objective });
