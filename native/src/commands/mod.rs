@@ -5,6 +5,7 @@ pub mod bench;
 mod chain_file;
 pub mod chat;
 pub mod completions;
+pub mod convert;
 pub mod data;
 pub mod doctor;
 mod example;
