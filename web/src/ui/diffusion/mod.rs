@@ -9,7 +9,6 @@ mod unmasking;
 mod writing;
 
 pub use calls::infill;
-pub use canvas::Canvas;
 pub use convert::Convert;
 pub use objective::{Objective, takes_masked};
 pub use replay::{Replay, replay};
