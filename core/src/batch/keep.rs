@@ -28,9 +28,14 @@ impl KeptRows {
         Self { source, fit, share, seed }
     }
 
+    /// What they count for each that the lesson counts.
+    pub fn ratio(&self) -> f64 {
+        self.share / (1.0 - self.share)
+    }
+
     /// Kept rows beside so many of the lesson: at least one.
     pub fn rows_beside(&self, lesson: usize) -> usize {
-        let rows = self.share / (1.0 - self.share) * lesson as f64;
+        let rows = self.ratio() * lesson as f64;
         // Not one more for what a sum in binary adds.
         ((rows - 1e-9).ceil() as usize).max(1)
     }
@@ -47,7 +52,7 @@ impl KeptRows {
         let longest = examples.iter().map(|example| example.ids.len() - 1).max().unwrap_or(1);
         let mut batch = Batch { kept: true, ..Batch::new(row_length(longest, self.fit.seq_len)) };
         examples.iter().for_each(|example| batch.push_examples(std::slice::from_ref(example)));
-        let wanted = self.share / (1.0 - self.share) * lesson.iter().map(Batch::weight).sum::<f64>();
+        let wanted = self.ratio() * lesson.iter().map(Batch::weight).sum::<f64>();
         batch.scale_weights(wanted / batch.weight());
         Ok(batch)
     }

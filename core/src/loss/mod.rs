@@ -1,6 +1,8 @@
 //! What is minimised. A stage is an objective: which weight a batch has, and which loss.
 
 mod cross_entropy;
+mod diffusion;
+mod diffusion_config;
 mod distill;
 mod distill_config;
 mod dpo;
@@ -8,6 +10,7 @@ mod dpo_config;
 mod grpo;
 mod grpo_config;
 mod masked_metrics;
+mod masking;
 mod objective;
 mod policy_costs;
 mod reason;
@@ -20,6 +23,8 @@ mod targets;
 mod totals;
 
 pub use cross_entropy::cross_entropy;
+pub use diffusion::Diffusion;
+pub use diffusion_config::{DiffusionSettings, LossWeight, Predicts, TimeRange};
 pub use distill::Distill;
 pub use distill_config::{DistillConfig, KdLoss};
 pub use dpo::{Dpo, Reference};
@@ -27,6 +32,7 @@ pub use dpo_config::{DpoConfig, DpoLoss, ReferenceKind};
 pub use grpo::{Grpo, target_log_probs};
 pub use grpo_config::{GrpoConfig, GrpoLoss, LossMean};
 pub(crate) use masked_metrics::MaskedMetrics;
+pub use masking::{Masking, RowShape};
 pub use objective::{Beside, EvalAnswers, NextToken, Objective, OwnAnswers};
 pub use reason::Reason;
 pub use reason_config::{ReasonConfig, ReasonSettings};

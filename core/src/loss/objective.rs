@@ -1,6 +1,6 @@
 //! What is minimised: the one thing in which stages differ.
 
-use super::{GrpoConfig, Loss, ReasonSettings, StepTotals, cross_entropy, routed_logits};
+use super::{GrpoConfig, Loss, Masking, ReasonSettings, StepTotals, cross_entropy, routed_logits};
 use crate::batch::Batch;
 use crate::kernels::AttentionMask;
 use crate::model::{ModelConfig, Transformer};
@@ -43,6 +43,11 @@ pub trait Objective: Send + Sync {
 
     /// How groups of the model's own answers take the place of the data's, where rules reward them.
     fn rollouts(&self) -> Option<&GrpoConfig> {
+        None
+    }
+
+    /// How tokens are hidden from a masked predictor, where one learns.
+    fn masking(&self) -> Option<&Masking> {
         None
     }
 

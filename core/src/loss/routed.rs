@@ -9,12 +9,12 @@
 //!
 //! Padding counts in none. Rows that hold several examples hold as many sequences.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::StepTotals;
 use crate::batch::Batch;
 use crate::kernels::AttentionMask;
-use crate::model::{Balance, Routing, Trace, Transformer};
+use crate::model::{Balance, MaskedRows, Routing, Trace, Transformer};
 
 /// How the tokens of a part of a step used the experts of one layer.
 #[derive(Clone, Debug)]
@@ -65,7 +65,8 @@ pub fn routed_logits(
     mask: &AttentionMask,
     totals: &StepTotals,
 ) -> (Tensor<3>, Option<Routed>) {
-    traced(model, batch, totals, |tokens, trace| model.forward_traced(tokens, mask, trace))
+    let tokens = batch.inputs_tensor(&model.device());
+    traced(model, batch, totals, |trace| model.forward_traced(tokens, mask, trace))
 }
 
 /// The same with logits of some positions only, as [`Transformer::forward_at`] numbers them: gates route all tokens.
@@ -79,7 +80,23 @@ pub(super) fn routed_logits_at(
     places: &[u32],
     totals: &StepTotals,
 ) -> (Tensor<2>, Option<Routed>) {
-    traced(model, batch, totals, |tokens, trace| model.forward_at(tokens, mask, places, trace))
+    let tokens = batch.inputs_tensor(&model.device());
+    traced(model, batch, totals, |trace| model.forward_at(tokens, mask, places, trace))
+}
+
+/// The same of the hidden tokens of a masked predictor, as [`Transformer::forward_masked`] takes them. Of a block model,
+/// which reads its rows twice, the balance is that of the noised copy.
+///
+/// # Shapes
+/// Logits `[n, vocab]`.
+pub(super) fn masked_logits(
+    model: &Transformer,
+    batch: &Batch,
+    rows: &MaskedRows<'_>,
+    places: &[u32],
+    totals: &StepTotals,
+) -> (Tensor<2>, Option<Routed>) {
+    traced(model, batch, totals, |trace| model.forward_masked(rows, places, trace))
 }
 
 /// What a pass forward gives, and what its routed layers bring.
@@ -87,14 +104,13 @@ fn traced<const D: usize>(
     model: &Transformer,
     batch: &Batch,
     totals: &StepTotals,
-    forward: impl FnOnce(Tensor<2, Int>, &mut Trace) -> Tensor<D>,
+    forward: impl FnOnce(&mut Trace) -> Tensor<D>,
 ) -> (Tensor<D>, Option<Routed>) {
-    let tokens = batch.inputs_tensor(&model.device());
     let Some(experts) = &model.config().experts else {
-        return (forward(tokens, &mut Trace::default()), None);
+        return (forward(&mut Trace::default()), None);
     };
     let mut trace = Trace::of_routing();
-    let logits = forward(tokens, &mut trace);
+    let logits = forward(&mut trace);
     let layers = trace.routing.unwrap_or_default();
     (logits, Some(routed(&layers, experts.per_token, &experts.balance, batch, totals)))
 }

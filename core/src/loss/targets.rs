@@ -20,13 +20,18 @@ impl Targets {
         let places: Vec<usize> =
             batch.weights.iter().enumerate().filter(counted).map(|(place, _)| place).collect();
         if places.is_empty() {
-            return Self { places: vec![0], ids: vec![IGNORED], weights: vec![0.0] };
+            return Self::none();
         }
         Self {
             ids: places.iter().map(|&place| batch.targets[place]).collect(),
             weights: places.iter().map(|&place| batch.weights[place]).collect(),
             places: places.into_iter().map(|place| place as u32).collect(),
         }
+    }
+
+    /// One that counts nothing.
+    pub(super) fn none() -> Self {
+        Self { places: vec![0], ids: vec![IGNORED], weights: vec![0.0] }
     }
 
     /// Values a target, weighed and added, `[1]`.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Stage, TrainOptions};
 use crate::batch::TooLong;
 use crate::error::{Error, Result};
+use crate::loss::DiffusionSettings;
 use crate::model::{Noise, Part};
 use crate::optim::{AdamW, AdamWConfig, LrSchedule, Schedule};
 use crate::told::{Told, told};
@@ -88,6 +89,10 @@ pub struct TrainConfig {
     /// Seed of initial weights and order.
     #[cfg_attr(feature = "cli", arg(long))]
     pub seed: u64,
+    /// How hidden tokens are learned
+    #[serde(flatten)]
+    #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Masked predictors"))]
+    pub diffusion: DiffusionSettings,
     /// Noise, another optimizer, an early end, averaged weights, less memory
     #[serde(flatten)]
     #[cfg_attr(feature = "cli", command(flatten))]
@@ -121,6 +126,7 @@ impl TrainConfig {
             log_every: 10,
             freeze: Vec::new(),
             seed: 42,
+            diffusion: DiffusionSettings::default(),
             options: TrainOptions::default(),
         };
         let sft =
@@ -181,6 +187,7 @@ impl TrainConfig {
     pub fn problems(&self) -> Vec<Told> {
         let judged = self.val_split > 0.0 && self.eval_every > 0;
         let checks = self.of_sizes().into_iter().chain(self.of_rates()).chain(self.options.checks(judged));
+        let checks = checks.chain([self.diffusion.check()]);
         checks.filter(|(holds, _)| !holds).map(|(_, problem)| problem).collect()
     }
 

@@ -16,6 +16,7 @@ mod loss_scale;
 mod losses;
 mod metrics;
 mod mix;
+mod noising;
 mod options;
 mod own_answers;
 mod parts;

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::held_out_answers::HeldOutAnswers;
+use super::noising::noised;
 use super::own_answers::WithOwnAnswers;
 use super::patience::Patience;
 use super::rollouts::{measured, with_rollouts};
@@ -46,9 +47,7 @@ impl Job {
     /// # Errors
     /// Settings that do not hold, no usable rows, rows longer than the model, a foreign tokenizer.
     pub fn validate(&self, model: &Transformer) -> Result<()> {
-        if ![Stage::Pretrain, Stage::Sft].contains(&self.stage) {
-            model.config().check_causal(self.stage.name())?;
-        }
+        self.check_objective(model.config())?;
         self.check_prepared()?;
         self.check_content()?;
         let mut problems = self.config.problems();
@@ -75,6 +74,7 @@ impl Job {
         problems.extend(self.teacher_problem());
         problems.extend(self.objective.problems(self.adapter.is_some()));
         problems.extend(self.keep_problem());
+        problems.extend(self.masking_problem());
         problems.extend(self.config.options.problem(self.adapter.is_some()));
         problems.extend(self.rollout_problems());
         problems.extend(self.freeze_problems(model));
@@ -212,6 +212,7 @@ impl Job {
         let mut plan = Plan::new(model.config(), &config, steps, adapter, row, &model.device());
         self.plan_frozen(&mut plan, model);
         plan.state_bytes -= model.bytes_saved();
+        self.plan_masking(&mut plan, model.config());
         plan.add_beside(&self.objective.beside(), model.config(), config.batch_size, row);
         if self.kept_dataset().is_some() {
             plan.add_share(self.config.keep_share);
@@ -310,6 +311,7 @@ impl Job {
             Some(own) => Box::new(WithOwnAnswers::new(batches, own, &progress.config)),
             None => batches,
         };
+        let batches = noised(batches, &*objective, &progress.config, true);
         let batches = with_rollouts(batches, objective.rollouts(), &tokenizer, &progress);
         let answers = HeldOutAnswers::of(&*self.objective, &self.dataset, &self.tokenizer, &split)?;
         warnings.extend(answers.as_ref().and_then(HeldOutAnswers::warning));
@@ -318,6 +320,7 @@ impl Job {
             _ if objective.rollouts().is_some_and(|config| config.eval_answers == 0) => None,
             _ => Some(Box::new(move || {
                 let rows = Box::new(self.loader(&split, split.validation_part(), false));
+                let rows = noised(rows, &*self.objective, &self.config, false);
                 measured(rows, self.objective.rollouts(), &self.tokenizer, self.config.max_seq_len)
             })),
         };
@@ -363,7 +366,7 @@ impl Job {
         LoaderConfig {
             batch_size: self.config.batch_size,
             packing: self.config.packing,
-            fit: Fit::new(self.stage.content(), self.config.max_seq_len, self.config.too_long),
+            fit: Fit::new(self.stage.content(), self.longest_targets(), self.config.too_long),
             seed: self.config.seed,
         }
     }

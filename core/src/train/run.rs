@@ -7,6 +7,7 @@ use burn::tensor::DType;
 use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
 use super::metrics::Metrics;
+use super::noising::noised_kept;
 use super::step::{Step, StepSettings, StepTensors};
 use super::{
     BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent, evaluate,
@@ -213,7 +214,9 @@ impl Run {
         }
         since.passes.push(self.batches.state().epoch);
         if let Some(keep) = &self.keep {
-            let kept = keep.beside(&batches, self.progress.step)?;
+            let step = self.progress.step;
+            let (kept, of_lesson) = (keep.beside(&batches, step)?, (&batches[..], keep.ratio()));
+            let kept = noised_kept(kept, of_lesson, &*self.objective, self.model.config(), (config, step));
             batches.push(kept);
         }
         let step = Step::of(&self.model, &*self.objective, &batches, settings);

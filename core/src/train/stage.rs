@@ -5,9 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Content;
+use crate::error::Result;
 use crate::loss::{
-    Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, NextToken, Objective, Reason, Reference,
+    Diffusion, DiffusionSettings, Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, Masking,
+    NextToken, Objective, Reason, Reference,
 };
+use crate::model::ModelConfig;
 use crate::text::RowKind;
 
 /// What a run teaches: which rows it reads and what it minimises. Which weights learn it, the model's or an adapter's,
@@ -54,6 +57,28 @@ impl Stage {
             Self::Distill => Arc::new(Distill::new(DistillConfig::default())),
             Self::Reason => Arc::new(Reason::default()),
             Self::Grpo => Arc::new(Grpo::new(GrpoConfig::default(), Some(Reference::Base))),
+        }
+    }
+
+    /// What it minimises with these settings for such a model, as [`Self::objective`] gives the rest: of texts and
+    /// conversations hidden tokens, where the model predicts those.
+    ///
+    /// # Errors
+    /// A model of the other kind than the settings or the stage need.
+    pub fn objective_for(
+        self,
+        settings: &DiffusionSettings,
+        model: &ModelConfig,
+    ) -> Result<Arc<dyn Objective>> {
+        match self {
+            Self::Pretrain | Self::Sft if settings.applies_to(model)? => {
+                let masking = Masking { settings: *settings, answers: self == Self::Sft };
+                Ok(Arc::new(Diffusion::new(masking)))
+            }
+            Self::Pretrain | Self::Sft => Ok(self.objective()),
+            Self::Dpo | Self::Distill | Self::Reason | Self::Grpo => {
+                model.check_causal(self.name()).map(|()| self.objective())
+            }
         }
     }
 

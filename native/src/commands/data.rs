@@ -9,11 +9,13 @@ use kindling::batch::{
 };
 use kindling::data::{DataOptions, DataReport, Dataset};
 use kindling::error::Error;
+use kindling::loss::TimeRange;
 use kindling::told::Told;
 use kindling::train::turn_warnings;
 use serde_json::json;
 
 use super::prepare::{self, PrepareArgs};
+use super::preview_hidden::Hiding;
 use super::preview_row::show_row;
 use super::train::tell;
 use super::view::ViewArgs;
@@ -46,6 +48,9 @@ pub struct PreviewArgs {
     /// What happens to longer rows: cut (a text into pieces, a conversation at its end) or drop
     #[arg(long, value_enum, default_value = "cut")]
     pub too_long: TooLong,
+    /// The shares of a row's tokens that training hides from a masked predictor [default: as training]
+    #[arg(long, value_name = "FROM,TO")]
+    pub t_range: Option<TimeRange>,
     /// Leave out rows that cannot be used
     #[arg(long)]
     pub skip_bad_rows: bool,
@@ -69,7 +74,8 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
     let view = &args.view;
     view.refuse_idle(args.turns)?;
     let tags = view.taught_tags()?;
-    let (tokenizer, config) = view.opened(output)?;
+    let (tokenizer, config, model) = view.opened(output)?;
+    let hiding = Hiding::of(view.stage, model, &config, args.t_range)?;
     let options = DataOptions {
         limit: Some(args.limit),
         skip_bad_rows: args.skip_bad_rows,
@@ -89,6 +95,7 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
     let rows =
         EncodedRows { encoder: encoder.with_turns(data.turns()), dataset: Arc::clone(&data), skip_bad_rows };
     let fit = Fit::new(content, config.max_seq_len, args.too_long);
+    let fit = hiding.as_ref().map_or(fit, |hiding| hiding.fit(fit));
     let (mut odd, mut refused, mut parted) = (RenderWarnings::new(), Vec::new(), false);
     for row in 0..rows.rows() {
         match rows.examples(row)? {
@@ -96,6 +103,9 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
                 count_warnings_of_row(&examples, &mut odd);
                 let of = data.mix().and_then(|mix| mix.of_row(row));
                 parted |= show_row(&examples, of, &fit, &tokenizer, output);
+                if let Some(hiding) = &hiding {
+                    examples.iter().for_each(|example| hiding.show(example, row, &fit, &tokenizer, output));
+                }
             }
             Found::Unusable(why) => refused.push(why),
         }

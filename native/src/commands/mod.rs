@@ -18,6 +18,7 @@ mod meter;
 pub mod plan;
 mod positions;
 mod prepare;
+mod preview_hidden;
 mod preview_row;
 mod prompts;
 pub mod quickstart;

@@ -62,7 +62,7 @@ pub fn run(args: &PrepareArgs, output: Output) -> Result<(), Failure> {
     refuse_idle(args)?;
     let (view, stage) = (&args.view, args.view.stage);
     let tags = view.taught_tags()?;
-    let (tokenizer, config) = view.opened(output)?;
+    let (tokenizer, config, _) = view.opened(output)?;
     let dataset = open(args, tokenizer.template_keys(), output)?;
     turn_warnings(stage, &dataset, &tokenizer).iter().for_each(|told| output.warn(told));
     let (length, content) = (config.max_seq_len, stage.content());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
-use kindling::loss::{DpoConfig, GrpoConfig, ReasonSettings, RolloutConfig};
+use kindling::loss::{DiffusionSettings, DpoConfig, GrpoConfig, ReasonSettings, RolloutConfig};
 use kindling::train::{Stage, TrainConfig};
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ const LENT: [&str; 4] = ["reference", "eval-answers", "think-tags", "answer-tags
 fn own_flags(stage: Stage) -> Vec<(String, String)> {
     let command = clap::Command::new(stage.name());
     let flags = match stage {
-        Stage::Pretrain | Stage::Sft => command,
+        Stage::Pretrain | Stage::Sft => DiffusionSettings::augment_args(command),
         Stage::Dpo => DpoConfig::augment_args(command),
         Stage::Distill => RolloutConfig::augment_args(DistillArgs::augment_args(command)),
         Stage::Reason => ReasonSettings::augment_args(command),
@@ -47,7 +47,7 @@ pub fn flags_of_others(stage: Stage) -> impl Iterator<Item = (String, String)> {
 /// Why the flags of a stage's own act in no other.
 pub fn why_idle(stage: Stage) -> &'static str {
     match stage {
-        Stage::Pretrain | Stage::Sft => "is another stage",
+        Stage::Pretrain | Stage::Sft => "hides no tokens",
         Stage::Dpo => "compares no answers",
         Stage::Distill => "has no teacher",
         Stage::Reason => "teaches no tags",

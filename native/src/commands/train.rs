@@ -67,7 +67,10 @@ pub fn run(
     let model = model.with_dtype(everywhere.dtype.burn());
     let begun = (&model, adapter.as_ref(), last_save.as_deref());
     let second = SecondModel::open(stage, args, begun, &tokenizer, &device)?;
-    let objective = second.as_ref().map_or_else(|| args.objective(stage), SecondModel::objective);
+    let objective = match &second {
+        Some(second) => second.objective(),
+        None => args.objective(stage, model.config())?,
+    };
     let context = objective.longest_row().unwrap_or(usize::MAX).min(model.config().context());
     let (config, settings) = fitted(stage, args, invocation, context, output);
     let keys = tokenizer.template_keys();

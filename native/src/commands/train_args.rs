@@ -8,7 +8,7 @@ use kindling::adapter::LoraConfig;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
 use kindling::loss::{DpoConfig, Grpo, GrpoConfig, Objective, Reason, ReasonSettings, RolloutConfig};
-use kindling::model::{ExpertSettings, RopeSettings};
+use kindling::model::{ExpertSettings, ModelConfig, RopeSettings};
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::{SaveConfig, Stage, TrainConfig};
@@ -221,13 +221,17 @@ impl TrainArgs {
         problems
     }
 
-    /// What a run of a stage minimises, where no second model belongs to it.
-    pub fn objective(&self, stage: Stage) -> Arc<dyn Objective> {
-        match stage {
+    /// What a run of a stage minimises for such a model, where no second one belongs to it.
+    ///
+    /// # Errors
+    /// A model of the other kind than the stage or the settings need.
+    pub fn objective(&self, stage: Stage, model: &ModelConfig) -> Result<Arc<dyn Objective>, Error> {
+        let objective = stage.objective_for(&self.train.diffusion, model)?;
+        Ok(match stage {
             Stage::Reason => Arc::new(Reason::new(self.reasoning.clone())),
             Stage::Grpo => Arc::new(Grpo::new(self.grpo_config(), None)),
-            other => other.objective(),
-        }
+            Stage::Pretrain | Stage::Sft | Stage::Dpo | Stage::Distill => objective,
+        })
     }
 
     /// Whether a new run of a stage renders none of the data.

@@ -87,11 +87,12 @@ impl ViewArgs {
         }
     }
 
-    /// The tokenizer with its template and date, and the settings that training would have.
+    /// The tokenizer with its template and date, the settings that training would have, and the model's shape, where there
+    /// is a model.
     ///
     /// # Errors
     /// What cannot be opened; a length that does not hold.
-    pub fn opened(&self, output: Output) -> Result<(Tokenizer, TrainConfig), Failure> {
+    pub fn opened(&self, output: Output) -> Result<(Tokenizer, TrainConfig, Option<ModelConfig>), Failure> {
         let (mut tokenizer, model) = open_tokenizer_and_config(&self.model)?;
         use_template(&mut tokenizer, self.chat_template.as_deref())?;
         self.date.unwrap_or_else(Date::today).set(&mut tokenizer);
@@ -99,7 +100,7 @@ impl ViewArgs {
             tell_unprinted(&tokenizer);
         }
         let mut config = TrainConfig::of(self.stage);
-        let context = self.context(model, self.max_seq_len.unwrap_or(config.max_seq_len), output)?;
+        let context = self.context(model.clone(), self.max_seq_len.unwrap_or(config.max_seq_len), output)?;
         match (self.max_seq_len, context) {
             (Some(given), _) => config.max_seq_len = given,
             (None, Some(context)) => {
@@ -109,7 +110,7 @@ impl ViewArgs {
         }
         let too_long = context.and_then(|context| config.length_problem(context));
         match config.problems().into_iter().chain(too_long).collect::<Vec<_>>() {
-            problems if problems.is_empty() => Ok((tokenizer, config)),
+            problems if problems.is_empty() => Ok((tokenizer, config, model)),
             problems => Err(Error::Config(problems).into()),
         }
     }
