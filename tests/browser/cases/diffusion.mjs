@@ -101,6 +101,7 @@ for (const [what, options, more] of [
     const before = await t.greedy(PROMPT, 8);
     const kept = await page.evaluate((o) => kindling.models.convert({ to: "diffusion", ...o }), options);
     assert.equal(kept.name, "tiny (diffusion)");
+    assert.ok(kept.notes.some(({ code }) => code.startsWith("convert.mask")), "the mask token is told");
     assert.ok(kept.bytes > 4 * parent.parameters);
     assert.deepEqual(await page.evaluate(() => kindling.model()), parent, "the parent is still the open one");
     assert.deepEqual(await t.greedy(PROMPT, 8), before);
@@ -198,7 +199,7 @@ test("diffusion: what one kind of model cannot do is refused by its name", LONG,
   assert.match(await chat({ logprobs: true, top_logprobs: 2 }), /logprobs/);
   assert.match(await unmask({ steps: 0 }), /--steps is 0/);
   assert.match(await unmask({ threshold: 2 }), /--threshold is 2/);
-  assert.match(await again("diffusion"), /diffusion/);
+  assert.match(await again("diffusion"), /predicts masked tokens already/);
   assert.match(await t.rejection(() => kindling.infill({ text: "no hole" })), /no hole/);
   const infill = (more) => t.rejection((more) => kindling.infill({ text: "a ___", ...more }), more);
   assert.match(await infill({ max_tokens: 3 }), /infill does not support 'max_tokens'/);

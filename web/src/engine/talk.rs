@@ -2,9 +2,7 @@
 
 use kindling::chat::{ChatPrompt, ChatSession, common_prefix};
 use kindling::model::Transformer;
-use kindling::sample::{
-    Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written,
-};
+use kindling::sample::{Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written};
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::{Told, told};
