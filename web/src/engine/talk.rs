@@ -132,7 +132,7 @@ impl Engine {
 
     /// Passes on what is written until the page wants no more of it.
     pub fn hearing<'a>(&'a self, writing: &'a Writing<'a>) -> impl FnMut(Written<'_>) -> Flow + 'a {
-        move |written| {
+        move |written: Written<'_>| {
             writing.tell(&written);
             if self.cancelled.borrow().contains(&writing.port.run) { Flow::Stop } else { Flow::Continue }
         }
