@@ -21,7 +21,7 @@ export function writing({ parent, writer, prompts }) {
   const asked = beginnings(prompts);
   const of = (name, model, flags) => measured(parent, asked, generated(name, model, flags, asked));
   const causal = of("causal", parent, {});
-  const by = (name, flags) => ({ name, ...of(name.replaceAll(" ", "-"), writer, flags) });
+  const by = (name, flags) => ({ name, ...of(name.replaceAll(" ", "-"), writer, { "show-steps": true, ...flags }) });
   const fixed = STEPS.map((steps) => by(`${steps} steps`, { steps }));
   const sure = THRESHOLDS.map((threshold) => by(`threshold ${threshold}`, { threshold }));
   const rows = [
@@ -75,7 +75,7 @@ function measured(parent, asked, answers) {
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
   // The first answers of a process wait for kernels.
   const middle = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-  const steps = answers.map(({ steps, tokens }) => steps ?? tokens?.length).filter((steps) => steps !== undefined);
+  const steps = answers.map(({ steps, tokens }) => (steps ?? tokens)?.length).filter((steps) => steps !== undefined);
   const speeds = answers.map(({ decode_tokens_per_second: speed }) => speed).filter(Boolean);
   return {
     steps: steps.length ? mean(steps) : undefined,
