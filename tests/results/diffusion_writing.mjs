@@ -20,7 +20,8 @@ const PERPLEXITY_WITHIN = 1.05;
 export function writing({ parent, writer, prompts }) {
   const asked = beginnings(prompts);
   const of = (name, model, flags) => measured(parent, asked, generated(name, model, flags, asked));
-  const causal = of("causal", parent, {});
+  // One prompt at a time, as the writer takes them.
+  const causal = of("causal", parent, { "batch-size": 1 });
   const by = (name, flags) => ({ name, ...of(name.replaceAll(" ", "-"), writer, { "show-steps": true, ...flags }) });
   const fixed = STEPS.map((steps) => by(`${steps} steps`, { steps }));
   const sure = THRESHOLDS.map((threshold) => by(`threshold ${threshold}`, { threshold }));
@@ -57,13 +58,13 @@ function beginnings(file) {
   return stories.flatMap(cut).slice(0, count).map(({ prompt, story }) => ({ prompt, rest: story.slice(prompt.length) }));
 }
 
-/** What a model goes on with behind each prompt, one prompt at a time. */
+/** What a model goes on with behind each prompt. */
 function generated(name, model, flags, asked) {
   const file = place(`writing-${name}.json`);
   if (!existsSync(file)) {
     const rows = place("writing-prompts.jsonl");
     writeFileSync(rows, asked.map(({ prompt }) => `${JSON.stringify({ prompt })}\n`).join(""));
-    const answers = kindling("generate", { model, "data": rows, ...SAMPLING, "batch-size": 1, ...flags });
+    const answers = kindling("generate", { model, "data": rows, ...SAMPLING, ...flags });
     writeFileSync(file, JSON.stringify(answers));
   }
   return JSON.parse(readFileSync(file, "utf8"));
