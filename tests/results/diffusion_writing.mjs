@@ -20,8 +20,9 @@ const PERPLEXITY_WITHIN = 1.05;
 export function writing({ parent, writer, prompts }) {
   const asked = beginnings(prompts);
   const of = (name, model, flags) => measured(parent, asked, generated(name, model, flags, asked));
-  const causal = of("causal", parent, {});
-  const by = (name, flags) => ({ name, ...of(name.replaceAll(" ", "-"), writer, flags) });
+  // One prompt at a time, as the writer takes them.
+  const causal = of("causal", parent, { "batch-size": 1 });
+  const by = (name, flags) => ({ name, ...of(name.replaceAll(" ", "-"), writer, { "show-steps": true, ...flags }) });
   const fixed = STEPS.map((steps) => by(`${steps} steps`, { steps }));
   const sure = THRESHOLDS.map((threshold) => by(`threshold ${threshold}`, { threshold }));
   const rows = [
@@ -57,13 +58,13 @@ function beginnings(file) {
   return stories.flatMap(cut).slice(0, count).map(({ prompt, story }) => ({ prompt, rest: story.slice(prompt.length) }));
 }
 
-/** What a model goes on with behind each prompt, one prompt at a time. */
+/** What a model goes on with behind each prompt. */
 function generated(name, model, flags, asked) {
   const file = place(`writing-${name}.json`);
   if (!existsSync(file)) {
     const rows = place("writing-prompts.jsonl");
     writeFileSync(rows, asked.map(({ prompt }) => `${JSON.stringify({ prompt })}\n`).join(""));
-    const answers = kindling("generate", { model, "data": rows, ...SAMPLING, "batch-size": 1, ...flags });
+    const answers = kindling("generate", { model, "data": rows, ...SAMPLING, ...flags });
     writeFileSync(file, JSON.stringify(answers));
   }
   return JSON.parse(readFileSync(file, "utf8"));
@@ -75,7 +76,7 @@ function measured(parent, asked, answers) {
   const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
   // The first answers of a process wait for kernels.
   const middle = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-  const steps = answers.map(({ steps, tokens }) => steps ?? tokens?.length).filter((steps) => steps !== undefined);
+  const steps = answers.map(({ steps, tokens }) => (steps ?? tokens)?.length).filter((steps) => steps !== undefined);
   const speeds = answers.map(({ decode_tokens_per_second: speed }) => speed).filter(Boolean);
   return {
     steps: steps.length ? mean(steps) : undefined,
