@@ -128,7 +128,7 @@ export interface Kindling {
      * Makes a masked predictor (LLaDA) of the open model without its adapters, and keeps it under a name of its own, which
      * `load` opens. It answers well only once `train` has taught it to.
      */
-    convert(options: ConvertOptions): Promise<KeptModel>;
+    convert(options: ConvertOptions): Promise<Converted>;
     remove(name: string): Promise<void>;
   };
   /** Ends the engine; every open call fails. */
@@ -161,7 +161,7 @@ export interface ConvertOptions {
   to: "diffusion";
   /** Whether logits predict the token behind them, as those of the open model do (true). */
   shift_logits?: boolean;
-  /** Tokens of a block, for a model that sees its own block and all before it; without it all see all. */
+  /** Tokens of a block, for a model that sees its own block and all before it; without it, or with 0, all see all. */
   block_length?: number;
   /** The name under which it is kept; without one that of the open model, with "(diffusion)" behind it. */
   name?: string;
@@ -798,6 +798,16 @@ export interface Diffusion {
   block_length: number | null;
   /** Whether a position's logits predict the token behind it, and not its own. */
   shift_logits: boolean;
+}
+
+/** A masked predictor that was made of the open model, and is kept in this browser. */
+export interface Converted {
+  /** Its name. */
+  name: string;
+  /** Its size. */
+  bytes: number;
+  /** What a person should know of what changed. */
+  notes: Told[];
 }
 
 /** A token that took the place of a mask. */

@@ -61,7 +61,7 @@ class Kindling {
       keep: (name) => this.#result({ call: "keep", name }),
       convert: async (options) => {
         check("models.convert", options);
-        const { to, shift_logits = true, block_length, name } = options;
+        const { to, shift_logits, block_length, name } = options;
         if (to !== "diffusion") {
           const message = `to is ${JSON.stringify(to)}; it can be "diffusion"`;
           throw refusal("bad-request", { call: "models.convert", field: "to" }, message);

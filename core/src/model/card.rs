@@ -35,6 +35,14 @@ impl ModelConfig {
         ModelCard::deserialize(self.generation.get(KEY)?).ok()
     }
 
+    /// The same model with this card.
+    pub fn with_card(mut self, card: &ModelCard) -> Self {
+        // Texts by text are always JSON.
+        let card = serde_json::to_value(card).unwrap_or(Value::Null);
+        self.generation.insert(KEY.into(), card);
+        self
+    }
+
     /// What a person should know of a card that cannot be read.
     pub(crate) fn card_warning(&self) -> Option<Told> {
         let error = ModelCard::deserialize(self.generation.get(KEY)?).err()?;
@@ -50,9 +58,7 @@ impl ModelConfig {
 impl Transformer {
     /// The same model with this card.
     pub fn with_card(mut self, card: &ModelCard) -> Self {
-        // Texts by text are always JSON.
-        let card = serde_json::to_value(card).unwrap_or(Value::Null);
-        self.config.generation.insert(KEY.into(), card);
+        self.config = self.config.with_card(card);
         self
     }
 }

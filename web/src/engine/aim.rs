@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use kindling::loss::{
-    DiffusionSettings, Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, Objective, Reason, ReasonConfig,
-    ReasonSettings, Reference, ReferenceKind,
+    DiffusionSettings, Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, Objective, Reason,
+    ReasonConfig, ReasonSettings, Reference, ReferenceKind,
 };
 use kindling::text::Tags;
 use kindling::told::{Told, told};

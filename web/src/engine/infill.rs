@@ -27,10 +27,12 @@ impl Engine {
         let mask = model.config().check_masked("filling holes").map_err(told)?.mask_token_id;
         let writing = self.writing(Who::Active, choosing, None, port)?;
         let tokenizer = writing.talking.tokenizer.as_ref();
-        let canvas =
-            canvas_of(text, tokenizer, mask, hole_tokens.unwrap_or(HOLE_TOKENS)).map_err(told)?;
+        let canvas = canvas_of(text, tokenizer, mask, hole_tokens.unwrap_or(HOLE_TOKENS)).map_err(told)?;
         if canvas.holes.is_empty() {
-            return Err(told!("infill.no_hole", "the text has no hole; write ___ where something is missing"));
+            return Err(told!(
+                "infill.no_hole",
+                "the text has no hole; write ___ where something is missing"
+            ));
         }
         let given = canvas.ids.iter().map(|&id| (id != mask).then(|| tokenizer.token_text(id))).collect();
         port.tell(&Event::Canvas { given });

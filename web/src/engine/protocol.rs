@@ -127,8 +127,9 @@ pub struct Choosing {
 #[derive(Deserialize)]
 pub struct Conversion {
     /// Whether its logits predict the token behind them.
-    pub shift_logits: bool,
-    /// Tokens of a block; without it all positions see all.
+    #[serde(default)]
+    pub shift_logits: Option<bool>,
+    /// Tokens of a block; without it, or with 0, all positions see all.
     #[serde(default)]
     pub block_length: Option<usize>,
     /// The name under which it is kept.

@@ -62,9 +62,7 @@ impl Engine {
                 let bytes = scored_bytes(&tokenizer, &ids).map_err(Told::from)?;
                 Ok((ids, Some(bytes)))
             }
-            (None, None) => {
-                Err(told!("score.nothing", "there is nothing to score; give a text or tokens"))
-            }
+            (None, None) => Err(told!("score.nothing", "there is nothing to score; give a text or tokens")),
         }
     }
 }

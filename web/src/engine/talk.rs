@@ -2,9 +2,7 @@
 
 use kindling::chat::{ChatPrompt, ChatSession, common_prefix};
 use kindling::model::Transformer;
-use kindling::sample::{
-    Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written,
-};
+use kindling::sample::{Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written};
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::{Told, told};
@@ -134,7 +132,7 @@ impl Engine {
 
     /// Passes on what is written until the page wants no more of it.
     pub fn hearing<'a>(&'a self, writing: &'a Writing<'a>) -> impl FnMut(Written<'_>) -> Flow + 'a {
-        move |written| {
+        move |written: Written<'_>| {
             writing.tell(&written);
             if self.cancelled.borrow().contains(&writing.port.run) { Flow::Stop } else { Flow::Continue }
         }

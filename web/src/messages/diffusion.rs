@@ -1,5 +1,7 @@
 //! Masked predictors: what makes a model one, and how it fills its masks.
 
+use super::told::Told;
+
 messages! {
     /// What makes a model a masked predictor, which fills masks anywhere instead of going on at the end.
     struct Diffusion {
@@ -9,6 +11,16 @@ messages! {
         block_length: Option<u32>,
         /// Whether a position's logits predict the token behind it, and not its own.
         shift_logits: bool,
+    }
+
+    /// A masked predictor that was made of the open model, and is kept in this browser.
+    struct Converted {
+        /// Its name.
+        name: String,
+        /// Its size.
+        bytes: f64,
+        /// What a person should know of what changed.
+        notes: Vec<Told>,
     }
 
     /// A token that took the place of a mask.
