@@ -13,6 +13,7 @@ mod execute;
 pub mod export;
 pub mod generate;
 pub mod import;
+mod llada;
 mod masked_pairs;
 pub mod merge;
 mod meter;
