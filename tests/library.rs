@@ -108,6 +108,8 @@ mod tokenizer;
 mod training;
 #[path = "library/turn_ends.rs"]
 mod turn_ends;
+#[path = "library/unmasking.rs"]
+mod unmasking;
 #[path = "library/weights_shared.rs"]
 mod weights_shared;
 #[path = "library/world.rs"]

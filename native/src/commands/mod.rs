@@ -2,6 +2,7 @@
 
 mod answers_file;
 pub mod bench;
+mod bench_unmask;
 mod chain_file;
 pub mod chat;
 pub mod completions;
