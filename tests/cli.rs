@@ -81,3 +81,5 @@ mod stories260k;
 mod template_files;
 #[path = "cli/travel.rs"]
 mod travel;
+#[path = "cli/unmasking.rs"]
+mod unmasking;

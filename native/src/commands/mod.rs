@@ -23,11 +23,13 @@ mod positions;
 mod prepare;
 mod preview_hidden;
 mod preview_row;
+mod prompt_rows;
 mod prompts;
 pub mod quickstart;
 mod quickstart_report;
 mod quickstart_rows;
 mod reference;
+pub mod replay;
 mod rewards;
 pub mod run_file;
 pub mod runs;
@@ -48,6 +50,7 @@ pub mod tokenizer;
 pub mod train;
 pub mod train_args;
 mod view;
+mod writing;
 
 use std::path::{Path, PathBuf};
 
