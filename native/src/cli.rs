@@ -10,8 +10,6 @@ use crate::commands::stage_flags::with_defaults;
 use crate::commands::train_args::{AdapterArgs, TrainArgs};
 use crate::commands::{
     SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, export, generate, import, merge, plan,
-    quickstart, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
-    SAMPLING_ORDER, bench, chat, completions, data, doctor, export, generate, import, merge, plan,
     quickstart, replay, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
 };
 use crate::config_file;

@@ -23,7 +23,6 @@ pub use config::SamplingConfig;
 pub use decoder::Decoder;
 pub use generate::{FinishReason, Flow, Generation, Piece, generate, generate_pieces};
 pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, has_holes, unescaped};
-pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, has_holes};
 pub use likelihood::{Likelihood, LikelihoodConfig, MaskedScore, MaskedScorer};
 pub use of_model::OfModel;
 pub use request::GenerationRequest;
