@@ -13,6 +13,8 @@ mod bad_data;
 mod bad_settings;
 #[path = "cli/checkpoints.rs"]
 mod checkpoints;
+#[path = "cli/convert.rs"]
+mod convert;
 #[path = "cli/data_formats.rs"]
 mod data_formats;
 #[path = "cli/distillation.rs"]
@@ -37,6 +39,8 @@ mod live;
 mod long_context;
 #[path = "cli/long_lines.rs"]
 mod long_lines;
+#[path = "cli/masked.rs"]
+mod masked;
 #[path = "cli/memory.rs"]
 mod memory;
 #[path = "cli/mixes.rs"]
@@ -77,3 +81,5 @@ mod stories260k;
 mod template_files;
 #[path = "cli/travel.rs"]
 mod travel;
+#[path = "cli/unmasking.rs"]
+mod unmasking;

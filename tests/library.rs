@@ -42,12 +42,16 @@ mod inference_masks;
 mod kernels;
 #[path = "library/likelihood.rs"]
 mod likelihood;
+#[path = "library/llada.rs"]
+mod llada;
 #[path = "library/long_rows.rs"]
 mod long_rows;
 #[path = "library/lora.rs"]
 mod lora;
 #[path = "library/map.rs"]
 mod map;
+#[path = "library/masked.rs"]
+mod masked;
 #[path = "library/masks.rs"]
 mod masks;
 #[path = "library/mixes.rs"]
@@ -104,6 +108,8 @@ mod tokenizer;
 mod training;
 #[path = "library/turn_ends.rs"]
 mod turn_ends;
+#[path = "library/unmasking.rs"]
+mod unmasking;
 #[path = "library/weights_shared.rs"]
 mod weights_shared;
 #[path = "library/world.rs"]

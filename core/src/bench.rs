@@ -12,6 +12,7 @@ use crate::model::{KvCache, Noise, Transformer, read};
 use crate::optim::{AdamW, AdamWConfig};
 use crate::platform::now;
 use crate::random::Random;
+use crate::sample::{Flow, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written};
 use crate::told::told;
 use crate::train::{Step, StepSettings};
 
@@ -78,6 +79,62 @@ pub async fn measure(
     let tokens_per_second = (steps * tokens) as f64 / elapsed_s;
     let flops_per_second = tokens_per_second * flops;
     Ok(Measurement { what, batch, seq, steps, elapsed_s, tokens_per_second, flops_per_second })
+}
+
+/// How fast a model writes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Writing {
+    /// Passes that chose new tokens, of one answer: as many as there are tokens where it is causal.
+    pub steps: usize,
+    /// New tokens a second, the reading of the prompt included.
+    pub tokens_per_second: f64,
+}
+
+/// Writes `new` tokens behind a prompt of `prompt` with whatever the model is, the likeliest ones, again and again for at
+/// least `seconds` after one warm-up.
+///
+/// # Errors
+/// Settings that are not for this model; a device that cannot be read.
+pub async fn measure_writing(
+    model: &Transformer,
+    unmask: UnmaskConfig,
+    [prompt, new]: [usize; 2],
+    seconds: f64,
+) -> Result<Writing> {
+    let mask = model.config().diffusion.as_ref().map(|diffusion| diffusion.mask_token_id);
+    let mut random = Random::new(0, 0);
+    let mut id = || random.below(model.config().vocab_size as u64) as u32;
+    let prompt: Vec<u32> =
+        std::iter::repeat_with(&mut id).filter(|id| Some(*id) != mask).take(prompt).collect();
+    let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: new, ..SamplingConfig::default() };
+    let request = GenerationRequest {
+        prompt: &prompt,
+        reuse: 0,
+        end_ids: &[],
+        tokenizer: None,
+        config: &sampling,
+        unmask,
+    };
+    let mut writer = Writer::new(model, prompt.len() + new);
+    let (mut runs, mut steps, mut written, mut started) = (0, 0, 0, now());
+    while runs < 3 || now() - started < seconds {
+        steps = 0;
+        let mut on = |heard: Written| {
+            steps += match heard {
+                Written::Step(_) => 1,
+                Written::Piece(piece) => usize::from(piece.token.is_some()),
+            };
+            Flow::Continue
+        };
+        let generation = writer.write(&request, &mut on).await?;
+        // The first run warms up.
+        match runs {
+            0 => started = now(),
+            _ => written += generation.tokens.len(),
+        }
+        runs += 1;
+    }
+    Ok(Writing { steps, tokens_per_second: written as f64 / (now() - started).max(1e-9) })
 }
 
 /// New tokens in one repetition of a decode measurement.

@@ -10,7 +10,7 @@ use crate::commands::stage_flags::with_defaults;
 use crate::commands::train_args::{AdapterArgs, TrainArgs};
 use crate::commands::{
     SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, export, generate, import, merge, plan,
-    quickstart, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
+    quickstart, replay, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -112,6 +112,8 @@ enum Verb {
     /// Complete a prompt
     #[command(after_help = SAMPLING_ORDER)]
     Generate(generate::GenerateArgs),
+    /// Show how a model of masked tokens filled them, step by step, from what `generate --json --show-steps` wrote
+    Replay(replay::ReplayArgs),
     /// Talk with a model
     #[command(after_help = SAMPLING_ORDER)]
     Chat(chat::ChatArgs),
@@ -195,6 +197,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Export(args) => export::export(&args, &everywhere),
         Verb::Import(args) => import::import(&args, &everywhere, &invocation),
         Verb::Generate(args) => generate::run(args, &everywhere, &invocation.said),
+        Verb::Replay(args) => replay::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
         Verb::Score(args) => score::run(&args, &everywhere),
         Verb::Runs(args) => runs::run(args, &everywhere),

@@ -28,6 +28,7 @@ mod runs;
 mod shares;
 mod sources;
 mod table;
+mod unmasking;
 mod written;
 
 use std::process::ExitCode;

@@ -246,7 +246,7 @@ mod tests {
     fn neither_batches_nor_training_masks_change_the_measures() {
         let model = model(0.4, None);
         let whole = batch(6);
-        let expected = measured(&model, &[whole.clone()]);
+        let expected = measured(&model, std::slice::from_ref(&whole));
         let parts = whole.split(3);
         assert_eq!(parts.len(), 3);
         let mut other = parts.clone();

@@ -2,6 +2,7 @@
 
 mod attention;
 mod block;
+mod block_reading;
 mod cache;
 mod card;
 mod checkpointing;
@@ -49,6 +50,7 @@ mod weights;
 
 pub use attention::Attention;
 pub use block::Block;
+pub(crate) use block_reading::block_mask;
 pub use cache::KvCache;
 pub use card::ModelCard;
 pub use checkpointing::ActivationCheckpointing;

@@ -168,7 +168,7 @@ impl Transformer {
     }
 
     /// Logits of some places of what the last block gave: `[batch, seq, hidden]`, `n` places → `[n, vocab]`.
-    pub(super) fn logits_of(&self, x: Tensor<3>, places: Vec<i32>) -> Tensor<2> {
+    pub(crate) fn logits_of(&self, x: Tensor<3>, places: Vec<i32>) -> Tensor<2> {
         let ([batch, seq, hidden], n) = (x.dims(), places.len());
         let places = Tensor::<1, Int>::from_data(TensorData::new(places, [n]), &x.device());
         let x = x.reshape([batch * seq, hidden]).select(0, places).reshape([1, n, hidden]);
@@ -281,7 +281,7 @@ impl Transformer {
     }
 
     /// `[batch, seq]` → `[batch, seq, hidden]`.
-    fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+    pub(super) fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
         let rows = match &self.saved.embed_tokens {
             Some(table) => module::embedding(table.val(), tokens),
             None => self.model.embed_tokens.rows(tokens),

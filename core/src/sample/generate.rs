@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Autoregressive, GenerationRequest, Sampler, StopMatcher};
+use super::streamed::StreamedText;
+use super::{Autoregressive, GenerationRequest, Sampler};
 use crate::error::Result;
 use crate::platform::{breathe, now};
 use crate::tokenizer::StreamDecoder;
@@ -21,7 +22,8 @@ pub enum Flow {
 pub struct Piece<'a> {
     /// The text that became final; empty while a character or a possible stop string is incomplete.
     pub text: &'a str,
-    /// The token and the logits that it was drawn from; `None` for text that was held back to the end.
+    /// The token and the logits that it was drawn from; `None` for text that was held back to the end, and for that of a
+    /// masked predictor, which makes several tokens final at once.
     pub token: Option<(u32, &'a [f32])>,
 }
 
@@ -49,9 +51,10 @@ pub struct Generation {
     /// The end-of-sequence token that was drawn, where one was; no part of the JSON form.
     #[serde(skip)]
     pub end_token: Option<u32>,
-    /// Prompt ids fed per second; those that were reused do not count.
+    /// Prompt ids fed per second; those that were reused do not count. None where every step reads the prompt again.
     pub prefill_tokens_per_second: Option<f64>,
-    /// New ids fed per second, sampling included; none where a single token came out.
+    /// New ids fed per second, sampling included; none where a single token came out. Of a masked predictor the new ids
+    /// that came out, per second of all its steps.
     pub decode_tokens_per_second: Option<f64>,
 }
 
@@ -112,25 +115,20 @@ pub(super) struct Answer<'a> {
     sampler: Sampler,
     /// Prompt and new ids.
     ids: Vec<u32>,
-    decoder: Option<StreamDecoder>,
-    stop: StopMatcher,
-    stopped: bool,
+    text: StreamedText,
     /// The end-of-sequence token, once it was drawn.
     end: Option<u32>,
-    text: String,
 }
 
 impl<'a> Answer<'a> {
     pub(super) fn new(request: &'a GenerationRequest<'a>) -> Self {
+        let decoder = request.tokenizer.map(|tokenizer| StreamDecoder::continuing(tokenizer, true));
         Self {
             request,
             sampler: Sampler::new(request.config),
             ids: request.prompt.to_vec(),
-            decoder: request.tokenizer.map(|tokenizer| StreamDecoder::continuing(tokenizer, true)),
-            stop: StopMatcher::new(&request.config.stop),
-            stopped: false,
+            text: StreamedText::new(decoder, &request.config.stop),
             end: None,
-            text: String::new(),
         }
     }
 
@@ -163,7 +161,7 @@ impl<'a> Answer<'a> {
         Generation {
             prompt_tokens: self.request.prompt.to_vec(),
             tokens: self.tokens().to_vec(),
-            text: self.text,
+            text: self.text.into_text(),
             finish_reason,
             end_token: self.end,
             prefill_tokens_per_second,
@@ -183,38 +181,17 @@ impl<'a> Answer<'a> {
             return Ok(Some(FinishReason::Stop));
         }
         self.ids.push(id);
-        let text = match &mut self.decoder {
-            Some(decoder) => decoder.push(id)?,
-            None => String::new(),
-        };
-        let piece = self.stop.push(&text);
-        self.stopped = piece.stopped;
-        let flow = self.show(&piece.text, Some((id, logits)), on_piece);
-        Ok((self.stopped || flow == Flow::Stop).then_some(FinishReason::Stop))
+        let text = self.text.push(id)?;
+        let flow = on_piece(Piece { text: &text, token: Some((id, logits)) });
+        Ok((self.text.is_stopped() || flow == Flow::Stop).then_some(FinishReason::Stop))
     }
 
     /// Shows what was held back, unless a stop string came.
     pub(super) fn finish(&mut self, on_piece: &mut dyn FnMut(Piece) -> Flow) {
-        if self.stopped {
-            return;
-        }
-        let rest = self.decoder.as_mut().map(StreamDecoder::finish).unwrap_or_default();
-        let piece = self.stop.push(&rest);
-        let held = if piece.stopped { String::new() } else { self.stop.finish() };
-        let rest = piece.text + &held;
+        let rest = self.text.finish();
         if !rest.is_empty() {
-            self.show(&rest, None, on_piece);
+            on_piece(Piece { text: &rest, token: None });
         }
-    }
-
-    fn show(
-        &mut self,
-        text: &str,
-        token: Option<(u32, &[f32])>,
-        on_piece: &mut dyn FnMut(Piece) -> Flow,
-    ) -> Flow {
-        self.text.push_str(text);
-        on_piece(Piece { text, token })
     }
 }
 

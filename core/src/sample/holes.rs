@@ -23,7 +23,7 @@ pub struct Canvas {
     pub ids: Vec<u32>,
     /// The places of the masks, from the first hole to the last; empty for a text without holes.
     pub holes: Vec<Range<usize>>,
-    mask_id: u32,
+    mask_id: Option<u32>,
 }
 
 /// What became of a text with holes.
@@ -50,7 +50,7 @@ pub fn canvas_of(text: &str, tokenizer: &Tokenizer, mask_id: u32, hole_tokens: u
     }
     let said = between_holes(text);
     let last = said.len() - 1;
-    let mut canvas = Canvas { ids: Vec::new(), holes: Vec::new(), mask_id };
+    let mut canvas = Canvas::of_ids(&[], Some(mask_id));
     for (number, text) in said.iter().enumerate() {
         let text = if number < last { before_hole(text, tokenizer)? } else { text.as_str() };
         let ids = match number {
@@ -70,6 +70,11 @@ pub fn canvas_of(text: &str, tokenizer: &Tokenizer, mask_id: u32, hole_tokens: u
 /// Whether a text has a hole.
 pub fn has_holes(text: &str) -> bool {
     between_holes(text).len() > 1
+}
+
+/// A text without holes as it is read: without the backslashes before its underscores.
+pub fn unescaped(text: &str) -> String {
+    between_holes(text).join(HOLE)
 }
 
 /// The texts before, between and behind the holes, with the underscores that are none.
@@ -98,10 +103,17 @@ fn before_hole<'a>(text: &'a str, tokenizer: &Tokenizer) -> Result<&'a str> {
 }
 
 impl Canvas {
+    /// Ids as they are, in which every mask token is a hole of its own; a model without one has no holes.
+    pub fn of_ids(ids: &[u32], mask_id: Option<u32>) -> Self {
+        let mut canvas = Self { ids: Vec::new(), holes: Vec::new(), mask_id };
+        canvas.push(ids);
+        canvas
+    }
+
     /// Adds ids of the text.
     fn push(&mut self, ids: &[u32]) {
         let begin = self.ids.len();
-        let masks = ids.iter().enumerate().filter(|(_, id)| **id == self.mask_id);
+        let masks = ids.iter().enumerate().filter(|(_, id)| Some(**id) == self.mask_id);
         self.holes.extend(masks.map(|(place, _)| begin + place..begin + place + 1));
         self.ids.extend(ids);
     }
@@ -121,7 +133,7 @@ impl Canvas {
             }
             let inside = self.holes.get(hole).is_some_and(|range| range.contains(&place)).then_some(hole);
             ended |= inside.is_some() && end_ids.contains(&id);
-            if inside.is_some() && ended || id == self.mask_id {
+            if inside.is_some() && ended || Some(id) == self.mask_id {
                 continue;
             }
             last = inside;
@@ -175,6 +187,7 @@ mod tests {
         ] {
             assert_eq!(parts(text), expected, "{text:?}");
             assert_eq!(has_holes(text), expected.contains('|'), "{text:?}");
+            assert_eq!(unescaped(text), expected.replace('|', HOLE), "{text:?}");
         }
     }
 
@@ -214,6 +227,7 @@ mod tests {
         // `c` stands for the mask here.
         let written = canvas_of("acb___", &tokenizer, 2, 1).unwrap();
         assert_eq!((written.ids, written.holes), (vec![0, 2, 1, 2], vec![1..2, 3..4]));
+        assert!(Canvas::of_ids(&[0, 1], None).holes.is_empty());
         let none = canvas_of("a___", &tokenizer, MASK, 0).unwrap_err().to_string();
         assert!(none.contains("--hole-tokens is 0"), "{none}");
     }

@@ -14,6 +14,7 @@ mod row_settings;
 mod sampling;
 mod score;
 mod stop;
+mod streamed;
 mod together;
 mod unmask;
 mod writer;
@@ -21,11 +22,11 @@ mod writer;
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
 pub use generate::{FinishReason, Flow, Generation, Piece, generate, generate_pieces};
-pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, has_holes};
+pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, has_holes, unescaped};
 pub use likelihood::{Likelihood, LikelihoodConfig, MaskedScore, MaskedScorer};
 pub use of_model::OfModel;
 pub use request::GenerationRequest;
-pub use row_settings::row_settings;
+pub use row_settings::{row_settings, row_unmask_settings};
 pub use sampling::Sampler;
 pub use score::{Score, Scorer, log_probability, scored_bytes};
 pub use stop::{StopMatcher, StopPiece};
@@ -47,14 +48,19 @@ const MOST_SCORES: usize = 1 << 25;
 fn pieces(mut ids: &[u32], past: usize, heads: usize) -> Vec<&[u32]> {
     let (mut pieces, mut keys) = (Vec::new(), past);
     while !ids.is_empty() {
-        let longest = ids.len().min(PREFILL);
-        let most = MOST_SCORES / (heads * (keys + longest)).max(1);
-        let (piece, rest) = ids.split_at(longest.min(most.max(1)));
+        let (piece, rest) = ids.split_at(longest_piece(ids.len(), keys, heads));
         pieces.push(piece);
         keys += piece.len();
         ids = rest;
     }
     pieces
+}
+
+/// How many of so many ids are read in one pass behind `past` positions.
+fn longest_piece(ids: usize, past: usize, heads: usize) -> usize {
+    let longest = ids.min(PREFILL);
+    let most = MOST_SCORES / (heads * (past + longest)).max(1);
+    longest.min(most.max(1))
 }
 
 /// What generation needs of a model: feed ids, get the next-token logits of the last position.

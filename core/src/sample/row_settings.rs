@@ -1,9 +1,11 @@
 //! How a row of prompts wants its own answer sampled.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::SamplingConfig;
 use super::foreign_settings::{foreign_settings, remedy};
+use super::{SamplingConfig, UnmaskConfig};
 use crate::text::{is_blank, parse_json, short};
 use crate::told::{Told, told};
 
@@ -20,12 +22,48 @@ const OWN: [&str; 9] = [
     "ignore_eos",
 ];
 
+/// The keys of a row that set how a masked predictor fills its masks.
+const OF_MASKS: [&str; 6] = ["steps", "block_length", "remasking", "cfg_scale", "threshold", "prefix_cache"];
+
 /// The one of them that is a text, which may be a line's end.
 const STOP: &str = "stop";
 
 /// All keys of a row that concern its sampling, those that are refused included.
 pub fn row_settings() -> Vec<&'static str> {
     OWN.into_iter().chain(foreign_settings()).collect()
+}
+
+/// The keys of a row that concern how a masked predictor fills its masks; rows for other models may hold them as data.
+pub fn row_unmask_settings() -> &'static [&'static str] {
+    &OF_MASKS
+}
+
+/// Whether a cell sets something: a blank one does not, but where a text may be blank.
+fn sets((key, value): &(&String, &Value)) -> bool {
+    *key == STOP || !value.as_str().is_some_and(is_blank)
+}
+
+impl UnmaskConfig {
+    /// These settings with those that a row brings, out of [`row_unmask_settings`].
+    ///
+    /// # Errors
+    /// The setting that cannot be honoured, and why.
+    pub fn of_row(&self, settings: &Map<String, Value>) -> Result<Self, Told> {
+        let mut own = *self;
+        for (key, value) in settings.iter().filter(sets).filter(|(key, _)| OF_MASKS.contains(&key.as_str())) {
+            own = with(&own, key, value).map_err(|why| Told::from(format!("{key}: {why}")))?;
+        }
+        match own.validate() {
+            problems if problems.is_empty() => Ok(own),
+            problems => Err(problems.iter().map(in_keys).collect::<Vec<_>>().join("; ").into()),
+        }
+    }
+}
+
+/// A sentence on masks in the words of a row, which has keys where the command line has flags.
+fn in_keys(problem: &Told) -> String {
+    let flag = |key: &str| format!("--{}", key.replace('_', "-"));
+    OF_MASKS.iter().fold(problem.to_string(), |text, key| text.replace(&flag(key), key))
 }
 
 impl SamplingConfig {
@@ -35,9 +73,9 @@ impl SamplingConfig {
     /// # Errors
     /// The setting that cannot be honoured, and why.
     pub fn of_row(&self, settings: &Map<String, Value>) -> Result<Self, Told> {
-        let sets = |(key, value): &(&String, &Value)| *key == STOP || !value.as_str().is_some_and(is_blank);
         let mut own = self.clone();
-        for (key, value) in settings.iter().filter(sets) {
+        for (key, value) in settings.iter().filter(sets).filter(|(key, _)| !OF_MASKS.contains(&key.as_str()))
+        {
             if let Some(remedy) = remedy(key) {
                 return Err(format!("{key} is not read here; {remedy}").into());
             }
@@ -54,36 +92,44 @@ impl SamplingConfig {
     /// # Errors
     /// What is expected there, and what was found.
     pub(super) fn with(&self, key: &str, value: &Value) -> Result<Self, Told> {
-        let wrong = || {
-            let (expected, found) = (expected(key), short(&value.to_string()));
-            told!("sampling.kind", "expected {expected}, found {found}", expected, found)
-        };
-        let mut all = match serde_json::to_value(self)? {
-            Value::Object(all) => all,
-            _ => Map::new(),
-        };
-        let value = match (key, value) {
-            ("stop", Value::String(_)) => Value::Array(vec![value.clone()]),
-            (_, Value::String(text)) => parse_json(text).map_err(|_| wrong())?,
-            _ => value.clone(),
-        };
-        // Tables keep whole numbers beside missing ones as 256.0.
-        let whole = value.as_f64().filter(|x| x.fract() == 0.0 && (0.0..1e15).contains(x));
-        let value = match whole {
-            Some(whole) if all.get(key).is_some_and(Value::is_u64) && value.is_f64() => (whole as u64).into(),
-            _ => value,
-        };
-        all.insert(key.to_string(), value);
-        serde_json::from_value(Value::Object(all)).map_err(|_| wrong())
+        with(self, key, value)
     }
+}
+
+/// Settings with one of them under its name.
+fn with<T: Serialize + DeserializeOwned>(settings: &T, key: &str, value: &Value) -> Result<T, Told> {
+    let wrong = || {
+        let (expected, found) = (expected(key), short(&value.to_string()));
+        told!("sampling.kind", "expected {expected}, found {found}", expected, found)
+    };
+    let mut all = match serde_json::to_value(settings)? {
+        Value::Object(all) => all,
+        _ => Map::new(),
+    };
+    let value = match (key, value) {
+        ("stop", Value::String(_)) => Value::Array(vec![value.clone()]),
+        ("remasking", Value::String(_)) => value.clone(),
+        (_, Value::String(text)) => parse_json(text).map_err(|_| wrong())?,
+        _ => value.clone(),
+    };
+    // Tables keep whole numbers beside missing ones as 256.0.
+    let whole = value.as_f64().filter(|x| x.fract() == 0.0 && (0.0..1e15).contains(x));
+    let takes_whole = all.get(key).is_some_and(|own| own.is_u64() || own.is_null());
+    let value = match whole {
+        Some(whole) if takes_whole && value.is_f64() => (whole as u64).into(),
+        _ => value,
+    };
+    all.insert(key.to_string(), value);
+    serde_json::from_value(Value::Object(all)).map_err(|_| wrong())
 }
 
 /// What a setting's value must be.
 fn expected(key: &str) -> &'static str {
     match key {
         STOP => "a text or a list of texts",
-        "ignore_eos" => "true or false",
-        "top_k" | "seed" | "max_new_tokens" => "a whole number from 0 on",
+        "top_k" | "seed" | "max_new_tokens" | "steps" | "block_length" => "a whole number from 0 on",
+        "remasking" => "low-confidence or random",
+        "ignore_eos" | "prefix_cache" => "true or false",
         _ => "a number",
     }
 }
@@ -91,6 +137,7 @@ fn expected(key: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::Remasking;
     use serde_json::json;
 
     fn of_row(settings: Value) -> Result<SamplingConfig, Told> {
@@ -118,6 +165,42 @@ mod tests {
         };
         assert_eq!(of_row(own), Ok(expected));
         assert_eq!(of_row(json!({})), Ok(SamplingConfig::default()));
+    }
+
+    #[test]
+    fn a_row_sets_how_its_masks_are_filled() {
+        let of_row = |settings: Value| {
+            UnmaskConfig { steps: Some(9), ..UnmaskConfig::default() }.of_row(settings.as_object().unwrap())
+        };
+        let Value::Object(all) = serde_json::to_value(UnmaskConfig::default()).unwrap() else { panic!() };
+        assert_eq!(all.keys().collect::<Vec<_>>(), row_unmask_settings());
+        let expected = UnmaskConfig {
+            steps: Some(16),
+            block_length: Some(8),
+            remasking: Remasking::Random,
+            cfg_scale: 1.5,
+            threshold: None,
+            prefix_cache: true,
+        };
+        let own = json!({
+            "steps": 16.0, "block_length": "8", "remasking": "random", "cfg_scale": 1.5, "prefix_cache": true,
+            "temperature": "not of masks", "threshold": " ",
+        });
+        assert_eq!(of_row(own), Ok(expected));
+        let sure = of_row(json!({"threshold": 1.0})).unwrap();
+        assert_eq!((sure.steps, sure.threshold), (Some(9), Some(1.0)));
+        for (settings, told) in [
+            (json!({"steps": 0}), "steps is 0"),
+            (json!({"steps": ["peel", "boil"]}), "steps: expected a whole number from 0 on, found [\"peel\""),
+            (json!({"remasking": "best"}), "remasking: expected low-confidence or random, found \"best\""),
+            (json!({"threshold": 2, "cfg_scale": -1}), "cfg_scale is -1"),
+        ] {
+            let why = of_row(settings.clone()).unwrap_err();
+            assert!(why.contains(told) && !why.contains("--"), "{settings}: {why}");
+        }
+        // The settings of tokens pass over them.
+        let tokens = SamplingConfig::default().of_row(json!({"steps": 0}).as_object().unwrap());
+        assert_eq!(tokens, Ok(SamplingConfig::default()));
     }
 
     #[test]

@@ -42,6 +42,20 @@ impl Sampler {
         Ok(self.draw(&candidates))
     }
 
+    /// As [`Sampler::next`], but as masked predictors draw: the best score with Gumbel noise, `exp(logit) / (−ln u)^T` in
+    /// double precision, here its logarithm over the temperature T (Zheng et al., 2024,
+    /// <https://arxiv.org/abs/2409.02908>: in single precision it cuts the tails).
+    pub(super) fn next_by_gumbel(&mut self, logits: &[f32], history: &[u32]) -> Result<u32> {
+        check(logits)?;
+        let scores = self.scores(logits, history);
+        if self.config.is_greedy() {
+            return Ok(argmax(&scores));
+        }
+        let candidates = self.candidates(&scores);
+        let random = &mut self.random;
+        Ok(with_gumbel_noise(&candidates, || random.uniform()))
+    }
+
     /// The logits after temperature and repetition penalty.
     fn scores(&self, logits: &[f32], history: &[u32]) -> Vec<f64> {
         let temperature = if self.config.is_greedy() { 1.0 } else { self.config.temperature };
@@ -77,6 +91,18 @@ impl Sampler {
         }
         chosen
     }
+}
+
+/// The candidate with the best `score − ln(−ln u)`; the first of several.
+fn with_gumbel_noise(candidates: &[Candidate], mut uniform: impl FnMut() -> f64) -> u32 {
+    let mut best: Option<(f64, u32)> = None;
+    for candidate in candidates {
+        let noisy = candidate.score - libm::log(-libm::log(uniform()));
+        if best.is_none_or(|(score, _)| noisy > score) {
+            best = Some((noisy, candidate.id));
+        }
+    }
+    best.map_or(0, |(_, id)| id)
 }
 
 fn check(logits: &[f32]) -> Result<()> {
@@ -285,6 +311,45 @@ mod tests {
             .sum();
         // Three degrees of freedom: 16.27 is passed by chance once in a thousand.
         assert!(chi_square < 16.27, "{chi_square} {counts:?}");
+    }
+
+    #[test]
+    fn gumbel_noise_by_hand() {
+        // Temperature 2: exp(l) / (−ln u)^2 with u = 0.5, 0.9, 0.1 is 1/0.480, 0.5/0.0111, 4/5.30 = 2.08, 45.0, 0.754.
+        let logits = [0.0, 0.5f32.ln(), 4f32.ln()];
+        let sampler = Sampler::new(&with(|config| config.temperature = 2.0));
+        let candidates = sampler.candidates(&sampler.scores(&logits, &[]));
+        let best = |uniforms: [f64; 3]| {
+            let mut uniforms = uniforms.into_iter();
+            with_gumbel_noise(&candidates, || uniforms.next().unwrap())
+        };
+        assert_eq!(best([0.5, 0.9, 0.1]), 1);
+        // 1/0.480, 0.5/0.480, 4/0.480.
+        assert_eq!(best([0.5; 3]), 2);
+        // 4/5.30 = 0.754 falls below 1/0.480; a number of zero is infinitely unlucky.
+        assert_eq!((best([0.5, 0.5, 0.1]), best([0.0, 0.0, 0.01])), (0, 2));
+        assert_eq!(best([0.0; 3]), 0, "the first of several");
+    }
+
+    #[test]
+    fn frequencies_with_gumbel_noise_follow_the_probabilities_too() {
+        let mut sampler = Sampler::new(&plain());
+        let mut counts = [0usize; 4];
+        for _ in 0..20_000 {
+            counts[sampler.next_by_gumbel(&logits(&FOUR), &[]).unwrap() as usize] += 1;
+        }
+        let chi_square: f64 =
+            FOUR.iter().zip(counts).map(|(p, count)| (count as f64 - p * 2e4).powi(2) / (p * 2e4)).sum();
+        assert!(chi_square < 16.27, "{chi_square} {counts:?}");
+        // Filters and the penalty act before it.
+        let mut sampler = Sampler::new(&with(|config| config.top_k = 1));
+        assert!((0..50).all(|_| sampler.next_by_gumbel(&logits(&FOUR), &[]).unwrap() == 1));
+        let mut sampler = Sampler::new(&with(|config| {
+            config.temperature = 0.0;
+            config.repetition_penalty = 2.0;
+        }));
+        assert_eq!(sampler.next_by_gumbel(&[4.0, 3.0], &[0]).unwrap(), 1);
+        assert!(sampler.next_by_gumbel(&[f32::NAN, 3.0], &[0]).is_err());
     }
 
     #[test]

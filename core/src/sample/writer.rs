@@ -12,15 +12,15 @@ pub enum Writer<C = Decoder> {
     /// Token by token, from left to right.
     Causal(C),
     /// Step by step, wherever a mask stands.
-    Masked(MaskedDecoder),
+    Masked(Box<MaskedDecoder>),
 }
 
 impl Writer {
     /// A writer for at most `context` positions (no more than the model holds), prompt and answer together.
     pub fn new(model: &Transformer, context: usize) -> Self {
-        match model.config().diffusion {
+        match &model.config().diffusion {
             None => Self::Causal(Decoder::new(model, context)),
-            Some(_) => Self::Masked(MaskedDecoder::new(model, context)),
+            Some(diffusion) => Self::Masked(Box::new(MaskedDecoder::new(model, diffusion, context))),
         }
     }
 }

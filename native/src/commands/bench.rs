@@ -11,6 +11,7 @@ use kindling::model::{
 };
 use serde_json::json;
 
+use super::bench_unmask::UnmaskBench;
 use super::{doctor, open_device};
 use crate::cli::Everywhere;
 use crate::failure::Failure;
@@ -22,6 +23,9 @@ pub struct BenchArgs {
     /// What to measure; everything without it (repeatable)
     #[arg(long, value_enum)]
     pub what: Vec<What>,
+    /// Measure how fast a masked predictor of the size writes in 2 to 64 steps, beside the causal model, and nothing else
+    #[arg(long, conflicts_with_all = ["what", "weights", "beside_dense", "attention_block", "activation_checkpointing"])]
+    pub unmask: bool,
     /// The size to measure
     #[arg(long, default_value = "nano")]
     pub preset: String,
@@ -57,6 +61,11 @@ pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let device = open_device(everywhere)?;
     let config = args.experts.shape(preset(&args.preset)?.config(None))?;
     check(args, config.context())?;
+    if args.unmask {
+        let (preset, place) = (&args.preset, device.choice.to_string());
+        let bench = UnmaskBench { preset, device: &device.device, place, seconds: args.seconds };
+        return bench.run(&config, everywhere);
+    }
     let twin = config.dense_twin().filter(|_| args.beside_dense);
     if args.beside_dense && twin.is_none() {
         return Err(Failure::Usage(format!(

@@ -4,16 +4,16 @@ use std::io::{BufRead, IsTerminal, StdinLock};
 use std::path::PathBuf;
 
 use clap::Args;
-use kindling::chat::{AnswerSettings, CHAT_HELP, ChatCommand, ChatSession};
+use kindling::chat::{AnswerSettings, CHAT_HELP, ChatAnswer, ChatCommand, ChatSession};
 use kindling::error::Error;
 use kindling::model::Transformer;
-use kindling::sample::{FinishReason, Flow, SamplingConfig, UnmaskConfig, Writer, Written};
-use kindling::tokenizer::Tokenizer;
+use kindling::sample::{FinishReason, Flow, Generation, SamplingConfig, UnmaskConfig, Writer, Written};
+use kindling::tokenizer::{StreamDecoder, Tokenizer};
 use rustyline::error::ReadlineError;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::generate::check;
 use super::train_args::DATE;
+use super::writing::{self, UnmaskArgs};
 use super::{ModelArgs, sampling_of, use_template};
 use crate::cli::Everywhere;
 use crate::date::{Date, tell_unprinted};
@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::folded::Folded;
 use crate::interrupt;
 use crate::output::{self, Output};
+use crate::unmasking::{Step, Unmasking};
 
 /// Flags of `chat`.
 #[derive(Args)]
@@ -46,6 +47,9 @@ pub struct ChatArgs {
     /// How tokens are chosen
     #[command(flatten)]
     pub sampling: SamplingConfig,
+    /// How a model that predicts masked tokens writes
+    #[command(flatten)]
+    pub unmask: UnmaskArgs,
 }
 
 struct Chat {
@@ -54,6 +58,9 @@ struct Chat {
     tokenizer: Tokenizer,
     end_ids: Vec<u32>,
     sampling: SamplingConfig,
+    unmask: UnmaskConfig,
+    /// Whether every step of unmasking is told.
+    show_steps: bool,
     /// Most positions that the model holds.
     context: usize,
     /// Most earlier messages that are kept.
@@ -63,8 +70,9 @@ struct Chat {
 
 /// Runs the verb; `said` are the flags that were given.
 pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
-    check(&args.sampling)?;
+    writing::check(&args.sampling, &args.unmask.settings)?;
     let (model, tokenizer) = args.model.open(everywhere)?;
+    writing::refuse_idle(&model, said)?;
     args.sampling = sampling_of(&args.sampling, &model, said, everywhere.output());
     let place = args.model.model.display();
     let without =
@@ -157,7 +165,20 @@ impl Chat {
                 sampling.max_new_tokens
             ));
         }
-        Ok(Self { session, writer, tokenizer, end_ids, sampling, context, history: args.history, output })
+        let UnmaskArgs { settings: unmask, show_steps } = args.unmask;
+        let history = args.history;
+        Ok(Self {
+            session,
+            writer,
+            tokenizer,
+            end_ids,
+            sampling,
+            unmask,
+            show_steps,
+            context,
+            history,
+            output,
+        })
     }
 
     fn converse(&mut self) -> Result<(), Failure> {
@@ -173,6 +194,8 @@ impl Chat {
                 ChatCommand::Help => self.output.say(CHAT_HELP),
                 ChatCommand::Reset => self.session.reset(),
                 ChatCommand::System(system) => self.session.set_system(system),
+                ChatCommand::Steps(steps) => self.unmask(UnmaskConfig { steps, ..self.unmask }),
+                ChatCommand::Threshold(threshold) => self.unmask(UnmaskConfig { threshold, ..self.unmask }),
                 ChatCommand::Unknown(command) => {
                     self.output.say(&format!("there is no {command}; /help lists what there is"))
                 }
@@ -185,17 +208,32 @@ impl Chat {
         }
     }
 
+    /// Fills masks as a person asks from now on, where there are masks and the settings hold.
+    fn unmask(&mut self, settings: UnmaskConfig) {
+        match (&self.writer, settings.validate()) {
+            (Writer::Causal(_), _) => {
+                self.output.say("this model writes from left to right and fills no masks")
+            }
+            (_, problems) if !problems.is_empty() => self.output.say(&problems.join("; ")),
+            _ => self.unmask = settings,
+        }
+    }
+
     fn answer(&mut self, text: &str) -> Result<(), Failure> {
         interrupt::listen();
         let output = self.output;
         // Whoever reads a pipe gets the answer as it is.
         let mut folded = (std::io::stdout().is_terminal() && !output.verbose).then(Folded::default);
+        let mut steps = matches!(self.writer, Writer::Masked(_))
+            .then(|| Unmasking::new(Some(&self.tokenizer), output, self.show_steps));
+        // What masks become is folded once it is whole: its pieces are no tokens.
+        let streams = !steps.as_ref().is_some_and(|steps| steps.is_seen() || folded.is_some());
         let mut on = |written: Written| {
-            if let Written::Piece(piece) = written {
-                match &mut folded {
-                    Some(folded) => output.piece(&folded.push(piece.text)),
-                    None => output.piece(piece.text),
-                }
+            match (written, &mut steps, &mut folded) {
+                (Written::Piece(piece), _, Some(folded)) if streams => output.piece(&folded.push(piece.text)),
+                (Written::Piece(piece), _, None) if streams => output.piece(piece.text),
+                (Written::Step(step), Some(steps), _) => steps.push(&step),
+                _ => {}
             }
             if interrupt::asked() { Flow::Stop } else { Flow::Continue }
         };
@@ -203,16 +241,25 @@ impl Chat {
             tokenizer: &self.tokenizer,
             end_ids: &self.end_ids,
             sampling: &self.sampling,
-            unmask: UnmaskConfig::default(),
+            unmask: self.unmask,
         };
         let answer = self.session.answer(&mut self.writer, settings, text, &mut on);
-        let answer = pollster::block_on(answer)?;
+        let answer = pollster::block_on(answer);
+        let steps = steps.and_then(Unmasking::finish);
+        let answer = answer?;
+        if !streams {
+            show_whole(&answer.generation, &self.tokenizer, folded.as_mut(), output)?;
+        }
         folded.iter_mut().for_each(|folded| output.piece(&folded.finish()));
         output.line("");
-        output.json(&json!({
-            "role": "assistant", "content": answer.generation.text, "finish_reason": answer.generation.finish_reason,
-            "dropped_messages": answer.dropped, "decode_tokens_per_second": answer.generation.decode_tokens_per_second,
-        }));
+        output.json(&shown(&answer, steps));
+        self.remark(&answer);
+        if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
+    }
+
+    /// Says what was forgotten, what ended the answer, and how fast it came.
+    fn remark(&self, answer: &ChatAnswer) {
+        let output = self.output;
         if answer.dropped > 0 {
             let history =
                 self.history.map_or(String::new(), |messages| format!("--history keeps {messages}, and "));
@@ -229,8 +276,42 @@ impl Chat {
             ));
         }
         if let Some(speed) = answer.generation.decode_tokens_per_second {
-            output.say(&format!("({} tokens, {speed:.1} tokens/s)", answer.generation.tokens.len()));
+            output.say(&format!("({new} tokens, {speed:.1} tokens/s)"));
         }
-        if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
     }
+}
+
+/// An answer as programs see it.
+fn shown(answer: &ChatAnswer, steps: Option<Vec<Step>>) -> Value {
+    let ChatAnswer { generation, dropped } = answer;
+    let mut shown = json!({
+        "role": "assistant", "content": generation.text, "finish_reason": generation.finish_reason,
+        "dropped_messages": dropped, "decode_tokens_per_second": generation.decode_tokens_per_second,
+    });
+    if let Some(steps) = steps {
+        shown["steps"] = json!(steps);
+    }
+    shown
+}
+
+/// Shows an answer that is whole; where thoughts are folded, token by token, because they are counted.
+fn show_whole(
+    generation: &Generation,
+    tokenizer: &Tokenizer,
+    folded: Option<&mut Folded>,
+    output: Output,
+) -> Result<(), Failure> {
+    let Some(folded) = folded else {
+        output.piece(&generation.text);
+        return Ok(());
+    };
+    let (mut decoder, mut rest) = (StreamDecoder::continuing(tokenizer, true), generation.text.as_str());
+    for &id in &generation.tokens {
+        // A stop string ends the text before its tokens.
+        let (new, later) = rest.split_at(rest.floor_char_boundary(decoder.push(id)?.len()));
+        output.piece(&folded.push(new));
+        rest = later;
+    }
+    output.piece(&folded.push(rest));
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use kindling::checkpoint::{Checkpoint, ConvertConfig, Converted};
+use kindling::error::Error;
 use kindling::formats::StoredFloat;
 use kindling::model::DiffusionConfig;
 use serde_json::json;
@@ -82,9 +83,11 @@ fn check(args: &ConvertArgs, dtype: Option<Dtype>) -> Result<(), Failure> {
 
 fn converted<'a>(args: &ConvertArgs, checkpoint: &'a Checkpoint) -> Result<Converted<'a>, Failure> {
     match args.to {
-        Some(Target::Diffusion) => {
-            Ok(checkpoint.to_diffusion(&args.config).map_err(|e| at(&args.model, e))?)
-        }
+        Some(Target::Diffusion) => Ok(checkpoint.to_diffusion(&args.config).map_err(|e| match e {
+            // What is wrong with a flag is not the file's.
+            Error::Config(_) => e,
+            e => at(&args.model, e),
+        })?),
         None => Ok(checkpoint.as_it_is()),
     }
 }

@@ -5,15 +5,15 @@ use std::io::{Read, stdin};
 use clap::Args;
 use kindling::error::Error;
 use kindling::model::Transformer;
-use kindling::sample::{Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written};
+use kindling::sample::{Canvas, HOLE_TOKENS, SamplingConfig, canvas_of, has_holes, unescaped};
 use kindling::tokenizer::Tokenizer;
 
-use super::prompts::{self, PromptRows};
-use super::{ModelArgs, sampling_of, use_template};
+use super::prompt_rows::PromptRows;
+use super::writing::{self, ToWrite, UnmaskArgs, Writing};
+use super::{ModelArgs, prompts, sampling_of, use_template};
 use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::Failure;
-use crate::interrupt;
 use crate::model_files::tokenizer_remedy;
 use crate::output::Output;
 
@@ -23,7 +23,8 @@ pub struct GenerateArgs {
     /// Which model
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The text to go on from; `-` reads it from stdin
+    /// The text to go on from; `-` reads it from stdin. A model that predicts masked tokens fills its holes, which are three
+    /// underscores and more (behind a backslash they are text)
     #[arg(long, conflicts_with_all = ["tokens", "demo"])]
     pub prompt: Option<String>,
     /// The ids to go on from, as they are
@@ -43,6 +44,12 @@ pub struct GenerateArgs {
     /// How tokens are chosen
     #[command(flatten)]
     pub sampling: SamplingConfig,
+    /// How a model that predicts masked tokens writes
+    #[command(flatten)]
+    pub unmask: UnmaskArgs,
+    /// Tokens of each hole in a prompt
+    #[arg(long, default_value_t = HOLE_TOKENS as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub hole_tokens: u32,
 }
 
 /// Openings in both languages, for a first look at a model.
@@ -52,40 +59,114 @@ const DEMO_PROMPTS: [&str; 6] =
 /// Runs the verb; `said` are the flags that were given.
 pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
     let output = everywhere.output();
-    check(&args.sampling)?;
+    writing::check(&args.sampling, &args.unmask.settings)?;
     if args.data.is_empty() {
         args.rows.refuse()?;
     }
     let prompts = if args.data.is_empty() { prompts(&args)? } else { Vec::new() };
-    let (model, tokenizer) = args.model.open(everywhere)?;
+    let (model, mut tokenizer) = args.model.open(everywhere)?;
+    writing::refuse_idle(&model, said)?;
     args.sampling = sampling_of(&args.sampling, &model, said, output);
     let args = &args;
-    if prompts.is_empty() && args.data.is_empty() {
-        let generation = complete(&model, tokenizer.as_ref(), &args.tokens, args, output)?;
-        return show(&generation, output);
+    if tokenizer.is_none() && args.tokens.is_empty() {
+        return Err(no_tokenizer(args).into());
     }
-    let mut tokenizer = tokenizer.ok_or_else(|| {
-        Error::Checkpoint(
-            format!(
-                "{}: there is no tokenizer.json; give ids with --tokens, or {}",
-                args.model.model.display(),
-                tokenizer_remedy(&args.model.model)
-            )
-            .into(),
-        )
-    })?;
-    if !args.data.is_empty() {
-        use_template(&mut tokenizer, args.rows.chat_template.as_deref())?;
-        args.rows.date.unwrap_or_else(Date::today).set(&mut tokenizer);
-        return prompts::run(args, &model, &tokenizer, output);
+    if let Some(tokenizer) = tokenizer.as_mut().filter(|_| !args.data.is_empty()) {
+        use_template(tokenizer, args.rows.chat_template.as_deref())?;
+        args.rows.date.unwrap_or_else(Date::today).set(tokenizer);
+        return prompts::run(args, &model, tokenizer, said, output);
     }
-    for prompt in prompts {
-        let ids = tokenizer.encode_document(&prompt)?;
-        output.piece(&prompt);
-        let generation = complete(&model, Some(&tokenizer), &ids, args, output)?;
-        show(&generation, output)?;
+    let prompts = Asked::all(args, prompts, &model, tokenizer.as_ref())?;
+    tell_of_holes(&prompts, &model, said, output)?;
+    let (tokenizer, show_steps) = (tokenizer.as_ref(), args.unmask.show_steps);
+    let writing = Writing { model: &model, tokenizer, show_steps, output };
+    for prompt in &prompts {
+        let asked = prompt.to_write(args);
+        writing.show(&asked, &writing.write(&asked)?)?;
     }
     Ok(())
+}
+
+/// A prompt with its ids.
+struct Asked {
+    text: String,
+    canvas: Canvas,
+}
+
+impl Asked {
+    /// All that are to be written.
+    fn all(
+        args: &GenerateArgs,
+        texts: Vec<String>,
+        model: &Transformer,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Vec<Self>, Failure> {
+        let mask = model.config().diffusion.as_ref().map(|diffusion| diffusion.mask_token_id);
+        let Some(tokenizer) = tokenizer.filter(|_| args.tokens.is_empty()) else {
+            return Ok(vec![Self { text: String::new(), canvas: Canvas::of_ids(&args.tokens, mask) }]);
+        };
+        let asked = |text: String| -> Result<Self, Failure> {
+            let Some(mask) = mask else {
+                let canvas = Canvas::of_ids(&tokenizer.encode_document(&text)?, None);
+                return Ok(Self { text, canvas });
+            };
+            let canvas = canvas_of(&text, tokenizer, mask, args.hole_tokens as usize)?;
+            Ok(Self { text: unescaped(&text), canvas })
+        };
+        texts.into_iter().map(asked).collect()
+    }
+
+    fn to_write<'a>(&'a self, args: &'a GenerateArgs) -> ToWrite<'a> {
+        ToWrite {
+            text: &self.text,
+            ids: &self.canvas.ids,
+            canvas: Some(&self.canvas).filter(|canvas| !canvas.holes.is_empty()),
+            sampling: &args.sampling,
+            unmask: args.unmask.settings,
+            alone: true,
+        }
+    }
+}
+
+/// Says what does not act of holes, and of settings beside them.
+fn tell_of_holes(
+    prompts: &[Asked],
+    model: &Transformer,
+    said: &[String],
+    output: Output,
+) -> Result<(), Failure> {
+    let said = |flag: &str| said.iter().any(|said| said == flag);
+    let holes = prompts.iter().any(|prompt| !prompt.canvas.holes.is_empty());
+    if said("hole-tokens") && !holes {
+        return Err(idle_hole_tokens());
+    }
+    if said("max-new-tokens") && holes {
+        output
+            .warn("--max-new-tokens does nothing here: the prompt's holes are filled, each of --hole-tokens");
+    }
+    if model.config().diffusion.is_none() && prompts.iter().any(|prompt| has_holes(&prompt.text)) {
+        output.warn(
+            "___ is text here, because this model writes from left to right; one that predicts masked tokens fills such \
+             holes (`kindling convert --to diffusion`)",
+        );
+    }
+    Ok(())
+}
+
+/// `--hole-tokens` without a hole.
+pub(super) fn idle_hole_tokens() -> Failure {
+    Failure::Usage("--hole-tokens acts on prompts with holes (___), and there is none".into())
+}
+
+fn no_tokenizer(args: &GenerateArgs) -> Error {
+    Error::Checkpoint(
+        format!(
+            "{}: there is no tokenizer.json; give ids with --tokens, or {}",
+            args.model.model.display(),
+            tokenizer_remedy(&args.model.model)
+        )
+        .into(),
+    )
 }
 
 /// Sampling settings that do not hold, all at once.
@@ -113,50 +194,4 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<String>, Failure> {
         )),
         None => Ok(Vec::new()),
     }
-}
-
-fn complete(
-    model: &Transformer,
-    tokenizer: Option<&Tokenizer>,
-    prompt: &[u32],
-    args: &GenerateArgs,
-    output: Output,
-) -> Result<Generation, Failure> {
-    interrupt::listen();
-    let mut writer = Writer::new(model, prompt.len().saturating_add(args.sampling.max_new_tokens));
-    let ends = &model.config().eos_token_ids;
-    let ends = tokenizer.map_or_else(|| ends.clone(), |tokenizer| tokenizer.end_ids(ends));
-    let request = GenerationRequest {
-        prompt,
-        reuse: 0,
-        end_ids: &ends,
-        tokenizer,
-        config: &args.sampling,
-        unmask: UnmaskConfig::default(),
-    };
-    let context = model.config().context();
-    if let Some(most) = writer.bound_by(&request).filter(|most| *most > 0) {
-        output.warn(&format!(
-            "the model's context of {context} tokens holds the {} of the prompt and {most} new ones, not the {} of \
-             --max-new-tokens; the answer ends there at the latest",
-            prompt.len(),
-            args.sampling.max_new_tokens
-        ));
-    }
-    let mut on = |written: Written| {
-        if let Written::Piece(piece) = written {
-            output.piece(piece.text);
-        }
-        if interrupt::asked() { Flow::Stop } else { Flow::Continue }
-    };
-    Ok(pollster::block_on(writer.write(&request, &mut on))?)
-}
-
-fn show(generation: &Generation, output: Output) -> Result<(), Failure> {
-    output.json(generation);
-    output.line("");
-    if let Some(speed) = generation.decode_tokens_per_second {
-        output.say(&format!("{} tokens, {speed:.1} tokens/s", generation.tokens.len()));
-    }
-    if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
 }

@@ -2,6 +2,7 @@
 
 mod answers_file;
 pub mod bench;
+mod bench_unmask;
 mod chain_file;
 pub mod chat;
 pub mod completions;
@@ -13,6 +14,7 @@ mod execute;
 pub mod export;
 pub mod generate;
 pub mod import;
+mod llada;
 mod masked_pairs;
 pub mod merge;
 mod meter;
@@ -21,11 +23,13 @@ mod positions;
 mod prepare;
 mod preview_hidden;
 mod preview_row;
+mod prompt_rows;
 mod prompts;
 pub mod quickstart;
 mod quickstart_report;
 mod quickstart_rows;
 mod reference;
+pub mod replay;
 mod rewards;
 pub mod run_file;
 pub mod runs;
@@ -46,6 +50,7 @@ pub mod tokenizer;
 pub mod train;
 pub mod train_args;
 mod view;
+mod writing;
 
 use std::path::{Path, PathBuf};
 

@@ -13,7 +13,7 @@ pub enum TextScorer<'a> {
     /// It predicts the next token.
     Causal(&'a Transformer),
     /// It predicts masked tokens.
-    Masked(MaskedScorer),
+    Masked(Box<MaskedScorer>),
 }
 
 /// The score of a text.
@@ -40,7 +40,7 @@ impl<'a> TextScorer<'a> {
                     .into(),
             ));
         }
-        Ok(Self::Masked(MaskedScorer::new(model, config)?))
+        Ok(Self::Masked(Box::new(MaskedScorer::new(model, config)?)))
     }
 
     /// The score of a text; those of other numbers have other tokens hidden.
@@ -118,10 +118,9 @@ impl TextScore {
             }
             Self::Masked(score) => {
                 output.json(score);
-                let sum = Average { sum: score.nll, ..Average::of(score) };
                 output.line(&format!(
                     "nll {} over {} tokens{}",
-                    sum.in_words(),
+                    Average::of(score).in_words(),
                     score.tokens_scored,
                     bits(score.bits_per_byte)
                 ));

@@ -14,7 +14,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::answers_file::{AnswersFile, Existing, MadeBy, made_by};
-use super::prompts::{self, Asked, PromptRows, PromptSource};
+use super::prompt_rows::{self, Asked, PromptRows, PromptSource};
 use super::{attach, generate, load, open_device, sampling_of, talking, use_template};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
@@ -112,8 +112,15 @@ pub fn run(mut args: AnswerArgs, everywhere: &Everywhere, said: &[String]) -> Re
     let begun = before.and_then(|before| before.date.parse().ok());
     let date = args.rows.date.or(begun).unwrap_or_else(Date::today);
     date.set(&mut teacher.tokenizer);
-    let source = PromptSource { data: &args.data, rows: &args.rows, sampling: &args.sampling, as_chat: true };
-    let asked = prompts::read(&source, teacher.model.config().context(), &teacher.tokenizer, output)?;
+    teacher.model.config().check_causal("distill --generate")?;
+    let source = PromptSource {
+        data: &args.data,
+        rows: &args.rows,
+        sampling: &args.sampling,
+        masks: None,
+        as_chat: true,
+    };
+    let asked = prompt_rows::read(&source, teacher.model.config().context(), &teacher.tokenizer, output)?;
     let asked: Vec<Asked> = asked.into_iter().map(|(_, asked)| asked).collect();
     let made = MadeBy {
         teacher: teacher.fingerprint.clone(),

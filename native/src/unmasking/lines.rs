@@ -301,8 +301,13 @@ mod tests {
 
     #[test]
     fn one_line_marks_what_is_new() {
-        let places =
-            [given("Once"), filled(b" upon", 0.9, 2), filled(b" a", 0.9, 2), Place::Hidden, filled(b"\n.", 0.1, 1)];
+        let places = [
+            given("Once"),
+            filled(b" upon", 0.9, 2),
+            filled(b" a", 0.9, 2),
+            Place::Hidden,
+            filled(b"\n.", 0.1, 1),
+        ];
         assert_eq!(one_line(&places, 2, COLOR), "Once[ upon a]░░⏎.");
         assert_eq!(one_line(&places, 1, Style { color: true, unicode: false }), "Once upon a__[\\n.]");
     }

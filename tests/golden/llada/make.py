@@ -98,7 +98,7 @@ def norm(x, weight, eps):
 def turn(x, theta):
     """Rotary embedding of `[heads, positions, head_dim]`, half by half."""
     half = x.shape[-1] // 2
-    angles = torch.arange(x.shape[1])[:, None] * theta ** (-torch.arange(half) / half)
+    angles = torch.arange(x.shape[1]).double()[:, None] * theta ** (-torch.arange(half).double() / half)
     cos, sin = angles.cos(), angles.sin()
     first, second = x[..., :half], x[..., half:]
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
@@ -133,7 +133,8 @@ def mistral():
     torch.manual_seed(7)
     tokens = torch.randint(0, config["vocab_size"], (24,))
     tokens[2::5] = config["vocab_size"]
-    write(HERE / "mistral.json", tokens, bidirectional(weights, config, tokens), f"torch {torch.__version__}")
+    weights = {key: weight.double() for key, weight in weights.items()}
+    write(HERE / "mistral.json", tokens, bidirectional(weights, config, tokens), f"torch {torch.__version__}, in f64")
 
 
 keys = {name: make(name, differs) for name, differs in MODELS.items()}
