@@ -53,7 +53,8 @@ pub struct DiffusionText {
 /// In English.
 pub const ENGLISH: DiffusionText = DiffusionText {
     is: "It is a diffusion model: it fills in hidden tokens, in any order.",
-    blocks: "It is a diffusion model: it fills in hidden tokens, in any order within blocks of {}.",
+    blocks: "It is a diffusion model: it fills in hidden tokens, in any order within blocks of {}. What stands behind \
+a block it does not see, so that it fills no holes in a text.",
     made_from: " Made from “{}”.",
     hole_hint: "Type ___ where words are missing.",
     counter: "Step {} of {} · {} of {} tokens",
@@ -105,7 +106,7 @@ to right, and this one fills in hidden words.",
 /// In Chinese.
 pub const CHINESE: DiffusionText = DiffusionText {
     is: "它是扩散模型：按任意顺序填入遮住的词元。",
-    blocks: "它是扩散模型：在每 {} 个词元的块内，按任意顺序填入遮住的词元。",
+    blocks: "它是扩散模型：在每 {} 个词元的块内，按任意顺序填入遮住的词元。它看不到块之后的内容，所以不能填文本中的空。",
     made_from: "由“{}”变来。",
     hole_hint: "用 ___ 表示缺的词。",
     counter: "第 {} 步，共 {} 步 · 词元 {} / {}",

@@ -7,7 +7,7 @@ use web_sys::AbortController;
 
 use super::answer::Shown;
 use super::chat::Chat;
-use super::diffusion::{Writing, infill};
+use super::diffusion::{Writing, fills_holes, infill};
 use super::dom;
 use super::engine::{self, Answer};
 use super::history::Turn;
@@ -23,7 +23,7 @@ impl Chat {
         let mut turn = Turn::new("assistant", "");
         let writing = Writing::new(&place.body);
         let asked = self.turns.borrow().last().map(|turn| turn.message.content.clone()).unwrap_or_default();
-        let result = match self.is_masked() && has_holes(&asked) {
+        let result = match self.fills_holes() && has_holes(&asked) {
             true => self.fill_holes(&asked, abort, &writing, &mut turn).await,
             false => self.fill_turn(abort, place, &writing, &mut turn).await,
         };
@@ -34,6 +34,11 @@ impl Chat {
     /// Whether a diffusion model is open.
     fn is_masked(&self) -> bool {
         self.app.model().is_some_and(|model| model.diffusion.is_some())
+    }
+
+    /// Whether it sees both sides of a hole.
+    fn fills_holes(&self) -> bool {
+        self.app.model().is_some_and(|model| fills_holes(&model))
     }
 
     async fn fill_holes(
@@ -86,11 +91,11 @@ impl Chat {
         let mut messages = vec![json!({ "role": "system", "content": self.controls.system.value() })];
         messages.retain(|message| message["content"].as_str().is_some_and(|text| !text.trim().is_empty()));
         let turns = self.turns.borrow();
-        let is_masked = self.is_masked();
+        let (is_masked, fills_holes) = (self.is_masked(), self.fills_holes());
         // A text with holes and what filled them is no talk.
         let is_talk = |i: &usize| {
             let asked = turns[..=*i].iter().rfind(|turn| turn.asks());
-            !is_masked || !asked.is_some_and(|asked| has_holes(&asked.message.content))
+            !fills_holes || !asked.is_some_and(|asked| has_holes(&asked.message.content))
         };
         messages.extend((0..turns.len()).filter(is_talk).map(|i| json!(turns[i].message)));
         let mut request = self.sampling(false);

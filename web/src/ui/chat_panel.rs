@@ -105,7 +105,7 @@ impl Controls {
     /// Shows what can be done now.
     pub fn show_state(&self, model: Option<&ModelInfo>, answering: bool) {
         self.send.enable(model.is_some());
-        self.unmasking.show(model.is_some_and(|model| model.diffusion.is_some()));
+        self.unmasking.show(model);
         let (seen, gone) = if answering { (&self.stop, &self.send) } else { (&self.send, &self.stop) };
         seen.show(true);
         gone.show_or_leave(false, seen);

@@ -8,7 +8,7 @@ use wasm_bindgen::prelude::JsValue;
 use web_sys::AbortSignal;
 
 use crate::messages::diffusion::{Infilled, UnmaskStep};
-use crate::messages::model::KeptModel;
+use crate::messages::model::{KeptModel, ModelInfo};
 use crate::ui::engine::{self, Answer};
 
 /// What is told while holes are filled.
@@ -17,6 +17,11 @@ pub enum Heard {
     Given(Vec<Option<String>>),
     /// What a step filled.
     Step(UnmaskStep),
+}
+
+/// Whether a model fills holes: it must see what stands behind one.
+pub fn fills_holes(model: &ModelInfo) -> bool {
+    model.diffusion.as_ref().is_some_and(|diffusion| diffusion.block_length.is_none())
 }
 
 /// Fills the holes of a text; `request` is one without signal and listeners.

@@ -8,7 +8,7 @@ mod replay;
 mod unmasking;
 mod writing;
 
-pub use calls::infill;
+pub use calls::{fills_holes, infill};
 pub use convert::Convert;
 pub use objective::{Objective, takes_masked};
 pub use replay::{Replay, replay};

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::calls::fills_holes;
+use crate::messages::model::ModelInfo;
 use crate::ui::dom::{El, el, field};
 use crate::ui::numbers::{Number, Numbers};
 use crate::ui::speech::{Slot, Speech};
@@ -44,10 +46,10 @@ impl Unmasking {
         Self { group: numbers.group.clone().shown(false), hint: hint.shown(false), numbers, remasking }
     }
 
-    /// Shows them where a diffusion model is open.
-    pub fn show(&self, is_diffusion: bool) {
-        self.group.show(is_diffusion);
-        self.hint.show(is_diffusion);
+    /// Shows what acts with the open model.
+    pub fn show(&self, model: Option<&ModelInfo>) {
+        self.group.show(model.is_some_and(|model| model.diffusion.is_some()));
+        self.hint.show(model.is_some_and(fills_holes));
     }
 
     /// Shows what the engine does where nothing is set.
