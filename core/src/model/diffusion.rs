@@ -96,7 +96,7 @@ impl DiffusionConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ModelConfig, preset};
+    use super::super::{Balance, Experts, ModelConfig, preset};
     use super::*;
 
     fn config(block_length: Option<usize>) -> ModelConfig {
@@ -115,6 +115,23 @@ mod tests {
                 "no other program takes it for a Llama"
             );
             assert_eq!(ModelConfig::from_hugging_face(text.as_bytes()).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn one_expert_a_token_weighs_what_it_did_in_the_family_that_it_came_from() {
+        for normalize in [true, false] {
+            let experts = Experts {
+                count: 4,
+                per_token: 1,
+                shared: 0,
+                intermediate_size: 8,
+                normalize,
+                layers: vec![true; 8],
+                balance: Balance::default(),
+            };
+            let config = ModelConfig { num_hidden_layers: 8, experts: Some(experts), ..config(None) };
+            assert_eq!(ModelConfig::from_hugging_face(config.to_hugging_face().as_bytes()).unwrap(), config);
         }
     }
 

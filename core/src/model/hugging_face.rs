@@ -14,7 +14,7 @@ use super::layer_types::sliding_window;
 use super::llada;
 use super::quantization_config::refuse_quantized;
 use super::rope_parameters::rope;
-use super::{ModelConfig, RopeScaling};
+use super::{Experts, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 use crate::told::told;
 
@@ -207,7 +207,12 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
         sliding_window: sliding_window(keys, family, rope_scaling.longest(context))?,
         experts: match family {
             Family::Qwen3Moe => expert_keys::read(keys, true)?,
-            Family::Own | Family::Diffusion => expert_keys::read(keys, false)?,
+            Family::Own => expert_keys::read(keys, false)?,
+            // Whatever family it was converted from: what its file says is what was computed.
+            Family::Diffusion => {
+                let normalize = keys.flag("norm_topk_prob")?.unwrap_or(false);
+                expert_keys::read(keys, false)?.map(|experts| Experts { normalize, ..experts })
+            }
             _ => None,
         },
         diffusion: match family {
