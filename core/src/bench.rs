@@ -251,3 +251,29 @@ async fn product(n: usize, times: usize, device: &Device) -> f64 {
     let _ = read(b.sum()).await;
     now() - started
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{DiffusionConfig, tiny};
+
+    #[test]
+    fn writing_is_counted_in_steps_and_tokens() {
+        let steps = |block_length: Option<Option<usize>>, steps: Option<usize>| {
+            let diffusion = block_length.map(|block_length| DiffusionConfig {
+                mask_token_id: 31,
+                block_length,
+                shift_logits: true,
+            });
+            let config = crate::model::ModelConfig { diffusion, ..tiny(32) };
+            let model = Transformer::init(&config, 0, &Device::flex()).unwrap();
+            let unmask = UnmaskConfig { steps, ..UnmaskConfig::default() };
+            let writing = pollster::block_on(measure_writing(&model, unmask, [8, 16], 0.0)).unwrap();
+            assert!(writing.tokens_per_second > 0.0);
+            writing.steps
+        };
+        assert_eq!(steps(None, None), 16, "a token each");
+        assert_eq!((steps(Some(None), Some(4)), steps(Some(Some(8)), Some(4))), (4, 4));
+        assert_eq!(steps(Some(Some(8)), None), 16);
+    }
+}

@@ -28,7 +28,8 @@ pub struct UnmaskConfig {
     /// [default: one a new token]
     #[cfg_attr(feature = "cli", arg(long))]
     pub steps: Option<usize>,
-    /// Tokens that are filled before those behind them begin [default: the model's own blocks, else 32]
+    /// Tokens that are filled before those behind them begin [default: the model's own blocks, else 32;
+    /// all holes at once where a text has some]
     #[cfg_attr(feature = "cli", arg(long))]
     pub block_length: Option<usize>,
     /// Which predicted tokens a step keeps

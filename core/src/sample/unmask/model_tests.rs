@@ -121,7 +121,8 @@ impl Predictor for Checked {
         let expected = self.uncached.predict(side, canvas, block, places).await?;
         assert_eq!(found.len(), expected.len());
         let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(apart < 1e-5, "{apart} at {places:?} of {block:?}, {side:?}");
+        let largest = expected.iter().map(|logit| logit.abs()).fold(1.0, f32::max);
+        assert!(apart < 1e-5 * largest, "{apart} of {largest} at {places:?} of {block:?}, {side:?}");
         Ok(found)
     }
 }
@@ -284,7 +285,7 @@ fn a_prefix_is_read_once_a_block_and_steps_read_what_is_behind_it() {
     // Nothing changed, so the second step, which reads from place 4 on, gives the same.
     let second = ready(predictor.predict(Side::Prompted, &canvas, &block, &[5, 6, 7])).unwrap();
     let apart = first.iter().zip(&second).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(apart < 1e-5, "{apart}");
+    assert!(apart < 1e-4, "{apart}");
     assert_eq!(predictor.held(), 0, "nothing of it is there for another text");
 }
 

@@ -229,6 +229,9 @@ mod tests {
         assert_eq!(grid(1, 0, 2, 4), [2..3, 3..4]);
     }
 
+    /// Blocks, their steps, and what is never chosen.
+    type Parts = (Vec<Range<usize>>, Vec<usize>, Vec<u32>);
+
     fn one(block: Range<usize>) -> Vec<Range<usize>> {
         std::iter::once(block).collect()
     }
@@ -243,7 +246,7 @@ mod tests {
         change: fn(&mut SamplingConfig),
         model: &DiffusionConfig,
         is_answer: bool,
-    ) -> Result<(Vec<Range<usize>>, Vec<usize>, Vec<u32>)> {
+    ) -> Result<Parts> {
         let mut config = SamplingConfig { max_new_tokens: 7, ..SamplingConfig::default() };
         change(&mut config);
         let request =
