@@ -37,6 +37,8 @@ mod live;
 mod long_context;
 #[path = "cli/long_lines.rs"]
 mod long_lines;
+#[path = "cli/masked.rs"]
+mod masked;
 #[path = "cli/memory.rs"]
 mod memory;
 #[path = "cli/mixes.rs"]

@@ -48,6 +48,8 @@ mod long_rows;
 mod lora;
 #[path = "library/map.rs"]
 mod map;
+#[path = "library/masked.rs"]
+mod masked;
 #[path = "library/masks.rs"]
 mod masks;
 #[path = "library/mixes.rs"]

@@ -20,7 +20,7 @@ fn batch() -> Batch {
 }
 
 /// Compares the gradient of each weight with the loss a little before and behind it.
-fn check(model: &Transformer, objective: &dyn Objective, batch: &Batch) {
+pub fn check(model: &Transformer, objective: &dyn Objective, batch: &Batch) {
     let loss = |model: &Transformer| f64::from(values(objective.loss(model, batch).sum)[0]);
     let mut grads = objective.loss(model, batch).sum.backward();
     let gradients = NamedGradients::collect(model, &mut grads).into_inner();

@@ -74,7 +74,7 @@ pub struct LoaderState {
     /// Bucketed: batches already given out of the window that begins at `position`.
     pub served: usize,
     /// Packed: where the tokens that were read and not yet given out begin.
-    carry: Option<Carry>,
+    pub(super) carry: Option<Carry>,
     /// Rows of the first pass that lost their end; texts that go on in another piece are not among them.
     pub cut: u64,
     /// Rows of the first pass that were dropped: too long, or without anything to learn.
@@ -92,11 +92,11 @@ pub struct LoaderState {
 
 /// Tokens read and not yet given out: they are read again from their first row on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Carry {
+pub(super) struct Carry {
     /// The first row's place.
-    place: EpochPosition,
+    pub(super) place: EpochPosition,
     /// Tokens of that row that were given out.
-    skip: usize,
+    pub(super) skip: usize,
     /// Tokens that were not, of all rows.
     len: usize,
 }

@@ -7,6 +7,7 @@ mod keep;
 mod loader;
 mod noised;
 mod pack;
+mod place;
 mod reused;
 mod rollouts;
 mod survey;

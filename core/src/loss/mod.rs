@@ -21,6 +21,7 @@ mod routed;
 mod sequence;
 mod targets;
 mod totals;
+mod whole_rows;
 
 pub use cross_entropy::cross_entropy;
 pub use diffusion::Diffusion;

@@ -14,6 +14,7 @@ mod idle;
 mod keep;
 mod loss_scale;
 mod losses;
+mod masked_job;
 mod metrics;
 mod mix;
 mod noising;

@@ -1,13 +1,12 @@
 //! Batches some of whose tokens are hidden, for a masked predictor: of the rows that another source gives.
 
 use super::own_answers::random_of;
-use super::{BatchSource, Job, Pending, Plan, TrainConfig};
+use super::{BatchSource, Pending, TrainConfig};
 use crate::batch::{Batch, LoaderState};
 use crate::error::Result;
 use crate::loss::{Masking, Objective, RowShape};
 use crate::model::{ModelConfig, Transformer};
 use crate::random::Random;
-use crate::told::{Told, told};
 
 /// Keeps the drawing of hidden tokens apart from other uses of the seed.
 const STREAM: u64 = 0x6e6f_6973_6564;
@@ -84,39 +83,90 @@ pub(super) fn noised_kept(
     kept
 }
 
-impl Job {
-    /// Refuses an objective that is not the model's: logits of a masked predictor are no next-token predictions.
-    pub(super) fn check_objective(&self, model: &ModelConfig) -> Result<()> {
-        match self.objective.masking() {
-            Some(_) => model.check_masked("--objective diffusion").map(drop),
-            None => model.check_causal(self.stage.name()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::{Diffusion, DiffusionSettings, LossWeight, NextToken};
+    use crate::model::{DiffusionConfig, tiny};
+    use crate::train::Stage;
+    use burn::tensor::Device;
+
+    /// The same rows again and again.
+    struct Same(u64);
+
+    impl BatchSource for Same {
+        fn next<'a>(&'a mut self, _model: &'a Transformer) -> Pending<'a, Option<Batch>> {
+            self.0 += 1;
+            Box::pin(async { Ok(Some(rows())) })
+        }
+
+        fn state(&self) -> LoaderState {
+            let mut state = LoaderState::default();
+            state.position = self.0;
+            state
         }
     }
 
-    /// That rows of conversations are packed, which leaves no room behind an answer.
-    pub(super) fn masking_problem(&self) -> Option<Told> {
-        let fills = self.objective.masking().is_some_and(|masking| masking.answers);
-        (fills && self.config.packing).then(|| {
-            told!(
-                "diffusion.packing",
-                "--packing does not act on conversations that a masked predictor learns, whose rows are filled with end tokens; \
-                 leave it out"
-            )
+    fn rows() -> Batch {
+        let mut batch = Batch::new(16);
+        (0..3).for_each(|row| batch.push(&(row..row + 17).collect::<Vec<u32>>(), &[1.0; 17], &[1; 17]));
+        batch
+    }
+
+    fn model() -> Transformer {
+        let diffusion = Some(DiffusionConfig { mask_token_id: 31, block_length: None, shift_logits: true });
+        Transformer::init(&ModelConfig { diffusion, ..tiny(32) }, 5, &Device::flex()).unwrap()
+    }
+
+    fn objective(loss_weight: LossWeight) -> Diffusion {
+        Diffusion::new(Masking {
+            settings: DiffusionSettings { loss_weight, ..DiffusionSettings::default() },
+            answers: false,
         })
     }
 
-    /// Targets of next-token prediction that a row may have: a masked predictor reads the last one, too.
-    pub(super) fn longest_targets(&self) -> usize {
-        let reads_all = self.objective.masking().is_some() && !self.config.packing;
-        self.config.max_seq_len.saturating_sub(usize::from(reads_all)).max(1)
+    fn batches(at: u64, seed: u64, trains: bool, count: usize) -> Vec<Batch> {
+        let config = TrainConfig { seed, packing: true, max_seq_len: 16, ..TrainConfig::of(Stage::Pretrain) };
+        let mut source = noised(Box::new(Same(at)), &objective(LossWeight::Uniform), &config, trains);
+        let model = model();
+        (0..count).map(|_| pollster::block_on(source.next(&model)).unwrap().unwrap()).collect()
     }
 
-    /// Reckons with what a block model reads twice.
-    pub(super) fn plan_masking(&self, plan: &mut Plan, model: &ModelConfig) {
-        let block = model.diffusion.as_ref().and_then(|diffusion| diffusion.block_length);
-        if self.objective.masking().is_some() && block.is_some_and(|block| block < self.config.max_seq_len) {
-            plan.activation_bytes *= 2;
-            plan.flops *= 2.0;
+    #[test]
+    fn where_the_supply_stands_names_what_is_hidden() {
+        let all = batches(0, 7, true, 6);
+        assert_eq!(batches(4, 7, true, 2), all[4..]);
+        assert!(all.windows(2).all(|pair| pair[0].inputs != pair[1].inputs));
+        assert!(batches(0, 8, true, 1)[0].inputs != all[0].inputs);
+    }
+
+    #[test]
+    fn held_out_rows_have_the_same_tokens_hidden_in_every_run() {
+        let all = batches(0, 7, false, 3);
+        assert_eq!(batches(0, 8, false, 3), all);
+        assert!(all[0].inputs != all[1].inputs);
+    }
+
+    #[test]
+    fn other_objectives_get_their_batches_as_they_are() {
+        let config = TrainConfig::of(Stage::Pretrain);
+        let mut plain = noised(Box::new(Same(0)), &NextToken, &config, true);
+        assert_eq!(pollster::block_on(plain.next(&model())).unwrap().unwrap(), rows());
+        assert_eq!(noised_kept(rows(), (&[], 0.5), &NextToken, model().config(), (&config, 3)), rows());
+    }
+
+    #[test]
+    fn kept_rows_count_their_share_of_what_the_lesson_counts() {
+        let config = TrainConfig { packing: true, max_seq_len: 16, ..TrainConfig::of(Stage::Pretrain) };
+        for weight in [LossWeight::Uniform, LossWeight::InverseT] {
+            let objective = objective(weight);
+            let lesson = batches(0, 7, true, 2);
+            let kept = Batch { kept: true, ..rows() };
+            let kept = noised_kept(kept, (&lesson, 0.25), &objective, model().config(), (&config, 3));
+            let count: f64 = lesson.iter().map(|batch| objective.weight(batch)).sum();
+            assert!(kept.kept && (objective.weight(&kept) / (0.25 * count) - 1.0).abs() < 1e-6);
+            let hidden = kept.inputs.iter().filter(|id| **id == 31).count();
+            assert_eq!(hidden, kept.targets_counted());
         }
     }
 }

@@ -26,9 +26,7 @@ pub(super) struct WithOwnAnswers {
 /// Random numbers of the batch behind which a supply stands: its place names them, so that a run that goes on draws what
 /// it would have drawn. `stream` keeps them apart from other uses of the seed.
 pub(super) fn random_of(state: &LoaderState, seed: u64, stream: u64) -> Random {
-    let LoaderState { epoch, position, pieces, served, .. } = state;
-    let place = [*epoch, *position, *pieces as u64, *served as u64];
-    let stream = place.iter().fold(stream, |stream, &part| Random::new(part, stream).next_u64());
+    let stream = state.place().into_iter().fold(stream, |stream, part| Random::new(part, stream).next_u64());
     Random::new(seed, stream)
 }
 

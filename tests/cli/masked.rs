@@ -1,0 +1,150 @@
+//! Masked predictors on the command line: trained, resumed, shown, and refused where they do not fit.
+
+use serde_json::{Value, json};
+
+use crate::place::{Place, document};
+
+const SMALL: &str = "--batch-size 4 --max-seq-len 64 --log-every 1 --steps 6";
+
+/// With a masked predictor in `masked`, whose blocks have eight tokens.
+fn place() -> Place {
+    let place = Place::with_model();
+    place.copy("model", "masked");
+    place.remove("masked/training");
+    let mut config = place.json("masked/config.json");
+    config["model_type"] = json!("kindling_diffusion");
+    for (key, value) in [
+        ("objective", json!("masked-diffusion")),
+        ("mask_token_id", json!(299)),
+        ("attention", json!("block")),
+        ("block_length", json!(8)),
+        ("shift_logits", json!(true)),
+    ] {
+        config[key] = value;
+    }
+    place.write("masked/config.json", config.to_string());
+    place
+}
+
+/// Runs the command once in one go and once in two parts, and compares all that is stored.
+fn compare(place: &Place, command: &str) {
+    for run in ["whole", "parts"].into_iter().filter(|run| place.exists(run)) {
+        place.remove(run);
+    }
+    place.run(&format!("{command} --out whole")).ok();
+    place.run(&format!("{command} --out parts --stop-after 3")).ok();
+    let verb = command.split(' ').next().unwrap();
+    place.run(&format!("{verb} --resume --out parts")).ok();
+    let weights = if verb == "lora" { "adapter_model.safetensors" } else { "model.safetensors" };
+    for file in [weights, "training/optimizer.safetensors"] {
+        let equal = place.read(&format!("whole/{file}")) == place.read(&format!("parts/{file}"));
+        assert!(equal, "{file} differs after: {command}");
+    }
+    assert_eq!(place.logged_steps("whole"), place.logged_steps("parts"), "{command}");
+    let log = place.log("whole");
+    let steps: Vec<_> = log.iter().filter(|line| line.get("event").is_none()).collect();
+    assert_eq!(steps.len(), 6);
+    assert!(steps.iter().all(|line| (0.0..=1.0).contains(&line["masked_accuracy"].as_f64().unwrap())));
+    let eval = log.iter().find(|line| line["event"] == "eval").unwrap();
+    assert!(eval["masked_accuracy"].is_number() && eval["loss"].as_f64().unwrap() > 0.0, "{eval}");
+    assert_eq!(eval["bits_per_byte"].is_number(), command.contains("--t-range 0,1"), "{eval}");
+}
+
+#[test]
+fn a_masked_predictor_trains_in_every_way_and_in_two_parts() {
+    let place = place();
+    let held_out = "--val-split 0.1 --eval-every 3";
+    for command in [
+        "pretrain --data docs.jsonl --objective diffusion",
+        "pretrain --data docs.jsonl --packing false --loss-weight inverse-t --t-range 0,1",
+        "sft --data chat.jsonl --freeze mlp --loss-weight inverse-t --t-range 0.1,0.5",
+        "lora --data chat.jsonl --lora-rank 4 --min-steps 0",
+    ] {
+        compare(&place, &format!("{command} --model masked {SMALL} {held_out}"));
+    }
+    let settings: toml::Table = place.text("whole/training/settings.toml").parse().unwrap();
+    assert_eq!(settings["t-range"].as_str(), Some("0.05,1"));
+    place.run("lora --resume --out whole --t-range 0,1").expect(2, &["t-range"]);
+}
+
+#[test]
+fn a_masked_predictor_trains_from_tokens_made_before_and_from_shares() {
+    let place = place();
+    for (to, out) in [("shards", "shards"), ("npy", "rows.npy")] {
+        let prepare = "data prepare --data docs.jsonl --model masked --stage pretrain --max-seq-len 64";
+        place.run(&format!("{prepare} --to {to} --out {out}")).ok();
+        place.run(&format!("pretrain --model masked {SMALL} --data {out} --out from-{to}")).ok();
+    }
+    let chats = "data prepare --data chat.jsonl --model masked --stage sft --max-seq-len 64 --out chats";
+    place.run(chats).ok();
+    place.run(&format!("sft --model masked {SMALL} --data chats --out from-chats")).ok();
+    place.write("more.jsonl", (300..320).map(document).collect::<String>());
+    let shares = "--data docs.jsonl=0.7 --data more.jsonl=0.3";
+    place.run(&format!("pretrain --model masked {SMALL} {shares} --out shares")).ok();
+}
+
+#[test]
+fn a_preview_shows_what_training_hides() {
+    let place = place();
+    let rows = |stage: &str, data: &str, more: &str| {
+        let line = format!(
+            "data preview --model masked --stage {stage} --data {data}.jsonl --limit 2 --max-seq-len 96 --json {more}"
+        );
+        let shown = place.run(&line).ok().json();
+        shown.into_iter().filter(|line| line["event"] == "hidden").collect::<Vec<_>>()
+    };
+    let places = |row: &Value| -> Vec<u64> {
+        row["hidden"].as_array().unwrap().iter().map(|at| at.as_u64().unwrap()).collect()
+    };
+    for (stage, data) in [("pretrain", "docs"), ("sft", "chat")] {
+        let shown = rows(stage, data, "--t-range 1,1");
+        assert_eq!(shown.len(), 2);
+        for row in &shown {
+            let (hidden, tokens) = (places(row), row["tokens"].as_array().unwrap().len() as u64);
+            assert_eq!(row["p"].as_f64(), Some(1.0));
+            // All of a text but its first token; of a conversation the answer and what fills the row.
+            assert_eq!(hidden, (hidden[0]..tokens).collect::<Vec<u64>>());
+            assert_eq!(hidden[0] == 1, stage == "pretrain");
+        }
+        let some = rows(stage, data, "--t-range 0.4,0.6");
+        assert!(some.iter().all(|row| (0.4..0.61).contains(&row["p"].as_f64().unwrap())));
+        assert_eq!(some, rows(stage, data, "--t-range 0.4,0.6"), "the same every time");
+    }
+    let told = place.run("data preview --model masked --data chat.jsonl --limit 1").ok().stdout;
+    assert!(told.contains("hidden with a probability of") && told.contains('⟦'), "{told}");
+    let plain = place.run("data preview --model model --data chat.jsonl --limit 1").ok().stdout;
+    assert!(!plain.contains("hidden with"), "{plain}");
+    place.run("data preview --model model --data chat.jsonl --t-range 0,1").expect(2, &["--t-range acts on"]);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let place = place();
+    for (line, code, parts) in [
+        (
+            "sft --model model --data chat.jsonl --objective diffusion",
+            1,
+            &["--objective diffusion needs a model that predicts masked tokens", "convert --to diffusion"][..],
+        ),
+        ("sft --model masked --data chat.jsonl --objective next-token", 1, &["--objective next-token"]),
+        (
+            "sft --model model --data chat.jsonl --loss-weight inverse-t",
+            2,
+            &["--loss-weight and --t-range act"],
+        ),
+        ("pretrain --model model --data docs.jsonl --t-range 0,1", 2, &["--loss-weight and --t-range act"]),
+        ("sft --model masked --data chat.jsonl --t-range 0.9,0.1", 2, &["--t-range is 0.9,0.1"]),
+        ("sft --model masked --data chat.jsonl --t-range 0.9", 2, &["is no range of two shares"]),
+        ("sft --model masked --data chat.jsonl --loss-weight t", 2, &["inverse-t"]),
+        ("sft --model masked --data chat.jsonl --packing", 2, &["--packing does not act on conversations"]),
+        (
+            "dpo --model model --data chat.jsonl --loss-weight uniform",
+            2,
+            &["--loss-weight would not act, because `dpo` hides no tokens"],
+        ),
+        ("reason --model model --data chat.jsonl --objective diffusion", 2, &["`reason` hides no tokens"]),
+    ] {
+        place.run(&format!("{line} {SMALL} --out run")).expect(code, parts);
+        assert!(!place.exists("run"), "{line}");
+    }
+}
