@@ -21,6 +21,10 @@ GOLDEN = ROOT / "tests/golden/training"
 sys.path.insert(0, str(GOLDEN))
 import make  # noqa: E402  (the plain loop that made the goldens)
 
+MASKED = ROOT / "tests/golden/diffusion"
+sys.path.insert(0, str(MASKED))
+import training  # noqa: E402  (the same of hidden tokens)
+
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 STEPS = 20
@@ -60,6 +64,10 @@ def goldens(_work):
         check(f"{stage}, kept: the same weights train", now["moved"].keys() == kept["moved"].keys())
         near(f"{stage}, kept: ways of the weights",
              apart([now["moved"][name] for name in kept["moved"]], list(kept["moved"].values())), 3e-4)
+    for stage, kept in json.loads((MASKED / "training.json").read_text())["stages"].items():
+        losses, norms = training.run(stage, kept["steps"])
+        near(f"hidden tokens, {stage}, kept: losses", apart(losses, kept["losses"]), 1e-5)
+        near(f"hidden tokens, {stage}, kept: gradient norms", apart(norms, kept["grad_norms"]), 1e-4)
 
 
 def documents(tokenizer):

@@ -368,11 +368,13 @@ mod tests {
     fn settings_of_runs_of_before_have_no_floor_and_keep_nothing() {
         let mut old = serde_json::to_value(TrainConfig::of_adapter(Stage::Sft)).unwrap();
         let settings = old.as_object_mut().unwrap();
-        for key in ["min-steps", "stop-at-loss", "keep-share", "freeze"] {
+        let since = ["objective", "loss-weight", "t-range"];
+        for key in ["min-steps", "stop-at-loss", "keep-share", "freeze"].into_iter().chain(since) {
             assert!(settings.remove(key).is_some(), "{key}");
         }
         let read: TrainConfig = serde_json::from_value(old).unwrap();
         assert_eq!((read.min_steps, read.stop_at_loss, read.keep_share), (0, 0.0, 0.0));
         assert!(read.freeze.is_empty());
+        assert_eq!(read.diffusion, DiffusionSettings::default());
     }
 }

@@ -3,7 +3,6 @@
 use super::own_answers::random_of;
 use super::{BatchSource, Pending, TrainConfig};
 use crate::batch::{Batch, LoaderState};
-use crate::error::Result;
 use crate::loss::{Masking, Objective, RowShape};
 use crate::model::{ModelConfig, Transformer};
 use crate::random::Random;

@@ -139,8 +139,9 @@ class Masked:
 def run(stage, steps):
     options = STAGES[stage]
     model = make.opened(make.HERE / options["model"])
-    make.tensors = tensors
+    of_others, make.tensors = make.tensors, tensors
     losses, norms, _ = make.train(model, options["settings"], steps, Masked(**options))
+    make.tensors = of_others
     return losses, norms
 
 
@@ -163,4 +164,5 @@ def main():
     path.write_text(text.replace('{"ids"', '\n{"ids"') + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
