@@ -31,7 +31,7 @@ pub use sampling::Sampler;
 pub use score::{Score, Scorer, log_probability, scored_bytes};
 pub use stop::{StopMatcher, StopPiece};
 pub use together::{SideBySide, generate_together};
-pub use unmask::{MaskedDecoder, Remasking, UnmaskConfig, UnmaskStep, Unmasked, Written};
+pub use unmask::{MaskedDecoder, Remasking, UnmaskConfig, UnmaskStep, Unmasked, Written, check_unmask};
 pub use writer::Writer;
 
 use crate::error::{Error, Result};

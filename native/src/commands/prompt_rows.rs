@@ -6,9 +6,10 @@ use clap::Args;
 use kindling::batch::{RenderWarnings, render_remarks};
 use kindling::data::{DataOptions, RowOrigin, WarningCount, read_prompts};
 use kindling::error::Error;
-use kindling::model::{DiffusionConfig, Transformer};
+use kindling::model::ModelConfig;
 use kindling::sample::{
-    Canvas, GenerationRequest, SamplingConfig, UnmaskConfig, canvas_of, row_settings, row_unmask_settings,
+    Canvas, GenerationRequest, SamplingConfig, UnmaskConfig, canvas_of, check_unmask, row_settings,
+    row_unmask_settings,
 };
 use kindling::text::{Conversation, Message, Prompt, Row};
 use kindling::tokenizer::Tokenizer;
@@ -81,24 +82,18 @@ fn given<const N: usize>(flags: [(&'static str, bool); N]) -> Vec<&'static str> 
 
 /// A model whose masks are filled, and how.
 #[derive(Clone, Copy)]
-pub(super) struct Masks {
+pub(super) struct Masks<'a> {
     pub id: u32,
-    /// Whether what stands behind a hole is seen, too.
-    pub sees_behind: bool,
+    pub model: &'a ModelConfig,
     pub hole_tokens: usize,
     pub config: UnmaskConfig,
 }
 
-impl Masks {
+impl<'a> Masks<'a> {
     /// Those of a model, if it has any.
-    pub(super) fn of(model: &Transformer, hole_tokens: u32, config: UnmaskConfig) -> Option<Self> {
-        let of = |diffusion: &DiffusionConfig| Self {
-            id: diffusion.mask_token_id,
-            sees_behind: diffusion.block_length.is_none(),
-            hole_tokens: hole_tokens as usize,
-            config,
-        };
-        model.config().diffusion.as_ref().map(of)
+    pub(super) fn of(model: &'a ModelConfig, hole_tokens: u32, config: UnmaskConfig) -> Option<Self> {
+        let id = model.diffusion.as_ref()?.mask_token_id;
+        Some(Self { id, model, hole_tokens: hole_tokens as usize, config })
     }
 }
 
@@ -108,7 +103,7 @@ pub(super) struct PromptSource<'a> {
     pub rows: &'a PromptRows,
     pub sampling: &'a SamplingConfig,
     /// Those of a model that predicts masked tokens.
-    pub masks: Option<Masks>,
+    pub masks: Option<Masks<'a>>,
     /// Whether a text is what a user says, and not what the model goes on from.
     pub as_chat: bool,
 }
@@ -209,7 +204,7 @@ struct Reader<'a> {
     tokenizer: &'a Tokenizer,
     context: usize,
     sampling: &'a SamplingConfig,
-    masks: Option<Masks>,
+    masks: Option<Masks<'a>>,
     as_chat: bool,
     /// Those that are used, so far.
     rows: u64,
@@ -274,32 +269,23 @@ impl Reader<'_> {
         let canvas = canvas_of(text, self.tokenizer, masks.id, masks.hole_tokens).map_err(told)?;
         let ids = canvas.ids.clone();
         *holes = Some(canvas).filter(|canvas| !canvas.holes.is_empty());
-        if holes.is_some() && !masks.sees_behind {
-            return Err("the text has a hole (___), and this model sees nothing behind its blocks; take one that sees both \
-                        sides, or write \\___ where underscores are meant"
-                .into());
-        }
         Ok(ids)
     }
 
     /// Whether the context ends an answer before its settings do.
     ///
     /// # Errors
-    /// A prompt that leaves no room for an answer.
+    /// A prompt or settings that the model refuses.
     fn is_bounded(&self, asked: &Asked) -> Result<bool, Told> {
+        let told = |error: Error| error.told();
         let request = asked.request(self.tokenizer, &[]);
-        request.check(self.context).map_err(|error| error.told())?;
-        if self.masks.is_none() {
+        let Some(masks) = self.masks else {
+            request.check(self.context).map_err(told)?;
             return Ok(request.bound_by(self.context).is_some());
-        }
-        let room = self.context - asked.ids.len();
-        if room == 0 && asked.canvas.is_none() {
-            return Err(format!(
-                "the prompt fills the model's context of {} tokens, and an answer has no room: shorten it",
-                self.context
-            )
-            .into());
-        }
+        };
+        let request = GenerationRequest { unmask: asked.unmask, ..request };
+        check_unmask(masks.model, &request, asked.canvas.is_some()).map_err(told)?;
+        let room = self.context.saturating_sub(asked.ids.len());
         Ok(asked.canvas.is_none() && room < asked.config.max_new_tokens)
     }
 }

@@ -48,7 +48,7 @@ pub fn run(
     said: &[String],
     output: Output,
 ) -> Result<(), Failure> {
-    let masks = Masks::of(model, args.hole_tokens, args.unmask.settings);
+    let masks = Masks::of(model.config(), args.hole_tokens, args.unmask.settings);
     if masks.is_some() && args.rows.batch_size.is_some() {
         return Err(Failure::Usage(
             "--batch-size continues prompts side by side, and a model that predicts masked tokens takes one after the \

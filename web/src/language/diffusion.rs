@@ -106,7 +106,7 @@ to right, and this one fills in hidden words.",
 /// In Chinese.
 pub const CHINESE: DiffusionText = DiffusionText {
     is: "它是扩散模型：按任意顺序填入遮住的词元。",
-    blocks: "它是扩散模型：在每 {} 个词元的块内，按任意顺序填入遮住的词元。它看不到块之后的内容，所以不能填文本中的空。",
+    blocks: "它是扩散模型：在每 {} 个词元的块内，按任意顺序填入遮住的词元。它看不到块之后的内容，所以不能填写文本中的空白。",
     made_from: "由“{}”变来。",
     hole_hint: "用 ___ 表示缺的词。",
     counter: "第 {} 步，共 {} 步 · 词元 {} / {}",
@@ -127,7 +127,7 @@ pub const CHINESE: DiffusionText = DiffusionText {
     any: "任意",
     cfg_scale: "引导强度（0 为关闭）",
     threshold: "把握达到此值就填入",
-    hole_tokens: "每个空的词元数",
+    hole_tokens: "每个空白的词元数",
     turn: "变成扩散模型",
     turn_hint: "扩散模型不从左往右写：开始时所有词都是遮住的，它逐步填入，最有把握的先填。当前模型保持不变；变出的副本要先训练，\
 否则写不出通顺的话。",

@@ -2,6 +2,7 @@
 //! Nie et al., 2025, <https://arxiv.org/abs/2502.09992>).
 
 mod answer;
+mod check;
 mod choice;
 mod config;
 mod decoder;
@@ -16,6 +17,7 @@ mod predictor;
 mod tests;
 mod written;
 
+pub use check::check_unmask;
 pub use config::{Remasking, UnmaskConfig};
 pub use decoder::MaskedDecoder;
 pub use written::{UnmaskStep, Unmasked, Written};
