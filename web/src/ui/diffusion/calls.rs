@@ -7,8 +7,8 @@ use serde_json::Value;
 use wasm_bindgen::prelude::JsValue;
 use web_sys::AbortSignal;
 
-use crate::messages::diffusion::{Infilled, UnmaskStep};
-use crate::messages::model::{KeptModel, ModelInfo};
+use crate::messages::diffusion::{Converted, Infilled, UnmaskStep};
+use crate::messages::model::ModelInfo;
 use crate::ui::engine::{self, Answer};
 
 /// What is told while holes are filled.
@@ -49,6 +49,6 @@ fn tell(hear: &RefCell<impl FnMut(Heard)>, heard: Heard) {
 }
 
 /// Makes a diffusion model of the open model, which is kept under a name of its own.
-pub async fn convert(options: &Value) -> Answer<KeptModel> {
+pub async fn convert(options: &Value) -> Answer<Converted> {
     engine::ask("models", "convert", &[&engine::write(options)]).await
 }

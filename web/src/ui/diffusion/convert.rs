@@ -121,12 +121,20 @@ impl Convert {
         if !name.trim().is_empty() {
             options.insert("name".into(), name.trim().into());
         }
-        let kept = calls::convert(&options.into()).await?;
+        let made = calls::convert(&options.into()).await?;
         self.app.changed(Topic::Kept);
-        let source = engine::write(&json!({ "kept": kept.name }));
+        let source = engine::write(&json!({ "kept": made.name }));
         self.open(source).await?;
         self.name.set_value("");
-        self.app.tell(&fill(self.app.speech.text().diffusion.converted, &[&kept.name, &parent]));
+        let told = fill(self.app.speech.text().diffusion.converted, &[&made.name, &parent]);
+        match made.notes.as_slice() {
+            [] => self.app.tell(&told),
+            // It is there, and something about it should be known.
+            notes => {
+                let said: Vec<String> = notes.iter().map(engine::spoken).collect();
+                self.app.fail(&format!("{told} {}", said.join("; ")));
+            }
+        }
         Ok(())
     }
 
