@@ -127,14 +127,8 @@ impl Convert {
         self.open(source).await?;
         self.name.set_value("");
         let told = fill(self.app.speech.text().diffusion.converted, &[&made.name, &parent]);
-        match made.notes.as_slice() {
-            [] => self.app.tell(&told),
-            // It is there, and something about it should be known.
-            notes => {
-                let said: Vec<String> = notes.iter().map(engine::spoken).collect();
-                self.app.fail(&format!("{told} {}", said.join("; ")));
-            }
-        }
+        let said = made.notes.iter().map(engine::spoken);
+        self.app.tell(&std::iter::once(told).chain(said).collect::<Vec<_>>().join(" "));
         Ok(())
     }
 
