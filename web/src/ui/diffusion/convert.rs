@@ -127,8 +127,9 @@ impl Convert {
         self.open(source).await?;
         self.name.set_value("");
         let told = fill(self.app.speech.text().diffusion.converted, &[&made.name, &parent]);
-        let said = made.notes.iter().map(engine::spoken);
-        self.app.tell(&std::iter::once(told).chain(said).collect::<Vec<_>>().join(" "));
+        let said: Vec<String> = made.notes.iter().map(engine::spoken).collect();
+        let said = if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) };
+        self.app.tell(&(told + &said));
         Ok(())
     }
 
