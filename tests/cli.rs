@@ -31,6 +31,8 @@ mod harness;
 mod hub;
 #[path = "cli/interrupts.rs"]
 mod interrupts;
+#[path = "cli/likelihood.rs"]
+mod likelihood;
 #[path = "cli/live.rs"]
 mod live;
 #[path = "cli/long_context.rs"]

@@ -40,6 +40,8 @@ mod held_out;
 mod inference_masks;
 #[path = "library/kernels.rs"]
 mod kernels;
+#[path = "library/likelihood.rs"]
+mod likelihood;
 #[path = "library/llada.rs"]
 mod llada;
 #[path = "library/long_rows.rs"]

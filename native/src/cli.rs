@@ -135,7 +135,7 @@ enum Verb {
 const NOT_BUILT: [&str; 2] = ["eval", "serve"];
 
 /// Flags likewise.
-const FLAGS_NOT_BUILT: [&str; 3] = ["--objective", "--tensorboard", "--loss-weight"];
+const FLAGS_NOT_BUILT: [&str; 1] = ["--tensorboard"];
 
 /// What was asked for, in words, and the settings that came of it.
 pub struct Invocation {

@@ -182,8 +182,8 @@ impl Listener for RunListener<'_> {
     }
 }
 
-/// What is told beside the loss: how far apart the answers of pairs are, what the model's own answers are worth, or both
-/// terms of a distillation.
+/// What is told beside the loss: how far apart the answers of pairs are, what the model's own answers are worth, how many
+/// hidden tokens are found, or both terms of a distillation.
 fn beside_loss(metrics: &BTreeMap<&'static str, f64>) -> String {
     if let (Some(margin), Some(accuracy)) = (metrics.get("reward_margin"), metrics.get("reward_accuracy")) {
         return format!(" · reward margin {margin:.4}, accuracy {:.1} %", 100.0 * accuracy);
@@ -213,6 +213,18 @@ fn beside_loss(metrics: &BTreeMap<&'static str, f64>) -> String {
             100.0 * right
         );
     }
+    if let Some(right) = metrics.get("masked_accuracy") {
+        let percent = |share: &f64| format!("{:.1} %", 100.0 * share);
+        // Of held-out rows alone, however much the run hides.
+        let rebuilt = metrics.get("reconstruction_accuracy").map(|share| {
+            let guess = metrics.get("unigram_accuracy").map(percent).unwrap_or_default();
+            format!(
+                ", {} with a tenth to a half hidden (always the most frequent token: {guess})",
+                percent(share)
+            )
+        });
+        return format!(" · {} of hidden tokens right{}", percent(right), rebuilt.unwrap_or_default());
+    }
     let terms =
         [("ce_loss", "cross entropy"), ("kd_loss", "to the teacher"), ("own_kd_loss", "on own answers")];
     let said = terms.into_iter().filter_map(|(name, said)| Some((said, metrics.get(name)?)));
@@ -225,4 +237,24 @@ fn bar(total_steps: u64, done: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_tokens_are_told_beside_the_loss() {
+        assert_eq!(
+            beside_loss(&BTreeMap::from([("masked_accuracy", 0.25)])),
+            " · 25.0 % of hidden tokens right"
+        );
+        let held_out =
+            [("masked_accuracy", 0.25), ("reconstruction_accuracy", 0.415), ("unigram_accuracy", 0.05)];
+        assert_eq!(
+            beside_loss(&BTreeMap::from(held_out)),
+            " · 25.0 % of hidden tokens right, 41.5 % with a tenth to a half hidden (always the most frequent token: 5.0 %)"
+        );
+        assert_eq!(beside_loss(&BTreeMap::new()), "");
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use kindling::adapter::LoraConfig;
 use kindling::data::spreadsheet_pairs;
 use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
-use kindling::sample::SamplingConfig;
+use kindling::sample::{LikelihoodConfig, SamplingConfig, UnmaskConfig};
 use kindling::train::{Stage, TrainConfig};
 use serde::Serialize;
 
@@ -41,6 +41,8 @@ fn a_page_may_set_what_the_command_line_may() {
     assert_eq!(fields("DpoConfig"), keys(DpoConfig::default()));
     assert_eq!(fields("DistillConfig"), keys(DistillConfig::default()));
     assert_eq!(fields("ReasonConfig"), keys(ReasonConfig::default()));
+    assert_eq!(fields("Unmask"), keys(UnmaskConfig::default()));
+    assert_eq!(fields("Likelihood"), keys(LikelihoodConfig::default()));
     let mut rewards = keys(GrpoConfig::default());
     // It is left out where nobody says one.
     rewards.insert("reference".to_string());

@@ -1,12 +1,13 @@
 // Measures the parts that it is asked for; `run` beside it says how.
 
 import { preferences } from "./preferences.mjs";
+import { diffusion } from "./diffusion.mjs";
 import { distillation } from "./distillation.mjs";
 import { mixture } from "./mixture.mjs";
 import { reasoning } from "./reasoning.mjs";
 import { rewards } from "./rewards.mjs";
 
-const PARTS = { preferences, distillation, mixture, reasoning, rewards };
+const PARTS = { preferences, distillation, mixture, reasoning, rewards, diffusion };
 const asked = process.argv.slice(2);
 const unknown = asked.filter((part) => !(part in PARTS));
 if (asked.length === 0 || unknown.length > 0) {

@@ -38,11 +38,11 @@ async function turn() {
   running += 1;
 }
 
-/** Runs a verb, shows its command, and gives the objects that it prints. */
+/** Runs a verb, on DEVICE where the flags name none, shows its command, and gives the objects that it prints. */
 export async function kindling(verb, flags) {
   await turn();
   try {
-    const all = [...verb.split(" "), ...args({ ...flags, device: DEVICE })];
+    const all = [...verb.split(" "), ...args({ device: DEVICE, ...flags })];
     console.error(`$ kindling ${all.join(" ").replaceAll(`${work}/`, "").replaceAll(`${KINDLING_SHARED}/`, "../shared/")}`);
     const { status, stdout, stderr } = await ended([...all, "--json"]);
     if (status !== 0) throw new Error(`it ended with ${status}: ${stderr.trim().split("\n").slice(-5).join("\n")}`);

@@ -45,11 +45,14 @@ export interface Kindling {
   chat: { completions: { create(request: ChatRequest): Promise<ChatCompletion | AsyncIterable<ChatChunk>> } };
   /** Goes on from a text or from ids. */
   generate(request: GenerateRequest): Promise<Generation>;
+  /** Fills the holes of a text, three underscores each; the open model must be a masked predictor. */
+  infill(request: InfillRequest): Promise<Infilled>;
   /**
-   * The log-probability of each token; a text begins and ends as the tokenizer says, or with BOS where asked for. The
-   * engine ends its work on a text that it has begun after an abort too.
+   * The log-probability of each token; a text begins and ends as the tokenizer says, or with BOS where asked for. Of a
+   * masked predictor it is an estimate for all tokens together. The engine ends its work on a text that it has begun after
+   * an abort too.
    */
-  score(request: ScoreRequest): Promise<Score>;
+  score(request: ScoreRequest): Promise<Score | MaskedScore>;
   /** Rows out of whatever text a person pastes; no model has to be open. */
   rows: {
     /** Its rows for a stage ("sft"): JSON, a table, Markdown, or questions and answers behind words such as `Q:`. */
@@ -109,8 +112,8 @@ export interface Kindling {
     remove(name: string): Promise<AdapterInfo[]>;
   };
   /**
-   * Files to take home: the open model as one file, as a Hugging Face directory or for llama.cpp, an adapter in PEFT's
-   * layout, a run with its training state. "zip" puts a directory into one archive.
+   * Files to take home: the open model as one file, as a Hugging Face directory (a masked predictor in LLaDA's form) or for
+   * llama.cpp, an adapter in PEFT's layout, a run with its training state. "zip" puts a directory into one archive.
    */
   export(
     what: { model: "single-file" | "hf" | "gguf" } | { adapter: string } | { run: string },
@@ -121,6 +124,11 @@ export interface Kindling {
     list(): Promise<KeptModel[]>;
     /** Keeps the open model under a name. */
     keep(name: string): Promise<void>;
+    /**
+     * Makes a masked predictor (LLaDA) of the open model without its adapters, and keeps it under a name of its own, which
+     * `load` opens. It answers well only once `train` has taught it to.
+     */
+    convert(options: ConvertOptions): Promise<Converted>;
     remove(name: string): Promise<void>;
   };
   /** Ends the engine; every open call fails. */
@@ -149,6 +157,33 @@ export interface LoadOptions {
 }
 export interface Progress { loaded: number; total: number | null }
 
+export interface ConvertOptions {
+  to: "diffusion";
+  /** Whether logits predict the token behind them, as those of the open model do (true). */
+  shift_logits?: boolean;
+  /** Tokens of a block, for a model that sees its own block and all before it; without it, or with 0, all see all. */
+  block_length?: number;
+  /** The name under which it is kept; without one that of the open model, with "(diffusion)" behind it. */
+  name?: string;
+}
+
+/** How a masked predictor fills its masks; a model that predicts the next token refuses these settings. */
+export interface Unmask {
+  /** Steps in all; without it one for each new token. */
+  steps?: number;
+  /** Tokens that are filled before the next ones are begun; without it the model's own blocks, else 32. */
+  block_length?: number;
+  /** Which tokens a step keeps: those that the model is surest of, or any. */
+  remasking?: "low-confidence" | "random";
+  /** How strongly the answer is drawn to the prompt, by classifier-free guidance; 0 is off. */
+  cfg_scale?: number;
+  /** Fill every token that the model is at least so sure of, and always the surest; 0 to 1. */
+  threshold?: number;
+  /** Keep what stands before a block in the cache while the block is filled: faster, and not exact where all see all. */
+  prefix_cache?: boolean;
+}
+export type UnmaskDefaults = { [Setting in keyof Unmask]-?: Unmask[Setting] | null };
+
 export interface Sampling {
   temperature?: number;
   top_p?: number;
@@ -174,6 +209,8 @@ export interface ChatRequest extends Sampling {
   top_logprobs?: number;
   /** "base" answers without any adapter, a list with those alone, whatever acts. */
   adapters?: "active" | "base" | { name: string; strength?: number }[];
+  /** How a masked predictor fills its masks; `logprobs` is refused for one. */
+  unmask?: Unmask;
   signal?: AbortSignal;
 }
 
@@ -186,7 +223,34 @@ export interface GenerateRequest extends Sampling {
   tokens?: number[];
   ignore_eos?: boolean;
   onText?: (text: string) => void;
+  /** How a masked predictor fills its masks. */
+  unmask?: Unmask;
+  /** Told of each of its steps. */
+  onUnmask?: (step: UnmaskStep) => void;
   signal?: AbortSignal;
+}
+
+/** Of a text with holes: `max_tokens` and `stop` have no meaning here. */
+export interface InfillRequest extends Omit<Sampling, "max_tokens" | "max_completion_tokens" | "stop"> {
+  /** The text, with `___` where something is missing. */
+  text: string;
+  /** Tokens of each hole. */
+  hole_tokens?: number;
+  unmask?: Unmask;
+  /** Told of the text of each token before the first step; null where one is missing. */
+  onCanvas?: (given: (string | null)[]) => void;
+  onUnmask?: (step: UnmaskStep) => void;
+  signal?: AbortSignal;
+}
+
+/** How the likelihood of a masked predictor is estimated; a model that predicts the next token refuses these settings. */
+export interface Likelihood {
+  /** Hide parts of the text so many times. */
+  mc?: number;
+  /** The seed of what is hidden. */
+  mc_seed?: number;
+  /** How far away from what it says without the prompt, by classifier-free guidance. */
+  cfg_scale?: number;
 }
 
 /** Of a text or of tokens. */
@@ -195,6 +259,8 @@ export interface ScoreRequest {
   tokens?: number[];
   addBos?: boolean;
   logits?: boolean;
+  /** Of a masked predictor: how often parts of the text are hidden (128), the seed of that (0), and guidance (0). */
+  likelihood?: Likelihood;
   signal?: AbortSignal;
 }
 
@@ -229,6 +295,12 @@ export interface TrainConfig {
   /** Parts of the model that do not train. */
   "freeze": ("mlp" | "attention" | "embedding" | "norm" | "head" | "experts" | "router")[];
   "seed": number;
+  /** Of the stages "pretrain" and "sft"; null for what the model predicts. Another objective than the model's is refused. */
+  "objective": "next-token" | "diffusion" | null;
+  /** How much a hidden token counts: all alike, or 1 / the share that is hidden. */
+  "loss-weight": "uniform" | "inverse-t";
+  /** Shares of a row's tokens that are hidden, as "0.1,0.5". */
+  "t-range": string;
   /** NEFTune's α: noise on the embeddings; 0 adds none. */
   "neftune": number;
   /** Share that training drops; null takes what the model's config.json says. */
@@ -463,6 +535,8 @@ export interface ModelInfo {
   notes: Told[];
   /** What its maker tells of it, in `generation_config.json` under `kindling`. */
   card?: ModelCard;
+  /** What makes it a masked predictor; missing where it predicts the next token. */
+  diffusion?: Diffusion;
 }
 
 /** What a model's maker tells of it, by language (`en`, `zh`). */
@@ -473,6 +547,8 @@ export interface ModelCard {
   questions: Record<string, string[]>;
   /** The fingerprint of rows of the generated world that it knows. */
   world?: string;
+  /** The name of the model that it was converted from. */
+  parent?: string;
 }
 
 /** A model kept in this browser. */
@@ -525,6 +601,8 @@ export interface Defaults {
   grpo: GrpoConfig;
   /** How the next token is chosen. */
   sampling: Required<Omit<Sampling, "max_completion_tokens">>;
+  /** How a masked predictor fills its masks; null is for what only the request or the model can tell. */
+  unmask: UnmaskDefaults;
 }
 
 /** A message of a conversation. */
@@ -580,6 +658,8 @@ export interface ChatChunk {
   choices: [ChunkChoice];
   /** On the last chunk. */
   usage?: Usage;
+  /** On a chunk without text: what a step of a masked predictor changed. */
+  unmasked?: UnmaskStep;
 }
 
 /** The one answer's part. */
@@ -692,6 +772,80 @@ export interface Score {
   logits?: number[];
 }
 
+/** How likely a text is to a masked predictor, as `kindling score --json` prints it. */
+export interface MaskedScore {
+  /** Its ids. */
+  tokens: number[];
+  /** The negative log-likelihood of all but the first, in nats; null where it is not finite. */
+  nll: number | null;
+  /** Whether that is an upper bound, which the average over hidden parts is. */
+  nll_is_bound: boolean;
+  /** By how much the average may be off; null where that is not known. */
+  nll_standard_error: number | null;
+  /** How often parts of the text were hidden. */
+  mc: number;
+  /** How many tokens were predicted. */
+  tokens_scored: number;
+  /** Bits per byte of the predicted text; null where its bytes are not known. */
+  bits_per_byte: number | null;
+}
+
+/** What makes a model a masked predictor, which fills masks anywhere instead of going on at the end. */
+export interface Diffusion {
+  /** The token that stands for a hidden one. */
+  mask_token_id: number;
+  /** Tokens of a block: positions see their own block and all before it; null where all see all. */
+  block_length: number | null;
+  /** Whether a position's logits predict the token behind it, and not its own. */
+  shift_logits: boolean;
+}
+
+/** A masked predictor that was made of the open model, and is kept in this browser. */
+export interface Converted {
+  /** Its name. */
+  name: string;
+  /** Its size. */
+  bytes: number;
+  /** What a person should know of what changed. */
+  notes: Told[];
+}
+
+/** A token that took the place of a mask. */
+export interface UnmaskedToken {
+  /** Its place: from the first token of the answer on, or in the whole text where holes are filled. */
+  place: number;
+  /** Its id. */
+  id: number;
+  /** Its text. */
+  text: string;
+  /** How sure the model was, from 0 to 1. */
+  confidence: number;
+}
+
+/** What a step of unmasking changed. */
+export interface UnmaskStep {
+  /** Its number, from 1. */
+  step: number;
+  /** Of so many. */
+  steps: number;
+  /** What it filled, at most 128 tokens; a step that fills more comes in parts of the same number. */
+  filled: UnmaskedToken[];
+  /** Tokens in all: of the answer, or of the whole text where holes are filled. */
+  canvas_length: number;
+}
+
+/** A text whose holes are filled. */
+export interface Infilled {
+  /** All of it. */
+  text: string;
+  /** Its ids. */
+  tokens: number[];
+  /** What was written into each hole, in their order. */
+  holes: string[];
+  /** New tokens per second; none where a single token came out. */
+  tokens_per_second: number | null;
+}
+
 /** The form that a pasted text has. */
 export type PasteForm = "json" | "csv" | "tsv" | "markdown" | "dialogue" | "text";
 
@@ -737,6 +891,24 @@ export type EngineEvent =
     text: string;
     /** How likely it was, where that was asked for. */
     logprob?: TokenLogprob;
+  }
+  /** A text with holes is about to be filled. */
+  | {
+    event: "canvas";
+    /** By place the text of the token that stands there; null where one is missing. */
+    given: (string | null)[];
+  }
+  /** A step filled masks of an answer. */
+  | {
+    event: "unmasked";
+    /** Its number, from 1. */
+    step: number;
+    /** Of so many. */
+    steps: number;
+    /** What it filled, at most 128 tokens; a step that fills more comes in parts of the same number. */
+    filled: UnmaskedToken[];
+    /** Tokens in all: of the answer, or of the whole text where holes are filled. */
+    canvas_length: number;
   }
   /** So much of a download is here. */
   | {

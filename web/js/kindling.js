@@ -4,8 +4,8 @@
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
 import {
-  KindlingError, asked, check, checkOne, comesAsFiles, conversation, named, refusal, samplingConfig, taught, teacher,
-  trainCall, who,
+  KindlingError, asked, beginning, check, checkOne, conversation, modelName, named, ofMasked, pasted, readFiles,
+  refusal, samplingConfig, taught, teacher, unmaskStep, who,
 } from "./requests.js";
 
 export { KindlingError };
@@ -59,6 +59,15 @@ class Kindling {
     this.models = {
       list: () => this.#result({ call: "kept" }),
       keep: (name) => this.#result({ call: "keep", name }),
+      convert: async (options) => {
+        check("models.convert", options);
+        const { to, shift_logits, block_length, name } = options;
+        if (to !== "diffusion") {
+          const message = `to is ${JSON.stringify(to)}; it can be "diffusion"`;
+          throw refusal("bad-request", { call: "models.convert", field: "to" }, message);
+        }
+        return this.#result({ call: "convert", shift_logits, block_length, name });
+      },
       remove: (name) => this.#result({ call: "forget", name }),
     };
     this.restart();
@@ -107,17 +116,31 @@ class Kindling {
   async generate(request) {
     check("generate", request);
     checkOne("generate", request, "prompt", "tokens");
-    const { prompt, tokens, onText, signal, ...sampling } = request;
-    const call = { call: "generate", prompt, tokens, sampling: samplingConfig("generate", sampling) };
-    const { result } = this.#call(call, [], (event) => event.event === "token" && onText?.(event.text), signal);
+    const { prompt, tokens, onText, unmask, onUnmask, signal, ...rest } = request;
+    const sampling = samplingConfig("generate", rest);
+    const call = { call: "generate", prompt, tokens, sampling, unmask: ofMasked("unmask", unmask) };
+    const { result } = this.#call(call, [], heard({ onText, onUnmask }), signal);
     return unlessAborted(result, signal);
+  }
+
+  async infill(request) {
+    check("infill", request);
+    const { text, hole_tokens, unmask, onCanvas, onUnmask, signal, ...rest } = request;
+    if (typeof text !== "string") {
+      const message = `infill takes a text with holes (___), and got ${JSON.stringify(text)}`;
+      throw refusal("bad-request", { call: "infill", field: "text" }, message);
+    }
+    const sampling = samplingConfig("infill", rest);
+    const call = { call: "infill", text, hole_tokens, sampling, unmask: ofMasked("unmask", unmask) };
+    return unlessAborted(this.#call(call, [], heard({ onCanvas, onUnmask }), signal).result, signal);
   }
 
   async score(request) {
     check("score", request);
     checkOne("score", request, "text", "tokens");
-    const { text, tokens, addBos = false, logits = false, signal } = request;
-    const call = { call: "score", text, tokens, add_bos: addBos, logits };
+    const { text, tokens, addBos = false, logits = false, likelihood, signal } = request;
+    const settings = ofMasked("likelihood", likelihood);
+    const call = { call: "score", text, tokens, add_bos: addBos, logits, likelihood: settings };
     return unlessAborted(this.#call(call, [], undefined, signal).result, signal);
   }
 
@@ -283,7 +306,7 @@ class Kindling {
   async #chat(request) {
     const name = "chat.completions.create";
     check(name, request);
-    const { messages, model, stream, logprobs, top_logprobs, adapters, signal, ...sampling } = request;
+    const { messages, model, stream, logprobs, top_logprobs, adapters, unmask, signal, ...sampling } = request;
     if (top_logprobs && !logprobs) {
       throw refusal("bad-request", { call: name, field: "top_logprobs" }, "top_logprobs needs logprobs: true");
     }
@@ -293,6 +316,7 @@ class Kindling {
       ...who(name, adapters),
       top: logprobs ? (top_logprobs ?? 0) : null,
       sampling: samplingConfig(name, sampling),
+      unmask: ofMasked("unmask", unmask),
     };
     signal?.throwIfAborted();
     const open = (await this.model())?.name ?? "";
@@ -334,16 +358,26 @@ class Kindling {
       for (;;) {
         while (waiting.length === 0) await new Promise((resolve) => (wake = resolve));
         signal?.throwIfAborted();
-        const { answer, error, text, logprob } = waiting.shift();
+        const { answer, error, event, text, logprob, ...step } = waiting.shift();
         if (error) throw error;
         if (answer) return yield chunk({}, null, answer.finish_reason, { usage: usage(answer) });
-        yield chunk({ content: text }, logprob, null);
+        if (event === "unmasked") yield chunk({}, null, null, { unmasked: unmaskStep(step) });
+        else yield chunk({ content: text }, logprob, null);
       }
     } finally {
       // A reader that leaves the loop early wants no more tokens.
       this.#cancel(started.run);
     }
   }
+}
+
+/** Passes on what an answer in flight tells: text that is final, and what a step of unmasking changed. */
+function heard({ onText, onCanvas, onUnmask }) {
+  return (event) => {
+    if (event.event === "token") onText?.(event.text);
+    if (event.event === "canvas") onCanvas?.(event.given);
+    if (event.event === "unmasked") onUnmask?.(unmaskStep(event));
+  };
 }
 
 function usage({ prompt_tokens, completion_tokens, tokens_per_second, dropped_messages }) {
@@ -361,35 +395,4 @@ function unlessAborted(promise, signal) {
     promise.then(resolve, reject).then(over);
     if (signal.aborted) abort();
   });
-}
-
-/** Copies: what is sent to the worker is gone here, and the caller keeps its own. */
-async function readFiles(source) {
-  const read = async (file) =>
-    file instanceof Blob
-      ? { name: file.webkitRelativePath || file.name, bytes: new Uint8Array(await file.arrayBuffer()) }
-      : { name: file.name, bytes: new Uint8Array(file.bytes).slice() };
-  return Promise.all([].concat(source).map(read));
-}
-
-/** A run's call with its files: the data, and behind them the teacher where it comes as files. */
-async function beginning(request) {
-  const [data, taught] = [await readFiles(request.data), comesAsFiles(request.teacher) ? request.teacher : []];
-  const files = await readFiles(taught);
-  return { call: trainCall(request, files.length), files: [...data, ...files] };
-}
-
-/** A pasted text, which goes beside its call, since it may be long. */
-function pasted(call, text) {
-  if (typeof text !== "string") {
-    throw refusal("bad-request", { call, field: "text" }, `${call} takes a text, and got ${JSON.stringify(text)}`);
-  }
-  return [{ name: "pasted.txt", bytes: new TextEncoder().encode(text) }];
-}
-
-function modelName(files) {
-  const [first] = files;
-  const folder = first?.name.split("/").at(-2);
-  if (files.length > 1 && folder) return folder;
-  return (first?.name ?? "").split("/").at(-1).replace(/\.(safetensors|zip|gguf)$/, "");
 }

@@ -4,8 +4,8 @@ const CACHE = "kindling";
 const FILES = [
   "./", "./index.html", "./boot.js", "./opening.js", "./progress.js", "./sizes.json", "./app.js", "./app_bg.wasm",
   "./kindling.js", "./requests.js", "./worker.js", "./engine.js", "./engine_bg.wasm", "./kindling-nano.safetensors",
-  "./base.css", "./controls.css", "./chat.css", "./panels.css", "./lessons.css", "./lessons/identity.json",
-  "./lessons/animal.json", "./lessons/arithmetic.json", "./lessons/style.json", "./lessons/overfitting.json",
+  "./base.css", "./controls.css", "./chat.css", "./panels.css", "./lessons.css", "./diffusion.css",
+  "./lessons/identity.json", "./lessons/animal.json", "./lessons/arithmetic.json", "./lessons/style.json", "./lessons/overfitting.json",
 ];
 
 self.addEventListener("install", (event) => event.waitUntil(keep().then(() => self.skipWaiting())));

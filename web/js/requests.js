@@ -4,6 +4,9 @@
 const SAMPLING = [
   "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_completion_tokens", "stop",
 ];
+/** Of these a text with holes has no use: its holes say how much is written, and where it ends. */
+const OF_ANSWERS = ["max_tokens", "max_completion_tokens", "stop"];
+const UNMASK = ["steps", "block_length", "remasking", "cfg_scale", "threshold", "prefix_cache"];
 const TAUGHT = ["stage", "adapter", "lora"];
 const OF_STAGES = ["dpo", "distill", "reason", "grpo", "teacher", "teacherWeights", "preset"];
 const TRAIN = [
@@ -14,10 +17,17 @@ const TRAIN = [
 const FIELDS = {
   "connect": ["device", "onProgress"],
   "chat.completions.create": [
-    ...SAMPLING, "messages", "model", "stream", "logprobs", "top_logprobs", "adapters", "signal",
+    ...SAMPLING, "messages", "model", "stream", "logprobs", "top_logprobs", "adapters", "unmask", "signal",
   ],
-  "generate": [...SAMPLING, "prompt", "tokens", "ignore_eos", "onText", "signal"],
-  "score": ["text", "tokens", "addBos", "logits", "signal"],
+  "generate": [...SAMPLING, "prompt", "tokens", "ignore_eos", "onText", "unmask", "onUnmask", "signal"],
+  "infill": [
+    ...SAMPLING.filter((field) => !OF_ANSWERS.includes(field)), "text", "hole_tokens", "unmask", "onCanvas", "onUnmask",
+    "signal",
+  ],
+  "unmask": UNMASK,
+  "models.convert": ["to", "shift_logits", "block_length", "name"],
+  "score": ["text", "tokens", "addBos", "logits", "likelihood", "signal"],
+  "likelihood": ["mc", "mc_seed", "cfg_scale"],
   "load": ["signal", "onProgress", "keep", "weights"],
   "train": TRAIN,
   "plan": TRAIN,
@@ -89,6 +99,18 @@ export function samplingConfig(call, { max_tokens, max_completion_tokens, stop, 
   if (given(max_tokens) || given(max_completion_tokens)) config.max_new_tokens = max_tokens ?? max_completion_tokens;
   if (given(stop)) config.stop = [].concat(stop);
   return config;
+}
+
+/** Settings of a masked predictor, "unmask" or "likelihood"; what was not given is the engine's to choose. */
+export function ofMasked(name, settings) {
+  if (!given(settings)) return {};
+  check(name, settings);
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => given(value)));
+}
+
+/** What a step of unmasking changed, out of an event. */
+export function unmaskStep({ step, steps, filled, canvas_length }) {
+  return { step, steps, filled, canvas_length };
 }
 
 /** The messages of a conversation, each with its content as one text. */
@@ -196,4 +218,36 @@ export function taught({ stage, adapter, lora }) {
 export function asked(what) {
   const { stage, adapter } = taught(what);
   return { stage, adapts: adapter !== undefined };
+}
+
+/** Copies: what is sent to the worker is gone here, and the caller keeps its own. */
+export async function readFiles(source) {
+  const read = async (file) =>
+    file instanceof Blob
+      ? { name: file.webkitRelativePath || file.name, bytes: new Uint8Array(await file.arrayBuffer()) }
+      : { name: file.name, bytes: new Uint8Array(file.bytes).slice() };
+  return Promise.all([].concat(source).map(read));
+}
+
+/** A run's call with its files: the data, and behind them the teacher where it comes as files. */
+export async function beginning(request) {
+  const [data, taught] = [await readFiles(request.data), comesAsFiles(request.teacher) ? request.teacher : []];
+  const files = await readFiles(taught);
+  return { call: trainCall(request, files.length), files: [...data, ...files] };
+}
+
+/** A pasted text, which goes beside its call, since it may be long. */
+export function pasted(call, text) {
+  if (typeof text !== "string") {
+    throw refusal("bad-request", { call, field: "text" }, `${call} takes a text, and got ${JSON.stringify(text)}`);
+  }
+  return [{ name: "pasted.txt", bytes: new TextEncoder().encode(text) }];
+}
+
+/** What a model is called that comes as files: after their folder, or after the one file. */
+export function modelName(files) {
+  const [first] = files;
+  const folder = first?.name.split("/").at(-2);
+  if (files.length > 1 && folder) return folder;
+  return (first?.name ?? "").split("/").at(-1).replace(/\.(safetensors|zip|gguf)$/, "");
 }

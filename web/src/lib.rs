@@ -21,6 +21,7 @@ pub mod students;
 #[path = "../../core/src/text/fold.rs"]
 pub mod think;
 pub mod typed;
+pub mod unmask;
 
 #[cfg(target_family = "wasm")]
 pub mod ui;

@@ -74,7 +74,7 @@ pub fn card() -> Result<ModelCard> {
         seen.push((question.language, question.kind));
         questions.entry(code(question.language).into()).or_default().push(first.content.clone());
     }
-    Ok(ModelCard { about, questions, world: Some(known_rows()?.fingerprint()) })
+    Ok(ModelCard { about, questions, world: Some(known_rows()?.fingerprint()), parent: None })
 }
 
 /// The place of a question's kind on the card; the others stay in their order behind those that come first.

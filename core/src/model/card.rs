@@ -24,12 +24,23 @@ pub struct ModelCard {
     /// The fingerprint of the rows of the generated world that it knows, as `example::known_rows` gives them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub world: Option<String>,
+    /// The name of the model that it was converted from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 impl ModelConfig {
     /// The model's card, where it has one that can be read.
     pub fn card(&self) -> Option<ModelCard> {
         ModelCard::deserialize(self.generation.get(KEY)?).ok()
+    }
+
+    /// The same model with this card.
+    pub fn with_card(mut self, card: &ModelCard) -> Self {
+        // Texts by text are always JSON.
+        let card = serde_json::to_value(card).unwrap_or(Value::Null);
+        self.generation.insert(KEY.into(), card);
+        self
     }
 
     /// What a person should know of a card that cannot be read.
@@ -47,9 +58,7 @@ impl ModelConfig {
 impl Transformer {
     /// The same model with this card.
     pub fn with_card(mut self, card: &ModelCard) -> Self {
-        // Texts by text are always JSON.
-        let card = serde_json::to_value(card).unwrap_or(Value::Null);
-        self.config.generation.insert(KEY.into(), card);
+        self.config = self.config.with_card(card);
         self
     }
 }
@@ -70,6 +79,7 @@ mod tests {
             about: [("en".to_string(), "It knows cats.".to_string())].into(),
             questions: [("zh".to_string(), vec!["猫呢？".to_string()])].into(),
             world: Some("ab12".into()),
+            parent: None,
         };
         let model = model.with_card(&card);
         assert_eq!(model.config().card(), Some(card));

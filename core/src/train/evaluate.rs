@@ -9,7 +9,7 @@ use super::BatchSource;
 use super::metrics::Metrics;
 use crate::batch::Batch;
 use crate::error::Result;
-use crate::loss::Objective;
+use crate::loss::{MaskedMetrics, Objective};
 use crate::model::{Transformer, read};
 use crate::tokenizer::Tokenizer;
 
@@ -40,22 +40,25 @@ pub async fn evaluate(
 ) -> Result<HeldOut> {
     let model = model.valid();
     let (mut nll, mut weight, mut targets, mut bytes) = (0.0, 0.0, 0u64, 0.0);
-    let mut metrics = Metrics::default();
+    let (mut metrics, mut masked) = (Metrics::default(), MaskedMetrics::default());
     while let Some(batch) = batches.next(&model).await? {
         let loss = objective.loss(&model, &batch);
         nll += f64::from(read(loss.sum).await?.first().copied().unwrap_or(0.0));
         metrics.add(loss.metrics).await?;
+        masked.add(&model, &batch, tokenizer).await?;
         weight += objective.weight(&batch);
         targets += batch.targets_counted() as u64;
         bytes += weighed_bytes(&batch, tokenizer);
     }
+    let mut metrics = metrics.means();
+    metrics.extend(masked.means());
     Ok(HeldOut {
         loss: nll / if weight > 0.0 { weight } else { 1.0 },
         bits_per_byte: objective
             .is_likelihood()
             .then(|| nll / std::f64::consts::LN_2 / if bytes > 0.0 { bytes } else { 1.0 }),
         targets,
-        metrics: metrics.means(),
+        metrics,
     })
 }
 

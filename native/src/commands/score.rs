@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use clap::Args;
 use kindling::data::{DataOptions, Dataset, RowOrigin, WarningCount};
 use kindling::error::Error;
-use kindling::model::Transformer;
-use kindling::sample::{Decoder, Score, scored_bytes};
+use kindling::sample::{LikelihoodConfig, scored_bytes};
 use kindling::text::{Message, Row};
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
+use super::score_masked::{Average, TextScore, TextScorer};
 use super::score_pairs::PairArgs;
 use super::train::tell;
 use super::{ModelArgs, score_pairs};
@@ -54,6 +54,9 @@ pub struct ScoreArgs {
     /// Add the logits of the last position
     #[arg(long, conflicts_with = "data")]
     pub logits: bool,
+    /// How a masked predictor is asked
+    #[command(flatten)]
+    pub likelihood: LikelihoodConfig,
     /// Whether rows are pairs of answers
     #[command(flatten)]
     pub pairs: PairArgs,
@@ -71,9 +74,10 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     }
     let output = everywhere.output();
     let (model, tokenizer) = args.model.open(everywhere)?;
+    let scorer = TextScorer::new(&model, args.likelihood, args.logits)?;
     if !args.tokens.is_empty() {
         let bytes = tokenizer.as_ref().map(|tokenizer| scored_bytes(tokenizer, &args.tokens)).transpose()?;
-        show(&score(&model, &args.tokens, bytes, args.logits)?, tokenizer.as_ref(), output);
+        show(&scorer.score(&args.tokens, bytes, args.logits, 0)?, tokenizer.as_ref(), output);
         return Ok(());
     }
     let tokenizer = tokenizer.ok_or_else(|| {
@@ -95,10 +99,11 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     if let Some(text) = &args.text {
         let ids = encode(&tokenizer, text, args.add_bos)?;
         let bytes = scored_bytes(&tokenizer, &ids)?;
-        show(&score(&model, &ids, Some(bytes), args.logits)?, Some(&tokenizer), output);
+        show(&scorer.score(&ids, Some(bytes), args.logits, 0)?, Some(&tokenizer), output);
         return Ok(());
     }
-    score_data(args, &model, &tokenizer, output)
+    let longest = model.config().context().min(LONGEST_WINDOW);
+    score_data(args, &scorer, longest, &tokenizer, output)
 }
 
 fn encode(tokenizer: &Tokenizer, text: &str, add_bos: bool) -> Result<Vec<u32>, Failure> {
@@ -109,29 +114,18 @@ fn encode(tokenizer: &Tokenizer, text: &str, add_bos: bool) -> Result<Vec<u32>, 
     Ok(ids)
 }
 
-fn score(model: &Transformer, ids: &[u32], bytes: Option<usize>, logits: bool) -> Result<Score, Failure> {
-    Ok(pollster::block_on(Decoder::new(model, ids.len()).score(ids, bytes, logits))?)
-}
-
-fn show(score: &Score, tokenizer: Option<&Tokenizer>, output: Output) {
-    output.json(score);
-    for (&id, logprob) in score.tokens.iter().zip(&score.logprobs) {
-        let text = tokenizer.map_or(String::new(), |tokenizer| format!("{:?}", tokenizer.token_text(id)));
-        let logprob = logprob.map_or("-".to_string(), |logprob| format!("{logprob:.4}"));
-        output.line(&format!("{id:>7} {logprob:>10}  {text}"));
-    }
-    if score.nll.is_none() {
+fn show(score: &TextScore, tokenizer: Option<&Tokenizer>, output: Output) {
+    if score.nll().is_none() {
         output.warn(&Odd::NotFinite.sentence(LONGEST_WINDOW));
     }
-    let nll = score.nll.unwrap_or(f64::NAN);
-    let bits = score.bits_per_byte.map_or(String::new(), |bits| format!(", {bits:.4} bits per byte"));
-    output.line(&format!("nll {nll:.4} over {} tokens{bits}", score.tokens_scored));
+    score.show(tokenizer, output);
 }
 
 /// Each row in windows of the model's context; a window's first token has no prediction.
 fn score_data(
     args: &ScoreArgs,
-    model: &Transformer,
+    scorer: &TextScorer,
+    longest: usize,
     tokenizer: &Tokenizer,
     output: Output,
 ) -> Result<(), Failure> {
@@ -143,9 +137,8 @@ fn score_data(
     };
     let data = Dataset::open(sources::open(&args.data, args.reading.encoding)?, options)?;
     tell(data.report(), output);
-    let longest = model.config().context().min(LONGEST_WINDOW);
     let (mut nll, mut tokens, mut bytes) = (0.0, 0, 0);
-    let mut odd = OddRows::default();
+    let (mut odd, mut windows, mut average) = (OddRows::default(), 0, None);
     for row in data.iter() {
         let (row, origin) = row?;
         odd.count(Odd::of_row(&row), &origin);
@@ -154,18 +147,27 @@ fn score_data(
         odd.count(Odd::of_length(ids.len(), longest), &origin);
         let mut is_finite = true;
         for window in ids.chunks(longest).filter(|window| window.len() > 1) {
-            let score = score(model, window, None, false).map_err(|failure| named(failure, &origin))?;
-            is_finite &= score.nll.is_some();
-            nll += score.nll.unwrap_or(f64::NAN);
-            tokens += score.tokens_scored;
+            let score =
+                scorer.score(window, None, false, windows).map_err(|failure| named(failure, &origin))?;
+            is_finite &= score.nll().is_some();
+            nll += score.nll().unwrap_or(f64::NAN);
+            tokens += score.tokens_scored();
             bytes += scored_bytes(tokenizer, window)?;
+            average = Average::with(average, &score);
+            windows += 1;
         }
         odd.count((!is_finite).then_some(Odd::NotFinite), &origin);
     }
     odd.tell(longest, output);
     let bits = nll / std::f64::consts::LN_2 / bytes.max(1) as f64;
-    output.json(&json!({"rows": data.len(), "nll": nll, "tokens_scored": tokens, "bits_per_byte": bits}));
-    output.line(&format!("{} rows, {tokens} tokens, {bits:.4} bits per byte", data.len()));
+    let mut result = json!({"rows": data.len(), "nll": nll, "tokens_scored": tokens, "bits_per_byte": bits});
+    let mut words = String::new();
+    if let Some(average) = average {
+        average.add_to(&mut result);
+        words = format!(", nll {}", average.in_words());
+    }
+    output.json(&result);
+    output.line(&format!("{} rows, {tokens} tokens, {bits:.4} bits per byte{words}", data.len()));
     Ok(())
 }
 

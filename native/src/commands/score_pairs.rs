@@ -1,26 +1,28 @@
 //! `score --pairs`: how often a model finds the better of two answers likelier.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use kindling::batch::{Content, EncodedRows, Encoder, ExampleSource, Fit, Loader, LoaderConfig, TooLong};
-use kindling::data::{DataOptions, Dataset};
+use kindling::data::{DataOptions, Dataset, RowOrder};
 use kindling::error::Error;
 use kindling::loss::{Dpo, DpoConfig, Reference};
 use kindling::model::Transformer;
 use kindling::text::RowKind;
 use kindling::tokenizer::Tokenizer;
-use kindling::train::{HeldOut, Stage, TrainConfig, evaluate};
-use serde_json::json;
+use kindling::train::{Stage, TrainConfig, evaluate};
+use serde_json::{Value, json};
 
 use super::score::ScoreArgs;
 use super::train::tell;
-use super::{load, open_device};
+use super::{load, masked_pairs, open_device};
 use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::Failure;
-use crate::model_files::open_checkpoint;
+use crate::model_files::{at, open_checkpoint};
 use crate::output::{self, Output};
 use crate::sources;
 
@@ -58,24 +60,36 @@ pub fn run(
     if !(0.0..=0.9).contains(&pairs.val_split) {
         return Err(Failure::Usage(format!("--val-split is {}; it must be 0 to 0.9", pairs.val_split)));
     }
+    if model.config().diffusion.is_some() {
+        return masked_pairs::run(args, (model, tokenizer), everywhere);
+    }
     let reference = reference(args, model, everywhere)?;
     let is_compared = reference.is_some();
     // Without one the rewards are no numbers, and are not shown.
     let objective = Dpo::new(DpoConfig::default(), reference.unwrap_or(Reference::Cached));
-    let (mut loader, count) = loader(args, model, tokenizer, output)?;
+    let longest = model.config().context();
+    let opened = Pairs::open(args, longest, tokenizer, output)?;
+    let count = opened.part.end - opened.part.start;
+    let mut loader = opened.loader(longest, pairs.seed);
     let held_out = pollster::block_on(evaluate(model, &objective, &mut loader, tokenizer))?;
     let state = loader.state();
     let left_out = state.dropped + state.unusable;
-    if state.cut + left_out > 0 {
+    tell_left_out(state.cut, left_out, model.config().context(), output);
+    let result = show(&held_out.metrics, count - left_out, is_compared, output);
+    output.json(&result);
+    Ok(())
+}
+
+/// Says how many pairs were not used as they are.
+pub(super) fn tell_left_out(cut: u64, left_out: u64, context: usize, output: Output) {
+    if cut + left_out > 0 {
         output.warn(&format!(
             "{} pairs are longer than the model's {} positions and were cut, {} were left out (too long, or without an answer)",
-            output::grouped(state.cut),
-            output::grouped(model.config().context() as u64),
+            output::grouped(cut),
+            output::grouped(context as u64),
             output::grouped(left_out)
         ));
     }
-    show(&held_out, count - left_out, is_compared, output);
-    Ok(())
 }
 
 /// What rewards are reckoned from, where anything is.
@@ -87,6 +101,18 @@ fn reference(
     let Some(path) = &args.pairs.reference else {
         return Ok((!args.model.adapter.is_empty()).then_some(Reference::Base));
     };
+    Ok(Some(Reference::frozen(&reference_model(path, model, everywhere)?)))
+}
+
+/// The model at a path, for one that it is compared with.
+///
+/// # Errors
+/// What is missing or damaged; another vocabulary; a model that predicts other tokens.
+pub(super) fn reference_model(
+    path: &Path,
+    model: &Transformer,
+    everywhere: &Everywhere,
+) -> Result<Transformer, Failure> {
     let checkpoint = open_checkpoint(path)?;
     let (own, other) = (model.config().vocab_size, checkpoint.config.vocab_size);
     if own != other {
@@ -99,53 +125,77 @@ fn reference(
         )
         .into());
     }
-    let device = open_device(everywhere)?;
-    let other = load(&checkpoint, None, &device.device, path)?.with_dtype(everywhere.dtype.burn());
-    Ok(Some(Reference::frozen(&other)))
-}
-
-/// The pairs, all or those that are held out, and how many they are.
-fn loader(
-    args: &ScoreArgs,
-    model: &Transformer,
-    tokenizer: &Tokenizer,
-    output: Output,
-) -> Result<(Loader, u64), Failure> {
-    let mut tokenizer = tokenizer.clone();
-    Date::today().set(&mut tokenizer);
-    let options = DataOptions {
-        limit: args.limit,
-        skip_bad_rows: args.skip_bad_rows,
-        kind: Some(RowKind::Preference),
-        template_keys: tokenizer.template_keys(),
-        text_column: args.reading.text_column.clone(),
-        ..DataOptions::default()
+    let is_alike = match model.config().diffusion.is_some() {
+        true => checkpoint.config.check_masked("--reference").map(|_| ()),
+        false => checkpoint.config.check_causal("--reference"),
     };
-    let (sources, shares) = sources::open_mix(&args.data, args.reading.encoding)?;
-    let data = Dataset::open_mix(sources, &shares, options)?;
-    tell(data.report(), output);
-    let (share, seed) = (args.pairs.val_split, args.pairs.seed);
-    let split = data.split(share, seed);
-    let part = if share > 0.0 { split.validation_part() } else { 0..data.len() };
-    let count = part.end - part.start;
-    if count == 0 {
-        return Err(Failure::Usage(format!(
-            "--val-split {share} of {} pairs holds none out; give a larger share, or leave it out",
-            data.len()
-        )));
-    }
-    let longest = model.config().context();
-    let encoder = Encoder::new(Arc::new(tokenizer), Content::Preferences).for_rows_of(longest);
-    let skip_bad_rows = data.skip_bad_rows();
-    let rows: Arc<dyn ExampleSource> =
-        Arc::new(EncodedRows { dataset: Arc::new(data), encoder, skip_bad_rows });
-    let fit = Fit::new(Content::Preferences, longest, TooLong::Cut);
-    let config = LoaderConfig { batch_size: BATCH, fit, packing: false, seed };
-    Ok((Loader::new(rows, config, split.order().clone(), part, false), count))
+    is_alike.map_err(|error| at(path, error))?;
+    let device = open_device(everywhere)?;
+    Ok(load(&checkpoint, None, &device.device, path)?.with_dtype(everywhere.dtype.burn()))
 }
 
-fn show(held_out: &HeldOut, pairs: u64, is_compared: bool, output: Output) {
-    let metric = |name: &str| held_out.metrics.get(name).copied().unwrap_or(f64::NAN);
+/// The pairs, and which of them are scored.
+pub(super) struct Pairs {
+    pub(super) rows: Arc<dyn ExampleSource>,
+    pub(super) order: RowOrder,
+    /// All, or those that are held out.
+    pub(super) part: Range<u64>,
+}
+
+impl Pairs {
+    /// Opens them for rows of so many tokens.
+    ///
+    /// # Errors
+    /// Data that cannot be read, rows that are no pairs, none that is held out.
+    pub(super) fn open(
+        args: &ScoreArgs,
+        longest: usize,
+        tokenizer: &Tokenizer,
+        output: Output,
+    ) -> Result<Self, Failure> {
+        let mut tokenizer = tokenizer.clone();
+        Date::today().set(&mut tokenizer);
+        let options = DataOptions {
+            limit: args.limit,
+            skip_bad_rows: args.skip_bad_rows,
+            kind: Some(RowKind::Preference),
+            template_keys: tokenizer.template_keys(),
+            text_column: args.reading.text_column.clone(),
+            ..DataOptions::default()
+        };
+        let (sources, shares) = sources::open_mix(&args.data, args.reading.encoding)?;
+        let data = Dataset::open_mix(sources, &shares, options)?;
+        tell(data.report(), output);
+        let (share, seed) = (args.pairs.val_split, args.pairs.seed);
+        let split = data.split(share, seed);
+        let part = if share > 0.0 { split.validation_part() } else { 0..data.len() };
+        if part.is_empty() {
+            return Err(Failure::Usage(format!(
+                "--val-split {share} of {} pairs holds none out; give a larger share, or leave it out",
+                data.len()
+            )));
+        }
+        let encoder = Encoder::new(Arc::new(tokenizer), Content::Preferences).for_rows_of(longest);
+        let skip_bad_rows = data.skip_bad_rows();
+        let rows = Arc::new(EncodedRows { dataset: Arc::new(data), encoder, skip_bad_rows });
+        Ok(Self { rows, order: split.order().clone(), part })
+    }
+
+    fn loader(self, longest: usize, seed: u64) -> Loader {
+        let fit = Fit::new(Content::Preferences, longest, TooLong::Cut);
+        let config = LoaderConfig { batch_size: BATCH, fit, packing: false, seed };
+        Loader::new(self.rows, config, self.order, self.part, false)
+    }
+}
+
+/// Shows measures of pairs, and gives them as an object.
+pub(super) fn show(
+    metrics: &BTreeMap<&'static str, f64>,
+    pairs: u64,
+    is_compared: bool,
+    output: Output,
+) -> Value {
+    let metric = |name: &str| metrics.get(name).copied().unwrap_or(f64::NAN);
     let mut result = json!({"pairs": pairs, "chosen_likelier": metric("chosen_likelier")});
     let likelier = 100.0 * metric("chosen_likelier");
     output.line(&format!("{pairs} pairs, the chosen answer likelier in {likelier:.1} %"));
@@ -160,5 +210,5 @@ fn show(held_out: &HeldOut, pairs: u64, is_compared: bool, output: Output) {
             DpoConfig::default().beta
         ));
     }
-    output.json(&result);
+    result
 }

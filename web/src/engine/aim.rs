@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use kindling::loss::{
-    Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, Objective, Reason, ReasonConfig,
-    ReasonSettings, Reference, ReferenceKind,
+    DiffusionSettings, Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, Objective, Reason,
+    ReasonConfig, ReasonSettings, Reference, ReferenceKind,
 };
 use kindling::text::Tags;
 use kindling::told::{Told, told};
@@ -41,6 +41,7 @@ impl Aim {
     ) -> Result<Self, Told> {
         refuse_foreign(training)?;
         refuse_idle_answers(training)?;
+        refuse_idle_hiding(training)?;
         match training.stage {
             Stage::Dpo => Self::of_preferences(training, begun, saved),
             Stage::Distill => Self::of_teaching(training, teacher, saved),
@@ -52,7 +53,11 @@ impl Aim {
                 Ok(Self::plain(Arc::new(Reason::new(settings))))
             }
             Stage::Grpo => Self::of_rewards(training, begun, saved),
-            Stage::Pretrain | Stage::Sft => Ok(Self::plain(training.stage.objective())),
+            Stage::Pretrain | Stage::Sft => {
+                let config = train_config(training.stage, training.adapts(), training.config.clone())?;
+                let objective = training.stage.objective_for(&config.diffusion, begun.base.config());
+                Ok(Self::plain(objective.map_err(Told::from)?))
+            }
         }
     }
 
@@ -203,6 +208,21 @@ fn refuse_idle_answers(training: &Training) -> Result<(), Told> {
         return Err(told!("train.eval_answers", "--eval-answers needs held-out rows; add --val-split 0.05"));
     }
     Ok(())
+}
+
+/// Refuses settings of hidden tokens in a stage that hides none.
+fn refuse_idle_hiding(training: &Training) -> Result<(), Told> {
+    let config = train_config(training.stage, training.adapts(), training.config.clone())?;
+    let hides = matches!(training.stage, Stage::Pretrain | Stage::Sft);
+    if hides || config.diffusion == DiffusionSettings::default() {
+        return Ok(());
+    }
+    Err(told!(
+        "settings.of_hiding",
+        "--objective, --loss-weight and --t-range act in the stages pretrain and sft, and {stage} hides no tokens; leave \
+         them out",
+        stage = training.stage.name()
+    ))
 }
 
 /// Refuses settings of another stage, which would not act.

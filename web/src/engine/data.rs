@@ -36,8 +36,13 @@ impl Engine {
         let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
         let tokenizer = model.tokenizer;
         let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);
-        let fit = Fit::new(stage.content(), config.max_seq_len, config.too_long);
-        let longest = config.max_seq_len.saturating_add(1);
+        let mut fit = Fit::new(stage.content(), config.max_seq_len, config.too_long);
+        let objective = stage.objective_for(&config.diffusion, model.base.config()).map_err(Told::from)?;
+        if objective.masking().is_some() && !config.packing {
+            // Where any token may be hidden the last one is read, too.
+            fit.seq_len = fit.seq_len.saturating_sub(1).max(1);
+        }
+        let longest = fit.seq_len.saturating_add(1);
         let told = |e: kindling::error::Error| e.told();
         let (mut shown, mut odd) = (Vec::new(), RenderWarnings::new());
         for row in dataset.iter().take(rows) {

@@ -2,7 +2,7 @@
 
 use kindling::checkpoint::{put_tokenizer, to_single_file};
 use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
-use kindling::formats::{Files, to_zip};
+use kindling::formats::{Files, to_llada, to_zip};
 use kindling::told::{Told, told};
 
 use super::kept_adapters;
@@ -15,8 +15,8 @@ use super::state::{Answer, Engine, OpenModel};
 use super::told::warning;
 
 impl Engine {
-    /// The open model as one file, as a Hugging Face directory or for llama.cpp with these `weights`, an adapter in PEFT's
-    /// layout, or a run's last save.
+    /// The open model as one file, as a Hugging Face directory (a masked predictor in LLaDA's form) or for llama.cpp with
+    /// these `weights`, an adapter in PEFT's layout, or a run's last save.
     pub async fn export(
         &self,
         (kind, name): (&str, &str),
@@ -37,8 +37,13 @@ impl Engine {
                 (model.name.clone(), Files::from([(format!("{}.gguf", model.name), gguf)]), false)
             }
             "model" => {
-                let model = self.opened()?;
-                (model.name.clone(), checkpoint_files(&model).await?, single(name)?)
+                let (model, single) = (self.opened()?, single(name)?);
+                let files = checkpoint_files(&model).await?;
+                let files = match model.base.config().diffusion {
+                    Some(_) if !single => to_llada(&files).map_err(told)?,
+                    _ => files,
+                };
+                (model.name.clone(), files, single)
             }
             "adapter" => (name.to_string(), self.adapter_files(name).await?, false),
             "run" => {

@@ -14,6 +14,7 @@ use kindling::sample::SamplingConfig;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::{Told, told};
 
+use super::messages::diffusion::Diffusion;
 use super::messages::model::{DeviceInfo, DeviceKind, ModelCard, ModelInfo, NoWebGpu, WeightsAs};
 use super::names::day;
 use super::port::Port;
@@ -141,6 +142,7 @@ impl OpenModel {
             warnings: texts(&self.warnings),
             notes: notes(&self.warnings),
             card: config.card().map(ModelCard::from),
+            diffusion: config.diffusion.as_ref().map(Diffusion::from),
         }
     }
 }

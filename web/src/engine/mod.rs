@@ -2,12 +2,14 @@
 
 mod adapters;
 mod aim;
+mod convert;
 mod data;
 mod download;
 mod export;
 mod fresh;
 mod gpu;
 mod import;
+mod infill;
 mod kept_adapters;
 mod kept_job;
 mod lesson;
@@ -30,6 +32,7 @@ mod runs;
 mod saver;
 #[path = "../saves.rs"]
 mod saves;
+mod score;
 mod serve;
 mod state;
 mod store;
@@ -37,5 +40,6 @@ mod talk;
 mod teacher;
 mod told;
 mod training;
+mod writing;
 
 pub use serve::serve;

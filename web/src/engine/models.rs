@@ -115,9 +115,13 @@ pub async fn checkpoint_files(model: &OpenModel) -> Result<Files, Told> {
 pub async fn kept_files(model: &OpenModel) -> Result<Files, Told> {
     let files = checkpoint_files(model).await?;
     let Some(bits) = model.weights.bits() else { return Ok(files) };
-    let gguf = to_gguf(&files, bits.into()).map_err(Told::from)?;
-    let fingerprint = model.fingerprint.hex().as_bytes().to_vec();
-    Ok(Files::from([(GGUF.to_string(), gguf), (FINGERPRINT.to_string(), fingerprint)]))
+    // GGUF knows no masked predictors. Floats that were blocks become the same blocks again.
+    let mut files = match model.base.config().diffusion {
+        Some(_) => files,
+        None => Files::from([(GGUF.to_string(), to_gguf(&files, bits.into()).map_err(Told::from)?)]),
+    };
+    files.insert(FINGERPRINT.to_string(), model.fingerprint.hex().as_bytes().to_vec());
+    Ok(files)
 }
 
 /// Keeps a model's files in the place of those before, which stay until the new ones are whole.

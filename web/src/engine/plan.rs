@@ -20,7 +20,7 @@ use super::state::{Answer, Engine, OpenModel};
 use super::training::{config_of, job_on};
 
 /// Settings that change nothing of how the data are read.
-const OF_THE_LOOP: [&str; 20] = [
+const OF_THE_LOOP: [&str; 22] = [
     "epochs",
     "steps",
     "min-steps",
@@ -41,6 +41,8 @@ const OF_THE_LOOP: [&str; 20] = [
     "early-stop",
     "ema",
     "activation-checkpointing",
+    "loss-weight",
+    "t-range",
 ];
 
 /// Data that were opened and looked at.

@@ -36,24 +36,45 @@ pub enum Call {
     LoadKept { name: String, weights: WeightsAs },
     /// Keeps the open model.
     Keep { name: String },
+    /// Makes a masked predictor of the open model, and keeps it.
+    Convert(Conversion),
     /// Lists the kept models.
     Kept,
     /// Removes a kept model.
     Forget { name: String },
-    /// Answers a conversation: as what acts now, as the base, or with only the adapters that are named; `sampling` are the
-    /// settings that somebody set.
+    /// Answers a conversation: as what acts now, as the base, or with only the adapters that are named.
     Chat {
         messages: Vec<Message>,
-        sampling: Map<String, Value>,
+        #[serde(flatten)]
+        choosing: Choosing,
         base: bool,
         #[serde(default)]
         only: Option<Vec<Active>>,
         top: Option<usize>,
     },
     /// Continues a text or ids, likewise.
-    Generate { prompt: Option<String>, tokens: Option<Vec<u32>>, sampling: Map<String, Value> },
-    /// Scores a text or ids.
-    Score { text: Option<String>, tokens: Option<Vec<u32>>, add_bos: bool, logits: bool },
+    Generate {
+        prompt: Option<String>,
+        tokens: Option<Vec<u32>>,
+        #[serde(flatten)]
+        choosing: Choosing,
+    },
+    /// Fills the holes of a text, of so many tokens each.
+    Infill {
+        text: String,
+        hole_tokens: Option<usize>,
+        #[serde(flatten)]
+        choosing: Choosing,
+    },
+    /// Scores a text or ids; `likelihood` are the settings of a masked predictor that somebody set.
+    Score {
+        text: Option<String>,
+        tokens: Option<Vec<u32>>,
+        add_bos: bool,
+        logits: bool,
+        #[serde(default)]
+        likelihood: Map<String, Value>,
+    },
     /// Shows rows of the files beside the message.
     Preview { stage: Stage, adapts: bool, config: Map<String, Value>, rows: usize, encoding: Option<String> },
     /// Reads the pasted text beside the message as rows for a stage.
@@ -90,6 +111,30 @@ pub enum Call {
     Export { kind: String, name: String, shape: Delivery, weights: Option<GgufWeights> },
     /// Tells the settings of a stage that trains the model, or an adapter beside it.
     Defaults { stage: Stage, adapts: bool },
+}
+
+/// How an answer is chosen: settings that somebody set.
+#[derive(Deserialize)]
+pub struct Choosing {
+    /// How tokens are chosen.
+    pub sampling: Map<String, Value>,
+    /// How a masked predictor fills its masks.
+    #[serde(default)]
+    pub unmask: Map<String, Value>,
+}
+
+/// What a masked predictor is to be like.
+#[derive(Deserialize)]
+pub struct Conversion {
+    /// Whether its logits predict the token behind them.
+    #[serde(default)]
+    pub shift_logits: Option<bool>,
+    /// Tokens of a block; without it, or with 0, all positions see all.
+    #[serde(default)]
+    pub block_length: Option<usize>,
+    /// The name under which it is kept.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// How several files go home.

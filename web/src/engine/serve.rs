@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use js_sys::{Array, Reflect, Uint8Array};
 use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
+use kindling::sample::UnmaskConfig;
 use kindling::told::{Told, told};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -84,18 +85,24 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Download { url, keep, weights } => engine.download(&url, keep, weights, port).await,
         Call::LoadKept { name, weights } => engine.load_kept(name, weights, port).await,
         Call::Keep { name } => engine.keep(&name).await,
+        Call::Convert(conversion) => engine.convert(&conversion).await,
         Call::Kept => engine.kept().await,
         Call::Forget { name } => engine.forget(&name).await,
-        Call::Chat { messages, sampling, base, only, top } => {
+        Call::Chat { messages, choosing, base, only, top } => {
             let who = match &only {
                 Some(named) => Who::Only(named),
                 None if base => Who::Base,
                 None => Who::Active,
             };
-            engine.chat(messages, sampling, who, top, port).await
+            engine.chat(messages, &choosing, who, top, port).await
         }
-        Call::Generate { prompt, tokens, sampling } => engine.complete(prompt, tokens, sampling, port).await,
-        Call::Score { text, tokens, add_bos, logits } => engine.score(text, tokens, add_bos, logits).await,
+        Call::Generate { prompt, tokens, choosing } => engine.complete(prompt, tokens, &choosing, port).await,
+        Call::Infill { text, hole_tokens, choosing } => {
+            engine.infill(&text, hole_tokens, &choosing, port).await
+        }
+        Call::Score { text, tokens, add_bos, logits, likelihood } => {
+            engine.score((text, tokens), add_bos, logits, likelihood).await
+        }
         Call::Preview { stage, adapts, config, rows, encoding } => {
             engine.preview((stage, adapts), config, rows, encoding.as_deref(), files)
         }
@@ -127,6 +134,7 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
             config: fields(train_config(stage, adapts, Map::new())?),
             lora: fields(lora_config(Map::new())?),
             sampling: fields(engine.sampling(&Map::new())?),
+            unmask: fields(UnmaskConfig::default()),
             dpo: fields(DpoConfig::default()),
             distill: fields(DistillConfig::default()),
             reason: fields(ReasonConfig::default()),

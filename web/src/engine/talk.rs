@@ -1,20 +1,19 @@
-//! Answers: chat, completion, scores.
+//! Answers: chat, completion.
 
 use kindling::chat::{ChatPrompt, ChatSession, common_prefix};
 use kindling::model::Transformer;
-use kindling::sample::{
-    Decoder, Flow, Generation, GenerationRequest, Piece, SamplingConfig, UnmaskConfig, Writer, Written,
-    log_probability, scored_bytes,
-};
+use kindling::sample::{Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written};
 use kindling::text;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::{Told, told};
 use serde_json::{Map, Value};
 
-use super::messages::chat::{self, Alternative, ChatAnswer, Message, TokenLogprob};
-use super::messages::run::EngineEvent as Event;
+use super::data::merged;
+use super::messages::chat::{self, ChatAnswer, Message};
 use super::port::Port;
-use super::state::{Answer, Engine, Talking, Who};
+use super::protocol::Choosing;
+use super::state::{Answer, Engine, Who};
+use super::writing::Writing;
 
 impl Engine {
     /// The settings of an answer: what was asked, else what the open model's `generation_config.json` has, else the
@@ -29,11 +28,34 @@ impl Engine {
         SamplingConfig::of_request(generation, asked)
     }
 
+    /// How who answers writes, by a request's settings.
+    ///
+    /// # Errors
+    /// A setting that cannot be used; log-probabilities of a masked predictor.
+    pub fn writing<'a>(
+        &self,
+        who: Who<'_>,
+        choosing: &Choosing,
+        top: Option<usize>,
+        port: &'a Port,
+    ) -> Result<Writing<'a>, Told> {
+        if top.is_some() && self.opened()?.base.config().diffusion.is_some() {
+            return Err(told!(
+                "chat.logprobs_masked",
+                "logprobs tells how likely each next token was, and this model fills masked tokens in any order; leave it \
+                 out, its steps tell how sure it was"
+            ));
+        }
+        let sampling = self.sampling(&choosing.sampling)?;
+        let unmask = merged(UnmaskConfig::default(), choosing.unmask.clone())?;
+        Ok(Writing { talking: self.talking(who)?, sampling, unmask, top, port })
+    }
+
     /// Answers a conversation; what the model has seen of it before is not fed again.
     pub async fn chat(
         &self,
         messages: Vec<Message>,
-        sampling: Map<String, Value>,
+        choosing: &Choosing,
         who: Who<'_>,
         top: Option<usize>,
         port: &Port,
@@ -44,8 +66,8 @@ impl Engine {
             Who::Base => (),
         }
         let (context, epoch) = (self.opened()?.base.config().context(), self.epoch());
-        let (talking, sampling) = (self.talking(who)?, self.sampling(&sampling)?);
-        let prompt = render(messages, &talking.tokenizer, context, sampling.max_new_tokens)?;
+        let writing = self.writing(who, choosing, top, port)?;
+        let prompt = render(messages, &writing.talking.tokenizer, context, writing.sampling.max_new_tokens)?;
         let acts = matches!(who, Who::Active);
         let held = if acts { self.talk.replace(None) } else { None };
         let (mut writer, fed) = match held {
@@ -53,7 +75,7 @@ impl Engine {
             None => (Writer::new(&self.answering(who)?, context), Vec::new()),
         };
         let reuse = common_prefix(&fed, &prompt.ids);
-        let generation = self.stream(&mut writer, &prompt.ids, reuse, &talking, &sampling, top, port).await?;
+        let generation = self.stream(&mut writer, &writing.request(&prompt.ids, reuse), &writing).await?;
         // What answered may have changed meanwhile; then this cache belongs to what is gone.
         if acts && self.epoch() == epoch {
             let mut fed = prompt.ids;
@@ -76,14 +98,14 @@ impl Engine {
         &self,
         prompt: Option<String>,
         tokens: Option<Vec<u32>>,
-        sampling: Map<String, Value>,
+        choosing: &Choosing,
         port: &Port,
     ) -> Result<Answer, Told> {
         self.choices.settle().await;
-        let (talking, sampling) = (self.talking(Who::Active)?, self.sampling(&sampling)?);
+        let writing = self.writing(Who::Active, choosing, None, port)?;
         let ids = match (prompt, tokens) {
             (_, Some(ids)) => ids,
-            (Some(text), None) => talking.tokenizer.encode_document(&text).map_err(Told::from)?,
+            (Some(text), None) => writing.talking.tokenizer.encode_document(&text).map_err(Told::from)?,
             (None, None) => {
                 return Err(told!(
                     "generate.nothing",
@@ -91,75 +113,29 @@ impl Engine {
                 ));
             }
         };
-        let context = ids.len().saturating_add(sampling.max_new_tokens);
-        let mut writer = Writer::new(&self.answering(Who::Active)?, context);
-        let generation = self.stream(&mut writer, &ids, 0, &talking, &sampling, None, port).await?;
+        let room = ids.len() + writing.sampling.max_new_tokens;
+        let mut writer = Writer::new(&self.answering(Who::Active)?, room);
+        let generation = self.stream(&mut writer, &writing.request(&ids, 0), &writing).await?;
         Answer::new(chat::Generation::from(generation))
     }
 
-    #[allow(clippy::too_many_arguments)]
     async fn stream(
         &self,
         writer: &mut Writer,
-        ids: &[u32],
-        reuse: usize,
-        talking: &Talking,
-        sampling: &SamplingConfig,
-        top: Option<usize>,
-        port: &Port,
+        request: &GenerationRequest<'_>,
+        writing: &Writing<'_>,
     ) -> Result<Generation, Told> {
-        let tokenizer = talking.tokenizer.as_ref();
-        let request = GenerationRequest {
-            prompt: ids,
-            reuse,
-            end_ids: &talking.ends,
-            tokenizer: Some(tokenizer),
-            config: sampling,
-            unmask: UnmaskConfig::default(),
-        };
-        let tell = |piece: Piece| {
-            let logprob =
-                piece.token.zip(top).map(|((id, logits), top)| describe(tokenizer, id, logits, top));
-            port.tell(&Event::Token { text: piece.text.to_string(), logprob });
-        };
-        let mut on = |written: Written| {
-            if let Written::Piece(piece) = written {
-                tell(piece);
-            }
-            if self.cancelled.borrow().contains(&port.run) { Flow::Stop } else { Flow::Continue }
-        };
-        let generation = writer.write(&request, &mut on).await.map_err(Told::from);
-        self.cancelled.borrow_mut().remove(&port.run);
-        generation
+        let written = writer.write(request, &mut self.hearing(writing)).await;
+        self.cancelled.borrow_mut().remove(&writing.port.run);
+        written.map_err(Told::from)
     }
 
-    /// The log-probability of each token of a text or of ids.
-    pub async fn score(
-        &self,
-        text: Option<String>,
-        tokens: Option<Vec<u32>>,
-        add_bos: bool,
-        logits: bool,
-    ) -> Result<Answer, Told> {
-        self.choices.settle().await;
-        let model = self.opened()?;
-        let told = |e: kindling::error::Error| e.told();
-        let (ids, bytes) = match (text, tokens) {
-            (_, Some(ids)) => (ids, None),
-            (Some(text), None) => {
-                let mut ids = model.tokenizer.encode_whole(&text).map_err(told)?;
-                if let Some(bos) = model.tokenizer.bos().filter(|bos| add_bos && ids.first() != Some(bos)) {
-                    ids.insert(0, bos);
-                }
-                let bytes = scored_bytes(&model.tokenizer, &ids).map_err(told)?;
-                (ids, Some(bytes))
-            }
-            (None, None) => {
-                return Err(told!("score.nothing", "there is nothing to score; give a text or tokens"));
-            }
-        };
-        let mut decoder = Decoder::new(&self.answering(Who::Active)?, ids.len());
-        Answer::new(chat::Score::from(decoder.score(&ids, bytes, logits).await.map_err(told)?))
+    /// Passes on what is written until the page wants no more of it.
+    pub fn hearing<'a>(&'a self, writing: &'a Writing<'a>) -> impl FnMut(Written<'_>) -> Flow + 'a {
+        move |written: Written<'_>| {
+            writing.tell(&written);
+            if self.cancelled.borrow().contains(&writing.port.run) { Flow::Stop } else { Flow::Continue }
+        }
     }
 }
 
@@ -181,7 +157,7 @@ pub async fn ask(
         Some(_) => render(turns, tokenizer, context, sampling.max_new_tokens)?.ids,
         None => tokenizer.encode_document(question).map_err(told)?,
     };
-    let mut writer = Writer::new(model, prompt.len().saturating_add(sampling.max_new_tokens));
+    let mut writer = Writer::new(model, prompt.len() + sampling.max_new_tokens);
     let end_ids = &tokenizer.end_ids(&model.config().eos_token_ids);
     let request = GenerationRequest {
         prompt: &prompt,
@@ -210,26 +186,4 @@ fn render(
         session.push(text::Message::new(&turn.role, &turn.content));
     }
     session.prompt(tokenizer, context, answer).map_err(Told::from)
-}
-
-fn describe(tokenizer: &Tokenizer, id: u32, logits: &[f32], top: usize) -> TokenLogprob {
-    let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-    let top = top.min(order.len());
-    let likely = |id: &u32| -logits[*id as usize];
-    if top > 0 && top < order.len() {
-        order.select_nth_unstable_by(top - 1, |a, b| likely(a).total_cmp(&likely(b)));
-    }
-    order.truncate(top);
-    order.sort_by(|a, b| likely(a).total_cmp(&likely(b)));
-    let alternative = |id: u32| Alternative {
-        token: tokenizer.token_text(id),
-        id,
-        logprob: Some(log_probability(logits, id)),
-    };
-    TokenLogprob {
-        token: tokenizer.token_text(id),
-        id,
-        logprob: Some(log_probability(logits, id)),
-        top_logprobs: order.into_iter().map(alternative).collect(),
-    }
 }

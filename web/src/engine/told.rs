@@ -13,7 +13,8 @@ use kindling::train::{self, HeldOut, StepLog};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::messages::chat::{FinishReason, Generation, Score};
+use super::messages::chat::{FinishReason, Generation, MaskedScore, Score};
+use super::messages::diffusion::Diffusion;
 use super::messages::model::{GgufWeights, ModelCard, WeightsAs};
 use super::messages::run::{self, EngineEvent, Plan, RowCount};
 use super::messages::told;
@@ -57,8 +58,18 @@ impl From<GgufWeights> for WeightType {
 
 impl From<model::ModelCard> for ModelCard {
     fn from(card: model::ModelCard) -> Self {
-        let model::ModelCard { about, questions, world } = card;
-        Self { about, questions, world }
+        let model::ModelCard { about, questions, world, parent } = card;
+        Self { about, questions, world, parent }
+    }
+}
+
+impl From<&model::DiffusionConfig> for Diffusion {
+    fn from(config: &model::DiffusionConfig) -> Self {
+        Self {
+            mask_token_id: config.mask_token_id,
+            block_length: config.block_length.map(|length| length as u32),
+            shift_logits: config.shift_logits,
+        }
     }
 }
 
@@ -106,6 +117,20 @@ impl From<sample::Score> for Score {
             tokens_scored: score.tokens_scored as u32,
             bits_per_byte: score.bits_per_byte,
             logits: score.logits,
+        }
+    }
+}
+
+impl From<sample::MaskedScore> for MaskedScore {
+    fn from(score: sample::MaskedScore) -> Self {
+        Self {
+            tokens: score.tokens,
+            nll: score.nll,
+            nll_is_bound: score.nll_is_bound,
+            nll_standard_error: score.nll_standard_error,
+            mc: score.mc as u32,
+            tokens_scored: score.tokens_scored as u32,
+            bits_per_byte: score.bits_per_byte,
         }
     }
 }

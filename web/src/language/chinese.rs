@@ -1,5 +1,6 @@
 //! The page in simplified Chinese.
 
+use super::diffusion;
 use super::lessons;
 use super::rows;
 use super::stages;
@@ -14,6 +15,7 @@ pub const CHINESE: Text = Text {
     teach: TEACH,
     rows: rows::CHINESE,
     stages: stages::CHINESE,
+    diffusion: diffusion::CHINESE,
     lessons: lessons::CHINESE,
     adapters: ADAPTERS,
     models: MODELS,

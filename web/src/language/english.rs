@@ -1,5 +1,6 @@
 //! The page in English.
 
+use super::diffusion;
 use super::lessons;
 use super::rows;
 use super::stages;
@@ -14,6 +15,7 @@ pub const ENGLISH: Text = Text {
     teach: TEACH,
     rows: rows::ENGLISH,
     stages: stages::ENGLISH,
+    diffusion: diffusion::ENGLISH,
     lessons: lessons::ENGLISH,
     adapters: ADAPTERS,
     models: MODELS,

@@ -5,7 +5,7 @@ use super::text::{Sentence, Text};
 use crate::format::fill;
 
 /// Flags that the page has a field for.
-const FIELDS: [(&str, Sentence); 38] = [
+const FIELDS: [(&str, Sentence); 46] = [
     ("epochs", |t| t.teach.epochs),
     ("steps", |t| t.teach.steps),
     ("min-steps", |t| t.teach.min_steps),
@@ -44,6 +44,14 @@ const FIELDS: [(&str, Sentence); 38] = [
     ("max-new-tokens", |t| t.chat.max_tokens),
     ("repetition-penalty", |t| t.chat.repetition),
     ("seed", |t| t.chat.seed),
+    ("block-length", |t| t.diffusion.block_length),
+    ("remasking", |t| t.diffusion.remasking),
+    ("cfg-scale", |t| t.diffusion.cfg_scale),
+    ("threshold", |t| t.diffusion.threshold),
+    ("hole-tokens", |t| t.diffusion.hole_tokens),
+    ("loss-weight", |t| t.diffusion.loss_weight),
+    ("t-range", |t| t.diffusion.t_range),
+    ("shift-logits", |t| t.diffusion.shift),
 ];
 /// What is said of the command line, and what of the page.
 const PHRASES: [(&str, Sentence); 6] = [

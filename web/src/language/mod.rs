@@ -1,6 +1,7 @@
 //! The page's two languages; `english` and `chinese` hold every sentence.
 
 mod chinese;
+mod diffusion;
 mod english;
 mod errors;
 mod fields;

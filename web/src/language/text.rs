@@ -1,5 +1,6 @@
 //! Every sentence of the page; `english.rs` and `chinese.rs` hold them.
 
+use super::diffusion::DiffusionText;
 use super::lessons::LessonsText;
 use super::rows::RowsText;
 use super::stages::StagesText;
@@ -22,6 +23,8 @@ pub struct Text {
     pub rows: RowsText,
     /// Preferences, distillation, new models, and the numbers of a run.
     pub stages: StagesText,
+    /// How diffusion models write, are made and learn.
+    pub diffusion: DiffusionText,
     /// Lessons, and the comparison of many adapters.
     pub lessons: LessonsText,
     /// The tab of adapters.

@@ -98,6 +98,10 @@ pub struct Settings {
     pub reason: Map<String, Value>,
     /// Those of rewards.
     pub grpo: Map<String, Value>,
+    /// How hidden words are learned, where a diffusion model does.
+    pub diffusion: Map<String, Value>,
+    /// The part of the model that does not train; empty for none.
+    pub freeze: String,
     /// The new model that learns it, by its size; empty for the open one.
     pub preset: String,
     /// Steps between two answers on the way.
@@ -118,6 +122,8 @@ impl Default for Settings {
             distill: Map::new(),
             reason: Map::new(),
             grpo: Map::new(),
+            diffusion: Map::new(),
+            freeze: String::new(),
             preset: String::new(),
             every: None,
             prompt: String::new(),
@@ -193,6 +199,17 @@ impl Lesson {
 }
 
 impl Settings {
+    /// Numbers and words by what they are of.
+    fn groups(&mut self) -> [(&'static str, &mut Map<String, Value>); 5] {
+        let Self { dpo, distill, reason, grpo, diffusion, .. } = self;
+        [("dpo", dpo), ("distill", distill), ("reason", reason), ("grpo", grpo), ("diffusion", diffusion)]
+    }
+
+    /// Words by what they are.
+    fn words(&mut self) -> [(&'static str, &mut String); 3] {
+        [("freeze", &mut self.freeze), ("preset", &mut self.preset), ("name", &mut self.name)]
+    }
+
     fn to_value(&self) -> Value {
         let mut settings = Map::new();
         settings.insert("stage".into(), self.stage.clone().into());
@@ -206,6 +223,8 @@ impl Settings {
         settings.insert("distill".into(), self.distill.clone().into());
         settings.insert("reason".into(), self.reason.clone().into());
         settings.insert("grpo".into(), self.grpo.clone().into());
+        settings.insert("diffusion".into(), self.diffusion.clone().into());
+        settings.insert("freeze".into(), self.freeze.clone().into());
         settings.insert("preset".into(), self.preset.clone().into());
         let mut sample = Map::new();
         sample.extend(self.every.clone().map(|every| ("every".to_string(), every)));
@@ -280,6 +299,8 @@ mod tests {
                 distill: Map::from_iter([("alpha".to_string(), json!(0.25))]),
                 reason: Map::from_iter([("tag-weight".to_string(), json!(4))]),
                 grpo: Map::from_iter([("group-size".to_string(), json!(8))]),
+                diffusion: Map::from_iter([("t-range".to_string(), json!("0.1,0.5"))]),
+                freeze: "mlp".into(),
                 preset: "nano-moe".into(),
                 every: Some(json!(5)),
                 prompt: "Once".into(),

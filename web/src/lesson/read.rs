@@ -225,13 +225,12 @@ fn settings_of(value: Value, unused: &mut Vec<String>) -> Result<Settings, Probl
     if let Some(config) = keys.take("config") {
         settings.config = values_of(config, "settings.config", number_of)?;
     }
-    let Settings { dpo, distill, reason, grpo, .. } = &mut settings;
-    for (key, own) in [("dpo", dpo), ("distill", distill), ("reason", reason), ("grpo", grpo)] {
+    for (key, own) in settings.groups() {
         if let Some(values) = keys.take(key) {
             *own = values_of(values, &format!("settings.{key}"), word_or_number)?;
         }
     }
-    for (key, own) in [("preset", &mut settings.preset), ("name", &mut settings.name)] {
+    for (key, own) in settings.words() {
         if let Some(text) = keys.take(key) {
             *own = text_of(text, &format!("settings.{key}"), MOST_TITLE, false)?;
         }

@@ -1,5 +1,7 @@
 //! Answers and scores: in the shape of OpenAI's API, and as the command line prints them.
 
+use super::diffusion::UnmaskStep;
+
 messages! {
     /// A message of a conversation.
     struct Message {
@@ -59,6 +61,8 @@ messages! {
         choices: [ChunkChoice; 1],
         /// On the last chunk.
         usage: Option<Usage> = "Option::is_none",
+        /// On a chunk without text: what a step of a masked predictor changed.
+        unmasked: Option<UnmaskStep> = "Option::is_none",
     }
 
     /// The one answer's part.
@@ -169,5 +173,23 @@ messages! {
         bits_per_byte: Option<f64>,
         /// The logits of the last position, where they were asked for.
         logits: Option<Vec<f32>> = "Option::is_none",
+    }
+
+    /// How likely a text is to a masked predictor, as `kindling score --json` prints it.
+    struct MaskedScore {
+        /// Its ids.
+        tokens: Vec<u32>,
+        /// The negative log-likelihood of all but the first, in nats; null where it is not finite.
+        nll: Option<f64>,
+        /// Whether that is an upper bound, which the average over hidden parts is.
+        nll_is_bound: bool,
+        /// By how much the average may be off; null where that is not known.
+        nll_standard_error: Option<f64>,
+        /// How often parts of the text were hidden.
+        mc: u32,
+        /// How many tokens were predicted.
+        tokens_scored: u32,
+        /// Bits per byte of the predicted text; null where its bytes are not known.
+        bits_per_byte: Option<f64>,
     }
 }

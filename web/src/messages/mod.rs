@@ -7,6 +7,7 @@
 mod declare;
 
 pub mod chat;
+pub mod diffusion;
 pub mod model;
 pub mod rows;
 pub mod run;
@@ -14,7 +15,7 @@ pub mod told;
 
 #[cfg(test)]
 mod tests {
-    use super::{chat, model, rows, run, told};
+    use super::{chat, diffusion, model, rows, run, told};
 
     const TYPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js/kindling.d.ts");
     const BEGIN: &str =
@@ -24,7 +25,8 @@ mod tests {
     #[test]
     fn the_types_of_other_pages_are_those_of_the_engine() {
         let first = [told::declarations(), model::declarations(), chat::declarations()];
-        let all = [first.concat(), rows::declarations(), run::declarations()].concat().join("\n\n");
+        let rest = [diffusion::declarations(), rows::declarations(), run::declarations()];
+        let all = [first.concat(), rest.concat()].concat().join("\n\n");
         let text = std::fs::read_to_string(TYPES).unwrap();
         let (head, rest) = text.split_once(BEGIN).expect("the line where the written part begins");
         let (_, tail) = rest.split_once(END).expect("the line where the written part ends");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::diffusion::Diffusion;
 use super::told::Told;
 
 messages! {
@@ -86,6 +87,8 @@ messages! {
         notes: Vec<Told>,
         /// What its maker tells of it, in `generation_config.json` under `kindling`.
         card: Option<ModelCard> = "Option::is_none",
+        /// What makes it a masked predictor; missing where it predicts the next token.
+        diffusion: Option<Diffusion> = "Option::is_none",
     }
 
     /// What a model's maker tells of it, by language (`en`, `zh`).
@@ -96,6 +99,8 @@ messages! {
         questions: BTreeMap<String, Vec<String>>,
         /// The fingerprint of rows of the generated world that it knows.
         world: Option<String> = "Option::is_none",
+        /// The name of the model that it was converted from.
+        parent: Option<String> = "Option::is_none",
     }
 
     /// A model kept in this browser.
@@ -148,5 +153,7 @@ messages! {
         grpo: Map<String, Value> as "GrpoConfig",
         /// How the next token is chosen.
         sampling: Map<String, Value> as "Required<Omit<Sampling, \"max_completion_tokens\">>",
+        /// How a masked predictor fills its masks; null is for what only the request or the model can tell.
+        unmask: Map<String, Value> as "UnmaskDefaults",
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::chat::TokenLogprob;
+use super::diffusion::UnmaskedToken;
 use super::told::Told;
 
 messages! {
@@ -32,6 +33,22 @@ messages! {
             text: String,
             /// How likely it was, where that was asked for.
             logprob: Option<TokenLogprob> = "Option::is_none",
+        },
+        /// A text with holes is about to be filled.
+        Canvas = "canvas" {
+            /// By place the text of the token that stands there; null where one is missing.
+            given: Vec<Option<String>>,
+        },
+        /// A step filled masks of an answer.
+        Unmasked = "unmasked" {
+            /// Its number, from 1.
+            step: u32,
+            /// Of so many.
+            steps: u32,
+            /// What it filled, at most 128 tokens; a step that fills more comes in parts of the same number.
+            filled: Vec<UnmaskedToken>,
+            /// Tokens in all: of the answer, or of the whole text where holes are filled.
+            canvas_length: u32,
         },
         /// So much of a download is here.
         Loaded = "loaded" {

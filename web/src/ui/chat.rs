@@ -3,27 +3,25 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use serde_json::json;
 use web_sys::AbortController;
 
 use super::answer::Shown;
 use super::app::{App, Topic, Unsaved};
+use super::chat_answer::{is_near_end, page_height};
 use super::chat_panel::{self, Controls};
 use super::dom::{self, El, el};
 use super::engine::{self, Answer};
 use super::history::{self, Kept, Turn};
 use super::turn;
-use crate::messages::chat::{ChatChunk, FinishReason};
-
-/// So near to the end of the page a reader follows the answer.
-const FOLLOW_PX: f64 = 160.0;
 
 /// The conversation and its controls.
 pub struct Chat {
     /// What the page shares.
     pub app: Rc<App>,
-    controls: Controls,
-    turns: RefCell<Vec<Turn>>,
+    /// What a person types into and presses.
+    pub controls: Controls,
+    /// What was said.
+    pub turns: RefCell<Vec<Turn>>,
     /// The answer being written; `None` while none is.
     answering: RefCell<Option<AbortController>>,
     /// Its place on the page.
@@ -61,7 +59,7 @@ impl Chat {
         self.app.spawn(async move {
             // Without an answer the fields stay empty, which means the same.
             if let Ok(defaults) = engine::defaults("sft", false).await {
-                chat.controls.suggest(defaults.sampling);
+                chat.controls.suggest(defaults.sampling, &defaults.unmask);
             }
             Ok(())
         });
@@ -210,7 +208,8 @@ impl Chat {
     pub fn store(&self) {
         let messages = self.turns.borrow().iter().map(|turn| turn.message.clone()).collect();
         let (system, sampling) = (self.controls.system.value(), self.controls.numbers.values());
-        let is_kept = Kept { system, sampling, messages, saved: 0.0 }.store(&self.app.slot.id());
+        let unmask = self.controls.unmasking.values();
+        let is_kept = Kept { system, sampling, unmask, messages, saved: 0.0 }.store(&self.app.slot.id());
         self.app.set_unsaved(Unsaved::Conversation, !is_kept);
     }
 
@@ -282,35 +281,6 @@ impl Chat {
         });
     }
 
-    async fn stream(&self, abort: &AbortController, place: &Shown) -> (Turn, Answer<()>) {
-        let mut turn = Turn::new("assistant", "");
-        let result = self.fill_turn(abort, place, &mut turn).await;
-        (turn, result)
-    }
-
-    async fn fill_turn(&self, abort: &AbortController, place: &Shown, turn: &mut Turn) -> Answer<()> {
-        let stream = engine::chat(&self.request(), &abort.signal()).await?;
-        while let Some(chunk) = stream.next::<ChatChunk>().await? {
-            for choice in chunk.choices {
-                turn.message.content.push_str(&choice.delta.content.unwrap_or_default());
-                turn.tokens.extend(choice.logprobs.into_iter().flat_map(|logprobs| logprobs.content));
-                turn.limit |= choice.finish_reason == Some(FinishReason::Length);
-            }
-            turn.usage = chunk.usage.or(turn.usage.take());
-            let follows = is_near_end();
-            if !turn.message.content.is_empty() {
-                place.show(&turn.message.content, &self.app.speech);
-            }
-            if follows {
-                dom::window().scroll_to_with_x_and_y(0.0, page_height());
-            }
-            if abort.signal().aborted() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     /// An answer that was stopped keeps what came; one that failed before its first word leaves no trace.
     fn finish(self: &Rc<Self>, abort: &AbortController, mut turn: Turn, result: Answer<()>) -> Answer<()> {
         let stopped = abort.signal().aborted();
@@ -329,29 +299,4 @@ impl Chat {
         }
         if stopped { Ok(()) } else { result }
     }
-
-    fn request(&self) -> serde_json::Value {
-        let mut messages = vec![json!({ "role": "system", "content": self.controls.system.value() })];
-        messages.retain(|message| message["content"].as_str().is_some_and(|text| !text.trim().is_empty()));
-        messages.extend(self.turns.borrow().iter().map(|turn| json!(turn.message)));
-        let mut request = self.controls.numbers.values();
-        // Without a seed, another answer each time: that is what "regenerate" is for.
-        request.entry("seed").or_insert_with(|| json!((js_sys::Math::random() * 2f64.powi(31)) as u32));
-        request.insert("messages".into(), messages.into());
-        request.insert("stream".into(), true.into());
-        request.insert("logprobs".into(), true.into());
-        request.insert("top_logprobs".into(), 4.into());
-        request.into()
-    }
-}
-
-fn page_height() -> f64 {
-    let document = dom::window().document().and_then(|document| document.document_element());
-    document.map_or(0.0, |element| f64::from(element.scroll_height()))
-}
-
-fn is_near_end() -> bool {
-    let window = dom::window();
-    let height = window.inner_height().ok().and_then(|height| height.as_f64()).unwrap_or_default();
-    window.scroll_y().unwrap_or_default() + height + FOLLOW_PX >= page_height()
 }

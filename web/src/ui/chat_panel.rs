@@ -9,6 +9,7 @@ use web_sys::KeyboardEvent;
 
 use super::app::App;
 use super::chat::Chat;
+use super::diffusion::Unmasking;
 use super::dom::{El, button, choice, el, field};
 use super::history::{self, Kept};
 use super::numbers::{Number, Numbers};
@@ -39,6 +40,8 @@ pub struct Controls {
     pub system: El,
     /// The sampling settings.
     pub numbers: Numbers,
+    /// What holds for diffusion models beside them.
+    pub unmasking: Unmasking,
     send: El,
     stop: El,
     clear: El,
@@ -66,38 +69,43 @@ impl Controls {
         let tint = el("input").id("chat-tint").attr("type", "checkbox");
         let system = el("textarea").id("chat-system").attr("rows", "2");
         let numbers = Numbers::build(speech, "chat", &SAMPLING);
+        let unmasking = Unmasking::build(speech);
         if let Some(seed) = numbers.input("seed") {
             speech.add(seed, super::speech::Slot::Attribute("placeholder"), |t| t.chat.random);
         }
         let settings = el("details").class("settings").id("chat-settings");
         let settings = settings.child(&el("summary").say(speech, |t| t.chat.settings));
         let settings = settings.child(&field(speech, |t| t.chat.system, &system)).child(&numbers.group);
+        let settings = settings.child(&unmasking.group);
         let tools = el("div").class("tools").child(&choice(speech, |t| t.chat.tint, &tint));
         let tools = tools.child(&settings).child(&others);
         let line = el("div").class("ask").child(&input).child(&send).child(&stop);
-        let composer = el("div").class("composer").child(&line).child(&tools);
+        let composer = el("div").class("composer").child(&line).child(&unmasking.hint).child(&tools);
         panel.add(&list);
         panel.add(&composer);
-        let controls = Self { list, input, system, numbers, send, stop, clear, others, tint };
+        let controls = Self { list, input, system, numbers, unmasking, send, stop, clear, others, tint };
         controls.fill(kept);
         controls
     }
 
     /// Shows what the engine does where nothing was set. A seed that nobody set is another one each time.
-    pub fn suggest(&self, mut sampling: Map<String, Value>) {
+    pub fn suggest(&self, mut sampling: Map<String, Value>, unmask: &Map<String, Value>) {
         sampling.remove("seed");
         self.numbers.suggest(&sampling);
+        self.unmasking.suggest(unmask);
     }
 
     /// Puts in what was kept of a conversation.
     pub fn fill(&self, kept: &Kept) {
         self.system.set_value(&kept.system);
         self.numbers.fill(&kept.sampling);
+        self.unmasking.fill(&kept.unmask);
     }
 
     /// Shows what can be done now.
     pub fn show_state(&self, model: Option<&ModelInfo>, answering: bool) {
         self.send.enable(model.is_some());
+        self.unmasking.show(model);
         let (seen, gone) = if answering { (&self.stop, &self.send) } else { (&self.send, &self.stop) };
         seen.show(true);
         gone.show_or_leave(false, seen);
@@ -134,7 +142,7 @@ pub fn wire(chat: &Rc<Chat>, controls: &Controls) {
     super::dom::listen(&controls.input, "input", move |_| grown.keep_end());
     let (tinted, tint) = (Rc::clone(chat), controls.tint.clone());
     super::dom::listen(&controls.tint, "change", move |_| tinted.set_tint(tint.checked()));
-    for changed in [&controls.system, &controls.numbers.group] {
+    for changed in [&controls.system, &controls.numbers.group, &controls.unmasking.group] {
         let stored = Rc::clone(chat);
         super::dom::listen(changed, "change", move |_| stored.store());
     }

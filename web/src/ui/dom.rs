@@ -37,6 +37,12 @@ impl Deref for El {
     }
 }
 
+impl From<HtmlElement> for El {
+    fn from(element: HtmlElement) -> Self {
+        Self(element)
+    }
+}
+
 /// The page's window.
 pub fn window() -> Window {
     WINDOW.with(Window::clone)

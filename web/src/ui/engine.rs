@@ -55,7 +55,8 @@ fn text() -> &'static Text {
     language().text()
 }
 
-async fn ask<T: DeserializeOwned>(place: &str, method: &str, arguments: &[&JsValue]) -> Answer<T> {
+/// Asks for something of a type.
+pub async fn ask<T: DeserializeOwned>(place: &str, method: &str, arguments: &[&JsValue]) -> Answer<T> {
     read(&call(&part(place), method, arguments).await?)
 }
 

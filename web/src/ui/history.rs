@@ -1,7 +1,10 @@
 //! Conversations, kept in this browser each under a key of its own.
 
+use std::rc::Rc;
+
 use serde::{Deserialize, Serialize};
 
+use super::diffusion::Replay;
 use super::storage;
 use crate::messages::chat::{Message, TokenLogprob, Usage};
 
@@ -23,13 +26,18 @@ pub struct Turn {
     pub limit: bool,
     /// Whether the person stopped it.
     pub stopped: bool,
+    /// How a diffusion model wrote it, in this session.
+    pub replay: Option<Rc<Replay>>,
+    /// A text whose holes were filled, in parts of which each is new or not.
+    pub marked: Vec<(String, bool)>,
 }
 
 impl Turn {
     /// A message of which nothing more is known.
     pub fn new(role: &str, content: &str) -> Self {
         let message = Message { role: role.into(), content: content.into() };
-        Self { message, tokens: Vec::new(), usage: None, limit: false, stopped: false }
+        let (tokens, marked) = (Vec::new(), Vec::new());
+        Self { message, tokens, usage: None, limit: false, stopped: false, replay: None, marked }
     }
 
     /// Messages of which nothing more is known.
@@ -52,6 +60,9 @@ pub struct Kept {
     /// The sampling numbers that were set.
     #[serde(default)]
     pub sampling: serde_json::Map<String, serde_json::Value>,
+    /// How a diffusion model fills its masks, likewise.
+    #[serde(default)]
+    pub unmask: serde_json::Map<String, serde_json::Value>,
     /// The conversation.
     #[serde(default)]
     pub messages: Vec<Message>,

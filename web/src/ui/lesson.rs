@@ -31,6 +31,7 @@ pub struct Lesson {
     pub distill: Map<String, Value>,
     pub reason: Map<String, Value>,
     pub grpo: Map<String, Value>,
+    pub diffusion: Map<String, Value>,
     pub teacher: String,
     pub teacher_weights: String,
     pub preset: String,

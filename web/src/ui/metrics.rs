@@ -12,9 +12,11 @@ use crate::scale::{Frame, Series};
 
 const WIDTH: f64 = 120.0;
 const HEIGHT: f64 = 24.0;
+/// The share of hidden tokens that were told rightly; behind it a tenth of the share that is hidden, as `_t3`.
+const RESTORED: &str = "masked_accuracy";
 /// What the loop calls its numbers, in the order in which they are shown; those that are not here follow, by the loop's
 /// own names.
-const NAMES: [(&str, Sentence); 23] = [
+const NAMES: [(&str, Sentence); 24] = [
     ("reward_margin", |t| t.stages.reward_margin),
     ("reward_accuracy", |t| t.stages.reward_accuracy),
     ("chosen_likelier", |t| t.stages.chosen_likelier),
@@ -38,6 +40,7 @@ const NAMES: [(&str, Sentence); 23] = [
     ("keep_loss", |t| t.stages.keep_loss),
     ("aux_loss", |t| t.stages.aux_loss),
     ("expert_load_max", |t| t.stages.fullest),
+    (RESTORED, |t| t.diffusion.restored),
 ];
 
 /// The numbers of a run.
@@ -142,6 +145,15 @@ fn place_of(id: &str) -> (usize, bool) {
 fn name_of(id: &str, t: &'static Text) -> String {
     let (key, held_out) = key_of(id);
     let known = NAMES.iter().find(|(known, _)| *known == key);
-    let name = known.map_or_else(|| key.replace('_', " "), |(_, sentence)| sentence(t).to_string());
+    let name = known.map(|(_, sentence)| sentence(t).to_string()).or_else(|| restored(key, t));
+    let name = name.unwrap_or_else(|| key.replace('_', " "));
     if held_out { fill(t.stages.held_out, &[&name]) } else { name }
+}
+
+/// The name of the share that was restored where between two tenths of the tokens are hidden.
+fn restored(key: &str, t: &'static Text) -> Option<String> {
+    let tenth: u32 =
+        key.strip_prefix(RESTORED)?.strip_prefix("_t")?.parse().ok().filter(|tenth| *tenth > 0)?;
+    let [from, to] = [(tenth - 1) * 10, tenth * 10].map(|share| share.to_string());
+    Some(fill(t.diffusion.restored_of, &[&from, &to]))
 }

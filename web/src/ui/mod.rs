@@ -13,6 +13,12 @@
 //! | | `chat-edit-input`*, `chat-edit-send`*, `chat-regenerate`*, `chat-delete`*, `chat-settings`, |
 //! | | `chat-system`, `chat-temperature`, `chat-top-p`, `chat-top-k`, `chat-max-tokens`, `chat-seed`, |
 //! | | `chat-repetition-penalty`, `chat-others`, `chat-other`* |
+//! | diffusion | `chat-hole-hint`, `chat-steps`, `chat-block-length`, `chat-remasking`, `chat-cfg-scale`, |
+//! | | `chat-threshold`, `chat-hole-tokens`, `chat-progress`*, `chat-filled`*, `chat-written`*, `chat-scrub`*, |
+//! | | `chat-play`*, `chat-orders`*, `chat-step`*, `convert`, `convert-begin`, `convert-status`, `convert-is`, |
+//! | | `convert-teach`, `convert-more`, `convert-name`, `convert-block-length`, `convert-shift`, |
+//! | | `teach-trained-attention`, `teach-objective`, `teach-only-causal`, `teach-loss-weight`, `teach-t-from`, |
+//! | | `teach-t-to` |
 //! | lessons | `lesson`* (`data-name`, of the gallery), `lesson-file`, `lesson-shown`, `lesson-title`, `lesson- |
 //! | | remarks`, `lesson-make`, `lesson-name`, `lesson-text`, `lesson-questions`, `lesson-save`, `lesson- |
 //! | | print`, `lesson-language`, `lesson-close`, `lesson-link-lesson`, `lesson-link-model`, `lesson-link- |
@@ -57,8 +63,10 @@ mod answers;
 mod app;
 mod chart;
 mod chat;
+mod chat_answer;
 mod chat_panel;
 mod compare;
+mod diffusion;
 mod dom;
 mod drop;
 mod engine;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use serde_json::json;
 
 use super::app::{App, Topic};
+use super::diffusion::Convert;
 use super::dom::{El, button, el, field};
 use super::engine::{self, Answer};
 use super::load::Loader;
@@ -39,6 +40,7 @@ pub fn build(app: &Rc<App>, panel: &El, training: Rc<Training>) {
         name: el("input").id("model-name").attr("type", "text"),
     });
     panel.add(&models.open_card());
+    panel.add(&Convert::build(app).place);
     panel.add(&loader.place);
     panel.add(&models.kept_card());
     for topic in [Topic::Model, Topic::Language] {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 
 use super::app::{App, Topic};
+use super::diffusion::{Objective, takes_masked};
 use super::dom::{self, El, choice, el, field};
 use super::engine;
 use super::lesson::Lesson;
@@ -39,10 +40,15 @@ const OF_ENGINE: [Stage; 6] =
 pub const ADAPTER: &str = "lora";
 /// The other way: the model itself trains.
 pub const FULL: &str = "full";
+/// That way with all frozen but what lets words look at each other.
+pub const ATTENTION: &str = "attention";
+/// The part of the model that this freezes.
+pub const FROZEN: &str = "mlp";
 /// What trains, whatever the stage.
-static TRAINED: [Way; 2] = [
+static TRAINED: [Way; 3] = [
     Way { key: ADAPTER, sentence: |t| t.teach.lora, hint: |t| t.teach.lora_hint },
     Way { key: FULL, sentence: |t| t.teach.full, hint: |t| t.teach.full_hint },
+    Way { key: ATTENTION, sentence: |t| t.diffusion.attention, hint: |t| t.diffusion.attention_hint },
 ];
 
 const TRAINING: [Number; 9] = [
@@ -100,11 +106,12 @@ pub struct Settings {
     ways: El,
     stage: Ways,
     trained: Ways,
-    /// By stage, and for each by what trains; empty until the engine told them.
+    /// By stage, and for each with an adapter and without; empty until the engine told them.
     defaults: RefCell<Vec<Defaults>>,
     training: Numbers,
     lora: Numbers,
     of_stage: Rc<OfStage>,
+    objective: Objective,
     sample: Numbers,
     prompt: El,
     name: El,
@@ -125,6 +132,7 @@ impl Settings {
             training: Numbers::build(speech, "teach", &TRAINING),
             lora: Numbers::build(speech, "teach", &LORA),
             of_stage: OfStage::build(app, &own, &changed),
+            objective: Objective::build(app, &changed),
             sample: Numbers::build(speech, "teach-sample", &SAMPLE),
             prompt: el("input").id("teach-sample-prompt").attr("type", "text").say_in(
                 "placeholder",
@@ -136,15 +144,19 @@ impl Settings {
                 .attr("type", "text")
                 .say_in("placeholder", speech, |t| t.teach.automatic),
         });
+        place.add(&settings.objective.says);
         let ways = ways.child(&el("summary").say(speech, |t| t.teach.more_ways));
         let ways = ways.child(&settings.choose(|settings| &settings.stage, &changed));
-        let ways = ways.child(&settings.stage.hint);
+        let ways = ways.child(&settings.stage.hint).child(&settings.objective.reason);
         let ways = ways.child(&settings.choose(|settings| &settings.trained, &changed));
-        place.add(&ways.child(&settings.trained.hint).child(&own));
+        place.add(&ways.child(&settings.trained.hint).child(&settings.objective.place).child(&own));
         place.add(&settings.more().on("input", move |_| changed()));
         // The engine stands when it has opened a model, or has none to open.
         let asked = Rc::clone(&settings);
-        app.watch(Topic::Model, move || asked.ask_defaults());
+        app.watch(Topic::Model, move || {
+            asked.show();
+            asked.ask_defaults();
+        });
         settings.show();
         settings
     }
@@ -172,11 +184,9 @@ impl Settings {
         let settings = Rc::clone(self);
         self.app.spawn(async move {
             let mut defaults = Vec::new();
-            for (stage, trained) in
-                STAGES.iter().flat_map(|stage| TRAINED.iter().map(move |way| (stage, way)))
-            {
+            for (stage, adapts) in STAGES.iter().flat_map(|stage| [(stage, true), (stage, false)]) {
                 // Without an answer the fields stay empty, which means the same; the head says what failed.
-                let known = engine::defaults(stage.key, trained.key == ADAPTER).await;
+                let known = engine::defaults(stage.key, adapts).await;
                 let Ok(known) = known else { return Ok(()) };
                 defaults.push(known);
             }
@@ -209,19 +219,30 @@ impl Settings {
     pub fn show(&self) {
         self.stage.show_hint(&self.app.speech);
         self.trained.show_hint(&self.app.speech);
-        let chosen = self.stage.chosen.get() * TRAINED.len() + self.trained.chosen.get();
+        let chosen = self.stage.chosen.get() * 2 + usize::from(!self.adapts());
         let defaults = self.defaults.borrow();
+        let is_masked = self.objective.is_open();
+        for (way, stage) in STAGES.iter().zip(OF_ENGINE) {
+            let can = !is_masked || takes_masked(stage);
+            dom::find(&format!("{}-{}", self.stage.id, way.key)).enable(can);
+        }
+        self.objective.show(self.stage(), defaults.get(chosen).map(|defaults| &defaults.config));
         if let Some(defaults) = defaults.get(chosen) {
             self.training.suggest(&defaults.config);
             self.lora.suggest(&defaults.lora);
         }
         self.lora.group.show(self.adapts());
-        self.of_stage.show(self.stage(), self.adapts(), defaults.get(chosen));
+        self.of_stage.show(self.stage(), self.is_whole(), defaults.get(chosen));
     }
 
     /// Whether an adapter trains rather than the model itself.
     fn adapts(&self) -> bool {
         self.trained.now().key == ADAPTER
+    }
+
+    /// Whether all of the model trains.
+    fn is_whole(&self) -> bool {
+        self.trained.now().key == FULL
     }
 
     /// The stage.
@@ -254,6 +275,7 @@ impl Settings {
         lesson.lora = self.lora.values();
         lesson.sample = self.sample.values();
         (lesson.question, lesson.result) = (self.prompt.value(), self.name.value());
+        lesson.diffusion = self.objective.values();
         self.of_stage.note(lesson);
     }
 
@@ -269,6 +291,7 @@ impl Settings {
         self.sample.fill(&lesson.sample);
         self.prompt.set_value(&lesson.question);
         self.name.set_value(&lesson.result);
+        self.objective.restore(&lesson.diffusion);
         self.of_stage.restore(lesson);
         self.show();
     }
@@ -280,7 +303,8 @@ impl Settings {
             keys.cloned().collect::<Vec<_>>()
         };
         let unknown = [unknown(&self.training, &lesson.training), unknown(&self.lora, &lesson.lora)];
-        [unknown.concat(), self.of_stage.without_field(lesson)].concat()
+        let of_diffusion = self.objective.without_field(&lesson.diffusion);
+        [unknown.concat(), self.of_stage.without_field(lesson), of_diffusion].concat()
     }
 
     /// The request without data and listener; `name` is for a result that nobody named. With a plan, reports come often
@@ -293,12 +317,18 @@ impl Settings {
         if config.get("val-split").and_then(Value::as_f64).is_some_and(|split| split > 0.0) {
             config.insert("eval-every".into(), share(10.0));
         }
+        if self.objective.is_open() && takes_masked(self.stage()) {
+            config.extend(self.objective.values());
+        }
+        if self.trained.now().key == ATTENTION {
+            config.insert("freeze".into(), json!([FROZEN]));
+        }
         let mut request = Map::from_iter([("stage".into(), self.stage.now().key.into())]);
         request.insert("config".into(), config.into());
         if self.adapts() {
             request.insert("adapter".into(), self.lora.values().into());
         }
-        self.of_stage.add_to(&mut request, self.stage(), self.adapts());
+        self.of_stage.add_to(&mut request, self.stage(), self.is_whole());
         let typed = self.name.value();
         let typed = Some(typed.trim()).filter(|typed| !typed.is_empty()).map(String::from);
         // Only an adapter is named after what it was taught: a model is more than that.

@@ -140,13 +140,13 @@ impl OfStage {
     }
 
     /// Shows what belongs to a stage, and what holds where nothing is set.
-    pub fn show(&self, stage: Stage, adapts: bool, defaults: Option<&Defaults>) {
+    pub fn show(&self, stage: Stage, whole: bool, defaults: Option<&Defaults>) {
         let [dpo, distill, preset, reason, grpo] = &self.places;
         reason.show(stage == Stage::Reason);
         grpo.show(stage == Stage::Grpo);
         dpo.show(stage == Stage::Dpo);
         distill.show(stage == Stage::Distill);
-        preset.show(takes_preset(stage, adapts));
+        preset.show(takes_preset(stage, whole));
         if let Some(defaults) = defaults {
             self.dpo.suggest(&defaults.dpo);
             self.distill.suggest(&defaults.distill);
@@ -180,7 +180,7 @@ impl OfStage {
     }
 
     /// Adds to a request what its stage has been given.
-    pub fn add_to(&self, request: &mut Map<String, Value>, stage: Stage, adapts: bool) {
+    pub fn add_to(&self, request: &mut Map<String, Value>, stage: Stage, whole: bool) {
         match stage {
             Stage::Dpo => drop(request.insert("dpo".into(), self.dpo_values().into())),
             Stage::Distill => {
@@ -195,7 +195,7 @@ impl OfStage {
             Stage::Pretrain | Stage::Sft => (),
         }
         let preset = self.preset.value();
-        if takes_preset(stage, adapts) && !preset.is_empty() {
+        if takes_preset(stage, whole) && !preset.is_empty() {
             request.insert("preset".into(), preset.into());
         }
     }
@@ -257,8 +257,8 @@ impl OfStage {
 }
 
 /// Whether a new model may learn it: as a whole, from texts or from a teacher.
-fn takes_preset(stage: Stage, adapts: bool) -> bool {
-    !adapts && matches!(stage, Stage::Pretrain | Stage::Distill)
+fn takes_preset(stage: Stage, whole: bool) -> bool {
+    whole && matches!(stage, Stage::Pretrain | Stage::Distill)
 }
 
 fn option(value: &str, text: &str) -> El {

@@ -1,15 +1,16 @@
 //! Shows how likely each token of an answer was, by colour, and what else might have come.
 
 use wasm_bindgen::JsCast;
-use web_sys::{Event, HtmlElement, KeyboardEvent};
+use web_sys::{Element, Event, HtmlElement, KeyboardEvent};
 
 use super::dom::{El, el, find};
 use crate::format::percent;
 use crate::messages::chat::TokenLogprob;
 
 /// Alternatives travel in this attribute, a line each, so that one listener serves all tokens.
-const ALTERNATIVES: &str = "data-alternatives";
-const POPOVER: &str = "token-popover";
+pub const ALTERNATIVES: &str = "data-alternatives";
+/// What shows them.
+pub const POPOVER: &str = "token-popover";
 
 /// The tokens of an answer, tinted.
 pub fn tokens(tokens: &[TokenLogprob]) -> El {
@@ -39,7 +40,7 @@ fn probability(logprob: Option<f64>) -> f64 {
 }
 
 /// Five tints tell more than a continuous one: people tell about so many apart.
-fn tint(probability: f64) -> &'static str {
+pub fn tint(probability: f64) -> &'static str {
     match probability {
         p if p >= 0.9 => "p4",
         p if p >= 0.6 => "p3",
@@ -50,7 +51,7 @@ fn tint(probability: f64) -> &'static str {
 }
 
 /// Blanks and line ends, which a list would swallow.
-fn visible(token: &str) -> String {
+pub fn visible(token: &str) -> String {
     token.replace('\n', "⏎").replace(' ', "␣").replace('\t', "⇥")
 }
 
@@ -97,18 +98,24 @@ fn step(event: &Event, popover: &El) {
     let key = event.unchecked_ref::<KeyboardEvent>().key();
     let Some(token) = token_of(event) else { return };
     let next = match key.as_str() {
-        "ArrowRight" => token.next_element_sibling(),
-        "ArrowLeft" => token.previous_element_sibling(),
+        "ArrowRight" => next_token(&token, Element::next_element_sibling),
+        "ArrowLeft" => next_token(&token, Element::previous_element_sibling),
         "Escape" => {
             popover.show(false);
             None
         }
         _ => None,
     };
-    if let Some(next) = next.and_then(|next| next.dyn_into::<HtmlElement>().ok()) {
+    if let Some(next) = next {
         event.prevent_default();
         token.set_tab_index(-1);
         next.set_tab_index(0);
         let _ = next.focus();
     }
+}
+
+/// The nearest token in a direction; places that hold none yet are passed over.
+fn next_token(token: &HtmlElement, next: fn(&Element) -> Option<Element>) -> Option<HtmlElement> {
+    let others = std::iter::successors(next(token), next);
+    others.filter(|other| other.has_attribute(ALTERNATIVES)).find_map(|other| other.dyn_into().ok())
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::answer::Shown;
 use super::chat::Chat;
+use super::diffusion::{marked, replay};
 use super::dom::{El, button, el};
 use super::history::Turn;
 use super::tint;
@@ -33,6 +34,10 @@ pub fn element(chat: &Rc<Chat>, i: usize, turn: &Turn, last: bool) -> El {
     }
     let deleted = Rc::clone(chat);
     acts.add(&act(t.chat.delete, "chat-delete", move || deleted.delete(i)));
+    let row = match &turn.replay {
+        Some(steps) => row.child(&replay(&chat.app.speech, steps)),
+        None => row,
+    };
     row.child(&foot.child(&acts))
 }
 
@@ -42,6 +47,12 @@ fn body(chat: &Chat, turn: &Turn) -> El {
     }
     if chat.tinted() && !turn.tokens.is_empty() {
         return tint::tokens(&turn.tokens);
+    }
+    if let Some(replay) = turn.replay.as_ref().filter(|_| chat.tinted()) {
+        return replay.tinted(&chat.app.speech);
+    }
+    if !turn.marked.is_empty() {
+        return marked(&turn.marked);
     }
     let shown = Shown::new();
     shown.show(&turn.message.content, &chat.app.speech);

@@ -7,6 +7,7 @@
 use serde_json::Value;
 
 use super::{Language, in_fields};
+use crate::format::fill;
 use crate::messages::told::Told;
 
 /// The sentences, by what they are about.
@@ -22,7 +23,12 @@ const WORDS: &str = include_str!("words.txt");
 
 /// What the engine says, for a reader of this language.
 pub fn in_words(told: &Told, language: Language) -> String {
-    in_fields(&sentence(told, language), language.text())
+    let (t, mut text) = (language.text(), sentence(told, language));
+    if told.code.starts_with("unmask.") {
+        // A run has steps too.
+        text = text.replace("--steps", &fill(t.page.field, &[t.diffusion.steps]));
+    }
+    in_fields(&text, t)
 }
 
 /// The same with flags; what has no sentence of its own keeps the English one.

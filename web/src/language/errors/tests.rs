@@ -188,6 +188,8 @@ fn flags_become_fields_and_other_sentences_stay() {
     let text = "“最长行（词元）” 是 900，而模型只有 512 个位置；最多设为这么多";
     assert_eq!(in_words(&long, Language::Chinese), text);
     assert_eq!(in_words(&long, Language::English), "“Longest row, tokens” is 900");
+    let zero = json!({"code": "unmask.zero", "values": {"flag": "--steps"}, "message": "--steps is 0"});
+    assert_eq!(in_words(&told(zero), Language::English), "“Steps (empty: one for each token)” is 0");
     let other = told(json!({"code": "other", "values": {}, "message": "it broke"}));
     assert_eq!(in_words(&other, Language::Chinese), "it broke");
     let template = told(json!({"code": "template.no_end", "values": {}, "message": "-"}));

@@ -10,7 +10,7 @@ use crate::lesson::{Settings, Version, lines};
 use crate::ui::engine::Answer;
 use crate::ui::lesson::Lesson as Draft;
 use crate::ui::teach_data::PASTE;
-use crate::ui::teach_settings::{ADAPTER, FULL};
+use crate::ui::teach_settings::{ADAPTER, ATTENTION, FROZEN, FULL};
 
 /// Rows as a text, once they are read.
 pub type Rows = Pin<Box<dyn Future<Output = Answer<String>>>>;
@@ -30,17 +30,28 @@ pub trait Desk {
 /// A lesson in one language, as the tab that teaches has it.
 pub fn draft(version: &Version, settings: &Settings) -> Draft {
     let first = version.questions.first().cloned().unwrap_or_default();
+    let trained = match (&settings.adapter, settings.freeze.as_str()) {
+        (Some(_), _) => ADAPTER,
+        (None, FROZEN) => ATTENTION,
+        (None, _) => FULL,
+    };
+    let mut training = settings.config.clone();
+    if !settings.freeze.is_empty() && trained != ATTENTION {
+        // It is told of as a setting that no field is for.
+        training.insert("freeze".into(), settings.freeze.clone().into());
+    }
     Draft {
         source: PASTE,
         text: lines(&version.rows),
         stage: settings.stage.clone(),
-        trained: if settings.adapter.is_some() { ADAPTER } else { FULL }.into(),
-        training: settings.config.clone(),
+        trained: trained.into(),
+        training,
         lora: settings.adapter.clone().unwrap_or_default(),
         dpo: settings.dpo.clone(),
         distill: settings.distill.clone(),
         reason: settings.reason.clone(),
         grpo: settings.grpo.clone(),
+        diffusion: settings.diffusion.clone(),
         preset: settings.preset.clone(),
         sample: settings.every.clone().map(|every| ("every".to_string(), every)).into_iter().collect(),
         question: if settings.prompt.is_empty() { first } else { settings.prompt.clone() },
@@ -65,6 +76,8 @@ pub fn settings(typed: &Draft, questions: &[String]) -> Settings {
         distill: of_stage("distill", &typed.distill),
         reason: of_stage("reason", &typed.reason),
         grpo: of_stage("grpo", &typed.grpo),
+        diffusion: typed.diffusion.clone(),
+        freeze: if typed.trained == ATTENTION { FROZEN.into() } else { String::new() },
         preset: if new { typed.preset.clone() } else { String::new() },
         every: typed.sample.get("every").cloned(),
         prompt: if is_first { String::new() } else { typed.question.clone() },
