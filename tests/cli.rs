@@ -13,6 +13,8 @@ mod bad_data;
 mod bad_settings;
 #[path = "cli/checkpoints.rs"]
 mod checkpoints;
+#[path = "cli/convert.rs"]
+mod convert;
 #[path = "cli/data_formats.rs"]
 mod data_formats;
 #[path = "cli/distillation.rs"]

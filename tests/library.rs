@@ -42,6 +42,8 @@ mod inference_masks;
 mod kernels;
 #[path = "library/likelihood.rs"]
 mod likelihood;
+#[path = "library/llada.rs"]
+mod llada;
 #[path = "library/long_rows.rs"]
 mod long_rows;
 #[path = "library/lora.rs"]

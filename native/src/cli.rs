@@ -9,7 +9,7 @@ use kindling::train::Stage;
 use crate::commands::stage_flags::with_defaults;
 use crate::commands::train_args::{AdapterArgs, TrainArgs};
 use crate::commands::{
-    SAMPLING_ORDER, bench, chat, completions, data, doctor, export, generate, import, merge, plan,
+    SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, export, generate, import, merge, plan,
     quickstart, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
 };
 use crate::config_file;
@@ -101,6 +101,8 @@ enum Verb {
     #[command(name = teacher_answers::VERB, hide = true, after_help = SAMPLING_ORDER,
         override_usage = "kindling distill --generate --teacher <TEACHER> --data <DATA> --out <OUT> [OPTIONS]")]
     TeacherAnswers(teacher_answers::AnswerArgs),
+    /// Make a masked predictor (diffusion) of a model, or write its weights in another type
+    Convert(convert::ConvertArgs),
     /// Add adapters to the weights of their base
     Merge(merge::MergeArgs),
     /// Write a model, or a run with all its state, in another form
@@ -128,10 +130,10 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 3] = ["convert", "eval", "serve"];
+const NOT_BUILT: [&str; 2] = ["eval", "serve"];
 
 /// Flags likewise.
-const FLAGS_NOT_BUILT: [&str; 4] = ["--objective", "--tensorboard", "--loss-weight", "--block-length"];
+const FLAGS_NOT_BUILT: [&str; 3] = ["--objective", "--tensorboard", "--loss-weight"];
 
 /// What was asked for, in words, and the settings that came of it.
 pub struct Invocation {
@@ -188,6 +190,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Reason(args) => train::run(Stage::Reason, &args, &everywhere, &invocation),
         Verb::Grpo(args) => train::run(Stage::Grpo, &args, &everywhere, &invocation),
         Verb::TeacherAnswers(args) => teacher_answers::run(args, &everywhere, &invocation.said),
+        Verb::Convert(args) => convert::run(&args, &everywhere, &invocation.said),
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
         Verb::Import(args) => import::import(&args, &everywhere, &invocation),

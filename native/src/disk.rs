@@ -1,12 +1,16 @@
 //! Writes that are whole or absent: under another name first, then renamed; and reads of large files.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufWriter, Write};
+#[cfg(unix)]
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use kindling::error::{Error, Result};
-use kindling::formats::Bytes;
+use kindling::formats::{Backing, Bytes};
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use crate::failure::io_error;
 
@@ -55,6 +59,57 @@ fn temporary_name(out: &Path) -> Option<PathBuf> {
 
 fn refuse(out: &Path, remedy: &str) -> Error {
     Error::Config(vec![format!("--out {} is taken; choose {remedy}", out.display()).into()])
+}
+
+/// Files of a directory that are written one behind the other, each piece by piece.
+pub struct FileWriter {
+    directory: PathBuf,
+    /// The file that is written, by its name.
+    open: Option<(String, BufWriter<File>)>,
+    bytes: u64,
+}
+
+impl FileWriter {
+    /// Into a directory, which is made with the first file.
+    pub fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_path_buf(), open: None, bytes: 0 }
+    }
+
+    /// Writes the next bytes of a file; where it is another one than before, that one is closed.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn append(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.directory.join(name);
+        if self.open.as_ref().is_none_or(|(open, _)| open != name) {
+            self.close()?;
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
+            }
+            let file = File::create_new(&path).map_err(|e| io_error(&path, e))?;
+            self.open = Some((name.to_string(), BufWriter::new(file)));
+        }
+        if let Some((_, file)) = &mut self.open {
+            file.write_all(bytes).map_err(|e| io_error(&path, e))?;
+        }
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Brings everything onto the disk; gives the bytes of all files.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn finish(mut self) -> Result<u64> {
+        self.close()?;
+        Ok(self.bytes)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let Some((name, mut file)) = self.open.take() else { return Ok(()) };
+        let synced = file.flush().and_then(|()| file.get_ref().sync_all());
+        synced.map_err(|e| io_error(&self.directory.join(name), e))
+    }
 }
 
 /// Removes a file or a directory that may be absent.
@@ -144,5 +199,21 @@ pub fn map(path: &Path) -> Result<Option<Bytes>> {
     // replaced by renaming, which leaves a mapped file as it was.
     #[allow(unsafe_code)]
     let mapped = unsafe { Mmap::map(&file) };
-    mapped.map(|mapped| Some(Bytes::new(mapped))).map_err(|e| io_error(path, e))
+    mapped.map(|mapped| Some(Bytes::new(Mapped(mapped)))).map_err(|e| io_error(path, e))
+}
+
+/// A mapped file.
+struct Mapped(Mmap);
+
+impl Backing for Mapped {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    #[cfg(unix)]
+    fn release(&self, range: Range<usize>) {
+        // SAFETY: the map is of a file and only read, so that a page that is given back is read from the file again.
+        #[allow(unsafe_code)]
+        let _ = unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+    }
 }

@@ -202,7 +202,7 @@ fn unknown_presets_and_devices_are_named_beside_the_known() {
 #[test]
 fn verbs_of_later_issues_are_not_built_yet() {
     let place = Place::new();
-    for verb in ["convert", "eval", "serve"] {
+    for verb in ["eval", "serve"] {
         refuse_all(&place, &[(verb, 2, &[verb, "not built yet"])]);
     }
     place.run_words(&["--json", "serve"]).expect(2, &["serve", "not built yet"]);

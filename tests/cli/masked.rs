@@ -1,6 +1,6 @@
 //! Masked predictors on the command line: trained, resumed, shown, and refused where they do not fit.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::place::{Place, document};
 
@@ -9,20 +9,7 @@ const SMALL: &str = "--batch-size 4 --max-seq-len 64 --log-every 1 --steps 6";
 /// With a masked predictor in `masked`, whose blocks have eight tokens.
 fn place() -> Place {
     let place = Place::with_model();
-    place.copy("model", "masked");
-    place.remove("masked/training");
-    let mut config = place.json("masked/config.json");
-    config["model_type"] = json!("kindling_diffusion");
-    for (key, value) in [
-        ("objective", json!("masked-diffusion")),
-        ("mask_token_id", json!(299)),
-        ("attention", json!("block")),
-        ("block_length", json!(8)),
-        ("shift_logits", json!(true)),
-    ] {
-        config[key] = value;
-    }
-    place.write("masked/config.json", config.to_string());
+    place.run("convert --to diffusion --model model --block-length 8 --out masked").ok();
     place
 }
 

@@ -10,7 +10,7 @@ use super::shards::Shards;
 use crate::adapter::Fingerprint;
 use crate::error::{Error, Result};
 use crate::formats::gguf::{GgufWeights, from_gguf};
-use crate::formats::{Bytes, Files, GENERATION, directory_files, from_zip};
+use crate::formats::{Bytes, Files, GENERATION, StoredFloat, directory_files, from_zip};
 use crate::kernels::Quantization;
 use crate::model::{ModelConfig, NamedTensor, Transformer, WeightSource};
 use crate::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
@@ -195,6 +195,22 @@ impl Checkpoint {
         let shape = vec![self.config.vocab_size, self.config.hidden_size];
         let values = self.weights.read(|source| source(name, &shape))?;
         Ok(NamedTensor { name: name.to_string(), shape, values })
+    }
+
+    /// The narrowest type that holds the weights exactly; those of few bits are read as f32.
+    pub fn stored_float(&self) -> StoredFloat {
+        match &self.weights {
+            WeightFiles::Files(shards) => shards.stored_float(),
+            WeightFiles::Gguf(_) => StoredFloat::F32,
+        }
+    }
+
+    /// Calls `take` with what reads a weight by its name and shape.
+    ///
+    /// # Errors
+    /// What `take` says.
+    pub(super) fn with_weights<T>(&self, take: impl FnOnce(&mut WeightSource) -> Result<T>) -> Result<T> {
+        self.weights.read(take)
     }
 
     /// The files of this checkpoint with other weights.

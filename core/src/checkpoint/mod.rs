@@ -1,12 +1,16 @@
 //! A checkpoint is a Hugging Face directory, or one file with all of it: names and bytes here, a disk or a download
 //! elsewhere.
 
+mod convert;
+mod converted;
 mod directory;
 mod reference;
 mod shards;
 mod single_file;
 mod training;
 
+pub use convert::ConvertConfig;
+pub use converted::Converted;
 pub use directory::{Checkpoint, TakeApart, form_of, model_name, open_tokenizer, put_tokenizer};
 pub use reference::{REFERENCE, read_reference, write_reference};
 pub use shards::{TORCH_WEIGHTS, WEIGHTS_INDEX, whole_weights};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::formats::{Bytes, TensorFile, TensorNames, is_same, state_dict_weights, write_views};
+use crate::formats::{Bytes, StoredFloat, TensorFile, TensorNames, is_same, state_dict_weights, write_views};
 use crate::model::ModelConfig;
 use crate::told::{Told, told};
 
@@ -127,6 +127,13 @@ impl Shards {
     /// The file of a tensor, by its name there.
     fn file(&self, own: &str) -> Option<&TensorFile> {
         self.files.get(self.places.get(own).copied().unwrap_or_default())
+    }
+
+    /// The narrowest type that holds all weights exactly.
+    pub(super) fn stored_float(&self) -> StoredFloat {
+        let own = self.names.weights.values();
+        let types = own.filter_map(|own| Some(self.file(own)?.types([own.as_str()]))).flatten();
+        StoredFloat::holding(&types.collect::<Vec<_>>())
     }
 
     /// Reads one weight as f32, by its plain name.

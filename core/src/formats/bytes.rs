@@ -1,14 +1,34 @@
 //! The bytes of a file, in memory or mapped into it.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 /// What a reader gives: its own copy, or something that only looks like one.
-pub struct Bytes(Box<dyn AsRef<[u8]> + Send + Sync>);
+pub struct Bytes(Box<dyn Backing>);
+
+/// What shows the bytes of a file.
+pub trait Backing: Send + Sync {
+    /// The bytes.
+    fn bytes(&self) -> &[u8];
+
+    /// Says that these bytes are not read soon; they stay readable. A memory map may give their pages back.
+    fn release(&self, _range: Range<usize>) {}
+}
+
+impl Backing for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
 
 impl Bytes {
     /// Takes anything that shows bytes, such as a memory map.
-    pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+    pub fn new(bytes: impl Backing + 'static) -> Self {
         Self(Box::new(bytes))
+    }
+
+    /// As [`Backing::release`].
+    pub(crate) fn release(&self, range: Range<usize>) {
+        self.0.release(range);
     }
 }
 
@@ -22,6 +42,6 @@ impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.0.as_ref().as_ref()
+        self.0.bytes()
     }
 }

@@ -24,10 +24,23 @@ pub fn directory_files(
     weights: &[NamedTensor],
     tokenizer: Option<&Tokenizer>,
 ) -> Result<Files> {
-    let mut files = Files::new();
-    files.insert("config.json".into(), config.to_hugging_face().into_bytes());
-    files.insert(GENERATION.into(), generation_config(config).into_bytes());
+    let mut files = directory_texts(config, "float32", tokenizer)?;
     files.insert("model.safetensors".into(), write_tensors(weights, &[])?);
+    Ok(files)
+}
+
+/// Those of them that hold no weights, which are of the type `dtype`, as PyTorch calls it.
+///
+/// # Errors
+/// A tokenizer that cannot be written.
+pub(crate) fn directory_texts(
+    config: &ModelConfig,
+    dtype: &str,
+    tokenizer: Option<&Tokenizer>,
+) -> Result<Files> {
+    let mut files = Files::new();
+    files.insert("config.json".into(), config.to_hugging_face_in(dtype).into_bytes());
+    files.insert(GENERATION.into(), generation_config(config).into_bytes());
     if let Some(tokenizer) = tokenizer {
         files.extend(tokenizer.to_files()?);
     }

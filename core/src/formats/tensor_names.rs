@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::llada_names;
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
 use crate::told::{Told, told};
@@ -37,6 +38,7 @@ pub(super) fn plain_name(name: &str) -> String {
     match parts.get(leading) {
         Some(&("embed_tokens" | "layers" | "norm")) => format!("model.{inside}"),
         Some(&"lm_head") => inside,
+        Some(&"transformer") => llada_names::to_plain(&inside).unwrap_or_else(|| name.to_string()),
         _ => name.to_string(),
     }
 }

@@ -57,7 +57,12 @@ impl TensorFile {
         self.header.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    /// Reads one tensor as f32.
+    /// The types of all tensors of these names.
+    pub(crate) fn types<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<Dtype> {
+        names.into_iter().filter_map(|name| Some(self.header.info(name)?.dtype)).collect()
+    }
+
+    /// Reads one tensor as f32. The file's own bytes of it need not stay in memory behind that.
     ///
     /// # Errors
     /// A tensor that is missing, has another shape, or a type that weights do not have.
@@ -80,7 +85,10 @@ impl TensorFile {
                 shape = format!("{shape:?}")
             )));
         }
-        self.floats(name, info)
+        let values = self.floats(name, info);
+        let (begin, end) = info.data_offsets;
+        self.bytes.release(self.data + begin..self.data + end);
+        values
     }
 
     /// Reads every tensor as f32, in the order of the names.
@@ -206,14 +214,32 @@ pub(crate) fn write_views(
 ) -> Result<Vec<u8>> {
     // Wider types first: every tensor then begins at a multiple of its width.
     tensors.sort_by(|(a, x), (b, y)| y.dtype().cmp(&x.dtype()).then_with(|| a.cmp(b)));
+    let listed = tensors
+        .iter()
+        .map(|(name, view)| (name.as_str(), view.dtype(), view.shape(), view.data().len() as u64));
+    let mut bytes = header(listed, texts)?;
+    bytes.reserve_exact(tensors.iter().map(|(_, view)| view.data().len()).sum());
+    tensors.iter().for_each(|(_, view)| bytes.extend_from_slice(view.data()));
+    Ok(bytes)
+}
+
+/// What stands before the data of a file: the header with its length, for tensors in the order of their data, each with
+/// its name, type, shape and bytes.
+///
+/// # Errors
+/// Two tensors of one name; a header that is too long for readers.
+pub(crate) fn header<'a>(
+    tensors: impl Iterator<Item = (&'a str, Dtype, &'a [usize], u64)>,
+    texts: &BTreeMap<String, String>,
+) -> Result<Vec<u8>> {
     let mut header = Map::new();
     header.insert(TEXTS.to_string(), json!(texts));
     let mut end = 0;
-    for (name, view) in &tensors {
+    for (name, dtype, shape, size) in tensors {
         let begin = end;
-        end += view.data().len();
-        let entry = json!({"dtype": view.dtype(), "shape": view.shape(), "data_offsets": [begin, end]});
-        if header.insert(name.clone(), entry).is_some() {
+        end += size;
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, end]});
+        if header.insert(name.to_string(), entry).is_some() {
             return Err(Error::Checkpoint(told!("tensor.twice", "two tensors are named '{name}'", name)));
         }
     }
@@ -228,10 +254,9 @@ pub(crate) fn write_views(
             longest_header = LONGEST_HEADER
         )));
     }
-    let mut bytes = Vec::with_capacity(LENGTH + header.len() + end);
+    let mut bytes = Vec::with_capacity(LENGTH + header.len());
     bytes.extend_from_slice(&(header.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&header);
-    tensors.iter().for_each(|(_, view)| bytes.extend_from_slice(view.data()));
     Ok(bytes)
 }
 

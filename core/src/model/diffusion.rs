@@ -3,7 +3,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ModelConfig;
 use super::keys::{Keys, SAVED, unsupported};
 use crate::error::{Error, Result};
 use crate::told::{Told, told};
@@ -37,6 +36,14 @@ impl DiffusionConfig {
         if objective != OBJECTIVE {
             return unsupported("objective", &objective.into(), OBJECTIVE);
         }
+        Self::read_kind(keys)
+    }
+
+    /// The same of a file whose family has this objective alone.
+    ///
+    /// # Errors
+    /// As [`Self::read`], the objective aside.
+    pub(super) fn read_kind(keys: Keys) -> Result<Self> {
         let mask = keys.size("mask_token_id")?;
         let block_length = match keys.text("attention")?.unwrap_or("bidirectional") {
             "bidirectional" => None,
@@ -87,42 +94,9 @@ impl DiffusionConfig {
     }
 }
 
-impl ModelConfig {
-    /// Refuses a masked predictor for `what`, which works with a model that predicts the next token alone.
-    ///
-    /// # Errors
-    /// A masked predictor, with what to take instead.
-    pub fn check_causal(&self, what: &str) -> Result<()> {
-        if self.diffusion.is_none() {
-            return Ok(());
-        }
-        Err(Error::Model(told!(
-            "model.diffusion",
-            "{what} needs a model that predicts the next token, and this one predicts masked tokens (diffusion); take the \
-             model that it was converted from",
-            what
-        )))
-    }
-
-    /// Refuses a model that predicts the next token for `what`, which works with a masked predictor alone.
-    ///
-    /// # Errors
-    /// A causal model, with the way to convert it.
-    pub fn check_masked(&self, what: &str) -> Result<&DiffusionConfig> {
-        self.diffusion.as_ref().ok_or_else(|| {
-            Error::Model(told!(
-                "model.causal",
-                "{what} needs a model that predicts masked tokens, and this one predicts the next token; make one of it with \
-                 `kindling convert --to diffusion --model DIR --out NEW`",
-                what
-            ))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::preset;
+    use super::super::{Balance, Experts, ModelConfig, preset};
     use super::*;
 
     fn config(block_length: Option<usize>) -> ModelConfig {
@@ -145,6 +119,23 @@ mod tests {
     }
 
     #[test]
+    fn one_expert_a_token_weighs_what_it_did_in_the_family_that_it_came_from() {
+        for normalize in [true, false] {
+            let experts = Experts {
+                count: 4,
+                per_token: 1,
+                shared: 0,
+                intermediate_size: 8,
+                normalize,
+                layers: vec![true; 8],
+                balance: Balance::default(),
+            };
+            let config = ModelConfig { num_hidden_layers: 8, experts: Some(experts), ..config(None) };
+            assert_eq!(ModelConfig::from_hugging_face(config.to_hugging_face().as_bytes()).unwrap(), config);
+        }
+    }
+
+    #[test]
     fn what_does_not_hold_is_refused_by_name() {
         let text = config(Some(8)).to_hugging_face();
         for (from, to, told) in [
@@ -160,17 +151,5 @@ mod tests {
                 ModelConfig::from_hugging_face(text.replace(from, to).as_bytes()).unwrap_err().to_string();
             assert!(message.contains(told), "{message}");
         }
-    }
-
-    #[test]
-    fn each_kind_of_model_is_refused_where_the_other_is_needed() {
-        let masked = config(None);
-        let causal = ModelConfig { diffusion: None, ..masked.clone() };
-        assert!(causal.check_causal("dpo").is_ok() && masked.check_masked("infill").is_ok());
-        let told = masked.check_causal("dpo").unwrap_err().to_string();
-        assert!(told.starts_with("dpo needs a model that predicts the next token"), "{told}");
-        assert!(told.contains("take the model that it was converted from"), "{told}");
-        let told = causal.check_masked("infill").unwrap_err().to_string();
-        assert!(told.contains("kindling convert --to diffusion"), "{told}");
     }
 }

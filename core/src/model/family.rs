@@ -23,6 +23,10 @@ pub(super) enum Family {
     Diffusion,
 }
 
+/// The `model_type` of LLaDA's published code, whose keys and names are its own; a model of it is one of
+/// [`Family::Diffusion`] here.
+pub(super) const LLADA: &str = "llada";
+
 const FAMILIES: [Family; 8] = [
     Family::Llama,
     Family::Mistral,
@@ -40,7 +44,7 @@ impl Family {
     /// # Errors
     /// One that is not supported, by name; a file that tells neither.
     pub(super) fn of_keys(keys: Keys) -> Result<Self> {
-        let known = || FAMILIES.map(Self::name).join(", ");
+        let known = || FAMILIES.map(Self::name).join(", ") + ", " + LLADA;
         if let Some(name) = keys.text("model_type")?.filter(|name| !name.is_empty()) {
             return FAMILIES.into_iter().find(|family| family.name() == name).ok_or_else(|| {
                 Error::Model(told!(

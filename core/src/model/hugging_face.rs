@@ -9,11 +9,12 @@ use super::diffusion::DiffusionConfig;
 use super::expert_keys;
 use super::family::Family;
 use super::key_rules::{Remarks, refuse_acting, untrained};
-use super::keys::Keys;
+use super::keys::{Keys, token_ids};
 use super::layer_types::sliding_window;
+use super::llada;
 use super::quantization_config::refuse_quantized;
 use super::rope_parameters::rope;
-use super::{ModelConfig, RopeScaling};
+use super::{Experts, ModelConfig, RopeScaling};
 use crate::error::{Error, Result};
 use crate::told::told;
 
@@ -46,6 +47,10 @@ impl ModelConfig {
     pub fn read_hugging_face(json: &[u8]) -> Result<(Self, Remarks)> {
         let root = parse(json)?;
         let keys = Keys(&root);
+        if llada::is_llada(keys)? {
+            refuse_quantized(keys)?;
+            return llada::read(keys);
+        }
         let family = Family::of_keys(keys)?;
         refuse_quantized(keys)?;
         let config = read(keys, family)?;
@@ -55,14 +60,17 @@ impl ModelConfig {
         Ok((config, remarks))
     }
 
-    /// The text of the `config.json` that this was read of, where that lacks the family or is wrong about the output
-    /// projection; `None` where it says what is computed.
+    /// The text of the `config.json` that this was read of, where that lacks the family, is wrong about the output
+    /// projection or has LLaDA's keys; `None` where it says what is computed.
     ///
     /// # Errors
     /// As [`Self::from_hugging_face`].
     pub fn corrected(&self, json: &[u8]) -> Result<Option<String>> {
         let mut root = parse(json)?;
         let keys = Keys(&root);
+        if llada::is_llada(keys)? {
+            return Ok(Some(self.to_hugging_face()));
+        }
         let named = keys.text("model_type")?.is_some_and(|name| !name.is_empty());
         let tied = keys.flag("tie_word_embeddings")?.unwrap_or(false);
         if named && tied == self.tie_word_embeddings {
@@ -100,6 +108,11 @@ impl ModelConfig {
 
     /// The text of a `config.json` that both generations of `transformers` open, where they know such a model.
     pub fn to_hugging_face(&self) -> String {
+        self.to_hugging_face_in("float32")
+    }
+
+    /// The same beside weights of the type `dtype`, as PyTorch calls it.
+    pub fn to_hugging_face_in(&self, dtype: &str) -> String {
         let eos = match self.eos_token_ids.as_slice() {
             [] => Value::Null,
             [one] => json!(one),
@@ -132,8 +145,8 @@ impl ModelConfig {
             "rope_theta": self.rope_theta,
             "rope_scaling": scaling,
             "rope_parameters": rope,
-            "torch_dtype": "float32",
-            "dtype": "float32",
+            "torch_dtype": dtype,
+            "dtype": dtype,
         });
         if let Some(root) = root.as_object_mut() {
             root.extend(family.keys(self));
@@ -194,7 +207,12 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
         sliding_window: sliding_window(keys, family, rope_scaling.longest(context))?,
         experts: match family {
             Family::Qwen3Moe => expert_keys::read(keys, true)?,
-            Family::Own | Family::Diffusion => expert_keys::read(keys, false)?,
+            Family::Own => expert_keys::read(keys, false)?,
+            // Whatever family it was converted from: what its file says is what was computed.
+            Family::Diffusion => {
+                let normalize = keys.flag("norm_topk_prob")?.unwrap_or(false);
+                expert_keys::read(keys, false)?.map(|experts| Experts { normalize, ..experts })
+            }
             _ => None,
         },
         diffusion: match family {
@@ -209,16 +227,6 @@ fn read(keys: Keys, family: Family) -> Result<ModelConfig> {
         pad_token_id: token_ids(keys.value("pad_token_id")).first().copied(),
         generation: Map::new(),
     })
-}
-
-/// Reads an id, a list of ids, or null.
-fn token_ids(value: Option<&Value>) -> Vec<u32> {
-    let one = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    match value {
-        Some(Value::Array(ids)) => ids.iter().filter_map(one).collect(),
-        Some(value) => one(value).into_iter().collect(),
-        None => Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ const READ: [&str; 24] = [
 ];
 
 /// Keys of `transformers`, and of programs around it, that change no number of these families.
-const HARMLESS: [&str; 35] = [
+pub(super) const HARMLESS: [&str; 35] = [
     "transformers_version",
     "dtype",
     "torch_dtype",
@@ -131,7 +131,7 @@ const HARMLESS: [&str; 35] = [
 ];
 
 /// Settings of `generate`, which old files keep here.
-const GENERATION: [&str; 20] = [
+pub(super) const GENERATION: [&str; 20] = [
     "max_length",
     "min_length",
     "do_sample",
@@ -219,7 +219,7 @@ impl Remarks {
 }
 
 /// That a special token is none of the vocabulary's, as a sentence.
-fn beyond(keys: Keys, key: &str) -> Option<Told> {
+pub(super) fn beyond(keys: Keys, key: &str) -> Option<Told> {
     let tokens = keys.optional_size("vocab_size").ok().flatten()? as u64;
     let ids: Vec<u64> = match keys.value(key)? {
         Value::Array(ids) => ids.iter().filter_map(Value::as_u64).collect(),

@@ -92,6 +92,16 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// Reads an id, a list of ids, or null.
+pub(super) fn token_ids(value: Option<&Value>) -> Vec<u32> {
+    let one = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    match value {
+        Some(Value::Array(ids)) => ids.iter().filter_map(one).collect(),
+        Some(value) => one(value).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
 /// Whether a value says nothing: null, false, 0, or empty.
 pub(super) fn is_nothing(value: &Value) -> bool {
     match value {

@@ -3,6 +3,64 @@
 use super::ModelConfig;
 
 impl ModelConfig {
+    /// Names and shapes of all weights of a model of this shape, layer by layer.
+    pub fn weight_shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let d = self.hidden_size;
+        let table = vec![self.vocab_size, d];
+        let mut all = vec![("model.embed_tokens.weight".to_string(), table.clone())];
+        for layer in 0..self.num_hidden_layers {
+            let parts = self.layer_shapes(layer).into_iter();
+            all.extend(parts.map(|(part, shape)| (format!("model.layers.{layer}.{part}"), shape)));
+        }
+        all.push(("model.norm.weight".into(), vec![d]));
+        if !self.tie_word_embeddings {
+            all.push(("lm_head.weight".into(), table));
+        }
+        all
+    }
+
+    /// Those of one layer.
+    fn layer_shapes(&self, layer: usize) -> Vec<(String, Vec<usize>)> {
+        let d = self.hidden_size;
+        let (heads, kv) =
+            (self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim);
+        let mut parts = vec![("input_layernorm.weight".to_string(), vec![d])];
+        for (name, [rows, columns], bias) in [
+            ("q_proj", [heads, d], self.attention_bias),
+            ("k_proj", [kv, d], self.attention_bias),
+            ("v_proj", [kv, d], self.attention_bias),
+            ("o_proj", [d, heads], self.attention_output_bias),
+        ] {
+            parts.push((format!("self_attn.{name}.weight"), vec![rows, columns]));
+            if bias {
+                parts.push((format!("self_attn.{name}.bias"), vec![rows]));
+            }
+        }
+        if self.qk_norm {
+            parts.extend(
+                ["q_norm", "k_norm"].map(|norm| (format!("self_attn.{norm}.weight"), vec![self.head_dim])),
+            );
+        }
+        parts.push(("post_attention_layernorm.weight".into(), vec![d]));
+        let mut mlp = |path: String, width: usize| {
+            for (name, shape) in
+                [("gate_proj", [width, d]), ("up_proj", [width, d]), ("down_proj", [d, width])]
+            {
+                parts.push((format!("mlp.{path}{name}.weight"), shape.to_vec()));
+            }
+        };
+        match self.experts.as_ref().filter(|experts| experts.layers.get(layer) == Some(&true)) {
+            None => mlp(String::new(), self.intermediate_size),
+            Some(experts) => {
+                let width = experts.intermediate_size;
+                (0..experts.count).for_each(|expert| mlp(format!("experts.{expert}."), width));
+                (0..experts.shared).for_each(|expert| mlp(format!("shared_experts.{expert}."), width));
+                parts.push(("mlp.gate.weight".into(), vec![experts.count, d]));
+            }
+        }
+        parts
+    }
+
     /// Whether a model of this shape has a weight of this name. What else a checkpoint holds, nothing reads.
     pub fn has_weight(&self, name: &str) -> bool {
         match name {
@@ -44,7 +102,7 @@ fn number(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use burn::tensor::Device;
 
@@ -76,13 +134,17 @@ mod tests {
         let mut all = BTreeSet::new();
         let mut asked = Vec::new();
         for config in shapes() {
-            let mut names = BTreeSet::new();
+            let (mut names, mut shapes) = (BTreeSet::new(), BTreeMap::new());
             let mut fresh = fresh_weights(&config, 1);
             let mut source = |name: &str, shape: &[usize]| {
                 names.insert(name.to_string());
+                shapes.insert(name.to_string(), shape.to_vec());
                 fresh(name, shape)
             };
             Transformer::build(&config, &Device::flex(), &mut source).unwrap();
+            let listed = config.weight_shapes();
+            assert_eq!(listed.len(), shapes.len(), "no weight is listed twice");
+            assert_eq!(listed.into_iter().collect::<BTreeMap<_, _>>(), shapes);
             all.extend(names.iter().cloned());
             drop(fresh);
             asked.push((config, names));

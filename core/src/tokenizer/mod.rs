@@ -18,6 +18,7 @@ mod landmarks;
 mod left_out;
 mod markers;
 mod mask;
+mod mask_token;
 mod other_words;
 mod pieces;
 mod post_processor;

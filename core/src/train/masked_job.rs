@@ -1,6 +1,6 @@
 //! What holds of a job where hidden tokens are learned.
 
-use super::{Job, Plan};
+use super::Job;
 use crate::error::Result;
 use crate::model::ModelConfig;
 use crate::told::{Told, told};
@@ -30,14 +30,5 @@ impl Job {
     pub(super) fn longest_targets(&self) -> usize {
         let reads_all = self.objective.masking().is_some() && !self.config.packing;
         self.config.max_seq_len.saturating_sub(usize::from(reads_all)).max(1)
-    }
-
-    /// Reckons with what a block model reads twice.
-    pub(super) fn plan_masking(&self, plan: &mut Plan, model: &ModelConfig) {
-        let block = model.diffusion.as_ref().and_then(|diffusion| diffusion.block_length);
-        if self.objective.masking().is_some() && block.is_some_and(|block| block < self.config.max_seq_len) {
-            plan.activation_bytes *= 2;
-            plan.flops *= 2.0;
-        }
     }
 }

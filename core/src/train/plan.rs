@@ -69,15 +69,21 @@ impl Plan {
         let recomputed = (0..layers).filter(|&i| options.activation_checkpointing.recomputes(i)).count();
         let again = recomputed as f64 / (3 * layers.max(1)) as f64;
         let rows = config.batch_size as u64;
+        // A block model reads its rows noised and clean.
+        let block = model.diffusion.as_ref().and_then(|diffusion| diffusion.block_length);
+        let passes = if block.is_some_and(|block| block < config.max_seq_len) { 2 } else { 1 };
         let tokens = (steps as f64 * (rows * config.grad_accum as u64) as f64 * row.mean) as u64;
         Self {
             parameters,
             trained,
             state_bytes: (held + (3 + copies) * trained - spared) * 4,
-            activation_bytes: rows * activation_floats(model, options, row.longest, device) * 4,
+            activation_bytes: passes * rows * activation_floats(model, options, row.longest, device) * 4,
             steps,
             tokens,
-            flops: tokens as f64 * model.training_flops_per_token(row.longest) * (share + again),
+            flops: passes as f64
+                * tokens as f64
+                * model.training_flops_per_token(row.longest)
+                * (share + again),
         }
     }
 

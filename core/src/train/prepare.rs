@@ -212,7 +212,6 @@ impl Job {
         let mut plan = Plan::new(model.config(), &config, steps, adapter, row, &model.device());
         self.plan_frozen(&mut plan, model);
         plan.state_bytes -= model.bytes_saved();
-        self.plan_masking(&mut plan, model.config());
         plan.add_beside(&self.objective.beside(), model.config(), config.batch_size, row);
         if self.kept_dataset().is_some() {
             plan.add_share(self.config.keep_share);

@@ -11,6 +11,7 @@ use kindling::model::{ModelConfig, RopeSettings};
 use kindling::train::Progress;
 use serde_json::json;
 
+use super::llada::as_llada;
 use super::positions::stretch_files;
 use super::start::newest;
 use crate::beside_model::BesideModel;
@@ -24,7 +25,7 @@ use crate::run_dir::{RunDir, is_run, write_checkpoint};
 /// Forms of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Form {
-    /// A Hugging Face directory
+    /// A Hugging Face directory; of a masked predictor, with the names of LLaDA's published code
     Hf,
     /// One .safetensors file with config, tokenizer and a run's state
     SingleFile,
@@ -96,6 +97,9 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
     }
     stretch_files(&args.rope, &mut files, everywhere.output())?;
     let step = progress.map(|progress| progress.step);
+    if args.to == Form::Hf {
+        files = as_llada(files, everywhere.output())?;
+    }
     let bytes = match args.to {
         Form::SingleFile => Some(to_single_file(&files)),
         Form::Gguf => Some(to_gguf(&files, args.weights.unwrap_or(WeightType::F16))),

@@ -128,6 +128,7 @@ impl Taught {
 
 /// Refuses a teacher whose tokens are others.
 fn check_vocabulary(tokenizer: &Tokenizer, teacher: &Checkpoint, path: &Path) -> Result<(), Failure> {
+    teacher.config.check_causal("distill").map_err(|e| at(path, e))?;
     match &teacher.tokenizer {
         Some(own) => tokenizer.check_same_tokens(own, &path.display().to_string())?,
         None => output::warn(&format!(
@@ -135,7 +136,6 @@ fn check_vocabulary(tokenizer: &Tokenizer, teacher: &Checkpoint, path: &Path) ->
             path.display()
         )),
     }
-    teacher.config.check_causal("distill").map_err(|e| at(path, e))?;
     Ok(teacher.config.check_vocabulary(tokenizer).map_err(|e| at(path, e))?)
 }
 

@@ -126,7 +126,7 @@ impl Engine {
 
 /// Refuses a teacher whose tokens are others.
 fn check(teacher: &OpenModel, student: &OpenModel) -> Result<(), Told> {
-    student.tokenizer.check_same_tokens(&teacher.tokenizer, &teacher.name).map_err(Told::from)?;
     teacher.base.config().check_causal("distill")?;
+    student.tokenizer.check_same_tokens(&teacher.tokenizer, &teacher.name).map_err(Told::from)?;
     teacher.base.config().check_vocabulary(&student.tokenizer).map_err(Told::from)
 }

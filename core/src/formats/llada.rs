@@ -1,0 +1,94 @@
+//! A masked predictor's files as LLaDA's published code opens them: `modeling_llada.py` of GSAI-ML/LLaDA-8B-Base.
+
+use safetensors::tensor::TensorView;
+
+use super::llada_names::of_plain;
+use super::tensors::{parse, texts, write_views};
+use super::{Files, plain_files};
+use crate::error::{Error, Result};
+use crate::model::ModelConfig;
+use crate::told::told;
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+/// The files of a masked predictor as LLaDA's published code opens them: its config and its names; all others stay.
+///
+/// # Errors
+/// Files that are missing or damaged; a causal model; a model with parts that the code does not have, by name.
+pub fn to_llada(files: &Files) -> Result<Files> {
+    let plain = plain_files(files)?.files;
+    let files = plain.as_ref().unwrap_or(files);
+    let file = |name: &str| {
+        files.get(name).ok_or_else(|| {
+            Error::Checkpoint(told!(
+                "llada.file_missing",
+                "there is no {name}, which LLaDA's form is made of",
+                name
+            ))
+        })
+    };
+    let config = ModelConfig::from_hugging_face(file(CONFIG)?)?.to_llada()?;
+    let bytes = file(WEIGHTS)?;
+    let tensors = parse(WEIGHTS, bytes)?;
+    let named = tensors.tensors().into_iter().map(|(name, view)| match of_plain(&name) {
+        Some(own) => Ok((own, view)),
+        None => Err(Error::Checkpoint(told!(
+            "llada.no_place",
+            "{weights}: tensor '{name}' has no place in LLaDA's model",
+            weights = WEIGHTS,
+            name
+        ))),
+    });
+    let views = named.collect::<Result<Vec<(String, TensorView<'_>)>>>()?;
+    let weights = write_views(views, &texts(WEIGHTS, bytes)?)?;
+    let mut made = files.clone();
+    made.insert(CONFIG.into(), config.into_bytes());
+    made.insert(WEIGHTS.into(), weights);
+    Ok(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::formats::TensorFile;
+
+    /// By tests/golden/llada/make.py.
+    const CONFIGS: [&[u8]; 2] = [
+        include_bytes!("../../../tests/golden/llada/untied/config.json"),
+        include_bytes!("../../../tests/golden/llada/tied-biased/config.json"),
+    ];
+    const WEIGHTS_OF: [&[u8]; 2] = [
+        include_bytes!("../../../tests/golden/llada/untied/model.safetensors"),
+        include_bytes!("../../../tests/golden/llada/tied-biased/model.safetensors"),
+    ];
+
+    fn files(i: usize) -> Files {
+        Files::from([
+            (CONFIG.to_string(), CONFIGS[i].to_vec()),
+            (WEIGHTS.to_string(), WEIGHTS_OF[i].to_vec()),
+            ("tokenizer.json".to_string(), b"{}".to_vec()),
+        ])
+    }
+
+    #[test]
+    fn published_files_become_plain_and_come_back_as_they_were() {
+        for i in 0..2 {
+            let files = files(i);
+            let plain = plain_files(&files).unwrap();
+            assert_eq!(plain.warnings, [""; 0]);
+            let plain = plain.files.unwrap();
+            let config: Value = serde_json::from_slice(&plain[CONFIG]).unwrap();
+            assert_eq!(config["model_type"], "kindling_diffusion");
+            let back = to_llada(&plain).unwrap();
+            let (ours, theirs) = (&back[WEIGHTS], &files[WEIGHTS]);
+            let open = |bytes: &[u8]| TensorFile::open("x", bytes.to_vec()).unwrap().read_all().unwrap();
+            assert_eq!(open(ours), open(theirs));
+            let read = |bytes: &[u8]| ModelConfig::from_hugging_face(bytes).unwrap();
+            assert_eq!(read(&back[CONFIG]), read(&files[CONFIG]));
+            assert!(back["tokenizer.json"] == files["tokenizer.json"]);
+        }
+        assert!(to_llada(&Files::new()).unwrap_err().to_string().contains("there is no config.json"));
+    }
+}
