@@ -9,6 +9,7 @@ mod evaluate;
 mod event;
 mod expert_load;
 mod freeze;
+mod gather;
 mod held_out_answers;
 mod idle;
 mod keep;

@@ -74,8 +74,18 @@ pub struct Outcome {
     pub progress: Progress,
 }
 
+/// A run as this process has it.
+pub(super) struct Begun {
+    schedule: Schedule,
+    started: f64,
+    /// The step at which it began: what was saved before is not measured and written again.
+    pub(super) first: u64,
+    /// The step that was saved last.
+    pub(super) saved: u64,
+}
+
 /// What happened since the last report.
-struct Since {
+pub(super) struct Since {
     tensors: Vec<StepTensors>,
     load: ExpertLoad,
     /// The pass over the rows that each step is in.
@@ -90,6 +100,11 @@ impl Since {
         let (tensors, load) = (Vec::new(), ExpertLoad::default());
         Self { tensors, load, passes: Vec::new(), origins: Vec::new(), tokens: 0, time: now() }
     }
+
+    /// Leaves out of the speed what took place up to here.
+    pub(super) fn restart(&mut self) {
+        self.time = now();
+    }
 }
 
 /// Trains until the last step, or until the listener says stop.
@@ -100,26 +115,25 @@ impl Since {
 pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome> {
     run.progress.config.validate()?;
     run.begin(listener).await?;
-    let schedule = run.progress.schedule();
-    let (started, mut since) = (now(), Since::now());
+    let (first, mut since) = (run.progress.step, Since::now());
+    let mut begun = Begun { schedule: run.progress.schedule(), started: now(), first, saved: first };
     let (mut held_out, mut asked, mut learned) = (None, Control::Continue, false);
-    // What was saved before this process is not measured and written again.
-    let first = run.progress.step;
     loop {
         let step = run.progress.step;
         // Judged at steps of the log alone, so that a save in between changes nothing.
         if run.is_judged() {
-            run.report(&mut since, &schedule, started, listener).await?;
+            run.report(&mut since, &begun, listener).await?;
             learned = run.progress.end_if_low(run.batches.state().epoch);
         }
         let config = &run.progress.config;
         let last = step >= run.progress.total_steps || run.stop_after.is_some_and(|limit| step >= limit);
         let stopped = asked == Control::Stop;
         let due = |every: u64| step > first && (last || stopped || (every > 0 && step.is_multiple_of(every)));
-        let (save, eval) =
-            (due(config.save_every) || asked == Control::Save, due(config.eval_every) && !stopped);
+        // A run that is stopped while it gathers a step may have saved the one before.
+        let save = asked == Control::Save || (due(config.save_every) && step > begun.saved);
+        let eval = due(config.eval_every) && !stopped;
         if due(config.log_every) || save || eval {
-            run.report(&mut since, &schedule, started, listener).await?;
+            run.report(&mut since, &begun, listener).await?;
         }
         let (mut best, mut meanwhile) = (false, Control::Continue);
         if eval {
@@ -129,12 +143,13 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             held_out = measured.map(|(held_out, _)| held_out).or(held_out);
             let (settled, of_best) = run.settle_early_stop(listener).await?;
             (run, held_out) = (settled, of_best.or(held_out));
-            since.time = now();
+            since.restart();
         }
         let last = last || step >= run.progress.total_steps;
         if save || best || (last && step > first) || meanwhile != Control::Continue {
             run.save(best, listener).await?;
-            since.time = now();
+            begun.saved = step;
+            since.restart();
         }
         if last || stopped || meanwhile == Control::Stop {
             return Ok(Outcome {
@@ -145,21 +160,21 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
                 progress: run.progress,
             });
         }
-        run = run.step(&schedule, &mut since).await?;
-        let (mut wanted, paused) = next_control(listener).await;
-        // A save does not end a pause.
-        while paused && wanted == Control::Save {
-            run.report(&mut since, &schedule, started, listener).await?;
-            run.save(false, listener).await?;
-            (wanted, _) = next_control(listener).await;
-            since.time = now();
-        }
-        asked = wanted;
+        let Some(batches) = run.gather(&mut begun, &mut since, listener).await? else {
+            asked = Control::Stop;
+            continue;
+        };
+        run = run.step(batches, &begun.schedule, &mut since).await?;
+        let (wanted, paused) = next_control(listener).await;
+        asked = match paused {
+            true => run.heed(wanted, paused, &mut begun, &mut since, listener).await?,
+            false => wanted,
+        };
     }
 }
 
 /// What the listener wants, once it wants something else than a pause; also whether there was one.
-async fn next_control(listener: &mut dyn Listener) -> (Control, bool) {
+pub(super) async fn next_control(listener: &mut dyn Listener) -> (Control, bool) {
     breathe().await;
     let mut paused = false;
     loop {
@@ -181,7 +196,7 @@ impl Run {
     }
 
     /// Captures the run as it stands, and lets the listener store it.
-    async fn save(&mut self, best: bool, listener: &mut dyn Listener) -> Result<()> {
+    pub(super) async fn save(&mut self, best: bool, listener: &mut dyn Listener) -> Result<()> {
         self.progress.loader = self.batches.state();
         let (adapter, copies) = (self.adapter.as_ref(), &self.copies);
         let snapshot =
@@ -192,20 +207,16 @@ impl Run {
         listener.on(TrainEvent::Save { snapshot: &snapshot, best })
     }
 
-    /// One optimizer step. Nothing is read back, but in f16 the gradient's norm, which says whether it is taken.
-    async fn step(mut self, schedule: &Schedule, since: &mut Since) -> Result<Self> {
+    /// One optimizer step from its batches. Nothing is read back, but in f16 the gradient's norm, which says whether it is taken.
+    async fn step(mut self, mut batches: Vec<Batch>, schedule: &Schedule, since: &mut Since) -> Result<Self> {
         let config = &self.progress.config;
         let scaling = self.model.dtype() == DType::F16;
         let settings = StepSettings {
             learning_rate: schedule.at(self.progress.step),
             grad_clip: config.grad_clip,
-            noise: config.noise(self.progress.step),
+            noise: config.noise(self.progress.step, self.objective.rollouts()),
             loss_scale: if scaling { self.progress.loss_scale.unwrap_or_default().factor } else { 1.0 },
         };
-        let mut batches = Vec::new();
-        for _ in 0..config.grad_accum {
-            batches.extend(self.batches.next(&self.model).await?);
-        }
         if batches.is_empty() {
             // A source that cannot tell its end before.
             self.progress.total_steps = self.progress.step;
@@ -259,11 +270,10 @@ impl Run {
     }
 
     /// Reads the losses back (the only place in the loop that does), checks and reports them, where there are any.
-    async fn report(
+    pub(super) async fn report(
         &mut self,
         since: &mut Since,
-        schedule: &Schedule,
-        started: f64,
+        begun: &Begun,
         listener: &mut dyn Listener,
     ) -> Result<()> {
         if since.tensors.is_empty() {
@@ -289,11 +299,11 @@ impl Run {
         let log = StepLog {
             step: self.progress.step,
             loss: losses.iter().sum::<f64>() / losses.len() as f64,
-            lr: schedule.at(self.progress.step - 1),
+            lr: begun.schedule.at(self.progress.step - 1),
             grad_norm,
             tokens: self.progress.tokens,
             tokens_per_second: since.tokens as f64 / seconds,
-            elapsed_s: now() - started,
+            elapsed_s: now() - begun.started,
             loss_scale: self.progress.loss_scale,
             expert_load,
             metrics,
