@@ -25,11 +25,16 @@ function args(flags) {
   });
 }
 
-/** Runs a verb on the processor, shows its command, and gives the objects that it prints. */
-export function kindling(verb, flags) {
+/** The program and its arguments for a verb on the processor, as a process takes them; the command is shown. */
+export function commandLine(verb, flags) {
   const all = [...verb.split(" "), ...args({ ...flags, device: "cpu" })];
   console.error(`$ kindling ${all.join(" ").replaceAll(`${work}/`, "").replaceAll(`${KINDLING_SHARED}/`, "../shared/")}`);
-  const { status, stdout, stderr } = spawnSync(KINDLING, [...all, "--json"], { encoding: "utf8", maxBuffer: 1 << 28 });
+  return [KINDLING, [...all, "--json"]];
+}
+
+/** Runs a verb, and gives the objects that it prints. */
+export function kindling(verb, flags) {
+  const { status, stdout, stderr } = spawnSync(...commandLine(verb, flags), { encoding: "utf8", maxBuffer: 1 << 28 });
   if (status !== 0) throw new Error(`it ended with ${status}: ${stderr.trim().split("\n").slice(-5).join("\n")}`);
   return stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
 }
