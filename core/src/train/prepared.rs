@@ -6,15 +6,17 @@ use crate::data::TokenTies;
 use crate::error::{Error, Result};
 use crate::loss::{Objective, ReasonSettings};
 use crate::prepared::ties_of;
-use crate::told::Told;
+use crate::told::{Told, told};
 
 /// Why a run of these settings cannot take tokens: it asks held-out questions, of which tokens hold no text.
 pub fn questions_problem(objective: &dyn Objective, config: &TrainConfig) -> Option<Told> {
     let asks = config.val_split > 0.0 && objective.eval_answers().is_some();
     asks.then(|| {
-        "--eval-answers asks held-out questions, and prepared data holds tokens and no questions; add --eval-answers 0, or \
-         train from the rows"
-            .into()
+        told!(
+            "prepared.no_questions",
+            "--eval-answers asks held-out questions, and prepared data holds tokens and no questions; add --eval-answers 0, or \
+             train from the rows"
+        )
     })
 }
 
@@ -29,14 +31,12 @@ impl Job {
         let Some(ties) = tokens.ties() else {
             return match content {
                 Content::Documents => Ok(()),
-                Content::Conversations | Content::Preferences => Err(Error::Config(vec![
-                    format!(
-                        "a file of nothing but tokens holds texts, and `{}` reads rows whose answers are known; use `pretrain`, or \
-                         prepare the rows with `kindling data prepare`",
-                        self.stage.name()
-                    )
-                    .into(),
-                ])),
+                Content::Conversations | Content::Preferences => Err(Error::Config(vec![told!(
+                    "prepared.texts_alone",
+                    "a file of nothing but tokens holds texts, and `{stage}` reads rows whose answers are known; use `pretrain`, \
+                     or prepare the rows with `kindling data prepare`",
+                    stage = self.stage.name()
+                )])),
             };
         };
         let (length, prompt) = (self.config.max_seq_len, self.objective.longest_prompt());
