@@ -482,7 +482,7 @@ export interface KeptModel {
   /** Its size. */
   bytes: number;
   /** What is damaged, so that it cannot be opened. */
-  damaged?: string;
+  damaged?: Told;
 }
 
 /** An adapter in this browser, of whatever model. */
@@ -506,7 +506,7 @@ export interface AdapterInfo {
   /** When it was made or added, in milliseconds since 1970; 0 where that is damaged. */
   made: number;
   /** What is damaged, so that it cannot be opened. */
-  damaged?: string;
+  damaged?: Told;
 }
 
 /** What holds where a request names nothing else. */
@@ -1000,7 +1000,7 @@ export interface SavedRun {
   /** Steps planned. */
   total_steps: number;
   /** Files of it that were cut short or damaged, and how; it goes on from what is whole. */
-  damaged?: string[];
+  damaged?: Told[];
 }
 
 /** Rows as the model sees them. */
