@@ -47,7 +47,7 @@ pub use options::TrainOptions;
 pub use patience::Patience;
 pub use plan::{Plan, RowTokens};
 pub use prepare::Job;
-pub use prepared::questions_problem;
+pub use prepared::{questions_problem, tokens_problems};
 pub use recipe::{RECIPES, Recipe, Setting};
 pub use reference::{ReferenceLogProbs, ReferenceTies};
 pub use replay::{Replay, replay};
