@@ -56,8 +56,8 @@ export interface Kindling {
     read(text: string, stage?: Stage | "lora"): Promise<PastedRows>;
     /** Its questions and answers, either of which may be empty; null where it holds anything else. */
     pairs(text: string): Promise<[string, string][] | null>;
-    /** The same in cells of a spreadsheet, as the clipboard has them. */
-    cells(text: string): Promise<Cells>;
+    /** The same in cells of a spreadsheet, as the clipboard has them; with `choices` also a worse answer in a third column. */
+    cells(text: string, choices?: boolean): Promise<Cells>;
   };
   /** So many rows (20) as the model sees them: tokens, and which of them are targets. Nothing is trained. */
   preview(request: TrainRequest & { rows?: number }): Promise<Preview>;
@@ -721,6 +721,8 @@ export interface PasteProblem {
 export interface Cells {
   /** A question and its answer for each row, of which either may be empty; none where the text is no such cells. */
   pairs: [string, string][];
+  /** The worse answer of each row, where those are asked for. */
+  worse?: string[];
   /** Why there are none although there are cells: their columns do not tell which is which. */
   odd: Told | null;
 }

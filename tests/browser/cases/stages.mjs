@@ -103,6 +103,16 @@ test("stages: a mixture of experts trains as natively, and tells its load", LONG
   const there = new Map(log(out).filter((line) => !line.event).map((line) => [line.step, line.loss]));
   await t.load(file);
   const request = { stage: "pretrain", preset: "nano-moe", data: await t.giveFile(stories), config: CONFIG };
+  // Rows of the default length fit the new model, and not the open one, whatever is asked for.
+  const fitted = ([preset, name]) => {
+    const asked = { stage: "pretrain", preset, data: testFiles[name] };
+    const told = ({ notes }) => notes.filter(({ code }) => code === "train.length_fitted").map(({ message }) => message);
+    return kindling.plan(asked).then(async (plan) => [told(plan), told(await kindling.preview({ ...asked, rows: 1 }))]);
+  };
+  for (const [preset, notes] of [[undefined, 1], ["nano", 0]]) {
+    const [planned, shown] = await t.page.evaluate(fitted, [preset, request.data]);
+    assert.deepEqual([planned.length, shown], [notes, planned], `a preview for ${preset ?? "the open model"}`);
+  }
   const { plan, events, end } = await t.train(request);
   sameLosses(losses(events), there, SHARE);
   assert.match(end.model, /^nano-moe-pretrain/);
