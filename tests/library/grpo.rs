@@ -9,7 +9,9 @@ use kindling::error::Result;
 use kindling::loss::{Grpo, GrpoConfig, GrpoLoss, LossMean, Reference, Reward, target_log_probs};
 use kindling::model::{ActivationCheckpointing, Transformer};
 use kindling::optim::LrSchedule;
-use kindling::train::{Control, Job, Listener, Stage, TrainConfig, TrainEvent, TrainOptions, replay, train};
+use kindling::train::{
+    Control, Job, Listener, Outcome, Snapshot, Stage, TrainConfig, TrainEvent, TrainOptions, replay, train,
+};
 
 use crate::tiny::{Record, config, job, tokenizer, train_config, train_run, values};
 use crate::training::stored;
@@ -205,17 +207,31 @@ impl Listener for Asked {
     }
 }
 
+/// A run whose listener has these wishes, each at the so-manieth time that it is asked.
+fn asked(job: Job, begun: &Transformer, wishes: &[(usize, Control)]) -> (Asked, Outcome) {
+    let mut asked = Asked { wishes: wishes.to_vec(), ..Asked::default() };
+    let outcome = pollster::block_on(train(job.start(begun.clone()).unwrap(), &mut asked)).unwrap();
+    (asked, outcome)
+}
+
+/// The rest of a run that was saved.
+fn rest_of(job: Job, saved: &Snapshot, begun: &Transformer) -> Record {
+    let files = stored(saved);
+    let read = |name: &str| Ok(files.get(name).cloned());
+    let model = Checkpoint::open(read).unwrap().model(&begun.device()).unwrap();
+    let (optimizer, progress) = read_training(read).unwrap();
+    let mut rest = Record::default();
+    train_run(job.resume(model, optimizer, progress).unwrap(), &mut rest).unwrap();
+    rest
+}
+
 #[test]
 fn a_run_stops_and_pauses_between_the_tokens_of_its_answers_and_goes_on_bit_for_bit() {
     let begun = model();
     let settings = TrainConfig { grad_accum: 2, ..train_config(Stage::Grpo) };
     for rollout_steps in [1, 2] {
         let job = || lesson(settings.clone(), GrpoConfig { rollout_steps, ..small() }, &begun);
-        let run = |wishes: &[(usize, Control)]| {
-            let mut asked = Asked { wishes: wishes.to_vec(), ..Asked::default() };
-            let outcome = pollster::block_on(train(job().start(begun.clone()).unwrap(), &mut asked)).unwrap();
-            (asked, outcome)
-        };
+        let run = |wishes: &[(usize, Control)]| asked(job(), &begun, wishes);
         let (whole, _) = run(&[]);
         let last = whole.record.snapshots.last().unwrap();
         // Behind the fourth step, in the middle of the answers for the fifth.
@@ -236,17 +252,36 @@ fn a_run_stops_and_pauses_between_the_tokens_of_its_answers_and_goes_on_bit_for_
         assert!(outcome.stopped && outcome.progress.step == 4, "{}", outcome.progress.step);
         let [from_stop] = &stopped.record.snapshots[..] else { panic!("one save") };
         for saved in [from_stop, &paused.record.snapshots[0]] {
-            let files = stored(saved);
-            let read = |name: &str| Ok(files.get(name).cloned());
-            let model = Checkpoint::open(read).unwrap().model(&begun.device()).unwrap();
-            let (optimizer, progress) = read_training(read).unwrap();
-            let (mut rest, resumed) = (Record::default(), job().resume(model, optimizer, progress).unwrap());
-            train_run(resumed, &mut rest).unwrap();
+            let rest = rest_of(job(), saved, &begun);
             assert_eq!(rest.losses(), whole.record.losses()[4..], "{rollout_steps}");
             assert_eq!(rest.snapshots.last().unwrap().weights, last.weights, "{rollout_steps}");
         }
         let (first, outcome) = run(&[(3, Control::Stop)]);
         assert!(outcome.stopped && outcome.progress.step == 0 && first.record.snapshots.is_empty());
+    }
+}
+
+#[test]
+fn a_measurement_that_is_stopped_comes_first_where_the_run_goes_on() {
+    let begun = model();
+    let options = TrainOptions { early_stop: 9, ..TrainOptions::default() };
+    let settings = TrainConfig { val_split: 0.25, eval_every: 4, options, ..train_config(Stage::Grpo) };
+    let job = || lesson(settings.clone(), small(), &begun);
+    let (whole, _) = asked(job(), &begun, &[]);
+    assert_eq!(whole.record.evals.len(), 2);
+    for step in [4usize, 8] {
+        // The step is told, and then the held-out prompts are answered.
+        let (stopped, outcome) = asked(job(), &begun, &[(whole.at_step[step - 1] + 3, Control::Stop)]);
+        assert!(outcome.stopped && outcome.held_out.is_none() == (step == 4), "step {step}");
+        let saved = stopped.record.snapshots.last().unwrap();
+        assert!(saved.progress.unjudged && saved.progress.step == step as u64, "{:?}", saved.progress);
+        let rest = rest_of(job(), saved, &begun);
+        assert_eq!([stopped.record.evals, rest.evals.clone()].concat(), whole.record.evals, "step {step}");
+        assert_eq!([stopped.record.logs, rest.logs].concat().len(), 8);
+        if step == 4 {
+            let last = |record: &Record| record.snapshots.last().unwrap().weights.clone();
+            assert_eq!(last(&rest_of(job(), saved, &begun)), last(&whole.record));
+        }
     }
 }
 

@@ -1,9 +1,7 @@
 //! The batches of a step, and what the listener wants while the model still writes answers for them.
 
-use std::pin::Pin;
-use std::task::Poll;
-
-use super::run::{Begun, Since, next_control};
+use super::listen::{Heard, heard, next_control};
+use super::run::{Begun, Since};
 use super::{BatchSource, Control, Listener, Pending, Run};
 use crate::batch::{Batch, LoaderState};
 use crate::error::Result;
@@ -20,25 +18,6 @@ impl BatchSource for Standing {
     fn state(&self) -> LoaderState {
         self.0.clone()
     }
-}
-
-/// What became of some work.
-enum Heard<T> {
-    Done(T),
-    /// The listener wants something else than that it goes on.
-    Wanted(Control),
-}
-
-/// Goes on with some work, and asks the listener wherever it waits or gives way.
-async fn heard<T>(work: &mut Pin<Box<dyn Future<Output = T> + '_>>, listener: &mut dyn Listener) -> Heard<T> {
-    std::future::poll_fn(|context| match work.as_mut().poll(context) {
-        Poll::Ready(done) => Poll::Ready(Heard::Done(done)),
-        Poll::Pending => match listener.control() {
-            Control::Continue => Poll::Pending,
-            wanted => Poll::Ready(Heard::Wanted(wanted)),
-        },
-    })
-    .await
 }
 
 impl Run {

@@ -13,6 +13,7 @@ mod gather;
 mod held_out_answers;
 mod idle;
 mod keep;
+mod listen;
 mod loss_scale;
 mod losses;
 mod metrics;

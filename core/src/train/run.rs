@@ -6,6 +6,7 @@ use burn::tensor::DType;
 
 use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
+use super::listen::{next_control, unless_stopped};
 use super::metrics::Metrics;
 use super::step::{Step, StepSettings, StepTensors};
 use super::{
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::loss::Objective;
 use crate::model::{Transformer, read};
 use crate::optim::{AdamW, Schedule};
-use crate::platform::{breathe, now, rest};
+use crate::platform::now;
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
 
@@ -131,7 +132,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
         let due = |every: u64| step > first && (last || stopped || (every > 0 && step.is_multiple_of(every)));
         // A run that is stopped while it gathers a step may have saved the one before.
         let save = asked == Control::Save || (due(config.save_every) && step > begun.saved);
-        let eval = due(config.eval_every) && !stopped;
+        let eval = (due(config.eval_every) || run.progress.unjudged) && !stopped;
         if due(config.log_every) || save || eval {
             run.report(&mut since, &begun, listener).await?;
         }
@@ -141,8 +142,10 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             (measured, meanwhile) = run.measure(listener).await?;
             best = measured.as_ref().is_some_and(|(_, best)| *best);
             held_out = measured.map(|(held_out, _)| held_out).or(held_out);
-            let (settled, of_best) = run.settle_early_stop(listener).await?;
-            (run, held_out) = (settled, of_best.or(held_out));
+            if !run.progress.unjudged {
+                let (settled, of_best) = run.settle_early_stop(listener).await?;
+                (run, held_out) = (settled, of_best.or(held_out));
+            }
             since.restart();
         }
         let last = last || step >= run.progress.total_steps;
@@ -152,13 +155,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             since.restart();
         }
         if last || stopped || meanwhile == Control::Stop {
-            return Ok(Outcome {
-                model: run.copies.measured(&run.model),
-                stopped: !last,
-                learned,
-                held_out,
-                progress: run.progress,
-            });
+            return Ok(run.ended(last, learned, held_out));
         }
         let Some(batches) = run.gather(&mut begun, &mut since, listener).await? else {
             asked = Control::Stop;
@@ -173,19 +170,6 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
     }
 }
 
-/// What the listener wants, once it wants something else than a pause; also whether there was one.
-pub(super) async fn next_control(listener: &mut dyn Listener) -> (Control, bool) {
-    breathe().await;
-    let mut paused = false;
-    loop {
-        match listener.control() {
-            Control::Pause => paused = true,
-            control => return (control, paused),
-        }
-        rest().await;
-    }
-}
-
 impl Run {
     /// Says what a person should know, and has at hand what goes on from an earlier process.
     async fn begin(&mut self, listener: &mut dyn Listener) -> Result<()> {
@@ -193,6 +177,13 @@ impl Run {
             listener.on(TrainEvent::Warning(warning))?;
         }
         self.find_best().await
+    }
+
+    /// How it ended: behind its `last` step, or on the way.
+    fn ended(self, last: bool, learned: bool, held_out: Option<HeldOut>) -> Outcome {
+        let stopped = !last || self.progress.unjudged;
+        let model = self.copies.measured(&self.model);
+        Outcome { model, stopped, learned, held_out, progress: self.progress }
     }
 
     /// Captures the run as it stands, and lets the listener store it.
@@ -350,24 +341,26 @@ impl Run {
     /// Measures the held-out rows, where there are any; also says whether they were never better, and what the listener
     /// wanted meanwhile.
     async fn measure(&mut self, listener: &mut dyn Listener) -> Result<(Option<(HeldOut, bool)>, Control)> {
-        let Some((held_out, meanwhile)) = self.judge(listener).await? else {
-            return Ok((None, Control::Continue));
-        };
+        let (held_out, meanwhile) = self.judge(listener).await?;
+        self.progress.unjudged = held_out.is_none() && meanwhile == Control::Stop;
+        let Some(held_out) = held_out else { return Ok((None, meanwhile)) };
         let best = self.progress.note_held_out(held_out.loss);
         listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
         Ok((Some((held_out, best)), meanwhile))
     }
 
     /// What the held-out rows, and its own answers to their questions, say of the model that is kept; also what the listener
-    /// wanted meanwhile. `None` where nothing is held out.
-    pub(super) async fn judge(&self, listener: &mut dyn Listener) -> Result<Option<(HeldOut, Control)>> {
-        let Some(loader) = &self.held_out else { return Ok(None) };
-        let model = self.copies.measured(&self.model);
-        let mut held_out = evaluate(&model, &*self.objective, &mut *loader(), &self.tokenizer).await?;
-        let Some(answers) = &self.answers else { return Ok(Some((held_out, Control::Continue))) };
+    /// wanted meanwhile. `None` where nothing is held out, or the listener stops the run while the model still answers.
+    pub(super) async fn judge(&self, listener: &mut dyn Listener) -> Result<(Option<HeldOut>, Control)> {
+        let Some(loader) = &self.held_out else { return Ok((None, Control::Continue)) };
+        let (model, mut rows) = (self.copies.measured(&self.model), loader());
+        let measuring = evaluate(&model, &*self.objective, &mut *rows, &self.tokenizer);
+        let (held_out, wanted) = unless_stopped(Box::pin(measuring), listener).await;
+        let Some(mut held_out) = held_out.transpose()? else { return Ok((None, wanted)) };
+        let Some(answers) = &self.answers else { return Ok((Some(held_out), wanted)) };
         let (shares, meanwhile) = answers.measure(&model, listener).await?;
         held_out.metrics.extend(shares);
-        Ok(Some((held_out, meanwhile)))
+        Ok((Some(held_out), if meanwhile == Control::Continue { wanted } else { meanwhile }))
     }
 }
 
