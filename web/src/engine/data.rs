@@ -23,7 +23,8 @@ use super::state::{Answer, Engine};
 use super::told::{notes, texts, warnings};
 
 impl Engine {
-    /// The first rows, for a model or an adapter that trains, or for a new model of a preset: tokens, and which of them are targets.
+    /// The first rows, for a model or an adapter that trains, or for a new model of a preset: tokens, and which of them are
+    /// targets.
     pub fn preview(
         &self,
         (stage, adapts, preset): (Stage, bool, Option<&str>),

@@ -342,10 +342,10 @@ impl PairForm {
             worse.get(i).into_iter().for_each(|worse| row.worse.set_value(worse));
         }
         self.relabel();
-        if let Some(last) = self.rows.borrow().get(at + pairs.len() - 1).filter(|_| held_focus) {
-            if let Some(field) = last.fields().last() {
-                field.focus_quietly();
-            }
+        if let Some(last) = self.rows.borrow().get(at + pairs.len() - 1).filter(|_| held_focus)
+            && let Some(field) = last.fields().last()
+        {
+            field.focus_quietly();
         }
         self.say(&fill(self.app.speech.text().rows.filled, &[&pairs.len().to_string()]));
         (self.changed)();
