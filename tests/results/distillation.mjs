@@ -1,6 +1,6 @@
 // Distillation: the same student with and without a teacher, at equal steps, over three seeds.
 
-import { lossOn, spread, table, trained } from "./program.mjs";
+import { each, lossOn, spread, table, trained } from "./program.mjs";
 import { instructions, stories, talker } from "./models.mjs";
 
 const SEEDS = [1, 2, 3];
@@ -14,20 +14,20 @@ const FORMS = {
   "on-policy, reverse KL, half of the batches": { "kd-loss": "reverse-kl", "on-policy": 0.5, "max-new-tokens": 48 },
 };
 
-export function distillation() {
-  const [teacher, student] = [talker().out, stories("nano").out];
+export async function distillation() {
+  const [teacher, student] = (await Promise.all([talker(), stories("nano")])).map(({ out }) => out);
   const [rows, test] = [instructions("train"), instructions("test")];
-  const lines = [["the teacher, micro", "", lossOn(test, teacher, "talker"), ""]];
-  lines.push(["the student before, nano", "", lossOn(test, student, "student"), ""]);
-  lines.forEach((line) => (line[2] = line[2].toFixed(3)));
-  for (const [form, flags] of Object.entries(FORMS)) {
-    const losses = SEEDS.map((seed) => {
+  const ends = { "the teacher, micro": [teacher, "talker-here"], "the student before, nano": [student, "student"] };
+  const first = await each(Object.entries(ends), async ([line, [model, name]]) =>
+    [line, "", (await lossOn(test, model, name)).toFixed(3), ""]);
+  const lines = await each(Object.entries(FORMS), async ([form, flags]) => {
+    const losses = await each(SEEDS, async (seed) => {
       const name = `student-${form.replace(/\W+/g, "-")}-${seed}`;
       const own = { model: student, data: rows, ...FLAGS, seed };
-      const { out } = flags ? trained(name, "distill", { ...own, ...flags, teacher }) : trained(name, "sft", own);
+      const { out } = await (flags ? trained(name, "distill", { ...own, ...flags, teacher }) : trained(name, "sft", own));
       return lossOn(test, out, name);
     });
-    lines.push([form, STEPS, spread(losses), losses.map((loss) => loss.toFixed(3)).join(" ")]);
-  }
-  table(["teacher's term", "steps", "held-out loss", "seeds 1 2 3"], lines);
+    return [form, STEPS, spread(losses), losses.map((loss) => loss.toFixed(3)).join(" ")];
+  });
+  table(["teacher's term", "steps", "held-out loss", "seeds 1 2 3"], [...first, ...lines]);
 }

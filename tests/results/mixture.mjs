@@ -1,6 +1,6 @@
 // A mixture of experts beside the dense model of equal active parameters, at equal steps.
 
-import { spread, table } from "./program.mjs";
+import { each, spread, table } from "./program.mjs";
 import { stories } from "./models.mjs";
 
 const SEEDS = [1, 2, 3];
@@ -8,13 +8,12 @@ const STEPS = { "steps": 150, "batch-size": 16, "val-split": 0.05 };
 /** Four experts of which a token gets one, as wide as the dense feed-forward. */
 const EXPERTS = { "num-experts": 4, "num-experts-per-tok": 1, "n-shared-experts": 0, "router-aux-loss-coef": 0.01, "aux-loss-alpha": 0 };
 
-export function mixture() {
-  const lines = [];
-  for (const [name, flags] of Object.entries({ dense: {}, mixture: EXPERTS })) {
-    const runs = SEEDS.map((seed) => stories("nano", `stories-${name}-${seed}`, { ...STEPS, ...flags, seed }));
+export async function mixture() {
+  const lines = await each(Object.entries({ dense: {}, mixture: EXPERTS }), async ([name, flags]) => {
+    const runs = await each(SEEDS, (seed) => stories("nano", `stories-${name}-${seed}`, { ...STEPS, ...flags, seed }));
     const losses = runs.map(({ evals }) => evals.at(-1).loss);
     const load = runs.map(({ steps }) => steps.at(-1).expert_load_max).filter((load) => load !== undefined);
-    lines.push([name, STEPS.steps, spread(losses), losses.map((loss) => loss.toFixed(3)).join(" "), load.map((x) => x.toFixed(2)).join(" ")]);
-  }
+    return [name, STEPS.steps, spread(losses), losses.map((loss) => loss.toFixed(3)).join(" "), load.map((x) => x.toFixed(2)).join(" ")];
+  });
   table(["feed-forward", "steps", "held-out loss", "seeds 1 2 3", "largest load / mean, last logged step"], lines);
 }

@@ -1,14 +1,18 @@
 // The program under test, its data, and what it prints.
 
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 
-const { KINDLING, KINDLING_SHARED, RESULTS } = process.env;
+const { KINDLING, KINDLING_SHARED, RESULTS, DEVICE = "cpu" } = process.env;
 if (RESULTS) mkdirSync(RESULTS, { recursive: true });
 const work = RESULTS ?? mkdtempSync(join(tmpdir(), "kindling-results-"));
 process.on("exit", () => RESULTS ?? rmSync(work, { recursive: true, force: true }));
+
+/** Runs at a time, and the threads of each. */
+const jobs = Number(process.env.JOBS ?? 1);
+const threads = Math.max(1, Math.floor(availableParallelism() / jobs));
 
 /** A file of the reference data. */
 export const data = (path) => join(KINDLING_SHARED, "data", path);
@@ -25,30 +29,64 @@ function args(flags) {
   });
 }
 
-/** The program and its arguments for a verb on the processor, as a process takes them; the command is shown. */
-export function commandLine(verb, flags) {
-  const all = [...verb.split(" "), ...args({ ...flags, device: "cpu" })];
-  console.error(`$ kindling ${all.join(" ").replaceAll(`${work}/`, "").replaceAll(`${KINDLING_SHARED}/`, "../shared/")}`);
-  return [KINDLING, [...all, "--json"]];
+const waiting = [];
+let running = 0;
+
+/** Waits until fewer than all jobs run. */
+async function turn() {
+  if (running >= jobs) await new Promise((go) => waiting.push(go));
+  running += 1;
 }
 
-/** Runs a verb, and gives the objects that it prints. */
-export function kindling(verb, flags) {
-  const { status, stdout, stderr } = spawnSync(...commandLine(verb, flags), { encoding: "utf8", maxBuffer: 1 << 28 });
-  if (status !== 0) throw new Error(`it ended with ${status}: ${stderr.trim().split("\n").slice(-5).join("\n")}`);
-  return stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+/** Runs a verb, shows its command, and gives the objects that it prints; `watch` is told of its process, and gives what ends that. */
+export async function kindling(verb, flags, watch) {
+  await turn();
+  try {
+    const all = [...verb.split(" "), ...args({ ...flags, device: DEVICE })];
+    console.error(`$ kindling ${all.join(" ").replaceAll(`${work}/`, "").replaceAll(`${KINDLING_SHARED}/`, "../shared/")}`);
+    const { status, stdout, stderr } = await ended([...all, "--json"], watch);
+    if (status !== 0) throw new Error(`it ended with ${status}: ${stderr.trim().split("\n").slice(-5).join("\n")}`);
+    return stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+  } finally {
+    running -= 1;
+    waiting.shift()?.();
+  }
+}
+
+function ended(all, watch) {
+  return new Promise((done, fail) => {
+    const env = { ...process.env, RAYON_NUM_THREADS: process.env.RAYON_NUM_THREADS ?? String(threads) };
+    const child = spawn(KINDLING, all, { env, stdio: ["ignore", "pipe", "pipe"] });
+    const texts = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (texts[name] += text));
+    const unwatch = watch?.(child.pid);
+    child.on("error", fail).on("close", (status) => {
+      unwatch?.();
+      done({ status, ...texts });
+    });
+  });
+}
+
+const making = new Map();
+
+/** What `make` gives, once for everyone who asks for it under that name. */
+export function once(name, make) {
+  if (!making.has(name)) making.set(name, make());
+  return making.get(name);
 }
 
 /** A run: its steps, its evaluations and its directory. One that came to its end before is read. */
 export function trained(name, verb, flags) {
-  const out = place(name);
-  let lines = log(out);
-  if (lines.at(-1)?.event !== "done") {
-    rmSync(out, { recursive: true, force: true });
-    kindling(verb, { ...flags, out });
-    lines = log(out);
-  }
-  return { out, steps: lines.filter(({ step, event }) => step && !event), evals: lines.filter(({ event }) => event === "eval") };
+  return once(name, async () => {
+    const out = place(name);
+    let lines = log(out);
+    if (lines.at(-1)?.event !== "done") {
+      rmSync(out, { recursive: true, force: true });
+      await kindling(verb, { ...flags, out });
+      lines = log(out);
+    }
+    return { out, steps: lines.filter(({ step, event }) => step && !event), evals: lines.filter(({ event }) => event === "eval") };
+  });
 }
 
 function log(out) {
@@ -58,12 +96,15 @@ function log(out) {
 }
 
 /** The mean loss a token of the answers of conversations: what one step that changes nothing measures on nine in ten. */
-export function lossOn(rows, model, name) {
+export async function lossOn(rows, model, name) {
   const flags = { "val-split": 0.9, "steps": 1, "learning-rate": 1e-12, "batch-size": 8, "max-seq-len": 256 };
-  const { out, evals } = trained(`loss-${name}`, "sft", { model, ...flags, data: rows });
-  rmSync(out, { recursive: true, force: true });
+  const { out, evals } = await trained(`loss-${name}`, "sft", { model, ...flags, data: rows });
+  rmSync(join(out, "training"), { recursive: true, force: true });
   return evals.at(-1).loss;
 }
+
+/** All at once, as many as jobs may run, in the order of the items. */
+export const each = (items, make) => Promise.all(items.map(make));
 
 /** A table in Markdown. */
 export function table(head, rows) {
@@ -80,3 +121,6 @@ export function spread(values, digits = 3) {
   const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
   return `${mean.toFixed(digits)} ± ${deviation.toFixed(digits)}`;
 }
+
+/** A share, for a cell. */
+export const percent = (share) => `${(100 * share).toFixed(1)} %`;

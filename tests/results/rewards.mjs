@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-import { kindling, place, spread, table, trained } from "./program.mjs";
+import { each, kindling, place, spread, table, trained } from "./program.mjs";
 
 const SEEDS = [1, 2, 3];
 const ASKED = { "limit": 800, "val-split": 0.2, "max-seq-len": 128, "eval-answers": 160 };
@@ -13,25 +13,31 @@ const FORMS = {
   "more of the same": ["reason", { "steps": 670, "batch-size": 32, "learning-rate": 3e-4 }],
 };
 
-export function rewards() {
-  const world = place("world");
-  if (!existsSync(world)) kindling(`sample-data ${world}`, {});
+/** The generator's sums, and a tokenizer of them. */
+async function sums() {
+  const [world, tokenizer] = [place("world"), place("world-tok")];
+  if (!existsSync(world)) await kindling(`sample-data ${world}`, {});
   const rows = join(world, "reason.jsonl");
-  const tokenizer = place("world-tok");
-  if (!existsSync(tokenizer)) kindling("tokenizer train", { data: rows, "vocab-size": 400, out: tokenizer });
+  if (!existsSync(tokenizer)) await kindling("tokenizer train", { data: rows, "vocab-size": 400, out: tokenizer });
+  return { rows, tokenizer };
+}
+
+export async function rewards() {
+  const { rows, tokenizer } = await sums();
   const own = (seed) => ({ data: rows, seed, ...ASKED });
   const first = { "preset": "nano", tokenizer, "epochs": 25, "batch-size": 32, "learning-rate": 3e-3, "eval-every": 100 };
-  const bases = SEEDS.map((seed) => trained(`sums-${seed}`, "reason", { ...own(seed), ...first }));
+  const base = (seed) => trained(`sums-${seed}`, "reason", { ...own(seed), ...first });
   const right = ({ evals }) => 100 * evals.at(-1).answer_accuracy;
   const seconds = ({ steps }) => steps.at(-1).elapsed_s;
   const line = (name, runs) => {
-    const each = runs.map((run) => right(run).toFixed(1)).join(" ");
-    return [name, `${spread(runs.map(right), 1)} %`, each, runs.map((run) => seconds(run).toFixed(0)).join(" ")];
+    const all = runs.map((run) => right(run).toFixed(1)).join(" ");
+    return [name, `${spread(runs.map(right), 1)} %`, all, runs.map((run) => seconds(run).toFixed(0)).join(" ")];
   };
-  const lines = [line("the reasoning model", bases)];
-  for (const [name, [verb, flags]] of Object.entries(FORMS)) {
-    const runs = SEEDS.map((seed, i) => trained(`sums-${verb}-more-${seed}`, verb, { ...own(seed), model: bases[i].out, ...flags }));
-    lines.push(line(name, runs));
-  }
+  const more = each(Object.entries(FORMS), async ([name, [verb, flags]]) => {
+    const runs = await each(SEEDS, async (seed) =>
+      trained(`sums-${verb}-more-${seed}`, verb, { ...own(seed), model: (await base(seed)).out, ...flags }));
+    return line(name, runs);
+  });
+  const lines = [line("the reasoning model", await each(SEEDS, base)), ...(await more)];
   table(["arithmetic", "right answers", "seeds 1 2 3", "seconds"], lines);
 }

@@ -1,11 +1,10 @@
 // Tokens a second and peak memory of each stage beside SFT's, of attention by length, and of activation checkpointing:
 // on the generated world, each in a process of its own.
 
-import { spawn } from "node:child_process";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
-import { commandLine, kindling, place, table, trained } from "./program.mjs";
+import { kindling, place, table, trained } from "./program.mjs";
 
 const STEPS = Number(process.env.STEPS ?? 24);
 /** Steps before the clock counts: the first ones find memory and threads. */
@@ -18,21 +17,15 @@ const ANSWERS = { "max-new-tokens": 48, "reward": "answer,tags:0.5" };
 const EXPERTS = { "num-experts": 4, "num-experts-per-tok": 1, "n-shared-experts": 0, "router-aux-loss-coef": 0.01 };
 const POLL_MS = 10;
 
-/** Runs a verb in a process of its own, and gives the most memory that it held, in bytes. */
-function peakOf(verb, flags) {
-  const child = spawn(...commandLine(verb, flags), { stdio: ["ignore", "ignore", "pipe"] });
-  let [peak, said] = [0, ""];
-  child.stderr.on("data", (bytes) => (said += bytes));
-  const poll = setInterval(() => (peak = Math.max(peak, residentPeak(child.pid))), POLL_MS);
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (status) => {
-      clearInterval(poll);
-      if (status === 0 && peak > 0) return resolve(peak);
-      const why = status === 0 ? "no memory was seen: VmHWM stands in /proc of Linux alone" : said.trim().split("\n").slice(-5).join("\n");
-      reject(new Error(`${verb} ended with ${status}: ${why}`));
-    });
+/** Runs a verb, and gives the most memory that its process held, in bytes. */
+async function peakOf(verb, flags) {
+  let peak = 0;
+  await kindling(verb, flags, (pid) => {
+    const poll = setInterval(() => (peak = Math.max(peak, residentPeak(pid))), POLL_MS);
+    return () => clearInterval(poll);
   });
+  if (peak === 0) throw new Error("no memory was seen: VmHWM stands in /proc of Linux alone");
+  return peak;
 }
 
 /** The kernel's own high-water mark, so that nothing between two looks is missed but in the last moment. */
@@ -60,21 +53,21 @@ async function measured(name, verb, flags) {
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
 
 /** The generated rows, their tokenizer, and a model that answers now and then. */
-function beginnings() {
+async function beginnings() {
   const world = place("world");
-  if (!existsSync(world)) kindling(`sample-data ${world}`, {});
+  if (!existsSync(world)) await kindling(`sample-data ${world}`, {});
   const rows = (name) => join(world, `${name}.jsonl`);
   const tokenizer = place("stages-tok");
   const learned = ["pretrain", "sft", "reason"].map(rows);
-  if (!existsSync(tokenizer)) kindling("tokenizer train", { data: learned, "vocab-size": 2048, out: tokenizer });
+  if (!existsSync(tokenizer)) await kindling("tokenizer train", { data: learned, "vocab-size": 2048, out: tokenizer });
   const begun = { ...LENGTH, "steps": 60, "save-minutes": 0 };
-  const base = trained("stages-base", "pretrain", { preset: PRESET, tokenizer, data: rows("pretrain"), ...begun });
-  const model = trained("stages-talker", "sft", { model: base.out, data: rows("sft"), ...begun }).out;
-  return { rows, tokenizer, model };
+  const base = await trained("stages-base", "pretrain", { preset: PRESET, tokenizer, data: rows("pretrain"), ...begun });
+  const talker = await trained("stages-talker", "sft", { model: base.out, data: rows("sft"), ...begun });
+  return { rows, tokenizer, model: talker.out };
 }
 
 export async function stages() {
-  const { rows, tokenizer, model } = beginnings();
+  const { rows, tokenizer, model } = await beginnings();
   const on = (name) => ({ model, data: rows(name) });
   const pairs = on("dpo");
   const taught = { ...on("sft"), teacher: model };
@@ -104,12 +97,12 @@ export async function stages() {
   table(["stage", "tokens/s", "of SFT's", "peak memory", "of SFT's"], lines);
 }
 
-export function attention() {
+export async function attention() {
   const lines = [];
   for (const length of [512, 1024, 2048, 4096]) {
     for (const block of [undefined, 0, 64, 128, 256]) {
       const flags = { "what": "train", "preset": "nano", "batch-size": 1, "max-seq-len": length, "seconds": 2, "attention-block": block };
-      const { tokens_per_second: speed, peak_memory_bytes: peak } = kindling("bench", flags)[0];
+      const { tokens_per_second: speed, peak_memory_bytes: peak } = (await kindling("bench", flags))[0];
       const name = { undefined: "as trained", 0: "whole" }[block] ?? block;
       lines.push([length, name, speed.toFixed(0), megabytes(peak)]);
     }
@@ -118,7 +111,7 @@ export function attention() {
 }
 
 export async function checkpointing() {
-  const { rows, model } = beginnings();
+  const { rows, model } = await beginnings();
   const strategies = ["none", "one_in_four", "one_in_three", "one_in_two", "two_in_three", "three_in_four", "whole_layer", "fine_grained"];
   const lines = [];
   let none;
