@@ -75,11 +75,15 @@ mod rows;
 mod runs;
 #[path = "cli/sampling.rs"]
 mod sampling;
+#[path = "cli/stages.rs"]
+mod stages;
 #[path = "cli/stories260k.rs"]
 mod stories260k;
 #[path = "cli/template_files.rs"]
 mod template_files;
 #[path = "cli/travel.rs"]
 mod travel;
+#[path = "cli/two_parts.rs"]
+mod two_parts;
 #[path = "cli/unmasking.rs"]
 mod unmasking;

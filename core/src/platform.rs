@@ -26,6 +26,24 @@ pub(crate) async fn breathe() {
     browser::breathe().await;
 }
 
+/// The same, and natively a turn for whoever waits for the work and asks meanwhile what is wanted.
+pub(crate) async fn give_way() {
+    #[cfg(target_family = "wasm")]
+    browser::breathe().await;
+    #[cfg(not(target_family = "wasm"))]
+    {
+        let mut given = false;
+        std::future::poll_fn(move |context| {
+            if std::mem::replace(&mut given, true) {
+                return std::task::Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+}
+
 /// Waits a moment without work, so that a pause costs the processor nothing.
 pub(crate) async fn rest() {
     #[cfg(target_family = "wasm")]

@@ -47,6 +47,31 @@ fn training_from_shards_is_training_from_text() {
 }
 
 #[test]
+fn tokens_are_shown_as_the_rows_that_they_were_made_of() {
+    let place = Place::with_model();
+    place.run("data prepare --data chat.jsonl --model model --max-seq-len 64 --out chats").ok();
+    let preview = |flags: &str| place.run(&format!("data preview --model model --limit 2 {flags}"));
+    let shown = |flags: &str| preview(flags).ok().stdout;
+    let rows = shown("--data chat.jsonl --max-seq-len 64");
+    assert!(rows.contains("What is 0 plus one?"), "{rows}");
+    assert_eq!(shown("--data chats --max-seq-len 64"), rows);
+    assert_eq!(shown("--data chats/prepared.json"), rows, "of whatever length, where none is asked for");
+    assert_eq!(
+        shown("--data chats --max-seq-len 64 --json"),
+        shown("--data chat.jsonl --max-seq-len 64 --json")
+    );
+    preview("--data chats").expect(0, &["100 rows of tokens, of which the first 2 are shown"]);
+    for (flags, told) in [
+        ("--data chats --max-seq-len 65", "prepared with --max-seq-len 64, and this run takes 65"),
+        ("--data chats --skip-bad-rows", "--skip-bad-rows would not act"),
+        ("--data chats --stage pretrain", "made of conversations, and this stage reads documents"),
+        ("--data chats --data chat.jsonl", "--data chats holds tokens, and others hold rows"),
+    ] {
+        preview(flags).expect(2, &[told]);
+    }
+}
+
+#[test]
 fn tokens_of_something_else_are_refused_by_name() {
     let place = Place::with_model();
     place.run("data prepare --data chat.jsonl --model model --max-seq-len 64 --out chats").ok();

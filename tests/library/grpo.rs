@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use kindling::batch::{Batch, Rollouts, TooLong};
+use kindling::checkpoint::{Checkpoint, read_training};
+use kindling::error::Result;
 use kindling::loss::{Grpo, GrpoConfig, GrpoLoss, LossMean, Reference, Reward, target_log_probs};
 use kindling::model::{ActivationCheckpointing, Transformer};
 use kindling::optim::LrSchedule;
-use kindling::train::{Job, Stage, TrainConfig, TrainOptions, replay};
+use kindling::train::{
+    Control, Job, Listener, Outcome, Snapshot, Stage, TrainConfig, TrainEvent, TrainOptions, replay, train,
+};
 
 use crate::tiny::{Record, config, job, tokenizer, train_config, train_run, values};
+use crate::training::stored;
 
 const ROWS: usize = 12;
 
@@ -154,6 +159,129 @@ fn noise_is_the_policys_alone_where_it_learns() {
             assert_eq!(noisy[name], plain[name], "{options:?}: answers are written without noise");
         }
         assert!(plain["kl"] == 0.0 && noisy["kl"] > 0.0, "{options:?}: and the reference has none");
+    }
+}
+
+#[test]
+fn the_ratio_of_answers_that_are_learned_from_again_is_1_until_the_weights_change() {
+    let options = TrainOptions { neftune: 20.0, dropout: Some(0.2), ..TrainOptions::default() };
+    for learning_rate in [1e-30, 1e-2] {
+        let settings = TrainConfig {
+            learning_rate,
+            grad_accum: 2,
+            steps: Some(6),
+            options: options.clone(),
+            ..train_config(Stage::Grpo)
+        };
+        let grpo = GrpoConfig { kl_beta: 0.0, clip_range: Some(1e-3), rollout_steps: 3, ..small() };
+        let record = run(&settings, grpo);
+        let clipped: Vec<f64> = record.logs.iter().map(|log| log.metrics["clip_share"]).collect();
+        assert_eq!([clipped[0], clipped[3]], [0.0; 2], "whatever is dropped: {clipped:?}");
+        let later = clipped[1] + clipped[2] + clipped[4] + clipped[5];
+        assert_eq!(later > 0.0, learning_rate > 1e-3, "what the weights learned is seen: {clipped:?}");
+    }
+}
+
+/// Stops the run, or lets it pause and be saved, once it was asked so often.
+#[derive(Default)]
+struct Asked {
+    record: Record,
+    times: usize,
+    /// How often it was asked before each step was told.
+    at_step: Vec<usize>,
+    wishes: Vec<(usize, Control)>,
+}
+
+impl Listener for Asked {
+    fn on(&mut self, event: TrainEvent<'_>) -> Result<()> {
+        if matches!(event, TrainEvent::Step { .. }) {
+            self.at_step.push(self.times);
+        }
+        self.record.on(event)
+    }
+
+    fn control(&mut self) -> Control {
+        self.times += 1;
+        let wish = self.wishes.iter().find(|(at, _)| *at == self.times);
+        wish.map_or(Control::Continue, |(_, wish)| *wish)
+    }
+}
+
+/// A run whose listener has these wishes, each at the so-manieth time that it is asked.
+fn asked(job: Job, begun: &Transformer, wishes: &[(usize, Control)]) -> (Asked, Outcome) {
+    let mut asked = Asked { wishes: wishes.to_vec(), ..Asked::default() };
+    let outcome = pollster::block_on(train(job.start(begun.clone()).unwrap(), &mut asked)).unwrap();
+    (asked, outcome)
+}
+
+/// The rest of a run that was saved.
+fn rest_of(job: Job, saved: &Snapshot, begun: &Transformer) -> Record {
+    let files = stored(saved);
+    let read = |name: &str| Ok(files.get(name).cloned());
+    let model = Checkpoint::open(read).unwrap().model(&begun.device()).unwrap();
+    let (optimizer, progress) = read_training(read).unwrap();
+    let mut rest = Record::default();
+    train_run(job.resume(model, optimizer, progress).unwrap(), &mut rest).unwrap();
+    rest
+}
+
+#[test]
+fn a_run_stops_and_pauses_between_the_tokens_of_its_answers_and_goes_on_bit_for_bit() {
+    let begun = model();
+    let settings = TrainConfig { grad_accum: 2, ..train_config(Stage::Grpo) };
+    for rollout_steps in [1, 2] {
+        let job = || lesson(settings.clone(), GrpoConfig { rollout_steps, ..small() }, &begun);
+        let run = |wishes: &[(usize, Control)]| asked(job(), &begun, wishes);
+        let (whole, _) = run(&[]);
+        let last = whole.record.snapshots.last().unwrap();
+        // Behind the fourth step, in the middle of the answers for the fifth.
+        let middle = whole.at_step[3] + (whole.at_step[4] - whole.at_step[3]) / 2;
+        assert!(whole.at_step[4] > whole.at_step[3] + 8, "asked between tokens: {:?}", whole.at_step);
+
+        let (paused, _) = run(&[
+            (middle, Control::Pause),
+            (middle + 1, Control::Pause),
+            (middle + 2, Control::Save),
+            (middle + 3, Control::Pause),
+        ]);
+        let saved: Vec<u64> = paused.record.snapshots.iter().map(|snapshot| snapshot.progress.step).collect();
+        assert_eq!(saved, [4, 8], "saved in the pause, and at the end");
+        assert_eq!(paused.record.losses(), whole.record.losses());
+
+        let (stopped, outcome) = run(&[(middle, Control::Stop)]);
+        assert!(outcome.stopped && outcome.progress.step == 4, "{}", outcome.progress.step);
+        let [from_stop] = &stopped.record.snapshots[..] else { panic!("one save") };
+        for saved in [from_stop, &paused.record.snapshots[0]] {
+            let rest = rest_of(job(), saved, &begun);
+            assert_eq!(rest.losses(), whole.record.losses()[4..], "{rollout_steps}");
+            assert_eq!(rest.snapshots.last().unwrap().weights, last.weights, "{rollout_steps}");
+        }
+        let (first, outcome) = run(&[(3, Control::Stop)]);
+        assert!(outcome.stopped && outcome.progress.step == 0 && first.record.snapshots.is_empty());
+    }
+}
+
+#[test]
+fn a_measurement_that_is_stopped_comes_first_where_the_run_goes_on() {
+    let begun = model();
+    let options = TrainOptions { early_stop: 9, ..TrainOptions::default() };
+    let settings = TrainConfig { val_split: 0.25, eval_every: 4, options, ..train_config(Stage::Grpo) };
+    let job = || lesson(settings.clone(), small(), &begun);
+    let (whole, _) = asked(job(), &begun, &[]);
+    assert_eq!(whole.record.evals.len(), 2);
+    for step in [4usize, 8] {
+        // The step is told, and then the held-out prompts are answered.
+        let (stopped, outcome) = asked(job(), &begun, &[(whole.at_step[step - 1] + 3, Control::Stop)]);
+        assert!(outcome.stopped && outcome.held_out.is_none() == (step == 4), "step {step}");
+        let saved = stopped.record.snapshots.last().unwrap();
+        assert!(saved.progress.unjudged && saved.progress.step == step as u64, "{:?}", saved.progress);
+        let rest = rest_of(job(), saved, &begun);
+        assert_eq!([stopped.record.evals, rest.evals.clone()].concat(), whole.record.evals, "step {step}");
+        assert_eq!([stopped.record.logs, rest.logs].concat().len(), 8);
+        if step == 4 {
+            let last = |record: &Record| record.snapshots.last().unwrap().weights.clone();
+            assert_eq!(last(&rest_of(job(), saved, &begun)), last(&whole.record));
+        }
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
-use kindling::batch::Batch;
+use kindling::batch::{Batch, Rollouts};
 use kindling::checkpoint::{Checkpoint, from_single_file, read_training, run_files, to_single_file};
 use kindling::formats::{Files, MinimindShape, TorchFloat, from_minimind, to_minimind};
 use kindling::kernels::AttentionMask;
 use kindling::loss::{
-    Distill, DistillConfig, Dpo, DpoConfig, NextToken, Objective, Reference, StepTotals, routed_logits,
+    Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, NextToken, Objective, Reference, Routed,
+    StepTotals, routed_logits,
 };
 use kindling::model::{Balance, Experts, ModelConfig, Transformer, preset};
 use kindling::optim::NamedGradients;
@@ -197,6 +198,36 @@ fn preferences_balance_the_gates_of_what_trains_however_a_step_is_divided() {
             // Two layers: the reference's own are not counted.
             assert_eq!(one.expert_load.len(), 2);
         }
+    }
+}
+
+#[test]
+fn the_experts_of_a_step_are_counted_without_the_model_that_is_read_beside_it() {
+    let model = Transformer::init(&mixture(32), 7, &Device::flex()).unwrap().with_balance(BALANCE);
+    let mut pairs = Batch { group: 2, members: 2, ..Batch::new(6) };
+    pairs.push(&[3, 1, 4, 1, 5, 9, 2], &[0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0], &[1; 7]);
+    pairs.push(&[3, 1, 4, 5], &[0.0, 0.0, 0.0, 1.0], &[1; 4]);
+    let held = Transformer::init(&mixture(32), 8, &Device::flex()).unwrap();
+    let frozen = || Reference::frozen(&held);
+    let rewarded = Rollouts { advantages: vec![1.0, -1.0], ..Rollouts::default() };
+    let answers = Batch { rollouts: Some(rewarded), ..pairs.clone() };
+    let objectives: [(Box<dyn Objective>, &Batch); 4] = [
+        (Box::new(NextToken), &pairs),
+        (Box::new(Dpo::new(DpoConfig::default(), frozen())), &pairs),
+        (Box::new(Distill::new(DistillConfig::default()).with_teacher(&held)), &pairs),
+        (
+            Box::new(Grpo::new(GrpoConfig { reward: Vec::new(), ..GrpoConfig::default() }, Some(frozen()))),
+            &answers,
+        ),
+    ];
+    for (number, (objective, batch)) in objectives.iter().enumerate() {
+        let totals = StepTotals::of(objective.weight(batch), std::slice::from_ref(*batch));
+        let chosen = |routed: Option<Routed>| -> Vec<Vec<f32>> {
+            routed.unwrap().uses.iter().map(|own| values(own.chosen.clone())).collect()
+        };
+        let counted = chosen(objective.routed(&model, batch, &totals));
+        assert_eq!(counted, chosen(objective.part_loss(&model, batch, &totals).routed), "{number}");
+        assert_eq!(counted[0].iter().sum::<f32>(), 2.0 * batch.tokens() as f32, "{number}");
     }
 }
 

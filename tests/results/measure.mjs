@@ -6,8 +6,11 @@ import { distillation } from "./distillation.mjs";
 import { mixture } from "./mixture.mjs";
 import { reasoning } from "./reasoning.mjs";
 import { rewards } from "./rewards.mjs";
+import { attention, checkpointing, stages } from "./stages.mjs";
 
-const PARTS = { preferences, distillation, mixture, reasoning, rewards, diffusion };
+const PARTS = {
+  preferences, distillation, mixture, reasoning, rewards, diffusion, stages, attention, checkpointing,
+};
 const asked = process.argv.slice(2);
 const unknown = asked.filter((part) => !(part in PARTS));
 if (asked.length === 0 || unknown.length > 0) {

@@ -38,13 +38,16 @@ async function turn() {
   running += 1;
 }
 
-/** Runs a verb, on DEVICE where the flags name none, shows its command, and gives the objects that it prints. */
-export async function kindling(verb, flags) {
+/**
+ * Runs a verb, on DEVICE where the flags name none, shows its command, and gives the objects that it prints; `watch` is told of
+ * its process, and gives what ends that.
+ */
+export async function kindling(verb, flags, watch) {
   await turn();
   try {
     const all = [...verb.split(" "), ...args({ device: DEVICE, ...flags })];
     console.error(`$ kindling ${all.join(" ").replaceAll(`${work}/`, "").replaceAll(`${KINDLING_SHARED}/`, "../shared/")}`);
-    const { status, stdout, stderr } = await ended([...all, "--json"]);
+    const { status, stdout, stderr } = await ended([...all, "--json"], watch);
     if (status !== 0) throw new Error(`it ended with ${status}: ${stderr.trim().split("\n").slice(-5).join("\n")}`);
     return stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
   } finally {
@@ -53,13 +56,17 @@ export async function kindling(verb, flags) {
   }
 }
 
-function ended(all) {
+function ended(all, watch) {
   return new Promise((done, fail) => {
     const env = { ...process.env, RAYON_NUM_THREADS: process.env.RAYON_NUM_THREADS ?? String(threads) };
     const child = spawn(KINDLING, all, { env, stdio: ["ignore", "pipe", "pipe"] });
     const texts = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"]) child[name].setEncoding("utf8").on("data", (text) => (texts[name] += text));
-    child.on("error", fail).on("close", (status) => done({ status, ...texts }));
+    const unwatch = watch?.(child.pid);
+    child.on("error", fail).on("close", (status) => {
+      unwatch?.();
+      done({ status, ...texts });
+    });
   });
 }
 

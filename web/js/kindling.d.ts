@@ -59,8 +59,8 @@ export interface Kindling {
     read(text: string, stage?: Stage | "lora"): Promise<PastedRows>;
     /** Its questions and answers, either of which may be empty; null where it holds anything else. */
     pairs(text: string): Promise<[string, string][] | null>;
-    /** The same in cells of a spreadsheet, as the clipboard has them. */
-    cells(text: string): Promise<Cells>;
+    /** The same in cells of a spreadsheet, as the clipboard has them; with `choices` also a worse answer in a third column. */
+    cells(text: string, choices?: boolean): Promise<Cells>;
   };
   /** So many rows (20) as the model sees them: tokens, and which of them are targets. Nothing is trained. */
   preview(request: TrainRequest & { rows?: number }): Promise<Preview>;
@@ -558,7 +558,7 @@ export interface KeptModel {
   /** Its size. */
   bytes: number;
   /** What is damaged, so that it cannot be opened. */
-  damaged?: string;
+  damaged?: Told;
 }
 
 /** An adapter in this browser, of whatever model. */
@@ -582,7 +582,7 @@ export interface AdapterInfo {
   /** When it was made or added, in milliseconds since 1970; 0 where that is damaged. */
   made: number;
   /** What is damaged, so that it cannot be opened. */
-  damaged?: string;
+  damaged?: Told;
 }
 
 /** What holds where a request names nothing else. */
@@ -875,6 +875,8 @@ export interface PasteProblem {
 export interface Cells {
   /** A question and its answer for each row, of which either may be empty; none where the text is no such cells. */
   pairs: [string, string][];
+  /** The worse answer of each row, where those are asked for. */
+  worse?: string[];
   /** Why there are none although there are cells: their columns do not tell which is which. */
   odd: Told | null;
 }
@@ -1172,7 +1174,7 @@ export interface SavedRun {
   /** Steps planned. */
   total_steps: number;
   /** Files of it that were cut short or damaged, and how; it goes on from what is whole. */
-  damaged?: string[];
+  damaged?: Told[];
 }
 
 /** Rows as the model sees them. */

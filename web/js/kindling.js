@@ -54,7 +54,7 @@ class Kindling {
         return { ...result, data: files[0] ?? null };
       },
       pairs: async (text) => this.#result({ call: "read-pairs" }, pasted("rows.pairs", text)),
-      cells: async (text) => this.#result({ call: "read-cells" }, pasted("rows.cells", text)),
+      cells: async (text, choices = false) => this.#result({ call: "read-cells", choices }, pasted("rows.cells", text)),
     };
     this.models = {
       list: () => this.#result({ call: "kept" }),
@@ -146,8 +146,8 @@ class Kindling {
 
   async preview(request) {
     check("preview", request);
-    const { data, config, rows, encoding, signal, stage, adapter, lora } = request;
-    const told = { config: config ?? {}, rows: rows ?? 20, encoding };
+    const { data, config, rows, encoding, preset, signal, stage, adapter, lora } = request;
+    const told = { config: config ?? {}, rows: rows ?? 20, encoding, preset };
     const call = { call: "preview", ...asked({ stage, adapter, lora }), ...told };
     return unlessAborted(this.#call(call, await readFiles(data), undefined, signal).result, signal);
   }

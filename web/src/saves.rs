@@ -35,24 +35,43 @@ pub fn marks<'a>(files: impl IntoIterator<Item = (&'a String, &'a Vec<u8>)>) -> 
     files.into_iter().map(|(name, bytes)| (name.clone(), mark(bytes))).collect()
 }
 
+/// What is wrong with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    /// It is not there.
+    Missing,
+    /// It is cut short, or too long.
+    Length {
+        /// The bytes that are there.
+        found: u64,
+        /// Those that were written.
+        bytes: u64,
+    },
+    /// Its checksum is another.
+    Checksum,
+}
+
 /// What is wrong with the files that lie there now, by their sizes: the first of those that are missing, cut short or too
-/// long.
-pub fn torn(marks: &Marks, sizes: &BTreeMap<String, u64>) -> Option<String> {
-    let wrong = |(name, mark): (&String, &Mark)| match sizes.get(name) {
-        None => Some(format!("{name} is missing")),
-        Some(size) if *size != mark.bytes => Some(format!("{name} has {size} of {} bytes", mark.bytes)),
+/// long, with its name.
+pub fn torn<'a>(marks: &'a Marks, sizes: &BTreeMap<String, u64>) -> Option<(&'a str, Wrong)> {
+    let wrong = |(name, mark): (&'a String, &Mark)| match sizes.get(name) {
+        None => Some((name.as_str(), Wrong::Missing)),
+        Some(&found) if found != mark.bytes => {
+            Some((name.as_str(), Wrong::Length { found, bytes: mark.bytes }))
+        }
         Some(_) => None,
     };
     marks.iter().find_map(wrong)
 }
 
 /// What is wrong with a file's content.
-pub fn damaged(marks: &Marks, name: &str, bytes: &[u8]) -> Option<String> {
+pub fn damaged(marks: &Marks, name: &str, bytes: &[u8]) -> Option<Wrong> {
     let mark = marks.get(name)?;
-    if mark.bytes != bytes.len() as u64 {
-        return Some(format!("{name} has {} of {} bytes", bytes.len(), mark.bytes));
+    let found = bytes.len() as u64;
+    if mark.bytes != found {
+        return Some(Wrong::Length { found, bytes: mark.bytes });
     }
-    (mark.crc != crc32(bytes)).then(|| format!("{name} is damaged: its checksum is another"))
+    (mark.crc != crc32(bytes)).then_some(Wrong::Checksum)
 }
 
 /// Eight tables, so that eight bytes are taken at once; the first is that of one byte.
@@ -132,16 +151,16 @@ mod tests {
         there.insert("of-another-save".into(), vec![1]);
         assert_eq!(torn(&marks, &sizes(&there)), None, "what is not its own does not matter");
         there.insert("a".into(), Vec::new());
-        assert_eq!(torn(&marks, &sizes(&there)).unwrap(), "a has 0 of 3 bytes");
+        assert_eq!(torn(&marks, &sizes(&there)), Some(("a", Wrong::Length { found: 0, bytes: 3 })));
         there.remove("a");
-        assert_eq!(torn(&marks, &sizes(&there)).unwrap(), "a is missing");
+        assert_eq!(torn(&marks, &sizes(&there)), Some(("a", Wrong::Missing)));
     }
 
     #[test]
     fn a_changed_byte_is_damage() {
         let marks = marks(&files());
         assert_eq!(damaged(&marks, "a", &[1, 2, 3]), None);
-        assert_eq!(damaged(&marks, "a", &[1, 2]).unwrap(), "a has 2 of 3 bytes");
-        assert!(damaged(&marks, "training/b", &[0, 0, 0, 0, 1, 0, 0, 0, 0]).unwrap().contains("checksum"));
+        assert_eq!(damaged(&marks, "a", &[1, 2]), Some(Wrong::Length { found: 2, bytes: 3 }));
+        assert_eq!(damaged(&marks, "training/b", &[0, 0, 0, 0, 1, 0, 0, 0, 0]), Some(Wrong::Checksum));
     }
 }

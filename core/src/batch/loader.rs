@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
+use super::loader_state::Carry;
 use super::pack::{NextFit, PackedStream, tokens_of};
 use super::walk::{EpochPosition, Walk};
-use super::{Batch, Example, ExampleSource, Fit, Found, Reused, TooLong};
+use super::{Batch, Example, ExampleSource, Found, LoaderConfig, LoaderState};
 use crate::data::{Draws, RowOrder};
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -20,86 +19,6 @@ const BUCKET_BATCHES: usize = 16;
 const PAD_MULTIPLE: usize = 16;
 /// Streams of the seed, one a use.
 const BUCKET_STREAM: u64 = 0x6275_636b;
-
-/// How rows become batches.
-#[derive(Clone, Debug)]
-pub struct LoaderConfig {
-    /// Rows a batch, or groups of rows that belong together.
-    pub batch_size: usize,
-    /// How examples are made to fit a row.
-    pub fit: Fit,
-    /// Fill rows with several examples, which do not see each other. Examples that belong together share a row.
-    pub packing: bool,
-    /// The seed of the order.
-    pub seed: u64,
-}
-
-impl LoaderConfig {
-    /// What training sees of examples that belong together, and whether any loses its end; `None` where they go out.
-    ///
-    /// # Errors
-    /// Examples that must share a packed row and do not fit one, where long rows are not left out.
-    pub(super) fn fit_all(&self, examples: Vec<Example>) -> Result<Option<(Vec<Example>, bool)>> {
-        let Some((examples, cut)) = self.fit.all(examples) else { return Ok(None) };
-        let (tokens, longest) = (tokens_of(&examples), self.fit.seq_len.saturating_add(1));
-        let origin = match examples.as_slice() {
-            [first, _, ..] if self.packing && tokens > longest => &first.origin,
-            _ => return Ok(Some((examples, cut))),
-        };
-        match self.fit.too_long {
-            TooLong::Drop => Ok(None),
-            TooLong::Cut => Err(Error::Data(told!(
-                "row.group_long",
-                "{origin}: its {examples} examples belong together and have {tokens} tokens, but a packed row holds {longest}; \
-                 take a longer --max-seq-len or --packing false, or leave such rows out with --too-long drop",
-                origin,
-                examples = examples.len(),
-                tokens,
-                longest
-            ))),
-        }
-    }
-}
-
-/// Where a loader stands; enough to go on with the very next batch.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LoaderState {
-    /// Full passes over the data.
-    pub epoch: u64,
-    /// Rows read in this pass (bucketed: before the current window).
-    pub position: u64,
-    /// Bucketed: pieces of the row at `position` that windows before the current one gave out.
-    #[serde(default)]
-    pub pieces: usize,
-    /// Bucketed: batches already given out of the window that begins at `position`.
-    pub served: usize,
-    /// Packed: where the tokens that were read and not yet given out begin.
-    pub(super) carry: Option<Carry>,
-    /// Rows of the first pass that lost their end; texts that go on in another piece are not among them.
-    pub cut: u64,
-    /// Rows of the first pass that were dropped: too long, or without anything to learn.
-    pub dropped: u64,
-    /// Rows of the first pass that cannot be used and were left out.
-    #[serde(default)]
-    pub unusable: u64,
-    /// Batches that go on being learned from, where some are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reused: Option<Box<Reused>>,
-    /// Rows read so far by the name of their source, where sources have shares: up to the end of the current window.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub drawn: BTreeMap<String, u64>,
-}
-
-/// Tokens read and not yet given out: they are read again from their first row on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Carry {
-    /// The first row's place.
-    pub(super) place: EpochPosition,
-    /// Tokens of that row that were given out.
-    pub(super) skip: usize,
-    /// Tokens that were not, of all rows.
-    len: usize,
-}
 
 /// Batches out of a part of the rows.
 pub struct Loader {

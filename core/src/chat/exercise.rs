@@ -4,12 +4,14 @@ use serde_json::Map;
 
 use crate::error::Result;
 use crate::model::Transformer;
-use crate::sample::{Flow, GenerationRequest, SamplingConfig, UnmaskConfig, Writer};
+use crate::sample::{Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer};
 use crate::text::{Conversation, Row, Tags, parse_reasoning, same_answer};
 use crate::tokenizer::Tokenizer;
 
 /// Tokens beyond those of the right answer, so that a longer one is seen to be longer.
 const BEYOND: usize = 16;
+/// Tokens at the end of a prompt in which a tag that the template opens is looked for.
+const OPENING: usize = 16;
 
 /// A row's last answer, and what it answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,8 +47,35 @@ impl Exercise {
     /// # Errors
     /// A tokenizer without a chat template; a conversation longer than the context; a device that cannot be read.
     pub async fn answer(&self, model: &Transformer, tokenizer: &Tokenizer) -> Result<String> {
+        let (_, generation) = self.written(model, tokenizer, 0).await?;
+        Ok(generation.text.trim().to_string())
+    }
+
+    /// The same of a model that thinks first, which may take as many tokens as `most`: with the tag that the template opens,
+    /// and with special tokens, among which tags may be.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub async fn answer_with_tags(
+        &self,
+        model: &Transformer,
+        tokenizer: &Tokenizer,
+        tags: &Tags,
+        most: usize,
+    ) -> Result<String> {
+        let (prompt, generation) = self.written(model, tokenizer, most).await?;
+        with_tags(tokenizer, tags, &prompt, &generation.tokens)
+    }
+
+    /// The prompt, and what the model most likely says, in as many tokens as the right answer and some more, or in `most`.
+    async fn written(
+        &self,
+        model: &Transformer,
+        tokenizer: &Tokenizer,
+        most: usize,
+    ) -> Result<(Vec<u32>, Generation)> {
         let prompt = tokenizer.render_prompt(&self.asked, &Map::new())?;
-        let most = tokenizer.encode(&self.expected)?.len() + BEYOND;
+        let most = most.max(tokenizer.encode(&self.expected)?.len() + BEYOND);
         let config = SamplingConfig { temperature: 0.0, max_new_tokens: most, ..SamplingConfig::default() };
         let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
         let mut writer = Writer::new(model, prompt.len() + most);
@@ -59,7 +88,7 @@ impl Exercise {
             unmask: UnmaskConfig::default(),
         };
         let generation = writer.write(&request, &mut |_| Flow::Continue).await?;
-        Ok(generation.text.trim().to_string())
+        Ok((prompt, generation))
     }
 
     /// Whether an answer is the right one, spaces around it aside.
@@ -78,6 +107,13 @@ impl Exercise {
     }
 }
 
+/// An answer as text, with the tag that its prompt ends with, where that opens the thinking.
+fn with_tags(tokenizer: &Tokenizer, tags: &Tags, prompt: &[u32], answer: &[u32]) -> Result<String> {
+    let end = tokenizer.decode(&prompt[prompt.len().saturating_sub(OPENING)..], false)?;
+    let answer = tags.opened_by(&end).to_string() + &tokenizer.decode(answer, false)?;
+    Ok(answer.trim().to_string())
+}
+
 /// So many of `rows` numbers, spread evenly, in their order.
 pub fn spread(rows: u64, many: u64) -> impl Iterator<Item = u64> {
     let many = many.min(rows);
@@ -86,8 +122,13 @@ pub fn spread(rows: u64, many: u64) -> impl Iterator<Item = u64> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
+    use crate::model::{ModelConfig, tiny};
+    use crate::sample::FinishReason;
     use crate::text::Message;
+    use crate::tokenizer::{TokenizerTraining, train};
 
     fn row(messages: &[(&str, &str)]) -> Row {
         let messages = messages.iter().map(|(role, content)| Message::new(role, content));
@@ -127,6 +168,44 @@ mod tests {
         let plain = exercise("7");
         let is_right = |answer: &str| plain.is_right_between(answer, &tags);
         assert!(is_right("7") && is_right("<think>3 + 4</think><answer>7</answer>") && !is_right("8"));
+    }
+
+    #[test]
+    fn tags_that_are_special_tokens_stand_in_the_answer_that_is_judged() {
+        let tags = Tags::default();
+        let mut training = TokenizerTraining::default();
+        training.special_tokens.extend(tags.all().map(str::to_string));
+        let tokenizer = train(std::iter::once("3 + 4 = 7".into()), &training).unwrap();
+        let ids = |text: &str| tokenizer.encode(text).unwrap();
+        let said = with_tags(&tokenizer, &tags, &ids("a"), &ids("<think>3 + 4</think><answer>7</answer>"));
+        assert_eq!(said.unwrap(), "<think>3 + 4</think><answer>7</answer>");
+        let opened = with_tags(&tokenizer, &tags, &ids("a<think>"), &ids("3 + 4</think><answer>7</answer>"));
+        assert_eq!(opened.unwrap(), "<think>3 + 4</think><answer>7</answer>");
+        let exercise = Exercise::of(&row(&[("user", "a"), ("assistant", "7")])).unwrap();
+        assert!(exercise.is_right_between("<think>3 + 4</think><answer>7</answer>", &tags));
+    }
+
+    #[test]
+    fn an_answer_that_thinks_has_the_room_that_it_is_given() {
+        let tokenizer = train(std::iter::once("3 + 4 = 7".into()), &TokenizerTraining::default()).unwrap();
+        let context = 200;
+        let config = ModelConfig {
+            eos_token_ids: Vec::new(),
+            max_position_embeddings: context,
+            ..tiny(tokenizer.vocab_size())
+        };
+        let model = Transformer::init(&config, 5, &Device::flex()).unwrap();
+        let exercise = Exercise::of(&row(&[("user", "a"), ("assistant", "7")])).unwrap();
+        let tokens = |most: usize| {
+            let (_, written) = pollster::block_on(exercise.written(&model, &tokenizer, most)).unwrap();
+            (written.tokens.len(), written.finish_reason)
+        };
+        let expected = tokenizer.encode("7").unwrap().len();
+        let is_cut = |(count, reason): (usize, FinishReason), most: usize| {
+            reason == FinishReason::Stop && count < most || reason != FinishReason::Stop && count == most
+        };
+        assert!(is_cut(tokens(0), expected + BEYOND), "{:?}", tokens(0));
+        assert!(is_cut(tokens(100), 100), "{:?}", tokens(100));
     }
 
     #[test]

@@ -51,7 +51,9 @@ pub use options::{DataOptions, HeldOutShare, Turns};
 pub use order::{Permutation, RowOrder};
 #[cfg(not(target_family = "wasm"))]
 pub use parquet::parquet_rows;
-pub use paste::{PasteFault, PasteForm, PasteProblem, Pasted, PastedRow, paste, spreadsheet_pairs};
+pub use paste::{
+    PasteFault, PasteForm, PasteProblem, Pasted, PastedRow, paste, spreadsheet_choices, spreadsheet_pairs,
+};
 pub use prompts::read_prompts;
 pub use report::{DataReport, NAMED_KEYS, RowOrigin, WarningCount};
 pub use source::{Memory, Source};

@@ -13,7 +13,7 @@ use super::report::DataReport;
 use super::rows::Rows;
 use super::tokens::{TokenRow, TokenRows, TokenTies};
 use crate::error::{Error, Result};
-use crate::told::Told;
+use crate::told::{Told, told};
 
 /// A dataset of tokens, and what was known of their rows.
 pub struct TokenData {
@@ -55,7 +55,10 @@ impl Dataset {
             hash.update(&part.fingerprints.now);
             skip_bad_rows |= part.skip_bad_rows;
             if number > 0 && turns != part.turns {
-                return Err(together("the conversations of one became texts, and those of another did not"));
+                return Err(together(told!(
+                    "tokens.turns",
+                    "the conversations of one became texts, and those of another did not"
+                )));
             }
             turns = part.turns;
             if let Some(source) = mix.as_mut().and_then(|mix| mix.sources.get_mut(number)) {
@@ -80,10 +83,12 @@ impl Dataset {
     }
 }
 
-fn together(why: &str) -> Error {
-    Error::Config(vec![Told::from(format!(
-        "the tokens of several --data do not go together: {why}; prepare them alike"
-    ))])
+fn together(why: Told) -> Error {
+    Error::Config(vec![told!(
+        "tokens.apart",
+        "the tokens of several --data do not go together: {why}; prepare them alike",
+        why
+    )])
 }
 
 /// Tokens of several sources, one behind the other.
@@ -96,9 +101,9 @@ struct Joined {
 
 impl Joined {
     fn add(&mut self, part: &Dataset) -> Result<()> {
-        let Some(tokens) = part.tokens() else { return Err(together("some are rows")) };
+        let Some(tokens) = part.tokens() else { return Err(together(told!("tokens.rows", "some are rows"))) };
         if part.mix.is_some() {
-            return Err(together("one is a mix already, whose shares would be lost"));
+            return Err(together(told!("tokens.mixed", "one is a mix already, whose shares would be lost")));
         }
         if self.parts.is_empty() {
             self.ties = tokens.ties().cloned();
@@ -110,13 +115,14 @@ impl Joined {
                 let length = ties.max_seq_len.min(other.max_seq_len);
                 let with = |ties: &TokenTies| TokenTies { max_seq_len: length, ..ties.clone() };
                 if with(ties) != with(other) {
-                    return Err(together(
-                        "they were made for another stage, tokenizer, template, day, prompt length or tags",
-                    ));
+                    return Err(together(told!(
+                        "tokens.made_otherwise",
+                        "they were made for another stage, tokenizer, template, day, prompt length or tags"
+                    )));
                 }
                 ties.max_seq_len = length;
             }
-            _ => return Err(together("of some it is not known how they were made")),
+            _ => return Err(together(told!("tokens.unknown", "of some it is not known how they were made"))),
         }
         let behind = self.rows() + tokens.rows();
         self.parts.push((behind, Arc::clone(tokens)));
@@ -135,7 +141,7 @@ impl TokenRows for Joined {
             number.checked_sub(1).and_then(|before| self.parts.get(before)).map_or(0, |(behind, _)| *behind);
         match self.parts.get(number) {
             Some((_, part)) => part.row(row - before),
-            None => Err(Error::Data(format!("row {row} is behind the last one of the tokens").into())),
+            None => Err(Error::Data(told!("prepared.no_row", "row {row} is behind the last one", row))),
         }
     }
 

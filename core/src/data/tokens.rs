@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::report::RowOrigin;
 use crate::error::Result;
 use crate::tokenizer::{RenderWarning, TagWeight};
-use crate::told::Told;
+use crate::told::{Told, told};
 
 /// Tokens by the number of their row. Threads share it.
 pub trait TokenRows: Send + Sync {
@@ -71,37 +71,44 @@ impl TokenTies {
         let mut problems: Vec<Told> = Vec::new();
         if self.content != wanted.content {
             problems.push(
-                format!(
-                    "the prepared data is made of {}, and this stage reads {}; prepare it with the --stage that trains",
-                    self.content, wanted.content
-                )
-                .into(),
+                told!(
+                    "prepared.other_content",
+                    "the prepared data is made of {theirs}, and this stage reads {own}; prepare it with the --stage that \
+                     trains",
+                    theirs = self.content,
+                    own = wanted.content
+                ),
             );
             return problems;
         }
         if self.tokenizer != wanted.tokenizer {
             problems.push(
-                "the data was prepared with another tokenizer than the model's; prepare it again with --model naming this one"
-                    .into(),
+                told!(
+                    "prepared.other_tokenizer",
+                    "the data was prepared with another tokenizer than the model's; prepare it again with --model naming this \
+                     one"
+                ),
             );
         }
         if self.template != wanted.template {
             problems.push(
-                "the data was prepared with another chat template (or other special tokens) than the model's; prepare it \
-                 again with this --model and its --chat-template"
-                    .into(),
+                told!(
+                    "prepared.other_template",
+                    "the data was prepared with another chat template (or other special tokens) than the model's; prepare it \
+                     again with this --model and its --chat-template"
+                ),
             );
         }
         if self.date != wanted.date {
             let day = |date: &Option<String>| date.clone().unwrap_or_else(|| "none".into());
             problems.push(
-                format!(
-                    "the chat template printed the day {} when the data was prepared, and this run's is {}; give that day \
-                     with --date, or prepare the data again",
-                    day(&self.date),
-                    day(&wanted.date)
-                )
-                .into(),
+                told!(
+                    "prepared.other_day",
+                    "the chat template printed the day {theirs} when the data was prepared, and this run's is {own}; give that \
+                     day with --date, or prepare the data again",
+                    theirs = day(&self.date),
+                    own = day(&wanted.date)
+                ),
             );
         }
         problems.extend(self.problems_of_settings(wanted));
@@ -114,32 +121,34 @@ impl TokenTies {
         let whole = self.content == "documents";
         if !whole && wanted.max_seq_len > self.max_seq_len {
             problems.push(
-                format!(
-                    "the data was prepared with --max-seq-len {}, and this run takes {}; take at most that, or prepare the \
-                     data again",
-                    self.max_seq_len, wanted.max_seq_len
-                )
-                .into(),
+                told!(
+                    "prepared.length_over",
+                    "the data was prepared with --max-seq-len {theirs}, and this run takes {own}; take at most that, or prepare \
+                     the data again",
+                    theirs = self.max_seq_len,
+                    own = wanted.max_seq_len
+                ),
             );
         }
         if self.max_prompt_len != wanted.max_prompt_len {
             problems.push(
-                format!(
-                    "the data was prepared with --max-prompt-len {}, and this run takes {}; take the same",
-                    self.max_prompt_len, wanted.max_prompt_len
-                )
-                .into(),
+                told!(
+                    "prepared.other_prompt_length",
+                    "the data was prepared with --max-prompt-len {theirs}, and this run takes {own}; take the same",
+                    theirs = self.max_prompt_len,
+                    own = wanted.max_prompt_len
+                ),
             );
         }
         if self.tags != wanted.tags {
             problems.push(
-                format!(
-                    "the data was prepared {}, and this run trains {}; take the same --stage and tags, or prepare the data \
-                     again",
-                    with_tags(&self.tags),
-                    with_tags(&wanted.tags)
-                )
-                .into(),
+                told!(
+                    "prepared.other_tags",
+                    "the data was prepared {theirs}, and this run trains {own}; take the same --stage and tags, or prepare the \
+                     data again",
+                    theirs = with_tags(&self.tags),
+                    own = with_tags(&wanted.tags)
+                ),
             );
         }
         problems
@@ -147,12 +156,16 @@ impl TokenTies {
 }
 
 /// Tags and their weight in words.
-fn with_tags(tags: &Option<TagWeight>) -> String {
+fn with_tags(tags: &Option<TagWeight>) -> Told {
     match tags {
-        Some(TagWeight { tags, factor }) => {
-            format!("with the tags {} and {} and --tag-weight {factor}", tags.think, tags.answer)
-        }
-        None => "without tags".into(),
+        Some(TagWeight { tags, factor }) => told!(
+            "prepared.with_tags",
+            "with the tags {think} and {answer} and --tag-weight {factor}",
+            think = tags.think,
+            answer = tags.answer,
+            factor
+        ),
+        None => told!("prepared.without_tags", "without tags"),
     }
 }
 

@@ -7,11 +7,11 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 
-use super::objective::causal_mask;
+use super::objective::{causal_mask, causal_routed};
 use super::routed::routed_logits_at;
 use super::targets::Targets;
 use super::{
-    Beside, DistillConfig, Loss, Metric, NextToken, Objective, OwnAnswers, StepTotals, cross_entropy,
+    Beside, DistillConfig, Loss, Metric, NextToken, Objective, OwnAnswers, Routed, StepTotals, cross_entropy,
     routed_logits,
 };
 use crate::batch::Batch;
@@ -111,6 +111,10 @@ impl Objective for Distill {
         let metrics = metrics(batch, ce.clone(), kd.clone());
         let sum = if alpha == 0.0 { kd } else { ce * alpha + kd * (1.0 - alpha) };
         Loss { sum, metrics, routed }
+    }
+
+    fn routed(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Option<Routed> {
+        causal_routed(model, batch, totals)
     }
 
     fn problems(&self, _adapts: bool) -> Vec<Told> {

@@ -6,8 +6,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
+use super::objective::causal_routed;
 use super::sequence::{routed_log_probs, sequence_log_probs, sequence_weights};
-use super::{Beside, DpoConfig, DpoLoss, Loss, Metric, Objective, ReferenceKind, StepTotals};
+use super::{Beside, DpoConfig, DpoLoss, Loss, Metric, Objective, ReferenceKind, Routed, StepTotals};
 use crate::batch::Batch;
 use crate::model::Transformer;
 use crate::told::Told;
@@ -153,6 +154,10 @@ impl Objective for Dpo {
             sum = sum - chosen.sum() * self.config.sft_weight;
         }
         Loss { sum, metrics, routed }
+    }
+
+    fn routed(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Option<Routed> {
+        causal_routed(model, batch, totals)
     }
 
     fn problems(&self, adapts: bool) -> Vec<Told> {

@@ -8,7 +8,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::objective::causal_mask;
+use super::objective::{causal_mask, causal_routed};
 use super::policy_costs::{PolicyCosts, k3, policy_costs};
 use super::routed::routed_logits_at;
 use super::targets::Targets;
@@ -164,6 +164,10 @@ impl Objective for Grpo {
                 Loss { sum: log_probs.sum() * f64::NAN, metrics: Vec::new(), routed }
             }
         }
+    }
+
+    fn routed(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Option<Routed> {
+        causal_routed(model, batch, totals)
     }
 
     fn problems(&self, adapts: bool) -> Vec<Told> {

@@ -114,6 +114,11 @@ impl GrpoConfig {
         (self.kl_beta > 0.0).then(|| self.reference.unwrap_or(default))
     }
 
+    /// The step at which the answers were written that a step learns from.
+    pub fn written_at(&self, step: u64) -> u64 {
+        step - step % self.rollout_steps.max(1)
+    }
+
     /// How far from 1 a ratio may move, or the most that one counts.
     pub(super) fn clip(&self) -> f64 {
         self.clip_range.unwrap_or(match self.grpo_loss {

@@ -1,6 +1,7 @@
 //! What is minimised: the one thing in which stages differ.
 
-use super::{GrpoConfig, Loss, Masking, ReasonSettings, StepTotals, cross_entropy, routed_logits};
+use super::routed::routed_logits_at;
+use super::{GrpoConfig, Loss, Masking, ReasonSettings, Routed, StepTotals, cross_entropy, routed_logits};
 use crate::batch::Batch;
 use crate::kernels::AttentionMask;
 use crate::model::{ModelConfig, Transformer};
@@ -19,6 +20,12 @@ pub trait Objective: Send + Sync {
     /// The summed loss of a batch that is a step of its own.
     fn loss(&self, model: &Transformer, batch: &Batch) -> Loss {
         self.part_loss(model, batch, &StepTotals::of(self.weight(batch), std::slice::from_ref(batch)))
+    }
+
+    /// What the routed layers of a mixture bring to [`Self::part_loss`], where nothing else of it is asked for. An objective
+    /// that reads another model beside the one that trains does not read that here.
+    fn routed(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Option<Routed> {
+        self.part_loss(model, batch, totals).routed
     }
 
     /// Everything that keeps it from training such a model, or an adapter beside it, as sentences.
@@ -121,6 +128,11 @@ impl Objective for NextToken {
         let (logits, routed) = routed_logits(model, batch, &causal_mask(batch), totals);
         Loss { sum: cross_entropy(logits, &batch.targets, &batch.weights), metrics: Vec::new(), routed }
     }
+}
+
+/// What the routed layers bring where a model reads a batch causally; the logits of one place are all that is made of it.
+pub(super) fn causal_routed(model: &Transformer, batch: &Batch, totals: &StepTotals) -> Option<Routed> {
+    routed_logits_at(model, batch, &causal_mask(batch), &[0], totals).1
 }
 
 /// The causal mask of a batch; where rows hold several examples, they do not see each other.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::shard::{damaged, read};
 use crate::data::{RowOrigin, Source, TokenExample, TokenRow, TokenRows};
 use crate::error::Result;
+use crate::told::told;
 
 /// How the numbers of a flat file are written, in little-endian order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,17 +43,19 @@ impl FlatTokens {
     pub fn open(source: Arc<dyn Source>, of: FlatType, seq: u64) -> Result<Self> {
         let (len, width) = (source.len(), of.width());
         if len % width != 0 {
-            let why = format!(
-                "the file has {len} bytes, which are no whole tokens of {width}; it is damaged, or of another type"
+            let why = told!(
+                "prepared.part_of_token",
+                "the file has {len} bytes, which are no whole tokens of {width}; it is damaged, or of another type",
+                len,
+                width
             );
-            return Err(damaged(source.name(), &why));
+            return Err(damaged(source.name(), why));
         }
         let tokens = len / width;
         if tokens < 2 {
-            return Err(damaged(
-                source.name(),
-                &format!("the file holds {tokens} tokens; at least 2 are needed"),
-            ));
+            let why =
+                told!("prepared.few_tokens", "the file holds {tokens} tokens; at least 2 are needed", tokens);
+            return Err(damaged(source.name(), why));
         }
         Ok(Self { source, of, seq: seq.max(1), tokens })
     }
@@ -72,7 +75,7 @@ impl TokenRows for FlatTokens {
         let name = self.source.name();
         let first = row.saturating_mul(self.seq);
         if first >= self.tokens - 1 {
-            return Err(damaged(name, &format!("row {row} is behind the last one of the file")));
+            return Err(damaged(name, told!("prepared.no_row", "row {row} is behind the last one", row)));
         }
         let (count, width) = ((self.tokens - first).min(self.seq + 1), self.of.width());
         let mut bytes = vec![0; (count * width) as usize];

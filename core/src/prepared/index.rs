@@ -5,10 +5,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
-use super::shard::Shard;
+use super::shard::{Shard, damaged};
 use crate::data::{DataReport, Dataset, Source, TokenData, TokenRow, TokenRows, TokenTies};
 use crate::error::{Error, Result};
 use crate::platform::{map_in_threads, threads};
+use crate::told::told;
 
 /// The name of the index in the directory of prepared data.
 pub const INDEX: &str = "prepared.json";
@@ -45,24 +46,36 @@ impl PreparedIndex {
     /// # Errors
     /// What is no index, torn, or of a later version.
     pub fn read(name: &str, json: &[u8]) -> Result<Self> {
-        let damaged = |why: String| Error::Data(format!("{name}: {why}").into());
         let index: Self = serde_json::from_slice(json).map_err(|e| {
-            damaged(format!("the index of the prepared data is damaged ({e}); prepare it again"))
+            damaged(
+                name,
+                told!(
+                    "prepared.index",
+                    "the index of the prepared data is damaged ({e}); prepare it again",
+                    e
+                ),
+            )
         })?;
         let plan = &index.plan;
         if plan.version != Plan::VERSION {
-            let version = plan.version;
-            return Err(damaged(format!(
-                "the prepared data has version {version}, and {} is read; prepare it again",
-                Plan::VERSION
-            )));
+            let why = told!(
+                "prepared.version",
+                "the prepared data has version {version}, and {own} is read; prepare it again",
+                version = plan.version,
+                own = Plan::VERSION
+            );
+            return Err(damaged(name, why));
         }
         let rows: u64 = index.shards.iter().fold(0, |sum, shard| shard.rows.saturating_add(sum));
         if rows != plan.rows || plan.rows_per_shard == 0 || index.shards.len() as u64 != plan.shards() {
-            return Err(damaged(format!(
-                "the index of the prepared data is damaged: its shards have {rows} rows, and it tells of {}; prepare it again",
-                plan.rows
-            )));
+            let why = told!(
+                "prepared.index_rows",
+                "the index of the prepared data is damaged: its shards have {rows} rows, and it tells of {planned}; prepare it \
+                 again",
+                rows,
+                planned = plan.rows
+            );
+            return Err(damaged(name, why));
         }
         Ok(index)
     }
@@ -81,9 +94,10 @@ pub fn open_prepared(index: PreparedIndex, shards: Vec<Arc<dyn Source>>) -> Resu
     let opened = shards.into_iter().map(Shard::open).collect::<Result<Vec<_>>>()?;
     let pairs: Vec<(&Shard, &ShardEntry)> = opened.iter().zip(&index.shards).collect();
     if pairs.len() != index.shards.len() {
-        return Err(Error::Data(
-            "the prepared data lacks shards that its index tells of; prepare it again".into(),
-        ));
+        return Err(Error::Data(told!(
+            "prepared.lacks_shards",
+            "the prepared data lacks shards that its index tells of; prepare it again"
+        )));
     }
     let parts = threads().clamp(1, pairs.len().max(1));
     let part = |thread: usize| pairs.iter().skip(thread).step_by(parts).copied().collect::<Vec<_>>();
@@ -105,10 +119,13 @@ fn check(shard: &Shard, entry: &ShardEntry, group: u32) -> Result<()> {
         && (shard.rows(), shard.tokens(), shard.group()) == (entry.rows, entry.tokens, group);
     match is_it {
         true => Ok(()),
-        false => Err(Error::Data(
-            format!("{}: this is another shard than the index tells of; prepare the data again", entry.file)
-                .into(),
-        )),
+        false => {
+            let why = told!(
+                "prepared.other_shard",
+                "this is another shard than the index tells of; prepare the data again"
+            );
+            Err(damaged(&entry.file, why))
+        }
     }
 }
 
@@ -127,7 +144,7 @@ impl TokenRows for ShardSet {
         let shard = usize::try_from(row / self.plan.rows_per_shard.max(1)).ok();
         match shard.and_then(|shard| self.shards.get(shard)) {
             Some(shard) => shard.row(row % self.plan.rows_per_shard.max(1), &self.plan.sources),
-            None => Err(Error::Data(format!("row {row} is behind the last one of the prepared data").into())),
+            None => Err(Error::Data(told!("prepared.no_row", "row {row} is behind the last one", row))),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Where things stand in a shard: a head, a table of rows, a table of examples, tokens, weights, and a checksum over all
 //! of it. Numbers are little-endian.
 
-use crate::told::Told;
+use crate::told::{Told, told};
 
 /// The first bytes of a shard.
 pub(super) const MAGIC: [u8; 8] = *b"KINDLSHD";
@@ -41,32 +41,40 @@ impl Layout {
     /// What is no shard, of a later version, or longer or shorter than its head says.
     pub(super) fn read(head: &[u8], len: u64) -> Result<Self, Told> {
         if head.len() < HEAD as usize || head[..8] != MAGIC {
-            return Err("this is no shard of prepared data".into());
+            return Err(told!("prepared.no_shard", "this is no shard of prepared data"));
         }
         let short = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let long = |at: usize| u64::from(short(at)) | (u64::from(short(at + 4)) << 32);
         let (version, width, group) = (short(8), short(12), short(16));
         if version != VERSION {
-            return Err(format!(
-                "the shard has version {version}, and {VERSION} is read; prepare the data again"
-            )
-            .into());
+            return Err(told!(
+                "prepared.shard_version",
+                "the shard has version {version}, and {own} is read; prepare the data again",
+                version,
+                own = VERSION
+            ));
         }
         let layout = Self { width, group, rows: long(24), tokens: long(32), spans: long(40) };
         if ![2, 4].contains(&width) || !(1..=2).contains(&group) {
-            return Err(
-                format!("the shard is damaged: {width} bytes a token and {group} examples a row").into()
-            );
+            return Err(told!(
+                "prepared.widths",
+                "the shard is damaged: {width} bytes a token and {group} examples a row",
+                width,
+                group
+            ));
         }
         match layout.len() {
             Some(whole) if whole == len => Ok(layout),
-            Some(whole) => Err(format!(
-                "the shard is damaged: it has {len} bytes, and {whole} by its head; prepare it again"
-            )
-            .into()),
-            None => {
-                Err("the shard is damaged: its head asks for more than there can be; prepare it again".into())
-            }
+            Some(whole) => Err(told!(
+                "prepared.length",
+                "the shard is damaged: it has {len} bytes, and {whole} by its head; prepare it again",
+                len,
+                whole
+            )),
+            None => Err(told!(
+                "prepared.too_long",
+                "the shard is damaged: its head asks for more than there can be; prepare it again"
+            )),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::shard::{damaged, read};
 use crate::data::{RowOrigin, Source, TokenExample, TokenRow, TokenRows};
 use crate::error::Result;
-use crate::told::Told;
+use crate::told::{Told, told};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Headers are short; what says that it has more is damaged.
@@ -30,8 +30,7 @@ impl NpyTokens {
         let mut head = vec![0; LONGEST_HEADER.min(source.len() as usize)];
         read(&*source, 0, &mut head)?;
         let header = Header::read(&head).and_then(|header| header.checked(source.len()));
-        let Header { data_at, shape: [rows, len], .. } =
-            header.map_err(|why| damaged(source.name(), &why))?;
+        let Header { data_at, shape: [rows, len], .. } = header.map_err(|why| damaged(source.name(), why))?;
         Ok(Self { source, data_at, rows, len })
     }
 
@@ -50,14 +49,18 @@ impl TokenRows for NpyTokens {
         let name = self.source.name();
         let origin = RowOrigin { source: name.to_string(), line: row + 1 };
         if row >= self.rows {
-            return Err(damaged(name, &format!("row {row} is behind the last one of the array")));
+            return Err(damaged(name, told!("prepared.no_row", "row {row} is behind the last one", row)));
         }
         let mut bytes = vec![0; 4 * self.len as usize];
         read(&*self.source, self.data_at + row * 4 * self.len, &mut bytes)?;
         let id = |four: &[u8]| match u32::try_from(i32::from_le_bytes([four[0], four[1], four[2], four[3]])) {
             Ok(id) => Ok(id),
             Err(_) => {
-                Err(damaged(name, &format!("row {} holds a negative number, which is no token", row + 1)))
+                let row = row + 1;
+                Err(damaged(
+                    name,
+                    told!("npy.negative", "row {row} holds a negative number, which is no token", row),
+                ))
             }
         };
         let ids = bytes.chunks_exact(4).map(id).collect::<Result<Vec<u32>>>()?;
@@ -77,23 +80,30 @@ struct Header {
 impl Header {
     fn read(head: &[u8]) -> Result<Self, Told> {
         if !head.starts_with(MAGIC) || head.len() < 12 {
-            return Err("this is no NumPy array".into());
+            return Err(told!("npy.none", "this is no NumPy array"));
         }
         let (length, begins): (usize, usize) = match head[6] {
             1 => (usize::from(u16::from_le_bytes([head[8], head[9]])), 10),
             2 | 3 => (u32::from_le_bytes([head[8], head[9], head[10], head[11]]) as usize, 12),
             version => {
-                return Err(format!("the array's format has version {version}; 1 to 3 are read").into());
+                return Err(told!(
+                    "npy.version",
+                    "the array's format has version {version}; 1 to 3 are read",
+                    version
+                ));
             }
         };
         let text = begins.checked_add(length).and_then(|end| head.get(begins..end));
-        let text = text.ok_or("the array's header is longer than the file, or than 64 KiB")?;
-        let text = std::str::from_utf8(text).map_err(|_| "the array's header is not text")?;
+        let text = text.ok_or_else(|| {
+            told!("npy.header_long", "the array's header is longer than the file, or than 64 KiB")
+        })?;
+        let text = std::str::from_utf8(text)
+            .map_err(|_| told!("npy.header_text", "the array's header is not text"))?;
         let field = |name: &str| {
             let (_, behind) = text.split_once(&format!("'{name}':"))?;
             Some(behind.trim_start())
         };
-        let lacks = |name: &str| Told::from(format!("the array's header lacks {name}"));
+        let lacks = |name: &str| told!("npy.lacks", "the array's header lacks {name}", name);
         let dtype = field("descr").ok_or_else(|| lacks("descr"))?;
         let dtype =
             dtype.strip_prefix('\'').and_then(|rest| rest.split('\'').next()).unwrap_or(dtype).to_string();
@@ -103,7 +113,11 @@ impl Header {
         let numbers = shape.split(',').map(str::trim).filter(|number| !number.is_empty());
         let numbers: Option<Vec<u64>> = numbers.map(|number| number.parse().ok()).collect();
         let Some(&[rows, len]) = numbers.as_deref() else {
-            return Err(format!("the array has the shape ({shape}); rows of tokens, [N, L], are read").into());
+            return Err(told!(
+                "npy.shape",
+                "the array has the shape ({shape}); rows of tokens, [N, L], are read",
+                shape
+            ));
         };
         Ok(Self { data_at: (begins + length) as u64, dtype, fortran, shape: [rows, len] })
     }
@@ -111,31 +125,37 @@ impl Header {
     /// The same where its array can be read and is whole.
     fn checked(self, file: u64) -> Result<Self, Told> {
         if self.dtype != "<i4" {
-            return Err(format!(
-                "the array holds {}, and int32 (<i4) is read; save it with .astype('<i4')",
-                self.dtype
-            )
-            .into());
+            return Err(told!(
+                "npy.dtype",
+                "the array holds {dtype}, and int32 (<i4) is read; save it with .astype('<i4')",
+                dtype = self.dtype
+            ));
         }
         if self.fortran {
-            return Err(
+            return Err(told!(
+                "npy.fortran",
                 "the array stands in Fortran's order, column by column; save it with numpy.ascontiguousarray"
-                    .into(),
-            );
+            ));
         }
         let [rows, len] = self.shape;
         if rows == 0 || len < 2 {
-            return Err(
-                format!("the array has {rows} rows of {len} tokens; at least one of two is needed").into()
-            );
+            return Err(told!(
+                "npy.empty",
+                "the array has {rows} rows of {len} tokens; at least one of two is needed",
+                rows,
+                len
+            ));
         }
         let whole = rows.checked_mul(len).and_then(|count| count.checked_mul(4)?.checked_add(self.data_at));
         match whole == Some(file) {
             true => Ok(self),
-            false => {
-                Err(format!("the file has {file} bytes, and not those of {rows} rows of {len} numbers")
-                    .into())
-            }
+            false => Err(told!(
+                "npy.length",
+                "the file has {file} bytes, and not those of {rows} rows of {len} numbers",
+                file,
+                rows,
+                len
+            )),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::data::{Dataset, RowOrigin, TokenExample, TokenRow};
 use crate::error::{Error, Result};
 use crate::platform::{map_in_threads, threads};
 use crate::tokenizer::{TagWeight, Tokenizer};
+use crate::told::told;
 
 /// Text in a shard, about.
 const SHARD_BYTES: u64 = 8 << 20;
@@ -37,9 +38,10 @@ impl Preparation {
         max_prompt_len: usize,
     ) -> Result<Self> {
         if dataset.tokens().is_some() {
-            return Err(Error::Data(
-                "the data is tokens already; prepare the texts that they were made of".into(),
-            ));
+            return Err(Error::Data(told!(
+                "prepared.of_tokens",
+                "the data is tokens already; prepare the texts that they were made of"
+            )));
         }
         let ties = ties_of(&tokenizer, content, dataset.turns(), max_seq_len, max_prompt_len)?;
         let (rows, bytes) = (dataset.len(), dataset.report().bytes_of_text.max(1));
@@ -115,7 +117,8 @@ impl Preparation {
             for row in encoded(&self.rows, at..behind)? {
                 let source = self.plan.sources.iter().position(|source| *source == row.origin.source);
                 let source = source.ok_or_else(|| {
-                    Error::Data(format!("{}: the row comes from no file of the data", row.origin).into())
+                    let why = told!("prepared.no_file", "the row comes from no file of the data");
+                    Error::Data(told!("row.at", "{origin}: {reason}", origin = row.origin, reason = why))
                 })?;
                 shard.push(&row, source as u32)?;
             }
@@ -160,7 +163,7 @@ fn token_row(source: &EncodedRows, row: u64) -> Result<TokenRow> {
         }
     };
     let Some(origin) = examples.first().map(|example| example.origin.clone()) else {
-        return Err(Error::Data(format!("row {row} gives no example").into()));
+        return Err(Error::Data(told!("prepared.no_example", "row {row} gives no example", row)));
     };
     let tokens = |Example { ids, weights, warnings, .. }: Example| TokenExample { ids, weights, warnings };
     Ok(TokenRow { examples: examples.into_iter().map(tokens).collect(), origin })

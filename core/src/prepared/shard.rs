@@ -9,7 +9,7 @@ use super::writer::{UNUSABLE, bit};
 use crate::data::{RowOrigin, Source, TokenExample, TokenRow};
 use crate::error::{Error, Result};
 use crate::tokenizer::RenderWarning;
-use crate::told::Told;
+use crate::told::{Told, told};
 
 /// Bytes that are read at once where all of them are.
 const BLOCK: usize = 1 << 20;
@@ -28,7 +28,7 @@ impl Shard {
     pub fn open(source: Arc<dyn Source>) -> Result<Self> {
         let mut head = vec![0; HEAD.min(source.len()) as usize];
         read(&*source, 0, &mut head)?;
-        let layout = Layout::read(&head, source.len()).map_err(|why| damaged(source.name(), &why))?;
+        let layout = Layout::read(&head, source.len()).map_err(|why| damaged(source.name(), why))?;
         Ok(Self { source, layout })
     }
 
@@ -66,7 +66,10 @@ impl Shard {
             true => Ok(found.iter().map(|byte| format!("{byte:02x}")).collect()),
             false => Err(damaged(
                 self.source.name(),
-                "the shard is damaged: its checksum is another than its bytes have; prepare it again",
+                told!(
+                    "prepared.checksum",
+                    "the shard is damaged: its checksum is another than its bytes have; prepare it again"
+                ),
             )),
         }
     }
@@ -143,7 +146,8 @@ impl Shard {
     }
 
     fn torn(&self, row: u64) -> Error {
-        damaged(self.source.name(), &format!("the shard is damaged at its row {row}; prepare it again"))
+        let why = told!("prepared.torn", "the shard is damaged at its row {row}; prepare it again", row);
+        damaged(self.source.name(), why)
     }
 }
 
@@ -155,8 +159,8 @@ fn long(bytes: &[u8], at: usize) -> u64 {
     u64::from(short(bytes, at)) | (u64::from(short(bytes, at + 4)) << 32)
 }
 
-pub(super) fn damaged(name: &str, why: &str) -> Error {
-    Error::Data(Told::from(format!("{name}: {why}")))
+pub(super) fn damaged(name: &str, why: Told) -> Error {
+    Error::Data(told!("at", "{name}: {why}", name, why))
 }
 
 /// Fills the buffer from `offset` on.
@@ -167,7 +171,10 @@ pub(super) fn read(source: &dyn Source, offset: u64, buffer: &mut [u8]) -> Resul
     let mut filled = 0;
     while filled < buffer.len() {
         match source.read_at(offset + filled as u64, &mut buffer[filled..]) {
-            Ok(0) => return Err(damaged(source.name(), "the file is shorter than when it was opened")),
+            Ok(0) => {
+                let why = told!("prepared.shorter", "the file is shorter than when it was opened");
+                return Err(damaged(source.name(), why));
+            }
             Ok(count) => filled += count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::Io { path: source.name().to_string(), source: error }),

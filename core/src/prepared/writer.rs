@@ -6,6 +6,7 @@ use super::layout::Layout;
 use crate::data::{TokenExample, TokenRow};
 use crate::error::{Error, Result};
 use crate::tokenizer::RenderWarning;
+use crate::told::told;
 
 /// A row of which nothing can be used.
 pub(super) const UNUSABLE: u32 = 1;
@@ -48,9 +49,11 @@ impl ShardWriter {
             match (self.layout.width, u16::try_from(id)) {
                 (2, Ok(id)) => self.tokens.extend(id.to_le_bytes()),
                 (2, Err(_)) => {
-                    return Err(Error::Data(
-                        format!("the token {id} does not fit the 16 bits of a shard").into(),
-                    ));
+                    return Err(Error::Data(told!(
+                        "prepared.wide_token",
+                        "the token {id} does not fit the 16 bits of a shard",
+                        id
+                    )));
                 }
                 _ => self.tokens.extend(id.to_le_bytes()),
             }

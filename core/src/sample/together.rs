@@ -9,7 +9,7 @@ use super::generate::{Answer, rate};
 use super::{FinishReason, Flow, Generation, GenerationRequest};
 use crate::error::Result;
 use crate::model::{KvCache, Transformer, read};
-use crate::platform::{breathe, now};
+use crate::platform::{give_way, now};
 
 /// How many prompts may be continued side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl<'a> Sequences<'a> {
             if self.rows.is_empty() && waiting.as_slice().is_empty() {
                 return Ok(Flow::Continue);
             }
-            breathe().await;
+            give_way().await;
             self.feed().await?;
         }
     }
@@ -150,7 +150,7 @@ impl<'a> Sequences<'a> {
         for piece in before {
             // Not read: the device need not be waited for.
             self.forward(piece, row..row + 1);
-            breathe().await;
+            give_way().await;
         }
         self.logits(last, row..row + 1).await
     }

@@ -29,5 +29,6 @@ pub use prompt::{Prompt, parse_prompt, prompt_key};
 pub use reasoning::{Reasoning, TagPair, Tags, parse_reasoning, same_answer};
 pub use row::{Parsed, Row, RowKind};
 pub use shape::RowShape;
+pub(crate) use shape::preference_keys;
 pub use tools::{FUNCTION_CALL, function_of_mut};
 pub use warning::RowWarning;

@@ -53,7 +53,7 @@ const PREFERENCES: [[&str; 2]; 5] = [
 ];
 
 /// The keys under which two such answers stand; `None` where there is no pair of them.
-pub(super) fn preference_keys(has: impl Fn(&str) -> bool) -> Option<[&'static str; 2]> {
+pub(crate) fn preference_keys(has: impl Fn(&str) -> bool) -> Option<[&'static str; 2]> {
     PREFERENCES.into_iter().find(|keys| keys.iter().all(|key| has(key)))
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Stage, TrainOptions};
 use crate::batch::TooLong;
 use crate::error::{Error, Result};
-use crate::loss::DiffusionSettings;
+use crate::loss::{DiffusionSettings, GrpoConfig};
 use crate::model::{Noise, Part};
 use crate::optim::{AdamW, AdamWConfig, LrSchedule, Schedule};
 use crate::told::{Told, told};
@@ -305,8 +305,11 @@ impl TrainConfig {
         }
     }
 
-    /// The noise of a step, whose numbers belong to it, so that a resumed run draws what the uninterrupted one draws.
-    pub(super) fn noise(&self, step: u64) -> Noise {
+    /// The noise of a step, whose numbers belong to it, so that a resumed run draws what the uninterrupted one draws. Steps
+    /// that learn from the same answers have the same noise: what changes between them is the weights alone (consistent
+    /// dropout; Hausknecht and Wagener, 2022, <https://arxiv.org/abs/2202.11818>).
+    pub(super) fn noise(&self, step: u64, rollouts: Option<&GrpoConfig>) -> Noise {
+        let step = rollouts.map_or(step, |rollouts| rollouts.written_at(step));
         let seed = self.seed ^ (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         Noise { seed, dropout: self.options.dropout, neftune: self.options.neftune }
     }

@@ -70,7 +70,7 @@ impl Run {
         }
         self.model = self.copies.back_to_best(self.model);
         // The run is over, whatever the listener wants.
-        let Some((best, _)) = self.judge(listener).await? else { return Ok((self, None)) };
+        let (Some(best), _) = self.judge(listener).await? else { return Ok((self, None)) };
         let loss = format!("{:.4}", best.loss);
         listener.on(TrainEvent::Warning(match stopped {
             true => told!(

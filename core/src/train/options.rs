@@ -150,8 +150,8 @@ mod tests {
     #[test]
     fn each_step_has_its_own_noise() {
         let config = with(TrainOptions { neftune: 5.0, dropout: Some(0.1), ..TrainOptions::default() });
-        assert_eq!(config.noise(3), config.noise(3));
-        assert_ne!(config.noise(3).seed, config.noise(4).seed);
-        assert_eq!((config.noise(3).neftune, config.noise(3).dropout), (5.0, Some(0.1)));
+        assert_eq!(config.noise(3, None), config.noise(3, None));
+        assert_ne!(config.noise(3, None).seed, config.noise(4, None).seed);
+        assert_eq!((config.noise(3, None).neftune, config.noise(3, None).dropout), (5.0, Some(0.1)));
     }
 }

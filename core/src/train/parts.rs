@@ -56,7 +56,7 @@ pub(super) fn forward(
 }
 
 /// The tokens of the example at each place, where the noise asks for them.
-fn lengths(rows: &Batch, noise: Noise) -> Vec<u32> {
+pub(super) fn lengths(rows: &Batch, noise: Noise) -> Vec<u32> {
     if noise.neftune > 0.0 { rows.example_lengths() } else { Vec::new() }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn used(parts: &[Part]) -> ExpertLoad {
 }
 
 /// The tokens of each expert in the whole step, where the loss needs them and the step is made of several batches: their
-/// forward passes are run once more, without graphs and under the same noise. `None` where a batch's own are enough.
+/// forward passes are run once more, without graphs and under the same noise, and without a reference or a teacher. `None` where a batch's own are enough.
 pub(super) fn count(
     model: &Transformer,
     objective: &dyn Objective,
@@ -89,10 +89,9 @@ pub(super) fn count(
             shares.iter().map(|share| (share, model.clone())).collect();
         let parts = map_in_threads(prepared, |(share, model)| {
             let model = model.with_noise(noise, share.first_row, lengths(&share.rows, noise));
-            let loss = objective.part_loss(&model, &share.rows, totals);
-            (model, loss)
+            objective.routed(&model, &share.rows, totals)
         });
-        load.add(used(&parts));
+        parts.iter().flatten().for_each(|routed| load.add(ExpertLoad::of(routed)));
     }
     Some(load)
 }

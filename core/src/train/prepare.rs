@@ -249,6 +249,7 @@ impl Job {
             keep: self.kept_dataset().map(|keep| keep.fingerprint()),
             best_loss: None,
             patience: Patience::default(),
+            unjudged: false,
             reference: None,
             dpo: None,
             taught: None,

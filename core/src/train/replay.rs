@@ -54,7 +54,7 @@ pub async fn replay(
         let settings = StepSettings {
             learning_rate: schedule.at(number),
             grad_clip: config.grad_clip,
-            noise: config.noise(number),
+            noise: config.noise(number, objective.rollouts()),
             loss_scale: 1.0,
         };
         let step = Step::of(&model, objective, batches, settings);

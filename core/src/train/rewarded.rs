@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use burn::module::Module;
 
+use super::parts::lengths;
+
 use crate::batch::{Batch, Rollouts, row_length};
 use crate::device::is_processor;
 use crate::error::Result;
 use crate::loss::{Answered, GrpoConfig, group_advantages, target_log_probs};
-use crate::model::{Transformer, read};
+use crate::model::{Noise, Transformer, read};
 use crate::platform::{map_in_threads, threads};
 use crate::random::Random;
 use crate::sample::{
@@ -190,11 +192,24 @@ impl Answers {
         })
     }
 
-    /// The same batch with how likely the model holds what it wrote.
-    pub(super) async fn with_log_probs(&self, mut batch: Batch, model: &Transformer) -> Result<Batch> {
-        let model = model.valid();
+    /// The same batch with how likely the model holds what it wrote, under the noise of the step that learns from it first,
+    /// in which `first_row` is the batch's place. So the ratio of that step is 1 whatever is drawn at random, and later ones
+    /// tell what the weights learned. (trl's `GRPOTrainer` asks the model in training mode, too, under another noise.)
+    pub(super) async fn with_log_probs(
+        &self,
+        mut batch: Batch,
+        model: &Transformer,
+        noise: Noise,
+        first_row: usize,
+    ) -> Result<Batch> {
+        let (model, mut place) = (model.valid(), first_row);
         let parts = if is_processor(&model.device()) { threads() } else { 1 };
-        let shares = batch.split(parts).into_iter().map(|part| (part, model.clone())).collect();
+        let prepare = |part: Batch| {
+            let model = model.clone().with_noise(noise, place, lengths(&part, noise));
+            place += part.batch;
+            (part, model)
+        };
+        let shares = batch.split(parts).into_iter().map(prepare).collect();
         let temperature = self.config.temperature;
         let found = map_in_threads(shares, |(part, model)| {
             let values = target_log_probs(&model, &part, temperature);
@@ -308,7 +323,8 @@ mod tests {
         assert_eq!((greedy.batch, greedy.rollouts.as_ref().unwrap().advantages.len()), (2, 0));
         assert_eq!(to(1, None), greedy);
         // What the answers were written with is what the model holds of them now.
-        let known = pollster::block_on(answers.with_log_probs(own.clone(), &model)).unwrap();
+        let known =
+            pollster::block_on(answers.with_log_probs(own.clone(), &model, Noise::default(), 0)).unwrap();
         let old = known.rollouts.unwrap().old;
         let now = pollster::block_on(read(target_log_probs(&model, &own, 1.0))).unwrap();
         let counted = old.iter().zip(&own.weights).filter(|(_, weight)| **weight != 0.0);

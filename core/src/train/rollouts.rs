@@ -19,9 +19,8 @@ const STREAM: u64 = 0x726f_6c6c_6f75;
 struct WithRollouts {
     batches: Box<dyn BatchSource>,
     answers: Answers,
-    seed: u64,
-    /// Batches that a step takes.
-    per_step: usize,
+    /// Its seed names the answers; a step takes as many batches as it accumulates.
+    config: TrainConfig,
     /// The step that its first batch is for, and the steps of the run.
     first: u64,
     steps: u64,
@@ -31,12 +30,16 @@ struct WithRollouts {
 }
 
 impl WithRollouts {
+    /// The step that the next batch is for.
+    fn step(&self) -> u64 {
+        self.first + self.asked / self.config.grad_accum as u64
+    }
+
     /// The next batch with answers; `None` where the data ends.
     async fn fresh(&mut self, model: &Transformer) -> Result<Option<Batch>> {
         let Some(batch) = self.batches.next(model).await? else { return Ok(None) };
-        let step = self.first + self.asked / self.per_step as u64;
-        let over = step as f64 / self.steps.max(1) as f64;
-        let mut random = random_of(&self.batches.state(), self.seed, STREAM);
+        let over = self.step() as f64 / self.steps.max(1) as f64;
+        let mut random = random_of(&self.batches.state(), self.config.seed, STREAM);
         let group = self.answers.config.group_size;
         self.answers.to(&batch, group, over, Some(&mut random), model).await.map(Some)
     }
@@ -45,21 +48,23 @@ impl WithRollouts {
     async fn again(&mut self, model: &Transformer) -> Result<Option<Batch>> {
         if self.is_used_up() {
             self.reused = Reused::default();
-            while self.reused.batches.len() < self.per_step
+            let (noise, mut first_row) = (self.config.noise(self.step(), Some(&self.answers.config)), 0);
+            while self.reused.batches.len() < self.config.grad_accum
                 && let Some(batch) = self.fresh(model).await?
             {
-                let batch = self.answers.with_log_probs(batch, model).await?;
+                let batch = self.answers.with_log_probs(batch, model, noise, first_row).await?;
+                first_row += batch.batch;
                 self.reused.batches.push(batch);
             }
         }
-        let place = self.reused.given % self.per_step;
+        let place = self.reused.given % self.config.grad_accum;
         self.reused.given += 1;
         Ok(self.reused.batches.get(place).cloned())
     }
 
     fn is_used_up(&self) -> bool {
         let times = self.answers.config.rollout_steps as usize;
-        self.reused.batches.is_empty() || self.reused.given >= times * self.per_step
+        self.reused.batches.is_empty() || self.reused.given >= times * self.config.grad_accum
     }
 }
 
@@ -123,13 +128,12 @@ pub(super) fn with_rollouts(
     progress: &Progress,
 ) -> Box<dyn BatchSource> {
     let Some(config) = rewarded else { return batches };
-    let TrainConfig { seed, max_seq_len, grad_accum, .. } = progress.config;
+    let seq_len = progress.config.max_seq_len;
     let reused = progress.loader.reused.as_deref().cloned().unwrap_or_default();
     Box::new(WithRollouts {
         batches,
-        answers: Answers { config: config.clone(), tokenizer: Arc::clone(tokenizer), seq_len: max_seq_len },
-        seed,
-        per_step: grad_accum,
+        answers: Answers { config: config.clone(), tokenizer: Arc::clone(tokenizer), seq_len },
+        config: progress.config.clone(),
         first: progress.step,
         steps: progress.planned_steps.unwrap_or(progress.total_steps),
         asked: 0,
@@ -153,8 +157,11 @@ pub(super) fn measured(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ModelConfig, tiny};
+    use crate::loss::target_log_probs;
+    use crate::model::{ModelConfig, read, tiny};
     use crate::tokenizer::{TokenizerTraining, train};
+    use crate::train::parts::lengths;
+    use crate::train::{Stage, TrainOptions};
     use burn::tensor::Device;
 
     /// Batches up to an end, each with prompts of its own.
@@ -203,8 +210,7 @@ mod tests {
         WithRollouts {
             batches: Box::new(Numbered { at, end: 5 }),
             answers: Answers { config, tokenizer: tokenizer(), seq_len: 8 },
-            seed: 7,
-            per_step: 2,
+            config: TrainConfig { seed: 7, grad_accum: 2, ..TrainConfig::of(Stage::Grpo) },
             first: 0,
             steps: 10,
             asked: 0,
@@ -254,6 +260,32 @@ mod tests {
             assert!(resumed.ended());
         }
         assert_eq!(given[5].2.reused, None, "what is used up is not kept");
+    }
+
+    #[test]
+    fn what_answers_were_written_with_has_the_noise_of_the_steps_that_learn_from_them() {
+        let (model, options) =
+            (model(), TrainOptions { neftune: 5.0, dropout: Some(0.2), ..TrainOptions::default() });
+        let mut source = source(0, 3, Reused::default());
+        source.config.options = options;
+        let (config, rollouts) = (source.config.clone(), source.answers.config.clone());
+        let mut place = 0;
+        for at in 0..12u64 {
+            let Some(batch) = next(&mut source, &model) else { panic!("batch {at}") };
+            // Two batches a step, and three steps from the same answers.
+            place = if at % 2 == 0 { 0 } else { place };
+            let noise = config.noise(at / 2, Some(&rollouts));
+            assert_eq!(noise == config.noise(0, Some(&rollouts)), at < 6, "batch {at}");
+            let noisy = model.clone().with_noise(noise, place, lengths(&batch, noise));
+            let now = |model: &Transformer| {
+                let now = pollster::block_on(read(target_log_probs(model, &batch, 1.0))).unwrap();
+                let old = batch.rollouts.as_ref().unwrap().old.iter().zip(&batch.weights);
+                let old = old.filter(|(_, weight)| **weight != 0.0);
+                old.zip(&now).map(|((old, _), now)| (old - now).abs()).fold(0.0, f32::max)
+            };
+            assert!(now(&noisy) < 1e-5 && now(&model) > 1e-3, "batch {at}: {} {}", now(&noisy), now(&model));
+            place += batch.batch;
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use burn::tensor::DType;
 
 use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
+use super::listen::{next_control, unless_stopped};
 use super::metrics::Metrics;
 use super::noising::noised_kept;
 use super::step::{Step, StepSettings, StepTensors};
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::loss::Objective;
 use crate::model::{Transformer, read};
 use crate::optim::{AdamW, Schedule};
-use crate::platform::{breathe, now, rest};
+use crate::platform::now;
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
 
@@ -75,8 +76,18 @@ pub struct Outcome {
     pub progress: Progress,
 }
 
+/// A run as this process has it.
+pub(super) struct Begun {
+    schedule: Schedule,
+    started: f64,
+    /// The step at which it began: what was saved before is not measured and written again.
+    pub(super) first: u64,
+    /// The step that was saved last.
+    pub(super) saved: u64,
+}
+
 /// What happened since the last report.
-struct Since {
+pub(super) struct Since {
     tensors: Vec<StepTensors>,
     load: ExpertLoad,
     /// The pass over the rows that each step is in.
@@ -91,6 +102,11 @@ impl Since {
         let (tensors, load) = (Vec::new(), ExpertLoad::default());
         Self { tensors, load, passes: Vec::new(), origins: Vec::new(), tokens: 0, time: now() }
     }
+
+    /// Leaves out of the speed what took place up to here.
+    pub(super) fn restart(&mut self) {
+        self.time = now();
+    }
 }
 
 /// Trains until the last step, or until the listener says stop.
@@ -101,26 +117,25 @@ impl Since {
 pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome> {
     run.progress.config.validate()?;
     run.begin(listener).await?;
-    let schedule = run.progress.schedule();
-    let (started, mut since) = (now(), Since::now());
+    let (first, mut since) = (run.progress.step, Since::now());
+    let mut begun = Begun { schedule: run.progress.schedule(), started: now(), first, saved: first };
     let (mut held_out, mut asked, mut learned) = (None, Control::Continue, false);
-    // What was saved before this process is not measured and written again.
-    let first = run.progress.step;
     loop {
         let step = run.progress.step;
         // Judged at steps of the log alone, so that a save in between changes nothing.
         if run.is_judged() {
-            run.report(&mut since, &schedule, started, listener).await?;
+            run.report(&mut since, &begun, listener).await?;
             learned = run.progress.end_if_low(run.batches.state().epoch);
         }
         let config = &run.progress.config;
         let last = step >= run.progress.total_steps || run.stop_after.is_some_and(|limit| step >= limit);
         let stopped = asked == Control::Stop;
         let due = |every: u64| step > first && (last || stopped || (every > 0 && step.is_multiple_of(every)));
-        let (save, eval) =
-            (due(config.save_every) || asked == Control::Save, due(config.eval_every) && !stopped);
+        // A run that is stopped while it gathers a step may have saved the one before.
+        let save = asked == Control::Save || (due(config.save_every) && step > begun.saved);
+        let eval = (due(config.eval_every) || run.progress.unjudged) && !stopped;
         if due(config.log_every) || save || eval {
-            run.report(&mut since, &schedule, started, listener).await?;
+            run.report(&mut since, &begun, listener).await?;
         }
         let (mut best, mut meanwhile) = (false, Control::Continue);
         if eval {
@@ -128,47 +143,31 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             (measured, meanwhile) = run.measure(listener).await?;
             best = measured.as_ref().is_some_and(|(_, best)| *best);
             held_out = measured.map(|(held_out, _)| held_out).or(held_out);
-            let (settled, of_best) = run.settle_early_stop(listener).await?;
-            (run, held_out) = (settled, of_best.or(held_out));
-            since.time = now();
+            if !run.progress.unjudged {
+                let (settled, of_best) = run.settle_early_stop(listener).await?;
+                (run, held_out) = (settled, of_best.or(held_out));
+            }
+            since.restart();
         }
         let last = last || step >= run.progress.total_steps;
         if save || best || (last && step > first) || meanwhile != Control::Continue {
             run.save(best, listener).await?;
-            since.time = now();
+            begun.saved = step;
+            since.restart();
         }
         if last || stopped || meanwhile == Control::Stop {
-            return Ok(Outcome {
-                model: run.copies.measured(&run.model),
-                stopped: !last,
-                learned,
-                held_out,
-                progress: run.progress,
-            });
+            return Ok(run.ended(last, learned, held_out));
         }
-        run = run.step(&schedule, &mut since).await?;
-        let (mut wanted, paused) = next_control(listener).await;
-        // A save does not end a pause.
-        while paused && wanted == Control::Save {
-            run.report(&mut since, &schedule, started, listener).await?;
-            run.save(false, listener).await?;
-            (wanted, _) = next_control(listener).await;
-            since.time = now();
-        }
-        asked = wanted;
-    }
-}
-
-/// What the listener wants, once it wants something else than a pause; also whether there was one.
-async fn next_control(listener: &mut dyn Listener) -> (Control, bool) {
-    breathe().await;
-    let mut paused = false;
-    loop {
-        match listener.control() {
-            Control::Pause => paused = true,
-            control => return (control, paused),
-        }
-        rest().await;
+        let Some(batches) = run.gather(&mut begun, &mut since, listener).await? else {
+            asked = Control::Stop;
+            continue;
+        };
+        run = run.step(batches, &begun.schedule, &mut since).await?;
+        let (wanted, paused) = next_control(listener).await;
+        asked = match paused {
+            true => run.heed(wanted, paused, &mut begun, &mut since, listener).await?,
+            false => wanted,
+        };
     }
 }
 
@@ -181,8 +180,15 @@ impl Run {
         self.find_best().await
     }
 
+    /// How it ended: behind its `last` step, or on the way.
+    fn ended(self, last: bool, learned: bool, held_out: Option<HeldOut>) -> Outcome {
+        let stopped = !last || self.progress.unjudged;
+        let model = self.copies.measured(&self.model);
+        Outcome { model, stopped, learned, held_out, progress: self.progress }
+    }
+
     /// Captures the run as it stands, and lets the listener store it.
-    async fn save(&mut self, best: bool, listener: &mut dyn Listener) -> Result<()> {
+    pub(super) async fn save(&mut self, best: bool, listener: &mut dyn Listener) -> Result<()> {
         self.progress.loader = self.batches.state();
         let (adapter, copies) = (self.adapter.as_ref(), &self.copies);
         let snapshot =
@@ -193,20 +199,16 @@ impl Run {
         listener.on(TrainEvent::Save { snapshot: &snapshot, best })
     }
 
-    /// One optimizer step. Nothing is read back, but in f16 the gradient's norm, which says whether it is taken.
-    async fn step(mut self, schedule: &Schedule, since: &mut Since) -> Result<Self> {
+    /// One optimizer step from its batches. Nothing is read back, but in f16 the gradient's norm, which says whether it is taken.
+    async fn step(mut self, mut batches: Vec<Batch>, schedule: &Schedule, since: &mut Since) -> Result<Self> {
         let config = &self.progress.config;
         let scaling = self.model.dtype() == DType::F16;
         let settings = StepSettings {
             learning_rate: schedule.at(self.progress.step),
             grad_clip: config.grad_clip,
-            noise: config.noise(self.progress.step),
+            noise: config.noise(self.progress.step, self.objective.rollouts()),
             loss_scale: if scaling { self.progress.loss_scale.unwrap_or_default().factor } else { 1.0 },
         };
-        let mut batches = Vec::new();
-        for _ in 0..config.grad_accum {
-            batches.extend(self.batches.next(&self.model).await?);
-        }
         if batches.is_empty() {
             // A source that cannot tell its end before.
             self.progress.total_steps = self.progress.step;
@@ -262,11 +264,10 @@ impl Run {
     }
 
     /// Reads the losses back (the only place in the loop that does), checks and reports them, where there are any.
-    async fn report(
+    pub(super) async fn report(
         &mut self,
         since: &mut Since,
-        schedule: &Schedule,
-        started: f64,
+        begun: &Begun,
         listener: &mut dyn Listener,
     ) -> Result<()> {
         if since.tensors.is_empty() {
@@ -292,11 +293,11 @@ impl Run {
         let log = StepLog {
             step: self.progress.step,
             loss: losses.iter().sum::<f64>() / losses.len() as f64,
-            lr: schedule.at(self.progress.step - 1),
+            lr: begun.schedule.at(self.progress.step - 1),
             grad_norm,
             tokens: self.progress.tokens,
             tokens_per_second: since.tokens as f64 / seconds,
-            elapsed_s: now() - started,
+            elapsed_s: now() - begun.started,
             loss_scale: self.progress.loss_scale,
             expert_load,
             metrics,
@@ -343,24 +344,26 @@ impl Run {
     /// Measures the held-out rows, where there are any; also says whether they were never better, and what the listener
     /// wanted meanwhile.
     async fn measure(&mut self, listener: &mut dyn Listener) -> Result<(Option<(HeldOut, bool)>, Control)> {
-        let Some((held_out, meanwhile)) = self.judge(listener).await? else {
-            return Ok((None, Control::Continue));
-        };
+        let (held_out, meanwhile) = self.judge(listener).await?;
+        self.progress.unjudged = held_out.is_none() && meanwhile == Control::Stop;
+        let Some(held_out) = held_out else { return Ok((None, meanwhile)) };
         let best = self.progress.note_held_out(held_out.loss);
         listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
         Ok((Some((held_out, best)), meanwhile))
     }
 
     /// What the held-out rows, and its own answers to their questions, say of the model that is kept; also what the listener
-    /// wanted meanwhile. `None` where nothing is held out.
-    pub(super) async fn judge(&self, listener: &mut dyn Listener) -> Result<Option<(HeldOut, Control)>> {
-        let Some(loader) = &self.held_out else { return Ok(None) };
-        let model = self.copies.measured(&self.model);
-        let mut held_out = evaluate(&model, &*self.objective, &mut *loader(), &self.tokenizer).await?;
-        let Some(answers) = &self.answers else { return Ok(Some((held_out, Control::Continue))) };
+    /// wanted meanwhile. `None` where nothing is held out, or the listener stops the run while the model still answers.
+    pub(super) async fn judge(&self, listener: &mut dyn Listener) -> Result<(Option<HeldOut>, Control)> {
+        let Some(loader) = &self.held_out else { return Ok((None, Control::Continue)) };
+        let (model, mut rows) = (self.copies.measured(&self.model), loader());
+        let measuring = evaluate(&model, &*self.objective, &mut *rows, &self.tokenizer);
+        let (held_out, wanted) = unless_stopped(Box::pin(measuring), listener).await;
+        let Some(mut held_out) = held_out.transpose()? else { return Ok((None, wanted)) };
+        let Some(answers) = &self.answers else { return Ok((Some(held_out), wanted)) };
         let (shares, meanwhile) = answers.measure(&model, listener).await?;
         held_out.metrics.extend(shares);
-        Ok(Some((held_out, meanwhile)))
+        Ok((Some(held_out), if meanwhile == Control::Continue { wanted } else { meanwhile }))
     }
 }
 

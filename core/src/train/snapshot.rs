@@ -43,6 +43,9 @@ pub struct Progress {
     /// When that was, and how many measurements have come since.
     #[serde(default, skip_serializing_if = "Patience::is_none")]
     pub patience: Patience,
+    /// Whether its last measurement was stopped: it comes first where the run goes on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unjudged: bool,
     /// Running mean of the loss, against which a spike is judged.
     pub mean_loss: Option<f64>,
     /// The first pass over the rows that may be one of low losses only: every one before held a higher one.

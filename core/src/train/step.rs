@@ -100,8 +100,10 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use crate::kernels::AttentionMask;
-    use crate::loss::{NextToken, cross_entropy};
+    use crate::loss::{Loss, NextToken, Routed, cross_entropy};
     use crate::model::{Balance, Experts, ModelConfig, Trace, preset};
     use burn::module::Module;
     use burn::tensor::{Device, TensorData};
@@ -247,6 +249,44 @@ mod tests {
         let counts: Vec<_> = routed.uses.iter().map(|own| own.chosen.clone()).collect();
         assert!((routed.loss(&counts).into_scalar::<f32>() - added).abs() < 1e-5);
         assert!(NextToken.loss(&self::model(false, 0.0), all).routed.is_none());
+    }
+
+    /// Next-token prediction that counts how often its loss was computed, and how often its routing alone.
+    #[derive(Default)]
+    struct Counting {
+        losses: AtomicUsize,
+        routings: AtomicUsize,
+    }
+
+    impl Objective for Counting {
+        fn weight(&self, batch: &Batch) -> f64 {
+            batch.weight()
+        }
+
+        fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
+            self.losses.fetch_add(1, Ordering::Relaxed);
+            NextToken.part_loss(model, batch, totals)
+        }
+
+        fn routed(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Option<Routed> {
+            self.routings.fetch_add(1, Ordering::Relaxed);
+            NextToken.part_loss(model, batch, totals).routed
+        }
+    }
+
+    #[test]
+    fn what_counts_the_experts_of_a_step_computes_no_loss_twice() {
+        let noise = Noise::default();
+        let settings = StepSettings { learning_rate: 0.1, grad_clip: 0.0, noise, loss_scale: 1.0 };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let taken = |model: Transformer, batches: Vec<Batch>| {
+            let counting = Counting::default();
+            pool.install(|| Step::of(&model, &counting, &batches, settings));
+            (counting.losses.into_inner(), counting.routings.into_inner())
+        };
+        assert_eq!(taken(model(true, 0.0), rows()), (4, 4));
+        assert_eq!(taken(model(true, 0.0), vec![together(&rows())]), (1, 0), "its own counts are enough");
+        assert_eq!(taken(model(false, 0.0), rows()), (4, 0));
     }
 
     #[test]

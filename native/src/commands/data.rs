@@ -10,8 +10,9 @@ use kindling::batch::{
 use kindling::data::{DataOptions, DataReport, Dataset};
 use kindling::error::Error;
 use kindling::loss::TimeRange;
+use kindling::tokenizer::{TagWeight, Tokenizer};
 use kindling::told::Told;
-use kindling::train::turn_warnings;
+use kindling::train::{TrainConfig, tokens_problems, turn_warnings};
 use serde_json::json;
 
 use super::prepare::{self, PrepareArgs};
@@ -22,7 +23,8 @@ use super::view::ViewArgs;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::output::{self, Output};
-use crate::sources::{self, TextArgs, TurnsArgs};
+use crate::prepared_files;
+use crate::sources::{self, RowArgs, TextArgs, TurnsArgs};
 
 /// What to do with data.
 #[derive(Subcommand)]
@@ -85,7 +87,12 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
         text_column: args.reading.text_column.clone(),
         ..DataOptions::default()
     };
-    let data = Arc::new(open(args, options, output)?);
+    let tokens = open_tokens(args, &tokenizer, &config, tags.clone(), output)?;
+    let shown = tokens.as_ref().map(|data| data.len().min(args.limit));
+    let data = Arc::new(match tokens {
+        Some(data) => data,
+        None => open(args, options, output)?,
+    });
     let (tokenizer, content) = (Arc::new(tokenizer), view.stage.content());
     let encoder = Encoder::new(Arc::clone(&tokenizer), content)
         .for_rows_of(config.max_seq_len)
@@ -97,7 +104,7 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
     let fit = Fit::new(content, config.max_seq_len, args.too_long);
     let fit = hiding.as_ref().map_or(fit, |hiding| hiding.fit(fit));
     let (mut odd, mut refused, mut parted) = (RenderWarnings::new(), Vec::new(), false);
-    for row in 0..rows.rows() {
+    for row in 0..shown.unwrap_or(rows.rows()) {
         match rows.examples(row)? {
             Found::Examples(examples) => {
                 count_warnings_of_row(&examples, &mut odd);
@@ -120,6 +127,38 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
     let odd = turns.chain(render_remarks(&odd, output::grouped)).collect();
     conclude(data.report(), odd, &refused, output);
     Ok(())
+}
+
+/// The data where it is tokens already, as a stage would take them; `None` where it is rows.
+///
+/// # Errors
+/// Flags that choose rows; tokens that were made otherwise than here; files that are damaged.
+fn open_tokens(
+    args: &PreviewArgs,
+    tokenizer: &Tokenizer,
+    config: &TrainConfig,
+    tags: Option<TagWeight>,
+    output: Output,
+) -> Result<Option<Dataset>, Failure> {
+    let PreviewArgs { view, skip_bad_rows, turns, reading, .. } = args;
+    let (skip_bad_rows, turns, reading) = (*skip_bad_rows, *turns, reading.clone());
+    let rows = RowArgs { skip_bad_rows, turns, reading, ..RowArgs::default() };
+    let Some(data) = prepared_files::open(&args.data, &rows, config.max_seq_len)? else { return Ok(None) };
+    // Rows of whatever length are shown, where none is asked for.
+    let lengths = (view.max_seq_len.unwrap_or(0), view.max_prompt_len);
+    match tokens_problems(&data, tokenizer, view.stage, lengths, tags)? {
+        problems if problems.is_empty() => {}
+        problems => return Err(Error::Config(problems).into()),
+    }
+    let rows = output::grouped(data.len());
+    output.say(&match data.len() > args.limit {
+        true => format!(
+            "{rows} rows of tokens, of which the first {} are shown; --limit N shows more",
+            args.limit
+        ),
+        false => format!("{rows} rows of tokens"),
+    });
+    Ok(Some(data))
 }
 
 /// Opens the data as far as rows are shown, and says what was read.

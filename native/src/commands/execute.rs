@@ -118,7 +118,10 @@ pub fn conclude(
             outcome.progress.config.stop_at_loss
         ));
     }
-    if step < total {
+    if step == 0 && outcome.stopped {
+        output
+            .say("stopped before its first step, so there is nothing to save; begin again with --overwrite");
+    } else if step < total {
         let command = resume_command(kind, path, everywhere.device);
         let how = how_to_go_on(&command, data);
         output.say(&format!("stopped at step {step} of {total} and saved; {how}"));

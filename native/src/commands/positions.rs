@@ -53,8 +53,9 @@ pub fn refuse_beside_adapter(rope: &RopeSettings) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::Usage(
-        "--rope-scaling would change the model that the adapter belongs to; stretch it first, with `kindling export --model \
-         DIR --to hf --weights-only --rope-scaling yarn --rope-factor 2 --out DIR2`, and adapt that"
+        "--rope-scaling would change the model that the adapter belongs to, and an adapter has no place to say so: it is used \
+         with the model as its files have it. Stretch that first, with `kindling export --model DIR --to hf --weights-only \
+         --rope-scaling yarn --rope-factor 2 --out DIR2`, and adapt DIR2; or train the model itself"
             .into(),
     ))
 }

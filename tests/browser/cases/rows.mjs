@@ -2,7 +2,7 @@
 
 import { test } from "../harness.mjs";
 import { tiny } from "../native.mjs";
-import { SECOND, pick, typedRows } from "../steps.mjs";
+import { SECOND, openTiny, pick, typedRows, unfold } from "../steps.mjs";
 
 const PAGE = { device: "cpu" };
 const LUMA = ["Who are you?", "I am Luma."];
@@ -76,6 +76,26 @@ test("rows: what is missing is told beside its row, once, and Start leads there"
   await page.getByTestId("preview-row").nth(1).waitFor({ timeout: 20 * SECOND });
   assert.match((await page.getByTestId("preview").textContent()).replace(/\s/g, ""), /IamLuma/);
   await t.picture("form");
+});
+
+test("rows: cells of a spreadsheet fill rows of two answers", PAGE, async (t) => {
+  const { page, assert } = t;
+  await openTiny(t);
+  await page.getByTestId("tab-teach").click();
+  await unfold(t, "teach-ways");
+  await page.getByTestId("teach-stage-dpo").check({ force: true });
+  const typed = () => page.getByTestId("teach-pair").evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll("textarea")].map(({ value }) => value)));
+  const filled = async (expected) => {
+    await page.getByTestId("teach-pair").nth(expected.length - 1).waitFor({ timeout: 10 * SECOND });
+    assert.deepEqual(await typed(), expected);
+  };
+  await drop(t, page.getByTestId("teach-question").first(), "问题\t更好的回答\t更差的回答\r\nWho?\tMila.\tNobody.\r\nWhere?\tThere.\t\r\n");
+  await filled([["Who?", "Mila.", "Nobody."], ["Where?", "There.", ""]]);
+  await drop(t, page.getByTestId("teach-worse").nth(1), "When?\tNow.\tNever.");
+  await filled([["Who?", "Mila.", "Nobody."], ["Where?", "There.", ""], ["When?", "Now.", "Never."]]);
+  const cells = (text) => page.evaluate((text) => kindling.rows.cells(text, true), text);
+  assert.deepEqual(await cells("Who?\tMila.\tNobody."), { pairs: [["Who?", "Mila."]], worse: ["Nobody."], odd: null });
+  assert.equal((await cells("a\tb\tc\td")).odd.code, "paste.no_choice");
 });
 
 test("rows: cells of a spreadsheet fill the form", PAGE, async (t) => {

@@ -79,7 +79,7 @@ test("saves: a torn or changed one is named, and the run goes on from the one be
     const [listed] = await page.evaluate(() => kindling.runs.list());
     if (spoil === tear) {
       assert.equal(listed.step, older.step);
-      assert.match(listed.damaged.join(), /optimizer\.safetensors has 0 of \d+ bytes/);
+      assert.match(listed.damaged.map(({ message }) => message).join(), /optimizer\.safetensors has 0 of \d+ bytes/);
     }
     const rest = await goOn(t, id);
     assert.match(rest.warnings.join(), /optimizer\.safetensors/);
@@ -110,8 +110,8 @@ test("saves: what is empty or missing is named, deletes nothing and breaks no li
   assert.deepEqual(list.map(({ id }) => id), [...ids].sort());
   const of = (id) => list.find((run) => run.id === id);
   assert.deepEqual([of(ids[0]).name, of(ids[0]).damaged], ["good", undefined]);
-  assert.match(of(ids[1]).damaged.join(), /job\.json/);
-  assert.match(of(ids[2]).damaged.join(), /save\.json/);
+  assert.match(of(ids[1]).damaged.map(({ message }) => message).join(), /job\.json/);
+  assert.match(of(ids[2]).damaged.map(({ message }) => message).join(), /save\.json/);
   for (const [id, words] of [[ids[1], /job\.json/], [ids[2], /save\.json/], [ids[3], /data\/0000/]]) {
     assert.match(await t.rejection((id) => kindling.runs.resume(id), id), words);
   }
@@ -181,7 +181,7 @@ test("saves: those of an older page open, whatever became of its markers", LONG,
   await tear(t, "models/empty/0/model.safetensors");
   const models = await page.evaluate(() => kindling.models.list());
   assert.deepEqual(models.map(({ name }) => name).sort(), ["empty", "good", "torn"]);
-  assert.match(models.find(({ name }) => name === "empty").damaged, /whole/);
+  assert.match(models.find(({ name }) => name === "empty").damaged.message, /whole/);
   await t.rejection(() => kindling.load({ kept: "empty" }));
   for (const name of ["torn", "good"]) {
     await page.evaluate((kept) => kindling.load({ kept }), name);

@@ -93,6 +93,30 @@ for (const [stage, what, settings, flags] of WAYS) {
   });
 }
 
+test("stages: a preview for a new model fits that model, and not the open one", { device: "cpu" }, async (t) => {
+  const { assert } = t;
+  const { dir, stories } = await tiny(t.tmp);
+  const at = (name) => join(t.tmp, name);
+  const config = JSON.parse(readFileSync(join(dir, "config.json"), "utf8"));
+  writeFileSync(at("short.json"), JSON.stringify({ ...config, max_position_embeddings: 64 }));
+  const fresh = ["--model-config", at("short.json"), "--tokenizer", join(dirname(dir), "tokenizer")];
+  await lines("pretrain", "--data", stories, ...fresh, "--out", at("short"), "--steps", 1, "--max-seq-len", 64);
+  await lines("export", "--to", "single-file", "--weights-only", "--model", at("short"), "--out", at("short.safetensors"));
+  await t.load(at("short.safetensors"));
+  const name = await t.giveFile(stories);
+  const fitted = ([preset, name]) => {
+    const request = { stage: "pretrain", preset, data: testFiles[name] };
+    const told = ({ notes }) => notes.filter(({ code }) => code === "train.length_fitted").map(({ message }) => message);
+    return kindling.plan(request).then(async (plan) => [told(plan), told(await kindling.preview({ ...request, rows: 1 }))]);
+  };
+  for (const [preset, notes] of [[undefined, 1], ["nano", 0]]) {
+    const [planned, shown] = await t.page.evaluate(fitted, [preset, name]);
+    assert.deepEqual([planned.length, shown], [notes, planned], `a preview for ${preset ?? "the open model"}`);
+  }
+  const adapter = (name) => kindling.preview({ stage: "pretrain", preset: "nano", adapter: true, data: testFiles[name] });
+  assert.match(await t.rejection(adapter, name), /train all of its weights/);
+});
+
 test("stages: a mixture of experts trains as natively, and tells its load", LONG, async (t) => {
   const { assert } = t;
   const { dir, file, stories } = await tiny(t.tmp);

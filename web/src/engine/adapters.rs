@@ -30,7 +30,7 @@ impl Engine {
             match about {
                 _ if self.is_held(&folder) => (),
                 Ok(about) => list.push(info(&about, fits(&about), true)),
-                Err(damaged) => list.push(broken(folder, damaged.to_string())),
+                Err(damaged) => list.push(broken(folder, &damaged)),
             }
         }
         list.sort_by(|a, b| b.made.total_cmp(&a.made));
@@ -266,7 +266,7 @@ fn info(about: &About, fits: bool, kept: bool) -> AdapterInfo {
     }
 }
 
-fn broken(folder: String, damaged: String) -> AdapterInfo {
+fn broken(folder: String, damaged: &Told) -> AdapterInfo {
     AdapterInfo {
         name: folder,
         rank: 0,
@@ -277,6 +277,6 @@ fn broken(folder: String, damaged: String) -> AdapterInfo {
         fits: false,
         kept: true,
         made: 0.0,
-        damaged: Some(damaged),
+        damaged: Some(damaged.into()),
     }
 }

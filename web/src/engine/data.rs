@@ -16,23 +16,26 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use web_sys::{TextDecoder, TextDecoderOptions};
 
+use super::fresh::shape_of;
 use super::messages::run::{Preview, PreviewRow, PreviewToken};
 use super::protocol::File;
 use super::state::{Answer, Engine};
 use super::told::{notes, texts, warnings};
 
 impl Engine {
-    /// The first rows, for a model or an adapter that trains: tokens, and which of them are targets.
+    /// The first rows, for a model or an adapter that trains, or for a new model of a preset: tokens, and which of them are
+    /// targets.
     pub fn preview(
         &self,
-        (stage, adapts): (Stage, bool),
+        (stage, adapts, preset): (Stage, bool, Option<&str>),
         changed: Map<String, Value>,
         rows: usize,
         encoding: Option<&str>,
         files: Vec<File>,
     ) -> Result<Answer, Told> {
         let model = self.opened()?;
-        let (config, note) = fitted_config(stage, adapts, changed, model.base.config().context())?;
+        let context = shape_of(&model, preset, adapts)?.context();
+        let (config, note) = fitted_config(stage, adapts, changed, context)?;
         let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
         let tokenizer = model.tokenizer;
         let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);

@@ -53,7 +53,7 @@ pub async fn all() -> Result<Vec<Kept>, Told> {
             Some(newest) => about_in(&places::path(&folder, newest.place)).await?,
             // It was cut short before it was whole: of a run's adapter the run is still there.
             None if places.damaged.is_empty() => continue,
-            None => Err(places.damaged.join("; ").into()),
+            None => Err(places::all_of(&places.damaged)),
         };
         all.push(Kept { folder, about });
     }

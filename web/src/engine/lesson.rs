@@ -27,8 +27,9 @@ pub struct Lesson {
     exercises: Vec<Exercise>,
     choices: Vec<Choice>,
     questions: Vec<String>,
-    /// Between which the answers stand that count, where the run teaches or rewards thinking.
-    tags: Option<Tags>,
+    /// Where the run teaches or rewards thinking, between which tags the answers stand that count, and how many tokens an
+    /// answer may take.
+    thinks: Option<(Tags, usize)>,
     before: Before,
 }
 
@@ -84,9 +85,12 @@ impl Lesson {
             exercises.iter().chain(choices.iter().map(|choice| &choice.exercise)).any(asks)
         };
         let questions = asked.iter().filter(|question| !of_a_row(question)).cloned().collect();
-        let of_reason = job.objective.reason().map(|settings| settings.tags.clone());
-        let tags = of_reason.or_else(|| job.objective.rollouts().map(|settings| settings.tags.clone()));
-        Ok(Self { rows, exercises, choices, questions, tags, before: Before::default() })
+        let taught = job.objective.reason();
+        let taught = taught.map(|settings| (settings.tags.clone(), settings.config.eval_max_new_tokens));
+        let rewarded = job.objective.rollouts();
+        let rewarded = rewarded.map(|settings| (settings.tags.clone(), settings.max_new_tokens));
+        let thinks = taught.or(rewarded);
+        Ok(Self { rows, exercises, choices, questions, thinks, before: Before::default() })
     }
 
     /// Asks them before the run; those for which there is no time are asked no more.
@@ -100,8 +104,8 @@ impl Lesson {
             if now() - began > PATIENCE {
                 break;
             }
-            let answer = exercise.answer(model, tokenizer).await;
-            self.before.rows.push(answer.map_err(Told::from)?);
+            let answer = self.answer(exercise, model, tokenizer).await?;
+            self.before.rows.push(answer);
         }
         for choice in &self.choices {
             if now() - began > PATIENCE {
@@ -110,18 +114,39 @@ impl Lesson {
             let (weights, said) = look_at(choice, model, tokenizer).await?;
             self.before.pairs.push(WeighedBefore { weights, said });
         }
-        let began = now();
+        let (began, most) = (now(), self.most_tokens(model));
         for question in &self.questions {
             if now() - began > PATIENCE {
                 break;
             }
-            self.before.asked.push(ask(model, tokenizer, question, MOST_TOKENS).await?);
+            self.before.asked.push(ask(model, tokenizer, question, most).await?);
         }
         let Before { rows, asked, pairs } = &self.before;
         self.exercises.truncate(rows.len());
         self.choices.truncate(pairs.len());
         self.questions.truncate(asked.len());
         Ok(())
+    }
+
+    /// The model's most likely answer to a row, with its thinking where that is taught or rewarded.
+    async fn answer(
+        &self,
+        exercise: &Exercise,
+        model: &Transformer,
+        tokenizer: &Tokenizer,
+    ) -> Result<String, Told> {
+        let answer = match &self.thinks {
+            Some((tags, most)) => exercise.answer_with_tags(model, tokenizer, tags, *most).await,
+            None => exercise.answer(model, tokenizer).await,
+        };
+        answer.map_err(Told::from)
+    }
+
+    /// Tokens that an answer to a question of the teacher may have.
+    fn most_tokens(&self, model: &Transformer) -> usize {
+        // The other half of the context is the question's.
+        let half = model.config().context() / 2;
+        self.thinks.as_ref().map_or(MOST_TOKENS, |(_, most)| MOST_TOKENS.max(half.min(*most)))
     }
 
     /// The answers before the run.
@@ -147,13 +172,13 @@ impl Lesson {
         model: &Transformer,
         tokenizer: &Tokenizer,
     ) -> Result<Option<run::Lesson>, Told> {
-        let Before { rows, asked: asked_before, pairs: pairs_before } = self.before;
-        let mut answers = Vec::new();
+        let Before { rows, asked: asked_before, pairs: pairs_before } = self.before.clone();
+        let (mut answers, most) = (Vec::new(), self.most_tokens(model));
         for (exercise, before) in self.exercises.iter().zip(rows) {
-            let after = exercise.answer(model, tokenizer).await.map_err(Told::from)?;
+            let after = self.answer(exercise, model, tokenizer).await?;
             let (question, expected) = (exercise.question().to_string(), exercise.expected.clone());
-            let right = match &self.tags {
-                Some(tags) => exercise.is_right_between(&after, tags),
+            let right = match &self.thinks {
+                Some((tags, _)) => exercise.is_right_between(&after, tags),
                 None => exercise.is_right(&after),
             };
             answers.push(Answered { question, expected, before, right, after });
@@ -173,7 +198,7 @@ impl Lesson {
             });
         }
         for (question, before) in self.questions.into_iter().zip(asked_before) {
-            let after = ask(model, tokenizer, &question, MOST_TOKENS).await?;
+            let after = ask(model, tokenizer, &question, most).await?;
             asked.push(Asked { question, before, after });
         }
         let is_empty = answers.is_empty() && asked.is_empty() && pairs.is_empty();

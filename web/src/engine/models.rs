@@ -49,14 +49,16 @@ impl Engine {
                 None => {
                     let marker = format!("{folder}/{WHOLE}");
                     if store::read(&marker).await?.is_some() {
-                        places.damaged.push(format!("{marker} names no whole place"));
+                        let path = marker;
+                        places.damaged.push(told!("file.no_place", "{path} names no whole place", path));
                     }
                     // What was cut short while it was first written is no model.
                     if places.damaged.is_empty() {
                         continue;
                     }
-                    let (bytes, damaged) = (store::size(&folder).await? as f64, places.damaged.join("; "));
-                    KeptModel { name: name_of(&name), bytes, damaged: Some(damaged) }
+                    let (bytes, damaged) =
+                        (store::size(&folder).await? as f64, places::all_of(&places.damaged));
+                    KeptModel { name: name_of(&name), bytes, damaged: Some((&damaged).into()) }
                 }
             };
             kept.push(model);
@@ -100,7 +102,7 @@ pub async fn kept_model(name: &str) -> Result<Files, Told> {
         (true, None) => Err(told!(
             "model.kept_damaged",
             "the kept model is damaged: {damaged}",
-            damaged = places.damaged.join("; ")
+            damaged = places::all_of(&places.damaged)
         )),
     }
 }

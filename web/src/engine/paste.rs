@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use kindling::data::{PasteFault, PasteForm, PasteProblem, paste, spreadsheet_pairs};
+use kindling::data::{PasteFault, PasteForm, PasteProblem, paste, spreadsheet_choices, spreadsheet_pairs};
 use kindling::text::RowKind;
 use kindling::told::{Told, told};
 
@@ -39,18 +39,31 @@ pub fn read_pairs(files: &[File]) -> Result<Answer, Told> {
     Answer::new(paste(&text(files), RowKind::Conversation).pairs())
 }
 
-/// The questions and answers in cells of a spreadsheet, as the clipboard has them.
+/// The questions and answers in cells of a spreadsheet, as the clipboard has them; with worse answers where those are asked
+/// for.
 ///
 /// # Errors
 /// None that a text can cause.
-pub fn read_cells(files: &[File]) -> Result<Answer, Told> {
-    Answer::new(match spreadsheet_pairs(&text(files)) {
-        Ok(pairs) => Cells { pairs, odd: None },
+pub fn read_cells(choices: bool, files: &[File]) -> Result<Answer, Told> {
+    let (text, none) = (text(files), Cells { pairs: Vec::new(), worse: Vec::new(), odd: None });
+    let found = match choices {
+        true => spreadsheet_choices(&text).map(|rows| {
+            let (pairs, worse) =
+                rows.into_iter().map(|[asked, better, worse]| ([asked, better], worse)).unzip();
+            Cells { pairs, worse, odd: None }
+        }),
+        false => spreadsheet_pairs(&text).map(|pairs| Cells { pairs, ..none.clone() }),
+    };
+    Answer::new(match found {
+        Ok(found) => found,
+        Err(PasteProblem { fault: PasteFault::Columns { .. }, .. }) if choices => {
+            Cells { odd: Some((&no_choice()).into()), ..none }
+        }
         Err(PasteProblem { fault: fault @ PasteFault::Columns { .. }, .. }) => {
-            Cells { pairs: Vec::new(), odd: Some(why(&fault)) }
+            Cells { odd: Some(why(&fault)), ..none }
         }
         // Any other text with tabs in it.
-        Err(_) => Cells { pairs: Vec::new(), odd: None },
+        Err(_) => none,
     })
 }
 
@@ -74,18 +87,19 @@ impl From<PasteForm> for rows::PasteForm {
 
 /// What is wrong with a line among rows of this kind.
 fn problem(wrong: &PasteProblem, kind: RowKind) -> rows::PasteProblem {
-    let no_choice = || {
-        told!(
-            "paste.no_choice",
-            "no question with a better and a worse answer is found; name three columns “question”, “better answer” and \
-             “worse answer”"
-        )
-    };
     let why = match (kind, &wrong.fault) {
         (RowKind::Preference, PasteFault::Unrecognised | PasteFault::Columns { .. }) => (&no_choice()).into(),
         (_, fault) => why(fault),
     };
     rows::PasteProblem { line: wrong.line as f64, why }
+}
+
+fn no_choice() -> Told {
+    told!(
+        "paste.no_choice",
+        "no question with a better and a worse answer is found; name three columns “question”, “better answer” and \
+         “worse answer”"
+    )
 }
 
 fn why(fault: &PasteFault) -> super::messages::told::Told {

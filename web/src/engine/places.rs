@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kindling::formats::Files;
 use kindling::told::{Told, told};
 
-use super::saves::{Save, damaged, marks, torn};
+use super::saves::{Save, Wrong, damaged, marks, torn};
 use super::store;
 
 /// The list, among the files of a place.
@@ -27,7 +27,7 @@ pub struct Places {
     /// Places that are whole, the newest first.
     pub whole: Vec<Place>,
     /// What was cut short or damaged, and how, by its path.
-    pub damaged: Vec<String>,
+    pub damaged: Vec<Told>,
     /// Places with files and without a list: an older version of the page wrote them, or they were cut short.
     pub unlisted: Vec<(u8, BTreeMap<String, u64>)>,
 }
@@ -42,6 +42,23 @@ impl Places {
 /// The path of a place.
 pub fn path(folder: &str, place: u8) -> String {
     format!("{folder}/{place}")
+}
+
+/// What is wrong with a file, by its path.
+pub fn is_wrong(path: &str, how: Wrong) -> Told {
+    match how {
+        Wrong::Missing => told!("file.missing", "{path} is missing", path),
+        Wrong::Length { found, bytes } => {
+            told!("file.length", "{path} has {found} of {bytes} bytes", path, found, bytes)
+        }
+        Wrong::Checksum => told!("file.checksum", "{path} is damaged: its checksum is another", path),
+    }
+}
+
+/// All of these sentences as one.
+pub fn all_of(damaged: &[Told]) -> Told {
+    let all = damaged.iter().cloned();
+    all.reduce(|first, then| told!("both", "{first}; {then}", first, then)).unwrap_or_default()
 }
 
 /// Looks at both places of a folder. A torn list or file is named, and breaks nothing.
@@ -61,9 +78,13 @@ pub async fn look(folder: &str) -> Result<Places, Told> {
             continue;
         };
         match serde_json::from_slice::<Save>(&list) {
-            Err(error) => found.damaged.push(format!("{path}/{LIST} is damaged: {error}")),
+            Err(e) => {
+                let list =
+                    told!("file.damaged_at", "{path} is damaged: {e}", path = format!("{path}/{LIST}"), e);
+                found.damaged.push(list);
+            }
             Ok(save) => match torn(&save.files, &sizes) {
-                Some(how) => found.damaged.push(format!("{path}/{how}")),
+                Some((name, how)) => found.damaged.push(is_wrong(&format!("{path}/{name}"), how)),
                 None => found.whole.push(Place { place, save }),
             },
         }
@@ -91,7 +112,7 @@ async fn read(folder: &str, Place { place, save }: &Place) -> Result<Files, Told
     for name in save.files.keys() {
         let bytes = store::read(&format!("{path}/{name}")).await?.unwrap_or_default();
         if let Some(how) = damaged(&save.files, name, &bytes) {
-            return Err(format!("{path}/{how}").into());
+            return Err(is_wrong(&format!("{path}/{name}"), how));
         }
         files.insert(name.clone(), bytes);
     }
@@ -107,7 +128,7 @@ pub async fn read_newest(folder: &str, places: &mut Places) -> Result<(Place, Fi
         match read(folder, &place).await {
             Ok(files) => return Ok((place, files)),
             Err(how) => {
-                places.damaged.push(how.to_string());
+                places.damaged.push(how);
                 places.whole.retain(|other| other.place != place.place);
             }
         }
@@ -116,7 +137,7 @@ pub async fn read_newest(folder: &str, places: &mut Places) -> Result<(Place, Fi
         "store.unreadable",
         "nothing in {folder} can be read: {damaged}",
         folder,
-        damaged = places.damaged.join("; ")
+        damaged = all_of(&places.damaged)
     ))
 }
 

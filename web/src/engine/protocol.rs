@@ -76,13 +76,20 @@ pub enum Call {
         likelihood: Map<String, Value>,
     },
     /// Shows rows of the files beside the message.
-    Preview { stage: Stage, adapts: bool, config: Map<String, Value>, rows: usize, encoding: Option<String> },
+    Preview {
+        stage: Stage,
+        adapts: bool,
+        config: Map<String, Value>,
+        rows: usize,
+        encoding: Option<String>,
+        preset: Option<String>,
+    },
     /// Reads the pasted text beside the message as rows for a stage.
     ReadRows { stage: Stage },
     /// Reads it as questions and answers, if it is nothing but such.
     ReadPairs,
-    /// Reads it as cells of a spreadsheet.
-    ReadCells,
+    /// Reads it as cells of a spreadsheet, with worse answers where those are asked for.
+    ReadCells { choices: bool },
     /// Estimates a run on the files beside the message.
     Plan(Training),
     /// Trains on them.

@@ -37,7 +37,7 @@ impl Engine {
                     "run.cannot_go_on",
                     "the saved run {id} cannot go on: {damaged}",
                     id,
-                    damaged = damaged.join("; ")
+                    damaged = places::all_of(damaged)
                 ),
             });
         };

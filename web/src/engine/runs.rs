@@ -64,8 +64,9 @@ impl KeptRun {
             None => None,
             Some(job) => match parsed(&job) {
                 Ok(job) => Some(job),
-                Err(error) => {
-                    saves.damaged.push(format!("{folder}/{JOB} is damaged: {error}"));
+                Err(e) => {
+                    let path = format!("{folder}/{JOB}");
+                    saves.damaged.push(told!("file.damaged_at", "{path} is damaged: {e}", path, e));
                     None
                 }
             },
@@ -92,7 +93,7 @@ impl KeptRun {
         let newest = self.saves.whole.first().map(|newest| (newest.save.step, newest.save.total_steps));
         let (step, total_steps) = newest.unwrap_or((0, planned));
         let (step, total_steps) = (step as f64, total_steps as f64);
-        let damaged = self.saves.damaged;
+        let damaged = self.saves.damaged.iter().map(Into::into).collect();
         let (stage, adapter, name, model) = match self.job {
             None => (None, false, id.clone(), String::new()),
             Some(KeptJob { training, model, .. }) => {
@@ -108,7 +109,8 @@ async fn add_old_saves(folder: &str, saves: &mut Places) -> Result<(), Told> {
     let Some(state) = store::read(&format!("{folder}/{STATE}")).await? else { return Ok(()) };
     let state: Option<OldState> = serde_json::from_slice(&state).ok();
     if state.is_none() {
-        saves.damaged.push(format!("{folder}/{STATE} is damaged"));
+        let path = format!("{folder}/{STATE}");
+        saves.damaged.push(told!("file.no_state", "{path} is damaged", path));
     }
     for (place, _) in std::mem::take(&mut saves.unlisted) {
         let steps = match &state {
@@ -196,8 +198,9 @@ pub async fn beginning(id: &str, part: &str, job: &KeptJob) -> Result<Files, Tol
     let folder = format!("{RUNS}/{id}");
     let files = store::read_all(&format!("{folder}/{part}")).await?;
     for (name, bytes) in &files {
-        if let Some(how) = damaged(&job.files, &format!("{part}/{name}"), bytes) {
-            return Err(format!("{folder}/{how}").into());
+        let name = format!("{part}/{name}");
+        if let Some(how) = damaged(&job.files, &name, bytes) {
+            return Err(places::is_wrong(&format!("{folder}/{name}"), how));
         }
     }
     let mut listed = job.files.keys().filter_map(|name| name.strip_prefix(part)?.strip_prefix('/'));

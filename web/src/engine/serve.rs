@@ -103,12 +103,12 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Score { text, tokens, add_bos, logits, likelihood } => {
             engine.score((text, tokens), add_bos, logits, likelihood).await
         }
-        Call::Preview { stage, adapts, config, rows, encoding } => {
-            engine.preview((stage, adapts), config, rows, encoding.as_deref(), files)
+        Call::Preview { stage, adapts, config, rows, encoding, preset } => {
+            engine.preview((stage, adapts, preset.as_deref()), config, rows, encoding.as_deref(), files)
         }
         Call::ReadRows { stage } => read_rows(stage.row_kind(), &files),
         Call::ReadPairs => read_pairs(&files),
-        Call::ReadCells => read_cells(&files),
+        Call::ReadCells { choices } => read_cells(choices, &files),
         Call::Plan(training) => engine.plan(&training, files).await,
         Call::Train(training) => engine.train(training, files, port).await,
         Call::Resume { id, more } => engine.resume(&id, more, port).await,

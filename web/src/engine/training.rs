@@ -132,6 +132,14 @@ impl Engine {
                 return Err(message);
             }
         };
+        if outcome.stopped && outcome.progress.step == 0 {
+            // The model still writes the first answers: there is nothing to keep, and nothing to go on from.
+            saver.forget_unsaved().await?;
+            return Err(told!(
+                "run.nothing_learned",
+                "the run was stopped before its first step: nothing was learned, and nothing is kept"
+            ));
+        }
         if let Err(message) = saved {
             port.tell(&warning(&message));
         }

@@ -68,6 +68,8 @@ pub struct LessonsText {
     pub too_long: &'static str,
     pub too_many: &'static str,
     pub lacks_language: &'static str,
+    pub preset_adapts: &'static str,
+    pub preset_of_stage: &'static str,
     pub in_english: &'static str,
     pub in_chinese: &'static str,
     pub kind_text: &'static str,
@@ -166,6 +168,10 @@ pub const ENGLISH: LessonsText = LessonsText {
     too_many: "“{}” of the lesson has {} entries; {} are the most. Take some out.",
     lacks_language: "“{}” of the lesson is missing {}, which other parts of it have. Add it, or take the \
         others out.",
+    preset_adapts: "The lesson names a new model (“preset”), and an adapter to train, which has nothing to change in one. \
+                    Write \"adapter\": false, or take “preset” out.",
+    preset_of_stage: "The lesson names a new model (“preset”), and the stage “{}” goes on from a trained one. Take “preset” \
+                      out, or choose one of {}.",
     in_english: "in English (“en”)",
     in_chinese: "in Chinese (“zh”)",
     kind_text: "a text",
@@ -259,6 +265,8 @@ pub const CHINESE: LessonsText = LessonsText {
     too_long: "课程的“{}”有 {} 个字符，最多 {} 个。请缩短。",
     too_many: "课程的“{}”有 {} 项，最多 {} 项。请减少。",
     lacks_language: "课程的“{}”缺少{}版本，而其他部分有。请补上，或去掉其他部分的该版本。",
+    preset_adapts: "课程指定了新模型（“preset”），又要训练适配器，而新模型里没有可供适配器改变的内容。请写 \"adapter\": false，或去掉“preset”。",
+    preset_of_stage: "课程指定了新模型（“preset”），而阶段“{}”要从训练过的模型继续。请去掉“preset”，或改用 {} 之一。",
     in_english: "英文（“en”）",
     in_chinese: "中文（“zh”）",
     kind_text: "文本",

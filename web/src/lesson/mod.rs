@@ -1,10 +1,12 @@
 //! A lesson as one small file: what a teacher writes, a page opens and a sheet of paper shows.
 
 mod gallery;
+mod keys;
 mod markup;
 mod pasted;
 mod problem;
 mod read;
+mod read_settings;
 
 use serde_json::{Map, Value, json};
 
@@ -34,6 +36,9 @@ pub const MOST_TEXT: usize = 20_000;
 pub const MOST_QUESTION: usize = 2_000;
 /// The stages that a lesson may name: the first holds where it names none.
 pub const STAGES: [&str; 6] = ["sft", "pretrain", "dpo", "distill", "reason", "grpo"];
+
+/// Those in which a new model may learn: from texts, or from a teacher.
+pub const BEGIN_NEW: [&str; 2] = ["pretrain", "distill"];
 
 /// A lesson.
 #[derive(Clone, Debug, PartialEq)]
@@ -290,8 +295,8 @@ mod tests {
             words: Words::One(Version { rows: Rows::Text("Once.\n\nTwice.".into()), ..version("Luma") }),
             settings: Settings {
                 stage: "pretrain".into(),
-                adapter: Some(numbers.clone()),
-                config: numbers,
+                adapter: None,
+                config: numbers.clone(),
                 dpo: Map::from_iter([
                     ("dpo-loss".to_string(), json!("ipo")),
                     ("beta".to_string(), json!(0.2)),
@@ -308,6 +313,9 @@ mod tests {
             },
         };
         assert_eq!(reread(&one), one);
+        let small = Settings { adapter: Some(numbers), ..Settings::default() };
+        let adapted = Lesson { words: Words::One(version("Luma")), settings: small };
+        assert_eq!(reread(&adapted), adapted);
         let full = Settings { adapter: None, ..Settings::default() };
         let mut both = Lesson { words: Words::One(version("Luma")), settings: full };
         both.double();

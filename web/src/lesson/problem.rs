@@ -1,6 +1,6 @@
 //! Why a file is no lesson, in the page's words.
 
-use super::{MOST_BYTES, STAGES, VERSION};
+use super::{BEGIN_NEW, MOST_BYTES, STAGES, VERSION};
 use crate::format::{bytes, fill};
 use crate::language::{Language, Sentence, Text};
 
@@ -70,6 +70,13 @@ pub enum Problem {
         /// Which language.
         language: Language,
     },
+    /// A new model is named beside an adapter.
+    PresetAdapts,
+    /// A new model is named in a stage that goes on from a trained one.
+    PresetOfStage {
+        /// Which stage.
+        stage: String,
+    },
 }
 
 /// What a value must be.
@@ -123,6 +130,11 @@ impl Problem {
                 let own = if *language == Language::English { t.in_english } else { t.in_chinese };
                 fill(t.lacks_language, &[key, own])
             }
+            Self::PresetAdapts => t.preset_adapts.into(),
+            Self::PresetOfStage { stage } => {
+                let able = BEGIN_NEW.map(|stage| format!("“{stage}”")).join(" ");
+                fill(t.preset_of_stage, &[stage, &able])
+            }
         }
     }
 }
@@ -156,6 +168,10 @@ mod tests {
             assert!(["questions[3]", "2001", "2000"].iter().all(|part| said.contains(part)), "{said}");
             let said = stage.sentence(language.text());
             assert!(["settings.stage", "sft", "pretrain"].iter().all(|part| said.contains(part)), "{said}");
+            let new = Problem::PresetOfStage { stage: "dpo".into() }.sentence(language.text());
+            assert!(["preset", "dpo", "pretrain", "distill"].iter().all(|part| new.contains(part)), "{new}");
+            let new = Problem::PresetAdapts.sentence(language.text());
+            assert!(["preset", "\"adapter\": false"].iter().all(|part| new.contains(part)), "{new}");
             let broken = Problem::NotJson { line: 12, column: 34 }.sentence(language.text());
             assert!(broken.contains("12") && broken.contains("34"), "{broken}");
         }

@@ -1,11 +1,13 @@
 //! Reads a lesson's file: strict in what it takes, and every key that nothing reads is named.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::keys::{Keys, one_line, text_of};
 use super::problem::{Problem, Wanted};
+use super::read_settings::settings_of;
 use super::{
-    Lesson, MARK, MOST_BYTES, MOST_QUESTION, MOST_QUESTIONS, MOST_ROWS, MOST_TEXT, MOST_TITLE, Rows, STAGES,
-    Settings, VERSION, Version, Words,
+    Lesson, MARK, MOST_BYTES, MOST_QUESTION, MOST_QUESTIONS, MOST_ROWS, MOST_TEXT, MOST_TITLE, Rows, VERSION,
+    Version, Words,
 };
 use crate::language::Language;
 
@@ -58,35 +60,6 @@ pub fn read(bytes: &[u8]) -> Result<Opened, Problem> {
     let settings = settings.transpose()?.unwrap_or_default();
     file.rest(&mut unused);
     Ok(Opened { lesson: Lesson { words: said.words()?, settings }, unused })
-}
-
-/// An object of the file, of which keys are taken; null is as good as absent.
-struct Keys {
-    /// Where it stands, with a dot behind.
-    path: String,
-    map: Map<String, Value>,
-}
-
-impl Keys {
-    fn of(value: Value, path: &str) -> Result<Self, Problem> {
-        match value {
-            Value::Object(map) => Ok(Self { path: format!("{path}."), map }),
-            _ => Err(Problem::kind(path, Wanted::Object)),
-        }
-    }
-
-    fn take(&mut self, key: &str) -> Option<Value> {
-        self.map.shift_remove(key).filter(|value| !value.is_null())
-    }
-
-    fn needed(&mut self, key: &str) -> Result<Value, Problem> {
-        self.take(key).ok_or_else(|| Problem::Missing { key: format!("{}{key}", self.path) })
-    }
-
-    /// Names what nobody took.
-    fn rest(self, unused: &mut Vec<String>) {
-        unused.extend(self.map.keys().map(|key| format!("{}{key}", self.path)));
-    }
 }
 
 /// The same in every language, or one for each: English and Chinese.
@@ -162,18 +135,6 @@ impl Said {
     }
 }
 
-fn text_of(value: Value, path: &str, most: usize, needed: bool) -> Result<String, Problem> {
-    let Value::String(text) = value else { return Err(Problem::kind(path, Wanted::Text)) };
-    let found = text.chars().count();
-    if found > most {
-        return Err(Problem::TooLong { key: path.into(), found, most });
-    }
-    match needed && text.trim().is_empty() {
-        true => Err(Problem::Empty { key: path.into() }),
-        false => Ok(text),
-    }
-}
-
 fn rows_of(value: Value, path: &str) -> Result<Rows, Problem> {
     match value {
         Value::String(text) if text.trim().is_empty() => Err(Problem::Empty { key: path.into() }),
@@ -202,81 +163,12 @@ fn questions_of(value: Value, path: &str) -> Result<Vec<String>, Problem> {
     list.into_iter().enumerate().map(question).collect()
 }
 
-/// A question has one line, as the page's field for them has one for each.
-fn one_line(text: String) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn settings_of(value: Value, unused: &mut Vec<String>) -> Result<Settings, Problem> {
-    let (mut settings, mut keys) = (Settings::default(), Keys::of(value, "settings")?);
-    if let Some(stage) = keys.take("stage") {
-        let known = stage.as_str().filter(|stage| STAGES.contains(stage));
-        let wanted = || Problem::kind("settings.stage", Wanted::Stage);
-        settings.stage = known.ok_or_else(wanted)?.to_string();
-    }
-    match keys.take("adapter") {
-        None | Some(Value::Bool(true)) => (),
-        Some(Value::Bool(false)) => settings.adapter = None,
-        Some(numbers @ Value::Object(_)) => {
-            settings.adapter = Some(values_of(numbers, "settings.adapter", number_of)?)
-        }
-        Some(_) => return Err(Problem::kind("settings.adapter", Wanted::Adapter)),
-    }
-    if let Some(config) = keys.take("config") {
-        settings.config = values_of(config, "settings.config", number_of)?;
-    }
-    for (key, own) in settings.groups() {
-        if let Some(values) = keys.take(key) {
-            *own = values_of(values, &format!("settings.{key}"), word_or_number)?;
-        }
-    }
-    for (key, own) in settings.words() {
-        if let Some(text) = keys.take(key) {
-            *own = text_of(text, &format!("settings.{key}"), MOST_TITLE, false)?;
-        }
-    }
-    if let Some(sample) = keys.take("sample") {
-        let mut sample = Keys::of(sample, "settings.sample")?;
-        let every = sample.take("every").map(|every| number_of(every, "settings.sample.every"));
-        settings.every = every.transpose()?;
-        if let Some(prompt) = sample.take("prompt") {
-            let prompt = text_of(prompt, "settings.sample.prompt", MOST_QUESTION, false)?;
-            settings.prompt = one_line(prompt);
-        }
-        sample.rest(unused);
-    }
-    keys.rest(unused);
-    Ok(settings)
-}
-
-/// Settings by their names; null is as good as absent.
-fn values_of(
-    value: Value,
-    path: &str,
-    read: fn(Value, &str) -> Result<Value, Problem>,
-) -> Result<Map<String, Value>, Problem> {
-    let keys = Keys::of(value, path)?;
-    let set = keys.map.into_iter().filter(|(_, value)| !value.is_null());
-    set.map(|(key, value)| Ok((key.clone(), read(value, &format!("{path}.{key}"))?))).collect()
-}
-
-/// The names of losses are words.
-fn word_or_number(value: Value, path: &str) -> Result<Value, Problem> {
-    if value.is_string() { Ok(value) } else { number_of(value, path) }
-}
-
-fn number_of(value: Value, path: &str) -> Result<Value, Problem> {
-    match value {
-        Value::Number(_) => Ok(value),
-        _ => Err(Problem::kind(path, Wanted::Number)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::lesson::Settings;
 
     /// A lesson with this in the place of what it had there.
     fn with(key: &str, value: Value) -> Result<Opened, Problem> {
@@ -309,23 +201,6 @@ mod tests {
         });
         let lacks = Problem::LacksLanguage { key: "rows".into(), language: Language::Chinese };
         assert_eq!(read(half.to_string().as_bytes()).unwrap_err(), lacks);
-    }
-
-    #[test]
-    fn settings_are_those_of_the_page() {
-        let settings = json!({
-            "stage": "pretrain", "adapter": { "rank": 4 }, "config": { "epochs": 2.5, "steps": null },
-            "sample": { "every": 10, "prompt": "Once\nupon" }, "name": "tale",
-        });
-        let settings = with("settings", settings).unwrap().lesson.settings;
-        assert_eq!(settings.stage, "pretrain");
-        assert_eq!(settings.adapter.unwrap(), *json!({ "rank": 4 }).as_object().unwrap());
-        assert_eq!(settings.config, *json!({ "epochs": 2.5 }).as_object().unwrap());
-        assert_eq!((settings.every, settings.prompt.as_str()), (Some(json!(10)), "Once upon"));
-        assert_eq!(with("settings", json!({ "adapter": false })).unwrap().lesson.settings.adapter, None);
-        let own = json!({ "stage": "dpo", "dpo": { "dpo-loss": "ipo" } });
-        let own = with("settings", own).unwrap().lesson.settings;
-        assert_eq!((own.stage.as_str(), &own.dpo["dpo-loss"]), ("dpo", &json!("ipo")));
     }
 
     #[test]

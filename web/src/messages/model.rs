@@ -110,7 +110,7 @@ messages! {
         /// Its size.
         bytes: f64,
         /// What is damaged, so that it cannot be opened.
-        damaged: Option<String> = "Option::is_none",
+        damaged: Option<Told> = "Option::is_none",
     }
 
     /// An adapter in this browser, of whatever model.
@@ -134,7 +134,7 @@ messages! {
         /// When it was made or added, in milliseconds since 1970; 0 where that is damaged.
         made: f64,
         /// What is damaged, so that it cannot be opened.
-        damaged: Option<String> = "Option::is_none",
+        damaged: Option<Told> = "Option::is_none",
     }
 
     /// What holds where a request names nothing else.

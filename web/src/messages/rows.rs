@@ -45,6 +45,8 @@ messages! {
     struct Cells {
         /// A question and its answer for each row, of which either may be empty; none where the text is no such cells.
         pairs: Vec<[String; 2]>,
+        /// The worse answer of each row, where those are asked for.
+        worse: Vec<String> = "Vec::is_empty",
         /// Why there are none although there are cells: their columns do not tell which is which.
         odd: Option<Told>,
     }

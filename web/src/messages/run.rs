@@ -298,7 +298,7 @@ messages! {
         /// Steps planned.
         total_steps: f64,
         /// Files of it that were cut short or damaged, and how; it goes on from what is whole.
-        damaged: Vec<String> = "Vec::is_empty",
+        damaged: Vec<Told> = "Vec::is_empty",
     }
 
     /// Rows as the model sees them.

@@ -110,7 +110,7 @@ impl Adapters {
     fn origin(&self, adapter: &AdapterInfo) -> El {
         let t = self.app.speech.text();
         if let Some(damaged) = &adapter.damaged {
-            return el("span").class("bad").text(damaged);
+            return el("span").class("bad").text(&engine::spoken(damaged));
         }
         let base = adapter.base.as_deref().unwrap_or("?");
         let made = js_sys::Date::new(&adapter.made.into());

@@ -208,9 +208,9 @@ pub async fn read_pairs(text: &str) -> Answer<Option<Vec<[String; 2]>>> {
     ask("rows", "pairs", &[&text.into()]).await
 }
 
-/// The questions and answers in cells of a spreadsheet.
-pub async fn read_cells(text: &str) -> Answer<Cells> {
-    ask("rows", "cells", &[&text.into()]).await
+/// The questions and answers in cells of a spreadsheet, with worse answers where those are asked for.
+pub async fn read_cells(text: &str, choices: bool) -> Answer<Cells> {
+    ask("rows", "cells", &[&text.into(), &choices.into()]).await
 }
 
 /// Rows as the model sees them.

@@ -168,7 +168,7 @@ impl Models {
     fn kept_row(self: &Rc<Self>, model: &KeptModel) -> El {
         if let Some(damaged) = &model.damaged {
             let row = el("li").class("entry").test("kept-model").child(&el("strong").text(&model.name));
-            let row = row.child(&el("span").class("bad").text(damaged));
+            let row = row.child(&el("span").class("bad").text(&engine::spoken(damaged)));
             return row.child(&el("span").class("foot").child(&self.removes(model)));
         }
         let t = self.app.speech.text();
@@ -213,7 +213,10 @@ impl Models {
         let row = row.child(&el("span").class("faint").text(&about));
         let row = match run.damaged.as_slice() {
             [] => row,
-            damaged => row.child(&el("span").class("bad").text(&damaged.join("; "))),
+            damaged => {
+                let said: Vec<String> = damaged.iter().map(engine::spoken).collect();
+                row.child(&el("span").class("bad").text(&said.join("; ")))
+            }
         };
         let foot = el("span").class("foot").child(&resume).child(&exports(&self.app, run));
         row.child(&foot.child(&discards(&self.app, run)))

@@ -294,17 +294,14 @@ impl PairForm {
     /// What may be cells of a spreadsheet goes into the field as any other text, and fills rows once the engine has found
     /// that it is cells: it may be busy or still loading, and the text is not lost meanwhile.
     fn paste(self: &Rc<Self>, row: &Rc<PairRow>, event: &Event) {
-        // Cells are read as questions and answers.
-        if self.chooses.get() {
-            return;
-        }
         let clipboard = event.unchecked_ref::<ClipboardEvent>().clipboard_data();
         let pasted = clipboard.and_then(|data| data.get_data("text/plain").ok()).unwrap_or_default();
-        let field = [&row.question, &row.answer].into_iter().find(|field| field.holds_focus()).cloned();
+        let field = row.fields().into_iter().find(|field| field.holds_focus()).cloned();
         let Some(field) = field.filter(|_| cells::may_be(&pasted)) else { return };
         let (form, row, before) = (Rc::clone(self), Rc::clone(row), field.value());
+        let chooses = self.chooses.get();
         self.app.spawn(async move {
-            let found = engine::read_cells(&pasted).await?;
+            let found = engine::read_cells(&pasted, chooses).await?;
             if let Some(rest) = cells::without(&pasted, &before, &field.value()) {
                 form.take_cells(&row, &found, || field.set_value(&rest));
             }
@@ -324,27 +321,31 @@ impl PairForm {
             (self.changed)();
         } else if !found.pairs.is_empty() {
             take_out();
-            self.fill_from(row, &found.pairs);
+            self.fill_from(row, found);
         }
     }
 
     /// Puts rows in behind this one, or in its place where it is blank.
-    fn fill_from(self: &Rc<Self>, row: &Rc<PairRow>, pairs: &[[String; 2]]) {
+    fn fill_from(self: &Rc<Self>, row: &Rc<PairRow>, Cells { pairs, worse, .. }: &Cells) {
         let Some(mut at) = self.place_of(row) else { return };
         // Who went on elsewhere stays there.
         let held_focus = row.line.holds_focus();
-        if is_blank(&row.pair()) {
+        if is_blank(&row.choice()) {
             self.rows.borrow_mut().remove(at);
             row.line.remove();
         } else {
             at += 1;
         }
         for (i, pair) in pairs.iter().enumerate() {
-            self.insert(at + i).fill(pair);
+            let row = self.insert(at + i);
+            row.fill(pair);
+            worse.get(i).into_iter().for_each(|worse| row.worse.set_value(worse));
         }
         self.relabel();
-        if let Some(last) = self.rows.borrow().get(at + pairs.len() - 1).filter(|_| held_focus) {
-            last.answer.focus_quietly();
+        if let Some(last) = self.rows.borrow().get(at + pairs.len() - 1).filter(|_| held_focus)
+            && let Some(field) = last.fields().last()
+        {
+            field.focus_quietly();
         }
         self.say(&fill(self.app.speech.text().rows.filled, &[&pairs.len().to_string()]));
         (self.changed)();

@@ -13,7 +13,7 @@ use self::pasted::Candidate;
 use crate::text::RowKind;
 
 pub use self::pasted::{PasteFault, PasteForm, PasteProblem, Pasted, PastedRow};
-pub use self::table::spreadsheet_pairs;
+pub use self::table::{spreadsheet_choices, spreadsheet_pairs};
 
 /// Reads what was pasted as rows of the kind that is asked for.
 ///

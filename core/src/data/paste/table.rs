@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::names::Side;
 use super::pasted::{Candidate, PasteFault, PasteForm, PasteProblem, pair};
 use crate::data::record::{check_header, name_of_two};
-use crate::text::RowShape;
+use crate::text::{RowShape, preference_keys};
 use crate::told::Told;
 
 /// What may stand between two columns; a full-width comma only where the names of columns are known, for texts hold it.
@@ -223,6 +223,40 @@ pub fn spreadsheet_pairs(text: &str) -> Result<Vec<[String; 2]>, PasteProblem> {
     rows.into_iter().map(read).collect()
 }
 
+/// Questions with a better and a worse answer out of cells of a spreadsheet; any of them may be empty, and a third column
+/// need not be there. A first row of known names is none of them, and tells which column is which.
+///
+/// # Errors
+/// A text that is no cells, or cells in more than three columns that are not named.
+pub fn spreadsheet_choices(text: &str) -> Result<Vec<[String; 3]>, PasteProblem> {
+    let text = text.replace("\r\n", "\n");
+    let records = records(&text, '\t');
+    let Some(first) = records.first().filter(|_| is_table('\t', &records)) else {
+        return Err(PasteProblem { line: 1, fault: PasteFault::Unrecognised });
+    };
+    let named = choice_columns(&first.fields);
+    if let Some(wide) = records.iter().find(|record| named.is_none() && filled(&record.fields) > 3) {
+        let fault = PasteFault::Columns { found: wide.fields.clone() };
+        return Err(PasteProblem { line: wide.line, fault });
+    }
+    let columns = named.unwrap_or([Some(0), Some(1), Some(2)]);
+    let rows = records.iter().skip(usize::from(named.is_some()));
+    let cell = |record: &Record, at: Option<usize>| at.and_then(|at| record.fields.get(at)).cloned();
+    Ok(rows.map(|record| columns.map(|at| cell(record, at).unwrap_or_default())).collect())
+}
+
+/// Where a first row names them, the places of the question, of the better or only answer, and of the worse one.
+fn choice_columns(cells: &[String]) -> Option<[Option<usize>; 3]> {
+    let names: Vec<String> = cells.iter().map(|cell| cell.trim().to_lowercase()).collect();
+    let at = |wanted: &str| names.iter().position(|name| name == wanted);
+    let side = |side: Side| names.iter().position(|name| Side::of(name) == Some(side));
+    let [better, worse] = match preference_keys(|key| at(key).is_some()) {
+        Some([better, worse]) => [at(better), at(worse)],
+        None => [side(Side::Answer), None],
+    };
+    Some([Some(side(Side::Question)?), Some(better?), worse])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,5 +345,27 @@ mod tests {
             spreadsheet_pairs("1\tPoru\tkelp"),
             Err(PasteProblem { line: 1, fault: columns(&["1", "Poru", "kelp"]) })
         );
+    }
+
+    #[test]
+    fn cells_of_a_spreadsheet_may_be_choices() {
+        let choice =
+            |question: &str, better: &str, worse: &str| [question, better, worse].map(str::to_string);
+        let two = vec![choice("Who?", "Luma.", "Nobody."), choice("", "x", "")];
+        for text in [
+            "Who?\tLuma.\tNobody.\r\n\tx\t\r\n",
+            "question\tbetter answer\tworse answer\nWho?\tLuma.\tNobody.\n\tx",
+            "rejected\tnote\tchosen\tPrompt\nNobody.\t1\tLuma.\tWho?\n\t2\tx\t",
+            "问题\t更好的回答\t更差的回答\nWho?\tLuma.\tNobody.\n\tx\t",
+        ] {
+            assert_eq!(spreadsheet_choices(text), Ok(two.clone()), "{text}");
+        }
+        for text in ["Who?\tLuma.", "answer\tquestion\nLuma.\tWho?"] {
+            assert_eq!(spreadsheet_choices(text), Ok(vec![choice("Who?", "Luma.", "")]), "{text}");
+        }
+        let wide = PasteProblem { line: 2, fault: columns(&["a", "b", "c", "d"]) };
+        assert_eq!(spreadsheet_choices("Who?\tLuma.\tNobody.\na\tb\tc\td"), Err(wide));
+        let none = PasteProblem { line: 1, fault: PasteFault::Unrecognised };
+        assert_eq!(spreadsheet_choices("One sentence, and no cells."), Err(none));
     }
 }

@@ -11,8 +11,9 @@ use crate::format::fill;
 use crate::messages::told::Told;
 
 /// The sentences, by what they are about.
-const SENTENCES: [&str; 5] = [
+const SENTENCES: [&str; 6] = [
     include_str!("rows.txt"),
+    include_str!("prepared.txt"),
     include_str!("models.txt"),
     include_str!("gguf.txt"),
     include_str!("adapters.txt"),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use crate::lesson::{Settings, Version, lines};
+use crate::lesson::{BEGIN_NEW, Settings, Version, lines};
 use crate::ui::engine::Answer;
 use crate::ui::lesson::Lesson as Draft;
 use crate::ui::teach_data::PASTE;
@@ -66,7 +66,7 @@ pub fn settings(typed: &Draft, questions: &[String]) -> Settings {
     let of_stage = |stage: &str, values: &Map<String, Value>| {
         if typed.stage == stage { values.clone() } else { Map::new() }
     };
-    let new = typed.trained == FULL && matches!(typed.stage.as_str(), "pretrain" | "distill");
+    let new = typed.trained == FULL && BEGIN_NEW.contains(&typed.stage.as_str());
     let is_first = questions.first().is_some_and(|first| *first == typed.question);
     Settings {
         stage: typed.stage.clone(),
