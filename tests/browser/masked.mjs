@@ -54,14 +54,20 @@ export async function sameAnswers(t, dir, ways = WAYS) {
       const answer = await kindling.generate({ ...request, onUnmask: (step) => steps.push(step) });
       return { answer, steps };
     }, request);
-    const more = [...flags(sampling), "--max-new-tokens", NEW, "--ignore-eos", ...flags(unmask)];
+    const more = [...flags(sampling), "--max-new-tokens", NEW, "--ignore-eos", "--show-steps", ...flags(unmask)];
     const there = await result("generate", "--model", dir, "--tokens", PROMPT.join(","), ...more);
     const what = JSON.stringify([sampling, unmask]);
     t.assert.deepEqual(answer.tokens, there.tokens, what);
     t.assert.equal(answer.tokens.length, NEW, what);
+    t.assert.deepEqual(steps.map(filling), there.steps.map(filling), `${what}: step by step`);
     checkSteps(t, steps, answer.tokens, what);
     t.assert.ok(steps.at(-1).step <= (unmask.steps ?? NEW), `${what}: ${steps.at(-1).step} steps`);
   }
+}
+
+/** Which tokens a step filled, and where. */
+function filling({ step, filled }) {
+  return [step, ...filled.map(({ place, id }) => [place, id]).sort(([a], [b]) => a - b)];
 }
 
 /** Asserts that steps fill each place once, with what stands there in the end. */

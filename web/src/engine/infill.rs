@@ -40,6 +40,10 @@ impl Engine {
         let written = writer.infill(&writing.request(&canvas.ids, 0), &mut self.hearing(&writing)).await;
         self.cancelled.borrow_mut().remove(&port.run);
         let written = written.map_err(told)?;
+        // What was ended early lacks tokens, and which hole the others stand in is not known.
+        if written.tokens.len() != canvas.ids.len() {
+            return Err(told!("call.cancelled", "the call was cancelled"));
+        }
         let filled = canvas.filled(&written.tokens, tokenizer, &writing.talking.ends).map_err(told)?;
         Answer::new(Infilled {
             text: filled.text,

@@ -6,6 +6,7 @@ use js_sys::{Array, Reflect, Uint8Array};
 use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
 use kindling::sample::UnmaskConfig;
 use kindling::told::{Told, told};
+use kindling::train::Stage;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
@@ -130,17 +131,22 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Export { kind, name, shape, weights } => {
             engine.export((&kind, &name), shape, weights, port).await
         }
-        Call::Defaults { stage, adapts } => Answer::new(Defaults {
-            config: fields(train_config(stage, adapts, Map::new())?),
-            lora: fields(lora_config(Map::new())?),
-            sampling: fields(engine.sampling(&Map::new())?),
-            unmask: fields(UnmaskConfig::default()),
-            dpo: fields(DpoConfig::default()),
-            distill: fields(DistillConfig::default()),
-            reason: fields(ReasonConfig::default()),
-            grpo: fields(GrpoConfig::default()),
-        }),
+        Call::Defaults { stage, adapts } => defaults(engine, stage, adapts),
     }
+}
+
+/// What holds where a request names nothing else.
+fn defaults(engine: &Engine, stage: Stage, adapts: bool) -> Result<Answer, Told> {
+    Answer::new(Defaults {
+        config: fields(train_config(stage, adapts, Map::new())?),
+        lora: fields(lora_config(Map::new())?),
+        sampling: fields(engine.sampling(&Map::new())?),
+        unmask: fields(UnmaskConfig::default()),
+        dpo: fields(DpoConfig::default()),
+        distill: fields(DistillConfig::default()),
+        reason: fields(ReasonConfig::default()),
+        grpo: fields(GrpoConfig::default()),
+    })
 }
 
 /// Settings by their names.

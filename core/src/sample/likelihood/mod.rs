@@ -6,8 +6,6 @@
 
 mod config;
 mod hidden;
-#[cfg(test)]
-mod tests;
 
 pub use config::LikelihoodConfig;
 
@@ -240,3 +238,6 @@ fn mean_and_error(means: &[(f64, f64)]) -> (f64, Option<f64>) {
     let batches = means.len() as f64;
     (mean, Some((apart * batches / (batches - 1.0)).sqrt()))
 }
+
+#[cfg(test)]
+mod tests;
