@@ -13,6 +13,10 @@ const FORMS = {
   "skew KL": { "kd-loss": "skew-kl" },
   "on-policy, reverse KL, half of the batches": { "kd-loss": "reverse-kl", "on-policy": 0.5, "max-new-tokens": 48 },
 };
+/** FORMS names those to measure, as a regular expression; else all. */
+const asked = new RegExp(process.env.FORMS ?? "");
+/** PAIR names the pairs. */
+const named = new RegExp(process.env.PAIR ?? "");
 
 /** Teachers with the students that share their vocabulary. */
 const PAIRS = {
@@ -22,14 +26,14 @@ const PAIRS = {
 
 export async function distillation() {
   const [rows, test] = [instructions("train"), instructions("test")];
-  const lines = await each(Object.entries(PAIRS), async ([pair, models]) => {
+  const lines = await each(Object.entries(PAIRS).filter(([pair]) => named.test(pair)), async ([pair, models]) => {
     const [teacher, student] = await models();
     const line = async (what, steps, runs) => {
       const losses = await Promise.all(runs);
       const cells = losses.length > 1 ? [spread(losses), losses.map((loss) => loss.toFixed(3)).join(" ")] : [losses[0].toFixed(3), ""];
       return [pair, what, steps, ...cells];
     };
-    const forms = Object.entries(FORMS).map(([form, flags]) =>
+    const forms = Object.entries(FORMS).filter(([form]) => asked.test(form)).map(([form, flags]) =>
       line(form, STEPS, SEEDS.map((seed) => learned({ pair, form, flags, seed, teacher, student, rows, test }))));
     return Promise.all([
       line("(the teacher)", "", [lossOn(test, teacher, `${pair}-teacher`)]),

@@ -17,6 +17,8 @@ const LARGE = {
   "LoRA, β 0.1": { "lora": true, "learning-rate": 2e-4 },
   "LoRA, lengths evened out": { "lora": true, "learning-rate": 2e-4, "length-normalise": true, "sft-weight": 0.1 },
 };
+/** PAIR names the models to measure, as a regular expression; else all. */
+const only = new RegExp(process.env.PAIR ?? "");
 /** The models that learn, each with its forms. */
 const BASES = {
   "talker (micro)": [async () => (await talker()).out, FORMS],
@@ -26,7 +28,7 @@ const BASES = {
 const SETS = { preference_en_short: () => instructions("test"), oasst1_rank_zh: () => data("sft/oasst1_zh.jsonl") };
 
 export async function preferences() {
-  const cells = Object.entries(BASES).flatMap(([named, [base, forms]]) =>
+  const cells = Object.entries(BASES).filter(([name]) => only.test(name)).flatMap(([named, [base, forms]]) =>
     Object.keys(SETS).flatMap((set) => Object.entries(forms).map(([form, flags]) => ({ named, base, set, form, flags }))));
   table(["model", "data", "trains", "pairs", "chosen likelier, before", "after", "reward accuracy", "reward margin",
     "SFT loss, before", "after", "change"], await each(cells, measured));
