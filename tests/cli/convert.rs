@@ -72,7 +72,9 @@ fn a_second_time_only_what_is_asked_for_changes() {
     let again = "convert --to diffusion --model masked --out again";
     place.run(again).expect(2, &["predicts masked tokens already"]);
     assert!(!place.exists("again"));
-    place.run(&format!("{again} --block-length 16")).expect(0, &["its weights stay", "block of 16 tokens"]);
+    let told = place.run(&format!("{again} --block-length 16"));
+    let told = told.expect(0, &["its weights stay", "block of 16 tokens"]);
+    assert!(!told.stderr.contains("yet to learn"), "what it has learned nobody knows: {told}");
     assert!(place.read("again/model.safetensors") == place.read("masked/model.safetensors"));
     assert!(
         place.read("again/tokenizer.json") == place.read("masked/tokenizer.json"),
@@ -163,6 +165,10 @@ fn weights_take_another_type_where_it_is_asked_for_and_else_keep_theirs() {
     place.run("generate --model narrow --prompt a --max-new-tokens 2").ok();
     let told = place.run("convert --to diffusion --model narrow --out masked --json").ok().result();
     assert_eq!(told["dtype"], "bfloat16");
+    place.run("export --model masked --to hf --out llada").ok();
+    assert_eq!(place.json("llada/config.json")["torch_dtype"], "bfloat16");
+    place.run("import --model llada --out ours").ok();
+    assert_eq!(place.json("ours/config.json"), place.json("masked/config.json"));
     let told = place.run("convert --to diffusion --model narrow --dtype f32 --out f32 --json").ok().result();
     assert_eq!(told["dtype"], "float32");
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::place::{Place, document};
+use crate::two_parts;
 
 const SMALL: &str = "--batch-size 4 --max-seq-len 64 --log-every 1 --steps 6";
 
@@ -13,21 +14,9 @@ fn place() -> Place {
     place
 }
 
-/// Runs the command once in one go and once in two parts, and compares all that is stored.
+/// Compares a run in one go with one in two parts, and looks at what it tells of hidden tokens.
 fn compare(place: &Place, command: &str) {
-    for run in ["whole", "parts"].into_iter().filter(|run| place.exists(run)) {
-        place.remove(run);
-    }
-    place.run(&format!("{command} --out whole")).ok();
-    place.run(&format!("{command} --out parts --stop-after 3")).ok();
-    let verb = command.split(' ').next().unwrap();
-    place.run(&format!("{verb} --resume --out parts")).ok();
-    let weights = if verb == "lora" { "adapter_model.safetensors" } else { "model.safetensors" };
-    for file in [weights, "training/optimizer.safetensors"] {
-        let equal = place.read(&format!("whole/{file}")) == place.read(&format!("parts/{file}"));
-        assert!(equal, "{file} differs after: {command}");
-    }
-    assert_eq!(place.logged_steps("whole"), place.logged_steps("parts"), "{command}");
+    two_parts::compare(place, command, 3, &["masked_accuracy"]);
     let log = place.log("whole");
     let steps: Vec<_> = log.iter().filter(|line| line.get("event").is_none()).collect();
     assert_eq!(steps.len(), 6);

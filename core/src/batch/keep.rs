@@ -53,7 +53,11 @@ impl KeptRows {
         let mut batch = Batch { kept: true, ..Batch::new(row_length(longest, self.fit.seq_len)) };
         examples.iter().for_each(|example| batch.push_examples(std::slice::from_ref(example)));
         let wanted = self.ratio() * lesson.iter().map(Batch::weight).sum::<f64>();
-        batch.scale_weights(wanted / batch.weight());
+        // Of a lesson none of whose tokens came out hidden the weights say nothing: what it counts is known where the kept
+        // rows' tokens are hidden, too.
+        if wanted > 0.0 {
+            batch.scale_weights(wanted / batch.weight());
+        }
         Ok(batch)
     }
 
@@ -126,6 +130,10 @@ mod tests {
         assert!((batch.weight() - 9.0).abs() < 1e-5, "{}", batch.weight());
         assert_eq!(batch.targets_counted(), 6);
         assert!(batch.split(2).iter().all(|part| part.kept));
+        // Of a lesson that counts nothing the kept rows count as they are.
+        let mut none = lesson(3);
+        none.weights.fill(0.0);
+        assert_eq!(kept(0.25).beside(&[none], 0).unwrap().weight(), 2.0);
     }
 
     #[test]

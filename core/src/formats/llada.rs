@@ -1,16 +1,17 @@
 //! A masked predictor's files as LLaDA's published code opens them: `modeling_llada.py` of GSAI-ML/LLaDA-8B-Base.
 
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::llada_names::of_plain;
 use super::tensors::{parse, texts, write_views};
-use super::{Files, plain_files};
+use super::{Files, StoredFloat, plain_files};
 use crate::error::{Error, Result};
 use crate::model::ModelConfig;
 use crate::told::told;
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
+
 /// The files of a masked predictor as LLaDA's published code opens them: its config and its names; all others stay.
 ///
 /// # Errors
@@ -27,9 +28,11 @@ pub fn to_llada(files: &Files) -> Result<Files> {
             ))
         })
     };
-    let config = ModelConfig::from_hugging_face(file(CONFIG)?)?.to_llada()?;
+    let config = ModelConfig::from_hugging_face(file(CONFIG)?)?;
     let bytes = file(WEIGHTS)?;
     let tensors = parse(WEIGHTS, bytes)?;
+    let types: Vec<Dtype> = tensors.tensors().iter().map(|(_, view)| view.dtype()).collect();
+    let config = config.to_llada(StoredFloat::holding(&types).name())?;
     let named = tensors.tensors().into_iter().map(|(name, view)| match of_plain(&name) {
         Some(own) => Ok((own, view)),
         None => Err(Error::Checkpoint(told!(
@@ -85,6 +88,8 @@ mod tests {
             let (ours, theirs) = (&back[WEIGHTS], &files[WEIGHTS]);
             let open = |bytes: &[u8]| TensorFile::open("x", bytes.to_vec()).unwrap().read_all().unwrap();
             assert_eq!(open(ours), open(theirs));
+            let config: Value = serde_json::from_slice(&back[CONFIG]).unwrap();
+            assert_eq!(config["torch_dtype"], "float32");
             let read = |bytes: &[u8]| ModelConfig::from_hugging_face(bytes).unwrap();
             assert_eq!(read(&back[CONFIG]), read(&files[CONFIG]));
             assert!(back["tokenizer.json"] == files["tokenizer.json"]);

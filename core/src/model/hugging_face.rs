@@ -69,7 +69,8 @@ impl ModelConfig {
         let mut root = parse(json)?;
         let keys = Keys(&root);
         if llada::is_llada(keys)? {
-            return Ok(Some(self.to_hugging_face()));
+            let dtype = keys.text("torch_dtype")?.or(keys.text("dtype")?);
+            return Ok(Some(self.to_hugging_face_in(dtype.unwrap_or("float32"))));
         }
         let named = keys.text("model_type")?.is_some_and(|name| !name.is_empty());
         let tied = keys.flag("tie_word_embeddings")?.unwrap_or(false);

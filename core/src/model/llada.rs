@@ -196,12 +196,12 @@ fn is_strange(key: &str, value: &Value) -> bool {
 }
 
 impl ModelConfig {
-    /// The text of a `config.json` that LLaDA's published code opens. What its code does not do of a model that it opens,
-    /// shifted logits and blocks, stands there under the keys of ours.
+    /// The text of a `config.json` that LLaDA's published code opens, beside weights of the type `dtype`. What its code does
+    /// not do of a model that it opens, shifted logits and blocks, stands there under the keys of ours.
     ///
     /// # Errors
     /// A causal model; one with parts that the code does not have, by name.
-    pub fn to_llada(&self) -> Result<String> {
+    pub fn to_llada(&self, dtype: &str) -> Result<String> {
         let diffusion = self.check_masked("LLaDA's form")?;
         self.check_llada()?;
         let eos = match self.eos_token_ids.as_slice() {
@@ -250,7 +250,7 @@ impl ModelConfig {
             "eos_token_id": eos,
             "pad_token_id": self.pad_token_id,
             "use_cache": false,
-            "torch_dtype": "float32",
+            "torch_dtype": dtype,
         });
         if let Some(root) = root.as_object_mut() {
             root.extend(fixed().map(|(key, _, known)| (key.to_string(), known)));
@@ -328,7 +328,7 @@ mod tests {
     fn what_is_written_reads_back_equal() {
         for text in [UNTIED, TIED] {
             let config = read(text);
-            let written = config.to_llada().unwrap();
+            let written = config.to_llada("float32").unwrap();
             assert_eq!(read(&written), config, "{written}");
             let (written, published): (Map<String, Value>, Map<String, Value>) =
                 (serde_json::from_str(&written).unwrap(), serde_json::from_str(text).unwrap());
@@ -344,7 +344,7 @@ mod tests {
             ModelConfig { attention_dropout: 0.2, ..base.clone() },
             ModelConfig { eos_token_ids: vec![2, 5], bos_token_id: Some(1), embedding_range: 1.0, ..base },
         ] {
-            assert_eq!(read(&config.to_llada().unwrap()), config);
+            assert_eq!(read(&config.to_llada("float32").unwrap()), config);
         }
     }
 
@@ -392,9 +392,9 @@ mod tests {
     #[test]
     fn a_model_that_the_code_cannot_compute_is_refused_with_all_its_parts() {
         let config = ModelConfig { qk_norm: true, head_dim: 8, ..read(UNTIED) };
-        let message = config.to_llada().unwrap_err().to_string();
+        let message = config.to_llada("float32").unwrap_err().to_string();
         assert!(message.contains("qk_norm") && message.contains("head_dim"), "{message}");
         let causal = ModelConfig { diffusion: None, ..read(UNTIED) };
-        assert!(causal.to_llada().unwrap_err().to_string().contains("predicts the next token"));
+        assert!(causal.to_llada("float32").unwrap_err().to_string().contains("predicts the next token"));
     }
 }

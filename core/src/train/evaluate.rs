@@ -62,8 +62,49 @@ pub async fn evaluate(
     })
 }
 
-/// Bytes that the targets stand for, each as often as it counts.
+/// Bytes that the targets stand for, each as often as it counts. Where tokens are hidden, those of all that may be, so that
+/// it does not depend on which are.
 fn weighed_bytes(batch: &Batch, tokenizer: &Tokenizer) -> f64 {
-    let counted = batch.targets.iter().zip(&batch.weights).filter(|(_, weight)| **weight != 0.0);
-    counted.map(|(&id, &weight)| tokenizer.token_bytes(id).len() as f64 * f64::from(weight)).sum()
+    let bytes = |id: u32| tokenizer.token_bytes(id).len() as f64;
+    let Some(noised) = &batch.noised else {
+        let counted = batch.targets.iter().zip(&batch.weights).filter(|(_, weight)| **weight != 0.0);
+        return counted.map(|(&id, &weight)| bytes(id) * f64::from(weight)).sum();
+    };
+    let seq = batch.seq.max(1);
+    let rows = noised.clean.chunks(seq).zip(noised.probabilities.chunks(seq)).zip(&noised.counts);
+    let row = |((clean, probabilities), &count): ((&[u32], &[f32]), &f32)| {
+        let may = clean.iter().zip(probabilities).filter(|(_, probability)| **probability > 0.0);
+        let (tokens, all) = may.fold((0.0, 0.0), |(tokens, all), (&id, _)| (tokens + 1.0, all + bytes(id)));
+        if tokens > 0.0 { f64::from(count) * all / tokens } else { 0.0 }
+    };
+    rows.map(row).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Noised;
+    use crate::sample::fake::letters;
+
+    #[test]
+    fn bytes_are_those_of_all_that_may_be_hidden_whatever_is() {
+        let mut batch = Batch { batch: 2, ..Batch::new(3) };
+        // Letters have one byte each.
+        batch.targets = vec![1, 2, 3, 4, 5, 6];
+        batch.weights = vec![0.0, 2.0, 0.5, 0.0, 0.0, 0.0];
+        assert_eq!(weighed_bytes(&batch, &letters(None)), 2.5);
+        let probabilities = vec![0.0, 0.5, 0.5, 0.25, 0.25, 0.25];
+        for counts in [[2.0, 3.0], [1.0, 0.5]] {
+            let noised = Noised {
+                clean: batch.targets.clone(),
+                probabilities: probabilities.clone(),
+                counts: counts.to_vec(),
+            };
+            let batch = Batch { noised: Some(noised), ..batch.clone() };
+            assert_eq!(weighed_bytes(&batch, &letters(None)), f64::from(counts[0] + counts[1]));
+        }
+        let none = Noised { clean: vec![1, 2, 3], probabilities: vec![0.0; 3], counts: vec![1.0] };
+        let none = Batch { batch: 1, noised: Some(none), ..Batch::new(3) };
+        assert_eq!(weighed_bytes(&none, &letters(None)), 0.0);
+    }
 }

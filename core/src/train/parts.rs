@@ -70,7 +70,8 @@ pub(super) fn used(parts: &[Part]) -> ExpertLoad {
 }
 
 /// The tokens of each expert in the whole step, where the loss needs them and the step is made of several batches: their
-/// forward passes are run once more, without graphs and under the same noise, and without a reference or a teacher. `None` where a batch's own are enough.
+/// forward passes are run once more, without graphs and under the same noise, and without a reference or a teacher. `None`
+/// where a batch's own are enough.
 pub(super) fn count(
     model: &Transformer,
     objective: &dyn Objective,

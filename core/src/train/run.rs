@@ -199,7 +199,8 @@ impl Run {
         listener.on(TrainEvent::Save { snapshot: &snapshot, best })
     }
 
-    /// One optimizer step from its batches. Nothing is read back, but in f16 the gradient's norm, which says whether it is taken.
+    /// One optimizer step from its batches. Nothing is read back, but in f16 the gradient's norm, which says whether it is
+    /// taken.
     async fn step(mut self, mut batches: Vec<Batch>, schedule: &Schedule, since: &mut Since) -> Result<Self> {
         let config = &self.progress.config;
         let scaling = self.model.dtype() == DType::F16;

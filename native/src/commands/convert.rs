@@ -64,6 +64,12 @@ pub fn run(args: &ConvertArgs, everywhere: &Everywhere, said: &[String]) -> Resu
         Ok(())
     })?;
     tell(args, &converted, float, bytes, output);
+    if args.to.is_some() && checkpoint.config.diffusion.is_none() {
+        output.say(&format!(
+            "it has yet to learn to fill masks: kindling sft --model {out} --data chats.jsonl --out NEW",
+            out = args.out.display()
+        ));
+    }
     Ok(())
 }
 
@@ -100,7 +106,7 @@ fn stored(dtype: Dtype) -> StoredFloat {
     }
 }
 
-/// Says what was written, and what comes next.
+/// Says what was written.
 fn tell(args: &ConvertArgs, converted: &Converted, float: StoredFloat, bytes: u64, output: Output) {
     let (out, config) = (args.out.display(), &converted.config);
     let diffusion = config.diffusion.as_ref();
@@ -117,9 +123,6 @@ fn tell(args: &ConvertArgs, converted: &Converted, float: StoredFloat, bytes: u6
     output.line(&format!("{out}  {}  {}", output::bytes(bytes), float.name()));
     if let Some(diffusion) = diffusion {
         output.say(&words(diffusion));
-        output.say(&format!(
-            "it has yet to learn to fill masks: kindling sft --model {out} --data chats.jsonl --out NEW"
-        ));
     }
 }
 
