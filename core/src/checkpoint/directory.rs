@@ -153,11 +153,7 @@ impl Checkpoint {
     /// More ids than the model has.
     pub fn with_tokenizer(mut self, tokenizer: Tokenizer) -> Result<Self> {
         self.config.check_vocabulary(&tokenizer)?;
-        for id in tokenizer.stop_ids() {
-            if !self.config.eos_token_ids.contains(&id) {
-                self.config.eos_token_ids.push(id);
-            }
-        }
+        self.config = self.config.with_ends_of(&tokenizer);
         self.tokenizer = Some(tokenizer);
         Ok(self)
     }

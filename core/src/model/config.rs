@@ -287,6 +287,17 @@ impl ModelConfig {
         )))
     }
 
+    /// The same with the tokenizer's ends of a text among the tokens that end an answer, behind its own.
+    #[must_use]
+    pub fn with_ends_of(mut self, tokenizer: &Tokenizer) -> Self {
+        for id in tokenizer.stop_ids() {
+            if !self.eos_token_ids.contains(&id) {
+                self.eos_token_ids.push(id);
+            }
+        }
+        self
+    }
+
     /// The same with the tokenizer's special ids, as functions that generate expect them elsewhere; the tokens that end
     /// an answer stay where there are any.
     #[must_use]

@@ -94,6 +94,8 @@ impl ViewArgs {
     /// What cannot be opened; a length that does not hold.
     pub fn opened(&self, output: Output) -> Result<(Tokenizer, TrainConfig, Option<ModelConfig>), Failure> {
         let (mut tokenizer, model) = open_tokenizer_and_config(&self.model)?;
+        // As a checkpoint has it that is opened whole: rows of hidden tokens are filled with an end.
+        let model = model.map(|model| model.with_ends_of(&tokenizer));
         use_template(&mut tokenizer, self.chat_template.as_deref())?;
         self.date.unwrap_or_else(Date::today).set(&mut tokenizer);
         if self.date.is_some() {
