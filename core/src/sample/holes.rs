@@ -13,6 +13,9 @@ use crate::told::told;
 /// Tokens of a hole where nobody says how many.
 pub const HOLE_TOKENS: usize = 8;
 
+/// No model of this program has a longer context: what is asked for shall not take all memory.
+const MOST_TOKENS: usize = 1 << 20;
+
 /// The shortest hole.
 const HOLE: &str = "___";
 
@@ -40,7 +43,7 @@ pub struct Filled {
 /// a hole of its own.
 ///
 /// # Errors
-/// Holes without a token; a text that the tokenizer refuses.
+/// Holes without a token, or with more than any model holds; a text that the tokenizer refuses.
 pub fn canvas_of(text: &str, tokenizer: &Tokenizer, mask_id: u32, hole_tokens: usize) -> Result<Canvas> {
     if hole_tokens == 0 {
         return Err(Error::Config(vec![told!(
@@ -60,6 +63,15 @@ pub fn canvas_of(text: &str, tokenizer: &Tokenizer, mask_id: u32, hole_tokens: u
         canvas.push(&ids);
         if number < last {
             let begin = canvas.ids.len();
+            if begin.saturating_add(hole_tokens) > MOST_TOKENS {
+                return Err(Error::Data(told!(
+                    "holes.long",
+                    "holes of {hole_tokens} tokens each make a text of more than {most}, which no model holds; give fewer with \
+                     --hole-tokens",
+                    hole_tokens,
+                    most = MOST_TOKENS
+                )));
+            }
             canvas.ids.resize(begin + hole_tokens, mask_id);
             canvas.holes.push(begin..begin + hole_tokens);
         }
@@ -230,6 +242,8 @@ mod tests {
         assert!(Canvas::of_ids(&[0, 1], None).holes.is_empty());
         let none = canvas_of("a___", &tokenizer, MASK, 0).unwrap_err().to_string();
         assert!(none.contains("--hole-tokens is 0"), "{none}");
+        let long = canvas_of("a___", &tokenizer, MASK, u32::MAX as usize).unwrap_err().to_string();
+        assert!(long.contains("holes of 4294967295 tokens"), "{long}");
     }
 
     #[test]
