@@ -75,9 +75,17 @@ impl DiffusionConfig {
         if let Value::Object(keys) = keys { keys } else { Map::new() }
     }
 
-    /// What does not hold beside a vocabulary of so many ids.
-    pub(super) fn problems(&self, vocab_size: usize) -> Vec<Told> {
+    /// What does not hold beside a vocabulary of so many ids, and beside a sliding window, if there is one.
+    pub(super) fn problems(&self, vocab_size: usize, window: Option<usize>) -> Vec<Told> {
         let mut problems = Vec::new();
+        if let Some(window) = window {
+            problems.push(told!(
+                "config.masked_window",
+                "sliding_window is {window}, and a masked predictor has no window: positions see all that its attention shows \
+                 them; take sliding_window and layer_types out",
+                window
+            ));
+        }
         if self.mask_token_id as usize >= vocab_size {
             problems.push(told!(
                 "config.mask_id",
@@ -96,7 +104,7 @@ impl DiffusionConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Balance, Experts, ModelConfig, preset};
+    use super::super::{Balance, Experts, ModelConfig, SlidingWindow, preset};
     use super::*;
 
     fn config(block_length: Option<usize>) -> ModelConfig {
@@ -151,5 +159,10 @@ mod tests {
                 ModelConfig::from_hugging_face(text.replace(from, to).as_bytes()).unwrap_err().to_string();
             assert!(message.contains(told), "{message}");
         }
+        let plain = config(None);
+        let sliding = SlidingWindow { window: 16, layers: vec![true; plain.num_hidden_layers] };
+        let message =
+            ModelConfig { sliding_window: Some(sliding), ..plain }.validate().unwrap_err().to_string();
+        assert!(message.contains("a masked predictor has no window"), "{message}");
     }
 }
