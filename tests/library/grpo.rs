@@ -228,7 +228,7 @@ fn rest_of(job: Job, saved: &Snapshot, begun: &Transformer) -> Record {
 #[test]
 fn a_run_stops_and_pauses_between_the_tokens_of_its_answers_and_goes_on_bit_for_bit() {
     let begun = model();
-    let settings = TrainConfig { grad_accum: 2, ..train_config(Stage::Grpo) };
+    let settings = TrainConfig { grad_accum: 2, learning_rate: 1e-3, ..train_config(Stage::Grpo) };
     for rollout_steps in [1, 2] {
         let job = || lesson(settings.clone(), GrpoConfig { rollout_steps, ..small() }, &begun);
         let run = |wishes: &[(usize, Control)]| asked(job(), &begun, wishes);

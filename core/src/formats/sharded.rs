@@ -223,7 +223,7 @@ mod tests {
     /// Values that tell of which tensor they are; all hold exactly in 16 bits.
     fn values(name: &str, shape: &[usize]) -> Vec<f32> {
         let first = f32::from(name.as_bytes()[0]);
-        (0..shape.iter().product()).map(|i| first + i as f32 / 4.0).collect()
+        (0..shape.iter().product()).map(|i| first + i as f32).collect()
     }
 
     fn write(float: StoredFloat, most: u64) -> Files {

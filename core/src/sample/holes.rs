@@ -148,6 +148,10 @@ impl Canvas {
             if inside.is_some() && ended || Some(id) == self.mask_id {
                 continue;
             }
+            if inside != last && last.is_some() {
+                // A character that the hole leaves incomplete is its own.
+                filled.push(last, &decoder.finish());
+            }
             last = inside;
             filled.push(inside, &decoder.push(id)?);
         }

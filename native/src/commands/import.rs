@@ -12,6 +12,7 @@ use kindling::train::{Progress, Stage, TrainConfig};
 
 use super::export::{Form, read, size_of, tell};
 use super::load;
+use super::stage_flags::flags_of_others;
 use super::train::open_data;
 use super::train_args::DATE;
 use crate::beside_model::BesideModel;
@@ -157,7 +158,8 @@ fn settings(kind: RunKind, config: &TrainConfig, invocation: &Invocation) -> Res
         .map_err(|e| Error::Checkpoint(format!("the run's settings cannot be kept: {e}").into()))?;
     // A list that is empty is one that was not said.
     let is_said = |value: &toml::Value| value.as_array().is_none_or(|list| !list.is_empty());
-    settings.extend(config.into_iter().filter(|(_, value)| is_said(value)));
+    let idle: Vec<String> = flags_of_others(kind.stage).map(|(_, flag)| flag).collect();
+    settings.extend(config.into_iter().filter(|(key, value)| is_said(value) && !idle.contains(key)));
     Ok(settings)
 }
 
