@@ -272,7 +272,7 @@ mod tests {
         let made = canvas_of("a___b", &tokenizer, MASK, 4).unwrap();
         let ids = [&made.ids[..1], &bytes, &bytes[..1], &made.ids[5..]].concat();
         let filled = made.filled(&ids, &tokenizer, &[]).unwrap();
-        // The broken second character is seen as such where the next token shows that it is broken.
-        assert_eq!((filled.text.as_str(), filled.holes[0].as_str()), ("a你\u{FFFD}b", "你"));
+        // The second character, which the hole leaves broken, is the hole's.
+        assert_eq!((filled.text.as_str(), filled.holes[0].as_str()), ("a你\u{FFFD}b", "你\u{FFFD}"));
     }
 }

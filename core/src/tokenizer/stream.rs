@@ -60,9 +60,13 @@ impl StreamDecoder {
         Ok(take_complete(&mut self.pending))
     }
 
-    /// What is left at the end: an incomplete character becomes U+FFFD.
+    /// What is left at the end of a text or of a part of it: an incomplete character becomes U+FFFD.
     pub fn finish(&mut self) -> String {
         let rest = String::from_utf8_lossy(&self.pending).into_owned();
+        if self.tokenizer.pieces == Pieces::Other {
+            // It stands in the text that is decoded again.
+            self.sent += self.pending.len();
+        }
         self.pending.clear();
         rest
     }
