@@ -113,12 +113,12 @@ impl Pass {
             from as i32
         };
         let from = places.iter().map(from).collect();
-        Self { tokens, copies: 2, mask: block_mask(texts, seq, block), from }
+        Self { tokens, copies: 2, mask: both_copies_mask(texts, seq, block), from }
     }
 }
 
 /// A noised block sees itself and the clean blocks before it; a clean one sees the clean ones up to itself.
-fn block_mask(texts: &[Range<usize>], seq: usize, block: usize) -> AttentionMask {
+fn both_copies_mask(texts: &[Range<usize>], seq: usize, block: usize) -> AttentionMask {
     let run = |places: Range<usize>| (places.start as u32, places.end as u32);
     let mut pairs = Vec::with_capacity(2 * texts.len());
     for row in texts.chunks_exact(seq) {
