@@ -56,6 +56,11 @@ test("diffusion: answers equal native's, however masks are filled", LONG, async 
   // As a folder it has LLaDA's own names, and opens again.
   const home = await t.takeHome({ model: "hf" });
   t.assert.equal(JSON.parse(home.find(({ name }) => name === "config.json").bytes).model_type, "llada");
+  const told = () => new Promise((resolve) => {
+    const codes = [];
+    kindling.export({ model: "hf" }, { onWarning: (_, { code }) => codes.push(code) }).then(() => resolve(codes));
+  });
+  t.assert.deepEqual(await t.page.evaluate(told), ["llada.shifted"], "what LLaDA's code does otherwise is told");
   for (const { name, bytes } of home) await t.give(name, bytes);
   const again = (names) => kindling.load(names.map((name) => testFiles[name]));
   t.assert.deepEqual((await t.page.evaluate(again, home.map(({ name }) => name))).diffusion, diffusion);

@@ -167,6 +167,8 @@ test("diffusion: settings of answers are those of the open model", LONG, async (
   assert.equal((await shown(t)).last, 3, "as many steps as were asked for");
   await page.getByTestId("chat-tint").check();
   await page.locator(".answer.writing .shares").first().waitFor({ timeout: 10 * SECOND });
+  await set(t, "chat-steps", "");
+  await set(t, "chat-block-length", "6");
   const { file } = await tiny(t.tmp);
   await pick(t, file, true);
   await page.getByTestId("tab-chat").click();
@@ -174,12 +176,39 @@ test("diffusion: settings of answers are those of the open model", LONG, async (
   // A causal model has no steps.
   await page.getByTestId("chat-steps").waitFor({ state: "hidden", timeout: 20 * SECOND });
   assert.equal(await page.getByTestId("chat-hole-hint").isVisible(), false);
+  // A model of blocks has its own length, and sees nothing behind a hole: what was set for another does not act.
+  await page.getByTestId("tab-models").click();
+  await unfold(t, "convert-more");
+  await page.getByTestId("convert-block-length").fill("4");
+  await page.getByTestId("convert-begin").click();
+  await page.locator("#model", { hasText: "diffusion" }).waitFor({ timeout: 60 * SECOND });
+  await page.locator(".message button").click();
+  await page.getByTestId("tab-chat").click();
+  await page.getByTestId("chat-steps").waitFor({ timeout: 20 * SECOND });
+  for (const id of ["chat-block-length", "chat-hole-tokens", "chat-hole-hint"]) {
+    assert.equal(await page.getByTestId(id).isVisible(), false, id);
+  }
+  await send(t, QUESTION);
+  await page.getByTestId("chat-written").nth(1).waitFor({ timeout: 60 * SECOND });
+  assert.equal(await page.getByTestId("message").isVisible(), false, "nothing was refused");
 });
 
 test("diffusion: teaching offers what works, and tells how many hidden words are restored", LONG, async (t) => {
   const { page, assert } = t;
   await convert(t);
   await page.getByTestId("convert-teach").click();
+  // A new model is no diffusion model, whatever is open.
+  await unfold(t, "teach-ways");
+  const says = page.getByTestId("teach-objective");
+  await says.waitFor({ timeout: 10 * SECOND });
+  await page.getByTestId("teach-stage-pretrain").check({ force: true });
+  await page.getByTestId("teach-trained-full").check({ force: true });
+  await page.getByTestId("teach-preset").selectOption("nano");
+  await says.waitFor({ state: "hidden", timeout: 10 * SECOND });
+  assert.equal(await page.getByTestId("teach-loss-weight").isVisible(), false);
+  await page.getByTestId("teach-preset").selectOption("");
+  await says.waitFor({ timeout: 10 * SECOND });
+  await page.getByTestId("teach-stage-sft").check({ force: true });
   await page.getByTestId("teach-source-sample").check({ force: true });
   await unfold(t, "teach-ways");
   for (const stage of ["dpo", "distill", "reason", "grpo"]) {
