@@ -217,7 +217,7 @@ test("diffusion: teaching offers what works, and tells how many hidden words are
   assert.ok(await page.getByTestId("teach-only-causal").isVisible(), "it says why");
   assert.match(await page.getByTestId("teach-objective").innerText(), /hidden.*restore/);
   await page.getByTestId("teach-trained-attention").check({ force: true });
-  await page.getByTestId("teach-loss-weight").selectOption("uniform");
+  await page.getByTestId("teach-loss-weight").selectOption("inverse-t");
   await page.getByTestId("teach-t-from").fill("0.1");
   await page.getByTestId("teach-t-to").fill("0.5");
   await unfold(t, "teach-settings");
@@ -226,6 +226,13 @@ test("diffusion: teaching offers what works, and tells how many hidden words are
   await page.locator("#teach-plan[data-kind=good]").waitFor({ timeout: 60 * SECOND });
   const [trained, all] = (await page.getByTestId("teach-plan").innerText()).match(/[\d.]+[kM]?/g);
   assert.notEqual(trained, all, "less than the whole model trains");
+  await page.evaluate(() => {
+    const train = kindling.train.bind(kindling);
+    kindling.train = (request) => {
+      window.taught = request.config;
+      return train(request);
+    };
+  });
   await page.getByTestId("teach-start").click();
   for (const name of ["masked_accuracy", "masked_accuracy-held-out"]) {
     await page.waitForFunction((name) => /\d/.test(document.querySelector(`[data-testid=metric-${name}]`)?.textContent), name, {
@@ -233,9 +240,11 @@ test("diffusion: teaching offers what works, and tells how many hidden words are
     });
   }
   await page.getByTestId("teach-ask").waitFor({ timeout: 120 * SECOND });
+  const taught = await page.evaluate(() => ["freeze", "loss-weight", "t-range"].map((key) => window.taught[key]));
+  assert.deepEqual(taught, [["mlp"], "inverse-t", "0.1,0.5"], "what was set is what is asked for");
   const said = await page.getByTestId("teach-metrics").innerText();
   assert.match(said, /Masked words restored/);
-  assert.doesNotMatch(await page.locator("#teach-run").innerText(), /undefined|NaN|masked_/);
+  assert.doesNotMatch(await page.locator("#teach-run").innerText(), /undefined|NaN|masked_|nll bound|unigram accuracy|reconstruction/);
   await t.picture("taught");
 });
 
