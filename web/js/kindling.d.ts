@@ -112,8 +112,9 @@ export interface Kindling {
     remove(name: string): Promise<AdapterInfo[]>;
   };
   /**
-   * Files to take home: the open model as one file, as a Hugging Face directory (a masked predictor in LLaDA's form) or for
-   * llama.cpp, an adapter in PEFT's layout, a run with its training state. "zip" puts a directory into one archive.
+   * Files to take home: the open model as one file, as a Hugging Face directory (a masked predictor in LLaDA's form, where
+   * its code can compute it; what that does otherwise is a warning) or for llama.cpp, an adapter in PEFT's layout, a run
+   * with its training state. "zip" puts a directory into one archive.
    */
   export(
     what: { model: "single-file" | "hf" | "gguf" } | { adapter: string } | { run: string },

@@ -32,19 +32,21 @@ pub fn marked(asked: &str, holes: &[String], whole: &str) -> Vec<(String, bool)>
 fn parts(asked: &str, holes: &[String], whole: &str) -> Option<Vec<(String, bool)>> {
     let (said, mut parts, mut rest) = (between_holes(asked), Vec::new(), whole);
     let mut holes = holes.iter();
-    for (i, text) in said.iter().enumerate() {
-        let hole = holes.next();
-        // A word that fills a hole may bring the space before it.
-        let brings = hole.is_some_and(|hole| hole.starts_with(' '));
-        let text = if brings { text.strip_suffix(' ').unwrap_or(text) } else { text };
-        rest = rest.strip_prefix(text)?;
-        parts.push((text.to_string(), false));
-        if i + 1 < said.len() {
-            let hole = hole?;
-            rest = rest.strip_prefix(hole.as_str())?;
-            parts.push((hole.clone(), true));
-        }
+    let (last, before) = said.split_last()?;
+    for text in before {
+        let hole = holes.next()?;
+        // The space before a hole is left to the word that fills it, which need not bring one.
+        let ways = [Some(text.as_str()), text.strip_suffix(' ')];
+        let found = ways.into_iter().flatten().find_map(|text| {
+            let behind = rest.strip_prefix(text)?.strip_prefix(hole.as_str())?;
+            Some((text, behind))
+        });
+        let (text, behind) = found?;
+        parts.extend([(text.to_string(), false), (hole.clone(), true)]);
+        rest = behind;
     }
+    rest = rest.strip_prefix(last.as_str())?;
+    parts.push((last.clone(), false));
     parts.retain(|(text, _)| !text.is_empty());
     (rest.is_empty() && holes.next().is_none()).then_some(parts)
 }
@@ -262,6 +264,8 @@ mod tests {
         // The space before a word is one with it.
         let parts = marked("Here ___ sat.", &told(&[" a cat"]), "Here a cat sat.");
         assert_eq!(parts, [part("Here", false), part(" a cat", true), part(" sat.", false)]);
+        let parts = marked("Here ___ sat.", &told(&["x"]), "Herex sat.");
+        assert_eq!(parts, [part("Here", false), part("x", true), part(" sat.", false)]);
         assert_eq!(marked("___", &told(&["so"]), "so"), [part("so", true)]);
         assert_eq!(marked(r"\___ ___", &told(&["b"]), "___ b"), [part("___ ", false), part("b", true)]);
         // A hole that was left empty marks nothing.

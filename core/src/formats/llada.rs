@@ -6,8 +6,8 @@ use super::llada_names::of_plain;
 use super::tensors::{parse, texts, write_views};
 use super::{Files, StoredFloat, plain_files};
 use crate::error::{Error, Result};
-use crate::model::ModelConfig;
-use crate::told::told;
+use crate::model::{DiffusionConfig, ModelConfig};
+use crate::told::{Told, told};
 
 const CONFIG: &str = "config.json";
 const WEIGHTS: &str = "model.safetensors";
@@ -48,6 +48,27 @@ pub fn to_llada(files: &Files) -> Result<Files> {
     made.insert(CONFIG.into(), config.into_bytes());
     made.insert(WEIGHTS.into(), weights);
     Ok(made)
+}
+
+/// What the published code does otherwise than the model that it opens, so that its answers mean nothing there.
+pub fn llada_differences(diffusion: &DiffusionConfig) -> Vec<Told> {
+    let mut differences = Vec::new();
+    if diffusion.shift_logits {
+        differences.push(told!(
+            "llada.shifted",
+            "this model's logits predict the token behind their position (shift_logits in config.json), and LLaDA's published \
+             code takes those of the position itself: move them by one there, or what it writes means nothing"
+        ));
+    }
+    if let Some(length) = diffusion.block_length {
+        differences.push(told!(
+            "llada.blocks",
+            "this model's positions see their block of {length} tokens and those before it (block_length in config.json), and \
+             LLaDA's published code lets every position see every position: give it the mask of the blocks there",
+            length
+        ));
+    }
+    differences
 }
 
 #[cfg(test)]
@@ -95,5 +116,15 @@ mod tests {
             assert!(back["tokenizer.json"] == files["tokenizer.json"]);
         }
         assert!(to_llada(&Files::new()).unwrap_err().to_string().contains("there is no config.json"));
+    }
+
+    #[test]
+    fn only_what_the_published_code_does_otherwise_is_told() {
+        let diffusion = DiffusionConfig { mask_token_id: 1, block_length: None, shift_logits: false };
+        assert!(llada_differences(&diffusion).is_empty());
+        let both =
+            llada_differences(&DiffusionConfig { block_length: Some(8), shift_logits: true, ..diffusion });
+        assert_eq!(both.len(), 2);
+        assert!(both[0].contains("shift_logits") && both[1].contains("block of 8 tokens"), "{both:?}");
     }
 }

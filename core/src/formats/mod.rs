@@ -23,7 +23,7 @@ mod torch;
 pub use archive::{entry_name, from_folder, from_zip, to_zip, zip_others};
 pub use bytes::{Backing, Bytes};
 pub use files::{Files, directory_files};
-pub use llada::to_llada;
+pub use llada::{llada_differences, to_llada};
 pub use llama2c::from_llama2c;
 pub use llama2c_tokenizer::llama2c_tokenizer;
 pub use peft::{

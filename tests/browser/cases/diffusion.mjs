@@ -56,6 +56,12 @@ test("diffusion: answers equal native's, however masks are filled", LONG, async 
   // As a folder it has LLaDA's own names, and opens again.
   const home = await t.takeHome({ model: "hf" });
   t.assert.equal(JSON.parse(home.find(({ name }) => name === "config.json").bytes).model_type, "llada");
+  const told = async () => {
+    const codes = [];
+    await kindling.export({ model: "hf" }, { onWarning: (_, { code }) => codes.push(code) });
+    return codes;
+  };
+  t.assert.deepEqual(await t.page.evaluate(told), ["llada.shifted"], "what LLaDA's code does otherwise is told");
   for (const { name, bytes } of home) await t.give(name, bytes);
   const again = (names) => kindling.load(names.map((name) => testFiles[name]));
   t.assert.deepEqual((await t.page.evaluate(again, home.map(({ name }) => name))).diffusion, diffusion);
@@ -158,10 +164,10 @@ test("diffusion: an answer is aborted between its steps, and the engine goes on"
       let steps = 0;
       const onUnmask = () => ++steps === 3 && abort.abort();
       const calls = {
-        generate: () => kindling.generate({ prompt: content, max_tokens: 2000, ignore_eos: true, onUnmask, signal }),
-        infill: () => kindling.infill({ text: `${content} ___`, hole_tokens: 2000, onUnmask, signal }),
+        generate: () => kindling.generate({ prompt: content, max_tokens: 400, ignore_eos: true, onUnmask, signal }),
+        infill: () => kindling.infill({ text: `${content} ___`, hole_tokens: 400, onUnmask, signal }),
         stream: async () => {
-          const request = { messages, max_tokens: 2000, stream: true, signal };
+          const request = { messages, max_tokens: 400, stream: true, signal };
           for await (const { unmasked } of await kindling.chat.completions.create(request)) if (unmasked) onUnmask();
         },
       };

@@ -14,7 +14,7 @@ const LONG = { device: "cpu", seconds: 300 };
 
 for (const [what, stage, config, request, more] of [
   ["an adapter", "sft", { "objective": "diffusion" }, { adapter: LORA }, LORA_FLAGS],
-  ["attention only", "sft", { "loss-weight": "uniform" }, { freeze: ["mlp"] }, ["--freeze", "mlp"]],
+  ["attention only", "sft", { "loss-weight": "inverse-t", "t-range": "0.2,0.9" }, { freeze: ["mlp"] }, ["--freeze", "mlp"]],
   ["all weights on texts", "pretrain", { "objective": "diffusion" }, {}, []],
 ]) {
   test(`diffusion training: the losses of ${stage} by ${what} equal native's`, LONG, async (t) => {

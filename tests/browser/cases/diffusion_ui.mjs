@@ -167,6 +167,8 @@ test("diffusion: settings of answers are those of the open model", LONG, async (
   assert.equal((await shown(t)).last, 3, "as many steps as were asked for");
   await page.getByTestId("chat-tint").check();
   await page.locator(".answer.writing .shares").first().waitFor({ timeout: 10 * SECOND });
+  await set(t, "chat-steps", "");
+  await set(t, "chat-block-length", "6");
   const { file } = await tiny(t.tmp);
   await pick(t, file, true);
   await page.getByTestId("tab-chat").click();
@@ -174,12 +176,39 @@ test("diffusion: settings of answers are those of the open model", LONG, async (
   // A causal model has no steps.
   await page.getByTestId("chat-steps").waitFor({ state: "hidden", timeout: 20 * SECOND });
   assert.equal(await page.getByTestId("chat-hole-hint").isVisible(), false);
+  // A model of blocks has its own length, and sees nothing behind a hole: what was set for another does not act.
+  await page.getByTestId("tab-models").click();
+  await unfold(t, "convert-more");
+  await page.getByTestId("convert-block-length").fill("4");
+  await page.getByTestId("convert-begin").click();
+  await page.locator("#model", { hasText: "diffusion" }).waitFor({ timeout: 60 * SECOND });
+  await page.locator(".message button").click();
+  await page.getByTestId("tab-chat").click();
+  await page.getByTestId("chat-steps").waitFor({ timeout: 20 * SECOND });
+  for (const id of ["chat-block-length", "chat-hole-tokens", "chat-hole-hint"]) {
+    assert.equal(await page.getByTestId(id).isVisible(), false, id);
+  }
+  await send(t, QUESTION);
+  await page.getByTestId("chat-written").nth(1).waitFor({ timeout: 60 * SECOND });
+  assert.equal(await page.getByTestId("message").isVisible(), false, "nothing was refused");
 });
 
 test("diffusion: teaching offers what works, and tells how many hidden words are restored", LONG, async (t) => {
   const { page, assert } = t;
   await convert(t);
   await page.getByTestId("convert-teach").click();
+  // A new model is no diffusion model, whatever is open.
+  await unfold(t, "teach-ways");
+  const says = page.getByTestId("teach-objective");
+  await says.waitFor({ timeout: 10 * SECOND });
+  await page.getByTestId("teach-stage-pretrain").check({ force: true });
+  await page.getByTestId("teach-trained-full").check({ force: true });
+  await page.getByTestId("teach-preset").selectOption("nano");
+  await says.waitFor({ state: "hidden", timeout: 10 * SECOND });
+  assert.equal(await page.getByTestId("teach-loss-weight").isVisible(), false);
+  await page.getByTestId("teach-preset").selectOption("");
+  await says.waitFor({ timeout: 10 * SECOND });
+  await page.getByTestId("teach-stage-sft").check({ force: true });
   await page.getByTestId("teach-source-sample").check({ force: true });
   await unfold(t, "teach-ways");
   for (const stage of ["dpo", "distill", "reason", "grpo"]) {
@@ -188,7 +217,7 @@ test("diffusion: teaching offers what works, and tells how many hidden words are
   assert.ok(await page.getByTestId("teach-only-causal").isVisible(), "it says why");
   assert.match(await page.getByTestId("teach-objective").innerText(), /hidden.*restore/);
   await page.getByTestId("teach-trained-attention").check({ force: true });
-  await page.getByTestId("teach-loss-weight").selectOption("uniform");
+  await page.getByTestId("teach-loss-weight").selectOption("inverse-t");
   await page.getByTestId("teach-t-from").fill("0.1");
   await page.getByTestId("teach-t-to").fill("0.5");
   await unfold(t, "teach-settings");
@@ -197,6 +226,13 @@ test("diffusion: teaching offers what works, and tells how many hidden words are
   await page.locator("#teach-plan[data-kind=good]").waitFor({ timeout: 60 * SECOND });
   const [trained, all] = (await page.getByTestId("teach-plan").innerText()).match(/[\d.]+[kM]?/g);
   assert.notEqual(trained, all, "less than the whole model trains");
+  await page.evaluate(() => {
+    const train = kindling.train.bind(kindling);
+    kindling.train = (request) => {
+      window.taught = request.config;
+      return train(request);
+    };
+  });
   await page.getByTestId("teach-start").click();
   for (const name of ["masked_accuracy", "masked_accuracy-held-out"]) {
     await page.waitForFunction((name) => /\d/.test(document.querySelector(`[data-testid=metric-${name}]`)?.textContent), name, {
@@ -204,9 +240,11 @@ test("diffusion: teaching offers what works, and tells how many hidden words are
     });
   }
   await page.getByTestId("teach-ask").waitFor({ timeout: 120 * SECOND });
+  const taught = await page.evaluate(() => ["freeze", "loss-weight", "t-range"].map((key) => window.taught[key]));
+  assert.deepEqual(taught, [["mlp"], "inverse-t", "0.1,0.5"], "what was set is what is asked for");
   const said = await page.getByTestId("teach-metrics").innerText();
   assert.match(said, /Masked words restored/);
-  assert.doesNotMatch(await page.locator("#teach-run").innerText(), /undefined|NaN|masked_/);
+  assert.doesNotMatch(await page.locator("#teach-run").innerText(), /undefined|NaN|masked_|nll bound|unigram accuracy|reconstruction/);
   await t.picture("taught");
 });
 

@@ -34,13 +34,13 @@ impl Engine {
         files: Vec<File>,
     ) -> Result<Answer, Told> {
         let model = self.opened()?;
-        let context = shape_of(&model, preset, adapts)?.context();
-        let (config, note) = fitted_config(stage, adapts, changed, context)?;
+        let shape = shape_of(&model, preset, adapts)?;
+        let (config, note) = fitted_config(stage, adapts, changed, shape.context())?;
         let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
         let tokenizer = model.tokenizer;
         let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);
         let mut fit = Fit::new(stage.content(), config.max_seq_len, config.too_long);
-        let objective = stage.objective_for(&config.diffusion, model.base.config()).map_err(Told::from)?;
+        let objective = stage.objective_for(&config.diffusion, &shape).map_err(Told::from)?;
         if objective.masking().is_some() && !config.packing {
             // Where any token may be hidden the last one is read, too.
             fit.seq_len = fit.seq_len.saturating_sub(1).max(1);

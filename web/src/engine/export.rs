@@ -1,8 +1,10 @@
 //! Files to take home.
 
 use kindling::checkpoint::{put_tokenizer, to_single_file};
+use kindling::error::Error;
 use kindling::formats::gguf::{WeightType, to_gguf, tokenizer_warnings};
-use kindling::formats::{Files, to_llada, to_zip};
+use kindling::formats::{Files, llada_differences, to_llada, to_zip};
+use kindling::model::DiffusionConfig;
 use kindling::told::{Told, told};
 
 use super::kept_adapters;
@@ -39,8 +41,8 @@ impl Engine {
             "model" => {
                 let (model, single) = (self.opened()?, single(name)?);
                 let files = checkpoint_files(&model).await?;
-                let files = match model.base.config().diffusion {
-                    Some(_) if !single => to_llada(&files).map_err(told)?,
+                let files = match &model.base.config().diffusion {
+                    Some(diffusion) if !single => as_llada(files, diffusion, port)?,
                     _ => files,
                 };
                 (model.name.clone(), files, single)
@@ -86,6 +88,18 @@ impl Engine {
             None => Err(told!("adapter.none", "there is no adapter '{name}'", name)),
         }
     }
+}
+
+/// The files as LLaDA's published code opens them, and what it does otherwise; those of a model that it cannot compute stay
+/// as they are, which is told.
+fn as_llada(files: Files, diffusion: &DiffusionConfig, port: &Port) -> Result<Files, Told> {
+    let (files, told) = match to_llada(&files) {
+        Ok(made) => (made, llada_differences(diffusion)),
+        Err(Error::Model(told)) if told.code() == "model.not_llada" => (files, vec![told]),
+        Err(e) => return Err(e.told()),
+    };
+    told.iter().for_each(|told| port.tell(&warning(told)));
+    Ok(files)
 }
 
 /// The open model as llama.cpp has it. Where nothing was chosen blocks stay blocks, and floats get 16 bits as on the

@@ -48,6 +48,10 @@ pub struct DiffusionText {
     pub t_to: &'static str,
     pub restored: &'static str,
     pub restored_of: &'static str,
+    pub unigram: &'static str,
+    pub nll_bound: &'static str,
+    pub perplexity_bound: &'static str,
+    pub bits_bound: &'static str,
 }
 
 /// In English.
@@ -101,13 +105,17 @@ to right, and this one fills in hidden words.",
     t_to: "Largest share that is hidden",
     restored: "Masked words restored",
     restored_of: "Masked words restored, {} to {} % hidden",
+    unigram: "Right by always saying the most frequent word",
+    nll_bound: "Loss of the whole text, at most",
+    perplexity_bound: "Perplexity, at most",
+    bits_bound: "Bits per byte, at most",
 };
 
 /// In Chinese.
 pub const CHINESE: DiffusionText = DiffusionText {
     is: "它是扩散模型：按任意顺序填入遮住的词元。",
     blocks: "它是扩散模型：在每 {} 个词元的块内，按任意顺序填入遮住的词元。它看不到块之后的内容，所以不能填写文本中的空白。",
-    made_from: "由“{}”变来。",
+    made_from: "由“{}”转换而来。",
     hole_hint: "用 ___ 表示缺的词。",
     counter: "第 {} 步，共 {} 步 · 词元 {} / {}",
     sure: "它对每个词元的把握：",
@@ -117,7 +125,7 @@ pub const CHINESE: DiffusionText = DiffusionText {
     play: "播放",
     pause: "暂停",
     orders: "填入顺序",
-    step: "填入的步",
+    step: "第几步填入",
     order: "第几个词元",
     end: "文本结束",
     steps: "步数（留空：每个词元一步）",
@@ -134,9 +142,9 @@ pub const CHINESE: DiffusionText = DiffusionText {
     turn_more: "更多",
     convert: "生成副本",
     convert_block: "块长（词元，留空：整段一起）",
-    shift: "从它对下一个词元的了解开始",
+    shift: "沿用它预测下一个词元的能力",
     converting: "转换中……",
-    converted: "“{}”已打开，由“{}”变来。现在教它吧：训练之前它写不出通顺的话。",
+    converted: "“{}”已打开，由“{}”转换而来。现在教它吧：训练之前它写不出通顺的话。",
     teach: "去教它",
     objective: "这是扩散模型：每段文本会遮住一些词，它学着还原它们。",
     objective_sft: "这是扩散模型：每个回答会遮住一些词，它学着还原它们；问题始终可见。",
@@ -151,4 +159,8 @@ pub const CHINESE: DiffusionText = DiffusionText {
     t_to: "遮住的最大比例",
     restored: "还原遮住的词",
     restored_of: "还原遮住的词（遮住 {}–{} %）",
+    unigram: "总猜最常见的词时的正确率",
+    nll_bound: "整段文本的损失上界",
+    perplexity_bound: "困惑度上界",
+    bits_bound: "每字节比特数上界",
 };

@@ -54,10 +54,12 @@ const FIELDS: [(&str, Sentence); 46] = [
     ("shift-logits", |t| t.diffusion.shift),
 ];
 /// What is said of the command line, and what of the page.
-const PHRASES: [(&str, Sentence); 6] = [
+const PHRASES: [(&str, Sentence); 8] = [
     ("fix them, or add --skip-bad-rows to go on without them", |t| t.page.fix_rows),
     (", or add --skip-bad-rows to go on without such rows", |_| ""),
     ("`kindling data preview`", |t| t.teach.preview),
+    ("`kindling convert --to diffusion --model DIR --out NEW`", |t| t.diffusion.turn),
+    ("`kindling convert --to diffusion`", |t| t.diffusion.turn),
     (
         "join its turns with --join-turns, render them through the chat template with --render-turns, use `sft`, or give",
         |_| "fine-tune with it, or give",
@@ -170,6 +172,10 @@ mod tests {
         assert_eq!(pair, learned);
         let look = in_fields("look at these rows with `kindling data preview`", t);
         assert_eq!(look, "look at these rows with “Preview”");
+        for more in ["", " --model DIR --out NEW"] {
+            let made = in_fields(&format!("make one of it with `kindling convert --to diffusion{more}`"), t);
+            assert_eq!(made, "make one of it with “Turn into a diffusion model”");
+        }
     }
 
     #[test]

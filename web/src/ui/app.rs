@@ -7,7 +7,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use gloo::timers::callback::Timeout;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wasm_bindgen::prelude::JsValue;
 
 use super::dom::{self, El, button, el};
@@ -139,7 +139,19 @@ impl App {
 
     /// Takes something home, such as `{"adapter": "lora"}`; what consists of several files goes as a `zip`.
     pub fn export(self: &Rc<Self>, what: Value, zip: bool) {
-        self.spawn(async move { engine::export(&what, zip).await });
+        self.export_as(what, if zip { json!({ "as": "zip" }) } else { json!({}) });
+    }
+
+    /// The same by options of the engine; what a person should know of it is told.
+    pub fn export_as(self: &Rc<Self>, what: Value, options: Value) {
+        let app = Rc::clone(self);
+        self.spawn(async move {
+            let warnings = engine::export(&what, &options).await?;
+            if !warnings.is_empty() {
+                app.fail(&warnings.join(" "));
+            }
+            Ok(())
+        });
     }
 
     /// Calls back whenever this changed.

@@ -113,8 +113,8 @@ impl Chat {
         let mut request = self.controls.numbers.values();
         // Without a seed, another answer each time: that is what "regenerate" is for.
         request.entry("seed").or_insert_with(|| json!((js_sys::Math::random() * 2f64.powi(31)) as u32));
-        if self.is_masked() {
-            self.controls.unmasking.add_to(&mut request, holes);
+        if let Some(model) = self.app.model().filter(|model| model.diffusion.is_some()) {
+            self.controls.unmasking.add_to(&mut request, &model, holes);
         }
         request
     }

@@ -310,22 +310,16 @@ pub async fn remove_adapter(name: &str) -> Answer<Vec<AdapterInfo>> {
     ask("adapters", "remove", &[&name.into()]).await
 }
 
-/// Offers what goes home, such as `{"adapter": "lora"}`, as downloads; with `zip` as one.
-pub async fn export(what: &impl Serialize, zip: bool) -> Answer<()> {
-    let form = if zip { write(&serde_json::json!({ "as": "zip" })) } else { JsValue::UNDEFINED };
-    offer(&call(&part(""), "export", &[&write(what), &form]).await?)
-}
-
-/// Offers the open model for llama.cpp as a download, with weights of this type; gives what a person should know of it.
-pub async fn export_gguf(weights: &str) -> Answer<Vec<String>> {
-    let options = write(&serde_json::json!({ "weights": weights }));
+/// Offers what goes home, such as `{"adapter": "lora"}`, as downloads, by these options; gives what a person should know of
+/// it.
+pub async fn export(what: &impl Serialize, options: &impl Serialize) -> Answer<Vec<String>> {
+    let options = write(options);
     let warnings = Rc::<RefCell<Vec<String>>>::default();
     let told = Rc::clone(&warnings);
     let warn = move |_message, warning| told.borrow_mut().push(sentence(warning));
     let warn = Closure::<dyn FnMut(JsValue, JsValue)>::new(warn).into_js_value();
     set(&options, "onWarning", &warn);
-    let what = write(&serde_json::json!({ "model": "gguf" }));
-    offer(&call(&part(""), "export", &[&what, &options]).await?)?;
+    offer(&call(&part(""), "export", &[&write(what), &options]).await?)?;
     Ok(warnings.take())
 }
 

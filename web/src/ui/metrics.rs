@@ -16,7 +16,7 @@ const HEIGHT: f64 = 24.0;
 const RESTORED: &str = "masked_accuracy";
 /// What the loop calls its numbers, in the order in which they are shown; those that are not here follow, by the loop's
 /// own names.
-const NAMES: [(&str, Sentence); 24] = [
+const NAMES: [(&str, Sentence); 28] = [
     ("reward_margin", |t| t.stages.reward_margin),
     ("reward_accuracy", |t| t.stages.reward_accuracy),
     ("chosen_likelier", |t| t.stages.chosen_likelier),
@@ -41,6 +41,10 @@ const NAMES: [(&str, Sentence); 24] = [
     ("aux_loss", |t| t.stages.aux_loss),
     ("expert_load_max", |t| t.stages.fullest),
     (RESTORED, |t| t.diffusion.restored),
+    ("unigram_accuracy", |t| t.diffusion.unigram),
+    ("nll_bound", |t| t.diffusion.nll_bound),
+    ("perplexity_bound", |t| t.diffusion.perplexity_bound),
+    ("bits_per_byte_bound", |t| t.diffusion.bits_bound),
 ];
 
 /// The numbers of a run.
@@ -137,9 +141,10 @@ fn key_of(id: &str) -> (&str, bool) {
     id.strip_suffix("-held-out").map_or((id, false), |key| (key, true))
 }
 
-fn place_of(id: &str) -> (usize, bool) {
+fn place_of(id: &str) -> (usize, u32, bool) {
     let (key, held_out) = key_of(id);
-    (NAMES.iter().position(|(known, _)| *known == key).unwrap_or(NAMES.len()), held_out)
+    let place = NAMES.iter().position(|(known, _)| *known == key).unwrap_or(NAMES.len());
+    (place, tenth_of(key).unwrap_or_default(), held_out)
 }
 
 fn name_of(id: &str, t: &'static Text) -> String {
@@ -150,10 +155,16 @@ fn name_of(id: &str, t: &'static Text) -> String {
     if held_out { fill(t.stages.held_out, &[&name]) } else { name }
 }
 
-/// The name of the share that was restored where between two tenths of the tokens are hidden.
+/// The name of the share that was restored where between two shares of the tokens are hidden.
 fn restored(key: &str, t: &'static Text) -> Option<String> {
-    let tenth: u32 =
-        key.strip_prefix(RESTORED)?.strip_prefix("_t")?.parse().ok().filter(|tenth| *tenth > 0)?;
-    let [from, to] = [(tenth - 1) * 10, tenth * 10].map(|share| share.to_string());
-    Some(fill(t.diffusion.restored_of, &[&from, &to]))
+    let [from, to] = match (key, tenth_of(key)) {
+        ("reconstruction_accuracy", _) => [10, 50],
+        (_, tenth) => tenth.map(|tenth| [(tenth - 1) * 10, tenth * 10])?,
+    };
+    Some(fill(t.diffusion.restored_of, &[&from.to_string(), &to.to_string()]))
+}
+
+/// The how-manieth tenth a key is of, from 1.
+fn tenth_of(key: &str) -> Option<u32> {
+    key.strip_prefix(RESTORED)?.strip_prefix("_t")?.parse().ok().filter(|tenth| *tenth > 0)
 }

@@ -79,12 +79,11 @@ impl Models {
         let export = export.on("click", move |_| exporting.export(json!({ "model": "single-file" }), false));
         let zip = button().id("export-model-hf").say(speech, |t| t.models.export_hf);
         let zip = zip.on("click", move |_| zipping.export(json!({ "model": "hf" }), true));
-        let (converted, chosen) = (Rc::clone(self), gguf_weights(speech));
+        let (converting, chosen) = (Rc::clone(&self.app), gguf_weights(speech));
         let read = chosen.clone();
         let gguf = button().id("export-model-gguf").say(speech, |t| t.models.export_gguf);
         let gguf = gguf.on("click", move |_| {
-            let (models, weights) = (Rc::clone(&converted), read.value());
-            converted.app.spawn(async move { models.export_gguf(&weights).await });
+            converting.export_as(json!({ "model": "gguf" }), json!({ "weights": read.value() }));
         });
         let gguf =
             el("div").class("line").child(&field(speech, |t| t.models.gguf_weights, &chosen)).child(&gguf);
@@ -107,14 +106,6 @@ impl Models {
         let card =
             el("section").class("card").child(&el("h2").say(speech, |t| t.models.kept)).child(&self.kept);
         card.child(&el("h2").say(speech, |t| t.models.runs)).child(&self.runs)
-    }
-
-    async fn export_gguf(&self, weights: &str) -> Answer<()> {
-        let warnings = engine::export_gguf(weights).await?;
-        if !warnings.is_empty() {
-            self.app.fail(&warnings.join(" "));
-        }
-        Ok(())
     }
 
     async fn keep(&self) -> Answer<()> {

@@ -2,6 +2,8 @@
 //! alone.
 
 use serde_json::{Map, Value};
+use wasm_bindgen::JsCast;
+use web_sys::HtmlElement;
 
 use super::dom::{El, el, field};
 use super::speech::Speech;
@@ -71,6 +73,14 @@ impl Numbers {
             if let Some(default) = defaults.get(*key).filter(|default| !default.is_null()) {
                 input.set("placeholder", &default.to_string());
             }
+        }
+    }
+
+    /// Shows or hides the field of a number together with its name.
+    pub fn show_field(&self, key: &str, shown: bool) {
+        let label = self.input(key).and_then(|input| input.closest("label").ok().flatten());
+        if let Some(label) = label.and_then(|label| label.dyn_into::<HtmlElement>().ok()) {
+            label.set_hidden(!shown);
         }
     }
 

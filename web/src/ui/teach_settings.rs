@@ -150,6 +150,9 @@ impl Settings {
         let ways = ways.child(&settings.stage.hint).child(&settings.objective.reason);
         let ways = ways.child(&settings.choose(|settings| &settings.trained, &changed));
         place.add(&ways.child(&settings.trained.hint).child(&settings.objective.place).child(&own));
+        // Whether words are hidden depends on who learns.
+        let seen = Rc::clone(&settings);
+        dom::listen(&own, "input", move |_| seen.show());
         place.add(&settings.more().on("input", move |_| changed()));
         // The engine stands when it has opened a model, or has none to open.
         let asked = Rc::clone(&settings);
@@ -226,7 +229,11 @@ impl Settings {
             let can = !is_masked || takes_masked(stage);
             dom::find(&format!("{}-{}", self.stage.id, way.key)).enable(can);
         }
-        self.objective.show(self.stage(), defaults.get(chosen).map(|defaults| &defaults.config));
+        self.objective.show(
+            self.stage(),
+            self.hides_words(),
+            defaults.get(chosen).map(|defaults| &defaults.config),
+        );
         if let Some(defaults) = defaults.get(chosen) {
             self.training.suggest(&defaults.config);
             self.lora.suggest(&defaults.lora);
@@ -243,6 +250,12 @@ impl Settings {
     /// Whether all of the model trains.
     fn is_whole(&self) -> bool {
         self.trained.now().key == FULL
+    }
+
+    /// Whether a diffusion model learns; a new model is none.
+    fn hides_words(&self) -> bool {
+        let is_new = self.of_stage.begins_new(self.stage(), self.is_whole());
+        self.objective.is_open() && takes_masked(self.stage()) && !is_new
     }
 
     /// The stage.
@@ -317,7 +330,7 @@ impl Settings {
         if config.get("val-split").and_then(Value::as_f64).is_some_and(|split| split > 0.0) {
             config.insert("eval-every".into(), share(10.0));
         }
-        if self.objective.is_open() && takes_masked(self.stage()) {
+        if self.hides_words() {
             config.extend(self.objective.values());
         }
         if self.trained.now().key == ATTENTION {

@@ -194,10 +194,14 @@ impl OfStage {
             Stage::Grpo => drop(request.insert("grpo".into(), self.grpo.values().into())),
             Stage::Pretrain | Stage::Sft => (),
         }
-        let preset = self.preset.value();
-        if takes_preset(stage, whole) && !preset.is_empty() {
-            request.insert("preset".into(), preset.into());
+        if self.begins_new(stage, whole) {
+            request.insert("preset".into(), self.preset.value().into());
         }
+    }
+
+    /// Whether a new model is to learn, and not the open one.
+    pub fn begins_new(&self, stage: Stage, whole: bool) -> bool {
+        takes_preset(stage, whole) && !self.preset.value().is_empty()
     }
 
     fn dpo_values(&self) -> Map<String, Value> {

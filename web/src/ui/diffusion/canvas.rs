@@ -58,8 +58,13 @@ impl Canvas {
         if self.tells {
             // One stop for the Tab key; arrows lead from token to token.
             let first = course.places().iter().position(|place| place.after(step).is_some());
-            if let Some((span, _)) = first.and_then(|first| drawn.get(first)) {
-                span.set_tab_index(0);
+            for (i, (span, _)) in drawn.iter().enumerate().filter(|(_, (_, look))| *look == Look::Shown) {
+                match Some(i) == first {
+                    true => span.set_tab_index(0),
+                    // What was first at another step, or where the arrows led to.
+                    false if span.tab_index() == 0 => span.set_tab_index(-1),
+                    false => (),
+                }
             }
         }
     }
@@ -72,7 +77,7 @@ impl Canvas {
             _ => {
                 span.set_class_name("masked");
                 span.clear();
-                for attribute in ["title", "data-order", "tabindex", tint::ALTERNATIVES] {
+                for attribute in ["title", "data-order", "tabindex", "aria-describedby", tint::ALTERNATIVES] {
                     let _ = span.remove_attribute(attribute);
                 }
             }

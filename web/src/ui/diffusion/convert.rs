@@ -123,6 +123,11 @@ impl Convert {
         }
         let made = calls::convert(&options.into()).await?;
         self.app.changed(Topic::Kept);
+        if self.app.model().is_none_or(|model| model.name != parent) {
+            // Another model was opened meanwhile, and stays.
+            self.app.tell(&fill(self.app.speech.text().models.is_kept, &[&made.name]));
+            return Ok(());
+        }
         let source = engine::write(&json!({ "kept": made.name }));
         self.open(source).await?;
         self.name.set_value("");

@@ -60,13 +60,11 @@ impl Objective {
         self.app.model().is_some_and(|model| model.diffusion.is_some())
     }
 
-    /// Shows what belongs to a stage, and what holds where nothing is set.
-    pub fn show(&self, stage: Stage, defaults: Option<&Map<String, Value>>) {
-        let is_open = self.is_open();
-        let learns = takes_masked(stage);
-        self.place.show(is_open && learns);
-        self.says.show(is_open && learns);
-        self.reason.show(is_open);
+    /// Shows what belongs to a stage, where it `learns` by hidden words, and what holds where nothing is set.
+    pub fn show(&self, stage: Stage, learns: bool, defaults: Option<&Map<String, Value>>) {
+        self.place.show(learns);
+        self.says.show(learns);
+        self.reason.show(self.is_open());
         let t = &self.app.speech.text().diffusion;
         self.says.write(if stage == Stage::Sft { t.objective_sft } else { t.objective });
         if let Some(range) = defaults.and_then(|defaults| defaults.get(T_RANGE)).and_then(Value::as_str) {

@@ -10,16 +10,17 @@ use crate::ui::speech::{Slot, Speech};
 
 const NUMBERS: [Number; 5] = [
     Number::new("steps", |t| t.diffusion.steps, ["1", "8192", "1"]),
-    Number::new("block_length", |t| t.diffusion.block_length, ["1", "8192", "1"]),
+    Number::new(BLOCK_LENGTH, |t| t.diffusion.block_length, ["1", "8192", "1"]),
     Number::new("cfg_scale", |t| t.diffusion.cfg_scale, ["0", "20", "any"]),
     Number::new("threshold", |t| t.diffusion.threshold, ["0", "1", "0.05"]),
     Number::new(HOLE_TOKENS, |t| t.diffusion.hole_tokens, ["1", "1024", "1"]),
 ];
+const BLOCK_LENGTH: &str = "block_length";
 /// Of a request to fill holes alone.
 const HOLE_TOKENS: &str = "hole_tokens";
 const REMASKING: &str = "remasking";
 /// Numbers without a default of their own: what holds depends on the request and the model.
-const AUTOMATIC: [&str; 4] = ["steps", "block_length", "threshold", HOLE_TOKENS];
+const AUTOMATIC: [&str; 4] = ["steps", BLOCK_LENGTH, "threshold", HOLE_TOKENS];
 
 /// The settings, and a line that says how holes are typed.
 pub struct Unmasking {
@@ -48,8 +49,12 @@ impl Unmasking {
 
     /// Shows what acts with the open model.
     pub fn show(&self, model: Option<&ModelInfo>) {
+        let fills_holes = model.is_some_and(fills_holes);
         self.group.show(model.is_some_and(|model| model.diffusion.is_some()));
-        self.hint.show(model.is_some_and(fills_holes));
+        self.hint.show(fills_holes);
+        // A model of blocks has its own length, and does not see what stands behind a hole.
+        self.numbers.show_field(BLOCK_LENGTH, fills_holes);
+        self.numbers.show_field(HOLE_TOKENS, fills_holes);
     }
 
     /// Shows what the engine does where nothing is set.
@@ -75,9 +80,12 @@ impl Unmasking {
         self.remasking.set_value(if is_random { "random" } else { "low-confidence" });
     }
 
-    /// Adds to a request what was set; the tokens of a hole where it has `holes`.
-    pub fn add_to(&self, request: &mut Map<String, Value>, holes: bool) {
+    /// Adds to a request what was set and acts with this model; the tokens of a hole where it has `holes`.
+    pub fn add_to(&self, request: &mut Map<String, Value>, model: &ModelInfo, holes: bool) {
         let mut values = self.values();
+        if !fills_holes(model) {
+            values.remove(BLOCK_LENGTH);
+        }
         let hole_tokens = values.remove(HOLE_TOKENS);
         request.insert("unmask".into(), values.into());
         request.extend(hole_tokens.filter(|_| holes).map(|tokens| (HOLE_TOKENS.to_string(), tokens)));

@@ -67,6 +67,7 @@ pub fn settings(typed: &Draft, questions: &[String]) -> Settings {
         if typed.stage == stage { values.clone() } else { Map::new() }
     };
     let new = typed.trained == FULL && BEGIN_NEW.contains(&typed.stage.as_str());
+    let hides = matches!(typed.stage.as_str(), "sft" | "pretrain");
     let is_first = questions.first().is_some_and(|first| *first == typed.question);
     Settings {
         stage: typed.stage.clone(),
@@ -76,7 +77,7 @@ pub fn settings(typed: &Draft, questions: &[String]) -> Settings {
         distill: of_stage("distill", &typed.distill),
         reason: of_stage("reason", &typed.reason),
         grpo: of_stage("grpo", &typed.grpo),
-        diffusion: typed.diffusion.clone(),
+        diffusion: if hides { typed.diffusion.clone() } else { Map::new() },
         freeze: if typed.trained == ATTENTION { FROZEN.into() } else { String::new() },
         preset: if new { typed.preset.clone() } else { String::new() },
         every: typed.sample.get("every").cloned(),
