@@ -148,7 +148,8 @@ fn holes_are_filled_and_the_text_around_them_stays() {
     assert_eq!(filled, masks);
     let holes: Vec<&str> =
         made["holes"].as_array().unwrap().iter().map(|hole| hole.as_str().unwrap()).collect();
-    assert_eq!(made["text"], format!("The{} lamp stands beside{}.", holes[0], holes[1]));
+    // This tokenizer has spaces of their own, so that the one before a hole stays.
+    assert_eq!(made["text"], format!("The {} lamp stands beside{}.", holes[0], holes[1]));
     // For people the text stands once.
     let shown = infill(prompt, "--hole-tokens 3 --ignore-eos").expect(0, &["6 tokens"]);
     assert_eq!(shown.stdout, format!("{}\n", made["text"].as_str().unwrap()));
