@@ -6,7 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { data, each, kindling, once, percent, place, table, trained } from "./program.mjs";
 import { writing } from "./diffusion_writing.mjs";
 
-const { STEPS = "600", SMOLLM2 } = process.env;
+const { PRESET = "micro", STEPS = "600", SMOLLM2 } = process.env;
 const steps = Number(STEPS);
 /** A story of forty is kept from all training: its beginning is a prompt. */
 const EVERY = 40;
@@ -30,9 +30,9 @@ export async function diffusion() {
   const rows = { "data": stories.train, "val-split": 0.02, "max-seq-len": 256, "packing": true, "batch-size": 32 };
   const tokenizer = place("tok-6400");
   if (!existsSync(tokenizer)) await kindling("tokenizer train", { "data": stories.train, "vocab-size": 6400, "out": tokenizer, "device": "cpu" });
-  const first = { "preset": "micro", tokenizer, "steps": 3 * steps, "learning-rate": 2e-3 };
+  const first = { "preset": PRESET, tokenizer, "steps": 3 * steps, "learning-rate": 2e-3 };
   const parent = (await trained("diffusion-parent", "pretrain", { ...rows, ...first })).out;
-  await rebuilt("micro", parent, rows, steps, (weights, parts) => [weights, parts]);
+  await rebuilt(PRESET, parent, rows, steps, (weights, parts) => [weights, parts]);
   if (SMOLLM2) {
     const few = { ...rows, "batch-size": 8, "limit": 2000 };
     const two = (weights, parts) => [[weights[0]], [parts[2]]];
@@ -40,7 +40,7 @@ export async function diffusion() {
   }
   // Writing begins with everything hidden, so that the writer learns from nearly nothing hidden up to all.
   const all = { "loss-weight": "uniform", "t-range": "0.05,1", "learning-rate": 1e-3, "steps": 3 * steps };
-  const begun = await converted("micro", parent, "blocks of 32");
+  const begun = await converted(PRESET, parent, "blocks of 32");
   const writer = await trained("diffusion-writer", "pretrain", { ...rows, ...all, "model": begun });
   await writing({ parent, writer: writer.out, prompts: stories.prompts });
 }
