@@ -50,7 +50,7 @@ export async function rewards() {
 
 /** What models answer right of the sums that none of them saw, and how long they learned. */
 async function line(name, runs, test) {
-  const flags = { ...ROWS, "val-split": 0.95, "steps": 1, "learning-rate": 1e-12, "eval-answers": TEST };
+  const flags = { ...ROWS, "val-split": 0.9, "steps": 1, "learning-rate": 1e-12, "eval-answers": 0.9 * TEST };
   const right = await each(runs, async ({ out }) => {
     const { evals } = await trained(`${out.split("/").at(-1)}-measured`, "reason", { model: out, data: test, ...flags });
     return 100 * evals.at(-1).answer_accuracy;
