@@ -71,6 +71,8 @@ fn a_second_time_only_what_is_asked_for_changes() {
     place.run(CONVERT).ok();
     let again = "convert --to diffusion --model masked --out again";
     place.run(again).expect(2, &["predicts masked tokens already"]);
+    let without = "convert --model masked --out again --block-length 0";
+    place.run(without).expect(2, &["predicts masked tokens already", "so add that"]);
     assert!(!place.exists("again"));
     let told = place.run(&format!("{again} --block-length 16"));
     let told = told.expect(0, &["its weights stay", "block of 16 tokens"]);

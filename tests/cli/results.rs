@@ -99,7 +99,7 @@ fn a_score_agrees_with_itself_and_with_its_logits() {
     {
         close(earlier.as_f64().unwrap(), later.as_f64().unwrap());
     }
-    let one = place.run("score --model model --tokens 7 --json").ok().result();
+    let one = place.run("score --model model --tokens 7 --json").expect(0, &["nothing is scored"]).result();
     assert_eq!((&one["logprobs"], &one["tokens_scored"]), (&serde_json::json!([null]), &0.into()));
 }
 

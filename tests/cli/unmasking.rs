@@ -159,7 +159,7 @@ fn holes_are_filled_and_the_text_around_them_stays() {
     infill("The lamp", "--hole-tokens 3").expect(2, &["--hole-tokens acts on prompts with holes"]);
     infill(prompt, "--max-new-tokens 3").expect(0, &["--max-new-tokens does nothing here"]);
     infill(prompt, "--hole-tokens 0").expect(2, &["--hole-tokens"]);
-    infill(prompt, "--hole-tokens 500").expect(1, &["128"]);
+    infill(prompt, "--hole-tokens 500").expect(1, &["--hole-tokens 500", "128"]);
 }
 
 #[test]
@@ -189,6 +189,16 @@ fn rows_have_holes_and_settings_of_their_own() {
     assert_eq!((ids(&rows[0]["tokens"]).len(), rows[0].get("holes")), (4, None));
     assert_eq!(rows[1]["holes"].as_array().unwrap().len(), 1);
     assert_eq!((ids(&rows[2]["tokens"]).len(), rows[2].get("holes")), (4, None));
+    place.write(
+        "holes.jsonl",
+        "{\"prompt\": \"The ___ lamp\", \"hole_tokens\": 3}\n{\"prompt\": \"the\", \"hole_tokens\": 3}\n",
+    );
+    let holes = place.run(&line.replace("rows.jsonl", "holes.jsonl"));
+    let rows = holes.expect(0, &["1 rows: hole_tokens does nothing"]).json();
+    assert_eq!(filled(&rows[0]).len(), 3, "a row says how long its holes are");
+    place.write("long.jsonl", "{\"prompt\": \"The ___ lamp\", \"hole_tokens\": 500}\n");
+    let long = place.run(&line.replace("rows.jsonl", "long.jsonl")).expect(1, &["with hole_tokens 500"]);
+    assert!(!long.stderr.contains("--hole-tokens"), "a row has keys, not flags: {long}");
     place.write("bad.jsonl", "{\"prompt\": \"the\", \"threshold\": 2}\n");
     place.run(&line.replace("rows.jsonl", "bad.jsonl")).expect(1, &["bad.jsonl:1: threshold is 2"]);
     place.run(&format!("{line} --batch-size 2")).expect(2, &["--batch-size continues prompts side by side"]);
@@ -230,6 +240,25 @@ fn a_conversation_is_written_step_by_step() {
     assert!(!plain.stdout.contains('\x1b'), "{plain}");
     let causal = place.run_with_input("chat --model model --max-new-tokens 2", "/steps 4\nhello\n");
     causal.expect(0, &["writes from left to right and fills no masks"]);
+}
+
+#[test]
+fn steps_that_are_too_few_are_told_at_once() {
+    let place = place();
+    let line = "chat --model masked --max-new-tokens 8 --block-length 2 --ignore-eos";
+    let talk = place.run_with_input(&format!("{line} --show-steps --json"), "/steps 5\n/steps 3\nhello\n");
+    let talk = talk.expect(0, &["--steps is 3", "give at least 4", "stay as they were"]);
+    assert_eq!(talk.result()["steps"].as_array().unwrap().len(), 5, "{talk}");
+    let wrong = place.run_with_input(&format!("{line} --steps 3"), "hello\n");
+    assert_eq!(wrong.expect(2, &["give at least 4"]).stdout, "");
+    // A prompt is shown when it can be gone on from.
+    let steps = "generate --model masked --prompt lamp --max-new-tokens 8 --block-length 2 --steps 3";
+    assert_eq!(place.run(steps).expect(2, &["give at least 4"]).stdout, "");
+    let long = "lamp ".repeat(200);
+    for model in ["masked", "model"] {
+        let long = place.run_words(&["generate", "--model", model, "--prompt", &long]);
+        assert_eq!(long.expect(1, &["128"]).stdout, "");
+    }
 }
 
 /// A command on a terminal of its own, or a word on why the test is skipped.

@@ -26,7 +26,7 @@ pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, has_holes, unescaped};
 pub use likelihood::{Likelihood, LikelihoodConfig, MaskedScore, MaskedScorer};
 pub use of_model::OfModel;
 pub use request::GenerationRequest;
-pub use row_settings::{row_settings, row_unmask_settings};
+pub use row_settings::{ROW_HOLE_TOKENS, row_hole_tokens, row_settings, row_unmask_settings};
 pub use sampling::Sampler;
 pub use score::{Score, Scorer, log_probability, scored_bytes};
 pub use stop::{StopMatcher, StopPiece};
@@ -95,7 +95,10 @@ fn check_fits(positions: usize, context: usize) -> Result<()> {
 }
 
 /// Refuses ids that the model does not have.
-fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
+///
+/// # Errors
+/// The first of them.
+pub fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
     match ids.iter().find(|&&id| id as usize >= vocab) {
         None => Ok(()),
         Some(id) => Err(Error::Data(told!(

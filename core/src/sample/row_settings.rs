@@ -1,7 +1,7 @@
 //! How a row of prompts wants its own answer sampled.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::foreign_settings::{foreign_settings, remedy};
@@ -25,6 +25,9 @@ const OWN: [&str; 9] = [
 /// The keys of a row that set how a masked predictor fills its masks.
 const OF_MASKS: [&str; 6] = ["steps", "block_length", "remasking", "cfg_scale", "threshold", "prefix_cache"];
 
+/// The key of a row that sets the tokens of each hole in its prompt.
+pub const ROW_HOLE_TOKENS: &str = "hole_tokens";
+
 /// The one of them that is a text, which may be a line's end.
 const STOP: &str = "stop";
 
@@ -36,6 +39,29 @@ pub fn row_settings() -> Vec<&'static str> {
 /// The keys of a row that concern how a masked predictor fills its masks; rows for other models may hold them as data.
 pub fn row_unmask_settings() -> &'static [&'static str] {
     &OF_MASKS
+}
+
+/// The tokens of each hole, where a row says them under [`ROW_HOLE_TOKENS`].
+///
+/// # Errors
+/// What is no number of tokens from 1 on.
+pub fn row_hole_tokens(settings: &Map<String, Value>) -> Result<Option<usize>, Told> {
+    #[derive(Default, Serialize, Deserialize)]
+    struct Holes {
+        hole_tokens: Option<usize>,
+    }
+    let Some((key, value)) = settings.get_key_value(ROW_HOLE_TOKENS).filter(sets) else { return Ok(None) };
+    let Holes { hole_tokens } =
+        with(&Holes::default(), key, value).map_err(|why| Told::from(format!("{key}: {why}")))?;
+    match hole_tokens {
+        Some(0) => Err("hole_tokens is 0, but a hole holds at least 1 token".into()),
+        hole_tokens => Ok(hole_tokens),
+    }
+}
+
+/// Whether a key is about masks, and not about how tokens are chosen.
+fn is_of_masks(key: &str) -> bool {
+    key == ROW_HOLE_TOKENS || OF_MASKS.contains(&key)
 }
 
 /// Whether a cell sets something: a blank one does not, but where a text may be blank.
@@ -74,8 +100,7 @@ impl SamplingConfig {
     /// The setting that cannot be honoured, and why.
     pub fn of_row(&self, settings: &Map<String, Value>) -> Result<Self, Told> {
         let mut own = self.clone();
-        for (key, value) in settings.iter().filter(sets).filter(|(key, _)| !OF_MASKS.contains(&key.as_str()))
-        {
+        for (key, value) in settings.iter().filter(sets).filter(|(key, _)| !is_of_masks(key)) {
             if let Some(remedy) = remedy(key) {
                 return Err(format!("{key} is not read here; {remedy}").into());
             }
@@ -127,7 +152,9 @@ fn with<T: Serialize + DeserializeOwned>(settings: &T, key: &str, value: &Value)
 fn expected(key: &str) -> &'static str {
     match key {
         STOP => "a text or a list of texts",
-        "top_k" | "seed" | "max_new_tokens" | "steps" | "block_length" => "a whole number from 0 on",
+        "top_k" | "seed" | "max_new_tokens" | "steps" | "block_length" | ROW_HOLE_TOKENS => {
+            "a whole number from 0 on"
+        }
         "remasking" => "low-confidence or random",
         "ignore_eos" | "prefix_cache" => "true or false",
         _ => "a number",
@@ -201,6 +228,31 @@ mod tests {
         // The settings of tokens pass over them.
         let tokens = SamplingConfig::default().of_row(json!({"steps": 0}).as_object().unwrap());
         assert_eq!(tokens, Ok(SamplingConfig::default()));
+    }
+
+    #[test]
+    fn a_row_sets_the_tokens_of_its_holes() {
+        let of_row = |settings: Value| row_hole_tokens(settings.as_object().unwrap());
+        for (settings, expected) in [
+            (json!({"hole_tokens": 3}), Some(3)),
+            (json!({"hole_tokens": "4", "steps": 2}), Some(4)),
+            (json!({"hole_tokens": 5.0}), Some(5)),
+            (json!({"hole_tokens": " "}), None),
+            (json!({"steps": 2}), None),
+        ] {
+            assert_eq!(of_row(settings.clone()), Ok(expected), "{settings}");
+        }
+        for (settings, told) in [
+            (json!({"hole_tokens": 0}), "hole_tokens is 0"),
+            (
+                json!({"hole_tokens": "some"}),
+                "hole_tokens: expected a whole number from 0 on, found \"some\"",
+            ),
+        ] {
+            assert!(of_row(settings.clone()).unwrap_err().contains(told), "{settings}");
+        }
+        let tokens = SamplingConfig::default().of_row(json!({"hole_tokens": 3}).as_object().unwrap());
+        assert_eq!(tokens, Ok(SamplingConfig::default()), "the settings of tokens pass over it");
     }
 
     #[test]

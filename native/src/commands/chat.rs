@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use clap::Args;
 use kindling::chat::{AnswerSettings, CHAT_HELP, ChatAnswer, ChatCommand, ChatSession};
 use kindling::error::Error;
-use kindling::model::Transformer;
-use kindling::sample::{FinishReason, Flow, Generation, SamplingConfig, UnmaskConfig, Writer, Written};
+use kindling::model::{ModelConfig, Transformer};
+use kindling::sample::{
+    FinishReason, Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written,
+    check_unmask,
+};
 use kindling::tokenizer::{StreamDecoder, Tokenizer};
 use rustyline::error::ReadlineError;
 use serde_json::{Value, json};
@@ -53,6 +56,7 @@ pub struct ChatArgs {
 }
 
 struct Chat {
+    model: ModelConfig,
     session: ChatSession,
     writer: Writer,
     tokenizer: Tokenizer,
@@ -88,7 +92,10 @@ pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
     match &args.prompt {
         Some(prompt) => chat.answer(prompt),
-        None => chat.converse(),
+        None => {
+            chat.check_unmask(args.unmask.settings)?;
+            chat.converse()
+        }
     }
 }
 
@@ -168,6 +175,7 @@ impl Chat {
         let UnmaskArgs { settings: unmask, show_steps } = args.unmask;
         let history = args.history;
         Ok(Self {
+            model: model.config().clone(),
             session,
             writer,
             tokenizer,
@@ -202,6 +210,7 @@ impl Chat {
                 // A question that cannot be answered does not end the conversation.
                 ChatCommand::Say(text) => match self.answer(&text) {
                     Err(Failure::Work(error)) => self.output.warn(&error.to_string()),
+                    Err(Failure::Usage(message)) => self.output.warn(&message),
                     other => other?,
                 },
             }
@@ -210,13 +219,32 @@ impl Chat {
 
     /// Fills masks as a person asks from now on, where there are masks and the settings hold.
     fn unmask(&mut self, settings: UnmaskConfig) {
-        match (&self.writer, settings.validate()) {
-            (Writer::Causal(_), _) => {
-                self.output.say("this model writes from left to right and fills no masks")
-            }
-            (_, problems) if !problems.is_empty() => self.output.say(&problems.join("; ")),
-            _ => self.unmask = settings,
+        if self.model.diffusion.is_none() {
+            return self.output.say("this model writes from left to right and fills no masks");
         }
+        let why = match self.check_unmask(settings) {
+            Ok(()) => return self.unmask = settings,
+            Err(Error::Config(problems)) => problems.join("; "),
+            Err(error) => error.to_string(),
+        };
+        self.output.say(&format!("{why}; the settings stay as they were"));
+    }
+
+    /// Refuses settings of masks that do not hold for answers of the length that is asked for, behind a short prompt.
+    fn check_unmask(&self, unmask: UnmaskConfig) -> Result<(), Error> {
+        let Some(diffusion) = &self.model.diffusion else { return Ok(()) };
+        // Most blocks, and so most steps, are needed where the prompt leaves one place of its last block.
+        let places = diffusion.block_length.unwrap_or(0).min(self.context).saturating_sub(1).max(1);
+        let prompt = vec![u32::from(diffusion.mask_token_id == 0); places];
+        let request = GenerationRequest {
+            prompt: &prompt,
+            reuse: 0,
+            end_ids: &self.end_ids,
+            tokenizer: Some(&self.tokenizer),
+            config: &self.sampling,
+            unmask,
+        };
+        check_unmask(&self.model, &request, false)
     }
 
     fn answer(&mut self, text: &str) -> Result<(), Failure> {

@@ -51,6 +51,7 @@ pub fn run(args: &ConvertArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     let asked = said.iter().any(|flag| flag == "dtype").then_some(everywhere.dtype);
     check(args, asked)?;
     let checkpoint = args.beside.open(&args.model)?;
+    check_target(args, &checkpoint)?;
     let float = asked.map_or_else(|| checkpoint.stored_float(), stored);
     let converted = converted(args, &checkpoint)?;
     let output = everywhere.output();
@@ -76,15 +77,27 @@ pub fn run(args: &ConvertArgs, everywhere: &Everywhere, said: &[String]) -> Resu
 /// Refuses flags that would not act.
 fn check(args: &ConvertArgs, dtype: Option<Dtype>) -> Result<(), Failure> {
     match (args.to, args.config == ConvertConfig::default(), dtype) {
-        (None, false, _) => Err(Failure::Usage(
-            "--shift-logits and --block-length belong to a masked predictor; add --to diffusion".into(),
-        )),
         (None, true, None) => Err(Failure::Usage(
             "nothing says what to convert the model into; add --to diffusion, or --dtype bf16 for weights of another type"
                 .into(),
         )),
         _ => Ok(()),
     }
+}
+
+/// Refuses flags of masked predictors where the model shall not become another one.
+fn check_target(args: &ConvertArgs, checkpoint: &Checkpoint) -> Result<(), Failure> {
+    if args.to.is_some() || args.config == ConvertConfig::default() {
+        return Ok(());
+    }
+    let why = match &checkpoint.config.diffusion {
+        None => "--shift-logits and --block-length belong to a masked predictor; add --to diffusion",
+        Some(_) => {
+            "this model predicts masked tokens already, and without --to it stays as it is; --shift-logits and \
+             --block-length make it another one together with --to diffusion, so add that"
+        }
+    };
+    Err(Failure::Usage(why.into()))
 }
 
 fn converted<'a>(args: &ConvertArgs, checkpoint: &'a Checkpoint) -> Result<Converted<'a>, Failure> {

@@ -8,7 +8,7 @@ use kindling::model::Transformer;
 use kindling::sample::{Canvas, HOLE_TOKENS, SamplingConfig, canvas_of, has_holes, unescaped};
 use kindling::tokenizer::Tokenizer;
 
-use super::prompt_rows::PromptRows;
+use super::prompt_rows::{PromptRows, check_room};
 use super::writing::{self, ToWrite, UnmaskArgs, Writing};
 use super::{ModelArgs, prompts, sampling_of, use_template};
 use crate::cli::Everywhere;
@@ -111,6 +111,7 @@ impl Asked {
                 return Ok(Self { text, canvas });
             };
             let canvas = canvas_of(&text, tokenizer, mask, args.hole_tokens as usize)?;
+            check_room(&canvas, args.hole_tokens as usize, model.config().context())?;
             Ok(Self { text: unescaped(&text), canvas })
         };
         texts.into_iter().map(asked).collect()

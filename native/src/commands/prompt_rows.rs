@@ -8,8 +8,8 @@ use kindling::data::{DataOptions, RowOrigin, WarningCount, read_prompts};
 use kindling::error::Error;
 use kindling::model::ModelConfig;
 use kindling::sample::{
-    Canvas, GenerationRequest, SamplingConfig, UnmaskConfig, canvas_of, check_unmask, row_settings,
-    row_unmask_settings,
+    Canvas, GenerationRequest, ROW_HOLE_TOKENS, SamplingConfig, UnmaskConfig, canvas_of, check_unmask,
+    row_hole_tokens, row_settings, row_unmask_settings,
 };
 use kindling::text::{Conversation, Message, Prompt, Row};
 use kindling::tokenizer::Tokenizer;
@@ -167,10 +167,14 @@ pub(super) fn read(
         rendered: 0,
         odd: RenderWarnings::new(),
         bounded: None,
+        without_holes: None,
     };
     let accept = |prompt: Prompt, origin: &RowOrigin| reader.read(prompt, origin);
     let mut settings = row_settings();
-    settings.extend(args.masks.iter().flat_map(|_| row_unmask_settings()));
+    if args.masks.is_some() {
+        settings.extend(row_unmask_settings());
+        settings.push(ROW_HOLE_TOKENS);
+    }
     let (asked, report) = read_prompts(sources, options, &settings, accept)?;
     tell(&report, output);
     if reader.rendered == 0 {
@@ -183,19 +187,7 @@ pub(super) fn read(
         tell_unprinted(tokenizer);
     }
     render_remarks(&reader.odd, output::grouped).iter().for_each(|remark| output.warn(remark));
-    if let Some(WarningCount { rows, first }) = &reader.bounded {
-        output.warn(&format!(
-            "{} rows: the model's context of {context} tokens holds fewer new ones behind the prompt than max_new_tokens; \
-             the answer ends there at the latest (the first: {first})",
-            output::grouped(*rows)
-        ));
-    }
-    if reader.with_holes > 0 {
-        output.say(&format!(
-            "{} rows have holes (___), which are filled; behind a backslash underscores are text",
-            output::grouped(reader.with_holes)
-        ));
-    }
+    reader.tell(output);
     Ok(asked)
 }
 
@@ -215,6 +207,8 @@ struct Reader<'a> {
     odd: RenderWarnings,
     /// Those whose answer the context bounds.
     bounded: Option<WarningCount>,
+    /// Those that say how many tokens a hole has, and have none.
+    without_holes: Option<WarningCount>,
 }
 
 impl Reader<'_> {
@@ -227,6 +221,7 @@ impl Reader<'_> {
             Some(masks) => masks.config.of_row(&prompt.settings)?,
             None => UnmaskConfig::default(),
         };
+        let hole_tokens = row_hole_tokens(&prompt.settings)?;
         let row = match prompt.row {
             Row::Document(text) if self.as_chat => {
                 Row::Conversation(Conversation::new(vec![Message::new("user", &text)]))
@@ -237,7 +232,7 @@ impl Reader<'_> {
         let mut canvas = None;
         let (ids, warnings, conversation) = match row {
             Row::Document(text) => {
-                let ids = self.encode(&text, &mut canvas)?;
+                let ids = self.encode(&text, hole_tokens, &mut canvas)?;
                 (ids, Vec::new(), Conversation::default())
             }
             Row::Conversation(conversation) => {
@@ -256,17 +251,53 @@ impl Reader<'_> {
         if is_bounded {
             self.bounded.get_or_insert_with(none).rows += 1;
         }
+        if hole_tokens.is_some() && asked.canvas.is_none() {
+            self.without_holes.get_or_insert_with(none).rows += 1;
+        }
         self.rows += 1;
         self.rendered += u64::from(renders);
         self.with_holes += u64::from(asked.canvas.is_some());
         Ok(asked)
     }
 
-    /// The ids of a text, and where it has holes that a model fills, those.
-    fn encode(&self, text: &str, holes: &mut Option<Canvas>) -> Result<Vec<u32>, Told> {
+    /// Says whose answers end early, and what is done about holes.
+    fn tell(&self, output: Output) {
+        if let Some(WarningCount { rows, first }) = &self.bounded {
+            output.warn(&format!(
+                "{} rows: the model's context of {} tokens holds fewer new ones behind the prompt than max_new_tokens; the \
+                 answer ends there at the latest (the first: {first})",
+                output::grouped(*rows),
+                self.context
+            ));
+        }
+        if let Some(WarningCount { rows, first }) = &self.without_holes {
+            output.warn(&format!(
+                "{} rows: {ROW_HOLE_TOKENS} does nothing, because the prompt has no hole (the first: {first})",
+                output::grouped(*rows)
+            ));
+        }
+        if self.with_holes > 0 {
+            output.say(&format!(
+                "{} rows have holes (___), which are filled; behind a backslash underscores are text",
+                output::grouped(self.with_holes)
+            ));
+        }
+    }
+
+    /// The ids of a text, and where it has holes that a model fills, those; `own` is how many tokens the row gives each.
+    fn encode(&self, text: &str, own: Option<usize>, holes: &mut Option<Canvas>) -> Result<Vec<u32>, Told> {
         let told = |error: Error| error.told();
         let Some(masks) = self.masks else { return self.tokenizer.encode_document(text).map_err(told) };
-        let canvas = canvas_of(text, self.tokenizer, masks.id, masks.hole_tokens).map_err(told)?;
+        let hole_tokens = own.unwrap_or(masks.hole_tokens);
+        let canvas = canvas_of(text, self.tokenizer, masks.id, hole_tokens).and_then(|canvas| {
+            check_room(&canvas, hole_tokens, self.context)?;
+            Ok(canvas)
+        });
+        let canvas = canvas.map_err(|error| match own {
+            // A row has keys where the command line has flags.
+            Some(_) => error.to_string().replace("--hole-tokens", ROW_HOLE_TOKENS).into(),
+            None => told(error),
+        })?;
         let ids = canvas.ids.clone();
         *holes = Some(canvas).filter(|canvas| !canvas.holes.is_empty());
         Ok(ids)
@@ -288,4 +319,22 @@ impl Reader<'_> {
         let room = self.context.saturating_sub(asked.ids.len());
         Ok(asked.canvas.is_none() && room < asked.config.max_new_tokens)
     }
+}
+
+/// Refuses a text that its holes make longer than the model's context.
+///
+/// # Errors
+/// Both lengths, and the flag that sets the first.
+pub(super) fn check_room(canvas: &Canvas, hole_tokens: usize, context: usize) -> Result<(), Error> {
+    let tokens = canvas.ids.len();
+    if canvas.holes.is_empty() || tokens <= context {
+        return Ok(());
+    }
+    Err(Error::Data(
+        format!(
+            "with --hole-tokens {hole_tokens} the text has {tokens} tokens, but the model's context holds {context}: give \
+             fewer, or shorten the text"
+        )
+        .into(),
+    ))
 }

@@ -118,6 +118,9 @@ fn show(score: &TextScore, tokenizer: Option<&Tokenizer>, output: Output) {
     if score.nll().is_none() {
         output.warn(&Odd::NotFinite.sentence(LONGEST_WINDOW));
     }
+    if score.tokens_scored() == 0 {
+        output.warn("nothing is scored: nothing predicts the only token; give a longer text");
+    }
     score.show(tokenizer, output);
 }
 

@@ -5,7 +5,8 @@ use clap::Args;
 use kindling::error::Error;
 use kindling::model::Transformer;
 use kindling::sample::{
-    Canvas, Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written,
+    Canvas, Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer, Written, check_ids,
+    check_unmask,
 };
 use kindling::tokenizer::Tokenizer;
 use serde::Serialize;
@@ -138,6 +139,7 @@ impl Writing<'_> {
             config: asked.sampling,
             unmask: asked.unmask,
         };
+        self.check(&request, asked.canvas.is_some())?;
         let new = asked.canvas.map_or(asked.sampling.max_new_tokens, |_| 0);
         let mut writer = Writer::new(self.model, asked.ids.len().saturating_add(new));
         if asked.alone && asked.canvas.is_none() {
@@ -171,6 +173,16 @@ impl Writing<'_> {
             completion.holes = Some(filled.holes);
         }
         Ok(completion)
+    }
+
+    /// Refuses what cannot be written before any of it is shown.
+    fn check(&self, request: &GenerationRequest, infill: bool) -> Result<(), Error> {
+        let config = self.model.config();
+        if self.is_masked() {
+            return check_unmask(config, request, infill);
+        }
+        request.check(config.context())?;
+        check_ids(request.prompt, config.vocab_size)
     }
 
     fn unmasking(&self, asked: &ToWrite) -> Unmasking<'_> {
