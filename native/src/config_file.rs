@@ -203,11 +203,14 @@ fn append(
         if said.contains(&key) {
             continue;
         }
-        let values = match value {
-            Value::Array(values) => values.iter().map(text).collect(),
+        let arg = flags.find(&key);
+        let values: Vec<String> = match value {
+            Value::Array(values) if arg.is_some_and(is_list) => values.iter().map(text).collect(),
+            // One value with commas inside, as a range has them.
+            Value::Array(values) => vec![values.iter().map(text).collect::<Vec<_>>().join(",")],
             value => vec![text(value)],
         };
-        let flag = flags.find(&key).is_some_and(|arg| !arg.get_action().takes_values());
+        let flag = arg.is_some_and(|arg| !arg.get_action().takes_values());
         for value in values {
             match flag {
                 true if value == "true" => args.push(format!("--{key}").into()),

@@ -1,5 +1,6 @@
 //! Writes that are whole or absent: under another name first, then renamed; and reads of large files.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 #[cfg(unix)]
@@ -11,6 +12,7 @@ use kindling::formats::{Backing, Bytes};
 use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
+use tempfile::TempDir;
 
 use crate::failure::io_error;
 
@@ -23,19 +25,19 @@ pub fn new_directory(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     // A link to an empty directory stays a link, and its target is filled.
     let target = if out.is_symlink() { fs::canonicalize(out).ok() } else { None };
     let target = target.as_deref().unwrap_or(out);
-    let Some(temporary) = temporary_name(target).filter(|_| !taken) else {
+    let Some(name) = target.file_name().filter(|_| !taken) else {
         return Err(refuse(out, "a directory that is absent or empty"));
     };
-    remove(&temporary)?;
-    let filled = fill(&temporary).and_then(|()| match fs::remove_dir(target) {
+    // Where it does not come to its place it is removed.
+    let temporary = unique_beside(target, name)?;
+    fill(temporary.path())?;
+    match fs::remove_dir(target) {
         // Only an empty directory gives way: another command may have filled it meanwhile.
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(out, e)),
-        _ => fs::rename(&temporary, target).map_err(|e| io_error(out, e)),
-    });
-    if filled.is_err() {
-        let _ = fs::remove_dir_all(&temporary);
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(out, e)),
+        _ => fs::rename(temporary.path(), target).map_err(|e| io_error(out, e))?,
     }
-    filled
+    let _ = temporary.keep();
+    Ok(())
 }
 
 /// Writes a file that appears at once.
@@ -43,18 +45,24 @@ pub fn new_directory(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
 /// # Errors
 /// A name that is taken, or a file that cannot be written.
 pub fn new_file(out: &Path, bytes: &[u8]) -> Result<()> {
-    let Some(temporary) = temporary_name(out).filter(|_| !out.exists()) else {
+    let Some(name) = out.file_name().filter(|_| !out.exists()) else {
         return Err(refuse(out, "a file that is absent"));
     };
+    let holder = unique_beside(out, name)?;
+    let temporary = holder.path().join(name);
     write_synced(&temporary, bytes)?;
     fs::rename(&temporary, out).map_err(|e| io_error(out, e))?;
     sync_dir(out.parent().unwrap_or(out));
     Ok(())
 }
 
-/// The hidden name beside `out` under which it is written; none where `out` ends in no name.
-fn temporary_name(out: &Path) -> Option<PathBuf> {
-    out.file_name().map(|name| out.with_file_name(format!(".{}.tmp", name.to_string_lossy())))
+/// A new hidden directory beside `out`, under a name that nothing else has; it is removed when it is dropped.
+fn unique_beside(out: &Path, name: &OsStr) -> Result<TempDir> {
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let made = tempfile::Builder::new().prefix(&prefix).suffix(".tmp").tempdir_in(parent);
+    made.map_err(|e| io_error(out, e))
 }
 
 fn refuse(out: &Path, remedy: &str) -> Error {

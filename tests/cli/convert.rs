@@ -47,6 +47,43 @@ fn a_model_becomes_a_masked_predictor_with_a_token_of_its_own() {
 }
 
 #[test]
+fn what_lies_beside_the_new_directory_stays() {
+    let place = Place::with_model();
+    place.write(".masked.tmp/notes.txt", "mine");
+    place.write(".one.safetensors.tmp", "mine");
+    place.run(CONVERT).ok();
+    place.run("export --model masked --to single-file --out one.safetensors").ok();
+    assert_eq!(place.text(".masked.tmp/notes.txt"), "mine");
+    assert_eq!(place.text(".one.safetensors.tmp"), "mine");
+    assert_eq!(hidden(&place), [".masked.tmp", ".one.safetensors.tmp"]);
+}
+
+/// What begins with a point, in order.
+fn hidden(place: &Place) -> Vec<String> {
+    let names = std::fs::read_dir(place.root()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with('.')).collect();
+    names.sort();
+    names
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_conversion_leaves_nothing() {
+    let place = Place::new();
+    let shape = json!({"model_type": "llama", "vocab_size": 4000, "hidden_size": 512, "intermediate_size": 2048,
+        "num_hidden_layers": 16, "num_attention_heads": 8, "max_position_embeddings": 64,
+        "tie_word_embeddings": false});
+    write_model(&place, "large", &shape.to_string(), 1 << 30);
+    let running = place.start("convert --to diffusion --model large --dtype f32 --out masked");
+    place.wait_for("the first file", || !hidden(&place).is_empty() || place.exists("masked"));
+    running.signal("INT");
+    let ended = running.finish();
+    assert_eq!(ended.code, Some(130), "{ended}");
+    assert!(hidden(&place).is_empty() && !place.exists("masked"), "{ended}");
+}
+
+#[test]
 fn flags_that_do_not_fit_are_refused_by_name() {
     let place = Place::with_model();
     for (flags, code, parts) in [

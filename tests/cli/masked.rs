@@ -109,6 +109,14 @@ fn what_does_not_fit_is_refused_by_name() {
             &["--loss-weight and --t-range act"],
         ),
         ("pretrain --model model --data docs.jsonl --t-range 0,1", 2, &["--loss-weight and --t-range act"]),
+        // Typed, the defaults are idle as well.
+        (
+            "sft --model model --data chat.jsonl --loss-weight uniform",
+            2,
+            &["--loss-weight and --t-range act"],
+        ),
+        ("lora --model model --data chat.jsonl --t-range 0.05,1", 2, &["--loss-weight and --t-range act"]),
+        ("sft --model masked --data chat.jsonl --t-range -1,1", 2, &["--t-range is -1,1; it must be"]),
         ("sft --model masked --data chat.jsonl --t-range 0.9,0.1", 2, &["--t-range is 0.9,0.1"]),
         ("sft --model masked --data chat.jsonl --t-range 0.9", 2, &["is no range of two shares"]),
         ("sft --model masked --data chat.jsonl --loss-weight t", 2, &["inverse-t"]),
@@ -122,5 +130,42 @@ fn what_does_not_fit_is_refused_by_name() {
     ] {
         place.run(&format!("{line} {SMALL} --out run")).expect(code, parts);
         assert!(!place.exists("run"), "{line}");
+    }
+}
+
+#[test]
+fn a_file_gives_a_range_as_a_list_and_the_frozen_part_is_told() {
+    let place = place();
+    place.write("run.toml", "t-range = [0.2, 0.4]\nfreeze = [\"mlp\"]\n");
+    let told =
+        place.run(&format!("sft --config run.toml --model masked --data chat.jsonl {SMALL} --out run")).ok();
+    let settings: toml::Table = place.text("run/training/settings.toml").parse().unwrap();
+    assert_eq!(settings["t-range"].as_str(), Some("0.2,0.4"));
+    let line = told.stderr.lines().find(|line| line.contains("trained beside")).unwrap();
+    let numbers = line.split(" on ").next().unwrap().replace(',', "");
+    let numbers: Vec<u64> = numbers.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let all = place.run("convert --model masked --dtype f32 --out same --json").ok().result()["parameters"]
+        .as_u64();
+    assert_eq!((numbers.len(), Some(numbers.iter().sum())), (2, all), "{line}");
+    place.write("bad.toml", "t-range = [0.2]\n");
+    let bad = format!("sft --config bad.toml --model masked --data chat.jsonl {SMALL} --out other");
+    place.run(&bad).expect(2, &["'0.2' is no range of two shares, as 0.1,0.5"]);
+}
+
+#[test]
+fn help_lists_no_other_flags_below_those_of_masked_predictors() {
+    let place = Place::new();
+    for verb in ["pretrain", "sft"] {
+        let help = place.run(&format!("{verb} --help")).ok().stdout;
+        let (before, below) = help.split_once("Masked predictors:").unwrap();
+        // The next heading begins its line.
+        let below = below.split("\n\n").take_while(|part| part.starts_with([' ', '\n']));
+        let below = below.collect::<String>();
+        for flag in ["--objective", "--loss-weight", "--t-range"] {
+            assert!(below.contains(flag) && !before.contains(flag), "{verb} {flag}: {help}");
+        }
+        for flag in ["--neftune", "--ema", "--save-minutes"] {
+            assert!(before.contains(flag) && !below.contains(flag), "{verb} {flag}: {help}");
+        }
     }
 }

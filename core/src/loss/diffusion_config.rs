@@ -82,20 +82,24 @@ impl TryFrom<String> for TimeRange {
     }
 }
 
+/// Where the command line's help lists these: a heading for each, since one for the struct would hold for what follows it.
+#[cfg(feature = "cli")]
+const HEADING: &str = "Masked predictors";
+
 /// How a masked predictor is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct DiffusionSettings {
     /// What the model learns to predict [default: what it is made for; `convert --to diffusion` makes a masked predictor].
-    #[cfg_attr(feature = "cli", arg(long, value_enum))]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, help_heading = HEADING))]
     pub objective: Option<Predicts>,
     /// How much a hidden token counts: all alike, or 1 / the share that is hidden, LLaDA's bound, which small models learn
     /// badly from.
-    #[cfg_attr(feature = "cli", arg(long, value_enum))]
+    #[cfg_attr(feature = "cli", arg(long, value_enum, help_heading = HEADING))]
     pub loss_weight: LossWeight,
     /// The shares of a row's tokens that are hidden: a row draws one between these.
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FROM,TO"))]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FROM,TO", allow_hyphen_values = true, help_heading = HEADING))]
     pub t_range: TimeRange,
 }
 
@@ -146,12 +150,29 @@ impl DiffusionSettings {
         let default = Self::default();
         match (self.loss_weight, self.t_range) == (default.loss_weight, default.t_range) {
             true => Ok(false),
-            false => Err(Error::Config(vec![told!(
-                "diffusion.idle",
-                "--loss-weight and --t-range act where hidden tokens are learned, and this model predicts the next token; \
-                 leave them out, or make a masked predictor of it with `kindling convert --to diffusion`"
-            )])),
+            false => Err(Self::idle()),
         }
+    }
+
+    /// As [`Self::applies_to`], where `typed` are the long names of the flags that a person typed: of these not even a
+    /// default may be idle.
+    ///
+    /// # Errors
+    /// As [`Self::applies_to`].
+    pub fn check_typed(&self, typed: &[String], model: &ModelConfig) -> Result<()> {
+        let names = typed.iter().any(|flag| flag == "loss-weight" || flag == "t-range");
+        match self.applies_to(model)? || !names {
+            true => Ok(()),
+            false => Err(Self::idle()),
+        }
+    }
+
+    fn idle() -> Error {
+        Error::Config(vec![told!(
+            "diffusion.idle",
+            "--loss-weight and --t-range act where hidden tokens are learned, and this model predicts the next token; \
+             leave them out, or make a masked predictor of it with `kindling convert --to diffusion`"
+        )])
     }
 }
 
@@ -230,5 +251,10 @@ mod tests {
         let idle = DiffusionSettings { loss_weight: LossWeight::InverseT, ..default };
         assert!(idle.applies_to(&masked).unwrap());
         assert!(idle.applies_to(&causal).unwrap_err().to_string().contains("--loss-weight"));
+        for (flag, acts) in [("loss-weight", false), ("t-range", false), ("steps", true)] {
+            let typed = [flag.to_string()];
+            assert_eq!(default.check_typed(&typed, &causal).is_ok(), acts, "{flag}");
+            assert!(default.check_typed(&typed, &masked).is_ok(), "{flag}");
+        }
     }
 }

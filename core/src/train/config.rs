@@ -91,7 +91,7 @@ pub struct TrainConfig {
     pub seed: u64,
     /// How hidden tokens are learned
     #[serde(flatten)]
-    #[cfg_attr(feature = "cli", command(flatten, next_help_heading = "Masked predictors"))]
+    #[cfg_attr(feature = "cli", command(flatten))]
     pub diffusion: DiffusionSettings,
     /// Noise, another optimizer, an early end, averaged weights, less memory
     #[serde(flatten)]

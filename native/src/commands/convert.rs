@@ -13,6 +13,7 @@ use crate::beside_model::BesideModel;
 use crate::cli::{Dtype, Everywhere};
 use crate::disk::{FileWriter, new_directory};
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::model_files::at;
 use crate::output::{self, Output};
 
@@ -56,14 +57,7 @@ pub fn run(args: &ConvertArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     let converted = converted(args, &checkpoint)?;
     let output = everywhere.output();
     converted.remarks.iter().for_each(|remark| output.say(remark));
-    let mut bytes = 0;
-    new_directory(&args.out, |new| {
-        let mut files = FileWriter::new(new);
-        let written = converted.write(float, FILE_BYTES, &mut |name, bytes| files.append(name, bytes));
-        written.map_err(|e| at(&args.model, e))?;
-        bytes = files.finish()?;
-        Ok(())
-    })?;
+    let bytes = write(args, &converted, float)?;
     tell(args, &converted, float, bytes, output);
     if args.to.is_some() && checkpoint.config.diffusion.is_none() {
         output.say(&format!(
@@ -72,6 +66,29 @@ pub fn run(args: &ConvertArgs, everywhere: &Everywhere, said: &[String]) -> Resu
         ));
     }
     Ok(())
+}
+
+/// Writes the new checkpoint and gives its bytes; of one that a person interrupts nothing stays.
+fn write(args: &ConvertArgs, converted: &Converted, float: StoredFloat) -> Result<u64, Failure> {
+    interrupt::listen();
+    let (mut bytes, mut stopped) = (0, false);
+    let made = new_directory(&args.out, |new| {
+        let mut files = FileWriter::new(new);
+        let written = converted.write(float, FILE_BYTES, &mut |name, bytes| {
+            stopped = interrupt::asked();
+            match stopped {
+                true => Err(Error::Checkpoint("stopped before it was whole".into())),
+                false => files.append(name, bytes),
+            }
+        });
+        written.map_err(|e| at(&args.model, e))?;
+        bytes = files.finish()?;
+        Ok(())
+    });
+    match stopped {
+        true => Err(Failure::Interrupted),
+        false => Ok(made.map(|()| bytes)?),
+    }
 }
 
 /// Refuses flags that would not act.

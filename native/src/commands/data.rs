@@ -51,7 +51,7 @@ pub struct PreviewArgs {
     #[arg(long, value_enum, default_value = "cut")]
     pub too_long: TooLong,
     /// The shares of a row's tokens that training hides from a masked predictor [default: as training]
-    #[arg(long, value_name = "FROM,TO")]
+    #[arg(long, value_name = "FROM,TO", allow_hyphen_values = true)]
     pub t_range: Option<TimeRange>,
     /// Leave out rows that cannot be used
     #[arg(long)]

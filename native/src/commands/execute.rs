@@ -74,7 +74,7 @@ fn announce(run: &Run, device: &OpenDevice, output: Output) {
     let left = 1.0 - run.progress.step as f64 / plan.steps.max(1) as f64;
     output.say(&format!(
         "{} on {} · {} steps of {} × {} tokens · memory about {} ({} free) · time about {}",
-        parameters(plan),
+        parameters(plan, run.adapter.is_some()),
         device.choice,
         output::grouped(plan.steps),
         config.batch_size * config.grad_accum,
@@ -89,11 +89,13 @@ fn announce(run: &Run, device: &OpenDevice, output: Output) {
     }
 }
 
-fn parameters(plan: &Plan) -> String {
-    let all = output::grouped(plan.parameters);
-    match plan.trained == plan.parameters {
-        true => format!("{all} parameters"),
-        false => format!("{} trained beside {all} frozen parameters", output::grouped(plan.trained)),
+/// What trains, and what stays as it is: beside an adapter all of the model, else the parts that `--freeze` names.
+fn parameters(plan: &Plan, adapts: bool) -> String {
+    let frozen = if adapts { plan.parameters } else { plan.parameters - plan.trained };
+    let (trained, frozen) = (output::grouped(plan.trained), (frozen > 0).then(|| output::grouped(frozen)));
+    match frozen {
+        None => format!("{trained} parameters"),
+        Some(frozen) => format!("{trained} trained beside {frozen} frozen parameters"),
     }
 }
 

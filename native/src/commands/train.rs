@@ -69,7 +69,7 @@ pub fn run(
     let second = SecondModel::open(stage, args, begun, &tokenizer, &device)?;
     let objective = match &second {
         Some(second) => second.objective(),
-        None => args.objective(stage, model.config())?,
+        None => args.objective(stage, model.config(), &invocation.typed)?,
     };
     let context = objective.longest_row().unwrap_or(usize::MAX).min(model.config().context());
     let (config, settings) = fitted(stage, args, invocation, context, output);

@@ -221,12 +221,21 @@ impl TrainArgs {
         problems
     }
 
-    /// What a run of a stage minimises for such a model, where no second one belongs to it.
+    /// What a run of a stage minimises for such a model, where no second one belongs to it; `typed` are the flags of the
+    /// command line itself.
     ///
     /// # Errors
-    /// A model of the other kind than the stage or the settings need.
-    pub fn objective(&self, stage: Stage, model: &ModelConfig) -> Result<Arc<dyn Objective>, Error> {
+    /// A model of the other kind than the stage or the settings need; typed flags that would not act.
+    pub fn objective(
+        &self,
+        stage: Stage,
+        model: &ModelConfig,
+        typed: &[String],
+    ) -> Result<Arc<dyn Objective>, Error> {
         let objective = stage.objective_for(&self.train.diffusion, model)?;
+        if matches!(stage, Stage::Pretrain | Stage::Sft) && !self.resume {
+            self.train.diffusion.check_typed(typed, model)?;
+        }
         Ok(match stage {
             Stage::Reason => Arc::new(Reason::new(self.reasoning.clone())),
             Stage::Grpo => Arc::new(Grpo::new(self.grpo_config(), None)),
