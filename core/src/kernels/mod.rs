@@ -4,7 +4,6 @@
 //! The slice code uses one exponential and fixed orders of summation, so that it gives the same bits on every
 //! processor and in the browser.
 
-mod adamw;
 mod attention;
 mod block_matrix;
 mod blocks;
@@ -23,7 +22,6 @@ mod swiglu;
 mod uploaded;
 mod weighted_sum;
 
-pub(crate) use adamw::{AdamWStep, adamw_step};
 pub use attention::{AttentionBlocks, attend_in_blocks};
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
 pub use divergence::{Divergence, beside_teacher};

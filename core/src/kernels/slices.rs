@@ -4,8 +4,6 @@ use crate::platform::for_each_chunk;
 
 /// Partial sums kept side by side: wide enough for any vector unit, and a fixed order everywhere.
 const LANES: usize = 16;
-/// Values a row when the shape does not matter.
-const ROW: usize = 256;
 /// Values that one task handles at least, so that starting it pays.
 const TASK: usize = 16 * 1024;
 
@@ -94,15 +92,6 @@ pub(super) fn rows(out: &mut [f32], width: usize, row: impl Fn(usize, &mut [f32]
             }
         });
     });
-}
-
-/// So many values as rows of `ROW`, and what is left as one row of its own: `each(start, end, width)`.
-pub(super) fn in_rows(len: usize, mut each: impl FnMut(usize, usize, usize)) {
-    let whole = len / ROW * ROW;
-    each(0, whole, ROW);
-    if whole < len {
-        each(whole, len, len - whole);
-    }
 }
 
 /// Fills two slices of equal shape row by row.

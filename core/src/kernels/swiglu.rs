@@ -3,7 +3,10 @@
 use burn::tensor::{Tensor, activation};
 
 use super::host::{HostOp, Kept, input, run};
-use super::slices::{exp, in_rows, row_pairs, rows};
+use super::slices::{exp, row_pairs, rows};
+
+/// Values a row when the shape does not matter.
+const ROW: usize = 256;
 
 /// `silu(gate) · up`, element by element.
 ///
@@ -21,6 +24,15 @@ pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
 
 #[derive(Clone, Debug)]
 struct SwiGlu;
+
+/// Rows of `ROW`, and what is left in one row of its own.
+fn in_rows(len: usize, mut each: impl FnMut(usize, usize, usize)) {
+    let whole = len / ROW * ROW;
+    each(0, whole, ROW);
+    if whole < len {
+        each(whole, len, len - whole);
+    }
+}
 
 impl HostOp<2> for SwiGlu {
     const KEPT: Kept = Kept::Inputs;

@@ -10,7 +10,6 @@ use super::NamedGradients;
 use super::muon::direction;
 use super::saved::{Weight, foreign, take, trained};
 use crate::error::Result;
-use crate::kernels::{AdamWStep, adamw_step};
 use crate::model::{NamedTensor, Path, Transformer, is_linear, is_of_layer, read, to_named};
 
 /// Constants of AdamW; the defaults are PyTorch's.
@@ -84,17 +83,18 @@ impl AdamW {
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
         let steps = self.steps as f64;
         let (correct1, correct2) = (1.0 - libm::pow(beta1, steps), 1.0 - libm::pow(beta2, steps));
-        let decay = if is_linear(name) { learning_rate * weight_decay } else { 0.0 };
-        let (root, rate) = (libm::sqrt(correct2), learning_rate / correct1);
-        let step = AdamWStep { beta1, beta2, root, eps, rate, keep: 1.0 - decay };
-        let moments = self.moments.remove(name).unwrap_or_else(|| Moments {
-            first: Tensor::zeros_like(&grad),
-            second: Tensor::zeros_like(&grad),
-        });
-        let done = adamw_step(step, [&weight, &grad, &moments.first, &moments.second]);
-        let [weight, first, second] = done.unwrap_or_else(|| on_tensors(step, weight, grad, moments));
+        let square = grad.clone().square() * (1.0 - beta2);
+        let grad = grad * (1.0 - beta1);
+        let (first, second) = match self.moments.remove(name) {
+            Some(Moments { first, second }) => (first * beta1 + grad, second * beta2 + square),
+            None => (grad, square),
+        };
+        let denominator = second.clone().sqrt() / libm::sqrt(correct2) + eps;
+        let delta = first.clone() / denominator * (learning_rate / correct1);
         self.moments.insert(name.to_string(), Moments { first, second });
-        weight
+        let decay = if is_linear(name) { learning_rate * weight_decay } else { 0.0 };
+        let weight = if decay == 0.0 { weight } else { weight * (1.0 - decay) };
+        weight - delta
     }
 
     /// The same of a matrix of a layer: `θ ← θ(1 − lr·wd) − lr · direction`.
@@ -172,18 +172,6 @@ impl AdamW {
     }
 }
 
-/// The step out of the device's own operations.
-fn on_tensors(step: AdamWStep, weight: Tensor<1>, grad: Tensor<1>, before: Moments) -> [Tensor<1>; 3] {
-    let AdamWStep { beta1, beta2, root, eps, rate, keep } = step;
-    let square = grad.clone().square() * (1.0 - beta2);
-    let first = before.first * beta1 + grad * (1.0 - beta1);
-    let second = before.second * beta2 + square;
-    let denominator = second.clone().sqrt() / root + eps;
-    let delta = first.clone() / denominator * rate;
-    let weight = if keep == 1.0 { weight } else { weight * keep };
-    [weight - delta, first, second]
-}
-
 struct Update<'a> {
     optimizer: &'a mut AdamW,
     gradients: HashMap<String, Tensor<1>>,
@@ -226,22 +214,6 @@ impl ModuleMapper for Update<'_> {
 mod tests {
     use super::*;
     use burn::tensor::{Device, TensorData};
-
-    #[test]
-    fn one_pass_over_slices_gives_the_bits_of_the_tensor_formula() {
-        let values = |salt: u32| -> Vec<f32> {
-            (0..1000u32).map(|i| ((i * 37 + salt) % 101) as f32 * 0.013 - 0.6).collect()
-        };
-        let tensor =
-            |salt: u32| Tensor::<1>::from_data(TensorData::new(values(salt), [1000]), &Device::flex());
-        let [weight, grad, first, second] = [tensor(1), tensor(2), tensor(3), tensor(4).abs()];
-        let step = AdamWStep { beta1: 0.9, beta2: 0.999, root: 0.3, eps: 1e-8, rate: 3e-3, keep: 0.999 };
-        let slices = adamw_step(step, [&weight, &grad, &first, &second]).unwrap();
-        let tensors = on_tensors(step, weight, grad, Moments { first, second });
-        for (slices, tensors) in slices.into_iter().zip(tensors) {
-            assert_eq!(slices.into_data(), tensors.into_data());
-        }
-    }
 
     #[test]
     fn three_steps_on_changing_gradients_are_those_of_torch() {
