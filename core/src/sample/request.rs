@@ -84,6 +84,12 @@ impl GenerationRequest<'_> {
         let most = (context + 1).saturating_sub(self.prompt.len());
         (most < self.config.max_new_tokens).then_some(most)
     }
+
+    /// The same of a masked predictor, in which each new token is a mask that has a position from the start.
+    pub fn masked_bound_by(&self, context: usize) -> Option<usize> {
+        let room = context.saturating_sub(self.prompt.len());
+        (room < self.config.max_new_tokens).then_some(room)
+    }
 }
 
 #[cfg(test)]

@@ -47,10 +47,7 @@ impl<C: Autoregressive> Writer<C> {
     pub fn bound_by(&self, request: &GenerationRequest) -> Option<usize> {
         match self {
             Self::Causal(decoder) => request.bound_by(decoder.context()),
-            Self::Masked(decoder) => {
-                let room = decoder.context().saturating_sub(request.prompt.len());
-                (room < request.config.max_new_tokens).then_some(room)
-            }
+            Self::Masked(decoder) => request.masked_bound_by(decoder.context()),
         }
     }
 

@@ -316,8 +316,7 @@ impl Reader<'_> {
         };
         let request = GenerationRequest { unmask: asked.unmask, ..request };
         check_unmask(masks.model, &request, asked.canvas.is_some()).map_err(told)?;
-        let room = self.context.saturating_sub(asked.ids.len());
-        Ok(asked.canvas.is_none() && room < asked.config.max_new_tokens)
+        Ok(asked.canvas.is_none() && request.masked_bound_by(self.context).is_some())
     }
 }
 
