@@ -13,6 +13,8 @@ mod failure;
 mod folded;
 mod hub;
 mod interrupt;
+#[cfg(feature = "persistence")]
+mod kernel_cache;
 mod like;
 mod model_files;
 mod out_dir;
@@ -39,6 +41,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     interrupt::install();
+    #[cfg(feature = "persistence")]
+    kernel_cache::keep();
     match cli::run(std::env::args_os().collect()).and_then(|()| Ok(output::flushed()?)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

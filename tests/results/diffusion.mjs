@@ -1,5 +1,5 @@
 // A causal model becomes a masked predictor: what of it trains, by which weights and in which attention, and how well held-out
-// stories are rebuilt; then how fast it writes, and how well, beside its parent.
+// stories are rebuilt; and how fast it writes, and how well, beside its parent.
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
@@ -25,24 +25,36 @@ const TRAINED = {
   "LoRA, rank 32": { "learning-rate": 3e-3, "lora": true, "lora-rank": 32 },
 };
 
+/** What is rebuilt. */
 export async function diffusion() {
-  const stories = split();
-  const rows = { "data": stories.train, "val-split": 0.02, "max-seq-len": 256, "packing": true, "batch-size": 32 };
-  const tokenizer = place("tok-6400");
-  if (!existsSync(tokenizer)) await kindling("tokenizer train", { "data": stories.train, "vocab-size": 6400, "out": tokenizer, "device": "cpu" });
-  const first = { "preset": PRESET, tokenizer, "steps": 3 * steps, "learning-rate": 2e-3 };
-  const parent = (await trained("diffusion-parent", "pretrain", { ...rows, ...first })).out;
+  const { rows, parent } = await begun();
   await rebuilt(PRESET, parent, rows, steps, (weights, parts) => [weights, parts]);
   if (SMOLLM2) {
     const few = { ...rows, "batch-size": 8, "limit": 2000 };
     const two = (weights, parts) => [[weights[0]], [parts[2]]];
     await rebuilt("SmolLM2-135M", SMOLLM2, few, Math.ceil(steps / 4), two);
   }
+}
+
+/** How fast it writes, and how well. */
+export async function unmasking() {
+  const { rows, parent, prompts } = await begun();
   // Writing begins with everything hidden, so that the writer learns from nearly nothing hidden up to all.
   const all = { "loss-weight": "uniform", "t-range": "0.05,1", "learning-rate": 1e-3, "steps": 3 * steps };
-  const begun = await converted(PRESET, parent, "blocks of 32");
-  const writer = await trained("diffusion-writer", "pretrain", { ...rows, ...all, "model": begun });
-  await writing({ parent, writer: writer.out, prompts: stories.prompts });
+  const first = await converted(PRESET, parent, "blocks of 32");
+  const writer = await trained("diffusion-writer", "pretrain", { ...rows, ...all, "model": first });
+  await writing({ parent, writer: writer.out, prompts });
+}
+
+/** The parent, what it learned from, and prompts that it has not seen. */
+async function begun() {
+  const stories = split();
+  const rows = { "data": stories.train, "val-split": 0.02, "max-seq-len": 256, "packing": true, "batch-size": 32 };
+  const tokenizer = place("tok-6400");
+  if (!existsSync(tokenizer)) await kindling("tokenizer train", { "data": stories.train, "vocab-size": 6400, "out": tokenizer, "device": "cpu" });
+  const first = { "preset": PRESET, tokenizer, "steps": 3 * steps, "learning-rate": 2e-3 };
+  const parent = (await trained("diffusion-parent", "pretrain", { ...rows, ...first })).out;
+  return { rows, parent, prompts: stories.prompts };
 }
 
 /** The stories that are trained on, and those that are not. */

@@ -9,17 +9,24 @@ const count = Number(process.env.PROMPTS ?? "32");
 const TOKENS = 128;
 /** Words of a story that are its prompt. */
 const WORDS = 24;
-const SAMPLING = { "temperature": 0.7, "top-k": 50, "top-p": 1, "seed": 1, "ignore-eos": true, "max-new-tokens": TOKENS };
+const SAMPLING = { "top-k": 50, "top-p": 1, "seed": 1, "ignore-eos": true, "max-new-tokens": TOKENS };
+/** The surest token always, and as stories are told. */
+const TEMPERATURES = [0, 0.7];
 const STEPS = [TOKENS, 64, 32, 16, 8];
-const THRESHOLDS = [0.9, 0.7, 0.5];
+const THRESHOLDS = [0.9, 0.7, 0.5, 0.3];
 /** What threshold decoding is held to, beside a step a token. */
 const FEWER_STEPS = 4;
 const PERPLEXITY_WITHIN = 1.05;
 
-/** The table of speed and quality, and whether threshold decoding keeps its word. */
+/** The tables of speed and quality, and whether threshold decoding keeps its word. */
 export async function writing({ parent, writer, prompts }) {
   const asked = beginnings(prompts);
-  const of = async (name, model, flags) => measured(parent, asked, await generated(name, model, flags, asked));
+  for (const temperature of TEMPERATURES) await written({ parent, writer, asked, temperature });
+}
+
+async function written({ parent, writer, asked, temperature }) {
+  const of = async (name, model, flags) =>
+    measured(parent, asked, await generated(`${name}-${temperature}`, model, { ...flags, temperature }, asked));
   // One prompt at a time, as the writer takes them.
   const causal = await of("causal", parent, { "batch-size": 1 });
   const by = async (name, flags) => ({ name, ...await of(name.replaceAll(" ", "-"), writer, { "show-steps": true, ...flags }) });
@@ -36,7 +43,7 @@ export async function writing({ parent, writer, prompts }) {
     name, steps?.toFixed(1) ?? "", speed?.toFixed(0) ?? "", speed ? `${(speed / causal.speed).toFixed(2)} ×` : "",
     perplexity.toFixed(2), distinct.toFixed(3),
   ];
-  table([`${TOKENS} tokens, ${asked.length} prompts`, "steps", "tokens/s", "of the parent's", "perplexity under the parent", "distinct-2"], rows.map(line));
+  table([`${TOKENS} tokens, ${asked.length} prompts, temperature ${temperature}`, "steps", "tokens/s", "of the parent's", "perplexity under the parent", "distinct-2"], rows.map(line));
   const [single] = fixed;
   for (const { name, steps, perplexity, distinct } of sure) {
     const holds = steps * FEWER_STEPS <= single.steps && perplexity <= PERPLEXITY_WITHIN * single.perplexity && distinct >= single.distinct;

@@ -1,7 +1,7 @@
 // Measures the parts that it is asked for; `run` beside it says how.
 
 import { preferences } from "./preferences.mjs";
-import { diffusion } from "./diffusion.mjs";
+import { diffusion, unmasking } from "./diffusion.mjs";
 import { distillation } from "./distillation.mjs";
 import { mixture } from "./mixture.mjs";
 import { reasoning } from "./reasoning.mjs";
@@ -9,7 +9,7 @@ import { rewards } from "./rewards.mjs";
 import { attention, checkpointing, stages } from "./stages.mjs";
 
 const PARTS = {
-  preferences, distillation, mixture, reasoning, rewards, diffusion, stages, attention, checkpointing,
+  preferences, distillation, mixture, reasoning, rewards, diffusion, unmasking, stages, attention, checkpointing,
 };
 const asked = process.argv.slice(2);
 const unknown = asked.filter((part) => !(part in PARTS));

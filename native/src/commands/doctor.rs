@@ -64,6 +64,11 @@ pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
         let note = if device.software { "  (software: never chosen by auto)" } else { "" };
         output.line(&format!("    {:10} {}{note}", device.choice, device.name));
     }
+    #[cfg(feature = "persistence")]
+    if let Some(folder) = crate::kernel_cache::folder() {
+        let size = output::bytes(crate::kernel_cache::size(&folder));
+        output.line(&format!("  kernels kept: {size} in {}", folder.display()));
+    }
     output.line(&format!("  --device auto uses {}", auto.choice));
     if everywhere.device != DeviceChoice::Auto {
         output.line(&format!("  --device {} can be used", everywhere.device));

@@ -4,7 +4,7 @@
 //! `transfer`: hf-hub's own download sends the token to the host that it is redirected to, and checks no length.
 
 mod address;
-mod cache;
+pub mod cache;
 mod client;
 mod data_sets;
 mod models;
