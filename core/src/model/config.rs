@@ -189,9 +189,7 @@ impl ModelConfig {
         }
         problems.extend(self.number_problems());
         problems.extend(self.layer_problems());
-        let window = self.sliding_window.as_ref().map(|sliding| sliding.window);
-        problems
-            .extend(self.diffusion.iter().flat_map(|diffusion| diffusion.problems(self.vocab_size, window)));
+        problems.extend(self.diffusion.iter().flat_map(|diffusion| diffusion.problems(self)));
         problems
     }
 
