@@ -3,7 +3,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ModelConfig;
 use super::keys::{Keys, SAVED, unsupported};
 use crate::error::{Error, Result};
 use crate::told::{Told, told};
@@ -27,6 +26,17 @@ pub struct DiffusionConfig {
     /// Whether the logits of a position predict the token behind it, as those of the causal model did that it began as;
     /// else they predict the position's own.
     pub shift_logits: bool,
+}
+
+/// What of the rest of a model's shape it must agree with.
+pub(super) struct Surroundings {
+    pub(super) vocab_size: usize,
+    /// Positions that the model has.
+    pub(super) context: usize,
+    /// Keys that a layer with a sliding window sees, where there is one.
+    pub(super) window: Option<usize>,
+    /// The other tokens that stand for no text, by their keys in `config.json`.
+    pub(super) tokens: Vec<(&'static str, u32)>,
 }
 
 impl DiffusionConfig {
@@ -96,9 +106,9 @@ impl DiffusionConfig {
     }
 
     /// What does not hold beside the rest of the model's shape.
-    pub(super) fn problems(&self, model: &ModelConfig) -> Vec<Told> {
+    pub(super) fn problems(&self, model: &Surroundings) -> Vec<Told> {
         let mut problems = Vec::new();
-        if let Some(window) = model.sliding_window.as_ref().map(|sliding| sliding.window) {
+        if let Some(window) = model.window {
             problems.push(told!(
                 "config.masked_window",
                 "sliding_window is {window}, and a masked predictor has no window: positions see all that its attention shows \
@@ -114,17 +124,14 @@ impl DiffusionConfig {
                 vocab_size = model.vocab_size
             ));
         }
-        problems.extend(self.mask_problem(model));
-        problems.extend(self.block_problem(model.context()));
+        problems.extend(self.mask_problem(&model.tokens));
+        problems.extend(self.block_problem(model.context));
         problems
     }
 
     /// The mask stands where the model has yet to write: no other token may be read for it.
-    fn mask_problem(&self, model: &ModelConfig) -> Option<Told> {
-        let ends = model.eos_token_ids.iter().map(|id| ("eos_token_id", *id));
-        let others = [("bos_token_id", model.bos_token_id), ("pad_token_id", model.pad_token_id)];
-        let others = others.into_iter().filter_map(|(key, id)| Some((key, id?)));
-        let (key, _) = ends.chain(others).find(|(_, id)| *id == self.mask_token_id)?;
+    fn mask_problem(&self, tokens: &[(&'static str, u32)]) -> Option<Told> {
+        let (key, _) = tokens.iter().find(|(_, id)| *id == self.mask_token_id)?;
         Some(told!(
             "config.mask_taken",
             "mask_token_id is {mask}, and so is {key}; a mask must be a token of its own: take the config.json that was saved \
@@ -151,7 +158,7 @@ impl DiffusionConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Balance, Experts, SlidingWindow, preset};
+    use super::super::{Balance, Experts, ModelConfig, SlidingWindow, preset};
     use super::*;
 
     fn config(block_length: Option<usize>) -> ModelConfig {
@@ -207,7 +214,7 @@ mod tests {
             ),
             ("\"attention\": \"block\",", "", "block_length '8' is not supported"),
             ("\"is_causal\": false", "\"is_causal\": true", "is_causal 'true' is not supported"),
-            ("\"block_length\": 8", "\"block_length\": 32769", "block_length is 32769"),
+            ("\"block_length\": 8", "\"block_length\": 8193", "block_length is 8193"),
             ("\"eos_token_id\": null", "\"eos_token_id\": [2, 6399]", "and so is eos_token_id"),
             ("\"bos_token_id\": null", "\"bos_token_id\": 6399", "and so is bos_token_id"),
             ("\"pad_token_id\": null", "\"pad_token_id\": 6399", "and so is pad_token_id"),
@@ -217,7 +224,7 @@ mod tests {
                 ModelConfig::from_hugging_face(text.replace(from, to).as_bytes()).unwrap_err().to_string();
             assert!(message.contains(told), "{message}");
         }
-        let longest = text.replace("\"block_length\": 8", "\"block_length\": 32768");
+        let longest = text.replace("\"block_length\": 8", "\"block_length\": 8192");
         assert!(ModelConfig::from_hugging_face(longest.as_bytes()).is_ok(), "as long as the context");
         let plain = config(None);
         let sliding = SlidingWindow { window: 16, layers: vec![true; plain.num_hidden_layers] };
