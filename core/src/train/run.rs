@@ -347,14 +347,25 @@ impl Run {
     async fn measure(&mut self, listener: &mut dyn Listener) -> Result<(Option<(HeldOut, bool)>, Control)> {
         let (held_out, meanwhile) = self.judge(listener).await?;
         self.progress.unjudged = held_out.is_none() && meanwhile == Control::Stop;
-        let Some(held_out) = held_out else { return Ok((None, meanwhile)) };
+        let Some(held_out) = held_out else {
+            if self.progress.unjudged {
+                listener.on(TrainEvent::Warning(told!(
+                    "train.unjudged",
+                    "stopped while the model of step {step} was measured: the measurement is left out, and comes first where \
+                     the run goes on",
+                    step = self.progress.step
+                )))?;
+            }
+            return Ok((None, meanwhile));
+        };
         let best = self.progress.note_held_out(held_out.loss);
         listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
         Ok((Some((held_out, best)), meanwhile))
     }
 
     /// What the held-out rows, and its own answers to their questions, say of the model that is kept; also what the listener
-    /// wanted meanwhile. `None` where nothing is held out, or the listener stops the run while the model still answers.
+    /// wanted meanwhile. `None` where nothing is held out, or the listener stops the run before all of it is measured: a loss
+    /// without the shares of the answers would pass for a whole measurement.
     pub(super) async fn judge(&self, listener: &mut dyn Listener) -> Result<(Option<HeldOut>, Control)> {
         let Some(loader) = &self.held_out else { return Ok((None, Control::Continue)) };
         let (model, mut rows) = (self.copies.measured(&self.model), loader());
@@ -364,7 +375,11 @@ impl Run {
         let Some(answers) = &self.answers else { return Ok((Some(held_out), wanted)) };
         let (shares, meanwhile) = answers.measure(&model, listener).await?;
         held_out.metrics.extend(shares);
-        Ok((Some(held_out), if meanwhile == Control::Continue { wanted } else { meanwhile }))
+        Ok(match meanwhile {
+            Control::Stop => (None, Control::Stop),
+            Control::Continue => (Some(held_out), wanted),
+            meanwhile => (Some(held_out), meanwhile),
+        })
     }
 }
 
