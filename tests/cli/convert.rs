@@ -35,6 +35,7 @@ fn a_model_becomes_a_masked_predictor_with_a_token_of_its_own() {
         (&"masked-diffusion".into(), &"bidirectional".into())
     );
     assert_eq!(place.json("masked/tokenizer_config.json")["mask_token"], "<|mask|>");
+    assert_eq!(place.json("masked/generation_config.json")["kindling"]["parent"], "model");
     assert!(place.contents("model") == before, "the model stays as it is");
     // What stands there is never destroyed.
     let made = place.contents("masked");
