@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::DType;
 
+use super::diverged::Judged;
 use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
 use super::listen::{next_control, unless_stopped};
@@ -24,8 +25,6 @@ use crate::platform::now;
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
 
-/// Weight of the past in the running mean of the loss.
-const MEAN_DECAY: f64 = 0.9;
 /// The key under which the share of the fullest expert of all layers is reported, as a multiple of an even one.
 const FULLEST: &str = "expert_load_max";
 
@@ -282,7 +281,8 @@ impl Run {
             let norm = scalar(read(tensors.grad_norm).await?);
             // In f16 a step whose gradient overflows is left out, and is no sign of a lost run.
             grad_norm = if norm.is_finite() || self.model.dtype() != DType::F16 { norm } else { grad_norm };
-            self.check(first + i as u64, loss, grad_norm, &since.origins)?;
+            let judged = Judged { loss, drawn: tensors.drawn, grad_norm };
+            self.check(first + i as u64, judged, &since.origins)?;
             self.progress.note_loss(since.passes[i], loss);
             losses.push(loss);
             metrics.add(tensors.metrics).await?;
@@ -304,42 +304,6 @@ impl Run {
             metrics,
         };
         listener.on(TrainEvent::Step { log: &log, model: &self.model })
-    }
-
-    /// Stops a run whose loss is not finite or has jumped far above its running mean.
-    fn check(&mut self, step: u64, loss: f64, grad_norm: f64, origins: &[RowOrigin]) -> Result<()> {
-        let mean = self.progress.mean_loss.unwrap_or(loss);
-        let jumped = self.objective.diverged(loss, mean);
-        if loss.is_finite() && grad_norm.is_finite() && !jumped {
-            self.progress.mean_loss = Some(MEAN_DECAY * mean + (1.0 - MEAN_DECAY) * loss);
-            return Ok(());
-        }
-        let what = match jumped {
-            true => told!(
-                "train.jumped",
-                "the loss jumped to {loss}, far above its mean of {mean}",
-                loss = format!("{loss:.3}"),
-                mean = format!("{mean:.3}")
-            ),
-            false => told!(
-                "train.not_finite",
-                "the loss is {loss} and the gradient norm {grad_norm}",
-                loss,
-                grad_norm
-            ),
-        };
-        let rows: Vec<_> = origins.iter().take(8).map(ToString::to_string).collect();
-        Err(Error::Diverged(told!(
-            "train.diverged",
-            "step {step}: {what}. Rows since the last report: {rows}{more}. Try a lower --learning-rate (now {rate}), a longer \
-             --warmup-ratio, or --dtype f32; look at these rows with `kindling data preview`. The last saved \
-             checkpoint is untouched.",
-            step,
-            what,
-            rows = rows.join(", "),
-            more = if origins.len() > 8 { ", …" } else { "" },
-            rate = self.progress.config.learning_rate
-        )))
     }
 
     /// Measures the held-out rows, where there are any; also says whether they were never better, and what the listener
