@@ -9,7 +9,7 @@ use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
 use super::listen::{next_control, unless_stopped};
 use super::metrics::Metrics;
-use super::noising::noised_kept;
+use super::noising::{noised_kept, unread};
 use super::step::{Step, StepSettings, StepTensors};
 use super::{
     BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent, evaluate,
@@ -155,7 +155,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             since.restart();
         }
         if last || stopped || meanwhile == Control::Stop {
-            return Ok(run.ended(last, learned, held_out));
+            return run.ended(last, learned, held_out, listener);
         }
         let Some(batches) = run.gather(&mut begun, &mut since, listener).await? else {
             asked = Control::Stop;
@@ -180,10 +180,21 @@ impl Run {
     }
 
     /// How it ended: behind its `last` step, or on the way.
-    fn ended(self, last: bool, learned: bool, held_out: Option<HeldOut>) -> Outcome {
+    fn ended(
+        mut self,
+        last: bool,
+        learned: bool,
+        held_out: Option<HeldOut>,
+        listener: &mut dyn Listener,
+    ) -> Result<Outcome> {
+        if self.progress.planned_steps.is_some()
+            && let Some(told) = unread(&*self.objective, &mut *self.batches)
+        {
+            listener.on(TrainEvent::Warning(told))?;
+        }
         let stopped = !last || self.progress.unjudged;
         let model = self.copies.measured(&self.model);
-        Outcome { model, stopped, learned, held_out, progress: self.progress }
+        Ok(Outcome { model, stopped, learned, held_out, progress: self.progress })
     }
 
     /// Captures the run as it stands, and lets the listener store it.
@@ -304,6 +315,23 @@ impl Run {
             metrics,
         };
         listener.on(TrainEvent::Step { log: &log, model: &self.model })
+    }
+
+    /// Stops a run that is lost, with the rows since the last report.
+    fn check(&mut self, step: u64, judged: Judged, origins: &[RowOrigin]) -> Result<()> {
+        let Some(what) = judged.note(&mut self.progress.mean_loss, &*self.objective) else { return Ok(()) };
+        let rows: Vec<_> = origins.iter().take(8).map(ToString::to_string).collect();
+        Err(Error::Diverged(told!(
+            "train.diverged",
+            "step {step}: {what}. Rows since the last report: {rows}{more}. Try a lower --learning-rate (now {rate}), a longer \
+             --warmup-ratio, or --dtype f32; look at these rows with `kindling data preview`. The last saved \
+             checkpoint is untouched.",
+            step,
+            what,
+            rows = rows.join(", "),
+            more = if origins.len() > 8 { ", …" } else { "" },
+            rate = self.progress.config.learning_rate
+        )))
     }
 
     /// Measures the held-out rows, where there are any; also says whether they were never better, and what the listener
