@@ -12,6 +12,7 @@ mod disk;
 mod failure;
 mod folded;
 mod hub;
+mod in_making;
 mod interrupt;
 mod like;
 mod model_files;
