@@ -40,7 +40,7 @@ pub struct Merged {
 pub fn merge(mut checkpoint: Checkpoint, path: &Path, adapters: &[PathBuf]) -> Result<Merged> {
     let model = checkpoint.model(&Device::flex()).map_err(|e| at(path, e))?;
     let mut weights = pollster::block_on(model.weights())?;
-    let base = Fingerprint::of(&weights);
+    let base = Fingerprint::of(&weights).read_by(&checkpoint.config);
     let opened = adapters.iter().map(|path| open_adapter(path, &checkpoint, &base));
     let opened = opened.collect::<Result<Vec<_>>>()?;
     Adapter::refuse_mixtures(&opened)?;

@@ -1,6 +1,5 @@
 //! Writes that are whole or absent: under another name first, then renamed; and reads of large files.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 #[cfg(unix)]
@@ -12,9 +11,9 @@ use kindling::formats::{Backing, Bytes};
 use memmap2::Mmap;
 #[cfg(unix)]
 use memmap2::UncheckedAdvice;
-use tempfile::TempDir;
 
 use crate::failure::io_error;
+use crate::in_making::InMaking;
 
 /// Writes a directory that appears at once; `fill` writes into the one it is given.
 ///
@@ -29,15 +28,14 @@ pub fn new_directory(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
         return Err(refuse(out, "a directory that is absent or empty"));
     };
     // Where it does not come to its place it is removed.
-    let temporary = unique_beside(target, name)?;
-    fill(temporary.path())?;
+    let making = InMaking::beside(target, name)?;
+    fs::create_dir(making.made()).map_err(|e| io_error(out, e))?;
+    fill(making.made())?;
     match fs::remove_dir(target) {
         // Only an empty directory gives way: another command may have filled it meanwhile.
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io_error(out, e)),
-        _ => fs::rename(temporary.path(), target).map_err(|e| io_error(out, e))?,
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(out, e)),
+        _ => fs::rename(making.made(), target).map_err(|e| io_error(out, e)),
     }
-    let _ = temporary.keep();
-    Ok(())
 }
 
 /// Writes a file that appears at once.
@@ -48,21 +46,11 @@ pub fn new_file(out: &Path, bytes: &[u8]) -> Result<()> {
     let Some(name) = out.file_name().filter(|_| !out.exists()) else {
         return Err(refuse(out, "a file that is absent"));
     };
-    let holder = unique_beside(out, name)?;
-    let temporary = holder.path().join(name);
-    write_synced(&temporary, bytes)?;
-    fs::rename(&temporary, out).map_err(|e| io_error(out, e))?;
+    let making = InMaking::beside(out, name)?;
+    write_synced(making.made(), bytes)?;
+    fs::rename(making.made(), out).map_err(|e| io_error(out, e))?;
     sync_dir(out.parent().unwrap_or(out));
     Ok(())
-}
-
-/// A new hidden directory beside `out`, under a name that nothing else has; it is removed when it is dropped.
-fn unique_beside(out: &Path, name: &OsStr) -> Result<TempDir> {
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
-    let prefix = format!(".{}.", name.to_string_lossy());
-    let made = tempfile::Builder::new().prefix(&prefix).suffix(".tmp").tempdir_in(parent);
-    made.map_err(|e| io_error(out, e))
 }
 
 fn refuse(out: &Path, remedy: &str) -> Error {

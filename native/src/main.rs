@@ -12,6 +12,7 @@ mod disk;
 mod failure;
 mod folded;
 mod hub;
+mod in_making;
 mod interrupt;
 #[cfg(feature = "persistence")]
 mod kernel_cache;

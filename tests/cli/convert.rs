@@ -35,6 +35,7 @@ fn a_model_becomes_a_masked_predictor_with_a_token_of_its_own() {
         (&"masked-diffusion".into(), &"bidirectional".into())
     );
     assert_eq!(place.json("masked/tokenizer_config.json")["mask_token"], "<|mask|>");
+    assert_eq!(place.json("masked/generation_config.json")["kindling"]["parent"], "model");
     assert!(place.contents("model") == before, "the model stays as it is");
     // What stands there is never destroyed.
     let made = place.contents("masked");
@@ -51,7 +52,11 @@ fn what_lies_beside_the_new_directory_stays() {
     let place = Place::with_model();
     place.write(".masked.tmp/notes.txt", "mine");
     place.write(".one.safetensors.tmp", "mine");
-    place.run(CONVERT).ok();
+    // What a killed command leaves has a lock that nobody holds.
+    place.write(".one.safetensors.aB3xYz.tmp/.kindling-making", "");
+    place.write(".one.safetensors.aB3xYz.tmp/made", "half");
+    let left = ".one.safetensors.aB3xYz.tmp: what an interrupted command left there was removed";
+    place.run(CONVERT).expect(0, &[left]);
     place.run("export --model masked --to single-file --out one.safetensors").ok();
     assert_eq!(place.text(".masked.tmp/notes.txt"), "mine");
     assert_eq!(place.text(".one.safetensors.tmp"), "mine");

@@ -44,6 +44,36 @@ fn a_masked_predictor_trains_in_every_way_and_in_two_parts() {
 }
 
 #[test]
+fn an_adapter_is_refused_beside_the_same_weights_in_a_model_that_reads_otherwise() {
+    let place = place();
+    place
+        .run(&format!(
+            "lora --model masked --data chat.jsonl --lora-rank 4 --min-steps 0 {SMALL} --out tuned"
+        ))
+        .ok();
+    let ask = |model: &str| {
+        place.run(&format!("generate --model {model} --adapter tuned --prompt the --max-new-tokens 2"))
+    };
+    ask("masked").ok();
+    for (flags, told) in [
+        ("--block-length 4", "block_length was 8 and is 4"),
+        ("--block-length 0", "block_length was 8 and is none"),
+        ("--shift-logits false", "shift_logits was true and is false"),
+    ] {
+        place.run(&format!("convert --to diffusion --model masked {flags} --out other")).ok();
+        ask("other").expect(1, &["the same weights in a model that reads otherwise", told]);
+        place.run("merge --model other --adapter tuned --out merged").expect(1, &[told]);
+        place.remove("other");
+    }
+    // The same weights as a causal model.
+    place.copy("masked", "causal");
+    let mut config = place.json("model/config.json");
+    config["vocab_size"] = place.json("masked/config.json")["vocab_size"].clone();
+    place.write("causal/config.json", config.to_string());
+    ask("causal").expect(1, &["objective was masked-diffusion and is next-token"]);
+}
+
+#[test]
 fn a_masked_predictor_trains_from_tokens_made_before_and_from_shares() {
     let place = place();
     for (to, out) in [("shards", "shards"), ("npy", "rows.npy")] {

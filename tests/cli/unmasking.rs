@@ -205,6 +205,10 @@ fn rows_have_holes_and_settings_of_their_own() {
     // Of other models such a column is data that nothing reads.
     let causal = "generate --model model --data rows.jsonl --max-new-tokens 2 --json";
     place.run(causal).expect(0, &["remasking (1 rows), steps (1 rows)"]);
+    // But how long holes are is said to no other model.
+    let refused =
+        ["holes.jsonl:1: hole_tokens says how many tokens fill a hole", "writes from left to right"];
+    place.run(&causal.replace("rows.jsonl", "holes.jsonl")).expect(1, &refused);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device};
 use kindling::batch::{Batch, TooLong};
 use kindling::checkpoint::{Checkpoint, read_training, run_files};
+use kindling::error::Error;
 use kindling::loss::{
     Diffusion, DiffusionSettings, LossWeight, Masking, NextToken, Objective, Predicts, RowShape, TimeRange,
 };
@@ -301,6 +302,33 @@ fn hidden_tokens_of_a_few_rows_are_learned_also_by_attention_alone() {
         let (first, last) = (mean(&losses[..5]), mean(&losses[losses.len() - 5..]));
         assert!(last < 0.8 * first, "{first} {last}");
     }
+}
+
+#[test]
+fn a_run_whose_tokens_weigh_by_their_share_is_stopped_where_it_diverges() {
+    let bound = |steps: u64, learning_rate: f64| {
+        let mut config = TrainConfig {
+            steps: Some(steps),
+            learning_rate,
+            grad_clip: 0.0,
+            lr_schedule: LrSchedule::Constant,
+            val_split: 0.0,
+            eval_every: 0,
+            ..settings(Stage::Pretrain)
+        };
+        config.diffusion.loss_weight = LossWeight::InverseT;
+        config.diffusion.t_range = TimeRange { from: 0.0, to: 1.0 };
+        masked_job(Stage::Pretrain, config)
+    };
+    let (job, config) = bound(40, 3e-3);
+    let model = Transformer::init(&config, 3, &Device::flex().autodiff()).unwrap();
+    let model = train_run(job.start(model).unwrap(), &mut Record::default()).unwrap().model;
+    // Steps of 1 a weight, the most that settings allow, take it apart.
+    let (job, _) = bound(200, 1.0);
+    let mut record = Record::default();
+    let error = train_run(job.start(model).unwrap(), &mut record).unwrap_err();
+    assert!(matches!(error, Error::Diverged(_)), "{error}");
+    assert!(error.to_string().contains("the loss jumped to") && record.losses().len() < 199, "{error}");
 }
 
 #[test]

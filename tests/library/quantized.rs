@@ -109,7 +109,7 @@ fn a_model_is_known_by_its_weights_in_any_bits() {
     let checkpoint = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
     let exact = checkpoint.model(&Device::flex()).unwrap();
     let weights = pollster::block_on(exact.weights()).unwrap();
-    let known = kindling::adapter::Fingerprint::of(&weights);
+    let known = kindling::adapter::Fingerprint::of(&weights).read_by(&checkpoint.config);
     assert_eq!(known, checkpoint.fingerprint(&exact).unwrap());
     let four = checkpoint.quantized_model(Quantization::Q4_0, &Device::flex()).unwrap();
     assert_eq!(known, checkpoint.fingerprint(&four).unwrap());

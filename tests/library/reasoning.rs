@@ -12,7 +12,8 @@ use kindling::model::{ActivationCheckpointing, Transformer};
 use kindling::text::{Row, Tags, parse_row};
 use kindling::tokenizer::{TagWeight, Tokenizer};
 use kindling::train::{
-    Control, Job, Listener, Outcome, Run, Stage, TrainConfig, TrainEvent, TrainOptions, replay, train,
+    Control, Job, Listener, Outcome, Run, Snapshot, Stage, TrainConfig, TrainEvent, TrainOptions, replay,
+    train,
 };
 
 use crate::shared_tokenizers::{open, shared};
@@ -231,6 +232,8 @@ struct Wants {
     asked: usize,
     evals: Vec<(usize, Option<f64>)>,
     saved: Vec<u64>,
+    warnings: Vec<&'static str>,
+    last: Option<Snapshot>,
 }
 
 impl Listener for Wants {
@@ -239,8 +242,12 @@ impl Listener for Wants {
             TrainEvent::Eval { held_out, .. } => {
                 self.evals.push((self.asked, held_out.metrics.get("format_rate").copied()));
             }
-            TrainEvent::Save { snapshot, .. } => self.saved.push(snapshot.progress.step),
-            _ => {}
+            TrainEvent::Save { snapshot, .. } => {
+                self.saved.push(snapshot.progress.step);
+                self.last = Some(snapshot.clone());
+            }
+            TrainEvent::Warning(told) => self.warnings.push(told.code()),
+            TrainEvent::Step { .. } => {}
         }
         Ok(())
     }
@@ -255,7 +262,8 @@ impl Listener for Wants {
 fn disturbed(control: Control, at: usize) -> (Outcome, Wants) {
     let settings = TrainConfig { eval_every: 2, learning_rate: 1e-30, ..settings() };
     let config = ReasonConfig { eval_max_new_tokens: 12, ..ReasonConfig::default() };
-    let mut wants = Wants { control, at, asked: 0, evals: Vec::new(), saved: Vec::new() };
+    let (evals, saved, warnings) = (Vec::new(), Vec::new(), Vec::new());
+    let mut wants = Wants { control, at, asked: 0, evals, saved, warnings, last: None };
     let outcome = pollster::block_on(train(lesson(settings, config), &mut wants)).unwrap();
     (outcome, wants)
 }
@@ -272,11 +280,11 @@ fn a_stop_or_a_save_while_answers_are_written_is_heard() {
     let (outcome, stopped) = disturbed(Control::Stop, second);
     assert!(outcome.stopped && outcome.progress.step == 4, "{}", outcome.progress.step);
     let rates: Vec<bool> = stopped.evals.iter().map(|(_, rate)| rate.is_some()).collect();
-    assert_eq!(
-        (rates, stopped.saved),
-        (vec![true, false], vec![2, 4]),
-        "the loss is measured, the answers are not"
-    );
+    // What is measured without the answers is no whole measurement: it is left out, told, and comes first on resume.
+    assert_eq!((rates, stopped.saved), (vec![true], vec![2, 4]));
+    assert_eq!(stopped.warnings.last(), Some(&"train.unjudged"));
+    assert!(!undisturbed.warnings.contains(&"train.unjudged"));
+    assert!(stopped.last.unwrap().progress.unjudged);
     let (outcome, saved) = disturbed(Control::Save, second);
     assert!(!outcome.stopped);
     assert_eq!((saved.evals, saved.saved), (undisturbed.evals, vec![2, 4, 8]));

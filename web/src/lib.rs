@@ -8,6 +8,11 @@ pub mod csv;
 pub mod difference;
 pub mod experts;
 pub mod format;
+
+/// Core's own file: a hole of a text is the same to the page as to the engine.
+#[path = "../../core/src/sample/hole_text.rs"]
+pub mod holes;
+
 pub mod language;
 pub mod lesson;
 pub mod messages;

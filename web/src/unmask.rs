@@ -1,27 +1,6 @@
 //! How an answer of a masked predictor came to be: which place was filled at which step, and how sure the model was.
 
-/// So many underscores, or more, stand for missing words; behind a backslash they are text, as the engine has it.
-const HOLE: &str = "___";
-
-/// Whether a text has holes to fill.
-pub fn has_holes(text: &str) -> bool {
-    between_holes(text).len() > 1
-}
-
-/// What stands before, between and behind the holes of a text.
-fn between_holes(text: &str) -> Vec<String> {
-    let (mut all, mut said, mut rest) = (Vec::new(), String::new(), text);
-    while let Some(at) = rest.find(HOLE) {
-        let behind = rest[at..].trim_start_matches('_');
-        match rest[..at].strip_suffix('\\') {
-            Some(before) => said = said + before + &rest[at..rest.len() - behind.len()],
-            None => all.push(std::mem::take(&mut said) + &rest[..at]),
-        }
-        rest = behind;
-    }
-    all.push(said + rest);
-    all
-}
+use crate::holes::between_holes;
 
 /// A whole text with what was written into its holes, in parts of which each is new or not. Where the parts cannot be
 /// found in it, it is one part, which is not new.
@@ -245,13 +224,6 @@ mod tests {
         let course = Course::default();
         assert!(course.is_empty());
         assert_eq!((course.steps(), course.length(0), course.filled(0), course.filled(7)), (0, 0, 0, 0));
-    }
-
-    #[test]
-    fn holes_are_three_underscores_or_more() {
-        assert!(has_holes("The ___ shines") && has_holes("______"));
-        assert!(!has_holes("snake_case__name") && !has_holes(""));
-        assert!(!has_holes(r"a line \___") && has_holes(r"a line \___ and a hole ___"));
     }
 
     #[test]

@@ -1,14 +1,19 @@
-//! A name for a set of weights, which no other set has.
+//! A name for a set of weights, which no other set has, and how the model of these weights reads.
 
 use sha2::{Digest, Sha256};
 
+use super::Reading;
 use crate::error::{Error, Result};
-use crate::model::{NamedTensor, WeightSource};
+use crate::model::{ModelConfig, NamedTensor, WeightSource};
 use crate::told::{Told, told};
 
 /// SHA-256 over names, shapes and values (as f32), so that it does not depend on the file they came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fingerprint(String);
+pub struct Fingerprint {
+    weights: String,
+    /// What the model of these weights does with them; `None` where nobody says so.
+    reading: Option<Reading>,
+}
 
 impl Fingerprint {
     /// Of these weights, in whatever order they are.
@@ -34,31 +39,54 @@ impl Fingerprint {
     }
 
     fn from_hash(hash: Sha256) -> Self {
-        Self(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        let weights = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { weights, reading: None }
     }
 
     /// As read from a file.
     pub fn from_hex(text: &str) -> Self {
-        Self(text.to_string())
+        Self { weights: text.to_string(), reading: None }
+    }
+
+    /// The same of weights that this model has.
+    #[must_use]
+    pub fn read_by(self, config: &ModelConfig) -> Self {
+        self.read_as(Some(Reading::of(config)))
+    }
+
+    /// The same of weights that are read so.
+    #[must_use]
+    pub fn read_as(self, reading: Option<Reading>) -> Self {
+        Self { reading, ..self }
+    }
+
+    /// How the model of these weights reads, where that is known.
+    pub fn reading(&self) -> Option<&Reading> {
+        self.reading.as_ref()
     }
 
     /// All 64 digits.
     pub fn hex(&self) -> &str {
-        &self.0
+        &self.weights
     }
 
     /// The first digits, for people.
     pub fn short(&self) -> &str {
-        self.0.get(..12).unwrap_or(&self.0)
+        self.weights.get(..12).unwrap_or(&self.weights)
     }
 
-    /// Refuses another base than the one an adapter was trained on.
+    /// Refuses another base than the one an adapter was trained on; one that reads otherwise is another one, too, where both
+    /// are known to.
     ///
     /// # Errors
     /// Names both.
     pub fn check(&self, base: &Self, base_name: Option<&str>) -> Result<()> {
-        if self == base {
-            return Ok(());
+        if self.weights == base.weights {
+            return match (&self.reading, &base.reading) {
+                (Some(trained_on), Some(given)) => trained_on.check(given),
+                // Adapters of earlier versions do not tell it.
+                _ => Ok(()),
+            };
         }
         let name = base_name.map_or_else(Told::default, |name| told!("adapter.named", " ('{name}')", name));
         Err(Error::Checkpoint(told!(
@@ -82,6 +110,7 @@ fn add(hash: &mut Sha256, name: &str, shape: &[usize], values: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{DiffusionConfig, preset};
 
     #[test]
     fn order_does_not_matter_and_every_value_does() {
@@ -100,5 +129,20 @@ mod tests {
         assert_ne!(first, other);
         let message = first.check(&other, Some("tiny")).unwrap_err().to_string();
         assert!(message.contains(first.short()) && message.contains("'tiny'"), "{message}");
+    }
+
+    #[test]
+    fn the_same_weights_in_a_model_that_reads_otherwise_are_another_base() {
+        let weights = || Fingerprint::from_hex("ab12");
+        let causal = preset("minimind2").unwrap().config(None);
+        let diffusion = DiffusionConfig { mask_token_id: 6399, block_length: None, shift_logits: true };
+        let masked = ModelConfig { diffusion: Some(diffusion), ..causal.clone() };
+        let own = weights().read_by(&masked);
+        own.check(&weights().read_by(&masked), None).unwrap();
+        let message = own.check(&weights().read_by(&causal), None).unwrap_err().to_string();
+        assert!(message.contains("objective was masked-diffusion and is next-token"), "{message}");
+        // Saved before it was kept, or compared where nobody knows it.
+        weights().check(&own, None).unwrap();
+        own.check(&weights(), None).unwrap();
     }
 }

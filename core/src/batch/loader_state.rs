@@ -36,6 +36,13 @@ pub struct LoaderState {
     pub drawn: BTreeMap<String, u64>,
 }
 
+impl LoaderState {
+    /// Packed: tokens that were read and in no row yet, though the first of them was the last target of a row.
+    pub fn unread(&self) -> usize {
+        self.carry.as_ref().map_or(0, |carry| carry.len)
+    }
+}
+
 /// Tokens read and not yet given out: they are read again from their first row on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Carry {

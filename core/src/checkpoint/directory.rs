@@ -174,12 +174,13 @@ impl Checkpoint {
         self.weights.read(|source| Transformer::build_quantized(&self.config, bits, device, source))
     }
 
-    /// Which weights the checkpoint holds, in whatever bits `model`, which is made of it, has them.
+    /// Which weights the checkpoint holds, in whatever bits `model`, which is made of it, has them, and how it reads.
     ///
     /// # Errors
     /// As [`Self::model`].
     pub fn fingerprint(&self, model: &Transformer) -> Result<Fingerprint> {
-        self.weights.read(|source| Fingerprint::of_each(model.shapes(), source))
+        let weights = self.weights.read(|source| Fingerprint::of_each(model.shapes(), source))?;
+        Ok(weights.read_by(&self.config))
     }
 
     /// The embedding or the output projection by its name, as the files have it; a tied model has one for both.

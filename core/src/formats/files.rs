@@ -10,7 +10,7 @@ use crate::model::{ModelConfig, NamedTensor};
 use crate::tokenizer::Tokenizer;
 
 /// The settings of generation.
-pub(crate) const GENERATION: &str = "generation_config.json";
+pub const GENERATION: &str = "generation_config.json";
 
 /// File names (with `/` below the directory) and their contents.
 pub type Files = BTreeMap<String, Vec<u8>>;

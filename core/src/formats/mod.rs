@@ -22,7 +22,7 @@ mod torch;
 
 pub use archive::{entry_name, from_folder, from_zip, to_zip, zip_others};
 pub use bytes::{Backing, Bytes};
-pub use files::{Files, directory_files};
+pub use files::{Files, GENERATION, directory_files};
 pub use llada::{llada_differences, to_llada};
 pub use llama2c::from_llama2c;
 pub use llama2c_tokenizer::llama2c_tokenizer;
@@ -37,7 +37,7 @@ pub use torch::{
     write_state_dict,
 };
 
-pub(crate) use files::{GENERATION, directory_texts};
+pub(crate) use files::directory_texts;
 pub(crate) use tensor_names::TensorNames;
 pub(crate) use tensors::{is_same, parse, texts, write_views};
 pub(crate) use torch::state_dict_weights;

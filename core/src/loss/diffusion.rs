@@ -12,9 +12,8 @@ use crate::model::{MaskedRows, Transformer};
 
 /// The key of the share of hidden tokens that the model holds most likely.
 const ACCURACY: &str = "masked_accuracy";
-/// How far above twice its mean a step's loss lies where the run is lost. What a step costs varies with the shares that it
-/// hides: one that hides nothing costs 0, and one of a few hard tokens a few times the logarithm of the vocabulary, which
-/// is 12.4 for 250,000 tokens.
+/// How far above twice its mean the loss of what a step hides lies where the run is lost: a few hard tokens may cost a few
+/// times the logarithm of the vocabulary, which is 12.4 for 250,000 tokens.
 const LOST: f64 = 25.0;
 
 /// Cross-entropy of hidden tokens, weighed: the batches are those that [`Masking::hide`] gives, and another one counts
@@ -34,6 +33,14 @@ impl Diffusion {
 impl Objective for Diffusion {
     fn weight(&self, batch: &Batch) -> f64 {
         batch.noised.iter().flat_map(|noised| &noised.counts).map(|&count| f64::from(count)).sum()
+    }
+
+    fn drawn(&self, batch: &Batch) -> f64 {
+        match self.masking.settings.loss_weight {
+            LossWeight::Uniform => self.weight(batch),
+            LossWeight::InverseT if batch.noised.is_none() => 0.0,
+            LossWeight::InverseT => batch.weights.iter().map(|&weight| f64::from(weight)).sum(),
+        }
     }
 
     fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
@@ -57,14 +64,10 @@ impl Objective for Diffusion {
         self.masking.settings.is_bound()
     }
 
-    /// One token weighed by `1/p` may count as much as all others together.
+    /// What a step draws may weigh a thousand times as much as what another does, where tokens weigh `1/p`; divided by it, the
+    /// loss is a mean over hidden tokens, whatever they weigh.
     fn diverged(&self, loss: f64, mean: f64) -> bool {
-        let settings = &self.masking.settings;
-        let scale = match settings.loss_weight {
-            LossWeight::InverseT => settings.probability(0.0),
-            LossWeight::Uniform => 1.0,
-        };
-        loss * scale > 2.0 * mean + LOST
+        loss > 2.0 * mean + LOST
     }
 }
 
@@ -209,13 +212,39 @@ mod tests {
     #[test]
     fn a_run_is_lost_where_the_weights_of_single_tokens_cannot_tell_it() {
         let uniform = objective(LossWeight::Uniform, 0.0, 1.0);
-        assert!(uniform.diverged(35.1, 5.0) && !uniform.diverged(34.9, 5.0));
-        assert!(!uniform.diverged(20.0, 0.0), "the steps before hid nothing");
-        assert!(uniform.diverged(f64::INFINITY, 5.0));
         let bound = objective(LossWeight::InverseT, 0.0, 1.0);
-        assert!(!bound.diverged(34_900.0, 5.0) && bound.diverged(35_100.0, 5.0));
         let narrow = objective(LossWeight::InverseT, 0.1, 0.5);
-        assert!(narrow.diverged(35.1 / 0.1, 5.0) && !narrow.diverged(34.9 / 0.1009, 5.0));
+        for objective in [uniform, bound, narrow] {
+            assert!(objective.diverged(35.1, 5.0) && !objective.diverged(34.9, 5.0));
+            assert!(!objective.diverged(20.0, 0.0), "the steps before were of easy tokens");
+            assert!(objective.diverged(f64::INFINITY, 5.0));
+        }
         assert!(bound.is_likelihood() && !narrow.is_likelihood() && !uniform.is_likelihood());
+    }
+
+    #[test]
+    fn the_scale_of_a_loss_is_what_its_draws_weigh_by_hand() {
+        // Of eight tokens two are hidden, one of them with a probability of 1/1000.
+        let mut batch = Batch { batch: 2, ..Batch::new(4) };
+        (batch.inputs, batch.segments) = ((1..=8).collect(), vec![1; 8]);
+        batch.weights = vec![1.0; 8];
+        let mut hidden = vec![false; 8];
+        (hidden[1], hidden[6]) = (true, true);
+        let probabilities = [vec![0.001; 4], vec![0.5; 4]].concat();
+        let noised = |weighs: LossWeight, answers: bool| {
+            let settings = DiffusionSettings { loss_weight: weighs, ..DiffusionSettings::default() };
+            let masking = Masking { settings, answers };
+            let objective = Diffusion::new(masking);
+            let batch = masking.hide_these(batch.clone(), &hidden, probabilities.clone(), 31);
+            (objective.drawn(&batch), objective.weight(&batch))
+        };
+        let near = |(drawn, weight): (f64, f64), by_hand: (f64, f64)| {
+            assert!((drawn / by_hand.0 - 1.0).abs() < 1e-5 && weight == by_hand.1, "{drawn} {weight}");
+        };
+        // 1/0.001 + 1/0.5 over all eight tokens; of answers each row's tokens count one together.
+        near(noised(LossWeight::InverseT, false), (1002.0, 8.0));
+        near(noised(LossWeight::InverseT, true), (250.5, 2.0));
+        let (drawn, weight) = noised(LossWeight::Uniform, false);
+        assert!(drawn == weight && weight == 2.0, "exactly, so that nothing changes");
     }
 }

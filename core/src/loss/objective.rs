@@ -14,6 +14,12 @@ pub trait Objective: Send + Sync {
     /// weights add up to. It is known before the model is asked, so that a step can be divided over threads.
     fn weight(&self, batch: &Batch) -> f64;
 
+    /// How much of [`Self::weight`] there is in this very batch, where that is known on average alone because what counts,
+    /// and how much, is drawn.
+    fn drawn(&self, batch: &Batch) -> f64 {
+        self.weight(batch)
+    }
+
     /// The summed loss of a batch that is a part of an optimizer step; nothing is read back from the device.
     fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss;
 
@@ -78,7 +84,8 @@ pub trait Objective: Send + Sync {
         true
     }
 
-    /// Whether a finite loss has jumped so far above its running mean that the run is lost.
+    /// Whether a finite loss has jumped so far above its running mean that the run is lost; both are means over what
+    /// [`Self::drawn`] counts.
     fn diverged(&self, loss: f64, mean: f64) -> bool {
         loss > 2.0 * mean + 3.0
     }

@@ -29,6 +29,14 @@ pub struct ModelCard {
     pub parent: Option<String>,
 }
 
+impl ModelCard {
+    /// The card in a `generation_config.json`, where there is one that can be read.
+    pub fn of_generation(json: &[u8]) -> Option<Self> {
+        let settings: Value = serde_json::from_slice(json).ok()?;
+        Self::deserialize(settings.get(KEY)?).ok()
+    }
+}
+
 impl ModelConfig {
     /// The model's card, where it has one that can be read.
     pub fn card(&self) -> Option<ModelCard> {
@@ -82,7 +90,10 @@ mod tests {
             parent: None,
         };
         let model = model.with_card(&card);
-        assert_eq!(model.config().card(), Some(card));
+        assert_eq!(model.config().card(), Some(card.clone()));
+        let settings = serde_json::to_vec(&model.config().generation).unwrap();
+        assert_eq!(ModelCard::of_generation(&settings), Some(card));
+        assert_eq!(ModelCard::of_generation(b"{}").or(ModelCard::of_generation(b"[")), None);
         assert_eq!(model.config().card_warning(), None);
         assert_eq!(model.config().generation["kindling"]["about"]["en"], "It knows cats.");
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::diffusion::Surroundings;
 use super::keys::MOST_LAYERS;
 use super::{DiffusionConfig, Experts, RopeScaling};
 use crate::error::{Error, Result};
@@ -189,10 +190,22 @@ impl ModelConfig {
         }
         problems.extend(self.number_problems());
         problems.extend(self.layer_problems());
-        let window = self.sliding_window.as_ref().map(|sliding| sliding.window);
+        let masked = self.diffusion.iter();
+        problems.extend(masked.flat_map(|diffusion| diffusion.problems(&self.surroundings())));
         problems
-            .extend(self.diffusion.iter().flat_map(|diffusion| diffusion.problems(self.vocab_size, window)));
-        problems
+    }
+
+    /// What a masked predictor must agree with.
+    fn surroundings(&self) -> Surroundings {
+        let others = [("bos_token_id", self.bos_token_id), ("pad_token_id", self.pad_token_id)];
+        let mut tokens: Vec<_> = self.eos_token_ids.iter().map(|id| ("eos_token_id", *id)).collect();
+        tokens.extend(others.into_iter().filter_map(|(key, id)| Some((key, id?))));
+        Surroundings {
+            vocab_size: self.vocab_size,
+            context: self.context(),
+            window: self.sliding_window.as_ref().map(|sliding| sliding.window),
+            tokens,
+        }
     }
 
     fn number_problems(&self) -> Vec<Told> {

@@ -12,6 +12,8 @@ pub(super) const KEYS: [&str; 5] =
     ["objective", "mask_token_id", "attention", "block_length", "shift_logits"];
 /// The value of `objective`.
 const OBJECTIVE: &str = "masked-diffusion";
+/// The value of `attention` where every position sees every position.
+const BIDIRECTIONAL: &str = "bidirectional";
 
 /// How a masked predictor reads and what its logits stand for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +28,23 @@ pub struct DiffusionConfig {
     pub shift_logits: bool,
 }
 
+/// What of the rest of a model's shape it must agree with.
+pub(super) struct Surroundings {
+    pub(super) vocab_size: usize,
+    /// Positions that the model has.
+    pub(super) context: usize,
+    /// Keys that a layer with a sliding window sees, where there is one.
+    pub(super) window: Option<usize>,
+    /// The other tokens that stand for no text, by their keys in `config.json`.
+    pub(super) tokens: Vec<(&'static str, u32)>,
+}
+
 impl DiffusionConfig {
     /// Reads it from a `config.json`.
     ///
     /// # Errors
-    /// An objective or attention that is not known, a missing mask token, a block without length.
+    /// An objective or attention that is not known, a missing mask token, a block without length, a length without blocks, a
+    /// causal mask.
     pub(super) fn read(keys: Keys) -> Result<Self> {
         let objective = keys.text("objective")?.unwrap_or("none");
         if objective != OBJECTIVE {
@@ -44,9 +58,25 @@ impl DiffusionConfig {
     /// # Errors
     /// As [`Self::read`], the objective aside.
     pub(super) fn read_kind(keys: Keys) -> Result<Self> {
+        if keys.flag("is_causal")? == Some(true) {
+            return unsupported(
+                "is_causal",
+                &true.into(),
+                "false; a masked predictor looks at later tokens, too",
+            );
+        }
         let mask = keys.size("mask_token_id")?;
-        let block_length = match keys.text("attention")?.unwrap_or("bidirectional") {
-            "bidirectional" => None,
+        let block_length = match keys.text("attention")?.unwrap_or(BIDIRECTIONAL) {
+            BIDIRECTIONAL => match keys.value("block_length") {
+                None => None,
+                Some(length) => {
+                    return unsupported(
+                        "block_length",
+                        length,
+                        "null beside attention 'bidirectional', or attention 'block'",
+                    );
+                }
+            },
             "block" => Some(keys.size("block_length")?),
             other => return unsupported("attention", &other.into(), "bidirectional or block"),
         };
@@ -68,17 +98,17 @@ impl DiffusionConfig {
             "objective": OBJECTIVE,
             "is_causal": false,
             "mask_token_id": self.mask_token_id,
-            "attention": if self.block_length.is_some() { "block" } else { "bidirectional" },
+            "attention": if self.block_length.is_some() { "block" } else { BIDIRECTIONAL },
             "block_length": self.block_length,
             "shift_logits": self.shift_logits,
         });
         if let Value::Object(keys) = keys { keys } else { Map::new() }
     }
 
-    /// What does not hold beside a vocabulary of so many ids, and beside a sliding window, if there is one.
-    pub(super) fn problems(&self, vocab_size: usize, window: Option<usize>) -> Vec<Told> {
+    /// What does not hold beside the rest of the model's shape.
+    pub(super) fn problems(&self, model: &Surroundings) -> Vec<Told> {
         let mut problems = Vec::new();
-        if let Some(window) = window {
+        if let Some(window) = model.window {
             problems.push(told!(
                 "config.masked_window",
                 "sliding_window is {window}, and a masked predictor has no window: positions see all that its attention shows \
@@ -86,19 +116,43 @@ impl DiffusionConfig {
                 window
             ));
         }
-        if self.mask_token_id as usize >= vocab_size {
+        if self.mask_token_id as usize >= model.vocab_size {
             problems.push(told!(
                 "config.mask_id",
                 "mask_token_id is {mask}, outside the vocabulary of {vocab_size} ids",
                 mask = self.mask_token_id,
-                vocab_size
+                vocab_size = model.vocab_size
             ));
         }
-        if self.block_length == Some(0) {
-            problems
-                .push(told!("config.block_length", "block_length is 0; a block holds at least one token"));
-        }
+        problems.extend(self.mask_problem(&model.tokens));
+        problems.extend(self.block_problem(model.context));
         problems
+    }
+
+    /// The mask stands where the model has yet to write: no other token may be read for it.
+    fn mask_problem(&self, tokens: &[(&'static str, u32)]) -> Option<Told> {
+        let (key, _) = tokens.iter().find(|(_, id)| *id == self.mask_token_id)?;
+        Some(told!(
+            "config.mask_taken",
+            "mask_token_id is {mask}, and so is {key}; a mask must be a token of its own: take the config.json that was saved \
+             with the weights",
+            mask = self.mask_token_id,
+            key
+        ))
+    }
+
+    fn block_problem(&self, context: usize) -> Option<Told> {
+        match self.block_length? {
+            0 => Some(told!("config.block_length", "block_length is 0; a block holds at least one token")),
+            length if length > context => Some(told!(
+                "config.block_long",
+                "block_length is {length}, and the model has {context} positions; a block holds at most as many, and with \
+                 attention 'bidirectional' and without block_length every position sees every position",
+                length,
+                context
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -153,12 +207,25 @@ mod tests {
             ("\"attention\": \"block\"", "\"attention\": \"window\"", "attention 'window'"),
             (OBJECTIVE, "score-entropy", "objective 'score-entropy'"),
             ("\"mask_token_id\": 6399,", "", "mask_token_id"),
+            (
+                "\"attention\": \"block\"",
+                "\"attention\": \"bidirectional\"",
+                "block_length '8' is not supported",
+            ),
+            ("\"attention\": \"block\",", "", "block_length '8' is not supported"),
+            ("\"is_causal\": false", "\"is_causal\": true", "is_causal 'true' is not supported"),
+            ("\"block_length\": 8", "\"block_length\": 8193", "block_length is 8193"),
+            ("\"eos_token_id\": null", "\"eos_token_id\": [2, 6399]", "and so is eos_token_id"),
+            ("\"bos_token_id\": null", "\"bos_token_id\": 6399", "and so is bos_token_id"),
+            ("\"pad_token_id\": null", "\"pad_token_id\": 6399", "and so is pad_token_id"),
         ] {
             assert!(text.contains(from), "{from}");
             let message =
                 ModelConfig::from_hugging_face(text.replace(from, to).as_bytes()).unwrap_err().to_string();
             assert!(message.contains(told), "{message}");
         }
+        let longest = text.replace("\"block_length\": 8", "\"block_length\": 8192");
+        assert!(ModelConfig::from_hugging_face(longest.as_bytes()).is_ok(), "as long as the context");
         let plain = config(None);
         let sliding = SlidingWindow { window: 16, layers: vec![true; plain.num_hidden_layers] };
         let message =

@@ -21,6 +21,7 @@ mod keys;
 mod layer_types;
 mod linear;
 mod llada;
+mod llada_form;
 mod low_rank;
 mod masked;
 mod mlp;

@@ -1,11 +1,10 @@
 //! A text with holes: what a masked predictor is to fill in, as the tokens around the holes and masks within.
-//!
-//! Three underscores or more are a hole; behind a backslash they are text.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use super::hole_text::{HOLE, between_holes};
 use crate::error::{Error, Result};
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 use crate::told::told;
@@ -15,9 +14,6 @@ pub const HOLE_TOKENS: usize = 8;
 
 /// No model of this program has a longer context: what is asked for shall not take all memory.
 const MOST_TOKENS: usize = 1 << 20;
-
-/// The shortest hole.
-const HOLE: &str = "___";
 
 /// A text's ids, with masks in its holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,30 +75,9 @@ pub fn canvas_of(text: &str, tokenizer: &Tokenizer, mask_id: u32, hole_tokens: u
     Ok(canvas)
 }
 
-/// Whether a text has a hole.
-pub fn has_holes(text: &str) -> bool {
-    between_holes(text).len() > 1
-}
-
 /// A text without holes as it is read: without the backslashes before its underscores.
 pub fn unescaped(text: &str) -> String {
     between_holes(text).join(HOLE)
-}
-
-/// The texts before, between and behind the holes, with the underscores that are none.
-fn between_holes(text: &str) -> Vec<String> {
-    let (mut all, mut said, mut rest) = (Vec::new(), String::new(), text);
-    while let Some(at) = rest.find(HOLE) {
-        let behind = rest[at..].trim_start_matches('_');
-        let run = &rest[at..rest.len() - behind.len()];
-        match rest[..at].strip_suffix('\\') {
-            Some(before) => said = said + before + run,
-            None => all.push(std::mem::take(&mut said) + &rest[..at]),
-        }
-        rest = behind;
-    }
-    all.push(said + rest);
-    all
 }
 
 /// A text before a hole, without a space at its end that the first token behind it would bring: nearly every tokenizer has
@@ -172,6 +147,7 @@ impl Filled {
 #[cfg(test)]
 mod tests {
     use super::super::fake::letters;
+    use super::super::has_holes;
     use super::*;
     use crate::tokenizer::{TokenizerTraining, train};
 

@@ -41,16 +41,23 @@ pub fn row_unmask_settings() -> &'static [&'static str] {
     &OF_MASKS
 }
 
-/// The tokens of each hole, where a row says them under [`ROW_HOLE_TOKENS`].
+/// The tokens of each hole, where a row says them under [`ROW_HOLE_TOKENS`]; `fills` says whether the model fills holes.
 ///
 /// # Errors
-/// What is no number of tokens from 1 on.
-pub fn row_hole_tokens(settings: &Map<String, Value>) -> Result<Option<usize>, Told> {
+/// What is no number of tokens from 1 on; any where holes are not filled.
+pub fn row_hole_tokens(settings: &Map<String, Value>, fills: bool) -> Result<Option<usize>, Told> {
     #[derive(Default, Serialize, Deserialize)]
     struct Holes {
         hole_tokens: Option<usize>,
     }
     let Some((key, value)) = settings.get_key_value(ROW_HOLE_TOKENS).filter(sets) else { return Ok(None) };
+    if !fills {
+        return Err(format!(
+            "{key} says how many tokens fill a hole, and this model writes from left to right: leave it out, or take a model \
+             that `kindling convert --to diffusion` made"
+        )
+        .into());
+    }
     let Holes { hole_tokens } =
         with(&Holes::default(), key, value).map_err(|why| Told::from(format!("{key}: {why}")))?;
     match hole_tokens {
@@ -232,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_row_sets_the_tokens_of_its_holes() {
-        let of_row = |settings: Value| row_hole_tokens(settings.as_object().unwrap());
+        let of_row = |settings: Value| row_hole_tokens(settings.as_object().unwrap(), true);
         for (settings, expected) in [
             (json!({"hole_tokens": 3}), Some(3)),
             (json!({"hole_tokens": "4", "steps": 2}), Some(4)),
@@ -251,6 +258,12 @@ mod tests {
         ] {
             assert!(of_row(settings.clone()).unwrap_err().contains(told), "{settings}");
         }
+        let causal = |settings: Value| row_hole_tokens(settings.as_object().unwrap(), false);
+        for settings in [json!({"hole_tokens": 3}), json!({"hole_tokens": "3"})] {
+            let told = causal(settings).unwrap_err();
+            assert!(told.starts_with("hole_tokens") && told.contains("writes from left to right"), "{told}");
+        }
+        assert_eq!(causal(json!({"hole_tokens": "", "steps": 2})), Ok(None));
         let tokens = SamplingConfig::default().of_row(json!({"hole_tokens": 3}).as_object().unwrap());
         assert_eq!(tokens, Ok(SamplingConfig::default()), "the settings of tokens pass over it");
     }

@@ -70,8 +70,9 @@ impl Run {
         }
         self.model = self.copies.back_to_best(self.model);
         // The run is over, whatever the listener wants.
-        let (Some(best), _) = self.judge(listener).await? else { return Ok((self, None)) };
-        let loss = format!("{:.4}", best.loss);
+        let (best, _) = self.judge(listener).await?;
+        let loss = best.as_ref().map(|best| best.loss).or(self.progress.best_loss);
+        let loss = format!("{:.4}", loss.unwrap_or(f64::NAN));
         listener.on(TrainEvent::Warning(match stopped {
             true => told!(
                 "train.early_stopped",
@@ -89,7 +90,7 @@ impl Run {
                 loss
             ),
         }))?;
-        Ok((self, Some(best)))
+        Ok((self, best))
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod config;
 mod copies;
+mod diverged;
 mod early_stop;
 mod ends;
 mod evaluate;

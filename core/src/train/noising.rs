@@ -6,6 +6,7 @@ use crate::batch::{Batch, LoaderState};
 use crate::loss::{Masking, Objective, RowShape};
 use crate::model::{ModelConfig, Transformer};
 use crate::random::Random;
+use crate::told::{Told, told};
 
 /// Keeps the drawing of hidden tokens apart from other uses of the seed.
 const STREAM: u64 = 0x6e6f_6973_6564;
@@ -82,12 +83,31 @@ pub(super) fn noised_kept(
     kept
 }
 
+/// That a token at the end of packed data is in no row, where tokens are hidden: of a row that is exactly full the token
+/// behind it is a target alone, and behind the last row none follows that it would begin.
+pub(super) fn unread(objective: &dyn Objective, batches: &mut dyn BatchSource) -> Option<Told> {
+    objective.masking()?;
+    let is_last = batches.ended() && batches.state().unread() == 1;
+    is_last.then(|| {
+        told!(
+            "train.unread",
+            "the data fills its last row exactly, so that the very last token stands in no row: 1 token was never hidden"
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::batch::{Example, ExampleSource, Fit, Found, Loader, LoaderConfig, TooLong};
+    use crate::data::{Permutation, RowOrigin};
+    use crate::error::Result;
     use crate::loss::{Diffusion, DiffusionSettings, LossWeight, NextToken};
     use crate::model::{DiffusionConfig, tiny};
     use crate::train::Stage;
+    use crate::train::source::ReadAhead;
     use burn::tensor::Device;
 
     /// The same rows again and again.
@@ -129,6 +149,42 @@ mod tests {
         let mut source = noised(Box::new(Same(at)), &objective(LossWeight::Uniform), &config, trains);
         let model = model();
         (0..count).map(|_| pollster::block_on(source.next(&model)).unwrap().unwrap()).collect()
+    }
+
+    /// One text of so many tokens.
+    struct Text(u32);
+
+    impl ExampleSource for Text {
+        fn rows(&self) -> u64 {
+            1
+        }
+
+        fn examples(&self, _row: u64) -> Result<Found> {
+            let origin = RowOrigin { source: "a".into(), line: 1 };
+            let (ids, weights) = ((0..self.0).collect(), vec![1.0; self.0 as usize]);
+            Ok(Found::Examples(vec![Example { ids, weights, warnings: Vec::new(), origin }]))
+        }
+    }
+
+    #[test]
+    fn a_token_that_stands_in_no_row_is_told_where_tokens_are_hidden() {
+        let fit = Fit { seq_len: 8, too_long: TooLong::Cut, keep_pieces: true };
+        let config = LoaderConfig { batch_size: 2, fit, packing: true, seed: 1 };
+        let model = model();
+        // Rows of eight tokens: 17 are two rows and one token more, which is the second row's last target.
+        for (tokens, read, left_over) in [(16, 16, false), (17, 16, true), (18, 18, false), (33, 32, true)] {
+            let order = Permutation::new(1, 9, 0);
+            let loader = Loader::new(Arc::new(Text(tokens)), config.clone(), order, 0..1, false);
+            let mut source = ReadAhead::new(loader);
+            let mut seen = 0;
+            while let Some(batch) = pollster::block_on(source.next(&model)).unwrap() {
+                seen += batch.tokens();
+                let told = unread(&objective(LossWeight::Uniform), &mut source);
+                assert_eq!(told.is_some(), left_over && seen == read, "{seen} of {tokens}");
+                assert_eq!(unread(&NextToken, &mut source), None);
+            }
+            assert_eq!(seen, read, "{tokens}");
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use burn::tensor::DType;
 
+use super::diverged::Judged;
 use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
 use super::listen::{next_control, unless_stopped};
 use super::metrics::Metrics;
-use super::noising::noised_kept;
+use super::noising::{noised_kept, unread};
 use super::step::{Step, StepSettings, StepTensors};
 use super::{
     BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent, evaluate,
@@ -24,8 +25,6 @@ use crate::platform::now;
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
 
-/// Weight of the past in the running mean of the loss.
-const MEAN_DECAY: f64 = 0.9;
 /// The key under which the share of the fullest expert of all layers is reported, as a multiple of an even one.
 const FULLEST: &str = "expert_load_max";
 
@@ -156,7 +155,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             since.restart();
         }
         if last || stopped || meanwhile == Control::Stop {
-            return Ok(run.ended(last, learned, held_out));
+            return run.ended(last, learned, held_out, listener);
         }
         let Some(batches) = run.gather(&mut begun, &mut since, listener).await? else {
             asked = Control::Stop;
@@ -181,10 +180,21 @@ impl Run {
     }
 
     /// How it ended: behind its `last` step, or on the way.
-    fn ended(self, last: bool, learned: bool, held_out: Option<HeldOut>) -> Outcome {
+    fn ended(
+        mut self,
+        last: bool,
+        learned: bool,
+        held_out: Option<HeldOut>,
+        listener: &mut dyn Listener,
+    ) -> Result<Outcome> {
+        if self.progress.planned_steps.is_some()
+            && let Some(told) = unread(&*self.objective, &mut *self.batches)
+        {
+            listener.on(TrainEvent::Warning(told))?;
+        }
         let stopped = !last || self.progress.unjudged;
         let model = self.copies.measured(&self.model);
-        Outcome { model, stopped, learned, held_out, progress: self.progress }
+        Ok(Outcome { model, stopped, learned, held_out, progress: self.progress })
     }
 
     /// Captures the run as it stands, and lets the listener store it.
@@ -282,7 +292,8 @@ impl Run {
             let norm = scalar(read(tensors.grad_norm).await?);
             // In f16 a step whose gradient overflows is left out, and is no sign of a lost run.
             grad_norm = if norm.is_finite() || self.model.dtype() != DType::F16 { norm } else { grad_norm };
-            self.check(first + i as u64, loss, grad_norm, &since.origins)?;
+            let judged = Judged { loss, drawn: tensors.drawn, grad_norm };
+            self.check(first + i as u64, judged, &since.origins)?;
             self.progress.note_loss(since.passes[i], loss);
             losses.push(loss);
             metrics.add(tensors.metrics).await?;
@@ -306,28 +317,9 @@ impl Run {
         listener.on(TrainEvent::Step { log: &log, model: &self.model })
     }
 
-    /// Stops a run whose loss is not finite or has jumped far above its running mean.
-    fn check(&mut self, step: u64, loss: f64, grad_norm: f64, origins: &[RowOrigin]) -> Result<()> {
-        let mean = self.progress.mean_loss.unwrap_or(loss);
-        let jumped = self.objective.diverged(loss, mean);
-        if loss.is_finite() && grad_norm.is_finite() && !jumped {
-            self.progress.mean_loss = Some(MEAN_DECAY * mean + (1.0 - MEAN_DECAY) * loss);
-            return Ok(());
-        }
-        let what = match jumped {
-            true => told!(
-                "train.jumped",
-                "the loss jumped to {loss}, far above its mean of {mean}",
-                loss = format!("{loss:.3}"),
-                mean = format!("{mean:.3}")
-            ),
-            false => told!(
-                "train.not_finite",
-                "the loss is {loss} and the gradient norm {grad_norm}",
-                loss,
-                grad_norm
-            ),
-        };
+    /// Stops a run that is lost, with the rows since the last report.
+    fn check(&mut self, step: u64, judged: Judged, origins: &[RowOrigin]) -> Result<()> {
+        let Some(what) = judged.note(&mut self.progress.mean_loss, &*self.objective) else { return Ok(()) };
         let rows: Vec<_> = origins.iter().take(8).map(ToString::to_string).collect();
         Err(Error::Diverged(told!(
             "train.diverged",
@@ -347,14 +339,25 @@ impl Run {
     async fn measure(&mut self, listener: &mut dyn Listener) -> Result<(Option<(HeldOut, bool)>, Control)> {
         let (held_out, meanwhile) = self.judge(listener).await?;
         self.progress.unjudged = held_out.is_none() && meanwhile == Control::Stop;
-        let Some(held_out) = held_out else { return Ok((None, meanwhile)) };
+        let Some(held_out) = held_out else {
+            if self.progress.unjudged {
+                listener.on(TrainEvent::Warning(told!(
+                    "train.unjudged",
+                    "stopped while the model of step {step} was measured: the measurement is left out, and comes first where \
+                     the run goes on",
+                    step = self.progress.step
+                )))?;
+            }
+            return Ok((None, meanwhile));
+        };
         let best = self.progress.note_held_out(held_out.loss);
         listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
         Ok((Some((held_out, best)), meanwhile))
     }
 
     /// What the held-out rows, and its own answers to their questions, say of the model that is kept; also what the listener
-    /// wanted meanwhile. `None` where nothing is held out, or the listener stops the run while the model still answers.
+    /// wanted meanwhile. `None` where nothing is held out, or the listener stops the run before all of it is measured: a loss
+    /// without the shares of the answers would pass for a whole measurement.
     pub(super) async fn judge(&self, listener: &mut dyn Listener) -> Result<(Option<HeldOut>, Control)> {
         let Some(loader) = &self.held_out else { return Ok((None, Control::Continue)) };
         let (model, mut rows) = (self.copies.measured(&self.model), loader());
@@ -364,7 +367,11 @@ impl Run {
         let Some(answers) = &self.answers else { return Ok((Some(held_out), wanted)) };
         let (shares, meanwhile) = answers.measure(&model, listener).await?;
         held_out.metrics.extend(shares);
-        Ok((Some(held_out), if meanwhile == Control::Continue { wanted } else { meanwhile }))
+        Ok(match meanwhile {
+            Control::Stop => (None, Control::Stop),
+            Control::Continue => (Some(held_out), wanted),
+            meanwhile => (Some(held_out), meanwhile),
+        })
     }
 }
 

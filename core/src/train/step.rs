@@ -17,6 +17,8 @@ const AUX_LOSS: &str = "aux_loss";
 pub(crate) struct StepTensors {
     /// Mean loss, `[1]`; of the lesson alone, where rows are mixed in that are kept, and without what gates add.
     pub loss: Tensor<1>,
+    /// What the draws brought of the weight that this loss is divided by; 1 where nothing is drawn.
+    pub drawn: f64,
     /// Gradient norm before clipping, `[1]`.
     pub grad_norm: Tensor<1>,
     /// What the objective reports beside the loss, of every part of the step.
@@ -83,7 +85,8 @@ impl Step {
         let (loss, keep_loss) = losses.means(weight, kept);
         metrics.extend(keep_loss);
         let loss = loss.unwrap_or_else(zero);
-        Self { tensors: StepTensors { loss, grad_norm, metrics, load }, gradients, settings }
+        let drawn = drawn(objective, batches);
+        Self { tensors: StepTensors { loss, drawn, grad_norm, metrics, load }, gradients, settings }
     }
 
     /// Clips and takes it.
@@ -95,6 +98,14 @@ impl Step {
         };
         (optimizer.step(model, gradients, settings.learning_rate), tensors)
     }
+}
+
+/// What the draws of a step's lesson brought of its weight.
+fn drawn(objective: &dyn Objective, batches: &[Batch]) -> f64 {
+    let lesson = || batches.iter().filter(|batch| !batch.kept);
+    let weight: f64 = lesson().map(|batch| objective.weight(batch)).sum();
+    let drawn: f64 = lesson().map(|batch| objective.drawn(batch)).sum();
+    if weight > 0.0 { drawn / weight } else { 1.0 }
 }
 
 #[cfg(test)]

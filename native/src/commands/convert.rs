@@ -117,15 +117,20 @@ fn check_target(args: &ConvertArgs, checkpoint: &Checkpoint) -> Result<(), Failu
     Err(Failure::Usage(why.into()))
 }
 
+/// The checkpoint as it is to be written; its card tells what it was made of, by which `runs` follows it.
 fn converted<'a>(args: &ConvertArgs, checkpoint: &'a Checkpoint) -> Result<Converted<'a>, Failure> {
-    match args.to {
-        Some(Target::Diffusion) => Ok(checkpoint.to_diffusion(&args.config).map_err(|e| match e {
+    let mut converted = match args.to {
+        Some(Target::Diffusion) => checkpoint.to_diffusion(&args.config).map_err(|e| match e {
             // What is wrong with a flag is not the file's.
             Error::Config(_) => e,
             e => at(&args.model, e),
-        })?),
-        None => Ok(checkpoint.as_it_is()),
-    }
+        })?,
+        None => checkpoint.as_it_is(),
+    };
+    let mut card = converted.config.card().unwrap_or_default();
+    card.parent = Some(args.model.display().to_string());
+    converted.config = converted.config.with_card(&card);
+    Ok(converted)
 }
 
 fn stored(dtype: Dtype) -> StoredFloat {

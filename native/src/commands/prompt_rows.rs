@@ -171,9 +171,9 @@ pub(super) fn read(
     };
     let accept = |prompt: Prompt, origin: &RowOrigin| reader.read(prompt, origin);
     let mut settings = row_settings();
+    settings.push(ROW_HOLE_TOKENS);
     if args.masks.is_some() {
         settings.extend(row_unmask_settings());
-        settings.push(ROW_HOLE_TOKENS);
     }
     let (asked, report) = read_prompts(sources, options, &settings, accept)?;
     tell(&report, output);
@@ -221,7 +221,7 @@ impl Reader<'_> {
             Some(masks) => masks.config.of_row(&prompt.settings)?,
             None => UnmaskConfig::default(),
         };
-        let hole_tokens = row_hole_tokens(&prompt.settings)?;
+        let hole_tokens = row_hole_tokens(&prompt.settings, self.masks.is_some())?;
         let row = match prompt.row {
             Row::Document(text) if self.as_chat => {
                 Row::Conversation(Conversation::new(vec![Message::new("user", &text)]))

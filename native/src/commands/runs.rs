@@ -117,7 +117,7 @@ fn for_people(lineage: &Lineage, number: usize, drawn: &str) -> Vec<String> {
     vec![
         format!("{drawn}{}", run.path.display()),
         run.verb(),
-        lineage.origin_name(number),
+        lineage.model_name(number),
         named_data(run),
         format!("{}{total}", run.history.step),
         loss(last),

@@ -4,9 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kindling::formats::GENERATION;
+use kindling::model::ModelCard;
+
 use super::FoundRun;
 use crate::hub;
 use crate::run_dir::run_of;
+
+/// Models that were converted from one another, at most: cards that were changed by hand may lead round in a circle.
+const DEEPEST: usize = 16;
 
 /// Where the model of a run comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,23 +30,27 @@ pub struct Lineage {
     /// All of them, those that were asked for first.
     pub runs: Vec<FoundRun>,
     origins: Vec<Origin>,
+    /// Models between each run and its origin, each converted from the next; the nearest first.
+    converted: Vec<Vec<String>>,
 }
 
 impl Lineage {
     /// Follows every run up to where it comes from, also to runs that lie elsewhere.
     pub fn of(mut runs: Vec<FoundRun>) -> Self {
-        let mut origins: Vec<Origin> = Vec::new();
+        let (mut origins, mut converted): (Vec<Origin>, Vec<Vec<String>>) = (Vec::new(), Vec::new());
         // The list grows by the runs that others come from.
         while let Some(run) = runs.get(origins.len()) {
-            let found = run.text("model").map(|model| (model.to_string(), resolve(&run.path, model)));
-            let origin = match found {
-                None => Origin::New(size(run)),
-                Some((model, None)) => Origin::Elsewhere(model),
-                Some((_, Some(path))) => Origin::Run(place_of(&mut runs, &path)),
+            let (origin, between) = match run.text("model").map(|model| trace(&run.path, model)) {
+                None => (Origin::New(size(run)), Vec::new()),
+                Some(Traced { model, run: None, converted }) => (Origin::Elsewhere(model), converted),
+                Some(Traced { run: Some(path), converted, .. }) => {
+                    (Origin::Run(place_of(&mut runs, &path)), converted)
+                }
             };
             origins.push(origin);
+            converted.push(between);
         }
-        Self { runs, origins }
+        Self { runs, origins, converted }
     }
 
     /// Where the model of a run comes from.
@@ -48,7 +58,12 @@ impl Lineage {
         &self.origins[run]
     }
 
-    /// The same in a word.
+    /// The model that a run began with, in a word.
+    pub fn model_name(&self, run: usize) -> String {
+        self.converted[run].first().cloned().unwrap_or_else(|| self.origin_name(run))
+    }
+
+    /// Where that model comes from, in a word.
     pub fn origin_name(&self, run: usize) -> String {
         match self.origin(run) {
             Origin::Run(parent) => self.runs[*parent].path.display().to_string(),
@@ -63,6 +78,7 @@ impl Lineage {
     pub fn chain(&self, run: usize) -> Vec<String> {
         let (mut chain, mut seen, mut at) = (Vec::new(), BTreeSet::from([run]), run);
         loop {
+            chain.extend(self.converted[at].iter().cloned());
             chain.push(self.origin_name(at));
             match self.origin(at) {
                 Origin::Run(parent) if seen.insert(*parent) => at = *parent,
@@ -115,20 +131,55 @@ fn place_of(runs: &mut Vec<FoundRun>, path: &Path) -> usize {
     })
 }
 
-/// The run that a setting of another run names. A relative path was named from where that run was begun, which its
-/// directory lies below, as a rule.
-fn resolve(run: &Path, model: &str) -> Option<PathBuf> {
+/// What a setting of a run names, followed through the models that were converted from one another.
+struct Traced {
+    /// The last that is named.
+    model: String,
+    /// The run that it is.
+    run: Option<PathBuf>,
+    /// The models on the way.
+    converted: Vec<String>,
+}
+
+fn trace(run: &Path, model: &str) -> Traced {
+    let mut traced = Traced { model: model.to_string(), run: None, converted: Vec::new() };
+    let mut from = run.to_path_buf();
+    while traced.converted.len() < DEEPEST {
+        traced.run = resolve(&from, &traced.model, run_of);
+        if traced.run.is_some() {
+            break;
+        }
+        let Some(place) =
+            resolve(&from, &traced.model, |place| parent_of(place).map(|_| place.to_path_buf()))
+        else {
+            break;
+        };
+        let Some(parent) = parent_of(&place) else { break };
+        traced.converted.push(std::mem::replace(&mut traced.model, parent));
+        from = place;
+    }
+    traced
+}
+
+/// The model that the one in a directory was converted from, as its card tells.
+fn parent_of(place: &Path) -> Option<String> {
+    ModelCard::of_generation(&fs::read(place.join(GENERATION)).ok()?)?.parent
+}
+
+/// What `find` sees of a model that a run or a converted model names. A relative path was named from where that was begun,
+/// which its directory lies below, as a rule.
+fn resolve(from: &Path, model: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Option<PathBuf> {
     let named = Path::new(model);
     if hub::is_address(model) {
         return None;
     }
-    let home = fs::canonicalize(run).ok()?;
+    let home = fs::canonicalize(from).ok()?;
     let above = home.ancestors().skip(1).map(|place| place.join(named));
     let mut places: Vec<PathBuf> = above.chain([named.to_path_buf()]).collect();
     if named.is_absolute() {
         places = vec![named.to_path_buf()];
     }
-    places.iter().find_map(|place| run_of(place)).map(|found| shown(&found))
+    places.iter().find_map(|place| find(place)).map(|found| shown(&found))
 }
 
 /// A path as a person would type it from here.
@@ -180,6 +231,36 @@ mod tests {
         );
         assert_eq!(lineage.chain(place("runs/far")), ["hub:owner/model"]);
         assert_eq!(*lineage.origin(place("others/base")), Origin::Elsewhere("gone".into()));
+    }
+
+    #[test]
+    fn a_run_is_followed_through_models_that_were_converted() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path();
+        let card = |model: &str, parent: &str| {
+            fs::create_dir_all(root.join(model)).unwrap();
+            let settings = format!("{{\"kindling\": {{\"parent\": {parent:?}}}}}");
+            fs::write(root.join(model).join(GENERATION), settings).unwrap();
+        };
+        write(root, "runs/sft", "stage = \"sft\"\nmodel = \"gone\"\n");
+        card("masked", "runs/sft");
+        card("blocks", "masked");
+        write(root, "runs/filled", "stage = \"sft\"\nmodel = \"blocks\"\n");
+        card("round", "round");
+        write(root, "runs/lost", "stage = \"sft\"\nmodel = \"round\"\n");
+        card("llada", "hub:owner/llada");
+        write(root, "runs/other", "stage = \"sft\"\nmodel = \"llada\"\n");
+        let lineage = Lineage::of(find(&[root.join("runs")]).unwrap());
+        let place = |name: &str| lineage.runs.iter().position(|run| run.path.ends_with(name)).unwrap();
+        let filled = place("runs/filled");
+        let chain = lineage.chain(filled);
+        assert!(chain[..2] == ["blocks", "masked"] && chain[2].ends_with("sft"), "{chain:?}");
+        assert_eq!((&chain[3..], lineage.model_name(filled)), (&["gone".to_string()][..], "blocks".into()));
+        assert_eq!(*lineage.origin(filled), Origin::Run(place("runs/sft")));
+        assert!(names(&lineage).contains(&"└ filled".to_string()), "{:?}", names(&lineage));
+        assert_eq!(lineage.chain(place("runs/lost")).len(), DEEPEST + 1);
+        assert_eq!(lineage.chain(place("runs/other")), ["llada", "hub:owner/llada"]);
+        assert_eq!(lineage.model_name(place("runs/sft")), "gone");
     }
 
     #[test]

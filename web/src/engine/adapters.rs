@@ -18,8 +18,8 @@ impl Engine {
     /// Names, sizes and strengths of those at hand and those kept, the newest first.
     pub async fn list_adapters(&self) -> Result<Answer, Told> {
         let kept = kept_adapters::all().await?;
-        let open = self.model.borrow().as_ref().map(|model| model.fingerprint.hex().to_string());
-        let fits = |about: &About| open.as_deref() == Some(about.fingerprint.as_str());
+        let open = self.model.borrow().as_ref().map(|model| model.fingerprint.clone());
+        let fits = |about: &About| open.as_ref().is_some_and(|open| about.belongs_to(open));
         let mut list = Vec::new();
         for held in self.adapters.borrow().iter() {
             let mut info = info(&held.about, fits(&held.about), held.kept.is_some());
@@ -75,7 +75,7 @@ impl Engine {
     async fn fetch(&self, name: &str) -> Result<(), Told> {
         let is_it = |about: &About| about.name == name;
         let model = self.opened()?;
-        let belongs = |about: &About| match about.fingerprint == model.fingerprint.hex() {
+        let belongs = |about: &About| match about.belongs_to(&model.fingerprint) {
             true => Ok(()),
             false => Err(told!(
                 "adapter.of_other",
@@ -186,6 +186,7 @@ impl Engine {
             parameters: adapter.parameters(),
             base: Some(model.name.clone()),
             fingerprint: model.fingerprint.hex().to_string(),
+            reading: model.fingerprint.reading().cloned(),
             made: js_sys::Date::now(),
         };
         let name = about.name.clone();

@@ -36,7 +36,7 @@ impl Engine {
         let config = shape_of(&open, Some(name), training.adapts())?;
         let seed = train_config(training.stage, false, training.config.clone())?.seed;
         let base = Transformer::init(&config, seed, &self.device()?).map_err(Told::from)?;
-        let fingerprint = Fingerprint::of(&base.weights().await.map_err(Told::from)?);
+        let fingerprint = Fingerprint::of(&base.weights().await.map_err(Told::from)?).read_by(&config);
         let (tokenizer, weights) = (open.tokenizer, WeightsAs::F32);
         Ok(OpenModel { name: name.clone(), base, tokenizer, fingerprint, weights, warnings: Vec::new() })
     }

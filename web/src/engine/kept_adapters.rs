@@ -1,6 +1,6 @@
 //! Adapters kept in the browser: `adapters/<id>/` holds one, with what is told of it, as a place of files.
 
-use kindling::adapter::Adapter;
+use kindling::adapter::{Adapter, Fingerprint, Reading};
 use kindling::checkpoint::{open_tokenizer, put_tokenizer};
 use kindling::formats::Files;
 use kindling::tokenizer::Tokenizer;
@@ -28,8 +28,19 @@ pub struct About {
     pub base: Option<String>,
     /// Which weights that model has.
     pub fingerprint: String,
+    /// How it reads; those kept by earlier versions do not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<Reading>,
     /// When it was made or added, in milliseconds since 1970.
     pub made: f64,
+}
+
+impl About {
+    /// Whether it was trained on this model.
+    pub fn belongs_to(&self, model: &Fingerprint) -> bool {
+        let base = Fingerprint::from_hex(&self.fingerprint).read_as(self.reading.clone());
+        base.check(model, None).is_ok()
+    }
 }
 
 /// A kept adapter, as its folder shows it.

@@ -103,7 +103,7 @@ impl OpenModel {
         };
         let base = base.map_err(told)?;
         let fingerprint = match fingerprint {
-            Some(hex) => Fingerprint::from_hex(&String::from_utf8_lossy(&hex)),
+            Some(hex) => Fingerprint::from_hex(&String::from_utf8_lossy(&hex)).read_by(base.config()),
             None => checkpoint.fingerprint(&base).map_err(told)?,
         };
         let (mut warnings, tokenizer) = (checkpoint.warnings, Arc::new(tokenizer));
@@ -122,7 +122,7 @@ impl OpenModel {
         tokenizer: Arc<Tokenizer>,
     ) -> kindling::error::Result<Self> {
         let base = model.valid();
-        let fingerprint = Fingerprint::of(&base.weights().await?);
+        let fingerprint = Fingerprint::of(&base.weights().await?).read_by(base.config());
         let (weights, warnings) = (WeightsAs::F32, Vec::new());
         Ok(Self { name, base, tokenizer, fingerprint, weights, warnings })
     }

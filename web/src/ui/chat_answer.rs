@@ -11,8 +11,9 @@ use super::diffusion::{Writing, fills_holes, infill};
 use super::dom;
 use super::engine::{self, Answer};
 use super::history::Turn;
+use crate::holes::has_holes;
 use crate::messages::chat::{ChatChunk, FinishReason};
-use crate::unmask::{has_holes, marked};
+use crate::unmask::marked;
 
 /// So near to the end of the page a reader follows the answer.
 const FOLLOW_PX: f64 = 160.0;

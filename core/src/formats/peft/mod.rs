@@ -6,7 +6,7 @@ mod settings;
 mod weights;
 
 use super::{Files, TensorFile, write_tensors};
-use crate::adapter::{Adapter, Fingerprint};
+use crate::adapter::{Adapter, Fingerprint, Reading};
 use crate::error::{Error, Result};
 use crate::told::told;
 use keys::Object;
@@ -17,6 +17,8 @@ pub use weights::ADAPTER_WEIGHTS;
 
 /// Metadata of the weights' file. PEFT refuses unknown keys in its config, but reads past these.
 const BASE: &str = "kindling.base";
+/// How the model of these weights reads.
+const READING: &str = "kindling.reading";
 /// The alpha of an adapter that began as PiSSA and is saved as a plain one of twice the rank.
 const PISSA: &str = "kindling.pissa_alpha";
 /// The weights of a whole model, in one file or divided.
@@ -48,7 +50,8 @@ impl Adapter {
         } else {
             let mut config = settings::read(&json)?;
             let tensors = TensorFile::open(ADAPTER_WEIGHTS, file(ADAPTER_WEIGHTS)?)?;
-            config.base = tensors.metadata(BASE).map(Fingerprint::from_hex);
+            let reading = tensors.metadata(READING).map(Reading::from_json).transpose()?;
+            config.base = tensors.metadata(BASE).map(|base| Fingerprint::from_hex(base).read_as(reading));
             let pissa = tensors.metadata(PISSA).map(str::to_string);
             let tensors = weights::read(&tensors, &config.lora.modules_to_save)?;
             if config.lora.targets.is_empty() && config.lora.scope.pattern.is_none() {
@@ -70,8 +73,9 @@ impl Adapter {
     /// # Errors
     /// Weights that cannot be written.
     pub fn files(&self) -> Result<Files> {
-        let base = self.config.base.iter().map(|base| (BASE, base.hex().to_string()));
-        let mut metadata: Vec<_> = base.collect();
+        let base = self.config.base.as_ref();
+        let mut metadata: Vec<_> = base.map(|base| (BASE, base.hex().to_string())).into_iter().collect();
+        metadata.extend(base.and_then(Fingerprint::reading).map(|reading| (READING, reading.to_json())));
         let plain = self.starts_elsewhere().then(|| self.converted());
         if plain.is_some() {
             metadata.push((PISSA, self.config.lora.alpha.to_string()));
@@ -180,6 +184,12 @@ mod tests {
             names.contains(&"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight".to_string())
         );
         assert_eq!(Adapter::open(|name| Ok(files.get(name).cloned())).unwrap(), adapter());
+        let reading =
+            Reading::MaskedDiffusion { mask_token_id: 5, block_length: Some(8), shift_logits: true };
+        let mut told = adapter();
+        told.config.base = told.config.base.map(|base| base.read_as(Some(reading)));
+        let told_files = told.files().unwrap();
+        assert_eq!(Adapter::open(|name| Ok(told_files.get(name).cloned())).unwrap(), told);
         assert_eq!(opened(&files, "fan_in_fan_out", Value::Null).unwrap(), adapter());
         // Without targets the tensors name them.
         assert_eq!(opened(&files, "target_modules", Value::Null).unwrap(), adapter());

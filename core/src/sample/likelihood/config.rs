@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::sample::unmask::MOST_GUIDANCE;
 use crate::told::{Told, told};
 
 /// LLaDA's own number (`get_log_likelihood.py`, `mc_num`).
@@ -40,11 +41,12 @@ impl LikelihoodConfig {
             ));
         }
         let scale = self.scale();
-        if !scale.is_finite() || scale < 0.0 {
+        if !(0.0..=MOST_GUIDANCE).contains(&scale) {
             problems.push(told!(
                 "score.cfg",
-                "--cfg-scale is {scale}, but it must be 0 (off) or more",
-                scale
+                "--cfg-scale is {scale}, but it must be 0 (off) to {most}",
+                scale,
+                most = MOST_GUIDANCE
             ));
         }
         problems
@@ -90,6 +92,8 @@ mod tests {
         assert!(problems[0].starts_with("--mc is 0") && problems[1].starts_with("--cfg-scale is NaN"));
         let negative = LikelihoodConfig { cfg_scale: Some(-0.5), ..LikelihoodConfig::default() };
         assert_eq!(negative.validate().len(), 1);
+        let huge = LikelihoodConfig { cfg_scale: Some(1e39), ..LikelihoodConfig::default() };
+        assert!(huge.validate()[0].ends_with("0 (off) to 1000"));
         assert_eq!(wrong.given(), ["--mc", "--cfg-scale"]);
     }
 }

@@ -7,6 +7,9 @@ use crate::told::{Told, told};
 /// Tokens of a block where neither the model nor a setting says so.
 pub(super) const BLOCK_LENGTH: usize = 32;
 
+/// The most guidance: papers take 0 to 4, and logits times this are still far from what an f32 holds.
+pub(crate) const MOST_GUIDANCE: f64 = 1000.0;
+
 /// Which of the tokens that a step predicts stay; the others are masks again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -59,11 +62,12 @@ impl UnmaskConfig {
             }
         }
         let scale = self.cfg_scale;
-        if !(scale.is_finite() && scale >= 0.0) {
+        if !(0.0..=MOST_GUIDANCE).contains(&scale) {
             problems.push(told!(
                 "unmask.cfg_scale",
-                "--cfg-scale is {scale}, but it must be 0 (off) or more",
-                scale
+                "--cfg-scale is {scale}, but it must be 0 (off) to {most}",
+                scale,
+                most = MOST_GUIDANCE
             ));
         }
         if let Some(threshold) = self.threshold {
@@ -124,10 +128,12 @@ mod tests {
         let flags = ["--steps", "--block-length", "--cfg-scale", "--threshold", "--threshold"];
         assert_eq!(problems.len(), flags.len(), "{problems:?}");
         assert!(problems.iter().zip(flags).all(|(problem, flag)| problem.starts_with(flag)), "{problems:?}");
-        for value in [f64::NAN, f64::INFINITY] {
+        for value in [f64::NAN, f64::INFINITY, 1e39, 1000.5] {
             let broken = UnmaskConfig { cfg_scale: value, threshold: Some(value), ..UnmaskConfig::default() };
             assert_eq!(broken.validate().len(), 2);
+            assert!(broken.validate()[0].ends_with("but it must be 0 (off) to 1000"), "{broken:?}");
         }
+        assert!(UnmaskConfig { cfg_scale: 1000.0, ..UnmaskConfig::default() }.validate().is_empty());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod tests;
 mod written;
 
 pub use check::check_unmask;
+pub(crate) use config::MOST_GUIDANCE;
 pub use config::{Remasking, UnmaskConfig};
 pub use decoder::MaskedDecoder;
 pub use written::{UnmaskStep, Unmasked, Written};
