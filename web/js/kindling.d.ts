@@ -410,7 +410,7 @@ export interface TrainRequest {
   config?: Partial<TrainConfig>;
   /** Of the stage "dpo", whose rows are {prompt, chosen, rejected}, or two conversations. */
   dpo?: Partial<DpoConfig>;
-  /** Of the stage "distill". */
+  /** Of the stage "distill", whose rows are conversations or texts, all of one form. */
   distill?: Partial<DistillConfig>;
   /** Of the stage "reason". */
   reason?: Partial<ReasonConfig> & { tags?: Partial<Tags> };

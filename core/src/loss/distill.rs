@@ -1,5 +1,5 @@
 //! Distillation (Hinton et al., 2015, <https://arxiv.org/abs/1503.02531>): beside the data's own tokens, or in their place, a
-//! student learns what a teacher holds of every next token.
+//! student learns what a teacher holds of every next token, of answers or of all of a text.
 //!
 //! `α·CE + (1 − α)·T²·D(softmax(teacher/T), softmax(student/T))` at every target, as in MiniMind; on answers that the student
 //! wrote itself `T²·D` alone (Agarwal et al., 2023, <https://arxiv.org/abs/2306.13649>), for such targets are no data. The

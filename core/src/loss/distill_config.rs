@@ -43,8 +43,8 @@ pub struct DistillConfig {
     /// The teacher's share in the mixture of --kd-loss skew-kl [default: 0.1].
     #[cfg_attr(feature = "cli", arg(long))]
     pub kd_skew: Option<f64>,
-    /// Share of the batches whose answers the student writes itself, from the data's prompts, and which the teacher alone
-    /// judges; without a number, all.
+    /// Share of the batches whose answers the student writes itself, from the data's prompts or from beginnings of its texts,
+    /// and which the teacher alone judges; without a number, all.
     #[cfg_attr(feature = "cli", arg(long, num_args = 0..=1, default_value_t = DistillConfig::default().on_policy,
         default_missing_value = "1"))]
     pub on_policy: f64,

@@ -2,6 +2,7 @@
 //! stage goes with either, and nothing else differs.
 
 mod config;
+mod content;
 mod copies;
 mod early_stop;
 mod ends;
