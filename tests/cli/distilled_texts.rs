@@ -1,18 +1,11 @@
 //! `distill` on plain texts, which are read as `pretrain` reads them; a mix of texts and conversations is refused.
 
-use crate::place::{Place, conversation, document, number, steps};
+use crate::distillation::place;
+use crate::place::{conversation, document, number, steps};
 use crate::two_parts::compare;
 
 const RUN: &str = "--batch-size 4 --max-seq-len 48 --learning-rate 0.003 --log-every 1";
 const TAUGHT: &str = "distill --model model --teacher teacher";
-
-/// With a second model of the same tokenizer in `teacher`.
-fn place() -> Place {
-    let place = Place::with_model();
-    let new = "pretrain --data docs.jsonl --model-config tiny.json --tokenizer tok --seed 7 --out teacher";
-    place.run(&format!("{new} {RUN} --steps 3")).ok();
-    place
-}
 
 #[test]
 fn a_student_learns_texts_from_both_and_is_to_go_on_with_them() {
