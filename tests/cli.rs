@@ -33,6 +33,8 @@ mod harness;
 mod hub;
 #[path = "cli/interrupts.rs"]
 mod interrupts;
+#[path = "cli/kept_teacher.rs"]
+mod kept_teacher;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
 #[path = "cli/live.rs"]

@@ -364,6 +364,8 @@ export interface DistillConfig {
   "kd-skew": number | null;
   /** Share of the batches whose answers the student writes itself. */
   "on-policy": number;
+  /** The teacher's likeliest tokens at every target, so many, are asked for once, and all others as one; 0 asks in every step. */
+  "teacher-top-k": number;
   /** The most tokens of such an answer. */
   "max-new-tokens": number;
 }

@@ -40,6 +40,7 @@ mod snapshot;
 mod source;
 mod stage;
 mod step;
+mod taught;
 
 pub use config::TrainConfig;
 pub use copies::Copies;
@@ -61,3 +62,4 @@ pub use snapshot::{Progress, Snapshot, TaughtBy};
 pub use source::{BatchSource, Pending, ReadAhead};
 pub use stage::Stage;
 pub(crate) use step::{Step, StepSettings};
+pub use taught::{TeacherTies, TeacherTokens};

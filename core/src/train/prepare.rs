@@ -72,6 +72,7 @@ impl Job {
         problems.extend(self.config.length_problem(model.config().context()));
         problems.extend(self.prompt_problem());
         problems.extend(self.teacher_problem());
+        problems.extend(self.kept_teacher_problems(model.config()));
         problems.extend(self.objective.problems(self.adapter.is_some()));
         problems.extend(self.keep_problem());
         problems.extend(self.masking_problem());
