@@ -4,6 +4,7 @@
 mod convert;
 mod converted;
 mod directory;
+mod header;
 mod reference;
 mod shards;
 mod single_file;

@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
+use super::header::{read_header, write_header};
 use crate::batch::TopTokens;
 use crate::error::{Error, Result};
 use crate::told::{Told, told};
@@ -13,25 +12,13 @@ use crate::train::{TeacherTies, TeacherTokens};
 
 /// The file's place in a run's directory.
 pub const TEACHER: &str = "training/teacher.bin";
-/// The only version so far.
-const VERSION: u32 = 1;
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    version: u32,
-    examples: usize,
-    ties: TeacherTies,
-}
 
 /// The file's bytes.
 ///
 /// # Errors
 /// A header that cannot be written.
 pub fn write_teacher(tokens: &TeacherTokens) -> Result<Vec<u8>> {
-    let header = Header { version: VERSION, examples: tokens.known.len(), ties: tokens.ties.clone() };
-    let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(&e.to_string().into()))?;
-    bytes.push(b'\n');
+    let mut bytes = write_header(tokens.known.len(), &tokens.ties, damaged)?;
     for (key, top) in &tokens.known {
         bytes.extend(key.to_le_bytes());
         bytes.extend((top.targets() as u32).to_le_bytes());
@@ -46,15 +33,9 @@ pub fn write_teacher(tokens: &TeacherTokens) -> Result<Vec<u8>> {
 /// # Errors
 /// A file that is damaged or cut short.
 pub fn read_teacher(bytes: &[u8]) -> Result<TeacherTokens> {
-    let end = bytes.iter().position(|byte| *byte == b'\n');
-    let end = end.ok_or_else(|| damaged(&told!("reference.no_header", "its first line is missing")))?;
-    let Header { version, examples, ties } =
-        serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(&e.to_string().into()))?;
-    if version != VERSION {
-        return Err(damaged(&told!("reference.version", "its version is {version}, known is 1", version)));
-    }
+    let (examples, ties, rest): (usize, TeacherTies, &[u8]) = read_header(bytes, damaged)?;
     let mut known = BTreeMap::new();
-    let mut rest = Numbers(&bytes[end + 1..]);
+    let mut rest = Numbers(rest);
     let cut = || damaged(&told!("taught.cut", "it is cut short"));
     for _ in 0..examples {
         let key = [0, 32, 64, 96]
