@@ -19,6 +19,8 @@ mod convert;
 mod data_formats;
 #[path = "cli/distillation.rs"]
 mod distillation;
+#[path = "cli/distilled_texts.rs"]
+mod distilled_texts;
 #[path = "cli/few_rows.rs"]
 mod few_rows;
 #[path = "cli/foreign.rs"]
@@ -31,6 +33,8 @@ mod harness;
 mod hub;
 #[path = "cli/interrupts.rs"]
 mod interrupts;
+#[path = "cli/kept_teacher.rs"]
+mod kept_teacher;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
 #[path = "cli/live.rs"]

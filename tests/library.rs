@@ -38,6 +38,8 @@ mod grpo;
 mod held_out;
 #[path = "library/inference_masks.rs"]
 mod inference_masks;
+#[path = "library/kept_teacher.rs"]
+mod kept_teacher;
 #[path = "library/kernels.rs"]
 mod kernels;
 #[path = "library/likelihood.rs"]

@@ -90,8 +90,8 @@ enum Verb {
     Lora(TrainArgs),
     /// Train on pairs of answers of which one is better
     Dpo(TrainArgs),
-    /// Train a student on what a teacher of the same vocabulary would say; with --generate the teacher answers prompts for it
-    /// (`kindling distill --generate --help`)
+    /// Train a student on what a teacher of the same vocabulary would say, in conversations or texts; with --generate the
+    /// teacher answers prompts for it (`kindling distill --generate --help`)
     Distill(TrainArgs),
     /// Train on answers that think first, between tags
     Reason(TrainArgs),

@@ -14,7 +14,6 @@ use kindling::data::{
 use kindling::error::{Error, Result};
 use kindling::prepared::INDEX;
 use kindling::text::RowKind;
-use kindling::train::Stage;
 
 use crate::failure::io_error;
 use crate::{hub, output, piped, shares};
@@ -33,10 +32,10 @@ pub struct TextArgs {
 /// What becomes of conversations where texts are read.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TurnsArgs {
-    /// Make texts of conversations: what is said in turn, each on lines of its own (pretrain)
+    /// Make texts of conversations: what is said in turn, each on lines of its own (pretrain, distill)
     #[arg(long)]
     pub join_turns: bool,
-    /// Make texts of conversations: what the chat template makes of them, all of which is trained (pretrain)
+    /// Make texts of conversations: what the chat template makes of them, all of which is trained (pretrain, distill)
     #[arg(long, conflicts_with = "join_turns")]
     pub render_turns: bool,
 }
@@ -51,9 +50,9 @@ impl TurnsArgs {
         }
     }
 
-    /// Whether a stage renders rows at all.
-    pub fn renders(self, stage: Stage) -> bool {
-        stage.row_kind() != RowKind::Document || self.render_turns
+    /// Whether rows of this kind are rendered at all; of `None` some may be.
+    pub fn renders(self, rows: Option<RowKind>) -> bool {
+        rows != Some(RowKind::Document) || self.render_turns
     }
 }
 

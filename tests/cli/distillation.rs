@@ -9,7 +9,7 @@ const DISTILL: &str = "distill --model model --teacher teacher --data chat.jsonl
                        --learning-rate 0.003 --log-every 1";
 
 /// With a second model of the same tokenizer in `teacher`.
-fn place() -> Place {
+pub fn place() -> Place {
     let place = Place::with_model();
     let new = "pretrain --data docs.jsonl --model-config tiny.json --tokenizer tok --seed 7 --out teacher";
     place.run(&format!("{new} {SHORT} --learning-rate 0.05")).ok();

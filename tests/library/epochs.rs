@@ -53,9 +53,9 @@ fn the_steps_of_an_epoch_are_one_true_pass() {
             ..train_config(stage)
         };
         let job = Job { dataset: Arc::new(uneven(stage)), ..job(config, stage, 1) };
-        let fit = Fit::new(stage.content(), 48, too_long);
+        let fit = Fit::new(job.content(), 48, too_long);
         let pass = LoaderConfig { batch_size: job.config.batch_size, fit, packing, seed: job.config.seed };
-        let encoder = Encoder::new(Arc::clone(&job.tokenizer), stage.content());
+        let encoder = Encoder::new(Arc::clone(&job.tokenizer), job.content());
         let rows = EncodedRows { dataset: Arc::clone(&job.dataset), encoder, skip_bad_rows: false };
         let split = job.split();
         let mut pass = Loader::new(Arc::new(rows), pass, split.order().clone(), split.train_part(), false);
@@ -211,7 +211,7 @@ fn uneven(stage: Stage) -> Dataset {
         };
     }
     let source: Arc<dyn Source> = Arc::new(Memory::new("rows.jsonl", text));
-    let options = DataOptions { kind: Some(stage.row_kind()), ..DataOptions::default() };
+    let options = DataOptions { kind: stage.row_kind(), ..DataOptions::default() };
     Dataset::open(vec![source], options).unwrap()
 }
 

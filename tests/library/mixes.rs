@@ -31,7 +31,7 @@ fn mix(stage: Stage, shares: [f64; 2]) -> Dataset {
     };
     let named = |name: &str, share: f64| SourceShare { name: name.into(), share, files: 1 };
     let shares = [named("cat.jsonl", shares[0]), named("dog.jsonl", shares[1])];
-    let options = DataOptions { kind: Some(stage.row_kind()), ..DataOptions::default() };
+    let options = DataOptions { kind: stage.row_kind(), ..DataOptions::default() };
     Dataset::open_mix(vec![of("cat", 12), of("dog", 5)], &shares, options).unwrap()
 }
 

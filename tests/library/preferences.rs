@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::tensor::{DType, Device};
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
 use kindling::batch::{
-    Batch, EncodedRows, Encoder, ExampleSource, Fit, Found, Loader, LoaderConfig, TooLong,
+    Batch, Content, EncodedRows, Encoder, ExampleSource, Fit, Found, Loader, LoaderConfig, TooLong,
 };
 use kindling::chat::Choice;
 use kindling::data::{DataOptions, Dataset, Memory, Permutation, Source};
@@ -119,12 +119,12 @@ fn pairs_are_learned_with_every_loss() {
 /// The pairs of the data in batches of so many, in rows of their own or packed.
 fn batches(batch_size: usize, packing: bool) -> Vec<Batch> {
     let job = job(train_config(Stage::Dpo), Stage::Dpo, ROWS);
-    let encoder = Encoder::new(Arc::clone(&job.tokenizer), Stage::Dpo.content());
+    let encoder = Encoder::new(Arc::clone(&job.tokenizer), Content::Preferences);
     let rows = EncodedRows { dataset: Arc::clone(&job.dataset), encoder, skip_bad_rows: false };
     assert_eq!(rows.group(), 2);
     assert!(matches!(rows.examples(3).unwrap(), Found::Examples(pair) if pair.len() == 2));
     let seq_len = if packing { 300 } else { 96 };
-    let fit = Fit::new(Stage::Dpo.content(), seq_len, TooLong::Cut);
+    let fit = Fit::new(Content::Preferences, seq_len, TooLong::Cut);
     let config = LoaderConfig { batch_size, fit, packing, seed: 1 };
     let order = Permutation::new(ROWS as u64, 1, 0);
     let mut loader = Loader::new(Arc::new(rows), config, order, 0..ROWS as u64, false);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
+use kindling::batch::Content;
 use kindling::data::{DataOptions, Dataset, Memory, Source, SourceShare, Turns};
 use kindling::error::Error;
 use kindling::loss::{Dpo, DpoConfig, Reason, ReasonConfig, ReasonSettings, Reference};
@@ -28,7 +29,7 @@ fn model() -> Transformer {
 fn prepared(job: &Job, rows_per_shard: u64) -> (Vec<u8>, Vec<Vec<u8>>) {
     let (length, prompt) = (job.config.max_seq_len, job.objective.longest_prompt());
     let (rows, tokenizer) = (Arc::clone(&job.dataset), Arc::clone(&job.tokenizer));
-    let preparation = Preparation::new(rows, tokenizer, job.stage.content(), length, prompt).unwrap();
+    let preparation = Preparation::new(rows, tokenizer, job.content(), length, prompt).unwrap();
     let tags = job.objective.reason().map(ReasonSettings::tag_weight);
     let preparation = preparation.with_tags(tags).with_rows_per_shard(rows_per_shard);
     let shards: Vec<Vec<u8>> = (0..preparation.plan().shards())
@@ -263,7 +264,7 @@ fn what_is_prepared_gives_no_rows_back_and_is_not_prepared_again() {
     let job = job(train_config(Stage::Pretrain), Stage::Pretrain, 5);
     let shards = from_shards(&job);
     assert!(shards.dataset.row(0).unwrap_err().to_string().contains("tokens and no rows"));
-    let again = Preparation::new(shards.dataset, job.tokenizer, Stage::Pretrain.content(), 8, 0);
+    let again = Preparation::new(shards.dataset, job.tokenizer, Content::Documents, 8, 0);
     assert!(again.err().is_some_and(|error| error.to_string().contains("tokens already")));
 }
 

@@ -118,7 +118,7 @@ pub fn dataset(stage: Stage, rows: usize) -> Dataset {
         };
     }
     let source: Arc<dyn Source> = Arc::new(Memory::new("rows.jsonl", text));
-    let options = DataOptions { kind: Some(stage.row_kind()), ..DataOptions::default() };
+    let options = DataOptions { kind: stage.row_kind(), ..DataOptions::default() };
     Dataset::open(vec![source], options).unwrap()
 }
 

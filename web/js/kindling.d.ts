@@ -364,6 +364,8 @@ export interface DistillConfig {
   "kd-skew": number | null;
   /** Share of the batches whose answers the student writes itself. */
   "on-policy": number;
+  /** The teacher's likeliest tokens at every target, so many, are asked for once, and all others as one; 0 asks in every step. */
+  "teacher-top-k": number;
   /** The most tokens of such an answer. */
   "max-new-tokens": number;
 }
@@ -410,7 +412,7 @@ export interface TrainRequest {
   config?: Partial<TrainConfig>;
   /** Of the stage "dpo", whose rows are {prompt, chosen, rejected}, or two conversations. */
   dpo?: Partial<DpoConfig>;
-  /** Of the stage "distill". */
+  /** Of the stage "distill", whose rows are conversations or texts, all of one form. */
   distill?: Partial<DistillConfig>;
   /** Of the stage "reason". */
   reason?: Partial<ReasonConfig> & { tags?: Partial<Tags> };

@@ -13,6 +13,7 @@ mod place;
 mod reused;
 mod rollouts;
 mod survey;
+mod top_tokens;
 mod walk;
 
 pub use encode::{Content, Encoder, RenderWarnings, count_warnings_of_row, render_remarks};
@@ -27,6 +28,7 @@ pub use noised::Noised;
 pub use reused::Reused;
 pub use rollouts::Rollouts;
 pub use survey::Survey;
+pub use top_tokens::TopTokens;
 
 use std::ops::Range;
 
@@ -86,6 +88,9 @@ pub struct Batch {
     /// `targets` the tokens of the same places, and `weights` how much each counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub noised: Option<Noised>,
+    /// What a teacher holds of the targets that count, in their order, where it was asked before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taught: Option<TopTokens>,
 }
 
 impl Batch {
@@ -108,6 +113,7 @@ impl Batch {
             own: false,
             rollouts: None,
             noised: None,
+            taught: None,
         }
     }
 
@@ -159,6 +165,10 @@ impl Batch {
                 own: self.own,
                 rollouts: self.rollouts.as_ref().map(|known| known.of_rows(start..end, self.seq)),
                 noised: self.noised.as_ref().map(|known| known.of_rows(start..end, self.seq)),
+                taught: self
+                    .taught
+                    .as_ref()
+                    .map(|known| known.of_targets(self.targets_before(start)..self.targets_before(end))),
             }
         };
         (0..self.batch).step_by(rows.max(1)).map(part).collect()
@@ -169,6 +179,11 @@ impl Batch {
         let before = self.examples_in(0..rows.start);
         let known = self.reference.iter().skip(before).take(self.examples_in(rows));
         known.copied().collect()
+    }
+
+    /// Targets that count in the rows before this one.
+    fn targets_before(&self, row: usize) -> usize {
+        self.weights.iter().take(row * self.seq).filter(|weight| **weight != 0.0).count()
     }
 
     fn examples_in(&self, rows: Range<usize>) -> usize {
@@ -198,7 +213,7 @@ impl Batch {
 
     /// Number of targets that count.
     pub fn targets_counted(&self) -> usize {
-        self.weights.iter().filter(|weight| **weight != 0.0).count()
+        self.targets_before(self.batch)
     }
 
     /// Lets every target count so many times as much.
@@ -292,7 +307,16 @@ mod tests {
             (batch.examples(), batch.example_numbers()),
             (6, vec![0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5])
         );
+        let known = |targets: std::ops::Range<u32>| TopTokens {
+            ids: targets.clone().collect(),
+            log_probs: (2 * targets.start..2 * targets.end).map(|value| -(value as f32)).collect(),
+            ..TopTokens::new(1, 9)
+        };
+        batch.taught = Some(known(0..batch.targets_counted() as u32));
         let parts = batch.split(2);
+        let first = parts[0].targets_counted() as u32;
+        let taught = [parts[0].taught.clone().unwrap(), parts[1].taught.clone().unwrap()];
+        assert_eq!(taught, [known(0..first), known(first..batch.targets_counted() as u32)]);
         let known: Vec<_> = parts.iter().map(|part| part.reference.clone()).collect();
         assert_eq!(known, [vec![-1.0, -2.0, -3.0], vec![-4.0, -5.0, -6.0]]);
         assert!(parts.iter().all(|part| part.examples() == 3));

@@ -4,9 +4,11 @@
 mod convert;
 mod converted;
 mod directory;
+mod header;
 mod reference;
 mod shards;
 mod single_file;
+mod teacher;
 mod training;
 
 pub use convert::ConvertConfig;
@@ -15,4 +17,5 @@ pub use directory::{Checkpoint, TakeApart, form_of, model_name, open_tokenizer, 
 pub use reference::{REFERENCE, read_reference, write_reference};
 pub use shards::{TORCH_WEIGHTS, WEIGHTS_INDEX, whole_weights};
 pub use single_file::{from_single_file, to_single_file};
+pub use teacher::{TEACHER, read_teacher, write_teacher};
 pub use training::{OPTIMIZER, PROGRESS, read_training, run_files, write_training};

@@ -1,35 +1,22 @@
 //! The reference's log-probabilities as a file of a run: a line of JSON that says what they belong to, then 20 bytes for
 //! each example, a hash of it and the log-probability (both little-endian), in the order of the hashes.
 
-use serde::{Deserialize, Serialize};
-
+use super::header::{read_header, write_header};
 use crate::error::{Error, Result};
 use crate::told::{Told, told};
-use crate::train::{ReferenceLogProbs, ReferenceTies};
+use crate::train::ReferenceLogProbs;
 
 /// The file's place in a run's directory.
 pub const REFERENCE: &str = "training/reference.bin";
-/// The only version so far.
-const VERSION: u32 = 1;
 /// Bytes of an example: a hash and a number.
 const RECORD: usize = 16 + 4;
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    version: u32,
-    examples: usize,
-    ties: ReferenceTies,
-}
 
 /// The file's bytes.
 ///
 /// # Errors
 /// A header that cannot be written.
 pub fn write_reference(reference: &ReferenceLogProbs) -> Result<Vec<u8>> {
-    let header = Header { version: VERSION, examples: reference.known.len(), ties: reference.ties.clone() };
-    let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(&e.to_string().into()))?;
-    bytes.push(b'\n');
+    let mut bytes = write_header(reference.known.len(), &reference.ties, damaged)?;
     for (key, value) in &reference.known {
         bytes.extend(key.to_le_bytes());
         bytes.extend(value.to_le_bytes());
@@ -42,19 +29,13 @@ pub fn write_reference(reference: &ReferenceLogProbs) -> Result<Vec<u8>> {
 /// # Errors
 /// A file that is damaged or cut short.
 pub fn read_reference(bytes: &[u8]) -> Result<ReferenceLogProbs> {
-    let end = bytes.iter().position(|byte| *byte == b'\n');
-    let end = end.ok_or_else(|| damaged(&told!("reference.no_header", "its first line is missing")))?;
-    let Header { version, examples, ties } =
-        serde_json::from_slice(&bytes[..end]).map_err(|e| damaged(&e.to_string().into()))?;
-    if version != VERSION {
-        return Err(damaged(&told!("reference.version", "its version is {version}, known is 1", version)));
-    }
-    let records = bytes[end + 1..].chunks_exact(RECORD);
+    let (examples, ties, rest) = read_header(bytes, damaged)?;
+    let records = rest.chunks_exact(RECORD);
     if !records.remainder().is_empty() || records.len() != examples {
         return Err(damaged(&told!(
             "reference.length",
             "it holds {found} bytes for {examples} examples of 20 each",
-            found = bytes.len() - end - 1,
+            found = rest.len(),
             examples
         )));
     }
@@ -79,6 +60,7 @@ fn damaged(why: &Told) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::ReferenceTies;
 
     #[test]
     fn what_is_written_is_read_and_damage_is_named() {

@@ -53,10 +53,15 @@ pub fn beside_teacher(
 
 /// The divergence out of the backend's operations.
 fn plain(student: Tensor<2>, teacher: Tensor<2>, divergence: Divergence, temperature: f32) -> Tensor<1> {
-    let n = student.dims()[0];
     let common = student.dims()[1].min(teacher.dims()[1]);
     let log = |logits: Tensor<2>| activation::log_softmax(logits.narrow(1, 0, common) / temperature, 1);
-    let (q, p) = (log(student), log(teacher));
+    apart(log(teacher), log(student), divergence)
+}
+
+/// The divergence of two distributions over the same outcomes by their log-probabilities, the teacher's first: of `[n, outcomes]`
+/// each, `[n]`.
+pub(super) fn apart(p: Tensor<2>, q: Tensor<2>, divergence: Divergence) -> Tensor<1> {
+    let n = p.dims()[0];
     // What lies farther apart than this is as good as nothing on one side.
     let ahead = || (p.clone() - q.clone()).clamp(-80.0, 80.0);
     let mixed = |share: f32, ahead: Tensor<2>| (ahead.neg().exp() * (1.0 - share) + share).log();

@@ -19,6 +19,7 @@ mod rope;
 mod slices;
 mod softmax;
 mod swiglu;
+mod top_tokens;
 mod uploaded;
 mod weighted_sum;
 
@@ -35,6 +36,7 @@ pub use rms_norm::rms_norm;
 pub use rope::{Angles, rotate};
 pub use softmax::masked_softmax;
 pub use swiglu::swiglu;
+pub use top_tokens::beside_top_tokens;
 pub use weighted_sum::weighted_sum;
 
 use burn::tensor::{DType, Tensor};

@@ -1,9 +1,10 @@
 //! Distillation (Hinton et al., 2015, <https://arxiv.org/abs/1503.02531>): beside the data's own tokens, or in their place, a
-//! student learns what a teacher holds of every next token.
+//! student learns what a teacher holds of every next token, of answers or of all of a text.
 //!
 //! `α·CE + (1 − α)·T²·D(softmax(teacher/T), softmax(student/T))` at every target, as in MiniMind; on answers that the student
-//! wrote itself `T²·D` alone (Agarwal et al., 2023, <https://arxiv.org/abs/2306.13649>), for such targets are no data. The
-//! gates of a student that is a mixture of experts are kept in balance beside that; those of a teacher stay as they are.
+//! wrote itself `T²·D` alone (Agarwal et al., 2023, <https://arxiv.org/abs/2306.13649>), for such targets are no data. Where the
+//! teacher was asked before, `D` is that of [`beside_top_tokens`]. The gates of a student that is a mixture of experts are kept
+//! in balance beside that; those of a teacher stay as they are.
 
 use burn::tensor::{Int, Tensor, TensorData};
 
@@ -11,12 +12,12 @@ use super::objective::{causal_mask, causal_routed};
 use super::routed::routed_logits_at;
 use super::targets::Targets;
 use super::{
-    Beside, DistillConfig, Loss, Metric, NextToken, Objective, OwnAnswers, Routed, StepTotals, cross_entropy,
-    routed_logits,
+    Beside, DistillConfig, KeptOfTeacher, Loss, Metric, NextToken, Objective, OwnAnswers, Routed, StepTotals,
+    cross_entropy, routed_logits,
 };
 use crate::batch::Batch;
-use crate::kernels::beside_teacher;
-use crate::model::{Trace, Transformer};
+use crate::kernels::{beside_teacher, beside_top_tokens};
+use crate::model::{ModelConfig, Trace, Transformer};
 use crate::told::{Told, told};
 
 /// The keys of what is reported: the mean cross entropy on data, the mean of the teacher's term there, and that on the
@@ -29,12 +30,27 @@ const OWN_KD_LOSS: &str = "own_kd_loss";
 pub struct Distill {
     config: DistillConfig,
     teacher: Option<Box<Transformer>>,
+    /// The positions and the vocabulary of a teacher that was asked before, and is not here.
+    asked: Option<(usize, usize)>,
+}
+
+/// The logits of a teacher at the targets of a batch that count, in their order.
+///
+/// # Shapes
+/// → `[n, vocab]` of `n` targets, of one place where there is none.
+pub fn target_logits(teacher: &Transformer, batch: &Batch) -> Tensor<2> {
+    logits_at(teacher, batch, &Targets::of(batch))
+}
+
+fn logits_at(teacher: &Transformer, batch: &Batch, targets: &Targets) -> Tensor<2> {
+    let ids = batch.inputs_tensor(&teacher.device());
+    teacher.forward_at(ids, &causal_mask(batch), &targets.places, &mut Trace::default())
 }
 
 impl Distill {
     /// The objective of these settings, which trains nothing before it has a teacher.
     pub fn new(config: DistillConfig) -> Self {
-        Self { config, teacher: None }
+        Self { config, teacher: None, asked: None }
     }
 
     /// The same with a teacher, which stays as it is; its weights may be held in few bits. Its tokens must be the student's
@@ -45,30 +61,34 @@ impl Distill {
         self
     }
 
+    /// The same with a teacher of this shape that was asked before: batches bring what was kept of it, and without that the
+    /// loss is no number.
+    #[must_use]
+    pub fn with_asked_teacher(mut self, teacher: &ModelConfig) -> Self {
+        self.asked = Some((teacher.context(), teacher.vocab_size));
+        self
+    }
+
     /// What the student's logits at these targets say, beside the teacher: cross entropy and the teacher's term, `[1]` each.
-    fn terms(
-        &self,
-        student: Tensor<2>,
-        teacher: &Transformer,
-        batch: &Batch,
-        targets: &Targets,
-    ) -> [Tensor<1>; 2] {
-        let ids = batch.inputs_tensor(&teacher.device());
-        let teacher = teacher.forward_at(ids, &causal_mask(batch), &targets.places, &mut Trace::default());
-        let temperature = self.config.kd_temperature;
-        let [log_probs, apart] =
-            beside_teacher(student, teacher, &targets.ids, self.config.divergence(), temperature as f32);
+    fn terms(&self, student: Tensor<2>, batch: &Batch, targets: &Targets) -> [Tensor<1>; 2] {
+        let (divergence, temperature) = (self.config.divergence(), self.config.kd_temperature);
+        let sharpness = temperature as f32;
+        let [log_probs, apart] = match (&batch.taught, &self.teacher) {
+            (Some(known), _) => beside_top_tokens(student, known, &targets.ids, divergence, sharpness),
+            (None, Some(teacher)) => {
+                let teacher = logits_at(teacher, batch, targets);
+                beside_teacher(student, teacher, &targets.ids, divergence, sharpness)
+            }
+            (None, None) => {
+                let none = student.sum_dim(1).reshape([targets.ids.len()]) * f32::NAN;
+                [none.clone(), none]
+            }
+        };
         [targets.sum(log_probs).neg(), targets.sum(apart) * temperature.powi(2)]
     }
 
     /// Plain fine-tuning, to the last digit; how far the teacher lies away is only measured.
-    fn beside_data(
-        &self,
-        model: &Transformer,
-        teacher: &Transformer,
-        batch: &Batch,
-        totals: &StepTotals,
-    ) -> Loss {
+    fn beside_data(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
         let (logits, routed) = routed_logits(model, batch, &causal_mask(batch), totals);
         let sum = cross_entropy(logits.clone(), &batch.targets, &batch.weights);
         let (targets, logits) = (Targets::of(batch), logits.inner());
@@ -77,7 +97,7 @@ impl Distill {
         let shape = [places.len()];
         let places = Tensor::<1, Int>::from_data(TensorData::new(places, shape), &logits.device());
         let student = logits.reshape([rows * seq, vocab]).select(0, places);
-        let [_, kd] = self.terms(student, teacher, batch, &targets);
+        let [_, kd] = self.terms(student, batch, &targets);
         Loss { metrics: metrics(batch, sum.clone(), kd), sum, routed }
     }
 }
@@ -97,17 +117,17 @@ impl Objective for Distill {
     }
 
     fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
-        let Some(teacher) = &self.teacher else {
+        if self.teacher.is_none() && self.asked.is_none() {
             // A run without a teacher is refused before it begins.
             return NextToken.part_loss(model, batch, totals);
-        };
+        }
         let alpha = if batch.own { 0.0 } else { self.config.alpha };
         if alpha == 1.0 {
-            return self.beside_data(model, teacher, batch, totals);
+            return self.beside_data(model, batch, totals);
         }
         let targets = Targets::of(batch);
         let (student, routed) = routed_logits_at(model, batch, &causal_mask(batch), &targets.places, totals);
-        let [ce, kd] = self.terms(student, teacher, batch, &targets);
+        let [ce, kd] = self.terms(student, batch, &targets);
         let metrics = metrics(batch, ce.clone(), kd.clone());
         let sum = if alpha == 0.0 { kd } else { ce * alpha + kd * (1.0 - alpha) };
         Loss { sum, metrics, routed }
@@ -124,11 +144,18 @@ impl Objective for Distill {
                 "distillation needs a teacher; name a model of the same vocabulary with --teacher DIR"
             )
         };
-        self.config.problems().into_iter().chain(self.teacher.is_none().then(lacking)).collect()
+        let lacks = self.teacher.is_none() && self.asked.is_none();
+        self.config.problems().into_iter().chain(lacks.then(lacking)).collect()
     }
 
     fn longest_row(&self) -> Option<usize> {
-        self.teacher.as_ref().map(|teacher| teacher.config().context())
+        let of_teacher = || self.teacher.as_ref().map(|teacher| teacher.config().context());
+        self.asked.map(|(context, _)| context).or_else(of_teacher)
+    }
+
+    fn kept_of_teacher(&self) -> Option<KeptOfTeacher> {
+        let (top_k, temperature) = (self.config.teacher_top_k, self.config.kd_temperature);
+        self.asked.map(|(_, vocab)| KeptOfTeacher { top_k, temperature, vocab })
     }
 
     fn own_answers(&self) -> Option<OwnAnswers> {
@@ -154,7 +181,7 @@ mod tests {
     use super::*;
     use crate::kernels::AttentionMask;
     use crate::loss::KdLoss;
-    use crate::model::{ModelConfig, tiny};
+    use crate::model::tiny;
     use burn::tensor::Device;
 
     fn model(seed: u64, layers: usize, vocab: usize, device: &Device) -> Transformer {

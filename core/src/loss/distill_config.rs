@@ -43,11 +43,15 @@ pub struct DistillConfig {
     /// The teacher's share in the mixture of --kd-loss skew-kl [default: 0.1].
     #[cfg_attr(feature = "cli", arg(long))]
     pub kd_skew: Option<f64>,
-    /// Share of the batches whose answers the student writes itself, from the data's prompts, and which the teacher alone
-    /// judges; without a number, all.
+    /// Share of the batches whose answers the student writes itself, from the data's prompts or from beginnings of its texts,
+    /// and which the teacher alone judges; without a number, all.
     #[cfg_attr(feature = "cli", arg(long, num_args = 0..=1, default_value_t = DistillConfig::default().on_policy,
         default_missing_value = "1"))]
     pub on_policy: f64,
+    /// Ask the teacher once, before the first step, and keep so many of its likeliest tokens at every target beside the run;
+    /// all others count as one. 0 asks it in every step, about all tokens.
+    #[cfg_attr(feature = "cli", arg(long, value_name = "K", default_value_t = DistillConfig::default().teacher_top_k))]
+    pub teacher_top_k: usize,
     /// The most tokens of an answer that the student writes itself; the flag is that of [`RolloutConfig`].
     #[cfg_attr(feature = "cli", arg(skip = RolloutConfig::default().max_new_tokens))]
     pub max_new_tokens: usize,
@@ -62,6 +66,7 @@ impl Default for DistillConfig {
             kd_loss: KdLoss::ForwardKl,
             kd_skew: None,
             on_policy: 0.0,
+            teacher_top_k: 0,
             max_new_tokens: RolloutConfig::default().max_new_tokens,
         }
     }
@@ -107,6 +112,14 @@ impl DistillConfig {
                 (0.0..=1.0).contains(&share),
                 told!("distill.on_policy", "--on-policy is {share}; it must be 0 to 1", share),
             ),
+            (
+                self.teacher_top_k == 0 || self.on_policy == 0.0,
+                told!(
+                    "distill.top_k_own",
+                    "--teacher-top-k asks the teacher before the first step, and --on-policy about answers that come later; leave \
+                     one of both out"
+                ),
+            ),
         ];
         let failed = checks.into_iter().filter(|(holds, _)| !holds).map(|(_, problem)| problem);
         failed.chain(RolloutConfig { max_new_tokens: self.max_new_tokens }.problem()).collect()
@@ -126,6 +139,7 @@ mod tests {
             kd_loss: KdLoss::SkewKl,
             kd_skew: Some(1.0),
             on_policy: f64::NAN,
+            teacher_top_k: 4,
             max_new_tokens: 0,
         };
         let told = bad.problems().join("; ");
@@ -134,6 +148,7 @@ mod tests {
             "--kd-temperature is 0;",
             "--kd-skew is 1;",
             "--on-policy is NaN",
+            "--teacher-top-k asks",
             "--max-new-tokens is 0",
         ] {
             assert!(told.contains(part), "{told}");

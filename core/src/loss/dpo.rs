@@ -182,11 +182,7 @@ mod tests {
     use std::f32::consts::LN_2;
 
     use super::*;
-    use crate::model::tiny;
-
-    fn values(tensor: Tensor<1>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
-    }
+    use crate::model::{tiny_model, values};
 
     fn dpo(config: DpoConfig) -> Dpo {
         Dpo::new(config, Reference::Cached)
@@ -224,7 +220,7 @@ mod tests {
     }
 
     fn model() -> Transformer {
-        Transformer::init(&tiny(32), 5, &Device::flex()).unwrap()
+        tiny_model(&Device::flex())
     }
 
     /// Two pairs; the answers of the first count 2 and 1, those of the second 0.5 and 3.

@@ -210,18 +210,10 @@ mod tests {
 
     use super::*;
     use crate::loss::GrpoLoss;
-    use crate::model::tiny;
-
-    fn values(tensor: Tensor<1>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
-    }
+    use crate::model::{tiny_model, values};
 
     fn config(grpo_loss: GrpoLoss) -> GrpoConfig {
         GrpoConfig { grpo_loss, kl_beta: 0.0, ..GrpoConfig::default() }
-    }
-
-    fn model(device: &Device) -> Transformer {
-        Transformer::init(&tiny(32), 5, device).unwrap()
     }
 
     /// Two groups of two answers, of 2, 1, 3 and 1 tokens.
@@ -243,7 +235,7 @@ mod tests {
 
     #[test]
     fn equal_rewards_give_exactly_no_gradient() {
-        let model = model(&Device::flex().autodiff());
+        let model = tiny_model(&Device::flex().autodiff());
         let frozen = || Some(Reference::frozen(&model));
         let held = GrpoConfig::default();
         for (config, reference) in
@@ -262,7 +254,7 @@ mod tests {
 
     #[test]
     fn the_mean_is_over_answers_or_over_tokens() {
-        let (model, batch) = (model(&Device::flex()), batch([1.0, -1.0, 0.5, -0.5]));
+        let (model, batch) = (tiny_model(&Device::flex()), batch([1.0, -1.0, 0.5, -0.5]));
         let mean = |loss_mean: LossMean| {
             let grpo = Grpo::new(GrpoConfig { loss_mean, ..config(GrpoLoss::Clipped) }, None);
             values(grpo.loss(&model, &batch).sum)[0] / grpo.weight(&batch) as f32
@@ -275,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_is_reported_of_answers() {
-        let model = model(&Device::flex());
+        let model = tiny_model(&Device::flex());
         let grpo = Grpo::new(GrpoConfig::default(), Some(Reference::frozen(&model)));
         let loss = grpo.loss(&model, &batch([1.0, -1.0, 0.0, 0.0]));
         let found: Vec<(&str, f64)> = loss
@@ -312,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_does_not_stand_together_is_named() {
-        let model = model(&Device::flex());
+        let model = tiny_model(&Device::flex());
         let problems = |config: GrpoConfig, reference: Option<Reference>, adapts: bool| {
             Grpo::new(config, reference).problems(adapts).join("; ")
         };

@@ -49,6 +49,11 @@ pub trait Objective: Send + Sync {
         None
     }
 
+    /// What was kept of a teacher that was asked before the run, which its batches bring then.
+    fn kept_of_teacher(&self) -> Option<KeptOfTeacher> {
+        None
+    }
+
     /// How the model's own answers take the place of the data's, where some do.
     fn own_answers(&self) -> Option<OwnAnswers> {
         None
@@ -100,6 +105,17 @@ pub struct Beside {
     pub forwards: u32,
     /// Another model that reads all rows and whose logits are held until the backward pass.
     pub teacher: Option<ModelConfig>,
+}
+
+/// What is kept of a teacher.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KeptOfTeacher {
+    /// The likeliest tokens of each target.
+    pub top_k: usize,
+    /// What its logits are divided by.
+    pub temperature: f64,
+    /// The tokens that it has.
+    pub vocab: usize,
 }
 
 /// Answers that the model writes itself, to learn from what is said of them.

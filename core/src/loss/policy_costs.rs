@@ -48,13 +48,10 @@ mod tests {
     use burn::tensor::{Device, TensorData};
 
     use super::*;
+    use crate::model::values;
 
     fn tensor(values: &[f32], device: &Device) -> Tensor<1> {
         Tensor::from_data(TensorData::new(values.to_vec(), [values.len()]), device)
-    }
-
-    fn values(tensor: Tensor<1>) -> Vec<f32> {
-        tensor.into_data().iter::<f32>().collect()
     }
 
     fn near(found: &[f32], expected: &[f32]) {

@@ -76,7 +76,7 @@ pub use rope::{Rope, interleaved_to_half};
 pub use rope_scaling::{RopeScaling, frequencies};
 pub use rope_settings::{RopeSettings, ScalingKind};
 #[cfg(test)]
-pub(crate) use tiny::tiny;
+pub(crate) use tiny::{tiny, tiny_model, values};
 pub use trace::{Routing, Trace};
 pub use transformer::Transformer;
 pub use weight::{Quantized, Weight};

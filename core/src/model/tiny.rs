@@ -1,6 +1,8 @@
 //! The model of tests: one layer of two heads, which takes no time.
 
-use super::{ModelConfig, preset};
+use burn::tensor::{Device, Tensor};
+
+use super::{ModelConfig, Transformer, preset};
 
 /// Its shape, with a vocabulary of this size.
 pub(crate) fn tiny(vocab: usize) -> ModelConfig {
@@ -14,4 +16,14 @@ pub(crate) fn tiny(vocab: usize) -> ModelConfig {
         max_position_embeddings: 32,
         ..preset("nano").unwrap().config(Some(vocab))
     }
+}
+
+/// A model of this shape with 32 tokens and drawn weights.
+pub(crate) fn tiny_model(device: &Device) -> Transformer {
+    Transformer::init(&tiny(32), 5, device).unwrap()
+}
+
+/// The numbers of a tensor in their order.
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
 }

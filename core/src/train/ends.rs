@@ -20,7 +20,7 @@ fn no_end() -> Told {
 
 /// Whether a stage renders the conversations, or the pairs of them, of these data.
 fn renders(stage: Stage, dataset: &Dataset) -> bool {
-    stage.content() != Content::Documents || dataset.turns() == Turns::Rendered
+    stage.content_of(dataset) != Content::Documents || dataset.turns() == Turns::Rendered
 }
 
 /// Whether a stage renders rows of these data: their turns have ends, which are trained.

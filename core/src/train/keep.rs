@@ -22,7 +22,7 @@ impl Job {
 
     /// Why no rows can be mixed in: pairs are compared, and a row that is kept is none.
     pub(super) fn keep_problem(&self) -> Option<Told> {
-        let pairs = self.stage.content().group() > 1;
+        let pairs = self.content().group() > 1;
         (pairs && self.config.keep_share > 0.0).then(|| {
             told!(
                 "train.keep_pairs",

@@ -2,6 +2,7 @@
 //! stage goes with either, and nothing else differs.
 
 mod config;
+mod content;
 mod copies;
 mod diverged;
 mod early_stop;
@@ -40,6 +41,7 @@ mod snapshot;
 mod source;
 mod stage;
 mod step;
+mod taught;
 
 pub use config::TrainConfig;
 pub use copies::Copies;
@@ -61,3 +63,4 @@ pub use snapshot::{Progress, Snapshot, TaughtBy};
 pub use source::{BatchSource, Pending, ReadAhead};
 pub use stage::Stage;
 pub(crate) use step::{Step, StepSettings};
+pub use taught::{TeacherTies, TeacherTokens};

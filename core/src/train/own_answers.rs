@@ -1,8 +1,8 @@
 //! Batches whose answers the model writes itself, at the very step that learns from them (on-policy): the prompts are the
-//! data's.
+//! data's, of conversations what stands before an answer, of texts their beginnings.
 
 use super::{BatchSource, Pending, TrainConfig};
-use crate::batch::{Batch, LoaderState, row_length};
+use crate::batch::{Batch, Content, LoaderState, row_length};
 use crate::error::Result;
 use crate::loss::OwnAnswers;
 use crate::model::Transformer;
@@ -18,6 +18,8 @@ const CACHE: u64 = 1 << 30;
 pub(super) struct WithOwnAnswers {
     batches: Box<dyn BatchSource>,
     own: OwnAnswers,
+    /// What the rows are.
+    content: Content,
     seed: u64,
     /// Tokens that a row may have.
     seq_len: usize,
@@ -38,13 +40,19 @@ struct Prompt {
 }
 
 impl WithOwnAnswers {
-    pub(super) fn new(batches: Box<dyn BatchSource>, own: OwnAnswers, config: &TrainConfig) -> Self {
-        Self { batches, own, seed: config.seed, seq_len: config.max_seq_len }
+    /// The supply with answers to prompts of rows of this content, for a run of these settings.
+    pub(super) fn new(
+        batches: Box<dyn BatchSource>,
+        own: OwnAnswers,
+        content: Content,
+        config: &TrainConfig,
+    ) -> Self {
+        Self { batches, own, content, seed: config.seed, seq_len: config.max_seq_len }
     }
 
     /// The prompts of a batch with answers of the model, as it is now.
     async fn answered(&self, batch: Batch, model: &Transformer, random: &mut Random) -> Result<Batch> {
-        let prompts = prompts(&batch, random);
+        let prompts = prompts(&batch, self.content, random);
         if prompts.is_empty() {
             return Ok(batch);
         }
@@ -104,14 +112,18 @@ impl WithOwnAnswers {
     }
 }
 
-/// Of each example the tokens before one of its answers, drawn where there are several.
-fn prompts(batch: &Batch, random: &mut Random) -> Vec<Prompt> {
+/// Of each example the tokens before one of its answers, drawn where there are several; of a text the tokens before any of
+/// its targets, so that its beginning is as likely to be short as long.
+fn prompts(batch: &Batch, content: Content, random: &mut Random) -> Vec<Prompt> {
     let mut prompts = Vec::new();
     for row in 0..batch.batch {
         let places: Vec<usize> = (row * batch.seq..(row + 1) * batch.seq).collect();
         for example in places.chunk_by(|&a, &b| batch.segments[a] == batch.segments[b]) {
             let counts = |place: usize| batch.weights[place] != 0.0;
-            let begins = |&&place: &&usize| counts(place) && (place == example[0] || !counts(place - 1));
+            let begins = |&&place: &&usize| {
+                let goes_on = content != Content::Documents && place != example[0] && counts(place - 1);
+                counts(place) && !goes_on
+            };
             let answers: Vec<usize> = example.iter().filter(begins).copied().collect();
             if batch.segments[example[0]] == 0 || answers.is_empty() {
                 continue;
@@ -183,7 +195,8 @@ mod tests {
 
     fn source(share: f64, position: u64) -> WithOwnAnswers {
         let own = OwnAnswers { share, max_new_tokens: 3 };
-        WithOwnAnswers { batches: Box::new(Same(batch(), position)), own, seed: 7, seq_len: 8 }
+        let batches = Box::new(Same(batch(), position));
+        WithOwnAnswers { batches, own, content: Content::Conversations, seed: 7, seq_len: 8 }
     }
 
     fn next(source: &mut WithOwnAnswers, model: &Transformer) -> Batch {
@@ -194,7 +207,7 @@ mod tests {
     fn a_prompt_ends_before_one_of_the_answers() {
         let mut seconds = Vec::new();
         for seed in 0..20 {
-            let found = prompts(&batch(), &mut Random::new(seed, 0));
+            let found = prompts(&batch(), Content::Conversations, &mut Random::new(seed, 0));
             let ids: Vec<&[u32]> = found.iter().map(|prompt| prompt.ids.as_slice()).collect();
             assert_eq!((ids.len(), ids[0], found[0].weight), (3, &[1, 2][..], 0.5));
             assert_eq!((ids[2], found[2].weight), (&[4; 8][..], 1.0));
@@ -202,6 +215,23 @@ mod tests {
             seconds.push(ids[1].len());
         }
         assert!(seconds.contains(&1) && seconds.contains(&4), "{seconds:?}");
+    }
+
+    #[test]
+    fn a_text_is_gone_on_with_from_any_of_its_places() {
+        let mut texts = Batch::new(6);
+        texts.push(&[1, 2, 3, 11, 12, 13], &[1.0; 6], &[1, 1, 1, 2, 2, 2]);
+        let mut lengths = [[0; 4]; 2];
+        for seed in 0..60 {
+            let found = prompts(&texts, Content::Documents, &mut Random::new(seed, 0));
+            assert_eq!(found.len(), 2, "one for each text of a packed row");
+            for (text, (prompt, ids)) in found.iter().zip([[1, 2, 3], [11, 12, 13]]).enumerate() {
+                assert_eq!((&prompt.ids[..], prompt.weight), (&ids[..prompt.ids.len()], 1.0));
+                lengths[text][prompt.ids.len()] += 1;
+            }
+        }
+        assert!(lengths[0][1..3].iter().all(|&count| count > 10), "as often short as long: {lengths:?}");
+        assert!(lengths[1][1..3].iter().all(|&count| count > 10), "{lengths:?}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use super::patience::Patience;
 use super::rollouts::{measured, with_rollouts};
 use super::{BatchSource, Copies, Plan, Progress, ReadAhead, RowTokens, Run, Stage, TrainConfig};
 use crate::adapter::Adapter;
-use crate::batch::{Content, EncodedRows, Encoder, Fit, Loader, LoaderConfig, LoaderState, Survey};
-use crate::data::{Dataset, Split, Turns};
+use crate::batch::{EncodedRows, Encoder, Fit, Loader, LoaderConfig, LoaderState, Survey};
+use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
 use crate::loss::{Objective, ReasonSettings};
 use crate::model::{NamedTensor, Transformer};
@@ -49,7 +49,7 @@ impl Job {
     pub fn validate(&self, model: &Transformer) -> Result<()> {
         self.check_objective(model.config())?;
         self.check_prepared()?;
-        self.check_content()?;
+        self.stage.check_rows(&self.dataset)?;
         let mut problems = self.config.problems();
         if self.adapter.is_none() && model.is_quantized() {
             problems.push(
@@ -72,6 +72,7 @@ impl Job {
         problems.extend(self.config.length_problem(model.config().context()));
         problems.extend(self.prompt_problem());
         problems.extend(self.teacher_problem());
+        problems.extend(self.kept_teacher_problems(model.config()));
         problems.extend(self.objective.problems(self.adapter.is_some()));
         problems.extend(self.keep_problem());
         problems.extend(self.masking_problem());
@@ -81,6 +82,7 @@ impl Job {
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
+        self.check_kept()?;
         self.check_split()?;
         model.config().check_vocabulary(&self.tokenizer)
     }
@@ -101,29 +103,6 @@ impl Job {
                 share,
                 rows = self.dataset.len()
             )));
-        }
-        Ok(())
-    }
-
-    /// Refuses data with rows of another kind than the stage reads.
-    fn check_content(&self) -> Result<()> {
-        let report = self.dataset.report();
-        let fits = match self.stage.content() {
-            Content::Documents => {
-                report.preferences == 0
-                    && (report.conversations == 0 || self.dataset.turns() == Turns::Rendered)
-            }
-            Content::Conversations => report.documents + report.preferences == 0,
-            Content::Preferences => report.documents + report.conversations == 0,
-        };
-        if fits {
-            return Ok(());
-        }
-        // The first row of the other kind says where it stands and what to do.
-        let encoder = self.encoder(&self.dataset);
-        for row in self.dataset.iter() {
-            let (row, origin) = row?;
-            encoder.examples(&row, origin)?;
         }
         Ok(())
     }
@@ -197,7 +176,7 @@ impl Job {
     pub fn plan(&self, model: &Transformer, survey: &Survey, steps: u64) -> Plan {
         let full = RowTokens::full(&self.config);
         // Packed, a row holds all examples of a group.
-        let group = if self.config.packing { 1 } else { self.stage.content().group() };
+        let group = if self.config.packing { 1 } else { self.content().group() };
         let row = match self.config.packing {
             true => full,
             false => RowTokens {
@@ -308,7 +287,7 @@ impl Job {
         let (tokenizer, objective) = (Arc::clone(&self.tokenizer), Arc::clone(&self.objective));
         let batches: Box<dyn BatchSource> = Box::new(ReadAhead::new(batches));
         let batches: Box<dyn BatchSource> = match objective.own_answers() {
-            Some(own) => Box::new(WithOwnAnswers::new(batches, own, &progress.config)),
+            Some(own) => Box::new(WithOwnAnswers::new(batches, own, self.content(), &progress.config)),
             None => batches,
         };
         let batches = noised(batches, &*objective, &progress.config, true);
@@ -343,7 +322,7 @@ impl Job {
     }
 
     fn encoder(&self, dataset: &Dataset) -> Encoder {
-        let encoder = Encoder::new(Arc::clone(&self.tokenizer), self.stage.content());
+        let encoder = Encoder::new(Arc::clone(&self.tokenizer), self.content());
         encoder
             .for_rows_of(self.config.max_seq_len)
             .with_turns(dataset.turns())
@@ -366,7 +345,7 @@ impl Job {
         LoaderConfig {
             batch_size: self.config.batch_size,
             packing: self.config.packing,
-            fit: Fit::new(self.stage.content(), self.longest_targets(), self.config.too_long),
+            fit: Fit::new(self.content(), self.longest_targets(), self.config.too_long),
             seed: self.config.seed,
         }
     }

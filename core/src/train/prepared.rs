@@ -34,7 +34,7 @@ pub fn tokens_problems(
     tags: Option<TagWeight>,
 ) -> Result<Vec<Told>> {
     let Some(tokens) = dataset.tokens() else { return Ok(Vec::new()) };
-    let content = stage.content();
+    let content = stage.content_of(dataset);
     match tokens.ties() {
         Some(ties) => {
             let made = ties_of(tokenizer, content, dataset.turns(), length, prompt)?;

@@ -125,7 +125,7 @@ impl ReferenceLogProbs {
 
 /// 128 bits of SHA-256 for each example of a batch, over what its log-probability depends on: all tokens up to its last
 /// target, and how much each target counts.
-fn keys(batch: &Batch) -> Vec<u128> {
+pub(super) fn keys(batch: &Batch) -> Vec<u128> {
     let numbers = batch.example_numbers();
     let mut places: Vec<Vec<usize>> = vec![Vec::new(); batch.examples()];
     for (place, (&number, &segment)) in numbers.iter().zip(&batch.segments).enumerate() {
@@ -159,7 +159,7 @@ impl Job {
     ) -> Result<ReferenceLogProbs> {
         let model = model.base();
         let parts = if is_processor(&model.device()) { threads() } else { 1 };
-        let (mut batches, mut known, mut rows) = (self.all_rows(), BTreeMap::new(), 0);
+        let (mut batches, mut known, mut rows) = (kept_rows_of(self), BTreeMap::new(), 0);
         while let Some(batch) = batches.next_batch()? {
             let shares = batch.split(parts).into_iter().map(|part| (part, model.clone())).collect();
             let sums = map_in_threads(shares, |(part, model)| sequence_log_probs(&model, &part));
@@ -177,13 +177,13 @@ impl Job {
         }
         Ok(ReferenceLogProbs { ties, known })
     }
+}
 
-    /// All rows once, not packed: so every pair fits that may be trained.
-    fn all_rows(&self) -> Loader {
-        let (split, rows) = (self.split(), self.dataset.len());
-        let config = LoaderConfig { packing: false, ..self.loader_config() };
-        Loader::new(Arc::new(self.examples()), config, split.order().clone(), 0..rows, false)
-    }
+/// All rows of a job once, not packed: so every example fits that may be trained.
+pub(super) fn kept_rows_of(job: &Job) -> Loader {
+    let (split, rows) = (job.split(), job.dataset.len());
+    let config = LoaderConfig { packing: false, ..job.loader_config() };
+    Loader::new(Arc::new(job.examples()), config, split.order().clone(), 0..rows, false)
 }
 
 fn not_finite(batch: &Batch) -> Error {
@@ -196,17 +196,20 @@ fn not_finite(batch: &Batch) -> Error {
     ))
 }
 
-/// Batches with what is known of the reference.
-struct WithReference {
+/// Adds to a batch what is known of its examples.
+pub(super) type Adding = Arc<dyn Fn(&mut Batch) -> Result<()>>;
+
+/// Batches with what was known of their examples before.
+struct Bringing {
     batches: Box<dyn BatchSource>,
-    known: Arc<ReferenceLogProbs>,
+    add: Adding,
 }
 
-impl BatchSource for WithReference {
+impl BatchSource for Bringing {
     fn next<'a>(&'a mut self, model: &'a Transformer) -> Pending<'a, Option<Batch>> {
         Box::pin(async {
             let Some(mut batch) = self.batches.next(model).await? else { return Ok(None) };
-            batch.reference = self.known.of(&batch)?;
+            (self.add)(&mut batch)?;
             Ok(Some(batch))
         })
     }
@@ -223,13 +226,21 @@ impl BatchSource for WithReference {
 impl Run {
     /// The same run, whose batches bring the reference's log-probabilities, those that are held out too.
     #[must_use]
-    pub fn with_reference(mut self, known: Arc<ReferenceLogProbs>) -> Self {
-        let with = |batches: Box<dyn BatchSource>, known: &Arc<ReferenceLogProbs>| -> Box<dyn BatchSource> {
-            Box::new(WithReference { batches, known: Arc::clone(known) })
+    pub fn with_reference(self, known: Arc<ReferenceLogProbs>) -> Self {
+        self.bringing(Arc::new(move |batch: &mut Batch| -> Result<()> {
+            batch.reference = known.of(batch)?;
+            Ok(())
+        }))
+    }
+
+    /// The same run, to each of whose batches something is added, those that are held out too.
+    pub(super) fn bringing(mut self, add: Adding) -> Self {
+        let with = |batches: Box<dyn BatchSource>, add: &Adding| -> Box<dyn BatchSource> {
+            Box::new(Bringing { batches, add: Arc::clone(add) })
         };
-        self.batches = with(self.batches, &known);
+        self.batches = with(self.batches, &add);
         if let Some(held_out) = self.held_out.take() {
-            self.held_out = Some(Box::new(move || with(held_out(), &known)));
+            self.held_out = Some(Box::new(move || with(held_out(), &add)));
         }
         self
     }

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::Content;
 use crate::error::Result;
 use crate::loss::{
     Diffusion, DiffusionSettings, Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, Masking,
     NextToken, Objective, Reason, Reference,
 };
 use crate::model::ModelConfig;
-use crate::text::RowKind;
 
 /// What a run teaches: which rows it reads and what it minimises. Which weights learn it, the model's or an adapter's,
 /// is another question.
@@ -26,7 +24,7 @@ pub enum Stage {
     Sft,
     /// Which of two answers is better.
     Dpo,
-    /// What a teacher would say in the assistant's place.
+    /// What a teacher would say in the assistant's place, or next in texts.
     Distill,
     /// Answers that think first, between tags.
     Reason,
@@ -80,19 +78,5 @@ impl Stage {
                 model.check_causal(self.name()).map(|()| self.objective())
             }
         }
-    }
-
-    /// What its rows must be.
-    pub fn content(self) -> Content {
-        match self {
-            Self::Pretrain => Content::Documents,
-            Self::Sft | Self::Distill | Self::Reason | Self::Grpo => Content::Conversations,
-            Self::Dpo => Content::Preferences,
-        }
-    }
-
-    /// Which rows it reads.
-    pub fn row_kind(self) -> RowKind {
-        self.content().row_kind()
     }
 }

@@ -81,7 +81,7 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
     let options = DataOptions {
         limit: Some(args.limit),
         skip_bad_rows: args.skip_bad_rows,
-        kind: Some(view.stage.row_kind()),
+        kind: view.stage.row_kind(),
         turns: args.turns.turns(),
         template_keys: tokenizer.template_keys(),
         text_column: args.reading.text_column.clone(),
@@ -93,7 +93,7 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
         Some(data) => data,
         None => open(args, options, output)?,
     });
-    let (tokenizer, content) = (Arc::new(tokenizer), view.stage.content());
+    let (content, tokenizer) = (view.content_of(&data, args.turns)?, Arc::new(tokenizer));
     let encoder = Encoder::new(Arc::clone(&tokenizer), content)
         .for_rows_of(config.max_seq_len)
         .with_prompts_of(view.max_prompt_len)

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use kindling::batch::Content;
 use kindling::device::{DeviceChoice, OpenDevice};
-use kindling::train::{Outcome, Plan, Run, SaveConfig, Stage, train};
+use kindling::train::{Outcome, Plan, Run, SaveConfig, train};
 use serde_json::json;
 
 use super::doctor;
@@ -99,13 +100,13 @@ fn parameters(plan: &Plan, adapts: bool) -> String {
     }
 }
 
-/// Says how a run ended, and what comes next; `base` is the model that an adapter belongs to, and `data` what it
-/// trained on.
+/// Says how a run on rows of this content ended, and what comes next; `base` is the model that an adapter belongs to, and
+/// `data` what it trained on.
 ///
 /// # Errors
 /// [`Failure::Interrupted`] for a run that a person stopped; a log that cannot be written.
 pub fn conclude(
-    kind: RunKind,
+    (kind, content): (RunKind, Content),
     outcome: &Outcome,
     directory: &RunDir,
     base: Option<&Path>,
@@ -143,11 +144,9 @@ pub fn conclude(
         true => format!("{} --adapter {}", base.unwrap_or(Path::new("BASE")).display(), path.display()),
         false => path.display().to_string(),
     };
-    let next = match kind.stage {
-        Stage::Pretrain => format!("kindling generate --model {model} --prompt \"Once\""),
-        Stage::Sft | Stage::Dpo | Stage::Distill | Stage::Reason | Stage::Grpo => {
-            format!("kindling chat --model {model}")
-        }
+    let next = match content {
+        Content::Documents => format!("kindling generate --model {model} --prompt \"Once\""),
+        Content::Conversations | Content::Preferences => format!("kindling chat --model {model}"),
     };
     output.say(&format!("try it: {next}"));
     Ok(())

@@ -119,10 +119,23 @@ impl ModelArgs {
         let mut checkpoint = self.beside.open(&self.model)?;
         checkpoint.config = stretched(&self.rope, checkpoint.config, None, everywhere.output())?;
         let model = load(&checkpoint, self.weights, &device.device, &self.model)?;
-        let model = attach(model, &checkpoint, &self.adapter)?;
-        let (tokenizer, ends) = talking(&checkpoint, &self.adapter)?;
-        Ok((model.with_end_ids(ends).with_dtype(everywhere.dtype.burn()), tokenizer))
+        with_adapters(model, &checkpoint, &self.adapter, everywhere)
     }
+}
+
+/// The model of a checkpoint with its adapters, ready to compute, and its tokenizer, which talks as they were taught to.
+///
+/// # Errors
+/// What is damaged, or of another model.
+pub fn with_adapters(
+    model: Transformer,
+    checkpoint: &Checkpoint,
+    adapters: &[PathBuf],
+    everywhere: &Everywhere,
+) -> Result<(Transformer, Option<Tokenizer>), Failure> {
+    let model = attach(model, checkpoint, adapters)?;
+    let (tokenizer, ends) = talking(checkpoint, adapters)?;
+    Ok((model.with_end_ids(ends).with_dtype(everywhere.dtype.burn()), tokenizer))
 }
 
 /// What stands below the flags of the verbs that sample.

@@ -65,7 +65,7 @@ pub fn run(args: &PrepareArgs, output: Output) -> Result<(), Failure> {
     let (tokenizer, config, _) = view.opened(output)?;
     let dataset = open(args, tokenizer.template_keys(), output)?;
     turn_warnings(stage, &dataset, &tokenizer).iter().for_each(|told| output.warn(told));
-    let (length, content) = (config.max_seq_len, stage.content());
+    let (length, content) = (config.max_seq_len, view.content_of(&dataset, args.rows.turns)?);
     let preparation =
         Preparation::new(Arc::new(dataset), Arc::new(tokenizer), content, length, view.max_prompt_len)?
             .with_tags(tags);
@@ -121,8 +121,7 @@ fn refuse_idle(args: &PrepareArgs) -> Result<(), Failure> {
 }
 
 fn open(args: &PrepareArgs, template_keys: BTreeSet<String>, output: Output) -> Result<Dataset, Failure> {
-    let options =
-        DataOptions { kind: Some(args.view.stage.row_kind()), template_keys, ..args.rows.options() };
+    let options = DataOptions { kind: args.view.stage.row_kind(), template_keys, ..args.rows.options() };
     let (sources, shares) = sources::open_mix(&args.data, args.rows.reading.encoding)?;
     let dataset = Dataset::open_mix(sources, &shares, options)?;
     tell(dataset.report(), output);

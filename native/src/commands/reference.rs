@@ -153,14 +153,18 @@ impl Compared {
         let model = reopened.as_ref().unwrap_or(&run.model);
         let rows = job.dataset.len();
         output.say(&format!("asking the reference about {} pairs, once", output::grouped(rows)));
-        let mut next = rows / TOLD;
-        let mut told = |done: u64| {
-            if output.verbose && done >= next && done < rows {
-                output.say(&format!("asked about {} of {}", output::grouped(done), output::grouped(rows)));
-                next = done + rows / TOLD;
-            }
-        };
-        Ok(pollster::block_on(job.reference_log_probs(model, ties, &mut told))?)
+        Ok(pollster::block_on(job.reference_log_probs(model, ties, &mut telling(rows, output)))?)
+    }
+}
+
+/// Tells now and then how many of all rows a model was asked about.
+pub(super) fn telling(rows: u64, output: Output) -> impl FnMut(u64) {
+    let mut next = rows / TOLD;
+    move |done: u64| {
+        if output.verbose && done >= next && done < rows {
+            output.say(&format!("asked about {} of {}", output::grouped(done), output::grouped(rows)));
+            next = done + rows / TOLD;
+        }
     }
 }
 

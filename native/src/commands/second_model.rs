@@ -22,7 +22,7 @@ pub enum SecondModel {
     /// What preferences and rewards are compared with.
     Reference(Box<Compared>),
     /// What a student learns from.
-    Teacher(Taught),
+    Teacher(Box<Taught>),
 }
 
 impl SecondModel {
@@ -45,7 +45,9 @@ impl SecondModel {
             }
             Stage::Distill => {
                 let settings = (&args.distillation, &args.rollouts);
-                Some(Self::Teacher(Taught::open(settings, (model, last_save), tokenizer, device)?))
+                let taught = Taught::open(settings, (model, last_save), tokenizer, device)?;
+                let replaced = args.out.as_deref().filter(|_| args.overwrite);
+                Some(Self::Teacher(Box::new(taught.in_place_of(replaced))))
             }
         })
     }
@@ -61,7 +63,7 @@ impl SecondModel {
     /// Gives the run what belongs to it, and keeps beside it what has to be kept; `job` is what it is made of.
     ///
     /// # Errors
-    /// As [`Compared::join`].
+    /// As [`Compared::join`] and [`Taught::join`].
     pub fn join(
         self,
         run: Run,
@@ -72,7 +74,7 @@ impl SecondModel {
     ) -> Result<Run, Failure> {
         match self {
             Self::Reference(compared) => compared.join(run, job, directory, args, output),
-            Self::Teacher(taught) => Ok(taught.join(run, output)),
+            Self::Teacher(taught) => taught.join(run, job, directory, args.resume, output),
         }
     }
 }

@@ -1,11 +1,12 @@
-//! The teacher of a distillation: a second model, which reads the student's rows and stays as it is.
+//! The teacher of a distillation: a second model, which reads the student's rows and stays as it is, or is asked once and put
+//! away.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use kindling::adapter::Fingerprint;
-use kindling::checkpoint::Checkpoint;
+use kindling::checkpoint::{Checkpoint, TEACHER, read_teacher, write_teacher};
 use kindling::device::OpenDevice;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
@@ -13,15 +14,16 @@ use kindling::loss::{Distill, DistillConfig, Objective, RolloutConfig};
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
-use kindling::train::{Run, TaughtBy};
+use kindling::train::{Job, Run, TaughtBy, TeacherTies, TeacherTokens};
 
 use super::load;
-use super::reference::progress;
+use super::reference::{progress, telling};
 use crate::beside_model::BesideModel;
 use crate::failure::Failure;
 use crate::hub;
-use crate::model_files::at;
+use crate::model_files::{at, read_optional};
 use crate::output::{self, Output};
+use crate::run_dir::RunDir;
 
 /// Flags of distillation.
 #[derive(Args)]
@@ -71,6 +73,15 @@ pub struct Taught {
     path: PathBuf,
     remembered: TaughtBy,
     parameters: u64,
+    /// Where it is asked once.
+    asked: Option<Asked>,
+}
+
+/// A teacher that is asked once.
+struct Asked {
+    teacher: Transformer,
+    /// What lies beside a run that is overwritten.
+    earlier: Option<TeacherTokens>,
 }
 
 impl Taught {
@@ -102,11 +113,26 @@ impl Taught {
             refuse_other(&fingerprint, save, path)?;
         }
         let parameters = teacher.config().parameters();
-        let config = args.config(rollouts);
-        let objective = Distill::new(config.clone()).with_teacher(&teacher.with_dtype(student.dtype()));
+        let (config, teacher) = (args.config(rollouts), teacher.with_dtype(student.dtype()));
+        let objective = Distill::new(config.clone());
+        let (objective, asked) = match config.teacher_top_k {
+            0 => (objective.with_teacher(&teacher), None),
+            _ => (objective.with_asked_teacher(teacher.config()), Some(Asked { teacher, earlier: None })),
+        };
+        let (objective, path) = (Arc::new(objective), path.to_path_buf());
         let remembered =
             TaughtBy { teacher: fingerprint.hex().to_string(), weights: args.teacher_weights, config };
-        Ok(Self { objective: Arc::new(objective), path: path.to_path_buf(), remembered, parameters })
+        Ok(Self { objective, path, remembered, parameters, asked })
+    }
+
+    /// The same where it takes the place of a run in this directory: what was kept there of the same teacher is used again.
+    pub fn in_place_of(mut self, out: Option<&Path>) -> Self {
+        if let (Some(asked), Some(out)) = (&mut self.asked, out) {
+            // A damaged one is only made again.
+            let earlier = read_optional(&out.join(TEACHER)).ok().flatten();
+            asked.earlier = earlier.and_then(|bytes| read_teacher(&bytes).ok());
+        }
+        self
     }
 
     /// What the run minimises.
@@ -114,16 +140,61 @@ impl Taught {
         Arc::<Distill>::clone(&self.objective)
     }
 
-    /// Lets the run remember its teacher.
-    pub fn join(self, mut run: Run, output: Output) -> Run {
+    /// Lets the run remember its teacher, and keeps beside it what this said where it is asked once, which a run that goes on
+    /// finds there; `job` is what the run is made of.
+    ///
+    /// # Errors
+    /// A file of another time that is damaged, or one that cannot be written; rows that cannot be read.
+    pub fn join(
+        self,
+        mut run: Run,
+        job: &Job,
+        directory: &RunDir,
+        goes_on: bool,
+        output: Output,
+    ) -> Result<Run, Failure> {
         output.say(&format!(
             "taught by {} ({} parameters)",
             self.path.display(),
             output::grouped(self.parameters)
         ));
+        let TaughtBy { teacher: fingerprint, weights, .. } = &self.remembered;
+        let fingerprint = format!("{fingerprint} {weights:?}");
         run.progress.taught = Some(self.remembered);
-        run
+        let Some(Asked { teacher, earlier }) = self.asked else { return Ok(run) };
+        let ties = job.teacher_ties(&teacher, &fingerprint, run.model.config())?;
+        let Some(ties) = ties else { return Ok(run) };
+        let kept = read_optional(&directory.path().join(TEACHER))?.filter(|_| goes_on);
+        let kept = kept.map(|bytes| read_teacher(&bytes)).transpose();
+        let known = match (kept.map_err(|e| at(directory.path(), e))?, earlier) {
+            (Some(kept), _) if kept.ties.are_those_of(&ties, true) => kept,
+            (_, Some(earlier)) if earlier.ties.are_those_of(&ties, false) => {
+                output.say("what was kept of the teacher by the run before is used again");
+                store(earlier, directory)?
+            }
+            _ => store(ask(&teacher, ties, job, output)?, directory)?,
+        };
+        Ok(run.with_teacher_tokens(Arc::new(known)))
     }
+}
+
+/// Asks a teacher about all rows.
+fn ask(
+    teacher: &Transformer,
+    ties: TeacherTies,
+    job: &Job,
+    output: Output,
+) -> Result<TeacherTokens, Failure> {
+    let (rows, top_k) = (job.dataset.len(), ties.top_k);
+    output.say(&format!("asking the teacher about {} rows, once", output::grouped(rows)));
+    let known = pollster::block_on(job.teacher_tokens(teacher, ties, &mut telling(rows, output)))?;
+    output.say(&format!("kept {} of it, {top_k} tokens a target", output::bytes(known.bytes())));
+    Ok(known)
+}
+
+fn store(known: TeacherTokens, directory: &RunDir) -> Result<TeacherTokens, Failure> {
+    directory.write(TEACHER, &write_teacher(&known)?)?;
+    Ok(known)
 }
 
 /// Refuses a teacher whose tokens are others.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::answers_file::{AnswersFile, Existing, MadeBy, made_by};
 use super::prompt_rows::{self, Asked, PromptRows, PromptSource};
-use super::{attach, generate, load, open_device, sampling_of, talking, use_template};
+use super::{generate, load, open_device, sampling_of, use_template, with_adapters};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::date::Date;
@@ -164,8 +164,7 @@ impl Teacher {
             let adapter = open_adapter(path, &checkpoint, &base)?;
             fingerprint += &format!(" {}", Fingerprint::of(&adapter.weights).hex());
         }
-        let model = attach(model, &checkpoint, &args.adapter)?;
-        let (tokenizer, ends) = talking(&checkpoint, &args.adapter)?;
+        let (model, tokenizer) = with_adapters(model, &checkpoint, &args.adapter, everywhere)?;
         let tokenizer = tokenizer.ok_or_else(|| {
             Failure::Usage(format!(
                 "{}: there is no tokenizer.json; {}",
@@ -173,7 +172,6 @@ impl Teacher {
                 tokenizer_remedy(path)
             ))
         })?;
-        let model = model.with_end_ids(ends).with_dtype(everywhere.dtype.burn());
         Ok(Self { model, tokenizer, fingerprint })
     }
 

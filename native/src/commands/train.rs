@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use kindling::batch::Content;
 use kindling::data::{DataOptions, DataReport, Dataset, HeldOutShare};
 use kindling::error::Error;
 use kindling::example::rows_known_by;
@@ -43,8 +44,7 @@ pub fn run(
         applied.tell(name, kind, output);
     }
     args.check(kind, invocation)?;
-    args.refuse_idle_date(stage, &invocation.said)?;
-    args.tell_idle_template(stage);
+    args.check_rendering(stage.row_kind(), &invocation.said)?;
     let started = args.model.is_some() || args.beside.preset.is_some() || args.beside.model_config.is_some();
     refuse_no_model(stage, args, started)?;
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
@@ -63,7 +63,7 @@ pub fn run(
     if resumed.is_none() {
         tell_origin(args, output);
     }
-    args.set_date(stage, &invocation.typed, &mut tokenizer);
+    args.set_date(stage.row_kind(), &invocation.typed, &mut tokenizer);
     let model = model.with_dtype(everywhere.dtype.burn());
     let begun = (&model, adapter.as_ref(), last_save.as_deref());
     let second = SecondModel::open(stage, args, begun, &tokenizer, &device)?;
@@ -72,11 +72,12 @@ pub fn run(
         None => args.objective(stage, model.config(), &invocation.typed)?,
     };
     let context = objective.longest_row().unwrap_or(usize::MAX).min(model.config().context());
-    let (config, settings) = fitted(stage, args, invocation, context, output);
+    let (config, mut settings) = fitted(args, invocation, context, output);
     let keys = tokenizer.template_keys();
     let keep = rows_to_keep(kind, args, &keys, &model)?;
     let dataset = open_data(stage, &config, &args.data, &args.rows, keys, output)
         .map_err(|failure| of_resumed(failure, args))?;
+    let content = settle_content(stage, args, &dataset, &invocation.said, &mut settings)?;
     let (dataset, tokenizer) = (Arc::new(dataset), Arc::new(tokenizer));
     let dataset = processed(args, stage, dataset, &tokenizer, (&config, &*objective), output)?;
     let job = Job { stage, objective, dataset, keep, config, tokenizer, adapter };
@@ -91,7 +92,7 @@ pub fn run(
     };
     tell_ends(&run, told_ends, output);
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
-    conclude(kind, &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
+    conclude((kind, content), &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
 }
 
 /// A new run; where its rows are longer than the model, the error tells what to do.
@@ -119,8 +120,8 @@ fn processed(
     if let Some(problem) = questions_problem(objective, config) {
         return Err(Error::Config(vec![problem]).into());
     }
-    let (length, prompt) = (config.max_seq_len, objective.longest_prompt());
-    let preparation = Preparation::new(rows, Arc::clone(tokenizer), stage.content(), length, prompt)?
+    let (length, prompt, content) = (config.max_seq_len, objective.longest_prompt(), stage.content_of(&rows));
+    let preparation = Preparation::new(rows, Arc::clone(tokenizer), content, length, prompt)?
         .with_tags(objective.reason().map(ReasonSettings::tag_weight));
     shard_dir::write(&preparation, out, Existing::Overwrite, output)?;
     Ok(Arc::new(prepared_files::open_directory(out)?))
@@ -136,7 +137,6 @@ fn tell_ends(run: &Run, told_ends: Option<Vec<u32>>, output: Output) {
 
 /// The settings of a run with models of this context: where no length was said, its rows are no longer than that.
 fn fitted(
-    stage: Stage,
     args: &TrainArgs,
     invocation: &Invocation,
     context: usize,
@@ -149,10 +149,26 @@ fn fitted(
         output.say(&note);
         settings.insert(LENGTH.into(), (config.max_seq_len as i64).into());
     }
-    if !args.rows.turns.renders(stage) {
+    (config, settings)
+}
+
+/// What the rows are. No date is kept of those that no template renders, and none may be said where only the rows tell that.
+fn settle_content(
+    stage: Stage,
+    args: &TrainArgs,
+    dataset: &Dataset,
+    said: &[String],
+    settings: &mut toml::Table,
+) -> Result<Content, Failure> {
+    let content = stage.content_of(dataset);
+    let rows = Some(content.row_kind());
+    if !args.rows.turns.renders(rows) {
         settings.remove(DATE);
     }
-    (config, settings)
+    if stage.row_kind().is_none() {
+        args.check_rendering(rows, said)?;
+    }
+    Ok(content)
 }
 
 /// Rows of what the model knew before: those that `--keep-data` names, or those that its card tells of.
@@ -173,7 +189,7 @@ fn rows_to_keep(
         let sources = sources::open(&args.keep_data, args.rows.reading.encoding)?;
         let (turns, template_keys) = (args.rows.turns.turns(), keys.clone());
         let options =
-            DataOptions { kind: Some(kind.stage.row_kind()), template_keys, turns, ..DataOptions::default() };
+            DataOptions { kind: kind.stage.row_kind(), template_keys, turns, ..DataOptions::default() };
         return Ok(Some(Arc::new(Dataset::open(sources, options)?)));
     }
     let known = match kind.stage {
@@ -273,7 +289,7 @@ pub fn open_data(
     output: Output,
 ) -> Result<Dataset, Failure> {
     let options = DataOptions {
-        kind: Some(stage.row_kind()),
+        kind: stage.row_kind(),
         template_keys,
         held_out: Some(HeldOutShare { fraction: config.val_split, seed: config.seed }),
         ..rows.options()
@@ -284,6 +300,7 @@ pub fn open_data(
     }
     let (sources, shares) = sources::open_mix(data, rows.reading.encoding)?;
     let dataset = Dataset::open_mix(sources, &shares, options)?;
+    stage.check_rows(&dataset)?;
     tell(dataset.report(), output);
     dataset.idle_turns().iter().for_each(|told| output.warn(told));
     Ok(dataset)

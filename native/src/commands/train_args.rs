@@ -9,6 +9,7 @@ use kindling::error::Error;
 use kindling::kernels::Quantization;
 use kindling::loss::{DpoConfig, Grpo, GrpoConfig, Objective, Reason, ReasonSettings, RolloutConfig};
 use kindling::model::{ExpertSettings, ModelConfig, RopeSettings};
+use kindling::text::RowKind;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::{SaveConfig, Stage, TrainConfig};
@@ -243,38 +244,33 @@ impl TrainArgs {
         })
     }
 
-    /// Whether a new run of a stage renders none of the data.
-    fn renders_nothing(&self, stage: Stage) -> bool {
-        !(self.resume || self.data.is_empty() || self.rows.turns.renders(stage))
-    }
-
-    /// Refuses a date that no template prints.
+    /// Refuses a date that no template prints, and tells what becomes of a template that renders nothing, where a new run
+    /// reads rows of this kind; of `None` some may be rendered.
     ///
     /// # Errors
     /// Names the flag.
-    pub fn refuse_idle_date(&self, stage: Stage, said: &[String]) -> Result<(), Failure> {
-        match self.renders_nothing(stage) && said.iter().any(|said| said == DATE) {
-            true => Err(Failure::Usage(idle("--date"))),
-            false => Ok(()),
+    pub fn check_rendering(&self, rows: Option<RowKind>, said: &[String]) -> Result<(), Failure> {
+        if self.resume || self.data.is_empty() || self.rows.turns.renders(rows) {
+            return Ok(());
         }
+        if said.iter().any(|said| said == DATE) {
+            return Err(Failure::Usage(idle("--date")));
+        }
+        if self.chat_template.is_some() {
+            output::warn(
+                "--chat-template renders nothing where texts are trained; it is kept with the model for what comes next",
+            );
+        }
+        Ok(())
     }
 
     /// Makes the run's day that of all that the tokenizer renders; says of a new run's that was typed where no template
     /// prints one.
-    pub fn set_date(&self, stage: Stage, typed: &[String], tokenizer: &mut Tokenizer) {
+    pub fn set_date(&self, rows: Option<RowKind>, typed: &[String], tokenizer: &mut Tokenizer) {
         self.date.set(tokenizer);
-        let is_new = !self.resume && self.rows.turns.renders(stage);
+        let is_new = !self.resume && self.rows.turns.renders(rows);
         if is_new && typed.iter().any(|typed| typed == DATE) {
             tell_unprinted(tokenizer);
-        }
-    }
-
-    /// Tells what becomes of a template that renders nothing.
-    pub fn tell_idle_template(&self, stage: Stage) {
-        if self.renders_nothing(stage) && self.chat_template.is_some() {
-            output::warn(
-                "--chat-template renders nothing where texts are trained; it is kept with the model for what comes next",
-            );
         }
     }
 
@@ -324,7 +320,7 @@ impl TrainArgs {
 /// What to say of a flag for templates where nothing is rendered.
 pub fn idle(flag: &str) -> String {
     format!(
-        "{flag} acts where a chat template renders conversations, and `pretrain` reads texts; leave it out, or add \
-         --render-turns"
+        "{flag} acts where a chat template renders conversations, and these rows are read as texts; leave it out, or render \
+         conversations with --render-turns"
     )
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use kindling::batch::Content;
+use kindling::data::Dataset;
 use kindling::error::Error;
 use kindling::loss::{ReasonConfig, ReasonSettings};
 use kindling::model::{ModelConfig, RopeSettings};
-use kindling::text::Tags;
+use kindling::text::{RowKind, Tags};
 use kindling::tokenizer::{TagWeight, Tokenizer};
 use kindling::train::{Stage, TrainConfig};
 
@@ -66,9 +68,27 @@ impl ViewArgs {
                     .into(),
             ));
         }
+        self.refuse_unrendered(self.stage.row_kind(), turns)
+    }
+
+    /// What the rows are to the stage; where only they tell that they are texts, refuses what would not act on these.
+    ///
+    /// # Errors
+    /// Rows that the stage does not read; else names the flag.
+    pub fn content_of(&self, dataset: &Dataset, turns: TurnsArgs) -> Result<Content, Failure> {
+        if dataset.tokens().is_none() {
+            self.stage.check_rows(dataset)?;
+        }
+        let content = self.stage.content_of(dataset);
+        self.refuse_unrendered(Some(content.row_kind()), turns)?;
+        Ok(content)
+    }
+
+    /// Refuses flags of a template where rows of this kind are not rendered; of `None` some may be.
+    fn refuse_unrendered(&self, rows: Option<RowKind>, turns: TurnsArgs) -> Result<(), Failure> {
         let given = [("--date", self.date.is_some()), ("--chat-template", self.chat_template.is_some())];
         match given.into_iter().find(|(_, given)| *given) {
-            Some((flag, _)) if !turns.renders(self.stage) => Err(Failure::Usage(idle(flag))),
+            Some((flag, _)) if !turns.renders(rows) => Err(Failure::Usage(idle(flag))),
             _ => Ok(()),
         }
     }

@@ -41,7 +41,7 @@ async function fixture(t) {
   await t.load(own.file);
   const data = { pairs: pairs(join(t.tmp, "pairs.jsonl"), own.lessons), lessons: own.lessons };
   const thinks = thoughts(join(t.tmp, "thoughts.jsonl"), own.lessons);
-  const of = { dpo: data.pairs, distill: data.lessons, reason: thinks, grpo: thinks };
+  const of = { dpo: data.pairs, distill: data.lessons, texts: own.stories, reason: thinks, grpo: thinks };
   return { ...own, ...data, of, teacher };
 }
 
@@ -63,14 +63,15 @@ const WAYS = [
   ["distill", "an adapter", { adapter: LORA }, LORA_FLAGS],
   ["distill", "all weights", { distill: { "kd-loss": "reverse-kl", "alpha": 0.25 } },
     ["--kd-loss", "reverse-kl", "--alpha", 0.25]],
+  ["distill", "all weights on texts", {}, [], "texts"],
   ["reason", "all weights", { reason: { "tag-weight": 4, "eval-answers": 0 } },
     ["--tag-weight", 4, "--eval-answers", 0]],
 ];
 
-for (const [stage, what, settings, flags] of WAYS) {
+for (const [stage, what, settings, flags, rows = stage] of WAYS) {
   test(`stages: the losses of ${stage} by ${what} equal native's`, LONG, async (t) => {
     const { dir, of, teacher } = await fixture(t);
-    const path = of[stage];
+    const path = of[rows];
     const more = stage === "distill" ? [...flags, "--teacher", teacher.dir] : flags;
     const out = join(t.tmp, "run");
     const there = await train(stage, out, { model: dir, data: path, config: CONFIG, more });
@@ -152,11 +153,11 @@ const RULES = ["repetition", "length:0.5"];
 const REWARDS = { "group-size": 4, "max-new-tokens": 24, "temperature": 0.25, "eval-answers": 0, "reward": RULES };
 const LONGER = { ...CONFIG, "steps": 30, "max-seq-len": 128 };
 const REWARDED = ["grpo", "all weights", { grpo: REWARDS, config: LONGER }];
-for (const [stage, what, settings] of [...WAYS, FROM_OPEN, REWARDED]) {
+for (const [stage, what, settings, , rows = stage] of [...WAYS, FROM_OPEN, REWARDED]) {
   test(`stages: a run of ${stage} by ${what} goes on after a reload, bit for bit`, LONG, async (t) => {
     const { page, assert } = t;
     const { file, of } = await fixture(t);
-    const data = await t.giveFile(of[stage]);
+    const data = await t.giveFile(of[rows]);
     const taught = stage === "distill" ? { teacher: { kept: "teacher" } } : {};
     const request = { stage, data, config: { ...CONFIG, "steps": 30 }, name: "whole", ...taught, ...settings };
     const whole = losses((await t.train(request)).events);

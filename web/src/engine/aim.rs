@@ -7,6 +7,7 @@ use kindling::loss::{
     DiffusionSettings, Distill, DistillConfig, Dpo, DpoConfig, Grpo, GrpoConfig, Objective, Reason,
     ReasonConfig, ReasonSettings, Reference, ReferenceKind,
 };
+use kindling::model::Transformer;
 use kindling::text::Tags;
 use kindling::told::{Told, told};
 use kindling::train::{Job, Progress, ReferenceTies, Run, Stage, TaughtBy};
@@ -26,6 +27,8 @@ pub struct Aim {
     taught: Option<TaughtBy>,
     /// The fingerprint of the weights that it is compared with, where they train.
     reference: Option<String>,
+    /// A teacher that is asked once, and what its weights are.
+    asked: Option<(Transformer, String)>,
 }
 
 impl Aim {
@@ -62,7 +65,7 @@ impl Aim {
     }
 
     fn plain(objective: Arc<dyn Objective>) -> Self {
-        Self { objective, dpo: None, taught: None, reference: None }
+        Self { objective, dpo: None, taught: None, reference: None, asked: None }
     }
 
     fn of_rewards(training: &Training, begun: &OpenModel, saved: Option<&Progress>) -> Result<Self, Told> {
@@ -121,27 +124,39 @@ impl Aim {
                 config
             }
         };
-        let objective = Arc::new(Distill::new(config.clone()).with_teacher(&teacher.base));
-        let weights = teacher.weights.bits();
-        let taught = TaughtBy { teacher: teacher.fingerprint.hex().to_string(), weights, config };
-        Ok(Self { taught: Some(taught), ..Self::plain(objective) })
+        let (weights, fingerprint) = (teacher.weights.bits(), teacher.fingerprint.hex().to_string());
+        let asked =
+            (config.teacher_top_k > 0).then(|| (teacher.base.clone(), format!("{fingerprint} {weights:?}")));
+        let objective = Distill::new(config.clone());
+        let objective = match &asked {
+            Some((teacher, _)) => objective.with_asked_teacher(teacher.config()),
+            None => objective.with_teacher(&teacher.base),
+        };
+        let taught = TaughtBy { teacher: fingerprint, weights, config };
+        Ok(Self { taught: Some(taught), asked, ..Self::plain(Arc::new(objective)) })
     }
 
     /// Lets a run keep what its saves need; `begun` is the model that it began with, and `job` what it is made of.
     ///
     /// # Errors
-    /// The reference cannot be asked.
+    /// The reference or the teacher cannot be asked.
     pub async fn join(self, mut run: Run, job: &Job, begun: &OpenModel) -> Result<Run, Told> {
         let adapts = run.adapter.is_some();
         let asked = self.dpo.as_ref().is_some_and(|dpo| dpo.reference_of(adapts) == ReferenceKind::Cached);
         run.progress.dpo = self.dpo;
         run.progress.taught = self.taught;
         run.progress.reference = self.reference;
+        // The teacher, or what it began with, stays beside the run, so that it can be asked again.
+        let told = |e: kindling::error::Error| e.told();
+        if let Some((teacher, fingerprint)) = self.asked {
+            let ties = job.teacher_ties(&teacher, &fingerprint, run.model.config()).map_err(told)?;
+            let Some(ties) = ties else { return Ok(run) };
+            let known = job.teacher_tokens(&teacher, ties, &mut |_| ()).await.map_err(told)?;
+            return Ok(run.with_teacher_tokens(Arc::new(known)));
+        }
         if !asked {
             return Ok(run);
         }
-        // What it began with stays beside the run, so that it can be asked again.
-        let told = |e: kindling::error::Error| e.told();
         let ties = ReferenceTies::of(
             job,
             begun.fingerprint.hex(),

@@ -38,8 +38,9 @@ impl Engine {
         let (config, note) = fitted_config(stage, adapts, changed, shape.context())?;
         let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
         let tokenizer = model.tokenizer;
-        let encoder = Encoder::new(Arc::clone(&tokenizer), stage.content()).for_rows_of(config.max_seq_len);
-        let mut fit = Fit::new(stage.content(), config.max_seq_len, config.too_long);
+        let content = stage.content_of(&dataset);
+        let encoder = Encoder::new(Arc::clone(&tokenizer), content).for_rows_of(config.max_seq_len);
+        let mut fit = Fit::new(content, config.max_seq_len, config.too_long);
         let objective = stage.objective_for(&config.diffusion, &shape).map_err(Told::from)?;
         if objective.masking().is_some() && !config.packing {
             // Where any token may be hidden the last one is read, too.
@@ -100,12 +101,14 @@ pub fn dataset(
     }
     let sources = files.into_iter().map(|file| source(file, encoding)).collect::<Result<Vec<_>, _>>()?;
     let options = DataOptions {
-        kind: Some(stage.row_kind()),
+        kind: stage.row_kind(),
         template_keys: tokenizer.template_keys(),
         held_out: Some(HeldOutShare { fraction: config.val_split, seed: config.seed }),
         ..DataOptions::default()
     };
-    Dataset::open(sources, options).map_err(Told::from)
+    let dataset = Dataset::open(sources, options).map_err(Told::from)?;
+    stage.check_rows(&dataset).map_err(Told::from)?;
+    Ok(dataset)
 }
 
 fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, Told> {

@@ -1,11 +1,12 @@
 //! A lesson's own questions, those of its rows and those that its teacher asks: asked before a run and after it, so that
 //! its end says what was learned. Of pairs of answers it says which one the model holds to be likelier.
 
+use kindling::batch::Content;
 use kindling::chat::{Choice, Exercise, spread};
 use kindling::data::Split;
 use kindling::model::Transformer;
 use kindling::platform::now;
-use kindling::text::{RowKind, Tags};
+use kindling::text::Tags;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::Job;
@@ -71,7 +72,7 @@ impl Lesson {
         let (mut exercises, mut choices): (Vec<Exercise>, Vec<Choice>) = (Vec::new(), Vec::new());
         let part = split.train_part();
         let rows = part.end - part.start;
-        if job.stage.row_kind() != RowKind::Document {
+        if job.content() != Content::Documents {
             for number in numbers(&split, part.start, rows) {
                 let Some((row, _)) = job.dataset.row(number).map_err(Told::from)? else { continue };
                 exercises.extend(Exercise::of(&row));

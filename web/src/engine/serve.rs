@@ -5,6 +5,7 @@ use std::rc::Rc;
 use js_sys::{Array, Reflect, Uint8Array};
 use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
 use kindling::sample::UnmaskConfig;
+use kindling::text::RowKind;
 use kindling::told::{Told, told};
 use kindling::train::Stage;
 use serde::Serialize;
@@ -107,7 +108,8 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Preview { stage, adapts, config, rows, encoding, preset } => {
             engine.preview((stage, adapts, preset.as_deref()), config, rows, encoding.as_deref(), files)
         }
-        Call::ReadRows { stage } => read_rows(stage.row_kind(), &files),
+        // What is pasted for a stage that learns from either form is read as questions and answers.
+        Call::ReadRows { stage } => read_rows(stage.row_kind().unwrap_or(RowKind::Conversation), &files),
         Call::ReadPairs => read_pairs(&files),
         Call::ReadCells { choices } => read_cells(choices, &files),
         Call::Plan(training) => engine.plan(&training, files).await,
