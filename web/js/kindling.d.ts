@@ -95,6 +95,8 @@ export interface Kindling {
         name?: string;
         /** Of a distillation: the kept model that it began with; it is held as it was. */
         teacher?: { kept: string };
+        /** What the data are written in where that is not UTF-8; without it what the run itself tells. */
+        encoding?: string;
       },
     ): Promise<SavedRun>;
   };
@@ -127,7 +129,8 @@ export interface Kindling {
     keep(name: string): Promise<void>;
     /**
      * Makes a masked predictor (LLaDA) of the open model without its adapters, and keeps it under a name of its own, which
-     * `load` opens. It answers well only once `train` has taught it to.
+     * `load` opens. It answers well only once `train` has taught it to. One that is kept already by the same conversion is
+     * given again, unless another name is asked for.
      */
     convert(options: ConvertOptions): Promise<Converted>;
     remove(name: string): Promise<void>;
@@ -538,6 +541,8 @@ export interface ModelInfo {
   card?: ModelCard;
   /** What makes it a masked predictor; missing where it predicts the next token. */
   diffusion?: Diffusion;
+  /** Why it cannot go home as .gguf; missing where it can. */
+  no_gguf?: Told;
 }
 
 /** What a model's maker tells of it, by language (`en`, `zh`). */
@@ -807,6 +812,8 @@ export interface Converted {
   name: string;
   /** Its size. */
   bytes: number;
+  /** Whether it was kept before, made by the same conversion. */
+  known: boolean;
   /** What a person should know of what changed. */
   notes: Told[];
 }

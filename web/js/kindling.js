@@ -31,11 +31,11 @@ class Kindling {
       list: () => this.#result({ call: "runs" }),
       resume: (id, onEvent, { more } = {}) => this.#run({ call: "resume", id, more }, [], onEvent),
       remove: (id) => this.#result({ call: "remove-run", id }),
-      import: async (source, { data, name, ...what }) => {
-        check("runs.import", { data, name, ...what });
+      import: async (source, { data, name, encoding, ...what }) => {
+        check("runs.import", { data, name, encoding, ...what });
         const saved = await readFiles(source);
         const { stage } = taught(what);
-        const call = { call: "import-run", stage, name, saved: saved.length, teacher: teacher(what) };
+        const call = { call: "import-run", stage, name, saved: saved.length, teacher: teacher(what), encoding };
         return this.#result(call, [...saved, ...(await readFiles(data))]);
       },
     };

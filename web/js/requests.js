@@ -33,7 +33,7 @@ const FIELDS = {
   "plan": TRAIN,
   "preview": [...TRAIN, "rows"],
   "defaults": ["adapter"],
-  "runs.import": [...TAUGHT, "data", "name", "teacher"],
+  "runs.import": [...TAUGHT, "data", "name", "teacher", "encoding"],
   "teacher": ["kept"],
   "adapters.use": ["name", "strength"],
   "export": ["as", "weights", "onWarning"],

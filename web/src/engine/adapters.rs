@@ -18,6 +18,7 @@ impl Engine {
     /// Names, sizes and strengths of those at hand and those kept, the newest first.
     pub async fn list_adapters(&self) -> Result<Answer, Told> {
         let kept = kept_adapters::all().await?;
+        self.forget_removed(&kept);
         let open = self.model.borrow().as_ref().map(|model| model.fingerprint.hex().to_string());
         let fits = |about: &About| open.as_deref() == Some(about.fingerprint.as_str());
         let mut list = Vec::new();
@@ -35,6 +36,16 @@ impl Engine {
         }
         list.sort_by(|a, b| b.made.total_cmp(&a.made));
         Answer::new(list)
+    }
+
+    /// Lets go of adapters at hand that another tab removed; one that acts stays at hand alone.
+    fn forget_removed(&self, kept: &[Kept]) {
+        let is_gone = |folder: &String| !kept.iter().any(|kept| kept.folder == *folder);
+        let mut adapters = self.adapters.borrow_mut();
+        adapters.retain(|held| held.strength.is_some() || !held.kept.as_ref().is_some_and(is_gone));
+        for held in adapters.iter_mut() {
+            held.kept = held.kept.take().filter(|folder| !is_gone(folder));
+        }
     }
 
     fn is_held(&self, folder: &str) -> bool {

@@ -26,6 +26,8 @@ pub struct Aim {
     taught: Option<TaughtBy>,
     /// The fingerprint of the weights that it is compared with, where they train.
     reference: Option<String>,
+    /// What the data are written in, likewise.
+    encoding: Option<String>,
 }
 
 impl Aim {
@@ -42,6 +44,16 @@ impl Aim {
         refuse_foreign(training)?;
         refuse_idle_answers(training)?;
         refuse_idle_hiding(training)?;
+        let aim = Self::of_stage(training, begun, teacher, saved)?;
+        Ok(Self { encoding: training.encoding.clone(), ..aim })
+    }
+
+    fn of_stage(
+        training: &Training,
+        begun: &OpenModel,
+        teacher: Option<&OpenModel>,
+        saved: Option<&Progress>,
+    ) -> Result<Self, Told> {
         match training.stage {
             Stage::Dpo => Self::of_preferences(training, begun, saved),
             Stage::Distill => Self::of_teaching(training, teacher, saved),
@@ -62,7 +74,7 @@ impl Aim {
     }
 
     fn plain(objective: Arc<dyn Objective>) -> Self {
-        Self { objective, dpo: None, taught: None, reference: None }
+        Self { objective, dpo: None, taught: None, reference: None, encoding: None }
     }
 
     fn of_rewards(training: &Training, begun: &OpenModel, saved: Option<&Progress>) -> Result<Self, Told> {
@@ -137,6 +149,7 @@ impl Aim {
         run.progress.dpo = self.dpo;
         run.progress.taught = self.taught;
         run.progress.reference = self.reference;
+        run.progress.encoding = self.encoding;
         if !asked {
             return Ok(run);
         }

@@ -105,7 +105,14 @@ pub enum Call {
     /// Removes a run.
     RemoveRun { id: String },
     /// Takes a run that was saved elsewhere: `saved` of the files beside the message are its save, the others its data.
-    ImportRun { stage: Stage, name: Option<String>, saved: usize, teacher: Option<Teacher> },
+    ImportRun {
+        stage: Stage,
+        name: Option<String>,
+        saved: usize,
+        teacher: Option<Teacher>,
+        #[serde(default)]
+        encoding: Option<String>,
+    },
     /// Lists the adapters.
     Adapters,
     /// Chooses those that act.

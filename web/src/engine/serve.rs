@@ -121,8 +121,8 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         }
         Call::Runs => engine.saved_runs().await,
         Call::RemoveRun { id } => engine.remove_run(&id).await,
-        Call::ImportRun { stage, name, saved, teacher } => {
-            engine.import_run(stage, name, saved, teacher, files).await
+        Call::ImportRun { stage, name, saved, teacher, encoding } => {
+            engine.import_run(stage, name, saved, (teacher, encoding), files).await
         }
         Call::Adapters => engine.list_adapters().await,
         Call::UseAdapters { active } => engine.use_adapters(&active).await,

@@ -89,6 +89,8 @@ messages! {
         card: Option<ModelCard> = "Option::is_none",
         /// What makes it a masked predictor; missing where it predicts the next token.
         diffusion: Option<Diffusion> = "Option::is_none",
+        /// Why it cannot go home as .gguf; missing where it can.
+        no_gguf: Option<Told> = "Option::is_none",
     }
 
     /// What a model's maker tells of it, by language (`en`, `zh`).
