@@ -17,8 +17,11 @@ use super::state::{Answer, Engine, HeldAdapter, OpenModel};
 impl Engine {
     /// Names, sizes and strengths of those at hand and those kept, the newest first.
     pub async fn list_adapters(&self) -> Result<Answer, Told> {
+        // One that comes to hand meanwhile may not be among those that are listed.
+        let held: Vec<String> =
+            self.adapters.borrow().iter().filter_map(|held| held.kept.clone()).collect();
         let kept = kept_adapters::all().await?;
-        self.forget_removed(&kept);
+        self.forget_removed(&held, &kept);
         let open = self.model.borrow().as_ref().map(|model| model.fingerprint.hex().to_string());
         let fits = |about: &About| open.as_deref() == Some(about.fingerprint.as_str());
         let mut list = Vec::new();
@@ -38,9 +41,10 @@ impl Engine {
         Answer::new(list)
     }
 
-    /// Lets go of adapters at hand that another tab removed; one that acts stays at hand alone.
-    fn forget_removed(&self, kept: &[Kept]) {
-        let is_gone = |folder: &String| !kept.iter().any(|kept| kept.folder == *folder);
+    /// Lets go of those of these adapters at hand that another tab removed; one that acts stays at hand alone.
+    fn forget_removed(&self, held: &[String], kept: &[Kept]) {
+        let is_gone =
+            |folder: &String| held.contains(folder) && !kept.iter().any(|kept| kept.folder == *folder);
         let mut adapters = self.adapters.borrow_mut();
         adapters.retain(|held| held.strength.is_some() || !held.kept.as_ref().is_some_and(is_gone));
         for held in adapters.iter_mut() {

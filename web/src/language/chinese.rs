@@ -216,6 +216,7 @@ const ADAPTERS: AdaptersText = AdaptersText {
     of: "属于 {} · {}",
     of_other: "属于 {}：打开该模型后才能使用 · {}",
     not_kept: " 没有空间保存它：请导出。",
+    on_again: "“{}”已重新启用，与重新加载页面之前一样。",
     unnamed: "导入的适配器",
     strength: "强度",
     export: "导出（.zip）",

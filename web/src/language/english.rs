@@ -223,6 +223,7 @@ const ADAPTERS: AdaptersText = AdaptersText {
     of: "of {} · {}",
     of_other: "of {}: open that model to use it · {}",
     not_kept: " There was no room to keep it: export it.",
+    on_again: "“{}” acts again, as before the page was loaded anew.",
     unnamed: "imported",
     strength: "Strength",
     export: "Export (.zip)",

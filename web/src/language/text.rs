@@ -233,6 +233,7 @@ pub struct AdaptersText {
     pub of: &'static str,
     pub of_other: &'static str,
     pub not_kept: &'static str,
+    pub on_again: &'static str,
     pub unnamed: &'static str,
     pub strength: &'static str,
     pub export: &'static str,

@@ -56,11 +56,13 @@
 //!
 //! Buttons that delete models, runs and adapters act on their second press.
 
+mod acting;
 mod adapters;
 mod address;
 mod answer;
 mod answers;
 mod app;
+mod channel;
 mod chart;
 mod chat;
 mod chat_answer;
