@@ -146,8 +146,8 @@ class Kindling {
 
   async preview(request) {
     check("preview", request);
-    const { data, config, rows, encoding, preset, signal, stage, adapter, lora } = request;
-    const told = { config: config ?? {}, rows: rows ?? 20, encoding, preset };
+    const { data, config, rows, encoding, preset, experts, signal, stage, adapter, lora } = request;
+    const told = { config: config ?? {}, rows: rows ?? 20, encoding, preset, experts };
     const call = { call: "preview", ...asked({ stage, adapter, lora }), ...told };
     return unlessAborted(this.#call(call, await readFiles(data), undefined, signal).result, signal);
   }

@@ -18,8 +18,7 @@ impl Engine {
     /// Names, sizes and strengths of those at hand and those kept, the newest first.
     pub async fn list_adapters(&self) -> Result<Answer, Told> {
         // One that comes to hand meanwhile may not be among those that are listed.
-        let held: Vec<String> =
-            self.adapters.borrow().iter().filter_map(|held| held.kept.clone()).collect();
+        let held: Vec<String> = self.adapters.borrow().iter().filter_map(|held| held.kept.clone()).collect();
         let kept = kept_adapters::all().await?;
         self.forget_removed(&held, &kept);
         let open = self.model.borrow().as_ref().map(|model| model.fingerprint.hex().to_string());

@@ -68,6 +68,7 @@ impl Engine {
             grpo: None,
             teacher,
             preset: None,
+            experts: None,
             name,
             sample: None,
             questions: Vec::new(),

@@ -83,6 +83,8 @@ pub enum Call {
         rows: usize,
         encoding: Option<String>,
         preset: Option<String>,
+        #[serde(default)]
+        experts: Option<Map<String, Value>>,
     },
     /// Reads the pasted text beside the message as rows for a stage.
     ReadRows { stage: Stage },
@@ -190,6 +192,9 @@ pub struct Training {
     /// A new model of this size learns it, with the tokenizer of the open one; without it the open model.
     #[serde(default)]
     pub preset: Option<String>,
+    /// What is said of the experts of that new model.
+    #[serde(default)]
+    pub experts: Option<Map<String, Value>>,
     /// The name of what comes of it.
     #[serde(default)]
     pub name: Option<String>,

@@ -104,8 +104,9 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Score { text, tokens, add_bos, logits, likelihood } => {
             engine.score((text, tokens), add_bos, logits, likelihood).await
         }
-        Call::Preview { stage, adapts, config, rows, encoding, preset } => {
-            engine.preview((stage, adapts, preset.as_deref()), config, rows, encoding.as_deref(), files)
+        Call::Preview { stage, adapts, config, rows, encoding, preset, experts } => {
+            let named = (preset.as_deref(), experts.as_ref());
+            engine.preview((stage, adapts, named), config, rows, encoding.as_deref(), files)
         }
         Call::ReadRows { stage } => read_rows(stage.row_kind(), &files),
         Call::ReadPairs => read_pairs(&files),

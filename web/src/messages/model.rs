@@ -131,7 +131,7 @@ messages! {
         base: Option<String>,
         /// Whether that is the open model.
         fits: bool,
-        /// Whether it is kept in this browser: not where there was no room.
+        /// Whether it is kept in this browser: not where there was no room, or another tab removed it.
         kept: bool,
         /// When it was made or added, in milliseconds since 1970; 0 where that is damaged.
         made: f64,
