@@ -36,8 +36,11 @@ async function fill(t, values) {
   }
 }
 
-/** Waits until the plan says something like this; what was asked for. */
-async function planned(t, kind, words = /./) {
+/** Waits until a setting of a part of the request is asked for, and then that the plan says something like this; the request. */
+async function planned(t, kind, words = /./, [part, key] = ["config", "log-every"]) {
+  await t.page.waitForFunction(([part, key]) => window.planned?.[part]?.[key] !== undefined, [part, key], {
+    timeout: 20 * SECOND,
+  });
   const plan = t.page.locator(`#teach-plan[data-kind=${kind}]`, { hasText: words });
   await plan.waitFor({ timeout: 60 * SECOND });
   return t.page.evaluate(() => {
@@ -60,7 +63,7 @@ test("finer: they are folded, and what is typed is trained with and still there 
   await fill(t, { "steps": "10", "batch-size": "4", "max-seq-len": "64", "val-split": "0.2", "rank": "4" });
   const typed = { "neftune": "5", "dropout": "0.1", "early-stop": "3", "ema": "0.9", "seed": "7", "grad-accum": "2" };
   await fill(t, { ...typed, "lora-dropout": "0.05", "lora-dora": true, "lora-rslora": true });
-  const { config, adapter } = await planned(t, "good", /10 steps/);
+  const { config, adapter } = await planned(t, "good", /10 steps/, ["adapter", "rslora"]);
   for (const [key, value] of Object.entries(typed)) assert.equal(config[key], Number(value), key);
   assert.ok(config["eval-every"] >= 1, "an early end is judged on the way");
   assert.deepEqual(adapter, { rank: 4, dropout: 0.05, dora: true, rslora: true });
@@ -82,11 +85,12 @@ test("finer: parts that stay as they are, and Muon, are for a model that trains 
   for (const fold of ["teach-settings", "teach-finer"]) await unfold(t, fold);
   await page.getByTestId("teach-trained-full").check({ force: true });
   await fill(t, { "steps": "4", "max-seq-len": "64", "muon": true, "freeze-embedding": true, "freeze-norm": true });
+  await page.waitForFunction(() => window.planned.config.freeze?.length === 2, null, { timeout: 20 * SECOND });
   const { config } = await planned(t, "good", /4 steps/);
   assert.deepEqual([config.muon, config.freeze], [true, ["embedding", "norm"]]);
   assert.equal(await page.getByTestId("teach-lora-dora").isVisible(), false);
   await page.getByTestId("teach-trained-attention").check({ force: true });
-  await page.waitForFunction(() => window.planned.config.freeze.length === 3, null, { timeout: 20 * SECOND });
+  await page.waitForFunction(() => window.planned.config.freeze?.length === 3, null, { timeout: 20 * SECOND });
   assert.deepEqual((await planned(t, "good")).config.freeze, ["mlp", "embedding", "norm"]);
   await page.getByTestId("teach-trained-lora").check({ force: true });
   await page.waitForFunction(() => window.planned.adapter, null, { timeout: 20 * SECOND });
@@ -109,10 +113,11 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   await fill(t, { "early-stop": "" });
   await page.getByTestId("teach-stage-dpo").check({ force: true });
   await fill(t, { "dpo-length-normalise": true });
-  assert.equal((await planned(t, "good")).dpo["length-normalise"], true);
+  assert.equal((await planned(t, "good", /./, ["dpo", "length-normalise"])).dpo["length-normalise"], true);
   await fill(t, { "dpo-loss": "ipo" });
   await planned(t, "bad", /takes means a token by itself; leave “Means a token/);
   await page.getByTestId("teach-stage-grpo").check({ force: true });
+  await fill(t, { "max-seq-len": "1024" });
   const reward = page.getByTestId("teach-grpo-reward");
   assert.equal(await reward.getAttribute("placeholder"), "answer:1, tags:0.5");
   await reward.fill("answer:1, moon");

@@ -73,7 +73,13 @@ impl Adapters {
         let is_back = |adapter: &AdapterInfo| back.iter().any(|back| back.name == adapter.name);
         let others = known.into_iter().filter(|adapter| !is_back(adapter));
         let wanted: Vec<AdapterInfo> = others.chain(back.iter().cloned()).collect();
-        let known = engine::use_adapters(&wanted).await?;
+        let known = match engine::use_adapters(&wanted).await {
+            Ok(known) => known,
+            Err(sentence) => {
+                self.app.fail(&sentence);
+                return engine::adapters().await;
+            }
+        };
         let names: Vec<&str> = back.iter().map(|adapter| adapter.name.as_str()).collect();
         self.app.tell(&fill(self.app.speech.text().adapters.on_again, &[&names.join(", ")]));
         Ok(known)

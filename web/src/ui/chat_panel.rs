@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use wasm_bindgen::JsCast;
 use web_sys::KeyboardEvent;
 
-use super::app::App;
+use super::app::{App, Topic};
 use super::chat::Chat;
 use super::diffusion::Unmasking;
 use super::dom::{El, button, choice, el, field};
@@ -129,7 +129,7 @@ pub fn wire(chat: &Rc<Chat>, controls: &Controls) {
         }
     });
     let again = Rc::clone(&list);
-    chat.app.watch(super::app::Topic::Conversations, move || again());
+    chat.app.watch(Topic::Conversations, move || again());
     super::dom::listen(&controls.others, "toggle", move |_| list());
     press(&controls.stop, |chat| chat.interrupt());
     let sent = Rc::clone(chat);
