@@ -122,7 +122,7 @@ impl Finer {
         }
     }
 
-    /// Whether the run is to end early, for which it has to be measured on the chosen.
+    /// Whether the run is to end early, for which it has to be measured on the way.
     pub fn ends_early(&self) -> bool {
         let values = self.training.numbers.values();
         values.get(EARLY_STOP).and_then(Value::as_f64).is_some_and(|measurements| measurements > 0.0)
