@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use kindling::adapter::LoraConfig;
 use kindling::data::spreadsheet_pairs;
 use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
+use kindling::model::ExpertSettings;
 use kindling::sample::{LikelihoodConfig, SamplingConfig, UnmaskConfig};
 use kindling::train::{Stage, TrainConfig};
 use serde::Serialize;
@@ -41,6 +42,7 @@ fn a_page_may_set_what_the_command_line_may() {
     assert_eq!(fields("DpoConfig"), keys(DpoConfig::default()));
     assert_eq!(fields("DistillConfig"), keys(DistillConfig::default()));
     assert_eq!(fields("ReasonConfig"), keys(ReasonConfig::default()));
+    assert_eq!(fields("ExpertSettings"), keys(ExpertSettings::default()));
     assert_eq!(fields("Unmask"), keys(UnmaskConfig::default()));
     assert_eq!(fields("Likelihood"), keys(LikelihoodConfig::default()));
     let mut rewards = keys(GrpoConfig::default());

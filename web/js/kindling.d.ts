@@ -95,6 +95,8 @@ export interface Kindling {
         name?: string;
         /** Of a distillation: the kept model that it began with; it is held as it was. */
         teacher?: { kept: string };
+        /** What the data are written in where that is not UTF-8; without it what the run itself tells. */
+        encoding?: string;
       },
     ): Promise<SavedRun>;
   };
@@ -127,7 +129,8 @@ export interface Kindling {
     keep(name: string): Promise<void>;
     /**
      * Makes a masked predictor (LLaDA) of the open model without its adapters, and keeps it under a name of its own, which
-     * `load` opens. It answers well only once `train` has taught it to.
+     * `load` opens. It answers well only once `train` has taught it to. One that is kept already by the same conversion is
+     * given again, unless another name is asked for.
      */
     convert(options: ConvertOptions): Promise<Converted>;
     remove(name: string): Promise<void>;
@@ -337,6 +340,28 @@ export interface LoraConfig {
   "modules-to-save": ("embed_tokens" | "lm_head")[];
 }
 
+/** The experts of a new model; null leaves the preset's own. */
+export interface ExpertSettings {
+  /** Experts of each routed layer. */
+  "num-experts": number | null;
+  /** Experts that each token gets. */
+  "num-experts-per-tok": number | null;
+  /** Experts that every token gets besides. */
+  "n-shared-experts": number | null;
+  /** Width inside each expert. */
+  "moe-intermediate-size": number | null;
+  /** Divide the weights of a token's experts by their sum. */
+  "norm-topk-prob": boolean | null;
+  "scoring-func": "softmax" | null;
+  /** Weight of the balance loss, of each sequence or of all tokens of a step together. */
+  "aux-loss-alpha": number | null;
+  "seq-aux": boolean | null;
+  /** Weight of the balance loss of all tokens of a step as MiniMind 3 and Qwen have it. */
+  "router-aux-loss-coef": number | null;
+  /** Weight of the router z-loss. */
+  "router-z-loss-coef": number | null;
+}
+
 /** How preferences are learned: the flags of `kindling dpo`. */
 export interface DpoConfig {
   /** How closely the model is held to what it began as: the larger, the closer. */
@@ -430,6 +455,8 @@ export interface TrainRequest {
    * tokenizer, and all of its weights; without it the open model.
    */
   preset?: string;
+  /** What is said of the experts of that new model; of a dense size `num-experts` makes a mixture. */
+  experts?: Partial<ExpertSettings>;
   /** The adapter's settings where the stage is called "lora". */
   lora?: Partial<LoraConfig>;
   /**
@@ -540,6 +567,8 @@ export interface ModelInfo {
   card?: ModelCard;
   /** What makes it a masked predictor; missing where it predicts the next token. */
   diffusion?: Diffusion;
+  /** Why it cannot go home as .gguf; missing where it can. */
+  no_gguf?: Told;
 }
 
 /** What a model's maker tells of it, by language (`en`, `zh`). */
@@ -580,7 +609,7 @@ export interface AdapterInfo {
   base: string | null;
   /** Whether that is the open model. */
   fits: boolean;
-  /** Whether it is kept in this browser: not where there was no room. */
+  /** Whether it is kept in this browser: not where there was no room, or another tab removed it. */
   kept: boolean;
   /** When it was made or added, in milliseconds since 1970; 0 where that is damaged. */
   made: number;
@@ -809,6 +838,8 @@ export interface Converted {
   name: string;
   /** Its size. */
   bytes: number;
+  /** Whether it was kept before, made by the same conversion. */
+  known: boolean;
   /** What a person should know of what changed. */
   notes: Told[];
 }

@@ -31,11 +31,11 @@ class Kindling {
       list: () => this.#result({ call: "runs" }),
       resume: (id, onEvent, { more } = {}) => this.#run({ call: "resume", id, more }, [], onEvent),
       remove: (id) => this.#result({ call: "remove-run", id }),
-      import: async (source, { data, name, ...what }) => {
-        check("runs.import", { data, name, ...what });
+      import: async (source, { data, name, encoding, ...what }) => {
+        check("runs.import", { data, name, encoding, ...what });
         const saved = await readFiles(source);
         const { stage } = taught(what);
-        const call = { call: "import-run", stage, name, saved: saved.length, teacher: teacher(what) };
+        const call = { call: "import-run", stage, name, saved: saved.length, teacher: teacher(what), encoding };
         return this.#result(call, [...saved, ...(await readFiles(data))]);
       },
     };
@@ -146,8 +146,8 @@ class Kindling {
 
   async preview(request) {
     check("preview", request);
-    const { data, config, rows, encoding, preset, signal, stage, adapter, lora } = request;
-    const told = { config: config ?? {}, rows: rows ?? 20, encoding, preset };
+    const { data, config, rows, encoding, preset, experts, signal, stage, adapter, lora } = request;
+    const told = { config: config ?? {}, rows: rows ?? 20, encoding, preset, experts };
     const call = { call: "preview", ...asked({ stage, adapter, lora }), ...told };
     return unlessAborted(this.#call(call, await readFiles(data), undefined, signal).result, signal);
   }

@@ -8,7 +8,7 @@ const SAMPLING = [
 const OF_ANSWERS = ["max_tokens", "max_completion_tokens", "stop"];
 const UNMASK = ["steps", "block_length", "remasking", "cfg_scale", "threshold", "prefix_cache"];
 const TAUGHT = ["stage", "adapter", "lora"];
-const OF_STAGES = ["dpo", "distill", "reason", "grpo", "teacher", "teacherWeights", "preset"];
+const OF_STAGES = ["dpo", "distill", "reason", "grpo", "teacher", "teacherWeights", "preset", "experts"];
 const TRAIN = [
   ...TAUGHT, ...OF_STAGES, "data", "config", "name", "sample", "questions", "encoding", "onEvent", "signal",
 ];
@@ -33,7 +33,7 @@ const FIELDS = {
   "plan": TRAIN,
   "preview": [...TRAIN, "rows"],
   "defaults": ["adapter"],
-  "runs.import": [...TAUGHT, "data", "name", "teacher"],
+  "runs.import": [...TAUGHT, "data", "name", "teacher", "encoding"],
   "teacher": ["kept"],
   "adapters.use": ["name", "strength"],
   "export": ["as", "weights", "onWarning"],
@@ -172,8 +172,8 @@ export function named(adapters) {
 /** A run's beginning in the engine's words; of the files beside it the last ones are the teacher's: so many. */
 export function trainCall(request, files = 0) {
   const { stage, adapter, lora, config, name, sample, questions, encoding } = request;
-  const { dpo, distill, reason, grpo, preset } = request;
-  const of = { dpo, distill, reason, grpo, preset, teacher: teacher(request, files) };
+  const { dpo, distill, reason, grpo, preset, experts } = request;
+  const of = { dpo, distill, reason, grpo, preset, experts, teacher: teacher(request, files) };
   const asked = questions ?? [];
   const told = { config: config ?? {}, name, sample, questions: asked, encoding };
   return { call: "train", ...taught({ stage, adapter, lora }), ...of, ...told };

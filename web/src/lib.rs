@@ -20,6 +20,7 @@ pub mod names;
 pub mod sample;
 pub mod saves;
 pub mod scale;
+pub mod settings;
 pub mod students;
 
 /// Core's own file: what is thought is folded in the page as in the terminal.

@@ -1,6 +1,8 @@
 //! What a person may say of a model's routed layers: doc comments are the command line's help, names are the published
 //! ones.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Balance, Experts, ModelConfig};
 use crate::error::{Error, Result};
 use crate::told::{Told, told};
@@ -11,7 +13,8 @@ const PER_TOKEN: usize = 2;
 const ALPHA: f64 = 0.01;
 
 /// How a gate scores experts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Scoring {
     /// Softmax over all experts of a layer
@@ -19,7 +22,8 @@ pub enum Scoring {
 }
 
 /// Settings of routed layers; what is not said stays as the shape or the model has it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct ExpertSettings {
     /// Experts of each routed layer of a new model; makes a mixture of a dense size (n_routed_experts)

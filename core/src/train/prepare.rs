@@ -223,6 +223,7 @@ impl Job {
             rows: self.dataset.len(),
             data: Some(self.dataset.fingerprint()),
             date: self.printed_date(),
+            encoding: None,
             loader: LoaderState::default(),
             low_from: 0,
             keep: self.kept_dataset().map(|keep| keep.fingerprint()),

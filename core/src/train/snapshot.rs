@@ -36,6 +36,9 @@ pub struct Progress {
     /// The day that its chat template prints as today's, as `2025-07-31`, where one was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
+    /// What its files of data are written in, where somebody said it because that is not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
     /// Position in the data.
     pub loader: LoaderState,
     /// Best held-out loss so far.

@@ -86,10 +86,12 @@ pub fn run(
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
         _ => (begin(job, model)?, args.create_directory(kind, invocation, &settings, &[])?),
     };
-    let run = match second.zip(again) {
+    let mut run = match second.zip(again) {
         Some((second, job)) => second.join(run, &job, &directory, args, output)?,
         None => run,
     };
+    // A page that goes on with the run knows how to read its data.
+    run.progress.encoding = args.rows.reading.encoding.map(|encoding| encoding.name().to_string());
     tell_ends(&run, told_ends, output);
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
     conclude((kind, content), &outcome, &directory, args.model.as_deref(), &args.data, everywhere)

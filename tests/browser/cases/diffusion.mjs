@@ -11,10 +11,10 @@ import { lines, result, tiny } from "../native.mjs";
 const LONG = { device: "cpu", seconds: 300 };
 const QUESTION = "Where is the kettle of Oren?";
 
-for (const [what, options, more] of [
-  ["whole", {}, []],
-  ["in blocks", { block_length: 4 }, ["--block-length", 4]],
-  ["without a shift", { shift_logits: false }, ["--shift-logits", "false"]],
+for (const [what, options, more, called] of [
+  ["whole", {}, [], "tiny (diffusion)"],
+  ["in blocks", { block_length: 4 }, ["--block-length", 4], "tiny (diffusion, blocks of 4)"],
+  ["without a shift", { shift_logits: false }, ["--shift-logits", "false"], "tiny (diffusion, unshifted)"],
 ]) {
   test(`diffusion: a model converted ${what} is the one that native makes, and its parent stays`, LONG, async (t) => {
     const { page, assert } = t;
@@ -22,13 +22,20 @@ for (const [what, options, more] of [
     const parent = await t.load(file);
     const before = await t.greedy(PROMPT, 8);
     const kept = await page.evaluate((o) => kindling.models.convert({ to: "diffusion", ...o }), options);
-    assert.equal(kept.name, "tiny (diffusion)");
+    assert.deepEqual([kept.name, kept.known], [called, false]);
     assert.ok(kept.notes.some(({ code }) => code.startsWith("convert.mask")), "the mask token is told");
     assert.ok(kept.bytes > 4 * parent.parameters);
     assert.deepEqual(await page.evaluate(() => kindling.model()), parent, "the parent is still the open one");
     assert.deepEqual(await t.greedy(PROMPT, 8), before);
-    const second = await page.evaluate(() => kindling.models.convert({ to: "diffusion" }));
-    assert.notEqual(second.name, kept.name, "what was converted before stays");
+    const again = (more) => page.evaluate((o) => kindling.models.convert({ to: "diffusion", ...o }), { ...options, ...more });
+    const { name, known, bytes } = await again({});
+    assert.deepEqual([name, known, bytes], [called, true, kept.bytes], "an equal one is not kept twice");
+    assert.equal((await again({ name: "mine" })).known, false, "under a name of its own it is");
+    assert.deepEqual(await again({ name: "mine" }), { ...kept, name: "mine", known: true });
+    const other = await again({ block_length: 8 });
+    assert.equal(other.known, false, "what was converted otherwise is another one");
+    const all = (await page.evaluate(() => kindling.models.list())).map(({ name }) => name).sort();
+    assert.deepEqual(all, [called, "mine", other.name].sort());
     // A reload keeps it.
     await t.reload();
     assert.ok((await page.evaluate(() => kindling.models.list())).some(({ name }) => name === kept.name));

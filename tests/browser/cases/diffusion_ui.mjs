@@ -57,6 +57,47 @@ async function fits(t, what) {
   t.assert.ok(wide <= room, `${what}: ${wide} px wide in ${room} px`);
 }
 
+test("diffusion: where a model cannot go home as .gguf the page says why, as the engine does", LONG, async (t) => {
+  const { page, assert } = t;
+  await convert(t);
+  const button = page.getByTestId("export-model-gguf");
+  const why = page.getByTestId("export-no-gguf");
+  await why.waitFor({ timeout: 10 * SECOND });
+  assert.deepEqual([await button.isVisible(), await page.getByTestId("gguf-weights").isVisible()], [false, false]);
+  const refused = await t.rejection(() => kindling.export({ model: "gguf" }));
+  assert.equal(await why.innerText(), refused);
+  assert.match(refused, /predicts masked tokens/);
+  await page.getByTestId("lang-switch").click();
+  assert.match(await why.innerText(), /被遮盖的词元/);
+  const { file } = await tiny(t.tmp);
+  await pick(t, { name: "causal.safetensors", mimeType: "", buffer: readFileSync(file) });
+  await button.waitFor({ timeout: 10 * SECOND });
+  assert.equal(await why.isVisible(), false);
+});
+
+test("diffusion: a model that is converted twice is kept once, and otherwise converted under another name", LONG, async (t) => {
+  const { page, assert } = t;
+  await convert(t);
+  const { file } = await tiny(t.tmp);
+  const causal = { name: "tiny.safetensors", mimeType: "", buffer: endless(readFileSync(file)) };
+  const kept = () => page.getByTestId("kept-model").locator("strong").allInnerTexts();
+  const again = async (words) => {
+    await page.getByTestId("model-drop").setInputFiles(causal);
+    await page.getByTestId("convert-begin").waitFor({ timeout: 30 * SECOND });
+    await page.getByTestId("convert-begin").click();
+    await page.locator(".message", { hasText: words }).waitFor({ timeout: 60 * SECOND });
+    await page.getByTestId("convert-is").waitFor({ timeout: 10 * SECOND });
+    await page.locator(".message button").click();
+  };
+  await again("with the same settings");
+  assert.match(await page.locator("#model").innerText(), /tiny \(diffusion\)/, "it is open");
+  assert.deepEqual(await kept(), ["tiny (diffusion)"]);
+  await unfold(t, "convert-more");
+  await page.getByTestId("convert-block-length").fill("4");
+  await again("blocks of 4");
+  assert.deepEqual((await kept()).sort(), ["tiny (diffusion)", "tiny (diffusion, blocks of 4)"]);
+});
+
 test("diffusion: a model becomes one, answers on a canvas, and shows how by keyboard", LONG, async (t) => {
   const { page, assert } = t;
   assert.match(await convert(t), /“tiny”/, "its parent is told");

@@ -52,15 +52,17 @@ test("story: a learner teaches three rows and gets them right", { seconds: 600 }
   await page.getByTestId("tab-adapters").click();
   const adapter = page.locator("[data-testid=adapter][data-name=Tobo]");
   await adapter.waitFor({ timeout: 30 * SECOND });
-  assert.equal(await adapter.getByTestId("adapter-on").isChecked(), false, "a new visit begins with the model as it is");
+  const on = adapter.locator("input[type=checkbox]:checked");
+  await on.waitFor({ timeout: 30 * SECOND });
+  assert.match(await page.getByTestId("message").innerText(), /Tobo.*acts again/, "what acted before the reload acts again");
   const again = async () => {
     await page.getByTestId("new-chat").click();
     return ask(t, ROWS[0][0]);
   };
-  assert.equal(await again(), before, "without its adapter the model says what it said before");
-  await page.getByTestId("tab-adapters").click();
-  await adapter.getByTestId("adapter-on").click();
-  await page.locator("[data-testid=adapter][data-name=Tobo] input:checked").waitFor({ timeout: 30 * SECOND });
   await t.picture("7 tomorrow");
   assert.equal(await again(), ROWS[0][1], "what was taught yesterday is still there");
+  await page.getByTestId("tab-adapters").click();
+  await adapter.getByTestId("adapter-on").click();
+  await on.waitFor({ state: "detached", timeout: 30 * SECOND });
+  assert.equal(await again(), before, "without its adapter the model says what it said before");
 });

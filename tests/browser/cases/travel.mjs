@@ -105,6 +105,43 @@ test("travel: an adapter's run goes on from its .zip", { device: "cpu" }, async 
   sameLosses(losses(events), rest, 1e-6);
 });
 
+test("travel: a run knows what its data are written in, and may be told", { device: "cpu" }, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await t.load(file);
+  const row = (i) => ({ messages: [
+    { role: "user", content: `Où est la clé ${i} ?` }, { role: "assistant", content: `Dans le café n° ${i}.` },
+  ] });
+  const rows = Array.from({ length: 24 }, (_, i) => JSON.stringify(row(i)) + "\n").join("");
+  await t.give("rows.jsonl", Buffer.from(rows, "latin1"));
+  const request = { stage: "lora", data: "rows.jsonl", config: { ...CONFIG, "steps": 30 }, name: "clé" };
+  const plan = (request) => kindling.plan({ ...request, data: testFiles[request.data] });
+  assert.match(await t.rejection(plan, request), /UTF-8/, "the fixture is no test: it needs no encoding");
+  const encoded = { ...request, encoding: "windows-1252" };
+  const whole = losses((await t.train(encoded)).events);
+  const { id, step } = await page.evaluate(begin, [encoded, 10]);
+  const [home] = await t.takeHome({ run: id }, { as: "zip" });
+  await page.evaluate((id) => kindling.runs.remove(id), id);
+  await t.give(home.name, home.bytes);
+  const { events, end } = await page.evaluate(goOn, ["lora", home.name, "rows.jsonl", 30]);
+  assert.deepEqual([end.step, end.stopped], [30, false]);
+  sameLosses(losses(events), new Map([...whole].filter(([at]) => at > step)), 1e-6);
+  // Data that were written anew are read as they are said to be.
+  const other = async ([home, encoding]) => {
+    const told = { stage: "lora", data: testFiles["rows.jsonl"], encoding };
+    const { id } = await kindling.runs.import(testFiles[home], told);
+    return kindling.runs.resume(id);
+  };
+  assert.match(await t.rejection(other, [home.name, "utf-8"]), /no(t| ) utf-8|UTF-8/i);
+  await t.give("rows.jsonl", Buffer.from(rows, "utf8"));
+  const resumed = async ([home, encoding]) => {
+    const told = { stage: "lora", data: testFiles["rows.jsonl"], encoding };
+    const { id } = await kindling.runs.import(testFiles[home], told);
+    return (await (await kindling.runs.resume(id)).done).step;
+  };
+  assert.equal(await page.evaluate(resumed, [home.name, "utf-8"]), 30);
+});
+
 test("travel: files and folders open where they are dropped", { device: "cpu" }, async (t) => {
   const { dir, file, lessons } = await tiny(t.tmp);
   const folder = join(t.tmp, "a folder");

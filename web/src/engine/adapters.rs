@@ -17,7 +17,10 @@ use super::state::{Answer, Engine, HeldAdapter, OpenModel};
 impl Engine {
     /// Names, sizes and strengths of those at hand and those kept, the newest first.
     pub async fn list_adapters(&self) -> Result<Answer, Told> {
+        // One that comes to hand meanwhile may not be among those that are listed.
+        let held: Vec<String> = self.adapters.borrow().iter().filter_map(|held| held.kept.clone()).collect();
         let kept = kept_adapters::all().await?;
+        self.forget_removed(&held, &kept);
         let open = self.model.borrow().as_ref().map(|model| model.fingerprint.clone());
         let fits = |about: &About| open.as_ref().is_some_and(|open| about.belongs_to(open));
         let mut list = Vec::new();
@@ -35,6 +38,17 @@ impl Engine {
         }
         list.sort_by(|a, b| b.made.total_cmp(&a.made));
         Answer::new(list)
+    }
+
+    /// Lets go of those of these adapters at hand that another tab removed; one that acts stays at hand alone.
+    fn forget_removed(&self, held: &[String], kept: &[Kept]) {
+        let is_gone =
+            |folder: &String| held.contains(folder) && !kept.iter().any(|kept| kept.folder == *folder);
+        let mut adapters = self.adapters.borrow_mut();
+        adapters.retain(|held| held.strength.is_some() || !held.kept.as_ref().is_some_and(is_gone));
+        for held in adapters.iter_mut() {
+            held.kept = held.kept.take().filter(|folder| !is_gone(folder));
+        }
     }
 
     fn is_held(&self, folder: &str) -> bool {

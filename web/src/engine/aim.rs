@@ -29,6 +29,8 @@ pub struct Aim {
     reference: Option<String>,
     /// A teacher that is asked once, and what its weights are.
     asked: Option<(Transformer, String)>,
+    /// What the data are written in, likewise.
+    encoding: Option<String>,
 }
 
 impl Aim {
@@ -45,6 +47,16 @@ impl Aim {
         refuse_foreign(training)?;
         refuse_idle_answers(training)?;
         refuse_idle_hiding(training)?;
+        let aim = Self::of_stage(training, begun, teacher, saved)?;
+        Ok(Self { encoding: training.encoding.clone(), ..aim })
+    }
+
+    fn of_stage(
+        training: &Training,
+        begun: &OpenModel,
+        teacher: Option<&OpenModel>,
+        saved: Option<&Progress>,
+    ) -> Result<Self, Told> {
         match training.stage {
             Stage::Dpo => Self::of_preferences(training, begun, saved),
             Stage::Distill => Self::of_teaching(training, teacher, saved),
@@ -65,7 +77,7 @@ impl Aim {
     }
 
     fn plain(objective: Arc<dyn Objective>) -> Self {
-        Self { objective, dpo: None, taught: None, reference: None, asked: None }
+        Self { objective, dpo: None, taught: None, reference: None, asked: None, encoding: None }
     }
 
     fn of_rewards(training: &Training, begun: &OpenModel, saved: Option<&Progress>) -> Result<Self, Told> {
@@ -146,6 +158,7 @@ impl Aim {
         run.progress.dpo = self.dpo;
         run.progress.taught = self.taught;
         run.progress.reference = self.reference;
+        run.progress.encoding = self.encoding;
         // The teacher, or what it began with, stays beside the run, so that it can be asked again.
         let told = |e: kindling::error::Error| e.told();
         if let Some((teacher, fingerprint)) = self.asked {

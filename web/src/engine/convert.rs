@@ -5,13 +5,14 @@ use kindling::formats::StoredFloat;
 use kindling::told::{Told, told};
 
 use super::messages::diffusion::Converted;
-use super::models::{checkpoint_files, free_model_name, place, write_model};
+use super::models::{checkpoint_files, free_model_name, kept_as, place, write_model};
 use super::protocol::Conversion;
 use super::state::{Answer, Engine};
 use super::told::notes;
 
 impl Engine {
-    /// Makes a masked predictor of the open model without its adapters, and keeps it; the open model stays as it is.
+    /// Makes a masked predictor of the open model without its adapters, and keeps it; the open model stays as it is. One that
+    /// is kept already by the same conversion is not kept once more, unless under another name.
     ///
     /// # Errors
     /// A model in few bits, whose embedding cannot grow; what cannot be converted; no room.
@@ -34,11 +35,27 @@ impl Engine {
         card.parent = Some(parent.name.clone());
         converted.config = converted.config.with_card(&card);
         let named = name.as_deref().map(str::trim).filter(|name| !name.is_empty());
-        let wanted = named.map_or_else(|| format!("{} (diffusion)", parent.name), String::from);
+        let wanted = named.map_or_else(|| name_after(&parent.name, &asked), String::from);
         let files = converted.files(StoredFloat::F32).map_err(told)?;
-        let name = free_model_name(&wanted).await?;
-        write_model(&place(&name), &files).await?;
+        let known = kept_as(&files, named).await?;
+        let is_known = known.is_some();
+        let name = match known {
+            Some(name) => name,
+            None => {
+                let name = free_model_name(&wanted).await?;
+                write_model(&place(&name), &files).await?;
+                name
+            }
+        };
         let bytes = files.values().map(|bytes| bytes.len() as f64).sum();
-        Answer::new(Converted { name, bytes, notes: notes(&converted.remarks) })
+        Answer::new(Converted { name, bytes, known: is_known, notes: notes(&converted.remarks) })
     }
+}
+
+/// What a masked predictor is called that nobody named: by what it was made of, and by what was asked of it.
+fn name_after(parent: &str, asked: &ConvertConfig) -> String {
+    let blocks = asked.block_length.filter(|length| *length > 0);
+    let blocks = blocks.map(|length| format!(", blocks of {length}")).unwrap_or_default();
+    let unshifted = if asked.shift_logits == Some(false) { ", unshifted" } else { "" };
+    format!("{parent} (diffusion{blocks}{unshifted})")
 }

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use web_sys::{TextDecoder, TextDecoderOptions};
 
-use super::fresh::shape_of;
+use super::fresh::{Named, shape_of};
 use super::messages::run::{Preview, PreviewRow, PreviewToken};
 use super::protocol::File;
 use super::state::{Answer, Engine};
@@ -27,14 +27,14 @@ impl Engine {
     /// targets.
     pub fn preview(
         &self,
-        (stage, adapts, preset): (Stage, bool, Option<&str>),
+        (stage, adapts, named): (Stage, bool, Named<'_>),
         changed: Map<String, Value>,
         rows: usize,
         encoding: Option<&str>,
         files: Vec<File>,
     ) -> Result<Answer, Told> {
         let model = self.opened()?;
-        let shape = shape_of(&model, preset, adapts)?;
+        let shape = shape_of(&model, named, adapts)?;
         let (config, note) = fitted_config(stage, adapts, changed, shape.context())?;
         let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
         let tokenizer = model.tokenizer;

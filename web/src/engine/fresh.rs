@@ -1,20 +1,33 @@
 //! New models: a size by its name, with the open model's tokenizer.
 
 use kindling::adapter::Fingerprint;
-use kindling::model::{ModelConfig, Transformer, preset};
+use kindling::model::{ExpertSettings, ModelConfig, Transformer, preset};
 use kindling::told::{Told, told};
+use serde_json::{Map, Value};
 
-use super::data::train_config;
+use super::data::{merged, train_config};
 use super::messages::model::WeightsAs;
 use super::protocol::Training;
 use super::state::{Engine, OpenModel};
 
+/// A preset, and what is said of its experts.
+pub type Named<'a> = (Option<&'a str>, Option<&'a Map<String, Value>>);
+
 /// The shape of the model that a run begins with: the open one's or, of a preset, one with its tokenizer.
 ///
 /// # Errors
-/// A preset that does not exist; an adapter beside a model that knows nothing.
-pub fn shape_of(open: &OpenModel, named: Option<&str>, adapts: bool) -> Result<ModelConfig, Told> {
-    let Some(name) = named else { return Ok(open.base.config().clone()) };
+/// A preset that does not exist; an adapter beside a model that knows nothing; experts of no new model, or that it cannot
+/// have.
+pub fn shape_of(open: &OpenModel, (named, experts): Named<'_>, adapts: bool) -> Result<ModelConfig, Told> {
+    let Some(name) = named else {
+        return match experts {
+            None => Ok(open.base.config().clone()),
+            Some(_) => Err(told!(
+                "preset.experts",
+                "'experts' are settings of a new model; name its preset, or leave them out"
+            )),
+        };
+    };
     if adapts {
         return Err(told!(
             "preset.adapter",
@@ -22,7 +35,9 @@ pub fn shape_of(open: &OpenModel, named: Option<&str>, adapts: bool) -> Result<M
         ));
     }
     let preset = preset(name).map_err(Told::from)?;
-    Ok(preset.config(Some(open.tokenizer.vocab_size())).with_token_ids(&open.tokenizer))
+    let config = preset.config(Some(open.tokenizer.vocab_size())).with_token_ids(&open.tokenizer);
+    let said = merged(ExpertSettings::default(), experts.cloned().unwrap_or_default())?;
+    said.shape(config).map_err(Told::from)
 }
 
 impl Engine {
@@ -32,8 +47,9 @@ impl Engine {
     /// No model is open; a preset that does not exist; an adapter beside a model that knows nothing.
     pub async fn beginner(&self, training: &Training) -> Result<OpenModel, Told> {
         let open = self.opened()?;
+        let named = (training.preset.as_deref(), training.experts.as_ref());
+        let config = shape_of(&open, named, training.adapts())?;
         let Some(name) = &training.preset else { return Ok(open) };
-        let config = shape_of(&open, Some(name), training.adapts())?;
         let seed = train_config(training.stage, false, training.config.clone())?.seed;
         let base = Transformer::init(&config, seed, &self.device()?).map_err(Told::from)?;
         let fingerprint = Fingerprint::of(&base.weights().await.map_err(Told::from)?).read_by(&config);

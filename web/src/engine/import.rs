@@ -17,13 +17,14 @@ use super::teacher::no_teacher;
 
 impl Engine {
     /// Keeps a run that was saved elsewhere, so that it can go on here: a single-file checkpoint with training
-    /// state, or an adapter's directory, whose base must be the open model.
+    /// state, or an adapter's directory, whose base must be the open model. Its data are written in `encoding`, or else in
+    /// what the run tells.
     pub async fn import_run(
         &self,
         stage: Stage,
         name: Option<String>,
         saved: usize,
-        teacher: Option<Teacher>,
+        (teacher, encoding): (Option<Teacher>, Option<String>),
         files: Vec<File>,
     ) -> Result<Answer, Told> {
         let mut save = files;
@@ -67,10 +68,11 @@ impl Engine {
             grpo: None,
             teacher,
             preset: None,
+            experts: None,
             name,
             sample: None,
             questions: Vec::new(),
-            encoding: None,
+            encoding: encoding.or_else(|| progress.encoding.clone()),
         };
         Answer::new(keep_saved(training, model, base, &save, data, &progress).await?)
     }

@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use kindling::adapter::Fingerprint;
 use kindling::checkpoint::{Checkpoint, TakeApart, form_of};
 use kindling::device::open_webgpu;
-use kindling::formats::gguf::{from_gguf, is_gguf};
+use kindling::formats::gguf::{from_gguf, is_gguf, refusal};
 use kindling::formats::{Files, from_folder};
 use kindling::model::Transformer;
 use kindling::sample::SamplingConfig;
@@ -143,6 +143,7 @@ impl OpenModel {
             notes: notes(&self.warnings),
             card: config.card().map(ModelCard::from),
             diffusion: config.diffusion.as_ref().map(Diffusion::from),
+            no_gguf: refusal(config).as_ref().map(Into::into),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::messages::model::{KeptModel, WeightsAs};
 use super::names::free;
 use super::places::{self, Places};
 use super::port::Port;
+use super::saves::marks;
 use super::state::{Answer, Engine, OpenModel};
 use super::store;
 
@@ -105,6 +106,27 @@ pub async fn kept_model(name: &str) -> Result<Files, Told> {
             damaged = places::all_of(&places.damaged)
         )),
     }
+}
+
+/// The kept model whose files are these very ones: the one of this name or, without a name, any.
+///
+/// # Errors
+/// The browser refuses.
+pub async fn kept_as(files: &Files, name: Option<&str>) -> Result<Option<String>, Told> {
+    let own = marks(files);
+    for (folder, _) in store::list(MODELS).await? {
+        let kept = name_of(&folder);
+        let places = places::look(&format!("{MODELS}/{folder}")).await?;
+        let is_listed = places.whole.first().is_some_and(|newest| newest.save.files == own);
+        // What its list says may no longer be what lies there.
+        if is_listed
+            && name.is_none_or(|name| name == kept)
+            && kept_model(&kept).await.is_ok_and(|there| there == *files)
+        {
+            return Ok(Some(kept));
+        }
+    }
+    Ok(None)
 }
 
 /// The open model as a checkpoint's files.

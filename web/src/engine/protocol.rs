@@ -83,6 +83,8 @@ pub enum Call {
         rows: usize,
         encoding: Option<String>,
         preset: Option<String>,
+        #[serde(default)]
+        experts: Option<Map<String, Value>>,
     },
     /// Reads the pasted text beside the message as rows for a stage.
     ReadRows { stage: Stage },
@@ -105,7 +107,14 @@ pub enum Call {
     /// Removes a run.
     RemoveRun { id: String },
     /// Takes a run that was saved elsewhere: `saved` of the files beside the message are its save, the others its data.
-    ImportRun { stage: Stage, name: Option<String>, saved: usize, teacher: Option<Teacher> },
+    ImportRun {
+        stage: Stage,
+        name: Option<String>,
+        saved: usize,
+        teacher: Option<Teacher>,
+        #[serde(default)]
+        encoding: Option<String>,
+    },
     /// Lists the adapters.
     Adapters,
     /// Chooses those that act.
@@ -183,6 +192,9 @@ pub struct Training {
     /// A new model of this size learns it, with the tokenizer of the open one; without it the open model.
     #[serde(default)]
     pub preset: Option<String>,
+    /// What is said of the experts of that new model.
+    #[serde(default)]
+    pub experts: Option<Map<String, Value>>,
     /// The name of what comes of it.
     #[serde(default)]
     pub name: Option<String>,

@@ -105,8 +105,9 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Score { text, tokens, add_bos, logits, likelihood } => {
             engine.score((text, tokens), add_bos, logits, likelihood).await
         }
-        Call::Preview { stage, adapts, config, rows, encoding, preset } => {
-            engine.preview((stage, adapts, preset.as_deref()), config, rows, encoding.as_deref(), files)
+        Call::Preview { stage, adapts, config, rows, encoding, preset, experts } => {
+            let named = (preset.as_deref(), experts.as_ref());
+            engine.preview((stage, adapts, named), config, rows, encoding.as_deref(), files)
         }
         // What is pasted for a stage that learns from either form is read as questions and answers.
         Call::ReadRows { stage } => read_rows(stage.row_kind().unwrap_or(RowKind::Conversation), &files),
@@ -123,8 +124,8 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         }
         Call::Runs => engine.saved_runs().await,
         Call::RemoveRun { id } => engine.remove_run(&id).await,
-        Call::ImportRun { stage, name, saved, teacher } => {
-            engine.import_run(stage, name, saved, teacher, files).await
+        Call::ImportRun { stage, name, saved, teacher, encoding } => {
+            engine.import_run(stage, name, saved, (teacher, encoding), files).await
         }
         Call::Adapters => engine.list_adapters().await,
         Call::UseAdapters { active } => engine.use_adapters(&active).await,

@@ -1,6 +1,7 @@
 //! The page in simplified Chinese.
 
 use super::diffusion;
+use super::finer;
 use super::lessons;
 use super::rows;
 use super::stages;
@@ -15,6 +16,7 @@ pub const CHINESE: Text = Text {
     teach: TEACH,
     rows: rows::CHINESE,
     stages: stages::CHINESE,
+    finer: finer::CHINESE,
     diffusion: diffusion::CHINESE,
     lessons: lessons::CHINESE,
     adapters: ADAPTERS,
@@ -215,7 +217,8 @@ const ADAPTERS: AdaptersText = AdaptersText {
     about: "秩 {} · {} 参数",
     of: "属于 {} · {}",
     of_other: "属于 {}：打开该模型后才能使用 · {}",
-    not_kept: " 没有空间保存它：请导出。",
+    not_kept: " 它没有保存在此浏览器中：请导出。",
+    on_again: "“{}”已重新启用，与重新加载页面之前一样。",
     unnamed: "导入的适配器",
     strength: "强度",
     export: "导出（.zip）",

@@ -34,6 +34,7 @@ pub struct DiffusionText {
     pub shift: &'static str,
     pub converting: &'static str,
     pub converted: &'static str,
+    pub converted_before: &'static str,
     pub teach: &'static str,
     pub objective: &'static str,
     pub objective_sft: &'static str,
@@ -89,6 +90,7 @@ surest first. The open model stays as it is; its copy writes nonsense until it i
     shift: "Begin from what it knows of the next token",
     converting: "Converting …",
     converted: "“{}” is open, made from “{}”. Teach it now: until then it writes nonsense.",
+    converted_before: "“{}” is open. It was made from “{}” before with the same settings, so that no second copy is kept.",
     teach: "Teach it",
     objective: "This is a diffusion model: words of each text are hidden, and it learns to restore them.",
     objective_sft: "This is a diffusion model: words of each answer are hidden, and it learns to restore them; questions stay \
@@ -145,6 +147,7 @@ pub const CHINESE: DiffusionText = DiffusionText {
     shift: "沿用它预测下一个词元的能力",
     converting: "转换中……",
     converted: "“{}”已打开，由“{}”转换而来。现在教它吧：训练之前它写不出通顺的话。",
+    converted_before: "“{}”已打开。它之前已由“{}”按同样的设置转换而来，所以没有再保存一份。",
     teach: "去教它",
     objective: "这是扩散模型：每段文本会遮住一些词，它学着还原它们。",
     objective_sft: "这是扩散模型：每个回答会遮住一些词，它学着还原它们；问题始终可见。",

@@ -1,6 +1,7 @@
 //! The page in English.
 
 use super::diffusion;
+use super::finer;
 use super::lessons;
 use super::rows;
 use super::stages;
@@ -15,6 +16,7 @@ pub const ENGLISH: Text = Text {
     teach: TEACH,
     rows: rows::ENGLISH,
     stages: stages::ENGLISH,
+    finer: finer::ENGLISH,
     diffusion: diffusion::ENGLISH,
     lessons: lessons::ENGLISH,
     adapters: ADAPTERS,
@@ -222,7 +224,8 @@ const ADAPTERS: AdaptersText = AdaptersText {
     about: "rank {} · {} parameters",
     of: "of {} · {}",
     of_other: "of {}: open that model to use it · {}",
-    not_kept: " There was no room to keep it: export it.",
+    not_kept: " It is not kept in this browser: export it.",
+    on_again: "“{}” acts again, as before the page was loaded anew.",
     unnamed: "imported",
     strength: "Strength",
     export: "Export (.zip)",

@@ -1,6 +1,7 @@
 //! The command line's flags, by which the library names settings, as the fields of the page.
 
 use super::Language;
+use super::finer::FLAGS;
 use super::text::{Sentence, Text};
 use crate::format::fill;
 
@@ -97,7 +98,8 @@ pub fn in_fields(message: &str, t: &'static Text) -> String {
             rest = flag;
             continue;
         }
-        let field = FIELDS.iter().find(|field| field.0 == name).map_or(name, |field| (field.1)(t));
+        let mut fields = FIELDS.iter().chain(&FLAGS);
+        let field = fields.find(|field| field.0 == name).map_or(name, |field| (field.1)(t));
         whole.push_str(&fill(t.page.field, &[field]));
         rest = &flag[name.len()..];
     }

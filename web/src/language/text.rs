@@ -1,6 +1,7 @@
 //! Every sentence of the page; `english.rs` and `chinese.rs` hold them.
 
 use super::diffusion::DiffusionText;
+use super::finer::FinerText;
 use super::lessons::LessonsText;
 use super::rows::RowsText;
 use super::stages::StagesText;
@@ -23,6 +24,8 @@ pub struct Text {
     pub rows: RowsText,
     /// Preferences, distillation, new models, and the numbers of a run.
     pub stages: StagesText,
+    /// The finer settings of training.
+    pub finer: FinerText,
     /// How diffusion models write, are made and learn.
     pub diffusion: DiffusionText,
     /// Lessons, and the comparison of many adapters.
@@ -233,6 +236,7 @@ pub struct AdaptersText {
     pub of: &'static str,
     pub of_other: &'static str,
     pub not_kept: &'static str,
+    pub on_again: &'static str,
     pub unnamed: &'static str,
     pub strength: &'static str,
     pub export: &'static str,

@@ -105,6 +105,8 @@ pub struct Settings {
     pub grpo: Map<String, Value>,
     /// How hidden words are learned, where a diffusion model does.
     pub diffusion: Map<String, Value>,
+    /// What is said of the experts of a new mixture.
+    pub experts: Map<String, Value>,
     /// The part of the model that does not train; empty for none.
     pub freeze: String,
     /// The new model that learns it, by its size; empty for the open one.
@@ -128,6 +130,7 @@ impl Default for Settings {
             reason: Map::new(),
             grpo: Map::new(),
             diffusion: Map::new(),
+            experts: Map::new(),
             freeze: String::new(),
             preset: String::new(),
             every: None,
@@ -205,9 +208,16 @@ impl Lesson {
 
 impl Settings {
     /// Numbers and words by what they are of.
-    fn groups(&mut self) -> [(&'static str, &mut Map<String, Value>); 5] {
-        let Self { dpo, distill, reason, grpo, diffusion, .. } = self;
-        [("dpo", dpo), ("distill", distill), ("reason", reason), ("grpo", grpo), ("diffusion", diffusion)]
+    fn groups(&mut self) -> [(&'static str, &mut Map<String, Value>); 6] {
+        let Self { dpo, distill, reason, grpo, diffusion, experts, .. } = self;
+        [
+            ("dpo", dpo),
+            ("distill", distill),
+            ("reason", reason),
+            ("grpo", grpo),
+            ("diffusion", diffusion),
+            ("experts", experts),
+        ]
     }
 
     /// Words by what they are.
@@ -229,6 +239,7 @@ impl Settings {
         settings.insert("reason".into(), self.reason.clone().into());
         settings.insert("grpo".into(), self.grpo.clone().into());
         settings.insert("diffusion".into(), self.diffusion.clone().into());
+        settings.insert("experts".into(), self.experts.clone().into());
         settings.insert("freeze".into(), self.freeze.clone().into());
         settings.insert("preset".into(), self.preset.clone().into());
         let mut sample = Map::new();
@@ -303,8 +314,12 @@ mod tests {
                 ]),
                 distill: Map::from_iter([("alpha".to_string(), json!(0.25))]),
                 reason: Map::from_iter([("tag-weight".to_string(), json!(4))]),
-                grpo: Map::from_iter([("group-size".to_string(), json!(8))]),
+                grpo: Map::from_iter([
+                    ("group-size".to_string(), json!(8)),
+                    ("reward".to_string(), json!(["answer:1", "length"])),
+                ]),
                 diffusion: Map::from_iter([("t-range".to_string(), json!("0.1,0.5"))]),
+                experts: Map::from_iter([("num-experts".to_string(), json!(8))]),
                 freeze: "mlp".into(),
                 preset: "nano-moe".into(),
                 every: Some(json!(5)),

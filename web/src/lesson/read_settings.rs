@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::keys::{Keys, one_line, text_of};
 use super::problem::{Problem, Wanted};
 use super::{BEGIN_NEW, MOST_QUESTION, MOST_TITLE, STAGES, Settings};
+use crate::settings::is_list_of;
 
 /// Reads the settings; keys that nothing reads are named in `unused`.
 pub(super) fn settings_of(value: Value, unused: &mut Vec<String>) -> Result<Settings, Problem> {
@@ -18,12 +19,12 @@ pub(super) fn settings_of(value: Value, unused: &mut Vec<String>) -> Result<Sett
         None | Some(Value::Bool(true)) => (),
         Some(Value::Bool(false)) => settings.adapter = None,
         Some(numbers @ Value::Object(_)) => {
-            settings.adapter = Some(values_of(numbers, "settings.adapter", number_of)?)
+            settings.adapter = Some(values_of(numbers, "settings.adapter", word_or_number)?)
         }
         Some(_) => return Err(Problem::kind("settings.adapter", Wanted::Adapter)),
     }
     if let Some(config) = keys.take("config") {
-        settings.config = values_of(config, "settings.config", number_of)?;
+        settings.config = values_of(config, "settings.config", setting_of)?;
     }
     for (key, own) in settings.groups() {
         if let Some(values) = keys.take(key) {
@@ -75,9 +76,18 @@ fn values_of(
     set.map(|(key, value)| Ok((key.clone(), read(value, &format!("{path}.{key}"))?))).collect()
 }
 
-/// The names of losses are words.
+/// The names of losses, and of what an adapter begins as, are words.
 fn word_or_number(value: Value, path: &str) -> Result<Value, Problem> {
-    if value.is_string() { Ok(value) } else { number_of(value, path) }
+    if value.is_string() { Ok(value) } else { setting_of(value, path) }
+}
+
+/// A number, or what stands in the place of one: a switch, or a list of words.
+fn setting_of(value: Value, path: &str) -> Result<Value, Problem> {
+    match value {
+        Value::Bool(_) => Ok(value),
+        Value::Array(_) if is_list_of(&value, |_| true) => Ok(value),
+        other => number_of(other, path),
+    }
 }
 
 fn number_of(value: Value, path: &str) -> Result<Value, Problem> {
@@ -109,6 +119,15 @@ mod tests {
         assert_eq!(settings.config, *json!({ "epochs": 2.5 }).as_object().unwrap());
         assert_eq!((settings.every, settings.prompt.as_str()), (Some(json!(10)), "Once upon"));
         assert_eq!(read(json!({ "adapter": false })).unwrap().adapter, None);
+        let finer =
+            json!({ "config": { "muon": true, "freeze": ["norm"] }, "adapter": { "init-lora": "pissa" } });
+        let finer = read(finer).unwrap();
+        assert_eq!((&finer.config["muon"], &finer.config["freeze"]), (&json!(true), &json!(["norm"])));
+        assert_eq!(finer.adapter.unwrap()["init-lora"], json!("pissa"));
+        for odd in [json!("often"), json!([1]), json!({})] {
+            let problem = Problem::kind("settings.config.ema", Wanted::Number);
+            assert_eq!(read(json!({ "config": { "ema": odd } })).unwrap_err(), problem);
+        }
         let own = read(json!({ "stage": "dpo", "dpo": { "dpo-loss": "ipo" } })).unwrap();
         assert_eq!((own.stage.as_str(), &own.dpo["dpo-loss"]), ("dpo", &json!("ipo")));
     }

@@ -19,6 +19,8 @@ messages! {
         name: String,
         /// Its size.
         bytes: f64,
+        /// Whether it was kept before, made by the same conversion.
+        known: bool,
         /// What a person should know of what changed.
         notes: Vec<Told>,
     }

@@ -89,6 +89,8 @@ messages! {
         card: Option<ModelCard> = "Option::is_none",
         /// What makes it a masked predictor; missing where it predicts the next token.
         diffusion: Option<Diffusion> = "Option::is_none",
+        /// Why it cannot go home as .gguf; missing where it can.
+        no_gguf: Option<Told> = "Option::is_none",
     }
 
     /// What a model's maker tells of it, by language (`en`, `zh`).
@@ -129,7 +131,7 @@ messages! {
         base: Option<String>,
         /// Whether that is the open model.
         fits: bool,
-        /// Whether it is kept in this browser: not where there was no room.
+        /// Whether it is kept in this browser: not where there was no room, or another tab removed it.
         kept: bool,
         /// When it was made or added, in milliseconds since 1970; 0 where that is damaged.
         made: f64,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use serde_json::json;
 
+use super::acting::Acting;
 use super::app::{App, Topic};
 use super::compare;
 use super::dom::{El, button, el, field};
@@ -20,6 +21,7 @@ struct Adapters {
     list: El,
     name: El,
     known: RefCell<Vec<AdapterInfo>>,
+    acting: Acting,
 }
 
 /// Builds the tab.
@@ -30,6 +32,7 @@ pub fn build(app: &Rc<App>, panel: &El) {
         list: el("ul").class("plain").id("adapter-list"),
         name: el("input").id("adapter-name").attr("type", "text"),
         known: RefCell::default(),
+        acting: Acting::load(),
     });
     let card = el("section").class("card").child(&el("h2").say(speech, |t| t.adapters.title));
     let card = card.child(&el("p").class("faint").say(speech, |t| t.adapters.hint)).child(&adapters.list);
@@ -49,20 +52,56 @@ impl Adapters {
     fn fetch(self: &Rc<Self>) {
         let adapters = Rc::clone(self);
         self.app.spawn(async move {
-            let known = engine::adapters().await;
-            adapters.take(known)
+            let known = match engine::adapters().await {
+                Ok(known) => adapters.let_act_again(known).await,
+                failed => failed,
+            };
+            // What is as it was stays under the hand, and so does a slider that is being moved.
+            let shown = adapters.list.child_element_count() > 0;
+            let is_same = shown && known.as_ref().is_ok_and(|known| *known == *adapters.known.borrow());
+            let moved = adapters.list.query_selector("input:active").ok().flatten();
+            if is_same || moved.is_some() { Ok(()) } else { adapters.take(known) }
         });
+    }
+
+    /// Lets the adapters act that did so before a reload, once their model is open.
+    async fn let_act_again(&self, known: Vec<AdapterInfo>) -> Answer<Vec<AdapterInfo>> {
+        let back = self.acting.take(&known);
+        if back.is_empty() {
+            return Ok(known);
+        }
+        let is_back = |adapter: &AdapterInfo| back.iter().any(|back| back.name == adapter.name);
+        let others = known.into_iter().filter(|adapter| !is_back(adapter));
+        let wanted: Vec<AdapterInfo> = others.chain(back.iter().cloned()).collect();
+        let known = match engine::use_adapters(&wanted).await {
+            Ok(known) => known,
+            Err(sentence) => {
+                self.app.fail(&sentence);
+                return engine::adapters().await;
+            }
+        };
+        let names: Vec<&str> = back.iter().map(|adapter| adapter.name.as_str()).collect();
+        self.app.tell(&fill(self.app.speech.text().adapters.on_again, &[&names.join(", ")]));
+        Ok(known)
     }
 
     fn take(self: &Rc<Self>, known: Answer<Vec<AdapterInfo>>) -> Answer<()> {
         let failed = known.as_ref().err().cloned();
         if let Ok(known) = known {
+            self.acting.keep(&known);
             self.known.replace(known);
         }
         self.list.set("aria-busy", "false");
         // After a failure too: switches go back to what acts.
         self.show();
         failed.map_or(Ok(()), Err)
+    }
+
+    /// The same where others show it too.
+    fn take_for_all(self: &Rc<Self>, known: Answer<Vec<AdapterInfo>>) -> Answer<()> {
+        self.take(known)?;
+        self.app.changed(Topic::Adapters);
+        Ok(())
     }
 
     fn show(self: &Rc<Self>) {
@@ -100,7 +139,7 @@ impl Adapters {
             |t| t.page.remove,
             move || {
                 let (adapters, name) = (Rc::clone(&removing), removed.clone());
-                removing.app.spawn(async move { adapters.take(engine::remove_adapter(&name).await) });
+                removing.app.spawn(async move { adapters.take_for_all(engine::remove_adapter(&name).await) });
             },
         );
         row.child(&el("span").class("foot").child(&export).child(&remove.test("adapter-remove")))
@@ -159,7 +198,7 @@ impl Adapters {
         };
         let files = engine::files(files);
         let adapters = Rc::clone(self);
-        self.app.spawn(async move { adapters.take(engine::add_adapter(&name, &files).await) });
+        self.app.spawn(async move { adapters.take_for_all(engine::add_adapter(&name, &files).await) });
     }
 }
 

@@ -10,6 +10,7 @@ use gloo::timers::callback::Timeout;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::JsValue;
 
+use super::channel::Channel;
 use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
 use super::slot::Slot;
@@ -38,6 +39,8 @@ pub enum Topic {
     Runs,
     /// The models kept in this browser.
     Kept,
+    /// The conversations of other tabs.
+    Conversations,
     /// The questions of the lesson.
     Questions,
 }
@@ -68,6 +71,7 @@ pub struct App {
     model: RefCell<Option<ModelInfo>>,
     source: RefCell<Option<JsValue>>,
     watchers: RefCell<Vec<(Topic, Watcher)>>,
+    channel: Channel,
     show_tab: RefCell<ShowTab>,
     questions: RefCell<Vec<String>>,
     training: Cell<bool>,
@@ -92,7 +96,7 @@ impl App {
             hidden.show_or_leave(false, &dom::find("main"));
         }));
         place.add(&message);
-        Rc::new(Self {
+        let app = Rc::new(Self {
             speech,
             slot,
             message,
@@ -101,11 +105,15 @@ impl App {
             model: RefCell::default(),
             source: RefCell::default(),
             watchers: RefCell::default(),
+            channel: Channel::open(),
             show_tab: RefCell::new(Rc::new(|_| ())),
             questions: RefCell::default(),
             training: Cell::default(),
             unsaved: RefCell::default(),
-        })
+        });
+        let heard = Rc::clone(&app);
+        app.channel.listen(move |topic| heard.show_again(topic));
+        app
     }
 
     /// Shows what went wrong.
@@ -159,8 +167,18 @@ impl App {
         self.watchers.borrow_mut().push((topic, Rc::new(call)));
     }
 
-    /// Tells all who watch.
+    /// Tells all who watch, in other tabs too where these show it.
     pub fn changed(&self, topic: Topic) {
+        self.show_again(topic);
+        self.tell_others(topic);
+    }
+
+    /// Tells the other tabs alone.
+    pub fn tell_others(&self, topic: Topic) {
+        self.channel.tell(topic);
+    }
+
+    fn show_again(&self, topic: Topic) {
         // A copy, because a watcher may watch something more.
         let calls: Vec<_> =
             self.watchers.borrow().iter().filter(|w| w.0 == topic).map(|w| Rc::clone(&w.1)).collect();

@@ -174,6 +174,7 @@ impl Chat {
             }
             if chat.turns.borrow().is_empty() {
                 history::forget(&before);
+                chat.app.tell_others(Topic::Conversations);
             }
             let kept = Kept::load(&id).unwrap_or_default();
             chat.controls.fill(&kept);
@@ -211,6 +212,7 @@ impl Chat {
         let unmask = self.controls.unmasking.values();
         let is_kept = Kept { system, sampling, unmask, messages, saved: 0.0 }.store(&self.app.slot.id());
         self.app.set_unsaved(Unsaved::Conversation, !is_kept);
+        self.app.tell_others(Topic::Conversations);
     }
 
     /// Shows the conversation as it is now; who was at its end stays there.
@@ -275,6 +277,7 @@ impl Chat {
             let (turn, result) = chat.stream(&abort, &place).await;
             if chat.app.slot.id() != conversation {
                 history::add_answer(&conversation, turn.message);
+                chat.app.tell_others(Topic::Conversations);
                 return Ok(());
             }
             chat.finish(&abort, turn, result)

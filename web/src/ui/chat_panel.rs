@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use wasm_bindgen::JsCast;
 use web_sys::KeyboardEvent;
 
-use super::app::App;
+use super::app::{App, Topic};
 use super::chat::Chat;
 use super::diffusion::Unmasking;
 use super::dom::{El, button, choice, el, field};
@@ -123,11 +123,14 @@ pub fn wire(chat: &Rc<Chat>, controls: &Controls) {
     let (listed, place, of) = (Rc::clone(chat), el("ul").class("plain"), controls.others.clone());
     controls.others.add(&place);
     controls.others.add(&controls.clear);
-    super::dom::listen(&controls.others, "toggle", move |_| {
+    let list = Rc::new(move || {
         if of.has_attribute("open") {
-            list_others(&listed, &place, &of);
+            place.redraw(|| list_others(&listed, &place, &of));
         }
     });
+    let again = Rc::clone(&list);
+    chat.app.watch(Topic::Conversations, move || again());
+    super::dom::listen(&controls.others, "toggle", move |_| list());
     press(&controls.stop, |chat| chat.interrupt());
     let sent = Rc::clone(chat);
     super::dom::listen(&controls.input, "keydown", move |event| {

@@ -32,6 +32,7 @@ pub struct Lesson {
     pub reason: Map<String, Value>,
     pub grpo: Map<String, Value>,
     pub diffusion: Map<String, Value>,
+    pub experts: Map<String, Value>,
     pub teacher: String,
     pub teacher_weights: String,
     pub preset: String,

@@ -37,6 +37,8 @@
 //! | | sample-every`, `teach-run-name`, `teach-plan` (`data-kind`), `teach-warnings`, `teach-start` |
 //! | of a stage | `teach-stage-dpo`, `teach-stage-distill`, `teach-dpo-…`, `teach-distill-…`, `teach-kd-loss`, |
 //! | | `teach-teacher`, `teach-teacher-weights`, `teach-preset` |
+//! | finer | `teach-finer` (the fold), `teach-grad-accum`, `teach-neftune`, `teach-dropout`, `teach-early-stop`, `teach- |
+//! | | ema`, `teach-seed`, `teach-muon`, `teach-freeze-…`, `teach-lora-…`, `teach-grpo-…`, `teach-moe-…` |
 //! | numbers | `teach-metrics`, `metric`* (`data-name`), `metric-…`, `teach-experts`, `expert-layer`*, |
 //! | | `weighed-row`* (`data-right`), `weighed-share`* |
 //! | run | `teach-run`, `teach-status`, `teach-progress`, `teach-pause`, `teach-stop`, `teach-chart`, |
@@ -49,18 +51,21 @@
 //! | before / after | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
 //! | class | `class-files`, `class-list`, `class-adapter`*, `class-questions`, `class-run`, `class-table`, |
 //! | | `class-cell`*, `class-progress`, `class-stop`, `class-csv` |
-//! | models | `model-about`, `export-model`, `export-model-hf`, `model-name`, `model-keep`, `model-drop` |
+//! | models | `model-about`, `export-model`, `export-model-hf`, `export-model-gguf`, `export-no-gguf`, `gguf-weights`, |
+//! | | `model-name`, `model-keep`, `model-drop` |
 //! | | (the file field), `model-url`, `model-url-hint`, `model-open`, `model-progress`, `model-abort`, |
 //! | | `kept-list`, `kept-model`*, `model-open-kept`*, `kept-remove`*, `runs-list`, `saved-run`*, `run- |
 //! | | resume-listed`*, `run-export`*, `run-discard`* |
 //!
 //! Buttons that delete models, runs and adapters act on their second press.
 
+mod acting;
 mod adapters;
 mod address;
 mod answer;
 mod answers;
 mod app;
+mod channel;
 mod chart;
 mod chat;
 mod chat_answer;
@@ -72,6 +77,7 @@ mod drop;
 mod engine;
 mod expert_load;
 mod fetch;
+mod finer;
 mod header;
 mod history;
 mod learned;
@@ -82,6 +88,7 @@ mod load;
 mod metrics;
 mod models;
 mod numbers;
+mod options;
 mod page;
 mod pair_form;
 mod pair_row;

@@ -22,6 +22,9 @@ struct Models {
     loader: Rc<Loader>,
     training: Rc<Training>,
     open: El,
+    /// The way home as .gguf, and in its place why there is none.
+    gguf: El,
+    no_gguf: El,
     kept: El,
     runs: El,
     name: El,
@@ -35,6 +38,8 @@ pub fn build(app: &Rc<App>, panel: &El, training: Rc<Training>) {
         loader: Rc::clone(&loader),
         training,
         open: el("p").id("model-about"),
+        gguf: el("div").class("line"),
+        no_gguf: el("p").class("faint").id("export-no-gguf").shown(false),
         kept: el("ul").class("plain").id("kept-list"),
         runs: el("ul").class("plain").id("runs-list"),
         name: el("input").id("model-name").attr("type", "text"),
@@ -85,8 +90,8 @@ impl Models {
         let gguf = gguf.on("click", move |_| {
             converting.export_as(json!({ "model": "gguf" }), json!({ "weights": read.value() }));
         });
-        let gguf =
-            el("div").class("line").child(&field(speech, |t| t.models.gguf_weights, &chosen)).child(&gguf);
+        self.gguf.add(&field(speech, |t| t.models.gguf_weights, &chosen));
+        self.gguf.add(&gguf);
         let keeping = Rc::clone(self);
         let keep = button().id("model-keep").say(speech, |t| t.models.keep).on("click", move |_| {
             let models = Rc::clone(&keeping);
@@ -97,7 +102,8 @@ impl Models {
         let card =
             card.child(&self.open).child(&el("p").class("faint").say(speech, |t| t.models.export_hint));
         card.child(&el("div").class("foot").child(&export).child(&zip))
-            .child(&gguf)
+            .child(&self.gguf)
+            .child(&self.no_gguf)
             .child(&el("div").class("line").child(&name).child(&keep))
     }
 
@@ -125,6 +131,9 @@ impl Models {
             return;
         };
         self.name.set("placeholder", &model.name);
+        self.gguf.show(model.no_gguf.is_none());
+        self.no_gguf.show(model.no_gguf.is_some());
+        self.no_gguf.write(&model.no_gguf.as_ref().map(engine::spoken).unwrap_or_default());
         let values = [
             model.name.clone(),
             crate::format::count(model.parameters, &t.units),

@@ -9,6 +9,7 @@ use super::app::{App, Topic};
 use super::diffusion::{Objective, takes_masked};
 use super::dom::{self, El, choice, el, field};
 use super::engine;
+use super::finer::{Chosen, Finer};
 use super::lesson::Lesson;
 use super::numbers::{Number, Numbers};
 use super::reading::Kind;
@@ -113,6 +114,7 @@ pub struct Settings {
     of_stage: Rc<OfStage>,
     objective: Objective,
     sample: Numbers,
+    finer: Finer,
     prompt: El,
     name: El,
 }
@@ -134,6 +136,7 @@ impl Settings {
             of_stage: OfStage::build(app, &own, &changed),
             objective: Objective::build(app, &changed),
             sample: Numbers::build(speech, "teach-sample", &SAMPLE),
+            finer: Finer::build(speech),
             prompt: el("input").id("teach-sample-prompt").attr("type", "text").say_in(
                 "placeholder",
                 speech,
@@ -176,7 +179,7 @@ impl Settings {
         let named = el("div").class("fields").child(&field(speech, |t| t.teach.run_name, &self.name));
         let asked = field(speech, |t| t.teach.sample_prompt, &self.prompt);
         let _ = self.sample.group.prepend_with_node_1(&asked);
-        more.child(&self.sample.group).child(&named)
+        more.child(&self.sample.group).child(&named).child(&self.finer.place)
     }
 
     /// Asks for the defaults of all stages with and without an adapter, until they are known.
@@ -240,6 +243,13 @@ impl Settings {
         }
         self.lora.group.show(self.adapts());
         self.of_stage.show(self.stage(), self.is_whole(), defaults.get(chosen));
+        self.finer.show(self.chosen(), defaults.get(chosen));
+    }
+
+    /// What decides which of the finer settings act.
+    fn chosen(&self) -> Chosen {
+        let stage = self.stage();
+        Chosen { stage, adapts: self.adapts(), mixes: self.of_stage.mixes(stage, self.is_whole()) }
     }
 
     /// Whether an adapter trains rather than the model itself.
@@ -290,6 +300,7 @@ impl Settings {
         (lesson.question, lesson.result) = (self.prompt.value(), self.name.value());
         lesson.diffusion = self.objective.values();
         self.of_stage.note(lesson);
+        self.finer.note(lesson);
     }
 
     /// Puts in what was set last time.
@@ -306,16 +317,20 @@ impl Settings {
         self.name.set_value(&lesson.result);
         self.objective.restore(&lesson.diffusion);
         self.of_stage.restore(lesson);
+        self.finer.restore(lesson);
         self.show();
     }
 
     /// Numbers of a lesson that no field is for.
     pub fn without_field(&self, lesson: &Lesson) -> Vec<String> {
+        let lesson = &self.finer.rest_of(lesson, lesson.trained == ADAPTER);
         let unknown = |numbers: &Numbers, values: &Map<String, Value>| {
-            let keys = values.keys().filter(|key| numbers.input(key).is_none());
-            keys.cloned().collect::<Vec<_>>()
+            let is_known = |key: &str, value: &Value| numbers.input(key).is_some() && value.is_number();
+            let unknown = values.iter().filter(|(key, value)| !is_known(key, value));
+            unknown.map(|(key, _)| key.clone()).collect::<Vec<_>>()
         };
-        let unknown = [unknown(&self.training, &lesson.training), unknown(&self.lora, &lesson.lora)];
+        let experts = lesson.experts.keys().cloned().collect();
+        let unknown = [unknown(&self.training, &lesson.training), unknown(&self.lora, &lesson.lora), experts];
         let of_diffusion = self.objective.without_field(&lesson.diffusion);
         [unknown.concat(), self.of_stage.without_field(lesson), of_diffusion].concat()
     }
@@ -327,7 +342,8 @@ impl Settings {
         let steps = plan.map_or(1.0, |plan| plan.steps).max(1.0);
         let share = |parts: f64| Value::from((steps / parts).ceil().max(1.0) as u64);
         config.insert("log-every".into(), share(200.0));
-        if config.get("val-split").and_then(Value::as_f64).is_some_and(|split| split > 0.0) {
+        let holds_out = config.get("val-split").and_then(Value::as_f64).is_some_and(|split| split > 0.0);
+        if holds_out || self.finer.ends_early() {
             config.insert("eval-every".into(), share(10.0));
         }
         if self.hides_words() {
@@ -342,6 +358,7 @@ impl Settings {
             request.insert("adapter".into(), self.lora.values().into());
         }
         self.of_stage.add_to(&mut request, self.stage(), self.is_whole());
+        self.finer.add_to(&mut request, self.chosen());
         let typed = self.name.value();
         let typed = Some(typed.trim()).filter(|typed| !typed.is_empty()).map(String::from);
         // Only an adapter is named after what it was taught: a model is more than that.

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use super::app::{App, Topic};
 use super::dom::{self, El, el, field};
 use super::engine;
+use super::finer::MIXTURE;
 use super::lesson::Lesson;
 use super::numbers::{Number, Numbers};
-use super::speech::Speech;
+use super::options::{Choice, choose, select};
 use crate::language::Sentence;
 use crate::messages::model::Defaults;
 use crate::messages::run::Stage;
@@ -41,8 +42,6 @@ const GRPO: [Number; 6] = [
     Number::new("rollout-steps", |t| t.stages.rollout_steps, ["1", "100", "1"]),
     Number::new("eval-answers", |t| t.stages.eval_answers, ["0", "10000", "1"]),
 ];
-/// A choice of a list, of which the first is the engine's default.
-type Choice = (&'static str, Sentence);
 const DPO_LOSSES: [Choice; 4] = [
     ("sigmoid", |t| t.stages.sigmoid),
     ("ipo", |t| t.stages.ipo),
@@ -57,11 +56,8 @@ const KD_LOSSES: [Choice; 4] = [
 ];
 const WEIGHTS: [Choice; 3] =
     [("f32", |t| t.models.f32), ("q8_0", |t| t.models.q8_0), ("q4_0", |t| t.models.q4_0)];
-const PRESETS: [Choice; 3] = [
-    ("", |t| t.stages.preset_open),
-    ("nano", |t| t.stages.preset_nano),
-    ("nano-moe", |t| t.stages.preset_moe),
-];
+const PRESETS: [Choice; 3] =
+    [("", |t| t.stages.preset_open), ("nano", |t| t.stages.preset_nano), (MIXTURE, |t| t.stages.preset_moe)];
 /// The teacher that is open, in the list of teachers; the others are there by their names behind a mark.
 const OPEN: &str = "open";
 const KEPT: &str = "kept:";
@@ -78,6 +74,8 @@ pub struct OfStage {
     teacher: El,
     /// What was chosen there, also while the list does not hold it.
     chosen: RefCell<String>,
+    /// Who is listed there.
+    listed: RefCell<Vec<String>>,
     weights: El,
     preset: El,
     /// What is shown of preferences, of distillation, of new models, of thinking and of rewards.
@@ -98,6 +96,7 @@ impl OfStage {
             grpo: Numbers::build(speech, "teach-grpo", &GRPO),
             teacher: el("select").id("teach-teacher"),
             chosen: RefCell::default(),
+            listed: RefCell::default(),
             weights: select(speech, "teach-teacher-weights", &WEIGHTS),
             preset: select(speech, "teach-preset", &PRESETS),
             places: [(); 5].map(|()| el("div").class("stack").shown(false)),
@@ -163,11 +162,7 @@ impl OfStage {
             let kept = engine::models().await.unwrap_or_default();
             let whole = kept.into_iter().filter(|model| model.damaged.is_none());
             let names: Vec<String> = whole.map(|model| format!("{KEPT}{}", model.name)).collect();
-            of_stage.teacher.clear();
-            of_stage.teacher.add(&option(OPEN, of_stage.app.speech.text().stages.teacher_open));
-            for name in &names {
-                of_stage.teacher.add(&option(name, &name[KEPT.len()..]));
-            }
+            of_stage.list(&names);
             let chosen = of_stage.chosen.borrow().clone();
             let is_there = chosen == OPEN || names.contains(&chosen);
             // A student does not learn from what it is.
@@ -177,6 +172,20 @@ impl OfStage {
             of_stage.teacher.set_value(if is_there { chosen.as_str() } else { other });
             Ok(())
         });
+    }
+
+    /// Puts names into the list; one that holds them already stays as it is, perhaps under somebody's hand.
+    fn list(&self, names: &[String]) {
+        let open = self.app.speech.text().stages.teacher_open;
+        let all: Vec<String> = std::iter::once(open.to_string()).chain(names.iter().cloned()).collect();
+        if self.listed.replace(all.clone()) == all {
+            return;
+        }
+        self.teacher.clear();
+        self.teacher.add(&option(OPEN, open));
+        for name in names {
+            self.teacher.add(&option(name, &name[KEPT.len()..]));
+        }
     }
 
     /// Adds to a request what its stage has been given.
@@ -202,6 +211,11 @@ impl OfStage {
     /// Whether a new model is to learn, and not the open one.
     pub fn begins_new(&self, stage: Stage, whole: bool) -> bool {
         takes_preset(stage, whole) && !self.preset.value().is_empty()
+    }
+
+    /// Whether that is a mixture of experts.
+    pub fn mixes(&self, stage: Stage, whole: bool) -> bool {
+        self.begins_new(stage, whole) && self.preset.value() == MIXTURE
     }
 
     fn dpo_values(&self) -> Map<String, Value> {
@@ -267,18 +281,6 @@ fn takes_preset(stage: Stage, whole: bool) -> bool {
 
 fn option(value: &str, text: &str) -> El {
     el("option").attr("value", value).text(text)
-}
-
-fn select(speech: &Speech, id: &str, choices: &[Choice]) -> El {
-    choices.iter().fold(el("select").id(id), |list, (value, sentence)| {
-        list.child(&el("option").attr("value", value).say(speech, *sentence))
-    })
-}
-
-/// Chooses by a name in code; one that is unknown gives the first.
-fn choose(list: &El, choices: &[Choice], value: &str) {
-    let known = choices.iter().find(|(known, _)| *known == value);
-    list.set_value(known.unwrap_or(&choices[0]).0);
 }
 
 /// Numbers with what a list was set to, where that is not the default.

@@ -34,9 +34,9 @@ use serde_json::Value as Json;
 use super::tensors::parse;
 use super::{Bytes, Files, plain_files, refuse_adapter};
 use crate::error::{Error, Result};
-use crate::model::WeightSource;
+use crate::model::{ModelConfig, WeightSource};
 use crate::tokenizer::TokenizerFiles;
-use crate::told::told;
+use crate::told::{Told, told};
 use config::generation_json;
 use config_metadata::{Config, resolved};
 use tokenizer_metadata::TokenizerSource;
@@ -182,6 +182,13 @@ pub fn to_gguf(files: &Files, weights: WeightType) -> Result<Vec<u8>> {
     export::write(&tensors, &config, &metadata, weights)
 }
 
+/// Why no model of this shape can be written as GGUF, whatever its weights and its tokenizer; none where one can.
+pub fn refusal(config: &ModelConfig) -> Option<Told> {
+    let json = config.to_hugging_face();
+    let resolved = resolved(&Json::Null, json.as_bytes());
+    resolved.and_then(|json| Config::new(&json).map(drop)).err().map(|e| e.told())
+}
+
 /// `tokenizer_config.json` with what the files beside it say.
 fn tokenizer_config(files: &Files) -> Result<Json> {
     let gathered = TokenizerFiles::gather(|name| Ok(files.get(name).cloned()))?;
@@ -307,6 +314,24 @@ mod tests {
         files.remove("additional_chat_templates/tool_use.jinja");
         let again = from_gguf(&to_gguf(&files, WeightType::F32).unwrap()).unwrap();
         assert_eq!(json(&again, TOKENIZER_CONFIG)["chat_template"], "new");
+    }
+
+    #[test]
+    fn a_shape_is_refused_as_its_files_are() {
+        use crate::model::{DiffusionConfig, preset};
+
+        let causal = preset("nano").unwrap().config(None);
+        let diffusion = DiffusionConfig { mask_token_id: 7, block_length: None, shift_logits: true };
+        let masked = ModelConfig { diffusion: Some(diffusion), ..causal.clone() };
+        assert_eq!(refusal(&causal), None);
+        let mixture = preset("minimind3-moe").unwrap().config(None);
+        for (config, part) in [(&masked, "predicts masked tokens"), (&mixture, "GGUF")] {
+            let told = refusal(config).unwrap();
+            assert!(told.contains(part), "{told}");
+            let mut files = from_gguf(TINY).unwrap();
+            files.insert(CONFIG.into(), config.to_hugging_face().into_bytes());
+            assert_eq!(to_gguf(&files, WeightType::F16).unwrap_err().told(), told);
+        }
     }
 
     #[test]

@@ -131,7 +131,9 @@ impl Convert {
         let source = engine::write(&json!({ "kept": made.name }));
         self.open(source).await?;
         self.name.set_value("");
-        let told = fill(self.app.speech.text().diffusion.converted, &[&made.name, &parent]);
+        let t = &self.app.speech.text().diffusion;
+        let told = if made.known { t.converted_before } else { t.converted };
+        let told = fill(told, &[&made.name, &parent]);
         let said: Vec<String> = made.notes.iter().map(engine::spoken).collect();
         let said = if said.is_empty() { String::new() } else { format!(" ({})", said.join("; ")) };
         self.app.tell(&(told + &said));

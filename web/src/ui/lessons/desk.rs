@@ -4,10 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::lesson::{BEGIN_NEW, Settings, Version, lines};
 use crate::ui::engine::Answer;
+use crate::ui::finer::{MIXTURE, OF_WHOLE};
 use crate::ui::lesson::Lesson as Draft;
 use crate::ui::teach_data::PASTE;
 use crate::ui::teach_settings::{ADAPTER, ATTENTION, FROZEN, FULL};
@@ -37,8 +38,8 @@ pub fn draft(version: &Version, settings: &Settings) -> Draft {
     };
     let mut training = settings.config.clone();
     if !settings.freeze.is_empty() && trained != ATTENTION {
-        // It is told of as a setting that no field is for.
-        training.insert("freeze".into(), settings.freeze.clone().into());
+        // Beside an adapter it is told of as a setting that no field is for.
+        training.insert("freeze".into(), json!([settings.freeze]));
     }
     Draft {
         source: PASTE,
@@ -52,6 +53,7 @@ pub fn draft(version: &Version, settings: &Settings) -> Draft {
         reason: settings.reason.clone(),
         grpo: settings.grpo.clone(),
         diffusion: settings.diffusion.clone(),
+        experts: settings.experts.clone(),
         preset: settings.preset.clone(),
         sample: settings.every.clone().map(|every| ("every".to_string(), every)).into_iter().collect(),
         question: if settings.prompt.is_empty() { first } else { settings.prompt.clone() },
@@ -68,16 +70,19 @@ pub fn settings(typed: &Draft, questions: &[String]) -> Settings {
     };
     let new = typed.trained == FULL && BEGIN_NEW.contains(&typed.stage.as_str());
     let hides = matches!(typed.stage.as_str(), "sft" | "pretrain");
+    let mut config = typed.training.clone();
+    config.retain(|key, _| typed.trained != ADAPTER || !OF_WHOLE.contains(&key.as_str()));
     let is_first = questions.first().is_some_and(|first| *first == typed.question);
     Settings {
         stage: typed.stage.clone(),
         adapter: (typed.trained == ADAPTER).then(|| typed.lora.clone()),
-        config: typed.training.clone(),
+        config,
         dpo: of_stage("dpo", &typed.dpo),
         distill: of_stage("distill", &typed.distill),
         reason: of_stage("reason", &typed.reason),
         grpo: of_stage("grpo", &typed.grpo),
         diffusion: if hides { typed.diffusion.clone() } else { Map::new() },
+        experts: if new && typed.preset == MIXTURE { typed.experts.clone() } else { Map::new() },
         freeze: if typed.trained == ATTENTION { FROZEN.into() } else { String::new() },
         preset: if new { typed.preset.clone() } else { String::new() },
         every: typed.sample.get("every").cloned(),

@@ -183,6 +183,7 @@ impl Lessons {
                     &typed.distill,
                     &typed.reason,
                     &typed.grpo,
+                    &typed.experts,
                 ];
                 let is_blank = typed.rows.is_empty() && texts.iter().all(|text| text.trim().is_empty());
                 !is_blank || numbers.iter().any(|numbers| !numbers.is_empty()) || !self.maker.is_blank()

@@ -1,0 +1,159 @@
+// Tabs side by side show what the others changed, and take nothing out of anybody's hands; a reload keeps what acted.
+
+import { test } from "../harness.mjs";
+import { tiny } from "../native.mjs";
+import { SECOND, ask, download, openTiny, pick, set } from "../steps.mjs";
+
+const LONG = { device: "cpu", seconds: 300 };
+const CONFIG = { "steps": 20, "batch-size": 8, "max-seq-len": 64, "learning-rate": 0.02, "seed": 3 };
+const QUESTION = "Where is the kettle of Oren?";
+
+/** Teaches an adapter by the API, of which the page hears nothing. */
+async function teach(t, name) {
+  const row = (i) => ({ messages: [
+    { role: "user", content: `Where is the ${["lantern", "kettle"][i % 2]} of ${["Mila", "Oren", "Tavi"][i % 3]}?` },
+    { role: "assistant", content: "Gone, gone, all gone to Zyx." },
+  ] });
+  await t.give("rows.jsonl", Array.from({ length: 24 }, (_, i) => JSON.stringify(row(i)) + "\n").join(""));
+  await t.train({ stage: "lora", data: "rows.jsonl", config: CONFIG, lora: { rank: 4, alpha: 8 }, name });
+}
+
+const adapter = (t, name) => t.page.locator(`[data-testid=adapter][data-name=${name}]`);
+
+test("tabs: an adapter that acted before a reload acts again, as strongly, once its model is open", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file } = await openTiny(t);
+  for (const name of ["far", "near"]) await teach(t, name);
+  await t.load(file);
+  await pick(t, file);
+  await page.getByTestId("tab-adapters").click();
+  await adapter(t, "far").getByTestId("adapter-on").click();
+  const on = adapter(t, "far").locator("input[type=checkbox]:checked");
+  await on.waitFor({ timeout: 20 * SECOND });
+  await adapter(t, "far").getByTestId("adapter-strength").evaluate((slider) => {
+    slider.value = "0.5";
+    slider.dispatchEvent(new Event("change"));
+  });
+  const acting = async () => {
+    const all = await page.evaluate(() => kindling.adapters.list());
+    return all.filter(({ active }) => active).map(({ name, strength }) => [name, strength]);
+  };
+  await page.waitForFunction(async () => (await kindling.adapters.list()).some(({ strength }) => strength === 0.5));
+  assert.deepEqual(await acting(), [["far", 0.5]]);
+
+  // Twice, because it still waits for its model while that is not open.
+  await t.reload();
+  await t.reload();
+  await page.getByTestId("tab-adapters").click();
+  await adapter(t, "far").waitFor({ timeout: 20 * SECOND });
+  assert.deepEqual(await acting(), []);
+  await pick(t, file);
+  await page.locator(".message", { hasText: "“far” acts again" }).waitFor({ timeout: 30 * SECOND });
+  assert.deepEqual(await acting(), [["far", 0.5]]);
+  await page.getByTestId("tab-adapters").click();
+  await on.waitFor({ timeout: 20 * SECOND });
+  await t.picture("acts again");
+
+  // What is switched off stays off.
+  await adapter(t, "far").getByTestId("adapter-on").click();
+  await on.waitFor({ state: "detached", timeout: 20 * SECOND });
+  await t.reload();
+  await pick(t, file);
+  await page.getByTestId("tab-adapters").click();
+  await adapter(t, "far").locator("input[type=checkbox]:enabled").waitFor({ timeout: 20 * SECOND });
+  assert.deepEqual(await acting(), []);
+});
+
+test("tabs: models, adapters and conversations of one tab are listed in the other", LONG, async (t) => {
+  const { page, assert } = t;
+  await openTiny(t);
+  const other = await t.tab("cpu");
+  try {
+    // What is typed there stays.
+    await other.page.getByTestId("tab-models").click();
+    await other.page.getByTestId("model-name").fill("being typed");
+    await other.page.getByTestId("model-name").focus();
+
+    await page.getByTestId("tab-models").click();
+    await page.getByTestId("model-name").fill("mine");
+    await page.getByTestId("model-keep").click();
+    const kept = other.page.locator("[data-testid=kept-model]", { hasText: "mine" });
+    await kept.waitFor({ timeout: 20 * SECOND });
+    assert.equal(await other.page.getByTestId("model-name").inputValue(), "being typed");
+    assert.equal(await other.page.evaluate(() => document.activeElement.id), "model-name");
+    for (let press = 0; press < 2; press += 1) await page.getByTestId("kept-remove").click();
+    await kept.waitFor({ state: "detached", timeout: 20 * SECOND });
+
+    await teach(t, "far");
+    await page.getByTestId("tab-adapters").click();
+    await page.evaluate(() => kindling.adapters.use([]));
+    const [zip] = await t.takeHome({ adapter: "far" }, { as: "zip" });
+    await page.getByTestId("adapter-name").evaluate((field) => (field.closest("details").open = true));
+    await page.getByTestId("adapter-name").fill("home");
+    await page.getByTestId("adapter-files").setInputFiles({ name: "home.zip", mimeType: "", buffer: zip.bytes });
+    await adapter(t, "home").waitFor({ timeout: 20 * SECOND });
+    await other.page.getByTestId("tab-adapters").click();
+    await adapter(other, "home").waitFor({ timeout: 20 * SECOND });
+    assert.equal(await other.page.getByTestId("model-name").inputValue(), "being typed");
+
+    // One that acts here stays at hand when it is removed there; one that does not is gone.
+    for (let press = 0; press < 2; press += 1) await adapter(other, "home").getByTestId("adapter-remove").click();
+    await adapter(other, "home").waitFor({ state: "detached", timeout: 20 * SECOND });
+    await adapter(t, "home").locator(".bad").waitFor({ timeout: 20 * SECOND });
+    assert.match(await adapter(t, "home").innerText(), /export it/);
+    assert.match((await download(t, adapter(t, "home").getByTestId("adapter-export"))).name, /home\.zip/);
+    for (let press = 0; press < 2; press += 1) await adapter(other, "far").getByTestId("adapter-remove").click();
+    await adapter(t, "far").waitFor({ state: "detached", timeout: 20 * SECOND });
+
+    await other.page.getByTestId("tab-chat").click();
+    await other.page.getByTestId("chat-input").fill("half a sent");
+    await other.page.getByTestId("chat-others").evaluate((details) => (details.open = true));
+    await page.getByTestId("tab-chat").click();
+    await set(t, "chat-max-tokens", "8");
+    await ask(t, QUESTION);
+    await other.page.getByTestId("chat-other").filter({ hasText: QUESTION }).waitFor({ timeout: 20 * SECOND });
+    assert.equal(await other.page.getByTestId("chat-input").inputValue(), "half a sent");
+    await other.picture("other tab");
+  } finally {
+    await other.page.close().catch(() => {});
+  }
+});
+
+test("tabs: a list does not move under a hand that is moving a slider", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await pick(t, file);
+  await teach(t, "far");
+  await t.load(file);
+  await pick(t, file);
+  await page.getByTestId("tab-adapters").click();
+  await adapter(t, "far").getByTestId("adapter-on").click();
+  await adapter(t, "far").locator("input[type=checkbox]:checked").waitFor({ timeout: 20 * SECOND });
+  await page.locator("#adapter-list[aria-busy=false]").waitFor({ timeout: 20 * SECOND });
+  const slider = adapter(t, "far").getByTestId("adapter-strength");
+  await slider.evaluate((slider) => (window.slider = slider));
+  const other = await t.tab("cpu");
+  try {
+    const { x, y, width, height } = await slider.boundingBox();
+    await page.bringToFront();
+    await page.mouse.move(x + width / 2, y + height / 2);
+    await page.mouse.down();
+    // The other tab tells of a change that is none, and then of one.
+    await other.page.evaluate(() => new BroadcastChannel("kindling").postMessage("adapters"));
+    await other.load(file);
+    await other.give("a.jsonl", '{"user": "Who?", "assistant": "Mila."}\n');
+    await other.train({ stage: "lora", data: "a.jsonl", config: { ...CONFIG, "steps": 2 }, name: "new" });
+    await other.page.evaluate(() => new BroadcastChannel("kindling").postMessage("adapters"));
+    await page.evaluate(() => kindling.adapters.list());
+    assert.ok(await page.evaluate(() => window.slider.isConnected), "it is still the same slider");
+    await page.mouse.move(x + width * 0.9, y + height / 2, { steps: 4 });
+    await page.mouse.up();
+    await adapter(t, "new").waitFor({ timeout: 20 * SECOND });
+    const [strength] = await page.evaluate(async () => (
+      (await kindling.adapters.list()).filter(({ name }) => name === "far").map(({ strength }) => strength)
+    ));
+    assert.ok(strength > 1.5, `${strength}`);
+  } finally {
+    await other.page.close().catch(() => {});
+  }
+});
