@@ -20,6 +20,7 @@ mod markers;
 mod mask;
 mod mask_token;
 mod other_words;
+mod part_text;
 mod pieces;
 mod post_processor;
 mod probes;

@@ -8,7 +8,7 @@ use kindling::model::preset;
 use kindling::platform::now;
 use serde_json::json;
 
-use super::quickstart_report::{Summary, ask, show};
+use super::quickstart_report::{Summary, Sums, ask, show};
 use super::quickstart_rows::{Rows, StageRows, generate, generated_files, own};
 use crate::chain::{Link, TOKENIZER, tokenizer_files};
 use crate::cli::{Everywhere, Invocation};
@@ -91,10 +91,10 @@ pub struct QuickstartArgs {
     /// Optimizer steps of each stage, in the place of passes over its rows
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub steps: Option<u64>,
-    /// The model's size
+    /// The model's published size, such as nano, micro or minimind2-small (any other word lists all)
     #[arg(long, default_value = "nano")]
     pub preset: String,
-    /// Token ids
+    /// Token ids of its tokenizer, special tokens and the 256 bytes included
     #[arg(long, default_value_t = 2048)]
     pub vocab_size: usize,
     /// Seed of initial weights and order
@@ -235,10 +235,12 @@ pub fn run_links(
     let (output, begun, mut summaries) = (everywhere.output(), now(), Vec::new());
     for (number, link) in links.iter().enumerate() {
         output.say(&format!("{}/{} {}", number + 1, links.len(), link.name));
-        if !link.run(everywhere)? {
+        let started = now();
+        let runs = link.run(everywhere)?;
+        if !runs {
             output.say(&format!("{} is done already", link.out.display()));
         }
-        let summary = Summary::of(link);
+        let summary = Summary::of(link, runs.then(|| now() - started));
         let line = summary.json();
         directory.log(&line)?;
         output.json(&line);
@@ -256,9 +258,10 @@ fn conclude(
 ) -> Result<(), Failure> {
     let out = directory.path().display().to_string();
     let stages: Vec<&str> = summaries.iter().map(|summary| summary.name.as_str()).collect();
-    let count = stages.len();
+    let (count, sums) = (stages.len(), Sums::of(summaries));
     let done = json!({
-        "event": "done", "out": out, "step": count, "total_steps": count, "stages": stages, "conversation": asked,
+        "event": "done", "out": out, "step": count, "total_steps": count, "stages": stages, "tokens": sums.tokens,
+        "seconds": sums.seconds, "conversation": asked,
     });
     directory.log(&done)?;
     output.json(&done);

@@ -19,7 +19,7 @@ use super::positions::with_remedy;
 use super::second_model::SecondModel;
 use super::start::{Start, newest, resume};
 use super::train_args::{DATE, LENGTH, TrainArgs};
-use super::{example, open_device, shard_dir};
+use super::{example, masked_start, open_device, shard_dir};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -47,6 +47,7 @@ pub fn run(
     args.tell_idle_template(stage);
     let started = args.model.is_some() || args.beside.preset.is_some() || args.beside.model_config.is_some();
     refuse_no_model(stage, args, started)?;
+    masked_start::refuse_new(kind, args)?;
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
         return example::run(stage, args, everywhere, invocation);
     }
