@@ -255,7 +255,7 @@ fn strftime_now(state: &State, format: String) -> std::result::Result<String, mi
         return Err(invalid(remedy.to_string()));
     };
     let moment = Moment::parse(now).ok_or_else(|| invalid(format!("`now` is not a date: {now}")))?;
-    moment.format(&format).ok_or_else(|| invalid(format!("strftime_now does not know the format {format}")))
+    moment.format(&format).ok_or_else(|| invalid(format!("strftime_now has no {format} here")))
 }
 
 /// minijinja's message with its causes.

@@ -73,7 +73,8 @@ pub fn run(
         None => args.objective(stage, model.config(), &invocation.typed)?,
     };
     let context = objective.longest_row().unwrap_or(usize::MAX).min(model.config().context());
-    let (config, settings) = fitted(stage, args, invocation, context, output);
+    let masked = model.config().diffusion.is_some();
+    let (config, settings) = fitted(kind, args, invocation, (context, masked), output);
     let keys = tokenizer.template_keys();
     let keep = rows_to_keep(kind, args, &keys, &model)?;
     let dataset = open_data(stage, &config, &args.data, &args.rows, keys, output)
@@ -135,22 +136,30 @@ fn tell_ends(run: &Run, told_ends: Option<Vec<u32>>, output: Output) {
     }
 }
 
-/// The settings of a run with models of this context: where no length was said, its rows are no longer than that.
+/// The settings of a run with a model of this context, which may be a masked predictor: where no length was said, its rows
+/// are no longer than that, and an adapter learns as such a model's does.
 fn fitted(
-    stage: Stage,
+    kind: RunKind,
     args: &TrainArgs,
     invocation: &Invocation,
-    context: usize,
+    (context, masked): (usize, bool),
     output: Output,
 ) -> (TrainConfig, toml::Table) {
     let (mut config, mut settings) = (args.train.clone(), invocation.settings.clone());
-    if !invocation.said.iter().any(|said| said == LENGTH)
+    let said = |flag: &str| invocation.said.iter().any(|said| said == flag);
+    if masked && kind == (RunKind { stage: Stage::Sft, adapts: true }) {
+        config.fit_masked_adapter(said).iter().for_each(|note| output.say(note));
+        settings.insert("learning-rate".into(), config.learning_rate.into());
+        settings.insert("min-steps".into(), (config.min_steps as i64).into());
+        settings.insert("stop-at-loss".into(), config.stop_at_loss.into());
+    }
+    if !said(LENGTH)
         && let Some(note) = config.fit_default_length(context)
     {
         output.say(&note);
         settings.insert(LENGTH.into(), (config.max_seq_len as i64).into());
     }
-    if !args.rows.turns.renders(stage) {
+    if !args.rows.turns.renders(kind.stage) {
         settings.remove(DATE);
     }
     (config, settings)
