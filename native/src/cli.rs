@@ -83,6 +83,7 @@ enum Verb {
     /// Write the generated example sets: pretrain, sft, lora, dpo, reason, eval
     SampleData(sample_data::SampleDataArgs),
     /// Every stage in a few minutes, each from the one before: tokenizer, pretrain, sft, dpo, lora, reason, a conversation
+    #[command(after_help = quickstart::TIMES)]
     Quickstart(quickstart::QuickstartArgs),
     /// Run the stages of a TOML file one after the other; what is done is left as it is
     #[command(after_help = run_file::FORM)]

@@ -22,14 +22,15 @@ pub fn refuse_new(kind: RunKind, args: &TrainArgs) -> Result<(), Failure> {
 
 /// The walk from nothing to a stage on hidden tokens, on the generated example.
 fn way(kind: RunKind) -> String {
-    let (first, rows) = match kind.stage {
-        Stage::Pretrain => ("pretrain", "pretrain"),
-        _ => ("sft", "sft"),
+    // The rows of the example are called as their stage.
+    let verb = match kind.stage {
+        Stage::Pretrain => "pretrain",
+        Stage::Sft | Stage::Dpo | Stage::Distill | Stage::Reason | Stage::Grpo => "sft",
     };
     let mut told = format!(
         "--objective diffusion trains a masked predictor, and no --model names one; a model that predicts the next token \
-         becomes one:\n  kindling {first} --out my/first\n  kindling convert --to diffusion --model my/first --out my/masked\n  \
-         kindling {first} --objective diffusion --model my/masked --data my/first/data/{rows}.jsonl --out my/diffusion"
+         becomes one:\n  kindling {verb} --out my/first\n  kindling convert --to diffusion --model my/first --out my/masked\n  \
+         kindling {verb} --objective diffusion --model my/masked --data my/first/data/{verb}.jsonl --out my/diffusion"
     );
     if kind.adapts {
         told += &format!(

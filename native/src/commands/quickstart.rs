@@ -78,6 +78,12 @@ pub const STAGES: &[Stage] = &[
     },
 ];
 
+/// What it takes, below its flags.
+pub const TIMES: &str = "\
+It ends in a table with the steps, the time, the losses and the measures of each stage, and the time of all of them; the same \
+questions asked of each model; and the command that reckons what another size would take for as many tokens: `kindling plan \
+--preset NAME --tokens N`. Steps and time grow with --rows. Ctrl-C stops it, and --resume goes on.";
+
 /// Flags of `quickstart`.
 #[derive(Args)]
 pub struct QuickstartArgs {
@@ -246,7 +252,7 @@ pub fn run_links(
         output.json(&line);
         summaries.push(summary);
     }
-    output.say(&format!("all of it took {}", duration(now() - begun)));
+    output.say(&format!("all of it took {}, with reading and saving", duration(now() - begun)));
     Ok(summaries)
 }
 
