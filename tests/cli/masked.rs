@@ -194,7 +194,7 @@ fn an_adapter_of_a_masked_predictor_has_defaults_of_its_own() {
         told.contains("an adapter of a masked predictor learns with --learning-rate 0.005, unless"),
         "{told}"
     );
-    assert_eq!((rate, least), (5e-3, 800));
+    assert_eq!((rate, least), (5e-3, 1200));
     let (told, rate, least) = lora("masked", "--learning-rate 0.001 --min-steps 10 --out said");
     assert_eq!((told.contains("masked predictor learns"), rate, least), (false, 1e-3, 10));
     let (told, rate, least) = lora("model", "--out causal");
