@@ -17,10 +17,11 @@ use crate::model_files::{at, is_torch, open_checkpoint, open_tokenizer, refuse_a
 /// Flags of the verbs that use a model, and of those that make a new one.
 #[derive(Args, Clone, Debug, Default)]
 pub struct BesideModel {
-    /// A published size: that of a new model to train, or of a MiniMind .pth, which does not hold all of its shape
+    /// A published size, such as nano, micro or minimind2-small (any other word lists all): that of a new model to train, or
+    /// of a MiniMind .pth, which does not hold all of its shape
     #[arg(long)]
     pub preset: Option<String>,
-    /// The same from a config.json
+    /// A shape of your own in the place of --preset: a config.json
     #[arg(long, conflicts_with = "preset")]
     pub model_config: Option<PathBuf>,
     /// The tokenizer of a new model or of one that has none, or another one: a directory, a tokenizer.json, a checkpoint,

@@ -19,9 +19,17 @@ use crate::like::{self, Applied};
 use crate::output::Output;
 use crate::run_kind::RunKind;
 
+/// What to begin with, below the list of verbs.
+const FIRST_STEPS: &str = "\
+To begin with:
+  kindling sft --out my/first           a small model from nothing, in minutes, without a download
+  kindling chat --model my/first        talk with it
+  kindling quickstart                   every stage once, in a table
+  kindling VERB --help                  the flags of a verb, with their defaults (-h in short)";
+
 /// Train, adapt and talk with small language models.
 #[derive(Parser)]
-#[command(name = "kindling", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "kindling", version, propagate_version = true, max_term_width = 110, after_help = FIRST_STEPS)]
 struct Cli {
     #[command(flatten)]
     everywhere: Everywhere,
@@ -29,23 +37,26 @@ struct Cli {
     verb: Verb,
 }
 
+/// Where help lists the flags of every verb: apart from a verb's own.
+const OF_ALL: &str = "Shared by all commands";
+
 /// Flags that every verb takes.
 #[derive(Args, Clone, Debug)]
 pub struct Everywhere {
     /// Where to compute: auto, cpu, cuda[:i], vulkan[:i], metal[:i] or wgpu
-    #[arg(long, global = true, default_value = "auto", value_parser = str::parse::<DeviceChoice>)]
+    #[arg(long, global = true, default_value = "auto", value_parser = str::parse::<DeviceChoice>, help_heading = OF_ALL)]
     pub device: DeviceChoice,
     /// Compute type; master weights are f32
-    #[arg(long, global = true, value_enum, default_value = "f32")]
+    #[arg(long, global = true, value_enum, default_value = "f32", help_heading = OF_ALL)]
     pub dtype: Dtype,
     /// Results as JSON, one object a line on stdout
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = OF_ALL)]
     pub json: bool,
     /// No progress and no remarks
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = OF_ALL)]
     pub quiet: bool,
     /// Also say what is usually left out: every save, every report as a line
-    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    #[arg(short, long, global = true, conflicts_with = "quiet", help_heading = OF_ALL)]
     pub verbose: bool,
 }
 
@@ -72,6 +83,7 @@ enum Verb {
     /// Write the generated example sets: pretrain, sft, lora, dpo, reason, eval
     SampleData(sample_data::SampleDataArgs),
     /// Every stage in a few minutes, each from the one before: tokenizer, pretrain, sft, dpo, lora, reason, a conversation
+    #[command(after_help = quickstart::TIMES)]
     Quickstart(quickstart::QuickstartArgs),
     /// Run the stages of a TOML file one after the other; what is done is left as it is
     #[command(after_help = run_file::FORM)]
@@ -79,7 +91,7 @@ enum Verb {
     /// Train a tokenizer, or report on one
     #[command(subcommand)]
     Tokenizer(tokenizer::TokenizerVerb),
-    /// Look at data as the model sees it
+    /// Look at data as the model sees it, or make tokens of it once
     #[command(subcommand)]
     Data(data::DataVerb),
     /// Train on texts; without --data and --model, on the generated example
@@ -112,7 +124,7 @@ enum Verb {
     /// Complete a prompt
     #[command(after_help = SAMPLING_ORDER)]
     Generate(generate::GenerateArgs),
-    /// Show how a model of masked tokens filled them, step by step, from what `generate --json --show-steps` wrote
+    /// Show step by step how a masked predictor filled a text, from what `generate` or `chat` wrote with --json --show-steps
     Replay(replay::ReplayArgs),
     /// Talk with a model
     #[command(after_help = SAMPLING_ORDER)]
@@ -132,10 +144,11 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 2] = ["eval", "serve"];
+const NOT_BUILT: [&str; 5] = ["eval", "serve", "report", "push", "data list"];
 
 /// Flags likewise.
-const FLAGS_NOT_BUILT: [&str; 1] = ["--tensorboard"];
+const FLAGS_NOT_BUILT: [&str; 6] =
+    ["--tensorboard", "--wandb", "--metrics-port", "--sync-every", "--tf32", "--warm"];
 
 /// What was asked for, in words, and the settings that came of it.
 pub struct Invocation {
@@ -223,10 +236,8 @@ fn refuse_not_built(args: &[OsString]) -> Result<(), Failure> {
     let values = ["--device", "--dtype"];
     let plain = |i: usize| !words[i].starts_with('-') && (i == 0 || !values.contains(&words[i - 1]));
     let verbs: Vec<&str> = (0..words.len()).filter(|&i| plain(i)).map(|i| words[i]).take(2).collect();
-    let verb = match verbs.as_slice() {
-        [verb, ..] if NOT_BUILT.contains(verb) => Some((*verb).to_string()),
-        _ => None,
-    };
+    let said = [verbs.first().map(|verb| (*verb).to_string()), Some(verbs.join(" "))];
+    let verb = said.into_iter().flatten().find(|verb| NOT_BUILT.contains(&verb.as_str()));
     let flag = words.iter().map(|word| word.split('=').next().unwrap_or(word));
     let flag = flag.into_iter().find(|flag| FLAGS_NOT_BUILT.contains(flag)).map(str::to_string);
     match verb.or(flag) {

@@ -192,19 +192,30 @@ pub fn refuse_adapter(path: &Path, files: &Files) -> Result<()> {
 fn adapter_refused(path: &Path, settings: &[u8]) -> Error {
     // A PyTorch file becomes a directory that --adapter takes by `kindling import`.
     let adapter = if is_torch(path) { "ADAPTER".into() } else { path.display().to_string() };
-    at(path, adapter_as_model(&adapter, &base_of_adapter(settings)))
+    let (base, remark) = base_of_adapter(settings);
+    let refused = adapter_as_model(&adapter, &base);
+    let refused =
+        if remark.is_empty() { refused } else { Error::Checkpoint(format!("{refused}{remark}").into()) };
+    at(path, refused)
 }
 
 /// What `--model` takes as the base of an adapter with these settings: a path as they have it, or the address of its name
-/// on the hub; `BASE` where they tell neither.
-fn base_of_adapter(settings: &[u8]) -> String {
+/// on the hub; `BASE` where they tell neither. With what is to be said of a name that may be either.
+fn base_of_adapter(settings: &[u8]) -> (String, String) {
     let settings: Value = serde_json::from_slice(settings).unwrap_or_default();
     // PEFT's key, and mlx-lm's.
     let named = ["base_model_name_or_path", "model"].into_iter().find_map(|key| settings[key].as_str());
     match named.filter(|name| !name.is_empty()) {
-        Some(name) if hub::is_repository(name) && !Path::new(name).exists() => format!("hub:{name}"),
-        Some(path) => path.into(),
-        None => "BASE".into(),
+        // PEFT writes a path as it was given, and adapters of ours did, too, before `./` stood before one of this form.
+        Some(name) if hub::is_repository(name) && !Path::new(name).exists() => (
+            format!("hub:{name}"),
+            format!(
+                "\n('{name}' is read as a name on the hub, because there is no such directory here; if it was one where the \
+                 adapter was trained, give --model the place where that model lies now)"
+            ),
+        ),
+        Some(path) => (path.into(), String::new()),
+        None => ("BASE".into(), String::new()),
     }
 }
 

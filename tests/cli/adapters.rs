@@ -325,7 +325,11 @@ fn an_adapter_that_is_given_as_the_model_is_told_with_the_command_that_uses_it()
         let mut settings = place.json("run/adapter_config.json");
         settings["base_model_name_or_path"] = base;
         place.write("run/adapter_config.json", settings.to_string());
-        place.run("score --tokens 1,2 --model run").expect(1, &[told]);
+        let refused = place.run("score --tokens 1,2 --model run").expect(1, &[told]);
+        let of_hub = refused
+            .stderr
+            .contains("'of/another-place' is read as a name on the hub, because there is no such");
+        assert_eq!(of_hub, told.contains("hub:"), "{refused}");
     }
 }
 

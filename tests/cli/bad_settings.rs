@@ -202,9 +202,10 @@ fn unknown_presets_and_devices_are_named_beside_the_known() {
 #[test]
 fn verbs_of_later_issues_are_not_built_yet() {
     let place = Place::new();
-    for verb in ["eval", "serve"] {
+    for verb in ["eval", "serve", "report", "push", "data list"] {
         refuse_all(&place, &[(verb, 2, &[verb, "not built yet"])]);
     }
+    place.run_words(&["report", "runs/a", "--json"]).expect(2, &["`report` is not built yet"]);
     place.run_words(&["--json", "serve"]).expect(2, &["serve", "not built yet"]);
 }
 
@@ -213,6 +214,11 @@ fn flags_of_later_issues_are_not_built_yet() {
     let place = Place::with_model();
     let line = "pretrain --model model --data docs.jsonl --out run --tensorboard x";
     refuse_all(&place, &[(line, 2, &["--tensorboard", "not built yet"])]);
+    for flag in ["--wandb", "--metrics-port", "--sync-every", "--tf32"] {
+        let line = line.replace("--tensorboard", flag);
+        refuse_all(&place, &[(line.as_str(), 2, &[flag, "not built yet"])]);
+    }
+    refuse_all(&place, &[("doctor --warm", 2, &["--warm", "not built yet"])]);
 }
 
 #[test]

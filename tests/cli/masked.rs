@@ -199,3 +199,52 @@ fn help_lists_no_other_flags_below_those_of_masked_predictors() {
         }
     }
 }
+
+#[test]
+fn an_adapter_of_a_masked_predictor_has_defaults_of_its_own() {
+    let place = place();
+    let lora = |model: &str, flags: &str| {
+        let line = format!(
+            "lora --model {model} --data chat.jsonl --steps 2 --batch-size 2 --max-seq-len 64 {flags}"
+        );
+        let told = place.run(&line).ok().stderr;
+        let out = flags.rsplit(' ').next().unwrap();
+        let settings: toml::Table = place.text(&format!("{out}/training/settings.toml")).parse().unwrap();
+        let progress = place.json(&format!("{out}/training/progress.json"));
+        assert_eq!(
+            progress["config"]["learning-rate"].as_f64(),
+            settings["learning-rate"].as_float(),
+            "{out}"
+        );
+        let rate = settings["learning-rate"].as_float().unwrap();
+        (told, rate, settings["min-steps"].as_integer().unwrap())
+    };
+    let (told, rate, least) = lora("masked", "--out few");
+    assert!(
+        told.contains("an adapter of a masked predictor learns with --learning-rate 0.005, unless"),
+        "{told}"
+    );
+    assert_eq!((rate, least), (5e-3, 1200));
+    let (told, rate, least) = lora("masked", "--learning-rate 0.001 --min-steps 10 --out said");
+    assert_eq!((told.contains("masked predictor learns"), rate, least), (false, 1e-3, 10));
+    let (told, rate, least) = lora("model", "--out causal");
+    assert_eq!((told.contains("masked predictor learns"), rate, least), (false, 1e-3, 160));
+    // A run that goes on has what it began with.
+    place.run("lora --resume --out few").ok();
+}
+
+#[test]
+fn a_masked_predictor_that_is_not_there_is_told_with_the_commands_that_make_one() {
+    let place = Place::with_model();
+    for verb in
+        ["sft", "pretrain", "lora --data chat.jsonl", "sft --preset nano --tokenizer tok --data chat.jsonl"]
+    {
+        let told = [
+            "--objective diffusion trains a masked predictor, and no --model names one",
+            "kindling convert --to diffusion --model my/first --out my/masked",
+            "--objective diffusion --model my/masked --data my/first/data/",
+        ];
+        place.run(&format!("{verb} --objective diffusion")).expect(2, &told);
+    }
+    assert!(!place.exists("runs"));
+}

@@ -302,3 +302,27 @@ fn the_date_is_todays_or_the_given_one_and_a_run_keeps_it() {
         .expect(2, &["--date is 2025-01-01 now and was 2024-07-26"]);
     place.run("sft --resume --out run").ok();
 }
+
+#[test]
+fn a_character_that_is_cut_is_shown_by_its_bytes() {
+    let place = Place::with_model();
+    // Of a script that the tokenizer has not seen: three tokens a character.
+    place.write("rare.jsonl", format!("{}\n", json!({"user": "Hi", "assistant": "\u{a66e}".repeat(8)})));
+    let preview = |flags: &str| place.run(&format!("data preview --data rare.jsonl {flags}")).ok().stdout;
+    let whole = preview("--model tok");
+    let tokens = whole.split(" · ").nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap();
+    // The last tokens end the turn; before them stand the answer's.
+    let cut: Vec<String> =
+        (6..9).map(|less| preview(&format!("--model tok --max-seq-len {}", tokens - less))).collect();
+    for shown in &cut {
+        assert!(!shown.contains('\u{fffd}') && shown.contains('~'), "{shown}");
+    }
+    for part in ["<EA>]~<99><AE>", "<EA><99>]~<AE>", "\u{a66e}]~\u{a66e}"] {
+        assert_eq!(cut.iter().filter(|shown| shown.contains(part)).count(), 1, "{part}: {cut:?}");
+    }
+    // The same where tokens are hidden.
+    place.run("convert --to diffusion --model model --out masked").ok();
+    let hidden = preview("--model masked --t-range 0.5,0.5 --limit 1");
+    assert!(!hidden.contains('\u{fffd}'), "{hidden}");
+    assert!(["<EA>", "<99>", "<AE>"].iter().any(|byte| hidden.contains(byte)), "{hidden}");
+}

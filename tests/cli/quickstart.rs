@@ -22,9 +22,16 @@ fn every_stage_is_run_told_and_left_where_it_is_done() {
         assert_eq!(line["steps"], 2, "{line}");
         assert!(line["loss_before"].is_number() && line["loss_after"].is_number(), "{line}");
     }
+    let sum = |key: &str| stages.iter().filter_map(|line| line[key].as_f64()).sum::<f64>();
     assert!(stages[3]["held_out"]["reward_accuracy"].is_number(), "{}", stages[3]);
     let done = lines.last().unwrap();
     assert_eq!((done["event"].as_str(), done["out"].as_str()), (Some("done"), Some("q")));
+    assert!(stages.iter().all(|line| line["seconds"].is_number()), "the tokenizer's, too: {stages:?}");
+    assert_eq!(done["tokens"].as_f64(), Some(sum("tokens")), "{done}");
+    assert!(
+        (done["seconds"].as_f64().unwrap() - sum("seconds")).abs() < 1e-9 && sum("tokens") > 0.0,
+        "{done}"
+    );
     let asked = done["conversation"].as_array().unwrap();
     assert!(asked.iter().any(|line| line["stage"] == "lora" && line["question"] == "Who are you?"), "{done}");
     let chain: Vec<Value> = place.run("runs q --json").ok().json();
@@ -36,6 +43,9 @@ fn every_stage_is_run_told_and_left_where_it_is_done() {
         .run("quickstart --resume --out q")
         .expect(0, &["q/sft is done already", "q/lora is done already"]);
     assert!(STAGES.iter().all(|stage| again.stdout.lines().any(|line| line.starts_with(stage))), "{again}");
+    let all = again.stdout.lines().find(|line| line.starts_with("in all")).unwrap();
+    assert_eq!(all.split_whitespace().nth(2), Some("10"), "steps of five stages: {again}");
+    assert!(again.stderr.contains("kindling plan --preset micro --tokens"), "{again}");
     assert!(place.contents("q/sft") == weights);
 }
 

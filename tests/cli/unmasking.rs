@@ -240,6 +240,26 @@ fn a_conversation_is_written_step_by_step() {
         talk.json().iter().map(|answer| answer["steps"].as_array().unwrap().len()).collect();
     assert_eq!((counts.len(), counts[0], counts[1]), (3, 6, 2), "{talk}");
     assert!(counts[2] <= 6, "a threshold fills at least one token a step: {talk}");
+    // What a conversation told is shown again, each answer by itself, as what `generate` told is.
+    let told: Vec<(String, usize)> = talk
+        .json()
+        .iter()
+        .map(|answer| {
+            (answer["content"].as_str().unwrap().to_string(), answer["steps"].as_array().unwrap().len())
+        })
+        .collect();
+    place.write("talk.jsonl", &talk.stdout);
+    let shown = place.run("replay talk.jsonl --model masked").ok().stdout;
+    let mut rest = shown.as_str();
+    for (text, steps) in &told {
+        for _ in 0..*steps {
+            let (line, below) = rest.split_once('\n').unwrap();
+            assert!(line.starts_with("step "), "{shown}");
+            rest = below;
+        }
+        rest = rest.strip_prefix(&format!("{text}\n")).unwrap_or_else(|| panic!("{text:?} in {rest:?}"));
+    }
+    assert_eq!((told.len(), rest), (3, ""));
     let plain = place.run_with_input(line, "hello\n").expect(0, &["(6 tokens"]);
     assert!(!plain.stdout.contains('\x1b'), "{plain}");
     let causal = place.run_with_input("chat --model model --max-new-tokens 2", "/steps 4\nhello\n");

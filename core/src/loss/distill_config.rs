@@ -31,7 +31,7 @@ pub enum KdLoss {
 pub struct DistillConfig {
     /// Share of the cross entropy on the data's own tokens; the rest is the teacher's. 1 is plain fine-tuning, of which the
     /// teacher is only asked how far it lies away, and 0 the teacher alone.
-    #[cfg_attr(feature = "cli", arg(id = "distill-alpha", long = "alpha", default_value_t = DistillConfig::default().alpha))]
+    #[cfg_attr(feature = "cli", arg(id = "distill-alpha", long = "alpha", value_name = "SHARE", default_value_t = DistillConfig::default().alpha))]
     pub alpha: f64,
     /// What both models' logits are divided by, so that what is unlikely counts, too; the teacher's term is multiplied by
     /// its square, as its gradients shrink by that.

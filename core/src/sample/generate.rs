@@ -44,7 +44,7 @@ pub struct Generation {
     pub prompt_tokens: Vec<u32>,
     /// The new ids, without the end-of-sequence token; those of a stop string are among them.
     pub tokens: Vec<u32>,
-    /// The new text, without stop string and special tokens.
+    /// The new text, without stop string, special tokens, and the bytes of a character that a limit cut.
     pub text: String,
     /// Why it ended.
     pub finish_reason: FinishReason,
@@ -188,7 +188,7 @@ impl<'a> Answer<'a> {
 
     /// Shows what was held back, unless a stop string came.
     pub(super) fn finish(&mut self, on_piece: &mut dyn FnMut(Piece) -> Flow) {
-        let rest = self.text.finish();
+        let rest = self.text.finish(self.end.is_some());
         if !rest.is_empty() {
             on_piece(Piece { text: &rest, token: None });
         }

@@ -71,11 +71,11 @@ impl From<TagPair> for String {
 #[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct Tags {
     /// The tags around the thinking.
-    #[cfg_attr(feature = "cli", arg(id = "think_tags", long = "think-tags", default_value_t = Tags::default().think))]
+    #[cfg_attr(feature = "cli", arg(id = "think_tags", long = "think-tags", value_name = "OPEN...CLOSE", default_value_t = Tags::default().think))]
     #[serde(rename = "think-tags")]
     pub think: TagPair,
     /// The tags around the answer.
-    #[cfg_attr(feature = "cli", arg(id = "answer_tags", long = "answer-tags", default_value_t = Tags::default().answer))]
+    #[cfg_attr(feature = "cli", arg(id = "answer_tags", long = "answer-tags", value_name = "OPEN...CLOSE", default_value_t = Tags::default().answer))]
     #[serde(rename = "answer-tags")]
     pub answer: TagPair,
 }

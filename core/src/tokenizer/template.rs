@@ -14,7 +14,9 @@ use serde_json::Map;
 
 use super::generation;
 use super::strftime::Moment;
+use super::template_bounds;
 use super::template_limits::{self, Bounded};
+use super::template_percent;
 use super::template_python;
 use super::template_values::{from_json, tojson};
 use crate::error::{Error, Result};
@@ -62,6 +64,7 @@ impl ChatTemplate {
             Error::Template(told!("template.compile", "the chat template does not compile: {why}", why))
         };
         template_limits::check(&source).map_err(told)?;
+        let source = template_percent::rewrite(&source);
         let environment = caught(|| environment(source, specials)).map_err(|why| told(why.into()))?;
         let environment = environment.map_err(|error| told(explain(&error).into()))?;
         Ok(Self { environment, has_generation_blocks })
@@ -196,6 +199,7 @@ fn environment(
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     template_python::add_to(&mut environment);
+    template_bounds::add_to(&mut environment);
     environment.set_fuel(Some(FUEL));
     environment.add_filter("tojson", tojson);
     environment.add_function("raise_exception", raise_exception);
@@ -255,7 +259,7 @@ fn strftime_now(state: &State, format: String) -> std::result::Result<String, mi
         return Err(invalid(remedy.to_string()));
     };
     let moment = Moment::parse(now).ok_or_else(|| invalid(format!("`now` is not a date: {now}")))?;
-    moment.format(&format).ok_or_else(|| invalid(format!("strftime_now does not know the format {format}")))
+    moment.format(&format).ok_or_else(|| invalid(format!("strftime_now has no {format} here")))
 }
 
 /// minijinja's message with its causes.

@@ -66,19 +66,19 @@ pub(super) fn check(source: &str) -> Result<(), Told> {
 }
 
 /// What follows the first `end`.
-fn behind<'a>(text: &'a str, end: &str) -> &'a str {
+pub(super) fn behind<'a>(text: &'a str, end: &str) -> &'a str {
     text.split_once(end).map_or("", |(_, after)| after)
 }
 
 /// What follows a tag of this name without anything in it, from behind its `{%` on.
-fn raw<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn raw<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let unsigned = |text: &'a str| text.strip_prefix(['-', '+']).unwrap_or(text);
     let text = unsigned(text).trim_start().strip_prefix(name)?;
     unsigned(text.trim_start()).strip_prefix("%}")
 }
 
 /// What follows a raw block.
-fn behind_raw(text: &str) -> &str {
+pub(super) fn behind_raw(text: &str) -> &str {
     let mut rest = text;
     while let Some((_, inside)) = rest.split_once("{%") {
         if let Some(after) = raw(inside, "endraw") {
@@ -89,30 +89,39 @@ fn behind_raw(text: &str) -> &str {
     ""
 }
 
-/// The code of a tag, with a space for each of its spaces and nothing inside its texts; and what follows the tag. As in
-/// minijinja, it goes on until its brackets are closed.
+/// The code of a tag, with a space for each of its spaces and nothing inside its texts; and what follows the tag.
 fn tag<'a>(text: &'a str, end: &str) -> (String, &'a str) {
-    let (bytes, mut code) = (text.as_bytes(), String::new());
-    let (mut at, mut open) = (0, 0);
-    while at < bytes.len() && !(open == 0 && bytes[at..].starts_with(end.as_bytes())) {
+    let length = code_length(text, end);
+    let (bytes, mut code, mut at) = (&text.as_bytes()[..length], String::new(), 0);
+    while at < length {
         match bytes[at] {
             quote @ (b'\'' | b'"') => {
                 code.push_str("''");
                 at += text_length(&bytes[at..], quote) - 1;
             }
             byte if byte.is_ascii_whitespace() => code.push(' '),
-            byte => {
-                open += i64::from(b"([{".contains(&byte)) - i64::from(b")]}".contains(&byte));
-                code.push(char::from(byte));
-            }
+            byte => code.push(char::from(byte)),
         }
         at += 1;
     }
-    (code, text.get(at + end.len()..).unwrap_or_default())
+    (code, text.get(length + end.len()..).unwrap_or_default())
+}
+
+/// Bytes of the code of a tag. As in minijinja, it goes on until its brackets are closed.
+pub(super) fn code_length(text: &str, end: &str) -> usize {
+    let (bytes, mut at, mut open) = (text.as_bytes(), 0, 0);
+    while at < bytes.len() && !(open == 0 && bytes[at..].starts_with(end.as_bytes())) {
+        match bytes[at] {
+            quote @ (b'\'' | b'"') => at += text_length(&bytes[at..], quote) - 1,
+            byte => open += i64::from(b"([{".contains(&byte)) - i64::from(b")]}".contains(&byte)),
+        }
+        at += 1;
+    }
+    at
 }
 
 /// Bytes of a text with its quotes.
-fn text_length(bytes: &[u8], quote: u8) -> usize {
+pub(super) fn text_length(bytes: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while at < bytes.len() && bytes[at] != quote {
         at += if bytes[at] == b'\\' { 2 } else { 1 };
@@ -165,8 +174,11 @@ fn is_of_template(error: &minijinja::Error) -> bool {
             let name = detail.strip_prefix("string has no method named ");
             name.is_some_and(|name| !of_objects.contains(&name.trim()))
         }
-        // Python fills a text with `%`.
-        ErrorKind::InvalidOperation => detail.contains("% operator on unsupported types string"),
+        // Python fills a text with `%`, whatever stands before it, and by letters that are unknown here.
+        ErrorKind::InvalidOperation => {
+            let signs = ["% operator on unsupported types string", "invalid conversion type"];
+            signs.iter().any(|sign| detail.contains(sign))
+        }
         _ => false,
     }
 }
@@ -266,7 +278,8 @@ mod tests {
             "{{ cycler('a') }}",
             "{{ 1 is strange }}",
             "{{ messages[0].content.encode() }}",
-            "{{ '%s' % messages[0].content }}",
+            "{{ messages[0].role % messages[0].content }}",
+            "{{ '%r' % messages[0].content }}",
         ] {
             let error = render(text).unwrap_err();
             assert!(matches!(error, Error::UnknownInTemplate(_)), "{text}: {error:?}");

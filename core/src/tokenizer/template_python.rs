@@ -6,10 +6,8 @@ use minijinja::{Environment, Error, ErrorKind, Output, State, escape_formatter, 
 use minijinja_contrib::filters::{filesizeformat, striptags};
 use minijinja_contrib::pycompat;
 
+use super::template_bounds;
 use super::template_values::python_float;
-
-/// The widest that a text is filled up to: a template comes with a stranger's model.
-const WIDEST: usize = 1 << 20;
 
 /// Gives an environment all of it.
 pub(super) fn add_to(environment: &mut Environment<'static>) {
@@ -172,6 +170,8 @@ fn of_text(text: &str, name: &str, args: &[Value]) -> Option<Result<Value, Error
         "rjust" => value(with_fill(args, |width, fill| Ok(format!("{}{text}", filling(text, width, fill)?)))),
         "center" => value(with_fill(args, |width, fill| centered(text, width, fill))),
         "casefold" => from_args(args).map(|(): ()| text.to_lowercase().replace('ß', "ss").into()),
+        // minijinja's own fills it.
+        "format" => Err(template_bounds::check_braces(text).err()?),
         "swapcase" => from_args(args).map(|(): ()| swapcase(text).into()),
         _ => return None,
     })
@@ -233,10 +233,8 @@ fn with_fill(
 
 /// What a text lacks to be so wide.
 fn filling(text: &str, width: usize, fill: char) -> Result<String, Error> {
-    match width > WIDEST {
-        true => Err(invalid(&format!("a width of {width} characters is more than {WIDEST}"))),
-        false => Ok(std::iter::repeat_n(fill, width.saturating_sub(text.chars().count())).collect()),
-    }
+    template_bounds::check(width)?;
+    Ok(std::iter::repeat_n(fill, width.saturating_sub(text.chars().count())).collect())
 }
 
 /// Python's `center`: of an odd filling the left side has more where the width is odd.

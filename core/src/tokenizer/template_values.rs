@@ -3,6 +3,9 @@
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
+/// The widest indent: a template comes with a stranger's model, and every item of a row is set in by it.
+const WIDEST_INDENT: usize = 64;
+
 /// A JSON value as a template sees it; objects keep the order of their keys.
 pub(super) fn from_json(json: &serde_json::Value) -> Value {
     match json {
@@ -25,6 +28,9 @@ pub(super) fn from_json(json: &serde_json::Value) -> Value {
 /// HTML escapes of Jinja's own filter.
 pub(super) fn tojson(value: &Value, options: Kwargs) -> Result<String, Error> {
     let indent = options.get::<Option<usize>>("indent")?;
+    if let Some(wide) = indent.filter(|indent| *indent > WIDEST_INDENT) {
+        return Err(invalid(format!("tojson: an indent of {wide} characters is more than {WIDEST_INDENT}")));
+    }
     let separators = options.get::<Option<Vec<String>>>("separators")?;
     let (item, key) = match separators.as_deref() {
         Some([item, key]) => (item.clone(), key.clone()),

@@ -18,6 +18,7 @@ mod keep;
 mod listen;
 mod loss_scale;
 mod losses;
+mod masked_adapter;
 mod masked_job;
 mod metrics;
 mod mix;

@@ -26,7 +26,7 @@ pub struct BenchArgs {
     /// Measure how fast a masked predictor of the size writes in 2 to 64 steps, beside the causal model, and nothing else
     #[arg(long, conflicts_with_all = ["what", "weights", "beside_dense", "attention_block", "activation_checkpointing"])]
     pub unmask: bool,
-    /// The size to measure
+    /// The published size to measure, such as nano, micro or minimind2-small (any other word lists all)
     #[arg(long, default_value = "nano")]
     pub preset: String,
     /// Rows

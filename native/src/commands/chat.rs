@@ -309,7 +309,7 @@ impl Chat {
     }
 }
 
-/// An answer as programs see it.
+/// An answer as programs see it; one with steps has what `replay` reads, under the names that `generate` gives it.
 fn shown(answer: &ChatAnswer, steps: Option<Vec<Step>>) -> Value {
     let ChatAnswer { generation, dropped } = answer;
     let mut shown = json!({
@@ -317,6 +317,9 @@ fn shown(answer: &ChatAnswer, steps: Option<Vec<Step>>) -> Value {
         "dropped_messages": dropped, "decode_tokens_per_second": generation.decode_tokens_per_second,
     });
     if let Some(steps) = steps {
+        shown["prompt_tokens"] = json!(generation.prompt_tokens);
+        shown["tokens"] = json!(generation.tokens);
+        shown["text"] = json!(generation.text);
         shown["steps"] = json!(steps);
     }
     shown

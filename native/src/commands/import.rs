@@ -31,8 +31,8 @@ pub struct ImportArgs {
     /// or any of these on the hub as hub:owner/name or hub:owner/name/FILE
     #[arg(long)]
     pub model: PathBuf,
-    /// The form to make
-    #[arg(long, value_enum, default_value = "hf")]
+    /// The form to make: import makes Hugging Face directories; `kindling export` makes the other forms
+    #[arg(long, value_enum, default_value = "hf", hide_possible_values = true)]
     pub to: Form,
     /// The new directory: absent or empty
     #[arg(long)]

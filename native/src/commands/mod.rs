@@ -16,6 +16,7 @@ pub mod generate;
 pub mod import;
 mod llada;
 mod masked_pairs;
+mod masked_start;
 pub mod merge;
 mod meter;
 pub mod plan;

@@ -17,7 +17,7 @@ use crate::output;
 /// Flags of `plan`.
 #[derive(Args)]
 pub struct PlanArgs {
-    /// A published size, of a new model or of a MiniMind .pth
+    /// A published size, such as nano, micro or minimind2-small (any other word lists all)
     #[arg(long, required_unless_present = "model")]
     pub preset: Option<String>,
     /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name

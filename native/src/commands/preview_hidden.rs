@@ -96,7 +96,7 @@ fn tell(batch: &Batch, example: &Example, tokenizer: &Tokenizer, output: Output)
     };
     let places: Vec<usize> = (0..tokens).collect();
     let parts = places.chunk_by(|a, b| hides(a) == hides(b)).map(|part| {
-        let text = tokenizer.decode(&clean[part[0]..part[0] + part.len()], false).unwrap_or_default();
+        let text = tokenizer.part_text(&clean[part[0]..part[0] + part.len()]);
         if hides(&part[0]) { format!("{open}{text}{close}") } else { text }
     });
     output.line(&parts.collect::<String>());

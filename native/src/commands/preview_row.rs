@@ -193,7 +193,7 @@ fn painted(example: &Example, tokenizer: &Tokenizer, kept: usize) -> String {
     let paint = |part: &[usize]| {
         let [open, close] = style(part[0]).marks(coloured);
         let ids = &example.ids[part[0]..part[0] + part.len()];
-        format!("{open}{}{close}", tokenizer.decode(ids, false).unwrap_or_default())
+        format!("{open}{}{close}", tokenizer.part_text(ids))
     };
     positions.chunk_by(|&a, &b| style(a) == style(b)).map(paint).collect()
 }

@@ -33,6 +33,9 @@ pub struct Summary {
     out: PathBuf,
     rows: Option<u64>,
     steps: Option<u64>,
+    /// Tokens that it trained on, padding included.
+    tokens: Option<u64>,
+    /// Seconds of its training; of a tokenizer that was made now, of all of it.
     seconds: Option<f64>,
     loss: Option<(f64, f64)>,
     /// What was measured of held-out rows, by name; of a tokenizer its ids.
@@ -40,14 +43,23 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Reads what a stage left.
-    pub fn of(link: &Link) -> Self {
+    /// Reads what a stage left, which took so many seconds where it was run now.
+    pub fn of(link: &Link, took: Option<f64>) -> Self {
         let (name, out) = (link.name.clone(), link.out.clone());
         if link.is_tokenizer() {
             let ids =
                 open_tokenizer(&out).ok().map(|tokenizer| ("ids".to_string(), tokenizer.vocab_size() as f64));
             let measures = ids.into_iter().collect();
-            return Self { name, out, rows: None, steps: None, seconds: None, loss: None, measures };
+            return Self {
+                name,
+                out,
+                rows: None,
+                steps: None,
+                tokens: None,
+                seconds: took,
+                loss: None,
+                measures,
+            };
         }
         let history = FoundRun::open(&out).history;
         let held_out = history.held_out.last().map(|(_, loss)| ("loss".to_string(), *loss));
@@ -55,7 +67,8 @@ impl Summary {
         let shares = history.held_out_metrics.iter().filter(|(name, _)| is_share(name));
         let shares = shares.filter_map(|(name, curve)| Some((name.clone(), curve.last()?.1)));
         Self {
-            rows: rows(&out),
+            rows: counted(&out, "rows"),
+            tokens: counted(&out, "tokens"),
             steps: Some(history.step),
             seconds: Some(history.seconds),
             loss: history.ends(),
@@ -71,7 +84,7 @@ impl Summary {
             self.measures.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
         json!({
             "event": "stage", "stage": self.name, "out": self.out.display().to_string(), "rows": self.rows,
-            "steps": self.steps, "seconds": self.seconds, "loss_before": self.loss.map(|loss| loss.0),
+            "steps": self.steps, "tokens": self.tokens, "seconds": self.seconds, "loss_before": self.loss.map(|loss| loss.0),
             "loss_after": self.loss.map(|loss| loss.1), "held_out": measures,
         })
     }
@@ -99,17 +112,52 @@ fn measured(name: &str, value: f64) -> String {
     }
 }
 
-/// The rows that a run's data had.
-fn rows(run: &Path) -> Option<u64> {
+/// What a run's progress has counted under a key: the rows of its data, the tokens that it trained on.
+fn counted(run: &Path, key: &str) -> Option<u64> {
     let progress = read_optional(&run.join(PROGRESS)).ok().flatten()?;
-    serde_json::from_slice::<Value>(&progress).ok()?["rows"].as_u64()
+    serde_json::from_slice::<Value>(&progress).ok()?[key].as_u64()
 }
 
-/// Shows the table.
+/// What all stages took together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sums {
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Tokens trained on.
+    pub tokens: u64,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+impl Sums {
+    /// Of these stages.
+    pub fn of(summaries: &[Summary]) -> Self {
+        summaries.iter().fold(Self::default(), |sums, stage| Self {
+            steps: sums.steps + stage.steps.unwrap_or(0),
+            tokens: sums.tokens + stage.tokens.unwrap_or(0),
+            seconds: sums.seconds + stage.seconds.unwrap_or(0.0),
+        })
+    }
+
+    fn cells(self) -> Vec<String> {
+        vec!["in all".into(), String::new(), grouped(self.steps), duration(self.seconds)]
+    }
+}
+
+/// Shows the table, and how to know what another size would take.
 pub fn show(summaries: &[Summary], output: Output) {
     let head = ["stage", "rows", "steps", "time", "loss", "held out", "where"].map(String::from).to_vec();
-    let rows: Vec<Vec<String>> = [head].into_iter().chain(summaries.iter().map(Summary::cells)).collect();
+    let sums = Sums::of(summaries);
+    let stages = summaries.iter().map(Summary::cells);
+    let rows: Vec<Vec<String>> = [head].into_iter().chain(stages).chain([sums.cells()]).collect();
     table(&rows).iter().for_each(|line| output.line(line));
+    if sums.tokens > 0 {
+        output.say(&format!(
+            "{} tokens were trained on; what another size would take for as many: kindling plan --preset micro --tokens {}",
+            grouped(sums.tokens),
+            sums.tokens
+        ));
+    }
 }
 
 /// Asks every model that talks the same questions, each model in one conversation; what was said comes back.
@@ -207,6 +255,7 @@ mod tests {
             out: "q/dpo".into(),
             rows: Some(1000),
             steps: Some(225),
+            tokens: Some(90_000),
             seconds: Some(61.0),
             loss: Some((0.75, 0.25)),
             measures: vec![("loss".into(), 0.3), ("reward_accuracy".into(), 0.95)],
@@ -219,6 +268,30 @@ mod tests {
             (json["loss_after"].as_f64(), json["held_out"]["reward_accuracy"].as_f64()),
             (Some(0.25), Some(0.95))
         );
+        assert_eq!((json["seconds"].as_f64(), json["tokens"].as_u64()), (Some(61.0), Some(90_000)));
         assert_eq!(measured("ids", 2048.0), "2,048 ids");
+    }
+
+    #[test]
+    fn what_stages_took_is_added_up() {
+        let stage = |steps, tokens, seconds| Summary {
+            name: "sft".into(),
+            out: "q/sft".into(),
+            rows: None,
+            steps,
+            tokens,
+            seconds,
+            loss: None,
+            measures: Vec::new(),
+        };
+        // A tokenizer that was there before has no time of its own.
+        let all = [
+            stage(None, None, None),
+            stage(Some(900), Some(5000), Some(60.5)),
+            stage(Some(200), None, Some(2.5)),
+        ];
+        let sums = Sums::of(&all);
+        assert_eq!(sums, Sums { steps: 1100, tokens: 5000, seconds: 63.0 });
+        assert_eq!(sums.cells(), ["in all", "", "1,100", "1m 03s"]);
     }
 }

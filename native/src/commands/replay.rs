@@ -25,7 +25,7 @@ const MOST_PLACES: usize = 1 << 20;
 /// Flags of `replay`.
 #[derive(Args)]
 pub struct ReplayArgs {
-    /// What `generate --json --show-steps` wrote; `-` reads it from stdin
+    /// What `generate` or `chat` wrote with --json --show-steps; `-` reads it from stdin
     pub file: PathBuf,
     /// The checkpoint that wrote it, its tokenizer.json or hub:owner/name
     #[arg(long)]
@@ -40,6 +40,8 @@ pub struct ReplayArgs {
 struct Recorded {
     prompt_tokens: Vec<u32>,
     text: String,
+    /// Who says it: of a chat the answer alone is shown, as it was.
+    role: Option<String>,
     holes: Option<Vec<String>>,
     steps: Vec<Step>,
 }
@@ -76,7 +78,7 @@ fn read(file: &Path) -> Result<Vec<Recorded>, Failure> {
         let place = format!("{}:{line}", file.display());
         Error::Data(
             format!(
-                "{place}: not what `generate --json --show-steps` writes of a model of masked tokens: {why}"
+                "{place}: not what `generate` or `chat` writes with --json --show-steps of a model of masked tokens: {why}"
             )
             .into(),
         )
@@ -110,7 +112,8 @@ impl Recorded {
 
     fn show(&self, tokenizer: &Tokenizer, delay: Duration, output: Output) -> Result<(), Failure> {
         let prompt = tokenizer.decode(&self.prompt_tokens, true)?;
-        let before = if self.holes.is_some() { "" } else { prompt.as_str() };
+        let stands_alone = self.holes.is_some() || self.role.is_some();
+        let before = if stands_alone { "" } else { prompt.as_str() };
         let places = self.places();
         let view = Unmasking::new(Some(tokenizer), output, false);
         let seen = view.is_seen();

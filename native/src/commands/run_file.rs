@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::chain_file::Chain;
 use super::quickstart::run_links;
-use super::quickstart_report::show;
+use super::quickstart_report::{Sums, show};
 use crate::chain::{Link, tokenizer_files};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
@@ -36,8 +36,7 @@ A file holds its directory and its stages; keys are flags of their verbs, paths 
   name = \"talk\"
   data = [\"chats.jsonl\"]
 
-A stage is called `name`, or as its verb. It takes the tokenizer and the model of the stages before it; `model`, `teacher` and
-`tokenizer` may name another stage.";
+A stage is called `name`, or as its verb. It takes the tokenizer and the model of the stages before it; `model`, `teacher` and `tokenizer` may name another stage.";
 /// Flags of `run`.
 #[derive(Args)]
 pub struct RunArgs {
@@ -70,9 +69,12 @@ pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> 
     }
     let summaries = ended?;
     show(&summaries, output);
-    let (out, count) = (out.display().to_string(), links.len());
+    let (out, count, sums) = (out.display().to_string(), links.len(), Sums::of(&summaries));
     let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
-    let done = json!({"event": "done", "out": out, "step": count, "total_steps": count, "stages": names});
+    let done = json!({
+        "event": "done", "out": out, "step": count, "total_steps": count, "stages": names, "tokens": sums.tokens,
+        "seconds": sums.seconds,
+    });
     directory.log(&done)?;
     output.json(&done);
     output.line(&out);

@@ -42,7 +42,7 @@ pub struct PairArgs {
     /// Score only the pairs that a run with this --val-split (and --seed) holds out
     #[arg(long, requires = "pairs", default_value_t = 0.0)]
     pub val_split: f64,
-    /// The seed of that run
+    /// The seed of the run that --val-split speaks of
     #[arg(long, requires = "pairs", default_value_t = TrainConfig::of(Stage::Dpo).seed)]
     pub seed: u64,
 }

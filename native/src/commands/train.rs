@@ -20,7 +20,7 @@ use super::positions::with_remedy;
 use super::second_model::SecondModel;
 use super::start::{Start, newest, resume};
 use super::train_args::{DATE, LENGTH, TrainArgs};
-use super::{example, open_device, shard_dir};
+use super::{example, masked_start, open_device, shard_dir};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{self, Output};
@@ -47,6 +47,7 @@ pub fn run(
     args.check_rendering(stage.row_kind(), &invocation.said)?;
     let started = args.model.is_some() || args.beside.preset.is_some() || args.beside.model_config.is_some();
     refuse_no_model(stage, args, started)?;
+    masked_start::refuse_new(kind, args)?;
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
         return example::run(stage, args, everywhere, invocation);
     }
@@ -72,7 +73,8 @@ pub fn run(
         None => args.objective(stage, model.config(), &invocation.typed)?,
     };
     let context = objective.longest_row().unwrap_or(usize::MAX).min(model.config().context());
-    let (config, mut settings) = fitted(args, invocation, context, output);
+    let masked = model.config().diffusion.is_some();
+    let (config, mut settings) = fitted(kind, args, invocation, (context, masked), output);
     let keys = tokenizer.template_keys();
     let keep = rows_to_keep(kind, args, &keys, &model)?;
     let dataset = open_data(stage, &config, &args.data, &args.rows, keys, output)
@@ -137,15 +139,24 @@ fn tell_ends(run: &Run, told_ends: Option<Vec<u32>>, output: Output) {
     }
 }
 
-/// The settings of a run with models of this context: where no length was said, its rows are no longer than that.
+/// The settings of a run with a model of this context, which may be a masked predictor: where no length was said, its rows
+/// are no longer than that, and an adapter learns as such a model's does.
 fn fitted(
+    kind: RunKind,
     args: &TrainArgs,
     invocation: &Invocation,
-    context: usize,
+    (context, masked): (usize, bool),
     output: Output,
 ) -> (TrainConfig, toml::Table) {
     let (mut config, mut settings) = (args.train.clone(), invocation.settings.clone());
-    if !invocation.said.iter().any(|said| said == LENGTH)
+    let said = |flag: &str| invocation.said.iter().any(|said| said == flag);
+    if masked && kind == (RunKind { stage: Stage::Sft, adapts: true }) {
+        config.fit_masked_adapter(said).iter().for_each(|note| output.say(note));
+        settings.insert("learning-rate".into(), config.learning_rate.into());
+        settings.insert("min-steps".into(), (config.min_steps as i64).into());
+        settings.insert("stop-at-loss".into(), config.stop_at_loss.into());
+    }
+    if !said(LENGTH)
         && let Some(note) = config.fit_default_length(context)
     {
         output.say(&note);

@@ -114,7 +114,8 @@ pub struct TrainArgs {
 /// Whether an adapter trains instead of the model, and flags that act on it alone.
 #[derive(Args)]
 pub struct AdapterArgs {
-    /// Train a low-rank adapter beside the frozen --model; the other flags here belong to it
+    /// Train a low-rank adapter beside the frozen --model; the other flags here belong to it. Beside a masked predictor
+    /// --learning-rate, --min-steps and --stop-at-loss have defaults of their own, which are told
     #[arg(long, num_args = 0..=1, default_value_t = false, default_missing_value = "true",
         action = clap::ArgAction::Set)]
     pub lora: bool,

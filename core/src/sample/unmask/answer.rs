@@ -47,7 +47,7 @@ impl<'a> MaskedAnswer<'a> {
             self.next += 1;
             text += &self.advance(canvas)?;
         }
-        Ok(text + &self.text.finish())
+        Ok(text + &self.text.finish(self.end.is_some()))
     }
 
     /// Whether nothing behind what was taken belongs to it.
