@@ -16,6 +16,7 @@ pub mod sample;
 pub mod saves;
 pub mod scale;
 pub mod students;
+pub mod trained;
 
 /// Core's own file: what is thought is folded in the page as in the terminal.
 #[path = "../../core/src/text/fold.rs"]
