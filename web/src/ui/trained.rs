@@ -59,12 +59,12 @@ impl Examples {
         let item = el("div").class("trained").test("trained").attr("data-name", shown.name);
         let item = item.child(&el("strong").text((shown.title)(t)));
         let item = item.child(&el("span").text((shown.about)(t)));
-        let (measured, list) = (figures(), el("ul").class("faint"));
+        let (measured, list) = (figures(), el("ul"));
         for measure in shown.measures {
             let shares = measured.get(shown.name).and_then(|figures| figures.get(measure.key));
             let Some([before, after]) = shares else { continue };
-            let values = [(measure.named)(t), &percent(*before), &percent(*after)];
-            list.add(&el("li").test("trained-figure").text(&fill(t.trained.figure, &values)));
+            let figure = fill(t.trained.figure, &[(measure.named)(t), &percent(*before), &percent(*after)]);
+            list.add(&el("li").test("trained-figure").text(&figure));
         }
         let asking = Rc::clone(self);
         let ask = button().test("trained-ask").text(&fill(t.trained.ask, &[(shown.question)(t)]));
