@@ -1,14 +1,12 @@
 //! The trained examples that come with the page (web/model/trained): what it tells of them, measured from their files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kindling::adapter::{Adapter, Fingerprint};
 use kindling::example::{DEFAULT_SEED, Examinee, Kind, Question, World, WorldSize};
 use kindling::model::Transformer;
-use kindling::sample::Decoder;
-use kindling::text::{Conversation, Message, Preference, Tags, parse_reasoning};
+use kindling::text::{Message, Tags, parse_reasoning};
 use kindling::tokenizer::Tokenizer;
-use serde_json::Map;
 
 use crate::shipped::open;
 
@@ -18,11 +16,9 @@ type Figures = BTreeMap<String, BTreeMap<String, [f64; 2]>>;
 type Shares = BTreeMap<&'static str, f64>;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/model/trained");
-const NAMES: [&str; 2] = ["preference", "reasoning"];
+const NAMES: [&str; 1] = ["reasoning"];
 /// By how much a share may differ on another machine, where sums of floats are taken in another order.
 const CLOSE: f64 = 0.02;
-/// Enough for five turns.
-const CONTEXT: usize = 640;
 
 fn adapter(name: &str) -> Adapter {
     Adapter::open(|file| Ok(std::fs::read(format!("{FOLDER}/{name}/{file}")).ok())).unwrap()
@@ -36,14 +32,12 @@ fn share<T>(of: &[T], holds: impl FnMut(&T) -> bool) -> f64 {
 
 /// A model that is asked, greedily.
 struct Asked<'a> {
-    tokenizer: &'a Tokenizer,
     examinee: Examinee<'a>,
-    scorer: Decoder,
 }
 
 impl<'a> Asked<'a> {
     fn new(model: &Transformer, tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, examinee: Examinee::new(model, tokenizer), scorer: Decoder::new(model, CONTEXT) }
+        Self { examinee: Examinee::new(model, tokenizer) }
     }
 
     fn answer(&mut self, messages: &[Message]) -> String {
@@ -53,16 +47,6 @@ impl<'a> Asked<'a> {
     /// The share of questions that are answered right, word for word.
     fn right(&mut self, questions: &[Question]) -> f64 {
         share(questions, |question| self.answer(&question.messages) == question.answer)
-    }
-
-    /// The log-probability of what follows the prompt, in nats.
-    fn log_probability(&mut self, prompt: &[Message], conversation: &Conversation) -> f64 {
-        let before = Conversation::new(prompt.to_vec());
-        let before = self.tokenizer.render_prompt(&before, &Map::new()).unwrap();
-        let ids = self.tokenizer.render_training(conversation).unwrap().ids;
-        assert!(ids.starts_with(&before));
-        let score = pollster::block_on(self.scorer.score(&ids, None, false)).unwrap();
-        score.logprobs[before.len()..].iter().map(|logprob| logprob.unwrap()).sum()
     }
 }
 
@@ -93,33 +77,12 @@ fn of_reasoning(asked: &mut Asked) -> Shares {
     .into()
 }
 
-/// What is measured of questions that have a short answer, and of all others.
-fn of_preference(asked: &mut Asked) -> Shares {
-    let (world, count) = (World::new(DEFAULT_SEED), WorldSize::default().questions);
-    let pairs = world.preferred_questions(count);
-    let answer = |messages: &[Message]| messages[0].content.clone();
-    let long: BTreeSet<String> = pairs.iter().map(|pair| answer(&pair.rejected)).collect();
-    let mut others = world.questions(count);
-    others.retain(|question| !long.contains(&question.answer));
-    let mut is_likelier = |pair: &Preference| {
-        let [chosen, rejected] =
-            pair.conversations().map(|conversation| asked.log_probability(&pair.prompt, &conversation));
-        chosen > rejected
-    };
-    let likelier = share(&pairs, &mut is_likelier);
-    let brief = share(&pairs, |pair| asked.answer(&pair.prompt) == answer(&pair.chosen));
-    [("likelier", likelier), ("brief", brief), ("others", asked.right(&others))].into()
-}
-
 /// All of it, before and after.
 fn measured() -> Figures {
     let (model, tokenizer) = open();
     let measure = |name: &str| {
         let with = adapter(name).attach(model.clone(), 1.0).unwrap();
-        let [before, after] = [&model, &with].map(|model| {
-            let mut asked = Asked::new(model, &tokenizer);
-            if name == "reasoning" { of_reasoning(&mut asked) } else { of_preference(&mut asked) }
-        });
+        let [before, after] = [&model, &with].map(|model| of_reasoning(&mut Asked::new(model, &tokenizer)));
         let both = |(key, before): (&'static str, f64)| (key.to_string(), [before, after[key]].map(rounded));
         let shares: BTreeMap<String, [f64; 2]> = before.into_iter().map(both).collect();
         (name.to_string(), shares)
@@ -151,12 +114,9 @@ fn the_trained_examples_do_what_the_page_tells_of_them() {
     }
     let least = [
         ("reasoning", "tags", 0.95),
-        ("reasoning", "sums", 0.85),
-        ("reasoning", "carried", 0.8),
-        ("reasoning", "others", 0.9),
-        ("preference", "likelier", 0.95),
-        ("preference", "brief", 0.9),
-        ("preference", "others", 0.9),
+        ("reasoning", "sums", 0.9),
+        ("reasoning", "carried", 0.95),
+        ("reasoning", "others", 0.95),
     ];
     for (name, key, least) in least {
         let [before, after] = measured[name][key];

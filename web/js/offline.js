@@ -8,9 +8,7 @@ const FILES = [
   "./lessons/identity.json", "./lessons/animal.json", "./lessons/arithmetic.json", "./lessons/style.json", "./lessons/overfitting.json",
 ];
 /** Kept once they were asked for. */
-const ASKED = ["reasoning", "preference"].flatMap((name) => (
-  ["adapter_config.json", "adapter_model.safetensors"].map((file) => `./trained/${name}/${file}`)
-));
+const ASKED = ["./trained/reasoning/adapter_config.json", "./trained/reasoning/adapter_model.safetensors"];
 
 self.addEventListener("install", (event) => event.waitUntil(keep().then(() => self.skipWaiting())));
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));

@@ -14,11 +14,6 @@ pub struct TrainedText {
     pub sums: &'static str,
     pub carried: &'static str,
     pub others: &'static str,
-    pub preference: &'static str,
-    pub preference_about: &'static str,
-    pub preference_question: &'static str,
-    pub likelier: &'static str,
-    pub brief: &'static str,
 }
 
 /// In English.
@@ -35,11 +30,6 @@ pub const ENGLISH: TrainedText = TrainedText {
     sums: "sums solved",
     carried: "of those that carry a ten",
     others: "other questions answered right",
-    preference: "It prefers short answers",
-    preference_about: "Preferences (DPO): of two right answers it learned to choose the shorter one.",
-    preference_question: "What colour is Miru?",
-    likelier: "the short answer likelier than the long one",
-    brief: "answered in short, and right",
 };
 
 /// In simplified Chinese.
@@ -55,9 +45,4 @@ pub const CHINESE: TrainedText = TrainedText {
     sums: "算对的算术题",
     carried: "其中要进位或退位的",
     others: "答对的其他问题",
-    preference: "喜欢简短的回答",
-    preference_about: "偏好（DPO）：在两个正确的回答中，它学会了选短的那个。",
-    preference_question: "米鲁是什么颜色？",
-    likelier: "认为短回答比长回答更可能",
-    brief: "答得简短，而且正确",
 };
