@@ -92,6 +92,8 @@ mod sentencepiece;
 mod shared_tokenizers;
 #[path = "library/shipped.rs"]
 mod shipped;
+#[path = "library/shipped_trained.rs"]
+mod shipped_trained;
 #[path = "library/stories260k.rs"]
 mod stories260k;
 #[path = "library/template_files.rs"]

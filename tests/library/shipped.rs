@@ -9,7 +9,7 @@ use kindling::tokenizer::Tokenizer;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/model/kindling-nano.safetensors");
 
-fn open() -> (Transformer, Tokenizer) {
+pub fn open() -> (Transformer, Tokenizer) {
     let files = from_single_file(&std::fs::read(FILE).unwrap()).unwrap();
     let mut checkpoint = Checkpoint::open(|name| Ok(files.get(name).cloned())).unwrap();
     let tokenizer = checkpoint.tokenizer.take().unwrap();

@@ -7,6 +7,8 @@ const FILES = [
   "./base.css", "./controls.css", "./chat.css", "./panels.css", "./lessons.css", "./diffusion.css",
   "./lessons/identity.json", "./lessons/animal.json", "./lessons/arithmetic.json", "./lessons/style.json", "./lessons/overfitting.json",
 ];
+/** Kept once they were asked for. */
+const ASKED = ["./trained/reasoning/adapter_config.json", "./trained/reasoning/adapter_model.safetensors"];
 
 self.addEventListener("install", (event) => event.waitUntil(keep().then(() => self.skipWaiting())));
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
@@ -30,7 +32,7 @@ async function answer(request) {
   const cache = await caches.open(CACHE);
   try {
     const fresh = await fetch(request);
-    if (fresh.ok && FILES.some((file) => new URL(file, location).href === request.url)) {
+    if (fresh.ok && [...FILES, ...ASKED].some((file) => new URL(file, location).href === request.url)) {
       // A full disk must not take the answer away.
       await cache.put(request, fresh.clone()).catch(() => {});
     }

@@ -22,6 +22,7 @@ pub mod saves;
 pub mod scale;
 pub mod settings;
 pub mod students;
+pub mod trained;
 
 /// Core's own file: what is thought is folded in the page as in the terminal.
 #[path = "../../core/src/text/fold.rs"]

@@ -69,7 +69,7 @@ impl Problem {
     }
 
     /// Whether a ten is carried to others, or borrowed of several.
-    fn changes_tens(self) -> bool {
+    pub fn changes_tens(self) -> bool {
         let Self { a, plus, b } = self;
         if plus { a >= 10 && a % 10 + b > 9 } else { a >= 20 && a % 10 < b }
     }
@@ -88,6 +88,21 @@ impl Problem {
     /// trained with other tens.
     pub fn is_held_out(self) -> bool {
         self.a > SMALL && (self.a / 10 + 3 * (self.a % 10) + 5 * self.b).is_multiple_of(6)
+    }
+
+    /// All number pairs that no training row holds, without those that add or take nothing.
+    pub fn unseen() -> Vec<Self> {
+        let pairs = (SMALL + 1..=LARGEST).flat_map(|a| {
+            [true, false].into_iter().flat_map(move |plus| (1..=9).map(move |b| Self { a, plus, b }))
+        });
+        pairs.filter(|problem| problem.is_held_out() && problem.result() <= LARGEST).collect()
+    }
+
+    /// Asked in full, in signs.
+    pub fn asked(self, language: Language) -> String {
+        let Self { a, plus, b } = self;
+        let phrase = ["What is {p}?", "{p}等于几？"][language.index()];
+        phrase.replace("{p}", &format!("{a}{}{b}", if plus { '+' } else { '-' }))
     }
 
     pub fn result(self) -> u64 {
@@ -153,6 +168,14 @@ pub(super) fn exchange(setting: Setting, random: &mut Random) -> Exchange {
     Exchange { held_out: problem.is_held_out(), ..setting.exchange(question, problem.equation()) }
 }
 
+/// The result of an equation; none of any other text.
+pub(super) fn result_of(text: &str) -> Option<&str> {
+    let (problem, result) = text.split_once('=')?;
+    let (a, b) = problem.split_once(['+', '-'])?;
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    [a, b, result].into_iter().all(is_number).then_some(result)
+}
+
 /// A question, its steps and its result; the tens change where something `carries`.
 pub(super) fn in_steps(language: Language, carries: bool, random: &mut Random) -> [String; 3] {
     let problem = if carries { Problem::carried(random) } else { Problem::trained(random) };
@@ -199,6 +222,25 @@ mod tests {
             assert!(problem.changes_tens() && !problem.is_held_out(), "{problem:?}");
             assert!(problem.result() <= LARGEST && problem.result() >= 10, "{problem:?}");
         }
+    }
+
+    #[test]
+    fn a_result_stands_behind_its_equation() {
+        assert_eq!((result_of("45+3=48"), result_of("8-8=0")), (Some("48"), Some("0")));
+        for other in ["45+3=", "45+3", "a+3=4", "45+3=48.", "1+2+3=6", "4=4", "6*8=48"] {
+            assert_eq!(result_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn unseen_problems_are_all_that_are_held_out_and_half_of_them_carry() {
+        let unseen = Problem::unseen();
+        assert_eq!(unseen.len(), 234);
+        assert_eq!(unseen.iter().filter(|problem| problem.changes_tens()).count(), 116);
+        assert!(unseen.iter().all(|problem| problem.is_held_out() && problem.result() <= LARGEST));
+        let asked = unseen[0];
+        assert_eq!(asked, Problem { a: 19, plus: true, b: 4 });
+        assert_eq!(Language::ALL.map(|language| asked.asked(language)), ["What is 19+4?", "19+4等于几？"]);
     }
 
     #[test]

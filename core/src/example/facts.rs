@@ -1,5 +1,7 @@
 //! Entities and their attributes: statements to read, questions to answer.
 
+use std::collections::BTreeMap;
+
 use super::lexicon::{Attribute, NAMES, SORTS, Sort};
 use super::phrases::{Phrases, said};
 use super::question::Language;
@@ -36,6 +38,8 @@ const BY_ANOTHER: [Phrases; 2] = [
 ];
 /// How an attribute is told, in statements and in answers.
 const STATEMENT: [&str; 2] = ["The {n} of {e} is {v}.", "{e}的{n}是{v}。"];
+/// The same where the question names entity and noun.
+const SHORT: [&str; 2] = ["It is {v}.", "{v}。"];
 /// What an entity is, in statements and in answers; `{s}` is its sort.
 const SORT: [&str; 2] = ["{e} is {s}.", "{e}是{s}。"];
 
@@ -69,6 +73,18 @@ pub(super) fn statement(seed: u64, entity: usize, number: usize, language: Langu
     let l = language.index();
     let noun = attribute(entity, number).noun[l];
     fill(STATEMENT[l], name(entity, language), noun, value(seed, entity, number, language))
+}
+
+/// The attributes of all entities as they are told, each with what is left where it is clear what is asked.
+pub(super) fn in_short(seed: u64) -> BTreeMap<String, String> {
+    let numbers = (0..ENTITIES).flat_map(|entity| (0..ATTRIBUTES).map(move |number| (entity, number)));
+    let in_both = |(entity, number)| {
+        Language::ALL.map(|language| {
+            let short = fill(SHORT[language.index()], "", "", value(seed, entity, number, language));
+            (statement(seed, entity, number, language), short)
+        })
+    };
+    numbers.flat_map(in_both).collect()
 }
 
 /// What an entity is, as a sentence.

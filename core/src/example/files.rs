@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::question::{Kind, Question};
 use super::{World, WorldSize};
 use crate::random::Random;
-use crate::text::{Conversation, Message};
+use crate::text::{Conversation, Message, Preference};
 
 /// Rows of preference pairs at most.
 const PREFERENCES: usize = 1000;
@@ -23,7 +23,8 @@ const IDENTITY: [(&str, &str); 8] = [
 ];
 
 impl World {
-    /// The example sets, by file name: pretrain, sft, lora, dpo, reason, eval and multiple choice.
+    /// The example sets, by file name: pretrain, sft, lora, dpo with wrong answers and with long ones, reason, eval and
+    /// multiple choice.
     pub fn files(&self, size: WorldSize) -> Vec<(String, Vec<u8>)> {
         let texts = self.texts(size.texts).into_iter().map(|text| json!({"text": text}));
         let chats = self.conversations(size.conversations);
@@ -38,6 +39,7 @@ impl World {
             ("sft.jsonl".into(), lines(chats.iter().map(row))),
             ("lora.jsonl".into(), lines(IDENTITY.iter().map(|(q, a)| pair(q, a)))),
             ("dpo.jsonl".into(), lines(self.preferences(&chats))),
+            ("dpo_brief.jsonl".into(), lines(self.preferred(&chats).iter().map(preference))),
             (
                 "reason.jsonl".into(),
                 lines(self.reasoned(size.conversations / 3).iter().map(|(q, a)| pair(q, a))),
@@ -102,6 +104,11 @@ fn lines(rows: impl Iterator<Item = Value>) -> Vec<u8> {
 
 fn row(chat: &Conversation) -> Value {
     json!({"conversations": chat.messages})
+}
+
+fn preference(pair: &Preference) -> Value {
+    let [chosen, rejected] = pair.conversations().map(|conversation| conversation.messages);
+    json!({"chosen": chosen, "rejected": rejected})
 }
 
 fn pair(question: &str, answer: &str) -> Value {

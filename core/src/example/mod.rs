@@ -15,6 +15,7 @@ mod lexicon;
 mod memory;
 mod names;
 mod phrases;
+mod preferred;
 mod question;
 mod reasoned;
 mod small_talk;
@@ -31,6 +32,7 @@ use turn::Exchange;
 pub use grade::{Examinee, Grade, Grades};
 pub use known::{card, known_rows, rows_known_by};
 pub use question::{Kind, Language, Question};
+pub use reasoned::UnseenSum;
 
 /// The seed of the world that `sample-data` and the embedded default use.
 pub const DEFAULT_SEED: u64 = 1;

@@ -1,10 +1,22 @@
 //! Questions whose answers think first, between tags: sums and differences in steps, of which some carry a ten, and facts
 //! that lead to others.
 
+use super::arithmetic::{self, Problem};
 use super::question::Language;
-use super::{World, arithmetic, distinct, facts};
+use super::{World, distinct, facts};
 use crate::random::Random;
 use crate::text::Tags;
+
+/// A sum or difference that no row holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnseenSum {
+    /// What is asked.
+    pub question: String,
+    /// The right result.
+    pub result: String,
+    /// Whether a ten is carried or borrowed, which answers without steps never learn.
+    pub carries: bool,
+}
 
 impl World {
     /// Distinct questions with their answers between tags.
@@ -22,6 +34,17 @@ impl World {
                 (question, Tags::default().written(&thinking, &answer))
             },
         )
+    }
+
+    /// Every sum and difference that no row of any world holds, asked in English and Chinese in turn.
+    pub fn unseen_sums() -> Vec<UnseenSum> {
+        let problems = Problem::unseen().into_iter().zip(Language::ALL.into_iter().cycle());
+        let asked = |(problem, language): (Problem, Language)| UnseenSum {
+            question: problem.asked(language),
+            result: problem.result().to_string(),
+            carries: problem.changes_tens(),
+        };
+        problems.map(asked).collect()
     }
 }
 
@@ -45,6 +68,16 @@ mod tests {
             carried += usize::from(thinking.matches('=').count() == 3);
         }
         assert!((250..400).contains(&carried), "{carried}");
+    }
+
+    #[test]
+    fn unseen_sums_are_asked_in_both_languages_and_by_no_row() {
+        let (sums, rows) = (World::unseen_sums(), World::new(1).reasoned(3000));
+        let asked: Vec<&str> = sums.iter().map(|sum| sum.question.as_str()).collect();
+        assert_eq!(asked[..2], ["What is 19+4?", "19-4等于几？"]);
+        assert_eq!((sums[0].result.as_str(), sums[1].result.as_str()), ("23", "15"));
+        assert_eq!((sums[0].carries, sums[1].carries), (true, false));
+        assert!(rows.iter().all(|(question, _)| !asked.contains(&question.as_str())));
     }
 
     #[test]

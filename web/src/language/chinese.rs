@@ -6,6 +6,7 @@ use super::lessons;
 use super::rows;
 use super::stages;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
+use super::trained;
 use crate::format::Units;
 
 /// The page in simplified Chinese.
@@ -19,6 +20,7 @@ pub const CHINESE: Text = Text {
     finer: finer::CHINESE,
     diffusion: diffusion::CHINESE,
     lessons: lessons::CHINESE,
+    trained: trained::CHINESE,
     adapters: ADAPTERS,
     models: MODELS,
 };

@@ -6,6 +6,7 @@ use super::lessons;
 use super::rows;
 use super::stages;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
+use super::trained;
 use crate::format::Units;
 
 /// The page in English.
@@ -19,6 +20,7 @@ pub const ENGLISH: Text = Text {
     finer: finer::ENGLISH,
     diffusion: diffusion::ENGLISH,
     lessons: lessons::ENGLISH,
+    trained: trained::ENGLISH,
     adapters: ADAPTERS,
     models: MODELS,
 };

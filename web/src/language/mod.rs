@@ -10,6 +10,7 @@ mod lessons;
 mod rows;
 mod stages;
 mod text;
+mod trained;
 
 use chinese::CHINESE;
 use english::ENGLISH;

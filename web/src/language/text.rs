@@ -5,6 +5,7 @@ use super::finer::FinerText;
 use super::lessons::LessonsText;
 use super::rows::RowsText;
 use super::stages::StagesText;
+use super::trained::TrainedText;
 use crate::format::Units;
 
 /// Picks a sentence of the language of now.
@@ -30,6 +31,8 @@ pub struct Text {
     pub diffusion: DiffusionText,
     /// Lessons, and the comparison of many adapters.
     pub lessons: LessonsText,
+    /// The trained examples that come with the page.
+    pub trained: TrainedText,
     /// The tab of adapters.
     pub adapters: AdaptersText,
     /// The tab of models and files.

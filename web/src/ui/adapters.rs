@@ -12,6 +12,7 @@ use super::dom::{El, button, el, field};
 use super::drop;
 use super::engine::{self, Answer};
 use super::students;
+use super::trained;
 use crate::format::{count, fill};
 use crate::messages::model::AdapterInfo;
 use crate::names::{day, stem};
@@ -40,7 +41,9 @@ pub fn build(app: &Rc<App>, panel: &El) {
     let zone = drop::zone(speech, "adapter-files", |t| t.adapters.drop, move |files| added.add(&files));
     let import = el("details").class("settings").child(&el("summary").say(speech, |t| t.adapters.import));
     let import = import.child(&field(speech, |t| t.adapters.name, &adapters.name)).child(&zone);
-    panel.add(&compare::build(app));
+    let (comparison, ask) = compare::build(app);
+    panel.add(&comparison);
+    panel.add(&trained::build(app, ask));
     panel.add(&card.child(&import));
     panel.add(&students::build(app));
     let fetched = Rc::clone(&adapters);

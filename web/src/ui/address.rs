@@ -7,17 +7,14 @@ use wasm_bindgen::prelude::JsValue;
 use web_sys::{AbortController, AbortSignal, UrlSearchParams};
 
 use super::app::{App, Topic};
+use super::brought;
 use super::dom::{El, button, el, find, window};
 use super::engine::{self, Answer};
 use super::fetch::{fetch, resolve};
 use super::lessons::Lessons;
-use super::storage;
 use crate::format::{bytes, fill};
-use crate::messages::model::AdapterInfo;
 use crate::saves::crc32;
 
-/// Before the address of an adapter that was fetched: which that is, and its name here.
-const KEY: &str = "kindling-adapter-of:";
 /// The largest adapter.
 const MOST_BYTES: usize = 500_000_000;
 /// Values of `model` that are no address.
@@ -121,30 +118,17 @@ impl Address {
         Ok(())
     }
 
-    /// Fetches an adapter and lets it act. One that is here already, as after a reload, is not added once more.
+    /// Fetches an adapter and lets it act.
     async fn open_adapter(&self, address: &str) -> Answer<()> {
         let t = self.app.speech.text();
         let url = resolve(address, t)?;
         self.begin(&url);
         let signal: AbortSignal = self.abort.signal();
         let content = fetch(&url, MOST_BYTES, &signal, t, |loaded, total| self.show(loaded, total)).await?;
-        let (mark, key) = (crc32(&content).to_string(), format!("{KEY}{url}"));
-        let kept = storage::kept(&key).unwrap_or_default();
-        let known = kept.split_once(' ').filter(|(kept, _)| *kept == mark).map(|(_, name)| name);
-        let here = engine::adapters().await?;
-        let here = here.into_iter().find(|adapter| adapter.fits && Some(adapter.name.as_str()) == known);
-        if let Some(adapter) = here {
-            engine::use_adapters(&[AdapterInfo { active: true, ..adapter }]).await?;
-        } else {
-            let own = own_name(&url);
-            // An archive is one, whatever its address is called.
-            let file = if content.starts_with(b"PK") { format!("{own}.zip") } else { own.clone() };
-            let list = engine::add_adapter(&own, &engine::file_of_bytes(&file, &content)).await?;
-            if let Some(added) = list.iter().find(|adapter| adapter.active) {
-                // Without room for this note the next visit adds it under a number.
-                storage::keep(&key, &format!("{mark} {}", added.name));
-            }
-        }
+        let (mark, own) = (crc32(&content).to_string(), own_name(&url));
+        // An archive is one, whatever its address is called.
+        let file = if content.starts_with(b"PK") { format!("{own}.zip") } else { own.clone() };
+        brought::use_alone(&url, &mark, &own, &engine::file_of_bytes(&file, &content)).await?;
         self.app.changed(Topic::Adapters);
         Ok(())
     }

@@ -25,8 +25,8 @@ struct Compare {
     answering: RefCell<Option<AbortController>>,
 }
 
-/// Builds the comparison.
-pub fn build(app: &Rc<App>) -> El {
+/// Builds the comparison; the second part asks a question as if it was typed.
+pub fn build(app: &Rc<App>) -> (El, impl Fn(&str) + use<>) {
     let speech = &app.speech;
     let compare = Rc::new(Compare {
         app: Rc::clone(app),
@@ -52,7 +52,8 @@ pub fn build(app: &Rc<App>) -> El {
     let [base, active] = &compare.places;
     let left = el("div").class("side").child(&el("h3").say(speech, |t| t.lessons.before)).child(base);
     let right = el("div").class("side").child(&el("h3").say(speech, |t| t.lessons.after)).child(active);
-    card.child(&el("div").class("sides").child(&left).child(&right))
+    let card = card.child(&el("div").class("sides").child(&left).child(&right));
+    (card, move |question: &str| compare.ask_of(question))
 }
 
 impl Compare {
@@ -62,13 +63,23 @@ impl Compare {
         }
     }
 
+    /// Asks this question; answers that are still written end.
+    fn ask_of(self: &Rc<Self>, question: &str) {
+        self.abort();
+        self.prompt.set_value(question);
+        self.ask();
+    }
+
     fn ask(self: &Rc<Self>) {
         let Ok(abort) = AbortController::new() else { return };
         self.set_answering(Some(abort.clone()));
         let compare = Rc::clone(self);
         self.app.spawn(async move {
             let answer = compare.both(&abort).await;
-            compare.set_answering(None);
+            let now = compare.answering.borrow().clone();
+            if now.is_some_and(|now| js_sys::Object::is(&now, &abort)) {
+                compare.set_answering(None);
+            }
             if abort.signal().aborted() { Ok(()) } else { answer }
         });
     }

@@ -48,6 +48,7 @@
 //! | adapters | `adapter-list`, `adapter`* (`data-name`), `adapter-on`*, `adapter-base`*, |
 //! | | `adapter-strength`*, `adapter- |
 //! | | export`*, `adapter-remove`*, `adapter-name`, `adapter-files` |
+//! | examples | `trained-list`, `trained`* (`data-name`), `trained-figure`*, `trained-ask`* |
 //! | before / after | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
 //! | class | `class-files`, `class-list`, `class-adapter`*, `class-questions`, `class-run`, `class-table`, |
 //! | | `class-cell`*, `class-progress`, `class-stop`, `class-csv` |
@@ -65,6 +66,7 @@ mod address;
 mod answer;
 mod answers;
 mod app;
+mod brought;
 mod channel;
 mod chart;
 mod chat;
@@ -108,6 +110,7 @@ mod teach_sample;
 mod teach_settings;
 mod teach_stage;
 mod tint;
+mod trained;
 mod training;
 mod turn;
 mod unfinished;
