@@ -28,6 +28,11 @@ ALONE = dict(use_cpu=True, bf16=False, report_to=[], gradient_checkpointing=Fals
 BETA, RATE = 0.1, 1e-4
 
 
+def dataset(rows):
+    """Rows as trl wants them. They get a name, because some versions of pyarrow have a table that cannot name itself."""
+    return datasets.Dataset(pyarrow.Table.from_pylist(rows), fingerprint="rows")
+
+
 def tokens_of(batch):
     """Whole rows, and which of their tokens but the first are an answer's."""
     inputs, _, targets, weights = batch[:4]
@@ -80,7 +85,7 @@ def dpo(work):
     model = make.opened(nano)
     trainer = trl.DPOTrainer(
         model=model, ref_model=copy.deepcopy(model), args=trl.DPOConfig(str(work / "trl"), beta=BETA, **ALONE),
-        train_dataset=datasets.Dataset.from_list(rows), processing_class=tokenizer,
+        train_dataset=dataset(rows), processing_class=tokenizer,
     )
     there = [{"ids": row, "weights": weights, "segments": [1] * len(row)} for row, weights in encoded]
     half = len(there) // 2
@@ -101,7 +106,7 @@ def grpo(work):
     trainer = trl.GRPOTrainer(
         model=model, reward_funcs=lambda completions, **_: [0.0] * len(completions),
         args=trl.GRPOConfig(str(work / "trl"), per_device_train_batch_size=2, **how, **ALONE),
-        train_dataset=datasets.Dataset.from_list([dict(prompt="a")] * 2),
+        train_dataset=dataset([dict(prompt="a")] * 2),
         processing_class=AutoTokenizer.from_pretrained(nano),
     )
     model.eval()
@@ -112,6 +117,7 @@ def grpo(work):
 args = arguments(__doc__, ["dpo", "grpo"])
 try:
     import datasets
+    import pyarrow
     import trl
 except ImportError as error:
     skip("trl's losses", f"{error}; tests/interop/run installs it where pip can")

@@ -32,15 +32,12 @@ logging.disable_progress_bar()
 SEED = 42
 # Streams of the seed and numbers of core/src: train/noising.rs, batch/loader.rs, loss/masking.rs.
 NOISED, BUCKET, CUT_SHARE, PAD = 0x6E6F69736564, 0x6275636B, 0.01, 16
-# Of a text that is all masks every position has the same value, so that the gradient of its queries and keys is 0 but for
-# rounding, which AdamW makes a step of: some tokens of a text are always seen.
-SHARES = (0.05, 0.7)
 # The verb, what `convert` is told, how much hidden tokens count, their shares.
 LESSONS = {
-    "texts by 1/t": ("pretrain", dict(shift=True, block=None), "inverse-t", SHARES),
-    "texts": ("pretrain", dict(shift=False, block=None), "uniform", SHARES),
+    "texts by 1/t": ("pretrain", dict(shift=True, block=None), "inverse-t", (0.0, 1.0)),
+    "texts": ("pretrain", dict(shift=False, block=None), "uniform", (0.05, 1.0)),
     "answers": ("sft", dict(shift=True, block=None), "inverse-t", (0.0, 1.0)),
-    "blocks": ("pretrain", dict(shift=False, block=4), "uniform", SHARES),
+    "blocks": ("pretrain", dict(shift=False, block=4), "uniform", (0.05, 1.0)),
     "blocks, shifted": ("pretrain", dict(shift=True, block=4), "inverse-t", (0.0, 1.0)),
 }
 RATE = 3e-4
@@ -55,6 +52,8 @@ def opened(folder, base):
     """A masked predictor with the weights of `folder`, as the family of `base` that transformers has."""
     config = AutoConfig.from_pretrained(base)
     config.vocab_size = json.loads((folder / "config.json").read_text())["vocab_size"]
+    # PyTorch's embedding learns nothing of its padding token where that is read, and here it is the end of a text.
+    config.pad_token_id = None
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", dtype=torch.float32).eval()
     missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     assert not unexpected and set(missing) <= ({"lm_head.weight"} if config.tie_word_embeddings else set())

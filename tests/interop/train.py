@@ -48,7 +48,7 @@ LESSONS = {
 # Seeds of mixtures whose tokens choose clearly in all steps: two experts that are nearly as good to a token would be
 # chosen by rounding, and from there on the runs are two.
 SEEDS = {"experts": 2, "experts-one": 0}
-CLEAR = 1e-3
+CLEAR = 5e-5
 
 
 def goldens(_work):
@@ -78,6 +78,11 @@ def save_mixture(name, nano, folder):
     mixture.Mixture({**make.EXPERTS, **make.MIXTURES[name], **ends, "max_position_embeddings": 512}).save(folder)
     for path in nano.glob("tokenizer*"):
         shutil.copy(path, folder)
+
+
+def padded(row):
+    """Rows of the program end in padding, unless they fill their batch, and so their last token chooses experts, too."""
+    return {"ids": row["ids"] + [0], "weights": row["weights"] + [0], "segments": row["segments"] + [0]}
 
 
 def note_choices(model):
@@ -143,6 +148,8 @@ def steps(work):
         model = make.opened(base, fresh)
         there = [{"ids": row, "weights": weights, "segments": [1] * len(row)} for row, weights in encoded]
         gaps = note_choices(model) if stage in make.MIXTURES else []
+        if stage in make.MIXTURES:
+            there = [padded(row) for row in there]
         half = len(there) // 2
         batches = [[there[:half], there[half:]]] * STEPS
         losses, norms, added = make.train(model, {"learning_rate": rate, **SETTINGS}, batches, objective)
