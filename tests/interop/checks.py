@@ -77,11 +77,11 @@ def apart(found, expected):
     return max(abs(a - b) / abs(b) for a, b in zip(found, expected))
 
 
-def alike(what, found, expected, limit):
-    """Numbers of ours, one a step, beside those of the others; with --list all of them are printed."""
+def alike(what, found, expected, limit, sides=("kindling", "PyTorch")):
+    """Numbers of two sides, one a step; with --list all of them are printed."""
     near(what, apart(found, expected), limit)
     if lists:
-        print(f"\n### {what}\n\n| step | kindling | PyTorch | apart |\n| ---: | ---: | ---: | ---: |")
+        print(f"\n### {what}\n\n| step | {sides[0]} | {sides[1]} | apart |\n| ---: | ---: | ---: | ---: |")
         for step, (own, other) in enumerate(zip(found, expected), 1):
             print(f"| {step} | {own:.9f} | {other:.9f} | {abs(own - other) / abs(other):.1e} |")
         print(f"\nlargest relative difference: {apart(found, expected):.1e}\n", flush=True)

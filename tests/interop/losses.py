@@ -92,7 +92,7 @@ def dpo(work):
     batches = [[there[:half], there[half:]]] * lessons.STEPS
     losses, _, _ = make.train(model, {"learning_rate": RATE, **lessons.SETTINGS}, batches, Pairs(trainer))
     found = lessons.trained_here("dpo", nano, data, out, RATE, "--beta", BETA)
-    alike(f"DPOTrainer: losses of {lessons.STEPS} steps", found["loss"], losses, 1e-5)
+    alike(f"DPOTrainer: losses of {lessons.STEPS} steps", found["loss"], losses, 1e-5, ("kindling", "trl"))
 
 
 def grpo(work):
@@ -102,6 +102,8 @@ def grpo(work):
     kept = json.loads((GOLDEN / "grpo.json").read_text())
     options = kept["rewarded"]
     how = dict(beta=options["kl_beta"], epsilon=options["clip_range"], loss_type="grpo", temperature=1.0, num_generations=2)
+    # The plain k3, not weighed by the ratio (DeepSeek-V3.2).
+    how |= dict(use_bias_correction_kl=False)
     model = make.opened(GOLDEN / kept["model"])
     trainer = trl.GRPOTrainer(
         model=model, reward_funcs=lambda completions, **_: [0.0] * len(completions),
@@ -111,7 +113,7 @@ def grpo(work):
     )
     model.eval()
     losses, _, _ = make.train(model, kept["settings"], kept["steps"], Rewarded(trainer, **options))
-    alike(f"GRPOTrainer: losses of {len(losses)} steps", kept["losses"], losses, 1e-5)
+    alike(f"GRPOTrainer: losses of {len(losses)} steps", kept["losses"], losses, 1e-5, ("kept", "trl"))
 
 
 args = arguments(__doc__, ["dpo", "grpo"])
