@@ -14,19 +14,21 @@ NANO = ROOT / "web/model/kindling-nano.safetensors"
 NEAR = 1e-4
 program = pathlib.Path("kindling")
 counts = collections.Counter()
+lists = False
 
 
 def arguments(text, parts, *more):
     """The command line of a script: the program, an empty folder to work in, and which part to run."""
-    global program
+    global program, lists
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("kindling", type=pathlib.Path, help="the program")
     parser.add_argument("folder", type=pathlib.Path, help="an empty directory to work in")
     parser.add_argument("--only", choices=parts, help="run this part alone")
+    parser.add_argument("--list", action="store_true", help="print the losses of all steps beside those of PyTorch")
     for flag, what in more:
         parser.add_argument(flag, type=pathlib.Path, help=what)
     args = parser.parse_args()
-    program = args.kindling.resolve()
+    program, lists = args.kindling.resolve(), args.list
     args.folder.mkdir(parents=True, exist_ok=True)
     return args
 
@@ -66,6 +68,23 @@ def check(what, holds):
 
 def near(what, off, limit=NEAR):
     check(f"{what}: {off:.1e} apart" + ("" if off <= limit else f", {limit:.0e} is allowed"), off <= limit)
+
+
+def apart(found, expected):
+    """The largest difference, as a share of what was expected; infinite where the numbers differ in count."""
+    if len(found) != len(expected):
+        return float("inf")
+    return max(abs(a - b) / abs(b) for a, b in zip(found, expected))
+
+
+def alike(what, found, expected, limit, sides=("kindling", "PyTorch")):
+    """Numbers of two sides, one a step; with --list all of them are printed."""
+    near(what, apart(found, expected), limit)
+    if lists:
+        print(f"\n### {what}\n\n| step | {sides[0]} | {sides[1]} | apart |\n| ---: | ---: | ---: | ---: |")
+        for step, (own, other) in enumerate(zip(found, expected), 1):
+            print(f"| {step} | {own:.9f} | {other:.9f} | {abs(own - other) / abs(other):.1e} |")
+        print(f"\nlargest relative difference: {apart(found, expected):.1e}\n", flush=True)
 
 
 def skip(what, why):

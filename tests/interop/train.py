@@ -1,13 +1,12 @@
 """Training beside PyTorch: the kept goldens still hold there, and the program takes the steps of a plain loop.
 
-    python -B tests/interop/train.py KINDLING FOLDER [--only goldens|steps]
+    python -B tests/interop/train.py KINDLING FOLDER [--only goldens|steps] [--list]
 
 KINDLING is the program, FOLDER an empty directory to work in; tests/interop/run installs torch, transformers and peft.
 """
 
-import copy
 import json
-import re
+import shutil
 import sys
 
 import torch
@@ -15,11 +14,13 @@ import transformers
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-from checks import NANO, ROOT, arguments, check, finish, ids, kindling, near
+from checks import NANO, ROOT, alike, apart, arguments, check, finish, ids, kindling, near
+from lessons import SETTINGS, STEPS, TEXTS, conversations, documents, preferences, reasoned, trained_here, write
 
 GOLDEN = ROOT / "tests/golden/training"
 sys.path.insert(0, str(GOLDEN))
 import make  # noqa: E402  (the plain loop that made the goldens)
+import mixture  # noqa: E402
 
 MASKED = ROOT / "tests/golden/diffusion"
 sys.path.insert(0, str(MASKED))
@@ -27,28 +28,27 @@ import training  # noqa: E402  (the same of hidden tokens)
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
-STEPS = 20
-SETTINGS = dict(warmup_ratio=0.1, min_lr_ratio=0.1, weight_decay=0.1, grad_clip=1.0)
-TEXTS = [
-    f"In the harbour of {place} the ferry {ship} waits for {count} {animals}. It leaves when the bell rings {count}."
-    for place, ship, count, animals in [
-        ("Ostrava-on-Sea", "Marigold", 3, "otters"), ("Lind", "Old Tern", 12, "goats, two of them asleep"),
-        ("Queller", "Brass Button", 7, "herons"), ("Mirrow", "Nine Lamps", 4, "hares and a very small horse"),
-    ]
-]
-QUESTIONS = [
-    ("Where does the Marigold wait?", "In the harbour of Ostrava-on-Sea.", 1),
-    ("Who sleeps on the Old Tern?", "Two goats.", 0.5),
-    ("How often does the bell of Queller ring?", "Seven times, and then the Brass Button leaves.", 1),
-    ("Who rides the Nine Lamps?", "Hares and a very small horse.", 0.25),
-]
-
-
-def apart(found, expected):
-    """The largest difference, as a share of what was expected; infinite where the numbers differ in count."""
-    if len(found) != len(expected):
-        return float("inf")
-    return max(abs(a - b) / abs(b) for a, b in zip(found, expected))
+# PyTorch trains on these rows alone.
+LORA = ["--lora-rank", 4, "--lora-alpha", 8, "--keep-share", 0]
+ADAPTERS = {"lora": LORA, "dora": [*LORA, "--dora"], "modules": [*LORA, "--modules-to-save", "embed_tokens,lm_head"]}
+TAUGHT = dict(alpha=0.25, kd_temperature=1.5, kd_loss="reverse-kl")
+# What they train on, the learning rate, how far the losses of 20 steps may differ.
+LESSONS = {
+    "pretrain": (documents, 1e-3, 1e-5),
+    "sft": (conversations, 3e-4, 1e-5),
+    "lora": (conversations, 3e-3, 2e-5),
+    "dora": (conversations, 3e-3, 2e-5),
+    "modules": (conversations, 3e-4, 2e-5),
+    "dpo": (preferences, 1e-4, 1e-5),
+    "distill": (conversations, 3e-4, 1e-5),
+    "reason": (reasoned, 3e-4, 1e-5),
+    "experts": (documents, 3e-4, 1e-5),
+    "experts-one": (documents, 3e-4, 1e-5),
+}
+# Seeds of mixtures whose tokens choose clearly in all steps: two experts that are nearly as good to a token would be
+# chosen by rounding, and from there on the runs are two.
+SEEDS = {"experts": 2, "experts-one": 0}
+CLEAR = 5e-5
 
 
 def goldens(_work):
@@ -70,74 +70,68 @@ def goldens(_work):
         near(f"hidden tokens, {stage}, kept: gradient norms", apart(norms, kept["grad_norms"]), 1e-4)
 
 
-def documents(tokenizer):
-    end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
-    texts = [tokenizer(text, add_special_tokens=False).input_ids + [end] for text in TEXTS]
-    return [{"text": text} for text in TEXTS], [(text, [1] * len(text)) for text in texts]
+def save_mixture(name, nano, folder):
+    """A fresh mixture of experts in plain PyTorch, with nano's tokens."""
+    known = json.loads((nano / "config.json").read_text())
+    ends = {key: known[key] for key in ("vocab_size", "bos_token_id", "eos_token_id", "pad_token_id")}
+    torch.manual_seed(SEEDS[name])
+    mixture.Mixture({**make.EXPERTS, **make.MIXTURES[name], **ends, "max_position_embeddings": 512}).save(folder)
+    for path in nano.glob("tokenizer*"):
+        shutil.copy(path, folder)
 
 
-def conversations(tokenizer):
-    """Each holds two answers; the second weighs what its message says."""
-    rows, encoded = [], []
-    for (question, answer, _), (other, reply, weight) in zip(QUESTIONS, QUESTIONS[1:] + QUESTIONS[:1]):
-        messages = [
-            {"role": "user", "content": question}, {"role": "assistant", "content": answer},
-            {"role": "user", "content": other}, {"role": "assistant", "content": reply},
-        ]
-        made = tokenizer.apply_chat_template(
-            messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-        said = made["assistant_masks"]
-        # Behind the first answer's last token lies the question of the second.
-        second = said.index(0, said.index(1))
-        weights = [said[i] * (weight if i >= second else 1) for i in range(len(said))]
-        rows.append({"messages": messages[:3] + [{**messages[3], "weight": weight}]})
-        encoded.append((made["input_ids"], weights))
-    return rows, encoded
+def padded(row):
+    """Rows of the program end in padding, unless they fill their batch, and so their last token chooses experts, too."""
+    return {"ids": row["ids"] + [0], "weights": row["weights"] + [0], "segments": row["segments"] + [0]}
 
 
-def preferences(tokenizer):
-    """The answer of each question against that of the next one."""
-    rows, encoded = [], []
-    for (question, answer, _), (_, other, _) in zip(QUESTIONS, QUESTIONS[1:] + QUESTIONS[:1]):
-        rows.append({"prompt": question, "chosen": answer, "rejected": other})
-        for said in (answer, other):
-            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
-            made = tokenizer.apply_chat_template(
-                messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-            encoded.append((made["input_ids"], made["assistant_masks"]))
-    return rows, encoded
+def note_choices(model):
+    """By how much the worst expert that a token chooses is better than the best that it does not, of each pass."""
+    gaps, routing = [], model.routing
+
+    def noted():
+        found = routing()
+        for logits, _, _ in found:
+            ranked = logits.detach().sort(-1, descending=True).values
+            last = model.config["num_experts_per_tok"]
+            gaps.append((ranked[..., last - 1] - ranked[..., last]).min().item())
+        return found
+
+    model.routing = noted
+    return gaps
 
 
-def reasoned(tokenizer):
-    """Answers that think first; all tokens that hold a character of a tag count ten times."""
-    rows, encoded = [], []
-    for question, answer, _ in QUESTIONS:
-        content = f"<think>\n{question} {answer}\n</think>\n<answer>\n{answer}\n</answer>"
-        messages = [{"role": "user", "content": question}, {"role": "assistant", "content": content}]
-        made = tokenizer.apply_chat_template(
-            messages, tokenize=True, return_dict=True, return_assistant_tokens_mask=True)
-        text = tokenizer.apply_chat_template(messages, tokenize=False)
-        places = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        assert places.input_ids == made["input_ids"]
-        tags = [match.span() for match in re.finditer("</?(think|answer)>", text)]
-        held = [any(a < end and start < b for a, b in tags) for start, end in places.offset_mapping]
-        rows.append({"messages": messages})
-        encoded.append((made["input_ids"], [said * (10 if tag else 1) for said, tag in zip(made["assistant_masks"], held)]))
-    return rows, encoded
+def flags(options):
+    return [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", value)]
 
 
-def write(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+def pieces(stage, work, nano):
+    """Which model begins, the adapter that trains, the objective in PyTorch, the program's verb and its flags."""
+    if stage in make.MIXTURES:
+        save_mixture(stage, nano, work / stage)
+        return work / stage, None, make.NextToken(), "pretrain", []
+    if stage in ADAPTERS:
+        # A step of no length leaves the adapter as fresh as both runs begin with.
+        fresh, more = work / f"fresh-{stage}", ADAPTERS[stage]
+        nothing = ["--steps", 1, "--learning-rate", 1e-30]
+        kindling("lora", "--model", nano, "--data", work / f"{stage}.jsonl", "--out", fresh, *nothing, *more)
+        return nano, fresh, make.NextToken(), "lora", more
+    if stage == "dpo":
+        return nano, None, make.Pairs(make.opened(nano), beta=0.1), stage, []
+    if stage == "distill":
+        teacher = work / "trained-sft"
+        return nano, None, make.Taught(make.opened(teacher), **TAUGHT), stage, ["--teacher", teacher, *flags(TAUGHT)]
+    # All rows are trained, and none is held out.
+    return nano, None, make.NextToken(), stage, ["--val-split", 0] if stage == "reason" else []
 
 
-def trained_here(stage, nano, data, out, rate, *more):
-    """The loss and the gradient norm of every step. All rows are in every step, so that their order does not count."""
-    settings = [word for key, value in SETTINGS.items() for word in (f"--{key.replace('_', '-')}", value)]
-    flags = ["--steps", STEPS, "--batch-size", 2, "--grad-accum", 2, "--packing", "false", "--log-every", 1]
-    kindling(stage, "--model", nano, "--data", data, "--out", out, "--learning-rate", rate, *flags, *settings, *more)
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    lines = [line for line in lines if "event" not in line]
-    return [line["loss"] for line in lines], [line["grad_norm"] for line in lines]
+def logits_apart(model, probe, *which):
+    """How far the logits behind the probe differ."""
+    scored = kindling("score", *which, "--tokens", ids(probe), "--logits")
+    causal = torch.full((len(probe), len(probe)), torch.finfo(torch.float32).min).triu(1)[None, None]
+    with torch.no_grad():
+        logits = make.forward(model, torch.tensor([probe]), causal)[0, -1]
+    return (torch.tensor(scored["logits"]) - logits).abs().max().item()
 
 
 def steps(work):
@@ -146,58 +140,37 @@ def steps(work):
     kindling("export", "--to", "hf", "--model", NANO, "--out", nano)
     tokenizer = AutoTokenizer.from_pretrained(nano)
     probe = tokenizer(TEXTS[0], add_special_tokens=False).input_ids
-    # PyTorch trains on these rows alone.
-    lora = ["--lora-rank", 4, "--lora-alpha", 8, "--keep-share", 0]
-    adapters = {
-        "lora": lora, "dora": [*lora, "--dora"], "modules": [*lora, "--modules-to-save", "embed_tokens,lm_head"],
-    }
-    for stage, content, rate, limit in [
-        ("pretrain", documents, 1e-3, 1e-5), ("sft", conversations, 3e-4, 1e-5), ("lora", conversations, 3e-3, 2e-5),
-        ("dora", conversations, 3e-3, 2e-5), ("modules", conversations, 3e-4, 2e-5),
-        ("dpo", preferences, 1e-4, 1e-5), ("distill", conversations, 3e-4, 1e-5),
-        ("reason", reasoned, 3e-4, 1e-5),
-    ]:
+    for stage, (content, rate, limit) in LESSONS.items():
         rows, encoded = content(tokenizer)
-        data, out, fresh = work / f"{stage}.jsonl", work / stage, None
+        data, out = work / f"{stage}.jsonl", work / f"trained-{stage}"
         write(data, rows)
-        verb, more = ("lora", adapters[stage]) if stage in adapters else (stage, [])
-        if stage in adapters:
-            # A step of no length leaves the adapter as fresh as the run below begins with.
-            fresh = work / f"fresh-{stage}"
-            nothing = ["--steps", 1, "--learning-rate", 1e-30]
-            kindling(verb, "--model", nano, "--data", data, "--out", fresh, *nothing, *more)
-        model = make.opened(nano, fresh)
+        base, fresh, objective, verb, more = pieces(stage, work, nano)
+        model = make.opened(base, fresh)
         there = [{"ids": row, "weights": weights, "segments": [1] * len(row)} for row, weights in encoded]
-        objective = make.NextToken()
-        if stage == "dpo":
-            objective = make.Pairs(copy.deepcopy(model), beta=0.1)
-        if stage == "distill":
-            teacher, how = work / "sft", dict(alpha=0.25, kd_temperature=1.5, kd_loss="reverse-kl")
-            objective = make.Taught(make.opened(teacher), **how)
-            more = ["--teacher", teacher, *(x for key, value in how.items() for x in (f"--{key.replace('_', '-')}", value))]
-        if stage == "reason":
-            # All rows are trained, and none is held out.
-            more = ["--val-split", 0]
+        gaps = note_choices(model) if stage in make.MIXTURES else []
+        if stage in make.MIXTURES:
+            there = [padded(row) for row in there]
         half = len(there) // 2
         batches = [[there[:half], there[half:]]] * STEPS
-        losses, norms, _ = make.train(model, {"learning_rate": rate, **SETTINGS}, batches, objective)
-        found = trained_here(verb, nano, data, out, rate, *more)
-        near(f"{stage}: losses of {STEPS} steps", apart(found[0], losses), limit)
-        near(f"{stage}: gradient norms", apart(found[1], norms), 1e-3)
-        which = ["--model", nano, "--adapter", out] if fresh else ["--model", out]
-        scored = kindling("score", *which, "--tokens", ids(probe), "--logits")
-        with torch.no_grad():
-            logits = model(torch.tensor([probe])).logits[0, -1]
-        near(f"{stage}: logits after them", (torch.tensor(scored["logits"]) - logits).abs().max().item(), 1e-3)
-    # What began as PiSSA is a plain LoRA of twice the rank beside the unchanged base.
+        losses, norms, added = make.train(model, {"learning_rate": rate, **SETTINGS}, batches, objective)
+        found = trained_here(verb, base, data, out, rate, *more)
+        alike(f"{stage}: losses of {STEPS} steps", found["loss"], losses, limit)
+        near(f"{stage}: gradient norms", apart(found["grad_norm"], norms), 1e-3)
+        if added:
+            near(f"{stage}: what gates add", apart(found["aux_loss"], added), limit)
+            check(f"{stage}: every choice is clear, by {min(gaps):.1e}", min(gaps) > CLEAR)
+        which = ["--model", base, "--adapter", out] if fresh else ["--model", out]
+        near(f"{stage}: logits after them", logits_apart(model, probe, *which), 1e-3)
+    pissa(work, nano, probe)
+
+
+def pissa(work, nano, probe):
+    """What began as PiSSA is a plain LoRA of twice the rank beside the unchanged base."""
     out = work / "began-as-pissa"
-    trained_here("lora", nano, work / "lora.jsonl", out, 1e-3, *lora, "--init-lora", "pissa")
+    trained_here("lora", nano, work / "lora.jsonl", out, 1e-3, *LORA, "--init-lora", "pissa")
     model = make.opened(nano, out)
     check("pissa: the rank that is saved", model.peft_config["default"].r == 8)
-    scored = kindling("score", "--model", nano, "--adapter", out, "--tokens", ids(probe), "--logits")
-    with torch.no_grad():
-        logits = model(torch.tensor([probe])).logits[0, -1]
-    near("pissa: logits in peft", (torch.tensor(scored["logits"]) - logits).abs().max().item(), 1e-3)
+    near("pissa: logits in peft", logits_apart(model, probe, "--model", nano, "--adapter", out), 1e-3)
 
 
 args = arguments(__doc__, ["goldens", "steps"])

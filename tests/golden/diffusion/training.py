@@ -96,12 +96,12 @@ def block_diff_mask(q_idx, kv_idx, block_size, n):
 class Masked:
     """`loss` times what the batch weighs, so that batches of a step add up to its mean."""
 
-    def __init__(self, shift, block, weight, answers, **_):
-        self.shift, self.block, self.kind, self.answers = shift, block, weight, answers
+    def __init__(self, shift, block, weight, answers, mask=MASK, **_):
+        self.shift, self.block, self.kind, self.answers, self.mask = shift, block, weight, answers, mask
 
     def logits(self, model, clean, hidden):
         """Of every token the logits that predict it."""
-        noisy, (b, n) = torch.where(hidden, MASK, clean), clean.shape
+        noisy, (b, n) = torch.where(hidden, self.mask, clean), clean.shape
         if self.block is None:
             seen = torch.zeros(b, 1, n, n)
             logits = model(noisy, attention_mask=seen, use_cache=False).logits
@@ -136,13 +136,18 @@ class Masked:
         return torch.sum(token_loss / answer_lengths[hidden])
 
 
+def train(model, settings, steps, objective):
+    """The plain loop, on rows with hidden tokens."""
+    of_others, make.tensors = make.tensors, tensors
+    losses, norms, _ = make.train(model, settings, steps, objective)
+    make.tensors = of_others
+    return losses, norms
+
+
 def run(stage, steps):
     options = STAGES[stage]
     model = make.opened(make.HERE / options["model"])
-    of_others, make.tensors = make.tensors, tensors
-    losses, norms, _ = make.train(model, options["settings"], steps, Masked(**options))
-    make.tensors = of_others
-    return losses, norms
+    return train(model, options["settings"], steps, Masked(**options))
 
 
 def main():

@@ -67,11 +67,19 @@ class Random:
         self.words += [(a + b) & U32 for a, b in zip(x, begin)]
         self.block += 1
 
-    def uniform(self):
+    def next_u64(self):
         if len(self.words) < 2:
             self.refill()
         low, high = self.words.pop(0), self.words.pop(0)
-        return ((high << 32 | low) >> 11) / 2.0**53
+        return high << 32 | low
+
+    def uniform(self):
+        return (self.next_u64() >> 11) / 2.0**53
+
+    def below(self, bound):
+        while (value := self.next_u64()) >= U64 - U64 % bound:
+            pass
+        return value % bound
 
 
 @torch.no_grad()
@@ -88,21 +96,21 @@ def transfers(masks, steps):
 
 
 def write(model, new=16, steps=16, block=16, temperature=0.0, cfg=0.0, remasking="low_confidence", forbidden=(),
-          shift=False, seed=42):
+          shift=False, seed=42, begin=PROMPT, mask=MASK):
     drawn, order = Random(seed, SAMPLING), Random(seed, REMASKING)
-    prompt = len(PROMPT)
-    canvas = torch.tensor([PROMPT + [MASK] * new])
+    prompt = len(begin)
+    canvas = torch.tensor([begin + [mask] * new])
     blocks = new // block
     for start in range(prompt, prompt + new, block):
         for count in transfers(block, steps // blocks):
             logits = logits_of(model, canvas, shift)
             if cfg > 0:
                 bare = canvas.clone()
-                bare[:, :prompt] = MASK
+                bare[:, :prompt] = mask
                 without = logits_of(model, bare, shift)
                 logits = without + (cfg + 1) * (logits - without)
-            logits[..., [MASK, *forbidden]] = -torch.inf
-            places = [p for p in range(start, start + block) if canvas[0, p] == MASK]
+            logits[..., [mask, *forbidden]] = -torch.inf
+            places = [p for p in range(start, start + block) if canvas[0, p] == mask]
             logits = logits[0, places].double()
             scores = logits
             if temperature > 0:
