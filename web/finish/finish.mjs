@@ -1,4 +1,4 @@
-// Makes the bundled page light: optimises its WebAssembly, writes `.br` and `.gz` beside the files for servers that
+// Makes the bundled page light: optimises its WebAssembly, without what it cannot reach, writes `.br` and `.gz` beside the files for servers that
 // send them, writes sizes.json, by which the page shows how far it is, and holds all of it to the budget.
 //
 //   node web/finish/finish.mjs [FOLDER [BUDGET]]
@@ -15,6 +15,7 @@ import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 
 import { BUDGET, check } from "./budget.mjs";
+import { unreachedOf, withoutUnreached } from "./unreached.mjs";
 
 /** Smaller first, and no slower where tensors are computed: those loops are written in vector instructions. */
 const OPTIMISE = ["-Oz"];
@@ -42,14 +43,20 @@ if (!BINARYEN) {
   }
 }
 
-/** A module in the place of the one that trunk made: optimised, and without its functions' names. */
+/** A module in the place of the one that trunk made: optimised, without what it cannot reach and its functions' names. */
 async function optimise(name) {
   const path = join(folder, name);
   const program = join(BINARYEN, "bin", "wasm-opt");
   const version = JSON.parse(await readFile(join(BINARYEN, "package.json"), "utf8")).version;
-  await kept(path, `${name}.opt`, [version, ...OPTIMISE], path, async (made) => {
+  const unreached = await unreachedOf(name);
+  await kept(path, `${name}.opt`, [version, ...OPTIMISE, unreached], path, async (made) => {
     const start = Date.now();
-    await promisify(execFile)(process.execPath, [program, ...OPTIMISE, path, "-o", made], { maxBuffer: 1 << 28 });
+    const reached = `${path}.reached`;
+    const { bytes, gone } = withoutUnreached(await readFile(path), unreached);
+    await writeFile(reached, bytes);
+    await promisify(execFile)(process.execPath, [program, ...OPTIMISE, reached, "-o", made], { maxBuffer: 1 << 28 });
+    await rm(reached);
+    unreached.forEach(({ what }, i) => console.log(`web/finish: ${name}: ${(gone[i] / 1000).toFixed(0)} kB of ${what}`));
     console.log(`web/finish: ${name} optimised in ${((Date.now() - start) / 1000).toFixed(0)} s`);
   });
 }

@@ -8,6 +8,7 @@ import { brotliDecompressSync, gunzipSync } from "node:zlib";
 
 import { setting } from "../chromium.mjs";
 import { test } from "../harness.mjs";
+import { unreachedOf, withoutUnreached } from "../../../web/finish/unreached.mjs";
 
 const DIST = resolve(setting("DIST"));
 const FINISH = new URL("../../../web/finish/finish.mjs", import.meta.url).pathname;
@@ -120,6 +121,23 @@ test("light: what is too heavy is refused by name, and what is not comes in thre
   const [plain] = await finish(t, "plain", { "page_bg.wasm": MODULE }, heavy, { BINARYEN: "" });
   assert.deepEqual(readdirSync(plain).sort(), ["page_bg.wasm", "sizes.json"]);
   assert.deepEqual(readFileSync(join(plain, "page_bg.wasm")), MODULE);
+});
+
+test("light: what cannot be reached is taken out by name, and stops who calls it", {}, async ({ assert }) => {
+  const call = (bytes) => new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports.run();
+  assert.equal(call(MODULE), undefined);
+  const entry = { what: "idle code", why: "a test", functions: "^idle$" };
+  const { bytes, gone } = withoutUnreached(MODULE, [{ ...entry, functions: "^id" }]);
+  assert.deepEqual(gone, [3]);
+  assert.throws(() => call(bytes), /unreachable/);
+  assert.throws(() => withoutUnreached(MODULE, [entry, { ...entry, functions: "^busy" }]), /no function is named \^busy:/);
+  assert.deepEqual(withoutUnreached(MODULE, []).bytes, MODULE);
+  const nameless = MODULE.subarray(0, MODULE.indexOf("name") - 3);
+  assert.throws(() => withoutUnreached(nameless, [entry]), /no names of functions/);
+  for (const { what, why, functions } of await unreachedOf("engine_bg.wasm")) {
+    assert.ok(what && why && new RegExp(functions), functions);
+  }
+  assert.deepEqual(await unreachedOf("app_bg.wasm"), []);
 });
 
 /** Finishes a folder of these files under a budget: the folder, and what was said. */
