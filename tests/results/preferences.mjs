@@ -15,11 +15,12 @@ const FORMS = {
 /** What SmolLM2 learns: its answers are good already, and an adapter keeps what it knows. */
 const LARGE = {
   "LoRA, β 0.1": { "lora": true, "learning-rate": 2e-4 },
+  "LoRA, β 0.1, SFT term 0.2": { "lora": true, "learning-rate": 2e-4, "sft-weight": 0.2 },
   "LoRA, β 0.05, SFT term 0.2": { "lora": true, "learning-rate": 2e-4, "beta": 0.05, "sft-weight": 0.2 },
   "LoRA, lengths evened out": { "lora": true, "learning-rate": 2e-4, "length-normalise": true, "sft-weight": 0.1 },
 };
-/** PAIR names the models to measure, as a regular expression; else all. */
-const only = new RegExp(process.env.PAIR ?? "");
+/** PAIR names the models to measure, and FORMS what they learn by, as regular expressions; else all. */
+const [only, asked] = [process.env.PAIR, process.env.FORMS].map((pattern) => new RegExp(pattern ?? ""));
 /** The models that learn, each with its forms. */
 const BASES = {
   "talker (micro)": [async () => (await talker()).out, FORMS],
@@ -30,7 +31,8 @@ const SETS = { preference_en_short: () => instructions("test"), oasst1_rank_zh: 
 
 export async function preferences() {
   const cells = Object.entries(BASES).filter(([name]) => only.test(name)).flatMap(([named, [base, forms]]) =>
-    Object.keys(SETS).flatMap((set) => Object.entries(forms).map(([form, flags]) => ({ named, base, set, form, flags }))));
+    Object.keys(SETS).flatMap((set) => Object.entries(forms).map(([form, flags]) => ({ named, base, set, form, flags }))))
+    .filter(({ set, form }) => asked.test(`${set}: ${form}`));
   table(["model", "data", "trains", "pairs", "chosen likelier, before", "after", "reward accuracy", "reward margin",
     "SFT loss, before", "after", "change"], await each(cells, measured));
 }
