@@ -46,10 +46,45 @@ fn check_percents(text: &str) -> Result<(), Error> {
 
 /// Refuses a text that Python's `format` fills, whose fields are wider together.
 pub(super) fn check_braces(text: &str) -> Result<(), Error> {
-    let fields = text.split('{').skip(1).filter_map(|field| field.split('}').next()?.split_once(':'));
-    let numbers = fields.flat_map(|(_, spec)| spec.split(|c: char| !c.is_ascii_digit()));
-    let widths = numbers.filter(|digits| !digits.is_empty()).map(|digits| number(digits).0);
-    check(widths.fold(0, usize::saturating_add))
+    let (mut all, mut rest) = (0usize, text);
+    while let Some((_, field)) = rest.split_once('{') {
+        if let Some(behind) = field.strip_prefix('{') {
+            rest = behind;
+            continue;
+        }
+        rest = behind_name(field);
+        let Some(spec) = rest.strip_prefix(':') else { continue };
+        let spec = behind_fill(spec).trim_start_matches(['+', ' ', '-', '#']);
+        let (width, behind) = number(spec);
+        let behind = behind.trim_start_matches([',', '_']);
+        let precision = behind.strip_prefix('.').map_or(0, |digits| number(digits).0);
+        all = all.saturating_add(width).saturating_add(precision);
+        rest = behind;
+    }
+    check(all)
+}
+
+/// What follows the name of a field, whose places in brackets may hold any sign.
+fn behind_name(field: &str) -> &str {
+    let mut rest = field;
+    while let Some(at) = rest.find(['[', ':', '}']) {
+        match rest[at..].strip_prefix('[') {
+            Some(key) => rest = key.split_once(']').map_or("", |(_, behind)| behind),
+            None => return &rest[at..],
+        }
+    }
+    ""
+}
+
+/// What follows the sign that fills a field, any one, and that of its side.
+fn behind_fill(spec: &str) -> &str {
+    let side = |text: &str| text.starts_with(['<', '>', '^']);
+    let behind = spec.chars().next().map_or(spec, |fill| &spec[fill.len_utf8()..]);
+    match (side(behind), side(spec)) {
+        (true, _) => &behind[1..],
+        (false, true) => behind,
+        (false, false) => spec,
+    }
 }
 
 /// The number that a text begins with, 0 where it begins with none, and what follows it.
@@ -112,6 +147,7 @@ mod tests {
                 "tel. 13800138000: a, 100% 13800138000",
             ),
             ("'{:>4}|{}|{:.1f}'.format('a', 2, 1.5)", "   a|2|1.5"),
+            ("'{:}>3}|{:你^3}|{{:99999999999999}}'.format(5, 6)", "}}5|你6你|{:99999999999999}"),
             ("'a\\nb'|indent(2) ~ '|' ~ 'a\\nb'|indent(width=1, first=true)", "a\n  b| a\n b"),
             (
                 "[1, 2, 3]|batch(2, 0)|list|tojson ~ [1, 2, 3]|slice(2)|list|tojson",
@@ -133,6 +169,13 @@ mod tests {
             "'%99999999999999s' % 5",
             "'{:99999999999999}'.format(5)",
             "'{0:>600000}{0:>600000}'.format(5)",
+            // A bracket that closes nothing: in a place, and as what fills.
+            "'{0[}]:>99999999999999}'.format({'}': 1})",
+            "'{:}>99999999999999}'.format(5)",
+            "'{:{>99999999999999}'.format(5)",
+            "'{:>>+#099999999999999,}'.format(5)",
+            "'{:.99999999999999f}'.format(5.5)",
+            "'{{{:99999999999999}}}'.format(5)",
             "'a\\nb'|indent(99999999999999)",
             "'a\\nb'|indent(width=600000)",
             "[1]|batch(99999999999999, 'x')",
