@@ -207,6 +207,16 @@ fn the_best_weights_of_a_run_that_ends_early_answer_too() {
 }
 
 #[test]
+fn a_stop_while_the_best_weights_answer_leaves_no_measurement_of_others() {
+    let (outcome, whole) = disturbed(1, Control::Continue, 0);
+    assert!(outcome.held_out.is_some() && outcome.progress.step == 4, "{}", outcome.progress.step);
+    // What is asked behind the second measurement belongs to the best weights.
+    let (stopped, _) = disturbed(1, Control::Stop, whole.evals[1].0 + 1);
+    assert_eq!((stopped.progress.step, stopped.progress.patience.best_step), (4, 2));
+    assert!(!stopped.stopped && stopped.held_out.is_none(), "{:?}", stopped.held_out);
+}
+
+#[test]
 fn what_is_computed_again_learns_the_same() {
     let step = |activation_checkpointing| {
         let options =
@@ -258,9 +268,10 @@ impl Listener for Wants {
     }
 }
 
-/// A run that measures every other step, and whose first measurement stays its best.
-fn disturbed(control: Control, at: usize) -> (Outcome, Wants) {
-    let settings = TrainConfig { eval_every: 2, learning_rate: 1e-30, ..settings() };
+/// A run that measures every other step, and whose first measurement stays its best; it ends early after so many more.
+fn disturbed(early_stop: u64, control: Control, at: usize) -> (Outcome, Wants) {
+    let options = TrainOptions { early_stop, ..TrainOptions::default() };
+    let settings = TrainConfig { eval_every: 2, learning_rate: 1e-30, options, ..settings() };
     let config = ReasonConfig { eval_max_new_tokens: 12, ..ReasonConfig::default() };
     let (evals, saved, warnings) = (Vec::new(), Vec::new(), Vec::new());
     let mut wants = Wants { control, at, asked: 0, evals, saved, warnings, last: None };
@@ -270,14 +281,14 @@ fn disturbed(control: Control, at: usize) -> (Outcome, Wants) {
 
 #[test]
 fn a_stop_or_a_save_while_answers_are_written_is_heard() {
-    let (outcome, undisturbed) = disturbed(Control::Continue, 0);
+    let (outcome, undisturbed) = disturbed(0, Control::Continue, 0);
     assert!(!outcome.stopped);
     assert_eq!((undisturbed.evals.len(), undisturbed.saved), (4, vec![2, 8]));
     assert!(undisturbed.evals.iter().all(|(_, rate)| rate.is_some()), "{:?}", undisturbed.evals);
     // Each step asks once; the questions behind two more belong to the second measurement.
     let second = undisturbed.evals[0].0 + 3;
     assert!(second <= undisturbed.evals[1].0, "{:?}", undisturbed.evals);
-    let (outcome, stopped) = disturbed(Control::Stop, second);
+    let (outcome, stopped) = disturbed(0, Control::Stop, second);
     assert!(outcome.stopped && outcome.progress.step == 4, "{}", outcome.progress.step);
     let rates: Vec<bool> = stopped.evals.iter().map(|(_, rate)| rate.is_some()).collect();
     // What is measured without the answers is no whole measurement: it is left out, told, and comes first on resume.
@@ -285,7 +296,7 @@ fn a_stop_or_a_save_while_answers_are_written_is_heard() {
     assert_eq!(stopped.warnings.last(), Some(&"train.unjudged"));
     assert!(!undisturbed.warnings.contains(&"train.unjudged"));
     assert!(stopped.last.unwrap().progress.unjudged);
-    let (outcome, saved) = disturbed(Control::Save, second);
+    let (outcome, saved) = disturbed(0, Control::Save, second);
     assert!(!outcome.stopped);
     assert_eq!((saved.evals, saved.saved), (undisturbed.evals, vec![2, 4, 8]));
 }

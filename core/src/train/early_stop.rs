@@ -52,12 +52,14 @@ impl Run {
     }
 
     /// After a measurement: ends a run that is stale, and goes back to the best weights of one that may end early and has
-    /// ended. Gives what was measured of them, where they are not those of this step.
+    /// ended. Gives what was measured of the weights that it has then: `measured`, unless they are others; nothing where the
+    /// listener stops while these are measured.
     ///
     /// # Errors
     /// Data or the device cannot be read, or what the listener refuses.
     pub(super) async fn settle_early_stop(
         mut self,
+        measured: Option<HeldOut>,
         listener: &mut dyn Listener,
     ) -> Result<(Self, Option<HeldOut>)> {
         let (limit, step) = (self.progress.config.options.early_stop, self.progress.step);
@@ -66,7 +68,7 @@ impl Run {
         let ended =
             limit > 0 && step >= self.progress.total_steps && best_step < step && self.copies.has_best();
         if !ended {
-            return Ok((self, None));
+            return Ok((self, measured));
         }
         self.model = self.copies.back_to_best(self.model);
         // The run is over, whatever the listener wants.

@@ -143,8 +143,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             best = measured.as_ref().is_some_and(|(_, best)| *best);
             held_out = measured.map(|(held_out, _)| held_out).or(held_out);
             if !run.progress.unjudged {
-                let (settled, of_best) = run.settle_early_stop(listener).await?;
-                (run, held_out) = (settled, of_best.or(held_out));
+                (run, held_out) = run.settle_early_stop(held_out, listener).await?;
             }
             since.restart();
         }
