@@ -2,7 +2,7 @@
 //! process, so that what an interrupted command left is known by the next one, which removes it.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,10 +20,10 @@ const MADE: &str = "made";
 
 /// A hidden folder that is removed when it is dropped.
 pub struct InMaking {
-    /// Closed before the folder goes.
-    _lock: File,
-    _folder: TempDir,
     made: PathBuf,
+    _folder: TempDir,
+    /// Held until the folder is gone, so that nobody else removes it meanwhile.
+    _lock: File,
 }
 
 impl InMaking {
@@ -39,7 +39,7 @@ impl InMaking {
         let folder = tempfile::Builder::new().prefix(&prefix).suffix(ENDING).tempdir_in(parent);
         let folder = folder.map_err(|e| io_error(out, e))?;
         let lock = lock_in(folder.path()).map_err(|e| io_error(out, e))?;
-        Ok(Self { _lock: lock, made: folder.path().join(MADE), _folder: folder })
+        Ok(Self { made: folder.path().join(MADE), _folder: folder, _lock: lock })
     }
 
     /// Where the file or directory is to be made.
@@ -64,9 +64,11 @@ fn remove_left(place: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let folder = entry.path();
-        if !(name.starts_with('.') && name.ends_with(ENDING) && is_left(&folder)) {
+        if !(name.starts_with('.') && name.ends_with(ENDING)) {
             continue;
         }
+        // Of several commands that find it one removes it: the lock is held until it is gone.
+        let Some(_lock) = left(&folder) else { continue };
         let told = match fs::remove_dir_all(&folder) {
             Ok(()) => "was removed".to_string(),
             Err(e) => format!("cannot be removed ({e}); remove it"),
@@ -75,20 +77,27 @@ fn remove_left(place: &Path) {
     }
 }
 
-/// Whether a folder is one of these, and its process is gone; a folder that holds anything else is somebody's.
-fn is_left(folder: &Path) -> bool {
-    if !fs::symlink_metadata(folder).is_ok_and(|found| found.is_dir()) {
-        return false;
+/// The lock of a folder that is one of these, and whose process is gone; a folder that holds anything else is somebody's.
+fn left(folder: &Path) -> Option<File> {
+    let is = |path: &Path, kind: fn(&Metadata) -> bool| fs::symlink_metadata(path).is_ok_and(|of| kind(&of));
+    let path = folder.join(LOCK);
+    // A link leads elsewhere, and a pipe may never open.
+    if !(is(folder, Metadata::is_dir) && is(&path, Metadata::is_file)) {
+        return None;
     }
-    let Ok(lock) = File::open(folder.join(LOCK)) else { return false };
+    let lock = File::open(&path).ok()?;
+    lock.try_lock().ok()?;
     let ours = |name: &OsStr| name == LOCK || name == MADE;
     let only_ours = fs::read_dir(folder)
         .is_ok_and(|mut entries| entries.all(|entry| entry.is_ok_and(|entry| ours(&entry.file_name()))));
-    only_ours && lock.try_lock().is_ok()
+    // Another command may have removed it before it was locked here.
+    (only_ours && path.exists()).then_some(lock)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -107,14 +116,24 @@ mod tests {
         let others: [&str; 4] = [".old.tmp/notes.txt", "old.tmp/made", &mine, ".file.tmp"];
         others.iter().for_each(|file| write(file));
         write(".mine.tmp/notes.txt");
+        // A link to a folder of somebody, which looks like one of these.
+        write(&format!("elsewhere/{LOCK}"));
+        symlink(place.join("elsewhere"), place.join(".linked.tmp")).unwrap();
+        // Another command is about to remove this one.
+        write(&format!(".both.tmp/{LOCK}"));
+        let removing = left(&place.join(".both.tmp")).unwrap();
+        assert!(left(&place.join(".both.tmp")).is_none(), "two commands would remove it");
         let out = place.join("new");
         let first = InMaking::beside(&out, OsStr::new("new")).unwrap();
         assert!(!place.join(".old.aB3.tmp").exists());
         fs::write(first.made(), "half").unwrap();
         let second = InMaking::beside(&out, OsStr::new("new")).unwrap();
         assert!(first.made().exists() && first.made() != second.made(), "another process makes it");
-        drop((first, second));
+        assert!(place.join(".both.tmp").exists());
+        drop((first, second, removing));
         assert!(others.iter().all(|file| place.join(file).exists()));
-        assert_eq!(fs::read_dir(place).unwrap().count(), others.len(), "nothing of ours stays");
+        let kept = [".both.tmp", ".linked.tmp", "elsewhere"];
+        assert!(kept.iter().all(|name| place.join(name).join(LOCK).exists()));
+        assert_eq!(fs::read_dir(place).unwrap().count(), others.len() + kept.len(), "nothing of ours stays");
     }
 }
