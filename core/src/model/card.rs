@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{ModelConfig, Transformer};
 use crate::told::{Told, told};
@@ -48,6 +48,16 @@ impl ModelConfig {
         // Texts by text are always JSON.
         let card = serde_json::to_value(card).unwrap_or(Value::Null);
         self.generation.insert(KEY.into(), card);
+        self
+    }
+
+    /// The same model, whose card says what it was converted from; all else that the card tells stays, also what is not read
+    /// here. What stands in a card's place and is none stays as it is.
+    pub fn with_parent(mut self, parent: &str) -> Self {
+        let card = self.generation.entry(KEY).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(card) = card {
+            card.insert("parent".into(), parent.into());
+        }
         self
     }
 
@@ -107,6 +117,14 @@ mod tests {
         };
         let part = with(json!({"about": {"en": "x"}, "other": 1})).card().unwrap();
         assert_eq!((part.about["en"].as_str(), part.questions.len(), part.world), ("x", 0, None));
+        let converted = with(json!({"about": {"en": "x"}, "other": 1})).with_parent("my/first");
+        assert_eq!(converted.card().unwrap().parent.as_deref(), Some("my/first"));
+        let told = &converted.generation[KEY];
+        assert_eq!((&told["about"]["en"], &told["other"]), (&json!("x"), &json!(1)), "what is not read stays");
+        let fresh = preset("nano").unwrap().config(Some(8)).with_parent("a");
+        let alone = ModelCard { parent: Some("a".into()), ..ModelCard::default() };
+        assert_eq!(fresh.card(), Some(alone));
+        assert_eq!(with(json!("a note")).with_parent("a").generation[KEY], "a note");
         let odd = with(json!({"about": "x"}));
         assert_eq!(odd.card(), None);
         assert!(odd.card_warning().unwrap().contains("'kindling' in generation_config.json"));

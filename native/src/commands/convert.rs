@@ -127,9 +127,7 @@ fn converted<'a>(args: &ConvertArgs, checkpoint: &'a Checkpoint) -> Result<Conve
         })?,
         None => checkpoint.as_it_is(),
     };
-    let mut card = converted.config.card().unwrap_or_default();
-    card.parent = Some(args.model.display().to_string());
-    converted.config = converted.config.with_card(&card);
+    converted.config = converted.config.with_parent(&args.model.display().to_string());
     Ok(converted)
 }
 

@@ -31,9 +31,7 @@ impl Engine {
         let Conversion { shift_logits, block_length, name } = conversion;
         let asked = ConvertConfig { shift_logits: *shift_logits, block_length: *block_length };
         let mut converted = checkpoint.to_diffusion(&asked).map_err(told)?;
-        let mut card = converted.config.card().unwrap_or_default();
-        card.parent = Some(parent.name.clone());
-        converted.config = converted.config.with_card(&card);
+        converted.config = converted.config.with_parent(&parent.name);
         let named = name.as_deref().map(str::trim).filter(|name| !name.is_empty());
         let wanted = named.map_or_else(|| name_after(&parent.name, &asked), String::from);
         let files = converted.files(StoredFloat::F32).map_err(told)?;
