@@ -8,14 +8,12 @@ use std::path::{Path, PathBuf};
 use burn::cubecl::config::cache::CacheConfig;
 use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 
-use crate::hub::cache::variable;
+use crate::hub::cache::{system_cache, variable};
 
 /// Where Kindling keeps what it can make anew: KINDLING_CACHE, else the system's place for caches; none where there is no home.
 fn home() -> Option<PathBuf> {
     let named = variable("KINDLING_CACHE").map(PathBuf::from);
-    let system =
-        variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cache")));
-    named.or_else(|| system.map(|cache| cache.join("kindling")))
+    named.or_else(|| system_cache().map(|cache| cache.join("kindling")))
 }
 
 /// The folder of kernels, if there is a place for one.
@@ -41,4 +39,20 @@ pub fn size(folder: &Path) -> u64 {
         .filter(std::fs::Metadata::is_file)
         .map(|file| file.len())
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_takes_what_its_files_take_and_none_takes_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(size(&place.path().join("absent")), 0);
+        for (name, bytes) in [("kernels.db", 3), ("kernels.db-wal", 4)] {
+            std::fs::write(place.path().join(name), vec![0; bytes]).unwrap();
+        }
+        std::fs::create_dir(place.path().join("folder")).unwrap();
+        assert_eq!(size(place.path()), 7);
+    }
 }

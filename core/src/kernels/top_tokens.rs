@@ -1,7 +1,7 @@
 //! How far a student's next token lies from what was kept of a teacher's: its likeliest tokens, and how likely all others are
 //! together.
 
-use burn::tensor::{DType, Int, Tensor, TensorData, activation};
+use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
 use super::divergence::{Divergence, apart};
 use super::{in_dtype, token_log_probs};
@@ -37,16 +37,13 @@ pub fn beside_top_tokens(
     let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [n, top_k]), &device);
     let p = TensorData::new(known.log_probs.clone(), [n, top_k + 1]);
     let p = in_dtype(Tensor::<2>::from_data(p, &device), DType::F32);
-    let of_top = q.clone().gather(1, ids);
+    let of_top = q.clone().gather(1, ids.clone());
     let apart = if top_k == common {
         apart(p.narrow(1, 0, top_k), of_top, divergence)
     } else {
-        let mut others = vec![1.0f32; n * common];
-        for (row, ids) in others.chunks_mut(common).zip(known.ids.chunks(top_k)) {
-            ids.iter().for_each(|&id| row[id as usize] = 0.0);
-        }
-        let others = Tensor::<2>::from_data(TensorData::new(others, [n, common]), &device);
-        let others = in_dtype(others, DType::F32);
+        // Of all tokens those that are known are taken out, on the device: a row of them is as long as the vocabulary.
+        let ones = |width: usize| in_dtype(Tensor::<2>::ones([n, width], &device), DType::F32);
+        let others = ones(common).scatter(1, ids, ones(top_k).neg(), IndexingUpdateOp::Add);
         // Added up rather than taken from 1, so that nothing is lost where the top holds nearly all.
         let of_rest = (q.exp() * others).sum_dim(1).clamp_min(1e-30).log();
         apart(p, Tensor::cat(vec![of_top, of_rest], 1), divergence)

@@ -19,13 +19,15 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().map(|value| value.trim().to_string()).filter(|value| !value.is_empty())
 }
 
+/// The system's place for caches; none where it knows no home.
+pub fn system_cache() -> Option<PathBuf> {
+    let own = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    own.or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+}
+
 /// Where Hugging Face's tools keep their things; none where the system knows no home.
 fn home() -> Option<PathBuf> {
-    let cache = || {
-        let own = variable("XDG_CACHE_HOME").map(PathBuf::from);
-        own.or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-    };
-    variable("HF_HOME").map(PathBuf::from).or_else(|| cache().map(|cache| cache.join("huggingface")))
+    variable("HF_HOME").map(PathBuf::from).or_else(|| system_cache().map(|cache| cache.join("huggingface")))
 }
 
 /// The cache that the environment names, if there is a place for one.
