@@ -120,7 +120,11 @@ mod tests {
         let converted = with(json!({"about": {"en": "x"}, "other": 1})).with_parent("my/first");
         assert_eq!(converted.card().unwrap().parent.as_deref(), Some("my/first"));
         let told = &converted.generation[KEY];
-        assert_eq!((&told["about"]["en"], &told["other"]), (&json!("x"), &json!(1)), "what is not read stays");
+        assert_eq!(
+            (&told["about"]["en"], &told["other"]),
+            (&json!("x"), &json!(1)),
+            "what is not read stays"
+        );
         let fresh = preset("nano").unwrap().config(Some(8)).with_parent("a");
         let alone = ModelCard { parent: Some("a".into()), ..ModelCard::default() };
         assert_eq!(fresh.card(), Some(alone));
