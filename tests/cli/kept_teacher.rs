@@ -11,7 +11,7 @@ const FILE: &str = "training/teacher.bin";
 #[test]
 fn a_teacher_that_is_asked_once_about_all_tokens_teaches_the_same() {
     let place = place();
-    for data in ["--data docs.jsonl", "--data chat.jsonl --packing true"] {
+    for data in ["--data docs.jsonl", "--data chat.jsonl"] {
         let line = format!("{KEPT} {data} --steps 6 --val-split 0.1 --overwrite");
         place.run(&format!("{line} --out live")).ok();
         let told = ["asking the teacher about", ", once", "300 tokens a target"];
@@ -28,7 +28,7 @@ fn a_teacher_that_is_asked_once_about_all_tokens_teaches_the_same() {
         assert!(number(&few[0], "kd_loss") < number(&all[0], "kd_loss"), "{} {}", few[0], all[0]);
         assert!(place.exists(&format!("few/{FILE}")) && !place.exists(&format!("live/{FILE}")));
     }
-    let again = format!("{KEPT} --data chat.jsonl --packing true --steps 6 --val-split 0.1 --overwrite");
+    let again = format!("{KEPT} --data chat.jsonl --steps 6 --val-split 0.1 --overwrite");
     let told = ["what was kept of the teacher by the run before is used again"];
     place.run(&format!("{again} --teacher-top-k 4 --out few")).expect(0, &told);
     let other = place.run(&format!("{again} --teacher-top-k 5 --out few"));
@@ -40,7 +40,7 @@ fn a_run_beside_a_kept_teacher_goes_on_where_it_stopped() {
     let place = place();
     for flags in [
         "--data docs.jsonl --teacher-top-k 8",
-        "--data chat.jsonl --packing true --teacher-top-k 3 --kd-loss jsd --alpha 0",
+        "--data chat.jsonl --teacher-top-k 3 --kd-loss jsd --alpha 0",
         "--data chat.jsonl --teacher-top-k 3 --kd-loss reverse-kl --lora --lora-rank 2",
     ] {
         compare(&place, &format!("{KEPT} {flags} --steps 8"), 3, &["ce_loss", "kd_loss"]);
@@ -62,7 +62,7 @@ fn what_a_teacher_cannot_have_read_before_is_refused_by_name() {
     let line =
         |flags: &str| format!("{KEPT} --data docs.jsonl --teacher-top-k 8 --steps 2 --out run {flags}");
     for (flags, code, parts) in [
-        ("--packing true", 2, &["--packing cuts texts at other places", "--packing false"][..]),
+        ("--packing true", 2, &["--packing cuts rows at other places", "--packing false"][..]),
         ("--on-policy 0.5", 2, &["--teacher-top-k asks the teacher before the first step"]),
         ("--keep-data docs.jsonl --keep-share 0.3", 2, &["--keep-share mixes in rows"]),
         ("--teacher-top-k 301", 2, &["--teacher-top-k is 301, and the vocabulary has 300 tokens"]),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reference::{kept_rows_of, keys};
 use super::{Job, ReferenceTies, Run};
-use crate::batch::{Batch, Content, TopTokens};
+use crate::batch::{Batch, TopTokens};
 use crate::device::is_processor;
 use crate::error::{Error, Result};
 use crate::loss::target_logits;
@@ -146,7 +146,6 @@ impl Job {
     pub(super) fn kept_teacher_problems(&self, student: &ModelConfig) -> Vec<Told> {
         let Some(kept) = self.objective.kept_of_teacher() else { return Vec::new() };
         let (top_k, tokens) = (kept.top_k, kept.vocab.min(student.vocab_size));
-        let cuts = self.config.packing && self.content() == Content::Documents;
         let checks = [
             (
                 (1..=tokens).contains(&top_k),
@@ -158,10 +157,10 @@ impl Job {
                 ),
             ),
             (
-                !cuts,
+                !self.config.packing,
                 told!(
                     "taught.packing",
-                    "--packing cuts texts at other places in every pass, and a teacher that is asked once (--teacher-top-k) read \
+                    "--packing cuts rows at other places in every pass, and a teacher that is asked once (--teacher-top-k) read \
                      them whole; add --packing false"
                 ),
             ),
