@@ -114,7 +114,8 @@ impl ReferenceLogProbs {
                 Error::Checkpoint(told!(
                     "reference.missing",
                     "the cached log-probabilities of the reference lack one of the rows {rows}: it was read or rendered \
-                     otherwise when they were computed; begin the run again with --overwrite",
+                     otherwise when they were computed; remove the run's training/reference.bin, and begin it again with \
+                     --overwrite",
                     rows = rows.join(", ")
                 ))
             })
@@ -303,6 +304,10 @@ mod tests {
         }
         let mut batch = Batch::new(2);
         batch.push(&[1, 2], &[0.0, 1.0], &[1, 1]);
-        assert!(known.of(&batch).unwrap_err().to_string().contains("lack one of the rows"));
+        let told = known.of(&batch).unwrap_err().to_string();
+        assert!(
+            told.contains("lack one of the rows") && told.contains("remove the run's training/"),
+            "{told}"
+        );
     }
 }

@@ -81,7 +81,7 @@ fn missing(batch: &Batch) -> Error {
     Error::Checkpoint(told!(
         "taught.missing",
         "what was kept of the teacher lacks one of the rows {rows}: it was read or rendered otherwise when the teacher was asked; \
-         begin the run again with --overwrite",
+         remove the run's training/teacher.bin, and begin it again with --overwrite",
         rows = rows_of(batch)
     ))
 }
@@ -224,7 +224,12 @@ mod tests {
             ReferenceTies { model: "m".into(), data: "d".into(), dtype: "F32".into(), settings: "s".into() };
         let ties = TeacherTies { asked, top_k: 1, vocab: 4, temperature: 1.0 };
         let mut known = TeacherTokens { ties, known: BTreeMap::new() };
-        assert!(known.of(&batch).unwrap_err().to_string().contains("lacks one of the rows"));
+        // A run that takes another one's place finds its file again.
+        let told = known.of(&batch).unwrap_err().to_string();
+        assert!(
+            told.contains("lacks one of the rows") && told.contains("remove the run's training/"),
+            "{told}"
+        );
         let mut all = TopTokens::new(1, 4);
         (0..3).for_each(|i| assert!(all.push(&[0.0, i as f32, 0.5, 0.0], 1.0)));
         let mut at = 0;
