@@ -110,13 +110,12 @@ impl ReferenceLogProbs {
     fn of(&self, batch: &Batch) -> Result<Vec<f32>> {
         let known = |key: u128| {
             self.known.get(&key).copied().ok_or_else(|| {
-                let rows: Vec<_> = batch.origins.iter().take(4).map(ToString::to_string).collect();
                 Error::Checkpoint(told!(
                     "reference.missing",
                     "the cached log-probabilities of the reference lack one of the rows {rows}: it was read or rendered \
                      otherwise when they were computed; remove the run's training/reference.bin, and begin it again with \
                      --overwrite",
-                    rows = rows.join(", ")
+                    rows = rows_of(batch)
                 ))
             })
         };
@@ -187,13 +186,17 @@ pub(super) fn kept_rows_of(job: &Job) -> Loader {
     Loader::new(Arc::new(job.examples()), config, split.order().clone(), 0..rows, false)
 }
 
+/// The first rows of a batch, by file and line.
+pub(super) fn rows_of(batch: &Batch) -> String {
+    batch.origins.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn not_finite(batch: &Batch) -> Error {
-    let rows: Vec<_> = batch.origins.iter().take(8).map(ToString::to_string).collect();
     Error::Diverged(told!(
         "reference.not_finite",
         "the reference's log-probability of one of the rows {rows} is no number: the model is damaged, or they lie outside of \
          what its type holds; compute in f32",
-        rows = rows.join(", ")
+        rows = rows_of(batch)
     ))
 }
 

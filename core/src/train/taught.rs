@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::reference::{kept_rows_of, keys};
+use super::reference::{kept_rows_of, keys, rows_of};
 use super::{Job, ReferenceTies, Run};
 use crate::batch::{Batch, TopTokens};
 use crate::device::is_processor;
@@ -70,11 +70,6 @@ impl TeacherTokens {
         let of = |top: &TopTokens| 4 * (top.ids.len() + top.log_probs.len());
         self.known.values().map(|top| of(top) as u64).sum()
     }
-}
-
-/// The first rows of a batch, by file and line.
-fn rows_of(batch: &Batch) -> String {
-    batch.origins.iter().take(4).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn missing(batch: &Batch) -> Error {
