@@ -109,6 +109,8 @@ pub struct Settings {
     trained: Ways,
     /// By stage, and for each with an adapter and without; empty until the engine told them.
     defaults: RefCell<Vec<Defaults>>,
+    /// Whether they are those beside a diffusion model; none until they are asked for.
+    of_masked: Cell<Option<bool>>,
     training: Numbers,
     lora: Numbers,
     of_stage: Rc<OfStage>,
@@ -131,6 +133,7 @@ impl Settings {
             stage: Ways::new("teach-stage", |t| t.teach.stage, &STAGES),
             trained: Ways::new("teach-trained", |t| t.teach.trained, &TRAINED),
             defaults: RefCell::default(),
+            of_masked: Cell::default(),
             training: Numbers::build(speech, "teach", &TRAINING),
             lora: Numbers::build(speech, "teach", &LORA),
             of_stage: OfStage::build(app, &own, &changed),
@@ -182,11 +185,13 @@ impl Settings {
         more.child(&self.sample.group).child(&named).child(&self.finer.place)
     }
 
-    /// Asks for the defaults of all stages with and without an adapter, until they are known.
+    /// Asks for the defaults of all stages with and without an adapter, until those beside such a model are known.
     fn ask_defaults(self: &Rc<Self>) {
-        if !self.defaults.borrow().is_empty() {
+        let masked = Some(self.objective.is_open());
+        if !self.defaults.borrow().is_empty() && self.of_masked.get() == masked {
             return;
         }
+        self.of_masked.set(masked);
         let settings = Rc::clone(self);
         self.app.spawn(async move {
             let mut defaults = Vec::new();
@@ -196,8 +201,11 @@ impl Settings {
                 let Ok(known) = known else { return Ok(()) };
                 defaults.push(known);
             }
-            settings.defaults.replace(defaults);
-            settings.show();
+            // Another model may be open by now, whose own are asked for.
+            if settings.of_masked.get() == masked {
+                settings.defaults.replace(defaults);
+                settings.show();
+            }
             Ok(())
         });
     }
