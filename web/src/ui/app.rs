@@ -178,7 +178,8 @@ impl App {
         self.channel.tell(topic);
     }
 
-    fn show_again(&self, topic: Topic) {
+    /// Tells all of this tab who watch.
+    pub fn show_again(&self, topic: Topic) {
         // A copy, because a watcher may watch something more.
         let calls: Vec<_> =
             self.watchers.borrow().iter().filter(|w| w.0 == topic).map(|w| Rc::clone(&w.1)).collect();
@@ -195,7 +196,8 @@ impl App {
         self.model.replace(model);
         self.source.replace(source);
         self.changed(Topic::Model);
-        self.changed(Topic::Adapters);
+        // Which of them fit is this tab's own matter.
+        self.show_again(Topic::Adapters);
     }
 
     /// Where the open model came from, where the page knows.
