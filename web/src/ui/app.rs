@@ -126,6 +126,15 @@ impl App {
         self.show_message(sentence, "good");
     }
 
+    /// Tells something that followed from what the message says, which stays there: a model's remark, for one.
+    pub fn tell_also(&self, sentence: &str) {
+        if self.message.hidden() {
+            return self.tell(sentence);
+        }
+        let before = self.message_text.text_content().unwrap_or_default();
+        self.message_text.write(&format!("{before}\n{sentence}"));
+    }
+
     fn show_message(&self, sentence: &str, kind: &str) {
         if !self.message.holds_focus() {
             self.before.replace(dom::focused());
