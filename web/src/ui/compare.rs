@@ -68,6 +68,8 @@ impl Compare {
         self.abort();
         self.prompt.set_value(question);
         self.ask();
+        // Whoever asks from elsewhere sees the answers come.
+        self.prompt.scroll_into_view();
     }
 
     fn ask(self: &Rc<Self>) {
