@@ -93,12 +93,12 @@ test("tabs: models, adapters and conversations of one tab are listed in the othe
     await page.getByTestId("model-name").fill("another");
     await page.getByTestId("model-keep").click();
     const entry = (tab, name) => tab.page.locator(`[data-testid=kept-model][data-name=${name}]`);
-    await entry(other, "another").waitFor({ timeout: 20 * SECOND });
+    for (const tab of [t, other]) await entry(tab, "another").waitFor({ timeout: 20 * SECOND });
     const at = () => document.activeElement.closest("[data-name]")?.dataset.name;
     assert.equal(await other.page.evaluate(at), "mine");
     for (const name of ["another", "mine"]) {
       for (let press = 0; press < 2; press += 1) await entry(t, name).getByTestId("kept-remove").click();
-      await entry(other, name).waitFor({ state: "detached", timeout: 20 * SECOND });
+      for (const tab of [t, other]) await entry(tab, name).waitFor({ state: "detached", timeout: 20 * SECOND });
     }
 
     await teach(t, "far");
