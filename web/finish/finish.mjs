@@ -1,5 +1,6 @@
-// Makes the bundled page light: optimises its WebAssembly, without what it cannot reach, writes `.br` and `.gz` beside the files for servers that
-// send them, writes sizes.json, by which the page shows how far it is, and holds all of it to the budget.
+// Makes the bundled page light: optimises its WebAssembly, without what it cannot reach, writes `.br` and `.gz` beside the
+// files for servers that send them, writes sizes.json, by which the page shows how far it is, and holds all of it to the
+// budget.
 //
 //   node web/finish/finish.mjs [FOLDER [BUDGET]]
 //
@@ -57,8 +58,11 @@ async function optimise(name) {
     const reached = `${path}.reached`;
     const { bytes, gone } = withoutUnreached(await readFile(path), unreached);
     await writeFile(reached, bytes);
-    await promisify(execFile)(process.execPath, [program, ...OPTIMISE, reached, "-o", made], { maxBuffer: 1 << 28 });
-    await rm(reached);
+    try {
+      await promisify(execFile)(process.execPath, [program, ...OPTIMISE, reached, "-o", made], { maxBuffer: 1 << 28 });
+    } finally {
+      await rm(reached);
+    }
     unreached.forEach(({ what }, i) => console.log(`web/finish: ${name}: ${(gone[i] / 1000).toFixed(0)} kB of ${what}`));
     console.log(`web/finish: ${name} optimised in ${((Date.now() - start) / 1000).toFixed(0)} s`);
   });

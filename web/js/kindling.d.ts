@@ -64,7 +64,10 @@ export interface Kindling {
   };
   /** So many rows (20) as the model sees them: tokens, and which of them are targets. Nothing is trained. */
   preview(request: TrainRequest & { rows?: number }): Promise<Preview>;
-  /** What holds where a request names nothing else; `config` depends on whether an adapter learns the stage. */
+  /**
+   * What holds where a request names nothing else; `config` depends on whether an adapter learns the stage, and on whether the
+   * open model is a masked predictor.
+   */
   defaults(
     stage: Stage | "lora",
     options?: { adapter?: boolean },

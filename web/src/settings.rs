@@ -23,6 +23,11 @@ pub fn is_list_of(value: &Value, is_known: impl Fn(&str) -> bool) -> bool {
     value.as_array().is_some_and(|list| list.iter().all(|word| word.as_str().is_some_and(&is_known)))
 }
 
+/// Whether a number of these is above 0; none where it is not there.
+pub fn is_above_zero(settings: &Map<String, Value>, key: &str) -> Option<bool> {
+    settings.get(key).and_then(Value::as_f64).map(|number| number > 0.0)
+}
+
 /// Adds settings to a part of a request that is there; a list is joined to the one before, and names nothing twice.
 pub fn add(request: &mut Map<String, Value>, part: &str, settings: Map<String, Value>) {
     let Some(own) = request.get_mut(part).and_then(Value::as_object_mut) else { return };
@@ -65,6 +70,14 @@ mod tests {
         ] {
             assert_eq!(is_list_of(&value, known), is, "{value}");
         }
+    }
+
+    #[test]
+    fn a_number_is_above_zero_or_not_there() {
+        let settings = json!({ "early-stop": 3, "val-split": 0, "ema": 0.5, "muon": true });
+        let is = |key: &str| is_above_zero(settings.as_object().unwrap(), key);
+        let all = ["early-stop", "val-split", "ema", "muon", "seed"].map(is);
+        assert_eq!(all, [Some(true), Some(false), Some(true), None, None]);
     }
 
     #[test]

@@ -86,10 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn the_files_are_there() {
+    fn the_files_are_there_and_kept_without_a_network() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/model/trained");
+        let kept = include_str!("../js/offline.js");
         for (shown, file) in TRAINED.iter().flat_map(|shown| FILES.map(|file| (shown, file))) {
             assert!(std::fs::metadata(format!("{folder}/{}/{file}", shown.name)).unwrap().len() > 100);
+            assert!(kept.contains(&format!("\"./trained/{}/{file}\"", shown.name)), "{} {file}", shown.name);
         }
     }
 }

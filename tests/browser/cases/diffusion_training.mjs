@@ -44,6 +44,32 @@ for (const [what, stage, config, request, more] of [
   });
 }
 
+test("diffusion training: an adapter of a masked predictor has defaults of its own, as natively", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file, parent, lessons } = await masked(t);
+  const data = await t.giveFile(lessons);
+  const known = async (adapter) => {
+    const { config } = await page.evaluate((adapter) => kindling.defaults("sft", { adapter }), adapter);
+    return ["learning-rate", "min-steps", "stop-at-loss"].map((key) => config[key]);
+  };
+  await t.load(parent);
+  const [causal, whole] = [await known(true), await known(false)];
+  await t.load(file);
+  assert.deepEqual(await known(true), [0.005, 1200, 0]);
+  assert.notDeepEqual(causal, [0.005, 1200, 0]);
+  assert.deepEqual(await known(false), whole, "all weights learn with the same ones");
+  const plan = (config, adapter = LORA) => page.evaluate(async ([name, request]) => {
+    const { steps, notes } = await kindling.plan({ stage: "sft", ...request, data: testFiles[name] });
+    const told = notes.find(({ code }) => code === "train.masked_adapter");
+    return [steps, told?.values.settings];
+  }, [data, { config, ...(adapter && { adapter }) }]);
+  assert.deepEqual(await plan({ "epochs": 1 }), [1200, "--learning-rate 0.005 --min-steps 1200 --stop-at-loss 0"]);
+  assert.deepEqual(await plan({ "steps": 20 }), [20, "--learning-rate 0.005"]);
+  const own = { "learning-rate": 0.001, "min-steps": 7, "stop-at-loss": 0.1, "epochs": 0.01 };
+  assert.deepEqual(await plan(own), [7, undefined], "what is said stays");
+  assert.equal((await plan({ "steps": 20 }, null))[1], undefined);
+});
+
 for (const [what, settings] of [["an adapter", { adapter: LORA }], ["all weights", {}]]) {
   test(`diffusion training: a run by ${what} goes on after a reload, bit for bit`, LONG, async (t) => {
     const { page, assert } = t;

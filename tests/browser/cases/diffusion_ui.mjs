@@ -289,6 +289,28 @@ test("diffusion: teaching offers what works, and tells how many hidden words are
   await t.picture("taught");
 });
 
+test("diffusion: an adapter's defaults are those of the open model, in the fields and in the plan's words", LONG, async (t) => {
+  const { page, assert } = t;
+  await convert(t);
+  await page.getByTestId("convert-teach").click();
+  const keys = ["learning-rate", "min-steps", "stop-at-loss"];
+  const shown = () => page.evaluate((keys) => keys.map((key) => document.getElementById(`teach-${key}`).placeholder), keys);
+  const until = (rate) => page.waitForFunction(
+    (rate) => document.getElementById("teach-learning-rate").placeholder === rate, rate, { timeout: 20 * SECOND });
+  await until("0.005");
+  assert.deepEqual(await shown(), ["0.005", "1200", "0"]);
+  await page.getByTestId("teach-source-sample").check({ force: true });
+  const told = page.locator("#teach-warnings li", { hasText: /“Learning rate” 0\.005 “Fewest steps” 1200/ });
+  await told.waitFor({ timeout: 60 * SECOND });
+  await page.getByTestId("lang-switch").click();
+  await page.locator("#teach-warnings li", { hasText: /预测被遮盖词元的模型.*0\.005/ }).waitFor({ timeout: 60 * SECOND });
+  const { file } = await tiny(t.tmp);
+  await pick(t, file);
+  const { config } = await page.evaluate(() => kindling.defaults("sft", { adapter: true }));
+  assert.notEqual(config["learning-rate"], 0.005, "the fixture is no test: both are equal");
+  await until(String(config["learning-rate"]));
+});
+
 for (const scheme of ["light", "dark"]) {
   test(`diffusion: in Chinese, on a phone, with contrast, ${scheme}`, LONG, async (t) => {
     const { page, assert } = t;

@@ -77,6 +77,8 @@ test("finer: they are folded, and what is typed is trained with and still there 
     assert.equal(await page.getByTestId(`teach-${key}`).inputValue(), value, key);
   }
   assert.ok(await page.getByTestId("teach-lora-dora").isChecked());
+  await unfold(t, "teach-settings");
+  assert.ok(await page.getByTestId("teach-neftune").isVisible(), "what was set is in sight");
 });
 
 test("finer: parts that stay as they are, and Muon, are for a model that trains itself", LONG, async (t) => {
@@ -109,7 +111,8 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   await fill(t, { "steps": "4", "max-seq-len": "128", "ema": "1" });
   await planned(t, "bad", /“Moving average of the weights.*” is 1;/);
   await fill(t, { "ema": "", "early-stop": "2" });
-  await planned(t, "bad", /held-out rows|held-out loss/);
+  await planned(t, "bad", /needs a held-out loss to judge by; add “[^”]+” 0\.05/);
+  assert.doesNotMatch(await page.getByTestId("teach-plan").innerText(), /eval-every/, "the page measures by itself");
   await fill(t, { "early-stop": "" });
   await page.getByTestId("teach-stage-dpo").check({ force: true });
   await fill(t, { "dpo-length-normalise": true });
@@ -122,7 +125,7 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   assert.equal(await reward.getAttribute("placeholder"), "answer:1, tags:0.5");
   await reward.fill("answer:1, moon");
   await planned(t, "bad", /'moon' is no rule/);
-  await reward.fill("answer:1, length:0.5");
+  await reward.fill("answer：1，length:0.5");
   await fill(t, { "grpo-grpo-loss": "cispo", "grpo-clip-range": "0.2" });
   await planned(t, "bad", /“Clip range” is 0.2; with this “Loss of rewards” it must be 1 or more/);
   await fill(t, { "grpo-clip-range": "4" });

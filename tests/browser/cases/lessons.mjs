@@ -154,6 +154,8 @@ test("lessons: a link opens a model and an adapter, and not once more after a re
     const on = page.locator("[data-testid=adapter][data-name=mia] input:checked");
     await on.waitFor({ state: "attached", timeout: 30 * SECOND });
     assert.equal(await page.getByTestId("adapter").count(), 1);
+    const told = await page.locator("#message").textContent();
+    assert.doesNotMatch(told, /acts again/, "what the address asks for needs no word of what acted before");
     await t.reload();
   }
 });

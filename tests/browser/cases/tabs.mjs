@@ -66,7 +66,7 @@ test("tabs: an adapter that acted before a reload acts again, as strongly, once 
 
 test("tabs: models, adapters and conversations of one tab are listed in the other", LONG, async (t) => {
   const { page, assert } = t;
-  await openTiny(t);
+  const { file } = await openTiny(t);
   const other = await t.tab("cpu");
   try {
     // What is typed there stays.
@@ -74,15 +74,32 @@ test("tabs: models, adapters and conversations of one tab are listed in the othe
     await other.page.getByTestId("model-name").fill("being typed");
     await other.page.getByTestId("model-name").focus();
 
+    await other.page.evaluate(() => {
+      [window.heard, window.channel] = [[], new BroadcastChannel("kindling")];
+      window.channel.onmessage = ({ data }) => window.heard.push(data);
+    });
+    await pick(t, file);
     await page.getByTestId("tab-models").click();
     await page.getByTestId("model-name").fill("mine");
     await page.getByTestId("model-keep").click();
     const kept = other.page.locator("[data-testid=kept-model]", { hasText: "mine" });
     await kept.waitFor({ timeout: 20 * SECOND });
+    assert.deepEqual(await other.page.evaluate(() => window.heard), ["models"], "that a model is open there is no news here");
     assert.equal(await other.page.getByTestId("model-name").inputValue(), "being typed");
     assert.equal(await other.page.evaluate(() => document.activeElement.id), "model-name");
-    for (let press = 0; press < 2; press += 1) await page.getByTestId("kept-remove").click();
-    await kept.waitFor({ state: "detached", timeout: 20 * SECOND });
+
+    // The keyboard stays at its entry, whatever comes before that.
+    await kept.getByTestId("kept-remove").focus();
+    await page.getByTestId("model-name").fill("another");
+    await page.getByTestId("model-keep").click();
+    const entry = (tab, name) => tab.page.locator(`[data-testid=kept-model][data-name=${name}]`);
+    for (const tab of [t, other]) await entry(tab, "another").waitFor({ timeout: 20 * SECOND });
+    const at = () => document.activeElement.closest("[data-name]")?.dataset.name;
+    assert.equal(await other.page.evaluate(at), "mine");
+    for (const name of ["another", "mine"]) {
+      for (let press = 0; press < 2; press += 1) await entry(t, name).getByTestId("kept-remove").click();
+      for (const tab of [t, other]) await entry(tab, name).waitFor({ state: "detached", timeout: 20 * SECOND });
+    }
 
     await teach(t, "far");
     await page.getByTestId("tab-adapters").click();
@@ -131,21 +148,36 @@ test("tabs: a list does not move under a hand that is moving a slider", LONG, as
   await adapter(t, "far").locator("input[type=checkbox]:checked").waitFor({ timeout: 20 * SECOND });
   await page.locator("#adapter-list[aria-busy=false]").waitFor({ timeout: 20 * SECOND });
   const slider = adapter(t, "far").getByTestId("adapter-strength");
-  await slider.evaluate((slider) => (window.slider = slider));
   const other = await t.tab("cpu");
   try {
-    const { x, y, width, height } = await slider.boundingBox();
-    await page.bringToFront();
-    await page.mouse.move(x + width / 2, y + height / 2);
-    await page.mouse.down();
-    // The other tab tells of a change that is none, and then of one.
-    await other.page.evaluate(() => new BroadcastChannel("kindling").postMessage("adapters"));
     await other.load(file);
     await other.give("a.jsonl", '{"user": "Who?", "assistant": "Mila."}\n');
-    await other.train({ stage: "lora", data: "a.jsonl", config: { ...CONFIG, "steps": 2 }, name: "new" });
-    await other.page.evaluate(() => new BroadcastChannel("kindling").postMessage("adapters"));
-    await page.evaluate(() => kindling.adapters.list());
-    assert.ok(await page.evaluate(() => window.slider.isConnected), "it is still the same slider");
+    const tell = () => other.page.evaluate(() => new BroadcastChannel("kindling").postMessage("adapters"));
+    const press = async () => {
+      await slider.evaluate((slider) => (window.slider = slider));
+      const box = await slider.boundingBox();
+      await page.bringToFront();
+      await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
+      await page.mouse.down();
+      return box;
+    };
+    // The other tab tells of a change that is none, and then of one.
+    const change = async (name) => {
+      await tell();
+      await other.train({ stage: "lora", data: "a.jsonl", config: { ...CONFIG, "steps": 2 }, name });
+      await tell();
+      await page.evaluate(() => kindling.adapters.list());
+      await page.waitForTimeout(SECOND);
+      assert.ok(await page.evaluate(() => window.slider.isConnected), `${name}: it is still the same slider`);
+      assert.equal(await adapter(t, name).count(), 0);
+    };
+    // Let go where it was, it says nothing; what is new is listed all the same.
+    await press();
+    await change("still");
+    await page.mouse.up();
+    await adapter(t, "still").waitFor({ timeout: 20 * SECOND });
+    const { x, y, width, height } = await press();
+    await change("new");
     await page.mouse.move(x + width * 0.9, y + height / 2, { steps: 4 });
     await page.mouse.up();
     await adapter(t, "new").waitFor({ timeout: 20 * SECOND });

@@ -21,6 +21,8 @@ for (const [name, { question, answers, thinks, again }] of Object.entries(EXAMPL
     assert.ok(figures.length >= 3 && figures.every((figure) => /: [\d.]+ % → [\d.]+ %$/.test(figure)), `${figures}`);
     await example.getByTestId("trained-ask").click();
     await compared(t, question);
+    const top = await page.getByTestId("ab-prompt").evaluate((field) => field.getBoundingClientRect().top);
+    assert.ok(top > -1 && top < page.viewportSize().height, `the answers are in sight: ${top}`);
     const [before, after] = await Promise.all(["ab-base", "ab-active"].map((side) => said(t, side)));
     assert.match(after, answers);
     assert.doesNotMatch(before, answers);

@@ -35,7 +35,8 @@ impl Engine {
     ) -> Result<Answer, Told> {
         let model = self.opened()?;
         let shape = shape_of(&model, named, adapts)?;
-        let (config, note) = fitted_config(stage, adapts, changed, shape.context())?;
+        let read = (shape.context(), shape.diffusion.is_some());
+        let (config, fitted) = fitted_config(stage, adapts, changed, read)?;
         let dataset = dataset(stage, &config, &model.tokenizer, encoding, files)?;
         let tokenizer = model.tokenizer;
         let content = stage.content_of(&dataset);
@@ -71,7 +72,7 @@ impl Engine {
         }
         let report = dataset.report();
         let turns = turn_warnings(stage, &dataset, &tokenizer);
-        let remarks = note.into_iter().chain(turns).chain(render_remarks(&odd, |count| count.to_string()));
+        let remarks = fitted.into_iter().chain(turns).chain(render_remarks(&odd, |count| count.to_string()));
         let remarks: Vec<Told> = remarks.collect();
         let warnings = [warnings(report), texts(&remarks)].concat();
         let total = dataset.len() as f64;
@@ -166,23 +167,36 @@ fn in_utf8(name: &str, bytes: Vec<u8>, encoding: Option<&str>) -> Result<Vec<u8>
 
 /// The settings of a stage that trains the model, or an adapter beside it, with those that the page changed. Every step is
 /// reported: a page watches.
+///
+/// # Errors
+/// A setting that is none, or a value of another kind.
 pub fn train_config(stage: Stage, adapts: bool, changed: Map<String, Value>) -> Result<TrainConfig, Told> {
     let defaults = if adapts { TrainConfig::of_adapter(stage) } else { TrainConfig::of(stage) };
     merged(TrainConfig { log_every: 1, ..defaults }, changed)
 }
 
-/// The same for models of this context: where the page gives no length, the default is at most what they hold, and the
-/// sentence says so.
+/// The same for models of this context, which may be masked predictors: where the page gives no length, the default is at
+/// most what they hold, and an adapter learns as such a model's does. The sentences say so.
+///
+/// # Errors
+/// A setting that is none, or a value of another kind.
 pub fn fitted_config(
     stage: Stage,
     adapts: bool,
     changed: Map<String, Value>,
-    context: usize,
-) -> Result<(TrainConfig, Option<Told>), Told> {
-    let is_default = !changed.contains_key("max-seq-len");
+    (context, masked): (usize, bool),
+) -> Result<(TrainConfig, Vec<Told>), Told> {
+    let said: Vec<String> = changed.keys().cloned().collect();
+    let is_said = |setting: &str| said.iter().any(|said| said == setting);
     let mut config = train_config(stage, adapts, changed)?;
-    let note = is_default.then(|| config.fit_default_length(context)).flatten();
-    Ok((config, note))
+    let mut notes = Vec::new();
+    if masked && adapts && stage == Stage::Sft {
+        notes.extend(config.fit_masked_adapter(is_said));
+    }
+    if !is_said("max-seq-len") {
+        notes.extend(config.fit_default_length(context));
+    }
+    Ok((config, notes))
 }
 
 /// An adapter's settings, likewise.

@@ -66,8 +66,8 @@ impl Engine {
         let (steps, survey) = (job.total_steps(&planned.survey), &planned.survey);
         let plan = job.plan(&model.base, survey, steps);
         let mut info = self.info(&plan, job.dataset.len(), job.dataset.report()).await?;
-        let (_, length) = config_of(training, &model, &aim)?;
-        info.note(length.into_iter().chain(job.warnings()).collect());
+        let (_, fitted) = config_of(training, &model, &aim)?;
+        info.note(fitted.into_iter().chain(job.warnings()).collect());
         info.note(job.remarks(survey));
         self.planned.replace(Some(planned));
         Answer::new(info)

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
 use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
-use super::data::{lora_config, train_config};
+use super::data::{fitted_config, lora_config};
 use super::download::abort;
 use super::messages::model::Defaults;
 use super::paste::{read_cells, read_pairs, read_rows};
@@ -138,10 +138,12 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
     }
 }
 
-/// What holds where a request names nothing else.
+/// What holds where a request names nothing else, beside the open model. Of a length they tell what holds beside longer ones.
 fn defaults(engine: &Engine, stage: Stage, adapts: bool) -> Result<Answer, Told> {
+    let masked = engine.model.borrow().as_ref().is_some_and(|open| open.base.config().diffusion.is_some());
+    let (config, _) = fitted_config(stage, adapts, Map::new(), (usize::MAX, masked))?;
     Answer::new(Defaults {
-        config: fields(train_config(stage, adapts, Map::new())?),
+        config: fields(config),
         lora: fields(lora_config(Map::new())?),
         sampling: fields(engine.sampling(&Map::new())?),
         unmask: fields(UnmaskConfig::default()),

@@ -202,7 +202,7 @@ pub fn job(
     job_on(training, Arc::new(dataset), (model, aim), saved)
 }
 
-/// The settings of a run, and what to say of the length of its rows, which every model that reads them must hold.
+/// The settings of a run, and what to say of those that follow from the models: every one must hold the rows that it reads.
 ///
 /// # Errors
 /// A setting that cannot be used.
@@ -210,9 +210,11 @@ pub fn config_of(
     training: &Training,
     model: &OpenModel,
     aim: &Aim,
-) -> Result<(TrainConfig, Option<Told>), Told> {
-    let context = aim.objective.longest_row().unwrap_or(usize::MAX).min(model.base.config().context());
-    fitted_config(training.stage, training.adapts(), training.config.clone(), context)
+) -> Result<(TrainConfig, Vec<Told>), Told> {
+    let shape = model.base.config();
+    let context = aim.objective.longest_row().unwrap_or(usize::MAX).min(shape.context());
+    let read = (context, shape.diffusion.is_some());
+    fitted_config(training.stage, training.adapts(), training.config.clone(), read)
 }
 
 /// The same on data that are open.

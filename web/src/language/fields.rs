@@ -55,7 +55,7 @@ const FIELDS: [(&str, Sentence); 46] = [
     ("shift-logits", |t| t.diffusion.shift),
 ];
 /// What is said of the command line, and what of the page.
-const PHRASES: [(&str, Sentence); 8] = [
+const PHRASES: [(&str, Sentence); 10] = [
     ("fix them, or add --skip-bad-rows to go on without them", |t| t.page.fix_rows),
     (", or add --skip-bad-rows to go on without such rows", |_| ""),
     ("`kindling data preview`", |t| t.teach.preview),
@@ -67,6 +67,9 @@ const PHRASES: [(&str, Sentence); 8] = [
     ),
     ("train on it with `dpo`, or give", |t| t.stages.learn_pairs),
     ("use `pretrain`, or rows", |_| "pretrain with it, or give rows"),
+    // The page measures by itself where rows are held out.
+    (" and --eval-every 100", |_| ""),
+    (" 和 --eval-every 100", |_| ""),
 ];
 
 /// The files that the page itself makes of what is typed and pasted, and how a line of them is told.
@@ -172,6 +175,12 @@ mod tests {
             in_fields("a preference pair is not read here; train on it with `dpo`, or give messages", t);
         let learned = "a preference pair is not read here; learn it by “Preferences (DPO)”, or give messages";
         assert_eq!(pair, learned);
+        let early =
+            "--early-stop needs a held-out loss to judge by; add --val-split 0.05 and --eval-every 100";
+        assert!(
+            in_fields(early, t).ends_with("to judge by; add “Share held out for testing” 0.05"),
+            "{early}"
+        );
         let look = in_fields("look at these rows with `kindling data preview`", t);
         assert_eq!(look, "look at these rows with “Preview”");
         for more in ["", " --model DIR --out NEW"] {

@@ -24,11 +24,11 @@ pub const ENGLISH: TrainedText = TrainedText {
     figure: "{}: {} → {}",
     ask: "Ask “{}” before and after",
     reasoning: "It thinks before it answers",
-    reasoning_about: "Reasoning: it learned to write sums down step by step, and solves those that carry a ten.",
+    reasoning_about: "Reasoning: it learned to write sums down step by step, and solves those that carry or borrow a ten.",
     reasoning_question: "What is 47+8?",
     tags: "sums with thinking and an answer",
     sums: "sums solved",
-    carried: "of those that carry a ten",
+    carried: "of those that carry or borrow a ten",
     others: "other questions answered right",
 };
 

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::fetch::asked;
 use super::storage;
 use crate::messages::model::AdapterInfo;
 
@@ -12,9 +13,10 @@ const KEY: &str = "kindling-acting";
 pub struct Acting(RefCell<Vec<(String, f64)>>);
 
 impl Acting {
-    /// Those that acted when the page was left.
+    /// Those that acted when the page was left; none where its address asks for an adapter, which acts alone.
     pub fn load() -> Self {
-        let kept = storage::kept_by_tab(KEY).and_then(|text| serde_json::from_str(&text).ok());
+        let kept = storage::kept_by_tab(KEY).filter(|_| asked("adapter").is_none());
+        let kept = kept.and_then(|text| serde_json::from_str(&text).ok());
         Self(RefCell::new(kept.unwrap_or_default()))
     }
 

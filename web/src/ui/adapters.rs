@@ -1,6 +1,6 @@
 //! The tab of adapters: which act and how strongly, in and out, and the comparison with the base.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::json;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::acting::Acting;
 use super::app::{App, Topic};
 use super::compare;
-use super::dom::{El, button, el, field};
+use super::dom::{self, El, button, el, field};
 use super::drop;
 use super::engine::{self, Answer};
 use super::students;
@@ -23,6 +23,8 @@ struct Adapters {
     name: El,
     known: RefCell<Vec<AdapterInfo>>,
     acting: Acting,
+    /// Whether the list waits to be shown anew until a slider is let go.
+    late: Cell<bool>,
 }
 
 /// Builds the tab.
@@ -34,6 +36,7 @@ pub fn build(app: &Rc<App>, panel: &El) {
         name: el("input").id("adapter-name").attr("type", "text"),
         known: RefCell::default(),
         acting: Acting::load(),
+        late: Cell::default(),
     });
     let card = el("section").class("card").child(&el("h2").say(speech, |t| t.adapters.title));
     let card = card.child(&el("p").class("faint").say(speech, |t| t.adapters.hint)).child(&adapters.list);
@@ -48,6 +51,13 @@ pub fn build(app: &Rc<App>, panel: &El) {
     panel.add(&students::build(app));
     let fetched = Rc::clone(&adapters);
     app.watch(Topic::Adapters, move || fetched.fetch());
+    // A slider that comes back to where it was says nothing of being let go.
+    let waiting = Rc::clone(&adapters);
+    dom::listen(&dom::window(), "pointerup", move |_| {
+        if waiting.late.take() {
+            waiting.fetch();
+        }
+    });
     app.watch(Topic::Language, move || adapters.show());
 }
 
@@ -62,8 +72,9 @@ impl Adapters {
             // What is as it was stays under the hand, and so does a slider that is being moved.
             let shown = adapters.list.child_element_count() > 0;
             let is_same = shown && known.as_ref().is_ok_and(|known| *known == *adapters.known.borrow());
-            let moved = adapters.list.query_selector("input:active").ok().flatten();
-            if is_same || moved.is_some() { Ok(()) } else { adapters.take(known) }
+            let moved = adapters.list.query_selector("input:active").ok().flatten().is_some();
+            adapters.late.set(moved && !is_same);
+            if is_same || moved { known.map(drop) } else { adapters.take(known) }
         });
     }
 
@@ -84,7 +95,7 @@ impl Adapters {
             }
         };
         let names: Vec<&str> = back.iter().map(|adapter| adapter.name.as_str()).collect();
-        self.app.tell(&fill(self.app.speech.text().adapters.on_again, &[&names.join(", ")]));
+        self.app.tell_also(&fill(self.app.speech.text().adapters.on_again, &[&names.join(", ")]));
         Ok(known)
     }
 

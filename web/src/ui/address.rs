@@ -4,21 +4,19 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::JsValue;
-use web_sys::{AbortController, AbortSignal, UrlSearchParams};
+use web_sys::{AbortController, AbortSignal};
 
 use super::app::{App, Topic};
 use super::brought;
-use super::dom::{El, button, el, find, window};
+use super::dom::{El, button, el, find};
 use super::engine::{self, Answer};
-use super::fetch::{fetch, resolve};
+use super::fetch::{asked, fetch, resolve};
 use super::lessons::Lessons;
 use crate::format::{bytes, fill};
 use crate::saves::crc32;
 
 /// The largest adapter.
 const MOST_BYTES: usize = 500_000_000;
-/// Values of `model` that are no address.
-const NO_ADDRESS: [&str; 2] = ["", "none"];
 
 struct Address {
     app: Rc<App>,
@@ -32,11 +30,8 @@ struct Address {
 
 /// Opens what the page's address asks for.
 pub fn follow(app: &Rc<App>, lessons: Rc<Lessons>, notices: &El) {
-    let search = window().location().search().unwrap_or_default();
-    let asked = UrlSearchParams::new_with_str(&search);
-    let (Ok(asked), Ok(abort)) = (asked, AbortController::new()) else { return };
-    let wanted = |key: &str| asked.get(key).filter(|value| !NO_ADDRESS.contains(&value.trim()));
-    let (model, adapter, lesson) = (wanted("model"), wanted("adapter"), wanted("lesson"));
+    let Ok(abort) = AbortController::new() else { return };
+    let (model, adapter, lesson) = (asked("model"), asked("adapter"), asked("lesson"));
     if model.is_none() && adapter.is_none() && lesson.is_none() {
         return;
     }

@@ -126,6 +126,15 @@ impl App {
         self.show_message(sentence, "good");
     }
 
+    /// Tells something that followed from what the message says, which stays there: a model's remark, for one.
+    pub fn tell_also(&self, sentence: &str) {
+        if self.message.hidden() {
+            return self.tell(sentence);
+        }
+        let before = self.message_text.text_content().unwrap_or_default();
+        self.message_text.write(&format!("{before}\n{sentence}"));
+    }
+
     fn show_message(&self, sentence: &str, kind: &str) {
         if !self.message.holds_focus() {
             self.before.replace(dom::focused());
@@ -178,7 +187,8 @@ impl App {
         self.channel.tell(topic);
     }
 
-    fn show_again(&self, topic: Topic) {
+    /// Tells all of this tab who watch.
+    pub fn show_again(&self, topic: Topic) {
         // A copy, because a watcher may watch something more.
         let calls: Vec<_> =
             self.watchers.borrow().iter().filter(|w| w.0 == topic).map(|w| Rc::clone(&w.1)).collect();
@@ -195,7 +205,8 @@ impl App {
         self.model.replace(model);
         self.source.replace(source);
         self.changed(Topic::Model);
-        self.changed(Topic::Adapters);
+        // Which of them fit is this tab's own matter.
+        self.show_again(Topic::Adapters);
     }
 
     /// Where the open model came from, where the page knows.

@@ -68,6 +68,8 @@ impl Compare {
         self.abort();
         self.prompt.set_value(question);
         self.ask();
+        // Whoever asks from elsewhere sees the answers come.
+        self.prompt.scroll_into_view();
     }
 
     fn ask(self: &Rc<Self>) {
@@ -76,12 +78,16 @@ impl Compare {
         let compare = Rc::clone(self);
         self.app.spawn(async move {
             let answer = compare.both(&abort).await;
-            let now = compare.answering.borrow().clone();
-            if now.is_some_and(|now| js_sys::Object::is(&now, &abort)) {
+            if compare.is_now(&abort) {
                 compare.set_answering(None);
             }
             if abort.signal().aborted() { Ok(()) } else { answer }
         });
+    }
+
+    /// Whether these are the answers that are written now.
+    fn is_now(&self, abort: &AbortController) -> bool {
+        self.answering.borrow().as_ref().is_some_and(|now| js_sys::Object::is(now, abort))
     }
 
     fn set_answering(&self, abort: Option<AbortController>) {
@@ -103,7 +109,8 @@ impl Compare {
         let seed = (js_sys::Math::random() * 2f64.powi(31)) as u32;
         for (side, place) in SIDES.iter().zip(&self.places) {
             let answer = self.one(side, place, seed, abort).await;
-            if answer.is_err() {
+            // Places of answers that were asked for since are another one's.
+            if answer.is_err() && self.is_now(abort) {
                 self.places.iter().filter(|place| place.inner_text() == "…").for_each(|place| place.clear());
             }
             answer?;

@@ -181,10 +181,12 @@ impl El {
     }
 
     /// Draws what is inside anew. The keyboard, where it was inside, goes on from what then has the same name for tests
-    /// in the same place among those of that name, or else in the last one, or from this element itself.
+    /// beside the same `data-name`, or else in the same place among those of that name, in the last one, or from this element
+    /// itself.
     pub fn redraw(&self, draw: impl FnOnce()) {
         let held = focused().filter(|at| self.0.contains(Some(at)));
         let name = held.as_ref().and_then(|at| at.get_attribute("data-testid")).unwrap_or_default();
+        let of = held.as_ref().and_then(El::owner);
         let place =
             held.as_ref().and_then(|at| self.named(&name).iter().position(|other| Object::is(other, at)));
         draw();
@@ -192,13 +194,20 @@ impl El {
             return;
         }
         let named = self.named(&name);
-        if let Some(next) = place.and_then(|place| named.get(place).or(named.last())) {
+        let own = of.and_then(|of| named.iter().find(|next| next.owner().as_ref() == Some(&of)));
+        let next = || place.and_then(|place| named.get(place).or(named.last()));
+        if let Some(next) = own.or_else(next) {
             next.focus_quietly();
         }
         if !self.holds_focus() {
             self.set_tab_index(-1);
             self.focus_quietly();
         }
+    }
+
+    /// The `data-name` that it stands in: of an entry of a list, say.
+    fn owner(&self) -> Option<String> {
+        self.closest("[data-name]").ok().flatten()?.get_attribute("data-name")
     }
 
     /// What inside has this name for tests, in the order of the page.

@@ -3,12 +3,24 @@
 use js_sys::Uint8Array;
 use wasm_bindgen::JsCast;
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url};
+use web_sys::{
+    AbortSignal, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url, UrlSearchParams,
+};
 
 use super::dom::window;
 use super::engine::{Answer, get};
 use crate::format::{bytes, fill};
 use crate::language::Text;
+
+/// Values of the page's own address that are no address.
+const NO_ADDRESS: [&str; 2] = ["", "none"];
+
+/// What the page's own address asks for under this key.
+pub fn asked(key: &str) -> Option<String> {
+    let search = window().location().search().unwrap_or_default();
+    let all = UrlSearchParams::new_with_str(&search).ok()?;
+    all.get(key).filter(|value| !NO_ADDRESS.contains(&value.trim()))
+}
 
 /// An address of the web, or one beside this page, in full; an error for any other.
 pub fn resolve(address: &str, t: &Text) -> Answer<String> {

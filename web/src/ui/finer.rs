@@ -9,7 +9,7 @@ use super::options::{Choice, Kind, Options, Setting};
 use super::speech::{Slot, Speech};
 use crate::messages::model::Defaults;
 use crate::messages::run::Stage;
-use crate::settings::add;
+use crate::settings::{add, is_above_zero};
 
 const TRAINING: [Number; 6] = [
     Number::new("grad-accum", |t| t.finer.accumulated, ["1", "1024", "1"]),
@@ -124,8 +124,7 @@ impl Finer {
 
     /// Whether the run is to end early, for which it has to be measured on the way.
     pub fn ends_early(&self) -> bool {
-        let values = self.training.numbers.values();
-        values.get(EARLY_STOP).and_then(Value::as_f64).is_some_and(|measurements| measurements > 0.0)
+        is_above_zero(&self.training.numbers.values(), EARLY_STOP) == Some(true)
     }
 
     /// Notes what was set beside what the lesson has of the other fields.
@@ -144,6 +143,13 @@ impl Finer {
         self.dpo.fill(&lesson.dpo);
         self.grpo.fill(&lesson.grpo);
         self.experts.fill(&lesson.experts);
+        // What was set is not to act out of sight.
+        let mut set = Lesson::default();
+        self.note(&mut set);
+        let groups = [&set.training, &set.lora, &set.dpo, &set.grpo, &set.experts];
+        if groups.iter().any(|group| !group.is_empty()) {
+            self.place.set("open", "");
+        }
     }
 
     /// A lesson without what these fields show; `adapts` says whether an adapter learns it.

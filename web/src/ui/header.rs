@@ -107,8 +107,9 @@ impl Header {
         let model = engine::ready().await;
         self.opening.set(false);
         self.app.set_model(model.clone().ok().flatten(), None);
-        self.app.changed(Topic::Runs);
-        self.app.changed(Topic::Kept);
+        // They are listed for the first time; nothing of them changed.
+        self.app.show_again(Topic::Runs);
+        self.app.show_again(Topic::Kept);
         failed.map_or(model.map(drop), Err)
     }
 

@@ -55,7 +55,7 @@
 //! | models | `model-about`, `export-model`, `export-model-hf`, `export-model-gguf`, `export-no-gguf`, `gguf-weights`, |
 //! | | `model-name`, `model-keep`, `model-drop` |
 //! | | (the file field), `model-url`, `model-url-hint`, `model-open`, `model-progress`, `model-abort`, |
-//! | | `kept-list`, `kept-model`*, `model-open-kept`*, `kept-remove`*, `runs-list`, `saved-run`*, `run- |
+//! | | `kept-list`, `kept-model`* (`data-name`), `model-open-kept`*, `kept-remove`*, `runs-list`, `saved-run`*, `run- |
 //! | | resume-listed`*, `run-export`*, `run-discard`* |
 //!
 //! Buttons that delete models, runs and adapters act on their second press.

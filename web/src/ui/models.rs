@@ -167,7 +167,8 @@ impl Models {
 
     fn kept_row(self: &Rc<Self>, model: &KeptModel) -> El {
         if let Some(damaged) = &model.damaged {
-            let row = el("li").class("entry").test("kept-model").child(&el("strong").text(&model.name));
+            let row = el("li").class("entry").test("kept-model").attr("data-name", &model.name);
+            let row = row.child(&el("strong").text(&model.name));
             let row = row.child(&el("span").class("bad").text(&engine::spoken(damaged)));
             return row.child(&el("span").class("foot").child(&self.removes(model)));
         }
@@ -175,7 +176,8 @@ impl Models {
         let (opened, source) = (Rc::clone(self), engine::write(&json!({ "kept": model.name })));
         let open = button().test("model-open-kept").text(t.models.open);
         let open = open.on("click", move |_| opened.loader.load(source.clone()));
-        let row = el("li").class("entry").test("kept-model").child(&el("strong").text(&model.name));
+        let row = el("li").class("entry").test("kept-model").attr("data-name", &model.name);
+        let row = row.child(&el("strong").text(&model.name));
         let row = row.child(&el("span").class("faint").text(&bytes(model.bytes)));
         row.child(&el("span").class("foot").child(&open).child(&self.removes(model)))
     }
@@ -209,7 +211,8 @@ impl Models {
         let about = fill(t.models.run_about, &about.each_ref().map(String::as_str));
         let resume = resumes(button().test("run-resume-listed").text(t.teach.resume), &self.training, run);
         let resume = resume.shown(run.stage.is_some() && !self.training.is(&run.id));
-        let row = el("li").class("entry").test("saved-run").child(&el("strong").text(&run.name));
+        let row = el("li").class("entry").test("saved-run").attr("data-name", &run.id);
+        let row = row.child(&el("strong").text(&run.name));
         let row = row.child(&el("span").class("faint").text(&about));
         let row = match run.damaged.as_slice() {
             [] => row,

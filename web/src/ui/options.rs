@@ -117,7 +117,8 @@ impl Given {
                 let chosen = all.iter().zip(&self.inputs).filter(|(_, input)| input.checked());
                 list_of(chosen.map(|((word, _), _)| *word))
             }
-            Kind::Words => list_of(words_in(&first.value())),
+            // A Chinese keyboard types other colons.
+            Kind::Words => list_of(words_in(&first.value().replace('：', ":"))),
         }
     }
 

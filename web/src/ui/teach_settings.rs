@@ -18,6 +18,7 @@ use super::teach_stage::OfStage;
 use crate::language::Sentence;
 use crate::messages::model::Defaults;
 use crate::messages::run::{Plan, Stage};
+use crate::settings::is_above_zero;
 
 /// A way to teach: its name in code and on the page.
 struct Way {
@@ -61,12 +62,14 @@ const TRAINING: [Number; 9] = [
     Number::new("batch-size", |t| t.teach.batch, ["1", "1024", "1"]),
     Number::new("learning-rate", |t| t.teach.rate, ["0", "1", "any"]),
     Number::new("max-seq-len", |t| t.teach.length, ["2", "32768", "1"]),
-    Number::new("val-split", |t| t.teach.held_out, ["0", "0.9", "any"]),
+    Number::new(SPLIT, |t| t.teach.held_out, ["0", "0.9", "any"]),
 ];
 const LORA: [Number; 2] = [
     Number::new("rank", |t| t.teach.rank, ["1", "4096", "1"]),
     Number::new("alpha", |t| t.teach.alpha, ["0", "4096", "any"]),
 ];
+/// The share of rows that a run is measured on.
+const SPLIT: &str = "val-split";
 const SAMPLE: [Number; 1] = [Number::new("every", |t| t.teach.sample_every, ["0", "100000", "1"])];
 
 /// Ways of which one is chosen.
@@ -109,6 +112,8 @@ pub struct Settings {
     trained: Ways,
     /// By stage, and for each with an adapter and without; empty until the engine told them.
     defaults: RefCell<Vec<Defaults>>,
+    /// Whether they are those beside a diffusion model; none until they are asked for.
+    of_masked: Cell<Option<bool>>,
     training: Numbers,
     lora: Numbers,
     of_stage: Rc<OfStage>,
@@ -131,6 +136,7 @@ impl Settings {
             stage: Ways::new("teach-stage", |t| t.teach.stage, &STAGES),
             trained: Ways::new("teach-trained", |t| t.teach.trained, &TRAINED),
             defaults: RefCell::default(),
+            of_masked: Cell::default(),
             training: Numbers::build(speech, "teach", &TRAINING),
             lora: Numbers::build(speech, "teach", &LORA),
             of_stage: OfStage::build(app, &own, &changed),
@@ -182,11 +188,13 @@ impl Settings {
         more.child(&self.sample.group).child(&named).child(&self.finer.place)
     }
 
-    /// Asks for the defaults of all stages with and without an adapter, until they are known.
+    /// Asks for the defaults of all stages with and without an adapter, until those beside such a model are known.
     fn ask_defaults(self: &Rc<Self>) {
-        if !self.defaults.borrow().is_empty() {
+        let masked = Some(self.objective.is_open());
+        if !self.defaults.borrow().is_empty() && self.of_masked.get() == masked {
             return;
         }
+        self.of_masked.set(masked);
         let settings = Rc::clone(self);
         self.app.spawn(async move {
             let mut defaults = Vec::new();
@@ -196,8 +204,11 @@ impl Settings {
                 let Ok(known) = known else { return Ok(()) };
                 defaults.push(known);
             }
-            settings.defaults.replace(defaults);
-            settings.show();
+            // Another model may be open by now, whose own are asked for.
+            if settings.of_masked.get() == masked {
+                settings.defaults.replace(defaults);
+                settings.show();
+            }
             Ok(())
         });
     }
@@ -225,7 +236,7 @@ impl Settings {
     pub fn show(&self) {
         self.stage.show_hint(&self.app.speech);
         self.trained.show_hint(&self.app.speech);
-        let chosen = self.stage.chosen.get() * 2 + usize::from(!self.adapts());
+        let chosen = self.place_of_defaults();
         let defaults = self.defaults.borrow();
         let is_masked = self.objective.is_open();
         for (way, stage) in STAGES.iter().zip(OF_ENGINE) {
@@ -244,6 +255,18 @@ impl Settings {
         self.lora.group.show(self.adapts());
         self.of_stage.show(self.stage(), self.is_whole(), defaults.get(chosen));
         self.finer.show(self.chosen(), defaults.get(chosen));
+    }
+
+    /// Where among the defaults those of the choice are.
+    fn place_of_defaults(&self) -> usize {
+        self.stage.chosen.get() * 2 + usize::from(!self.adapts())
+    }
+
+    /// Whether rows are held out by themselves.
+    fn holds_out(&self) -> bool {
+        let defaults = self.defaults.borrow();
+        let known = defaults.get(self.place_of_defaults());
+        known.and_then(|known| is_above_zero(&known.config, SPLIT)) == Some(true)
     }
 
     /// What decides which of the finer settings act.
@@ -342,8 +365,10 @@ impl Settings {
         let steps = plan.map_or(1.0, |plan| plan.steps).max(1.0);
         let share = |parts: f64| Value::from((steps / parts).ceil().max(1.0) as u64);
         config.insert("log-every".into(), share(200.0));
-        let holds_out = config.get("val-split").and_then(Value::as_f64).is_some_and(|split| split > 0.0);
-        if holds_out || self.finer.ends_early() {
+        let held_out = is_above_zero(&config, SPLIT);
+        // Without rows to measure, an early end is what is refused.
+        let judged = self.finer.ends_early() && held_out.unwrap_or_else(|| self.holds_out());
+        if judged || held_out == Some(true) {
             config.insert("eval-every".into(), share(10.0));
         }
         if self.hides_words() {

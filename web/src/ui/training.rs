@@ -231,6 +231,8 @@ impl Training {
         {
             self.app.set_model(model, None);
         }
+        // This tab lists them with the model, which may have got an adapter.
+        self.app.tell_others(Topic::Adapters);
         self.app.changed(Topic::Runs);
         self.app.changed(Topic::Kept);
         end.map(drop)

@@ -41,7 +41,7 @@ fn banner(app: &Rc<App>, training: &Rc<Training>, run: &SavedRun) -> El {
     let at =
         [run.name.clone(), run.model.clone(), format!("{:.0}", run.step), format!("{:.0}", run.total_steps)];
     let sentence = fill(t.teach.interrupted, &at.each_ref().map(String::as_str));
-    let banner = el("div").class("banner").child(&el("span").text(&sentence));
+    let banner = el("div").class("banner").attr("data-name", &run.id).child(&el("span").text(&sentence));
     let resume = button().class("primary").test("run-resume").text(t.teach.resume);
     banner.child(&resumes(resume, training, run)).child(&exports(app, run)).child(&discards(app, run))
 }

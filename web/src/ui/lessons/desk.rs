@@ -4,9 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::lesson::{BEGIN_NEW, Settings, Version, lines};
+use crate::settings::{list_of, words_of};
 use crate::ui::engine::Answer;
 use crate::ui::finer::{MIXTURE, OF_WHOLE};
 use crate::ui::lesson::Lesson as Draft;
@@ -39,7 +40,9 @@ pub fn draft(version: &Version, settings: &Settings) -> Draft {
     let mut training = settings.config.clone();
     if !settings.freeze.is_empty() && trained != ATTENTION {
         // Beside an adapter it is told of as a setting that no field is for.
-        training.insert("freeze".into(), json!([settings.freeze]));
+        let named = words_of(settings.config.get("freeze")).into_iter();
+        let frozen = list_of(named.filter(|part| *part != settings.freeze).chain([settings.freeze.as_str()]));
+        training.extend(frozen.map(|frozen| ("freeze".to_string(), frozen)));
     }
     Draft {
         source: PASTE,
