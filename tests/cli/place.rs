@@ -163,7 +163,7 @@ impl Place {
     pub fn wait_for(&self, what: &str, holds: impl Fn() -> bool) {
         let begun = Instant::now();
         while !holds() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "waited a minute for {what}");
+            assert!(begun.elapsed() < Duration::from_secs(180), "waited three minutes for {what}");
             thread::sleep(Duration::from_millis(5));
         }
     }
