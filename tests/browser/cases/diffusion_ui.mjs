@@ -81,9 +81,13 @@ test("diffusion: a model that is converted twice is kept once, and otherwise con
   const { file } = await tiny(t.tmp);
   const causal = { name: "tiny.safetensors", mimeType: "", buffer: endless(readFileSync(file)) };
   const kept = () => page.getByTestId("kept-model").locator("strong").allInnerTexts();
-  const again = async (words) => {
+  const again = async (words, block) => {
     await page.getByTestId("model-drop").setInputFiles(causal);
     await page.getByTestId("convert-begin").waitFor({ timeout: 30 * SECOND });
+    if (block) {
+      await unfold(t, "convert-more");
+      await page.getByTestId("convert-block-length").fill(block);
+    }
     await page.getByTestId("convert-begin").click();
     await page.locator(".message", { hasText: words }).waitFor({ timeout: 60 * SECOND });
     await page.getByTestId("convert-is").waitFor({ timeout: 10 * SECOND });
@@ -92,9 +96,7 @@ test("diffusion: a model that is converted twice is kept once, and otherwise con
   await again("with the same settings");
   assert.match(await page.locator("#model").innerText(), /tiny \(diffusion\)/, "it is open");
   assert.deepEqual(await kept(), ["tiny (diffusion)"]);
-  await unfold(t, "convert-more");
-  await page.getByTestId("convert-block-length").fill("4");
-  await again("blocks of 4");
+  await again("blocks of 4", "4");
   assert.deepEqual((await kept()).sort(), ["tiny (diffusion)", "tiny (diffusion, blocks of 4)"]);
 });
 
@@ -306,8 +308,10 @@ test("diffusion: an adapter's defaults are those of the open model, in the field
   await page.locator("#teach-warnings li", { hasText: /预测被遮盖词元的模型.*0\.005/ }).waitFor({ timeout: 60 * SECOND });
   const { file } = await tiny(t.tmp);
   await pick(t, file);
+  await page.waitForFunction(
+    () => document.getElementById("teach-learning-rate").placeholder !== "0.005", null, { timeout: 30 * SECOND });
   const { config } = await page.evaluate(() => kindling.defaults("sft", { adapter: true }));
-  assert.notEqual(config["learning-rate"], 0.005, "the fixture is no test: both are equal");
+  assert.notEqual(config["learning-rate"], 0.005, "a causal model's adapter has defaults of its own");
   await until(String(config["learning-rate"]));
 });
 
