@@ -87,15 +87,15 @@ test("finer: parts that stay as they are, and Muon, are for a model that trains 
   for (const fold of ["teach-settings", "teach-finer"]) await unfold(t, fold);
   await page.getByTestId("teach-trained-full").check({ force: true });
   await fill(t, { "steps": "4", "max-seq-len": "64", "muon": true, "freeze-embedding": true, "freeze-norm": true });
-  await page.waitForFunction(() => window.planned.config.freeze?.length === 2, null, { timeout: 20 * SECOND });
+  await page.waitForFunction(() => window.planned?.config.freeze?.length === 2, null, { timeout: 20 * SECOND });
   const { config } = await planned(t, "good", /4 steps/);
   assert.deepEqual([config.muon, config.freeze], [true, ["embedding", "norm"]]);
   assert.equal(await page.getByTestId("teach-lora-dora").isVisible(), false);
   await page.getByTestId("teach-trained-attention").check({ force: true });
-  await page.waitForFunction(() => window.planned.config.freeze?.length === 3, null, { timeout: 20 * SECOND });
+  await page.waitForFunction(() => window.planned?.config.freeze?.length === 3, null, { timeout: 20 * SECOND });
   assert.deepEqual((await planned(t, "good")).config.freeze, ["mlp", "embedding", "norm"]);
   await page.getByTestId("teach-trained-lora").check({ force: true });
-  await page.waitForFunction(() => window.planned.adapter, null, { timeout: 20 * SECOND });
+  await page.waitForFunction(() => window.planned?.adapter, null, { timeout: 20 * SECOND });
   const beside = (await planned(t, "good")).config;
   assert.ok(!("freeze" in beside) && !("muon" in beside), "beside an adapter they are not asked for");
   await page.getByTestId("teach-trained-full").check({ force: true });
@@ -129,7 +129,7 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   await fill(t, { "grpo-grpo-loss": "cispo", "grpo-clip-range": "0.2" });
   await planned(t, "bad", /“Clip range” is 0.2; with this “Loss of rewards” it must be 1 or more/);
   await fill(t, { "grpo-clip-range": "4" });
-  await page.waitForFunction(() => window.planned.grpo?.["clip-range"] === 4, null, { timeout: 20 * SECOND });
+  await page.waitForFunction(() => window.planned?.grpo?.["clip-range"] === 4, null, { timeout: 20 * SECOND });
   const { grpo } = await planned(t, "good");
   assert.deepEqual(grpo, { "reward": ["answer:1", "length:0.5"], "grpo-loss": "cispo", "clip-range": 4 });
   await page.getByTestId("lang-switch").click();
@@ -181,7 +181,7 @@ test("finer: experts are typed where a new mixture is chosen", LONG, async (t) =
   const { experts } = await planned(t, "good");
   assert.deepEqual(experts, { "num-experts": 6, "router-aux-loss-coef": 0.05 });
   await page.getByTestId("teach-preset").selectOption("nano");
-  await page.waitForFunction(() => window.planned.preset === "nano", null, { timeout: 20 * SECOND });
+  await page.waitForFunction(() => window.planned?.preset === "nano", null, { timeout: 20 * SECOND });
   assert.equal((await planned(t, "good")).experts, undefined);
 });
 
