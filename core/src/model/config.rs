@@ -95,20 +95,23 @@ impl ModelConfig {
         self.count(self.experts.as_ref().map_or(0, |experts| experts.per_token))
     }
 
+    /// In 64 bits, which a browser's numbers of memory have not: a shape may be too large for it.
     fn count(&self, experts_of_a_layer: usize) -> u64 {
-        let (d, heads) = (self.hidden_size, self.num_attention_heads * self.head_dim);
-        let kv = self.num_key_value_heads * self.head_dim;
+        let wide = |size: usize| size as u64;
+        let (d, heads) = (wide(self.hidden_size), wide(self.num_attention_heads * self.head_dim));
+        let kv = wide(self.num_key_value_heads * self.head_dim);
         let bias = if self.attention_bias { heads + 2 * kv } else { 0 };
         let bias = bias + if self.attention_output_bias { d } else { 0 };
-        let qk_norm = if self.qk_norm { 2 * self.head_dim } else { 0 };
+        let qk_norm = if self.qk_norm { 2 * wide(self.head_dim) } else { 0 };
         let attention = 2 * d * heads + 2 * d * kv + bias + qk_norm;
         let feed_forward = |layer: usize| match &self.experts {
             Some(experts) if experts.layers[layer] => experts.parameters(d, experts_of_a_layer),
-            _ => 3 * d * self.intermediate_size,
+            _ => 3 * d * wide(self.intermediate_size),
         };
-        let layers: usize = (0..self.num_hidden_layers).map(|i| attention + feed_forward(i) + 2 * d).sum();
-        let head = if self.tie_word_embeddings { 0 } else { self.vocab_size * d };
-        (self.vocab_size * d + layers + d + head) as u64
+        let layers: u64 = (0..self.num_hidden_layers).map(|i| attention + feed_forward(i) + 2 * d).sum();
+        let embedding = wide(self.vocab_size) * d;
+        let head = if self.tie_word_embeddings { 0 } else { embedding };
+        embedding + layers + d + head
     }
 
     /// Width inside a layer's feed-forward that one token meets.

@@ -28,8 +28,9 @@ pub struct Experts {
 
 impl Experts {
     /// Weights of one layer of which `experts` count.
-    pub(super) fn parameters(&self, hidden: usize, experts: usize) -> usize {
-        3 * hidden * self.intermediate_size * (experts + self.shared) + self.count * hidden
+    pub(super) fn parameters(&self, hidden: u64, experts: usize) -> u64 {
+        3 * hidden * self.intermediate_size as u64 * (experts + self.shared) as u64
+            + self.count as u64 * hidden
     }
 
     /// Width of all experts together that one token meets.

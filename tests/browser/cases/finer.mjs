@@ -180,6 +180,10 @@ test("finer: experts are typed where a new mixture is chosen", LONG, async (t) =
   await page.waitForFunction(() => window.planned?.experts?.["router-aux-loss-coef"], null, { timeout: 20 * SECOND });
   const { experts } = await planned(t, "good");
   assert.deepEqual(experts, { "num-experts": 6, "router-aux-loss-coef": 0.05 });
+  await fill(t, { "moe-num-experts": "1000" });
+  await planned(t, "bad", /would have [\d,]+ weights, and a tab can train one of at most 32,?000,?000/);
+  await fill(t, { "moe-num-experts": "6" });
+  await planned(t, "good");
   await page.getByTestId("teach-preset").selectOption("nano");
   await page.waitForFunction(() => window.planned?.preset === "nano", null, { timeout: 20 * SECOND });
   assert.equal((await planned(t, "good")).experts, undefined);

@@ -25,7 +25,6 @@ test("tabs: an adapter that acted before a reload acts again, as strongly, once 
   const { file } = await openTiny(t);
   for (const name of ["far", "near"]) await teach(t, name);
   await t.load(file);
-  await pick(t, file);
   await page.getByTestId("tab-adapters").click();
   await adapter(t, "far").getByTestId("adapter-on").click();
   const on = adapter(t, "far").locator("input[type=checkbox]:checked");

@@ -10,6 +10,9 @@ use super::messages::model::WeightsAs;
 use super::protocol::Training;
 use super::state::{Engine, OpenModel};
 
+/// The most weights of a new model. A tab holds them four times while they train, and makes them anew for every plan.
+const MOST_WEIGHTS: u64 = 32_000_000;
+
 /// A preset, and what is said of its experts.
 pub type Named<'a> = (Option<&'a str>, Option<&'a Map<String, Value>>);
 
@@ -17,7 +20,7 @@ pub type Named<'a> = (Option<&'a str>, Option<&'a Map<String, Value>>);
 ///
 /// # Errors
 /// A preset that does not exist; an adapter beside a model that knows nothing; experts of no new model, or that it cannot
-/// have.
+/// have; more weights than a tab can train.
 pub fn shape_of(open: &OpenModel, (named, experts): Named<'_>, adapts: bool) -> Result<ModelConfig, Told> {
     let Some(name) = named else {
         return match experts {
@@ -37,7 +40,18 @@ pub fn shape_of(open: &OpenModel, (named, experts): Named<'_>, adapts: bool) -> 
     let preset = preset(name).map_err(Told::from)?;
     let config = preset.config(Some(open.tokenizer.vocab_size())).with_token_ids(&open.tokenizer);
     let said = merged(ExpertSettings::default(), experts.cloned().unwrap_or_default())?;
-    said.shape(config).map_err(Told::from)
+    let shape = said.shape(config).map_err(Told::from)?;
+    let weights = shape.parameters();
+    match weights <= MOST_WEIGHTS {
+        true => Ok(shape),
+        false => Err(told!(
+            "preset.too_large",
+            "the new model would have {weights} weights, and a tab can train one of at most {most}; take fewer or narrower \
+             experts, or the command line, which has no such limit",
+            weights,
+            most = MOST_WEIGHTS
+        )),
+    }
 }
 
 impl Engine {
