@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use burn::tensor::{DType, Device};
+pub use kindling_kernels::is_processor;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
@@ -122,11 +123,6 @@ pub async fn open_webgpu() -> Result<Device> {
     opened.map_err(|e| {
         Error::Device(told!("device.webgpu", "WebGPU cannot be used: {e}", e = format!("{e:?}")))
     })
-}
-
-/// Whether tensors of this device are computed by the processor's own code.
-pub fn is_processor(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
 }
 
 /// Everything that this build can reach; opens every graphics device.

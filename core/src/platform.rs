@@ -1,4 +1,4 @@
-//! What differs between a machine and a browser: the only place that asks.
+//! What differs between a machine and a browser: the only place that asks, beside the threads of the kernels.
 
 use std::sync::OnceLock;
 
@@ -93,34 +93,6 @@ mod browser {
         // The timer cannot fail; were it to, the work would only go on without a pause.
         let _ = JsFuture::from(Promise::new(&mut wake)).await;
     }
-}
-
-/// Calls `f(i, chunk)` for all chunks of `len` values (the last may be shorter), on all threads where there
-/// are any. What a chunk holds must not depend on the others.
-pub(crate) fn for_each_chunk<T: Send>(values: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-    #[cfg(not(target_family = "wasm"))]
-    if values.len() > len {
-        use rayon::prelude::*;
-        values.par_chunks_mut(len).enumerate().for_each(|(i, chunk)| f(i, chunk));
-        return;
-    }
-    values.chunks_mut(len).enumerate().for_each(|(i, chunk)| f(i, chunk));
-}
-
-/// The same over two slices of equal length.
-pub(crate) fn for_each_chunk_pair<T: Send>(
-    a: &mut [T],
-    b: &mut [T],
-    len: usize,
-    f: impl Fn(usize, &mut [T], &mut [T]) + Sync,
-) {
-    #[cfg(not(target_family = "wasm"))]
-    if a.len() > len {
-        use rayon::prelude::*;
-        a.par_chunks_mut(len).zip(b.par_chunks_mut(len)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
-        return;
-    }
-    a.chunks_mut(len).zip(b.chunks_mut(len)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
 }
 
 /// Threads that the processor offers; `RAYON_NUM_THREADS` lowers it.

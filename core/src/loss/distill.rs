@@ -11,12 +11,13 @@ use burn::tensor::{Int, Tensor, TensorData};
 use super::objective::{causal_mask, causal_routed};
 use super::routed::routed_logits_at;
 use super::targets::Targets;
+use super::top_tokens::beside_top_tokens;
 use super::{
     Beside, DistillConfig, KeptOfTeacher, Loss, Metric, NextToken, Objective, OwnAnswers, Routed, StepTotals,
     cross_entropy, routed_logits,
 };
 use crate::batch::Batch;
-use crate::kernels::{beside_teacher, beside_top_tokens};
+use crate::kernels::beside_teacher;
 use crate::model::{ModelConfig, Trace, Transformer};
 use crate::told::{Told, told};
 

@@ -20,6 +20,7 @@ mod rollout_config;
 mod routed;
 mod sequence;
 mod targets;
+mod top_tokens;
 mod totals;
 mod whole_rows;
 

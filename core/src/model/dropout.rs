@@ -3,8 +3,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::kernels::in_dtype;
-use crate::platform::for_each_chunk;
+use crate::kernels::{for_each_chunk, in_dtype};
 use crate::random::Random;
 
 /// Names the random numbers of one layer in one step; a row's do not depend on how the batch is divided.

@@ -3,11 +3,10 @@
 
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData, activation};
 
-use super::divergence::{Divergence, apart};
-use super::{in_dtype, token_log_probs};
 use crate::batch::TopTokens;
+use crate::kernels::{Divergence, apart, in_dtype, token_log_probs};
 
-/// The same as [`super::beside_teacher`] where of the teacher's probabilities `p` only those of its `K` likeliest tokens `S` are
+/// The same as [`crate::kernels::beside_teacher`] where of the teacher's probabilities `p` only those of its `K` likeliest tokens `S` are
 /// known. All other tokens count as one outcome: the divergence is that between
 ///
 /// `(p_s for s in S, 1 − Σ_S p_s)` and `(q_s for s in S, Σ_{j not in S} q_j)`,
@@ -17,7 +16,7 @@ use crate::batch::TopTokens;
 ///
 /// # Shapes
 /// `student [n, vocab]`, `n` targets, of each what is known → two of `[n]`; where nothing is known at all, the divergence is 0.
-pub fn beside_top_tokens(
+pub(super) fn beside_top_tokens(
     student: Tensor<2>,
     known: &TopTokens,
     targets: &[u32],
@@ -54,8 +53,8 @@ pub fn beside_top_tokens(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{IGNORED, beside_teacher};
     use super::*;
+    use crate::kernels::{IGNORED, beside_teacher};
     use burn::tensor::Device;
 
     const ALL: [Divergence; 4] =

@@ -8,8 +8,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
 use super::block_matrix::{BlockMatrix, Multiply};
 use super::blocks::{BLOCK, Quantization};
 use super::host::{input, run};
-use super::in_dtype;
-use crate::device::is_processor;
+use super::{in_dtype, is_processor};
 
 /// A matrix `[rows, columns]` in blocks along its rows.
 #[derive(Clone, Debug)]

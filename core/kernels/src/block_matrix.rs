@@ -8,8 +8,8 @@ use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
 
 use super::blocks::{BLOCK, QuantBlock, Quantization, encode_q4_0, encode_q8_0};
+use super::chunks::for_each_chunk;
 use super::host::{HostOp, Kept};
-use crate::platform::for_each_chunk;
 
 /// Partial sums side by side, in a fixed order everywhere.
 const LANES: usize = BLOCK / 2;

@@ -54,7 +54,7 @@ pub(super) fn input<const D: usize>(tensor: &Tensor<D>) -> Option<Input> {
 }
 
 /// A copy of a tensor's values, row by row; `None` on another device or in another type.
-pub(crate) fn host_values<const D: usize>(tensor: &Tensor<D>) -> Option<Vec<f32>> {
+pub fn host_values<const D: usize>(tensor: &Tensor<D>) -> Option<Vec<f32>> {
     let values = match input(tensor)? {
         Input::Graph(node) => node.primitive().to_contiguous(),
         Input::Plain(tensor) => tensor.to_contiguous(),

@@ -19,8 +19,7 @@ use burn_flex::Flex;
 
 use super::mask::MaskPart;
 use super::softmax::{part_gradient, part_softmax};
-use super::{AttentionMask, in_dtype};
-use crate::device::is_processor;
+use super::{AttentionMask, in_dtype, is_processor};
 
 type Graph<B> = Autodiff<B, NoCheckpointing>;
 

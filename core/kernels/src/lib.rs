@@ -3,10 +3,12 @@
 //!
 //! The slice code uses one exponential and fixed orders of summation, so that it gives the same bits on every
 //! processor and in the browser.
+#![recursion_limit = "256"]
 
 mod attention;
 mod block_matrix;
 mod blocks;
+mod chunks;
 mod divergence;
 mod expert_rows;
 mod grouped_sums;
@@ -19,16 +21,16 @@ mod rope;
 mod slices;
 mod softmax;
 mod swiglu;
-mod top_tokens;
 mod uploaded;
 mod weighted_sum;
 
 pub use attention::{AttentionBlocks, attend_in_blocks};
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
-pub use divergence::{Divergence, beside_teacher};
+pub use chunks::for_each_chunk;
+pub use divergence::{Divergence, apart, beside_teacher};
 pub use expert_rows::{ExpertRows, take_rows, weigh_rows};
 pub use grouped_sums::grouped_sums;
-pub(crate) use host::host_values;
+pub use host::host_values;
 pub use log_probs::{IGNORED, token_log_probs};
 pub use mask::AttentionMask;
 pub use quantized::QuantizedMatrix;
@@ -36,12 +38,16 @@ pub use rms_norm::rms_norm;
 pub use rope::{Angles, rotate};
 pub use softmax::masked_softmax;
 pub use swiglu::swiglu;
-pub use top_tokens::beside_top_tokens;
 pub use weighted_sum::weighted_sum;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 /// Master weights stay f32; products run in the activations' dtype.
-pub(crate) fn in_dtype<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
+pub fn in_dtype<const D: usize>(tensor: Tensor<D>, dtype: DType) -> Tensor<D> {
     if tensor.dtype() == dtype { tensor } else { tensor.cast(dtype) }
+}
+
+/// Whether tensors of this device are computed by the processor's own code.
+pub fn is_processor(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
 }

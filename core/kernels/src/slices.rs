@@ -1,6 +1,6 @@
 //! Arithmetic on slices that compilers turn into vector instructions.
 
-use crate::platform::for_each_chunk;
+use super::chunks::{for_each_chunk, for_each_chunk_pair};
 
 /// Partial sums kept side by side: wide enough for any vector unit, and a fixed order everywhere.
 const LANES: usize = 16;
@@ -102,7 +102,7 @@ pub(super) fn row_pairs(
     row: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
 ) {
     let rows_a_task = (TASK / width.max(1)).max(1);
-    crate::platform::for_each_chunk_pair(a, b, rows_a_task * width, |task, a, b| {
+    for_each_chunk_pair(a, b, rows_a_task * width, |task, a, b| {
         pulp::Arch::new().dispatch(|| {
             for (i, (a, b)) in a.chunks_exact_mut(width).zip(b.chunks_exact_mut(width)).enumerate() {
                 row(task * rows_a_task + i, a, b);

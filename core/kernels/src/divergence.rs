@@ -60,7 +60,7 @@ fn plain(student: Tensor<2>, teacher: Tensor<2>, divergence: Divergence, tempera
 
 /// The divergence of two distributions over the same outcomes by their log-probabilities, the teacher's first: of `[n, outcomes]`
 /// each, `[n]`.
-pub(super) fn apart(p: Tensor<2>, q: Tensor<2>, divergence: Divergence) -> Tensor<1> {
+pub fn apart(p: Tensor<2>, q: Tensor<2>, divergence: Divergence) -> Tensor<1> {
     let n = p.dims()[0];
     // What lies farther apart than this is as good as nothing on one side.
     let ahead = || (p.clone() - q.clone()).clamp(-80.0, 80.0);
@@ -237,7 +237,7 @@ impl HostOp<1> for BesideTeacher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::IGNORED;
+    use crate::IGNORED;
     use burn::tensor::{Device, TensorData};
 
     const ALL: [Divergence; 4] =
