@@ -2,6 +2,7 @@
 #![recursion_limit = "256"]
 
 mod adapted_run;
+mod allocator;
 mod beside_model;
 mod chain;
 mod cli;
@@ -36,11 +37,8 @@ mod written;
 
 use std::process::ExitCode;
 
-/// Tensors come and go by the thousand; the system's allocator gives each large one back to the kernel.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_memory();
     interrupt::install();
     #[cfg(feature = "persistence")]
     kernel_cache::keep();

@@ -27,3 +27,20 @@ pub(crate) fn for_each_chunk_pair<T: Send>(
     }
     a.chunks_mut(len).zip(b.chunks_mut(len)).enumerate().for_each(|(i, (a, b))| f(i, a, b));
 }
+
+/// The same over three.
+pub(crate) fn for_each_chunk_triple<T: Send>(
+    [a, b, c]: [&mut [T]; 3],
+    len: usize,
+    f: impl Fn(usize, [&mut [T]; 3]) + Sync,
+) {
+    #[cfg(not(target_family = "wasm"))]
+    if a.len() > len {
+        use rayon::prelude::*;
+        let chunks = a.par_chunks_mut(len).zip(b.par_chunks_mut(len)).zip(c.par_chunks_mut(len));
+        chunks.enumerate().for_each(|(i, ((a, b), c))| f(i, [a, b, c]));
+        return;
+    }
+    let chunks = a.chunks_mut(len).zip(b.chunks_mut(len)).zip(c.chunks_mut(len));
+    chunks.enumerate().for_each(|(i, ((a, b), c))| f(i, [a, b, c]));
+}

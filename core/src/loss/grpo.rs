@@ -16,7 +16,7 @@ use super::{
     Beside, GrpoConfig, Loss, LossMean, Metric, Objective, Reference, ReferenceKind, Routed, StepTotals,
 };
 use crate::batch::{Batch, Rollouts};
-use crate::kernels::{token_log_probs, weighted_sum};
+use crate::kernels::weighted_sum;
 use crate::model::{Trace, Transformer};
 use crate::told::{Told, told};
 
@@ -127,9 +127,7 @@ pub fn target_log_probs(model: &Transformer, batch: &Batch, temperature: f64) ->
 
 /// `[n, vocab]` → `[n]`.
 fn of_targets(logits: Tensor<2>, targets: &Targets, temperature: f64) -> Tensor<1> {
-    let [n, vocab] = logits.dims();
-    let logits = if temperature == 1.0 { logits } else { logits / temperature };
-    token_log_probs(logits.reshape([1, n, vocab]), &targets.ids).reshape([n])
+    targets.log_probs(if temperature == 1.0 { logits } else { logits / temperature })
 }
 
 /// Whether something is known of every row and, where it is, of every token.

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::batch::Batch;
-use crate::kernels::{IGNORED, weighted_sum};
+use crate::kernels::{IGNORED, token_log_probs, weighted_sum};
 
 /// The targets that count.
 pub(super) struct Targets {
@@ -32,6 +32,12 @@ impl Targets {
     /// One that counts nothing.
     pub(super) fn none() -> Self {
         Self { places: vec![0], ids: vec![IGNORED], weights: vec![0.0] }
+    }
+
+    /// Their log-probabilities: `[n, vocab]` → `[n]`.
+    pub(super) fn log_probs(&self, logits: Tensor<2>) -> Tensor<1> {
+        let [n, vocab] = logits.dims();
+        token_log_probs(logits.reshape([1, n, vocab]), &self.ids).reshape([n])
     }
 
     /// Values a target, weighed and added, `[1]`.

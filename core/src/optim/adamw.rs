@@ -10,6 +10,7 @@ use super::NamedGradients;
 use super::muon::direction;
 use super::saved::{Weight, foreign, take, trained};
 use crate::error::Result;
+use crate::kernels::{AdamWState, AdamWStep, adamw};
 use crate::model::{NamedTensor, Path, Transformer, is_linear, is_of_layer, read, to_named};
 
 /// Constants of AdamW; the defaults are PyTorch's.
@@ -49,6 +50,14 @@ struct Moments {
     second: Tensor<1>,
 }
 
+impl Moments {
+    /// Those of a weight before its first step.
+    fn zeros(weight: &Tensor<1>) -> Self {
+        let zeros = || Tensor::zeros(weight.shape(), &weight.device());
+        Self { first: zeros(), second: zeros() }
+    }
+}
+
 /// The names of what is saved of a weight.
 const MOMENTS: [&str; 2] = ["first", "second"];
 const MOMENTUM: [&str; 1] = ["momentum"];
@@ -83,18 +92,14 @@ impl AdamW {
         let AdamWConfig { beta1, beta2, eps, weight_decay } = self.config;
         let steps = self.steps as f64;
         let (correct1, correct2) = (1.0 - libm::pow(beta1, steps), 1.0 - libm::pow(beta2, steps));
-        let square = grad.clone().square() * (1.0 - beta2);
-        let grad = grad * (1.0 - beta1);
-        let (first, second) = match self.moments.remove(name) {
-            Some(Moments { first, second }) => (first * beta1 + grad, second * beta2 + square),
-            None => (grad, square),
-        };
-        let denominator = second.clone().sqrt() / libm::sqrt(correct2) + eps;
-        let delta = first.clone() / denominator * (learning_rate / correct1);
-        self.moments.insert(name.to_string(), Moments { first, second });
         let decay = if is_linear(name) { learning_rate * weight_decay } else { 0.0 };
-        let weight = if decay == 0.0 { weight } else { weight * (1.0 - decay) };
-        weight - delta
+        let (root, rate) = (libm::sqrt(correct2), learning_rate / correct1);
+        let moments = self.moments.remove(name).unwrap_or_else(|| Moments::zeros(&weight));
+        let state = AdamWState { weight, first: moments.first, second: moments.second };
+        let AdamWState { weight, first, second } =
+            adamw(state, grad, AdamWStep { beta1, beta2, eps, root, rate, decay });
+        self.moments.insert(name.to_string(), Moments { first, second });
+        weight
     }
 
     /// The same of a matrix of a layer: `θ ← θ(1 − lr·wd) − lr · direction`.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use burn::module::Param;
 use burn::tensor::{Gradients, Tensor};
 
+use crate::kernels::{scaled, sum_of_squares};
 use crate::model::{AtWeight, Transformer};
 
 /// One flat gradient per trained weight, in the order of the model's walk.
@@ -49,7 +50,7 @@ impl NamedGradients {
 
     /// The norm over all gradients together, `[1]`, left on the device.
     pub fn norm(&self) -> Option<Tensor<1>> {
-        let squares = self.0.iter().map(|(_, grad)| grad.clone().square().sum());
+        let squares = self.0.iter().map(|(_, grad)| sum_of_squares(grad));
         squares.reduce(|a, b| a + b).map(Tensor::sqrt)
     }
 
@@ -57,11 +58,7 @@ impl NamedGradients {
     /// `clip_grad_norm_` does: `· min(1, max_norm / (norm + 1e-6))`.
     pub fn clip(self, norm: &Tensor<1>, max_norm: f64) -> Self {
         let factor = (norm.clone() + 1e-6).recip().mul_scalar(max_norm).clamp_max(1.0);
-        let scale = |grad: Tensor<1>| {
-            let factor = factor.clone().expand(grad.shape());
-            grad * factor
-        };
-        Self(self.0.into_iter().map(|(name, grad)| (name, scale(grad))).collect())
+        Self(self.0.into_iter().map(|(name, grad)| (name, scaled(grad, &factor))).collect())
     }
 
     /// All gradients times a factor.
