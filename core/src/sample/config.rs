@@ -145,8 +145,7 @@ impl SamplingConfig {
                 ),
             );
         }
-        // Not a number is above no limit.
-        let wild = self.logit_bias.iter().find(|(_, bias)| !(bias.abs() <= MOST_BIAS));
+        let wild = self.logit_bias.iter().find(|(_, bias)| !(-MOST_BIAS..=MOST_BIAS).contains(*bias));
         if let Some((id, value)) = wild {
             require(
                 false,
@@ -235,7 +234,8 @@ mod tests {
         assert_eq!(found, expected);
         assert_eq!((found.frequency_penalty, found.presence_penalty, found.logit_bias.len()), (0.0, 0.0, 0));
         // A bias is a JSON object, whose keys are texts.
-        let biased: SamplingConfig = serde_json::from_str(r#"{"logit_bias": {"17": -100, "3": 0.5}}"#).unwrap();
+        let biased: SamplingConfig =
+            serde_json::from_str(r#"{"logit_bias": {"17": -100, "3": 0.5}}"#).unwrap();
         assert_eq!(biased.logit_bias, [(3, 0.5), (17, -100.0)].into());
         let again = serde_json::to_value(&biased).unwrap();
         assert_eq!(serde_json::from_value::<SamplingConfig>(again).unwrap(), biased);

@@ -34,7 +34,8 @@ pub async fn generate_pieces(
     let begun = now();
     let mut logits = model.feed(&request.prompt[reuse..]).await?;
     let prefilled = now();
-    let mut answer = Answer::new(request.prompt.to_vec(), request.end_ids.to_vec(), request.tokenizer, request.config);
+    let mut answer =
+        Answer::new(request.prompt.to_vec(), request.end_ids.to_vec(), request.tokenizer, request.config);
     let finish_reason = loop {
         if let Some(reason) = answer.extend(&logits, on_piece)? {
             break reason;
