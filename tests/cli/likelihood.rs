@@ -4,13 +4,22 @@ use serde_json::{Value, json};
 
 use crate::place::Place;
 
+/// A letter that no text here holds.
+const UNUSED: &str = "ÿ";
+
 /// The weights of `model` as a masked predictor in blocks, or without any.
 fn masked(place: &Place, name: &str, block_length: Option<usize>) {
     place.copy("model", name);
+    let mut tokenizer = place.json(&format!("{name}/tokenizer.json"));
+    let mask = tokenizer["model"]["vocab"][UNUSED].clone();
+    let own = json!({"id": mask, "content": UNUSED, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true});
+    tokenizer["added_tokens"].as_array_mut().unwrap().push(own);
+    place.write(&format!("{name}/tokenizer.json"), tokenizer.to_string());
     let mut config = place.json(&format!("{name}/config.json"));
     config["model_type"] = json!("kindling_diffusion");
     config["objective"] = json!("masked-diffusion");
-    config["mask_token_id"] = json!(299);
+    config["mask_token_id"] = mask;
     config["shift_logits"] = json!(true);
     config["attention"] = json!(if block_length.is_some() { "block" } else { "bidirectional" });
     config["block_length"] = json!(block_length);
