@@ -10,7 +10,7 @@ use kindling::tokenizer::Tokenizer;
 use serde::Serialize;
 
 use super::doctor;
-use super::generate::{GenerateArgs, idle_hole_tokens};
+use super::generate::{GenerateArgs, idle_hole_tokens, tell_idle_length};
 use super::prompt_rows::{Asked, Masks, PromptRows, PromptSource, read};
 use super::writing::{Completion, ToWrite, Writing};
 use crate::failure::Failure;
@@ -63,11 +63,15 @@ pub fn run(
     if masks.is_none() {
         return side_by_side(&asked, model, tokenizer, args.rows.side_by_side(model), output);
     }
-    if said.iter().any(|said| said == "hole-tokens") && asked.iter().all(|(_, asked)| asked.canvas.is_none())
-    {
+    let said = |flag: &str| said.iter().any(|said| said == flag);
+    let with_holes = asked.iter().filter(|(_, asked)| asked.canvas.is_some()).count();
+    if said("hole-tokens") && with_holes == 0 {
         return Err(idle_hole_tokens());
     }
-    let writing = Writing { model, tokenizer: Some(tokenizer), show_steps: args.unmask.show_steps, output };
+    if said("max-new-tokens") && with_holes > 0 {
+        tell_idle_length(output);
+    }
+    let writing = Writing::new(model, Some(tokenizer), args.unmask.show_steps, output);
     for (origin, Asked { ids, canvas, config, unmask, .. }) in &asked {
         let (canvas, sampling, unmask) = (canvas.as_ref(), config, *unmask);
         let made = writing.write(&ToWrite { text: "", ids, canvas, sampling, unmask, alone: false })?;
