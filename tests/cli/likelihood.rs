@@ -112,5 +112,11 @@ fn what_does_not_act_is_refused_by_name() {
         .expect(2, &["--mc, --cfg-scale acts on a masked predictor"]);
     let masked = "score --model plain --tokens 1,2,3";
     place.run(&format!("{masked} --logits")).expect(2, &["--logits", "masked predictor"]);
+    let mask = place.json("plain/config.json")["mask_token_id"].as_u64().unwrap();
+    let told = ["token 2 of the text is the model's mask", "take it out"];
+    place.run(&format!("score --model plain --tokens 5,{mask},7")).expect(1, &told);
+    place.write("masks.jsonl", format!("{{\"text\": \"The lamp {UNUSED} shines.\"}}\n"));
+    let row = ["masks.jsonl:1: token ", "of the text is the model's mask"];
+    place.run("score --model plain --data masks.jsonl").expect(1, &row);
     place.run(&format!("{masked} --mc 0 --cfg-scale -1")).expect(2, &["--mc is 0", "--cfg-scale is -1"]);
 }

@@ -172,6 +172,7 @@ pub(super) fn read(
         bounded: None,
         without_holes: None,
         with_length: None,
+        no_template: None,
     };
     let accept = |prompt: Prompt, origin: &RowOrigin| reader.read(prompt, origin);
     let mut settings = row_settings();
@@ -179,7 +180,11 @@ pub(super) fn read(
     if args.masks.is_some() {
         settings.extend(row_unmask_settings());
     }
-    let (asked, report) = read_prompts(sources, options, &settings, accept)?;
+    let read = read_prompts(sources, options, &settings, accept);
+    if let Some(error) = reader.no_template.take().filter(|_| read.is_err()) {
+        return Err(error.into());
+    }
+    let (asked, report) = read?;
     tell(&report, output);
     if reader.rendered == 0 {
         args.rows.of_templates().iter().for_each(|flag| {
@@ -215,6 +220,8 @@ struct Reader<'a> {
     without_holes: Option<WarningCount>,
     /// Those with holes that say how long an answer may be.
     with_length: Option<WarningCount>,
+    /// Why no row can be rendered, where that is the template's fault.
+    no_template: Option<Error>,
 }
 
 impl Reader<'_> {
@@ -244,6 +251,7 @@ impl Reader<'_> {
                 (ids, Vec::new(), Conversation::default())
             }
             Row::Conversation(conversation) => {
+                self.no_template = self.tokenizer.check_chat_template().err();
                 let rendered = self.tokenizer.render_prompt_and_warnings(&conversation, &prompt.variables);
                 let (ids, warnings) = rendered.map_err(told)?;
                 (ids, warnings, conversation)

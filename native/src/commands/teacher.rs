@@ -14,7 +14,7 @@ use kindling::loss::{Distill, DistillConfig, Objective, RolloutConfig};
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
-use kindling::train::{Job, Run, TaughtBy, TeacherTies, TeacherTokens};
+use kindling::train::{Job, Run, TaughtBy, TeacherTokens};
 
 use super::reference::progress;
 use super::{asking, load};
@@ -208,7 +208,7 @@ fn store(known: TeacherTokens, directory: &RunDir) -> Result<TeacherTokens, Fail
 
 /// Refuses a teacher whose tokens are others.
 fn check_vocabulary(tokenizer: &Tokenizer, teacher: &Checkpoint, path: &Path) -> Result<(), Failure> {
-    teacher.config.check_causal("distill").map_err(|e| at(path, e))?;
+    teacher.config.check_causal("distill --teacher").map_err(|e| at(path, e))?;
     match &teacher.tokenizer {
         Some(own) => tokenizer.check_same_tokens(own, &path.display().to_string())?,
         None => output::warn(&format!(
