@@ -9,6 +9,8 @@ mod commands;
 mod config_file;
 mod date;
 mod disk;
+#[cfg(all(target_os = "linux", any(feature = "wgpu", feature = "vulkan")))]
+mod drivers;
 mod failure;
 mod folded;
 mod hub;
@@ -41,6 +43,8 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(all(target_os = "linux", any(feature = "wgpu", feature = "vulkan")))]
+    drivers::hush();
     interrupt::install();
     #[cfg(feature = "persistence")]
     kernel_cache::keep();
