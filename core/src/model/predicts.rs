@@ -24,7 +24,7 @@ impl ModelConfig {
             )));
         }
         let roles = [tokenizer.bos(), tokenizer.eos(), tokenizer.pad()];
-        let hides = tokenizer.is_special(mask) && !roles.contains(&Some(mask));
+        let hides = tokenizer.is_added(mask) && !roles.contains(&Some(mask));
         match tokenizer.has_id(mask) && !hides {
             false => Ok(()),
             true => Err(Error::Model(told!(

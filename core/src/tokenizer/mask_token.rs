@@ -17,6 +17,11 @@ impl Tokenizer {
         self.role(ROLE)
     }
 
+    /// Whether the id is a token that was added beside the vocabulary: it is read whole or not at all.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.inner.id_to_token(id).is_some_and(|text| self.added_texts.contains(&text))
+    }
+
     /// Whether a token has this id.
     pub fn has_id(&self, id: u32) -> bool {
         self.inner.id_to_token(id).is_some()
