@@ -40,21 +40,26 @@ pub(super) struct Framed<'a, T> {
     pub said: &'a [u8],
 }
 
-impl<T: Serialize> Framed<'_, T> {
-    /// The bytes of a file of this name.
-    ///
-    /// # Errors
-    /// Ties that cannot be written.
-    pub fn write(self, file: &'static str) -> Result<Vec<u8>> {
-        let Self { examples, whole, ties, said } = self;
-        let header = Header { version: VERSION, examples, whole, ties };
-        let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(file, &e.to_string().into()))?;
-        bytes.push(b'\n');
-        bytes.extend(said);
-        let checksum = Sha256::digest(&bytes);
-        bytes.extend(checksum);
-        Ok(bytes)
-    }
+/// The first line of a file of this name, about so many examples.
+///
+/// # Errors
+/// Ties that cannot be written.
+pub(super) fn begin<T: Serialize>(
+    file: &'static str,
+    (examples, whole): (usize, bool),
+    ties: &T,
+) -> Result<Vec<u8>> {
+    let header = Header { version: VERSION, examples, whole, ties };
+    let mut bytes = serde_json::to_vec(&header).map_err(|e| damaged(file, &e.to_string().into()))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// A file whose first line, and what was said, are written.
+pub(super) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+    let checksum = Sha256::digest(&bytes);
+    bytes.extend(checksum);
+    bytes
 }
 
 impl<'a, T: DeserializeOwned> Framed<'a, T> {
@@ -111,8 +116,7 @@ mod tests {
     #[test]
     fn every_byte_that_is_changed_or_missing_is_noticed() {
         let said = [1, 2, 3, b'\n', 5];
-        let bytes = Framed { examples: 5, whole: false, ties: "t".to_string(), said: &said };
-        let bytes = bytes.write(FILE).unwrap();
+        let bytes = seal([begin(FILE, (5, false), &"t").unwrap(), said.to_vec()].concat());
         assert_eq!(read(&bytes).unwrap(), (5, false, "t".to_string(), said.to_vec()));
         for at in 0..bytes.len() {
             for flipped in [1, 3, 255] {

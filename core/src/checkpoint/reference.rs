@@ -1,7 +1,7 @@
 //! The reference's log-probabilities as a file of a run: a line of JSON that says what they belong to, then 20 bytes for
 //! each example, a hash of it and the log-probability (both little-endian), in the order of the hashes, then a checksum.
 
-use super::header::{Framed, damaged};
+use super::header::{Framed, begin, damaged, seal};
 use crate::error::Result;
 use crate::told::told;
 use crate::train::ReferenceLogProbs;
@@ -16,13 +16,13 @@ const RECORD: usize = 16 + 4;
 /// # Errors
 /// A header that cannot be written.
 pub fn write_reference(reference: &ReferenceLogProbs) -> Result<Vec<u8>> {
-    let mut said = Vec::with_capacity(RECORD * reference.known.len());
-    for (key, value) in &reference.known {
-        said.extend(key.to_le_bytes());
-        said.extend(value.to_le_bytes());
-    }
     let ReferenceLogProbs { ties, known, whole } = reference;
-    Framed { examples: known.len(), whole: *whole, ties, said: &said }.write(REFERENCE)
+    let mut bytes = begin(REFERENCE, (known.len(), *whole), ties)?;
+    for (key, value) in known {
+        bytes.extend(key.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    Ok(seal(bytes))
 }
 
 /// Reads them back.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::header::{Framed, damaged};
+use super::header::{Framed, begin, damaged, seal};
 use crate::batch::TopTokens;
 use crate::error::Result;
 use crate::told::told;
@@ -18,15 +18,15 @@ pub const TEACHER: &str = "training/teacher.bin";
 /// # Errors
 /// A header that cannot be written.
 pub fn write_teacher(tokens: &TeacherTokens) -> Result<Vec<u8>> {
-    let mut said = Vec::new();
-    for (key, top) in &tokens.known {
-        said.extend(key.to_le_bytes());
-        said.extend((top.targets() as u32).to_le_bytes());
-        top.ids.iter().for_each(|id| said.extend(id.to_le_bytes()));
-        top.log_probs.iter().for_each(|log_prob| said.extend(log_prob.to_le_bytes()));
-    }
     let TeacherTokens { ties, known, whole } = tokens;
-    Framed { examples: known.len(), whole: *whole, ties, said: &said }.write(TEACHER)
+    let mut bytes = begin(TEACHER, (known.len(), *whole), ties)?;
+    for (key, top) in known {
+        bytes.extend(key.to_le_bytes());
+        bytes.extend((top.targets() as u32).to_le_bytes());
+        top.ids.iter().for_each(|id| bytes.extend(id.to_le_bytes()));
+        top.log_probs.iter().for_each(|log_prob| bytes.extend(log_prob.to_le_bytes()));
+    }
+    Ok(seal(bytes))
 }
 
 /// Reads them back.
