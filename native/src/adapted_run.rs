@@ -133,9 +133,46 @@ pub fn place_of(run: &Path, model: &str) -> Option<PathBuf> {
     home.ancestors().skip(1).map(|above| above.join(&named)).find(|place| place.exists())
 }
 
+/// The name of a model in the card of one that is made of it at `out`: as it was named where it is found by that from above
+/// the new place, which is where `runs` looks for it, else its whole path.
+pub fn name_from(out: &Path, model: &Path) -> String {
+    let name = model.display().to_string();
+    if hub::is_address(&name) || model.is_absolute() {
+        return name;
+    }
+    let Ok(real) = fs::canonicalize(model) else { return name };
+    let above = std::path::absolute(out).ok().and_then(|out| {
+        // What of the new place is not there yet holds no model.
+        out.ancestors().skip(1).find_map(|above| fs::canonicalize(above).ok())
+    });
+    let mut found = above.iter().flat_map(|above| above.ancestors()).map(|above| above.join(model));
+    match found.find_map(|place| fs::canonicalize(place).ok()) {
+        Some(found) if found == real => name,
+        _ => real.display().to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_is_named_so_that_it_is_found_from_the_new_place() {
+        // Relative names are those of the directory that the tests run in.
+        let model = Path::new("src");
+        let real = fs::canonicalize(model).unwrap().display().to_string();
+        for out in ["new", "target/a/b/new", "./new"] {
+            assert_eq!(name_from(Path::new(out), model), "src", "{out}");
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        assert_eq!(name_from(&elsewhere.path().join("new"), model), real);
+        // Another model has that name there.
+        fs::create_dir(elsewhere.path().join("src")).unwrap();
+        assert_eq!(name_from(&elsewhere.path().join("new"), model), real);
+        for name in ["hub:a/b", &real] {
+            assert_eq!(name_from(Path::new("new"), Path::new(name)), name);
+        }
+    }
 
     #[test]
     fn a_model_is_found_from_above_the_run_and_a_chain_is_none() {

@@ -1,7 +1,7 @@
 //! Writes that are whole or absent: under another name first, then renamed; and reads of large files.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 #[cfg(unix)]
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,15 @@ pub fn new_directory(out: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     let making = InMaking::beside(target, name)?;
     fs::create_dir(making.made()).map_err(|e| io_error(out, e))?;
     fill(making.made())?;
-    match fs::remove_dir(target) {
+    let placed = match fs::remove_dir(target) {
         // Only an empty directory gives way: another command may have filled it meanwhile.
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(out, e)),
-        _ => fs::rename(making.made(), target).map_err(|e| io_error(out, e)),
-    }
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => fs::rename(making.made(), target),
+    };
+    placed.map_err(|e| {
+        let filled = fs::read_dir(target).map_or(target.exists(), |mut entries| entries.next().is_some());
+        if filled { taken_meanwhile(out) } else { io_error(out, e) }
+    })
 }
 
 /// Writes a file that appears at once.
@@ -48,9 +52,30 @@ pub fn new_file(out: &Path, bytes: &[u8]) -> Result<()> {
     };
     let making = InMaking::beside(out, name)?;
     write_synced(making.made(), bytes)?;
-    fs::rename(making.made(), out).map_err(|e| io_error(out, e))?;
+    place_file(making.made(), out)?;
     sync_dir(out.parent().unwrap_or(out));
     Ok(())
+}
+
+/// Brings a whole file to its place; what another command put there meanwhile stays.
+fn place_file(made: &Path, out: &Path) -> Result<()> {
+    match fs::hard_link(made, out) {
+        Ok(()) => Ok(()),
+        Err(_) if out.symlink_metadata().is_ok() => Err(taken_meanwhile(out)),
+        // A disk without links.
+        Err(_) => fs::rename(made, out).map_err(|e| io_error(out, e)),
+    }
+}
+
+fn taken_meanwhile(out: &Path) -> Error {
+    Error::Config(vec![
+        format!(
+            "--out {} was free when this began, and another command has written there meanwhile, which stays as it is; \
+             choose another --out, or remove that and begin again",
+            out.display()
+        )
+        .into(),
+    ])
 }
 
 fn refuse(out: &Path, remedy: &str) -> Error {
@@ -112,7 +137,7 @@ impl FileWriter {
 pub fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     match removed {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io_error(path, e)),
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(io_error(path, e)),
         _ => Ok(()),
     }
 }
@@ -184,7 +209,7 @@ pub fn sync_dir(path: &Path) {
 pub fn map(path: &Path) -> Result<Option<Bytes>> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(io_error(path, e)),
     };
     let len = file.metadata().map_err(|e| io_error(path, e))?.len();
@@ -211,5 +236,38 @@ impl Backing for Mapped {
         // SAFETY: the map is of a file and only read, so that a page that is given back is read from the file again.
         #[allow(unsafe_code)]
         let _ = unsafe { self.0.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_commands_that_write_to_one_place_the_later_one_is_told() {
+        let place = tempfile::tempdir().unwrap();
+        let out = place.path().join("model");
+        let write = |directory: &Path, text: &str| write_synced(&directory.join("a"), text.as_bytes());
+        let later = new_directory(&out, |new| {
+            write(new, "later")?;
+            new_directory(&out, |new| write(new, "first"))
+        });
+        let told = later.unwrap_err().to_string();
+        assert!(told.contains("another command has written there") && told.contains("choose another --out"));
+        assert_eq!(fs::read_to_string(out.join("a")).unwrap(), "first");
+        let (made, file) = (place.path().join("made"), place.path().join("b.gguf"));
+        for (text, fits) in [("first", true), ("later", false)] {
+            fs::write(&made, text).unwrap();
+            let placed = place_file(&made, &file).map_err(|error| error.to_string());
+            assert!(
+                placed.as_ref().map_or_else(|told| told.contains("another command"), |()| fits),
+                "{text}"
+            );
+            assert_eq!(placed.is_ok(), fits);
+            fs::remove_file(&made).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), "first");
+        let names = fs::read_dir(place.path()).unwrap().count();
+        assert_eq!(names, 2, "nothing else is left");
     }
 }

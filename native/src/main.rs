@@ -10,6 +10,8 @@ mod commands;
 mod config_file;
 mod date;
 mod disk;
+#[cfg(all(target_os = "linux", any(feature = "wgpu", feature = "vulkan")))]
+mod drivers;
 mod failure;
 mod folded;
 mod hub;
@@ -39,6 +41,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     allocator::keep_memory();
+    #[cfg(all(target_os = "linux", any(feature = "wgpu", feature = "vulkan")))]
+    drivers::hush();
     interrupt::install();
     #[cfg(feature = "persistence")]
     kernel_cache::keep();

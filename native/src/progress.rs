@@ -227,8 +227,12 @@ fn beside_loss(metrics: &BTreeMap<&'static str, f64>) -> String {
     }
     let terms =
         [("ce_loss", "cross entropy"), ("kd_loss", "to the teacher"), ("own_kd_loss", "on own answers")];
-    let said = terms.into_iter().filter_map(|(name, said)| Some((said, metrics.get(name)?)));
-    said.map(|(said, value)| format!(" · {said} {value:.4}")).collect()
+    let said = terms.into_iter().filter_map(|(name, said)| Some(format!("{said} {:.4}", metrics.get(name)?)));
+    match said.collect::<Vec<_>>().join(", ") {
+        said if said.is_empty() => said,
+        // The loss is the mean over steps, whose targets may be more or fewer.
+        said => format!(" · mean over targets: {said}"),
+    }
 }
 
 fn bar(total_steps: u64, done: u64) -> ProgressBar {
@@ -256,5 +260,14 @@ mod tests {
             " · 25.0 % of hidden tokens right, 41.5 % with a tenth to a half hidden (always the most frequent token: 5.0 %)"
         );
         assert_eq!(beside_loss(&BTreeMap::new()), "");
+    }
+
+    #[test]
+    fn the_terms_of_a_distillation_are_told_as_means_over_targets() {
+        let terms = BTreeMap::from([("ce_loss", 2.5), ("kd_loss", 0.25)]);
+        let told = " · mean over targets: cross entropy 2.5000, to the teacher 0.2500";
+        assert_eq!(beside_loss(&terms), told);
+        let own = BTreeMap::from([("own_kd_loss", 0.5)]);
+        assert_eq!(beside_loss(&own), " · mean over targets: on own answers 0.5000");
     }
 }

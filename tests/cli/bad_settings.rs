@@ -281,13 +281,22 @@ fn recipes_are_refused_by_the_names_of_their_keys() {
 #[test]
 fn chat_templates_that_fail_are_refused() {
     let place = Place::with_model();
+    let remedy = "or give another with --chat-template FILE";
     for (template, part) in [
         ("{% if %}", "t.jinja: the chat template does not compile"),
         ("{{ raise_exception('no such role') }}", "no such role"),
     ] {
         place.write("t.jinja", template);
         let line = format!("sft --model model --data chat.jsonl --chat-template t.jinja --out run {SHORT}");
-        refuse_all(&place, &[(&line, 1, &[part])]);
+        refuse_all(&place, &[(&line, 1, &[part, remedy, "chat_template.jinja"])]);
+    }
+    // One that lies beside the model is told as its own, and not as a fault of the rows.
+    place.copy("model", "broken");
+    place.write("broken/chat_template.jinja", "{% if %}");
+    let told = ["the chat template does not compile", "the model's chat_template.jinja", remedy];
+    for line in ["sft --steps 1 --max-seq-len 32 --out run", "generate --max-new-tokens 2"] {
+        let outcome = place.run(&format!("{line} --model broken --data chat.jsonl")).expect(1, &told);
+        assert!(!outcome.stderr.contains("chat.jsonl:2"), "{outcome}");
     }
     refuse_all(
         &place,

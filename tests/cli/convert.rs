@@ -48,6 +48,33 @@ fn a_model_becomes_a_masked_predictor_with_a_token_of_its_own() {
 }
 
 #[test]
+fn a_model_tells_what_it_was_made_of_from_wherever_it_lies() {
+    let place = Place::with_model();
+    let elsewhere = Place::new();
+    let parent = |place: &Place, model: &str| {
+        place.json(&format!("{model}/generation_config.json"))["kindling"]["parent"].clone()
+    };
+    place.run("convert --to diffusion --model model --out far/masked").ok();
+    assert_eq!(parent(&place, "far/masked"), "model", "it is found from above");
+    let lora = "lora --model far/masked --data chat.jsonl --lora-rank 2 --min-steps 0 --max-seq-len 64";
+    place.run(&format!("{lora} --steps 1 --out tuned")).ok();
+    let merge = "merge --model far/masked --adapter tuned --out";
+    place.run(&format!("{merge} merged")).ok();
+    assert_eq!(parent(&place, "merged"), "far/masked", "not what that one was made of");
+    let real = std::fs::canonicalize(place.path("far/masked")).unwrap();
+    place.run(&format!("{merge} {}", elsewhere.path("merged").display())).ok();
+    assert_eq!(parent(&elsewhere, "merged"), real.display().to_string());
+    let out = elsewhere.path("blocks").display().to_string();
+    place.run(&format!("convert --to diffusion --model far/masked --block-length 4 --out {out}")).ok();
+    assert_eq!(parent(&elsewhere, "blocks"), real.display().to_string());
+    place.run("sft --model merged --data chat.jsonl --steps 1 --max-seq-len 64 --out runs/made").ok();
+    let shown = place.run("runs --json").ok().json();
+    let run = shown.iter().find(|run| run["run"] == "runs/made").unwrap();
+    assert_eq!(run["lineage"].as_array().unwrap()[..2], ["merged", "far/masked"], "{run}");
+    assert!(run["lineage"][2].as_str().unwrap().ends_with("model"), "{run}");
+}
+
+#[test]
 fn what_lies_beside_the_new_directory_stays() {
     let place = Place::with_model();
     place.write(".masked.tmp/notes.txt", "mine");

@@ -244,3 +244,19 @@ fn answers_of_something_else_are_not_mixed_in_and_no_file_is_lost() {
     assert_eq!(place.text("cut.jsonl"), "");
     place.run("distill --generate --teacher teacher --data prompts.jsonl").expect(2, &["--out"]);
 }
+
+#[test]
+fn a_masked_predictor_neither_teaches_nor_learns_from_a_teacher_and_is_named() {
+    let place = Place::with_model();
+    place.run("convert --to diffusion --model model --out masked").ok();
+    for (student, teacher, told) in [
+        ("masked", "model", "masked: distill --model needs a model that predicts the next token"),
+        ("model", "masked", "masked: distill --teacher needs a model that predicts the next token"),
+        ("masked", "masked", "masked: distill --model needs"),
+    ] {
+        let line =
+            format!("distill --model {student} --teacher {teacher} --data chat.jsonl --steps 1 --out x");
+        place.run(&line).expect(1, &[told, "take the model that it was converted from"]);
+        assert!(!place.exists("x"), "{line}");
+    }
+}

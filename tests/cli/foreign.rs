@@ -161,7 +161,10 @@ fn merging_keeps_the_settings_of_generation() {
     let short = "--steps 2 --batch-size 2 --max-seq-len 64";
     place.run(&format!("lora --model m --data chat.jsonl --out lora {short}")).ok();
     place.run("merge --model m --adapter lora --out merged").ok();
-    let merged = place.json("merged/generation_config.json");
+    let mut merged = place.json("merged/generation_config.json");
+    // What it was made of is told beside them.
+    let card = merged.as_object_mut().unwrap().remove("kindling").unwrap();
+    assert_eq!(card["parent"], "m");
     assert_eq!(merged, place.json("m/generation_config.json"));
     assert_eq!((&merged["temperature"], &merged["top_p"]), (&json!(0.6), &json!(0.9)));
 }

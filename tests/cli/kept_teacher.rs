@@ -7,6 +7,8 @@ use crate::two_parts::compare;
 const KEPT: &str = "distill --model model --teacher teacher --batch-size 4 --max-seq-len 64 --learning-rate 0.003 \
                     --log-every 1 --kd-temperature 1.5";
 const FILE: &str = "training/teacher.bin";
+/// Bytes at the end of the file.
+const CHECKSUM: usize = 32;
 
 #[test]
 fn a_teacher_that_is_asked_once_about_all_tokens_teaches_the_same() {
@@ -48,11 +50,17 @@ fn a_run_beside_a_kept_teacher_goes_on_where_it_stopped() {
     let line = format!("{KEPT} --data docs.jsonl --teacher-top-k 8 --steps 6");
     place.run(&format!("{line} --out run --stop-after 2")).ok();
     let whole = place.read(&format!("run/{FILE}"));
-    place.write(&format!("run/{FILE}"), &whole[..whole.len() - 1]);
-    place.run("distill --resume --out run").expect(1, &["training/teacher.bin is damaged", "cut short"]);
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [&whole[..whole.len() - 1], &flipped] {
+        place.write(&format!("run/{FILE}"), damaged);
+        let told = ["training/teacher.bin is damaged", "checksum", "asked anew"];
+        place.run("distill --resume --out run").expect(1, &told);
+    }
     place.remove(&format!("run/{FILE}"));
     place.run("distill --resume --out run").expect(0, &["asking the teacher about"]);
-    let said = |file: &[u8]| file[file.iter().position(|byte| *byte == b'\n').unwrap()..].to_vec();
+    let start = |file: &[u8]| file.iter().position(|byte| *byte == b'\n').unwrap();
+    let said = |file: &[u8]| file[start(file)..file.len() - CHECKSUM].to_vec();
     assert!(said(&place.read(&format!("run/{FILE}"))) == said(&whole), "the same is said again");
 }
 
@@ -72,4 +80,28 @@ fn what_a_teacher_cannot_have_read_before_is_refused_by_name() {
         place.run(&line).expect(code, parts);
         assert!(!place.exists("run"), "{line}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_teacher_whose_asking_is_interrupted_is_asked_for_the_rest_alone() {
+    let place = place();
+    place.write("many.jsonl", (0..20_000).map(crate::place::document).collect::<String>());
+    let line = format!("{KEPT} --data many.jsonl --teacher-top-k 2 --steps 2 --out run");
+    let running = place.start(&line);
+    place.wait_for("the run's directory", || place.exists("run/training/settings.toml"));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    running.signal("INT");
+    let told = ["stopped while the teacher was asked", "is kept: begin again with --overwrite --out run"];
+    running.finish_within(std::time::Duration::from_secs(30)).expect(130, &told);
+    let examples = |file: &[u8]| {
+        let line = file.split(|byte| *byte == b'\n').next().unwrap();
+        serde_json::from_slice::<serde_json::Value>(line).unwrap()["examples"].as_u64().unwrap()
+    };
+    let begun = examples(&place.read(&format!("run/{FILE}")));
+    assert!(begun < 20_000, "{begun}");
+    place.run("distill --resume --out run").expect(1, &["begin it again with --overwrite"]);
+    let told = ["what was kept of the teacher by the run before is used again", "asking the teacher about"];
+    place.run(&format!("{line} --overwrite")).expect(0, &told);
+    assert_eq!(examples(&place.read(&format!("run/{FILE}"))), 20_000);
 }

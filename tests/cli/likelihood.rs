@@ -4,13 +4,22 @@ use serde_json::{Value, json};
 
 use crate::place::Place;
 
+/// A letter that no text here holds.
+const UNUSED: &str = "ÿ";
+
 /// The weights of `model` as a masked predictor in blocks, or without any.
 fn masked(place: &Place, name: &str, block_length: Option<usize>) {
     place.copy("model", name);
+    let mut tokenizer = place.json(&format!("{name}/tokenizer.json"));
+    let mask = tokenizer["model"]["vocab"][UNUSED].clone();
+    let own = json!({"id": mask, "content": UNUSED, "single_word": false, "lstrip": false, "rstrip": false,
+        "normalized": false, "special": true});
+    tokenizer["added_tokens"].as_array_mut().unwrap().push(own);
+    place.write(&format!("{name}/tokenizer.json"), tokenizer.to_string());
     let mut config = place.json(&format!("{name}/config.json"));
     config["model_type"] = json!("kindling_diffusion");
     config["objective"] = json!("masked-diffusion");
-    config["mask_token_id"] = json!(299);
+    config["mask_token_id"] = mask;
     config["shift_logits"] = json!(true);
     config["attention"] = json!(if block_length.is_some() { "block" } else { "bidirectional" });
     config["block_length"] = json!(block_length);
@@ -103,5 +112,11 @@ fn what_does_not_act_is_refused_by_name() {
         .expect(2, &["--mc, --cfg-scale acts on a masked predictor"]);
     let masked = "score --model plain --tokens 1,2,3";
     place.run(&format!("{masked} --logits")).expect(2, &["--logits", "masked predictor"]);
+    let mask = place.json("plain/config.json")["mask_token_id"].as_u64().unwrap();
+    let told = ["token 2 of the text is the model's mask", "take it out"];
+    place.run(&format!("score --model plain --tokens 5,{mask},7")).expect(1, &told);
+    place.write("masks.jsonl", format!("{{\"text\": \"The lamp {UNUSED} shines.\"}}\n"));
+    let row = ["masks.jsonl:1: token ", "of the text is the model's mask"];
+    place.run("score --model plain --data masks.jsonl").expect(1, &row);
     place.run(&format!("{masked} --mc 0 --cfg-scale -1")).expect(2, &["--mc is 0", "--cfg-scale is -1"]);
 }

@@ -73,6 +73,54 @@ fn an_adapter_is_refused_beside_the_same_weights_in_a_model_that_reads_otherwise
     ask("causal").expect(1, &["objective was masked-diffusion and is next-token"]);
 }
 
+/// The first bytes of a safetensors file, which tell what is in it, as JSON.
+fn header(bytes: &[u8]) -> Value {
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    serde_json::from_slice(&bytes[8..8 + length]).unwrap()
+}
+
+#[test]
+fn an_adapter_of_before_learns_how_its_base_reads_where_it_goes_on() {
+    const KEY: &str = "kindling.reading";
+    let place = place();
+    let lora = "lora --model masked --data chat.jsonl --lora-rank 4 --min-steps 0";
+    place.run(&format!("{lora} {SMALL} --stop-after 2 --out run")).ok();
+    let file = "run/checkpoint-000002/adapter_model.safetensors";
+    let mut bytes = place.read(file);
+    let before = header(&bytes);
+    let mut without = before.clone();
+    without["__metadata__"].as_object_mut().unwrap().remove(KEY).unwrap();
+    // As long as it was: what is missing is blank.
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let text = without.to_string();
+    bytes[8..8 + length].fill(b' ');
+    bytes[8..8 + text.len()].copy_from_slice(text.as_bytes());
+    place.write(file, &bytes);
+    assert!(header(&place.read(file))["__metadata__"][KEY].is_null());
+    place.run("lora --resume --out run").ok();
+    let after = header(&place.read("run/adapter_model.safetensors"));
+    assert_eq!(after["__metadata__"][KEY], before["__metadata__"][KEY]);
+}
+
+#[test]
+fn a_model_whose_files_do_not_say_what_it_predicts_is_refused_by_name() {
+    let place = place();
+    let opened = |model: &str, key: &str, value: Value| {
+        place.copy(model, "changed");
+        let mut config = place.json("changed/config.json");
+        config[key] = value;
+        place.write("changed/config.json", config.to_string());
+        let outcome = place.run("generate --model changed --tokens 5,6 --max-new-tokens 2");
+        place.remove("changed");
+        outcome
+    };
+    let mask = opened("masked", "mask_token_id", 44.into());
+    mask.expect(1, &["mask_token_id is 44", "the tokenizer's mask_token is <|mask|> with the id 300"]);
+    opened("masked", "shift_logits", Value::Null).expect(1, &["config.json has no shift_logits"]);
+    let causal = opened("model", "objective", "masked-diffusion".into());
+    causal.expect(1, &["objective 'masked-diffusion' is not supported", "kindling_diffusion"]);
+}
+
 #[test]
 fn a_masked_predictor_trains_from_tokens_made_before_and_from_shares() {
     let place = place();

@@ -135,8 +135,12 @@ fn a_cached_reference_is_used_again_and_refused_where_it_belongs_to_others() {
             .expect(1, &["the cached log-probabilities of the reference are those of", part]);
         assert!(place.contents("run/checkpoint-000004") == before);
     }
-    place.write("run/training/reference.bin", &kept[..kept.len() - 3]);
-    place.run("dpo --resume --out run").expect(1, &["training/reference.bin is damaged", "remove it"]);
+    let mut flipped = kept.clone();
+    flipped[kept.len() - 40] ^= 1;
+    for damaged in [&kept[..kept.len() - 3], &flipped] {
+        place.write("run/training/reference.bin", damaged);
+        place.run("dpo --resume --out run").expect(1, &["training/reference.bin is damaged", "remove it"]);
+    }
     place.write("run/training/reference.bin", &kept);
     place.run("dpo --resume --out run").ok();
     // A run that takes its place uses it again where it fits, and asks anew where not.

@@ -171,6 +171,17 @@ fn a_preview_shows_tokens_and_targets() {
     assert_eq!(shown.matches('[').count(), 1, "{shown}");
 }
 
+/// Mesa's layer for choosing a card asks Wayland, which calls it an error where a session has none.
+#[test]
+fn a_start_without_a_desktop_says_nothing_of_wayland() {
+    let place = Place::new();
+    for runtime in ["", "relative"] {
+        let env = [("XDG_RUNTIME_DIR", runtime), ("WAYLAND_DISPLAY", "")];
+        let doctor = place.start_with_env(&env, "doctor --device auto").finish().ok();
+        assert!(!doctor.stderr.contains("XDG_RUNTIME_DIR"), "{doctor}");
+    }
+}
+
 #[test]
 fn doctor_plan_and_bench_tell_what_they_measure() {
     let place = Place::with_model();

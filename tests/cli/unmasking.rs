@@ -98,6 +98,16 @@ fn what_was_told_is_shown_again() {
         text.lines().filter(|line| line.starts_with("step ")).map(String::from).collect::<Vec<_>>()
     };
     assert_eq!(steps(&replay.stdout), steps(&told));
+    // Another tokenizer has other words for the same ids, and a file of before does not say which it was.
+    place.run("tokenizer train --data chat.jsonl --vocab-size 290 --out other").ok();
+    let other = "steps.jsonl:1: other has another tokenizer than the one that wrote these steps";
+    place.run("replay steps.jsonl --model other").expect(1, &[other, "with --model"]);
+    let mut made: Value = serde_json::from_slice(&place.read("steps.jsonl")).unwrap();
+    assert_eq!(made["vocabulary"].as_str().unwrap().len(), 32);
+    made.as_object_mut().unwrap().remove("vocabulary");
+    place.write("before.jsonl", made.to_string());
+    let trust = ["before.jsonl:1: it does not say which tokenizer wrote it", "on trust"];
+    place.run("replay before.jsonl --model masked").expect(0, &trust);
     place.write("plain.jsonl", place.run(&format!("{WRITE} --json")).ok().stdout);
     place.run("replay plain.jsonl --model masked").expect(1, &["plain.jsonl:1: not what", "--show-steps"]);
     place.run("replay steps.jsonl --model masked --json").expect(2, &["leave out --json"]);
@@ -157,7 +167,8 @@ fn holes_are_filled_and_the_text_around_them_stays() {
     let plain = infill("The \\___ lamp", "--max-new-tokens 2 --ignore-eos --json").ok().result();
     assert!(plain.get("holes").is_none() && ids(&plain["tokens"]).len() == 2, "{plain}");
     infill("The lamp", "--hole-tokens 3").expect(2, &["--hole-tokens acts on prompts with holes"]);
-    infill(prompt, "--max-new-tokens 3").expect(0, &["--max-new-tokens does nothing here"]);
+    infill(prompt, "--max-new-tokens 3")
+        .expect(0, &["--max-new-tokens does nothing where the prompt has holes"]);
     infill(prompt, "--hole-tokens 0").expect(2, &["--hole-tokens"]);
     infill(prompt, "--hole-tokens 500").expect(1, &["--hole-tokens 500", "128"]);
 }
@@ -196,6 +207,14 @@ fn rows_have_holes_and_settings_of_their_own() {
     let holes = place.run(&line.replace("rows.jsonl", "holes.jsonl"));
     let rows = holes.expect(0, &["1 rows: hole_tokens does nothing"]).json();
     assert_eq!(filled(&rows[0]).len(), 3, "a row says how long its holes are");
+    place.write(
+        "length.jsonl",
+        "{\"prompt\": \"The ___ lamp\", \"max_new_tokens\": 3}\n{\"prompt\": \"the\"}\n",
+    );
+    let told =
+        ["1 rows: max_new_tokens does nothing, because the prompt's holes are filled", "length.jsonl:1"];
+    let told = [&told[..], &["--max-new-tokens does nothing where the prompt has holes"]].concat();
+    place.run(&line.replace("rows.jsonl", "length.jsonl")).expect(0, &told);
     place.write("long.jsonl", "{\"prompt\": \"The ___ lamp\", \"hole_tokens\": 500}\n");
     let long = place.run(&line.replace("rows.jsonl", "long.jsonl")).expect(1, &["with hole_tokens 500"]);
     assert!(!long.stderr.contains("--hole-tokens"), "a row has keys, not flags: {long}");

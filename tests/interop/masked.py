@@ -22,6 +22,7 @@ from llada import CODE, Published
 
 sys.path.insert(0, str(ROOT / "tests/golden/diffusion"))
 import training  # noqa: E402  (the plain loop that made the goldens)
+from fresh import fresh_model  # noqa: E402  (of the goldens that the loop takes its steps on)
 
 spec = importlib.util.spec_from_file_location("unmask", ROOT / "tests/golden/unmask/make.py")
 unmask = importlib.util.module_from_spec(spec)
@@ -183,14 +184,7 @@ def llama_like(work):
         "grouped heads": LlamaConfig(**sizes, num_key_value_heads=2, tie_word_embeddings=False, rms_norm_eps=1e-5),
         "tied, biases": Qwen2Config(**sizes, num_key_value_heads=1, tie_word_embeddings=True, use_sliding_window=False),
     }.items():
-        torch.manual_seed(sum(map(ord, name)))
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-        with torch.no_grad():
-            for key, weight in model.named_parameters():
-                if key.endswith("norm.weight"):
-                    weight.uniform_(0.5, 1.5)
-                if key.endswith(".bias"):
-                    weight.normal_(0, 0.1)
+        model = fresh_model(config, name)
         model.save_pretrained(work / name)
         yield name, work / name
 

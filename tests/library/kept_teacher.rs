@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use kindling::batch::Batch;
 use kindling::loss::{Distill, DistillConfig, KdLoss, Objective};
 use kindling::model::Transformer;
-use kindling::train::{Job, Run, Stage, TrainConfig};
+use kindling::train::{Job, Run, Stage, TeacherTokens, TrainConfig};
 
 use crate::tiny::{Record, config, dataset, job, tokenizer, train_config, train_run, values};
 
@@ -42,7 +42,12 @@ fn begun(job: Job) -> Run {
     let ties = asked.teacher_ties(&teacher(), "weights", run.model.config()).unwrap();
     let Some(ties) = ties else { return run };
     let mut rows = 0;
-    let known = pollster::block_on(asked.teacher_tokens(&teacher(), ties, &mut |done| rows = done)).unwrap();
+    let mut told = |done| {
+        rows = done;
+        true
+    };
+    let known = pollster::block_on(asked.teacher_tokens(&teacher(), TeacherTokens::unasked(ties), &mut told))
+        .unwrap();
     assert_eq!(rows, ROWS as u64);
     run.with_teacher_tokens(Arc::new(known))
 }
@@ -112,4 +117,26 @@ fn what_does_not_stand_beside_a_kept_teacher_is_named() {
     for part in ["--teacher-top-k is 9999", "--packing cuts rows", "--keep-share mixes in rows"] {
         assert!(packed.contains(part), "{packed}");
     }
+}
+
+#[test]
+fn asking_that_is_stopped_goes_on_with_the_rows_that_are_left() {
+    let settings = TrainConfig { steps: Some(2), batch_size: 2, ..train_config(Stage::Distill) };
+    let distill = DistillConfig { teacher_top_k: 3, ..DistillConfig::default() };
+    let job = lesson(Stage::Sft, TrainConfig { packing: false, ..settings }, distill);
+    let ties = job.teacher_ties(&teacher(), "weights", student().config()).unwrap().unwrap();
+    let ask = |begun: TeacherTokens, most: u64| {
+        let mut told = |done: u64| done < most;
+        pollster::block_on(job.teacher_tokens(&teacher(), begun, &mut told)).unwrap()
+    };
+    let whole = ask(TeacherTokens::unasked(ties.clone()), u64::MAX);
+    assert!(whole.whole && whole.known.len() == ROWS);
+    let begun = ask(TeacherTokens::unasked(ties.clone()), 1);
+    assert!(!begun.whole && begun.known.len() == 2, "a batch of two, and no more: {}", begun.known.len());
+    assert_eq!(ask(begun.clone(), u64::MAX), whole);
+    // What is known is not asked again: one that was changed stays.
+    let mut changed = begun;
+    changed.known.values_mut().for_each(|top| top.log_probs.iter_mut().for_each(|value| *value = -1.0));
+    let gone_on = ask(changed.clone(), u64::MAX);
+    assert!(changed.known.iter().all(|(key, top)| gone_on.known[key] == *top));
 }

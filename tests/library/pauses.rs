@@ -62,6 +62,56 @@ fn a_save_does_not_end_a_pause() {
     assert_eq!(listener.record.losses(), whole.losses()[..5], "and every step is told once");
 }
 
+/// Stops, as Ctrl-C does that stays asked for, once it was asked so often.
+struct Stopped {
+    record: Record,
+    warnings: Vec<&'static str>,
+    left: usize,
+}
+
+impl Listener for Stopped {
+    fn on(&mut self, event: TrainEvent<'_>) -> Result<()> {
+        if let TrainEvent::Warning(told) = &event {
+            self.warnings.push(told.code());
+        }
+        self.record.on(event)
+    }
+
+    fn control(&mut self) -> Control {
+        let stops = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        if stops { Control::Stop } else { Control::Continue }
+    }
+}
+
+#[test]
+fn a_stop_in_the_last_step_tells_what_is_left_out_and_a_resume_brings_it() {
+    let config = TrainConfig { val_split: 0.25, eval_every: 0, ..train_config(Stage::Sft) };
+    let mut whole = Record::default();
+    train_run(start(config.clone(), Stage::Sft, 8, &device()), &mut whole).unwrap();
+    assert_eq!(whole.evals.len(), 1, "at the end alone");
+    // It is asked behind each of eight steps.
+    let mut listener = Stopped { record: Record::default(), warnings: Vec::new(), left: 7 };
+    let run = start(config.clone(), Stage::Sft, 8, &device());
+    let outcome = pollster::block_on(train(run, &mut listener)).unwrap();
+    assert_eq!((outcome.progress.step, outcome.stopped, listener.record.evals.len()), (8, true, 0));
+    assert_eq!(listener.warnings.last(), Some(&"train.unjudged"));
+    let saved = listener.record.snapshots.pop().unwrap();
+    assert!(saved.progress.unjudged);
+    let mut files = Files::new();
+    write_training(&mut files, &saved.optimizer, &saved.progress).unwrap();
+    let (optimizer, progress) = read_training(|name| Ok(files.get(name).cloned())).unwrap();
+    let mut rest = Record::default();
+    let resumed = job(config.clone(), Stage::Sft, 8).resume(outcome.model, optimizer, progress).unwrap();
+    assert!(!train_run(resumed, &mut rest).unwrap().stopped);
+    assert_eq!(rest.evals, whole.evals);
+    // Where nothing is held out, nothing is left out: it is finished.
+    let mut listener = Stopped { record: Record::default(), warnings: Vec::new(), left: 7 };
+    let run = start(TrainConfig { val_split: 0.0, ..config }, Stage::Sft, 8, &device());
+    let outcome = pollster::block_on(train(run, &mut listener)).unwrap();
+    assert_eq!((outcome.progress.step, outcome.stopped), (8, false));
+}
+
 #[test]
 fn a_run_keeps_its_day_and_a_survey_made_before_changes_nothing() {
     let config = TrainConfig { steps: None, epochs: 2.0, ..train_config(Stage::Sft) };

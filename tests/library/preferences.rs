@@ -15,7 +15,7 @@ use kindling::model::{RopeScaling, Transformer};
 use kindling::optim::LrSchedule;
 use kindling::sample::Decoder;
 use kindling::text::{Row, RowKind, parse_preference};
-use kindling::train::{Job, ReferenceTies, Stage, TrainConfig, replay};
+use kindling::train::{Job, ReferenceLogProbs, ReferenceTies, Stage, TrainConfig, replay};
 use serde_json::json;
 
 use crate::tiny::{Record, config, job, tokenizer, train_config, train_run};
@@ -48,8 +48,13 @@ fn cached(job: Job) -> Record {
     let model = model();
     let ties = ReferenceTies::of(&job, "model", DType::F32, &RopeScaling::Default).unwrap();
     let mut done = Vec::new();
-    let mut told = |rows| done.push(rows);
-    let known = pollster::block_on(job.reference_log_probs(&model, ties, &mut told)).unwrap();
+    let mut told = |rows| {
+        done.push(rows);
+        true
+    };
+    let known =
+        pollster::block_on(job.reference_log_probs(&model, ReferenceLogProbs::unasked(ties), &mut told))
+            .unwrap();
     assert_eq!((done.last(), known.known.len()), (Some(&(ROWS as u64)), 2 * ROWS));
     let run = job.start(model).unwrap().with_reference(Arc::new(known));
     let mut record = Record::default();

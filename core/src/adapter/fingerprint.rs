@@ -60,6 +60,13 @@ impl Fingerprint {
         Self { reading, ..self }
     }
 
+    /// The same, which reads as `base` does where nobody said how: adapters of earlier versions do not tell it.
+    #[must_use]
+    pub fn taught_by(self, base: &Self) -> Self {
+        let reading = self.reading.clone().or_else(|| base.reading.clone());
+        self.read_as(reading)
+    }
+
     /// How the model of these weights reads, where that is known.
     pub fn reading(&self) -> Option<&Reading> {
         self.reading.as_ref()
@@ -144,5 +151,8 @@ mod tests {
         // Saved before it was kept, or compared where nobody knows it.
         weights().check(&own, None).unwrap();
         own.check(&weights(), None).unwrap();
+        assert_eq!(weights().taught_by(&own), own, "where it goes on, it learns it");
+        let other = weights().read_by(&causal);
+        assert_eq!(other.clone().taught_by(&own), other, "and keeps what it knew");
     }
 }

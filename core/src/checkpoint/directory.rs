@@ -150,9 +150,10 @@ impl Checkpoint {
     /// The same with another tokenizer, whose ends of a text are then the model's, too.
     ///
     /// # Errors
-    /// More ids than the model has.
+    /// More ids than the model has; a mask of the model's that is a word of texts.
     pub fn with_tokenizer(mut self, tokenizer: Tokenizer) -> Result<Self> {
         self.config.check_vocabulary(&tokenizer)?;
+        self.config.check_mask(&tokenizer)?;
         self.config = self.config.with_ends_of(&tokenizer);
         self.tokenizer = Some(tokenizer);
         Ok(self)

@@ -1,9 +1,9 @@
 //! The reference's log-probabilities as a file of a run: a line of JSON that says what they belong to, then 20 bytes for
-//! each example, a hash of it and the log-probability (both little-endian), in the order of the hashes.
+//! each example, a hash of it and the log-probability (both little-endian), in the order of the hashes, then a checksum.
 
-use super::header::{read_header, write_header};
-use crate::error::{Error, Result};
-use crate::told::{Told, told};
+use super::header::{Framed, begin, damaged, seal};
+use crate::error::Result;
+use crate::told::told;
 use crate::train::ReferenceLogProbs;
 
 /// The file's place in a run's directory.
@@ -16,12 +16,13 @@ const RECORD: usize = 16 + 4;
 /// # Errors
 /// A header that cannot be written.
 pub fn write_reference(reference: &ReferenceLogProbs) -> Result<Vec<u8>> {
-    let mut bytes = write_header(reference.known.len(), &reference.ties, damaged)?;
-    for (key, value) in &reference.known {
+    let ReferenceLogProbs { ties, known, whole } = reference;
+    let mut bytes = begin(REFERENCE, (known.len(), *whole), ties)?;
+    for (key, value) in known {
         bytes.extend(key.to_le_bytes());
         bytes.extend(value.to_le_bytes());
     }
-    Ok(bytes)
+    Ok(seal(bytes))
 }
 
 /// Reads them back.
@@ -29,15 +30,16 @@ pub fn write_reference(reference: &ReferenceLogProbs) -> Result<Vec<u8>> {
 /// # Errors
 /// A file that is damaged or cut short.
 pub fn read_reference(bytes: &[u8]) -> Result<ReferenceLogProbs> {
-    let (examples, ties, rest) = read_header(bytes, damaged)?;
-    let records = rest.chunks_exact(RECORD);
+    let Framed { examples, whole, ties, said } = Framed::read(bytes, REFERENCE)?;
+    let records = said.chunks_exact(RECORD);
     if !records.remainder().is_empty() || records.len() != examples {
-        return Err(damaged(&told!(
+        let told = told!(
             "reference.length",
             "it holds {found} bytes for {examples} examples of 20 each",
-            found = rest.len(),
+            found = said.len(),
             examples
-        )));
+        );
+        return Err(damaged(REFERENCE, &told));
     }
     let record = |record: &[u8]| {
         let (key, value) = record.split_at(16);
@@ -45,16 +47,7 @@ pub fn read_reference(bytes: &[u8]) -> Result<ReferenceLogProbs> {
         let value = value.iter().rev().fold(0, |bits, byte| (bits << 8) | u32::from(*byte));
         (key, f32::from_bits(value))
     };
-    Ok(ReferenceLogProbs { ties, known: records.map(record).collect() })
-}
-
-fn damaged(why: &Told) -> Error {
-    Error::Checkpoint(told!(
-        "reference.damaged",
-        "{file} is damaged: {why}; remove it, and the log-probabilities are computed anew",
-        file = REFERENCE,
-        why
-    ))
+    Ok(ReferenceLogProbs { ties, known: records.map(record).collect(), whole })
 }
 
 #[cfg(test)]
@@ -68,19 +61,30 @@ mod tests {
         let ties =
             ReferenceTies { model: text("m"), data: text("d"), dtype: text("F32"), settings: text("s\n") };
         let known = [(1u128 << 100, -2.5f32), (7, -0.125), (u128::MAX, -1e-9)].into();
-        let reference = ReferenceLogProbs { ties, known };
+        let reference = ReferenceLogProbs { ties, known, whole: true };
         let bytes = write_reference(&reference).unwrap();
         assert_eq!(read_reference(&bytes).unwrap(), reference);
-        let header = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-        assert_eq!(bytes.len(), header + 1 + 3 * 20);
-        let newer = String::from_utf8_lossy(&bytes[..=header]).replace("\"version\":1", "\"version\":2");
+        let begun = ReferenceLogProbs { whole: false, ..reference.clone() };
+        assert_eq!(read_reference(&write_reference(&begun).unwrap()).unwrap(), begun);
+        let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        let said = &bytes[end + 1..bytes.len() - 32];
+        assert_eq!(said.len(), 3 * 20);
+        // A file of before had no checksum, and told nothing of being whole.
+        let line = String::from_utf8_lossy(&bytes[..=end]).replace("\"version\":2", "\"version\":1");
+        let before = |said: &[u8]| [line.replace("\"whole\":true,", "").as_bytes(), said].concat();
+        assert_eq!(read_reference(&before(said)).unwrap(), reference);
+        let newer = String::from_utf8_lossy(&bytes[..=end]).replace("\"version\":2", "\"version\":3");
+        let mut flipped = bytes.clone();
+        flipped[end + 17] ^= 1;
         for (bytes, part) in [
-            (&bytes[..bytes.len() - 1], "59 bytes for 3 examples"),
-            (&bytes[..bytes.len() - 20], "40 bytes for 3 examples"),
-            (&bytes[..header], "its first line is missing"),
+            (&flipped[..], "its checksum is not that of what it holds"),
+            (&bytes[..bytes.len() - 1], "its checksum is not that"),
+            (&before(&said[..59])[..], "59 bytes for 3 examples"),
+            (&before(&said[..40])[..], "40 bytes for 3 examples"),
+            (&bytes[..end], "its first line is missing"),
             (b"{}\n", "missing field"),
             (b"", "its first line is missing"),
-            (newer.as_bytes(), "its version is 2"),
+            (newer.as_bytes(), "its version is 3"),
         ] {
             let told = read_reference(bytes).unwrap_err().to_string();
             assert!(told.contains("training/reference.bin is damaged") && told.contains(part), "{told}");

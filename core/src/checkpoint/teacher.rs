@@ -1,13 +1,13 @@
 //! What was kept of a teacher as a file of a run: a line of JSON that says what it belongs to, then for each example a hash of
 //! it (16 bytes), the number of its targets (4), their tokens (4 each) and log-probabilities (4 each), all little-endian, in
-//! the order of the hashes.
+//! the order of the hashes, then a checksum.
 
 use std::collections::BTreeMap;
 
-use super::header::{read_header, write_header};
+use super::header::{Framed, begin, damaged, seal};
 use crate::batch::TopTokens;
-use crate::error::{Error, Result};
-use crate::told::{Told, told};
+use crate::error::Result;
+use crate::told::told;
 use crate::train::{TeacherTies, TeacherTokens};
 
 /// The file's place in a run's directory.
@@ -18,14 +18,15 @@ pub const TEACHER: &str = "training/teacher.bin";
 /// # Errors
 /// A header that cannot be written.
 pub fn write_teacher(tokens: &TeacherTokens) -> Result<Vec<u8>> {
-    let mut bytes = write_header(tokens.known.len(), &tokens.ties, damaged)?;
-    for (key, top) in &tokens.known {
+    let TeacherTokens { ties, known, whole } = tokens;
+    let mut bytes = begin(TEACHER, (known.len(), *whole), ties)?;
+    for (key, top) in known {
         bytes.extend(key.to_le_bytes());
         bytes.extend((top.targets() as u32).to_le_bytes());
         top.ids.iter().for_each(|id| bytes.extend(id.to_le_bytes()));
         top.log_probs.iter().for_each(|log_prob| bytes.extend(log_prob.to_le_bytes()));
     }
-    Ok(bytes)
+    Ok(seal(bytes))
 }
 
 /// Reads them back.
@@ -33,10 +34,10 @@ pub fn write_teacher(tokens: &TeacherTokens) -> Result<Vec<u8>> {
 /// # Errors
 /// A file that is damaged or cut short.
 pub fn read_teacher(bytes: &[u8]) -> Result<TeacherTokens> {
-    let (examples, ties, rest): (usize, TeacherTies, &[u8]) = read_header(bytes, damaged)?;
+    let Framed { examples, whole, ties, said } = Framed::<TeacherTies>::read(bytes, TEACHER)?;
     let mut known = BTreeMap::new();
-    let mut rest = Numbers(rest);
-    let cut = || damaged(&told!("taught.cut", "it is cut short"));
+    let mut rest = Numbers(said);
+    let cut = || damaged(TEACHER, &told!("taught.cut", "it is cut short"));
     for _ in 0..examples {
         let key = [0, 32, 64, 96]
             .into_iter()
@@ -47,13 +48,16 @@ pub fn read_teacher(bytes: &[u8]) -> Result<TeacherTokens> {
         let log_probs = rest.take(targets, ties.top_k.saturating_add(1)).ok_or_else(cut)?;
         top.log_probs = log_probs.into_iter().map(f32::from_bits).collect();
         if top.ids.iter().any(|&id| id as usize >= ties.vocab) {
-            return Err(damaged(&told!("taught.token", "it holds a token that the vocabulary lacks")));
+            return Err(damaged(
+                TEACHER,
+                &told!("taught.token", "it holds a token that the vocabulary lacks"),
+            ));
         }
         known.insert(key, top);
     }
     match rest.0.is_empty() && known.len() == examples {
-        true => Ok(TeacherTokens { ties, known }),
-        false => Err(damaged(&told!("taught.more", "it holds more than its first line says"))),
+        true => Ok(TeacherTokens { ties, known, whole }),
+        false => Err(damaged(TEACHER, &told!("taught.more", "it holds more than its first line says"))),
     }
 }
 
@@ -77,15 +81,6 @@ impl Numbers<'_> {
     }
 }
 
-fn damaged(why: &Told) -> Error {
-    Error::Checkpoint(told!(
-        "taught.damaged",
-        "{file} is damaged: {why}; remove it, and the teacher is asked anew",
-        file = TEACHER,
-        why
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,25 +96,37 @@ mod tests {
             top
         };
         let known = [(1u128 << 100, top(2)), (7, top(0)), (u128::MAX, top(1))].into();
-        TeacherTokens { ties, known }
+        TeacherTokens { ties, known, whole: true }
+    }
+
+    /// A file of before: with this first line, and without a checksum.
+    fn of_before(line: &str, said: &[u8]) -> Vec<u8> {
+        [line.as_bytes(), b"\n", said].concat()
     }
 
     #[test]
     fn what_is_written_is_read_and_damage_is_named() {
         let bytes = write_teacher(&tokens()).unwrap();
         assert_eq!(read_teacher(&bytes).unwrap(), tokens());
-        let header = bytes.iter().position(|byte| *byte == b'\n').unwrap();
-        assert_eq!(bytes.len(), header + 1 + 3 * 20 + 3 * 4 * (2 + 3));
-        let changed = |from: &str, to: &str| {
-            let line = String::from_utf8_lossy(&bytes[..=header]).replace(from, to);
-            [line.as_bytes(), &bytes[header + 1..]].concat()
-        };
+        let begun = TeacherTokens { whole: false, ..tokens() };
+        assert_eq!(read_teacher(&write_teacher(&begun).unwrap()).unwrap(), begun);
+        let end = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        let said = &bytes[end + 1..bytes.len() - 32];
+        assert_eq!(said.len(), 3 * 20 + 3 * 4 * (2 + 3));
+        let line = String::from_utf8_lossy(&bytes[..end]).replace("\"version\":2", "\"version\":1");
+        let line = line.replace("\"whole\":true,", "");
+        assert_eq!(read_teacher(&of_before(&line, said)).unwrap(), tokens());
+        let changed = |from: &str, to: &str| of_before(&line.replace(from, to), said);
+        let mut flipped = bytes.clone();
+        flipped[end + 60] ^= 1;
         for (bytes, part) in [
-            (bytes[..bytes.len() - 1].to_vec(), "is cut short"),
-            (bytes[..header + 9].to_vec(), "is cut short"),
-            (bytes[..header].to_vec(), "its first line is missing"),
-            ([&bytes[..], &[0; 4]].concat(), "more than its first line says"),
-            (changed("\"version\":1", "\"version\":2"), "its version is 2"),
+            (flipped, "its checksum is not that of what it holds"),
+            (bytes[..bytes.len() - 1].to_vec(), "its checksum is not that"),
+            (bytes[..end].to_vec(), "its first line is missing"),
+            (of_before(&line, &said[..said.len() - 1]), "is cut short"),
+            (of_before(&line, &said[..8]), "is cut short"),
+            (of_before(&line, &[said, &[0; 4]].concat()), "more than its first line says"),
+            (changed("\"version\":1", "\"version\":3"), "its version is 3"),
             (changed("\"vocab\":4", "\"vocab\":1"), "a token that the vocabulary lacks"),
             (changed("\"examples\":3", "\"examples\":18446744073709551615"), "is cut short"),
             (changed("\"top_k\":2", "\"top_k\":18446744073709551615"), "is cut short"),

@@ -24,7 +24,7 @@ pub struct ModelCard {
     /// The fingerprint of the rows of the generated world that it knows, as `example::known_rows` gives them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub world: Option<String>,
-    /// The name of the model that it was converted from.
+    /// The name of the model that it was converted or merged from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
 }
@@ -51,7 +51,7 @@ impl ModelConfig {
         self
     }
 
-    /// The same model, whose card says what it was converted from; all else that the card tells stays, also what is not read
+    /// The same model, whose card says what it was made of; all else that the card tells stays, also what is not read
     /// here. What stands in a card's place and is none stays as it is.
     pub fn with_parent(mut self, parent: &str) -> Self {
         let card = self.generation.entry(KEY).or_insert_with(|| Value::Object(Map::new()));

@@ -40,24 +40,30 @@ pub(super) struct Surroundings {
 }
 
 impl DiffusionConfig {
-    /// Reads it from a `config.json`.
+    /// Reads it from a `config.json`. Without `attention` every position sees every position.
     ///
     /// # Errors
     /// An objective or attention that is not known, a missing mask token, a block without length, a length without blocks, a
-    /// causal mask.
+    /// causal mask, nothing said of what logits stand for.
     pub(super) fn read(keys: Keys) -> Result<Self> {
-        let objective = keys.text("objective")?.unwrap_or("none");
-        if objective != OBJECTIVE {
-            return unsupported("objective", &objective.into(), OBJECTIVE);
+        if keys.text("objective")?.is_none() {
+            return unsupported("objective", &"none".into(), OBJECTIVE);
         }
-        Self::read_kind(keys)
+        match keys.value("shift_logits") {
+            Some(_) => Self::read_kind(keys),
+            None => Err(no_shift()),
+        }
     }
 
-    /// The same of a file whose family has this objective alone.
+    /// The same of a file whose family has this objective alone, and whose logits predict their own tokens; but where the
+    /// file says blocks, which the family lacks, it has to say of the logits, too.
     ///
     /// # Errors
-    /// As [`Self::read`], the objective aside.
+    /// As [`Self::read`], a missing objective aside.
     pub(super) fn read_kind(keys: Keys) -> Result<Self> {
+        if let Some(objective) = keys.text("objective")?.filter(|objective| *objective != OBJECTIVE) {
+            return unsupported("objective", &objective.into(), OBJECTIVE);
+        }
         if keys.flag("is_causal")? == Some(true) {
             return unsupported(
                 "is_causal",
@@ -88,8 +94,10 @@ impl DiffusionConfig {
                 saved = SAVED
             ))
         })?;
-        let shift_logits = keys.flag("shift_logits")?.unwrap_or(false);
-        Ok(Self { mask_token_id, block_length, shift_logits })
+        match (keys.flag("shift_logits")?, block_length) {
+            (None, Some(_)) => Err(no_shift()),
+            (shift, _) => Ok(Self { mask_token_id, block_length, shift_logits: shift.unwrap_or(false) }),
+        }
     }
 
     /// The keys of `config.json`.
@@ -156,6 +164,15 @@ impl DiffusionConfig {
     }
 }
 
+fn no_shift() -> Error {
+    Error::Model(told!(
+        "model.no_shift",
+        "config.json has no shift_logits, which says whether a position's logits predict the token behind it (true) or its own \
+         (false); {saved}",
+        saved = SAVED
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Balance, Experts, ModelConfig, SlidingWindow, preset};
@@ -206,6 +223,8 @@ mod tests {
             ("\"block_length\": 8,", "", "block_length"),
             ("\"attention\": \"block\"", "\"attention\": \"window\"", "attention 'window'"),
             (OBJECTIVE, "score-entropy", "objective 'score-entropy'"),
+            ("\"objective\": \"masked-diffusion\",", "", "objective 'none'"),
+            ("\"shift_logits\": true", "\"shift_logits\": null", "config.json has no shift_logits"),
             ("\"mask_token_id\": 6399,", "", "mask_token_id"),
             (
                 "\"attention\": \"block\"",

@@ -174,6 +174,11 @@ pub(super) fn refuse_acting(keys: Keys, family: Family, config: &ModelConfig) ->
             keys.flag("is_causal")? != Some(false) || config.diffusion.is_some(),
             "true; this model looks at later tokens, too",
         ),
+        (
+            "objective",
+            config.diffusion.is_some() || keys.text("objective")?.is_none_or(|name| name == "next-token"),
+            "next-token; a masked predictor has the model_type kindling_diffusion or llada",
+        ),
         ("attention_bias", !fixed_bias || nothing("attention_bias"), "false in this family"),
         ("query_pre_attn_scalar", is("query_pre_attn_scalar", head_dim), per_head.as_str()),
         ("attention_multiplier", keys.value("attention_multiplier").is_none_or(scale), "1/√head_dim"),
@@ -253,6 +258,8 @@ fn is_of_training(key: &str) -> bool {
 fn is_strange(key: &str, value: &Value, family: Family) -> bool {
     let known: [&[&str]; 5] = [&READ, &HARMLESS, &GENERATION, &ONE, &NOTHING];
     let own = match key {
+        // Another one is refused.
+        "objective" => true,
         _ if diffusion::KEYS.contains(&key) => family == Family::Diffusion,
         "query_pre_attn_scalar" | "attention_multiplier" | "no_rope_layers" | "qk_norm" | "use_qk_norm" => {
             true
@@ -295,6 +302,7 @@ mod tests {
     fn a_key_that_would_change_the_numbers_is_refused_by_name() {
         for (key, value) in [
             ("is_causal", json!(false)),
+            ("objective", json!("masked-diffusion")),
             ("mlp_bias", json!(true)),
             ("logit_scale", json!(0.0625)),
             ("residual_multiplier", json!(0.22)),
@@ -325,7 +333,7 @@ mod tests {
             "query_pre_attn_scalar": 16, "final_logit_softcapping": null, "no_rope_layers": [1, 1],
             "clip_qkv": null, "use_qk_norm": false, "rope_interleaved": false, "quantization_config": {},
             "temperature": 0.6, "_name_or_path": "/tmp/x", "unsloth_version": "2025.1", "pad_token_id": 0,
-            "sliding_window": null, "attention_dropout": 0.0,
+            "sliding_window": null, "attention_dropout": 0.0, "objective": "next-token",
         });
         assert_eq!(read(neutral).unwrap().1, Remarks::default());
     }

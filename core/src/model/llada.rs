@@ -266,6 +266,13 @@ mod tests {
                 .to_string()
                 .contains("mask_token_id")
         );
+        // Keys of ours beside those of the class.
+        let odd = changed("objective", json!("score-entropy"));
+        let told = ModelConfig::from_hugging_face(odd.as_bytes()).unwrap_err().to_string();
+        assert!(told.contains("objective 'score-entropy'"), "{told}");
+        let blocks = changed("attention", json!("block")).replacen('{', "{\"block_length\": 8, ", 1);
+        let told = ModelConfig::from_hugging_face(blocks.as_bytes()).unwrap_err().to_string();
+        assert!(told.contains("config.json has no shift_logits"), "{told}");
         let strange = changed("rope_scaling", json!({"type": "linear", "factor": 2.0}));
         let (_, remarks) = ModelConfig::read_hugging_face(strange.as_bytes()).unwrap();
         assert!(remarks.warnings[0].contains("does not read rope_scaling"), "{remarks:?}");

@@ -12,6 +12,21 @@ use crate::told::told;
 const ROLE: &str = "mask_token";
 
 impl Tokenizer {
+    /// The token that stands for a hidden one, where the tokenizer names one.
+    pub fn mask(&self) -> Option<u32> {
+        self.role(ROLE)
+    }
+
+    /// Whether the id is a token that was added beside the vocabulary: it is read whole or not at all.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.inner.id_to_token(id).is_some_and(|text| self.added_texts.contains(&text))
+    }
+
+    /// Whether a token has this id.
+    pub fn has_id(&self, id: u32) -> bool {
+        self.inner.id_to_token(id).is_some()
+    }
+
     /// The same tokenizer with one special token more, and that token's id. It gets the first id behind all others and a
     /// name that no token has, also where the vocabulary knows a mask token: that one may stand in texts. The templates stay.
     ///

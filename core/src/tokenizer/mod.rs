@@ -368,7 +368,8 @@ impl Tokenizer {
 fn compiled(template: &Result<Arc<ChatTemplate>, Told>) -> Result<&ChatTemplate> {
     match template {
         Ok(template) => Ok(template),
-        Err(why) => Err(Error::Template(why.clone())),
+        // No row mends that.
+        Err(why) => Err(Error::UnknownInTemplate(why.clone())),
     }
 }
 

@@ -1,10 +1,28 @@
 //! Whether two tokenizers mean the same by their ids: what one model writes, the other can read.
 
+use sha2::{Digest, Sha256};
+
 use super::Tokenizer;
 use crate::error::{Error, Result};
 use crate::told::told;
 
+/// Digits of a vocabulary's name: two of a billion are unlikely to share one.
+const DIGITS: usize = 32;
+
 impl Tokenizer {
+    /// A name for what the ids mean, which another vocabulary does not have: the first digits of SHA-256 over all tokens.
+    pub fn vocabulary_hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for id in 0..self.vocab_size as u32 {
+            let token = self.inner.id_to_token(id);
+            let bytes = token.as_deref().unwrap_or_default().as_bytes();
+            hash.update([u8::from(token.is_some())]);
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        hash.finalize().iter().take(DIGITS / 2).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Refuses a teacher's tokenizer in which an id of this one is another token. Ids behind this one's may mean anything.
     ///
     /// # Errors
@@ -39,6 +57,18 @@ mod tests {
     fn tokenizer(text: &str, vocab_size: usize) -> Tokenizer {
         let settings = TokenizerTraining { vocab_size, ..TokenizerTraining::default() };
         train([text.repeat(9)].into_iter(), &settings).unwrap()
+    }
+
+    #[test]
+    fn a_vocabulary_has_a_name_of_its_own_whatever_its_template() {
+        let [mut own, other] =
+            ["the cat sat on the mat. ", "zzz yyy zzz yyy "].map(|text| tokenizer(text, 265));
+        let name = own.vocabulary_hash();
+        assert_eq!((name.len(), &name), (DIGITS, &own.clone().vocabulary_hash()));
+        assert_ne!(name, other.vocabulary_hash());
+        assert_ne!(name, own.with_mask_token().unwrap().0.vocabulary_hash());
+        own.set_chat_template("{% for m in messages %}{{ m.content }}{% endfor %}").unwrap();
+        assert_eq!(name, own.vocabulary_hash());
     }
 
     #[test]

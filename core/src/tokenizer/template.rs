@@ -61,7 +61,12 @@ impl ChatTemplate {
         let has_generation_blocks = rewritten.is_some();
         let source = rewritten.unwrap_or_else(|| text.to_string());
         let told = |why: Told| {
-            Error::Template(told!("template.compile", "the chat template does not compile: {why}", why))
+            Error::UnknownInTemplate(told!(
+                "template.compile",
+                "the chat template does not compile: {why}; mend it (the model's chat_template.jinja, or in its \
+                 tokenizer_config.json), or give another with --chat-template FILE",
+                why
+            ))
         };
         template_limits::check(&source).map_err(told)?;
         let source = template_percent::rewrite(&source);
@@ -158,9 +163,12 @@ impl ChatTemplate {
             environment.to_mut().set_fuel(Some(fuel.min(MOST_FUEL)));
         }
         let cannot = |why: String| {
-            let why =
-                told!("template.render", "the chat template cannot render this conversation: {why}", why);
-            Error::Template(why)
+            Error::Template(told!(
+                "template.render",
+                "the chat template cannot render this conversation: {why}; change the conversation, or the template (the \
+                 model's chat_template.jinja, or in its tokenizer_config.json), or give another with --chat-template FILE",
+                why
+            ))
         };
         // minijinja's slices of nothing backwards (`''[::-1]`) panic.
         caught(|| {
@@ -340,6 +348,8 @@ mod tests {
             ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
             ("{{ strftime_now('%Y') }}", "the variable `now`"),
             ("{{ nothing.at.all }}", "cannot render"),
+            ("{% if %}", "mend it (the model's chat_template.jinja"),
+            ("{{ nothing.at.all }}", "or give another with --chat-template FILE"),
         ];
         for (text, reason) in cases {
             let error = render(text, json!({})).unwrap_err().to_string();

@@ -148,8 +148,19 @@ fn number(word: &str) -> u64 {
     }
 }
 
+/// What minijinja says where Python fills a text by `%`.
+const FILLED: &str = "% operator on unsupported types string";
+
 /// What to say of an error that no row can mend, whose reason is `why`; `None` where it is the row's.
 pub(super) fn unknown_here(error: &minijinja::Error, why: &str) -> Option<Error> {
+    if error.detail().is_some_and(|detail| detail.contains(FILLED)) {
+        return Some(Error::UnknownInTemplate(told!(
+            "template.percent",
+            "the chat template fills a text in a way that is not known here ({why}), and no row can mend that; write \
+             TEXT|format(VALUES) in the template where it says TEXT % VALUES, and give it with --chat-template FILE",
+            why
+        )));
+    }
     is_of_template(error).then(|| {
         Error::UnknownInTemplate(told!(
             "template.unknown_here",
@@ -176,7 +187,7 @@ fn is_of_template(error: &minijinja::Error) -> bool {
         }
         // Python fills a text with `%`, whatever stands before it, and by letters that are unknown here.
         ErrorKind::InvalidOperation => {
-            let signs = ["% operator on unsupported types string", "invalid conversion type"];
+            let signs = [FILLED, "invalid conversion type"];
             signs.iter().any(|sign| detail.contains(sign))
         }
         _ => false,
@@ -278,13 +289,15 @@ mod tests {
             "{{ cycler('a') }}",
             "{{ 1 is strange }}",
             "{{ messages[0].content.encode() }}",
-            "{{ messages[0].role % messages[0].content }}",
+            "{{ (messages[0].role ~ '%s') % messages[0].content }}",
             "{{ '%r' % messages[0].content }}",
         ] {
             let error = render(text).unwrap_err();
             assert!(matches!(error, Error::UnknownInTemplate(_)), "{text}: {error:?}");
             assert!(error.to_string().contains("no row can mend that"), "{error}");
         }
+        let told = render("{{ ('%s' ~ messages[0].content) % 'a' }}").unwrap_err().to_string();
+        assert!(told.contains("write TEXT|format(VALUES) in the template"), "{told}");
         for text in ["{{ raise_exception('no') }}", "{{ 'text'.items() }}", "{{ messages[0] + 1 }}"] {
             assert!(matches!(render(text), Err(Error::Template(_))), "{text}");
         }

@@ -1,9 +1,13 @@
 //! Python's `TEXT % VALUES` in chat templates: minijinja knows it as the filter `format` only, so that a text that stands
-//! before the sign is written as that filter's.
+//! before the sign is written as that filter's, and a variable where it is a text when the template is rendered.
 
 use super::template_limits::{behind, behind_raw, code_length, raw, text_length};
 
-/// The template with `'…' % value` as `'…'|format(value)`, and `'…' % (a, b)` as `'…'|format(a, b)`. Other remainders stay.
+/// Words that stand before values and are none.
+const KEYWORDS: [&str; 11] = ["if", "elif", "else", "in", "not", "and", "or", "is", "set", "for", "loop"];
+
+/// The template with `'…' % value` as `'…'|format(value)`, `'…' % (a, b)` as `'…'|format(a, b)`, and `x % value` as that where
+/// `x` is a text. Other remainders stay.
 pub(super) fn rewrite(source: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(source.len()), source);
     while let Some(at) = rest.find('{') {
@@ -34,6 +38,11 @@ fn filled(code: &str) -> String {
     // Whether a text stands before, which is an operand of its own; and the last thing that is no space.
     let (mut text, mut last) = (false, ' ');
     while let Some(letter) = code[at..].chars().next() {
+        if let Some((either, taken)) = variable(&code[at..]).filter(|_| begins(&code[..at], last)) {
+            out.push_str(&either);
+            (text, last, at) = (false, ')', at + taken);
+            continue;
+        }
         let mut length = letter.len_utf8();
         let values = if letter == '%' && text { operand(&code[at + 1..]) } else { None };
         match (letter, values) {
@@ -60,6 +69,35 @@ fn filled(code: &str) -> String {
         at += length;
     }
     out
+}
+
+/// Whether what stands behind `before`, whose last letter that is no space is `last`, is an operand of its own: no part of a
+/// name, and nothing that a sign which binds as close or closer takes first.
+fn begins(before: &str, last: char) -> bool {
+    let goes_on = before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    !goes_on && !['.', '|', '*', '/', '%', '-'].contains(&last)
+}
+
+/// A variable before the sign with the value behind it, as what both come to: a text is filled, of a number the remainder is
+/// taken. Also how many bytes that takes. What has more signs within stays: each would be written several times.
+fn variable(code: &str) -> Option<(String, usize)> {
+    let name = word(code).filter(|_| code.starts_with(|c: char| c.is_alphabetic() || c == '_'))?;
+    if KEYWORDS.contains(&&code[..name]) {
+        return None;
+    }
+    let mut end = name;
+    while let Some(more) = postfix(&code[end..]) {
+        end += more;
+    }
+    let (left, rest) = code.split_at(end);
+    let behind = rest.trim_start().strip_prefix('%')?;
+    let (values, taken) = operand(behind)?;
+    let (right, after) = behind.split_at(taken);
+    if left.contains('%') || right.contains('%') || after.trim_start().starts_with("**") {
+        return None;
+    }
+    let either = format!("({left}|format({values}) if {left} is string else {left} %{right})");
+    Some((either, code.len() - after.len()))
 }
 
 /// What stands behind the sign: the values as arguments, and how many bytes they take. `None` where none can be told.
@@ -163,6 +201,27 @@ mod tests {
         }
     }
 
+    /// The right values are what Jinja 3.1 prints.
+    #[test]
+    fn a_variable_that_is_a_text_is_filled_and_of_a_number_the_remainder_is_taken() {
+        let named = "{% set f = '<%s>' %}{% set two = '%s-%d' %}{% set n = 7 %}{% set own = {'f': '[%s]'} %}";
+        for (template, expected) in [
+            ("{{ f % 'a' }}", "<a>"),
+            ("{{ two % ('a', 5) }} {{ f%messages[0].content }}", "a-5 <q>"),
+            ("{{ own.f % messages[0].content|upper }} {{ own['f'] % 1 }}", "[Q] [1]"),
+            ("{{ 'x' ~ f % 'a' ~ 'y' }}{% if f % 1 == '<1>' %}!{% endif %}", "x<a>y!"),
+            ("{{ n % 3 }} {{ -n % 4 }} {{ 10 - n % 3 }} {{ n % 4 * 2 }} {{ 2 * n % 4 }}", "1 1 9 6 2"),
+            ("{% for m in messages %}{{ loop.index0 % 2 }}{% endfor %}", "01"),
+            ("{{ (n % 2 == 1) and not n % 7 }}", "True"),
+            ("{{ f|trim % 'a' }}{{ f.replace('<', '(') % 'a' }}", "<a>(a>"),
+        ] {
+            assert_eq!(render(&format!("{named}{template}")), expected, "{template}");
+        }
+        // Each level would double what stands in it.
+        let deep = format!("{{{{ {}1{} }}}}", "x[".repeat(60), " % 2]".repeat(60));
+        assert!(rewrite(&deep).len() < 20 * deep.len());
+    }
+
     #[test]
     fn other_signs_stay_as_they_are() {
         for template in [
@@ -171,7 +230,9 @@ mod tests {
             "{%- set x = '%}' -%}{{ x }}",
             "5 % of {# '%s' % x #} all {% raw %}{{ '%s' % x }}{% endraw %}",
             "{% if x == 'a' %}b{% endif %}",
-            "{{ '你' ~ x % 2 }}",
+            "{{ '你' ~ -x % 2 }}{{ 2 * x % 3 }}",
+            "{% if loop.index0 % 2 == 0 %}{% endif %}",
+            "{{ x % y ** 2 }}{{ x % ('%s' ~ y) }}{{ x[1 % 2] % 3",
             "{{ 'open",
             "{{ '%s' % ( }}",
             "{{ '%s' % }}",

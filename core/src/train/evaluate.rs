@@ -11,6 +11,7 @@ use crate::batch::Batch;
 use crate::error::Result;
 use crate::loss::{MaskedMetrics, Objective};
 use crate::model::{Transformer, read};
+use crate::platform::give_way;
 use crate::tokenizer::Tokenizer;
 
 /// A measurement on rows that are never trained on.
@@ -49,6 +50,8 @@ pub async fn evaluate(
         weight += objective.weight(&batch);
         targets += batch.targets_counted() as u64;
         bytes += weighed_bytes(&batch, tokenizer);
+        // Whoever measures may hear meanwhile that the run shall stop.
+        give_way().await;
     }
     let mut metrics = metrics.means();
     metrics.extend(masked.means());

@@ -1,6 +1,7 @@
 //! The one training loop. A stage is an objective (which batches, which loss), an adapter is which weights train; any
 //! stage goes with either, and nothing else differs.
 
+mod asked;
 mod config;
 mod content;
 mod copies;

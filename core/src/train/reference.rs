@@ -8,13 +8,12 @@ use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::asked::{ask_rows, in_parts, keys, parts_of, rows_of};
 use super::{BatchSource, Job, Pending, Run};
-use crate::batch::{Batch, Loader, LoaderConfig, LoaderState};
-use crate::device::is_processor;
+use crate::batch::{Batch, LoaderState};
 use crate::error::{Error, Result};
 use crate::loss::sequence_log_probs;
 use crate::model::{RopeScaling, Transformer, read};
-use crate::platform::{breathe, map_in_threads, threads};
 use crate::told::told;
 
 /// What log-probabilities belong to.
@@ -66,9 +65,16 @@ pub struct ReferenceLogProbs {
     pub ties: ReferenceTies,
     /// The sum over an example's weighed targets in nats, by a hash of the example.
     pub known: BTreeMap<u128, f32>,
+    /// Whether all examples were asked about.
+    pub whole: bool,
 }
 
 impl ReferenceLogProbs {
+    /// Those of no example yet.
+    pub fn unasked(ties: ReferenceTies) -> Self {
+        Self { ties, known: BTreeMap::new(), whole: false }
+    }
+
     /// Refuses those of another model or other rows; what makes tokens of the rows is a run's own, and stays.
     ///
     /// # Errors
@@ -123,72 +129,33 @@ impl ReferenceLogProbs {
     }
 }
 
-/// 128 bits of SHA-256 for each example of a batch, over what its log-probability depends on: all tokens up to its last
-/// target, and how much each target counts.
-pub(super) fn keys(batch: &Batch) -> Vec<u128> {
-    let numbers = batch.example_numbers();
-    let mut places: Vec<Vec<usize>> = vec![Vec::new(); batch.examples()];
-    for (place, (&number, &segment)) in numbers.iter().zip(&batch.segments).enumerate() {
-        if segment != 0 {
-            places[number as usize].push(place);
-        }
-    }
-    let key = |places: Vec<usize>| {
-        let last = places.iter().rposition(|&place| batch.weights[place] != 0.0);
-        let mut hash = Sha256::new();
-        for &place in &places[..last.map_or(0, |last| last + 1)] {
-            let (weight, input) = (batch.weights[place], batch.inputs[place]);
-            let target = if weight == 0.0 { 0 } else { batch.targets[place] };
-            [input, target, weight.to_bits()].iter().for_each(|number| hash.update(number.to_le_bytes()));
-        }
-        hash.finalize().iter().take(16).fold(0, |key, byte| (key << 8) | u128::from(*byte))
-    };
-    places.into_iter().map(key).collect()
-}
-
 impl Job {
-    /// Asks a model for every example of the data, those that are held out too; `told` hears how many rows are done.
+    /// Asks a model for every example of the data that is not `begun` yet, those that are held out too; `told` hears how many
+    /// rows are done, and says whether to go on.
     ///
     /// # Errors
     /// Data that cannot be read or encoded; a device that cannot be read; a log-probability that is no number.
     pub async fn reference_log_probs(
         &self,
         model: &Transformer,
-        ties: ReferenceTies,
-        told: &mut dyn FnMut(u64),
+        begun: ReferenceLogProbs,
+        told: &mut dyn FnMut(u64) -> bool,
     ) -> Result<ReferenceLogProbs> {
         let model = model.base();
-        let parts = if is_processor(&model.device()) { threads() } else { 1 };
-        let (mut batches, mut known, mut rows) = (kept_rows_of(self), BTreeMap::new(), 0);
-        while let Some(batch) = batches.next_batch()? {
-            let shares = batch.split(parts).into_iter().map(|part| (part, model.clone())).collect();
-            let sums = map_in_threads(shares, |(part, model)| sequence_log_probs(&model, &part));
+        let ReferenceLogProbs { ties, mut known, .. } = begun;
+        let whole = ask_rows(self, &mut known, told, async |batch: &Batch| -> Result<Vec<f32>> {
             let mut values = Vec::with_capacity(batch.examples());
-            for sum in sums {
+            for sum in in_parts(&model, batch.split(parts_of(&model)), sequence_log_probs) {
                 values.extend(read(sum).await?);
             }
-            if values.iter().any(|value| !value.is_finite()) {
-                return Err(not_finite(&batch));
+            match values.iter().all(|value| value.is_finite()) {
+                true => Ok(values),
+                false => Err(not_finite(batch)),
             }
-            known.extend(keys(&batch).into_iter().zip(values));
-            rows += (batch.batch / batch.group) as u64;
-            told(rows);
-            breathe().await;
-        }
-        Ok(ReferenceLogProbs { ties, known })
+        });
+        let whole = whole.await?;
+        Ok(ReferenceLogProbs { ties, known, whole })
     }
-}
-
-/// All rows of a job once, not packed: so every example fits that may be trained.
-pub(super) fn kept_rows_of(job: &Job) -> Loader {
-    let (split, rows) = (job.split(), job.dataset.len());
-    let config = LoaderConfig { packing: false, ..job.loader_config() };
-    Loader::new(Arc::new(job.examples()), config, split.order().clone(), 0..rows, false)
-}
-
-/// The first rows of a batch, by file and line.
-pub(super) fn rows_of(batch: &Batch) -> String {
-    batch.origins.iter().take(8).map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn not_finite(batch: &Batch) -> Error {
@@ -260,39 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn an_example_is_known_whatever_stands_beside_and_behind_it() {
-        let (ids, weights) = ([3, 1, 4, 1, 5], [0.0, 0.0, 1.0, 0.5, 0.0]);
-        let mut alone = Batch::new(4);
-        alone.push(&ids, &weights, &[1; 5]);
-        let mut padded = Batch::new(9);
-        padded.push(&[9, 9, 9], &[0.0, 1.0, 1.0], &[1; 3]);
-        padded.push(&ids, &weights, &[1; 5]);
-        let mut packed = Batch::new(9);
-        packed.push(
-            &[9, 9, 9, 3, 1, 4, 1, 5],
-            &[0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.5, 0.0],
-            &[1, 1, 1, 2, 2, 2, 2, 2],
-        );
-        let key = keys(&alone)[0];
-        assert_eq!((keys(&padded)[1], keys(&packed)[1]), (key, key));
-        assert_eq!(keys(&padded)[0], keys(&packed)[0]);
-        for (ids, weights) in [
-            ([3, 1, 4, 2, 5], weights),
-            ([3, 1, 4, 1, 5], [0.0, 0.0, 1.0, 1.0, 0.0]),
-            ([2, 1, 4, 1, 5], weights),
-        ] {
-            let mut other = Batch::new(4);
-            other.push(&ids, &weights, &[1; 5]);
-            assert_ne!(keys(&other)[0], key, "{ids:?} {weights:?}");
-        }
-        let mut behind = Batch::new(4);
-        behind.push(&[3, 1, 4, 1, 7], &weights, &[1; 5]);
-        assert_eq!(keys(&behind)[0], key, "what stands behind the last target is not looked at");
-    }
-
-    #[test]
     fn what_belongs_to_others_or_is_missing_is_refused_by_name() {
-        let known = ReferenceLogProbs { ties: ties(), known: BTreeMap::new() };
+        let known = ReferenceLogProbs::unasked(ties());
         known.check(&ReferenceTies { settings: "other".into(), ..ties() }).unwrap();
         for (other, part) in [
             (ReferenceTies { model: "n".into(), ..ties() }, "the weights m, and this run began with n"),

@@ -132,7 +132,8 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
         let due = |every: u64| step > first && (last || stopped || (every > 0 && step.is_multiple_of(every)));
         // A run that is stopped while it gathers a step may have saved the one before.
         let save = asked == Control::Save || (due(config.save_every) && step > begun.saved);
-        let eval = (due(config.eval_every) || run.progress.unjudged) && !stopped;
+        // Whoever stops a run in its last step leaves out what ends it, which is told, and comes first where it goes on.
+        let eval = (due(config.eval_every) || run.progress.unjudged) && (!stopped || last);
         if due(config.log_every) || save || eval {
             run.report(&mut since, &begun, listener).await?;
         }

@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::reference::{kept_rows_of, keys, rows_of};
+use super::asked::{ask_rows, in_parts, keys, parts_of, rows_of};
 use super::{Job, ReferenceTies, Run};
 use crate::batch::{Batch, TopTokens};
-use crate::device::is_processor;
 use crate::error::{Error, Result};
 use crate::loss::target_logits;
 use crate::model::{ModelConfig, Transformer, read};
-use crate::platform::{breathe, map_in_threads, threads};
 use crate::told::{Told, told};
 
 /// What the tokens of a teacher belong to.
@@ -46,9 +44,16 @@ pub struct TeacherTokens {
     pub ties: TeacherTies,
     /// Of each example, by a hash of it, those of its targets that count.
     pub known: BTreeMap<u128, TopTokens>,
+    /// Whether all examples were asked about.
+    pub whole: bool,
 }
 
 impl TeacherTokens {
+    /// Those of no example yet.
+    pub fn unasked(ties: TeacherTies) -> Self {
+        Self { ties, known: BTreeMap::new(), whole: false }
+    }
+
     /// Those of a batch's targets, in order.
     ///
     /// # Errors
@@ -99,42 +104,39 @@ impl Job {
         Ok(Some(TeacherTies { asked, top_k: kept.top_k, vocab, temperature: kept.temperature }))
     }
 
-    /// Asks a teacher about every target of the data, those that are held out too; `told` hears how many rows are done.
+    /// Asks a teacher about every target of the data that is not `begun` yet, those that are held out too; `told` hears how
+    /// many rows are done, and says whether to go on.
     ///
     /// # Errors
     /// Data that cannot be read or encoded; a device that cannot be read; a logit that is no number.
     pub async fn teacher_tokens(
         &self,
         teacher: &Transformer,
-        ties: TeacherTies,
-        told: &mut dyn FnMut(u64),
+        begun: TeacherTokens,
+        told: &mut dyn FnMut(u64) -> bool,
     ) -> Result<TeacherTokens> {
         let teacher = teacher.base();
-        let parts = if is_processor(&teacher.device()) { threads() } else { 1 };
-        let (mut batches, mut known, mut rows) = (kept_rows_of(self), BTreeMap::new(), 0);
-        while let Some(batch) = batches.next_batch()? {
-            let shares = batch.split(parts).into_iter().filter(|part| part.targets_counted() > 0);
-            let shares = shares.map(|part| (part, teacher.clone())).collect();
-            let logits = map_in_threads(shares, |(part, model)| target_logits(&model, &part));
+        let TeacherTokens { ties, mut known, .. } = begun;
+        let whole = ask_rows(self, &mut known, told, async |batch: &Batch| -> Result<Vec<TopTokens>> {
+            let parts = batch.split(parts_of(&teacher)).into_iter().filter(|part| part.targets_counted() > 0);
             let mut top = TopTokens::new(ties.top_k, ties.vocab);
-            for logits in logits {
+            for logits in in_parts(&teacher, parts.collect(), target_logits) {
                 let [targets, width] = logits.dims();
                 for row in read(logits.reshape([targets * width])).await?.chunks(width) {
                     if !top.push(row, ties.temperature) {
-                        return Err(not_finite(&batch));
+                        return Err(not_finite(batch));
                     }
                 }
             }
             let mut at = 0;
-            for (key, targets) in keys(&batch).into_iter().zip(targets_of_examples(&batch)) {
-                known.insert(key, top.of_targets(at..at + targets));
+            let of_example = |targets: usize| {
                 at += targets;
-            }
-            rows += (batch.batch / batch.group) as u64;
-            told(rows);
-            breathe().await;
-        }
-        Ok(TeacherTokens { ties, known })
+                top.of_targets(at - targets..at)
+            };
+            Ok(targets_of_examples(batch).into_iter().map(of_example).collect())
+        });
+        let whole = whole.await?;
+        Ok(TeacherTokens { ties, known, whole })
     }
 
     /// What does not stand beside a teacher that is asked once.
@@ -218,7 +220,7 @@ mod tests {
         let asked =
             ReferenceTies { model: "m".into(), data: "d".into(), dtype: "F32".into(), settings: "s".into() };
         let ties = TeacherTies { asked, top_k: 1, vocab: 4, temperature: 1.0 };
-        let mut known = TeacherTokens { ties, known: BTreeMap::new() };
+        let mut known = TeacherTokens::unasked(ties);
         // A run that takes another one's place finds its file again.
         let told = known.of(&batch).unwrap_err().to_string();
         assert!(

@@ -280,7 +280,7 @@ impl Chat {
         }
         folded.iter_mut().for_each(|folded| output.piece(&folded.finish()));
         output.line("");
-        output.json(&shown(&answer, steps));
+        output.json(&shown(&answer, steps, &self.tokenizer));
         self.remark(&answer);
         if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
     }
@@ -310,7 +310,7 @@ impl Chat {
 }
 
 /// An answer as programs see it; one with steps has what `replay` reads, under the names that `generate` gives it.
-fn shown(answer: &ChatAnswer, steps: Option<Vec<Step>>) -> Value {
+fn shown(answer: &ChatAnswer, steps: Option<Vec<Step>>, tokenizer: &Tokenizer) -> Value {
     let ChatAnswer { generation, dropped } = answer;
     let mut shown = json!({
         "role": "assistant", "content": generation.text, "finish_reason": generation.finish_reason,
@@ -321,6 +321,7 @@ fn shown(answer: &ChatAnswer, steps: Option<Vec<Step>>) -> Value {
         shown["tokens"] = json!(generation.tokens);
         shown["text"] = json!(generation.text);
         shown["steps"] = json!(steps);
+        shown["vocabulary"] = json!(tokenizer.vocabulary_hash());
     }
     shown
 }

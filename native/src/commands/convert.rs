@@ -9,6 +9,7 @@ use kindling::formats::StoredFloat;
 use kindling::model::DiffusionConfig;
 use serde_json::json;
 
+use crate::adapted_run::name_from;
 use crate::beside_model::BesideModel;
 use crate::cli::{Dtype, Everywhere};
 use crate::disk::{FileWriter, new_directory};
@@ -127,7 +128,7 @@ fn converted<'a>(args: &ConvertArgs, checkpoint: &'a Checkpoint) -> Result<Conve
         })?,
         None => checkpoint.as_it_is(),
     };
-    converted.config = converted.config.with_parent(&args.model.display().to_string());
+    converted.config = converted.config.with_parent(&name_from(&args.out, &args.model));
     Ok(converted)
 }
 

@@ -124,10 +124,11 @@ pub fn conclude(
     if step == 0 && outcome.stopped {
         output
             .say("stopped before its first step, so there is nothing to save; begin again with --overwrite");
-    } else if step < total {
+    } else if step < total || outcome.stopped {
         let command = resume_command(kind, path, everywhere.device);
         let how = how_to_go_on(&command, data);
-        output.say(&format!("stopped at step {step} of {total} and saved; {how}"));
+        let left = if step < total { "" } else { ", whose last measurement is left out" };
+        output.say(&format!("stopped at step {step} of {total} and saved{left}; {how}"));
     }
     if outcome.stopped {
         return Err(Failure::Interrupted);

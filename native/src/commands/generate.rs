@@ -111,8 +111,7 @@ pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> 
     }
     let prompts = Asked::all(args, prompts, &model, tokenizer.as_ref())?;
     tell_of_holes(&prompts, &model, said, output)?;
-    let (tokenizer, show_steps) = (tokenizer.as_ref(), args.unmask.show_steps);
-    let writing = Writing { model: &model, tokenizer, show_steps, output };
+    let writing = Writing::new(&model, tokenizer.as_ref(), args.unmask.show_steps, output);
     for prompt in &prompts {
         let asked = prompt.to_write(args);
         writing.show(&asked, &writing.write(&asked)?)?;
@@ -182,8 +181,7 @@ fn tell_of_holes(
         return Err(idle_hole_tokens());
     }
     if said("max-new-tokens") && holes {
-        output
-            .warn("--max-new-tokens does nothing here: the prompt's holes are filled, each of --hole-tokens");
+        tell_idle_length(output);
     }
     if model.config().diffusion.is_none() && prompts.iter().any(|prompt| has_holes(&prompt.text)) {
         output.warn(
@@ -192,6 +190,13 @@ fn tell_of_holes(
         );
     }
     Ok(())
+}
+
+/// `--max-new-tokens` beside holes.
+pub(super) fn tell_idle_length(output: Output) {
+    output.warn(
+        "--max-new-tokens does nothing where the prompt has holes: they are filled, each of --hole-tokens",
+    );
 }
 
 /// `--hole-tokens` without a hole.

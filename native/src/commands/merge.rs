@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::adapted_run::{Merged, merge};
+use crate::adapted_run::{Merged, merge, name_from};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
@@ -32,7 +32,9 @@ pub struct MergeArgs {
 /// Runs the verb.
 pub fn run(args: &MergeArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
-    let checkpoint = args.beside.open(&args.model)?;
+    let mut checkpoint = args.beside.open(&args.model)?;
+    // What its card has told so far is seen from its own place.
+    checkpoint.config = checkpoint.config.with_parent(&name_from(&args.out, &args.model));
     let Merged { files, base, remark } = merge(checkpoint, &args.model, &args.adapter)?;
     if let Some(remark) = remark {
         output.say(&remark);

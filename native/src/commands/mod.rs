@@ -1,6 +1,7 @@
 //! One file a verb: read files, call the library, show what comes.
 
 mod answers_file;
+mod asking;
 pub mod bench;
 mod bench_unmask;
 mod chain_file;

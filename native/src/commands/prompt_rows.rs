@@ -22,6 +22,9 @@ use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::sources::{self, TextArgs};
 
+/// The key of a row that says how long its answer may be.
+const LENGTH: &str = "max_new_tokens";
+
 /// Which rows of `--data` are used, and how.
 #[derive(Args)]
 pub struct PromptRows {
@@ -168,6 +171,8 @@ pub(super) fn read(
         odd: RenderWarnings::new(),
         bounded: None,
         without_holes: None,
+        with_length: None,
+        no_template: None,
     };
     let accept = |prompt: Prompt, origin: &RowOrigin| reader.read(prompt, origin);
     let mut settings = row_settings();
@@ -175,7 +180,11 @@ pub(super) fn read(
     if args.masks.is_some() {
         settings.extend(row_unmask_settings());
     }
-    let (asked, report) = read_prompts(sources, options, &settings, accept)?;
+    let read = read_prompts(sources, options, &settings, accept);
+    if let Some(error) = reader.no_template.take().filter(|_| read.is_err()) {
+        return Err(error.into());
+    }
+    let (asked, report) = read?;
     tell(&report, output);
     if reader.rendered == 0 {
         args.rows.of_templates().iter().for_each(|flag| {
@@ -209,6 +218,10 @@ struct Reader<'a> {
     bounded: Option<WarningCount>,
     /// Those that say how many tokens a hole has, and have none.
     without_holes: Option<WarningCount>,
+    /// Those with holes that say how long an answer may be.
+    with_length: Option<WarningCount>,
+    /// Why no row can be rendered, where that is the template's fault.
+    no_template: Option<Error>,
 }
 
 impl Reader<'_> {
@@ -222,6 +235,8 @@ impl Reader<'_> {
             None => UnmaskConfig::default(),
         };
         let hole_tokens = row_hole_tokens(&prompt.settings, self.masks.is_some())?;
+        let blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
+        let has_length = prompt.settings.get(LENGTH).is_some_and(|value| !value.is_null() && !blank(value));
         let row = match prompt.row {
             Row::Document(text) if self.as_chat => {
                 Row::Conversation(Conversation::new(vec![Message::new("user", &text)]))
@@ -236,6 +251,7 @@ impl Reader<'_> {
                 (ids, Vec::new(), Conversation::default())
             }
             Row::Conversation(conversation) => {
+                self.no_template = self.tokenizer.check_chat_template().err();
                 let rendered = self.tokenizer.render_prompt_and_warnings(&conversation, &prompt.variables);
                 let (ids, warnings) = rendered.map_err(told)?;
                 (ids, warnings, conversation)
@@ -253,6 +269,9 @@ impl Reader<'_> {
         }
         if hole_tokens.is_some() && asked.canvas.is_none() {
             self.without_holes.get_or_insert_with(none).rows += 1;
+        }
+        if has_length && asked.canvas.is_some() {
+            self.with_length.get_or_insert_with(none).rows += 1;
         }
         self.rows += 1;
         self.rendered += u64::from(renders);
@@ -273,6 +292,13 @@ impl Reader<'_> {
         if let Some(WarningCount { rows, first }) = &self.without_holes {
             output.warn(&format!(
                 "{} rows: {ROW_HOLE_TOKENS} does nothing, because the prompt has no hole (the first: {first})",
+                output::grouped(*rows)
+            ));
+        }
+        if let Some(WarningCount { rows, first }) = &self.with_length {
+            output.warn(&format!(
+                "{} rows: {LENGTH} does nothing, because the prompt's holes are filled, each of {ROW_HOLE_TOKENS} tokens (the \
+                 first: {first})",
                 output::grouped(*rows)
             ));
         }

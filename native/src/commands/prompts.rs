@@ -11,7 +11,7 @@ use kindling::tokenizer::Tokenizer;
 use serde_json::json;
 
 use super::doctor;
-use super::generate::{GenerateArgs, idle_hole_tokens};
+use super::generate::{GenerateArgs, idle_hole_tokens, tell_idle_length};
 use super::generated_file::{Finished, GeneratedBy, GeneratedFile};
 use super::prompt_rows::{Asked, Masks, PromptRows, PromptSource, read};
 use super::row_file::{Existing, PromptHash};
@@ -57,9 +57,15 @@ pub fn run(args: &GenerateArgs, with: &Continuing, said: &[String]) -> Result<()
     let source =
         PromptSource { data: &args.data, rows: &args.rows, sampling: &args.sampling, masks, as_chat: false };
     let asked = read(&source, with.model.config().context(), with.tokenizer, with.output)?;
-    let fills = || asked.iter().any(|(_, asked)| asked.canvas.is_some());
-    if masks.is_some() && said.iter().any(|said| said == "hole-tokens") && !fills() {
-        return Err(idle_hole_tokens());
+    if masks.is_some() {
+        let said = |flag: &str| said.iter().any(|said| said == flag);
+        let fills = asked.iter().any(|(_, asked)| asked.canvas.is_some());
+        if said("hole-tokens") && !fills {
+            return Err(idle_hole_tokens());
+        }
+        if said("max-new-tokens") && fills {
+            tell_idle_length(with.output);
+        }
     }
     let mut rows = Rows::open(args, with, &asked)?;
     interrupt::listen();
@@ -119,7 +125,7 @@ impl<'a> Rows<'a> {
     fn one_by_one(&mut self, args: &GenerateArgs, with: &Continuing) -> Result<(), Failure> {
         let (asked, show_steps) = (self.asked, args.unmask.show_steps);
         let tokenizer = Some(with.tokenizer);
-        let writing = Writing { model: with.model, tokenizer, show_steps, output: with.output };
+        let writing = Writing::new(with.model, tokenizer, show_steps, with.output);
         for (_, Asked { ids, canvas, config, unmask, .. }) in &asked[self.next..] {
             let (canvas, sampling, unmask) = (canvas.as_ref(), config, *unmask);
             let made = writing.write(&ToWrite { text: "", ids, canvas, sampling, unmask, alone: false })?;

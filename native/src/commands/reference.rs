@@ -13,17 +13,14 @@ use kindling::loss::{Dpo, Grpo, Objective, Reference, ReferenceKind};
 use kindling::model::Transformer;
 use kindling::train::{Job, Progress, ReferenceLogProbs, ReferenceTies, Run, Stage};
 
-use super::load;
 use super::train_args::TrainArgs;
+use super::{asking, load};
 use crate::disk::map;
 use crate::failure::Failure;
 use crate::hub;
 use crate::model_files::{at, read_optional};
 use crate::output::{self, Output};
 use crate::run_dir::RunDir;
-
-/// How often the asking of the reference is told on the way.
-const TOLD: u64 = 10;
 
 /// What a run is compared with.
 pub struct Compared {
@@ -80,10 +77,8 @@ impl Compared {
             Stage::Grpo => Arc::new(Grpo::new(args.grpo_config(), Some(reference))),
             _ => Arc::new(Dpo::new(args.dpo.clone(), reference)),
         };
-        let earlier = args.out.as_deref().filter(|_| args.overwrite && kind == ReferenceKind::Cached);
-        // A damaged one is only computed again.
-        let earlier =
-            earlier.and_then(|out| read_reference(&read_optional(&out.join(REFERENCE)).ok()??).ok());
+        let replaced = args.out.as_deref().filter(|_| args.overwrite && kind == ReferenceKind::Cached);
+        let earlier = replaced.and_then(|out| asking::earlier(out, REFERENCE, read_reference));
         Ok(Some(Self { stage, kind, objective, begun_with, adapts, device: plain, dtype, earlier }))
     }
 
@@ -124,10 +119,11 @@ impl Compared {
                 output.say("the reference's log-probabilities of the run before are used again");
                 self.store(earlier.clone(), directory)?
             }
-            (None, _) => {
-                let known = self.ask(&run, job, ties, args, output)?;
-                self.store(known, directory)?
-            }
+            (None, _) => ReferenceLogProbs::unasked(ties),
+        };
+        let known = match known.whole {
+            true => known,
+            false => self.ask(&run, job, known, (args, directory), output)?,
         };
         Ok(run.with_reference(Arc::new(known)))
     }
@@ -137,13 +133,13 @@ impl Compared {
         Ok(known)
     }
 
-    /// Asks the reference for every pair: the model of a run that begins, or what it began with.
+    /// Asks the reference for every pair that is not known yet: the model of a run that begins, or what it began with.
     fn ask(
         &self,
         run: &Run,
         job: &Job,
-        ties: ReferenceTies,
-        args: &TrainArgs,
+        begun: ReferenceLogProbs,
+        (args, directory): (&TrainArgs, &RunDir),
         output: Output,
     ) -> Result<ReferenceLogProbs, Failure> {
         let reopened = match args.resume && !self.adapts {
@@ -153,17 +149,15 @@ impl Compared {
         let model = reopened.as_ref().unwrap_or(&run.model);
         let rows = job.dataset.len();
         output.say(&format!("asking the reference about {} pairs, once", output::grouped(rows)));
-        Ok(pollster::block_on(job.reference_log_probs(model, ties, &mut telling(rows, output)))?)
-    }
-}
-
-/// Tells now and then how many of all rows a model was asked about.
-pub(super) fn telling(rows: u64, output: Output) -> impl FnMut(u64) {
-    let mut next = rows / TOLD;
-    move |done: u64| {
-        if output.verbose && done >= next && done < rows {
-            output.say(&format!("asked about {} of {}", output::grouped(done), output::grouped(rows)));
-            next = done + rows / TOLD;
+        let mut telling = asking::telling(rows, output);
+        let known = pollster::block_on(job.reference_log_probs(model, begun, &mut telling))?;
+        let known = self.store(known, directory)?;
+        match known.whole {
+            true => Ok(known),
+            false => {
+                let place = (directory.path(), args.resume);
+                Err(asking::stopped("the reference", known.known.len(), place, output))
+            }
         }
     }
 }

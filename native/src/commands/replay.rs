@@ -16,7 +16,7 @@ use crate::cli::Everywhere;
 use crate::failure::{Failure, io_error};
 use crate::interrupt;
 use crate::model_files::open_tokenizer_and_config;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::unmasking::{Step, Unmasking};
 
 /// No context of a small model is longer: a damaged file shall not take all memory.
@@ -44,6 +44,11 @@ struct Recorded {
     role: Option<String>,
     holes: Option<Vec<String>>,
     steps: Vec<Step>,
+    /// What the ids mean; earlier versions did not tell it.
+    vocabulary: Option<String>,
+    /// Its line in the file.
+    #[serde(skip)]
+    line: usize,
 }
 
 /// Runs the verb.
@@ -57,9 +62,33 @@ pub fn run(args: &ReplayArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     }
     let recorded = read(&args.file)?;
     let (tokenizer, _) = open_tokenizer_and_config(&args.model)?;
+    check_vocabulary(&recorded, &tokenizer, args)?;
     interrupt::listen();
     for recorded in &recorded {
         recorded.show(&tokenizer, Duration::from_millis(args.delay), output)?;
+    }
+    Ok(())
+}
+
+/// Refuses a tokenizer that reads the ids of an answer otherwise than the one that wrote it.
+fn check_vocabulary(all: &[Recorded], tokenizer: &Tokenizer, args: &ReplayArgs) -> Result<(), Failure> {
+    let (own, file, model) = (tokenizer.vocabulary_hash(), args.file.display(), args.model.display());
+    let other = all.iter().find(|one| one.vocabulary.as_ref().is_some_and(|told| *told != own));
+    let other = other.or_else(|| all.iter().find(|one| one.filled().any(|id| !tokenizer.has_id(id))));
+    if let Some(Recorded { line, .. }) = other {
+        return Err(Error::Data(
+            format!(
+                "{file}:{line}: {model} has another tokenizer than the one that wrote these steps, and would show other \
+                 words; name the checkpoint that wrote them with --model"
+            )
+            .into(),
+        )
+        .into());
+    }
+    if let Some(Recorded { line, .. }) = all.iter().find(|one| one.vocabulary.is_none()) {
+        output::warn(&format!(
+            "{file}:{line}: it does not say which tokenizer wrote it; that it is that of {model} is taken on trust"
+        ));
     }
     Ok(())
 }
@@ -85,9 +114,10 @@ fn read(file: &Path) -> Result<Vec<Recorded>, Failure> {
     };
     let mut all = Vec::new();
     for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let recorded: Recorded =
+        let mut recorded: Recorded =
             serde_json::from_str(line).map_err(|error| unread(number + 1, &error.to_string()))?;
         recorded.check().map_err(|why| unread(number + 1, why))?;
+        recorded.line = number + 1;
         all.push(recorded);
     }
     if all.is_empty() {
@@ -97,6 +127,11 @@ fn read(file: &Path) -> Result<Vec<Recorded>, Failure> {
 }
 
 impl Recorded {
+    /// The ids that the steps fill in.
+    fn filled(&self) -> impl Iterator<Item = u32> {
+        self.steps.iter().flat_map(|step| step.filled.iter().map(|one| one.id))
+    }
+
     /// The places that the steps fill.
     fn places(&self) -> BTreeSet<usize> {
         self.steps.iter().flat_map(|step| step.filled.iter().map(|one| one.place)).collect()

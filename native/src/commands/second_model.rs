@@ -14,6 +14,7 @@ use super::reference::Compared;
 use super::teacher::Taught;
 use super::train_args::TrainArgs;
 use crate::failure::Failure;
+use crate::model_files::at;
 use crate::output::Output;
 use crate::run_dir::RunDir;
 
@@ -44,6 +45,9 @@ impl SecondModel {
                 compared.map(|compared| Self::Reference(Box::new(compared)))
             }
             Stage::Distill => {
+                // Before its vocabulary is compared with the teacher's, in which a mask is missing.
+                let student = args.model.as_deref().unwrap_or(Path::new("--model"));
+                model.config().check_causal("distill --model").map_err(|e| at(student, e))?;
                 let settings = (&args.distillation, &args.rollouts);
                 let taught = Taught::open(settings, (model, last_save), tokenizer, device)?;
                 let replaced = args.out.as_deref().filter(|_| args.overwrite);

@@ -79,7 +79,9 @@ impl Start {
         let mut tokenizer = checkpoint.tokenizer.take().ok_or_else(|| no_tokenizer(base))?;
         match last_save {
             Some(save) => {
-                let adapter = open_adapter(save, &checkpoint, &fingerprint)?;
+                let mut adapter = open_adapter(save, &checkpoint, &fingerprint)?;
+                // One that was begun before adapters told how their base reads learns it, and its saves tell it.
+                adapter.config.base = adapter.config.base.map(|base| base.taught_by(&fingerprint));
                 let tokenizer = open_tokenizer(save)?;
                 Ok(Self { model, tokenizer, adapter: Some(adapter), told_ends: None })
             }

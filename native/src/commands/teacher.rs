@@ -14,10 +14,10 @@ use kindling::loss::{Distill, DistillConfig, Objective, RolloutConfig};
 use kindling::model::Transformer;
 use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
-use kindling::train::{Job, Run, TaughtBy, TeacherTies, TeacherTokens};
+use kindling::train::{Job, Run, TaughtBy, TeacherTokens};
 
-use super::load;
-use super::reference::{progress, telling};
+use super::reference::progress;
+use super::{asking, load};
 use crate::beside_model::BesideModel;
 use crate::failure::Failure;
 use crate::hub;
@@ -128,9 +128,7 @@ impl Taught {
     /// The same where it takes the place of a run in this directory: what was kept there of the same teacher is used again.
     pub fn in_place_of(mut self, out: Option<&Path>) -> Self {
         if let (Some(asked), Some(out)) = (&mut self.asked, out) {
-            // A damaged one is only made again.
-            let earlier = read_optional(&out.join(TEACHER)).ok().flatten();
-            asked.earlier = earlier.and_then(|bytes| read_teacher(&bytes).ok());
+            asked.earlier = asking::earlier(out, TEACHER, read_teacher);
         }
         self
     }
@@ -172,22 +170,33 @@ impl Taught {
                 output.say("what was kept of the teacher by the run before is used again");
                 store(earlier, directory)?
             }
-            _ => store(ask(&teacher, ties, job, output)?, directory)?,
+            _ => TeacherTokens::unasked(ties),
+        };
+        let known = match known.whole {
+            true => known,
+            false => ask(&teacher, known, job, (directory, goes_on), output)?,
         };
         Ok(run.with_teacher_tokens(Arc::new(known)))
     }
 }
 
-/// Asks a teacher about all rows.
+/// Asks a teacher about all rows that are not known yet.
 fn ask(
     teacher: &Transformer,
-    ties: TeacherTies,
+    begun: TeacherTokens,
     job: &Job,
+    (directory, goes_on): (&RunDir, bool),
     output: Output,
 ) -> Result<TeacherTokens, Failure> {
-    let (rows, top_k) = (job.dataset.len(), ties.top_k);
+    let (rows, top_k) = (job.dataset.len(), begun.ties.top_k);
     output.say(&format!("asking the teacher about {} rows, once", output::grouped(rows)));
-    let known = pollster::block_on(job.teacher_tokens(teacher, ties, &mut telling(rows, output)))?;
+    let mut telling = asking::telling(rows, output);
+    let known = pollster::block_on(job.teacher_tokens(teacher, begun, &mut telling))?;
+    let known = store(known, directory)?;
+    if !known.whole {
+        let place = (directory.path(), goes_on);
+        return Err(asking::stopped("the teacher", known.known.len(), place, output));
+    }
     output.say(&format!("kept {} of it, {top_k} tokens a target", output::bytes(known.bytes())));
     Ok(known)
 }
@@ -199,7 +208,7 @@ fn store(known: TeacherTokens, directory: &RunDir) -> Result<TeacherTokens, Fail
 
 /// Refuses a teacher whose tokens are others.
 fn check_vocabulary(tokenizer: &Tokenizer, teacher: &Checkpoint, path: &Path) -> Result<(), Failure> {
-    teacher.config.check_causal("distill").map_err(|e| at(path, e))?;
+    teacher.config.check_causal("distill --teacher").map_err(|e| at(path, e))?;
     match &teacher.tokenizer {
         Some(own) => tokenizer.check_same_tokens(own, &path.display().to_string())?,
         None => output::warn(&format!(

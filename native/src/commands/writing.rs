@@ -76,6 +76,8 @@ pub struct Writing<'a> {
     pub show_steps: bool,
     /// Where it is shown.
     pub output: Output,
+    /// What the ids of told steps mean, where a program reads them.
+    vocabulary: Option<String>,
 }
 
 /// What is to be written, and how.
@@ -106,6 +108,9 @@ pub struct Completion {
     /// The steps, where they were to be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<Vec<Step>>,
+    /// The vocabulary that their ids are of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<String>,
     /// Whether prompt and text stand on stdout already.
     #[serde(skip)]
     pub shown: bool,
@@ -113,7 +118,20 @@ pub struct Completion {
 
 impl From<Generation> for Completion {
     fn from(generation: Generation) -> Self {
-        Self { generation, holes: None, steps: None, shown: false }
+        Self { generation, holes: None, steps: None, vocabulary: None, shown: false }
+    }
+}
+
+impl<'a> Writing<'a> {
+    /// A model with its tokenizer, if it has one; `show_steps` whether every step of unmasking is told.
+    pub fn new(
+        model: &'a Transformer,
+        tokenizer: Option<&'a Tokenizer>,
+        show_steps: bool,
+        output: Output,
+    ) -> Self {
+        let vocabulary = tokenizer.filter(|_| show_steps && output.json).map(Tokenizer::vocabulary_hash);
+        Self { model, tokenizer, show_steps, output, vocabulary }
     }
 }
 
@@ -164,7 +182,8 @@ impl Writing<'_> {
             None => pollster::block_on(writer.write(&request, &mut on)),
         };
         let steps = steps.and_then(Unmasking::finish);
-        let mut completion = Completion { steps, shown: streams, ..made?.into() };
+        let vocabulary = self.vocabulary.clone().filter(|_| steps.is_some());
+        let mut completion = Completion { steps, vocabulary, shown: streams, ..made?.into() };
         // What was interrupted is shorter, and which hole a token stands in is not known then.
         let whole = asked.canvas.filter(|canvas| canvas.ids.len() == completion.generation.tokens.len());
         if let (Some(canvas), Some(tokenizer)) = (whole, self.tokenizer) {

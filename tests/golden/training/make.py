@@ -25,6 +25,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import mixture
+from fresh import fresh_model
 
 HERE = pathlib.Path(__file__).parent
 MADE_BY = f"transformers {transformers.__version__}, peft {peft.__version__}, torch {torch.__version__}"
@@ -588,16 +589,9 @@ def after_rewards(model, own, batches):
 
 def save_models():
     for name, differs in MODELS.items():
-        torch.manual_seed(sum(map(ord, name)))
         differs = dict(differs)
         config = AutoConfig.for_model(differs.pop("model_type"), **SIZES, **differs)
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-        with torch.no_grad():
-            for key, weight in model.named_parameters():
-                if key.endswith("norm.weight"):
-                    weight.uniform_(0.5, 1.5)
-                if key.endswith(".bias"):
-                    weight.normal_(0, 0.1)
+        model = fresh_model(config, name)
         shutil.rmtree(HERE / name, ignore_errors=True)
         model.save_pretrained(HERE / name)
     for name, differs in MIXTURES.items():

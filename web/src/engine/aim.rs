@@ -10,7 +10,7 @@ use kindling::loss::{
 use kindling::model::Transformer;
 use kindling::text::Tags;
 use kindling::told::{Told, told};
-use kindling::train::{Job, Progress, ReferenceTies, Run, Stage, TaughtBy};
+use kindling::train::{Job, Progress, ReferenceLogProbs, ReferenceTies, Run, Stage, TaughtBy, TeacherTokens};
 use serde_json::{Map, Value};
 
 use super::data::{merged, train_config};
@@ -164,7 +164,10 @@ impl Aim {
         if let Some((teacher, fingerprint)) = self.asked {
             let ties = job.teacher_ties(&teacher, &fingerprint, run.model.config()).map_err(told)?;
             let Some(ties) = ties else { return Ok(run) };
-            let known = job.teacher_tokens(&teacher, ties, &mut |_| ()).await.map_err(told)?;
+            let known = job
+                .teacher_tokens(&teacher, TeacherTokens::unasked(ties), &mut |_| true)
+                .await
+                .map_err(told)?;
             return Ok(run.with_teacher_tokens(Arc::new(known)));
         }
         if !asked {
@@ -177,7 +180,10 @@ impl Aim {
             &begun.base.config().rope_scaling,
         );
         let ties = ties.map_err(told)?;
-        let known = job.reference_log_probs(&begun.base, ties, &mut |_| ()).await.map_err(told)?;
+        let known = job
+            .reference_log_probs(&begun.base, ReferenceLogProbs::unasked(ties), &mut |_| true)
+            .await
+            .map_err(told)?;
         Ok(run.with_reference(Arc::new(known)))
     }
 }

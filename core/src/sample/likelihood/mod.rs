@@ -114,12 +114,21 @@ impl MaskedScorer {
     /// the seed and on `number`.
     ///
     /// # Errors
-    /// Another number of weights than of ids, ids outside the vocabulary, more ids than the context, a first id with a
-    /// weight where the logits are shifted (nothing predicts it), a device that cannot be read.
+    /// Another number of weights than of ids, ids outside the vocabulary, a mask among them, more ids than the context, a first
+    /// id with a weight where the logits are shifted (nothing predicts it), a device that cannot be read.
     pub async fn likelihood(&self, ids: &[u32], weights: &[f32], number: u64) -> Result<Likelihood> {
         let config = self.model.config();
         check_fits(ids.len(), config.context())?;
         check_ids(ids, config.vocab_size)?;
+        if let Some(place) = ids.iter().position(|id| *id == self.diffusion.mask_token_id) {
+            return Err(Error::Data(told!(
+                "score.mask",
+                "token {number} of the text is the model's mask (id {mask}), which stands for a hidden word and is none, so that \
+                 it has no likelihood; take it out, or write a word in its place",
+                number = place + 1,
+                mask = self.diffusion.mask_token_id
+            )));
+        }
         let first_counts = weights.first().is_some_and(|&weight| weight != 0.0);
         if weights.len() != ids.len() || (first_counts && self.diffusion.shift_logits) {
             return Err(Error::Data(told!(

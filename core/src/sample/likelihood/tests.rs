@@ -172,3 +172,13 @@ fn what_cannot_be_estimated_is_refused() {
     let none = LikelihoodConfig { mc: Some(0), ..LikelihoodConfig::default() };
     assert!(matches!(MaskedScorer::new(&model, none), Err(Error::Config(_))));
 }
+
+#[test]
+fn a_mask_in_a_text_is_no_word_of_it() {
+    let model = of(&config(None, false));
+    let scorer = scorer(&model, 16, 0.0);
+    let told = pollster::block_on(scorer.score(&[4, 9, MASK, 7], None, 0)).unwrap_err().to_string();
+    assert!(told.contains("token 3 of the text is the model's mask (id 31)"), "{told}");
+    // In what is only read, too: it would be seen as a hidden word.
+    pollster::block_on(scorer.likelihood(&[MASK, 9, 7], &[0.0, 0.0, 1.0], 0)).unwrap_err();
+}
