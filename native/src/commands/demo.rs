@@ -119,9 +119,6 @@ mod tests {
             let diffusion = DiffusionConfig { mask_token_id: 299, block_length, shift_logits: true };
             ModelConfig { diffusion: Some(diffusion), ..causal.clone() }
         };
-        assert_eq!(
-            [&causal, &masked(None), &masked(Some(4))].map(sees_both_sides),
-            [false, true, false]
-        );
+        assert_eq!([&causal, &masked(None), &masked(Some(4))].map(sees_both_sides), [false, true, false]);
     }
 }

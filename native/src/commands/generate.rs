@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kindling::error::Error;
 use kindling::model::Transformer;
-use kindling::sample::{
-    Canvas, HOLE_TOKENS, SamplingConfig, UnmaskConfig, canvas_of, has_holes, unescaped,
-};
+use kindling::sample::{Canvas, HOLE_TOKENS, SamplingConfig, UnmaskConfig, canvas_of, has_holes, unescaped};
 use kindling::tokenizer::Tokenizer;
 
 use super::demo::{DemoArgs, kind_of, sees_both_sides};
@@ -127,7 +125,12 @@ impl Asked {
     }
 
     /// It as it is written out with these settings.
-    pub fn with<'a>(&'a self, sampling: &'a SamplingConfig, unmask: UnmaskConfig, alone: bool) -> ToWrite<'a> {
+    pub fn with<'a>(
+        &'a self,
+        sampling: &'a SamplingConfig,
+        unmask: UnmaskConfig,
+        alone: bool,
+    ) -> ToWrite<'a> {
         ToWrite {
             text: &self.text,
             ids: &self.canvas.ids,
