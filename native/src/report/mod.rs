@@ -4,7 +4,6 @@
 mod cost;
 mod curves;
 mod data;
-mod difference;
 mod evaluations;
 mod html;
 mod lineage;

@@ -1,8 +1,8 @@
 //! What models wrote to the same prompts, side by side with the differences marked.
 
 use kindling::demo::DemoKind;
+use kindling::text::{Piece, differences};
 
-use super::difference::{Stretch, difference};
 use super::{Html, Part};
 
 /// What a model wrote.
@@ -70,19 +70,19 @@ fn row(prompt: &str, answers: &[Answer]) -> Vec<Html> {
     let mut cells = vec![Html::text(prompt)];
     match answers {
         [Answer::Text(one, first), Answer::Text(two, second)] if one != two => {
-            let [one, two] = difference(one, two);
-            cells.push(shown(one.iter().map(stretch).collect(), *first));
-            cells.push(shown(two.iter().map(stretch).collect(), *second));
+            let [one, two] = differences(one, two);
+            cells.push(shown(one.iter().map(piece).collect(), *first));
+            cells.push(shown(two.iter().map(piece).collect(), *second));
         }
         answers => cells.extend(answers.iter().map(answer)),
     }
     cells
 }
 
-fn stretch(Stretch { text, differs }: &Stretch) -> Html {
-    match differs {
-        true => Html::element("mark", "", Html::text(text)),
-        false => Html::text(text),
+fn piece(Piece { text, same }: &Piece) -> Html {
+    match same {
+        true => Html::text(text),
+        false => Html::element("mark", "", Html::text(text)),
     }
 }
 
