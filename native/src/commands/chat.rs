@@ -102,15 +102,21 @@ pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     if said.iter().any(|said| said == DATE) {
         tell_unprinted(&tokenizer);
     }
-    let kind = kind_of(&args.model.model, &args.model.adapter, model.config(), Some(&tokenizer));
-    let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
-    match &args.prompt {
-        Some(prompt) => chat.answer(prompt),
+    let kind = match args.demo.demo_kind {
         None if args.demo.demo => {
-            chat.check_unmask(args.unmask.settings)?;
-            chat.ask(args.demo.demo_kind.unwrap_or(kind).questions())
+            let ModelArgs { model: place, adapter, .. } = &args.model;
+            Some(kind_of(place, adapter, model.config(), Some(&tokenizer)))
         }
-        None => {
+        kind => kind,
+    };
+    let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
+    match (&args.prompt, kind) {
+        (Some(prompt), _) => chat.answer(prompt),
+        (None, Some(kind)) => {
+            chat.check_unmask(args.unmask.settings)?;
+            chat.ask(kind.questions())
+        }
+        (None, None) => {
             chat.check_unmask(args.unmask.settings)?;
             chat.converse()
         }

@@ -94,7 +94,7 @@ fn write_on(opened: &Opened, texts: &[&str], sampling: &SamplingConfig) -> Resul
 /// Answers questions, each for itself.
 fn answer(opened: &mut Opened, texts: &[&str], sampling: &SamplingConfig) -> Result<Vec<Answer>, Failure> {
     Date::today().set(&mut opened.tokenizer);
-    let Opened { model, tokenizer, .. } = opened;
+    let Opened { model, tokenizer, .. } = &*opened;
     let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
     let mut writer = kindling::sample::Writer::new(model, model.config().context());
     let mut session = ChatSession::new(None, None)?;

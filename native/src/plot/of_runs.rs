@@ -21,7 +21,7 @@ impl Drawn {
     /// Of runs with these names; `smoothing` is at least 0 and below 1.
     pub fn of(runs: &[(&str, &History)], axis: Axis, smoothing: f64) -> Self {
         let lines = |curves: &dyn Fn(&History) -> (Curve, Curve)| -> Vec<Line> {
-            let all = runs.iter().enumerate().flat_map(|(number, (name, history))| {
+            let all = runs.iter().enumerate().flat_map(|(number, &(name, history))| {
                 let (curve, held_out) = curves(history);
                 Line::all(number, name, &curve, &held_out, smoothing)
             });
