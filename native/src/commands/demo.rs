@@ -101,13 +101,13 @@ mod tests {
             path
         };
         let base = run("base", "stage = \"dpo\"\n");
-        let adapter = run("lora", "stage = \"reason\"\nlora = true\n");
         let (plain, save) = (place.path().join("plain"), base.join("checkpoint-000004"));
+        let adapters = [run("lora", "stage = \"reason\"\nlora = true\n"), plain.clone()];
         assert_eq!(last_stage(&base, &[]), Some(Stage::Dpo));
         assert_eq!(last_stage(&save, &[]), Some(Stage::Dpo));
-        assert_eq!(last_stage(&base, &[adapter.clone()]), Some(Stage::Reason));
-        assert_eq!(last_stage(&base, &[adapter.clone(), plain.clone()]), Some(Stage::Reason));
-        assert_eq!(last_stage(&plain, &[plain.clone()]), None);
+        assert_eq!(last_stage(&base, &adapters[..1]), Some(Stage::Reason));
+        assert_eq!(last_stage(&base, &adapters), Some(Stage::Reason));
+        assert_eq!(last_stage(&plain, &adapters[1..]), None);
         assert_eq!(last_stage(&run("chain", "stage = \"quickstart\"\n"), &[]), None);
         assert_eq!(last_stage(&run("damaged", "stage = \n"), &[]), None);
     }

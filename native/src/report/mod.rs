@@ -14,7 +14,7 @@ mod settings;
 pub use cost::{cost, machine};
 pub use curves::{Logged, curves};
 pub use data::{RunData, data};
-pub use evaluations::{Evaluated, Evaluation, evaluations, read_evaluation_file, read_evaluations, taught};
+pub use evaluations::{Evaluated, evaluations, read_evaluation_file, read_evaluations, taught};
 pub use html::Html;
 pub use lineage::lineage;
 pub use page::{Language, Page, Part, REPORT};
