@@ -8,15 +8,17 @@ mod evaluations;
 mod html;
 mod lineage;
 mod page;
+mod results;
 mod samples;
 mod settings;
 
 pub use cost::{cost, machine};
 pub use curves::{Logged, curves};
 pub use data::{RunData, data};
-pub use evaluations::{Evaluated, evaluations, read_evaluation_file, read_evaluations, taught};
+pub use evaluations::evaluations;
 pub use html::Html;
 pub use lineage::lineage;
 pub use page::{Language, Page, Part, REPORT};
+pub use results::{Evaluated, read_evaluation_file, read_evaluations, taught};
 pub use samples::{Answer, Samples, samples};
 pub use settings::{Differing, settings};
