@@ -43,8 +43,9 @@ pub fn sample(writers: &[Writer], args: &ReportArgs, everywhere: &Everywhere) ->
         match Opened::open(&model, everywhere) {
             Ok(opened) => models.push(opened),
             Err(failure) if writer.needed => return Err(failure),
-            Err(Failure::Work(error)) => lacking.push(format!("{}: {error}", writer.path.display())),
-            Err(Failure::Usage(why)) => lacking.push(format!("{}: {why}", writer.path.display())),
+            // It tells where the model lies.
+            Err(Failure::Work(error)) => lacking.push(error.to_string()),
+            Err(Failure::Usage(why)) => lacking.push(why),
             Err(other) => return Err(other),
         }
     }
