@@ -17,6 +17,8 @@ mod checkpoints;
 mod convert;
 #[path = "cli/data_formats.rs"]
 mod data_formats;
+#[path = "cli/demos.rs"]
+mod demos;
 #[path = "cli/distillation.rs"]
 mod distillation;
 #[path = "cli/distilled_texts.rs"]
@@ -69,6 +71,8 @@ mod prompts;
 mod quickstart;
 #[path = "cli/reasoning.rs"]
 mod reasoning;
+#[path = "cli/reports.rs"]
+mod reports;
 #[path = "cli/results.rs"]
 mod results;
 #[path = "cli/resume.rs"]

@@ -48,6 +48,8 @@ pub mod checkpoint;
 
 pub mod chat;
 
+pub mod demo;
+
 pub mod bench;
 
 pub mod example;

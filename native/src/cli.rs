@@ -1,8 +1,9 @@
 //! The command surface: verbs, and the flags that all share.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use kindling::device::DeviceChoice;
 use kindling::train::Stage;
 
@@ -10,7 +11,7 @@ use crate::commands::stage_flags::with_defaults;
 use crate::commands::train_args::{AdapterArgs, TrainArgs};
 use crate::commands::{
     SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, export, generate, import, merge, plan,
-    quickstart, replay, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
+    quickstart, replay, report, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -133,6 +134,8 @@ enum Verb {
     Score(score::ScoreArgs),
     /// List runs with what they come from; compare their settings, draw their losses
     Runs(runs::RunsArgs),
+    /// One HTML file about runs and what their models write: curves, lineage, settings, data, evaluations, cost
+    Report(report::ReportArgs),
     /// What this machine and this build can do, and what will be used
     Doctor(doctor::DoctorArgs),
     /// Parameters, memory and time of a run, before anything runs
@@ -144,7 +147,7 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 5] = ["eval", "serve", "report", "push", "data list"];
+const NOT_BUILT: [&str; 3] = ["eval", "serve", "push"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 6] =
@@ -209,16 +212,23 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
         Verb::Import(args) => import::import(&args, &everywhere, &invocation),
-        Verb::Generate(args) => generate::run(args, &everywhere, &invocation.said),
+        Verb::Generate(args) => generate::run(args, models(&matches), &everywhere, &invocation.said),
         Verb::Replay(args) => replay::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
         Verb::Score(args) => score::run(&args, &everywhere),
         Verb::Runs(args) => runs::run(args, &everywhere),
+        Verb::Report(args) => report::run(&args, &everywhere),
         Verb::Doctor(_) => doctor::run(&everywhere),
         Verb::Plan(args) => plan::run(&args, &everywhere),
         Verb::Bench(args) => bench::run(&args, &everywhere),
         Verb::Completions(args) => completions::run(&args, &everywhere),
     }
+}
+
+/// All models that a verb was given.
+fn models(matches: &ArgMatches) -> Vec<PathBuf> {
+    let given = matches.subcommand().map(|(_, verb)| verb.try_get_many("model"));
+    given.and_then(|models| models.ok().flatten()).into_iter().flatten().cloned().collect()
 }
 
 /// What is wrong with a command line, in terms of what was typed: the usage that clap shows with it would else name every
@@ -250,7 +260,10 @@ fn refuse_not_built(args: &[OsString]) -> Result<(), Failure> {
 
 /// The command with the defaults of each training verb in its help.
 pub fn command() -> clap::Command {
-    let command = with_negative_numbers(Cli::command());
+    // `generate` reads the first --model as all verbs do, and the second for itself.
+    let second = |model: clap::Arg| model.action(clap::ArgAction::Append);
+    let command = with_negative_numbers(Cli::command())
+        .mut_subcommand("generate", |verb| verb.mut_arg("model", second));
     RunKind::verbs()
         .fold(command, |command, (verb, kind)| command.mut_subcommand(verb, |verb| with_defaults(verb, kind)))
 }

@@ -20,6 +20,10 @@ const LIST: &str = "training/files.json";
 pub const SETTINGS: &str = "training/settings.toml";
 /// What the process that writes holds locked; its own place, too.
 pub const LOCK: &str = "training/lock";
+/// The processes that trained the run, and their machines.
+pub const SESSIONS: &str = "training/sessions.json";
+/// What was found in the data before the run began.
+pub const DATA_REPORT: &str = "training/data.json";
 /// A line for every logged step and event.
 pub const LOG: &str = "log.jsonl";
 /// The checkpoint with the best held-out loss.
@@ -210,7 +214,8 @@ impl Written {
 /// Refuses to begin where files that the run before did not write would give way.
 fn refuse_strangers(run: &Path, known: &BTreeSet<String>, places: &[String]) -> Result<()> {
     let saves = names_in(run).into_iter().filter(|name| step_of(name).is_some());
-    let tops = all_files().chain(SAVE_OF_BEFORE).chain([LIST, SETTINGS, LOG, BEST]);
+    let tops = all_files().chain(SAVE_OF_BEFORE);
+    let tops = tops.chain([LIST, SETTINGS, SESSIONS, DATA_REPORT, LOG, BEST]);
     let places = tops.map(str::to_string).chain(saves).chain(places.iter().cloned());
     let mut strangers = BTreeSet::new();
     places.for_each(|place| files_at(run, &place, &mut strangers));

@@ -1,6 +1,7 @@
 //! What data means: one row of a data file, whatever its shape, is a document, a conversation or a preference pair.
 
 mod conversation;
+mod difference;
 mod fields;
 mod fold;
 mod json;
@@ -19,6 +20,7 @@ mod warning;
 mod weight;
 
 pub use conversation::{Conversation, Message, Preference, REASONING_KEYS, TOOL_CALLS};
+pub use difference::{Piece, differences};
 pub(crate) use fields::is_label;
 pub use fold::{Part, TAGS, parts};
 pub(crate) use json::short;

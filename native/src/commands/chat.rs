@@ -15,6 +15,7 @@ use kindling::tokenizer::{StreamDecoder, Tokenizer};
 use rustyline::error::ReadlineError;
 use serde_json::{Value, json};
 
+use super::demo::{DemoArgs, kind_of};
 use super::train_args::DATE;
 use super::writing::{self, UnmaskArgs};
 use super::{ModelArgs, sampling_of, use_template};
@@ -36,14 +37,20 @@ pub struct ChatArgs {
     #[arg(long)]
     pub system: Option<String>,
     /// Keep at most this many earlier messages (an even number; all that fit without it)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "demo")]
     pub history: Option<usize>,
     /// A Jinja chat template that replaces the tokenizer's own
     #[arg(long)]
     pub chat_template: Option<PathBuf>,
     /// One question, one answer, no conversation
-    #[arg(long)]
+    #[arg(long, conflicts_with = "demo")]
     pub prompt: Option<String>,
+    /// The built-in questions
+    #[command(flatten)]
+    pub demo: DemoArgs,
+    /// Ask a built-in question behind at most this many earlier messages (an even number), and not each for itself
+    #[arg(long, default_value_t = 0, requires = "demo")]
+    pub demo_history: usize,
     /// The day that chat templates with today's date print, as 2025-07-31 [default: today]
     #[arg(long, default_value_t = Date::today(), hide_default_value = true)]
     pub date: Date,
@@ -67,14 +74,20 @@ struct Chat {
     show_steps: bool,
     /// Most positions that the model holds.
     context: usize,
-    /// Most earlier messages that are kept.
-    history: Option<usize>,
+    /// Most earlier messages that are kept, and the flag that says it.
+    history: Option<(usize, &'static str)>,
     output: Output,
 }
 
 /// Runs the verb; `said` are the flags that were given.
 pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
     writing::check(&args.sampling, &args.unmask.settings)?;
+    if args.demo_history % 2 == 1 {
+        return Err(Failure::Usage(format!(
+            "--demo-history is {}, but it must be even, because a question and its answer are kept together",
+            args.demo_history
+        )));
+    }
     let (model, tokenizer) = args.model.open(everywhere)?;
     writing::refuse_idle(&model, said)?;
     args.sampling = sampling_of(&args.sampling, &model, said, everywhere.output());
@@ -89,10 +102,21 @@ pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     if said.iter().any(|said| said == DATE) {
         tell_unprinted(&tokenizer);
     }
+    let kind = match args.demo.demo_kind {
+        None if args.demo.demo => {
+            let ModelArgs { model: place, adapter, .. } = &args.model;
+            Some(kind_of(place, adapter, model.config(), Some(&tokenizer)))
+        }
+        kind => kind,
+    };
     let mut chat = Chat::new(&model, tokenizer, &args, everywhere.output())?;
-    match &args.prompt {
-        Some(prompt) => chat.answer(prompt),
-        None => {
+    match (&args.prompt, kind) {
+        (Some(prompt), _) => chat.answer(prompt),
+        (None, Some(kind)) => {
+            chat.check_unmask(args.unmask.settings)?;
+            chat.ask(kind.questions())
+        }
+        (None, None) => {
             chat.check_unmask(args.unmask.settings)?;
             chat.converse()
         }
@@ -160,7 +184,11 @@ impl Chat {
         args: &ChatArgs,
         output: Output,
     ) -> Result<Self, Failure> {
-        let session = ChatSession::new(args.system.clone(), args.history)?;
+        let history = match args.demo.demo {
+            true => (args.demo_history > 0).then_some((args.demo_history, "--demo-history")),
+            false => args.history.map(|messages| (messages, "--history")),
+        };
+        let session = ChatSession::new(args.system.clone(), history.map(|(messages, _)| messages))?;
         let context = model.config().context();
         let writer = Writer::new(model, context);
         let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
@@ -173,7 +201,6 @@ impl Chat {
             ));
         }
         let UnmaskArgs { settings: unmask, show_steps } = args.unmask;
-        let history = args.history;
         Ok(Self {
             model: model.config().clone(),
             session,
@@ -187,6 +214,23 @@ impl Chat {
             history,
             output,
         })
+    }
+
+    /// Asks questions one after the other, each for itself where no history is kept.
+    fn ask(&mut self, questions: &[&str]) -> Result<(), Failure> {
+        for question in questions {
+            if self.history.is_none() {
+                self.session.reset();
+            }
+            self.output.line(&format!("> {question}"));
+            self.output.json(&json!({"role": "user", "content": question}));
+            // One that cannot be answered does not keep the others from it.
+            match self.answer(question) {
+                Err(Failure::Work(error)) => self.output.warn(&error.to_string()),
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     fn converse(&mut self) -> Result<(), Failure> {
@@ -289,8 +333,8 @@ impl Chat {
     fn remark(&self, answer: &ChatAnswer) {
         let output = self.output;
         if answer.dropped > 0 {
-            let history =
-                self.history.map_or(String::new(), |messages| format!("--history keeps {messages}, and "));
+            let kept = |(messages, flag)| format!("{flag} keeps {messages}, and ");
+            let history = self.history.map_or(String::new(), kept);
             output.say(&format!(
                 "({} of the oldest messages are forgotten: {history}the model's context holds {} tokens)",
                 answer.dropped, self.context

@@ -1,4 +1,4 @@
-//! `data preview`: rows as the model sees them.
+//! `data`: rows as the model sees them, made tokens of, and listed.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use kindling::told::Told;
 use kindling::train::{TrainConfig, tokens_problems, turn_warnings};
 use serde_json::json;
 
+use super::data_list::{self, ListArgs};
 use super::prepare::{self, PrepareArgs};
 use super::preview_hidden::Hiding;
 use super::preview_row::show_row;
@@ -33,6 +34,8 @@ pub enum DataVerb {
     Preview(Box<PreviewArgs>),
     /// Make tokens of rows once, to train from them by memory map
     Prepare(Box<PrepareArgs>),
+    /// Public data sets for every stage: sizes, formats, hub: addresses, licences
+    List(ListArgs),
 }
 
 /// Flags of `data preview`.
@@ -69,6 +72,10 @@ pub fn run(verb: DataVerb, everywhere: &Everywhere) -> Result<(), Failure> {
     match verb {
         DataVerb::Preview(args) => preview(&args, everywhere.output()),
         DataVerb::Prepare(args) => prepare::run(&args, everywhere.output()),
+        DataVerb::List(args) => {
+            data_list::run(&args, everywhere.output());
+            Ok(())
+        }
     }
 }
 

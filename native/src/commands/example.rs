@@ -25,7 +25,7 @@ use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
 
 /// Where the run is kept that fine-tuning begins with.
-const FIRST_RUN: &str = "pretrain";
+pub(super) const FIRST_RUN: &str = "pretrain";
 /// Questions shown at the end.
 const SHOWN: usize = 6;
 

@@ -17,6 +17,7 @@ use crate::piped;
 use crate::progress::{RunListener, Steps};
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
+use crate::sessions::Session;
 
 /// Trains a prepared run in its directory; an interrupted one is saved, and its outcome says so.
 ///
@@ -33,6 +34,7 @@ pub fn execute(
     interrupt::listen();
     run.stop_after = stop_after;
     announce(&run, device, output);
+    let session = Session::begin(device, run.progress.step);
     let tokenizer = Arc::clone(&run.tokenizer);
     let config = run.model.config().clone().with_token_ids(&tokenizer);
     let steps = Steps { done: run.progress.step, stop_after, total: run.progress.total_steps };
@@ -40,6 +42,7 @@ pub fn execute(
     let outcome = pollster::block_on(train(run, &mut listener));
     listener.finish();
     let outcome = outcome?;
+    session.end(directory, outcome.progress.step)?;
     let loader = &outcome.progress.loader;
     if loader.cut + loader.dropped > 0 {
         output.say(&format!(

@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use clap::Args;
 use kindling::error::Error;
 use kindling::model::Transformer;
-use kindling::sample::{Canvas, HOLE_TOKENS, SamplingConfig, canvas_of, has_holes, unescaped};
+use kindling::sample::{Canvas, HOLE_TOKENS, SamplingConfig, UnmaskConfig, canvas_of, has_holes, unescaped};
 use kindling::tokenizer::Tokenizer;
 
+use super::demo::{DemoArgs, kind_of, sees_both_sides};
 use super::generated_file::GeneratedBy;
 use super::prompt_rows::{PromptRows, check_room};
 use super::prompts::Continuing;
 use super::row_file::{made_by, refuse_own_source};
 use super::writing::{self, ToWrite, UnmaskArgs, Writing};
-use super::{ModelArgs, prompts, sampling_of, use_template};
+use super::{ModelArgs, generate_beside, prompts, sampling_of, use_template};
 use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::Failure;
@@ -34,9 +35,9 @@ pub struct GenerateArgs {
     /// The ids to go on from, as they are
     #[arg(long, value_delimiter = ',', conflicts_with = "demo")]
     pub tokens: Vec<u32>,
-    /// Run the built-in Chinese and English prompts
-    #[arg(long)]
-    pub demo: bool,
+    /// The built-in prompts
+    #[command(flatten)]
+    pub demo: DemoArgs,
     /// Files, directories, globs, hub:owner/name or - for the standard input whose rows are prompts (repeatable):
     /// {"prompt": TEXT}, {"messages": […]}, {"question": TEXT} and others. The Nth draws with --seed + N - 1; a row may
     /// bring settings of its own (temperature, max_new_tokens, …)
@@ -66,18 +67,22 @@ pub struct GenerateArgs {
     pub hole_tokens: u32,
 }
 
-/// Openings in both languages, for a first look at a model.
-const DEMO_PROMPTS: [&str; 6] =
-    ["Once upon a time", "The little fox", "My name is", "从前有一只", "今天天气", "人工智能是"];
-
-/// Runs the verb; `said` are the flags that were given.
-pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
+/// Runs the verb with the models that were named; `said` are the flags that were given.
+pub fn run(
+    mut args: GenerateArgs,
+    models: Vec<PathBuf>,
+    everywhere: &Everywhere,
+    said: &[String],
+) -> Result<(), Failure> {
     let output = everywhere.output();
     writing::check(&args.sampling, &args.unmask.settings)?;
     if args.data.is_empty() {
         args.rows.refuse()?;
     }
-    let prompts = if args.data.is_empty() { prompts(&args)? } else { Vec::new() };
+    if models.len() > 1 {
+        return generate_beside::run(&args, &models, everywhere, said);
+    }
+    let mut prompts = if args.data.is_empty() { prompts(&args)? } else { Vec::new() };
     let before = made_before(&args)?;
     let (model, mut tokenizer, fingerprint) = match args.out {
         Some(_) => args.model.open_known(everywhere)?,
@@ -86,6 +91,12 @@ pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> 
             (model, tokenizer, String::new())
         }
     };
+    if args.demo.demo {
+        let (model, config) = (&args.model, model.config());
+        let own = kind_of(&model.model, &model.adapter, config, tokenizer.as_ref());
+        let texts = args.demo.demo_kind.unwrap_or(own).openings(sees_both_sides(config));
+        prompts = texts.iter().map(ToString::to_string).collect();
+    }
     writing::refuse_idle(&model, said)?;
     args.sampling = sampling_of(&args.sampling, &model, said, output);
     let args = &args;
@@ -113,7 +124,7 @@ pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> 
     tell_of_holes(&prompts, &model, said, output)?;
     let writing = Writing::new(&model, tokenizer.as_ref(), args.unmask.show_steps, output);
     for prompt in &prompts {
-        let asked = prompt.to_write(args);
+        let asked = prompt.with(&args.sampling, args.unmask.settings, true);
         writing.show(&asked, &writing.write(&asked)?)?;
     }
     Ok(())
@@ -127,12 +138,47 @@ fn made_before(args: &GenerateArgs) -> Result<Option<GeneratedBy>, Failure> {
 }
 
 /// A prompt with its ids.
-struct Asked {
-    text: String,
-    canvas: Canvas,
+pub(super) struct Asked {
+    /// As people read it.
+    pub text: String,
+    /// Its ids, with masks in its holes.
+    pub canvas: Canvas,
 }
 
 impl Asked {
+    /// A text that a model with this tokenizer is to write on, its holes filled where the model has masks.
+    pub fn of(
+        text: String,
+        model: &Transformer,
+        tokenizer: &Tokenizer,
+        hole_tokens: usize,
+    ) -> Result<Self, Failure> {
+        let Some(diffusion) = &model.config().diffusion else {
+            let canvas = Canvas::of_ids(&tokenizer.encode_document(&text)?, None);
+            return Ok(Self { text, canvas });
+        };
+        let canvas = canvas_of(&text, tokenizer, diffusion.mask_token_id, hole_tokens)?;
+        check_room(&canvas, hole_tokens, model.config().context())?;
+        Ok(Self { text: unescaped(&text), canvas })
+    }
+
+    /// It as it is written out with these settings.
+    pub fn with<'a>(
+        &'a self,
+        sampling: &'a SamplingConfig,
+        unmask: UnmaskConfig,
+        alone: bool,
+    ) -> ToWrite<'a> {
+        ToWrite {
+            text: &self.text,
+            ids: &self.canvas.ids,
+            canvas: Some(&self.canvas).filter(|canvas| !canvas.holes.is_empty()),
+            sampling,
+            unmask,
+            alone,
+        }
+    }
+
     /// All that are to be written.
     fn all(
         args: &GenerateArgs,
@@ -144,27 +190,8 @@ impl Asked {
         let Some(tokenizer) = tokenizer.filter(|_| args.tokens.is_empty()) else {
             return Ok(vec![Self { text: String::new(), canvas: Canvas::of_ids(&args.tokens, mask) }]);
         };
-        let asked = |text: String| -> Result<Self, Failure> {
-            let Some(mask) = mask else {
-                let canvas = Canvas::of_ids(&tokenizer.encode_document(&text)?, None);
-                return Ok(Self { text, canvas });
-            };
-            let canvas = canvas_of(&text, tokenizer, mask, args.hole_tokens as usize)?;
-            check_room(&canvas, args.hole_tokens as usize, model.config().context())?;
-            Ok(Self { text: unescaped(&text), canvas })
-        };
-        texts.into_iter().map(asked).collect()
-    }
-
-    fn to_write<'a>(&'a self, args: &'a GenerateArgs) -> ToWrite<'a> {
-        ToWrite {
-            text: &self.text,
-            ids: &self.canvas.ids,
-            canvas: Some(&self.canvas).filter(|canvas| !canvas.holes.is_empty()),
-            sampling: &args.sampling,
-            unmask: args.unmask.settings,
-            alone: true,
-        }
+        let of = |text: String| Self::of(text, model, tokenizer, args.hole_tokens as usize);
+        texts.into_iter().map(of).collect()
     }
 }
 
@@ -224,9 +251,6 @@ pub fn check(sampling: &SamplingConfig) -> Result<(), Failure> {
 }
 
 fn prompts(args: &GenerateArgs) -> Result<Vec<String>, Failure> {
-    if args.demo {
-        return Ok(DEMO_PROMPTS.map(String::from).to_vec());
-    }
     match args.prompt.as_deref() {
         Some("-") => {
             let mut text = String::new();
@@ -234,7 +258,7 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<String>, Failure> {
             Ok(vec![text])
         }
         Some(text) => Ok(vec![text.to_string()]),
-        None if args.tokens.is_empty() => Err(Failure::Usage(
+        None if args.tokens.is_empty() && !args.demo.demo => Err(Failure::Usage(
             "there is nothing to go on from; give --prompt TEXT, --data FILE, --tokens 1,2,3 or --demo"
                 .into(),
         )),

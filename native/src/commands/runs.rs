@@ -72,7 +72,7 @@ pub fn open_named(paths: &[PathBuf]) -> Result<Vec<FoundRun>, Failure> {
 }
 
 /// Says which lines of a log were not read.
-fn tell_damage(run: &FoundRun) {
+pub fn tell_damage(run: &FoundRun) {
     let (history, path) = (&run.history, run.path.display());
     if let [first, ..] = history.damaged[..] {
         let count = grouped(history.damaged.len() as u64);

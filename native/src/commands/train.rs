@@ -14,6 +14,7 @@ use kindling::model::Transformer;
 use kindling::prepared::Preparation;
 use kindling::tokenizer::Tokenizer;
 use kindling::train::{Job, Run, Stage, TrainConfig, questions_problem};
+use serde_json::json;
 
 use super::execute::{conclude, execute};
 use super::positions::with_remedy;
@@ -31,6 +32,7 @@ use crate::run_kind::RunKind;
 use crate::runs::FoundRun;
 use crate::shares;
 use crate::sources::{self, RowArgs};
+use crate::written::DATA_REPORT;
 
 /// Runs a stage: the model itself trains, or with `--lora` an adapter beside it.
 pub fn run(
@@ -82,12 +84,15 @@ pub fn run(
     let content = settle_content(stage, args, &dataset, &invocation.said, &mut settings)?;
     let (dataset, tokenizer) = (Arc::new(dataset), Arc::new(tokenizer));
     let dataset = processed(args, stage, dataset, &tokenizer, (&config, &*objective), output)?;
-    let job = Job { stage, objective, dataset, keep, config, tokenizer, adapter };
+    let job = Job { stage, objective, dataset: Arc::clone(&dataset), keep, config, tokenizer, adapter };
     let again = second.is_some().then(|| job.clone());
     let (run, directory) = match (resumed, last_save) {
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
         _ => (begin(job, model)?, args.create_directory(kind, invocation, &settings, &[])?),
     };
+    if !args.resume {
+        keep_report(&directory, &dataset)?;
+    }
     let mut run = match second.zip(again) {
         Some((second, job)) => second.join(run, &job, &directory, args, output)?,
         None => run,
@@ -97,6 +102,15 @@ pub fn run(
     tell_ends(&run, told_ends, output);
     let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
     conclude((kind, content), &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
+}
+
+/// Keeps what was found in the data with its run.
+fn keep_report(directory: &RunDir, dataset: &Dataset) -> Result<(), Error> {
+    let report = dataset.report();
+    let odd = report.remarks(output::grouped).into_iter().map(|remark| remark.to_string());
+    let warnings: Vec<String> = odd.chain(dataset.idle_turns().map(String::from)).collect();
+    let kept = json!({"warnings": warnings, "report": report});
+    directory.write(DATA_REPORT, format!("{kept:#}\n").as_bytes())
 }
 
 /// A new run; where its rows are longer than the model, the error tells what to do.

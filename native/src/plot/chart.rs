@@ -46,10 +46,10 @@ impl Line {
             |kind: Kind, more: &str, curve: Curve| Self { run, kind, name: format!("{name}{more}"), curve };
         let mean = smooth(curve, smoothing);
         let mut lines = match smoothing > 0.0 && curve.len() > 1 {
-            true => vec![line(Kind::Raw, ", as logged", curve.clone()), line(Kind::Smooth, "", mean)],
+            true => vec![line(Kind::Raw, ", as logged 原始值", curve.clone()), line(Kind::Smooth, "", mean)],
             false => vec![line(Kind::Smooth, "", curve.clone())],
         };
-        lines.push(line(Kind::HeldOut, ", held out", held_out.clone()));
+        lines.push(line(Kind::HeldOut, ", held out 留出数据", held_out.clone()));
         lines.retain(|line| !line.curve.is_empty());
         lines
     }
@@ -114,7 +114,8 @@ impl Chart {
         let (middle, name) = ((TOP + bottom) / 2.0, escape(&self.height_name));
         svg + &format!(
             "<path class=\"axis\" d=\"M{LEFT} {TOP}V{bottom}H{right}\"/>\n\
-             <text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">step</text>\n\
+             <text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">\
+             <tspan lang=\"en\">step</tspan><tspan lang=\"zh\">步</tspan></text>\n\
              <text class=\"name\" x=\"14\" y=\"{middle:.1}\" text-anchor=\"middle\" \
              transform=\"rotate(-90 14 {middle:.1})\">{name}</text>\n",
             (LEFT + right) / 2.0,

@@ -3,9 +3,12 @@
 mod chart;
 mod curve;
 mod escape;
+mod of_runs;
 mod page;
 mod scale;
 
-pub use chart::{Chart, Line};
-pub use page::{GENERATOR, Page, Shown};
+pub use chart::{Chart, Line, hue};
+pub use escape::escape;
+pub use of_runs::{Drawn, SMOOTHING};
+pub use page::{GENERATOR, Page, STYLE, Shown};
 pub use scale::Axis;

@@ -7,14 +7,15 @@ use super::escape::escape;
 /// How a file of ours is known, before another one takes its place.
 pub const GENERATOR: &str = "<meta name=\"generator\" content=\"kindling runs plot\">";
 
-const STYLE: &str = "\
+/// How pictures and the words around them look, in light and dark.
+pub const STYLE: &str = "\
 :root { color-scheme: light dark; --paper: #fff; --ink: #1b1b1f; --faint: #dcdce2; --l: 40%; }
 @media (prefers-color-scheme: dark) { :root { --paper: #16161a; --ink: #e8e8ee; --faint: #3a3a42; --l: 68%; } }
 body { margin: 1.5rem auto; max-width: 72rem; padding: 0 1rem; background: var(--paper); color: var(--ink);
   font: 15px/1.45 system-ui, sans-serif; }
 h1 { font-size: 1.2rem; }
-ul { list-style: none; padding: 0; }
-li::before { content: ''; display: inline-block; width: 1.4rem; height: 0.35rem; margin-right: 0.5rem;
+.runs { list-style: none; padding: 0; }
+.runs li::before { content: ''; display: inline-block; width: 1.4rem; height: 0.35rem; margin-right: 0.5rem;
   vertical-align: middle; background: hsl(var(--h) 70% var(--l)); }
 svg { width: 100%; height: auto; }
 svg text { fill: var(--ink); font: 12px system-ui, sans-serif; }
@@ -27,6 +28,9 @@ circle { fill: hsl(var(--h) 70% var(--l)); }
 .held polyline { stroke-dasharray: 5 4; }
 .small { display: grid; grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); gap: 1rem; }
 ";
+
+/// Pictures have words in two languages, and this page has one.
+const ENGLISH: &str = "[lang=zh] { display: none; }\n";
 
 /// A run in the legend.
 #[derive(Clone, Debug)]
@@ -69,7 +73,7 @@ impl Page {
         format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{GENERATOR}\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-             <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<ul>\n{legend}</ul>\n<p>{}</p>\n{}\
+             <style>\n{STYLE}{ENGLISH}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<ul class=\"runs\">\n{legend}</ul>\n<p>{}</p>\n{}\
              <div class=\"small\">\n{small}</div>\n</body>\n</html>\n",
             escape(&self.note),
             self.large.svg()

@@ -34,6 +34,8 @@ pub struct History {
     pub seconds: f64,
     /// The line that tells of its end, where nothing came behind it.
     pub done: Option<Value>,
+    /// What the run warned of, each sentence once.
+    pub warnings: Vec<String>,
     /// Lines that are no JSON objects, by their numbers.
     pub damaged: Vec<usize>,
     /// Losses that are no numbers.
@@ -76,12 +78,18 @@ impl History {
                 self.seconds += std::mem::take(since);
             }
             Some("eval") => self.measure(&line),
+            Some("warning") => self.warn(&line),
             Some("done") => {
                 self.step = line["step"].as_u64().unwrap_or(self.step);
                 self.done = Some(line);
             }
             Some(_) => {}
         }
+    }
+
+    fn warn(&mut self, line: &Value) {
+        let told = line["message"].as_str().map(String::from);
+        self.warnings.extend(told.filter(|told| !self.warnings.contains(told)));
     }
 
     fn step(&mut self, line: &Value) {
@@ -130,7 +138,9 @@ mod tests {
     const LOG: &str = r#"{"step":10,"loss":4.5,"lr":0.001,"tokens":100,"elapsed_s":2.5,"reward_margin":0.25,"expert_load":[[1.0]]}
 {"event":"eval","step":10,"loss":4.0,"bits_per_byte":null,"targets":9,"reward_margin":0.5}
 {"event":"save","step":10,"best":true}
+{"event":"warning","message":"it is slow"}
 {"event":"resume","step":10}
+{"event":"warning","message":"it is slow"}
 {"step":20,"loss":null,"elapsed_s":1.0}
 not json
 {"step":30,"loss":3.5,"elapsed_s":4.0}
@@ -144,7 +154,8 @@ not json
         assert_eq!(history.loss, [(10.0, 4.5), (30.0, 3.5)]);
         assert_eq!(history.held_out, [(10.0, 4.0)]);
         assert_eq!((history.step, history.not_finite), (30, 1));
-        assert_eq!(history.damaged, [6, 8]);
+        assert_eq!(history.damaged, [8, 10]);
+        assert_eq!(history.warnings, ["it is slow"]);
         assert_eq!(history.metrics.keys().collect::<Vec<_>>(), ["lr", "reward_margin"]);
         assert_eq!(history.held_out_metrics["reward_margin"], [(10.0, 0.5)]);
         assert!(!history.held_out_metrics.contains_key("bits_per_byte"), "null is no number");

@@ -2,12 +2,16 @@
 
 mod found;
 mod history;
+mod kept;
 mod lineage;
+mod settings;
 mod state;
 
 pub use found::FoundRun;
 pub use history::{Curve, History};
+pub use kept::Kept;
 pub use lineage::{Lineage, Origin};
+pub use settings::{Line, Setting, beside_defaults, differing};
 pub use state::State;
 
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
-//! Where two answers differ, word by word: what both say in the same order is the same, all else is one's own.
+//! Where two answers differ, word by word: what both say in the same order is the same, all else is one's own. The page
+//! reads this very file.
 
 /// A piece of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
