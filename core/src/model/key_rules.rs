@@ -316,7 +316,8 @@ mod tests {
             ("rope_interleaved", json!(true)),
         ] {
             let message = refused(json!({key: value}));
-            assert!(message.contains(&format!("{key} '{value}' is not supported")), "{message}");
+            let shown = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+            assert!(message.contains(&format!("{key} '{shown}' is not supported")), "{message}");
             assert!(
                 message.contains("supported: ") && message.contains("with transformers, or take"),
                 "{message}"
