@@ -4,8 +4,9 @@
 import { readFile } from "node:fs/promises";
 
 /**
- * What the page cannot reach of a module: entries {what, why, functions}; `functions` is a pattern of their names, as the
- * module's name section has them.
+ * What the page cannot reach of a module: entries {what, why, functions, least}; `functions` is a pattern of their names, as
+ * the module's name section has them. Those of fewer than `least` bytes stay, where it is given: of short functions that are
+ * equal the compiler keeps one, under the name of any of them.
  */
 export async function unreachedOf(name) {
   const listed = JSON.parse(await readFile(new URL("./unreached.json", import.meta.url), "utf8"));
@@ -36,7 +37,8 @@ export function withoutUnreached(bytes, listed) {
     const from = reader.at;
     const size = reader.number();
     reader.at += size;
-    const entry = patterns.findIndex((pattern) => pattern.test(names.get(index) ?? ""));
+    const fits = (pattern, at) => size >= (listed[at].least ?? 0) && pattern.test(names.get(index) ?? "");
+    const entry = patterns.findIndex(fits);
     if (entry >= 0) gone[entry] += reader.at - from;
     bodies.push(entry >= 0 ? STOP : bytes.subarray(from, reader.at));
   }

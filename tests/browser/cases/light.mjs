@@ -131,6 +131,8 @@ test("light: what cannot be reached is taken out by name, and stops who calls it
   assert.deepEqual(gone, [3]);
   assert.throws(() => call(bytes), /unreachable/);
   assert.throws(() => withoutUnreached(MODULE, [entry, { ...entry, functions: "^busy" }]), /no function is named \^busy:/);
+  assert.throws(() => withoutUnreached(MODULE, [{ ...entry, least: 3 }]), /no function is named \^idle\$:/);
+  assert.deepEqual(withoutUnreached(MODULE, [{ ...entry, least: 2 }]).gone, [3]);
   assert.deepEqual(withoutUnreached(MODULE, []).bytes, MODULE);
   const nameless = MODULE.subarray(0, MODULE.indexOf("name") - 3);
   assert.throws(() => withoutUnreached(nameless, [entry]), /no names of functions/);
