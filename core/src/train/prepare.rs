@@ -78,7 +78,7 @@ impl Job {
         problems.extend(self.masking_problem());
         problems.extend(self.config.options.problem(self.adapter.is_some()));
         problems.extend(self.rollout_problems());
-        problems.extend(self.freeze_problems(model));
+        problems.extend(self.freeze_problems(model.config()));
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
@@ -189,7 +189,7 @@ impl Job {
         let rows = self.config.batch_size * group * answers;
         let config = TrainConfig { batch_size: rows, ..self.config.clone() };
         let mut plan = Plan::new(model.config(), &config, steps, adapter, row, &model.device());
-        self.plan_frozen(&mut plan, model);
+        self.plan_frozen(&mut plan, model.config());
         plan.state_bytes -= model.bytes_saved();
         plan.add_beside(&self.objective.beside(), model.config(), config.batch_size, row);
         if self.kept_dataset().is_some() {
@@ -267,7 +267,7 @@ impl Job {
     fn run(mut self, model: Transformer, survey: &Survey, progress: Progress) -> Result<Run> {
         let mut warnings = self.warnings();
         warnings.extend(idle_gates(&model));
-        warnings.extend(self.freeze_remark(&progress.config.freeze, &model));
+        warnings.extend(self.freeze_remark(&progress.config.freeze, model.config()));
         let model = self.settle_ends(model);
         let plan = self.plan(&model, survey, progress.total_steps);
         let split = self.split();

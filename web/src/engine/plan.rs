@@ -58,10 +58,11 @@ impl Engine {
     /// What a run would need.
     pub async fn plan(&self, training: &Training, mut files: Vec<File>) -> Result<Answer, Told> {
         let told = |e: kindling::error::Error| e.told();
-        let model = self.beginner(training).await?;
+        let open = self.opened()?;
+        let model = open.planned(training)?;
         let teacher = self.teacher(training.teacher.as_ref(), &mut files, &model).await?;
         let aim = Aim::of(training, &model, teacher.as_ref().map(|teacher| &teacher.model), None)?;
-        let (job, planned) = self.surveyed(training, files, &model, &aim)?;
+        let (job, planned) = self.surveyed(training, files, (&model, &open), &aim)?;
         job.validate(&model.base).map_err(told)?;
         let (steps, survey) = (job.total_steps(&planned.survey), &planned.survey);
         let plan = job.plan(&model.base, survey, steps);
@@ -73,7 +74,8 @@ impl Engine {
         Answer::new(info)
     }
 
-    /// A job on files, and what one pass over them holds; those of the last plan are not read once more.
+    /// A job on files, and what one pass over them holds; those of the last plan are not read once more. The model that
+    /// trains is the open one, or has its tokenizer.
     ///
     /// # Errors
     /// Data or settings that cannot be used.
@@ -81,10 +83,10 @@ impl Engine {
         &self,
         training: &Training,
         files: Vec<File>,
-        model: &OpenModel,
+        (model, open): (&OpenModel, &OpenModel),
         aim: &Aim,
     ) -> Result<(Job, Planned), Told> {
-        let key = key(training, &files, model)?;
+        let key = key(training, &files, open)?;
         if let Some(planned) = self.planned.take().filter(|planned| planned.key == key) {
             return Ok((job_on(training, Arc::clone(&planned.dataset), (model, aim), None)?, planned));
         }
@@ -108,7 +110,7 @@ impl Engine {
     }
 }
 
-/// Stands for the files and for all that decides how they are read.
+/// Stands for the files and for all that decides how they are read, beside the model that is open.
 fn key(training: &Training, files: &[File], model: &OpenModel) -> Result<u64, Told> {
     let mut read = training.clone();
     (read.name, read.sample) = (None, None);
