@@ -92,6 +92,9 @@ pub struct StagesText {
     pub layer: &'static str,
     pub preferred: &'static str,
     pub share: &'static str,
+    pub by_letters: &'static str,
+    pub by_tags: &'static str,
+    pub by_reward: &'static str,
 }
 
 /// In English.
@@ -188,6 +191,10 @@ the emptiest {} times.",
     layer: "Layer {}",
     preferred: "The better answer is likelier in {} of {} rows; before it was in {}.",
     share: "Share of the better answer among the two: {} before, {} after.",
+    by_letters: "An answer is right that is the row's, letter for letter.",
+    by_tags: "An answer is right that says the same between its tags as the row's.",
+    by_reward: "An answer is right that the rule “answer” rewards: it says the same between its tags as the row's or, to a \
+row without tags, ends with the same number.",
 };
 
 /// In Chinese.
@@ -281,4 +288,7 @@ pub const CHINESE: StagesText = StagesText {
     layer: "第 {} 层",
     preferred: "在 {} / {} 行中更好的回答更可能；之前是 {} 行。",
     share: "更好的回答在两者中所占的概率：之前 {}，之后 {}。",
+    by_letters: "与该行的回答一字不差，才算答对。",
+    by_tags: "标签之间的内容与该行的答案相同，就算答对。",
+    by_reward: "按“答案”奖励规则判断：标签之间的内容与该行的答案相同（该行没有标签时，最后一个数相同也可以），就算答对。",
 };
