@@ -101,16 +101,17 @@ impl Asked {
         model: &Transformer,
         tokenizer: Option<&Tokenizer>,
     ) -> Result<Vec<Self>, Failure> {
-        let mask = model.config().diffusion.as_ref().map(|diffusion| diffusion.mask_token_id);
+        let masked = model.config().diffusion.as_ref();
+        let mask = masked.map(|masked| masked.mask_token_id);
         let Some(tokenizer) = tokenizer.filter(|_| args.tokens.is_empty()) else {
             return Ok(vec![Self { text: String::new(), canvas: Canvas::of_ids(&args.tokens, mask) }]);
         };
         let asked = |text: String| -> Result<Self, Failure> {
-            let Some(mask) = mask else {
+            let Some(masked) = masked else {
                 let canvas = Canvas::of_ids(&tokenizer.encode_document(&text)?, None);
                 return Ok(Self { text, canvas });
             };
-            let canvas = canvas_of(&text, tokenizer, mask, args.hole_tokens as usize)?;
+            let canvas = canvas_of(&text, tokenizer, masked, args.hole_tokens as usize)?;
             check_room(&canvas, args.hole_tokens as usize, model.config().context())?;
             Ok(Self { text: unescaped(&text), canvas })
         };
