@@ -592,6 +592,8 @@ export interface KeptModel {
   name: string;
   /** Its size. */
   bytes: number;
+  /** Whether it can teach the open model: it predicts the next token, of the same tokens. Of GGUF files that is not told. */
+  teaches: boolean;
   /** What is damaged, so that it cannot be opened. */
   damaged?: Told;
 }
