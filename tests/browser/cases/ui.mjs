@@ -150,6 +150,8 @@ test("ui: a run that a reload interrupted is offered, and goes on", { device: "c
   await t.reload();
   await pick(t, file);
   const banner = page.locator("#runs-banner");
+  await banner.waitFor({ timeout: 20 * SECOND });
+  await unfold(t, "runs-fold");
   await banner.getByTestId("run-resume").waitFor({ timeout: 20 * SECOND });
   assert.match((await download(t, banner.getByTestId("run-export"))).name, /\.zip$/, "it can be taken home");
   await banner.getByTestId("run-resume").click();

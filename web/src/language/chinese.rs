@@ -208,6 +208,7 @@ const TEACH: TeachText = TeachText {
     compare: "与之前对比",
     export: "导出适配器（.zip）",
     export_run: "导出未完成的训练",
+    unfinished: "可以继续的中断训练：{} 个",
     interrupted: "训练“{}”（模型 {}）在第 {} 步中断，共 {} 步。",
     discard: "丢弃",
 };

@@ -215,6 +215,7 @@ steps: about {}.",
     compare: "Compare with before",
     export: "Export the adapter (.zip)",
     export_run: "Export the unfinished run",
+    unfinished: "Interrupted runs that can go on: {}",
     interrupted: "The run “{}” on {} was interrupted at step {} of {}.",
     discard: "Discard",
 };

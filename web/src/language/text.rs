@@ -225,6 +225,7 @@ pub struct TeachText {
     pub compare: &'static str,
     pub export: &'static str,
     pub export_run: &'static str,
+    pub unfinished: &'static str,
     pub interrupted: &'static str,
     pub discard: &'static str,
 }

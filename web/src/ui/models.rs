@@ -119,6 +119,9 @@ impl Models {
         let typed = self.name.value();
         let name = if typed.trim().is_empty() { open.as_str() } else { typed.trim() };
         engine::keep_model(name).await?;
+        if self.app.model().is_some_and(|model| model.name == open) {
+            self.app.set_source(engine::write(&json!({ "kept": name })));
+        }
         self.app.tell(&fill(self.app.speech.text().models.is_kept, &[name]));
         self.app.changed(Topic::Kept);
         Ok(())
