@@ -56,7 +56,10 @@ impl Transformer {
         device: &Device,
         source: &mut WeightSource,
     ) -> Result<Self> {
-        Self::walk(config, Builder { config, device, source, bits: Some(bits), quantized: 0, outlines: false })
+        Self::walk(
+            config,
+            Builder { config, device, source, bits: Some(bits), quantized: 0, outlines: false },
+        )
     }
 
     fn walk(config: &ModelConfig, mut builder: Builder) -> Result<Self> {

@@ -139,7 +139,8 @@ impl Job {
             let split = self.split();
             let batches = survey.batches(&self.loader(&split, split.train_part(), true), config.epochs);
             let (_, again) = self.rollout_sizes();
-            config.at_least((batches / config.grad_accum as f64).ceil().max(1.0) as u64 * again)
+            let steps = (batches / config.grad_accum as f64).ceil().max(1.0) as u64;
+            config.at_least(steps.saturating_mul(again))
         };
         config.steps.unwrap_or_else(steps)
     }
@@ -186,7 +187,7 @@ impl Job {
         };
         let adapter = self.adapter.as_ref().map(Adapter::parameters);
         let (answers, _) = self.rollout_sizes();
-        let rows = self.config.batch_size * group * answers;
+        let rows = self.config.batch_size.saturating_mul(group).saturating_mul(answers);
         let config = TrainConfig { batch_size: rows, ..self.config.clone() };
         let mut plan = Plan::new(model.config(), &config, steps, adapter, row, &model.device());
         self.plan_frozen(&mut plan, model.config());

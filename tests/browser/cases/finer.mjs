@@ -108,8 +108,10 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   for (const fold of ["teach-settings", "teach-finer"]) await unfold(t, fold);
   const seen = (id) => page.getByTestId(`teach-${id}`).isVisible();
   assert.deepEqual([await seen("dpo-length-normalise"), await seen("grpo-reward")], [false, false]);
-  await fill(t, { "steps": "4", "max-seq-len": "128", "ema": "1" });
-  await planned(t, "bad", /“Moving average of the weights.*” is 1;/);
+  await fill(t, { "steps": "4", "max-seq-len": "128" });
+  await planned(t, "good", /4 steps/);
+  await fill(t, { "ema": "1" });
+  await planned(t, "bad", /“Moving average of the weights.*”: 1 is too large\. Give a number from 0 to 0\.999999/);
   await fill(t, { "ema": "", "early-stop": "2" });
   await planned(t, "bad", /needs a held-out loss to judge by; add “[^”]+” 0\.05/);
   assert.doesNotMatch(await page.getByTestId("teach-plan").innerText(), /eval-every/, "the page measures by itself");
@@ -134,7 +136,7 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   assert.deepEqual(grpo, { "reward": ["answer:1", "length:0.5"], "grpo-loss": "cispo", "clip-range": 4 });
   await page.getByTestId("lang-switch").click();
   await fill(t, { "ema": "1" });
-  await planned(t, "bad", /“权重滑动平均的衰减.*” ?是 1/);
+  await planned(t, "bad", /“权重滑动平均的衰减.*”：1 太大。请填 0 到 0\.999999 之间的数/);
 });
 
 const EXPERTS = { "num-experts": 3, "num-experts-per-tok": 1, "n-shared-experts": 1, "router-aux-loss-coef": 0.02 };

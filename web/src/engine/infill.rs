@@ -28,7 +28,8 @@ impl Engine {
         let mask = diffusion.mask_token_id;
         let writing = self.writing(Who::Active, choosing, None, port)?;
         let tokenizer = writing.talking.tokenizer.as_ref();
-        let canvas = canvas_of(text, tokenizer, diffusion, hole_tokens.unwrap_or(HOLE_TOKENS)).map_err(told)?;
+        let canvas =
+            canvas_of(text, tokenizer, diffusion, hole_tokens.unwrap_or(HOLE_TOKENS)).map_err(told)?;
         if canvas.holes.is_empty() {
             return Err(told!(
                 "infill.no_hole",

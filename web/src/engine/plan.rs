@@ -6,8 +6,9 @@ use std::sync::Arc;
 use kindling::batch::Survey;
 use kindling::bench::matmul_flops;
 use kindling::data::{DataReport, Dataset};
+use kindling::device::is_processor;
 use kindling::platform::SURVEYED_BYTES;
-use kindling::told::Told;
+use kindling::told::{Told, told};
 use kindling::train::{self, Job};
 use serde_json::Map;
 
@@ -70,6 +71,7 @@ impl Engine {
         let (_, fitted) = config_of(training, &model, &aim)?;
         info.note(fitted.into_iter().chain(job.warnings()).collect());
         info.note(job.remarks(survey));
+        info.note(beyond(&plan, info.seconds, is_processor(&self.device()?)));
         self.planned.replace(Some(planned));
         Answer::new(info)
     }
@@ -108,6 +110,34 @@ impl Engine {
         let speed = matmul_flops(&self.device()?).await / 3.0;
         Ok(Plan::of(plan, Some(plan.flops / speed), rows, report))
     }
+}
+
+/// What is beyond a tab: more memory than WebAssembly has, where the processor computes, or days of time.
+fn beyond(plan: &train::Plan, seconds: Option<f64>, on_processor: bool) -> Vec<Told> {
+    const MEMORY: u64 = 1 << 32;
+    const DAY: f64 = 86_400.0;
+    let gigabytes = (plan.bytes() as f64 / 1e9).round();
+    let days = (seconds.unwrap_or_default() / DAY).round();
+    let told = [
+        (
+            on_processor && plan.bytes() > MEMORY,
+            told!(
+                "plan.memory",
+                "the run needs about {gigabytes} GB of memory, and a tab has at most 4; take a smaller --batch-size or \
+                 shorter rows (--max-seq-len)",
+                gigabytes
+            ),
+        ),
+        (
+            days >= 1.0,
+            told!(
+                "plan.time",
+                "the run would take about {days} days here; take fewer --steps, or a smaller --batch-size",
+                days
+            ),
+        ),
+    ];
+    told.into_iter().filter(|(is, _)| *is).map(|(_, told)| told).collect()
 }
 
 /// Stands for the files and for all that decides how they are read, beside the model that is open.

@@ -3,6 +3,7 @@
 use super::diffusion;
 use super::finer;
 use super::lessons;
+use super::limits;
 use super::rows;
 use super::stages;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
@@ -17,6 +18,7 @@ pub const CHINESE: Text = Text {
     teach: TEACH,
     rows: rows::CHINESE,
     stages: stages::CHINESE,
+    limits: limits::CHINESE,
     finer: finer::CHINESE,
     diffusion: diffusion::CHINESE,
     lessons: lessons::CHINESE,

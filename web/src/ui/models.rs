@@ -13,7 +13,7 @@ use super::speech::Speech;
 use super::training::Training;
 use super::unfinished::{discards, exports, resumes};
 use crate::format::{bytes, fill};
-use crate::language::Sentence;
+use crate::language::{Sentence, Text};
 use crate::messages::model::KeptModel;
 use crate::messages::run::{SavedRun, Stage};
 
@@ -74,6 +74,18 @@ fn gguf_weights(speech: &Speech) -> El {
     choices.into_iter().fold(list, |list, (value, sentence)| {
         list.child(&el("option").attr("value", value).say(speech, sentence))
     })
+}
+
+/// What the page calls a stage.
+fn of_stage(stage: Stage, t: &'static Text) -> &'static str {
+    match stage {
+        Stage::Pretrain => t.teach.pretrain,
+        Stage::Sft => t.teach.sft,
+        Stage::Dpo => t.stages.dpo,
+        Stage::Distill => t.stages.distill,
+        Stage::Reason => t.stages.reason,
+        Stage::Grpo => t.stages.grpo,
+    }
 }
 
 impl Models {
@@ -206,7 +218,7 @@ impl Models {
         let t = self.app.speech.text();
         let adapter = if run.adapter { format!(" + {}", t.teach.lora) } else { String::new() };
         let about = [
-            format!("{}{adapter}", run.stage.map_or("", Stage::word)),
+            format!("{}{adapter}", run.stage.map_or("", |stage| of_stage(stage, t))),
             run.model.clone(),
             format!("{:.0}", run.step),
             format!("{:.0}", run.total_steps),
