@@ -139,6 +139,77 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   await planned(t, "bad", /“权重滑动平均的衰减.*”：1 太大。请填 0 到 0\.999999 之间的数/);
 });
 
+test("finer: a number that a field does not take is said beside it, in both languages, and nothing is begun with it", LONG, async (t) => {
+  const { page, assert } = t;
+  await open(t);
+  for (const fold of ["teach-settings", "teach-finer"]) await unfold(t, fold);
+  await fill(t, { "steps": "4", "max-seq-len": "64" });
+  await planned(t, "good", /4 steps/);
+  const fault = (id) => page.locator("label", { has: page.getByTestId(`teach-${id}`) }).locator(".fault");
+  const plan = page.locator("#teach-plan[data-kind=bad]");
+  for (const [id, value, said] of [
+    ["steps", "1000000000", "1000000000 is too large. Give a whole number from 1 to 1000000, or leave the field empty."],
+    ["batch-size", "2.5", "2.5 is no whole number. Give a whole number from 1 to 1024, or leave the field empty."],
+    ["learning-rate", "100", "100 is too large. Give a number from 0 to 1, or leave the field empty."],
+    ["neftune", "1e9", "1e9 is too large. Give a number from 0 to 1000, or leave the field empty."],
+    ["grad-accum", "0", "0 is too small. Give a whole number from 1 to 1024, or leave the field empty."],
+  ]) {
+    const before = await page.getByTestId(`teach-${id}`).inputValue();
+    await fill(t, { [id]: value });
+    await fault(id).filter({ hasText: said }).waitFor({ timeout: 10 * SECOND });
+    await plan.filter({ hasText: said }).waitFor({ timeout: 20 * SECOND });
+    await fill(t, { [id]: before });
+    await fault(id).waitFor({ state: "hidden", timeout: 10 * SECOND });
+    await planned(t, "good", /4 steps/);
+  }
+  // What the browser holds back because it is no number is not taken for an empty field.
+  const rate = page.getByTestId("teach-learning-rate");
+  await rate.focus();
+  await page.keyboard.type("--5");
+  await plan.filter({ hasText: "“Learning rate”: This is no number." }).waitFor({ timeout: 20 * SECOND });
+  await page.getByTestId("teach-start").click();
+  const at = () => document.activeElement.dataset.testid;
+  assert.equal(await page.evaluate(at), "teach-learning-rate", "the way to what is wrong");
+  assert.equal(await page.getByTestId("teach-run").isVisible(), false);
+  await page.getByTestId("lang-switch").click();
+  await fault("learning-rate").filter({ hasText: "这不是数字。请填 0 到 1 之间的数，或留空。" }).waitFor({ timeout: 10 * SECOND });
+  await page.getByTestId("lang-switch").click();
+  // Where it does not act it is in nobody's way.
+  await rate.fill("");
+  await fill(t, { "lora-dropout": "7" });
+  await plan.filter({ hasText: "7 is too large" }).waitFor({ timeout: 20 * SECOND });
+  await page.getByTestId("teach-trained-full").check({ force: true });
+  await planned(t, "good", /4 steps/);
+  await page.getByTestId("tab-chat").click();
+  await unfold(t, "chat-settings");
+  await page.getByTestId("chat-max-tokens").fill("0");
+  await page.getByTestId("chat-input").fill("Who?");
+  await page.getByTestId("chat-send").click();
+  await page.locator(".message[data-kind=bad]", { hasText: "0 is too small" }).waitFor({ timeout: 10 * SECOND });
+  assert.equal(await page.getByTestId("chat-message").count(), 0);
+  assert.equal(await page.getByTestId("chat-input").inputValue(), "Who?");
+});
+
+test("finer: a plan beyond a tab says so, and a setting of another kind is named", { device: "cpu" }, async (t) => {
+  const { assert } = t;
+  const { file, chats } = await tiny(t.tmp);
+  await t.load(file);
+  const data = await t.giveFile(chats);
+  const plan = (config) => t.page.evaluate(([data, config]) => (
+    kindling.plan({ stage: "sft", data: testFiles[data], config })
+  ), [data, config]);
+  const codes = async (config) => (await plan(config)).notes.map(({ code }) => code).filter((code) => code.startsWith("plan."));
+  assert.deepEqual(await codes({ "steps": 4, "max-seq-len": 64 }), []);
+  assert.deepEqual(await codes({ "steps": 1e9, "batch-size": 1e6, "max-seq-len": 64 }), ["plan.memory", "plan.time"]);
+  const refused = (config) => t.rejection(([data, config]) => (
+    kindling.plan({ stage: "sft", data: testFiles[data], config })
+  ), [data, config]);
+  assert.match(await refused({ "steps": 2.5 }), /--steps is 2\.5; it must be a whole number that is 0 or more/);
+  assert.match(await refused({ "learning-rate": "much" }), /--learning-rate is "much"; it must be a number/);
+  assert.match(await refused({ "batch-size": 1e12 }), /--batch-size is 1000000000000|it must be a whole number/);
+  assert.match(await refused({ "neftune": 1e9 }), /--neftune is 1000000000; it must be 0 \(off\) to 1000/);
+});
+
 const EXPERTS = { "num-experts": 3, "num-experts-per-tok": 1, "n-shared-experts": 1, "router-aux-loss-coef": 0.02 };
 
 test("finer: a mixture of other experts trains as natively, and only a new model has such", LONG, async (t) => {

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
 import { endless, tiny } from "../native.mjs";
-import { SECOND, answered, download, openTiny, pick, send, set } from "../steps.mjs";
+import { SECOND, answered, download, openTiny, pick, send, set, unfold } from "../steps.mjs";
 
 const QUESTION = "Where is the kettle of Oren?";
 const TABS = ["chat", "teach", "adapters", "models"];
