@@ -230,7 +230,7 @@ fn of_another_kind<T: DeserializeOwned>(known: &Value, (key, value): (String, Va
     let expected = expected.split_once("expected ")?.1;
     let kind = match expected {
         number if ["u8", "u16", "u32", "u64", "usize"].contains(&number) => {
-            told!("settings.kind_whole", "a whole number that is 0 or more")
+            told!("settings.kind_whole", "a whole number from 0 to 4294967295")
         }
         "f32" | "f64" => told!("settings.kind_number", "a number"),
         "a boolean" => told!("settings.kind_switch", "true or false"),
