@@ -231,8 +231,10 @@ test("looks: a run shows its chart and its answers at once on a phone, and tells
   await page.getByTestId("teach-resume").waitFor({ timeout: 60 * SECOND });
 });
 
-test("looks: Back leads to the tab before, and from the first one out of the page", CPU, async (t) => {
+test("looks: Back leads to the tab before, and from the first one out of the page", { seconds: 240 }, async (t) => {
   const { page, assert } = t;
+  await page.goto(`${t.server.url}kindling.js`);
+  await t.open("cpu");
   const seen = async () => (await page.locator("[role=tab][aria-selected=true]").getAttribute("id")).replace("tab-", "");
   const until = (name) => page.locator(`#tab-${name}[aria-selected=true]`).waitFor({ timeout: 10 * SECOND });
   for (const name of ["teach", "models", "teach"]) await page.getByTestId(`tab-${name}`).click();
@@ -254,9 +256,8 @@ test("looks: Back leads to the tab before, and from the first one out of the pag
   await until("teach");
   await t.reload();
   assert.equal(await seen(), "chat");
-  const address = page.url();
-  await page.goBack().catch(() => {});
-  await page.waitForFunction((address) => location.href !== address, address, { timeout: 20 * SECOND });
+  await page.evaluate(() => history.back());
+  await page.waitForURL(/kindling\.js$/, { timeout: 20 * SECOND });
 });
 
 test("looks: interrupted runs are one line on a phone, with the runs in its fold", CPU, async (t) => {

@@ -238,8 +238,8 @@ fn of_another_kind<T: DeserializeOwned>(known: &Value, (key, value): (String, Va
     };
     Some(told!(
         "settings.kind",
-        "--{key} is {value}; it must be {kind}",
-        key,
+        "{name} is {value}; it must be {kind}",
+        name = format!("--{key}"),
         value = value.to_string(),
         kind
     ))
