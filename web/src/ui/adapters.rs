@@ -138,7 +138,10 @@ impl Adapters {
 
     /// The same where others show it too.
     fn take_for_all(self: &Rc<Self>, known: Answer<Vec<AdapterInfo>>) -> Answer<()> {
-        self.take(known)?;
+        // A choice that is on its way brings a later list.
+        if known.is_err() || self.choices.get() == 0 {
+            self.take(known)?;
+        }
         self.app.changed(Topic::Adapters);
         Ok(())
     }
@@ -219,7 +222,9 @@ impl Adapters {
 
     fn change(self: &Rc<Self>, name: &str, change: impl FnOnce(&mut AdapterInfo)) {
         let mut wanted = self.known.borrow().clone();
-        wanted.iter_mut().find(|adapter| adapter.name == name).into_iter().for_each(change);
+        if let Some(adapter) = wanted.iter_mut().find(|adapter| adapter.name == name) {
+            change(adapter);
+        }
         let adapters = Rc::clone(self);
         // It is read from the disk first; a question that is asked meanwhile waits for it.
         self.list.set("aria-busy", "true");
