@@ -200,10 +200,9 @@ impl TrainConfig {
 
     /// Whether the sizes hold, and what to say where one does not.
     fn of_sizes(&self) -> Vec<(bool, Told)> {
-        let count = |name: &str, x: u64, least: u64, most: u64| {
-            let problem =
-                told!("train.count", "{name} is {x}; it must be {least} to {most}", name, x, least, most);
-            ((least..=most).contains(&x), problem)
+        let count = |name: &str, x: u64, low: u64, most: u64| {
+            let told = told!("train.count", "{name} is {x}; it must be {low} to {most}", name, x, low, most);
+            ((low..=most).contains(&x), told)
         };
         let (epochs, length, limit) = (self.epochs, self.max_seq_len, self.stop_at_loss);
         vec![
@@ -356,10 +355,10 @@ mod tests {
                 assert_eq!(defaults.problems(), Vec::<Told>::new());
             }
         }
+        let bad = TrainConfig { batch_size: 0, learning_rate: -1.0, ..TrainConfig::of(Stage::Sft) };
+        let bad = TrainConfig { val_split: 2.0, stop_at_loss: f64::NAN, keep_share: 0.95, ..bad };
         let bad =
-            TrainConfig { batch_size: 0, learning_rate: -1.0, val_split: 2.0, ..TrainConfig::of(Stage::Sft) };
-        let bad = TrainConfig { stop_at_loss: f64::NAN, keep_share: 0.95, grad_accum: 1 << 21, ..bad };
-        let bad = TrainConfig { steps: Some(MOST_STEPS + 1), epochs: f64::INFINITY, ..bad };
+            TrainConfig { steps: Some(MOST_STEPS + 1), epochs: f64::INFINITY, grad_accum: 1 << 21, ..bad };
         let message = bad.validate().unwrap_err().to_string();
         for part in [
             "--batch-size is 0",
