@@ -152,3 +152,31 @@ fn parts_that_are_not_there_and_nothing_left_are_refused_by_name() {
     let told = job.validate(&model).unwrap_err().to_string();
     assert!(told.contains("--freeze does not act beside an adapter"), "{told}");
 }
+
+#[test]
+fn a_plan_needs_the_shape_alone() {
+    let device = Device::flex().autodiff();
+    for (change, parts) in [(tied as Change, Part::Attention), (untied, Part::Head), (routed, Part::Router)] {
+        let job = frozen_job(&[parts]);
+        let model = model(&job, change);
+        let outline = Transformer::outline(model.config(), &device).unwrap();
+        job.validate(&outline).unwrap();
+        let survey = job.survey(1 << 20).unwrap();
+        assert_eq!(job.plan(&outline, &survey, STEPS), job.plan(&model, &survey, STEPS));
+        // What is read after all is zeros of the model's shapes.
+        let zeros = weights(&outline);
+        assert!(zeros.iter().all(|tensor| tensor.values.iter().all(|value| *value == 0.0)));
+        let shapes = |all: Vec<NamedTensor>| -> Vec<_> {
+            all.into_iter().map(|tensor| (tensor.name, tensor.shape)).collect()
+        };
+        assert_eq!(shapes(zeros), shapes(weights(&model)));
+    }
+    // Weights of two hundred gigabytes, if they were made.
+    let job = frozen_job(&[]);
+    let own = config(job.tokenizer.vocab_size());
+    let wide = ModelConfig { intermediate_size: 1 << 24, num_hidden_layers: 64, ..own };
+    let outline = Transformer::outline(&wide, &device).unwrap();
+    job.validate(&outline).unwrap();
+    let plan = job.plan(&outline, &job.survey(1 << 20).unwrap(), STEPS);
+    assert!(plan.parameters > (64 * 3 * 16) << 24, "{}", plan.parameters);
+}

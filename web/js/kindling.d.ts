@@ -598,6 +598,8 @@ export interface KeptModel {
   name: string;
   /** Its size. */
   bytes: number;
+  /** Whether it can teach the open model: it predicts the next token, of the same tokens. Of GGUF files that is not told. */
+  teaches: boolean;
   /** What is damaged, so that it cannot be opened. */
   damaged?: Told;
 }
@@ -1150,6 +1152,8 @@ export interface RunEnd {
 export interface Lesson {
   /** Rows that are trained on. */
   rows: number;
+  /** By which rule an answer is right. */
+  judged: Judged;
   /** At most 8 of them, spread evenly; fewer where asking takes long. */
   answers: Answered[];
   /** The request's questions that none of these rows asks; fewer where asking takes long. */
@@ -1157,6 +1161,12 @@ export interface Lesson {
   /** Where preferences were learned at most 8 of their rows, likewise. */
   pairs?: Weighed[];
 }
+
+/**
+ * By which rule an answer to a row is right: it is the row's, spaces around it aside; what stands between its tags is
+ * that of the row's; or the rule `answer` rewards it.
+ */
+export type Judged = "letters" | "tags" | "reward";
 
 /** A row of two answers: how likely the model holds each, and what it says itself. */
 export interface Weighed {
@@ -1186,7 +1196,7 @@ export interface Answered {
   before: string;
   /** That of what the run gave. */
   after: string;
-  /** Whether it is the row's. */
+  /** Whether it is right. */
   right: boolean;
 }
 

@@ -18,6 +18,7 @@ pub mod holes;
 
 pub mod language;
 pub mod lesson;
+pub mod limits;
 pub mod messages;
 pub mod names;
 pub mod sample;

@@ -18,6 +18,22 @@ pub fn words_in(line: &str) -> impl Iterator<Item = &str> {
     line.split([',', '，', '、']).map(str::trim).filter(|word| !word.is_empty())
 }
 
+/// A word `name:rest` with the word in code in the place of the name; `names` are pairs of both. A word of another name
+/// stays.
+pub fn in_code(word: &str, names: &[(&str, &str)]) -> String {
+    renamed(word, |name| names.iter().find(|(own, _)| *own == name).map(|(_, code)| *code))
+}
+
+/// The same the other way round.
+pub fn in_page(word: &str, names: &[(&str, &str)]) -> String {
+    renamed(word, |code| names.iter().find(|(_, own)| *own == code).map(|(name, _)| *name))
+}
+
+fn renamed<'a>(word: &str, other: impl Fn(&str) -> Option<&'a str>) -> String {
+    let (name, rest) = word.split_at(word.find(':').unwrap_or(word.len()));
+    other(name.trim()).map_or_else(|| word.to_string(), |other| format!("{other}{rest}"))
+}
+
 /// Whether the value is a list of words of which each `is_known`.
 pub fn is_list_of(value: &Value, is_known: impl Fn(&str) -> bool) -> bool {
     value.as_array().is_some_and(|list| list.iter().all(|word| word.as_str().is_some_and(&is_known)))
@@ -57,6 +73,21 @@ mod tests {
         assert_eq!(words_of(Some(&list)).join(", "), "answer:1, tags:2..0.5@0.3, repetition");
         assert_eq!(list_of(words_in(" , ")), None);
         assert_eq!((words_of(Some(&json!("mlp"))), words_of(None)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_word_has_its_name_in_code_and_on_the_page() {
+        let names = [("答案", "answer"), ("标签", "tags"), ("tags", "tags")];
+        for (page, code) in
+            [("答案:1", "answer:1"), ("标签 :2..0.5@0.3", "tags:2..0.5@0.3"), ("答案", "answer")]
+        {
+            assert_eq!(in_code(page, &names), code);
+        }
+        for same in ["月亮:1", "tags:0.5", ":1", ""] {
+            assert_eq!(in_code(same, &names), same);
+        }
+        assert_eq!(in_page("tags:0.5", &names), "标签:0.5");
+        assert_eq!(in_page("moon:1", &names), "moon:1");
     }
 
     #[test]

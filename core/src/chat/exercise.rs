@@ -3,6 +3,7 @@
 use serde_json::Map;
 
 use crate::error::Result;
+use crate::loss::is_rewarded_answer;
 use crate::model::Transformer;
 use crate::sample::{Flow, Generation, GenerationRequest, SamplingConfig, UnmaskConfig, Writer};
 use crate::text::{Conversation, Row, Tags, parse_reasoning, same_answer};
@@ -105,6 +106,11 @@ impl Exercise {
             None => same_answer(own.unwrap_or(answer), &self.expected),
         }
     }
+
+    /// Whether the rule that rewards right answers rewards this one.
+    pub fn is_rewarded(&self, answer: &str, tags: &Tags) -> bool {
+        is_rewarded_answer(answer, &self.expected, tags)
+    }
 }
 
 /// An answer as text, with the tag that its prompt ends with, where that opens the thinking.
@@ -168,6 +174,9 @@ mod tests {
         let plain = exercise("7");
         let is_right = |answer: &str| plain.is_right_between(answer, &tags);
         assert!(is_right("7") && is_right("<think>3 + 4</think><answer>7</answer>") && !is_right("8"));
+        // The rule that rewards takes the last number for an answer, too.
+        assert!(!is_right("It is 7.") && plain.is_rewarded("It is 7.", &tags));
+        assert!(!plain.is_rewarded("It is 8.", &tags) && !tagged.is_rewarded("7", &tags));
     }
 
     #[test]

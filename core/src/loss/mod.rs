@@ -38,7 +38,7 @@ pub use masking::{Masking, RowShape};
 pub use objective::{Beside, EvalAnswers, KeptOfTeacher, NextToken, Objective, OwnAnswers};
 pub use reason::Reason;
 pub use reason_config::{ReasonConfig, ReasonSettings};
-pub use rewards::{Answered, RULES, Reward, Rule, group_advantages};
+pub use rewards::{Answered, RULES, Reward, Rule, group_advantages, is_rewarded_answer};
 pub use rollout_config::RolloutConfig;
 pub use routed::{ExpertUse, Routed, routed_logits};
 pub use sequence::sequence_log_probs;

@@ -153,19 +153,23 @@ pub fn group_advantages(rewards: &[f64], scale: bool) -> Vec<f32> {
     rewards.iter().map(|reward| ((reward - mean) / divisor) as f32).collect()
 }
 
-/// 1 for the row's answer, else 0. Where the row's has tags, what stands between them is compared; else a tagged answer's
-/// inner text or all of it, which is right with the same last number, too.
-fn right_answer(answered: &Answered) -> f64 {
-    let own = parse_reasoning(answered.text, answered.tags).answer;
-    let right = match parse_reasoning(answered.reference, answered.tags).answer {
+/// Whether the rule `answer` rewards an answer to a row. Where the row's has tags, what stands between them is compared;
+/// else a tagged answer's inner text or all of it, which is right with the same last number, too.
+pub fn is_rewarded_answer(text: &str, reference: &str, tags: &Tags) -> bool {
+    let own = parse_reasoning(text, tags).answer;
+    match parse_reasoning(reference, tags).answer {
         Some(reference) => own.is_some_and(|own| same_answer(own, reference)),
         None => {
-            let (own, reference) = (own.unwrap_or(answered.text), answered.reference);
+            let own = own.unwrap_or(text);
             let numbers = last_number(own).zip(last_number(reference));
             same_answer(own, reference) || numbers.is_some_and(|(own, reference)| same_answer(own, reference))
         }
-    };
-    f64::from(u8::from(right))
+    }
+}
+
+/// 1 for the row's answer, else 0.
+fn right_answer(answered: &Answered) -> f64 {
+    f64::from(u8::from(is_rewarded_answer(answered.text, answered.reference, answered.tags)))
 }
 
 /// 1 for an answer with every tag once, in order, around some thinking; else an eighth for every tag that it has once.

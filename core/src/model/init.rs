@@ -1,6 +1,6 @@
 //! Building a model: the same walk over its weights serves random initialisation and loading.
 
-use burn::module::{Module, ModuleMapper, Param};
+use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::noise::EmbeddingNoise;
@@ -32,7 +32,16 @@ impl Transformer {
     /// # Errors
     /// A config that does not hold, or what the source answers.
     pub fn build(config: &ModelConfig, device: &Device, source: &mut WeightSource) -> Result<Self> {
-        Self::walk(config, Builder { config, device, source, bits: None, quantized: 0 })
+        Self::walk(config, Builder { config, device, source, bits: None, quantized: 0, outlines: false })
+    }
+
+    /// A model of this shape for plans, which costs nothing: its weights are zeros, made once something reads them.
+    ///
+    /// # Errors
+    /// A config that does not hold.
+    pub fn outline(config: &ModelConfig, device: &Device) -> Result<Self> {
+        let source: &mut WeightSource = &mut |_, _| Ok(Vec::new());
+        Self::walk(config, Builder { config, device, source, bits: None, quantized: 0, outlines: true })
     }
 
     /// The same with its matrices in few bits, each put into blocks as it comes. As llama.cpp has them: norms, biases
@@ -47,7 +56,10 @@ impl Transformer {
         device: &Device,
         source: &mut WeightSource,
     ) -> Result<Self> {
-        Self::walk(config, Builder { config, device, source, bits: Some(bits), quantized: 0 })
+        Self::walk(
+            config,
+            Builder { config, device, source, bits: Some(bits), quantized: 0, outlines: false },
+        )
     }
 
     fn walk(config: &ModelConfig, mut builder: Builder) -> Result<Self> {
@@ -135,11 +147,19 @@ struct Builder<'a, 'b> {
     bits: Option<Quantization>,
     /// Matrices that came into blocks.
     quantized: usize,
+    /// Whether the source gives nothing, and weights are made where they are read.
+    outlines: bool,
 }
 
 impl Builder<'_, '_> {
     fn parameter<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Param<Tensor<D>> {
-        Param::from_data(TensorData::new(values, shape), self.device)
+        match self.outlines {
+            true => {
+                let zeros = move |device: &Device, _| Tensor::zeros(shape, device);
+                Param::uninitialized(ParamId::new(), zeros, self.device.clone(), true, shape.into())
+            }
+            false => Param::from_data(TensorData::new(values, shape), self.device),
+        }
     }
 
     fn block(&mut self, index: usize) -> Result<Block> {
@@ -233,7 +253,8 @@ impl Builder<'_, '_> {
             false => self.blocks(&values, [outputs, inputs], name == "lm_head"),
         };
         let weight = blocks.unwrap_or_else(|| {
-            Weight::Dense(self.parameter(transpose(&values, outputs, inputs), [inputs, outputs]))
+            let values = if self.outlines { values } else { transpose(&values, outputs, inputs) };
+            Weight::Dense(self.parameter(values, [inputs, outputs]))
         });
         let bias = match bias {
             true => {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hole_text::{HOLE, between_holes};
 use crate::error::{Error, Result};
+use crate::model::DiffusionConfig;
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 use crate::told::told;
 
@@ -36,11 +37,18 @@ pub struct Filled {
 
 /// The ids of a text whose holes are `hole_tokens` masks each. What stands between holes has the tokens that it has in a
 /// text without them, as far as they do not depend on what will stand there. A mask token that is written in the text is
-/// a hole of its own.
+/// a hole of its own. Where the model predicts a token from what stands before it, a hole that begins the text has the token
+/// before it that begins texts, or else the one that ends them.
 ///
 /// # Errors
 /// Holes without a token, or with more than any model holds; a text that the tokenizer refuses.
-pub fn canvas_of(text: &str, tokenizer: &Tokenizer, mask_id: u32, hole_tokens: usize) -> Result<Canvas> {
+pub fn canvas_of(
+    text: &str,
+    tokenizer: &Tokenizer,
+    model: &DiffusionConfig,
+    hole_tokens: usize,
+) -> Result<Canvas> {
+    let mask_id = model.mask_token_id;
     if hole_tokens == 0 {
         return Err(Error::Config(vec![told!(
             "holes.tokens",
@@ -58,6 +66,9 @@ pub fn canvas_of(text: &str, tokenizer: &Tokenizer, mask_id: u32, hole_tokens: u
         };
         canvas.push(&ids);
         if number < last {
+            if canvas.ids.is_empty() && model.shift_logits {
+                canvas.ids.extend(tokenizer.bos().or(tokenizer.eos()).filter(|id| tokenizer.is_special(*id)));
+            }
             let begin = canvas.ids.len();
             if begin.saturating_add(hole_tokens) > MOST_TOKENS {
                 return Err(Error::Data(told!(
@@ -160,8 +171,12 @@ mod tests {
         train(std::iter::once(text), &TokenizerTraining::default()).unwrap()
     }
 
+    fn model(mask_token_id: u32) -> DiffusionConfig {
+        DiffusionConfig { mask_token_id, block_length: None, shift_logits: true }
+    }
+
     fn canvas(text: &str, tokens: usize) -> Canvas {
-        canvas_of(text, &words(), MASK, tokens).unwrap()
+        canvas_of(text, &words(), &model(MASK), tokens).unwrap()
     }
 
     #[test]
@@ -203,39 +218,58 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_may_begin_a_text() {
+        let tokenizer = words();
+        let begin = tokenizer.bos().or(tokenizer.eos()).unwrap();
+        let behind = tokenizer.encode(" upon a time").unwrap();
+        for text in ["___ upon a time", " ___ upon a time"] {
+            let made = canvas(text, 2);
+            assert_eq!((&made.ids[..3], &made.ids[3..]), (&[begin, MASK, MASK][..], &behind[..]), "{text:?}");
+            assert_eq!((made.holes.len(), &made.holes[0]), (1, &(1..3)));
+            let word = tokenizer.encode("Once").unwrap()[0];
+            let ids = [&[begin, word, MASK][..], &behind[..]].concat();
+            let filled = made.filled(&ids, &tokenizer, &[]).unwrap();
+            assert_eq!(filled.text, filled.holes[0].clone() + " upon a time");
+        }
+        // A model that predicts each token in its own place needs nothing before it.
+        let own = DiffusionConfig { shift_logits: false, ..model(MASK) };
+        assert_eq!(canvas_of("___ upon", &tokenizer, &own, 2).unwrap().holes[0], 0..2);
+    }
+
+    #[test]
     fn a_space_that_is_a_token_of_its_own_stays() {
         let chars = TokenizerTraining { vocab_size: 259, ..TokenizerTraining::default() };
         let tokenizer = train(std::iter::once("ab ab".to_string()), &chars).unwrap();
-        let made = canvas_of("ab ___", &tokenizer, MASK, 1).unwrap();
+        let made = canvas_of("ab ___", &tokenizer, &model(MASK), 1).unwrap();
         assert_eq!(made.ids, [&tokenizer.encode("ab ").unwrap()[..], &[MASK]].concat());
     }
 
     #[test]
     fn holes_are_counted_apart_and_a_written_mask_is_one() {
         let tokenizer = letters(None);
-        let made = canvas_of("a___b______c", &tokenizer, MASK, 2).unwrap();
+        let made = canvas_of("a___b______c", &tokenizer, &model(MASK), 2).unwrap();
         assert_eq!(made.ids, [0, MASK, MASK, 1, MASK, MASK, 2]);
         assert_eq!(made.holes, [1..3, 4..6]);
         // `c` stands for the mask here.
-        let written = canvas_of("acb___", &tokenizer, 2, 1).unwrap();
+        let written = canvas_of("acb___", &tokenizer, &model(2), 1).unwrap();
         assert_eq!((written.ids, written.holes), (vec![0, 2, 1, 2], vec![1..2, 3..4]));
         assert!(Canvas::of_ids(&[0, 1], None).holes.is_empty());
-        let none = canvas_of("a___", &tokenizer, MASK, 0).unwrap_err().to_string();
+        let none = canvas_of("a___", &tokenizer, &model(MASK), 0).unwrap_err().to_string();
         assert!(none.contains("--hole-tokens is 0"), "{none}");
-        let long = canvas_of("a___", &tokenizer, MASK, u32::MAX as usize).unwrap_err().to_string();
+        let long = canvas_of("a___", &tokenizer, &model(MASK), u32::MAX as usize).unwrap_err().to_string();
         assert!(long.contains("holes of 4294967295 tokens"), "{long}");
     }
 
     #[test]
     fn what_fills_a_hole_ends_at_an_end_token_and_the_text_goes_on() {
         let tokenizer = letters(None);
-        let made = canvas_of("a___b___", &tokenizer, MASK, 3).unwrap();
+        let made = canvas_of("a___b___", &tokenizer, &model(MASK), 3).unwrap();
         // z ends.
         let filled = made.filled(&[0, 3, 25, 4, 1, 5, 6, MASK], &tokenizer, &[25]).unwrap();
         let holes = ["d", "fg"].map(String::from).to_vec();
         assert_eq!(filled, Filled { text: "adbfg".into(), holes });
         // Outside of a hole an end token is a part of the text.
-        let outside = canvas_of("z___", &tokenizer, MASK, 1).unwrap();
+        let outside = canvas_of("z___", &tokenizer, &model(MASK), 1).unwrap();
         assert_eq!(outside.filled(&[25, 1], &tokenizer, &[25]).unwrap().text, "zb");
     }
 
@@ -245,7 +279,7 @@ mod tests {
         let tokenizer = train(std::iter::once("a".to_string()), &chars).unwrap();
         let bytes = tokenizer.encode("你").unwrap();
         assert_eq!(bytes.len(), 3);
-        let made = canvas_of("a___b", &tokenizer, MASK, 4).unwrap();
+        let made = canvas_of("a___b", &tokenizer, &model(MASK), 4).unwrap();
         let ids = [&made.ids[..1], &bytes, &bytes[..1], &made.ids[5..]].concat();
         let filled = made.filled(&ids, &tokenizer, &[]).unwrap();
         // The second character, which the hole leaves broken, is the hole's.

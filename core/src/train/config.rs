@@ -11,6 +11,13 @@ use crate::model::{Noise, Part};
 use crate::optim::{AdamW, AdamWConfig, LrSchedule, Schedule};
 use crate::told::{Told, told};
 
+/// Rows of a batch, batches of a step, and saves that stay, at most: a plan's products of them hold in 64 bits.
+const MOST_ROWS: u64 = 1 << 20;
+/// Steps at most; a report comes no later.
+const MOST_STEPS: u64 = 1_000_000_000;
+/// Passes over the data at most.
+const MOST_EPOCHS: f64 = 1e6;
+
 /// Everything that decides how a run goes, whatever its model and data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -193,20 +200,27 @@ impl TrainConfig {
 
     /// Whether the sizes hold, and what to say where one does not.
     fn of_sizes(&self) -> Vec<(bool, Told)> {
-        let at_least_one = |name: &str, x: usize| {
-            (x >= 1, told!("train.at_least_one", "{name} is {x}; it must be at least 1", name, x))
+        let count = |name: &str, x: u64, low: u64, most: u64| {
+            let told = told!("train.count", "{name} is {x}; it must be {low} to {most}", name, x, low, most);
+            ((low..=most).contains(&x), told)
         };
         let (epochs, length, limit) = (self.epochs, self.max_seq_len, self.stop_at_loss);
         vec![
             (
-                epochs > 0.0 && epochs.is_finite(),
-                told!("train.epochs", "--epochs is {epochs}; it must be above 0", epochs),
+                epochs > 0.0 && epochs <= MOST_EPOCHS,
+                told!(
+                    "train.epochs",
+                    "--epochs is {epochs}; it must be above 0 and at most {most}",
+                    epochs,
+                    most = MOST_EPOCHS
+                ),
             ),
-            (self.steps != Some(0), told!("train.steps", "--steps is 0; it must be at least 1")),
-            at_least_one("--batch-size", self.batch_size),
-            at_least_one("--grad-accum", self.grad_accum),
-            at_least_one("--keep-last", self.keep_last),
-            at_least_one("--log-every", self.log_every as usize),
+            count("--steps", self.steps.unwrap_or(1), 1, MOST_STEPS),
+            count("--min-steps", self.min_steps, 0, MOST_STEPS),
+            count("--batch-size", self.batch_size as u64, 1, MOST_ROWS),
+            count("--grad-accum", self.grad_accum as u64, 1, MOST_ROWS),
+            count("--keep-last", self.keep_last as u64, 1, MOST_ROWS),
+            count("--log-every", self.log_every, 1, MOST_STEPS),
             (
                 limit >= 0.0 && limit.is_finite(),
                 told!("train.stop_at_loss", "--stop-at-loss is {limit}; it must be 0 or more", limit),
@@ -341,9 +355,9 @@ mod tests {
                 assert_eq!(defaults.problems(), Vec::<Told>::new());
             }
         }
-        let bad =
-            TrainConfig { batch_size: 0, learning_rate: -1.0, val_split: 2.0, ..TrainConfig::of(Stage::Sft) };
-        let bad = TrainConfig { stop_at_loss: f64::NAN, keep_share: 0.95, ..bad };
+        let bad = TrainConfig { batch_size: 0, learning_rate: -1.0, ..TrainConfig::of(Stage::Sft) };
+        let bad = TrainConfig { val_split: 2.0, stop_at_loss: f64::NAN, keep_share: 0.95, ..bad };
+        let bad = TrainConfig { epochs: f64::INFINITY, grad_accum: 1 << 21, ..bad };
         let message = bad.validate().unwrap_err().to_string();
         for part in [
             "--batch-size is 0",
@@ -351,6 +365,8 @@ mod tests {
             "--val-split is 2",
             "--stop-at-loss is NaN",
             "--keep-share is 0.95",
+            "--grad-accum is 2097152; it must be 1 to 1048576",
+            "--epochs is inf; it must be above 0 and at most 1000000",
         ] {
             assert!(message.contains(part), "{message}");
         }

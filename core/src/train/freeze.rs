@@ -1,7 +1,7 @@
 //! Parts of a model that a run leaves as they are.
 
 use super::{Job, Plan};
-use crate::model::{Part, Transformer, is_of_layer};
+use crate::model::{ModelConfig, Part, is_of_layer};
 use crate::told::{Told, told};
 
 /// How many of a model's parameters there are, how many of them train, and how many of the others are in matrices of layers.
@@ -13,9 +13,9 @@ struct Trained {
 
 impl Trained {
     /// Of a model of which these parts are frozen.
-    fn beside(frozen: &[Part], model: &Transformer) -> Self {
+    fn beside(frozen: &[Part], model: &ModelConfig) -> Self {
         let mut counted = Self { parameters: 0, trained: 0, frozen_matrices: 0 };
-        for (name, shape) in model.shapes() {
+        for (name, shape) in model.weight_shapes() {
             let count = shape.iter().product::<usize>() as u64;
             counted.parameters += count;
             match frozen.iter().any(|part| part.has(&name)) {
@@ -30,7 +30,7 @@ impl Trained {
 
 impl Job {
     /// What of the parts that are to be frozen does not hold beside this model.
-    pub(super) fn freeze_problems(&self, model: &Transformer) -> Vec<Told> {
+    pub(super) fn freeze_problems(&self, model: &ModelConfig) -> Vec<Told> {
         let frozen = &self.config.freeze;
         if frozen.is_empty() {
             return Vec::new();
@@ -41,7 +41,7 @@ impl Job {
                 "--freeze does not act beside an adapter, which trains while the whole model is frozen; leave it out"
             )];
         }
-        let names: Vec<String> = model.shapes().into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = model.weight_shapes().into_iter().map(|(name, _)| name).collect();
         let absent = frozen.iter().filter(|part| !names.iter().any(|name| part.has(name)));
         let mut problems: Vec<Told> = absent.map(|part| absent_part(*part)).collect();
         let of_layers = |name: &&String| is_of_layer(name) && !frozen.iter().any(|part| part.has(name));
@@ -65,7 +65,7 @@ impl Job {
     /// Reckons with parts that do not train: they have neither gradients nor moments, and of the three passes over a weight
     /// the one that makes its gradient is left out; their average is not kept, and Muon spares nothing of them. What an adapter
     /// began as is there, too.
-    pub(super) fn plan_frozen(&self, plan: &mut Plan, model: &Transformer) {
+    pub(super) fn plan_frozen(&self, plan: &mut Plan, model: &ModelConfig) {
         if let Some(adapter) = &self.adapter {
             plan.state_bytes += size_of::<f32>() as u64 * adapter.parameters_of_start();
             return;
@@ -79,12 +79,12 @@ impl Job {
     }
 
     /// Which part of the model trains, where some of it does not.
-    pub(super) fn freeze_remark(&self, frozen: &[Part], model: &Transformer) -> Option<Told> {
+    pub(super) fn freeze_remark(&self, frozen: &[Part], model: &ModelConfig) -> Option<Told> {
         if frozen.is_empty() || self.adapter.is_some() {
             return None;
         }
         let Trained { parameters, trained, .. } = Trained::beside(frozen, model);
-        let tied = model.config().tie_word_embeddings && frozen.contains(&Part::Embedding);
+        let tied = model.tie_word_embeddings && frozen.contains(&Part::Embedding);
         Some(told!(
             "freeze.trains",
             "{trained} of {parameters} parameters train; frozen: {parts}{tied}",

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::ActivationCheckpointing;
 use crate::told::{Told, told};
 
+/// The most of NEFTune's noise; its authors take 5 to 15 (Jain et al., 2023, <https://arxiv.org/abs/2310.05914>).
+const MOST_NOISE: f64 = 1000.0;
+
 /// Settings of a run beside its sizes and rates; runs of before have the defaults, which change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -39,8 +42,13 @@ impl TrainOptions {
         let dropout = self.dropout.unwrap_or_default();
         vec![
             (
-                neftune >= 0.0 && neftune.is_finite(),
-                told!("train.neftune", "--neftune is {neftune}; it must be 0 (off) or more", neftune),
+                (0.0..=MOST_NOISE).contains(&neftune),
+                told!(
+                    "train.neftune",
+                    "--neftune is {neftune}; it must be 0 (off) to {most}",
+                    neftune,
+                    most = MOST_NOISE
+                ),
             ),
             (
                 (0.0..1.0).contains(&dropout),

@@ -77,7 +77,9 @@ impl Plan {
             parameters,
             trained,
             state_bytes: (held + (3 + copies) * trained - spared) * 4,
-            activation_bytes: passes * rows * activation_floats(model, options, row.longest, device) * 4,
+            activation_bytes: activation_floats(model, options, row.longest, device)
+                .saturating_mul(4 * passes)
+                .saturating_mul(rows),
             steps,
             tokens,
             flops: passes as f64
@@ -103,56 +105,63 @@ impl Plan {
         let mut flops = f64::from(beside.forwards) * forward(model);
         if let Some(teacher) = &beside.teacher {
             flops += forward(teacher);
-            self.activation_bytes += (4 * rows * row.longest * teacher.vocab_size) as u64;
+            let logits = (4 * wide(row.longest) * wide(teacher.vocab_size)).saturating_mul(wide(rows));
+            self.activation_bytes = self.activation_bytes.saturating_add(logits);
         }
         self.flops += flops;
     }
 
     /// All memory together.
     pub fn bytes(&self) -> u64 {
-        self.state_bytes + self.activation_bytes
+        self.state_bytes.saturating_add(self.activation_bytes)
     }
+}
+
+/// In 64 bits, which a browser's numbers of memory have not: a run may be too large for it.
+fn wide(size: usize) -> u64 {
+    size as u64
 }
 
 /// Floats kept for one row: the layers' intermediate results, the attention scores with their softmax, and the logits with
 /// theirs and their gradient. Of what is computed again one layer's stands beside the rest at a time.
 fn activation_floats(model: &ModelConfig, options: &TrainOptions, seq: usize, device: &Device) -> u64 {
-    let wide = model.num_attention_heads * model.head_dim;
-    let narrow = model.num_key_value_heads * model.head_dim;
+    let (hidden, length) = (wide(model.hidden_size), wide(seq));
+    let heads = wide(model.num_attention_heads * model.head_dim);
+    let narrow = wide(model.num_key_value_heads * model.head_dim);
     let (everywhere, of_attention) = model.dropped(options.dropout);
     // Dropout keeps what it multiplied by, and of attention what is left, too.
-    let halves = if everywhere > 0.0 { 2 * model.hidden_size } else { 0 };
-    let stream = 8 * model.hidden_size + 6 * wide + 8 * narrow + halves;
+    let halves = if everywhere > 0.0 { 2 * hidden } else { 0 };
+    let stream = 8 * hidden + 6 * heads + 8 * narrow + halves;
     // Of routed layers what the processor keeps, where an expert sees its own tokens alone.
-    let rest = |layer: usize| seq * (stream + 4 * model.active_width(layer));
+    let rest = |layer: usize| length * (stream + 4 * wide(model.active_width(layer)));
     let (scores, passing) = score_floats(model, of_attention, seq, device);
     let strategy = options.activation_checkpointing;
     let fine = strategy == ActivationCheckpointing::FineGrained;
-    let (mut kept, mut again) = (3 * seq * model.vocab_size, 0);
+    let (mut kept, mut again) = (3 * length * wide(model.vocab_size), 0);
     for layer in 0..model.num_hidden_layers {
         let whole = rest(layer) + scores;
         let (stays, comes_back) = match (strategy.recomputes(layer), fine) {
-            (true, _) => (seq * model.hidden_size, whole),
+            (true, _) => (length * hidden, whole),
             (false, true) => (rest(layer), scores),
             (false, false) => (whole, 0),
         };
         kept += stays;
         again = again.max(comes_back + passing);
     }
-    (kept + again) as u64
+    kept + again
 }
 
 /// Floats of the attention scores of a layer: those that are kept for the backward pass, and those of one block of queries,
 /// which stand there while it is computed.
-fn score_floats(model: &ModelConfig, dropped: f64, seq: usize, device: &Device) -> (usize, usize) {
-    let heads = model.num_attention_heads;
+fn score_floats(model: &ModelConfig, dropped: f64, seq: usize, device: &Device) -> (u64, u64) {
+    let (heads, length) = (wide(model.num_attention_heads), wide(seq));
     // Dropout keeps which weights it dropped, and what is left of them, and takes all queries at once.
     if dropped > 0.0 {
-        return (5 * heads * seq * seq, 0);
+        return (5 * heads * length * length, 0);
     }
     match AttentionBlocks::ByLength.of(seq, device) {
-        Some(block) => (0, 3 * heads * block * seq),
-        None => (3 * heads * seq * seq, 0),
+        Some(block) => (0, 3 * heads * wide(block) * length),
+        None => (3 * heads * length * length, 0),
     }
 }
 
@@ -199,6 +208,20 @@ mod tests {
         ] {
             assert_eq!(bytes(strategy), expected + logits, "{strategy:?}");
         }
+    }
+
+    #[test]
+    fn what_no_memory_holds_is_told_all_the_same() {
+        let model = ModelConfig { vocab_size: 1 << 17, num_attention_heads: 32, ..model() };
+        let row = RowTokens { mean: 2048.0, longest: 2048 };
+        let bytes = |batch_size| {
+            let config = TrainConfig { batch_size, ..TrainConfig::of(Stage::Pretrain) };
+            Plan::new(&model, &config, 1, None, row, &Device::flex()).activation_bytes
+        };
+        // The logits alone are 3 · 2048 · 2¹⁷ floats a row.
+        assert!(bytes(1) > 4 * 3 * (2048 << 17));
+        assert_eq!(bytes(1 << 20), bytes(1) << 20);
+        assert_eq!(bytes(1 << 40), u64::MAX);
     }
 
     #[test]

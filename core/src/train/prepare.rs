@@ -78,7 +78,7 @@ impl Job {
         problems.extend(self.masking_problem());
         problems.extend(self.config.options.problem(self.adapter.is_some()));
         problems.extend(self.rollout_problems());
-        problems.extend(self.freeze_problems(model));
+        problems.extend(self.freeze_problems(model.config()));
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
@@ -139,7 +139,8 @@ impl Job {
             let split = self.split();
             let batches = survey.batches(&self.loader(&split, split.train_part(), true), config.epochs);
             let (_, again) = self.rollout_sizes();
-            config.at_least((batches / config.grad_accum as f64).ceil().max(1.0) as u64 * again)
+            let steps = (batches / config.grad_accum as f64).ceil().max(1.0) as u64;
+            config.at_least(steps.saturating_mul(again))
         };
         config.steps.unwrap_or_else(steps)
     }
@@ -186,10 +187,10 @@ impl Job {
         };
         let adapter = self.adapter.as_ref().map(Adapter::parameters);
         let (answers, _) = self.rollout_sizes();
-        let rows = self.config.batch_size * group * answers;
+        let rows = self.config.batch_size.saturating_mul(group).saturating_mul(answers);
         let config = TrainConfig { batch_size: rows, ..self.config.clone() };
         let mut plan = Plan::new(model.config(), &config, steps, adapter, row, &model.device());
-        self.plan_frozen(&mut plan, model);
+        self.plan_frozen(&mut plan, model.config());
         plan.state_bytes -= model.bytes_saved();
         plan.add_beside(&self.objective.beside(), model.config(), config.batch_size, row);
         if self.kept_dataset().is_some() {
@@ -267,7 +268,7 @@ impl Job {
     fn run(mut self, model: Transformer, survey: &Survey, progress: Progress) -> Result<Run> {
         let mut warnings = self.warnings();
         warnings.extend(idle_gates(&model));
-        warnings.extend(self.freeze_remark(&progress.config.freeze, &model));
+        warnings.extend(self.freeze_remark(&progress.config.freeze, model.config()));
         let model = self.settle_ends(model);
         let plan = self.plan(&model, survey, progress.total_steps);
         let split = self.split();

@@ -157,7 +157,7 @@ impl Asked {
             let canvas = Canvas::of_ids(&tokenizer.encode_document(&text)?, None);
             return Ok(Self { text, canvas });
         };
-        let canvas = canvas_of(&text, tokenizer, diffusion.mask_token_id, hole_tokens)?;
+        let canvas = canvas_of(&text, tokenizer, diffusion, hole_tokens)?;
         check_room(&canvas, hole_tokens, model.config().context())?;
         Ok(Self { text: unescaped(&text), canvas })
     }

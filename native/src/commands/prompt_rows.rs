@@ -6,7 +6,7 @@ use clap::Args;
 use kindling::batch::{RenderWarnings, render_remarks};
 use kindling::data::{DataOptions, RowOrigin, WarningCount, read_prompts};
 use kindling::error::Error;
-use kindling::model::ModelConfig;
+use kindling::model::{DiffusionConfig, ModelConfig};
 use kindling::sample::{
     Canvas, GenerationRequest, ROW_HOLE_TOKENS, SamplingConfig, UnmaskConfig, canvas_of, check_unmask,
     row_hole_tokens, row_settings, row_unmask_settings,
@@ -86,7 +86,7 @@ fn given<const N: usize>(flags: [(&'static str, bool); N]) -> Vec<&'static str> 
 /// A model whose masks are filled, and how.
 #[derive(Clone, Copy)]
 pub(super) struct Masks<'a> {
-    pub id: u32,
+    pub diffusion: &'a DiffusionConfig,
     pub model: &'a ModelConfig,
     pub hole_tokens: usize,
     pub config: UnmaskConfig,
@@ -95,8 +95,8 @@ pub(super) struct Masks<'a> {
 impl<'a> Masks<'a> {
     /// Those of a model, if it has any.
     pub(super) fn of(model: &'a ModelConfig, hole_tokens: u32, config: UnmaskConfig) -> Option<Self> {
-        let id = model.diffusion.as_ref()?.mask_token_id;
-        Some(Self { id, model, hole_tokens: hole_tokens as usize, config })
+        let diffusion = model.diffusion.as_ref()?;
+        Some(Self { diffusion, model, hole_tokens: hole_tokens as usize, config })
     }
 }
 
@@ -315,7 +315,7 @@ impl Reader<'_> {
         let told = |error: Error| error.told();
         let Some(masks) = self.masks else { return self.tokenizer.encode_document(text).map_err(told) };
         let hole_tokens = own.unwrap_or(masks.hole_tokens);
-        let canvas = canvas_of(text, self.tokenizer, masks.id, hole_tokens).and_then(|canvas| {
+        let canvas = canvas_of(text, self.tokenizer, masks.diffusion, hole_tokens).and_then(|canvas| {
             check_room(&canvas, hole_tokens, self.context)?;
             Ok(canvas)
         });

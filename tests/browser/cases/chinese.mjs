@@ -137,6 +137,54 @@ test("chinese: counts, times and words are those of the field", { device: "cpu" 
   }
 });
 
+test("chinese: rules and stages are named in Chinese, and rules are read so", { device: "cpu", seconds: 240 }, async (t) => {
+  const { page, assert } = t;
+  const { file, chats } = await tiny(t.tmp);
+  await openInChinese(t, file);
+  await page.evaluate(() => {
+    const plan = kindling.plan.bind(kindling);
+    kindling.plan = (request) => plan((window.planned = request));
+  });
+  await page.getByTestId("tab-teach").click();
+  await page.getByTestId("teach-source-sample").check({ force: true });
+  for (const fold of ["teach-ways", "teach-settings", "teach-finer"]) {
+    await page.getByTestId(fold).evaluate((details) => (details.open = true));
+  }
+  await page.getByTestId("teach-stage-grpo").check({ force: true });
+  const reward = page.getByTestId("teach-grpo-reward");
+  await page.waitForFunction(() => document.getElementById("teach-grpo-reward").placeholder === "答案:1, 标签:0.5", null, {
+    timeout: 20 * SECOND,
+  });
+  await reward.fill("答案：1，长度:0.5");
+  await page.waitForFunction(() => window.planned?.grpo?.reward?.length === 2, null, { timeout: 20 * SECOND });
+  assert.deepEqual(await page.evaluate(() => window.planned.grpo.reward), ["answer:1", "length:0.5"]);
+  await reward.fill("月亮:1");
+  const plan = page.locator("#teach-plan[data-kind=bad]", { hasText: "'月亮' 不是规则；规则有答案、标签、长度、重复" });
+  await plan.waitFor({ timeout: 20 * SECOND });
+  inChinese(t, await plan.innerText());
+  // What was typed before a reload stands there in the page's words.
+  await reward.fill("标签:0.5");
+  await t.reload();
+  await page.getByTestId("tab-teach").click();
+  assert.equal(await reward.inputValue(), "标签:0.5");
+  // A run that waits is listed by the name of its stage.
+  await t.load(file);
+  const data = await t.giveFile(chats);
+  await page.evaluate(async (data) => {
+    let run;
+    const onEvent = ({ event, step }) => event === "step" && step === 3 && run.stop();
+    const config = { "steps": 5000, "batch-size": 4, "max-seq-len": 64 };
+    run = await kindling.train({ stage: "sft", data: testFiles[data], config, onEvent });
+    await run.done;
+    new BroadcastChannel("kindling").postMessage("runs");
+  }, data);
+  await page.getByTestId("tab-models").click();
+  const listed = page.getByTestId("saved-run");
+  await listed.waitFor({ timeout: 20 * SECOND });
+  assert.match(await listed.innerText(), /微调/);
+  assert.doesNotMatch(await listed.innerText(), /\bsft\b/);
+});
+
 async function openInChinese(t, file) {
   const { page } = t;
   await page.getByTestId("tab-models").click();

@@ -197,6 +197,43 @@ test("diffusion: holes are filled where the words are missing, and are no talk",
   assert.deepEqual(await page.evaluate(() => window.asked), [QUESTION]);
 });
 
+test("diffusion: a text may begin with a hole", LONG, async (t) => {
+  const { page, assert } = t;
+  await convert(t);
+  await ask(t, "___ of Oren is in ___.");
+  assert.equal(await page.getByTestId("message").isVisible(), false, "nothing was refused");
+  const text = await page.locator("[data-testid=chat-message][data-role=assistant] .answer").last().innerText();
+  assert.match(text, /of Oren is in/);
+  assert.ok((await page.getByTestId("chat-filled").count()) > 0);
+});
+
+test("diffusion: a reload opens the model again, and a copy of its kind is no teacher that anybody chose", LONG, async (t) => {
+  const { page, assert } = t;
+  await convert(t);
+  await t.reload();
+  await page.locator("#model", { hasText: "diffusion" }).waitFor({ timeout: 30 * SECOND });
+  assert.ok((await page.evaluate(() => kindling.model())).diffusion);
+  // One that was only picked cannot be opened again, and the one before it is not taken for it.
+  const { file } = await tiny(t.tmp);
+  await pick(t, file, true);
+  await page.getByTestId("tab-teach").click();
+  await unfold(t, "teach-ways");
+  await page.getByTestId("teach-stage-distill").check({ force: true });
+  const teachers = page.getByTestId("teach-teacher");
+  await teachers.locator("option", { hasText: "diffusion" }).waitFor({ state: "attached", timeout: 20 * SECOND });
+  assert.equal(await teachers.inputValue(), "open", "the diffusion model is kept, and cannot teach");
+  // A causal model of the same tokens can.
+  await page.getByTestId("tab-models").click();
+  await page.getByTestId("model-name").fill("master");
+  await page.getByTestId("model-keep").click();
+  await page.locator("[data-testid=kept-model][data-name=master]").waitFor({ timeout: 20 * SECOND });
+  await page.waitForFunction(() => document.getElementById("teach-teacher").value === "kept:master", null, { timeout: 20 * SECOND });
+  // What is kept by now is open again.
+  await t.reload();
+  await page.locator("#model", { hasText: "master" }).waitFor({ timeout: 30 * SECOND });
+  assert.equal(await page.evaluate(async () => (await kindling.model()).diffusion), undefined);
+});
+
 test("diffusion: settings of answers are those of the open model", LONG, async (t) => {
   const { page, assert } = t;
   await convert(t);

@@ -108,8 +108,10 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   for (const fold of ["teach-settings", "teach-finer"]) await unfold(t, fold);
   const seen = (id) => page.getByTestId(`teach-${id}`).isVisible();
   assert.deepEqual([await seen("dpo-length-normalise"), await seen("grpo-reward")], [false, false]);
-  await fill(t, { "steps": "4", "max-seq-len": "128", "ema": "1" });
-  await planned(t, "bad", /“Moving average of the weights.*” is 1;/);
+  await fill(t, { "steps": "4", "max-seq-len": "128" });
+  await planned(t, "good", /4 steps/);
+  await fill(t, { "ema": "1" });
+  await planned(t, "bad", /“Moving average of the weights.*”: 1 is too large\. Give a number from 0 to 0\.999999/);
   await fill(t, { "ema": "", "early-stop": "2" });
   await planned(t, "bad", /needs a held-out loss to judge by; add “[^”]+” 0\.05/);
   assert.doesNotMatch(await page.getByTestId("teach-plan").innerText(), /eval-every/, "the page measures by itself");
@@ -134,7 +136,78 @@ test("finer: preferences and rewards have their own, and what does not hold is s
   assert.deepEqual(grpo, { "reward": ["answer:1", "length:0.5"], "grpo-loss": "cispo", "clip-range": 4 });
   await page.getByTestId("lang-switch").click();
   await fill(t, { "ema": "1" });
-  await planned(t, "bad", /“权重滑动平均的衰减.*” ?是 1/);
+  await planned(t, "bad", /“权重滑动平均的衰减.*”：1 太大。请填 0 到 0\.999999 之间的数/);
+});
+
+test("finer: a number that a field does not take is said beside it, in both languages, and nothing is begun with it", LONG, async (t) => {
+  const { page, assert } = t;
+  await open(t);
+  for (const fold of ["teach-settings", "teach-finer"]) await unfold(t, fold);
+  await fill(t, { "steps": "4", "max-seq-len": "64" });
+  await planned(t, "good", /4 steps/);
+  const fault = (id) => page.locator("label", { has: page.getByTestId(`teach-${id}`) }).locator(".fault");
+  const plan = page.locator("#teach-plan[data-kind=bad]");
+  for (const [id, value, said] of [
+    ["steps", "1000000000", "1000000000 is too large. Give a whole number from 1 to 1000000, or leave the field empty."],
+    ["batch-size", "2.5", "2.5 is no whole number. Give a whole number from 1 to 1024, or leave the field empty."],
+    ["learning-rate", "100", "100 is too large. Give a number from 0 to 1, or leave the field empty."],
+    ["neftune", "1e9", "1e9 is too large. Give a number from 0 to 1000, or leave the field empty."],
+    ["grad-accum", "0", "0 is too small. Give a whole number from 1 to 1024, or leave the field empty."],
+  ]) {
+    const before = await page.getByTestId(`teach-${id}`).inputValue();
+    await fill(t, { [id]: value });
+    await fault(id).filter({ hasText: said }).waitFor({ timeout: 10 * SECOND });
+    await plan.filter({ hasText: said }).waitFor({ timeout: 20 * SECOND });
+    await fill(t, { [id]: before });
+    await fault(id).waitFor({ state: "hidden", timeout: 10 * SECOND });
+    await planned(t, "good", /4 steps/);
+  }
+  // What the browser holds back because it is no number is not taken for an empty field.
+  const rate = page.getByTestId("teach-learning-rate");
+  await rate.focus();
+  await page.keyboard.type("--5");
+  await plan.filter({ hasText: "“Learning rate”: This is no number." }).waitFor({ timeout: 20 * SECOND });
+  await page.getByTestId("teach-start").click();
+  const at = () => document.activeElement.dataset.testid;
+  assert.equal(await page.evaluate(at), "teach-learning-rate", "the way to what is wrong");
+  assert.equal(await page.getByTestId("teach-run").isVisible(), false);
+  await page.getByTestId("lang-switch").click();
+  await fault("learning-rate").filter({ hasText: "这不是数字。请填 0 到 1 之间的数，或留空。" }).waitFor({ timeout: 10 * SECOND });
+  await page.getByTestId("lang-switch").click();
+  // Where it does not act it is in nobody's way.
+  await rate.fill("");
+  await fill(t, { "lora-dropout": "7" });
+  await plan.filter({ hasText: "7 is too large" }).waitFor({ timeout: 20 * SECOND });
+  await page.getByTestId("teach-trained-full").check({ force: true });
+  await planned(t, "good", /4 steps/);
+  await page.getByTestId("tab-chat").click();
+  await unfold(t, "chat-settings");
+  await page.getByTestId("chat-max-tokens").fill("0");
+  await page.getByTestId("chat-input").fill("Who?");
+  await page.getByTestId("chat-send").click();
+  await page.locator(".message[data-kind=bad]", { hasText: "0 is too small" }).waitFor({ timeout: 10 * SECOND });
+  assert.equal(await page.getByTestId("chat-message").count(), 0);
+  assert.equal(await page.getByTestId("chat-input").inputValue(), "Who?");
+});
+
+test("finer: a plan beyond a tab says so, and a setting of another kind is named", { device: "cpu" }, async (t) => {
+  const { assert } = t;
+  const { file, chats } = await tiny(t.tmp);
+  await t.load(file);
+  const data = await t.giveFile(chats);
+  const plan = (config) => t.page.evaluate(([data, config]) => (
+    kindling.plan({ stage: "sft", data: testFiles[data], config })
+  ), [data, config]);
+  const codes = async (config) => (await plan(config)).notes.map(({ code }) => code).filter((code) => code.startsWith("plan."));
+  assert.deepEqual(await codes({ "steps": 4, "max-seq-len": 64 }), []);
+  assert.deepEqual(await codes({ "steps": 1e9, "batch-size": 1e6, "max-seq-len": 64 }), ["plan.memory", "plan.time"]);
+  const refused = (config) => t.rejection(([data, config]) => (
+    kindling.plan({ stage: "sft", data: testFiles[data], config })
+  ), [data, config]);
+  assert.match(await refused({ "steps": 2.5 }), /--steps is 2\.5; it must be a whole number from 0 to 4294967295/);
+  assert.match(await refused({ "learning-rate": "much" }), /--learning-rate is "much"; it must be a number/);
+  assert.match(await refused({ "batch-size": 1e12 }), /--batch-size is 1000000000000; it must be a whole number from 0 to 4294967295/);
+  assert.match(await refused({ "neftune": 1e9 }), /--neftune is 1000000000; it must be 0 \(off\) to 1000/);
 });
 
 const EXPERTS = { "num-experts": 3, "num-experts-per-tok": 1, "n-shared-experts": 1, "router-aux-loss-coef": 0.02 };

@@ -187,7 +187,10 @@ test("looks: the keyboard is never lost elsewhere", CPU, async (t) => {
   await keyboardAt(t, "tab-adapters", "after the way to the comparison");
   const on = page.getByTestId("adapter-on").first();
   await on.uncheck();
-  await page.waitForFunction(async () => (await kindling.adapters.list()).every(({ active }) => !active));
+  // A function of the page is not waited for.
+  const acts = () => page.evaluate(async () => (await kindling.adapters.list()).some(({ active }) => active));
+  for (const begun = Date.now(); (await acts()) && Date.now() - begun < 20 * SECOND;) await page.waitForTimeout(50);
+  assert.equal(await acts(), false);
   await keyboardAt(t, "adapter-on", "the list was drawn anew");
   await page.getByTestId("ab-run").click();
   await page.locator("#ab-run:enabled").waitFor({ timeout: 60 * SECOND });
@@ -226,6 +229,64 @@ test("looks: a run shows its chart and its answers at once on a phone, and tells
   assert.ok(run.y + run.height <= what.y, "above what it was set up with");
   await page.getByTestId("teach-stop").click();
   await page.getByTestId("teach-resume").waitFor({ timeout: 60 * SECOND });
+});
+
+test("looks: Back leads to the tab before, and from the first one out of the page", { seconds: 240 }, async (t) => {
+  const { page, assert } = t;
+  await page.goto(`${t.server.url}kindling.js`);
+  await t.open("cpu");
+  const seen = async () => (await page.locator("[role=tab][aria-selected=true]").getAttribute("id")).replace("tab-", "");
+  const until = (name) => page.locator(`#tab-${name}[aria-selected=true]`).waitFor({ timeout: 10 * SECOND });
+  for (const name of ["teach", "models", "teach"]) await page.getByTestId(`tab-${name}`).click();
+  // The one that is seen adds nothing.
+  await page.getByTestId("tab-teach").click();
+  await page.goBack();
+  await until("models");
+  await page.goBack();
+  await until("teach");
+  await page.goForward();
+  await until("models");
+  assert.ok(await page.locator("#panel-models").isVisible() && !(await page.locator("#panel-teach").isVisible()));
+  await page.goBack();
+  await until("teach");
+  await page.goBack();
+  await until("chat");
+  // After a reload the first tab is seen: beside its entry there is none that shows the same.
+  await page.getByTestId("tab-teach").click();
+  await until("teach");
+  await t.reload();
+  assert.equal(await seen(), "chat");
+  await page.evaluate(() => history.back());
+  await page.waitForURL(/kindling\.js$/, { timeout: 20 * SECOND });
+});
+
+test("looks: interrupted runs are one line on a phone, with the runs in its fold", CPU, async (t) => {
+  const { page, assert } = t;
+  await page.setViewportSize(PHONE);
+  const { file, chats } = await tiny(t.tmp);
+  await t.load(file);
+  const data = await t.giveFile(chats);
+  await page.evaluate(async (data) => {
+    const config = { "steps": 5000, "batch-size": 4, "max-seq-len": 64 };
+    for (let i = 0; i < 3; i += 1) {
+      let run;
+      const onEvent = ({ event, step }) => event === "step" && step === 3 && run.stop();
+      run = await kindling.train({ stage: "lora", data: testFiles[data], config, name: `run ${i}`, onEvent });
+      await run.done;
+    }
+  }, data);
+  await t.reload();
+  const banner = page.locator("#runs-banner");
+  await banner.locator("summary", { hasText: "3" }).waitFor({ timeout: 20 * SECOND });
+  assert.ok((await banner.boundingBox()).height <= 60, `${(await banner.boundingBox()).height} px high`);
+  assert.equal(await page.getByTestId("run-resume").first().isVisible(), false);
+  await banner.locator("summary").click();
+  await page.getByTestId("run-resume").nth(2).waitFor({ timeout: 10 * SECOND });
+  // It stays unfolded when a run of it goes.
+  for (let press = 0; press < 2; press += 1) await page.getByTestId("run-discard").first().click();
+  await banner.locator("summary", { hasText: "2" }).waitFor({ timeout: 20 * SECOND });
+  assert.ok(await page.getByTestId("run-resume").first().isVisible());
+  await t.picture("phone");
 });
 
 test("looks: the held-out loss is shown where there is one, and only there", CPU, async (t) => {

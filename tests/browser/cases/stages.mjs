@@ -94,6 +94,28 @@ for (const [stage, what, settings, flags, rows = stage] of WAYS) {
   });
 }
 
+test("stages: the end of a run says by which rule an answer counts, and rewards are judged as they are given", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file, of } = await fixture(t);
+  const config = { ...CONFIG, "steps": 1, "max-seq-len": 128 };
+  const judged = async (stage, path, more = {}) => {
+    await t.load(file);
+    const request = { stage, data: await t.giveFile(path), config, adapter: LORA, ...more };
+    return (await t.train(request)).end.lesson.judged;
+  };
+  assert.equal(await judged("sft", of.distill), "letters");
+  assert.equal(await judged("reason", of.reason, { reason: { "eval-answers": 0 } }), "tags");
+  const few = { "group-size": 2, "max-new-tokens": 4, "eval-answers": 0 };
+  assert.equal(await judged("grpo", of.grpo, { grpo: few }), "reward");
+  await openTiny(t);
+  await page.getByTestId("tab-teach").click();
+  await page.getByTestId("teach-source-sample").check({ force: true });
+  for (const fold of ["teach-ways", "teach-settings"]) await unfold(t, fold);
+  for (const [id, value] of [["steps", "1"], ["max-seq-len", "64"]]) await page.getByTestId(`teach-${id}`).fill(value);
+  await teach(t);
+  assert.equal(await page.getByTestId("learned-rule").innerText(), "An answer is right that is the row's, letter for letter.");
+});
+
 test("stages: a preview for a new model fits that model, and not the open one", { device: "cpu" }, async (t) => {
   const { assert } = t;
   const { dir, stories } = await tiny(t.tmp);

@@ -20,7 +20,27 @@ async function teach(t, name) {
 
 const adapter = (t, name) => t.page.locator(`[data-testid=adapter][data-name=${name}]`);
 
-test("tabs: an adapter that acted before a reload acts again once its model is open", LONG, async (t) => {
+/** Moves the slider of an adapter at once to a strength. */
+const move = (t, name, strength) => adapter(t, name).getByTestId("adapter-strength").evaluate((slider, strength) => {
+  slider.value = strength;
+  slider.dispatchEvent(new Event("input"));
+  slider.dispatchEvent(new Event("change"));
+}, strength);
+
+/** Which adapters act, and how strongly. */
+async function acting(t) {
+  const all = await t.page.evaluate(() => kindling.adapters.list());
+  return all.filter(({ active }) => active).map(({ name, strength }) => [name, strength]);
+}
+
+/** Waits until one acts as strongly. */
+async function until(t, strength) {
+  const begun = Date.now();
+  const is = async () => (await acting(t))[0]?.[1] === strength;
+  while (!(await is()) && Date.now() - begun < 20 * SECOND) await t.page.waitForTimeout(50);
+}
+
+test("tabs: an adapter that acted before a reload acts again, as strongly, once its model is open", LONG, async (t) => {
   const { page, assert } = t;
   const { file } = await openTiny(t);
   for (const name of ["far", "near"]) await teach(t, name);
@@ -31,26 +51,20 @@ test("tabs: an adapter that acted before a reload acts again once its model is o
   await adapter(t, "far").getByTestId("adapter-on").click();
   const on = adapter(t, "far").locator("input[type=checkbox]:checked");
   await on.waitFor({ timeout: 20 * SECOND });
-  const acting = async () => {
-    const all = await page.evaluate(() => kindling.adapters.list());
-    return all.filter(({ active }) => active).map(({ name, strength }) => [name, strength]);
-  };
-  const until = async (strength) => {
-    const begun = Date.now();
-    while ((await acting())[0]?.[1] !== strength && Date.now() - begun < 20 * SECOND) await page.waitForTimeout(50);
-  };
-  await until(1);
-  assert.deepEqual(await acting(), [["far", 1]]);
+  await until(t, 1);
+  await move(t, "far", "0.5");
+  await until(t, 0.5);
+  assert.deepEqual(await acting(t), [["far", 0.5]]);
 
   // Twice, because it still waits for its model while that is not open.
   await t.reload();
   await t.reload();
   await page.getByTestId("tab-adapters").click();
   await adapter(t, "far").waitFor({ timeout: 20 * SECOND });
-  assert.deepEqual(await acting(), []);
+  assert.deepEqual(await acting(t), []);
   await pick(t, file);
   await page.locator(".message", { hasText: "“far” acts again" }).waitFor({ timeout: 30 * SECOND });
-  assert.deepEqual(await acting(), [["far", 1]]);
+  assert.deepEqual(await acting(t), [["far", 0.5]]);
   await page.getByTestId("tab-adapters").click();
   await on.waitFor({ timeout: 20 * SECOND });
   await t.picture("acts again");
@@ -62,7 +76,62 @@ test("tabs: an adapter that acted before a reload acts again once its model is o
   await pick(t, file);
   await page.getByTestId("tab-adapters").click();
   await adapter(t, "far").locator("input[type=checkbox]:enabled").waitFor({ timeout: 20 * SECOND });
-  assert.deepEqual(await acting(), []);
+  assert.deepEqual(await acting(t), []);
+});
+
+test("tabs: choices that are made before the last one is answered add up", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await pick(t, file, true);
+  for (const name of ["far", "near"]) await teach(t, name);
+  await t.load(file);
+  await pick(t, file, true);
+  await page.getByTestId("tab-adapters").click();
+  await adapter(t, "far").locator("input[type=checkbox]:enabled").waitFor({ timeout: 20 * SECOND });
+  // All in one turn of the page: switched on and moved, and the other one, too, with a change of another tab between.
+  await page.evaluate(() => {
+    const of = (name, part) => document.querySelector(`[data-testid=adapter][data-name=${name}] [data-testid=adapter-${part}]`);
+    of("far", "on").click();
+    const slider = of("far", "strength");
+    slider.value = "0.5";
+    slider.dispatchEvent(new Event("change"));
+    new BroadcastChannel("kindling").postMessage("adapters");
+    of("near", "on").click();
+  });
+  await page.locator("#adapter-list[aria-busy=false]").waitFor({ timeout: 20 * SECOND });
+  assert.deepEqual((await acting(t)).sort(), [["far", 0.5], ["near", 1]]);
+  for (const name of ["far", "near"]) assert.ok(await adapter(t, name).getByTestId("adapter-on").isChecked(), name);
+  assert.equal(await adapter(t, "far").getByTestId("adapter-strength").inputValue(), "0.5");
+});
+
+test("tabs: what acted is known by itself, and not by a name that another one may get", LONG, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  await pick(t, file, true);
+  await teach(t, "far");
+  await t.load(file);
+  await pick(t, file, true);
+  await page.getByTestId("tab-adapters").click();
+  await adapter(t, "far").getByTestId("adapter-on").click();
+  await until(t, 1);
+  await page.locator("#adapter-list[aria-busy=false]").waitFor({ timeout: 20 * SECOND });
+  const other = await t.tab("cpu");
+  try {
+    await other.load(file);
+    await other.page.evaluate(() => kindling.adapters.remove("far"));
+    await teach(other, "far");
+    // Here it still acts; the new one has the name, and does not.
+    const listed = await page.evaluate(() => kindling.adapters.list());
+    const seen = listed.map(({ name, active, kept }) => [name, active, kept]).sort();
+    assert.deepEqual(seen, [["far", false, true], ["far-2", true, false]]);
+    await t.reload();
+    await pick(t, file, true);
+    await page.getByTestId("tab-adapters").click();
+    await adapter(t, "far").locator("input[type=checkbox]:enabled").waitFor({ timeout: 20 * SECOND });
+    assert.deepEqual(await acting(t), []);
+  } finally {
+    await other.page.close().catch(() => {});
+  }
 });
 
 test("tabs: models, adapters and conversations of one tab are listed in the other", LONG, async (t) => {

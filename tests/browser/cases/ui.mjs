@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 
 import { test } from "../harness.mjs";
 import { endless, tiny } from "../native.mjs";
-import { SECOND, answered, download, openTiny, pick, send, set } from "../steps.mjs";
+import { SECOND, answered, download, openTiny, pick, send, set, unfold } from "../steps.mjs";
 
 const QUESTION = "Where is the kettle of Oren?";
 const TABS = ["chat", "teach", "adapters", "models"];
@@ -150,6 +150,8 @@ test("ui: a run that a reload interrupted is offered, and goes on", { device: "c
   await t.reload();
   await pick(t, file);
   const banner = page.locator("#runs-banner");
+  await banner.waitFor({ timeout: 20 * SECOND });
+  await unfold(t, "runs-fold");
   await banner.getByTestId("run-resume").waitFor({ timeout: 20 * SECOND });
   assert.match((await download(t, banner.getByTestId("run-export"))).name, /\.zip$/, "it can be taken home");
   await banner.getByTestId("run-resume").click();

@@ -40,7 +40,8 @@ impl Engine {
         Answer::new(list)
     }
 
-    /// Lets go of those of these adapters at hand that another tab removed; one that acts stays at hand alone.
+    /// Lets go of those of these adapters at hand that another tab removed; one that acts stays at hand alone, under a
+    /// number where its name went to another one.
     fn forget_removed(&self, held: &[String], kept: &[Kept]) {
         let is_gone =
             |folder: &String| held.contains(folder) && !kept.iter().any(|kept| kept.folder == *folder);
@@ -48,6 +49,12 @@ impl Engine {
         adapters.retain(|held| held.strength.is_some() || !held.kept.as_ref().is_some_and(is_gone));
         for held in adapters.iter_mut() {
             held.kept = held.kept.take().filter(|folder| !is_gone(folder));
+        }
+        let mut taken: Vec<String> =
+            kept.iter().filter_map(|kept| Some(kept.about.as_ref().ok()?.name.clone())).collect();
+        for held in adapters.iter_mut().filter(|held| held.kept.is_none()) {
+            held.about.name = free(&held.about.name, |name| taken.iter().any(|taken| taken == name));
+            taken.push(held.about.name.clone());
         }
     }
 

@@ -210,8 +210,37 @@ pub fn lora_config(changed: Map<String, Value>) -> Result<LoraConfig, Told> {
 /// A name that is none, or a value of another kind.
 pub fn merged<T: Serialize + DeserializeOwned>(defaults: T, changed: Map<String, Value>) -> Result<T, Told> {
     let mut settings = serde_json::to_value(defaults).map_err(Told::from)?;
+    let known = settings.clone();
     if let Value::Object(settings) = &mut settings {
-        settings.extend(changed);
+        settings.extend(changed.clone());
     }
-    serde_json::from_value(settings).map_err(|e| told!("settings.unread", "a setting cannot be used: {e}", e))
+    serde_json::from_value(settings).map_err(|e| {
+        let each = changed.into_iter().find_map(|setting| of_another_kind::<T>(&known, setting));
+        each.unwrap_or_else(|| told!("settings.unread", "a setting cannot be used: {e}", e))
+    })
+}
+
+/// What to say of a number or a switch among settings that is of another kind; nothing of one that holds, and of what is
+/// refused for other reasons.
+fn of_another_kind<T: DeserializeOwned>(known: &Value, (key, value): (String, Value)) -> Option<Told> {
+    let mut settings = known.clone();
+    settings.as_object_mut()?.insert(key.clone(), value.clone());
+    let expected = serde_json::from_value::<T>(settings).err()?.to_string();
+    // In serde's words.
+    let expected = expected.split_once("expected ")?.1;
+    let kind = match expected {
+        number if ["u8", "u16", "u32", "u64", "usize"].contains(&number) => {
+            told!("settings.kind_whole", "a whole number from 0 to 4294967295")
+        }
+        "f32" | "f64" => told!("settings.kind_number", "a number"),
+        "a boolean" => told!("settings.kind_switch", "true or false"),
+        _ => return None,
+    };
+    Some(told!(
+        "settings.kind",
+        "{name} is {value}; it must be {kind}",
+        name = format!("--{key}"),
+        value = value.to_string(),
+        kind
+    ))
 }

@@ -1,5 +1,7 @@
 //! New models: a size by its name, with the open model's tokenizer.
 
+use std::sync::Arc;
+
 use kindling::adapter::Fingerprint;
 use kindling::model::{ExpertSettings, ModelConfig, Transformer, preset};
 use kindling::told::{Told, told};
@@ -8,9 +10,9 @@ use serde_json::{Map, Value};
 use super::data::{merged, train_config};
 use super::messages::model::WeightsAs;
 use super::protocol::Training;
-use super::state::{Engine, OpenModel};
+use super::state::OpenModel;
 
-/// The most weights of a new model. A tab holds them four times while they train, and makes them anew for every plan.
+/// The most weights of a new model. A tab holds them four times while they train.
 const MOST_WEIGHTS: u64 = 32_000_000;
 
 /// A preset, and what is said of its experts.
@@ -54,20 +56,43 @@ pub fn shape_of(open: &OpenModel, (named, experts): Named<'_>, adapts: bool) -> 
     }
 }
 
-impl Engine {
-    /// The model that a run begins with: the open one or, where the request names a preset, a new one.
+impl OpenModel {
+    /// The model that a run beside this one begins with: this one or, where the request names a preset, a new one whose
+    /// weights are not made, for its plan.
     ///
     /// # Errors
-    /// No model is open; a preset that does not exist; an adapter beside a model that knows nothing.
-    pub async fn beginner(&self, training: &Training) -> Result<OpenModel, Told> {
-        let open = self.opened()?;
-        let named = (training.preset.as_deref(), training.experts.as_ref());
-        let config = shape_of(&open, named, training.adapts())?;
-        let Some(name) = &training.preset else { return Ok(open) };
-        let seed = train_config(training.stage, false, training.config.clone())?.seed;
-        let base = Transformer::init(&config, seed, &self.device()?).map_err(Told::from)?;
-        let fingerprint = Fingerprint::of(&base.weights().await.map_err(Told::from)?).read_by(&config);
-        let (tokenizer, weights) = (open.tokenizer, WeightsAs::F32);
-        Ok(OpenModel { name: name.clone(), base, tokenizer, fingerprint, weights, warnings: Vec::new() })
+    /// A preset that does not exist; an adapter beside a model that knows nothing.
+    pub fn planned(&self, training: &Training) -> Result<Self, Told> {
+        let config = shape_of(self, named(training), training.adapts())?;
+        match &training.preset {
+            None => Ok(self.clone()),
+            Some(name) => {
+                let base = Transformer::outline(&config, &self.base.device()).map_err(Told::from)?;
+                Ok(self.replaced(name, base, Fingerprint::from_hex("")))
+            }
+        }
     }
+
+    /// The same with weights, for the run itself.
+    ///
+    /// # Errors
+    /// As [`Self::planned`]; the device cannot be read.
+    pub async fn begun(&self, training: &Training) -> Result<Self, Told> {
+        let config = shape_of(self, named(training), training.adapts())?;
+        let Some(name) = &training.preset else { return Ok(self.clone()) };
+        let seed = train_config(training.stage, false, training.config.clone())?.seed;
+        let base = Transformer::init(&config, seed, &self.base.device()).map_err(Told::from)?;
+        let fingerprint = Fingerprint::of(&base.weights().await.map_err(Told::from)?).read_by(&config);
+        Ok(self.replaced(name, base, fingerprint))
+    }
+
+    /// A new model with this one's tokenizer.
+    fn replaced(&self, name: &str, base: Transformer, fingerprint: Fingerprint) -> Self {
+        let (tokenizer, weights) = (Arc::clone(&self.tokenizer), WeightsAs::F32);
+        Self { name: name.into(), base, tokenizer, fingerprint, weights, warnings: Vec::new() }
+    }
+}
+
+fn named(training: &Training) -> Named<'_> {
+    (training.preset.as_deref(), training.experts.as_ref())
 }

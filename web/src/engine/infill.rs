@@ -24,10 +24,12 @@ impl Engine {
         let told = |error: kindling::error::Error| error.told();
         self.choices.settle().await;
         let model = self.answering(Who::Active)?;
-        let mask = model.config().check_masked("filling holes").map_err(told)?.mask_token_id;
+        let diffusion = model.config().check_masked("filling holes").map_err(told)?;
+        let mask = diffusion.mask_token_id;
         let writing = self.writing(Who::Active, choosing, None, port)?;
         let tokenizer = writing.talking.tokenizer.as_ref();
-        let canvas = canvas_of(text, tokenizer, mask, hole_tokens.unwrap_or(HOLE_TOKENS)).map_err(told)?;
+        let canvas =
+            canvas_of(text, tokenizer, diffusion, hole_tokens.unwrap_or(HOLE_TOKENS)).map_err(told)?;
         if canvas.holes.is_empty() {
             return Err(told!(
                 "infill.no_hole",

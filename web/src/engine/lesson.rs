@@ -12,7 +12,7 @@ use kindling::told::Told;
 use kindling::train::Job;
 use serde::{Deserialize, Serialize};
 
-use super::messages::run::{self, Answered, Asked, Weighed};
+use super::messages::run::{self, Answered, Asked, Judged, Weighed};
 use super::talk::ask;
 
 /// Rows that are asked at most.
@@ -31,6 +31,8 @@ pub struct Lesson {
     /// Where the run teaches or rewards thinking, between which tags the answers stand that count, and how many tokens an
     /// answer may take.
     thinks: Option<(Tags, usize)>,
+    /// By which rule an answer counts.
+    judged: Judged,
     before: Before,
 }
 
@@ -90,8 +92,13 @@ impl Lesson {
         let taught = taught.map(|settings| (settings.tags.clone(), settings.config.eval_max_new_tokens));
         let rewarded = job.objective.rollouts();
         let rewarded = rewarded.map(|settings| (settings.tags.clone(), settings.max_new_tokens));
-        let thinks = taught.or(rewarded);
-        Ok(Self { rows, exercises, choices, questions, thinks, before: Before::default() })
+        let judged = match (&taught, &rewarded) {
+            (None, None) => Judged::Letters,
+            (Some(_), _) => Judged::Tags,
+            (None, Some(_)) => Judged::Reward,
+        };
+        let (thinks, before) = (taught.or(rewarded), Before::default());
+        Ok(Self { rows, exercises, choices, questions, thinks, judged, before })
     }
 
     /// Asks them before the run; those for which there is no time are asked no more.
@@ -178,9 +185,10 @@ impl Lesson {
         for (exercise, before) in self.exercises.iter().zip(rows) {
             let after = self.answer(exercise, model, tokenizer).await?;
             let (question, expected) = (exercise.question().to_string(), exercise.expected.clone());
-            let right = match &self.thinks {
-                Some((tags, _)) => exercise.is_right_between(&after, tags),
-                None => exercise.is_right(&after),
+            let right = match (&self.thinks, self.judged) {
+                (Some((tags, _)), Judged::Reward) => exercise.is_rewarded(&after, tags),
+                (Some((tags, _)), _) => exercise.is_right_between(&after, tags),
+                (None, _) => exercise.is_right(&after),
             };
             answers.push(Answered { question, expected, before, right, after });
         }
@@ -203,7 +211,8 @@ impl Lesson {
             asked.push(Asked { question, before, after });
         }
         let is_empty = answers.is_empty() && asked.is_empty() && pairs.is_empty();
-        Ok((!is_empty).then_some(run::Lesson { rows: self.rows as f64, answers, asked, pairs }))
+        let (rows, judged) = (self.rows as f64, self.judged);
+        Ok((!is_empty).then_some(run::Lesson { rows, judged, answers, asked, pairs }))
     }
 }
 

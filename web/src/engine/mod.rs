@@ -38,6 +38,7 @@ mod state;
 mod store;
 mod talk;
 mod teacher;
+mod teaches;
 mod told;
 mod training;
 mod writing;

@@ -45,7 +45,8 @@ impl Engine {
             let model = match whole_of(&folder, &places).await? {
                 Some(files) => {
                     let bytes = store::size(&files).await? as f64;
-                    KeptModel { name: name_of(&name), bytes, damaged: None }
+                    let teaches = self.teaches(&files).await?;
+                    KeptModel { name: name_of(&name), bytes, teaches, damaged: None }
                 }
                 None => {
                     let marker = format!("{folder}/{WHOLE}");
@@ -59,7 +60,8 @@ impl Engine {
                     }
                     let (bytes, damaged) =
                         (store::size(&folder).await? as f64, places::all_of(&places.damaged));
-                    KeptModel { name: name_of(&name), bytes, damaged: Some((&damaged).into()) }
+                    let damaged = Some((&damaged).into());
+                    KeptModel { name: name_of(&name), bytes, teaches: false, damaged }
                 }
             };
             kept.push(model);

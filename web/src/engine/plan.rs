@@ -6,8 +6,9 @@ use std::sync::Arc;
 use kindling::batch::Survey;
 use kindling::bench::matmul_flops;
 use kindling::data::{DataReport, Dataset};
+use kindling::device::is_processor;
 use kindling::platform::SURVEYED_BYTES;
-use kindling::told::Told;
+use kindling::told::{Told, told};
 use kindling::train::{self, Job};
 use serde_json::Map;
 
@@ -58,10 +59,11 @@ impl Engine {
     /// What a run would need.
     pub async fn plan(&self, training: &Training, mut files: Vec<File>) -> Result<Answer, Told> {
         let told = |e: kindling::error::Error| e.told();
-        let model = self.beginner(training).await?;
+        let open = self.opened()?;
+        let model = open.planned(training)?;
         let teacher = self.teacher(training.teacher.as_ref(), &mut files, &model).await?;
         let aim = Aim::of(training, &model, teacher.as_ref().map(|teacher| &teacher.model), None)?;
-        let (job, planned) = self.surveyed(training, files, &model, &aim)?;
+        let (job, planned) = self.surveyed(training, files, (&model, &open), &aim)?;
         job.validate(&model.base).map_err(told)?;
         let (steps, survey) = (job.total_steps(&planned.survey), &planned.survey);
         let plan = job.plan(&model.base, survey, steps);
@@ -69,11 +71,13 @@ impl Engine {
         let (_, fitted) = config_of(training, &model, &aim)?;
         info.note(fitted.into_iter().chain(job.warnings()).collect());
         info.note(job.remarks(survey));
+        info.note(beyond(&plan, info.seconds, is_processor(&self.device()?)));
         self.planned.replace(Some(planned));
         Answer::new(info)
     }
 
-    /// A job on files, and what one pass over them holds; those of the last plan are not read once more.
+    /// A job on files, and what one pass over them holds; those of the last plan are not read once more. The model that
+    /// trains is the open one, or has its tokenizer.
     ///
     /// # Errors
     /// Data or settings that cannot be used.
@@ -81,10 +85,10 @@ impl Engine {
         &self,
         training: &Training,
         files: Vec<File>,
-        model: &OpenModel,
+        (model, open): (&OpenModel, &OpenModel),
         aim: &Aim,
     ) -> Result<(Job, Planned), Told> {
-        let key = key(training, &files, model)?;
+        let key = key(training, &files, open)?;
         if let Some(planned) = self.planned.take().filter(|planned| planned.key == key) {
             return Ok((job_on(training, Arc::clone(&planned.dataset), (model, aim), None)?, planned));
         }
@@ -108,7 +112,35 @@ impl Engine {
     }
 }
 
-/// Stands for the files and for all that decides how they are read.
+/// What is beyond a tab: more memory than WebAssembly has, where the processor computes, or days of time.
+fn beyond(plan: &train::Plan, seconds: Option<f64>, on_processor: bool) -> Vec<Told> {
+    const MEMORY: u64 = 1 << 32;
+    const DAY: f64 = 86_400.0;
+    let gigabytes = (plan.bytes() as f64 / 1e9).round();
+    let days = (seconds.unwrap_or_default() / DAY).round();
+    let told = [
+        (
+            on_processor && plan.bytes() > MEMORY,
+            told!(
+                "plan.memory",
+                "the run needs about {gigabytes} GB of memory, and a tab has at most 4; take a smaller --batch-size or \
+                 shorter rows (--max-seq-len)",
+                gigabytes
+            ),
+        ),
+        (
+            days >= 1.0,
+            told!(
+                "plan.time",
+                "the run would take about {days} days here; take fewer --steps, or a smaller --batch-size",
+                days
+            ),
+        ),
+    ];
+    told.into_iter().filter(|(is, _)| *is).map(|(_, told)| told).collect()
+}
+
+/// Stands for the files and for all that decides how they are read, beside the model that is open.
 fn key(training: &Training, files: &[File], model: &OpenModel) -> Result<u64, Told> {
     let mut read = training.clone();
     (read.name, read.sample) = (None, None);

@@ -19,6 +19,7 @@ use super::messages::model::WeightsAs;
 use super::plan::Planned;
 use super::protocol::{Active, File};
 use super::queue::Queue;
+use super::teaches::SameTokens;
 
 /// Everything that lives as long as the worker.
 #[derive(Default)]
@@ -41,6 +42,8 @@ pub struct Engine {
     pub planned: RefCell<Option<Planned>>,
     /// The kept model that taught last, by its name, its weights and the number of its save.
     pub teacher: RefCell<Option<(KeptSave, OpenModel)>>,
+    /// Which tokenizers of kept models have the open model's tokens.
+    pub same_tokens: RefCell<SameTokens>,
     /// Calls that the page no longer wants.
     pub cancelled: RefCell<HashSet<u32>>,
 }

@@ -71,14 +71,14 @@ impl Engine {
         let id = new_id();
         let claim = self.claim(&id)?;
         let open = self.opened()?;
-        let model = self.beginner(&training).await?;
+        let model = open.begun(&training).await?;
         let teacher = self.teacher(training.teacher.as_ref(), &mut files, &model).await?;
         let aim = Aim::of(&training, &model, teacher.as_ref().map(|teacher| &teacher.model), None)?;
         let data = files.first().map(|file| file.name.as_str());
         training.name = Some(result_name(&training, data, &model.name));
         let kept: Vec<(String, Vec<u8>)> =
             files.iter().map(|file| (file.name.clone(), file.bytes.clone())).collect();
-        let (job, planned) = self.surveyed(&training, files, &model, &aim)?;
+        let (job, planned) = self.surveyed(&training, files, (&model, &open), &aim)?;
         let job = begun_adapter(job, &model).await?;
         training.teacher =
             training.teacher.zip(teacher.as_ref()).map(|(named, teacher)| teacher.remembered(named));

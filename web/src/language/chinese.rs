@@ -3,6 +3,7 @@
 use super::diffusion;
 use super::finer;
 use super::lessons;
+use super::limits;
 use super::rows;
 use super::stages;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
@@ -17,6 +18,7 @@ pub const CHINESE: Text = Text {
     teach: TEACH,
     rows: rows::CHINESE,
     stages: stages::CHINESE,
+    limits: limits::CHINESE,
     finer: finer::CHINESE,
     diffusion: diffusion::CHINESE,
     lessons: lessons::CHINESE,
@@ -208,6 +210,7 @@ const TEACH: TeachText = TeachText {
     compare: "与之前对比",
     export: "导出适配器（.zip）",
     export_run: "导出未完成的训练",
+    unfinished: "可以继续的中断训练：{} 个",
     interrupted: "训练“{}”（模型 {}）在第 {} 步中断，共 {} 步。",
     discard: "丢弃",
 };

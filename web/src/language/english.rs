@@ -3,6 +3,7 @@
 use super::diffusion;
 use super::finer;
 use super::lessons;
+use super::limits;
 use super::rows;
 use super::stages;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
@@ -17,6 +18,7 @@ pub const ENGLISH: Text = Text {
     teach: TEACH,
     rows: rows::ENGLISH,
     stages: stages::ENGLISH,
+    limits: limits::ENGLISH,
     finer: finer::ENGLISH,
     diffusion: diffusion::ENGLISH,
     lessons: lessons::ENGLISH,
@@ -215,6 +217,7 @@ steps: about {}.",
     compare: "Compare with before",
     export: "Export the adapter (.zip)",
     export_run: "Export the unfinished run",
+    unfinished: "Interrupted runs that can go on: {}",
     interrupted: "The run “{}” on {} was interrupted at step {} of {}.",
     discard: "Discard",
 };

@@ -55,7 +55,7 @@ const FIELDS: [(&str, Sentence); 46] = [
     ("shift-logits", |t| t.diffusion.shift),
 ];
 /// What is said of the command line, and what of the page.
-const PHRASES: [(&str, Sentence); 10] = [
+const PHRASES: [(&str, Sentence); 11] = [
     ("fix them, or add --skip-bad-rows to go on without them", |t| t.page.fix_rows),
     (", or add --skip-bad-rows to go on without such rows", |_| ""),
     ("`kindling data preview`", |t| t.teach.preview),
@@ -66,6 +66,7 @@ const PHRASES: [(&str, Sentence); 10] = [
         |_| "fine-tune with it, or give",
     ),
     ("train on it with `dpo`, or give", |t| t.stages.learn_pairs),
+    ("is no rule; the rules are answer, tags, length, repetition", |t| t.finer.no_rule),
     ("use `pretrain`, or rows", |_| "pretrain with it, or give rows"),
     // The page measures by itself where rows are held out.
     (" and --eval-every 100", |_| ""),

@@ -92,6 +92,9 @@ pub struct StagesText {
     pub layer: &'static str,
     pub preferred: &'static str,
     pub share: &'static str,
+    pub by_letters: &'static str,
+    pub by_tags: &'static str,
+    pub by_reward: &'static str,
 }
 
 /// In English.
@@ -188,6 +191,10 @@ the emptiest {} times.",
     layer: "Layer {}",
     preferred: "The better answer is likelier in {} of {} rows; before it was in {}.",
     share: "Share of the better answer among the two: {} before, {} after.",
+    by_letters: "An answer is right that is the row's, letter for letter.",
+    by_tags: "An answer is right that says the same between its tags as the row's.",
+    by_reward: "An answer is right that the rule “answer” rewards: it says the same between its tags as the row's or, to a \
+row without tags, ends with the same number.",
 };
 
 /// In Chinese.
@@ -211,10 +218,10 @@ pub const CHINESE: StagesText = StagesText {
     sft_weight: "附加微调的权重",
     prompt_len: "最长提示（词元，0 为不限）",
     dpo_loss: "偏好损失",
-    sigmoid: "sigmoid（DPO）",
+    sigmoid: "S 形（DPO）",
     ipo: "IPO",
-    hinge: "hinge",
-    robust: "robust（部分回答对颠倒）",
+    hinge: "合页",
+    robust: "稳健（部分回答对颠倒）",
     kd_alpha: "数据自身词元所占比例",
     kd_temperature: "两个模型的温度",
     kd_skew: "混合分布中教师的比例",
@@ -223,7 +230,7 @@ pub const CHINESE: StagesText = StagesText {
     kd_loss: "教师损失",
     forward_kl: "正向 KL",
     reverse_kl: "反向 KL",
-    jsd: "Jensen-Shannon",
+    jsd: "JS 散度",
     skew_kl: "偏斜 KL",
     teacher: "教师",
     teacher_open: "当前模型",
@@ -281,4 +288,7 @@ pub const CHINESE: StagesText = StagesText {
     layer: "第 {} 层",
     preferred: "在 {} / {} 行中更好的回答更可能；之前是 {} 行。",
     share: "更好的回答在两者中所占的概率：之前 {}，之后 {}。",
+    by_letters: "与该行的回答一字不差，才算答对。",
+    by_tags: "标签之间的内容与该行的答案相同，就算答对。",
+    by_reward: "按“答案”奖励规则判断：标签之间的内容与该行的答案相同（该行没有标签时，最后一个数相同也可以），就算答对。",
 };

@@ -3,6 +3,7 @@
 use super::diffusion::DiffusionText;
 use super::finer::FinerText;
 use super::lessons::LessonsText;
+use super::limits::LimitsText;
 use super::rows::RowsText;
 use super::stages::StagesText;
 use super::trained::TrainedText;
@@ -27,6 +28,8 @@ pub struct Text {
     pub stages: StagesText,
     /// The finer settings of training.
     pub finer: FinerText,
+    /// Numbers that a field does not take.
+    pub limits: LimitsText,
     /// How diffusion models write, are made and learn.
     pub diffusion: DiffusionText,
     /// Lessons, and the comparison of many adapters.
@@ -225,6 +228,7 @@ pub struct TeachText {
     pub compare: &'static str,
     pub export: &'static str,
     pub export_run: &'static str,
+    pub unfinished: &'static str,
     pub interrupted: &'static str,
     pub discard: &'static str,
 }

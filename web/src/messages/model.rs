@@ -111,6 +111,8 @@ messages! {
         name: String,
         /// Its size.
         bytes: f64,
+        /// Whether it can teach the open model: it predicts the next token, of the same tokens. Of GGUF files that is not told.
+        teaches: bool,
         /// What is damaged, so that it cannot be opened.
         damaged: Option<Told> = "Option::is_none",
     }

@@ -231,12 +231,25 @@ messages! {
     struct Lesson {
         /// Rows that are trained on.
         rows: f64,
+        /// By which rule an answer is right.
+        judged: Judged,
         /// At most 8 of them, spread evenly; fewer where asking takes long.
         answers: Vec<Answered>,
         /// The request's questions that none of these rows asks; fewer where asking takes long.
         asked: Vec<Asked>,
         /// Where preferences were learned at most 8 of their rows, likewise.
         pairs: Vec<Weighed> = "Vec::is_empty",
+    }
+
+    /// By which rule an answer to a row is right: it is the row's, spaces around it aside; what stands between its tags is
+    /// that of the row's; or the rule `answer` rewards it.
+    enum Judged {
+        /// It is the row's.
+        Letters = "letters",
+        /// What stands between its tags is that of the row's.
+        Tags = "tags",
+        /// The rule `answer` rewards it.
+        Reward = "reward",
     }
 
     /// A row of two answers: how likely the model holds each, and what it says itself.
@@ -267,7 +280,7 @@ messages! {
         before: String,
         /// That of what the run gave.
         after: String,
-        /// Whether it is the row's.
+        /// Whether it is right.
         right: bool,
     }
 

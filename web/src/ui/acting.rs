@@ -6,11 +6,12 @@ use super::fetch::asked;
 use super::storage;
 use crate::messages::model::AdapterInfo;
 
-/// This tab's key for their names and strengths.
+/// This tab's key for them and their strengths.
 const KEY: &str = "kindling-acting";
 
-/// Adapters that acted before the reload and wait for their model, with their strengths.
-pub struct Acting(RefCell<Vec<(String, f64)>>);
+/// Adapters that acted before the reload and wait for their model: when each was made, which no other shares (names go to
+/// others once they are free), and its strength.
+pub struct Acting(RefCell<Vec<(f64, f64)>>);
 
 impl Acting {
     /// Those that acted when the page was left; none where its address asks for an adapter, which acts alone.
@@ -20,25 +21,32 @@ impl Acting {
         Self(RefCell::new(kept.unwrap_or_default()))
     }
 
-    /// Of the adapters of this browser those that are to act again. They wait no longer, nor do those that are gone.
-    pub fn take(&self, known: &[AdapterInfo]) -> Vec<AdapterInfo> {
-        let mut back = Vec::new();
-        self.0.borrow_mut().retain(|(name, strength)| {
-            let Some(adapter) = known.iter().find(|adapter| adapter.name == *name) else { return false };
+    /// Whether any waits.
+    pub fn waits(&self) -> bool {
+        !self.0.borrow().is_empty()
+    }
+
+    /// Switches those of the adapters of this browser on that are to act again, and gives their names. They wait no longer,
+    /// nor do those that are gone.
+    pub fn wake(&self, known: &mut [AdapterInfo]) -> Vec<String> {
+        let mut woken = Vec::new();
+        self.0.borrow_mut().retain(|&(made, strength)| {
+            let Some(adapter) = known.iter_mut().find(|adapter| adapter.made == made) else { return false };
             let fits = adapter.fits && adapter.damaged.is_none();
             if fits {
-                back.push(AdapterInfo { active: true, strength: *strength, ..adapter.clone() });
+                (adapter.active, adapter.strength) = (true, strength);
+                woken.push(adapter.name.clone());
             }
             !fits
         });
-        back
+        woken
     }
 
     /// Keeps what acts now, and what still waits.
     pub fn keep(&self, known: &[AdapterInfo]) {
         let acts = known.iter().filter(|adapter| adapter.active);
-        let acts = acts.map(|adapter| (adapter.name.clone(), adapter.strength));
-        let all: Vec<_> = acts.chain(self.0.borrow().iter().cloned()).collect();
+        let acts = acts.map(|adapter| (adapter.made, adapter.strength));
+        let all: Vec<_> = acts.chain(self.0.borrow().iter().copied()).collect();
         storage::keep_by_tab(KEY, &serde_json::to_string(&all).unwrap_or_default());
     }
 }

@@ -23,8 +23,11 @@ struct Adapters {
     name: El,
     known: RefCell<Vec<AdapterInfo>>,
     acting: Acting,
-    /// Whether the list waits to be shown anew until a slider is let go.
+    /// Whether the list waits to be asked for anew, until a slider is let go or the last choice is answered.
     late: Cell<bool>,
+    /// Choices on their way to the engine. Until the last one is answered, what is known is what was chosen: a choice made
+    /// meanwhile goes on from that.
+    choices: Cell<u32>,
 }
 
 /// Builds the tab.
@@ -37,6 +40,7 @@ pub fn build(app: &Rc<App>, panel: &El) {
         known: RefCell::default(),
         acting: Acting::load(),
         late: Cell::default(),
+        choices: Cell::default(),
     });
     let card = el("section").class("card").child(&el("h2").say(speech, |t| t.adapters.title));
     let card = card.child(&el("p").class("faint").say(speech, |t| t.adapters.hint)).child(&adapters.list);
@@ -54,7 +58,7 @@ pub fn build(app: &Rc<App>, panel: &El) {
     // A slider that comes back to where it was says nothing of being let go.
     let waiting = Rc::clone(&adapters);
     dom::listen(&dom::window(), "pointerup", move |_| {
-        if waiting.late.take() {
+        if waiting.late.get() {
             waiting.fetch();
         }
     });
@@ -65,38 +69,54 @@ impl Adapters {
     fn fetch(self: &Rc<Self>) {
         let adapters = Rc::clone(self);
         self.app.spawn(async move {
-            let known = match engine::adapters().await {
+            let known = engine::adapters().await;
+            // It may be from before a choice, whose answer brings the list, too.
+            if adapters.choices.get() > 0 {
+                return Ok(());
+            }
+            let known = match known {
                 Ok(known) => adapters.let_act_again(known).await,
-                failed => failed,
+                failed => failed.map(Some),
             };
-            // What is as it was stays under the hand, and so does a slider that is being moved.
-            let shown = adapters.list.child_element_count() > 0;
+            let Some(known) = known.transpose() else { return Ok(()) };
+            // What is as it was stays under the hand.
+            let shown = adapters.list.child_element_count() > 0 && !adapters.late.get();
             let is_same = shown && known.as_ref().is_ok_and(|known| *known == *adapters.known.borrow());
-            let moved = adapters.list.query_selector("input:active").ok().flatten().is_some();
-            adapters.late.set(moved && !is_same);
-            if is_same || moved { known.map(drop) } else { adapters.take(known) }
+            if is_same { Ok(()) } else { adapters.take(known) }
         });
     }
 
-    /// Lets the adapters act that did so before a reload, once their model is open.
-    async fn let_act_again(&self, known: Vec<AdapterInfo>) -> Answer<Vec<AdapterInfo>> {
-        let back = self.acting.take(&known);
-        if back.is_empty() {
-            return Ok(known);
+    /// Lets the adapters act that did so before a reload, once their model is open; `None` where another choice follows.
+    async fn let_act_again(&self, mut known: Vec<AdapterInfo>) -> Answer<Option<Vec<AdapterInfo>>> {
+        let mut woken = self.acting.wake(&mut known);
+        if woken.is_empty() {
+            return Ok(Some(known));
         }
-        let is_back = |adapter: &AdapterInfo| back.iter().any(|back| back.name == adapter.name);
-        let others = known.into_iter().filter(|adapter| !is_back(adapter));
-        let wanted: Vec<AdapterInfo> = others.chain(back.iter().cloned()).collect();
-        let known = match engine::use_adapters(&wanted).await {
-            Ok(known) => known,
+        let known = self.choose(known).await?;
+        let acts = |name: &String| known.iter().flatten().any(|now| now.active && now.name == *name);
+        woken.retain(|name| known.is_none() || acts(name));
+        if !woken.is_empty() {
+            self.app.tell_also(&fill(self.app.speech.text().adapters.on_again, &[&woken.join(", ")]));
+        }
+        Ok(known)
+    }
+
+    /// Lets the engine choose what acts, which is known at once. Gives the list, what acts being as before where the engine
+    /// refused; `None` where a later choice is on its way, which brings it.
+    async fn choose(&self, wanted: Vec<AdapterInfo>) -> Answer<Option<Vec<AdapterInfo>>> {
+        self.known.replace(wanted.clone());
+        self.late.set(true);
+        self.choices.set(self.choices.get() + 1);
+        let answer = engine::use_adapters(&wanted).await;
+        self.choices.set(self.choices.get() - 1);
+        match answer {
+            answer if self.choices.get() > 0 => answer.map(|_| None),
+            Ok(known) => Ok(Some(known)),
             Err(sentence) => {
                 self.app.fail(&sentence);
-                return engine::adapters().await;
+                engine::adapters().await.map(Some)
             }
-        };
-        let names: Vec<&str> = back.iter().map(|adapter| adapter.name.as_str()).collect();
-        self.app.tell_also(&fill(self.app.speech.text().adapters.on_again, &[&names.join(", ")]));
-        Ok(known)
+        }
     }
 
     fn take(self: &Rc<Self>, known: Answer<Vec<AdapterInfo>>) -> Answer<()> {
@@ -106,14 +126,22 @@ impl Adapters {
             self.known.replace(known);
         }
         self.list.set("aria-busy", "false");
-        // After a failure too: switches go back to what acts.
-        self.show();
+        // A slider that is being moved stays under the hand: the list is shown once it is let go. After a failure, too,
+        // switches go back to what acts.
+        let is_held = self.list.query_selector("input:active").ok().flatten().is_some();
+        self.late.set(is_held);
+        if !is_held {
+            self.show();
+        }
         failed.map_or(Ok(()), Err)
     }
 
     /// The same where others show it too.
     fn take_for_all(self: &Rc<Self>, known: Answer<Vec<AdapterInfo>>) -> Answer<()> {
-        self.take(known)?;
+        // A choice that is on its way brings a later list.
+        if known.is_err() || self.choices.get() == 0 {
+            self.take(known)?;
+        }
         self.app.changed(Topic::Adapters);
         Ok(())
     }
@@ -122,8 +150,8 @@ impl Adapters {
         let t = self.app.speech.text();
         self.list.redraw(|| {
             self.list.clear();
-            for (i, adapter) in self.known.borrow().iter().enumerate() {
-                self.list.add(&self.row(i, adapter));
+            for adapter in self.known.borrow().iter() {
+                self.list.add(&self.row(adapter));
             }
             if self.known.borrow().is_empty() {
                 self.list.add(&el("li").class("faint").text(t.adapters.none));
@@ -131,20 +159,20 @@ impl Adapters {
         });
     }
 
-    fn row(self: &Rc<Self>, i: usize, adapter: &AdapterInfo) -> El {
+    fn row(self: &Rc<Self>, adapter: &AdapterInfo) -> El {
         let t = self.app.speech.text();
         let on = el("input").test("adapter-on").attr("type", "checkbox");
         on.set_checked(adapter.active);
         // One of another model waits until that is open.
         on.enable(adapter.fits);
-        let (switched, read) = (Rc::clone(self), on.clone());
-        let on = on.on("change", move |_| switched.change(i, |adapter| adapter.active = read.checked()));
+        let (switched, read, name) = (Rc::clone(self), on.clone(), adapter.name.clone());
+        let on = on.on("change", move |_| switched.change(&name, |adapter| adapter.active = read.checked()));
         let about =
             fill(t.adapters.about, &[&adapter.rank.to_string(), &count(adapter.parameters, &t.units)]);
         let name = el("label").class("choice").child(&on).child(&el("strong").text(&adapter.name));
         let row = el("li").class("adapter").test("adapter").attr("data-name", &adapter.name).child(&name);
         let row = row.child(&el("span").class("faint").text(&about)).child(&self.origin(adapter));
-        let row = if adapter.fits { row.child(&self.strength(i, adapter)) } else { row };
+        let row = if adapter.fits { row.child(&self.strength(adapter)) } else { row };
         let (exporting, what) = (Rc::clone(&self.app), json!({ "adapter": adapter.name }));
         let export = button().class("quiet").test("adapter-export").text(t.adapters.export);
         let export = export.on("click", move |_| exporting.export(what.clone(), true));
@@ -176,31 +204,42 @@ impl Adapters {
         }
     }
 
-    fn strength(self: &Rc<Self>, i: usize, adapter: &AdapterInfo) -> El {
+    fn strength(self: &Rc<Self>, adapter: &AdapterInfo) -> El {
         let shown = el("output").text(&format!("{:.2}", adapter.strength));
         let slider = el("input").test("adapter-strength").attr("type", "range");
         let slider = slider.attr("min", "0").attr("max", "2").attr("step", "0.05");
         slider.set_value(&adapter.strength.to_string());
         let (told, moved) = (shown.clone(), slider.clone());
         let slider = slider.on("input", move |_| told.write(&format!("{:.2}", strength(&moved))));
-        let (changed, read) = (Rc::clone(self), slider.clone());
+        let (changed, read, name) = (Rc::clone(self), slider.clone(), adapter.name.clone());
         // The engine is told when the slider is let go, not at each place it passes.
         let slider =
-            slider.on("change", move |_| changed.change(i, |adapter| adapter.strength = strength(&read)));
+            slider.on("change", move |_| changed.change(&name, |adapter| adapter.strength = strength(&read)));
         let label =
             el("label").class("strength").child(&el("span").text(self.app.speech.text().adapters.strength));
         label.child(&slider).child(&shown)
     }
 
-    fn change(self: &Rc<Self>, i: usize, change: impl FnOnce(&mut AdapterInfo)) {
+    fn change(self: &Rc<Self>, name: &str, change: impl FnOnce(&mut AdapterInfo)) {
         let mut wanted = self.known.borrow().clone();
-        if let Some(adapter) = wanted.get_mut(i) {
+        if let Some(adapter) = wanted.iter_mut().find(|adapter| adapter.name == name) {
             change(adapter);
         }
         let adapters = Rc::clone(self);
         // It is read from the disk first; a question that is asked meanwhile waits for it.
         self.list.set("aria-busy", "true");
-        self.app.spawn(async move { adapters.take(engine::use_adapters(&wanted).await) });
+        self.app.spawn(async move {
+            let known = adapters.choose(wanted).await;
+            if adapters.choices.get() > 0 {
+                return known.map(drop);
+            }
+            let taken = known.transpose().map_or(Ok(()), |known| adapters.take(known));
+            // One that waits to act again may have been passed over for this choice.
+            if adapters.acting.waits() {
+                adapters.fetch();
+            }
+            taken
+        });
     }
 
     fn add(self: &Rc<Self>, files: &[web_sys::File]) {

@@ -13,6 +13,7 @@ use wasm_bindgen::prelude::JsValue;
 use super::channel::Channel;
 use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
+use super::reopen;
 use super::slot::Slot;
 use super::speech::Speech;
 use crate::language::Sentence;
@@ -70,6 +71,8 @@ pub struct App {
     before: Rc<RefCell<Option<El>>>,
     model: RefCell<Option<ModelInfo>>,
     source: RefCell<Option<JsValue>>,
+    /// Whether the model that the page comes with was told of, or that there is none.
+    begun: Cell<bool>,
     watchers: RefCell<Vec<(Topic, Watcher)>>,
     channel: Channel,
     show_tab: RefCell<ShowTab>,
@@ -104,6 +107,7 @@ impl App {
             before,
             model: RefCell::default(),
             source: RefCell::default(),
+            begun: Cell::default(),
             watchers: RefCell::default(),
             channel: Channel::open(),
             show_tab: RefCell::new(Rc::new(|_| ())),
@@ -202,11 +206,24 @@ impl App {
 
     /// Another model is open, or none; `source` opens it once more after a crash.
     pub fn set_model(&self, model: Option<ModelInfo>, source: Option<JsValue>) {
+        // What was open before a reload is not forgotten for what the page comes with.
+        if let Some(model) = model.as_ref().filter(|_| self.begun.get()) {
+            reopen::note(model, source.as_ref());
+        }
+        self.begun.set(true);
         self.model.replace(model);
         self.source.replace(source);
         self.changed(Topic::Model);
         // Which of them fit is this tab's own matter.
         self.show_again(Topic::Adapters);
+    }
+
+    /// The open model can be opened from here, too.
+    pub fn set_source(&self, source: JsValue) {
+        if let Some(model) = self.model.borrow().as_ref() {
+            reopen::note(model, Some(&source));
+        }
+        self.source.replace(Some(source));
     }
 
     /// Where the open model came from, where the page knows.

@@ -12,6 +12,7 @@ use super::chat_panel::{self, Controls};
 use super::dom::{self, El, el};
 use super::engine::{self, Answer};
 use super::history::{self, Kept, Turn};
+use super::numbers::fault_in;
 use super::turn;
 
 /// The conversation and its controls.
@@ -97,16 +98,26 @@ impl Chat {
     /// Sends what stands in the field.
     pub fn send(self: &Rc<Self>) {
         let question = self.controls.input.value();
-        if self.answering.borrow().is_none() && self.app.model().is_some() {
+        if self.answering.borrow().is_none() && self.app.model().is_some() && self.is_sound() {
             self.controls.input.set_value("");
             let end = self.turns.borrow().len();
             self.ask_from(end, &question);
         }
     }
 
+    /// Whether all settings of answers hold; else the first that does not is gone to, and says why.
+    fn is_sound(&self) -> bool {
+        let fault = fault_in(&dom::find("panel-chat"), self.app.speech.text());
+        if let Some((field, sentence)) = &fault {
+            self.app.fail(sentence);
+            field.go_to();
+        }
+        fault.is_none()
+    }
+
     /// Asks a question in the place of message `i` and all that follow.
     pub fn ask_from(self: &Rc<Self>, i: usize, question: &str) {
-        if question.trim().is_empty() {
+        if question.trim().is_empty() || !self.is_sound() {
             return;
         }
         self.stop();
@@ -117,6 +128,9 @@ impl Chat {
 
     /// Answers the last question once more.
     pub fn regenerate(self: &Rc<Self>) {
+        if !self.is_sound() {
+            return;
+        }
         self.stop();
         let asked = self.turns.borrow().iter().rposition(Turn::asks);
         self.turns.borrow_mut().truncate(asked.map_or(0, |i| i + 1));

@@ -219,6 +219,16 @@ impl El {
         all.filter_map(|node| node.dyn_into::<HtmlElement>().ok()).map(Self).collect()
     }
 
+    /// Goes to it with the keyboard, out of every fold around it.
+    pub fn go_to(&self) {
+        while let Ok(Some(fold)) = self.0.closest("details:not([open])") {
+            if fold.set_attribute("open", "").is_err() {
+                break;
+            }
+        }
+        let _ = self.0.focus();
+    }
+
     /// Moves the keyboard to a child by its place, where there is one.
     pub fn enter_child(&self, place: usize) {
         let child = self.0.child_nodes().item(place as u32);

@@ -46,13 +46,19 @@ static OF_DPO: [Setting; 1] =
     [Setting { key: "length-normalise", sentence: |t| t.finer.normalise, kind: Kind::Switch }];
 const GRPO: [Number; 1] = [Number::new("clip-range", |t| t.finer.clip, ["0", "100", "any"])];
 static OF_GRPO: [Setting; 2] = [
-    Setting { key: "reward", sentence: |t| t.finer.reward, kind: Kind::Words },
+    Setting { key: "reward", sentence: |t| t.finer.reward, kind: Kind::Words(&RULES) },
     Setting { key: "grpo-loss", sentence: |t| t.finer.grpo_loss, kind: Kind::One(&GRPO_LOSSES) },
+];
+static RULES: [Choice; 4] = [
+    ("answer", |t| t.finer.answer),
+    ("tags", |t| t.finer.tags),
+    ("length", |t| t.finer.length),
+    ("repetition", |t| t.finer.repetition),
 ];
 static GRPO_LOSSES: [Choice; 2] = [("clipped", |t| t.finer.clipped), ("cispo", |t| t.finer.cispo)];
 static EXPERTS: [Number; 4] = [
-    Number::new("num-experts", |t| t.finer.expert_count, ["1", "64", "1"]),
-    Number::new("num-experts-per-tok", |t| t.finer.per_token, ["1", "64", "1"]),
+    Number::new("num-experts", |t| t.finer.expert_count, ["1", "1024", "1"]),
+    Number::new("num-experts-per-tok", |t| t.finer.per_token, ["1", "1024", "1"]),
     Number::new("n-shared-experts", |t| t.finer.shared, ["0", "64", "1"]),
     Number::new("router-aux-loss-coef", |t| t.finer.balance, ["0", "100", "any"]),
 ];

@@ -5,7 +5,7 @@ use super::dom::{El, el};
 use crate::difference::{Piece, differences};
 use crate::format::{fill, percent, share_of_first};
 use crate::language::Text;
-use crate::messages::run::{Answered, Asked, Lesson, Weighed};
+use crate::messages::run::{Answered, Asked, Judged, Lesson, Weighed};
 
 /// Shows it in its place; nothing where nothing was asked.
 pub fn show(place: &El, lesson: Option<&Lesson>, t: &'static Text) {
@@ -15,7 +15,13 @@ pub fn show(place: &El, lesson: Option<&Lesson>, t: &'static Text) {
     if !lesson.answers.is_empty() {
         let list = el("ol").class("learned");
         lesson.answers.iter().for_each(|answer| list.add(&row(answer, t)));
+        let rule = match lesson.judged {
+            Judged::Letters => t.stages.by_letters,
+            Judged::Tags => t.stages.by_tags,
+            Judged::Reward => t.stages.by_reward,
+        };
         place.add(&el("h3").id("learned-count").text(&count(lesson, t)));
+        place.add(&el("p").class("faint").id("learned-rule").text(rule));
         place.add(&list);
     }
     if !lesson.pairs.is_empty() {

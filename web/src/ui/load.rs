@@ -1,6 +1,6 @@
 //! Opening a model from files, from an address, or from what is kept, with a bar and a way out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use wasm_bindgen::prelude::JsValue;
@@ -10,6 +10,7 @@ use super::app::{App, Topic};
 use super::dom::{El, button, el, field};
 use super::drop;
 use super::engine::{self, Answer};
+use super::reopen;
 use super::speech::Speech;
 use crate::format::{bytes, fill};
 use crate::language::Sentence;
@@ -76,7 +77,18 @@ impl Loader {
             button().id("model-abort").say(speech, |t| t.page.cancel).on("click", move |_| aborted.abort());
         let progress = loader.progress.clone().child(&loader.bar).child(&loader.loaded).child(&abort);
         loader.place.add(&progress);
+        loader.reopen();
         loader
+    }
+
+    /// Opens the model again that was open before a reload, in the place of the one that the page comes with.
+    fn reopen(self: &Rc<Self>) {
+        let (loader, noted) = (Rc::clone(self), Cell::new(reopen::noted()));
+        self.app.watch(Topic::Model, move || {
+            if let Some((source, weights)) = noted.take().filter(|_| loader.app.source().is_none()) {
+                loader.load_as(source, weights, false);
+            }
+        });
     }
 
     fn abort(&self) {
@@ -103,9 +115,12 @@ impl Loader {
 
     /// Opens a model in the place of the one that is open; an opening that still goes on ends.
     pub fn load(self: &Rc<Self>, source: JsValue) {
-        if !self.app.may_replace_model() {
-            return;
+        if self.app.may_replace_model() {
+            self.load_as(source, self.weights.value(), true);
         }
+    }
+
+    fn load_as(self: &Rc<Self>, source: JsValue, weights: String, is_told: bool) {
         self.abort();
         let Ok(abort) = AbortController::new() else { return };
         self.loading.replace(Some(abort.clone()));
@@ -114,7 +129,7 @@ impl Loader {
         self.progress.show(true);
         let loader = Rc::clone(self);
         self.app.spawn(async move {
-            let answer = loader.open(&source, &abort).await;
+            let answer = loader.open(&source, &weights, is_told, &abort).await;
             if loader.loading.borrow().as_ref().is_some_and(|now| js_sys::Object::is(now, &abort)) {
                 loader.loading.replace(None);
                 loader.progress.show_or_leave(false, &loader.place);
@@ -123,12 +138,19 @@ impl Loader {
         });
     }
 
-    async fn open(self: &Rc<Self>, source: &JsValue, abort: &AbortController) -> Answer<()> {
+    async fn open(
+        self: &Rc<Self>,
+        source: &JsValue,
+        weights: &str,
+        is_told: bool,
+        abort: &AbortController,
+    ) -> Answer<()> {
         let told = Rc::clone(self);
         let show = move |loaded, total| told.show(loaded, total);
-        let model = engine::load(source, &self.weights.value(), &abort.signal(), show).await?;
+        let model = engine::load(source, weights, &abort.signal(), show).await?;
         let is_open = fill(self.app.speech.text().models.is_open, &[&model.name]);
         match model.notes.as_slice() {
+            _ if !is_told => (),
             [] => self.app.tell(&is_open),
             // It is open, and something about it should be known.
             notes => {

@@ -44,7 +44,7 @@
 //! | run | `teach-run`, `teach-status`, `teach-progress`, `teach-pause`, `teach-stop`, `teach-chart`, |
 //! | | `teach-loss`, `teach-heldout`, `teach-heldout-key`, `teach-samples`, `teach-sample`*, `teach-ask`, `teach-compare`, |
 //! | | `teach-export`, `teach-export-hf`, `teach-export-run`, `teach-resume`, `teach-notes`, `teach- |
-//! | | run-warnings`, `runs-banner`, `run-resume`*, `run-export`*, `run-discard`* |
+//! | | run-warnings`, `runs-banner`, `runs-fold`, `run-resume`*, `run-export`*, `run-discard`* |
 //! | adapters | `adapter-list`, `adapter`* (`data-name`), `adapter-on`*, `adapter-base`*, |
 //! | | `adapter-strength`*, `adapter- |
 //! | | export`*, `adapter-remove`*, `adapter-name`, `adapter-files` |
@@ -98,6 +98,7 @@ mod paste_field;
 mod preview;
 mod reading;
 mod remarks;
+mod reopen;
 mod run_panel;
 mod slot;
 mod speech;

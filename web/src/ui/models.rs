@@ -13,7 +13,7 @@ use super::speech::Speech;
 use super::training::Training;
 use super::unfinished::{discards, exports, resumes};
 use crate::format::{bytes, fill};
-use crate::language::Sentence;
+use crate::language::{Sentence, Text};
 use crate::messages::model::KeptModel;
 use crate::messages::run::{SavedRun, Stage};
 
@@ -76,6 +76,18 @@ fn gguf_weights(speech: &Speech) -> El {
     })
 }
 
+/// What the page calls a stage.
+fn of_stage(stage: Stage, t: &'static Text) -> &'static str {
+    match stage {
+        Stage::Pretrain => t.teach.pretrain,
+        Stage::Sft => t.teach.sft,
+        Stage::Dpo => t.stages.dpo,
+        Stage::Distill => t.stages.distill,
+        Stage::Reason => t.stages.reason,
+        Stage::Grpo => t.stages.grpo,
+    }
+}
+
 impl Models {
     fn open_card(self: &Rc<Self>) -> El {
         let speech = &self.app.speech;
@@ -119,6 +131,9 @@ impl Models {
         let typed = self.name.value();
         let name = if typed.trim().is_empty() { open.as_str() } else { typed.trim() };
         engine::keep_model(name).await?;
+        if self.app.model().is_some_and(|model| model.name == open) {
+            self.app.set_source(engine::write(&json!({ "kept": name })));
+        }
         self.app.tell(&fill(self.app.speech.text().models.is_kept, &[name]));
         self.app.changed(Topic::Kept);
         Ok(())
@@ -203,7 +218,7 @@ impl Models {
         let t = self.app.speech.text();
         let adapter = if run.adapter { format!(" + {}", t.teach.lora) } else { String::new() };
         let about = [
-            format!("{}{adapter}", run.stage.map_or("", Stage::word)),
+            format!("{}{adapter}", run.stage.map_or("", |stage| of_stage(stage, t))),
             run.model.clone(),
             format!("{:.0}", run.step),
             format!("{:.0}", run.total_steps),

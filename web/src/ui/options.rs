@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 use super::dom::{El, choice, el, field};
 use super::numbers::{Number, Numbers};
 use super::speech::Speech;
-use crate::language::Sentence;
-use crate::settings::{is_list_of, list_of, words_in, words_of};
+use crate::language::{Language, Sentence, Text};
+use crate::settings::{in_code, in_page, is_list_of, list_of, words_in, words_of};
 
 /// A word for the engine and its name on the page.
 pub type Choice = (&'static str, Sentence);
@@ -19,8 +19,8 @@ pub enum Kind {
     One(&'static [Choice]),
     /// Any of these; none of them is the engine's default.
     Any(&'static [Choice]),
-    /// Words with commas between them.
-    Words,
+    /// Words with commas between them, each with one of these names before a colon.
+    Words(&'static [Choice]),
 }
 
 /// A setting that is no number.
@@ -40,6 +40,7 @@ pub struct Options {
     /// Those of them that are numbers.
     pub numbers: Numbers,
     settings: Vec<Given>,
+    speech: Speech,
 }
 
 /// A setting, what is shown of it, and where it is given: a field, or one for each of its words.
@@ -61,7 +62,7 @@ impl Options {
             Given { setting, place, inputs }
         };
         let settings = settings.iter().map(given).collect();
-        Self { group, numbers, settings }
+        Self { group, numbers, settings, speech: speech.clone() }
     }
 
     /// What was set.
@@ -76,7 +77,8 @@ impl Options {
     /// Fills fields with what was set earlier.
     pub fn fill(&self, values: &Map<String, Value>) {
         self.numbers.fill(values);
-        self.settings.iter().for_each(|given| given.fill(values.get(given.setting.key)));
+        let t = self.speech.text();
+        self.settings.iter().for_each(|given| given.fill(values.get(given.setting.key), t));
     }
 
     /// Shows what the engine takes where nothing is set.
@@ -84,8 +86,8 @@ impl Options {
         self.numbers.suggest(defaults);
         for given in &self.settings {
             let default = words_of(defaults.get(given.setting.key));
-            if let (Kind::Words, Some(input)) = (&given.setting.kind, given.inputs.first()) {
-                input.set("placeholder", &default.join(", "));
+            if let (Kind::Words(names), Some(input)) = (&given.setting.kind, given.inputs.first()) {
+                input.set("placeholder", &listed(&default, names, self.speech.text()));
             }
         }
     }
@@ -118,11 +120,16 @@ impl Given {
                 list_of(chosen.map(|((word, _), _)| *word))
             }
             // A Chinese keyboard types other colons.
-            Kind::Words => list_of(words_in(&first.value().replace('：', ":"))),
+            Kind::Words(names) => {
+                let typed = first.value().replace('：', ":");
+                let words: Vec<String> =
+                    words_in(&typed).map(|word| in_code(word, &names_of(names))).collect();
+                list_of(words.iter().map(String::as_str))
+            }
         }
     }
 
-    fn fill(&self, value: Option<&Value>) {
+    fn fill(&self, value: Option<&Value>, t: &'static Text) {
         let Some(first) = self.inputs.first() else { return };
         let words = words_of(value);
         match &self.setting.kind {
@@ -133,7 +140,7 @@ impl Given {
                     input.set_checked(words.contains(word));
                 }
             }
-            Kind::Words => first.set_value(&words.join(", ")),
+            Kind::Words(names) => first.set_value(&listed(&words, names, t)),
         }
     }
 
@@ -142,9 +149,23 @@ impl Given {
             Kind::Switch => value.is_boolean(),
             Kind::One(all) => value.as_str().is_some_and(|word| is_one_of(all, word)),
             Kind::Any(all) => is_list_of(value, |word| is_one_of(all, word)),
-            Kind::Words => is_list_of(value, |_| true),
+            Kind::Words(_) => is_list_of(value, |_| true),
         }
     }
+}
+
+/// Words by their names in the language of now.
+fn listed(words: &[&str], names: &[Choice], t: &'static Text) -> String {
+    let names: Vec<_> = names.iter().map(|(word, name)| (name(t), *word)).collect();
+    let said = words.iter().map(|word| in_page(word, &names));
+    said.collect::<Vec<_>>().join(", ")
+}
+
+/// Names in every language, each with the word in code.
+fn names_of(names: &[Choice]) -> Vec<(&'static str, &'static str)> {
+    let in_language =
+        |language: Language| names.iter().map(move |(word, name)| (name(language.text()), *word));
+    [Language::English, Language::Chinese].into_iter().flat_map(in_language).collect()
 }
 
 fn is_one_of(all: &[Choice], word: &str) -> bool {
@@ -174,7 +195,7 @@ fn fields(setting: &Setting, speech: &Speech, id: &str) -> (El, Vec<El>) {
             let inputs = inputs.collect();
             (group, inputs)
         }
-        Kind::Words => {
+        Kind::Words(_) => {
             let input = el("input").id(id).attr("type", "text");
             (field(speech, setting.sentence, &input), vec![input])
         }

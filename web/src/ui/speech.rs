@@ -25,6 +25,7 @@ pub struct Speech(Rc<Inner>);
 struct Inner {
     language: Cell<Language>,
     said: RefCell<Vec<(El, Slot, Sentence)>>,
+    followed: RefCell<Vec<Box<dyn Fn()>>>,
 }
 
 impl Speech {
@@ -32,7 +33,8 @@ impl Speech {
     pub fn new() -> Self {
         let tag = storage::kept(KEY).or_else(|| dom::window().navigator().language());
         let language = Language::from_tag(&tag.unwrap_or_default());
-        Self(Rc::new(Inner { language: Cell::new(language), said: RefCell::default() }))
+        let (language, said, followed) = (Cell::new(language), RefCell::default(), RefCell::default());
+        Self(Rc::new(Inner { language, said, followed }))
     }
 
     /// The language of now.
@@ -51,6 +53,11 @@ impl Speech {
         self.0.said.borrow_mut().push((element.clone(), slot, sentence));
     }
 
+    /// Calls back whenever the language changed; for what stays on the page and says more than one sentence.
+    pub fn follow(&self, call: impl Fn() + 'static) {
+        self.0.followed.borrow_mut().push(Box::new(call));
+    }
+
     /// Changes to the other language and keeps the choice.
     pub fn switch(&self) {
         self.0.language.set(self.language().other());
@@ -59,6 +66,7 @@ impl Speech {
         for (element, slot, sentence) in self.0.said.borrow().iter() {
             write(element, *slot, sentence(self.text()));
         }
+        self.0.followed.borrow().iter().for_each(|call| call());
     }
 
     /// Tells the document its language, by which browsers choose fonts and voices.

@@ -1,13 +1,14 @@
-//! The four tabs: one panel is seen at a time; arrow keys, Home and End move between them.
+//! The four tabs: one panel is seen at a time; arrow keys, Home and End move between them, and the browser's Back leads to
+//! the one before.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-use wasm_bindgen::JsCast;
-use web_sys::KeyboardEvent;
+use wasm_bindgen::prelude::{JsCast, JsValue};
+use web_sys::{History, KeyboardEvent};
 
 use super::app::App;
-use super::dom::{El, button, el, window};
+use super::dom::{El, button, el, listen, window};
 use crate::language::Sentence;
 
 /// Names of the tabs and how they are labelled, in their order.
@@ -25,6 +26,8 @@ struct Tabs {
     chosen: Cell<usize>,
     /// How far down each was when it was left.
     scrolled: Vec<Cell<f64>>,
+    /// The number of the browser's entry that is seen.
+    entry: Cell<usize>,
 }
 
 /// Builds tabs and empty panels into their places; gives the panels in the order of the tabs.
@@ -35,24 +38,28 @@ pub fn build(app: &App, list: &El, main: &El) -> Vec<El> {
         panels: TABS.iter().map(|(name, _)| panel(name)).collect(),
         chosen: Cell::default(),
         scrolled: TABS.iter().map(|_| Cell::default()).collect(),
+        entry: Cell::new(entry_seen().map_or(0, |(entry, _)| entry)),
     });
     for (i, button) in tabs.buttons.iter().enumerate() {
         let (shown, moved) = (Rc::clone(&tabs), Rc::clone(&tabs));
-        let button = button.clone().on("click", move |_| shown.show(i));
+        let button = button.clone().on("click", move |_| shown.go(i));
         list.add(&button.on("keydown", move |event| {
             if let Some(next) = moved.after_key(i, event.unchecked_ref()) {
                 event.prevent_default();
-                moved.show(next);
+                moved.go(next);
                 let _ = moved.buttons[next].focus();
             }
         }));
         main.add(&tabs.panels[i]);
     }
     tabs.show(0);
+    tabs.note(|history, state| history.replace_state(state, ""));
+    let back = Rc::clone(&tabs);
+    listen(&window(), "popstate", move |_| back.turn());
     let panels = tabs.panels.clone();
     app.set_show_tab(move |name| {
         if let Some(i) = TABS.iter().position(|tab| tab.0 == name) {
-            tabs.show(i);
+            tabs.go(i);
         }
     });
     panels
@@ -74,7 +81,45 @@ fn panel(name: &str) -> El {
         .attr("aria-labelledby", &format!("tab-{name}"))
 }
 
+/// The browser's history; nothing where it keeps none.
+fn history() -> Option<History> {
+    window().history().ok()
+}
+
+/// The number of the entry that is seen, and its tab; nothing of an entry that is not the page's own.
+fn entry_seen() -> Option<(usize, usize)> {
+    let state = history()?.state().ok()?.as_f64()? as usize;
+    Some((state / TABS.len(), state % TABS.len()))
+}
+
 impl Tabs {
+    /// Goes to a tab, from which the browser's Back leads to the one that was seen.
+    fn go(&self, chosen: usize) {
+        if chosen != self.chosen.get() {
+            self.show(chosen);
+            self.entry.set(self.entry.get() + 1);
+            self.note(|history, state| history.push_state(state, ""));
+        }
+    }
+
+    /// Tells the browser which tab its entry shows; without a history Back leaves the page.
+    fn note(&self, note: impl FnOnce(&History, &JsValue) -> Result<(), JsValue>) {
+        let state = self.entry.get() * TABS.len() + self.chosen.get();
+        let _ = history().map(|history| note(&history, &JsValue::from(state as f64)));
+    }
+
+    /// Shows the tab of the entry that the browser went to.
+    fn turn(&self) {
+        let Some((entry, tab)) = entry_seen() else { return };
+        let way = if entry > self.entry.replace(entry) { 1 } else { -1 };
+        if tab != self.chosen.get() {
+            self.show(tab);
+        } else if let Some(history) = history() {
+            // A reload begins at the first tab: beside its entry there may be another one of that.
+            let _ = history.go_with_delta(way);
+        }
+    }
+
     fn show(&self, chosen: usize) {
         let before = self.chosen.replace(chosen);
         // What was pressed there is out of sight in a moment.

@@ -12,6 +12,7 @@ use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
 use super::lesson::Lesson;
 use super::lessons::{Desk, Lessons, Rows};
+use super::numbers::fault_in;
 use super::preview;
 use super::remarks::remarks;
 use super::teach_data::Data;
@@ -161,6 +162,9 @@ impl Teach {
         if self.app.model().is_none() {
             return Err(self.app.speech.text().teach.needs_model.into());
         }
+        if let Some((_, sentence)) = self.number_fault() {
+            return Err(sentence);
+        }
         let data = self.data.source(self.settings.reads()).await?;
         let name = self.data.name();
         let request = engine::write(&self.settings.request(self.plan.borrow().as_ref(), name));
@@ -207,7 +211,10 @@ impl Teach {
 
     fn show_plan(&self, answer: Answer<Plan>) {
         self.warnings.clear();
-        self.plan_line.set("data-kind", if answer.is_ok() { "good" } else { "bad" });
+        // What is beyond a tab may be begun all the same: the estimate is one.
+        let is_good =
+            answer.as_ref().is_ok_and(|plan| !plan.notes.iter().any(|note| note.code.starts_with("plan.")));
+        self.plan_line.set("data-kind", if is_good { "good" } else { "bad" });
         match &answer {
             Ok(plan) => {
                 self.plan_line.write(&self.sentence(plan));
@@ -253,12 +260,28 @@ impl Teach {
     async fn asked_for(&self) -> Option<JsValue> {
         match self.request().await {
             Ok(request) => Some(request),
-            Err(_) if self.app.model().is_some() && self.data.go_to_fault() => None,
+            Err(_) if self.app.model().is_some() && self.go_to_fault() => None,
             Err(sentence) => {
                 self.app.fail(&sentence);
                 None
             }
         }
+    }
+
+    /// Goes to the field or the line that says what is wrong; false where there is none.
+    fn go_to_fault(&self) -> bool {
+        match self.number_fault() {
+            Some((field, _)) => {
+                field.go_to();
+                true
+            }
+            None => self.data.go_to_fault(),
+        }
+    }
+
+    /// A setting that holds what it does not take.
+    fn number_fault(&self) -> Option<(El, String)> {
+        fault_in(&dom::find("panel-teach"), self.app.speech.text())
     }
 
     fn start(self: &Rc<Self>) {

@@ -160,16 +160,16 @@ impl OfStage {
         self.app.spawn(async move {
             // Without an answer the open model is all that is known.
             let kept = engine::models().await.unwrap_or_default();
-            let whole = kept.into_iter().filter(|model| model.damaged.is_none());
+            let whole = kept.iter().filter(|model| model.damaged.is_none());
             let names: Vec<String> = whole.map(|model| format!("{KEPT}{}", model.name)).collect();
             of_stage.list(&names);
             let chosen = of_stage.chosen.borrow().clone();
             let is_there = chosen == OPEN || names.contains(&chosen);
             // A student does not learn from what it is.
-            let open = of_stage.app.model().map(|model| format!("{KEPT}{}", model.name));
-            let other = names.iter().find(|name| Some(*name) != open.as_ref());
-            let other = other.map_or(OPEN, String::as_str);
-            of_stage.teacher.set_value(if is_there { chosen.as_str() } else { other });
+            let open = of_stage.app.model().map(|model| model.name);
+            let other = kept.iter().find(|model| model.teaches && Some(&model.name) != open.as_ref());
+            let other = other.map_or_else(|| OPEN.into(), |model| format!("{KEPT}{}", model.name));
+            of_stage.teacher.set_value(if is_there { &chosen } else { &other });
             Ok(())
         });
     }

@@ -226,10 +226,16 @@ impl Training {
         self.set_running(false);
         self.say(&end.as_ref().map_or_else(Clone::clone, |end| self.end_sentence(end)));
         // After a full run another model is open.
-        if end.is_ok()
+        if let Ok(end) = &end
             && let Ok(model) = engine::model().await
         {
-            self.app.set_model(model, None);
+            let source = match &end.model {
+                Some(name) if model.as_ref().is_some_and(|model| model.name == *name) => {
+                    end.kept.then(|| engine::write(&json!({ "kept": name })))
+                }
+                _ => self.app.source(),
+            };
+            self.app.set_model(model, source);
         }
         // This tab lists them with the model, which may have got an adapter.
         self.app.tell_others(Topic::Adapters);

@@ -11,39 +11,53 @@ use super::training::Training;
 use crate::format::fill;
 use crate::messages::run::SavedRun;
 
+/// One line that says how many there are, with the runs in its fold.
+#[derive(Clone)]
+struct Banner {
+    place: El,
+    line: El,
+    list: El,
+}
+
 /// Builds the banner into its place; it shows itself when there are such runs.
 pub fn build(app: &Rc<App>, place: &El, training: &Rc<Training>) {
-    let list = el("div").id("runs-banner").shown(false);
-    place.add(&list);
+    let banner = Banner {
+        place: el("div").id("runs-banner").class("banner notice").shown(false),
+        line: el("summary"),
+        list: el("div").class("stack"),
+    };
+    let fold = el("details").id("runs-fold").child(&banner.line).child(&banner.list);
+    place.add(&banner.place.clone().child(&fold));
     for topic in [Topic::Runs, Topic::Language] {
-        let (told, list, training) = (Rc::clone(app), list.clone(), Rc::clone(training));
+        let (told, banner, training) = (Rc::clone(app), banner.clone(), Rc::clone(training));
         app.watch(topic, move || {
-            let (app, list, training) = (Rc::clone(&told), list.clone(), Rc::clone(&training));
-            told.spawn(async move { show(&app, &list, &training).await });
+            let (app, banner, training) = (Rc::clone(&told), banner.clone(), Rc::clone(&training));
+            told.spawn(async move { show(&app, &banner, &training).await });
         });
     }
 }
 
-async fn show(app: &Rc<App>, list: &El, training: &Rc<Training>) -> Answer<()> {
+async fn show(app: &Rc<App>, banner: &Banner, training: &Rc<Training>) -> Answer<()> {
     let runs = engine::runs().await?;
     let open: Vec<_> = runs.iter().filter(|run| run.stage.is_some() && !training.is(&run.id)).collect();
     let is_shown = !open.is_empty() && !training.is_running();
-    list.redraw(|| {
-        list.clear();
-        open.iter().for_each(|run| list.add(&banner(app, training, run)));
+    banner.line.write(&fill(app.speech.text().teach.unfinished, &[&open.len().to_string()]));
+    banner.list.redraw(|| {
+        banner.list.clear();
+        open.iter().for_each(|run| banner.list.add(&row(app, training, run)));
     });
-    list.show_or_leave(is_shown, &dom::find("main"));
+    banner.place.show_or_leave(is_shown, &dom::find("main"));
     Ok(())
 }
 
-fn banner(app: &Rc<App>, training: &Rc<Training>, run: &SavedRun) -> El {
+fn row(app: &Rc<App>, training: &Rc<Training>, run: &SavedRun) -> El {
     let t = app.speech.text();
     let at =
         [run.name.clone(), run.model.clone(), format!("{:.0}", run.step), format!("{:.0}", run.total_steps)];
     let sentence = fill(t.teach.interrupted, &at.each_ref().map(String::as_str));
-    let banner = el("div").class("banner").attr("data-name", &run.id).child(&el("span").text(&sentence));
+    let row = el("div").class("line").attr("data-name", &run.id).child(&el("span").text(&sentence));
     let resume = button().class("primary").test("run-resume").text(t.teach.resume);
-    banner.child(&resumes(resume, training, run)).child(&exports(app, run)).child(&discards(app, run))
+    row.child(&resumes(resume, training, run)).child(&exports(app, run)).child(&discards(app, run))
 }
 
 /// Lets a button go on with a run.

@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::text::Sentence;
 use super::{Language, in_fields};
 use crate::format::fill;
 use crate::messages::told::Told;
@@ -21,6 +22,25 @@ const SENTENCES: [&str; 6] = [
 ];
 /// Values that are words.
 const WORDS: &str = include_str!("words.txt");
+
+/// Stages and parts of a model as the engine calls them where a value is one, or several with commas between.
+const NAMES: [(&str, Sentence); 13] = [
+    ("sft", |t| t.teach.sft),
+    ("pretrain", |t| t.teach.pretrain),
+    ("dpo", |t| t.stages.dpo),
+    ("distill", |t| t.stages.distill),
+    ("reason", |t| t.stages.reason),
+    ("grpo", |t| t.stages.grpo),
+    ("embedding", |t| t.finer.embedding),
+    ("norm", |t| t.finer.norm),
+    ("attention", |t| t.finer.attention),
+    ("mlp", |t| t.finer.mlp),
+    ("experts", |t| t.finer.experts),
+    ("router", |t| t.finer.router),
+    ("head", |t| t.finer.head),
+];
+/// Values that are such.
+const NAMED: [&str; 3] = ["stage", "part", "parts"];
 
 /// What the engine says, for a reader of this language.
 pub fn in_words(told: &Told, language: Language) -> String {
@@ -58,7 +78,7 @@ fn filled(sentence: &str, told: &Told) -> String {
         let name = behind[1..].split('}').next().unwrap_or_default();
         match told.values.get(name) {
             Some(value) => {
-                whole.push_str(&spoken(value));
+                whole.push_str(&named(name, value).unwrap_or_else(|| spoken(value)));
                 rest = &behind[name.len() + 2..];
             }
             None => {
@@ -68,6 +88,15 @@ fn filled(sentence: &str, told: &Told) -> String {
         }
     }
     whole + rest
+}
+
+/// The stage or the parts of a model that a value of this name is, as the page calls them.
+fn named(name: &str, value: &Value) -> Option<String> {
+    let words = value.as_str().filter(|_| NAMED.contains(&name))?.split(',');
+    let own = |word: &str| {
+        NAMES.iter().find(|(known, _)| *known == word).map(|(_, own)| own(Language::Chinese.text()))
+    };
+    Some(words.map(own).collect::<Option<Vec<_>>>()?.join("、"))
 }
 
 /// A value in Chinese: a sentence within the sentence, several of them, a word, or what is alike in every language.

@@ -181,6 +181,21 @@ fn sentences_within_sentences_and_lists_are_said_in_chinese() {
 }
 
 #[test]
+fn stages_and_parts_have_the_names_of_their_fields() {
+    let values = json!({"trained": 5, "parameters": 9, "parts": "mlp,norm", "tied": ""});
+    let frozen = told(json!({"code": "freeze.trains", "values": values, "message": "-"}));
+    let text = "9 个参数中有 5 个参加训练；冻结的部分：中间层（MLP）、归一化";
+    assert_eq!(in_words(&frozen, Language::Chinese), text);
+    let values = json!({"field": "grpo", "stage": "distill"});
+    let stage = told(json!({"code": "settings.of_stage", "values": values, "message": "-"}));
+    assert!(in_words(&stage, Language::Chinese).contains("只在 蒸馏 阶段"));
+    // What a person named so keeps its name.
+    let values = json!({"part": "a/mlp.zip"});
+    let other = told(json!({"code": "freeze.absent", "values": values, "message": "-"}));
+    assert!(in_words(&other, Language::Chinese).contains("a/mlp.zip"));
+}
+
+#[test]
 fn flags_become_fields_and_other_sentences_stay() {
     let values = json!({"length": 900, "context": 512});
     let long =

@@ -13,7 +13,7 @@ use crate::messages::model::{ModelInfo, WeightsAs};
 use crate::ui::app::{App, Topic};
 use crate::ui::dom::{self, El, button, choice, el, field};
 use crate::ui::engine::{self, Answer};
-use crate::ui::numbers::{Number, Numbers};
+use crate::ui::numbers::{Number, Numbers, fault_in};
 use crate::ui::speech::Slot;
 
 const BLOCK: [Number; 1] = [Number::new("block_length", |t| t.diffusion.convert_block, ["1", "32768", "1"])];
@@ -94,6 +94,10 @@ impl Convert {
     }
 
     fn begin(self: &Rc<Self>) {
+        if let Some((field, _)) = fault_in(&self.place, self.app.speech.text()) {
+            field.go_to();
+            return;
+        }
         if self.working.get() || !self.app.may_replace_model() {
             return;
         }
