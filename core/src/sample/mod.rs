@@ -2,6 +2,7 @@
 
 mod config;
 mod decoder;
+mod embedding;
 #[cfg(test)]
 pub(crate) mod fake;
 mod foreign_settings;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
+pub use embedding::{Embedder, Pooling};
 pub use generate::{FinishReason, Flow, Generation, Piece, generate, generate_pieces};
 pub use hole_text::has_holes;
 pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, unescaped};
