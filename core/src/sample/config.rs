@@ -1,5 +1,7 @@
 //! How text is generated: the settings of a [`Sampler`](super::Sampler), with their defaults and limits.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::told::{Told, told};
@@ -10,8 +12,15 @@ const TOP_K: usize = 50;
 const TOP_P: f64 = 0.85;
 const MIN_P: f64 = 0.0;
 const REPETITION_PENALTY: f64 = 1.0;
+const FREQUENCY_PENALTY: f64 = 0.0;
+const PRESENCE_PENALTY: f64 = 0.0;
 const MAX_NEW_TOKENS: usize = 256;
 const SEED: u64 = 42;
+
+/// The largest penalty by how often a token came, either way, as OpenAI has it.
+const MOST_PENALTY: f64 = 2.0;
+/// The largest bias, either way, as OpenAI has it: it forces a token, or rules it out.
+const MOST_BIAS: f64 = 100.0;
 
 /// Below this a temperature counts as 0: dividing by it would only overflow.
 const GREEDY_BELOW: f64 = 1e-6;
@@ -36,6 +45,15 @@ pub struct SamplingConfig {
     /// Make tokens that already occurred less likely (1 = off, above 1 = fewer repetitions)
     #[cfg_attr(feature = "cli", arg(long, default_value_t = REPETITION_PENALTY))]
     pub repetition_penalty: f64,
+    /// Take this off a new token's logit for each time that it came in the answer (-2 to 2, 0 = off)
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = FREQUENCY_PENALTY, allow_negative_numbers = true))]
+    pub frequency_penalty: f64,
+    /// Take this off a new token's logit once it came in the answer (-2 to 2, 0 = off)
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = PRESENCE_PENALTY, allow_negative_numbers = true))]
+    pub presence_penalty: f64,
+    /// What is added to the logits of tokens before anything else (-100 to 100); nothing by default
+    #[cfg_attr(feature = "cli", arg(skip))]
+    pub logit_bias: BTreeMap<u32, f64>,
     /// Seed of the random numbers: the same seed gives the same text
     #[cfg_attr(feature = "cli", arg(long, default_value_t = SEED))]
     pub seed: u64,
@@ -58,6 +76,9 @@ impl Default for SamplingConfig {
             top_p: TOP_P,
             min_p: MIN_P,
             repetition_penalty: REPETITION_PENALTY,
+            frequency_penalty: FREQUENCY_PENALTY,
+            presence_penalty: PRESENCE_PENALTY,
+            logit_bias: BTreeMap::new(),
             seed: SEED,
             max_new_tokens: MAX_NEW_TOKENS,
             stop: Vec::new(),

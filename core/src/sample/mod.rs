@@ -1,5 +1,6 @@
 //! From logits to text: drawing tokens, stopping in time, and scoring given text.
 
+mod batcher;
 mod config;
 mod decoder;
 mod embedding;
@@ -21,6 +22,7 @@ mod together;
 mod unmask;
 mod writer;
 
+pub use batcher::{BatchCounts, BatchEvent, BatchLimits, BatchRequest, Batcher, Constraint, Ticket};
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
 pub use embedding::{Embedder, Pooling};

@@ -1,0 +1,89 @@
+//! What is asked of a [`Batcher`](super::Batcher), and what comes back.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::sample::{Generation, Piece, SamplingConfig};
+use crate::tokenizer::Tokenizer;
+
+/// What to continue, and how; it owns what it needs, so that it can wait in a queue.
+pub struct BatchRequest {
+    /// Ids to continue, the beginning-of-sequence token included where the model wants one.
+    pub prompt: Vec<u32>,
+    /// End-of-sequence ids; a model may have several.
+    pub end_ids: Vec<u32>,
+    /// Turns ids into text. Without one the text stays empty.
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    /// How tokens are chosen.
+    pub config: SamplingConfig,
+    /// What may come at all; everything where there is none.
+    pub constraint: Option<Box<dyn Constraint>>,
+}
+
+/// Constrained decoding: rules out tokens before one is drawn.
+pub trait Constraint: Send {
+    /// Sets the logits of tokens that may not come next to `-inf`; `logits` is `[vocab]`.
+    ///
+    /// # Errors
+    /// A constraint that cannot go on; its request fails, and no other.
+    fn rule_out(&mut self, logits: &mut [f32]) -> Result<()>;
+
+    /// A token was drawn, and it is not one that ends the text. Returns whether the text is complete with it.
+    ///
+    /// # Errors
+    /// As [`Constraint::rule_out`].
+    fn take(&mut self, id: u32) -> Result<bool>;
+}
+
+/// The number of a request in its batcher, which gives each a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub(super) u64);
+
+/// What became of a request in a step.
+pub enum BatchEvent<'a> {
+    /// A token was drawn, or text that was held back came out.
+    Piece {
+        /// Whose.
+        ticket: Ticket,
+        /// The text, and the token with the logits that the model gave.
+        piece: Piece<'a>,
+    },
+    /// It ended; nothing more comes.
+    Done {
+        /// Which.
+        ticket: Ticket,
+        /// All of it.
+        generation: Generation,
+    },
+    /// It cannot go on; nothing more comes, and the others go on.
+    Failed {
+        /// Which.
+        ticket: Ticket,
+        /// Why.
+        error: Error,
+    },
+}
+
+/// How much a [`Batcher`](super::Batcher) takes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Sequences that are decoded together, at most; at least one.
+    pub rows: usize,
+    /// Bytes that their keys and values may take in all.
+    pub cache_bytes: u64,
+    /// Prompt tokens that are read in one step, at most; at least one. Few keep the answers beside a long prompt flowing.
+    pub prefill_tokens: usize,
+    /// Requests that may wait when all rows are taken.
+    pub queue: usize,
+}
+
+/// What a [`Batcher`](super::Batcher) did since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchCounts {
+    /// Prompt tokens that were read.
+    pub read: u64,
+    /// Prompt tokens whose keys and values stood in the cache already.
+    pub reused: u64,
+    /// Tokens that were drawn.
+    pub written: u64,
+}
