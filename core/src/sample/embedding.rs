@@ -112,10 +112,10 @@ fn normalised(mut vector: Vec<f32>) -> Result<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
+    use pollster::block_on as ready;
 
     use super::*;
     use crate::model::{DiffusionConfig, ModelConfig, tiny, tiny_model, values};
-    use crate::sample::fake::ready;
 
     fn model(config: ModelConfig) -> Transformer {
         Transformer::init(&config, 3, &Device::flex()).unwrap()
