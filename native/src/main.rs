@@ -28,6 +28,7 @@ mod run_dir;
 mod run_kind;
 mod run_lock;
 mod runs;
+mod serve;
 mod shares;
 mod sources;
 mod table;

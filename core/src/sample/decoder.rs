@@ -49,6 +49,19 @@ impl Decoder {
         read(logits.reshape([values])).await
     }
 
+    /// The logits behind every id of a text, in order, `[vocab]` each.
+    ///
+    /// # Errors
+    /// Ids outside the vocabulary, more ids than the context, a device that cannot be read.
+    pub async fn each_position(&mut self, ids: &[u32], on_row: &mut dyn FnMut(&[f32])) -> Result<()> {
+        self.cache.truncate(0, 0);
+        let vocab = self.model.config().vocab_size;
+        for piece in self.pieces(ids)? {
+            self.logits(piece, false).await?.chunks_exact(vocab).for_each(&mut *on_row);
+        }
+        Ok(())
+    }
+
     /// Log-probability of every id after the first.
     ///
     /// # Errors

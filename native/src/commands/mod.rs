@@ -25,7 +25,7 @@ mod prepare;
 mod preview_hidden;
 mod preview_row;
 mod prompt_rows;
-mod prompts;
+pub mod prompts;
 pub mod quickstart;
 mod quickstart_report;
 mod quickstart_rows;

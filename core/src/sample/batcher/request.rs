@@ -36,7 +36,7 @@ pub trait Constraint: Send {
 }
 
 /// The number of a request in its batcher, which gives each a new one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub(super) u64);
 
 /// What became of a request in a step.

@@ -1,0 +1,257 @@
+//! The engine's rounds: hear what is asked, then one step of each model, and one thing beside them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use kindling::sample::{BatchEvent, Flow, GenerationRequest, Ticket, UnmaskConfig, Writer, Written};
+
+use super::aside::Aside;
+use super::job::{Back, Job};
+use super::lane::{Lane, Masked, Opened};
+use super::opening::Opening;
+use super::Command;
+use crate::serve::metrics::Metrics;
+use crate::serve::names::{Named, Names};
+use crate::serve::refusal::Refusal;
+
+/// How long the engine waits for work before it looks for clients that are gone.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Everything that the thread owns.
+pub struct Rounds {
+    asked: Receiver<Command>,
+    opening: Opening,
+    names: Names,
+    metrics: Arc<Metrics>,
+    lanes: BTreeMap<String, Lane>,
+    /// Who waits for a name to be open.
+    waiters: Vec<(String, Waiter)>,
+    asides: VecDeque<Box<Aside>>,
+    queue: usize,
+    ends: bool,
+}
+
+/// Whom an open name is told.
+enum Waiter {
+    /// Who goes on with what it is read by.
+    Reads(Back<Arc<Opened>>),
+    /// Who asked for an adapter.
+    Attached(Back<()>),
+}
+
+impl Rounds {
+    /// An engine without work; `queue` is how many answers may wait.
+    pub fn new(
+        asked: Receiver<Command>,
+        opening: Opening,
+        names: Names,
+        metrics: Arc<Metrics>,
+        queue: usize,
+    ) -> Self {
+        let (lanes, waiters, asides) = (BTreeMap::new(), Vec::new(), VecDeque::new());
+        Self { asked, opening, names, metrics, lanes, waiters, asides, queue, ends: false }
+    }
+
+    /// Works until it is told to end.
+    pub fn run(mut self) {
+        while !self.ends {
+            self.hear();
+            self.step();
+            self.fill();
+            self.read();
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.asides.is_empty() && self.lanes.values().all(Lane::is_idle)
+    }
+
+    /// Takes all that is asked; waits for it where nothing else is to be done.
+    fn hear(&mut self) {
+        if self.is_idle() {
+            match self.asked.recv_timeout(IDLE) {
+                Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.ends = true,
+            }
+        }
+        while let Ok(command) = self.asked.try_recv() {
+            self.take(command);
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Open(name, reply) => self.wait(name, Waiter::Reads(reply)),
+            Command::Answer(job, reply) => {
+                let taken = self.submit(*job);
+                let _ = reply.send(taken);
+            }
+            Command::Read(aside) => self.asides.push_back(aside),
+            Command::Attach(named, reply) => self.attach(named, reply),
+            Command::Detach(name, reply) => {
+                let _ = reply.send(self.detach(&name));
+            }
+            Command::Fetched { name, fetched } => {
+                self.opening.take(name, fetched);
+                self.settle();
+            }
+            Command::End => self.ends = true,
+        }
+    }
+
+    fn wait(&mut self, name: String, waiter: Waiter) {
+        self.waiters.push((name, waiter));
+        self.settle();
+    }
+
+    /// Tells everybody whose name is open, or cannot be opened.
+    fn settle(&mut self) {
+        for (name, waiter) in std::mem::take(&mut self.waiters) {
+            let Some(outcome) = self.opening.advance(&name, &mut self.lanes) else {
+                self.waiters.push((name, waiter));
+                continue;
+            };
+            let opened = outcome.and_then(|()| {
+                let lane = self.lanes.get(&name).filter(|lane| !lane.leaves);
+                let lane = lane.ok_or_else(|| Refusal::no_model(&name, &self.names.texts()))?;
+                Ok(Arc::clone(&lane.opened))
+            });
+            match waiter {
+                Waiter::Reads(reply) => drop(reply.send(opened)),
+                Waiter::Attached(reply) => {
+                    if opened.is_err() {
+                        self.names.remove(&name);
+                    }
+                    drop(reply.send(opened.map(|_| ())));
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, named: Named, reply: Back<()>) {
+        if self.names.texts().contains(&named.name) || self.lanes.contains_key(&named.name) {
+            let message = format!("there is a model or an adapter '{}' already; unload it first", named.name);
+            let _ = reply.send(Err(Refusal::bad("invalid_value", message).about("lora_name")));
+            return;
+        }
+        let name = named.name.clone();
+        self.names.add(named);
+        self.wait(name, Waiter::Attached(reply));
+    }
+
+    /// Lets an adapter go, as soon as what it writes is done.
+    fn detach(&mut self, name: &str) -> Result<(), Refusal> {
+        let listed = self.names.find(Some(name)).filter(|listed| listed.named.name == name);
+        let listed = listed.ok_or_else(|| Refusal::no_model(name, &self.names.texts()))?;
+        if listed.named.base.is_none() {
+            let message = format!("'{name}' is a model; only adapters are unloaded");
+            return Err(Refusal::bad("invalid_value", message).about("lora_name"));
+        }
+        self.names.remove(name);
+        self.opening.forget(name);
+        if let Some(lane) = self.lanes.get_mut(name) {
+            lane.leaves = true;
+        }
+        Ok(())
+    }
+
+    /// Answers that wait, of all models and of what is only read.
+    fn waiting(&self) -> usize {
+        self.asides.len() + self.lanes.values().map(Lane::waiting).sum::<usize>()
+    }
+
+    fn submit(&mut self, job: Job) -> Result<(), Refusal> {
+        let waiting = self.waiting();
+        let Some(lane) = self.lanes.get_mut(&job.model).filter(|lane| !lane.leaves) else {
+            return Err(Refusal::no_model(&job.model, &self.names.texts()));
+        };
+        if job.choices.len().saturating_sub(lane.free()) + waiting > self.queue {
+            return Err(Refusal::busy(waiting));
+        }
+        lane.submit(job)
+    }
+
+    /// One step of every model that writes answers together.
+    fn step(&mut self) {
+        let now = Instant::now();
+        for lane in self.lanes.values_mut() {
+            lane.tidy(now, &self.metrics);
+            lane.step(&self.metrics);
+            lane.score(&self.metrics);
+        }
+        self.lanes.retain(|_, lane| !lane.leaves || !lane.is_idle() || lane.fills);
+        let running: usize = self.lanes.values().map(Lane::running).sum();
+        self.metrics.now(running, self.waiting(), self.lanes.len());
+    }
+
+    /// One answer of each masked predictor, to its end; the others go on beside it.
+    fn fill(&mut self) {
+        let names: Vec<String> = self.lanes.keys().cloned().collect();
+        for name in names {
+            let Some(lane) = self.lanes.get_mut(&name).filter(|lane| !lane.fills) else { continue };
+            let Some(masked) = lane.next_masked() else { continue };
+            lane.fills = true;
+            let model = lane.model.clone();
+            let made = self.fill_one(&name, &model, &masked);
+            let Some(lane) = self.lanes.get_mut(&name) else { continue };
+            lane.fills = false;
+            match made {
+                Ok(generation) => {
+                    let event = BatchEvent::Done { ticket: Ticket::default(), generation };
+                    if let Some(task) = lane.task(masked.task) {
+                        task.event(masked.choice, &event, &self.metrics);
+                    }
+                }
+                Err(error) => lane.fail(masked.task, &error),
+            }
+        }
+    }
+
+    fn fill_one(
+        &mut self,
+        name: &str,
+        model: &kindling::model::Transformer,
+        masked: &Masked,
+    ) -> kindling::error::Result<kindling::sample::Generation> {
+        let asked = &masked.request;
+        let request = GenerationRequest {
+            prompt: &asked.prompt,
+            reuse: 0,
+            end_ids: &asked.end_ids,
+            tokenizer: asked.tokenizer.as_deref(),
+            config: &asked.config,
+            unmask: UnmaskConfig::default(),
+        };
+        let positions = asked.prompt.len().saturating_add(asked.config.max_new_tokens);
+        let mut writer = Writer::new(model, positions);
+        let mut on = |written: Written| {
+            if let Written::Piece(piece) = written
+                && let Some(task) = self.lanes.get_mut(name).and_then(|lane| lane.task(masked.task))
+            {
+                let event = BatchEvent::Piece { ticket: Ticket::default(), piece };
+                task.event(masked.choice, &event, &self.metrics);
+            }
+            while let Ok(command) = self.asked.try_recv() {
+                self.take(command);
+            }
+            self.step();
+            let heard = self.lanes.get_mut(name).and_then(|lane| lane.task(masked.task)).is_some();
+            if heard && !self.ends { Flow::Continue } else { Flow::Stop }
+        };
+        pollster::block_on(writer.write(&request, &mut on))
+    }
+
+    /// One part of what is only read.
+    fn read(&mut self) {
+        let Some(mut aside) = self.asides.pop_front() else { return };
+        let Some(lane) = self.lanes.get(aside.model()).filter(|lane| !lane.leaves) else {
+            return aside.fail(Refusal::no_model(aside.model(), &self.names.texts()));
+        };
+        if !aside.step(&lane.model, Instant::now()) {
+            self.asides.push_back(aside);
+        }
+    }
+}
