@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kindling::error::Error;
 use kindling::kernels::Quantization;
-use kindling::sample::{Pooling, SamplingConfig};
+use kindling::sample::SamplingConfig;
 use kindling::told::Told;
 
 use super::limits::Limits;
@@ -49,9 +49,6 @@ pub struct ServeArgs {
     /// Serve the page in this folder, which `trunk build` made, from the same port
     #[arg(long, value_name = "DIR")]
     pub page: Option<PathBuf>,
-    /// Which tokens an embedding is made of where a request does not say
-    #[arg(long, value_enum, default_value = "mean")]
-    pub pooling: Pooling,
     /// How much is taken on
     #[command(flatten)]
     pub limits: Limits,
@@ -84,7 +81,10 @@ impl ServeArgs {
             );
         }
         if self.keys().iter().any(|key| key.trim().is_empty() || key.trim() != key) {
-            problems.push(format!("a key of --api-key or {KEY_VARIABLE} is empty, or begins or ends with a space").into());
+            problems.push(
+                format!("a key of --api-key or {KEY_VARIABLE} is empty, or begins or ends with a space")
+                    .into(),
+            );
         }
         let names = match Names::new(&self.models, &self.adapters) {
             Ok(names) => {
@@ -113,7 +113,10 @@ impl ServeArgs {
     /// A name that means no address.
     pub fn address(&self) -> Result<IpAddr, Error> {
         let told = |why: String| {
-            let problem = format!("--host {} is no address of this machine: {why}; take 127.0.0.1 or 0.0.0.0", self.host);
+            let problem = format!(
+                "--host {} is no address of this machine: {why}; take 127.0.0.1 or 0.0.0.0",
+                self.host
+            );
             Error::Config(vec![problem.into()])
         };
         let mut found = (self.host.as_str(), 0).to_socket_addrs().map_err(|error| told(error.to_string()))?;
@@ -124,7 +127,8 @@ impl ServeArgs {
 /// Places that are not there, which nobody should learn at the first request.
 fn absent(names: &Names) -> impl Iterator<Item = Told> {
     let listed = names.all().into_iter().map(|listed| listed.named);
-    let absent = listed.filter(|named| !hub::is_address(&named.place.to_string_lossy()) && !named.place.exists());
+    let absent =
+        listed.filter(|named| !hub::is_address(&named.place.to_string_lossy()) && !named.place.exists());
     absent.map(|named| {
         let flag = if named.base.is_some() { "--adapter" } else { "--model" };
         format!("{flag} {}: there is no {}", named.name, named.place.display()).into()
@@ -133,7 +137,9 @@ fn absent(names: &Names) -> impl Iterator<Item = Told> {
 
 fn is_origin(text: &str) -> bool {
     let parts = text.split_once("://");
-    parts.is_some_and(|(scheme, host)| !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', ' ']))
+    parts.is_some_and(|(scheme, host)| {
+        !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', ' '])
+    })
 }
 
 #[cfg(test)]

@@ -40,7 +40,9 @@ pub async fn bytes(request: Request, limits: &Limits) -> Result<Vec<u8>, Refusal
         match timeout_at(deadline, next(&mut body)).await {
             Err(_) => return Err(Refusal::too_slow(limits.read_timeout)),
             Ok(None) => return Ok(bytes),
-            Ok(Some(Err(error))) => return Err(Refusal::bad("invalid_body", format!("the body ends in the middle: {error}"))),
+            Ok(Some(Err(error))) => {
+                return Err(Refusal::bad("invalid_body", format!("the body ends in the middle: {error}")));
+            }
             Ok(Some(Ok(part))) if bytes.len() + part.len() > most => {
                 throw_away(&mut body).await;
                 return Err(Refusal::too_large(limits.max_request_mb));

@@ -41,7 +41,8 @@ impl Admission {
 
     /// Whether a page of this origin may ask; its own host's may.
     fn takes_origin(&self, origin: &str, host: &str) -> bool {
-        let own = origin.split_once("://").is_some_and(|(_, of)| !host.is_empty() && of.eq_ignore_ascii_case(host));
+        let own =
+            origin.split_once("://").is_some_and(|(_, of)| !host.is_empty() && of.eq_ignore_ascii_case(host));
         own || self.origins.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin))
     }
 
@@ -58,7 +59,8 @@ impl Admission {
 
     /// Why a request of this method and path is not let in.
     fn refusal(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Refusal> {
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+        let text =
+            |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
         let (host, origin) = (text(header::HOST), text(header::ORIGIN));
         if !self.takes_host(host) {
             return Some(Refusal::forbidden(format!(
@@ -113,9 +115,7 @@ pub async fn pass(State(server): State<Arc<Server>>, request: Request, next: Nex
     let entered = server.running.enter();
     let refusal = server.admission.refusal(&method, &path, request.headers());
     let mut response = match refusal {
-        Some(refusal) if method != Method::OPTIONS || refusal.error.status != 401 => {
-            refusal.into_response()
-        }
+        Some(refusal) if method != Method::OPTIONS || refusal.error.status != 401 => refusal.into_response(),
         _ if method == Method::OPTIONS => preflight(request.headers()),
         _ if server.running.drains() && path != "/health" && path != "/metrics" => {
             Refusal::draining().into_response()
@@ -140,7 +140,8 @@ fn preflight(asked: &HeaderMap) -> Response {
     let headers = response.headers_mut();
     let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let wanted = wanted.unwrap_or(HeaderValue::from_static("authorization, content-type"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE, OPTIONS"));
+    headers
+        .insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE, OPTIONS"));
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted);
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
@@ -192,7 +193,8 @@ mod tests {
         assert_eq!(status(&known, "/x", &of("http://a.example", "127.0.0.1:1")), 200);
         assert_eq!(status(&known, "/x", &of("http://b.example", "127.0.0.1:1")), 403);
         let all = Admission::new(&["k".into()], &["*".into()], true);
-        let asked = [(header::ORIGIN, "http://b.example"), (header::HOST, "b"), (header::AUTHORIZATION, "Bearer k")];
+        let asked =
+            [(header::ORIGIN, "http://b.example"), (header::HOST, "b"), (header::AUTHORIZATION, "Bearer k")];
         assert_eq!(status(&all, "/x", &asked), 200);
         // What is reached from elsewhere has names of its own.
         assert_eq!(status(&Admission::new(&[], &[], false), "/x", &[(header::HOST, "a.example")]), 200);
@@ -204,6 +206,9 @@ mod tests {
         Admission::new(&[], &[], true).open_to(Some(&origin), &mut open);
         assert!(open.is_empty());
         Admission::new(&[], &["*".into()], true).open_to(Some(&origin), &mut open);
-        assert_eq!((&open["access-control-allow-origin"], &open["vary"]), (&origin, &HeaderValue::from_static("origin")));
+        assert_eq!(
+            (&open["access-control-allow-origin"], &open["vary"]),
+            (&origin, &HeaderValue::from_static("origin"))
+        );
     }
 }

@@ -60,7 +60,8 @@ impl Limits {
             ("--read-timeout", self.read_timeout, 3600.0),
         ] {
             if !(value > 0.0 && value <= most) {
-                problems.push(format!("{flag} is {value}, but it must lie above 0 and at most {most}").into());
+                problems
+                    .push(format!("{flag} is {value}, but it must lie above 0 and at most {most}").into());
             }
         }
         problems

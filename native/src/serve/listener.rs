@@ -29,7 +29,12 @@ const CLOSING: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// A listener that the system takes away.
-pub async fn serve(listener: TcpListener, router: Router, limits: &Limits, running: &Running) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: &Limits,
+    running: &Running,
+) -> io::Result<()> {
     let connections = Arc::new(Semaphore::new(limits.max_connections));
     let (drain, drains) = watch::channel(false);
     let mut ends_by: Option<Instant> = None;

@@ -5,6 +5,7 @@
 
 mod answers;
 mod args;
+mod asked;
 mod body;
 mod embeddings;
 mod engine;
@@ -30,13 +31,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use kindling::error::{Error, Result};
 use kindling::random::Random;
-use kindling::sample::Pooling;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::{self, Runtime};
 
 pub use args::ServeArgs;
 
+use self::asked::reading;
 use self::engine::{Engine, Settings};
 use self::gate::Admission;
 use self::limits::Limits;
@@ -62,7 +63,6 @@ pub struct Server {
     running: Running,
     page: Page,
     limits: Limits,
-    pooling: Pooling,
     /// Most new tokens of an answer, where a flag bounds it.
     most_tokens: Option<usize>,
     /// The seed of requests that have none, where a flag gives one.
@@ -135,7 +135,6 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
         running: running.clone(),
         page,
         limits: args.limits.clone(),
-        pooling: args.pooling,
         most_tokens: is_said("max-new-tokens").then_some(args.sampling.max_new_tokens),
         seed: is_said("seed").then_some(args.sampling.seed),
         opens_adapters: address.is_loopback() || !keys.is_empty(),
@@ -163,7 +162,10 @@ fn listen(runtime: &Runtime, address: SocketAddr) -> Result<TcpListener> {
     let bound = runtime.block_on(TcpListener::bind(address));
     bound.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => Error::Config(vec![
-            format!("another program listens on {address} already; end it, or take another --port (0 finds one)").into(),
+            format!(
+                "another program listens on {address} already; end it, or take another --port (0 finds one)"
+            )
+            .into(),
         ]),
         _ => Error::Io { path: address.to_string(), source },
     })
@@ -184,7 +186,9 @@ fn warn_of(args: &ServeArgs, address: IpAddr, output: Output) {
         ));
     }
     if args.cors.iter().any(|origin| origin == "*") && args.keys().is_empty() {
-        output.warn("--cors '*' without --api-key: every page that is open in a browser here may use the models");
+        output.warn(
+            "--cors '*' without --api-key: every page that is open in a browser here may use the models",
+        );
     }
 }
 
@@ -200,5 +204,8 @@ fn tell(names: &Names, local: SocketAddr, output: Output) {
     let url = format!("http://{host}:{}", local.port());
     output.json(&json!({"event": "listening", "url": url, "models": names.texts()}));
     output.line(&format!("listening on {url}"));
-    output.say(&format!("models: {}; OpenAI's clients take {url}/v1 as their base URL", names.texts().join(", ")));
+    output.say(&format!(
+        "models: {}; OpenAI's clients take {url}/v1 as their base URL",
+        names.texts().join(", ")
+    ));
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use kindling::api::ModelEntry;
 use kindling::told::Told;
 
+use super::models::entry_of_files;
+
 /// What a name stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
     /// What a request calls it.
     pub name: String,
@@ -25,12 +27,12 @@ pub struct Names {
 }
 
 /// A name as it is listed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Listed {
     /// What it stands for.
     pub named: Named,
-    /// When it was named, in seconds since 1970.
-    pub created: u64,
+    /// What is known of it; more once it is loaded.
+    pub entry: ModelEntry,
     /// Whether it is loaded.
     pub loaded: bool,
 }
@@ -63,8 +65,11 @@ impl Names {
                 problems.push(format!("{}: {problem}", place.display()).into());
             } else if !seen.insert(name) {
                 problems.push(
-                    format!("two models or adapters are named '{name}'; give one another name with NAME={}", place.display())
-                        .into(),
+                    format!(
+                        "two models or adapters are named '{name}'; give one another name with NAME={}",
+                        place.display()
+                    )
+                    .into(),
                 );
             }
         }
@@ -82,8 +87,8 @@ impl Names {
 
     /// Adds one, which is not there yet.
     pub fn add(&self, named: Named) {
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        self.known().push(Listed { named, created, loaded: false });
+        let entry = entry_of_files(&named);
+        self.known().push(Listed { named, entry, loaded: false });
     }
 
     /// Takes one away.
@@ -91,9 +96,12 @@ impl Names {
         self.known().retain(|listed| listed.named.name != name);
     }
 
-    /// Marks one as loaded.
-    pub fn loaded(&self, name: &str) {
-        self.known().iter_mut().filter(|listed| listed.named.name == name).for_each(|listed| listed.loaded = true);
+    /// Marks one as loaded, and keeps what is known now.
+    pub fn loaded(&self, name: &str, complete: impl Fn(ModelEntry) -> ModelEntry) {
+        for listed in self.known().iter_mut().filter(|listed| listed.named.name == name) {
+            listed.loaded = true;
+            listed.entry = complete(std::mem::take(&mut listed.entry));
+        }
     }
 
     /// All of them in the order in which they were named; the first is the default.
@@ -181,7 +189,7 @@ mod tests {
         let find = |name| names.find(name).map(|listed| listed.named.name);
         assert_eq!((find(None), find(Some("b:latest"))), (Some("a".into()), Some("b".into())));
         assert_eq!((find(Some("c")), find(Some(""))), (None, Some("a".into())));
-        names.loaded("b");
+        names.loaded("b", |entry| entry);
         names.remove("a");
         assert_eq!((find(None), names.find(None).unwrap().loaded), (Some("b".into()), true));
     }

@@ -58,13 +58,20 @@ impl Page {
     }
 
     /// What a path answers; none where nothing stands there.
-    pub async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, routes: &str) -> Option<Response> {
+    pub async fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        headers: &HeaderMap,
+        routes: &str,
+    ) -> Option<Response> {
         if method != Method::GET && method != Method::HEAD {
             return None;
         }
         let Some(folder) = &self.folder else {
             let html = || HeaderValue::from_static("text/html; charset=utf-8");
-            return (path == "/").then(|| ([(header::CONTENT_TYPE, html())], routes.to_string()).into_response());
+            return (path == "/")
+                .then(|| ([(header::CONTENT_TYPE, html())], routes.to_string()).into_response());
         };
         let file = folder.join(inside(path)?);
         let (headers, head) = (headers.clone(), method == Method::HEAD);
@@ -150,7 +157,8 @@ fn beside(file: &Path, ending: &str) -> PathBuf {
 fn takes_form(takes: &str, form: &str) -> bool {
     takes.split(',').any(|part| {
         let (name, weight) = part.split_once(';').unwrap_or((part, ""));
-        let weight = weight.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse::<f64>().ok());
+        let weight =
+            weight.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse::<f64>().ok());
         name.trim().eq_ignore_ascii_case(form) && weight.is_some_and(|weight| weight > 0.0)
     })
 }
@@ -203,10 +211,15 @@ mod tests {
             pairs.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
         };
         let small = send(&file, &asked(&[(header::ACCEPT_ENCODING, "br, gzip")]), false).unwrap();
-        assert_eq!((&small.headers()["content-encoding"], &small.headers()["vary"]), (&"gzip".parse().unwrap(), &"accept-encoding".parse().unwrap()));
+        assert_eq!(
+            (&small.headers()["content-encoding"], &small.headers()["vary"]),
+            (&"gzip".parse().unwrap(), &"accept-encoding".parse().unwrap())
+        );
         assert_eq!(small.headers()["content-type"], "text/javascript; charset=utf-8");
         let plain = send(&file, &asked(&[]), true).unwrap();
-        assert!(plain.headers().get("content-encoding").is_none() && plain.headers()["content-length"] == "5");
+        assert!(
+            plain.headers().get("content-encoding").is_none() && plain.headers()["content-length"] == "5"
+        );
         let tag = plain.headers()["etag"].to_str().unwrap().to_string();
         assert_eq!(send(&file, &asked(&[(header::IF_NONE_MATCH, &tag)]), false).unwrap().status(), 304);
         assert!(send(&place.path().join("none"), &asked(&[]), false).is_none());

@@ -75,7 +75,8 @@ impl Refusal {
 
     /// A request whose time was over before there was anything of an answer (504).
     pub fn timed_out() -> Self {
-        let message = "the request took longer than --timeout lets it; ask for fewer tokens, or later".to_string();
+        let message =
+            "the request took longer than --timeout lets it; ask for fewer tokens, or later".to_string();
         Self::new(504, "server_error", "timeout", message)
     }
 
@@ -170,7 +171,10 @@ mod tests {
         assert_eq!(refusal.error.message, "there is no model 'x' here; there are: a, b");
         assert_eq!(refusal.error.param.as_deref(), Some("model"));
         let answer = Refusal::busy(3).answer("/v1/x");
-        assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"]), (429, &HeaderValue::from(1)));
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["retry-after"]),
+            (429, &HeaderValue::from(1))
+        );
         let answer = Refusal::no_key().answer("/v1/x");
         assert_eq!(answer.headers()["www-authenticate"], "Bearer");
     }

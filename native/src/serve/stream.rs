@@ -93,7 +93,9 @@ impl HttpBody for Streamed {
                 Poll::Ready(part.map(|part| Ok(Frame::data(part))))
             }
             // Lines of JSON have no comments.
-            Poll::Pending if self.framing == Framing::Events && self.quiet.as_mut().poll(context).is_ready() => {
+            Poll::Pending
+                if self.framing == Framing::Events && self.quiet.as_mut().poll(context).is_ready() =>
+            {
                 self.quiet.as_mut().reset(Instant::now() + KEEP_ALIVE);
                 let comment = Bytes::from_static(b": still at work\n\n");
                 Poll::Ready(Some(Ok(Frame::data(comment))))

@@ -58,7 +58,8 @@ impl Aside {
             match catch_unwind(AssertUnwindSafe(|| pollster::block_on(embedder.embed(text, self.pooling)))) {
                 Ok(Ok(vector)) => self.vectors.push(vector),
                 Ok(Err(error)) => self.fail(error.into()),
-                Err(_) => self.fail(Refusal::failed("the model cannot read this text; the program's output says why")),
+                Err(_) => self
+                    .fail(Refusal::failed("the model cannot read this text; the program's output says why")),
             }
         }
         if self.vectors.len() >= self.texts.len()

@@ -8,9 +8,12 @@ use std::time::Instant;
 use kindling::api::{ApiError, Work};
 use kindling::error::{Error, Result};
 use kindling::model::{ModelConfig, Transformer};
-use kindling::sample::{BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, SamplingConfig, Ticket, check_ids};
+use kindling::sample::{
+    BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, SamplingConfig, Ticket, check_ids,
+};
 use kindling::tokenizer::Tokenizer;
 
+use super::forms::Forms;
 use super::job::{Job, Task};
 use crate::serve::metrics::Metrics;
 use crate::serve::refusal::Refusal;
@@ -30,8 +33,23 @@ pub struct Opened {
     pub ends: Vec<u32>,
     /// How it is sampled where a request does not say.
     pub sampling: SamplingConfig,
-    /// The numbers in its weights.
-    pub parameters: u64,
+    /// What holds its answers to a form.
+    pub forms: Option<Forms>,
+}
+
+impl Opened {
+    /// The tokenizer, which nearly all requests need.
+    ///
+    /// # Errors
+    /// A model without one.
+    pub fn tokenizer(&self) -> std::result::Result<&Arc<Tokenizer>, Refusal> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            Refusal::failed(format!(
+                "the model '{}' has no tokenizer.json; start the server with --tokenizer DIR, or put one beside it",
+                self.name
+            ))
+        })
+    }
 }
 
 /// A model and its work.
@@ -160,7 +178,9 @@ impl Lane {
             match request {
                 Some(request) => self.write(number, choice, request)?,
                 // Its end comes with the next round.
-                None => self.scored.push_back(Scored { task: number, choice, ids: Vec::new(), request: None }),
+                None => {
+                    self.scored.push_back(Scored { task: number, choice, ids: Vec::new(), request: None })
+                }
             }
             return Ok(());
         };
@@ -192,7 +212,8 @@ impl Lane {
                 task.prompt_logits(choice, position, row);
                 position += 1;
             };
-            let read = catch_unwind(AssertUnwindSafe(|| pollster::block_on(decoder.each_position(&ids, &mut on))));
+            let read =
+                catch_unwind(AssertUnwindSafe(|| pollster::block_on(decoder.each_position(&ids, &mut on))));
             match read {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return task.fail(ApiError::of(&error).into()),
@@ -267,7 +288,8 @@ impl Lane {
 
     /// Gives up what nobody waits for.
     pub fn tidy(&mut self, now: Instant, metrics: &Metrics) {
-        let over = self.tasks.iter_mut().filter_map(|(number, task)| task.is_over(now, metrics).then_some(*number));
+        let over =
+            self.tasks.iter_mut().filter_map(|(number, task)| task.is_over(now, metrics).then_some(*number));
         for number in over.collect::<Vec<_>>() {
             self.tasks.remove(&number);
             self.give_up(number);

@@ -1,6 +1,7 @@
 //! One thread owns the models: it reads what is asked through a channel, and goes round those that have something to write.
 
 mod aside;
+mod forms;
 mod job;
 mod lane;
 mod opening;
@@ -61,7 +62,11 @@ impl Engine {
     ///
     /// # Errors
     /// A system that gives no thread.
-    pub fn start(settings: Settings, names: Names, metrics: Arc<Metrics>) -> Result<(Self, JoinHandle<()>), Error> {
+    pub fn start(
+        settings: Settings,
+        names: Names,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, JoinHandle<()>), Error> {
         let (commands, asked) = sync_channel(COMMANDS);
         let back = commands.clone();
         let thread = Builder::new().name("engine".into()).spawn(move || {

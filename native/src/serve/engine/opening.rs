@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread;
 
@@ -13,6 +14,7 @@ use kindling::model::Transformer;
 use kindling::sample::{BatchLimits, SamplingConfig};
 
 use super::Command;
+use super::forms::Forms;
 use super::lane::{Lane, Opened};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
@@ -21,6 +23,7 @@ use crate::commands::{load, sampling_of, with_adapters};
 use crate::failure::Failure;
 use crate::hub::{self, Want};
 use crate::serve::limits::{Limits, PREFILL_TOKENS};
+use crate::serve::models::entry_of_model;
 use crate::serve::names::{Named, Names};
 use crate::serve::refusal::Refusal;
 
@@ -125,8 +128,11 @@ impl Opening {
             Some(Err(refusal)) => Step::Failed(refusal),
             Some(Ok(fetched)) => match self.open(&named, fetched) {
                 Ok(lane) => {
+                    let (opened, bits) = (Arc::clone(&lane.opened), self.quantization());
                     lanes.insert(named.name.clone(), lane);
-                    self.names.loaded(&named.name);
+                    self.names.loaded(&named.name, |entry| {
+                        entry_of_model(entry, &opened.config, opened.tokenizer.as_deref(), bits)
+                    });
                     Step::Open
                 }
                 Err(failure) => Step::Failed(Refusal::of_opening(failure, named.base.is_some())),
@@ -173,20 +179,25 @@ impl Opening {
         let output = everywhere.output();
         let sampling = sampling_of(&self.settings.sampling, &model, &self.settings.said, output);
         let config = model.config().clone();
-        let ends = tokenizer
-            .as_ref()
-            .map_or_else(|| config.eos_token_ids.clone(), |tokenizer| tokenizer.end_ids(&config.eos_token_ids));
+        let ends = tokenizer.as_ref().map_or_else(
+            || config.eos_token_ids.clone(),
+            |tokenizer| tokenizer.end_ids(&config.eos_token_ids),
+        );
         let limits = self.limits(&model);
         output.say(&format!("{} is loaded from {}", named.name, named.place.display()));
-        let opened = Opened {
-            name: named.name.clone(),
-            tokenizer: tokenizer.map(std::sync::Arc::new),
-            parameters: config.parameters(),
-            config,
-            ends,
-            sampling,
-        };
+        let tokenizer = tokenizer.map(Arc::new);
+        let forms = tokenizer.as_ref().map(|tokenizer| Forms::new(Arc::clone(tokenizer), &ends));
+        let opened = Opened { name: named.name.clone(), tokenizer, forms, config, ends, sampling };
         Ok(Lane::new(opened, model, limits))
+    }
+
+    /// In which type weights are held, in Ollama's words.
+    fn quantization(&self) -> &'static str {
+        match self.settings.weights {
+            None => "F32",
+            Some(Quantization::Q8_0) => "Q8_0",
+            Some(Quantization::Q4_0) => "Q4_0",
+        }
     }
 
     /// What a model takes on: the memory for keys and values is shared by all that have a name.

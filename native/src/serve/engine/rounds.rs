@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use kindling::sample::{BatchEvent, Flow, GenerationRequest, Ticket, UnmaskConfig, Writer, Written};
 
+use super::Command;
 use super::aside::Aside;
 use super::job::{Back, Job};
 use super::lane::{Lane, Masked, Opened};
 use super::opening::Opening;
-use super::Command;
 use crate::serve::metrics::Metrics;
 use crate::serve::names::{Named, Names};
 use crate::serve::refusal::Refusal;
