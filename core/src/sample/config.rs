@@ -131,6 +131,33 @@ impl SamplingConfig {
                 penalty
             ),
         );
+        for (key, value) in
+            [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)]
+        {
+            require(
+                value.abs() <= MOST_PENALTY,
+                told!(
+                    "sampling.count_penalty",
+                    "{name} is {value}, but it must lie between -{most} and {most} (0 = off)",
+                    name = name(key),
+                    value,
+                    most = MOST_PENALTY
+                ),
+            );
+        }
+        let wild = self.logit_bias.iter().find(|(_, bias)| !(-MOST_BIAS..=MOST_BIAS).contains(*bias));
+        if let Some((id, value)) = wild {
+            require(
+                false,
+                told!(
+                    "sampling.bias",
+                    "logit_bias is {value} for token {id}, but it must lie between -{most} and {most}",
+                    value,
+                    id,
+                    most = MOST_BIAS
+                ),
+            );
+        }
         require(
             self.max_new_tokens > 0,
             told!("sampling.tokens", "{name} is 0, but it must be at least 1", name = name("max_new_tokens")),
@@ -164,14 +191,53 @@ mod tests {
             top_p: 1.5,
             min_p: f64::NAN,
             repetition_penalty: 0.0,
+            frequency_penalty: -2.5,
+            presence_penalty: f64::NAN,
+            logit_bias: [(3, 100.0), (7, -101.0)].into(),
             max_new_tokens: 0,
             stop: vec![String::new()],
             ..SamplingConfig::default()
         };
         let problems = broken.validate();
-        let flags =
-            ["--temperature", "--top-p", "--min-p", "--repetition-penalty", "--max-new-tokens", "--stop"];
+        let flags = [
+            "--temperature",
+            "--top-p",
+            "--min-p",
+            "--repetition-penalty",
+            "--frequency-penalty is -2.5",
+            "--presence-penalty is NaN",
+            "logit_bias is -101 for token 7, but it must lie between -100 and 100",
+            "--max-new-tokens",
+            "--stop",
+        ];
         assert_eq!(problems.len(), flags.len(), "{problems:?}");
         assert!(problems.iter().zip(flags).all(|(problem, flag)| problem.starts_with(flag)), "{problems:?}");
+        let most = SamplingConfig {
+            frequency_penalty: -2.0,
+            presence_penalty: 2.0,
+            logit_bias: [(3, 100.0), (7, -100.0)].into(),
+            ..SamplingConfig::default()
+        };
+        assert!(most.validate().is_empty());
+    }
+
+    #[test]
+    fn settings_that_were_written_before_a_setting_was_known_open_with_its_default() {
+        let old = r#"{"temperature": 0.5, "repetition_penalty": 1.1, "seed": 3}"#;
+        let found: SamplingConfig = serde_json::from_str(old).unwrap();
+        let expected = SamplingConfig {
+            temperature: 0.5,
+            repetition_penalty: 1.1,
+            seed: 3,
+            ..SamplingConfig::default()
+        };
+        assert_eq!(found, expected);
+        assert_eq!((found.frequency_penalty, found.presence_penalty, found.logit_bias.len()), (0.0, 0.0, 0));
+        // A bias is a JSON object, whose keys are texts.
+        let biased: SamplingConfig =
+            serde_json::from_str(r#"{"logit_bias": {"17": -100, "3": 0.5}}"#).unwrap();
+        assert_eq!(biased.logit_bias, [(3, 0.5), (17, -100.0)].into());
+        let again = serde_json::to_value(&biased).unwrap();
+        assert_eq!(serde_json::from_value::<SamplingConfig>(again).unwrap(), biased);
     }
 }

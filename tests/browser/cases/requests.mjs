@@ -18,7 +18,7 @@ test("requests: what nothing reads is refused by its name", { device: "cpu" }, a
     return refused(t, create, { messages, max_tokens: 4, ...more });
   };
   for (const [field, value] of [
-    ["n", 2], ["presence_penalty", 0.5], ["frequency_penalty", 0.5], ["logit_bias", { 5: 1 }],
+    ["n", 2], ["best_of", 2], ["metadata", {}],
     ["response_format", { type: "json_object" }], ["tools", []], ["top_logprob", 2],
   ]) {
     for (const stream of [false, true]) {
