@@ -3,6 +3,7 @@
 mod batcher;
 mod config;
 mod decoder;
+mod embedding;
 #[cfg(test)]
 pub(crate) mod fake;
 mod foreign_settings;
@@ -24,6 +25,7 @@ mod writer;
 pub use batcher::{BatchCounts, BatchEvent, BatchLimits, BatchRequest, Batcher, Constraint, Ticket};
 pub use config::SamplingConfig;
 pub use decoder::Decoder;
+pub use embedding::{Embedder, Pooling};
 pub use generate::{FinishReason, Flow, Generation, Piece, generate, generate_pieces};
 pub use hole_text::has_holes;
 pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, unescaped};
