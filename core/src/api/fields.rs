@@ -26,6 +26,11 @@ impl Fields {
         }
     }
 
+    /// No fields at all.
+    pub(super) fn empty() -> Self {
+        Self { path: String::new(), map: Map::new() }
+    }
+
     /// The fields of an object within it, which errors name by its path.
     ///
     /// # Errors
@@ -40,6 +45,11 @@ impl Fields {
     /// How errors name a field.
     pub(super) fn path(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Whether a field is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(|value| !value.is_null())
     }
 
     /// A field's value.

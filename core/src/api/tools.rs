@@ -32,6 +32,13 @@ pub struct Tool {
     strict: bool,
 }
 
+impl Tool {
+    /// A function of this name, whose arguments follow a schema.
+    pub fn new(name: &str, parameters: Value) -> Self {
+        Self { name: name.to_string(), parameters, strict: false }
+    }
+}
+
 /// What a request says of tools.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tools {
