@@ -182,8 +182,19 @@ impl Tokenizer {
         conversation: &Conversation,
         variables: &Map<String, Value>,
     ) -> Result<Vec<u32>> {
-        let all = self.all_variables(variables);
-        self.encode(&self.template_for(conversation)?.render(conversation, true, &all)?)
+        self.encode(&self.render_prompt_text(conversation, variables)?)
+    }
+
+    /// The same as text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::render_prompt`].
+    pub fn render_prompt_text(
+        &self,
+        conversation: &Conversation,
+        variables: &Map<String, Value>,
+    ) -> Result<String> {
+        self.template_for(conversation)?.render(conversation, true, &self.all_variables(variables))
     }
 
     /// The same with what is odd about the conversation, each kind once: what the template does not print of it, and

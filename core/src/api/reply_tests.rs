@@ -1,0 +1,1 @@
+//! Answers in parts and whole, from the events of an engine.
