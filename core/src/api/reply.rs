@@ -84,7 +84,8 @@ impl Reply {
         prompts: Vec<AnsweredPrompt>,
         choices: Vec<(usize, Choice)>,
     ) -> Self {
-        let answering = |(prompt, choice)| Answering { prompt, choice, gathered: Gathered::default(), begun: None };
+        let answering =
+            |(prompt, choice)| Answering { prompt, choice, gathered: Gathered::default(), begun: None };
         Self { shape, head, stream, prompts, answers: choices.into_iter().map(answering).collect() }
     }
 
@@ -157,9 +158,7 @@ impl Reply {
         let last = match self.shape {
             Shape::Chat(shape) => shape.last(&self.head, usage).map(Chunk::Chat),
             Shape::Completion(shape) => shape.last(&self.head, usage).map(Chunk::Completion),
-            Shape::Ollama(shape) => {
-                self.answers.is_empty().then(|| Chunk::Ollama(shape.loaded(&self.head)))
-            }
+            Shape::Ollama(shape) => self.answers.is_empty().then(|| Chunk::Ollama(shape.loaded(&self.head))),
         };
         last.into_iter().collect()
     }
@@ -201,9 +200,7 @@ impl Reply {
             chunks.extend(match shape {
                 Shape::Chat(shape) => shape.part(head, index, delta).map(Chunk::Chat),
                 Shape::Completion(shape) => Some(Chunk::Completion(shape.part(head, index, delta))),
-                Shape::Ollama(shape) => {
-                    shape.part(head, prompt, &mut answer.begun, delta).map(Chunk::Ollama)
-                }
+                Shape::Ollama(shape) => shape.part(head, prompt, &mut answer.begun, delta).map(Chunk::Ollama),
             });
         }
         chunks
