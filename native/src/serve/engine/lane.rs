@@ -148,6 +148,11 @@ impl Lane {
         self.tasks.is_empty()
     }
 
+    /// Whether it is still needed.
+    pub fn stays(&self) -> bool {
+        !self.leaves || !self.is_idle() || self.fills
+    }
+
     /// Takes a job on.
     ///
     /// # Errors

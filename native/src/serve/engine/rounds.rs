@@ -155,6 +155,7 @@ impl Rounds {
         if let Some(lane) = self.lanes.get_mut(name) {
             lane.leaves = true;
         }
+        self.lanes.retain(|_, lane| lane.stays());
         Ok(())
     }
 
@@ -182,7 +183,7 @@ impl Rounds {
             lane.step(&self.metrics);
             lane.score(&self.metrics);
         }
-        self.lanes.retain(|_, lane| !lane.leaves || !lane.is_idle() || lane.fills);
+        self.lanes.retain(|_, lane| lane.stays());
         let running: usize = self.lanes.values().map(Lane::running).sum();
         self.metrics.now(running, self.waiting(), self.lanes.len());
     }
