@@ -170,7 +170,7 @@ fn a_constraint_acts_on_its_own_row_and_a_row_that_fails_ends_alone() {
     let plain = || request(&[3, 1, 4], ignoring.clone());
     let expected = alone(&model, &plain());
     // What would not have come by itself.
-    let odd = expected.tokens[0] % 2 == 0;
+    let odd = expected.tokens[0].is_multiple_of(2);
     let bound = |left: usize, ends: bool| BatchRequest {
         constraint: Some(Box::new(Parity { odd, left, ends })),
         ..request(&[3, 1, 4], ignoring.clone())

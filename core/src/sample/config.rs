@@ -96,11 +96,7 @@ impl SamplingConfig {
     /// The same, by whatever `name` calls the setting of a key.
     pub(super) fn problems(&self, name: impl Fn(&str) -> String) -> Vec<Told> {
         let mut problems = Vec::new();
-        let mut require = |holds: bool, problem: Told| {
-            if !holds {
-                problems.push(problem);
-            }
-        };
+        let mut require = |holds: bool, problem: Told| problems.extend((!holds).then_some(problem));
         require(
             self.temperature.is_finite() && self.temperature >= 0.0,
             told!(
@@ -121,43 +117,8 @@ impl SamplingConfig {
                 ),
             );
         }
-        let penalty = self.repetition_penalty;
-        require(
-            penalty.is_finite() && penalty > 0.0,
-            told!(
-                "sampling.penalty",
-                "{name} is {penalty}, but it must be above 0 (1 = off)",
-                name = name("repetition_penalty"),
-                penalty
-            ),
-        );
-        for (key, value) in
-            [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)]
-        {
-            require(
-                value.abs() <= MOST_PENALTY,
-                told!(
-                    "sampling.count_penalty",
-                    "{name} is {value}, but it must lie between -{most} and {most} (0 = off)",
-                    name = name(key),
-                    value,
-                    most = MOST_PENALTY
-                ),
-            );
-        }
-        let wild = self.logit_bias.iter().find(|(_, bias)| !(-MOST_BIAS..=MOST_BIAS).contains(*bias));
-        if let Some((id, value)) = wild {
-            require(
-                false,
-                told!(
-                    "sampling.bias",
-                    "logit_bias is {value} for token {id}, but it must lie between -{most} and {most}",
-                    value,
-                    id,
-                    most = MOST_BIAS
-                ),
-            );
-        }
+        problems.extend(self.problems_of_penalties(&name));
+        let mut require = |holds: bool, problem: Told| problems.extend((!holds).then_some(problem));
         require(
             self.max_new_tokens > 0,
             told!("sampling.tokens", "{name} is 0, but it must be at least 1", name = name("max_new_tokens")),
@@ -173,10 +134,50 @@ impl SamplingConfig {
         problems
     }
 
+    /// Those of what makes single tokens more or less likely.
+    fn problems_of_penalties(&self, name: impl Fn(&str) -> String) -> Vec<Told> {
+        let mut problems = Vec::new();
+        let penalty = self.repetition_penalty;
+        if !penalty.is_finite() || penalty <= 0.0 {
+            problems.push(told!(
+                "sampling.penalty",
+                "{name} is {penalty}, but it must be above 0 (1 = off)",
+                name = name("repetition_penalty"),
+                penalty
+            ));
+        }
+        let by_count =
+            [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)];
+        for (key, value) in by_count.into_iter().filter(|(_, value)| !within(*value, MOST_PENALTY)) {
+            problems.push(told!(
+                "sampling.count_penalty",
+                "{name} is {value}, but it must lie between -{most} and {most} (0 = off)",
+                name = name(key),
+                value,
+                most = MOST_PENALTY
+            ));
+        }
+        if let Some((id, value)) = self.logit_bias.iter().find(|(_, bias)| !within(**bias, MOST_BIAS)) {
+            problems.push(told!(
+                "sampling.bias",
+                "logit_bias is {value} for token {id}, but it must lie between -{most} and {most}",
+                value,
+                id,
+                most = MOST_BIAS
+            ));
+        }
+        problems
+    }
+
     /// Whether the most likely token is always taken.
     pub fn is_greedy(&self) -> bool {
         self.temperature < GREEDY_BELOW
     }
+}
+
+/// Whether a value is no further from zero; what is not a number is not.
+fn within(value: f64, most: f64) -> bool {
+    (-most..=most).contains(&value)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub enum Flow {
 pub struct Piece<'a> {
     /// The text that became final; empty while a character or a possible stop string is incomplete.
     pub text: &'a str,
-    /// The token and the logits that it was drawn from; `None` for text that was held back to the end, and for that of a
+    /// The token and the logits that the model gave for its place; `None` for text that was held back to the end, and for that of a
     /// masked predictor, which makes several tokens final at once.
     pub token: Option<(u32, &'a [f32])>,
 }
@@ -25,7 +25,7 @@ pub struct Piece<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FinishReason {
-    /// The model's end-of-sequence token, a stop string, or the listener.
+    /// The model's end-of-sequence token, a stop string, a constraint that is complete, or the listener.
     Stop,
     /// `max_new_tokens` are made, or the context is full.
     Length,

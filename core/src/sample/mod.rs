@@ -122,6 +122,12 @@ pub fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
     }
 }
 
+/// Refuses a bias of a token that the model does not have.
+fn check_biased(config: &SamplingConfig, vocab: usize) -> Result<()> {
+    let largest = config.logit_bias.keys().next_back();
+    check_ids(largest.map(std::slice::from_ref).unwrap_or_default(), vocab)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,8 +9,8 @@ use crate::error::Result;
 /// # Errors
 /// A bias of an id that has no score.
 pub(super) fn add_bias(scores: &mut [f64], bias: &BTreeMap<u32, f64>) -> Result<()> {
-    let largest: Vec<u32> = bias.keys().next_back().copied().into_iter().collect();
-    super::check_ids(&largest, scores.len())?;
+    let largest = bias.keys().next_back();
+    super::check_ids(largest.map(std::slice::from_ref).unwrap_or_default(), scores.len())?;
     for (&id, bias) in bias {
         if let Some(score) = scores.get_mut(id as usize) {
             *score += bias;

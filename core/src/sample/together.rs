@@ -50,6 +50,7 @@ pub async fn generate_together(
     for request in requests {
         request.check(config.context())?;
         super::check_ids(request.prompt, config.vocab_size)?;
+        super::check_biased(request.config, config.vocab_size)?;
     }
     let limits = limit.limits(model, requests);
     let mut batcher = Batcher::new(model, limits);

@@ -76,6 +76,17 @@ test("requests: max_completion_tokens is max_tokens", { device: "cpu" }, async (
   t.assert.match(message, /max_tokens is 7 and max_completion_tokens 8/);
 });
 
+test("requests: penalties by count and biases act", { device: "cpu" }, async (t) => {
+  const { file } = await tiny(t.tmp);
+  await t.load(file);
+  const tokens = (more) => kindling.generate({ tokens: [1, 46, 87], temperature: 0, max_tokens: 20, ignore_eos: true, ...more });
+  const forced = await t.page.evaluate(tokens, { logit_bias: { 5: 100 } });
+  t.assert.deepEqual(forced.tokens, Array(20).fill(5));
+  const both = await t.page.evaluate(tokens, { logit_bias: { 5: 100, 6: 99 }, frequency_penalty: 2 });
+  t.assert.deepEqual([...new Set(both.tokens)].sort(), [5, 6]);
+  t.assert.match((await refused(t, tokens, { presence_penalty: 3 })).message, /presence.penalty is 3/);
+});
+
 test("requests: an abort rejects with AbortError, and the engine goes on", { device: "cpu" }, async (t) => {
   const { file } = await tiny(t.tmp);
   await t.give("endless.safetensors", endless(readFileSync(file)));

@@ -13,7 +13,7 @@ use rows::Rows;
 
 use super::answer::Answer;
 use super::generation::{FinishReason, Flow, Piece, rate};
-use super::{GenerationRequest, UnmaskConfig, check_ids};
+use super::{GenerationRequest, UnmaskConfig, check_biased, check_ids};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::platform::{give_way, now};
@@ -67,9 +67,8 @@ impl Batcher {
             unmask,
         };
         asked.check(model.context())?;
-        let biased: Vec<u32> = config.logit_bias.keys().copied().collect();
         check_ids(&prompt, model.vocab_size)?;
-        check_ids(&biased, model.vocab_size)?;
+        check_biased(&config, model.vocab_size)?;
         let answer = Answer::new(prompt, end_ids, tokenizer, &config).within(constraint);
         self.check_room(self.rows.needed(&answer))?;
         let ticket = Ticket(self.requests);
