@@ -96,7 +96,10 @@ fn whole(value: Value, call: &mut CallText) -> Option<usize> {
 }
 
 fn skip_blank(bytes: &[u8], at: usize) -> usize {
-    bytes[at.min(bytes.len())..].iter().position(|byte| !byte.is_ascii_whitespace()).map_or(bytes.len(), |n| at + n)
+    bytes[at.min(bytes.len())..]
+        .iter()
+        .position(|byte| !byte.is_ascii_whitespace())
+        .map_or(bytes.len(), |n| at + n)
 }
 
 /// Where the value that begins at a place ends: brackets are counted, texts passed over.
@@ -171,7 +174,15 @@ mod tests {
 
     #[test]
     fn what_is_no_call_is_told() {
-        for text in ["f(1)", "[1]", "{name: 1}", r#"{"name" "f"}"#, r#"{"name": "f" "a"}"#, r#"{"name": 5, "#, r#"{"a": }"#] {
+        for text in [
+            "f(1)",
+            "[1]",
+            "{name: 1}",
+            r#"{"name" "f"}"#,
+            r#"{"name": "f" "a"}"#,
+            r#"{"name": 5, "#,
+            r#"{"a": }"#,
+        ] {
             assert!(read_call(text).broken, "{text}");
         }
         for text in ["", " ", "{", r#"{"na"#, r#"{"name": "#] {

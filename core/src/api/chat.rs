@@ -145,7 +145,8 @@ mod tests {
         assert_eq!(request.dialogue.tools.choice, ToolChoice::Auto);
         assert_eq!(request.dialogue.thinking, Some((Thinking::Effort("low".into()), "reasoning_effort")));
         assert_eq!((request.settings.seed, request.settings.max_tokens), (Some(7), Some(20)));
-        let least = ChatRequest::parse(br#"{"model": "m", "messages": [{"role": "user", "content": "a"}]}"#).unwrap();
+        let least =
+            ChatRequest::parse(br#"{"model": "m", "messages": [{"role": "user", "content": "a"}]}"#).unwrap();
         assert_eq!((least.n, least.stream, least.top_logprobs), (1, false, None));
         assert_eq!(least.dialogue.tools.choice, ToolChoice::None);
     }
@@ -164,9 +165,17 @@ mod tests {
             (r#""web_search_options": {}"#, "web_search_options"),
             (r#""adapters": 5"#, "adapters"),
         ] {
-            let messages = if rest.contains("messages") { "" } else { r#""messages": [{"role": "user", "content": "a"}],"# };
+            let messages = if rest.contains("messages") {
+                ""
+            } else {
+                r#""messages": [{"role": "user", "content": "a"}],"#
+            };
             let body = format!(r#"{{"model": "m", {messages} {rest}}}"#);
-            assert_eq!(ChatRequest::parse(body.as_bytes()).unwrap_err().param.as_deref(), Some(param), "{rest}");
+            assert_eq!(
+                ChatRequest::parse(body.as_bytes()).unwrap_err().param.as_deref(),
+                Some(param),
+                "{rest}"
+            );
         }
         let error = ChatRequest::parse(br#"{"messages": []}"#).unwrap_err();
         assert_eq!(error.message, "Missing required parameter: 'model'.");

@@ -224,7 +224,8 @@ impl ChatShape {
             }
             Some(Change::Arguments { index: call, text }) => {
                 let function = FunctionDelta { name: None, arguments: text };
-                delta.tool_calls = Some(vec![ToolCallDelta { index: call, function, ..ToolCallDelta::default() }]);
+                delta.tool_calls =
+                    Some(vec![ToolCallDelta { index: call, function, ..ToolCallDelta::default() }]);
             }
             Some(Change::CallEnd) | None => {}
         }

@@ -157,7 +157,8 @@ impl Choice {
     pub(super) fn end(&mut self, generation: &Generation) -> Vec<Delta> {
         let stretches = self.splitter.as_mut().map(Splitter::finish).unwrap_or_default();
         let mut deltas = self.deltas(stretches);
-        if let (Some(end), true) = (generation.end_token, self.reading.tell_end && self.reading.top.is_some()) {
+        if let (Some(end), true) = (generation.end_token, self.reading.tell_end && self.reading.top.is_some())
+        {
             // Only the first new token has logits that were seen before it was drawn.
             let next = self.next.take().filter(|_| generation.tokens.is_empty());
             self.tell(end, next.as_deref(), false);

@@ -33,8 +33,11 @@ impl Prompt {
     /// Takes a text, a list of texts, a list of ids, or a list of such lists.
     pub(super) fn take(fields: &mut Fields, key: &str) -> Result<Vec<Self>, ApiError> {
         let path = fields.path(key);
-        let wrong = |found: &Value| ApiError::wrong_type(&path, "a string, an array of strings, or arrays of token ids", found);
-        let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| wrong(value));
+        let wrong = |found: &Value| {
+            ApiError::wrong_type(&path, "a string, an array of strings, or arrays of token ids", found)
+        };
+        let id =
+            |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| wrong(value));
         let prompt = |value: &Value| match value {
             Value::String(text) => Ok(Self::Text(text.clone())),
             Value::Array(ids) => ids.iter().map(id).collect::<Result<_, _>>().map(Self::Ids),
@@ -45,7 +48,9 @@ impl Prompt {
             Some(Value::Array(list)) if list.is_empty() => {
                 Err(ApiError::invalid(&path, format!("Invalid '{path}': it is empty.")))
             }
-            Some(Value::Array(list)) if list[0].is_number() => prompt(&Value::Array(list)).map(|ids| vec![ids]),
+            Some(Value::Array(list)) if list[0].is_number() => {
+                prompt(&Value::Array(list)).map(|ids| vec![ids])
+            }
             Some(Value::Array(list)) => list.iter().map(prompt).collect(),
             Some(one) => prompt(&one).map(|one| vec![one]),
         }
@@ -177,9 +182,13 @@ mod tests {
         assert_eq!((request.echo, request.logprobs, request.settings.seed), (true, Some(1), Some(1234)));
         let ids = CompletionRequest::parse(br#"{"model": "m", "prompt": [1, 2]}"#).unwrap();
         assert_eq!((&ids.prompts[..], ids.settings.max_tokens), (&[Prompt::Ids(vec![1, 2])][..], Some(16)));
-        let texts = CompletionRequest::parse(br#"{"model": "m", "prompt": ["a", "b"], "best_of": 2, "n": 2}"#).unwrap();
+        let texts =
+            CompletionRequest::parse(br#"{"model": "m", "prompt": ["a", "b"], "best_of": 2, "n": 2}"#)
+                .unwrap();
         assert_eq!((texts.prompts.len(), texts.n), (2, 2));
-        let echoed = CompletionRequest::parse(br#"{"model": "m", "prompt": "a", "echo": true, "max_tokens": 0}"#).unwrap();
+        let echoed =
+            CompletionRequest::parse(br#"{"model": "m", "prompt": "a", "echo": true, "max_tokens": 0}"#)
+                .unwrap();
         assert_eq!(echoed.settings.max_tokens, Some(0));
     }
 
@@ -198,7 +207,11 @@ mod tests {
             (r#", "prompt": "a", "messages": []"#, "messages"),
         ] {
             let body = format!(r#"{{"model": "m"{rest}}}"#);
-            assert_eq!(CompletionRequest::parse(body.as_bytes()).unwrap_err().param.as_deref(), Some(param), "{rest}");
+            assert_eq!(
+                CompletionRequest::parse(body.as_bytes()).unwrap_err().param.as_deref(),
+                Some(param),
+                "{rest}"
+            );
         }
     }
 }

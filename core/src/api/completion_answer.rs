@@ -90,9 +90,14 @@ impl CompletionShape {
             Some(Change::Said(text)) => text,
             _ => String::new(),
         };
-        let logprobs = (self.logprobs && !added.tokens.is_empty()).then(|| CompletionLogprobs::new(added.tokens));
+        let logprobs =
+            (self.logprobs && !added.tokens.is_empty()).then(|| CompletionLogprobs::new(added.tokens));
         let finish_reason = added.ending.map(|ending| ending.reason.to_string());
-        self.completion(head, vec![CompletionChoice { text, index, logprobs, finish_reason }], self.usage.then_some(None))
+        self.completion(
+            head,
+            vec![CompletionChoice { text, index, logprobs, finish_reason }],
+            self.usage.then_some(None),
+        )
     }
 
     /// The part behind the texts, where usage was asked for.

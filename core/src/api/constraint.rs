@@ -55,7 +55,9 @@ impl Grammars {
             Ok(factory)
         });
         let factory = made.flatten().map_err(|why| {
-            Error::Tokenizer(format!("answers of this model cannot be held to a form: {}", short(&why)).into())
+            Error::Tokenizer(
+                format!("answers of this model cannot be held to a form: {}", short(&why)).into(),
+            )
         })?;
         Ok(Self { factory, has_end: !ends.is_empty() })
     }
@@ -107,7 +109,9 @@ fn failed(why: &str) -> Error {
 /// The grammar of what is wanted.
 fn grammar(wanted: &Wanted, param: &str) -> Result<TopLevelGrammar, ApiError> {
     match wanted {
-        Wanted::Json => Ok(TopLevelGrammar::from_json_schema(with_blanks(&json!({"type": "object"}), param)?)),
+        Wanted::Json => {
+            Ok(TopLevelGrammar::from_json_schema(with_blanks(&json!({"type": "object"}), param)?))
+        }
         Wanted::Schema(schema) => Ok(TopLevelGrammar::from_json_schema(with_blanks(schema, param)?)),
         Wanted::Calls { tools, several } => Ok(TopLevelGrammar::from_lark(calls(tools, *several)?)),
     }
@@ -118,7 +122,10 @@ fn with_blanks(schema: &Value, param: &str) -> Result<Value, ApiError> {
     let mut schema = schema.clone();
     if let Value::Object(keys) = &mut schema {
         if keys.contains_key(OPTIONS) {
-            return Err(ApiError::unsupported(param, "its schema has the key x-guidance, which is this server's; leave it out"));
+            return Err(ApiError::unsupported(
+                param,
+                "its schema has the key x-guidance, which is this server's; leave it out",
+            ));
         }
         keys.insert(OPTIONS.to_string(), json!({"whitespace_pattern": BLANK}));
     }
@@ -223,8 +230,11 @@ mod tests {
     #[test]
     fn calls_are_let_through_with_arguments_that_follow_their_schema() {
         let tools = [
-            Tool::new("warmth", json!({"type": "object", "properties": {"place": {"$ref": "#/$defs/p"}},
-                "required": ["place"], "$defs": {"p": {"type": "string"}}})),
+            Tool::new(
+                "warmth",
+                json!({"type": "object", "properties": {"place": {"$ref": "#/$defs/p"}},
+                "required": ["place"], "$defs": {"p": {"type": "string"}}}),
+            ),
             Tool::new("now", json!({"type": "object"})),
         ];
         let wanted = |several| Wanted::Calls { tools: tools.iter().collect(), several };

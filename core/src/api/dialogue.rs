@@ -91,7 +91,11 @@ impl Dialogue {
         Ok(text)
     }
 
-    fn set_thinking(&self, known: &BTreeSet<String>, variables: &mut Map<String, Value>) -> Result<(), ApiError> {
+    fn set_thinking(
+        &self,
+        known: &BTreeSet<String>,
+        variables: &mut Map<String, Value>,
+    ) -> Result<(), ApiError> {
         let Some((thinking, field)) = &self.thinking else { return Ok(()) };
         let switches = SWITCHES.iter().filter(|name| known.contains(**name));
         let mut set: Vec<(&str, Value)> = switches.map(|name| (*name, thinking.wanted().into())).collect();

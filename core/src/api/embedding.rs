@@ -39,14 +39,17 @@ impl EmbeddingRequest {
         let model = fields.required_text("model")?;
         let inputs = Prompt::take(&mut fields, "input")?;
         if inputs.len() > MOST_TEXTS {
-            let message = format!("Invalid 'input': it has {} texts, and the most are {MOST_TEXTS}.", inputs.len());
+            let message =
+                format!("Invalid 'input': it has {} texts, and the most are {MOST_TEXTS}.", inputs.len());
             return Err(ApiError::invalid("input", message));
         }
         let base64 = match fields.text("encoding_format")?.as_deref() {
             None | Some("float") => false,
             Some("base64") => true,
             Some(other) => {
-                let message = format!("Invalid 'encoding_format': it is '{other}'; supported are 'float' and 'base64'.");
+                let message = format!(
+                    "Invalid 'encoding_format': it is '{other}'; supported are 'float' and 'base64'."
+                );
                 return Err(ApiError::invalid("encoding_format", message));
             }
         };
@@ -72,7 +75,9 @@ impl EmbeddingRequest {
     /// A text without tokens or beyond the context, another number of dimensions than the model has.
     pub fn prepare(&self, served: &Served, width: usize) -> Result<Vec<Vec<u32>>, ApiError> {
         if let Some(asked) = self.dimensions.filter(|asked| *asked != width) {
-            let message = format!("Invalid 'dimensions': it is {asked}, but this model's vectors have {width}; leave it out.");
+            let message = format!(
+                "Invalid 'dimensions': it is {asked}, but this model's vectors have {width}; leave it out."
+            );
             return Err(ApiError::invalid("dimensions", message));
         }
         let ids = self.inputs.iter().map(|input| {
@@ -93,7 +98,11 @@ impl EmbeddingRequest {
         let embedding = |(index, vector): (usize, Vec<f32>)| Embedding {
             object: "embedding".to_string(),
             index,
-            embedding: if self.base64 { base64(&vector).into() } else { vector.into_iter().map(Value::from).collect() },
+            embedding: if self.base64 {
+                base64(&vector).into()
+            } else {
+                vector.into_iter().map(Value::from).collect()
+            },
         };
         let usage = Usage::new(tokens, 0);
         Embeddings {
@@ -144,7 +153,8 @@ fn base64(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for three in bytes.chunks(3) {
-        let joined = three.iter().fold(0_u32, |joined, byte| (joined << 8) | u32::from(*byte)) << (8 * (3 - three.len()));
+        let joined = three.iter().fold(0_u32, |joined, byte| (joined << 8) | u32::from(*byte))
+            << (8 * (3 - three.len()));
         for place in 0..4 {
             let digit = ALPHABET[((joined >> (18 - 6 * place)) & 63) as usize];
             text.push(if place <= three.len() { char::from(digit) } else { '=' });
@@ -160,7 +170,8 @@ mod tests {
 
     #[test]
     fn the_requests_of_openais_documentation_are_read() {
-        let body = br#"{"input": "The food was delicious", "model": "m", "encoding_format": "float", "user": "u"}"#;
+        let body =
+            br#"{"input": "The food was delicious", "model": "m", "encoding_format": "float", "user": "u"}"#;
         let request = EmbeddingRequest::parse(body).unwrap();
         assert_eq!(request.inputs, [Prompt::Text("The food was delicious".into())]);
         let body = br#"{"input": ["a", "b"], "model": "m", "encoding_format": "base64", "pooling": "last"}"#;
@@ -174,7 +185,11 @@ mod tests {
             (r#""input": "a", "truncate": true"#, "truncate"),
         ] {
             let body = format!(r#"{{"model": "m", {rest}}}"#);
-            assert_eq!(EmbeddingRequest::parse(body.as_bytes()).unwrap_err().param.as_deref(), Some(param), "{rest}");
+            assert_eq!(
+                EmbeddingRequest::parse(body.as_bytes()).unwrap_err().param.as_deref(),
+                Some(param),
+                "{rest}"
+            );
         }
     }
 

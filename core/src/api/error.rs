@@ -66,11 +66,7 @@ impl ApiError {
 
     /// A field that is not there (400).
     pub(super) fn missing(param: &str) -> Self {
-        Self::of_field(
-            param,
-            "missing_required_parameter",
-            format!("Missing required parameter: '{param}'."),
-        )
+        Self::of_field(param, "missing_required_parameter", format!("Missing required parameter: '{param}'."))
     }
 
     /// More tokens than the model's context holds (400).
@@ -143,16 +139,19 @@ impl ApiError {
     pub fn of(error: &Error) -> Self {
         let told = error.told();
         match (error, told.code()) {
-            (_, "sampling.queue_full") => Self::new(429, "rate_limit_error", "rate_limit_exceeded", told.to_string()),
+            (_, "sampling.queue_full") => {
+                Self::new(429, "rate_limit_error", "rate_limit_exceeded", told.to_string())
+            }
             (_, "sampling.prompt_long" | "sampling.context" | "sampling.cache") => {
                 Self::new(400, INVALID, "context_length_exceeded", told.to_string())
             }
             (Error::Config(_) | Error::Data(_) | Error::BadRows { .. }, _) => {
                 Self::new(400, INVALID, "invalid_value", told.to_string())
             }
-            (Error::Template(_) | Error::UnknownInTemplate(_), _) => {
-                Self { param: Some("messages".to_string()), ..Self::new(400, INVALID, "invalid_value", told.to_string()) }
-            }
+            (Error::Template(_) | Error::UnknownInTemplate(_), _) => Self {
+                param: Some("messages".to_string()),
+                ..Self::new(400, INVALID, "invalid_value", told.to_string())
+            },
             _ => Self::internal(told.to_string()),
         }
     }
@@ -197,7 +196,10 @@ mod tests {
         );
         assert_eq!(ApiError::unknown("a").ollama(), json!({"error": "Unknown parameter: 'a'."}));
         let key = serde_json::to_value(ApiError::invalid_api_key()).unwrap();
-        assert_eq!((&key["error"]["param"], &key["error"]["code"]), (&Value::Null, &json!("invalid_api_key")));
+        assert_eq!(
+            (&key["error"]["param"], &key["error"]["code"]),
+            (&Value::Null, &json!("invalid_api_key"))
+        );
     }
 
     #[test]

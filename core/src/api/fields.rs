@@ -81,11 +81,7 @@ impl Fields {
     }
 
     /// A number within limits.
-    pub(super) fn number(
-        &mut self,
-        key: &str,
-        limits: RangeInclusive<f64>,
-    ) -> Result<Option<f64>, ApiError> {
+    pub(super) fn number(&mut self, key: &str, limits: RangeInclusive<f64>) -> Result<Option<f64>, ApiError> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let path = self.path(key);
         let number = value.as_f64().ok_or_else(|| ApiError::wrong_type(&path, "a number", &value))?;
@@ -96,11 +92,7 @@ impl Fields {
     }
 
     /// A whole number within limits.
-    pub(super) fn whole(
-        &mut self,
-        key: &str,
-        limits: RangeInclusive<i64>,
-    ) -> Result<Option<i64>, ApiError> {
+    pub(super) fn whole(&mut self, key: &str, limits: RangeInclusive<i64>) -> Result<Option<i64>, ApiError> {
         let Some(value) = self.take(key) else { return Ok(None) };
         let path = self.path(key);
         // JavaScript writes whole numbers as 1.0 in places.
@@ -175,7 +167,8 @@ mod tests {
 
     #[test]
     fn fields_are_taken_by_kind_and_the_rest_is_refused_by_name() {
-        let mut body = fields(json!({"a": "x", "b": 2.0, "c": true, "d": [1], "e": {"f": 1}, "g": null, "n": 0.5}));
+        let mut body =
+            fields(json!({"a": "x", "b": 2.0, "c": true, "d": [1], "e": {"f": 1}, "g": null, "n": 0.5}));
         assert_eq!(body.text("a"), Ok(Some("x".to_string())));
         assert_eq!(body.whole("b", 0..=5), Ok(Some(2)));
         assert_eq!((body.flag("c"), body.list("d")), (Ok(Some(true)), Ok(Some(vec![json!(1)]))));
@@ -194,7 +187,10 @@ mod tests {
         let error = fields(json!({"t": 3})).number("t", 0.0..=2.0).unwrap_err();
         assert_eq!(error.message, "Invalid 't': it is 3, but must lie between 0 and 2.");
         assert_eq!(fields(json!({"n": 1.5})).whole("n", 0..=5).unwrap_err().code, Some("invalid_type"));
-        assert_eq!(fields(json!({})).required_text("model").unwrap_err().code, Some("missing_required_parameter"));
+        assert_eq!(
+            fields(json!({})).required_text("model").unwrap_err().code,
+            Some("missing_required_parameter")
+        );
         let mut body = fields(json!({"suffix": "", "best_of": 2}));
         assert_eq!(body.neutral("suffix", &[json!("")], "leave it out"), Ok(()));
         let error = body.neutral("best_of", &[json!(1)], "ask for n answers and choose").unwrap_err();

@@ -41,8 +41,9 @@ impl AnswerFormat {
             }
             other => {
                 let path = format.path("type");
-                let message =
-                    format!("Invalid '{path}': it is '{other}'; supported are 'text', 'json_object' and 'json_schema'.");
+                let message = format!(
+                    "Invalid '{path}': it is '{other}'; supported are 'text', 'json_object' and 'json_schema'."
+                );
                 return Err(ApiError::invalid(&path, message));
             }
         };
@@ -102,6 +103,9 @@ mod tests {
         let mut ollama = Fields::of_body(br#"{"format": "json"}"#).unwrap();
         assert_eq!(AnswerFormat::of_ollama(&mut ollama), Ok(AnswerFormat::Json));
         let mut ollama = Fields::of_body(br#"{"format": {"type": "integer"}}"#).unwrap();
-        assert_eq!(AnswerFormat::of_ollama(&mut ollama), Ok(AnswerFormat::Schema(json!({"type": "integer"}))));
+        assert_eq!(
+            AnswerFormat::of_ollama(&mut ollama),
+            Ok(AnswerFormat::Schema(json!({"type": "integer"})))
+        );
     }
 }

@@ -47,7 +47,11 @@ pub(super) fn ollama_messages(fields: &mut Fields) -> Result<Vec<Message>, ApiEr
         let role = known_role(&mut message)?;
         let mut read = Message::new(role, &message.text("content")?.unwrap_or_default());
         keep(&mut read, TOOL_CALLS, calls_of(&mut message, false)?);
-        keep(&mut read, REASONING_KEYS[0], message.text("thinking")?.filter(|text| !text.is_empty()).map(Value::String));
+        keep(
+            &mut read,
+            REASONING_KEYS[0],
+            message.text("thinking")?.filter(|text| !text.is_empty()).map(Value::String),
+        );
         let name = message.text("tool_name")?.or(message.text("name")?);
         keep(&mut read, "name", name.map(Value::String));
         keep(&mut read, "tool_call_id", message.text("tool_call_id")?.map(Value::String));
@@ -82,7 +86,10 @@ fn known_role(message: &mut Fields) -> Result<&'static str, ApiError> {
         other => {
             let path = message.path("role");
             let known = "'system', 'developer', 'user', 'assistant' and 'tool'";
-            Err(ApiError::invalid(&path, format!("Invalid '{path}': it is '{other}'; supported are {known}.")))
+            Err(ApiError::invalid(
+                &path,
+                format!("Invalid '{path}': it is '{other}'; supported are {known}."),
+            ))
         }
     }
 }
@@ -132,7 +139,8 @@ fn calls_of(message: &mut Fields, with_ids: bool) -> Result<Option<Value>, ApiEr
         let id = if with_ids { Some(call.required_text("id")?) } else { call.text("id")? };
         call.neutral("type", &[json!("function")], "only functions are called here")?;
         call.ignore(&["index"]);
-        let mut function = call.object("function")?.ok_or_else(|| ApiError::missing(&call.path("function")))?;
+        let mut function =
+            call.object("function")?.ok_or_else(|| ApiError::missing(&call.path("function")))?;
         function.ignore(&["index"]);
         let name = function.required_text("name")?;
         let arguments = arguments_of(&mut function)?;
@@ -189,7 +197,10 @@ mod tests {
         )
         .unwrap();
         let plain: Vec<_> = messages.iter().map(|m| (m.role.as_str(), m.content.as_str())).collect();
-        assert_eq!(plain, [("system", "Be brief."), ("user", "How warm is Oma?"), ("assistant", ""), ("tool", "19")]);
+        assert_eq!(
+            plain,
+            [("system", "Be brief."), ("user", "How warm is Oma?"), ("assistant", ""), ("tool", "19")]
+        );
         let call = json!({
             "type": "function", "function": {"name": "warmth", "arguments": {"place": "Oma"}}, "id": "call_1"
         });
@@ -232,7 +243,10 @@ mod tests {
             {"role": "tool", "tool_name": "warmth", "content": "19"}]}"#;
         let messages = ollama_messages(&mut Fields::of_body(body.as_bytes()).unwrap()).unwrap();
         assert_eq!(messages[1].extra["tool_calls"][0]["function"]["arguments"], json!({"place": "Oma"}));
-        assert_eq!((&messages[1].extra["reasoning_content"], &messages[2].extra["name"]), (&json!("I ask."), &json!("warmth")));
+        assert_eq!(
+            (&messages[1].extra["reasoning_content"], &messages[2].extra["name"]),
+            (&json!("I ask."), &json!("warmth"))
+        );
         let body = br#"{"messages": [{"role": "user", "content": "a", "images": ["aGk="]}]}"#;
         let error = ollama_messages(&mut Fields::of_body(body).unwrap()).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("messages[0].images"));

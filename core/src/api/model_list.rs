@@ -210,7 +210,10 @@ mod tests {
     fn a_model_is_shown() {
         let shown = entry().show();
         assert_eq!(shown["capabilities"], json!(["completion", "embedding", "tools"]));
-        assert_eq!((&shown["model_info"]["llama.context_length"], &shown["template"]), (&json!(512), &json!("{{ x }}")));
+        assert_eq!(
+            (&shown["model_info"]["llama.context_length"], &shown["template"]),
+            (&json!(512), &json!("{{ x }}"))
+        );
         assert_eq!(shown_model(br#"{"model": "a", "verbose": true}"#), Ok("a".to_string()));
         assert_eq!(shown_model(br#"{"name": "a"}"#), Ok("a".to_string()));
         assert_eq!(shown_model(b"{}").unwrap_err().param.as_deref(), Some("model"));

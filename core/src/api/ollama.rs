@@ -72,14 +72,21 @@ impl OllamaRequest {
         let raw = fields.flag("raw")?.unwrap_or(false);
         for (key, neutral, why) in [
             ("suffix", json!(""), "the models here write from left to right"),
-            ("template", json!(""), "the model's own chat template frames the prompt; leave it out, or set raw"),
+            (
+                "template",
+                json!(""),
+                "the model's own chat template frames the prompt; leave it out, or set raw",
+            ),
             ("context", json!([]), "send the conversation to /api/chat instead"),
             ("images", json!([]), TEXT_ALONE),
         ] {
             fields.neutral(key, &[neutral], why)?;
         }
         if raw && system.is_some() {
-            return Err(ApiError::unsupported("system", "a raw prompt has no place for it; write it into the prompt"));
+            return Err(ApiError::unsupported(
+                "system",
+                "a raw prompt has no place for it; write it into the prompt",
+            ));
         }
         let tools = Tools::take(&mut Fields::empty())?;
         Self::parse(fields, false, |thinking, format| {
@@ -105,7 +112,9 @@ impl OllamaRequest {
             None => None,
             Some(Value::Bool(think)) => Some(Thinking::On(think)),
             Some(Value::String(word)) => Some(Thinking::of_effort(word)),
-            Some(other) => return Err(ApiError::wrong_type("think", "a boolean or a word of effort", &other)),
+            Some(other) => {
+                return Err(ApiError::wrong_type("think", "a boolean or a word of effort", &other));
+            }
         };
         let format = AnswerFormat::of_ollama(&mut fields)?;
         let settings = match fields.object("options")? {
@@ -133,7 +142,9 @@ impl OllamaRequest {
     pub fn prepare(&self, served: &Served, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
         let shape = Shape::Ollama(OllamaShape { chat: self.chat });
         let (work, tokens, reading) = match &self.asked {
-            Asked::Load => return Ok((Vec::new(), Reply::new(shape, head, self.stream, Vec::new(), Vec::new()))),
+            Asked::Load => {
+                return Ok((Vec::new(), Reply::new(shape, head, self.stream, Vec::new(), Vec::new())));
+            }
             Asked::Raw(text) => {
                 let ids = served.tokenizer.encode_document(text)?;
                 let tokens = ids.len();
@@ -188,7 +199,10 @@ mod tests {
         assert_eq!((request.model.as_str(), request.stream, request.chat), ("fable", true, true));
         assert_eq!((request.settings.seed, request.settings.temperature), (Some(101), Some(0.0)));
         let asked = dialogue(&request);
-        assert_eq!((&asked.format, &asked.thinking), (&AnswerFormat::Json, &Some((Thinking::On(false), "think"))));
+        assert_eq!(
+            (&asked.format, &asked.thinking),
+            (&AnswerFormat::Json, &Some((Thinking::On(false), "think")))
+        );
         assert!(asked.tools.act());
         for body in [&br#"{"model": "m"}"#[..], br#"{"model": "m", "messages": []}"#] {
             assert_eq!(OllamaRequest::parse_chat(body).unwrap().asked, Asked::Load);

@@ -140,7 +140,9 @@ impl OllamaShape {
                     tool_calls.push(json!({"function": {"name": name, "arguments": arguments}}));
                 }
                 // Ollama's clients read arguments as an object, which these are not: the call stays text.
-                Err(_) => line.said.push_str(&format!("{{\"name\": {}, \"arguments\": {arguments}}}", json!(name))),
+                Err(_) => {
+                    line.said.push_str(&format!("{{\"name\": {}, \"arguments\": {arguments}}}", json!(name)))
+                }
             }
         }
         let thinking = Some(line.thought).filter(|thought| !thought.is_empty());

@@ -102,7 +102,11 @@ impl Adapters {
             Some(Value::String(word)) if word == "base" => return Ok(Self::Base),
             Some(Value::Array(list)) => list,
             Some(other) => {
-                return Err(ApiError::wrong_type(&path, "\"active\", \"base\" or a list of {name, strength}", &other));
+                return Err(ApiError::wrong_type(
+                    &path,
+                    "\"active\", \"base\" or a list of {name, strength}",
+                    &other,
+                ));
             }
         };
         let read = |(i, adapter): (usize, Value)| match adapter {

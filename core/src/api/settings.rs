@@ -86,8 +86,19 @@ impl Settings {
     pub(super) fn of_ollama(mut options: Fields) -> Result<Self, ApiError> {
         // What the machine does, not what the answer is; the context is that of the model.
         options.ignore(&[
-            "num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "num_keep", "use_mmap", "use_mlock", "numa",
-            "low_vram", "f16_kv", "vocab_only", "logits_all",
+            "num_ctx",
+            "num_batch",
+            "num_gpu",
+            "main_gpu",
+            "num_thread",
+            "num_keep",
+            "use_mmap",
+            "use_mlock",
+            "numa",
+            "low_vram",
+            "f16_kv",
+            "vocab_only",
+            "logits_all",
         ]);
         for (key, neutral) in [
             ("mirostat", json!(0)),
@@ -98,7 +109,11 @@ impl Settings {
         ] {
             let value = neutral.as_i64().map(|whole| json!(whole as f64));
             let values: Vec<Value> = [neutral].into_iter().chain(value).collect();
-            options.neutral(key, &values, "leave it out: temperature, top_k, top_p and min_p choose tokens")?;
+            options.neutral(
+                key,
+                &values,
+                "leave it out: temperature, top_k, top_p and min_p choose tokens",
+            )?;
         }
         options.ignore(&["mirostat_eta", "mirostat_tau"]);
         let most = options.whole("num_predict", -2..=i64::from(u32::MAX))?;
@@ -187,7 +202,8 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
         Some(one) => vec![one],
     };
     if list.len() > MOST_STOPS {
-        let message = format!("Invalid '{path}': it has {} texts, and the most are {MOST_STOPS}.", list.len());
+        let message =
+            format!("Invalid '{path}': it has {} texts, and the most are {MOST_STOPS}.", list.len());
         return Err(ApiError::invalid(&path, message));
     }
     let text = |value: Value| match value {
@@ -210,7 +226,8 @@ fn logit_bias(fields: &mut Fields) -> Result<BTreeMap<u32, f64>, ApiError> {
         })?;
         let number = bias.as_f64().filter(|bias| (-100.0..=100.0).contains(bias));
         let number = number.ok_or_else(|| {
-            let message = format!("Invalid '{path}.{id}': it is {bias}, but must be a number between -100 and 100.");
+            let message =
+                format!("Invalid '{path}.{id}': it is {bias}, but must be a number between -100 and 100.");
             ApiError::invalid(&path, message)
         })?;
         Ok((token, number))

@@ -165,7 +165,8 @@ impl Splitter {
             && (!is_text || call.arguments_end)
         {
             let whole = &self.held[arguments];
-            let text = if is_text { serde_json::from_str(whole).unwrap_or_default() } else { whole.to_string() };
+            let text =
+                if is_text { serde_json::from_str(whole).unwrap_or_default() } else { whole.to_string() };
             if let Some(more) = text.get(*before..).filter(|more| !more.is_empty()) {
                 out.push(Stretch::Arguments(more.to_string()));
                 *before = text.len();
@@ -283,23 +284,38 @@ mod tests {
         let cut = "<tool_call>{\"name\": \"f\", \"arguments\": {\"a\": ";
         let arguments = Arguments("{\"a\": ".to_string());
         assert_eq!(whole(cut, true, false), [Call("f".to_string()), arguments, CallEnd]);
-        for broken in ["<tool_call>f(1)</tool_call> ok", "<tool_call>{\"a\": 1}</tool_call> ok", "<tool_call>{\"na"] {
-            let shown: String = whole(broken, true, false).iter().map(|part| match part {
-                Said(text) => text.as_str(),
-                _ => panic!("{part:?}"),
-            }).collect();
+        for broken in
+            ["<tool_call>f(1)</tool_call> ok", "<tool_call>{\"a\": 1}</tool_call> ok", "<tool_call>{\"na"]
+        {
+            let shown: String = whole(broken, true, false)
+                .iter()
+                .map(|part| match part {
+                    Said(text) => text.as_str(),
+                    _ => panic!("{part:?}"),
+                })
+                .collect();
             assert_eq!(shown, broken.replace("> ok", ">ok"));
         }
         let without = "<tool_call>{\"name\": \"f\"}";
-        assert_eq!(whole(without, true, false), [Call("f".to_string()), Arguments("{}".to_string()), CallEnd]);
+        assert_eq!(
+            whole(without, true, false),
+            [Call("f".to_string()), Arguments("{}".to_string()), CallEnd]
+        );
         let text = "<tool_call>{\"name\": \"f\", \"arguments\": \"{\\\"a\\\": 1}\"}</tool_call>";
-        assert_eq!(whole(text, true, false), [Call("f".to_string()), Arguments("{\"a\": 1}".to_string()), CallEnd]);
+        assert_eq!(
+            whole(text, true, false),
+            [Call("f".to_string()), Arguments("{\"a\": 1}".to_string()), CallEnd]
+        );
     }
 
     #[test]
     fn the_cutting_changes_nothing() {
         let texts = [
-            CALLS, "<think>\n嗯 </th \n</think>\n<answer> 7 </answer> ok ", "Hello \n wor<tool_ld  ", "  ", " <thin",
+            CALLS,
+            "<think>\n嗯 </th \n</think>\n<answer> 7 </answer> ok ",
+            "Hello \n wor<tool_ld  ",
+            "  ",
+            " <thin",
             "<think>a</think><tool_call>{\"name\":\"f\",\"parameters\":\"{}\"}</tool_call>b<tool_call>x</tool_call>",
             "<tool_call>{\"arguments\": {\"b\": [\"]\"]}, \"name\": \"g\"} more",
         ];

@@ -94,7 +94,10 @@ mod tests {
         assert!((told.token.logprob - log_probability(&logits, 2)).abs() < 1e-12);
         let top: Vec<_> = told.top_logprobs.iter().map(|token| token.token.as_str()).collect();
         assert_eq!(top, ["a", "b"], "the lower id of two that are equal");
-        assert_eq!(told.top_logprobs[1].logprob, told.token.logprob, "equal logits are equally likely to the bit");
+        assert_eq!(
+            told.top_logprobs[1].logprob, told.token.logprob,
+            "equal logits are equally likely to the bit"
+        );
         assert_eq!(TokenLogprob::new(&tokenizer, 3, &logits, 0).token.logprob, IMPOSSIBLE);
     }
 

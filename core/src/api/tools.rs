@@ -143,7 +143,8 @@ fn read_choice(fields: &mut Fields, list: &[Tool]) -> Result<ToolChoice, ApiErro
         Some(value) => {
             let mut choice = Fields::of_value(&path, value)?;
             choice.neutral("type", &[json!("function")], "a function is chosen by its name")?;
-            let mut function = choice.object("function")?.ok_or_else(|| ApiError::missing(&choice.path("function")))?;
+            let mut function =
+                choice.object("function")?.ok_or_else(|| ApiError::missing(&choice.path("function")))?;
             let name = function.required_text("name")?;
             function.finish()?;
             choice.finish()?;
@@ -157,7 +158,10 @@ fn read_choice(fields: &mut Fields, list: &[Tool]) -> Result<ToolChoice, ApiErro
     if known {
         return Ok(choice);
     }
-    Err(ApiError::invalid(&path, format!("Invalid '{path}': it asks for a call, but 'tools' has no such function.")))
+    Err(ApiError::invalid(
+        &path,
+        format!("Invalid '{path}': it asks for a call, but 'tools' has no such function."),
+    ))
 }
 
 #[cfg(test)]
@@ -204,7 +208,10 @@ mod tests {
             (r#"{"type": "web_search"}"#, "tools[0].type"),
             (r#"{"type": "function"}"#, "tools[0].function"),
             (r#"{"type": "function", "function": {"name": "a b"}}"#, "tools[0].function.name"),
-            (r#"{"type": "function", "function": {"name": "a", "strict": true}}"#, "tools[0].function.strict"),
+            (
+                r#"{"type": "function", "function": {"name": "a", "strict": true}}"#,
+                "tools[0].function.strict",
+            ),
         ] {
             let body = format!(r#"{{"tools": [{tool}]}}"#);
             let error = Tools::take(&mut Fields::of_body(body.as_bytes()).unwrap()).unwrap_err();

@@ -42,11 +42,18 @@ impl Embedder {
     pub async fn embed(&self, ids: &[u32], pooling: Pooling) -> Result<Vec<f32>> {
         let config = self.model.config();
         if ids.is_empty() {
-            return Err(Error::Data(told!("embedding.empty", "a text without tokens has no vector; give some text")));
+            return Err(Error::Data(told!(
+                "embedding.empty",
+                "a text without tokens has no vector; give some text"
+            )));
         }
         check_fits(ids.len(), config.context())?;
         check_ids(ids, config.vocab_size)?;
-        let pooled = if config.diffusion.is_some() { self.both_sides(ids, pooling) } else { self.causal(ids, pooling).await };
+        let pooled = if config.diffusion.is_some() {
+            self.both_sides(ids, pooling)
+        } else {
+            self.causal(ids, pooling).await
+        };
         let vector = read(pooled.reshape([config.hidden_size])).await?;
         normalised(vector)
     }
@@ -61,7 +68,8 @@ impl Embedder {
         while past < ids.len() {
             let piece = longest_piece(ids.len() - past, past, config.num_attention_heads);
             let mask = AttentionMask::causal(piece, past);
-            let states = self.model.normed(self.model.hidden_behind(&ids[past..past + piece], &mut cache, &mask));
+            let states =
+                self.model.normed(self.model.hidden_behind(&ids[past..past + piece], &mut cache, &mask));
             past += piece;
             sum = Some(match (pooling, sum) {
                 (Pooling::Mean, Some(sum)) => sum + states.sum_dim(1),
