@@ -10,6 +10,8 @@ mod chat_answer;
 mod choice;
 mod completion;
 mod completion_answer;
+#[cfg(test)]
+mod completion_tests;
 #[cfg(feature = "constrained")]
 mod constraint;
 mod dialogue;
@@ -21,6 +23,8 @@ mod messages;
 mod model_list;
 mod ollama;
 mod ollama_answer;
+#[cfg(test)]
+mod played;
 mod reply;
 #[cfg(test)]
 mod reply_tests;

@@ -9,7 +9,7 @@ use super::choice::{Choice, Delta, Gathered};
 use super::completion_answer::{Completion, CompletionShape};
 use super::ollama_answer::{BegunCall, OllamaAnswer, OllamaShape};
 use super::served::Head;
-use crate::sample::BatchEvent;
+use crate::sample::{BatchEvent, Generation, Piece};
 
 /// A part of an answer: the data of one server-sent event, or a line of Ollama's.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -133,13 +133,25 @@ impl Reply {
     /// # Errors
     /// Why the engine cannot go on with it; the others of the request are of no use then.
     pub fn event(&mut self, index: usize, event: &BatchEvent<'_>) -> Result<Vec<Chunk>, ApiError> {
-        let Some(answer) = self.answers.get_mut(index) else { return Ok(Vec::new()) };
-        let deltas = match event {
-            BatchEvent::Piece { piece, .. } => answer.choice.piece(piece),
-            BatchEvent::Done { generation, .. } => answer.choice.end(generation),
-            BatchEvent::Failed { error, .. } => return Err(ApiError::of(error)),
-        };
-        Ok(self.told(index, deltas))
+        match event {
+            BatchEvent::Piece { piece, .. } => Ok(self.piece(index, piece)),
+            BatchEvent::Done { generation, .. } => Ok(self.done(index, generation)),
+            BatchEvent::Failed { error, .. } => Err(ApiError::of(error)),
+        }
+    }
+
+    /// Takes what a token brought to one of the answers.
+    pub fn piece(&mut self, index: usize, piece: &Piece<'_>) -> Vec<Chunk> {
+        let Some(answer) = self.answers.get_mut(index) else { return Vec::new() };
+        let deltas = answer.choice.piece(piece);
+        self.told(index, deltas)
+    }
+
+    /// Takes the end of one of the answers.
+    pub fn done(&mut self, index: usize, generation: &Generation) -> Vec<Chunk> {
+        let Some(answer) = self.answers.get_mut(index) else { return Vec::new() };
+        let deltas = answer.choice.end(generation);
+        self.told(index, deltas)
     }
 
     /// Ends an answer for which nothing new was asked.
