@@ -31,10 +31,14 @@ fn alone(place: &Place, flags: &[&str]) -> String {
 fn an_adapter_is_a_model_by_its_name() {
     let place = with_adapter();
     let site = Site::start(&place, "--model base=model --model other=model --adapter taught@base=learned");
-    let (base, taught) = (alone(&place, &["--model", "model"]), alone(&place, &["--model", "model", "--adapter", "learned"]));
+    let (base, taught) =
+        (alone(&place, &["--model", "model"]), alone(&place, &["--model", "model", "--adapter", "learned"]));
     assert_ne!(base, taught, "the adapter changes this answer");
     // The adapter first: its model is loaded for it.
-    assert_eq!((answer(&site, "taught"), answer(&site, "base"), answer(&site, "taught")), (taught.clone(), base.clone(), taught.clone()));
+    assert_eq!(
+        (answer(&site, "taught"), answer(&site, "base"), answer(&site, "taught")),
+        (taught.clone(), base.clone(), taught.clone())
+    );
     let models = site.get("/v1/models").expect(200);
     assert_eq!(models["data"][2]["parent"], "base");
     let with = |adapters: Value, model: &str| {

@@ -48,7 +48,8 @@ fn bodies_that_cannot_be_read_are_refused_and_the_server_goes_on() {
     // Too large, whether the head says it or not.
     let large = vec![b' '; 20_000];
     ask(&site.address, "POST", CHAT, &[], &large).refused(413, "invalid_request_error");
-    let mut chunked = head("POST", CHAT, &[("connection", "close"), ("transfer-encoding", "chunked")]) + "\r\n";
+    let mut chunked =
+        head("POST", CHAT, &[("connection", "close"), ("transfer-encoding", "chunked")]) + "\r\n";
     for _ in 0..20 {
         chunked += &format!("3e8\r\n{}\r\n", " ".repeat(1000));
     }
@@ -64,7 +65,8 @@ fn heads_without_end_and_slow_ones_are_closed() {
     let lines = (0..5000).map(|i| format!("x-{i}: y\r\n")).collect::<String>();
     let flood = send(&site, format!("{}{lines}\r\n", head("GET", "/health", &[])).as_bytes());
     assert!(flood.is_empty() || flood.starts_with("HTTP/1.1 4"), "{flood}");
-    let long = send(&site, format!("{}x: {}\r\n\r\n", head("GET", "/health", &[]), "y".repeat(1 << 20)).as_bytes());
+    let long =
+        send(&site, format!("{}x: {}\r\n\r\n", head("GET", "/health", &[]), "y".repeat(1 << 20)).as_bytes());
     assert!(long.is_empty() || long.starts_with("HTTP/1.1 4"), "{long}");
     let garbage = send(&site, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n");
     assert!(garbage.is_empty() || garbage.starts_with("HTTP/1.1 400"), "{garbage}");

@@ -13,11 +13,14 @@ const CHAT: &str = "/v1/chat/completions";
 #[test]
 fn a_key_is_needed_where_there_is_one() {
     let place = Place::with_model();
-    let site = Site::start_with_env(&place, &[("KINDLING_API_KEY", "second")], "--model model --api-key first");
+    let site =
+        Site::start_with_env(&place, &[("KINDLING_API_KEY", "second")], "--model model --api-key first");
     let refused = site.get("/v1/models");
     refused.refused(401, "authentication_error");
     assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
-    for (value, status) in [("Bearer first", 200), ("Bearer second", 200), ("Bearer firs", 401), ("first", 401)] {
+    for (value, status) in
+        [("Bearer first", 200), ("Bearer second", 200), ("Bearer firs", 401), ("first", 401)]
+    {
         let answer = ask(&site.address, "GET", "/v1/models", &[("authorization", value)], b"");
         assert_eq!(answer.status, status, "{value}");
     }
@@ -32,18 +35,33 @@ fn pages_of_other_origins_ask_where_they_may() {
     let place = Place::with_model();
     let site = Site::start(&place, "--model model --cors https://a.example");
     let origin = |origin: &'static str, method: &str| {
-        ask(&site.address, method, "/v1/models", &[("origin", origin), ("access-control-request-method", "POST")], b"")
+        ask(
+            &site.address,
+            method,
+            "/v1/models",
+            &[("origin", origin), ("access-control-request-method", "POST")],
+            b"",
+        )
     };
     let preflight = origin("https://a.example", "OPTIONS");
-    assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (204, Some("https://a.example")));
+    assert_eq!(
+        (preflight.status, preflight.header("access-control-allow-origin")),
+        (204, Some("https://a.example"))
+    );
     assert!(preflight.header("access-control-allow-headers").unwrap().contains("authorization"));
     let answer = origin("https://a.example", "GET");
-    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, Some("https://a.example")));
+    assert_eq!(
+        (answer.status, answer.header("access-control-allow-origin")),
+        (200, Some("https://a.example"))
+    );
     let other = origin("https://b.example", "GET");
     assert_eq!(other.status, 403);
     // Without --cors no page of elsewhere asks, and no name that only leads here does.
     let closed = Site::start(&place, "--model model");
-    assert_eq!(ask(&closed.address, "GET", "/v1/models", &[("origin", "https://a.example")], b"").status, 403);
+    assert_eq!(
+        ask(&closed.address, "GET", "/v1/models", &[("origin", "https://a.example")], b"").status,
+        403
+    );
     assert_eq!(ask(&closed.address, "GET", "/v1/models", &[("host", "a.example:8000")], b"").status, 403);
     let own = format!("http://{}", closed.address);
     let own = ask(&closed.address, "GET", "/v1/models", &[("origin", &own), ("host", &closed.address)], b"");

@@ -14,7 +14,10 @@ fn the_page_comes_in_the_form_that_a_browser_takes() {
     place.write("secret.txt", "secret");
     let site = Site::start(&place, "--model model --page dist --api-key k");
     let index = site.get("/");
-    assert_eq!((index.text().as_str(), index.header("content-type")), ("<html>page</html>", Some("text/html; charset=utf-8")));
+    assert_eq!(
+        (index.text().as_str(), index.header("content-type")),
+        ("<html>page</html>", Some("text/html; charset=utf-8"))
+    );
     let get = |path: &str, headers: &[(&str, &str)]| ask(&site.address, "GET", path, headers, b"");
     let small = get("/engine.wasm", &[("accept-encoding", "gzip, br")]);
     assert_eq!((small.text().as_str(), small.header("content-encoding")), ("small", Some("br")));

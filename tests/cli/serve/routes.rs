@@ -22,7 +22,17 @@ fn a_chat_and_a_completion_are_those_of_the_command_line() {
         "logprobs": 1,
     });
     let told = site.post("/v1/completions", &asked).expect(200);
-    let words = ["generate", "--model", "model", "--prompt", "the lamp", "--max-new-tokens", "6", "--temperature", "0"];
+    let words = [
+        "generate",
+        "--model",
+        "model",
+        "--prompt",
+        "the lamp",
+        "--max-new-tokens",
+        "6",
+        "--temperature",
+        "0",
+    ];
     let alone = place.run_words(&[&words[..], &["--ignore-eos", "--json"]].concat()).ok().result();
     assert_eq!(told["choices"][0]["text"], format!("the lamp{}", alone["text"].as_str().unwrap()));
     // The likelihoods of the prompt are those of `score`, which counts no token before the first.
@@ -51,7 +61,9 @@ fn texts_become_vectors_of_length_one() {
         let told = site.post("/v1/embeddings", &asked).expect(200);
         assert!(told["usage"]["prompt_tokens"].as_u64().unwrap() > 2);
         let data = told["data"].as_array().unwrap();
-        data.iter().map(|one| one["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()).collect()
+        data.iter()
+            .map(|one| one["embedding"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect())
+            .collect()
     };
     let (mean, last) = (vectors(json!({})), vectors(json!({"pooling": "last"})));
     for vector in mean.iter().chain(&last) {
@@ -59,13 +71,19 @@ fn texts_become_vectors_of_length_one() {
         assert!((vector.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-5);
     }
     assert_ne!(mean, last);
-    let ollama = site.post("/api/embed", &json!({"model": "model", "input": "the lamp", "truncate": true})).expect(200);
-    let first: Vec<f64> = ollama["embeddings"][0].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
+    let ollama = site
+        .post("/api/embed", &json!({"model": "model", "input": "the lamp", "truncate": true}))
+        .expect(200);
+    let first: Vec<f64> =
+        ollama["embeddings"][0].as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect();
     assert!(first.iter().zip(&mean[0]).all(|(a, b)| (a - b).abs() < 1e-6));
     let long = "lamp ".repeat(300);
-    let message = site.post("/v1/embeddings", &json!({"model": "model", "input": long})).refused(400, "invalid_request_error");
+    let message = site
+        .post("/v1/embeddings", &json!({"model": "model", "input": long}))
+        .refused(400, "invalid_request_error");
     assert!(message.contains("128"), "{message}");
-    site.post("/v1/embeddings", &json!({"model": "model", "input": "a", "dimensions": 8})).refused(400, "invalid_request_error");
+    site.post("/v1/embeddings", &json!({"model": "model", "input": "a", "dimensions": 8}))
+        .refused(400, "invalid_request_error");
 }
 
 #[test]
@@ -75,7 +93,11 @@ fn ollamas_clients_find_what_they_look_for() {
     let tags = site.get("/api/tags").expect(200);
     assert_eq!(tags["models"][0]["name"], "tiny");
     assert!(tags["models"][0]["size"].as_u64().unwrap() > 1000);
-    assert_eq!(site.get("/api/ps").expect(200)["models"], json!([]), "a model is loaded when it is asked for");
+    assert_eq!(
+        site.get("/api/ps").expect(200)["models"],
+        json!([]),
+        "a model is loaded when it is asked for"
+    );
     assert!(site.get("/api/version").expect(200)["version"].is_string());
     let shown = site.post("/api/show", &json!({"model": "tiny:latest"})).expect(200);
     assert_eq!(shown["model_info"]["llama.context_length"], 128);
@@ -91,7 +113,8 @@ fn ollamas_clients_find_what_they_look_for() {
         .collect();
     let (last, parts) = lines.split_last().unwrap();
     assert_eq!((&last["done"], parts.iter().all(|part| part["done"] == false)), (&json!(true), true));
-    let text: String = lines.iter().map(|line| line["message"]["content"].as_str().unwrap_or_default()).collect();
+    let text: String =
+        lines.iter().map(|line| line["message"]["content"].as_str().unwrap_or_default()).collect();
     let mut whole = asked.clone();
     whole["stream"] = json!(false);
     let whole = site.post("/api/chat", &whole).expect(200);
@@ -122,7 +145,8 @@ fn models_are_listed_and_what_is_not_there_is_told() {
     let place = Place::with_model();
     let site = Site::start(&place, "--model a=model --model org/b=model");
     let listed = site.get("/v1/models").expect(200);
-    let ids: Vec<&str> = listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    let ids: Vec<&str> =
+        listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
     assert_eq!((ids, &listed["object"]), (vec!["a", "org/b"], &json!("list")));
     assert_eq!(site.get("/v1/models/org/b").expect(200)["id"], "org/b");
     site.get("/v1/models/none").refused(404, "invalid_request_error");

@@ -72,7 +72,11 @@ impl Site {
     pub fn wait_for(&self, name: &str, value: f64) {
         let begun = Instant::now();
         while self.metric(name) != value {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{name} is {}, not {value}", self.metric(name));
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "{name} is {}, not {value}",
+                self.metric(name)
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }

@@ -21,7 +21,7 @@ pub struct BatchRequest {
 }
 
 /// The number of a request in its batcher, which gives each a new one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub(super) u64);
 
 /// What became of a request in a step.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::body::Bytes;
 use kindling::api::{ApiError, Chunk, Reply, Work};
-use kindling::sample::BatchEvent;
+use kindling::sample::{BatchEvent, Generation, Piece};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::serve::metrics::Metrics;
@@ -56,7 +56,7 @@ impl Task {
 
     /// Tells what comes before anything else.
     pub fn begin(&mut self) {
-        self.tell(|reply| Ok(reply.begin()));
+        self.tell(Reply::begin);
         self.close();
     }
 
@@ -69,24 +69,31 @@ impl Task {
 
     /// Tells a choice's prompt, where it is told, before its events.
     pub fn prompt_end(&mut self, choice: usize) {
-        self.tell(|reply| Ok(reply.prompt_end(choice)));
+        self.tell(|reply| reply.prompt_end(choice));
     }
 
     /// Tells what became of a choice.
     pub fn event(&mut self, choice: usize, event: &BatchEvent<'_>, metrics: &Metrics) {
         match event {
-            BatchEvent::Piece { .. } => {
-                if !std::mem::replace(&mut self.began, true) {
-                    metrics.first_token(self.asked.elapsed().as_secs_f64());
-                }
-            }
-            BatchEvent::Done { generation, .. } => {
-                self.left = self.left.saturating_sub(1);
-                metrics.tokens(generation.prompt_tokens.len(), generation.tokens.len());
-            }
-            BatchEvent::Failed { .. } => {}
+            BatchEvent::Piece { piece, .. } => self.piece(choice, piece, metrics),
+            BatchEvent::Done { generation, .. } => self.done(choice, generation, metrics),
+            BatchEvent::Failed { error, .. } => self.fail(ApiError::of(error).into()),
         }
-        self.tell(|reply| reply.event(choice, event));
+    }
+
+    /// Tells more of a choice.
+    pub fn piece(&mut self, choice: usize, piece: &Piece<'_>, metrics: &Metrics) {
+        if !std::mem::replace(&mut self.began, true) {
+            metrics.first_token(self.asked.elapsed().as_secs_f64());
+        }
+        self.tell(|reply| reply.piece(choice, piece));
+    }
+
+    /// Tells the end of a choice.
+    pub fn done(&mut self, choice: usize, generation: &Generation, metrics: &Metrics) {
+        self.left = self.left.saturating_sub(1);
+        metrics.tokens(generation.prompt_tokens.len(), generation.tokens.len());
+        self.tell(|reply| reply.done(choice, generation));
         self.close();
     }
 
@@ -94,16 +101,13 @@ impl Task {
     pub fn skip(&mut self, choice: usize, prompt: usize, metrics: &Metrics) {
         self.left = self.left.saturating_sub(1);
         metrics.tokens(prompt, 0);
-        self.tell(|reply| Ok(reply.skip(choice)));
+        self.tell(|reply| reply.skip(choice));
         self.close();
     }
 
-    fn tell(&mut self, make: impl FnOnce(&mut Reply) -> Result<Vec<Chunk>, ApiError>) {
+    fn tell(&mut self, make: impl FnOnce(&mut Reply) -> Vec<Chunk>) {
         let Some(reply) = &mut self.reply else { return };
-        match make(reply) {
-            Ok(chunks) => chunks.iter().for_each(|chunk| self.send(chunk)),
-            Err(error) => self.fail(error.into()),
-        }
+        make(reply).iter().for_each(|chunk| self.send(chunk));
     }
 
     /// Tells the end, once all choices are done.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use kindling::sample::{BatchEvent, Flow, GenerationRequest, Ticket, UnmaskConfig, Writer, Written};
+use kindling::error::Result;
+use kindling::model::Transformer;
+use kindling::sample::{Flow, Generation, GenerationRequest, UnmaskConfig, Writer, Written};
 
 use super::Command;
 use super::aside::Aside;
@@ -201,9 +203,8 @@ impl Rounds {
             lane.fills = false;
             match made {
                 Ok(generation) => {
-                    let event = BatchEvent::Done { ticket: Ticket::default(), generation };
                     if let Some(task) = lane.task(masked.task) {
-                        task.event(masked.choice, &event, &self.metrics);
+                        task.done(masked.choice, &generation, &self.metrics);
                     }
                 }
                 Err(error) => lane.fail(masked.task, &error),
@@ -211,12 +212,7 @@ impl Rounds {
         }
     }
 
-    fn fill_one(
-        &mut self,
-        name: &str,
-        model: &kindling::model::Transformer,
-        masked: &Masked,
-    ) -> kindling::error::Result<kindling::sample::Generation> {
+    fn fill_one(&mut self, name: &str, model: &Transformer, masked: &Masked) -> Result<Generation> {
         let asked = &masked.request;
         let request = GenerationRequest {
             prompt: &asked.prompt,
@@ -232,8 +228,7 @@ impl Rounds {
             if let Written::Piece(piece) = written
                 && let Some(task) = self.lanes.get_mut(name).and_then(|lane| lane.task(masked.task))
             {
-                let event = BatchEvent::Piece { ticket: Ticket::default(), piece };
-                task.event(masked.choice, &event, &self.metrics);
+                task.piece(masked.choice, &piece, &self.metrics);
             }
             while let Ok(command) = self.asked.try_recv() {
                 self.take(command);
