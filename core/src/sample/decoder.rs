@@ -102,3 +102,28 @@ impl Autoregressive for Decoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::kernels::AttentionMask;
+    use crate::model::{tiny_model, values};
+
+    #[test]
+    fn each_position_gives_the_logits_of_the_whole_text() {
+        let model = tiny_model(&Device::flex());
+        let (ids, mut rows) = ([1, 5, 9, 2], Vec::new());
+        let mut decoder = Decoder::new(&model, 8);
+        let mut on_row = |row: &[f32]| rows.push(row.to_vec());
+        block_on(decoder.each_position(&ids, &mut on_row)).unwrap();
+        let tokens =
+            Tensor::<2, Int>::from_data(TensorData::new(vec![1_i32, 5, 9, 2], [1, 4]), &Device::flex());
+        let whole = values(model.forward(tokens, &AttentionMask::causal(4, 0)));
+        assert_eq!(rows.len(), 4);
+        for (row, expected) in rows.iter().zip(whole.chunks(32)) {
+            assert!(row.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{row:?} {expected:?}");
+        }
+    }
+}

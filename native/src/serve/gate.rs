@@ -59,8 +59,9 @@ impl Admission {
 
     /// Why a request of this method and path is not let in.
     fn refusal(&self, method: &Method, path: &str, headers: &HeaderMap) -> Option<Refusal> {
-        let text =
-            |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default();
+        let text = |name: header::HeaderName| {
+            headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or_default()
+        };
         let (host, origin) = (text(header::HOST), text(header::ORIGIN));
         if !self.takes_host(host) {
             return Some(Refusal::forbidden(format!(

@@ -59,20 +59,7 @@ impl Names {
             (adapter.name, adapter.base) = (name, Some(base));
             named.push(adapter);
         }
-        let mut seen = BTreeSet::new();
-        for Named { name, place, .. } in &named {
-            if let Err(problem) = check(name) {
-                problems.push(format!("{}: {problem}", place.display()).into());
-            } else if !seen.insert(name) {
-                problems.push(
-                    format!(
-                        "two models or adapters are named '{name}'; give one another name with NAME={}",
-                        place.display()
-                    )
-                    .into(),
-                );
-            }
-        }
+        problems.extend(unsound(&named));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -121,6 +108,22 @@ impl Names {
         let named = |name: &str| known.iter().find(|listed| listed.named.name == name).cloned();
         named(name).or_else(|| named(name.strip_suffix(":latest")?))
     }
+}
+
+/// Names that cannot be names, or are there twice.
+fn unsound(named: &[Named]) -> Vec<Told> {
+    let (mut seen, mut problems) = (BTreeSet::new(), Vec::new());
+    for Named { name, place, .. } in named {
+        let place = place.display();
+        if let Err(problem) = check(name) {
+            problems.push(format!("{place}: {problem}").into());
+        } else if !seen.insert(name) {
+            let told =
+                format!("two models or adapters are named '{name}'; give one another name with NAME={place}");
+            problems.push(told.into());
+        }
+    }
+    problems
 }
 
 /// What may be a name: it stands in addresses and in lines of metrics.

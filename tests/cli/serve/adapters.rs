@@ -4,14 +4,15 @@ use serde_json::{Value, json};
 
 use super::client::ask;
 use super::site::{Site, question, said};
-use crate::place::{Place, SHORT};
+use crate::place::Place;
 
 const CHAT: &str = "/v1/chat/completions";
-const LORA: &str = "lora --model model --data chat.jsonl --lora-rank 4 --learning-rate 0.05";
+const LORA: &str = "lora --model model --data chat.jsonl --lora-rank 4 --learning-rate 0.05 --steps 30 --batch-size 4 \
+                    --max-seq-len 32 --out learned";
 
 fn with_adapter() -> Place {
     let place = Place::with_model();
-    place.run(&format!("{LORA} {SHORT} --out learned")).ok();
+    place.run(LORA).ok();
     place
 }
 

@@ -71,7 +71,8 @@ fn heads_without_end_and_slow_ones_are_closed() {
     let garbage = send(&site, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n");
     assert!(garbage.is_empty() || garbage.starts_with("HTTP/1.1 400"), "{garbage}");
     let begun = Instant::now();
-    assert_eq!(send(&site, head("POST", CHAT, &[]).as_bytes()), "", "a head without its end");
+    let headless = send(&site, head("POST", CHAT, &[]).as_bytes());
+    assert!(headless.is_empty() || headless.starts_with("HTTP/1.1 408"), "{headless}");
     let half = head("POST", CHAT, &[("content-length", "100")]) + "\r\n{\"model\"";
     let slow = send(&site, half.as_bytes());
     assert!(slow.starts_with("HTTP/1.1 408") && slow.contains("timeout"), "{slow}");

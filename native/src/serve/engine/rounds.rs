@@ -244,7 +244,8 @@ impl Rounds {
     fn read(&mut self) {
         let Some(mut aside) = self.asides.pop_front() else { return };
         let Some(lane) = self.lanes.get(aside.model()).filter(|lane| !lane.leaves) else {
-            return aside.fail(Refusal::no_model(aside.model(), &self.names.texts()));
+            let refusal = Refusal::no_model(aside.model(), &self.names.texts());
+            return aside.fail(refusal);
         };
         if !aside.step(&lane.model, Instant::now()) {
             self.asides.push_back(aside);
