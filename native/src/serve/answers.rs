@@ -80,8 +80,7 @@ async fn write<A: Asking>(
 ) -> Result<Response, Refusal> {
     let asked = Instant::now();
     let ends_by = asked + server.limits.request_time();
-    let body = body::bytes(request, &server.limits).await?;
-    let asking = parse(&body)?;
+    let asking = parse(&body::bytes(request, &server).await?)?;
     let (model, name) = {
         let (model, adapters) = asking.model();
         let name = server.lane(model, adapters)?;

@@ -14,8 +14,7 @@ use super::{Server, body, reading};
 
 /// `/v1/embeddings`
 pub async fn openai(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
-    let body = body::bytes(request, &server.limits).await?;
-    let asked = EmbeddingRequest::parse(&body)?;
+    let asked = EmbeddingRequest::parse(&body::bytes(request, &server).await?)?;
     let model = asked.model.clone();
     let (asked, Read { vectors, tokens, .. }) = read(&server, asked).await?;
     reading(move || Ok(ok(&asked.answer(&model, vectors, tokens)))).await
@@ -24,8 +23,7 @@ pub async fn openai(State(server): State<Arc<Server>>, request: Request) -> Resu
 /// `/api/embed`: the same in Ollama's shape (<https://docs.ollama.com/api/embed>).
 pub async fn ollama(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
     let began = Instant::now();
-    let body = body::bytes(request, &server.limits).await?;
-    let asked = EmbeddingRequest::parse(&of_ollama(&body)?)?;
+    let asked = EmbeddingRequest::parse(&of_ollama(&body::bytes(request, &server).await?)?)?;
     let model = asked.model.clone();
     let (_, Read { vectors, tokens, load }) = read(&server, asked).await?;
     let nanoseconds = began.elapsed().as_nanos() as u64;

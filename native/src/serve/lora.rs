@@ -63,6 +63,6 @@ async fn read<T: for<'a> Deserialize<'a>>(server: &Server, request: Request) -> 
                 .into(),
         ));
     }
-    let bytes = body::bytes(request, &server.limits).await?;
+    let bytes = body::bytes(request, server).await?;
     serde_json::from_slice(&bytes).map_err(|error| Refusal::bad("invalid_json", error.to_string()))
 }

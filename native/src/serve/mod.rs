@@ -38,6 +38,7 @@ use tokio::runtime::{self, Runtime};
 pub use args::ServeArgs;
 
 use self::asked::reading;
+use self::body::Places;
 use self::engine::{Engine, Settings};
 use self::gate::Admission;
 use self::limits::Limits;
@@ -61,6 +62,7 @@ pub struct Server {
     admission: Admission,
     metrics: Arc<Metrics>,
     running: Running,
+    places: Places,
     page: Page,
     limits: Limits,
     /// Most new tokens of an answer, where a flag bounds it.
@@ -133,6 +135,7 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
         admission: Admission::new(&keys, &args.cors, address.is_loopback()),
         metrics,
         running: running.clone(),
+        places: Places::default(),
         page,
         limits: args.limits.clone(),
         most_tokens: is_said("max-new-tokens").then_some(args.sampling.max_new_tokens),

@@ -62,7 +62,7 @@ pub async fn loaded(State(server): State<Arc<Server>>) -> Response {
 /// `/api/show`: what a model is; it is loaded for that.
 pub async fn show(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
     let ends_by = server.ends_by();
-    let bytes = body::bytes(request, &server.limits).await?;
+    let bytes = body::bytes(request, &server).await?;
     let name = server.name(Some(&api::shown_model(&bytes)?))?;
     server.open(&name, ends_by).await?;
     Ok(ok(&server.names.find(Some(&name)).unwrap_or_default().entry.show()))

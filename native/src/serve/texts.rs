@@ -58,8 +58,7 @@ pub async fn apply_template(
 
 async fn answer<R: OfTokenizer>(server: Arc<Server>, request: Request) -> Result<Response, Refusal> {
     let ends_by = server.ends_by();
-    let body = body::bytes(request, &server.limits).await?;
-    let (asked, model) = R::parse(&body)?;
+    let (asked, model) = R::parse(&body::bytes(request, &server).await?)?;
     let name = server.name(model.as_deref())?;
     let opened = server.open(&name, ends_by).await?;
     reading(move || Ok(ok(&asked.answer(opened.tokenizer()?)?))).await
