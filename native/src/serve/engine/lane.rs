@@ -15,6 +15,7 @@ use kindling::tokenizer::Tokenizer;
 
 use super::forms::Forms;
 use super::job::{Job, Task};
+use crate::date::Date;
 use crate::serve::metrics::Metrics;
 use crate::serve::refusal::Refusal;
 
@@ -35,9 +36,29 @@ pub struct Opened {
     pub sampling: SamplingConfig,
     /// What holds its answers to a form.
     pub forms: Option<Forms>,
+    /// The day that its chat template prints.
+    pub day: Date,
 }
 
 impl Opened {
+    /// The same with the day that it is now, where the chat template prints that; none where it is the same still.
+    fn of_today(&self) -> Option<Self> {
+        let today = Date::today();
+        let own = self.tokenizer.as_ref().filter(|own| self.day != today && own.prints_date())?;
+        let mut tokenizer = Tokenizer::clone(own);
+        today.set(&mut tokenizer);
+        let tokenizer = Arc::new(tokenizer);
+        Some(Self {
+            name: self.name.clone(),
+            forms: Some(Forms::new(Arc::clone(&tokenizer), &self.ends)),
+            tokenizer: Some(tokenizer),
+            config: self.config.clone(),
+            ends: self.ends.clone(),
+            sampling: self.sampling.clone(),
+            day: today,
+        })
+    }
+
     /// The tokenizer, which nearly all requests need.
     ///
     /// # Errors
@@ -54,8 +75,7 @@ impl Opened {
 
 /// A model and its work.
 pub struct Lane {
-    /// See [`Opened`].
-    pub opened: Arc<Opened>,
+    opened: Arc<Opened>,
     /// The model itself.
     pub model: Transformer,
     /// Whether it goes when its work is done.
@@ -118,6 +138,14 @@ impl Lane {
             tickets: HashMap::new(),
             next: 0,
         }
+    }
+
+    /// What requests are read by now.
+    pub fn opened(&mut self) -> Arc<Opened> {
+        if let Some(opened) = self.opened.of_today() {
+            self.opened = Arc::new(opened);
+        }
+        Arc::clone(&self.opened)
     }
 
     /// Answers that are being written.

@@ -20,6 +20,7 @@ use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::commands::prompts::cache_bytes;
 use crate::commands::{load, sampling_of, with_adapters};
+use crate::date::Date;
 use crate::failure::Failure;
 use crate::hub::{self, Want};
 use crate::serve::limits::{Limits, PREFILL_TOKENS};
@@ -127,8 +128,8 @@ impl Opening {
             }
             Some(Err(refusal)) => Step::Failed(refusal),
             Some(Ok(fetched)) => match self.open(&named, fetched) {
-                Ok(lane) => {
-                    let (opened, bits) = (Arc::clone(&lane.opened), self.quantization());
+                Ok(mut lane) => {
+                    let (opened, bits) = (lane.opened(), self.quantization());
                     lanes.insert(named.name.clone(), lane);
                     self.names.loaded(&named.name, |entry| {
                         entry_of_model(entry, &opened.config, opened.tokenizer.as_deref(), bits)
@@ -185,9 +186,13 @@ impl Opening {
         );
         let limits = self.limits(&model);
         output.say(&format!("{} is loaded from {}", named.name, named.place.display()));
-        let tokenizer = tokenizer.map(Arc::new);
+        let day = Date::today();
+        let tokenizer = tokenizer.map(|mut tokenizer| {
+            day.set(&mut tokenizer);
+            Arc::new(tokenizer)
+        });
         let forms = tokenizer.as_ref().map(|tokenizer| Forms::new(Arc::clone(tokenizer), &ends));
-        let opened = Opened { name: named.name.clone(), tokenizer, forms, config, ends, sampling };
+        let opened = Opened { name: named.name.clone(), tokenizer, forms, config, ends, sampling, day };
         Ok(Lane::new(opened, model, limits))
     }
 

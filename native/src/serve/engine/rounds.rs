@@ -117,9 +117,9 @@ impl Rounds {
                 continue;
             };
             let opened = outcome.and_then(|()| {
-                let lane = self.lanes.get(&name).filter(|lane| !lane.leaves);
+                let lane = self.lanes.get_mut(&name).filter(|lane| !lane.leaves);
                 let lane = lane.ok_or_else(|| Refusal::no_model(&name, &self.names.texts()))?;
-                Ok(Arc::clone(&lane.opened))
+                Ok(lane.opened())
             });
             match waiter {
                 Waiter::Reads(reply) => drop(reply.send(opened)),
