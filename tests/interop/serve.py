@@ -1,4 +1,4 @@
-"""`kindling serve` asked by clients that others wrote: OpenAI's Python SDK, Ollama's, and LangChain's.
+"""`kindling serve` asked by clients that others wrote: OpenAI's SDKs for Python and JavaScript, Ollama's, and LangChain's.
 
     python -B tests/interop/serve.py KINDLING FOLDER [--only openai]
 
@@ -10,9 +10,11 @@ import concurrent.futures
 import contextlib
 import json
 import math
+import os
+import pathlib
+import shutil
 import subprocess
 import time
-import urllib.error
 import urllib.request
 
 from checks import NANO, arguments, check, finish, skip
@@ -250,6 +252,21 @@ def langchain_part(program, _):
         check("langchain: vectors", len(vectors.embed_documents(["a lamp", "a dog"])) == 2)
 
 
+def javascript_part(program, _):
+    modules = os.environ.get("KINDLING_CLIENTS_JS")
+    if not modules or not shutil.which("node"):
+        return skip("javascript", "there is no node, or npm's openai is not installed")
+    with serving(program) as url:
+        script = pathlib.Path(__file__).with_suffix(".mjs")
+        run = subprocess.run(
+            ["node", script, url], capture_output=True, text=True, env={**os.environ, "NODE_PATH": modules}, timeout=300
+        )
+        for line in run.stdout.splitlines():
+            found = json.loads(line)
+            check(found["what"], found["holds"])
+        check(f"javascript: the script ends well {run.stderr[-500:]}".strip(), run.returncode == 0)
+
+
 def post(url, body):
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request) as answer:
@@ -262,7 +279,7 @@ def metric(url, name):
     return next(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
 
-PARTS = {"openai": openai_part, "ollama": ollama_part, "langchain": langchain_part}
+PARTS = {"openai": openai_part, "ollama": ollama_part, "langchain": langchain_part, "javascript": javascript_part}
 
 
 def main():
