@@ -5,22 +5,17 @@ use std::sync::Arc;
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, INVALID_TOKEN, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::ApiError;
+use super::call_grammar::{behind_tag, only_calls, with_blanks};
 use super::served::{Constrainer, Wanted};
 use super::splitter::CALL_TAGS;
-use super::tools::Tool;
 use crate::error::{Error, Result};
 use crate::panics::caught;
 use crate::sample::Constraint;
 use crate::tokenizer::Tokenizer;
 
-/// The key with which a schema speaks to llguidance itself.
-const OPTIONS: &str = "x-guidance";
-/// White space between the parts of a JSON text: a space, or a line and its indentation. More of it, which a small model
-/// may write without end, says nothing.
-const BLANK: &str = r" |\n {0,16}";
 /// Longest message of the library that is passed on, in characters.
 const LONGEST_REASON: usize = 300;
 /// A text of JSON to see whether tokens spell it.
@@ -72,8 +67,12 @@ impl Constrainer for Grammars {
         };
         let parser = caught(|| self.factory.create_parser(grammar)).map_err(refused)?;
         let parser = parser.map_err(|why| refused(format!("{why:#}")))?;
-        let matcher = Matcher::new(Ok(parser));
-        Ok(Box::new(Grammar { matcher, has_end: self.has_end }))
+        let grammar = Grammar { matcher: Matcher::new(Ok(parser)), has_end: self.has_end };
+        if !matches!(wanted, Wanted::LaterCalls { .. }) {
+            return Ok(Box::new(grammar));
+        }
+        let tokens = self.factory.tok_env().clone();
+        Ok(Box::new(LaterCalls { tokens, behind_tag: grammar.matcher, call: None, tail: Vec::new() }))
     }
 }
 
@@ -102,8 +101,53 @@ impl Constraint for Grammar {
     }
 }
 
+/// Lets every text through until a call begins, which it holds to its schema.
+struct LaterCalls {
+    /// The tokens' bytes.
+    tokens: TokEnv,
+    /// What may follow an opening tag.
+    behind_tag: Matcher,
+    /// The call that is written now.
+    call: Option<Grammar>,
+    /// The last bytes outside of calls, in which a tag may have begun.
+    tail: Vec<u8>,
+}
+
+impl Constraint for LaterCalls {
+    fn rule_out(&mut self, logits: &mut [f32]) -> Result<()> {
+        self.call.as_mut().map_or(Ok(()), |call| call.rule_out(logits))
+    }
+
+    fn take(&mut self, id: u32) -> Result<bool> {
+        if let Some(call) = &mut self.call {
+            if call.take(id)? {
+                self.call = None;
+            }
+            return Ok(false);
+        }
+        let tree = self.tokens.tok_trie();
+        if (id as usize) < tree.vocab_size() {
+            self.tail.extend(tree.token(id));
+        }
+        let open = CALL_TAGS[0].as_bytes();
+        if let Some(at) = self.tail.windows(open.len()).position(|bytes| bytes == open) {
+            // The token that completes the tag may bring what follows it.
+            let begun = self.tail.split_off(at + open.len());
+            self.tail.clear();
+            let mut call = Grammar { matcher: self.behind_tag.clone(), has_end: true };
+            for id in self.tokens.tokenize_bytes(&begun) {
+                call.take(id)?;
+            }
+            self.call = Some(call);
+        }
+        let begun = self.tail.len().saturating_sub(open.len() - 1);
+        self.tail.drain(..begun);
+        Ok(false)
+    }
+}
+
 fn failed(why: &str) -> Error {
-    Error::Data(format!("the answer cannot be held to its form any longer: {}", short(why)).into())
+    Error::Model(format!("the answer cannot be held to its form any longer: {}", short(why)).into())
 }
 
 /// The grammar of what is wanted.
@@ -113,42 +157,9 @@ fn grammar(wanted: &Wanted, param: &str) -> Result<TopLevelGrammar, ApiError> {
             Ok(TopLevelGrammar::from_json_schema(with_blanks(&json!({"type": "object"}), param)?))
         }
         Wanted::Schema(schema) => Ok(TopLevelGrammar::from_json_schema(with_blanks(schema, param)?)),
-        Wanted::Calls { tools, several } => Ok(TopLevelGrammar::from_lark(calls(tools, *several)?)),
+        Wanted::Calls { tools, several } => Ok(TopLevelGrammar::from_lark(only_calls(tools, *several)?)),
+        Wanted::LaterCalls { tools } => Ok(TopLevelGrammar::from_lark(behind_tag(tools)?)),
     }
-}
-
-/// A schema that says which white space may stand between its parts.
-fn with_blanks(schema: &Value, param: &str) -> Result<Value, ApiError> {
-    let mut schema = schema.clone();
-    if let Value::Object(keys) = &mut schema {
-        if keys.contains_key(OPTIONS) {
-            return Err(ApiError::unsupported(
-                param,
-                "its schema has the key x-guidance, which is this server's; leave it out",
-            ));
-        }
-        keys.insert(OPTIONS.to_string(), json!({"whitespace_pattern": BLANK}));
-    }
-    Ok(schema)
-}
-
-/// A call, or several calls, as the text in which models write them; each schema stands by itself, so that its references
-/// hold.
-fn calls(tools: &[&Tool], several: bool) -> Result<String, ApiError> {
-    let mut lark = String::from("start: call");
-    if several {
-        lark.push_str(" (\"\\n\" call)*");
-    }
-    let names: Vec<String> = (0..tools.len()).map(|i| format!("call{i}")).collect();
-    lark.push_str(&format!("\ncall: {}\n", names.join(" | ")));
-    for (name, tool) in names.iter().zip(tools) {
-        let [open, close] = CALL_TAGS;
-        let before = format!("{open}\n{{\"name\": {}, \"arguments\": ", json!(tool.name));
-        let behind = format!("}}\n{close}");
-        let schema = with_blanks(&tool.parameters, "tools")?;
-        lark.push_str(&format!("{name}: {} %json {schema} {}\n", json!(before), json!(behind)));
-    }
-    Ok(lark)
 }
 
 /// The bytes of a token. A special one is no text: behind llguidance's mark it fits no grammar of texts.
@@ -179,6 +190,7 @@ fn short(why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tools::Tool;
     use super::*;
     use crate::tokenizer::{TokenizerTraining, train};
 
@@ -198,7 +210,8 @@ mod tests {
         for id in tokenizer.encode(text).unwrap() {
             logits.fill(0.0);
             constraint.rule_out(&mut logits).unwrap();
-            assert_eq!(logits.last(), Some(&f32::NEG_INFINITY));
+            let unknown = logits.last().copied();
+            assert!(matches!(wanted, Wanted::LaterCalls { .. }) || unknown == Some(f32::NEG_INFINITY));
             if logits[id as usize] != 0.0 {
                 return (false, false);
             }
@@ -244,6 +257,20 @@ mod tests {
         assert!(!takes(&wanted(false), &call.replace("\"Oma\"", "7")).0);
         assert!(!takes(&wanted(false), "<tool_call>\n{\"name\": \"rain").0);
         assert!(!takes(&wanted(false), "I would rather not.").0);
+    }
+
+    #[test]
+    fn a_call_that_a_text_comes_to_is_held_to_its_schema() {
+        let schema =
+            json!({"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]});
+        let tool = Tool::new("warmth", schema);
+        let wanted = Wanted::LaterCalls { tools: vec![&tool] };
+        let call = "<tool_call>\n{\"name\": \"warmth\", \"arguments\": {\"place\": \"Oma\"}}\n</tool_call>";
+        assert_eq!(takes(&wanted, "{] any text"), (true, true));
+        assert_eq!(takes(&wanted, &format!("I ask.\n{call}\n{call} so")), (true, true));
+        assert_eq!(takes(&wanted, &format!("I ask. {}", &call[..40])), (true, false), "not within a call");
+        assert!(!takes(&wanted, &format!("I ask. {}", call.replace("\"Oma\"", "7"))).0);
+        assert!(!takes(&wanted, "So: <tool_call>{\"name\": \"rain").0);
     }
 
     #[test]

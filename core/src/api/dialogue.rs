@@ -114,7 +114,7 @@ impl Dialogue {
         Ok(())
     }
 
-    /// What the answer is held to, with the field that asks for it.
+    /// What the whole answer is held to, with the field that asks for it.
     fn wanted(&self) -> Result<Option<(Wanted<'_>, &'static str)>, ApiError> {
         let format = match &self.format {
             AnswerFormat::Text => None,
@@ -169,14 +169,21 @@ impl Dialogue {
     ) -> Result<Vec<Work>, ApiError> {
         let room = served.room(&prompt.ids, "messages")?;
         let one_call = self.tools.act() && !self.tools.parallel && self.tools.forced().is_none();
+        let strict = self.tools.strict();
         let works = (0..n).map(|answer| {
             let mut config = settings.over(served.sampling, room, seed, answer)?;
             if one_call {
                 // The answer ends with its first call.
                 config.stop.push(CALL_TAGS[1].to_string());
             }
-            let wanted = self.wanted()?;
-            let constraint = wanted.map(|(wanted, param)| served.constraint(&wanted, param)).transpose()?;
+            let constraint = match (self.wanted()?, &strict) {
+                (Some((wanted, param)), _) => Some(served.constraint(&wanted, param)?),
+                (None, Some(tools)) => {
+                    let wanted = Wanted::LaterCalls { tools: tools.iter().collect() };
+                    Some(served.constraint(&wanted, "tools")?)
+                }
+                (None, None) => None,
+            };
             let request = BatchRequest {
                 prompt: prompt.ids.clone(),
                 end_ids: served.end_ids.to_vec(),

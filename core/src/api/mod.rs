@@ -4,6 +4,8 @@
 //!
 //! Nothing here knows a socket, a clock or a disk: ids and times come in as a [`Head`].
 
+#[cfg(feature = "constrained")]
+mod call_grammar;
 mod call_text;
 mod chat;
 mod chat_answer;

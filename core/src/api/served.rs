@@ -54,6 +54,11 @@ pub enum Wanted<'a> {
         /// Whether several calls may follow each other.
         several: bool,
     },
+    /// Any text, and calls of these functions where the model chooses to call.
+    LaterCalls {
+        /// The functions.
+        tools: Vec<&'a Tool>,
+    },
 }
 
 /// What the transport gives an answer: what is made of a clock and of chance.

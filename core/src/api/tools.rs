@@ -28,8 +28,8 @@ pub struct Tool {
     pub name: String,
     /// The schema of its arguments; an object of any kind where it says nothing.
     pub parameters: Value,
-    /// Whether its arguments must follow the schema.
-    strict: bool,
+    /// Whether its arguments must follow the schema also where the model chooses to call it.
+    pub strict: bool,
 }
 
 impl Tool {
@@ -69,13 +69,6 @@ impl Tools {
             .collect::<Result<_, _>>()?;
         let choice = read_choice(fields, &list)?;
         let parallel = fields.flag("parallel_tool_calls")?.unwrap_or(true);
-        if choice == ToolChoice::Auto
-            && let Some(i) = list.iter().position(|tool| tool.strict)
-        {
-            let why = "arguments follow the schema where a call is forced: set tool_choice to 'required' or to the \
-                       function, or leave strict out";
-            return Err(ApiError::unsupported(&format!("{path}[{i}].function.strict"), why));
-        }
         let described = (!list.is_empty() && choice != ToolChoice::None).then_some(Value::Array(described));
         Ok(Self { list, described, choice, parallel })
     }
@@ -83,6 +76,15 @@ impl Tools {
     /// Whether an answer may call something.
     pub(super) fn act(&self) -> bool {
         self.described.is_some()
+    }
+
+    /// The functions, where a call of the model's own choice is held to a schema: that of strict ones, any object of others.
+    pub(super) fn strict(&self) -> Option<Vec<Tool>> {
+        if self.choice != ToolChoice::Auto || !self.list.iter().any(|tool| tool.strict) {
+            return None;
+        }
+        let held = |tool: &Tool| if tool.strict { tool.clone() } else { Tool::new(&tool.name, any_object()) };
+        Some(self.list.iter().map(held).collect())
     }
 
     /// The functions one of which must be called; none where the answer may be a text.
@@ -93,6 +95,11 @@ impl Tools {
             ToolChoice::Named(name) => Some(self.list.iter().filter(|tool| tool.name == *name).collect()),
         }
     }
+}
+
+/// The schema of arguments of any kind.
+fn any_object() -> Value {
+    json!({"type": "object"})
 }
 
 fn read_tool(mut tool: Fields) -> Result<Tool, ApiError> {
@@ -113,7 +120,7 @@ fn read_tool(mut tool: Fields) -> Result<Tool, ApiError> {
     function.text("description")?;
     let path = function.path("parameters");
     let parameters = match function.take("parameters") {
-        None => json!({"type": "object"}),
+        None => any_object(),
         Some(schema @ Value::Object(_)) => schema,
         Some(other) => return Err(ApiError::wrong_type(&path, "an object", &other)),
     };
@@ -190,6 +197,12 @@ mod tests {
         assert_eq!(named.forced().unwrap().len(), 1);
         let none = read(r#", "tool_choice": "none", "parallel_tool_calls": false"#).unwrap();
         assert!(!none.act() && !none.parallel && none.described.is_none());
+        assert_eq!(tools.strict(), None);
+        let body = r#"{"tools": [{"type": "function", "function": {"name": "a", "strict": true, "parameters": {"x": 1}}},
+            {"type": "function", "function": {"name": "b", "parameters": {"y": 1}}}]}"#;
+        let strict = Tools::take(&mut Fields::of_body(body.as_bytes()).unwrap()).unwrap().strict().unwrap();
+        let schemas: Vec<&Value> = strict.iter().map(|tool| &tool.parameters).collect();
+        assert_eq!(schemas, [&json!({"x": 1}), &json!({"type": "object"})]);
         let mut bare = Fields::of_body(br#"{"tool_choice": "auto"}"#).unwrap();
         assert_eq!(Tools::take(&mut bare).unwrap().choice, ToolChoice::None);
     }
