@@ -97,7 +97,7 @@ fn a_model_that_cannot_be_opened_is_told_to_whoever_asks() {
     let mut asked = question("hi", 2);
     asked["model"] = json!("broken");
     let message = site.post(CHAT, &asked).refused(500, "server_error");
-    assert!(message.contains("config.json"), "{message}");
+    assert!(message.contains("broken"), "{message}");
     site.post(CHAT, &question("hi", 2)).expect(200);
     // Mended, it is opened at the next request.
     place.write("broken/config.json", place.read("model/config.json"));

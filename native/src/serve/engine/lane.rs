@@ -165,10 +165,10 @@ impl Lane {
         waiting + self.scored.len()
     }
 
-    /// How many more could begin at once.
-    pub fn free(&self) -> usize {
-        let rows = if matches!(self.writes, Writes::Masked(_)) { 1 } else { self.limits.rows };
-        rows.saturating_sub(self.running() + self.waiting())
+    /// Answers that would find no place, with so many more.
+    pub fn beyond(&self, more: usize) -> usize {
+        let places = if matches!(self.writes, Writes::Masked(_)) { 1 } else { self.limits.rows };
+        (self.running() + self.waiting() + more).saturating_sub(places)
     }
 
     /// Whether nothing is to be done.

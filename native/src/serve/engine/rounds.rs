@@ -91,7 +91,7 @@ impl Rounds {
                 let taken = self.submit(*job);
                 let _ = reply.send(taken);
             }
-            Command::Read(aside) => self.asides.push_back(aside),
+            Command::Read(aside) => self.take_aside(aside),
             Command::Attach(named, reply) => self.attach(named, reply),
             Command::Detach(name, reply) => {
                 let _ = reply.send(self.detach(&name));
@@ -166,15 +166,26 @@ impl Rounds {
         self.asides.len() + self.lanes.values().map(Lane::waiting).sum::<usize>()
     }
 
+    /// Refuses what would wait behind as many as may, `more` answers of one model among them.
+    fn check_queue(&self, model: &str, more: usize) -> Result<(), Refusal> {
+        let beyond = |(name, lane): (&String, &Lane)| lane.beyond(if name == model { more } else { 0 });
+        let waiting = self.asides.len() + self.lanes.iter().map(beyond).sum::<usize>();
+        if waiting > self.queue { Err(Refusal::busy(self.waiting())) } else { Ok(()) }
+    }
+
     fn submit(&mut self, job: Job) -> Result<(), Refusal> {
-        let waiting = self.waiting();
-        let Some(lane) = self.lanes.get_mut(&job.model).filter(|lane| !lane.leaves) else {
-            return Err(Refusal::no_model(&job.model, &self.names.texts()));
-        };
-        if job.choices.len().saturating_sub(lane.free()) + waiting > self.queue {
-            return Err(Refusal::busy(waiting));
+        self.check_queue(&job.model, job.choices.len())?;
+        match self.lanes.get_mut(&job.model).filter(|lane| !lane.leaves) {
+            Some(lane) => lane.submit(job),
+            None => Err(Refusal::no_model(&job.model, &self.names.texts())),
         }
-        lane.submit(job)
+    }
+
+    fn take_aside(&mut self, mut aside: Box<Aside>) {
+        match self.check_queue(aside.model(), 0) {
+            Ok(()) => self.asides.push_back(aside),
+            Err(refusal) => aside.fail(refusal),
+        }
     }
 
     /// One step of every model that writes answers together.
