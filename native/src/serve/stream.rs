@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, header};
@@ -60,8 +61,7 @@ impl Framing {
 
 /// The answer that sends what comes through `parts`, framed already, until the sender is gone.
 pub fn response(parts: Receiver<Result<Bytes, Refusal>>, framing: Framing) -> Response {
-    let quiet = Box::pin(sleep(KEEP_ALIVE));
-    let mut response = Response::new(Body::new(Streamed { parts, framing, quiet }));
+    let mut response = Response::new(Body::new(Streamed::new(parts, framing, KEEP_ALIVE)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, framing.content_type());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -74,7 +74,20 @@ pub fn response(parts: Receiver<Result<Bytes, Refusal>>, framing: Framing) -> Re
 struct Streamed {
     parts: Receiver<Result<Bytes, Refusal>>,
     framing: Framing,
+    /// How long nothing may come.
+    every: Duration,
     quiet: Pin<Box<Sleep>>,
+}
+
+impl Streamed {
+    fn new(parts: Receiver<Result<Bytes, Refusal>>, framing: Framing, every: Duration) -> Self {
+        Self { parts, framing, every, quiet: Box::pin(sleep(every)) }
+    }
+
+    fn heard(&mut self) {
+        let next = Instant::now() + self.every;
+        self.quiet.as_mut().reset(next);
+    }
 }
 
 impl HttpBody for Streamed {
@@ -87,7 +100,7 @@ impl HttpBody for Streamed {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         match self.parts.poll_recv(context) {
             Poll::Ready(part) => {
-                self.quiet.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                self.heard();
                 let framing = self.framing;
                 let part = part.map(|part| part.unwrap_or_else(|refusal| framing.error(&refusal)));
                 Poll::Ready(part.map(|part| Ok(Frame::data(part))))
@@ -96,7 +109,7 @@ impl HttpBody for Streamed {
             Poll::Pending
                 if self.framing == Framing::Events && self.quiet.as_mut().poll(context).is_ready() =>
             {
-                self.quiet.as_mut().reset(Instant::now() + KEEP_ALIVE);
+                self.heard();
                 let comment = Bytes::from_static(b": still at work\n\n");
                 Poll::Ready(Some(Ok(Frame::data(comment))))
             }
@@ -114,5 +127,26 @@ mod tests {
         assert_eq!(Framing::Events.frame("{}"), "data: {}\n\n");
         assert_eq!(Framing::Lines.frame("{}"), "{}\n");
         assert_eq!((Framing::Events.end(), Framing::Lines.end()), (Some("data: [DONE]\n\n".into()), None));
+    }
+
+    #[test]
+    fn a_quiet_stream_gets_comments_and_an_error_is_told_in_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (sender, parts) = tokio::sync::mpsc::channel(4);
+            let mut stream = Streamed::new(parts, Framing::Events, Duration::from_millis(20));
+            let mut next = async || {
+                let frame = std::future::poll_fn(|context| Pin::new(&mut stream).poll_frame(context)).await;
+                frame.map(|frame| frame.unwrap().into_data().unwrap())
+            };
+            assert_eq!(next().await.unwrap(), ": still at work\n\n");
+            sender.send(Ok(Framing::Events.frame("{}"))).await.unwrap();
+            assert_eq!(next().await.unwrap(), "data: {}\n\n");
+            sender.send(Err(Refusal::timed_out())).await.unwrap();
+            let told = next().await.unwrap();
+            assert!(told.starts_with(b"data: {\"error\":{"), "{told:?}");
+            drop(sender);
+            assert_eq!(next().await, None);
+        });
     }
 }

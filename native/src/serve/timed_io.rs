@@ -81,3 +81,33 @@ impl Write for TimedIo {
         self.watched(context, written)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_takes_nothing_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            let mut timed = TimedIo::new(server, Duration::from_millis(50));
+            let bytes = vec![0; 1 << 16];
+            // What the system holds for a client is taken; then it waits.
+            let error = loop {
+                if let Err(error) = poll_fn(|context| Pin::new(&mut timed).poll_write(context, &bytes)).await
+                {
+                    break error;
+                }
+            };
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            drop(client);
+        });
+    }
+}

@@ -245,6 +245,7 @@ impl Rounds {
                 self.take(command);
             }
             self.step();
+            self.read();
             let heard = self.lanes.get_mut(name).and_then(|lane| lane.task(masked.task)).is_some();
             if heard && !self.ends { Flow::Continue } else { Flow::Stop }
         };
