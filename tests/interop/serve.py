@@ -70,7 +70,7 @@ def refusal(kind, call):
     return None
 
 
-def openai_chats(client):
+def openai_chats(client, url):
     create = client.chat.completions.create
     answer = create(model="nano", messages=QUESTION, temperature=0, max_tokens=12)
     choice = answer.choices[0]
@@ -101,10 +101,14 @@ def openai_chats(client):
     tokens = likely.choices[0].logprobs.content
     check("openai: likelihoods with three others", all(token.logprob <= 0 and len(token.top_logprobs) == 3 for token in tokens))
     check("openai: greedy takes the likeliest", all(token.top_logprobs[0].token == token.token for token in tokens))
-    stop = create(model="nano", messages=QUESTION, temperature=0, max_tokens=40, stop=[choice.message.content[2:5]])
-    check("openai: an answer ends before its stop", stop.choices[0].message.content == choice.message.content[:2])
-    biased = create(model="nano", messages=QUESTION, temperature=0, max_tokens=1, logit_bias={"65": 100}, logprobs=True)
-    check("openai: a bias is taken", len(biased.choices[0].logprobs.content) <= 1)
+    text = choice.message.content
+    word = text[2:5] or text
+    stop = create(model="nano", messages=QUESTION, temperature=0, max_tokens=12, stop=[word])
+    check("openai: an answer ends before its stop", stop.choices[0].message.content == text[: text.index(word)])
+    token = json.loads(post(url + "/tokenize", {"content": "lamp"}))["tokens"][0]
+    forced = json.loads(post(url + "/detokenize", {"tokens": [token] * 4}))["content"]
+    biased = create(model="nano", messages=QUESTION, temperature=0, max_tokens=4, logit_bias={str(token): 100})
+    check("openai: a bias forces a token", biased.choices[0].message.content.strip() == forced.strip())
     for setting in ({"top_p": 0.5}, {"presence_penalty": 1.5}, {"frequency_penalty": 1.5}, {"seed": -3},
                     {"extra_body": {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1}}, {"user": "somebody"}):
         create(model="nano", messages=QUESTION, max_tokens=3, **setting)
@@ -205,7 +209,7 @@ def openai_part(program, _):
         return skip("openai", "it is not installed")
     with serving(program) as url:
         client = openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0)
-        openai_chats(client)
+        openai_chats(client, url)
         openai_forms(client)
         openai_others(client, url)
     with serving(program, "--api-key", "right") as url:

@@ -191,3 +191,40 @@ fn a_model_that_fills_masks_answers_at_the_same_routes() {
     let vector = site.post("/v1/embeddings", &json!({"model": "masked", "input": "the lamp"})).expect(200);
     assert_eq!(vector["data"][0]["embedding"].as_array().unwrap().len(), 16);
 }
+
+/// What Open-WebUI (backend/open_webui/routers/openai.py) and FastGPT (its documentation of One API channels) send.
+#[test]
+fn the_requests_of_open_webui_and_fastgpt_are_answered() {
+    let place = Place::with_model();
+    let site = Site::start(&place, "--model tiny=model --api-key k");
+    let key = [("authorization", "Bearer k")];
+    let ask = |method: &str, path: &str, body: &Value| {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        super::client::ask(&site.address, method, path, &key, body.as_bytes())
+    };
+    assert_eq!(ask("GET", "/v1/models", &Value::Null).expect(200)["data"][0]["id"], "tiny");
+    let webui = json!({
+        "stream": true, "model": "tiny", "messages": [{"role": "user", "content": "hi"}],
+        "stream_options": {"include_usage": true}, "max_tokens": 4,
+    });
+    let mut events = super::client::Events::open(&site.address, "/v1/chat/completions", &key, &webui);
+    let first: Value = serde_json::from_str(&events.next().unwrap()).unwrap();
+    assert_eq!(first["choices"][0]["delta"]["role"], "assistant");
+    let (_, last) = super::site::streamed(events.rest());
+    assert_eq!(last["usage"]["completion_tokens"].as_u64().map(|tokens| tokens <= 4), Some(true), "{last}");
+    // A title of the conversation, which is asked for without a stream.
+    let title = json!({
+        "model": "tiny", "messages": [{"role": "user", "content": "### Task:\nGenerate a title."}], "stream": false,
+        "max_completion_tokens": 4,
+    });
+    ask("POST", "/v1/chat/completions", &title).expect(200);
+    // More tokens than the context holds end at the context.
+    let fastgpt = json!({
+        "model": "tiny", "temperature": 0.01, "max_tokens": 8000, "stream": true, "messages": [
+            {"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "hi"}],
+    });
+    let events = super::client::Events::open(&site.address, "/v1/chat/completions", &key, &fastgpt);
+    assert_eq!(events.rest().last().map(String::as_str), Some("[DONE]"));
+    let index = json!({"model": "tiny", "input": ["the lamp", "at night"]});
+    assert_eq!(ask("POST", "/v1/embeddings", &index).expect(200)["data"].as_array().unwrap().len(), 2);
+}
