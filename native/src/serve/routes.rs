@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use kindling::api::{self, ApiError};
 use serde_json::json;
 
-use super::refusal::{Refusal, ok};
+use super::refusal::{Refusal, json_response, ok};
 use super::{Server, answers, embeddings, gate, lora, models, texts};
 
 /// Every route with what it does, as a person reads it.
@@ -71,6 +71,9 @@ pub fn router(server: Arc<Server>) -> Router {
 }
 
 async fn health(State(server): State<Arc<Server>>) -> Response {
+    if !server.engine.lives() {
+        return json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "failed"}));
+    }
     ok(&json!({"status": if server.running.drains() { "ending" } else { "ok" }}))
 }
 

@@ -8,6 +8,7 @@ mod opening;
 mod rounds;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
@@ -55,6 +56,16 @@ pub enum Command {
 #[derive(Clone)]
 pub struct Engine {
     commands: SyncSender<Command>,
+    lives: Arc<AtomicBool>,
+}
+
+/// Tells of the thread's end, however it ends.
+struct Life(Arc<AtomicBool>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Engine {
@@ -68,14 +79,16 @@ impl Engine {
         metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinHandle<()>), Error> {
         let (commands, asked) = sync_channel(COMMANDS);
-        let back = commands.clone();
+        let (back, lives) = (commands.clone(), Arc::new(AtomicBool::new(true)));
+        let life = Life(Arc::clone(&lives));
         let thread = Builder::new().name("engine".into()).spawn(move || {
+            let _life = life;
             let queue = settings.limits.queue;
             let opening = Opening::new(settings, names.clone(), back);
             Rounds::new(asked, opening, names, metrics, queue).run();
         });
         let thread = thread.map_err(|source| Error::Io { path: "the engine's thread".into(), source })?;
-        Ok((Self { commands }, thread))
+        Ok((Self { commands, lives }, thread))
     }
 
     /// Asks, and waits for the reply.
@@ -89,6 +102,11 @@ impl Engine {
             Err(TrySendError::Full(_)) => Err(Refusal::busy(COMMANDS)),
             Err(TrySendError::Disconnected(_)) => Err(ended()),
         }
+    }
+
+    /// Whether the thread is there.
+    pub fn lives(&self) -> bool {
+        self.lives.load(Ordering::SeqCst)
     }
 
     /// Ends the thread behind what it does now.
