@@ -10,6 +10,10 @@ mod adapter_kinds;
 mod adapters_shared;
 #[path = "library/batches.rs"]
 mod batches;
+#[path = "library/batching.rs"]
+mod batching;
+#[path = "library/batching_rows.rs"]
+mod batching_rows;
 #[path = "library/chat_styles.rs"]
 mod chat_styles;
 #[path = "library/corpus.rs"]

@@ -155,6 +155,45 @@ fn flags_of_rows_without_rows_are_refused_by_name() {
 }
 
 #[test]
+fn rows_are_kept_in_a_file_and_go_on_where_it_ends() {
+    let place = Place::with_model();
+    let prompts: String = (0..5).map(|i| format!("{{\"prompt\": \"the lamp {i}\"}}\n")).collect();
+    place.write("prompts.jsonl", &prompts);
+    let shown = place.run(&format!("{GREEDY} --data prompts.jsonl")).ok().json();
+    let line = format!("{GREEDY} --data prompts.jsonl --batch-size 2 --out out.jsonl");
+    let done = place.run(&line).ok().result();
+    assert_eq!((&done["event"], &done["rows"]), (&"done".into(), &5.into()));
+    let rows =
+        |text: &str| -> Vec<Value> { text.lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
+    let essence =
+        |row: &Value| ["source", "line", "prompt_tokens", "tokens", "text"].map(|key| row[key].clone());
+    let whole = place.text("out.jsonl");
+    let made = rows(&whole);
+    assert_eq!(made.iter().map(essence).collect::<Vec<_>>(), shown.iter().map(essence).collect::<Vec<_>>());
+    // A process that was killed left two rows and a half.
+    let two = whole.split_inclusive('\n').take(2).collect::<String>();
+    place.write("out.jsonl", format!("{two}{{\"source\": \"pro"));
+    place.run(&line).expect(2, &["out.jsonl is there already", "--resume", "--overwrite"]);
+    place.run(&format!("{line} --resume")).expect(0, &["going on behind 2 of 5 rows"]);
+    let again = place.text("out.jsonl");
+    assert!(again.starts_with(&two), "{again}");
+    assert_eq!(
+        rows(&again).iter().map(essence).collect::<Vec<_>>(),
+        made.iter().map(essence).collect::<Vec<_>>()
+    );
+    for (changed, part) in [
+        (format!("{line} --resume --seed 5"), "a setting of the sampling is not what made"),
+        (format!("{line} --resume --limit 4"), "the prompts, or"),
+        (line.replace("out.jsonl", "prompts.jsonl --overwrite"), "is among the prompts"),
+        (format!("{GREEDY} --prompt the --out out.jsonl"), "--data"),
+        (format!("{GREEDY} --data prompts.jsonl --resume"), "--out"),
+    ] {
+        place.run(&changed).expect(2, &[part]);
+        assert_eq!((place.text("out.jsonl"), place.text("prompts.jsonl")), (again.clone(), prompts.clone()));
+    }
+}
+
+#[test]
 fn an_answer_that_the_context_bounds_is_told() {
     let place = Place::with_model();
     let bounded = "generate --model model --tokens 1,44,67 --ignore-eos --max-new-tokens 500 --json";

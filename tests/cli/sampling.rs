@@ -72,6 +72,32 @@ fn the_seed_decides() {
 }
 
 #[test]
+fn penalties_by_count_and_biases_act_within_their_limits() {
+    let place = Place::with_model();
+    let row = |settings: &str| {
+        place.write("row.jsonl", format!("{{\"prompt\": \"the\", {settings}}}\n"));
+        let flags = "--temperature 0 --max-new-tokens 20 --ignore-eos --json";
+        ids(&place.run(&format!("generate --model model --data row.jsonl {flags}")).ok().result())
+    };
+    assert_eq!(row("\"logit_bias\": {\"5\": 100}"), [5; 20]);
+    // Of two that are as good as forced, each makes way for the other.
+    let both = "\"logit_bias\": {\"5\": 100, \"6\": 99}";
+    let alternating: std::collections::BTreeSet<u64> =
+        row(&format!("{both}, \"frequency_penalty\": 2")).into_iter().collect();
+    assert_eq!(alternating, [5, 6].into());
+    let plain = "--temperature 0 --max-new-tokens 8 --ignore-eos";
+    let off = format!("{plain} --presence-penalty 0 --frequency-penalty 0");
+    assert_eq!(ids(&generate(&place, &off)), ids(&generate(&place, plain)));
+    let wild = "generate --model model --tokens 1 --presence-penalty -2.5 --frequency-penalty 3";
+    let parts = ["--frequency-penalty is 3, but it must lie between -2 and 2", "--presence-penalty is -2.5"];
+    place.run(wild).expect(2, &parts);
+    place.write("bad.jsonl", "{\"prompt\": \"the\", \"logit_bias\": {\"9999999\": 1}}\n");
+    place
+        .run("generate --model model --data bad.jsonl")
+        .expect(1, &["token 9999999 is outside the vocabulary"]);
+}
+
+#[test]
 fn a_stop_string_ends_the_text_before_it() {
     let place = Place::with_model();
     let flags = "--temperature 1 --top-k 0 --top-p 1 --max-new-tokens 100 --ignore-eos --seed 3";

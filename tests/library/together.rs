@@ -61,7 +61,7 @@ fn batched_equals_alone_token_by_token() {
     let model = model(&Device::flex());
     let requests = requests(&[&[1, 5, 9, 2, 7], &[30], &[4, 4, 11], &[3; 20], &[17, 2]]);
     let position = KvCache::bytes_per_position(model.config(), model.dtype());
-    // They need 9, 14, 25, 24 and 15 positions: where memory is short, they run in groups.
+    // They need 8, 13, 24, 23 and 14 positions: where memory is short, some wait for others.
     let short = [(8, 84 * position), (8, 60 * position), (3, 0)];
     let ample = [1, 2, 3, 8].map(|rows| (rows, u64::MAX));
     compare(&model, &requests, &[&ample[..], &short[..]].concat());

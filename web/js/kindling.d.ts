@@ -197,6 +197,12 @@ export interface Sampling {
   top_k?: number;
   min_p?: number;
   repetition_penalty?: number;
+  /** Taken off the logit of a token for each time that it came in the answer; -2 to 2. */
+  frequency_penalty?: number;
+  /** Taken off the logit of a token once it came in the answer; -2 to 2. */
+  presence_penalty?: number;
+  /** Added to the logits of tokens, by their ids; -100 to 100. */
+  logit_bias?: Record<string, number>;
   seed?: number;
   max_tokens?: number;
   /** The same by OpenAI's newer name. */
@@ -204,7 +210,7 @@ export interface Sampling {
   stop?: string | string[];
 }
 
-/** OpenAI's fields that are not here, such as `n` and `presence_penalty`, are refused. */
+/** OpenAI's fields that are not here, such as `n` and `tools`, are refused. */
 export interface ChatRequest extends Sampling {
   /** A message of the system can only be the first. */
   messages: RequestMessage[];

@@ -2,7 +2,8 @@
 // reads is refused by its name, since to leave it out in silence would give another answer than the one asked for.
 
 const SAMPLING = [
-  "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "max_tokens", "max_completion_tokens", "stop",
+  "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "frequency_penalty", "presence_penalty", "logit_bias",
+  "seed", "max_tokens", "max_completion_tokens", "stop",
 ];
 /** Of these a text with holes has no use: its holes say how much is written, and where it ends. */
 const OF_ANSWERS = ["max_tokens", "max_completion_tokens", "stop"];
@@ -42,8 +43,6 @@ const FIELDS = {
 /** What helps where a field of OpenAI's is not read. */
 const INSTEAD = {
   n: "one answer is made at a time; ask again with another seed",
-  presence_penalty: "repetition_penalty makes repetitions less likely",
-  frequency_penalty: "repetition_penalty makes repetitions less likely",
   stream_options: "the last chunk always holds the usage",
   tools: "the model answers in text only",
   functions: "the model answers in text only",

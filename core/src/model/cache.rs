@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 
 use super::ModelConfig;
 
@@ -15,19 +15,19 @@ const ALLOCATION_STEP: usize = 256;
 #[derive(Clone, Debug)]
 pub struct KvCache {
     pub(super) layers: Vec<LayerCache>,
-    lens: Vec<usize>,
+    pub(super) lens: Vec<usize>,
     /// Where the text ends that is read into each sequence, as far as it is known.
-    ends: Vec<usize>,
-    capacity: usize,
+    pub(super) ends: Vec<usize>,
+    pub(super) capacity: usize,
     /// Positions that each sequence is to have memory for, from the next write on.
-    reserved: usize,
+    pub(super) reserved: usize,
 }
 
 /// One block's keys and values, `[batch, kv_heads, reserved, hd]` each; none before the first write.
 #[derive(Clone, Debug, Default)]
 pub struct LayerCache {
-    k: Option<Tensor<4>>,
-    v: Option<Tensor<4>>,
+    pub(super) k: Option<Tensor<4>>,
+    pub(super) v: Option<Tensor<4>>,
 }
 
 /// Where the tokens of one call stand: in which sequences of the cache, behind how many positions each.
@@ -103,58 +103,6 @@ impl KvCache {
     pub fn truncate(&mut self, row: usize, len: usize) {
         self.lens[row] = self.lens[row].min(len);
         self.ends[row] = self.ends[row].min(len);
-    }
-
-    /// Forgets a sequence, whatever its values were: what is not a number would reach others through a weight of zero.
-    pub fn clear(&mut self, row: usize) {
-        self.ends[row] = 0;
-        if self.lens[row] == 0 {
-            return;
-        }
-        for layer in &mut self.layers {
-            for store in [&mut layer.k, &mut layer.v] {
-                *store = store.take().map(|held| {
-                    let [_, heads, positions, head_dim] = held.dims();
-                    let zeros =
-                        Tensor::zeros([1, heads, positions, head_dim], (&held.device(), held.dtype()));
-                    held.slice_assign([row..row + 1, 0..heads, 0..positions, 0..head_dim], zeros)
-                });
-            }
-        }
-        self.lens[row] = 0;
-    }
-
-    /// Gives a sequence the first `len` positions of another one, in the place of what it held.
-    pub fn copy(&mut self, from: usize, to: usize, len: usize) {
-        self.clear(to);
-        let len = len.min(self.lens[from]);
-        for layer in &mut self.layers {
-            for store in [&mut layer.k, &mut layer.v] {
-                *store = store.take().map(|held| {
-                    let [_, heads, _, head_dim] = held.dims();
-                    let begun = held.clone().slice([from..from + 1, 0..heads, 0..len, 0..head_dim]);
-                    held.slice_assign([to..to + 1, 0..heads, 0..len, 0..head_dim], begun)
-                });
-            }
-        }
-        self.lens[to] = len;
-        self.expect(to, len);
-    }
-
-    /// Keeps these sequences, in this order, and forgets the others.
-    pub fn keep(&mut self, rows: &[usize]) {
-        let ids: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
-        for layer in &mut self.layers {
-            for store in [&mut layer.k, &mut layer.v] {
-                *store = store.take().map(|held| {
-                    let ids = TensorData::new(ids.clone(), [ids.len()]);
-                    let ids = Tensor::<1, Int>::from_data(ids, &held.device());
-                    held.select(0, ids)
-                });
-            }
-        }
-        self.lens = rows.iter().map(|&row| self.lens[row]).collect();
-        self.ends = rows.iter().map(|&row| self.ends[row]).collect();
     }
 
     /// Where `new` tokens of each of these sequences stand; there is room for them.
@@ -242,7 +190,7 @@ mod tests {
     use super::*;
     use crate::kernels::AttentionMask;
     use crate::model::{Transformer, preset};
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Int, TensorData};
 
     /// A small model that claims the context of a large one.
     fn model() -> Transformer {
@@ -322,34 +270,6 @@ mod tests {
             assert!(largest < 1e-4, "{largest} at {start} with room for {}", cache.allocated());
         }
         assert_eq!((start, cache.allocated()), (520, 1024));
-    }
-
-    #[test]
-    fn a_copied_beginning_goes_on_like_one_that_was_read() {
-        let model = model();
-        let mut cache = KvCache::new(model.config(), 3, 300);
-        let feed = |cache: &mut KvCache, ids: &[i32], rows: Range<usize>| -> Vec<f32> {
-            let shape = [rows.len(), ids.len() / rows.len()];
-            let tokens = TensorData::new(ids.to_vec(), shape);
-            let tokens = Tensor::<2, Int>::from_data(tokens, &model.device());
-            model.forward_cached(tokens, cache, rows, true).into_data().iter::<f32>().collect()
-        };
-        feed(&mut cache, &[3, 1, 4, 1], 0..1);
-        feed(&mut cache, &[9, 9, 9, 9, 9, 9], 1..2);
-        // What the sequences hold behind the copied positions, or held before, is nobody's.
-        feed(&mut cache, &[7, 7], 0..1);
-        cache.copy(0, 1, 4);
-        cache.copy(0, 2, 4);
-        cache.truncate(0, 4);
-        assert_eq!([0, 1, 2].map(|row| cache.len(row)), [4; 3]);
-        let together = feed(&mut cache, &[5, 5, 5], 0..3);
-        let mut alone = KvCache::new(model.config(), 1, 300);
-        feed(&mut alone, &[3, 1, 4, 1], 0..1);
-        let alone = feed(&mut alone, &[5], 0..1);
-        for row in together.chunks(64) {
-            let apart = row.iter().zip(&alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-            assert!(apart < 1e-6, "{apart}");
-        }
     }
 
     #[test]

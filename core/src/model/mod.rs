@@ -4,6 +4,7 @@ mod attention;
 mod block;
 mod block_reading;
 mod cache;
+mod cache_rows;
 mod card;
 mod checkpointing;
 mod config;

@@ -96,6 +96,14 @@ impl RopeScaling {
         }
     }
 
+    /// Whether texts of these two lengths have the same frequencies, so that the keys of one are those of the other.
+    pub(crate) fn turns_alike(&self, a: usize, b: usize) -> bool {
+        match *self {
+            Self::Dynamic { original, .. } => a.max(original) == b.max(original),
+            _ => true,
+        }
+    }
+
     fn yarn(&self, plain: Vec<f64>, dim: f64, theta: f64) -> Vec<f64> {
         let Self::Yarn { factor, original, beta_fast, beta_slow, truncate, .. } = *self else { return plain };
         let bound =

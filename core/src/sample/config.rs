@@ -96,11 +96,7 @@ impl SamplingConfig {
     /// The same, by whatever `name` calls the setting of a key.
     pub(super) fn problems(&self, name: impl Fn(&str) -> String) -> Vec<Told> {
         let mut problems = Vec::new();
-        let mut require = |holds: bool, problem: Told| {
-            if !holds {
-                problems.push(problem);
-            }
-        };
+        let mut require = |holds: bool, problem: Told| problems.extend((!holds).then_some(problem));
         require(
             self.temperature.is_finite() && self.temperature >= 0.0,
             told!(
@@ -121,16 +117,8 @@ impl SamplingConfig {
                 ),
             );
         }
-        let penalty = self.repetition_penalty;
-        require(
-            penalty.is_finite() && penalty > 0.0,
-            told!(
-                "sampling.penalty",
-                "{name} is {penalty}, but it must be above 0 (1 = off)",
-                name = name("repetition_penalty"),
-                penalty
-            ),
-        );
+        problems.extend(self.problems_of_penalties(&name));
+        let mut require = |holds: bool, problem: Told| problems.extend((!holds).then_some(problem));
         require(
             self.max_new_tokens > 0,
             told!("sampling.tokens", "{name} is 0, but it must be at least 1", name = name("max_new_tokens")),
@@ -146,10 +134,50 @@ impl SamplingConfig {
         problems
     }
 
+    /// Those of what makes single tokens more or less likely.
+    fn problems_of_penalties(&self, name: impl Fn(&str) -> String) -> Vec<Told> {
+        let mut problems = Vec::new();
+        let penalty = self.repetition_penalty;
+        if !penalty.is_finite() || penalty <= 0.0 {
+            problems.push(told!(
+                "sampling.penalty",
+                "{name} is {penalty}, but it must be above 0 (1 = off)",
+                name = name("repetition_penalty"),
+                penalty
+            ));
+        }
+        let by_count =
+            [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)];
+        for (key, value) in by_count.into_iter().filter(|(_, value)| !within(*value, MOST_PENALTY)) {
+            problems.push(told!(
+                "sampling.count_penalty",
+                "{name} is {value}, but it must lie between -{most} and {most} (0 = off)",
+                name = name(key),
+                value,
+                most = MOST_PENALTY
+            ));
+        }
+        if let Some((id, value)) = self.logit_bias.iter().find(|(_, bias)| !within(**bias, MOST_BIAS)) {
+            problems.push(told!(
+                "sampling.bias",
+                "logit_bias is {value} for token {id}, but it must lie between -{most} and {most}",
+                value,
+                id,
+                most = MOST_BIAS
+            ));
+        }
+        problems
+    }
+
     /// Whether the most likely token is always taken.
     pub fn is_greedy(&self) -> bool {
         self.temperature < GREEDY_BELOW
     }
+}
+
+/// Whether a value is no further from zero; what is not a number is not.
+fn within(value: f64, most: f64) -> bool {
+    (-most..=most).contains(&value)
 }
 
 #[cfg(test)]
@@ -164,14 +192,53 @@ mod tests {
             top_p: 1.5,
             min_p: f64::NAN,
             repetition_penalty: 0.0,
+            frequency_penalty: -2.5,
+            presence_penalty: f64::NAN,
+            logit_bias: [(3, 100.0), (7, -101.0)].into(),
             max_new_tokens: 0,
             stop: vec![String::new()],
             ..SamplingConfig::default()
         };
         let problems = broken.validate();
-        let flags =
-            ["--temperature", "--top-p", "--min-p", "--repetition-penalty", "--max-new-tokens", "--stop"];
+        let flags = [
+            "--temperature",
+            "--top-p",
+            "--min-p",
+            "--repetition-penalty",
+            "--frequency-penalty is -2.5",
+            "--presence-penalty is NaN",
+            "logit_bias is -101 for token 7, but it must lie between -100 and 100",
+            "--max-new-tokens",
+            "--stop",
+        ];
         assert_eq!(problems.len(), flags.len(), "{problems:?}");
         assert!(problems.iter().zip(flags).all(|(problem, flag)| problem.starts_with(flag)), "{problems:?}");
+        let most = SamplingConfig {
+            frequency_penalty: -2.0,
+            presence_penalty: 2.0,
+            logit_bias: [(3, 100.0), (7, -100.0)].into(),
+            ..SamplingConfig::default()
+        };
+        assert!(most.validate().is_empty());
+    }
+
+    #[test]
+    fn settings_that_were_written_before_a_setting_was_known_open_with_its_default() {
+        let old = r#"{"temperature": 0.5, "repetition_penalty": 1.1, "seed": 3}"#;
+        let found: SamplingConfig = serde_json::from_str(old).unwrap();
+        let expected = SamplingConfig {
+            temperature: 0.5,
+            repetition_penalty: 1.1,
+            seed: 3,
+            ..SamplingConfig::default()
+        };
+        assert_eq!(found, expected);
+        assert_eq!((found.frequency_penalty, found.presence_penalty, found.logit_bias.len()), (0.0, 0.0, 0));
+        // A bias is a JSON object, whose keys are texts.
+        let biased: SamplingConfig =
+            serde_json::from_str(r#"{"logit_bias": {"17": -100, "3": 0.5}}"#).unwrap();
+        assert_eq!(biased.logit_bias, [(3, 0.5), (17, -100.0)].into());
+        let again = serde_json::to_value(&biased).unwrap();
+        assert_eq!(serde_json::from_value::<SamplingConfig>(again).unwrap(), biased);
     }
 }

@@ -52,10 +52,8 @@ const FOREIGN: [(&str, &[&str]); 19] = [
     ),
     ("write repetition_penalty", &["repeat_penalty"]),
     (
-        "leave it out; repetition_penalty is known",
+        "leave it out; repetition_penalty, frequency_penalty and presence_penalty are known",
         &[
-            "presence_penalty",
-            "frequency_penalty",
             "no_repeat_ngram_size",
             "encoder_repetition_penalty",
             "encoder_no_repeat_ngram_size",
@@ -65,9 +63,8 @@ const FOREIGN: [(&str, &[&str]); 19] = [
         ],
     ),
     (
-        "leave it out; no token is forbidden, forced or weighed",
+        "write logit_bias, by token: 100 forces one, -100 rules it out",
         &[
-            "logit_bias",
             "bad_words",
             "bad_words_ids",
             "suppress_tokens",

@@ -1,62 +1,10 @@
 //! Generation: feed the prompt once, then draw, show and feed one token at a time.
 
-use serde::{Deserialize, Serialize};
-
-use super::streamed::StreamedText;
-use super::{Autoregressive, GenerationRequest, Sampler};
+use super::answer::Answer;
+use super::generation::{FinishReason, Flow, Generation, Piece, rate};
+use super::{Autoregressive, GenerationRequest};
 use crate::error::Result;
 use crate::platform::{breathe, now};
-use crate::tokenizer::StreamDecoder;
-
-/// What the listener to the streamed text wants next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Go on.
-    Continue,
-    /// End here; what there is so far is returned.
-    Stop,
-}
-
-/// What one token brought.
-#[derive(Clone, Copy, Debug)]
-pub struct Piece<'a> {
-    /// The text that became final; empty while a character or a possible stop string is incomplete.
-    pub text: &'a str,
-    /// The token and the logits that it was drawn from; `None` for text that was held back to the end, and for that of a
-    /// masked predictor, which makes several tokens final at once.
-    pub token: Option<(u32, &'a [f32])>,
-}
-
-/// Why a generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FinishReason {
-    /// The model's end-of-sequence token, a stop string, or the listener.
-    Stop,
-    /// `max_new_tokens` are made, or the context is full.
-    Length,
-}
-
-/// A finished generation; its JSON form is that of `generate --json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Generation {
-    /// The ids that were continued.
-    pub prompt_tokens: Vec<u32>,
-    /// The new ids, without the end-of-sequence token; those of a stop string are among them.
-    pub tokens: Vec<u32>,
-    /// The new text, without stop string, special tokens, and the bytes of a character that a limit cut.
-    pub text: String,
-    /// Why it ended.
-    pub finish_reason: FinishReason,
-    /// The end-of-sequence token that was drawn, where one was; no part of the JSON form.
-    #[serde(skip)]
-    pub end_token: Option<u32>,
-    /// Prompt ids fed per second; those that were reused do not count. None where every step reads the prompt again.
-    pub prefill_tokens_per_second: Option<f64>,
-    /// New ids fed per second, sampling included; none where a single token came out. Of a masked predictor the new ids
-    /// that came out, per second of all its steps.
-    pub decode_tokens_per_second: Option<f64>,
-}
 
 /// Continues `request.prompt` and hands the text to `on_text` as it becomes final: once after every token,
 /// with an empty text while a character or a possible stop string is incomplete.
@@ -86,7 +34,8 @@ pub async fn generate_pieces(
     let begun = now();
     let mut logits = model.feed(&request.prompt[reuse..]).await?;
     let prefilled = now();
-    let mut answer = Answer::new(request);
+    let mut answer =
+        Answer::new(request.prompt.to_vec(), request.end_ids.to_vec(), request.tokenizer, request.config);
     let finish_reason = loop {
         if let Some(reason) = answer.extend(&logits, on_piece)? {
             break reason;
@@ -102,97 +51,6 @@ pub async fn generate_pieces(
     let fed = model.position().saturating_sub(request.prompt.len());
     let prefill = rate(request.prompt.len() - reuse, prefilled - begun);
     Ok(answer.into_generation(finish_reason, prefill, rate(fed, decoded - prefilled)))
-}
-
-/// Tokens a second, where there are any.
-pub(super) fn rate(tokens: usize, seconds: f64) -> Option<f64> {
-    (tokens > 0 && seconds > 0.0).then(|| tokens as f64 / seconds)
-}
-
-/// The answer as it grows.
-pub(super) struct Answer<'a> {
-    request: &'a GenerationRequest<'a>,
-    sampler: Sampler,
-    /// Prompt and new ids.
-    ids: Vec<u32>,
-    text: StreamedText,
-    /// The end-of-sequence token, once it was drawn.
-    end: Option<u32>,
-}
-
-impl<'a> Answer<'a> {
-    pub(super) fn new(request: &'a GenerationRequest<'a>) -> Self {
-        let decoder = request.tokenizer.map(|tokenizer| StreamDecoder::continuing(tokenizer, true));
-        Self {
-            request,
-            sampler: Sampler::new(request.config),
-            ids: request.prompt.to_vec(),
-            text: StreamedText::new(decoder, &request.config.stop),
-            end: None,
-        }
-    }
-
-    /// The new ids.
-    fn tokens(&self) -> &[u32] {
-        &self.ids[self.request.prompt.len()..]
-    }
-
-    /// The id that is to be fed next.
-    pub(super) fn last(&self) -> u32 {
-        self.ids.last().copied().unwrap_or_default()
-    }
-
-    /// The ids that are continued.
-    pub(super) fn prompt(&self) -> &'a [u32] {
-        self.request.prompt
-    }
-
-    /// Whether as many tokens are made as were asked for.
-    pub(super) fn is_long_enough(&self) -> bool {
-        self.tokens().len() >= self.request.config.max_new_tokens
-    }
-
-    pub(super) fn into_generation(
-        self,
-        finish_reason: FinishReason,
-        prefill_tokens_per_second: Option<f64>,
-        decode_tokens_per_second: Option<f64>,
-    ) -> Generation {
-        Generation {
-            prompt_tokens: self.request.prompt.to_vec(),
-            tokens: self.tokens().to_vec(),
-            text: self.text.into_text(),
-            finish_reason,
-            end_token: self.end,
-            prefill_tokens_per_second,
-            decode_tokens_per_second,
-        }
-    }
-
-    /// Draws the next token and shows its text; returns why the answer ends here, if it does.
-    pub(super) fn extend(
-        &mut self,
-        logits: &[f32],
-        on_piece: &mut dyn FnMut(Piece) -> Flow,
-    ) -> Result<Option<FinishReason>> {
-        let id = self.sampler.next(logits, &self.ids)?;
-        if self.request.end_ids.contains(&id) && !self.request.config.ignore_eos {
-            self.end = Some(id);
-            return Ok(Some(FinishReason::Stop));
-        }
-        self.ids.push(id);
-        let text = self.text.push(id)?;
-        let flow = on_piece(Piece { text: &text, token: Some((id, logits)) });
-        Ok((self.text.is_stopped() || flow == Flow::Stop).then_some(FinishReason::Stop))
-    }
-
-    /// Shows what was held back, unless a stop string came.
-    pub(super) fn finish(&mut self, on_piece: &mut dyn FnMut(Piece) -> Flow) {
-        let rest = self.text.finish(self.end.is_some());
-        if !rest.is_empty() {
-            on_piece(Piece { text: &rest, token: None });
-        }
-    }
 }
 
 #[cfg(test)]
@@ -330,23 +188,5 @@ mod tests {
             assert_eq!(model.calls.last(), Some(&fed), "reuse {reuse}");
             assert_eq!(model.fed, prompt);
         }
-    }
-
-    #[test]
-    fn the_json_form_has_the_documented_keys_in_order() {
-        let generation = Generation {
-            prompt_tokens: vec![1, 2],
-            tokens: vec![3],
-            text: "d".to_string(),
-            finish_reason: FinishReason::Length,
-            end_token: Some(9),
-            prefill_tokens_per_second: Some(2.5),
-            decode_tokens_per_second: None,
-        };
-        let expected = concat!(
-            r#"{"prompt_tokens":[1,2],"tokens":[3],"text":"d","finish_reason":"length","#,
-            r#""prefill_tokens_per_second":2.5,"decode_tokens_per_second":null}"#
-        );
-        assert_eq!(serde_json::to_string(&generation).unwrap(), expected);
     }
 }

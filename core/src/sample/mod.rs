@@ -1,17 +1,21 @@
 //! From logits to text: drawing tokens, stopping in time, and scoring given text.
 
+mod answer;
 mod batcher;
 mod config;
+mod constraint;
 mod decoder;
 mod embedding;
 #[cfg(test)]
 pub(crate) mod fake;
 mod foreign_settings;
 mod generate;
+mod generation;
 mod hole_text;
 mod holes;
 mod likelihood;
 mod of_model;
+mod penalties;
 mod request;
 mod row_settings;
 mod sampling;
@@ -22,11 +26,13 @@ mod together;
 mod unmask;
 mod writer;
 
-pub use batcher::{BatchCounts, BatchEvent, BatchLimits, BatchRequest, Batcher, Constraint, Ticket};
+pub use batcher::{BatchCounts, BatchEvent, BatchLimits, BatchRequest, Batcher, Ticket};
 pub use config::SamplingConfig;
+pub use constraint::Constraint;
 pub use decoder::Decoder;
 pub use embedding::{Embedder, Pooling};
-pub use generate::{FinishReason, Flow, Generation, Piece, generate, generate_pieces};
+pub use generate::{generate, generate_pieces};
+pub use generation::{FinishReason, Flow, Generation, Piece};
 pub use hole_text::has_holes;
 pub use holes::{Canvas, Filled, HOLE_TOKENS, canvas_of, unescaped};
 pub use likelihood::{Likelihood, LikelihoodConfig, MaskedScore, MaskedScorer};
@@ -114,6 +120,12 @@ pub fn check_ids(ids: &[u32], vocab: usize) -> Result<()> {
             most = vocab - 1
         ))),
     }
+}
+
+/// Refuses a bias of a token that the model does not have.
+fn check_biased(config: &SamplingConfig, vocab: usize) -> Result<()> {
+    let largest = config.logit_bias.keys().next_back();
+    check_ids(largest.map(std::slice::from_ref).unwrap_or_default(), vocab)
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use crate::told::{Told, told};
 const DRAWING: [(&str, Option<f64>); 4] =
     [("temperature", Some(1.0)), ("top_k", Some(50.0)), ("top_p", Some(1.0)), ("min_p", None)];
 /// The other keys that are known here.
-const OTHERS: [&str; 2] = ["repetition_penalty", "max_new_tokens"];
+const OTHERS: [&str; 5] =
+    ["repetition_penalty", "frequency_penalty", "presence_penalty", "logit_bias", "max_new_tokens"];
 
 /// Keys that act elsewhere, change no answer, or act beside `num_beams` alone.
 const SILENT: [&str; 11] = [

@@ -78,6 +78,12 @@ impl GenerationRequest<'_> {
         Ok(())
     }
 
+    /// The most positions of a context that prompt and answer take: the last token needs none.
+    pub(super) fn positions(&self, context: usize) -> usize {
+        let most = self.config.max_new_tokens.saturating_sub(1);
+        self.prompt.len().saturating_add(most).min(context)
+    }
+
     /// The most new tokens that a context has room for behind the prompt, where that is less than
     /// [`SamplingConfig::max_new_tokens`]: the last one needs no position of its own.
     pub fn bound_by(&self, context: usize) -> Option<usize> {

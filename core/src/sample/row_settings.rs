@@ -10,12 +10,15 @@ use crate::text::{is_blank, parse_json, short};
 use crate::told::{Told, told};
 
 /// The keys of a row that set how its answer is sampled.
-const OWN: [&str; 9] = [
+const OWN: [&str; 12] = [
     "temperature",
     "top_k",
     "top_p",
     "min_p",
     "repetition_penalty",
+    "frequency_penalty",
+    "presence_penalty",
+    BIAS,
     "seed",
     "max_new_tokens",
     STOP,
@@ -27,6 +30,9 @@ const OF_MASKS: [&str; 6] = ["steps", "block_length", "remasking", "cfg_scale", 
 
 /// The key of a row that sets the tokens of each hole in its prompt.
 pub const ROW_HOLE_TOKENS: &str = "hole_tokens";
+
+/// The one of them that holds a number for each of several tokens.
+const BIAS: &str = "logit_bias";
 
 /// The one of them that is a text, which may be a line's end.
 const STOP: &str = "stop";
@@ -159,6 +165,7 @@ fn with<T: Serialize + DeserializeOwned>(settings: &T, key: &str, value: &Value)
 fn expected(key: &str) -> &'static str {
     match key {
         STOP => "a text or a list of texts",
+        BIAS => "tokens and what is added to their logits, as {\"17\": -100}",
         "top_k" | "seed" | "max_new_tokens" | "steps" | "block_length" | ROW_HOLE_TOKENS => {
             "a whole number from 0 on"
         }
@@ -184,7 +191,8 @@ mod tests {
         assert_eq!(all.keys().collect::<Vec<_>>(), OWN);
         let own = json!({
             "temperature": 0, "top_k": 7, "top_p": 0.5, "min_p": 0.25, "repetition_penalty": 1.5, "seed": 9,
-            "max_new_tokens": 3, "stop": ["a", "b"], "ignore_eos": true,
+            "max_new_tokens": 3, "stop": ["a", "b"], "ignore_eos": true, "frequency_penalty": 0.5,
+            "presence_penalty": -1, "logit_bias": {"17": -100, "3": 1.5},
         });
         let expected = SamplingConfig {
             temperature: 0.0,
@@ -192,6 +200,9 @@ mod tests {
             top_p: 0.5,
             min_p: 0.25,
             repetition_penalty: 1.5,
+            frequency_penalty: 0.5,
+            presence_penalty: -1.0,
+            logit_bias: [(3, 1.5), (17, -100.0)].into(),
             seed: 9,
             max_new_tokens: 3,
             stop: vec!["a".into(), "b".into()],
@@ -275,6 +286,7 @@ mod tests {
             SamplingConfig { temperature: 0.5, max_new_tokens: 20, stop: vec!["7".into()], top_k: 3, ..base };
         let row = json!({"temperature": "0.5", "max_new_tokens": "20", "stop": "7", "top_k": 3.0});
         assert_eq!(of_row(row), Ok(expected));
+        assert_eq!(of_row(json!({"logit_bias": "{\"5\": 2}"})).unwrap().logit_bias, [(5, 2.0)].into());
         let blank = json!({"temperature": " ", "seed": "", "num_beams": " "});
         assert_eq!(of_row(blank), Ok(SamplingConfig::default()));
     }
@@ -298,6 +310,10 @@ mod tests {
             ),
             (json!({"seed": -1}), &["seed: expected a whole number from 0 on, found -1"]),
             (json!({"ignore_eos": "yes"}), &["ignore_eos: expected true or false, found \"yes\""]),
+            (json!({"logit_bias": [5]}), &["logit_bias: expected tokens and what is added", "found [5]"]),
+            (json!({"logit_bias": {"of": 1}}), &["logit_bias: expected tokens and what"]),
+            (json!({"logit_bias": {"5": 101}}), &["logit_bias is 101 for token 5"]),
+            (json!({"presence_penalty": 3}), &["presence_penalty is 3"]),
             (json!({"stop": 7}), &["stop: expected a text or a list of texts, found 7"]),
             (json!({"top_p": 2, "temperature": -1}), &["temperature is -1", "; top_p is 2"]),
             (json!({"stop": ["a", ""]}), &["stop is empty"]),

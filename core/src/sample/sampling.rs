@@ -1,6 +1,6 @@
-//! Draws one token from the logits: temperature, repetition penalty, top-k, top-p, min-p, in this order.
+//! Draws one token from the logits: bias, temperature, penalties, top-k, top-p, min-p, in this order.
 
-use super::SamplingConfig;
+use super::{SamplingConfig, penalties};
 use crate::error::{Error, Result};
 use crate::random::Random;
 use crate::told::told;
@@ -30,11 +30,13 @@ impl Sampler {
         Self { config: config.clone(), random: Random::new(config.seed, SAMPLING_STREAM) }
     }
 
-    /// Draws the next id from `logits`, `[vocab]`. `history` holds the ids so far, prompt and answer, for
-    /// the repetition penalty. Refuses logits that are NaN or positive infinity.
-    pub fn next(&mut self, logits: &[f32], history: &[u32]) -> Result<u32> {
-        check(logits)?;
-        let scores = self.scores(logits, history);
+    /// Draws the next id from `logits`, `[vocab]`. The repetition penalty looks at the ids of `prompt` and answer, the
+    /// penalties by count at the `new` ones alone.
+    ///
+    /// # Errors
+    /// Logits that are NaN or positive infinity; a bias of a token that is not among them.
+    pub fn next(&mut self, logits: &[f32], prompt: &[u32], new: &[u32]) -> Result<u32> {
+        let scores = self.scores(logits, prompt, new)?;
         if self.config.is_greedy() {
             return Ok(argmax(&scores));
         }
@@ -45,9 +47,8 @@ impl Sampler {
     /// As [`Sampler::next`], but as masked predictors draw: the best score with Gumbel noise, `exp(logit) / (−ln u)^T` in
     /// double precision, here its logarithm over the temperature T (Zheng et al., 2024,
     /// <https://arxiv.org/abs/2409.02908>: in single precision it cuts the tails).
-    pub(super) fn next_by_gumbel(&mut self, logits: &[f32], history: &[u32]) -> Result<u32> {
-        check(logits)?;
-        let scores = self.scores(logits, history);
+    pub(super) fn next_by_gumbel(&mut self, logits: &[f32], prompt: &[u32], new: &[u32]) -> Result<u32> {
+        let scores = self.scores(logits, prompt, new)?;
         if self.config.is_greedy() {
             return Ok(argmax(&scores));
         }
@@ -56,14 +57,19 @@ impl Sampler {
         Ok(with_gumbel_noise(&candidates, || random.uniform()))
     }
 
-    /// The logits after temperature and repetition penalty.
-    fn scores(&self, logits: &[f32], history: &[u32]) -> Vec<f64> {
-        let temperature = if self.config.is_greedy() { 1.0 } else { self.config.temperature };
-        let mut scores: Vec<f64> = logits.iter().map(|&logit| f64::from(logit) / temperature).collect();
-        if self.config.repetition_penalty != 1.0 {
-            penalize(&mut scores, history, self.config.repetition_penalty);
-        }
-        scores
+    /// The logits after bias, temperature and penalties.
+    fn scores(&self, logits: &[f32], prompt: &[u32], new: &[u32]) -> Result<Vec<f64>> {
+        check(logits)?;
+        let config = &self.config;
+        let temperature = if config.is_greedy() { 1.0 } else { config.temperature };
+        let mut scores: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
+        penalties::add_bias(&mut scores, &config.logit_bias)?;
+        scores.iter_mut().for_each(|score| *score /= temperature);
+        // By a factor it acts on scores as on logits; what is taken off logits is smaller or larger beside scores.
+        penalties::by_repetition(&mut scores, prompt.iter().chain(new), config.repetition_penalty);
+        let [presence, frequency] = [config.presence_penalty, config.frequency_penalty];
+        penalties::by_count(&mut scores, new, presence / temperature, frequency / temperature);
+        Ok(scores)
     }
 
     fn candidates(&self, scores: &[f64]) -> Vec<Candidate> {
@@ -138,19 +144,6 @@ fn argmax(scores: &[f64]) -> u32 {
     best as u32
 }
 
-/// Divides positive scores of ids seen before by `penalty` and multiplies negative ones, once per id.
-fn penalize(scores: &mut [f64], history: &[u32], penalty: f64) {
-    let mut seen = vec![false; scores.len()];
-    for &id in history {
-        if let Some(seen) = seen.get_mut(id as usize) {
-            *seen = true;
-        }
-    }
-    for (score, _) in scores.iter_mut().zip(seen).filter(|(_, seen)| *seen) {
-        *score = if *score > 0.0 { *score / penalty } else { *score * penalty };
-    }
-}
-
 /// Keeps the `k` best, the lower id of two equal ones; 0 keeps all.
 fn keep_top_k(candidates: &mut Vec<Candidate>, k: usize) {
     if k > 0 && k < candidates.len() {
@@ -209,7 +202,7 @@ mod tests {
     /// The ids left after all filters, best first.
     fn kept(config: SamplingConfig, probabilities: &[f64]) -> Vec<u32> {
         let sampler = Sampler::new(&config);
-        let mut candidates = sampler.candidates(&sampler.scores(&logits(probabilities), &[]));
+        let mut candidates = sampler.candidates(&sampler.scores(&logits(probabilities), &[], &[]).unwrap());
         candidates.sort_by(best_first);
         candidates.iter().map(|candidate| candidate.id).collect()
     }
@@ -219,7 +212,7 @@ mod tests {
         let mut sampler = Sampler::new(config);
         let mut counts = vec![0; logits.len()];
         for _ in 0..draws {
-            counts[sampler.next(logits, &[]).unwrap() as usize] += 1;
+            counts[sampler.next(logits, &[], &[]).unwrap() as usize] += 1;
         }
         counts
     }
@@ -229,15 +222,8 @@ mod tests {
     #[test]
     fn temperature_zero_takes_the_best_and_the_lower_id_of_two() {
         let mut sampler = Sampler::new(&with(|config| config.temperature = 0.0));
-        assert_eq!(sampler.next(&[1.0, 3.0, 3.0, -2.0], &[]).unwrap(), 1);
-        assert_eq!(sampler.next(&[f32::NEG_INFINITY, -7.0, -6.5], &[]).unwrap(), 2);
-    }
-
-    #[test]
-    fn the_penalty_divides_positive_scores_and_multiplies_negative_ones_once_per_id() {
-        let mut scores = [2.0, -1.0, 0.0, 3.0];
-        penalize(&mut scores, &[0, 1, 0, 2, 99], 2.0);
-        assert_eq!(scores, [1.0, -2.0, 0.0, 3.0]);
+        assert_eq!(sampler.next(&[1.0, 3.0, 3.0, -2.0], &[], &[]).unwrap(), 1);
+        assert_eq!(sampler.next(&[f32::NEG_INFINITY, -7.0, -6.5], &[], &[]).unwrap(), 2);
     }
 
     #[test]
@@ -248,8 +234,23 @@ mod tests {
         });
         let mut sampler = Sampler::new(&config);
         // 4 / 2 = 2 falls below 3.
-        assert_eq!(sampler.next(&[4.0, 3.0], &[]).unwrap(), 0);
-        assert_eq!(sampler.next(&[4.0, 3.0], &[0]).unwrap(), 1);
+        assert_eq!(sampler.next(&[4.0, 3.0], &[], &[]).unwrap(), 0);
+        assert_eq!(sampler.next(&[4.0, 3.0], &[0], &[]).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_bias_comes_first_and_penalties_by_count_look_at_new_tokens_alone() {
+        let config = with(|config| {
+            config.temperature = 0.5;
+            config.repetition_penalty = 2.0;
+            config.presence_penalty = 0.5;
+            config.frequency_penalty = 0.25;
+            config.logit_bias = [(1, -2.0)].into();
+        });
+        let scores = Sampler::new(&config).scores(&[1.0, 3.0, -1.0, 2.0], &[0, 2], &[1, 1]).unwrap();
+        // 0 and 2 stand in the prompt: 1 / 0.5 / 2 and -1 / 0.5 · 2. 1 came twice: (3 - 2) / 0.5 / 2, and off it
+        // (0.5 + 2 · 0.25) / 0.5. 3 did not come: 2 / 0.5.
+        assert_eq!(scores, [1.0, -1.0, -4.0, 4.0]);
     }
 
     #[test]
@@ -318,7 +319,7 @@ mod tests {
         // Temperature 2: exp(l) / (−ln u)^2 with u = 0.5, 0.9, 0.1 is 1/0.480, 0.5/0.0111, 4/5.30 = 2.08, 45.0, 0.754.
         let logits = [0.0, 0.5f32.ln(), 4f32.ln()];
         let sampler = Sampler::new(&with(|config| config.temperature = 2.0));
-        let candidates = sampler.candidates(&sampler.scores(&logits, &[]));
+        let candidates = sampler.candidates(&sampler.scores(&logits, &[], &[]).unwrap());
         let best = |uniforms: [f64; 3]| {
             let mut uniforms = uniforms.into_iter();
             with_gumbel_noise(&candidates, || uniforms.next().unwrap())
@@ -336,20 +337,20 @@ mod tests {
         let mut sampler = Sampler::new(&plain());
         let mut counts = [0usize; 4];
         for _ in 0..20_000 {
-            counts[sampler.next_by_gumbel(&logits(&FOUR), &[]).unwrap() as usize] += 1;
+            counts[sampler.next_by_gumbel(&logits(&FOUR), &[], &[]).unwrap() as usize] += 1;
         }
         let chi_square: f64 =
             FOUR.iter().zip(counts).map(|(p, count)| (count as f64 - p * 2e4).powi(2) / (p * 2e4)).sum();
         assert!(chi_square < 16.27, "{chi_square} {counts:?}");
         // Filters and the penalty act before it.
         let mut sampler = Sampler::new(&with(|config| config.top_k = 1));
-        assert!((0..50).all(|_| sampler.next_by_gumbel(&logits(&FOUR), &[]).unwrap() == 1));
+        assert!((0..50).all(|_| sampler.next_by_gumbel(&logits(&FOUR), &[], &[]).unwrap() == 1));
         let mut sampler = Sampler::new(&with(|config| {
             config.temperature = 0.0;
             config.repetition_penalty = 2.0;
         }));
-        assert_eq!(sampler.next_by_gumbel(&[4.0, 3.0], &[0]).unwrap(), 1);
-        assert!(sampler.next_by_gumbel(&[f32::NAN, 3.0], &[0]).is_err());
+        assert_eq!(sampler.next_by_gumbel(&[4.0, 3.0], &[0], &[]).unwrap(), 1);
+        assert!(sampler.next_by_gumbel(&[f32::NAN, 3.0], &[0], &[]).is_err());
     }
 
     #[test]
@@ -364,7 +365,7 @@ mod tests {
     fn a_seed_fixes_the_draws_and_another_seed_changes_them() {
         let draws = |seed| {
             let mut sampler = Sampler::new(&with(|config| config.seed = seed));
-            (0..50).map(|_| sampler.next(&logits(&FOUR), &[]).unwrap()).collect::<Vec<_>>()
+            (0..50).map(|_| sampler.next(&logits(&FOUR), &[], &[]).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(draws(0), draws(0));
         assert_ne!(draws(0), draws(1));
@@ -373,17 +374,17 @@ mod tests {
     #[test]
     fn logits_that_are_no_numbers_are_refused_by_place() {
         let mut sampler = Sampler::new(&plain());
-        let message = sampler.next(&[0.0, f32::NAN, 1.0], &[]).unwrap_err().to_string();
+        let message = sampler.next(&[0.0, f32::NAN, 1.0], &[], &[]).unwrap_err().to_string();
         assert!(message.contains("token 1 of 3 is NaN"), "{message}");
-        assert!(sampler.next(&[f32::INFINITY, 0.0], &[]).is_err());
-        assert!(sampler.next(&[f32::NEG_INFINITY; 2], &[]).is_err());
+        assert!(sampler.next(&[f32::INFINITY, 0.0], &[], &[]).is_err());
+        assert!(sampler.next(&[f32::NEG_INFINITY; 2], &[], &[]).is_err());
     }
 
     #[test]
     fn extreme_temperatures_still_draw() {
         for temperature in [1e-300, 1e-5, 1e300] {
             let mut sampler = Sampler::new(&with(|config| config.temperature = temperature));
-            assert!(sampler.next(&[3e38, -3e38, 0.0], &[]).unwrap() < 3);
+            assert!(sampler.next(&[3e38, -3e38, 0.0], &[], &[]).unwrap() < 3);
         }
     }
 }

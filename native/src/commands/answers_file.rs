@@ -1,9 +1,7 @@
 //! The file of a teacher's answers: rows to fine-tune on, one at a time, and beside it what made them, so that only the
 //! same goes on there.
 
-use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kindling::error::{Error, Result};
 use kindling::sample::{FinishReason, Generation, SamplingConfig};
@@ -11,12 +9,8 @@ use kindling::text::{Conversation, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::disk::replace;
-use crate::failure::{Failure, io_error};
-use crate::model_files::read_optional;
-
-/// What stands behind the name of the answers for the file that says what made them.
-const ENDING: &str = ".teacher";
+use super::row_file::{Existing, Made, RowFile};
+use crate::failure::Failure;
 
 /// What answers depend on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,8 +30,11 @@ pub struct MadeBy {
     pub prompts: String,
 }
 
-impl MadeBy {
-    /// What is not as it was.
+impl Made for MadeBy {
+    const ENDING: &'static str = ".teacher";
+    const ROWS: &'static str = "answers of `distill --generate`";
+    const SAME: &'static str = "teacher, prompts and settings";
+
     fn differs(&self, before: &Self) -> Option<&'static str> {
         let parts = [
             (self.teacher != before.teacher, "the teacher"),
@@ -54,21 +51,9 @@ impl MadeBy {
     }
 }
 
-/// What is to become of answers that are there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// They are left alone.
-    Refuse,
-    /// Those that are missing are added.
-    Resume,
-    /// They are made anew.
-    Overwrite,
-}
-
 /// Answers on the disk.
 pub struct AnswersFile {
-    path: PathBuf,
-    file: File,
+    rows: RowFile,
     /// Prompts whose answers are there or were left out.
     pub done: usize,
     /// Answers that are there.
@@ -78,25 +63,6 @@ pub struct AnswersFile {
     /// Answers of this process without a word, which are left out.
     pub empty: u64,
     keep_cut: bool,
-}
-
-/// What was kept of an earlier process about the answers at this place; `None` where there is nothing.
-///
-/// # Errors
-/// A file that cannot be read, or is damaged.
-pub fn made_by(path: &Path) -> Result<Option<MadeBy>> {
-    let path = beside(path);
-    let Some(bytes) = read_optional(&path)? else { return Ok(None) };
-    let damaged = |e: serde_json::Error| {
-        Error::Data(format!("{}: it is damaged ({e}); begin again with --overwrite", path.display()).into())
-    };
-    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ENDING);
-    name.into()
 }
 
 impl AnswersFile {
@@ -110,54 +76,9 @@ impl AnswersFile {
         made: &MadeBy,
         prompts: usize,
     ) -> std::result::Result<Self, Failure> {
-        let shown = path.display();
-        let before = match existing {
-            // A damaged one is only replaced.
-            Existing::Overwrite => made_by(path).unwrap_or_else(|_| Some(made.clone())),
-            _ => made_by(path)?,
-        };
-        let answers = match (path.exists(), existing) {
-            (true, Existing::Refuse) => {
-                return Err(Failure::Usage(format!(
-                    "--out {shown} is there already; go on with --resume, replace it with --overwrite, or take another name"
-                )));
-            }
-            (true, _) if before.is_none() => {
-                return Err(Failure::Usage(format!(
-                    "--out {shown} holds no answers of `distill --generate` (there is no {shown}{ENDING}); take another name"
-                )));
-            }
-            (true, Existing::Resume) => {
-                if let Some(what) = before.and_then(|before| made.differs(&before)) {
-                    return Err(Failure::Usage(format!(
-                        "--resume goes on with the same teacher, prompts and settings, but {what} is not what made the \
-                         answers in {shown}; give all as it was, or begin again with --overwrite"
-                    )));
-                }
-                Some(read_back(path, prompts)?)
-            }
-            (true, Existing::Overwrite) => {
-                // First, so that nothing of before ever stands beside what makes the new ones.
-                fs::remove_file(path).map_err(|e| io_error(path, e))?;
-                None
-            }
-            (false, _) => None,
-        };
-        let json = serde_json::to_vec_pretty(made).map_err(|e| Error::Data(e.to_string().into()))?;
-        replace(&beside(path), &json)?;
-        let ReadBack { whole, done, written } = answers.unwrap_or_default();
-        let file = File::options().create(true).truncate(false).write(true).open(path);
-        let file = file.map_err(|e| io_error(path, e))?;
-        // What a killed process left of a last line goes.
-        file.set_len(whole).map_err(|e| io_error(path, e))?;
-        let mut answers =
-            Self { path: path.to_path_buf(), file, done, written, cut: 0, empty: 0, keep_cut: made.keep_cut };
-        answers.go_to_end()?;
-        Ok(answers)
-    }
-
-    fn go_to_end(&mut self) -> Result<()> {
-        self.file.seek(SeekFrom::End(0)).map(drop).map_err(|e| io_error(&self.path, e))
+        let read = |lines: &[u8]| read_back(path, lines, prompts);
+        let (rows, (done, written)) = RowFile::open(path, existing, made, read)?;
+        Ok(Self { rows, done, written, cut: 0, empty: 0, keep_cut: made.keep_cut })
     }
 
     /// Adds the answer to the next prompt, unless it teaches nothing.
@@ -188,8 +109,7 @@ impl AnswersFile {
         if !variables.is_empty() {
             row["chat_template_kwargs"] = Value::Object(variables.clone());
         }
-        // One write: a process killed here leaves a part of one line at most.
-        self.file.write_all(format!("{row}\n").as_bytes()).map_err(|e| io_error(&self.path, e))?;
+        self.rows.add(&row)?;
         self.written += 1;
         Ok(())
     }
@@ -199,24 +119,14 @@ impl AnswersFile {
     /// # Errors
     /// A file that cannot be written.
     pub fn finish(&self) -> Result<()> {
-        self.file.sync_all().map_err(|e| io_error(&self.path, e))
+        self.rows.finish()
     }
 }
 
-/// What stands in a file of answers.
-#[derive(Default)]
-struct ReadBack {
-    /// Bytes of its whole lines.
-    whole: u64,
-    done: usize,
-    written: u64,
-}
-
-fn read_back(path: &Path, prompts: usize) -> Result<ReadBack> {
-    let bytes = fs::read(path).map_err(|e| io_error(path, e))?;
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+/// The last prompt whose answer stands in these lines, and how many answers do.
+fn read_back(path: &Path, lines: &[u8], prompts: usize) -> Result<(usize, u64)> {
     let (mut done, mut written) = (0, 0);
-    for line in bytes[..whole].split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let id = serde_json::from_slice::<Value>(line).ok().and_then(|row| row["id"].as_u64());
         written += 1;
         match id.and_then(|id| usize::try_from(id).ok()) {
@@ -233,12 +143,13 @@ fn read_back(path: &Path, prompts: usize) -> Result<ReadBack> {
             }
         }
     }
-    Ok(ReadBack { whole: whole as u64, done, written })
+    Ok((done, written))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn made() -> MadeBy {
         let text = |text: &str| text.to_string();

@@ -1,6 +1,7 @@
 //! `generate`: completes a prompt.
 
 use std::io::{Read, stdin};
+use std::path::PathBuf;
 
 use clap::Args;
 use kindling::error::Error;
@@ -8,7 +9,10 @@ use kindling::model::Transformer;
 use kindling::sample::{Canvas, HOLE_TOKENS, SamplingConfig, canvas_of, has_holes, unescaped};
 use kindling::tokenizer::Tokenizer;
 
+use super::generated_file::GeneratedBy;
 use super::prompt_rows::{PromptRows, check_room};
+use super::prompts::Continuing;
+use super::row_file::{made_by, refuse_own_source};
 use super::writing::{self, ToWrite, UnmaskArgs, Writing};
 use super::{ModelArgs, prompts, sampling_of, use_template};
 use crate::cli::Everywhere;
@@ -38,6 +42,16 @@ pub struct GenerateArgs {
     /// bring settings of its own (temperature, max_new_tokens, …)
     #[arg(long, conflicts_with_all = ["prompt", "tokens", "demo"])]
     pub data: Vec<String>,
+    /// Write what is made of the rows of --data into this file, a line each as --json shows it, and not to the screen; an
+    /// interrupted command goes on there with --resume
+    #[arg(long, requires = "data")]
+    pub out: Option<PathBuf>,
+    /// Go on where the rows in --out end
+    #[arg(long, requires = "out", conflicts_with = "overwrite")]
+    pub resume: bool,
+    /// Replace the rows in --out
+    #[arg(long, requires = "out")]
+    pub overwrite: bool,
     /// Which rows of --data, and how they are read
     #[command(flatten)]
     pub rows: PromptRows,
@@ -64,7 +78,14 @@ pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> 
         args.rows.refuse()?;
     }
     let prompts = if args.data.is_empty() { prompts(&args)? } else { Vec::new() };
-    let (model, mut tokenizer) = args.model.open(everywhere)?;
+    let before = made_before(&args)?;
+    let (model, mut tokenizer, fingerprint) = match args.out {
+        Some(_) => args.model.open_known(everywhere)?,
+        None => {
+            let (model, tokenizer) = args.model.open(everywhere)?;
+            (model, tokenizer, String::new())
+        }
+    };
     writing::refuse_idle(&model, said)?;
     args.sampling = sampling_of(&args.sampling, &model, said, output);
     let args = &args;
@@ -73,8 +94,20 @@ pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> 
     }
     if let Some(tokenizer) = tokenizer.as_mut().filter(|_| !args.data.is_empty()) {
         use_template(tokenizer, args.rows.chat_template.as_deref())?;
-        args.rows.date.unwrap_or_else(Date::today).set(tokenizer);
-        return prompts::run(args, &model, tokenizer, said, output);
+        // The day of the first rows is that of all.
+        let begun = before.and_then(|before| before.date.parse().ok());
+        let date = args.rows.date.or(begun).unwrap_or_else(Date::today);
+        date.set(tokenizer);
+        let made = args.out.as_ref().map(|_| GeneratedBy {
+            model: fingerprint,
+            numbers: format!("{:?} {:?}", everywhere.dtype, args.model.weights),
+            sampling: args.sampling.clone(),
+            unmask: args.unmask.settings,
+            show_steps: args.unmask.show_steps,
+            date: date.to_string(),
+            prompts: String::new(),
+        });
+        return prompts::run(args, &Continuing { model: &model, tokenizer, made, output }, said);
     }
     let prompts = Asked::all(args, prompts, &model, tokenizer.as_ref())?;
     tell_of_holes(&prompts, &model, said, output)?;
@@ -85,6 +118,13 @@ pub fn run(mut args: GenerateArgs, everywhere: &Everywhere, said: &[String]) -> 
         writing.show(&asked, &writing.write(&asked)?)?;
     }
     Ok(())
+}
+
+/// Refuses what `--out` must not replace; what made the rows that are to go on there.
+fn made_before(args: &GenerateArgs) -> Result<Option<GeneratedBy>, Failure> {
+    let Some(out) = &args.out else { return Ok(None) };
+    refuse_own_source(out, &args.data)?;
+    if args.resume { Ok(made_by(out)?) } else { Ok(None) }
 }
 
 /// A prompt with its ids.

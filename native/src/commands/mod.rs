@@ -13,6 +13,7 @@ mod example;
 mod execute;
 pub mod export;
 pub mod generate;
+mod generated_file;
 pub mod import;
 mod llada;
 mod masked_pairs;
@@ -32,6 +33,7 @@ mod quickstart_rows;
 mod reference;
 pub mod replay;
 mod rewards;
+mod row_file;
 pub mod run_file;
 pub mod runs;
 mod runs_compare;
@@ -57,6 +59,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{DType, Device};
 use clap::Args;
+use kindling::adapter::Fingerprint;
 use kindling::checkpoint::Checkpoint;
 use kindling::device::OpenDevice;
 use kindling::kernels::Quantization;
@@ -116,12 +119,51 @@ impl ModelArgs {
     /// # Errors
     /// What is missing, damaged or of another model.
     pub fn open(&self, everywhere: &Everywhere) -> Result<(Transformer, Option<Tokenizer>), Failure> {
+        let (model, checkpoint) = self.base(everywhere)?;
+        with_adapters(model, &checkpoint, &self.adapter, everywhere)
+    }
+
+    /// The same, and a fingerprint of the weights of model and adapters.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_known(
+        &self,
+        everywhere: &Everywhere,
+    ) -> Result<(Transformer, Option<Tokenizer>, String), Failure> {
+        let (model, checkpoint) = self.base(everywhere)?;
+        let fingerprint = fingerprint(&model, &checkpoint, &self.adapter, &self.model)?;
+        let (model, tokenizer) = with_adapters(model, &checkpoint, &self.adapter, everywhere)?;
+        Ok((model, tokenizer, fingerprint))
+    }
+
+    /// The model without its adapters, and what it is made of.
+    fn base(&self, everywhere: &Everywhere) -> Result<(Transformer, Checkpoint), Failure> {
         let device = open_device(everywhere)?;
         let mut checkpoint = self.beside.open(&self.model)?;
         checkpoint.config = stretched(&self.rope, checkpoint.config, None, everywhere.output())?;
         let model = load(&checkpoint, self.weights, &device.device, &self.model)?;
-        with_adapters(model, &checkpoint, &self.adapter, everywhere)
+        Ok((model, checkpoint))
     }
+}
+
+/// The fingerprints of the weights of a model, which is made of a checkpoint at `path`, and of its adapters.
+///
+/// # Errors
+/// What is damaged, or of another model.
+pub fn fingerprint(
+    model: &Transformer,
+    checkpoint: &Checkpoint,
+    adapters: &[PathBuf],
+    path: &Path,
+) -> Result<String, Failure> {
+    let base = checkpoint.fingerprint(model).map_err(|e| at(path, e))?;
+    let mut all = base.hex().to_string();
+    for path in adapters {
+        let adapter = open_adapter(path, checkpoint, &base)?;
+        all += &format!(" {}", Fingerprint::of(&adapter.weights).hex());
+    }
+    Ok(all)
 }
 
 /// The model of a checkpoint with its adapters, ready to compute, and its tokenizer, which talks as they were taught to.

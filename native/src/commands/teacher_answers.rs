@@ -5,25 +5,23 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use kindling::adapter::Fingerprint;
 use kindling::kernels::Quantization;
 use kindling::model::Transformer;
 use kindling::sample::{Flow, Generation, SamplingConfig, generate_together};
 use kindling::tokenizer::Tokenizer;
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use super::answers_file::{AnswersFile, Existing, MadeBy, made_by};
+use super::answers_file::{AnswersFile, MadeBy};
 use super::prompt_rows::{self, Asked, PromptRows, PromptSource};
-use super::{generate, load, open_device, sampling_of, use_template, with_adapters};
+use super::row_file::{Existing, PromptHash, made_by, refuse_own_source};
+use super::{fingerprint, generate, load, open_device, sampling_of, use_template, with_adapters};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::model_files::{at, open_adapter, tokenizer_remedy};
+use crate::model_files::tokenizer_remedy;
 use crate::output::{self, Output};
-use crate::sources;
 
 /// The parser's name for `distill --generate`.
 pub const VERB: &str = "teacher-answers";
@@ -97,13 +95,9 @@ struct Teacher {
 pub fn run(mut args: AnswerArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
     let output = everywhere.output();
     generate::check(&args.sampling)?;
-    refuse_own_source(&args)?;
-    let existing = match (args.resume, args.overwrite) {
-        (true, _) => Existing::Resume,
-        (_, true) => Existing::Overwrite,
-        _ => Existing::Refuse,
-    };
-    let before = if args.resume { made_by(&args.out)? } else { None };
+    refuse_own_source(&args.out, &args.data)?;
+    let existing = Existing::of(args.resume, args.overwrite);
+    let before: Option<MadeBy> = if args.resume { made_by(&args.out)? } else { None };
     let mut teacher = Teacher::open(&args, everywhere)?;
     args.sampling = sampling_of(&args.sampling, &teacher.model, said, output);
     use_template(&mut teacher.tokenizer, args.rows.chat_template.as_deref())?;
@@ -140,30 +134,12 @@ pub fn run(mut args: AnswerArgs, everywhere: &Everywhere, said: &[String]) -> Re
     conclude(&args, &file, asked.len(), output)
 }
 
-/// The answers must not replace what they answer.
-fn refuse_own_source(args: &AnswerArgs) -> Result<(), Failure> {
-    let place = |path: &PathBuf| std::fs::canonicalize(path).ok();
-    let own = place(&args.out);
-    match own.is_some() && sources::local_files(&args.data).iter().any(|file| place(file) == own) {
-        true => Err(Failure::Usage(format!(
-            "--out {} is among the prompts of --data; choose another name",
-            args.out.display()
-        ))),
-        false => Ok(()),
-    }
-}
-
 impl Teacher {
     fn open(args: &AnswerArgs, everywhere: &Everywhere) -> Result<Self, Failure> {
         let (device, path) = (open_device(everywhere)?, args.teacher.as_path());
         let checkpoint = args.beside.open(path)?;
         let model = load(&checkpoint, args.weights, &device.device, path)?;
-        let base = checkpoint.fingerprint(&model).map_err(|e| at(path, e))?;
-        let mut fingerprint = base.hex().to_string();
-        for path in &args.adapter {
-            let adapter = open_adapter(path, &checkpoint, &base)?;
-            fingerprint += &format!(" {}", Fingerprint::of(&adapter.weights).hex());
-        }
+        let fingerprint = fingerprint(&model, &checkpoint, &args.adapter, path)?;
         let (model, tokenizer) = with_adapters(model, &checkpoint, &args.adapter, everywhere)?;
         let tokenizer = tokenizer.ok_or_else(|| {
             Failure::Usage(format!(
@@ -221,15 +197,9 @@ impl Teacher {
 
 /// A hash of what is asked, and how.
 fn hash(asked: &[Asked]) -> String {
-    let mut hash = Sha256::new();
-    for Asked { ids, config, .. } in asked {
-        let settings = serde_json::to_vec(config).unwrap_or_default();
-        hash.update((ids.len() as u64).to_le_bytes());
-        ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
-        hash.update((settings.len() as u64).to_le_bytes());
-        hash.update(settings);
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = PromptHash::default();
+    asked.iter().for_each(|Asked { ids, config, .. }| hash.add(ids, config));
+    hash.finish()
 }
 
 /// Says what came of it.

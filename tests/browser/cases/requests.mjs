@@ -18,7 +18,7 @@ test("requests: what nothing reads is refused by its name", { device: "cpu" }, a
     return refused(t, create, { messages, max_tokens: 4, ...more });
   };
   for (const [field, value] of [
-    ["n", 2], ["presence_penalty", 0.5], ["frequency_penalty", 0.5], ["logit_bias", { 5: 1 }],
+    ["n", 2], ["best_of", 2], ["metadata", {}],
     ["response_format", { type: "json_object" }], ["tools", []], ["top_logprob", 2],
   ]) {
     for (const stream of [false, true]) {
@@ -74,6 +74,17 @@ test("requests: max_completion_tokens is max_tokens", { device: "cpu" }, async (
   }
   const { message } = await refused(t, tokens, { max_tokens: 7, max_completion_tokens: 8 });
   t.assert.match(message, /max_tokens is 7 and max_completion_tokens 8/);
+});
+
+test("requests: penalties by count and biases act", { device: "cpu" }, async (t) => {
+  const { file } = await tiny(t.tmp);
+  await t.load(file);
+  const tokens = (more) => kindling.generate({ tokens: [1, 46, 87], temperature: 0, max_tokens: 20, ignore_eos: true, ...more });
+  const forced = await t.page.evaluate(tokens, { logit_bias: { 5: 100 } });
+  t.assert.deepEqual(forced.tokens, Array(20).fill(5));
+  const both = await t.page.evaluate(tokens, { logit_bias: { 5: 100, 6: 99 }, frequency_penalty: 2 });
+  t.assert.deepEqual([...new Set(both.tokens)].sort(), [5, 6]);
+  t.assert.match((await refused(t, tokens, { presence_penalty: 3 })).message, /presence.penalty is 3/);
 });
 
 test("requests: an abort rejects with AbortError, and the engine goes on", { device: "cpu" }, async (t) => {

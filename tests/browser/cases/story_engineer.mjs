@@ -7,7 +7,7 @@ import { endless, tiny } from "../native.mjs";
 
 /** By what is wrong: the code, and of its values those that a page would read. */
 const WRONG = {
-  "a field that nothing reads": ["unsupported-field", { field: "presence_penalty" }],
+  "a field that nothing reads": ["unsupported-field", { field: "metadata" }],
   "two answers at once": ["unsupported-field", { field: "n" }],
   "a field of another call": ["unsupported-field", { call: "score", field: "top_k" }],
   "a picture": ["unsupported-field", { field: "messages[0].content[0]" }],

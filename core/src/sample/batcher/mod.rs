@@ -2,49 +2,121 @@
 //! <https://www.usenix.org/conference/osdi22/presentation/yu>).
 
 mod request;
+mod room;
+mod rows;
+mod slots;
 
 use std::collections::VecDeque;
 
-pub use request::{BatchCounts, BatchEvent, BatchLimits, BatchRequest, Constraint, Ticket};
+pub use request::{BatchCounts, BatchEvent, BatchLimits, BatchRequest, Ticket};
+use rows::Rows;
 
-use crate::error::Result;
+use super::answer::Answer;
+use super::generation::{FinishReason, Flow, Piece, rate};
+use super::{GenerationRequest, UnmaskConfig, check_biased, check_ids};
+use crate::error::{Error, Result};
 use crate::model::Transformer;
+use crate::platform::{give_way, now};
+use crate::told::told;
 
 /// One model and the sequences that it continues, in one cache. Each comes out as it does alone, whatever stands beside it.
+///
+/// A request waits in a queue until it has a row, in the order of the requests. It gets one when its prompt and its longest
+/// answer fit into the cache beside those of the others, so that nothing that was begun is ever put off. Long prompts are
+/// read in pieces beside the answers of others, one prompt at a time. What a row wrote stays in the cache until its room is
+/// needed: of a prompt that begins as another one did, that beginning is copied and not read.
 pub struct Batcher {
-    model: Transformer,
+    rows: Rows,
     limits: BatchLimits,
-    waiting: VecDeque<(Ticket, BatchRequest)>,
-    next: u64,
+    waiting: VecDeque<Waiting>,
+    /// Requests so far.
+    requests: u64,
     counts: BatchCounts,
+}
+
+/// A request in the queue.
+struct Waiting {
+    ticket: Ticket,
+    answer: Answer,
 }
 
 impl Batcher {
     /// An idle one; nothing is allocated yet. An adapter is another model with tensors in common, and has a batcher of its
     /// own.
     pub fn new(model: &Transformer, limits: BatchLimits) -> Self {
-        let (model, counts) = (model.settled(), BatchCounts::default());
-        Self { model, limits, waiting: VecDeque::new(), next: 0, counts }
+        let rows = Rows::new(model, limits.rows, limits.cache_bytes);
+        Self { rows, limits, waiting: VecDeque::new(), requests: 0, counts: BatchCounts::default() }
     }
 
     /// Takes a request into the queue.
     ///
     /// # Errors
-    /// A request that [`super::generate`] would refuse; one that does not fit into the cache alone
-    /// (`sampling.cache`); a full queue (`sampling.queue_full`).
+    /// A request that [`super::generate`] would refuse; ids that the model does not have; one that does not fit into the
+    /// cache alone (`sampling.cache`); a full queue (`sampling.queue_full`).
     pub fn submit(&mut self, request: BatchRequest) -> Result<Ticket> {
-        super::check_ids(&request.prompt, self.model.config().vocab_size)?;
-        let ticket = Ticket(self.next);
-        self.next += 1;
-        self.waiting.push_back((ticket, request));
+        let BatchRequest { prompt, end_ids, tokenizer, config, constraint } = request;
+        let (tokenizer, model) = (tokenizer.as_deref(), self.rows.config());
+        model.check_causal("writing from left to right")?;
+        let unmask = UnmaskConfig::default();
+        let asked = GenerationRequest {
+            prompt: &prompt,
+            reuse: 0,
+            end_ids: &end_ids,
+            tokenizer,
+            config: &config,
+            unmask,
+        };
+        asked.check(model.context())?;
+        check_ids(&prompt, model.vocab_size)?;
+        check_biased(&config, model.vocab_size)?;
+        let answer = Answer::new(prompt, end_ids, tokenizer, &config).within(constraint);
+        self.check_room(self.rows.needed(&answer))?;
+        let ticket = Ticket(self.requests);
+        self.requests += 1;
+        self.waiting.push_back(Waiting { ticket, answer });
         Ok(ticket)
+    }
+
+    /// Refuses what could never run, and what finds the queue full.
+    fn check_room(&self, needed: usize) -> Result<()> {
+        let room = self.rows.room();
+        if !room.fits(needed) {
+            return Err(Error::Data(told!(
+                "sampling.cache",
+                "the prompt and its new tokens (max_new_tokens) need the keys and values of {needed} positions, but the \
+                 cache of {bytes} bytes holds {most}: ask for fewer tokens, or give it more memory",
+                needed,
+                bytes = self.limits.cache_bytes,
+                most = room.positions
+            )));
+        }
+        let (running, waiting) = (self.running(), self.waiting());
+        if running + waiting >= room.rows.saturating_add(self.limits.queue) {
+            return Err(Error::Data(told!(
+                "sampling.queue_full",
+                "{running} requests are being answered and {waiting} wait, which is all that is taken on: ask again later",
+                running,
+                waiting
+            )));
+        }
+        Ok(())
     }
 
     /// Gives a request up, of which nothing more comes; its row is free at the next step. Returns whether there was one.
     pub fn cancel(&mut self, ticket: Ticket) -> bool {
-        let before = self.waiting.len();
-        self.waiting.retain(|(waiting, _)| *waiting != ticket);
-        self.waiting.len() < before
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.ticket == ticket) {
+            self.waiting.remove(at);
+            return true;
+        }
+        self.rows.place_of(ticket).and_then(|place| self.rows.release(place)).is_some()
+    }
+
+    /// Ends all requests: those that have a row with what there is of their answers, and those that wait without a word.
+    pub fn stop(&mut self, on_event: &mut dyn FnMut(BatchEvent<'_>)) {
+        self.waiting.clear();
+        for place in self.rows.taken() {
+            self.finish(place, FinishReason::Stop, on_event);
+        }
     }
 
     /// Whether nothing is running and nothing waits.
@@ -54,7 +126,7 @@ impl Batcher {
 
     /// Requests that have a row.
     pub fn running(&self) -> usize {
-        0
+        self.rows.running()
     }
 
     /// Requests that wait for one.
@@ -67,12 +139,109 @@ impl Batcher {
         self.counts
     }
 
-    /// One step: admits requests, reads at most `prefill_tokens` of their prompts, and draws one token of each row.
+    /// Bytes that keys and values take at the moment, never more than the limit; while one layer's grow or move, what it had
+    /// stands beside them.
+    pub fn cache_bytes(&self) -> u64 {
+        self.rows.bytes()
+    }
+
+    /// One step: draws a token of each row, admits requests, and reads at most `prefill_tokens` of their prompts.
     ///
     /// # Errors
-    /// A device that cannot be read; what concerns one request alone comes as [`BatchEvent::Failed`].
+    /// A device that cannot be read; then the batcher is of no use any more. What concerns one request alone comes as
+    /// [`BatchEvent::Failed`].
     pub async fn step(&mut self, on_event: &mut dyn FnMut(BatchEvent<'_>)) -> Result<()> {
-        let _ = (self.limits, on_event);
-        Ok(())
+        let logits = self.rows.feed().await?;
+        for (place, logits) in logits.iter().enumerate() {
+            self.draw(place, logits, on_event);
+        }
+        give_way().await;
+        self.read(on_event).await
+    }
+
+    /// Admits requests and reads their prompts, as far as there is room and the step allows.
+    async fn read(&mut self, on_event: &mut dyn FnMut(BatchEvent<'_>)) -> Result<()> {
+        let (mut left, mut admitted) = (self.limits.prefill_tokens.max(1), 0);
+        loop {
+            let place = match self.rows.reading() {
+                Some(place) => place,
+                // Prompts that stand in the cache cost no reading, but their number is bounded as well.
+                None if admitted >= self.rows.room().rows => return Ok(()),
+                None => {
+                    admitted += 1;
+                    let Some(place) = self.admit() else { return Ok(()) };
+                    place
+                }
+            };
+            let (count, logits) = match self.rows.known(place) {
+                Some(logits) => (0, Some(logits)),
+                None if left == 0 => return Ok(()),
+                None => self.rows.read(place, left).await?,
+            };
+            left -= count;
+            self.counts.read += count as u64;
+            if let Some(logits) = logits {
+                self.draw(place, &logits, on_event);
+            }
+            give_way().await;
+        }
+    }
+
+    /// Gives the next request a row, if there is room for it; where.
+    fn admit(&mut self) -> Option<usize> {
+        let needed = self.rows.needed(&self.waiting.front()?.answer);
+        let behind: Vec<usize> = self
+            .waiting
+            .iter()
+            .skip(1)
+            .take(self.rows.room().rows)
+            .map(|next| self.rows.needed(&next.answer))
+            .collect();
+        if !self.rows.make_room(needed, behind.into_iter()) {
+            return None;
+        }
+        let Waiting { ticket, answer } = self.waiting.pop_front()?;
+        let (place, reused) = self.rows.admit(ticket, answer)?;
+        self.counts.reused += reused as u64;
+        Some(place)
+    }
+
+    /// Draws the next token of a row; the row ends with it, goes on, or fails.
+    fn draw(&mut self, place: usize, logits: &[f32], on_event: &mut dyn FnMut(BatchEvent<'_>)) {
+        let full = self.rows.is_full(place);
+        let Some(row) = self.rows.row_mut(place) else { return };
+        let ticket = row.ticket;
+        let mut on_piece = |piece: Piece| {
+            on_event(BatchEvent::Piece { ticket, piece });
+            Flow::Continue
+        };
+        match row.answer.extend(logits, &mut on_piece) {
+            Ok(reason) => {
+                let is_long = full || row.answer.is_long_enough();
+                self.counts.written += 1;
+                if let Some(reason) = reason.or(is_long.then_some(FinishReason::Length)) {
+                    self.finish(place, reason, on_event);
+                }
+            }
+            Err(error) => {
+                self.rows.discard(place);
+                on_event(BatchEvent::Failed { ticket, error });
+            }
+        }
+    }
+
+    /// Ends a row with what there is of its answer.
+    fn finish(&mut self, place: usize, reason: FinishReason, on_event: &mut dyn FnMut(BatchEvent<'_>)) {
+        let Some((mut row, held)) = self.rows.release(place) else { return };
+        let (ticket, prompt) = (row.ticket, row.answer.prompt().len());
+        let mut on_piece = |piece: Piece| {
+            on_event(BatchEvent::Piece { ticket, piece });
+            Flow::Continue
+        };
+        row.answer.finish(&mut on_piece);
+        let prefill = rate(prompt - row.reused, row.prefilled - row.begun);
+        let decode = rate(held.saturating_sub(prompt), now() - row.prefilled);
+        let generation = row.answer.into_generation(reason, prefill, decode);
+        on_event(BatchEvent::Done { ticket, generation });
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::sample::{Generation, Piece, SamplingConfig};
+use crate::error::Error;
+use crate::sample::{Constraint, Generation, Piece, SamplingConfig};
 use crate::tokenizer::Tokenizer;
 
 /// What to continue, and how; it owns what it needs, so that it can wait in a queue.
@@ -18,21 +18,6 @@ pub struct BatchRequest {
     pub config: SamplingConfig,
     /// What may come at all; everything where there is none.
     pub constraint: Option<Box<dyn Constraint>>,
-}
-
-/// Constrained decoding: rules out tokens before one is drawn.
-pub trait Constraint: Send {
-    /// Sets the logits of tokens that may not come next to `-inf`; `logits` is `[vocab]`.
-    ///
-    /// # Errors
-    /// A constraint that cannot go on; its request fails, and no other.
-    fn rule_out(&mut self, logits: &mut [f32]) -> Result<()>;
-
-    /// A token was drawn, and it is not one that ends the text. Returns whether the text is complete with it.
-    ///
-    /// # Errors
-    /// As [`Constraint::rule_out`].
-    fn take(&mut self, id: u32) -> Result<bool>;
 }
 
 /// The number of a request in its batcher, which gives each a new one.

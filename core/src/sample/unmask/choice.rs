@@ -36,7 +36,7 @@ impl Chooser {
     }
 
     /// The tokens to fill, the surest first: `count` of them, and beyond those all whose probability reaches the threshold.
-    /// `history` holds the ids that are there, for the repetition penalty.
+    /// `given` holds the ids of the prompt, and `made` those that were filled, for the penalties.
     ///
     /// LLaDA's `confidence_eos_eot_inf` means to keep end tokens from being sure, but is applied after the tokens are
     /// chosen; here forbidden tokens have no logit before anything is chosen.
@@ -47,7 +47,7 @@ impl Chooser {
         &mut self,
         places: &[usize],
         rows: &mut [f32],
-        history: &[u32],
+        [given, made]: [&[u32]; 2],
         count: usize,
     ) -> Result<Vec<Unmasked>> {
         let mut guesses = Vec::with_capacity(places.len());
@@ -58,7 +58,7 @@ impl Chooser {
                     *logit = f32::NEG_INFINITY;
                 }
             }
-            let id = self.sampler.next_by_gumbel(row, history)?;
+            let id = self.sampler.next_by_gumbel(row, given, made)?;
             let probability = probability(row, id);
             let rank = match self.unmask.remasking {
                 Remasking::LowConfidence => probability,
@@ -121,7 +121,7 @@ mod tests {
             unmask,
         };
         let mut chooser = Chooser::new(&request, forbidden.to_vec());
-        chooser.choose(&[4, 6, 7], &mut rows(), &[], count).unwrap()
+        chooser.choose(&[4, 6, 7], &mut rows(), [&[], &[]], count).unwrap()
     }
 
     fn places(filled: &[Unmasked]) -> Vec<usize> {
@@ -188,9 +188,14 @@ mod tests {
             unmask: UnmaskConfig::default(),
         };
         let mut chooser = Chooser::new(&request, Vec::new());
-        for (history, id, probability) in [(&[0][..], 1, 0.731_058_6), (&[1][..], 0, 0.268_941_4)] {
+        // It counts what is given and what was filled alike.
+        for ([given, made], id, probability) in [
+            ([&[0][..], &[][..]], 1, 0.731_058_6),
+            ([&[1][..], &[][..]], 0, 0.268_941_4),
+            ([&[][..], &[1][..]], 0, 0.268_941_4),
+        ] {
             // 3 / 2 falls below 2.
-            let filled = chooser.choose(&[5], &mut [2.0, 3.0], history, 1).unwrap();
+            let filled = chooser.choose(&[5], &mut [2.0, 3.0], [given, made], 1).unwrap();
             assert_eq!((filled[0].place, filled[0].id), (5, id));
             assert!((filled[0].confidence - probability).abs() < 1e-6, "{filled:?}");
         }

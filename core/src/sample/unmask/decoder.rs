@@ -11,7 +11,7 @@ use super::written::{UnmaskStep, Written};
 use crate::error::Result;
 use crate::model::{DiffusionConfig, Transformer};
 use crate::platform::{breathe, now};
-use crate::sample::generate::{FinishReason, Flow, Generation, Piece, rate};
+use crate::sample::generation::{FinishReason, Flow, Generation, Piece, rate};
 use crate::sample::request::GenerationRequest;
 use crate::sample::streamed::StreamedText;
 use crate::tokenizer::StreamDecoder;
@@ -151,6 +151,9 @@ impl<P: Predictor> MaskedDecoder<P> {
 /// What is written so far.
 struct Work<'a> {
     canvas: Vec<u32>,
+    /// The ids that are given, and those that were filled so far.
+    given: Vec<u32>,
+    made: Vec<u32>,
     /// The canvas with masks in the place of what is given, where the answer is guided.
     bare: Option<Vec<u32>>,
     cfg_scale: f64,
@@ -167,6 +170,8 @@ impl<'a> Work<'a> {
         let cfg_scale = request.unmask.cfg_scale;
         Self {
             canvas: plan.canvas.clone(),
+            given: plan.canvas.iter().copied().filter(|&id| id != mask).collect(),
+            made: Vec::new(),
             bare: (cfg_scale > 0.0).then(|| vec![mask; plan.canvas.len()]),
             cfg_scale,
             mask,
@@ -191,9 +196,9 @@ impl<'a> Work<'a> {
         count: usize,
         on: &mut dyn FnMut(Written) -> Flow,
     ) -> Result<Flow> {
-        let history: Vec<u32> = self.canvas.iter().copied().filter(|&id| id != self.mask).collect();
-        let mut filled = self.chooser.choose(places, rows, &history, count)?;
+        let mut filled = self.chooser.choose(places, rows, [&self.given, &self.made], count)?;
         for token in &mut filled {
+            self.made.push(token.id);
             self.canvas[token.place] = token.id;
             if let Some(bare) = &mut self.bare {
                 bare[token.place] = token.id;

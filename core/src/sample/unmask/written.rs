@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::generate::Piece;
+use super::super::generation::Piece;
 
 /// One token that a step filled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
