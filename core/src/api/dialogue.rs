@@ -70,7 +70,7 @@ impl Dialogue {
     /// # Errors
     /// What the template refuses; variables and tools that it does not look at.
     pub fn render(&self, tokenizer: &Tokenizer) -> Result<String, ApiError> {
-        let known = tokenizer.template_keys();
+        let known = tokenizer.template_variables();
         let mut variables = self.variables.clone();
         if let Some(unknown) = variables.keys().find(|name| !known.contains(*name)) {
             let why = "this model's chat template does not look at it";

@@ -157,6 +157,24 @@ mod tests {
         assert_eq!(apply(body), Ok(json!({"prompt": "u:hi;a:"})));
         let thinking = br#"{"messages": [{"role": "user", "content": "hi"}], "reasoning_effort": "high"}"#;
         assert_eq!(apply(thinking).unwrap_err().param.as_deref(), Some("reasoning_effort"));
+        let switched =
+            "{% if not enable_thinking is defined or not enable_thinking %}n{% endif %}:{{ mood }}";
+        let tokenizer = letters(Some(switched));
+        let apply_switched = |rest: &str| {
+            let body = format!(r#"{{"messages": [{{"role": "user", "content": "hi"}}], {rest}}}"#);
+            TemplateRequest::parse(body.as_bytes())?.answer(&tokenizer)
+        };
+        for (rest, prompt) in [
+            (r#""tools": []"#, "n:"),
+            (r#""reasoning_effort": "high""#, ":"),
+            (r#""reasoning_effort": "none""#, "n:"),
+            (r#""open_thinking": true"#, ":"),
+            (r#""chat_template_kwargs": {"enable_thinking": true, "mood": "glad"}"#, ":glad"),
+        ] {
+            assert_eq!(apply_switched(rest), Ok(json!({"prompt": prompt})), "{rest}");
+        }
+        let unknown = apply_switched(r#""chat_template_kwargs": {"moods": "glad"}"#).unwrap_err();
+        assert_eq!(unknown.param.as_deref(), Some("chat_template_kwargs.moods"));
         let tools = br#"{"messages": [{"role": "user", "content": "hi"}],
             "tools": [{"type": "function", "function": {"name": "now"}}]}"#;
         assert_eq!(apply(tools).unwrap_err().param.as_deref(), Some("tools"));

@@ -117,6 +117,12 @@ impl Tokenizer {
         self.config.looked_up()
     }
 
+    /// The variables that the chat templates look at, `messages` among them.
+    pub fn template_variables(&self) -> BTreeSet<String> {
+        let templates = [Some(&self.template), self.tool_template.as_ref()];
+        templates.into_iter().flatten().flatten().flat_map(|template| template.variables()).collect()
+    }
+
     /// Whether a chat template looks at today's date.
     pub fn prints_date(&self) -> bool {
         let templates = [Some(&self.template), self.tool_template.as_ref()];
