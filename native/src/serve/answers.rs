@@ -81,12 +81,12 @@ async fn write<A: Asking>(
     let asked = Instant::now();
     let ends_by = asked + server.limits.request_time();
     let asking = parse(&body::bytes(request, &server).await?)?;
-    let (model, name) = {
+    let (model, wanted) = {
         let (model, adapters) = asking.model();
-        let name = server.lane(model, adapters)?;
-        (if model.is_empty() { name.clone() } else { model.to_string() }, name)
+        let wanted = server.names.wanted(model, adapters)?;
+        (if model.is_empty() { wanted.base.clone() } else { model.to_string() }, wanted)
     };
-    let opened = server.open(&name, ends_by).await?;
+    let opened = server.open(&wanted, ends_by).await?;
     let (id, seed) = server.fresh();
     let head = Head { id, created: server.time(), model, seed, load_seconds: asked.elapsed().as_secs_f64() };
     // Texts become tokens elsewhere, so that other connections go on.
@@ -94,7 +94,7 @@ async fn write<A: Asking>(
     let (choices, reply) = reading(move || Ok(asking.prepare(&sharing.served(&opened)?, head)?)).await?;
     let (parts, mut told) = mpsc::channel(WAITING_PIECES);
     let is_stream = reply.is_stream();
-    let job = Job { model: name, choices, reply, framing: A::FRAMING, parts, asked, ends_by };
+    let job = Job { model: wanted.key, choices, reply, framing: A::FRAMING, parts, asked, ends_by };
     server.engine.ask(|back| Command::Answer(Box::new(job), back)).await?;
     if is_stream {
         return Ok(stream::response(told, A::FRAMING));

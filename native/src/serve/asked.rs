@@ -9,6 +9,7 @@ use tokio::time::timeout_at;
 use super::Server;
 use super::engine::{Command, Opened};
 use super::refusal::Refusal;
+use super::wanted::Wanted;
 
 impl Server {
     /// When the time of a request that came now is over.
@@ -20,56 +21,16 @@ impl Server {
     ///
     /// # Errors
     /// No such model.
-    pub fn name(&self, model: Option<&str>) -> Result<String, Refusal> {
-        let none = || Refusal::no_model(model.unwrap_or_default(), &self.names.texts());
-        Ok(self.names.find(model).ok_or_else(none)?.named.name)
-    }
-
-    /// The name under which the engine has what a request means.
-    ///
-    /// # Errors
-    /// No such model, or adapters of it that cannot act so.
-    pub fn lane(&self, model: &str, adapters: &Adapters) -> Result<String, Refusal> {
-        let none = || Refusal::no_model(model, &self.names.texts());
-        let listed = self.names.find(Some(model)).ok_or_else(none)?;
-        let base = listed.named.base.clone().unwrap_or_else(|| listed.named.name.clone());
-        match adapters {
-            Adapters::Active => Ok(listed.named.name),
-            Adapters::Base => Ok(base),
-            Adapters::Only(list) if list.is_empty() => Ok(base),
-            Adapters::Only(list) => {
-                let [one] = list.as_slice() else {
-                    return Err(Refusal::bad(
-                        "unsupported_parameter",
-                        "one adapter acts at a time; `kindling merge` adds several to one model",
-                    )
-                    .about("adapters"));
-                };
-                if one.strength != 1.0 {
-                    let message =
-                        format!("an adapter acts with strength 1 here, and {} is asked for", one.strength);
-                    return Err(Refusal::bad("unsupported_parameter", message).about("adapters"));
-                }
-                let found =
-                    self.names.find(Some(&one.name)).filter(|found| found.named.base.as_ref() == Some(&base));
-                let found = found.ok_or_else(|| {
-                    Refusal::not_found(
-                        "model_not_found",
-                        format!("'{base}' has no adapter '{}' here", one.name),
-                    )
-                    .about("adapters")
-                })?;
-                Ok(found.named.name)
-            }
-        }
+    pub fn named(&self, model: Option<&str>) -> Result<Wanted, Refusal> {
+        self.names.wanted(model.unwrap_or_default(), &Adapters::Active)
     }
 
     /// Opens what is asked for, and says how requests to it are read.
     ///
     /// # Errors
     /// What cannot be opened.
-    pub async fn open(&self, name: &str, ends_by: Instant) -> Result<Arc<Opened>, Refusal> {
-        let opened = self.engine.ask(|back| Command::Open(name.to_string(), back));
+    pub async fn open(&self, wanted: &Wanted, ends_by: Instant) -> Result<Arc<Opened>, Refusal> {
+        let opened = self.engine.ask(|back| Command::Open(wanted.clone(), back));
         timeout_at(ends_by.into(), opened).await.unwrap_or_else(|_| Err(Refusal::timed_out()))
     }
 

@@ -43,8 +43,8 @@ struct Read {
 
 async fn read(server: &Arc<Server>, asked: EmbeddingRequest) -> Result<(EmbeddingRequest, Read), Refusal> {
     let (began, ends_by) = (Instant::now(), server.ends_by());
-    let name = server.lane(&asked.model, &asked.adapters)?;
-    let opened = server.open(&name, ends_by).await?;
+    let wanted = server.names.wanted(&asked.model, &asked.adapters)?;
+    let opened = server.open(&wanted, ends_by).await?;
     let load = began.elapsed().as_nanos() as u64;
     let sharing = Arc::clone(server);
     let (asked, texts) = reading(move || {
@@ -53,7 +53,7 @@ async fn read(server: &Arc<Server>, asked: EmbeddingRequest) -> Result<(Embeddin
     })
     .await?;
     let (pooling, tokens) = (asked.pooling, texts.iter().map(Vec::len).sum());
-    let aside = |back| Command::Read(Box::new(Aside::new(&name, pooling, texts, ends_by, back)));
+    let aside = |back| Command::Read(Box::new(Aside::new(&wanted.key, pooling, texts, ends_by, back)));
     let vectors = server.engine.ask(aside).await?;
     server.metrics.tokens(tokens, 0);
     Ok((asked, Read { vectors, tokens, load }))

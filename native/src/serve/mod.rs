@@ -23,6 +23,7 @@ mod running;
 mod stream;
 mod texts;
 mod timed_io;
+mod wanted;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -54,6 +55,8 @@ use crate::output::Output;
 
 /// Threads that read requests' texts and files at the same time.
 const READERS: usize = 4;
+/// Bytes of their stacks, as many as the first thread of a program has.
+const READER_STACK: usize = 8 << 20;
 
 /// What handlers share.
 pub struct Server {
@@ -157,8 +160,12 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
 }
 
 fn runtime() -> Result<Runtime> {
-    let built = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(READERS).build();
-    built.map_err(|source| Error::Io { path: "the server's threads".into(), source })
+    runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(READERS)
+        .thread_stack_size(READER_STACK)
+        .build()
+        .map_err(|source| Error::Io { path: "the server's threads".into(), source })
 }
 
 fn listen(runtime: &Runtime, address: SocketAddr) -> Result<TcpListener> {

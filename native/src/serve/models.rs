@@ -63,9 +63,9 @@ pub async fn loaded(State(server): State<Arc<Server>>) -> Response {
 pub async fn show(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
     let ends_by = server.ends_by();
     let bytes = body::bytes(request, &server).await?;
-    let name = server.name(Some(&api::shown_model(&bytes)?))?;
-    server.open(&name, ends_by).await?;
-    Ok(ok(&server.names.find(Some(&name)).unwrap_or_default().entry.show()))
+    let wanted = server.named(Some(&api::shown_model(&bytes)?))?;
+    server.open(&wanted, ends_by).await?;
+    Ok(ok(&server.names.find(Some(&wanted.key)).unwrap_or_default().entry.show()))
 }
 
 /// What is known of a model before it is loaded: its files.

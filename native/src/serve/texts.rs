@@ -59,7 +59,7 @@ pub async fn apply_template(
 async fn answer<R: OfTokenizer>(server: Arc<Server>, request: Request) -> Result<Response, Refusal> {
     let ends_by = server.ends_by();
     let (asked, model) = R::parse(&body::bytes(request, &server).await?)?;
-    let name = server.name(model.as_deref())?;
-    let opened = server.open(&name, ends_by).await?;
+    let wanted = server.named(model.as_deref())?;
+    let opened = server.open(&wanted, ends_by).await?;
     reading(move || Ok(ok(&asked.answer(opened.tokenizer()?)?))).await
 }

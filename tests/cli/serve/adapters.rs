@@ -51,6 +51,14 @@ fn an_adapter_is_a_model_by_its_name() {
     assert_eq!(said(&with(json!(["taught"]), "base").expect(200)), taught);
     with(json!(["taught"]), "other").refused(404, "invalid_request_error");
     assert_eq!(site.metric("kindling_models_loaded"), 2.0, "no one asked for the other model");
+    // As much of an adapter as a request says: none of it is the model.
+    let strength =
+        |strength: f64| said(&with(json!([{"name": "taught", "strength": strength}]), "base").expect(200));
+    assert_eq!((strength(0.0), strength(1.0)), (base, taught));
+    for part in 1..20 {
+        strength(f64::from(part) / 20.0);
+    }
+    assert!(site.metric("kindling_models_loaded") <= 10.0, "mixtures are kept in a bounded number");
 }
 
 #[test]

@@ -78,6 +78,8 @@ pub struct Lane {
     opened: Arc<Opened>,
     /// The model itself.
     pub model: Transformer,
+    /// The names of the adapters beside it.
+    pub adapters: Vec<String>,
     /// Whether it goes when its work is done.
     pub leaves: bool,
     /// Whether a masked predictor is at work.
@@ -129,6 +131,7 @@ impl Lane {
         Self {
             opened: Arc::new(opened),
             model,
+            adapters: Vec::new(),
             leaves: false,
             fills: false,
             limits,

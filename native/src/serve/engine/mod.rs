@@ -25,14 +25,17 @@ use self::rounds::Rounds;
 use super::metrics::Metrics;
 use super::names::{Named, Names};
 use super::refusal::Refusal;
+use super::wanted::Wanted;
 
 /// What may be asked at the same time; far more than there are connections.
 const COMMANDS: usize = 4096;
+/// Bytes of the stack of a thread that opens and computes, as many as the first thread of a program has.
+const STACK: usize = 8 << 20;
 
 /// What the engine is asked.
 pub enum Command {
     /// To open a model or an adapter, and say how its requests are read.
-    Open(String, Back<Arc<Opened>>),
+    Open(Wanted, Back<Arc<Opened>>),
     /// To write; the reply says whether it is taken on.
     Answer(Box<Job>, Back<()>),
     /// To read texts without writing.
@@ -81,7 +84,7 @@ impl Engine {
         let (commands, asked) = sync_channel(COMMANDS);
         let (back, lives) = (commands.clone(), Arc::new(AtomicBool::new(true)));
         let life = Life(Arc::clone(&lives));
-        let thread = Builder::new().name("engine".into()).spawn(move || {
+        let thread = Builder::new().name("engine".into()).stack_size(STACK).spawn(move || {
             let _life = life;
             let queue = settings.limits.queue;
             let opening = Opening::new(settings, names.clone(), back);

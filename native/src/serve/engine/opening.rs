@@ -12,14 +12,15 @@ use kindling::checkpoint::Checkpoint;
 use kindling::kernels::Quantization;
 use kindling::model::Transformer;
 use kindling::sample::{BatchLimits, SamplingConfig};
+use kindling::tokenizer::Tokenizer;
 
-use super::Command;
 use super::forms::Forms;
 use super::lane::{Lane, Opened};
+use super::{Command, STACK};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::commands::prompts::cache_bytes;
-use crate::commands::{load, sampling_of, with_adapters};
+use crate::commands::{load, sampling_of, with_adapters, with_weighted_adapters};
 use crate::date::Date;
 use crate::failure::Failure;
 use crate::hub::{self, Want};
@@ -27,6 +28,13 @@ use crate::serve::limits::{Limits, PREFILL_TOKENS};
 use crate::serve::models::entry_of_model;
 use crate::serve::names::{Named, Names};
 use crate::serve::refusal::Refusal;
+use crate::serve::wanted::Wanted;
+
+/// Mixtures of adapters that requests made and that are kept, each with a cache of its own.
+const MIXTURES: usize = 8;
+
+/// Models that are open, by what the engine calls them.
+pub type Lanes = BTreeMap<String, Lane>;
 
 /// How models are opened.
 pub struct Settings {
@@ -91,9 +99,9 @@ impl Opening {
         self.fetched.insert(name, fetched);
     }
 
-    /// Brings a name as far as it goes now; none while its files are on the way.
-    pub fn advance(&mut self, name: &str, lanes: &mut BTreeMap<String, Lane>) -> Option<Result<(), Refusal>> {
-        match self.step(name, lanes) {
+    /// Brings what is wanted as far as it goes now; none while its files are on the way.
+    pub fn advance(&mut self, wanted: &Wanted, lanes: &mut Lanes) -> Option<Result<(), Refusal>> {
+        match self.step(wanted, lanes) {
             Step::Open => Some(Ok(())),
             Step::Waits => None,
             Step::Failed(refusal) => Some(Err(refusal)),
@@ -105,46 +113,85 @@ impl Opening {
         self.fetched.remove(name);
     }
 
-    fn step(&mut self, name: &str, lanes: &mut BTreeMap<String, Lane>) -> Step {
-        if lanes.contains_key(name) {
+    fn step(&mut self, wanted: &Wanted, lanes: &mut Lanes) -> Step {
+        if lanes.contains_key(&wanted.key) {
             return Step::Open;
         }
-        let Some(listed) = self.names.find(Some(name)) else {
-            return Step::Failed(Refusal::no_model(name, &self.names.texts()));
-        };
-        let named = listed.named;
-        if let Some(base) = &named.base {
-            match self.step(base, lanes) {
-                Step::Open => {}
-                other => return other,
-            }
+        if wanted.adapters.is_empty() {
+            return self.step_of_model(&wanted.base, lanes);
         }
-        match self.fetched.remove(name) {
-            None => {
-                if let Err(refusal) = self.fetch(&named) {
-                    return Step::Failed(refusal);
-                }
-                Step::Waits
+        match self.step(&Wanted::plain(&wanted.base), lanes) {
+            Step::Open => {}
+            other => return other,
+        }
+        let mut adapters = Vec::new();
+        for (name, strength) in &wanted.adapters {
+            let Some(named) = self.names.find(Some(name)).map(|listed| listed.named) else {
+                return Step::Failed(Refusal::no_model(name, &self.names.texts()));
+            };
+            match self.fetched.remove(name) {
+                None => return self.fetch(&named),
+                Some(Err(refusal)) => return Step::Failed(refusal),
+                // It is here until it is unloaded.
+                here => self.fetched.extend(here.map(|here| (name.clone(), here))),
             }
-            Some(Err(refusal)) => Step::Failed(refusal),
-            Some(Ok(fetched)) => match self.open(&named, fetched) {
-                Ok(mut lane) => {
-                    let (opened, bits) = (lane.opened(), self.quantization());
-                    lanes.insert(named.name.clone(), lane);
-                    self.names.loaded(&named.name, |entry| {
-                        entry_of_model(entry, &opened.config, opened.tokenizer.as_deref(), bits)
-                    });
-                    Step::Open
-                }
-                Err(failure) => Step::Failed(Refusal::of_opening(failure, named.base.is_some())),
-            },
+            adapters.push((named.place, *strength));
+        }
+        if let Err(refusal) = self.make_room(&wanted.key, lanes) {
+            return Step::Failed(refusal);
+        }
+        let opened = self.open_with(&wanted.base, &adapters);
+        match opened.map(|(model, tokenizer)| self.lane(&wanted.key, model, tokenizer)) {
+            Ok(mut lane) => {
+                lane.adapters = wanted.adapters.iter().map(|(name, _)| name.clone()).collect();
+                self.insert(&wanted.key, lane, lanes)
+            }
+            Err(failure) => Step::Failed(Refusal::of_opening(failure, true)),
         }
     }
 
-    /// Brings a name's files here, from the hub where they lie there, on a thread of its own.
-    fn fetch(&mut self, named: &Named) -> Result<(), Refusal> {
-        if !self.fetching.insert(named.name.clone()) {
+    fn step_of_model(&mut self, name: &str, lanes: &mut Lanes) -> Step {
+        let Some(named) = self.names.find(Some(name)).map(|listed| listed.named) else {
+            return Step::Failed(Refusal::no_model(name, &self.names.texts()));
+        };
+        let checkpoint = match self.fetched.remove(name) {
+            Some(Ok(Fetched::Model(checkpoint))) => checkpoint,
+            Some(Err(refusal)) => return Step::Failed(refusal),
+            None | Some(Ok(Fetched::Adapter)) => return self.fetch(&named),
+        };
+        let opened = self.open_model(&named, *checkpoint);
+        match opened.map(|(model, tokenizer)| self.lane(name, model, tokenizer)) {
+            Ok(lane) => self.insert(name, lane, lanes),
+            Err(failure) => Step::Failed(Refusal::of_opening(failure, false)),
+        }
+    }
+
+    fn insert(&self, key: &str, mut lane: Lane, lanes: &mut Lanes) -> Step {
+        let (opened, bits) = (lane.opened(), self.quantization());
+        lanes.insert(key.into(), lane);
+        self.names
+            .loaded(key, |entry| entry_of_model(entry, &opened.config, opened.tokenizer.as_deref(), bits));
+        Step::Open
+    }
+
+    /// Lets a mixture of adapters go where there are as many as are kept, so that requests cannot make ever more of them.
+    fn make_room(&self, key: &str, lanes: &mut Lanes) -> Result<(), Refusal> {
+        let names = self.names.texts();
+        let is_named = |key: &str| names.iter().any(|name| name == key);
+        if is_named(key) || lanes.keys().filter(|key| !is_named(key)).count() < MIXTURES {
             return Ok(());
+        }
+        let idle =
+            lanes.iter().find(|(key, lane)| !is_named(key) && lane.is_idle()).map(|(key, _)| key.clone());
+        let idle = idle.ok_or_else(|| Refusal::busy(MIXTURES))?;
+        lanes.remove(&idle);
+        Ok(())
+    }
+
+    /// Brings a name's files here, from the hub where they lie there, on a thread of its own.
+    fn fetch(&mut self, named: &Named) -> Step {
+        if !self.fetching.insert(named.name.clone()) {
+            return Step::Waits;
         }
         let (named, beside, commands) = (named.clone(), self.settings.beside.clone(), self.commands.clone());
         let name = named.name.clone();
@@ -152,31 +199,41 @@ impl Opening {
             let fetched = fetched(&named, &beside);
             let _ = commands.send(Command::Fetched { name: named.name, fetched });
         };
-        match thread::Builder::new().name("fetch".into()).spawn(work) {
-            Ok(_) => Ok(()),
+        match thread::Builder::new().name("fetch".into()).stack_size(STACK).spawn(work) {
+            Ok(_) => Step::Waits,
             Err(error) => {
                 self.fetching.remove(&name);
-                Err(Refusal::failed(format!("no thread can be started: {error}")))
+                Step::Failed(Refusal::failed(format!("no thread can be started: {error}")))
             }
         }
     }
 
-    fn open(&mut self, named: &Named, fetched: Fetched) -> Result<Lane, Failure> {
+    fn open_model(
+        &mut self,
+        named: &Named,
+        checkpoint: Checkpoint,
+    ) -> Result<(Transformer, Option<Tokenizer>), Failure> {
+        let settings = &self.settings;
+        let model = load(&checkpoint, settings.weights, &settings.device, &named.place)?;
+        let opened = with_adapters(model.clone(), &checkpoint, &[], &settings.everywhere)?;
+        settings.everywhere.output().say(&format!("{} is loaded from {}", named.name, named.place.display()));
+        self.bases.insert(named.name.clone(), Base { checkpoint, model });
+        Ok(opened)
+    }
+
+    fn open_with(
+        &self,
+        base: &str,
+        adapters: &[(PathBuf, f64)],
+    ) -> Result<(Transformer, Option<Tokenizer>), Failure> {
+        let base = self.bases.get(base);
+        let base = base.ok_or_else(|| Failure::Usage("the adapter's model is not loaded".into()))?;
+        with_weighted_adapters(base.model.clone(), &base.checkpoint, adapters, &self.settings.everywhere)
+    }
+
+    /// What a model that is ready to compute is asked through.
+    fn lane(&self, key: &str, model: Transformer, tokenizer: Option<Tokenizer>) -> Lane {
         let everywhere = &self.settings.everywhere;
-        let (model, tokenizer) = match (fetched, &named.base) {
-            (Fetched::Model(checkpoint), _) => {
-                let model = load(&checkpoint, self.settings.weights, &self.settings.device, &named.place)?;
-                let opened = with_adapters(model.clone(), &checkpoint, &[], everywhere)?;
-                self.bases.insert(named.name.clone(), Base { checkpoint: *checkpoint, model });
-                opened
-            }
-            (Fetched::Adapter, base) => {
-                let base = base.as_ref().and_then(|base| self.bases.get(base));
-                let base = base.ok_or_else(|| Failure::Usage("the adapter's model is not loaded".into()))?;
-                let places: [PathBuf; 1] = [named.place.clone()];
-                with_adapters(base.model.clone(), &base.checkpoint, &places, everywhere)?
-            }
-        };
         let output = everywhere.output();
         let sampling = sampling_of(&self.settings.sampling, &model, &self.settings.said, output);
         let config = model.config().clone();
@@ -185,15 +242,14 @@ impl Opening {
             |tokenizer| tokenizer.end_ids(&config.eos_token_ids),
         );
         let limits = self.limits(&model);
-        output.say(&format!("{} is loaded from {}", named.name, named.place.display()));
         let day = Date::today();
         let tokenizer = tokenizer.map(|mut tokenizer| {
             day.set(&mut tokenizer);
             Arc::new(tokenizer)
         });
         let forms = tokenizer.as_ref().map(|tokenizer| Forms::new(Arc::clone(tokenizer), &ends));
-        let opened = Opened { name: named.name.clone(), tokenizer, forms, config, ends, sampling, day };
-        Ok(Lane::new(opened, model, limits))
+        let opened = Opened { name: key.into(), tokenizer, forms, config, ends, sampling, day };
+        Lane::new(opened, model, limits)
     }
 
     /// In which type weights are held, in Ollama's words.

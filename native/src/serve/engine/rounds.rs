@@ -17,6 +17,7 @@ use super::opening::Opening;
 use crate::serve::metrics::Metrics;
 use crate::serve::names::{Named, Names};
 use crate::serve::refusal::Refusal;
+use crate::serve::wanted::Wanted;
 
 /// How long the engine waits for work before it looks for clients that are gone.
 const IDLE: Duration = Duration::from_millis(200);
@@ -29,7 +30,7 @@ pub struct Rounds {
     metrics: Arc<Metrics>,
     lanes: BTreeMap<String, Lane>,
     /// Who waits for a name to be open.
-    waiters: Vec<(String, Waiter)>,
+    waiters: Vec<(Wanted, Waiter)>,
     asides: VecDeque<Box<Aside>>,
     queue: usize,
     ends: bool,
@@ -86,7 +87,7 @@ impl Rounds {
 
     fn take(&mut self, command: Command) {
         match command {
-            Command::Open(name, reply) => self.wait(name, Waiter::Reads(reply)),
+            Command::Open(wanted, reply) => self.wait(wanted, Waiter::Reads(reply)),
             Command::Answer(job, reply) => {
                 let taken = self.submit(*job);
                 let _ = reply.send(taken);
@@ -104,18 +105,19 @@ impl Rounds {
         }
     }
 
-    fn wait(&mut self, name: String, waiter: Waiter) {
-        self.waiters.push((name, waiter));
+    fn wait(&mut self, wanted: Wanted, waiter: Waiter) {
+        self.waiters.push((wanted, waiter));
         self.settle();
     }
 
     /// Tells everybody whose name is open, or cannot be opened.
     fn settle(&mut self) {
-        for (name, waiter) in std::mem::take(&mut self.waiters) {
-            let Some(outcome) = self.opening.advance(&name, &mut self.lanes) else {
-                self.waiters.push((name, waiter));
+        for (wanted, waiter) in std::mem::take(&mut self.waiters) {
+            let Some(outcome) = self.opening.advance(&wanted, &mut self.lanes) else {
+                self.waiters.push((wanted, waiter));
                 continue;
             };
+            let name = wanted.key;
             let opened = outcome.and_then(|()| {
                 let lane = self.lanes.get_mut(&name).filter(|lane| !lane.leaves);
                 let lane = lane.ok_or_else(|| Refusal::no_model(&name, &self.names.texts()))?;
@@ -139,9 +141,9 @@ impl Rounds {
             let _ = reply.send(Err(Refusal::bad("invalid_value", message).about("lora_name")));
             return;
         }
-        let name = named.name.clone();
+        let wanted = Wanted::of(&named);
         self.names.add(named);
-        self.wait(name, Waiter::Attached(reply));
+        self.wait(wanted, Waiter::Attached(reply));
     }
 
     /// Lets an adapter go, as soon as what it writes is done.
@@ -154,7 +156,7 @@ impl Rounds {
         }
         self.names.remove(name);
         self.opening.forget(name);
-        if let Some(lane) = self.lanes.get_mut(name) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.adapters.iter().any(|own| own == name)) {
             lane.leaves = true;
         }
         self.lanes.retain(|_, lane| lane.stays());
