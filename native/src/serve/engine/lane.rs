@@ -20,7 +20,7 @@ use crate::serve::metrics::Metrics;
 use crate::serve::refusal::Refusal;
 
 /// What a client hears of a panic, which is told in full where the server runs.
-const CRASHED: &str = "the engine failed in the middle of a step; the server's output says where";
+pub const CRASHED: &str = "the engine failed in the middle of a step; the server's output says where";
 
 /// What requests are read by.
 pub struct Opened {

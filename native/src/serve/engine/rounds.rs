@@ -1,18 +1,19 @@
 //! The engine's rounds: hear what is asked, then one step of each model, and one thing beside them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use kindling::error::Result;
+use kindling::error::{Error, Result};
 use kindling::model::Transformer;
 use kindling::sample::{Flow, Generation, GenerationRequest, UnmaskConfig, Writer, Written};
 
 use super::Command;
 use super::aside::Aside;
 use super::job::{Back, Job};
-use super::lane::{Lane, Masked, Opened};
+use super::lane::{CRASHED, Lane, Masked, Opened};
 use super::opening::Opening;
 use crate::serve::metrics::Metrics;
 use crate::serve::names::{Named, Names};
@@ -113,7 +114,9 @@ impl Rounds {
     /// Tells everybody whose name is open, or cannot be opened.
     fn settle(&mut self) {
         for (wanted, waiter) in std::mem::take(&mut self.waiters) {
-            let Some(outcome) = self.opening.advance(&wanted, &mut self.lanes) else {
+            let advance = || self.opening.advance(&wanted, &mut self.lanes);
+            let advanced = catch_unwind(AssertUnwindSafe(advance));
+            let Some(outcome) = advanced.unwrap_or_else(|_| Some(Err(Refusal::failed(CRASHED)))) else {
                 self.waiters.push((wanted, waiter));
                 continue;
             };
@@ -179,6 +182,8 @@ impl Rounds {
         self.check_queue(&job.model, job.choices.len())?;
         match self.lanes.get_mut(&job.model).filter(|lane| !lane.leaves) {
             Some(lane) => lane.submit(job),
+            // A mixture of adapters that gave way to others meanwhile.
+            None if job.model.contains(' ') => Err(Refusal::busy(self.waiting())),
             None => Err(Refusal::no_model(&job.model, &self.names.texts())),
         }
     }
@@ -211,7 +216,8 @@ impl Rounds {
             let Some(masked) = lane.next_masked() else { continue };
             lane.fills = true;
             let model = lane.model.clone();
-            let made = self.fill_one(&name, &model, &masked);
+            let made = catch_unwind(AssertUnwindSafe(|| self.fill_one(&name, &model, &masked)));
+            let made = made.unwrap_or_else(|_| Err(Error::Device(CRASHED.into())));
             let Some(lane) = self.lanes.get_mut(&name) else { continue };
             lane.fills = false;
             match made {
