@@ -83,6 +83,8 @@ mod rows;
 mod runs;
 #[path = "cli/sampling.rs"]
 mod sampling;
+#[path = "cli/serve/mod.rs"]
+mod serve;
 #[path = "cli/stages.rs"]
 mod stages;
 #[path = "cli/stories260k.rs"]

@@ -19,6 +19,7 @@ use crate::hub;
 use crate::like::{self, Applied};
 use crate::output::Output;
 use crate::run_kind::RunKind;
+use crate::serve;
 
 /// What to begin with, below the list of verbs.
 const FIRST_STEPS: &str = "\
@@ -132,6 +133,9 @@ enum Verb {
     Chat(chat::ChatArgs),
     /// Log-probability of each token of a text, bits per byte
     Score(score::ScoreArgs),
+    /// Answer the clients of OpenAI and Ollama over HTTP, and serve the page from the same port
+    #[command(after_help = SAMPLING_ORDER)]
+    Serve(serve::ServeArgs),
     /// List runs with what they come from; compare their settings, draw their losses
     Runs(runs::RunsArgs),
     /// One HTML file about runs and what their models write: curves, lineage, settings, data, evaluations, cost
@@ -147,7 +151,7 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 3] = ["eval", "serve", "push"];
+const NOT_BUILT: [&str; 2] = ["eval", "push"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 6] =
@@ -216,6 +220,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Replay(args) => replay::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
         Verb::Score(args) => score::run(&args, &everywhere),
+        Verb::Serve(args) => serve::run(&args, &everywhere, &invocation.said),
         Verb::Runs(args) => runs::run(args, &everywhere),
         Verb::Report(args) => report::run(&args, &everywhere),
         Verb::Doctor(_) => doctor::run(&everywhere),

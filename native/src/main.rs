@@ -33,6 +33,7 @@ mod run_dir;
 mod run_kind;
 mod run_lock;
 mod runs;
+mod serve;
 mod sessions;
 mod shares;
 mod sources;

@@ -1,9 +1,9 @@
 //! A text read block by block: every token of a block sees the block and all that stands before it.
 
-use burn::tensor::{Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 
 use super::{KvCache, Trace, Transformer};
-use crate::kernels::AttentionMask;
+use crate::kernels::{AttentionMask, in_dtype};
 
 impl Transformer {
     /// What the last layer gives for new tokens behind what `cache` holds of its one sequence; they are added to it. The
@@ -35,6 +35,11 @@ impl Transformer {
         let angles = self.rope.angles(0, tokens.len(), tokens.len());
         let mask = AttentionMask::bidirectional();
         self.hidden_at(self.one_row(tokens), &angles, &mask, &mut Trace::default())
+    }
+
+    /// What the last layer gave, as the output projection sees it, in f32: `[batch, seq, hidden]` both.
+    pub(crate) fn normed(&self, x: Tensor<3>) -> Tensor<3> {
+        in_dtype(self.model.norm.forward(x), DType::F32)
     }
 
     fn one_row(&self, tokens: &[u32]) -> Tensor<2, Int> {

@@ -49,6 +49,19 @@ impl Decoder {
         read(logits.reshape([values])).await
     }
 
+    /// The logits behind every id of a text, in order, `[vocab]` each.
+    ///
+    /// # Errors
+    /// Ids outside the vocabulary, more ids than the context, a device that cannot be read.
+    pub async fn each_position(&mut self, ids: &[u32], on_row: &mut dyn FnMut(&[f32])) -> Result<()> {
+        self.cache.truncate(0, 0);
+        let vocab = self.model.config().vocab_size;
+        for piece in self.pieces(ids)? {
+            self.logits(piece, false).await?.chunks_exact(vocab).for_each(&mut *on_row);
+        }
+        Ok(())
+    }
+
     /// Log-probability of every id after the first.
     ///
     /// # Errors
@@ -87,5 +100,30 @@ impl Autoregressive for Decoder {
     fn rewind(&mut self, position: usize) -> Result<()> {
         self.cache.truncate(0, position);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::kernels::AttentionMask;
+    use crate::model::{tiny_model, values};
+
+    #[test]
+    fn each_position_gives_the_logits_of_the_whole_text() {
+        let model = tiny_model(&Device::flex());
+        let (ids, mut rows) = ([1, 5, 9, 2], Vec::new());
+        let mut decoder = Decoder::new(&model, 8);
+        let mut on_row = |row: &[f32]| rows.push(row.to_vec());
+        block_on(decoder.each_position(&ids, &mut on_row)).unwrap();
+        let tokens =
+            Tensor::<2, Int>::from_data(TensorData::new(vec![1_i32, 5, 9, 2], [1, 4]), &Device::flex());
+        let whole = values(model.forward(tokens, &AttentionMask::causal(4, 0)));
+        assert_eq!(rows.len(), 4);
+        for (row, expected) in rows.iter().zip(whole.chunks(32)) {
+            assert!(row.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{row:?} {expected:?}");
+        }
     }
 }

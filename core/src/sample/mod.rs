@@ -5,6 +5,7 @@ mod batcher;
 mod config;
 mod constraint;
 mod decoder;
+mod embedding;
 #[cfg(test)]
 pub(crate) mod fake;
 mod foreign_settings;
@@ -29,6 +30,7 @@ pub use batcher::{BatchCounts, BatchEvent, BatchLimits, BatchRequest, Batcher, T
 pub use config::SamplingConfig;
 pub use constraint::Constraint;
 pub use decoder::Decoder;
+pub use embedding::{Embedder, Pooling};
 pub use generate::{generate, generate_pieces};
 pub use generation::{FinishReason, Flow, Generation, Piece};
 pub use hole_text::has_holes;

@@ -117,6 +117,12 @@ impl Tokenizer {
         self.config.looked_up()
     }
 
+    /// The variables that the chat templates look at, `messages` among them.
+    pub fn template_variables(&self) -> BTreeSet<String> {
+        let templates = [Some(&self.template), self.tool_template.as_ref()];
+        templates.into_iter().flatten().flatten().flat_map(|template| template.variables()).collect()
+    }
+
     /// Whether a chat template looks at today's date.
     pub fn prints_date(&self) -> bool {
         let templates = [Some(&self.template), self.tool_template.as_ref()];
@@ -182,8 +188,19 @@ impl Tokenizer {
         conversation: &Conversation,
         variables: &Map<String, Value>,
     ) -> Result<Vec<u32>> {
-        let all = self.all_variables(variables);
-        self.encode(&self.template_for(conversation)?.render(conversation, true, &all)?)
+        self.encode(&self.render_prompt_text(conversation, variables)?)
+    }
+
+    /// The same as text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::render_prompt`].
+    pub fn render_prompt_text(
+        &self,
+        conversation: &Conversation,
+        variables: &Map<String, Value>,
+    ) -> Result<String> {
+        self.template_for(conversation)?.render(conversation, true, &self.all_variables(variables))
     }
 
     /// The same with what is odd about the conversation, each kind once: what the template does not print of it, and

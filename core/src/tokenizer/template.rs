@@ -5,6 +5,7 @@
 //! blocks. A template comes with a stranger's model, so its shape, its steps and its output are bounded.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
@@ -75,10 +76,16 @@ impl ChatTemplate {
         Ok(Self { environment, has_generation_blocks })
     }
 
+    /// The variables that it looks at.
+    pub(super) fn variables(&self) -> HashSet<String> {
+        let used = self.environment.get_template(NAME).map(|template| template.undeclared_variables(false));
+        used.unwrap_or_default()
+    }
+
     /// Whether it uses `strftime_now`, or the variable behind it.
     pub(super) fn looks_at_date(&self) -> bool {
-        let used = self.environment.get_template(NAME).map(|template| template.undeclared_variables(false));
-        used.is_ok_and(|names| ["strftime_now", NOW].iter().any(|name| names.contains(*name)))
+        let used = self.variables();
+        ["strftime_now", NOW].iter().any(|name| used.contains(*name))
     }
 
     /// The conversation as text; the template sees `variables` beside the messages and the tools.

@@ -30,7 +30,7 @@ mod prepare;
 mod preview_hidden;
 mod preview_row;
 mod prompt_rows;
-mod prompts;
+pub mod prompts;
 pub mod quickstart;
 mod quickstart_report;
 mod quickstart_rows;
@@ -183,8 +183,23 @@ pub fn with_adapters(
     adapters: &[PathBuf],
     everywhere: &Everywhere,
 ) -> Result<(Transformer, Option<Tokenizer>), Failure> {
+    let whole: Vec<_> = adapters.iter().map(|path| (path.clone(), 1.0)).collect();
+    with_weighted_adapters(model, checkpoint, &whole, everywhere)
+}
+
+/// The same with adapters each of which acts with a strength of its own; 1 is as it was trained.
+///
+/// # Errors
+/// As [`with_adapters`].
+pub fn with_weighted_adapters(
+    model: Transformer,
+    checkpoint: &Checkpoint,
+    adapters: &[(PathBuf, f64)],
+    everywhere: &Everywhere,
+) -> Result<(Transformer, Option<Tokenizer>), Failure> {
     let model = attach(model, checkpoint, adapters)?;
-    let (tokenizer, ends) = talking(checkpoint, adapters)?;
+    let paths: Vec<PathBuf> = adapters.iter().map(|(path, _)| path.clone()).collect();
+    let (tokenizer, ends) = talking(checkpoint, &paths)?;
     Ok((model.with_end_ids(ends).with_dtype(everywhere.dtype.burn()), tokenizer))
 }
 
@@ -249,14 +264,18 @@ pub fn talking(
     Ok((Some(tokenizer), ends))
 }
 
-fn attach(model: Transformer, base: &Checkpoint, adapters: &[PathBuf]) -> Result<Transformer, Failure> {
+fn attach(
+    model: Transformer,
+    base: &Checkpoint,
+    adapters: &[(PathBuf, f64)],
+) -> Result<Transformer, Failure> {
     if adapters.is_empty() {
         return Ok(model);
     }
     let known = base.fingerprint(&model)?;
-    let attach = |model, path: &PathBuf| {
+    let attach = |model, (path, strength): &(PathBuf, f64)| {
         let adapter = open_adapter(path, base, &known)?;
-        Ok(adapter.attach(model, 1.0).map_err(|e| at(path, e))?)
+        Ok(adapter.attach(model, *strength).map_err(|e| at(path, e))?)
     };
     adapters.iter().try_fold(model, attach)
 }

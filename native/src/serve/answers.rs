@@ -1,0 +1,112 @@
+//! Answers that a model writes: chats and completions, of OpenAI's shape and of Ollama's.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use kindling::api::{
+    Adapters, ApiError, ChatRequest, CompletionRequest, Head, OllamaRequest, Reply, Served, Work,
+};
+use tokio::sync::mpsc;
+
+use super::engine::{Command, Job};
+use super::limits::WAITING_PIECES;
+use super::refusal::Refusal;
+use super::stream::{self, Framing};
+use super::{Server, body, reading};
+
+/// A request that a model answers in writing.
+trait Asking: Sized + Send + 'static {
+    /// How the parts of its answer are framed.
+    const FRAMING: Framing;
+
+    /// The model that is asked, and which adapters act.
+    fn model(&self) -> (&str, &Adapters);
+
+    /// What the engine shall do, and what makes the answer of it.
+    fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError>;
+}
+
+macro_rules! asking {
+    ($request:ty, $framing:expr) => {
+        impl Asking for $request {
+            const FRAMING: Framing = $framing;
+
+            fn model(&self) -> (&str, &Adapters) {
+                (&self.model, &self.adapters)
+            }
+
+            fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
+                self.prepare(served, head)
+            }
+        }
+    };
+}
+
+asking!(ChatRequest, Framing::Events);
+asking!(CompletionRequest, Framing::Events);
+asking!(OllamaRequest, Framing::Lines);
+
+/// `/v1/chat/completions`
+pub async fn chat(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
+    write(server, request, ChatRequest::parse).await
+}
+
+/// `/v1/completions`
+pub async fn completions(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
+    write(server, request, CompletionRequest::parse).await
+}
+
+/// `/api/chat`
+pub async fn ollama_chat(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
+    write(server, request, OllamaRequest::parse_chat).await
+}
+
+/// `/api/generate`
+pub async fn ollama_generate(
+    State(server): State<Arc<Server>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    write(server, request, OllamaRequest::parse_generate).await
+}
+
+async fn write<A: Asking>(
+    server: Arc<Server>,
+    request: Request,
+    parse: impl FnOnce(&[u8]) -> Result<A, ApiError>,
+) -> Result<Response, Refusal> {
+    let asked = Instant::now();
+    let ends_by = asked + server.limits.request_time();
+    let asking = parse(&body::bytes(request, &server).await?)?;
+    let (model, wanted) = {
+        let (model, adapters) = asking.model();
+        let wanted = server.names.wanted(model, adapters)?;
+        (if model.is_empty() { wanted.base.clone() } else { model.to_string() }, wanted)
+    };
+    let opened = server.open(&wanted, ends_by).await?;
+    let (id, seed) = server.fresh();
+    let head = Head { id, created: server.time(), model, seed, load_seconds: asked.elapsed().as_secs_f64() };
+    // Texts become tokens elsewhere, so that other connections go on.
+    let sharing = Arc::clone(&server);
+    let (choices, reply) = reading(move || Ok(asking.prepare(&sharing.served(&opened)?, head)?)).await?;
+    let (parts, mut told) = mpsc::channel(WAITING_PIECES);
+    let is_stream = reply.is_stream();
+    let job = Job { model: wanted.key, choices, reply, framing: A::FRAMING, parts, asked, ends_by };
+    server.engine.ask(|back| Command::Answer(Box::new(job), back)).await?;
+    if is_stream {
+        return Ok(stream::response(told, A::FRAMING));
+    }
+    match told.recv().await {
+        Some(whole) => Ok(json_bytes(whole?)),
+        None => Err(Refusal::failed("the engine gave this answer up")),
+    }
+}
+
+fn json_bytes(bytes: Bytes) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

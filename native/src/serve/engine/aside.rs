@@ -1,0 +1,72 @@
+//! What is read without writing: texts that become vectors. One text a round, so that answers go on beside it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use kindling::model::Transformer;
+use kindling::sample::{Embedder, Pooling};
+use tokio::sync::oneshot;
+
+use super::job::Back;
+use crate::serve::refusal::Refusal;
+
+/// Texts that are read one after the other.
+pub struct Aside {
+    model: String,
+    pooling: Pooling,
+    texts: Vec<Vec<u32>>,
+    vectors: Vec<Vec<f32>>,
+    ends_by: Instant,
+    reply: Option<Back<Vec<Vec<f32>>>>,
+}
+
+impl Aside {
+    /// Asks for the vectors of texts that are given as ids.
+    pub fn new(
+        model: &str,
+        pooling: Pooling,
+        texts: Vec<Vec<u32>>,
+        ends_by: Instant,
+        reply: Back<Vec<Vec<f32>>>,
+    ) -> Self {
+        Self { model: model.into(), pooling, texts, vectors: Vec::new(), ends_by, reply: Some(reply) }
+    }
+
+    /// Which model reads them.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// Ends it with an error.
+    pub fn fail(&mut self, refusal: Refusal) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Err(refusal));
+        }
+    }
+
+    /// Reads the next text; returns whether nothing is left to be done.
+    pub fn step(&mut self, model: &Transformer, now: Instant) -> bool {
+        if self.reply.as_ref().is_none_or(oneshot::Sender::is_closed) {
+            return true;
+        }
+        if now >= self.ends_by {
+            self.fail(Refusal::timed_out());
+            return true;
+        }
+        if let Some(text) = self.texts.get(self.vectors.len()) {
+            let embedder = Embedder::new(model);
+            match catch_unwind(AssertUnwindSafe(|| pollster::block_on(embedder.embed(text, self.pooling)))) {
+                Ok(Ok(vector)) => self.vectors.push(vector),
+                Ok(Err(error)) => self.fail(error.into()),
+                Err(_) => self
+                    .fail(Refusal::failed("the model cannot read this text; the program's output says why")),
+            }
+        }
+        if self.vectors.len() >= self.texts.len()
+            && let Some(reply) = self.reply.take()
+        {
+            let _ = reply.send(Ok(std::mem::take(&mut self.vectors)));
+        }
+        self.reply.is_none()
+    }
+}

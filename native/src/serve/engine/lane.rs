@@ -1,0 +1,350 @@
+//! One model, or one with an adapter, and what it is asked to write.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use kindling::api::{ApiError, Work};
+use kindling::error::{Error, Result};
+use kindling::model::{ModelConfig, Transformer};
+use kindling::sample::{
+    BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, SamplingConfig, Ticket, check_ids,
+};
+use kindling::tokenizer::Tokenizer;
+
+use super::forms::Forms;
+use super::job::{Job, Task};
+use crate::date::Date;
+use crate::serve::metrics::Metrics;
+use crate::serve::refusal::Refusal;
+
+/// What a client hears of a panic, which is told in full where the server runs.
+pub const CRASHED: &str = "the engine failed in the middle of a step; the server's output says where";
+
+/// What requests are read by.
+pub struct Opened {
+    /// What requests call it.
+    pub name: String,
+    /// Its tokenizer, talking as an adapter was taught to.
+    pub tokenizer: Option<Arc<Tokenizer>>,
+    /// Its shape.
+    pub config: ModelConfig,
+    /// The tokens that end an answer.
+    pub ends: Vec<u32>,
+    /// How it is sampled where a request does not say.
+    pub sampling: SamplingConfig,
+    /// What holds its answers to a form.
+    pub forms: Option<Forms>,
+    /// The day that its chat template prints.
+    pub day: Date,
+}
+
+impl Opened {
+    /// The same with the day that it is now, where the chat template prints that; none where it is the same still.
+    fn of_today(&self) -> Option<Self> {
+        let today = Date::today();
+        let own = self.tokenizer.as_ref().filter(|own| self.day != today && own.prints_date())?;
+        let mut tokenizer = Tokenizer::clone(own);
+        today.set(&mut tokenizer);
+        let tokenizer = Arc::new(tokenizer);
+        Some(Self {
+            name: self.name.clone(),
+            forms: Some(Forms::new(Arc::clone(&tokenizer), &self.ends)),
+            tokenizer: Some(tokenizer),
+            config: self.config.clone(),
+            ends: self.ends.clone(),
+            sampling: self.sampling.clone(),
+            day: today,
+        })
+    }
+
+    /// The tokenizer, which nearly all requests need.
+    ///
+    /// # Errors
+    /// A model without one.
+    pub fn tokenizer(&self) -> std::result::Result<&Arc<Tokenizer>, Refusal> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            Refusal::failed(format!(
+                "the model '{}' has no tokenizer.json; start the server with --tokenizer DIR, or put one beside it",
+                self.name
+            ))
+        })
+    }
+}
+
+/// A model and its work.
+pub struct Lane {
+    opened: Arc<Opened>,
+    /// The model itself.
+    pub model: Transformer,
+    /// The names of the adapters beside it.
+    pub adapters: Vec<String>,
+    /// Whether it goes when its work is done.
+    pub leaves: bool,
+    /// Whether a masked predictor is at work.
+    pub fills: bool,
+    limits: BatchLimits,
+    writes: Writes,
+    tasks: HashMap<u64, Task>,
+    /// Prompts that are scored before anything is written behind them.
+    scored: VecDeque<Scored>,
+    /// Which choice of which task a ticket is.
+    tickets: HashMap<Ticket, (u64, usize)>,
+    next: u64,
+}
+
+/// How a model writes.
+enum Writes {
+    /// Many answers together.
+    Together(Box<Batcher>),
+    /// One after the other, mask by mask.
+    Masked(VecDeque<Masked>),
+}
+
+/// A prompt whose tokens are scored.
+struct Scored {
+    task: u64,
+    choice: usize,
+    ids: Vec<u32>,
+    /// What is written behind it.
+    request: Option<BatchRequest>,
+}
+
+/// An answer that a masked predictor is to write.
+pub struct Masked {
+    /// Whose.
+    pub task: u64,
+    /// Which of its choices.
+    pub choice: usize,
+    /// What.
+    pub request: BatchRequest,
+}
+
+impl Lane {
+    /// A lane for a model.
+    pub fn new(opened: Opened, model: Transformer, limits: BatchLimits) -> Self {
+        let writes = match opened.config.diffusion {
+            Some(_) => Writes::Masked(VecDeque::new()),
+            None => Writes::Together(Box::new(Batcher::new(&model, limits))),
+        };
+        Self {
+            opened: Arc::new(opened),
+            model,
+            adapters: Vec::new(),
+            leaves: false,
+            fills: false,
+            limits,
+            writes,
+            tasks: HashMap::new(),
+            scored: VecDeque::new(),
+            tickets: HashMap::new(),
+            next: 0,
+        }
+    }
+
+    /// What requests are read by now.
+    pub fn opened(&mut self) -> Arc<Opened> {
+        if let Some(opened) = self.opened.of_today() {
+            self.opened = Arc::new(opened);
+        }
+        Arc::clone(&self.opened)
+    }
+
+    /// Answers that are being written.
+    pub fn running(&self) -> usize {
+        match &self.writes {
+            Writes::Together(batcher) => batcher.running(),
+            Writes::Masked(_) => usize::from(self.fills),
+        }
+    }
+
+    /// Answers that wait.
+    pub fn waiting(&self) -> usize {
+        let waiting = match &self.writes {
+            Writes::Together(batcher) => batcher.waiting(),
+            Writes::Masked(queue) => queue.len(),
+        };
+        waiting + self.scored.len()
+    }
+
+    /// Answers that would find no place, with so many more.
+    pub fn beyond(&self, more: usize) -> usize {
+        let places = if matches!(self.writes, Writes::Masked(_)) { 1 } else { self.limits.rows };
+        (self.running() + self.waiting() + more).saturating_sub(places)
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Whether it is still needed.
+    pub fn stays(&self) -> bool {
+        !self.leaves || !self.is_idle() || self.fills
+    }
+
+    /// Takes a job on.
+    ///
+    /// # Errors
+    /// What the model cannot write.
+    pub fn submit(&mut self, job: Job) -> std::result::Result<(), Refusal> {
+        let (mut task, choices) = Task::new(job);
+        let number = self.next;
+        self.next += 1;
+        task.begin();
+        let mut choices = choices.into_iter().enumerate();
+        let taken = choices.try_for_each(|(choice, work)| self.take(&mut task, (number, choice), work));
+        match taken {
+            Ok(()) => {
+                self.tasks.insert(number, task);
+                Ok(())
+            }
+            Err(error) => {
+                self.give_up(number);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn take(&mut self, task: &mut Task, (number, choice): (u64, usize), work: Work) -> Result<()> {
+        let Work { request, scored } = work;
+        let Some(ids) = scored else {
+            task.prompt_end(choice);
+            match request {
+                Some(request) => self.write(number, choice, request)?,
+                // Its end comes with the next round.
+                None => {
+                    self.scored.push_back(Scored { task: number, choice, ids: Vec::new(), request: None })
+                }
+            }
+            return Ok(());
+        };
+        self.opened.config.check_causal("telling how likely a prompt was")?;
+        check_ids(&ids, self.opened.config.vocab_size)?;
+        self.scored.push_back(Scored { task: number, choice, ids, request });
+        Ok(())
+    }
+
+    fn write(&mut self, task: u64, choice: usize, request: BatchRequest) -> Result<()> {
+        match &mut self.writes {
+            Writes::Together(batcher) => {
+                let ticket = batcher.submit(request)?;
+                self.tickets.insert(ticket, (task, choice));
+            }
+            Writes::Masked(queue) => queue.push_back(Masked { task, choice, request }),
+        }
+        Ok(())
+    }
+
+    /// Scores the next prompt.
+    pub fn score(&mut self, metrics: &Metrics) {
+        let Some(Scored { task: number, choice, ids, request }) = self.scored.pop_front() else { return };
+        let Some(task) = self.tasks.get_mut(&number) else { return };
+        if !ids.is_empty() {
+            let mut decoder = Decoder::new(&self.model, ids.len());
+            let mut position = 0;
+            let mut on = |row: &[f32]| {
+                task.prompt_logits(choice, position, row);
+                position += 1;
+            };
+            let read =
+                catch_unwind(AssertUnwindSafe(|| pollster::block_on(decoder.each_position(&ids, &mut on))));
+            match read {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return task.fail(ApiError::of(&error).into()),
+                Err(_) => return task.fail(Refusal::failed(CRASHED)),
+            }
+            task.prompt_end(choice);
+        }
+        match request {
+            None => task.skip(choice, ids.len(), metrics),
+            Some(request) => {
+                if let Err(error) = self.write(number, choice, request) {
+                    self.fail(number, &error);
+                }
+            }
+        }
+    }
+
+    /// One step of all answers together.
+    pub fn step(&mut self, metrics: &Metrics) {
+        let Writes::Together(batcher) = &mut self.writes else { return };
+        if batcher.is_idle() {
+            return;
+        }
+        let (tasks, tickets) = (&mut self.tasks, &mut self.tickets);
+        let mut on = |event: BatchEvent<'_>| {
+            let (ticket, ends) = match &event {
+                BatchEvent::Piece { ticket, .. } => (*ticket, false),
+                BatchEvent::Done { ticket, .. } | BatchEvent::Failed { ticket, .. } => (*ticket, true),
+            };
+            let Some(&(number, choice)) = tickets.get(&ticket) else { return };
+            if ends {
+                tickets.remove(&ticket);
+            }
+            if let Some(task) = tasks.get_mut(&number) {
+                task.event(choice, &event, metrics);
+            }
+        };
+        let stepped = catch_unwind(AssertUnwindSafe(|| pollster::block_on(batcher.step(&mut on))));
+        match stepped {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.restart(&error.to_string()),
+            Err(_) => self.restart(CRASHED),
+        }
+    }
+
+    /// Begins anew where the batch cannot go on: what runs fails, and what comes finds a fresh one.
+    fn restart(&mut self, why: &str) {
+        self.tasks.values_mut().for_each(|task| task.fail(Refusal::failed(why)));
+        self.tickets.clear();
+        self.writes = Writes::Together(Box::new(Batcher::new(&self.model, self.limits)));
+    }
+
+    /// The next answer of a masked predictor.
+    pub fn next_masked(&mut self) -> Option<Masked> {
+        match &mut self.writes {
+            Writes::Masked(queue) => queue.pop_front(),
+            Writes::Together(_) => None,
+        }
+    }
+
+    /// A task, as long as somebody waits for it.
+    pub fn task(&mut self, number: u64) -> Option<&mut Task> {
+        self.tasks.get_mut(&number)
+    }
+
+    /// Fails a task.
+    pub fn fail(&mut self, number: u64, error: &Error) {
+        if let Some(task) = self.tasks.get_mut(&number) {
+            task.fail(ApiError::of(error).into());
+        }
+    }
+
+    /// Gives up what nobody waits for.
+    pub fn tidy(&mut self, now: Instant, metrics: &Metrics) {
+        let over =
+            self.tasks.iter_mut().filter_map(|(number, task)| task.is_over(now, metrics).then_some(*number));
+        for number in over.collect::<Vec<_>>() {
+            self.tasks.remove(&number);
+            self.give_up(number);
+        }
+    }
+
+    /// Takes the answers of a task out of the batch.
+    fn give_up(&mut self, number: u64) {
+        let Self { writes, tickets, scored, .. } = self;
+        scored.retain(|scored| scored.task != number);
+        match writes {
+            Writes::Together(batcher) => tickets.retain(|ticket, (of, _)| {
+                let gone = *of == number;
+                if gone {
+                    batcher.cancel(*ticket);
+                }
+                !gone
+            }),
+            Writes::Masked(queue) => queue.retain(|masked| masked.task != number),
+        }
+    }
+}
