@@ -1,6 +1,6 @@
 //! Kindling trains, adapts and talks with small language models, natively and in a browser tab.
 //!
-//! text → tokenizer → data → batch → prepared → kernels → model → sample → adapter → loss → optim → train → formats → checkpoint; chat
+//! text → tokenizer → data → batch → prepared → kernels → model → sample → adapter → loss → optim → train → formats → checkpoint; chat; evaluate
 //!
 //! The crate knows no file system, no clock, no terminal and no page: bytes come in, bytes and
 //! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
@@ -47,6 +47,8 @@ pub mod formats;
 pub mod checkpoint;
 
 pub mod chat;
+
+pub mod evaluate;
 
 pub mod bench;
 
