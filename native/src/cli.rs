@@ -9,8 +9,8 @@ use kindling::train::Stage;
 use crate::commands::stage_flags::with_defaults;
 use crate::commands::train_args::{AdapterArgs, TrainArgs};
 use crate::commands::{
-    SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, export, generate, import, merge, plan,
-    quickstart, replay, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
+    SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, eval, export, generate, import, merge,
+    plan, quickstart, replay, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -131,6 +131,9 @@ enum Verb {
     Chat(chat::ChatArgs),
     /// Log-probability of each token of a text, bits per byte
     Score(score::ScoreArgs),
+    /// How good a model is: C-Eval, CMMLU, MMLU, ARC, OpenBookQA, PIQA and others, held-out texts, pairs of answers
+    #[command(after_help = eval::NOTES)]
+    Eval(Box<eval::EvalArgs>),
     /// List runs with what they come from; compare their settings, draw their losses
     Runs(runs::RunsArgs),
     /// What this machine and this build can do, and what will be used
@@ -144,7 +147,7 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 5] = ["eval", "serve", "report", "push", "data list"];
+const NOT_BUILT: [&str; 4] = ["serve", "report", "push", "data list"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 6] =
@@ -213,6 +216,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Replay(args) => replay::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
         Verb::Score(args) => score::run(&args, &everywhere),
+        Verb::Eval(args) => eval::run(&args, &everywhere, &invocation.said),
         Verb::Runs(args) => runs::run(args, &everywhere),
         Verb::Doctor(_) => doctor::run(&everywhere),
         Verb::Plan(args) => plan::run(&args, &everywhere),

@@ -1,6 +1,6 @@
 //! Pairs of answers: whether a model finds the better one likelier.
 
-use super::{Question, Request};
+use super::Request;
 use crate::error::{Error, Result};
 use crate::text::{Conversation, Message, Preference};
 use crate::tokenizer::Tokenizer;
@@ -16,17 +16,8 @@ pub struct PairOfAnswers {
 }
 
 impl PairOfAnswers {
-    /// The same for the tables of questions.
-    pub fn question(&self) -> Question {
-        let [rejected, chosen] = &self.requests;
-        Question {
-            openings: vec![chosen.context.clone()],
-            endings: vec![rejected.continuation.clone(), chosen.continuation.clone()],
-            gold: 1,
-            stem: chosen.context.clone(),
-            row: String::new(),
-        }
-    }
+    /// The place of the better one.
+    pub const BETTER: usize = 1;
 }
 
 /// What a pair asks through the chat template: everything that the template writes behind the prompt.
@@ -78,7 +69,10 @@ mod tests {
         let found = pair_requests(&letters(Some(template)), &pair()).unwrap();
         let request = |text: &str| Request { context: "u:ab;a:".into(), continuation: text.into() };
         assert_eq!(found.requests, [request("e;"), request("cd;")]);
-        assert_eq!((found.characters, found.question().gold), ([1, 2], 1));
+        assert_eq!(
+            (found.characters, found.requests[PairOfAnswers::BETTER].continuation.as_str()),
+            ([1, 2], "cd;")
+        );
     }
 
     #[test]

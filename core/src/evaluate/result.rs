@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Judgement, Paired, Question, Share, Task, TextResult, judged};
+use super::{Judgement, Paired, Share, Task, TextResult, judged};
 use crate::data::RowOrigin;
 
 /// A question that was asked.
@@ -33,14 +33,14 @@ pub struct Item {
 }
 
 impl Item {
-    /// A question whose choices have these log-likelihoods.
+    /// A question whose choices have so many characters each and these log-likelihoods.
     pub fn of_choices(
         (subject, id, origin): (&str, usize, &RowOrigin),
-        question: &Question,
+        (gold, characters): (usize, &[usize]),
         log_likelihoods: Vec<f64>,
         cut: usize,
     ) -> Self {
-        let judgement = judged(&log_likelihoods, &question.characters());
+        let judgement = judged(&log_likelihoods, characters);
         let Judgement { chosen, chosen_norm } = judgement;
         Self {
             subject: subject.to_string(),
@@ -48,9 +48,9 @@ impl Item {
             origin: origin.clone(),
             log_likelihoods,
             judgement: Some(judgement),
-            gold: question.gold,
+            gold,
             answer: None,
-            right: [chosen == question.gold, chosen_norm == question.gold],
+            right: [chosen == gold, chosen_norm == gold],
             cut,
             in_training: None,
         }
@@ -231,15 +231,8 @@ mod tests {
 
     /// A question of three characters and of one, with these log-likelihoods; the second choice is right.
     fn item(subject: &str, id: usize, log_likelihoods: [f64; 2]) -> Item {
-        let question = Question {
-            openings: vec!["q".into()],
-            endings: vec!["abc".into(), "d".into()],
-            gold: 1,
-            stem: "q".into(),
-            row: String::new(),
-        };
         let origin = RowOrigin { source: "a.csv".into(), line: id as u64 + 2 };
-        Item::of_choices((subject, id, &origin), &question, log_likelihoods.to_vec(), 0)
+        Item::of_choices((subject, id, &origin), (1, &[3, 1]), log_likelihoods.to_vec(), 0)
     }
 
     fn result(items: Vec<Item>) -> TaskResult {

@@ -112,7 +112,7 @@ fn show(origin: &RowOrigin, made: &Completion, output: Output) {
 }
 
 /// Bytes that the keys and values of all prompts side by side may take.
-fn cache_bytes(model: &Transformer) -> u64 {
+pub(super) fn cache_bytes(model: &Transformer) -> u64 {
     const LEAST: u64 = 256 << 20;
     // How much of it is free a graphics card does not tell.
     const OF_A_CARD: u64 = 1 << 30;
