@@ -21,6 +21,8 @@ mod data_formats;
 mod distillation;
 #[path = "cli/distilled_texts.rs"]
 mod distilled_texts;
+#[path = "cli/evaluate.rs"]
+mod evaluate;
 #[path = "cli/few_rows.rs"]
 mod few_rows;
 #[path = "cli/foreign.rs"]

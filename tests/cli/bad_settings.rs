@@ -202,7 +202,7 @@ fn unknown_presets_and_devices_are_named_beside_the_known() {
 #[test]
 fn verbs_of_later_issues_are_not_built_yet() {
     let place = Place::new();
-    for verb in ["eval", "serve", "report", "push", "data list"] {
+    for verb in ["serve", "report", "push", "data list"] {
         refuse_all(&place, &[(verb, 2, &[verb, "not built yet"])]);
     }
     place.run_words(&["report", "runs/a", "--json"]).expect(2, &["`report` is not built yet"]);

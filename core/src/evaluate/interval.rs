@@ -158,7 +158,9 @@ mod tests {
         near(table(0, 0, 0, 30).interval(), [-0.113_51, 0.113_51]);
         assert!((table(20, 12, 2, 16).difference() - 0.2).abs() < 1e-12);
         let mut counted = Paired::default();
-        [(true, true), (true, false), (false, true), (false, true)].map(|(a, b)| counted.add(a, b));
+        for (first, second) in [(true, true), (true, false), (false, true), (false, true)] {
+            counted.add(first, second);
+        }
         assert_eq!(counted, table(1, 2, 1, 0));
     }
 

@@ -1,6 +1,6 @@
 //! What a model is asked: few-shot examples before the question, as plain text or through the chat template.
 
-use super::python::is_space;
+use super::python::strip_end;
 use super::{Question, Task};
 use crate::error::{Error, Result};
 use crate::text::{Conversation, Message};
@@ -136,7 +136,7 @@ impl Request {
     /// What the tokenizer refuses; nothing that a continuation could stand behind; a continuation without a token of its
     /// own, or longer than the model holds.
     pub fn ids(&self, tokenizer: &Tokenizer, longest: usize) -> Result<Sequence> {
-        let kept = self.context.trim_end_matches(is_space);
+        let kept = strip_end(&self.context);
         let whole = format!("{}{}", self.context, self.continuation);
         let mut context = if kept.is_empty() { Vec::new() } else { tokenizer.encode_document(kept)? };
         let judged: Vec<u32> = if context.is_empty() {

@@ -1,7 +1,7 @@
 //! Python's words for text, where the harness uses them and Rust's differ.
 
 /// `str.isspace` of one character: with the four separators that Unicode calls controls.
-pub(super) fn is_space(c: char) -> bool {
+fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1C}'..='\u{1F}').contains(&c)
 }
 

@@ -72,11 +72,11 @@ impl ContinuationScorer {
                 Some(masked) => {
                     let number = rest[0];
                     found[number] = self.masked_group(masked, &groups[number], number).await?;
-                    (1, groups[number].iter().map(|sequence| sequence.ids.len()).sum())
+                    (1, groups[number].iter().map(|sequence| sequence.ids.len()).sum::<usize>())
                 }
                 None => {
                     let rows: Vec<Row> = self.rows(groups, rest)?;
-                    let tokens = rows.iter().map(|row| row.branches.len()).sum();
+                    let tokens = rows.iter().map(|row| row.branches.len()).sum::<usize>();
                     for (number, values) in rest.iter().zip(self.pass(&rows).await?) {
                         found[*number] = values;
                     }

@@ -44,19 +44,20 @@ impl<'a> Shots<'a> {
         if self.count == 0 {
             return Ok(Vec::new());
         }
+        let pool = self.pool;
         let is_other = |shot: &&Question| !self.rule.without_itself || shot.row != question.row;
         if self.rule.first {
-            return self.enough(self.pool.iter().filter(is_other).take(self.count).collect());
+            return self.enough(pool.iter().filter(is_other).take(self.count).collect());
         }
         let drawn = self.count + usize::from(self.rule.without_itself);
-        let places = self.random.sample(self.pool.len(), drawn);
-        let shots = places.iter().map(|&place| &self.pool[place]);
+        let places = self.random.sample(pool.len(), drawn);
+        let shots = places.iter().map(|&place| &pool[place]);
         let shots: Vec<&Question> = shots.filter(is_other).take(self.count).collect();
         if shots.len() == self.count {
             return Ok(shots);
         }
         // The question stands there several times: drawn again among the others.
-        let others: Vec<&Question> = self.pool.iter().filter(is_other).collect();
+        let others: Vec<&Question> = pool.iter().filter(is_other).collect();
         let places = self.random.sample(others.len(), self.count);
         self.enough(places.into_iter().map(|place| others[place]).collect())
     }

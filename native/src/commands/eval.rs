@@ -150,7 +150,7 @@ impl Asked {
     fn of(args: &EvalArgs) -> Result<Self, Failure> {
         let (mut tasks, mut all) = (Vec::new(), false);
         for name in args.task.iter().map(|name| name.trim()) {
-            let named = match name == ALL {
+            let named: Vec<Task> = match name == ALL {
                 true => Task::ALL.into_iter().filter(|task| task.is_public()).collect(),
                 false => vec![name.parse().map_err(Failure::Usage)?],
             };

@@ -132,7 +132,7 @@ fn lines(result: &TaskResult) -> Vec<Vec<String>> {
 /// The rows of two models' difference; told to programs, too.
 fn differences(a: &TaskResult, b: &TaskResult, names: &[String], output: Output) -> Vec<Vec<String>> {
     let task = a.task;
-    let mut tell = |metric: &str, difference: f64, interval: Option<[f64; 2]>, more: Value| {
+    let tell = |metric: &str, difference: f64, interval: Option<[f64; 2]>, more: Value| {
         let mut line = json!({
             "task": task.name(), "models": names, "metric": metric, "difference": difference, "ci95": interval,
         });

@@ -55,7 +55,7 @@ impl TaskRows {
 
     /// The questions, where it has any.
     pub fn questions(&self) -> impl Iterator<Item = &Question> {
-        let subjects = match &self.kind {
+        let subjects: &[Subject] = match &self.kind {
             Rows::Questions(subjects) => subjects.as_slice(),
             _ => &[],
         };

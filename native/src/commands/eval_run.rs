@@ -171,7 +171,7 @@ fn judged(
     let mut items = Vec::with_capacity(asked.len());
     for (((place, gold, characters), values), group) in asked.iter().zip(found).zip(groups) {
         let cut = group.iter().map(|sequence| sequence.cut).max().unwrap_or(0);
-        items.push(Item::of_choices(*place, (*gold, characters), values, cut));
+        items.push(Item::of_choices(*place, (*gold, characters.as_slice()), values, cut));
     }
     asking.tell_cut(task, items.iter().filter(|item| item.cut > 0).count());
     Ok(items)
@@ -196,7 +196,7 @@ fn written(asking: &Asking, subjects: &[Subject]) -> Result<Vec<Item>, Failure> 
         for (id, ((origin, question), answer)) in subject.questions.iter().zip(answers).enumerate() {
             let text = answer.map_or(String::new(), |answer| answer.text);
             let (found, right) = gsm8k_judged(question, &text);
-            items.push(Item::of_answer((&subject.name, id, origin), found, right));
+            items.push(Item::of_answer((subject.name.as_str(), id, origin), found, right));
         }
     }
     Ok(items)
@@ -282,7 +282,7 @@ fn tagged(asking: &Asking, rows: &[(RowOrigin, Conversation)]) -> Result<Vec<Ite
         let parts = parse_reasoning(&text, tags);
         let right = parts.answer.is_some_and(|found| same_answer(found, &question.answer));
         let found = parts.answer.unwrap_or_default().to_string();
-        items.push(Item::of_answer(("", id, origin), found, [parts.keeps_format(), right]));
+        items.push(Item::of_answer(("", id, *origin), found, [parts.keeps_format(), right]));
     }
     Ok(items)
 }
