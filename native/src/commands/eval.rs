@@ -114,13 +114,15 @@ pub fn run(args: &EvalArgs, everywhere: &Everywhere, said: &[String]) -> Result<
     check(args, &asked.tasks, said)?;
     let rows = asked.rows(args, output)?;
     let looked = eval_training::look(args, &rows, output)?;
-    let mut items = args.items.as_deref().map(ItemsFile::create).transpose()?;
+    let names = names(args);
+    let mut items = None;
+    let mut report = Report::new(names.clone(), output);
     interrupt::listen();
-    let mut report = Report::new(args.model.clone(), output);
     for number in 0..args.model.len() {
         let (model, tokenizer) = open(args, number, everywhere)?;
         if number == 0 {
             tell_idle(args, &tokenizer, said, output);
+            items = args.items.as_deref().map(ItemsFile::create).transpose()?;
         }
         let asking = Asking::new(args, &model, &tokenizer, output)?;
         let mut results: Vec<TaskResult> = Vec::new();
@@ -128,7 +130,7 @@ pub fn run(args: &EvalArgs, everywhere: &Everywhere, said: &[String]) -> Result<
             let mut result = ask(&asking, rows)?;
             seen.mark(&mut result);
             if let Some(items) = &mut items {
-                items.add(&args.model[number], args.model.len() > 1, &result)?;
+                items.add(Some(&names[number]).filter(|_| names.len() > 1), &result)?;
             }
             report.add(number, &result);
             results.push(result);
@@ -137,6 +139,15 @@ pub fn run(args: &EvalArgs, everywhere: &Everywhere, said: &[String]) -> Result<
     }
     report.show();
     Ok(())
+}
+
+/// What the models are called: with their adapters, so that the same model before and after has two names.
+fn names(args: &EvalArgs) -> Vec<String> {
+    let mut names: Vec<String> = args.model.iter().map(|model| model.display().to_string()).collect();
+    if let Some(last) = names.last_mut() {
+        args.adapter.iter().for_each(|adapter| *last += &format!(" + {}", adapter.display()));
+    }
+    names
 }
 
 /// What was asked for.
@@ -187,6 +198,9 @@ fn check(args: &EvalArgs, tasks: &[Task], said: &[String]) -> Result<(), Failure
     let mut problems = args.config.validate(tasks);
     problems.extend(args.likelihood.validate());
     problems.extend(args.tags.problems());
+    if let Some(items) = args.items.as_deref().filter(|items| items.exists()) {
+        problems.push(format!("--items {} is taken; choose a file that is absent", items.display()).into());
+    }
     if args.model.len() > 2 {
         problems.push("more than two --model are given; two are compared at most".into());
     }

@@ -16,14 +16,14 @@ const SHOWN_SUBJECTS: usize = 8;
 
 /// Collects what is shown at the end.
 pub struct Report {
-    models: Vec<PathBuf>,
+    models: Vec<String>,
     results: Vec<Vec<TaskResult>>,
     output: Output,
 }
 
 impl Report {
     /// Of these models.
-    pub fn new(models: Vec<PathBuf>, output: Output) -> Self {
+    pub fn new(models: Vec<String>, output: Output) -> Self {
         Self { models, results: Vec::new(), output }
     }
 
@@ -31,7 +31,7 @@ impl Report {
     pub fn add(&self, model: usize, result: &TaskResult) {
         let mut line = result.to_json();
         if self.models.len() > 1 {
-            line["model"] = json!(self.models[model].display().to_string());
+            line["model"] = json!(self.models[model]);
         }
         self.output.json(&line);
     }
@@ -48,7 +48,7 @@ impl Report {
             for result in results {
                 rows.extend(lines(result).into_iter().map(|row| match self.models.len() {
                     1 => row,
-                    _ => [vec![model.display().to_string()], row].concat(),
+                    _ => [vec![model.clone()], row].concat(),
                 }));
             }
         }
@@ -67,7 +67,7 @@ impl Report {
                     continue;
                 }
                 self.output.line("");
-                self.output.line(&format!("{} by subject, {}", result.task, model.display()));
+                self.output.line(&format!("{} by subject, {}", result.task, model));
                 let row = |(name, [share, _]): (&&str, &[Share; 2])| {
                     vec![
                         name.to_string(),
@@ -87,10 +87,10 @@ impl Report {
     }
 
     fn show_differences(&self, first: &[TaskResult], second: &[TaskResult]) {
-        let names: Vec<String> = self.models.iter().map(|model| model.display().to_string()).collect();
+        let names = &self.models;
         let mut rows = Vec::new();
         for (a, b) in first.iter().zip(second) {
-            rows.extend(differences(a, b, &names, self.output));
+            rows.extend(differences(a, b, names, self.output));
         }
         if !rows.is_empty() {
             self.output.line("");
@@ -179,7 +179,8 @@ fn not_the_same(task: Task, output: Output) -> Vec<Vec<String>> {
 }
 
 fn percent(share: f64) -> String {
-    format!("{:.2} %", 100.0 * share)
+    // Of no questions.
+    if share.is_nan() { "-".to_string() } else { format!("{:.2} %", 100.0 * share) }
 }
 
 fn interval([low, high]: [f64; 2], scale: f64) -> String {
@@ -200,27 +201,21 @@ impl ItemsFile {
     /// A new file.
     ///
     /// # Errors
-    /// A name that is taken, or a place where nothing can be written.
+    /// A name that is taken meanwhile, or a place where nothing can be written.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        if path.exists() {
-            return Err(Failure::Usage(format!(
-                "--items {} is taken; choose a file that is absent",
-                path.display()
-            )));
-        }
         let file = File::create_new(path).map_err(|e| io_error(path, e))?;
         Ok(Self { path: path.to_path_buf(), file: BufWriter::new(file) })
     }
 
-    /// Writes the questions of a task; of several models each line names its own.
+    /// Writes the questions of a task, with the model's name where there is another one.
     ///
     /// # Errors
     /// A disk that is full.
-    pub fn add(&mut self, model: &Path, is_named: bool, result: &TaskResult) -> Result<(), Failure> {
+    pub fn add(&mut self, model: Option<&String>, result: &TaskResult) -> Result<(), Failure> {
         for item in &result.items {
             let mut line = item.to_json(result.task);
-            if is_named {
-                line["model"] = json!(model.display().to_string());
+            if let Some(model) = model {
+                line["model"] = json!(model);
             }
             writeln!(self.file, "{line}").map_err(|e| io_error(&self.path, e))?;
         }

@@ -132,7 +132,9 @@ impl<'a> Asking<'a> {
 pub fn ask(asking: &Asking, rows: &TaskRows) -> Result<TaskResult, Failure> {
     let task = rows.task;
     let shots = asking.args.config.shots_of(task);
-    asking.output.say(&format!("{task}, {shots} examples before each question"));
+    if shots > 0 {
+        asking.output.say(&format!("{task}: {shots} examples before each question"));
+    }
     let mut result = TaskResult { task, shots, items: Vec::new(), texts: None, short: None };
     match &rows.kind {
         Rows::Questions(subjects) if task == Task::Gsm8k => result.items = written(asking, subjects)?,

@@ -223,7 +223,7 @@ def answers():
         for ensemble in task._filters:
             kept = [text]
             for make in ensemble.filters:
-                kept = make().apply([kept], [row])[0]
+                kept = list(make().apply([kept], [row]))[0]
                 kept = list(kept) if not isinstance(kept, str) else [kept]
             verdict[ensemble.name] = float(task.process_results(row, [kept[0]])["exact_match"])
         yield dict(row=row, text=text, strict=verdict["strict-match"], flexible=verdict["flexible-extract"])
