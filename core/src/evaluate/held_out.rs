@@ -40,9 +40,16 @@ pub fn text_windows(tokenizer: &Tokenizer, text: &str, longest: usize) -> Result
 pub struct TextResult {
     /// Negative log-likelihood in nats, predicted tokens and bytes of each text.
     texts: Vec<(f64, usize, usize)>,
+    /// Whether the log-likelihoods are bounds, as those of a masked predictor are: texts are at least as likely.
+    pub is_bound: bool,
 }
 
 impl TextResult {
+    /// Of no texts yet, whose log-likelihoods will be exact or bounds.
+    pub fn new(is_bound: bool) -> Self {
+        Self { texts: Vec::new(), is_bound }
+    }
+
     /// Counts a text.
     pub fn add(&mut self, nll: f64, tokens: usize, bytes: usize) {
         self.texts.push((nll, tokens, bytes));

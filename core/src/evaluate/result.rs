@@ -174,7 +174,7 @@ impl TaskResult {
             let more = json!({
                 "n": texts.texts(), "bits_per_byte": texts.bits_per_byte(), "ci95": texts.interval(),
                 "perplexity": texts.perplexity(), "byte_perplexity": texts.byte_perplexity(),
-                "nll": nll, "tokens_scored": tokens, "bytes": bytes,
+                "nll": nll, "nll_is_bound": texts.is_bound, "tokens_scored": tokens, "bytes": bytes,
             });
             extend(&mut line, more);
             return line;

@@ -110,9 +110,10 @@ fn lines(result: &TaskResult) -> Vec<Vec<String>> {
     let task = result.task.to_string();
     if let Some(texts) = &result.texts {
         let n = grouped(texts.texts() as u64);
-        let bits = format!("{:.4}", texts.bits_per_byte());
+        let at_most = if texts.is_bound { "at most " } else { "" };
+        let bits = format!("{at_most}{:.4}", texts.bits_per_byte());
         let bits = vec![task.clone(), "bits_per_byte".into(), n.clone(), bits, small(texts.interval())];
-        let perplexity = format!("{:.4}", texts.perplexity());
+        let perplexity = format!("{at_most}{:.4}", texts.perplexity());
         return vec![bits, vec![task, "perplexity".into(), n, perplexity]];
     }
     let (first, second) = result.task.metrics();

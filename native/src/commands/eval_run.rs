@@ -219,7 +219,7 @@ fn held_out(asking: &Asking, texts: &[(RowOrigin, String)]) -> Result<TextResult
         asking.output.warn(&format!("heldout: {} {words}", grouped(short)));
     }
     let mut found = asking.log_likelihoods(&groups)?.into_iter().flatten();
-    let mut result = TextResult::default();
+    let mut result = TextResult::new(asking.model.config().diffusion.is_some());
     for (windows, tokens, bytes) in of_text.into_iter().filter(|(windows, ..)| *windows > 0) {
         let nll = -found.by_ref().take(windows).sum::<f64>();
         result.add(nll, tokens, bytes);
