@@ -1,6 +1,7 @@
 //! Evaluation beside lm-evaluation-harness 0.4.13: requests, judgements and tokens that its own code made of made-up rows
 //! (tests/golden/evaluate/requests.py), and the real sets' files where they are at hand.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::tiny;
 #[derive(Deserialize)]
 struct Golden {
     lm_eval: String,
+    sets: BTreeMap<String, Set>,
     cases: Vec<Case>,
     judged: Vec<JudgedRow>,
     answers: Vec<Answer>,
@@ -28,21 +30,25 @@ struct Golden {
 }
 
 #[derive(Deserialize)]
+struct Set {
+    subject: String,
+    rows: Vec<Map<String, Value>>,
+    pool: Vec<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
 struct Case {
     task: String,
-    subject: String,
     shots: usize,
     template: Option<String>,
     multiturn: bool,
-    rows: Vec<Map<String, Value>>,
-    pool: Vec<Map<String, Value>>,
     requests: Vec<Vec<(String, Option<String>)>>,
 }
 
 #[derive(Deserialize)]
 struct JudgedRow {
     task: String,
-    row: Map<String, Value>,
+    row: usize,
     log_likelihoods: Vec<f64>,
     result: Map<String, Value>,
 }
@@ -79,7 +85,7 @@ fn origin(line: usize) -> RowOrigin {
 }
 
 /// What is asked, question by question; of a task that generates the context alone.
-fn asked(case: &Case, task: Task) -> Vec<Vec<(String, Option<String>)>> {
+fn asked(case: &Case, set: &Set, task: Task) -> Vec<Vec<(String, Option<String>)>> {
     let mut tokenizer = tiny::tokenizer();
     if let Some(template) = &case.template {
         tokenizer.set_chat_template(template).unwrap();
@@ -89,15 +95,15 @@ fn asked(case: &Case, task: Task) -> Vec<Vec<(String, Option<String>)>> {
         apply_chat_template: case.template.is_some(),
         fewshot_as_multiturn: case.multiturn,
     };
-    let numbered = case.rows.iter().enumerate();
+    let numbered = set.rows.iter().enumerate();
     let subject = Subject {
-        name: case.subject.clone(),
+        name: set.subject.clone(),
         questions: numbered.map(|(line, row)| (origin(line), question(task, row))).collect(),
-        shots: case.pool.iter().map(|row| question(task, row)).collect(),
+        shots: set.pool.iter().map(|row| question(task, row)).collect(),
         shots_are_questions: false,
     };
     let chat = Chat { tokenizer: &tokenizer, multiturn: case.multiturn };
-    let prompting = Prompting::new(task, &case.subject, case.template.as_ref().map(|_| chat));
+    let prompting = Prompting::new(task, &set.subject, case.template.as_ref().map(|_| chat));
     let mut shots = subject.shots_of(task, &config).unwrap();
     let mut of = |question: &Question| {
         let shots = shots.next(question).unwrap();
@@ -112,14 +118,16 @@ fn asked(case: &Case, task: Task) -> Vec<Vec<(String, Option<String>)>> {
 
 #[test]
 fn requests_are_those_of_the_harness() {
-    let mut seen = std::collections::BTreeSet::new();
-    for case in golden().cases {
+    let mut seen = BTreeSet::new();
+    let golden = golden();
+    for case in golden.cases {
+        let set = &golden.sets[&case.task];
         let task: Task = case.task.parse().unwrap();
         let name = format!("{task}, {} shots, template {:?}", case.shots, case.template);
-        for (number, (found, expected)) in asked(&case, task).iter().zip(&case.requests).enumerate() {
+        for (number, (found, expected)) in asked(&case, set, task).iter().zip(&case.requests).enumerate() {
             assert_eq!(found, expected, "{name}, question {number}, several turns: {}", case.multiturn);
         }
-        assert_eq!(case.requests.len(), case.rows.len(), "{name}");
+        assert_eq!(case.requests.len(), set.rows.len(), "{name}");
         seen.insert(task);
     }
     assert_eq!(seen.len(), Task::ALL.iter().filter(|task| task.is_public()).count());
@@ -131,7 +139,8 @@ fn judgements_are_those_of_the_harness() {
     assert!(golden.judged.len() > 100);
     for JudgedRow { task, row, log_likelihoods, result } in golden.judged {
         let task: Task = task.parse().unwrap();
-        let question = question(task, &row);
+        let row = &golden.sets[task.name()].rows[row];
+        let question = question(task, row);
         let found = judged(&log_likelihoods, &question.characters());
         let right = |chosen: usize| json!(f64::from(u8::from(chosen == question.gold)));
         assert_eq!(result["acc"], right(found.chosen), "{task}: {row:?}");

@@ -1,9 +1,9 @@
 """Makes requests.json: what lm-evaluation-harness asks a model, built by its own task code from made-up rows.
 
-    python3 -m venv v && v/bin/pip install lm_eval==0.4.13 datasets transformers && v/bin/python -B tests/golden/evaluate/requests.py
+    python3 -m venv v && v/bin/pip install lm_eval==0.4.13 datasets tokenizers && v/bin/python -B tests/golden/evaluate/make.py
 
-A case is a task with its rows, the rows that examples come from, how many stand before each question, and with which chat
-template; `requests` has, question by question, each context and continuation. `judged` has what the task's own metrics say
+`sets` has the rows of each task and those that examples come from. A case is a task with how many examples stand before each
+question and with which chat template; `requests` has, question by question, each context and continuation. `judged` has what the task's own metrics say
 of log-likelihoods that are made up, `pairs` how contexts and continuations are tokenised, `answers` how GSM8K's are judged.
 No row is of a real set.
 """
@@ -18,7 +18,7 @@ import lm_eval
 from lm_eval.api.model import TemplateLM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
 TASKS = pathlib.Path(lm_eval.__file__).parent / "tasks"
@@ -118,29 +118,35 @@ SETS = [
     ("cmmlu", "cmmlu/cmmlu_agronomy.yaml", "agronomy", lambda i: chinese(i, ("Question", "Answer")), {"test": 3, "dev": 5}),
     ("mmlu", "mmlu/default/mmlu_us_foreign_policy.yaml", "us_foreign_policy", mmlu, {"test": 3, "dev": 5}),
     ("arc_easy", "arc/arc_easy.yaml", "", lambda i: labelled(i, "question", "1234" if i % 2 else "ABCD"),
-     {"test": 4, "validation": 2, "train": 40}),
+     {"test": 3, "validation": 2, "train": 24}),
     ("arc_challenge", "arc/arc_challenge.yaml", "", lambda i: labelled(i, "question", "ABC"),
      {"test": 3, "validation": 2, "train": 9}),
     ("openbookqa", "openbookqa/openbookqa.yaml", "", lambda i: labelled(i, "question_stem", "ABCD"),
-     {"test": 3, "validation": 2, "train": 30}),
-    ("piqa", "piqa/piqa.yaml", "", piqa, {"validation": 4, "train": 30}),
-    ("siqa", "siqa/siqa.yaml", "", siqa, {"validation": 4, "train": 30}),
-    ("hellaswag", "hellaswag/hellaswag.yaml", "", hellaswag, {"validation": 4, "train": 30}),
-    ("winogrande", "winogrande/default.yaml", "", winogrande, {"validation": 4, "train": 30}),
+     {"test": 3, "validation": 2, "train": 24}),
+    ("piqa", "piqa/piqa.yaml", "", piqa, {"validation": 3, "train": 24}),
+    ("siqa", "siqa/siqa.yaml", "", siqa, {"validation": 3, "train": 24}),
+    ("hellaswag", "hellaswag/hellaswag.yaml", "", hellaswag, {"validation": 3, "train": 24}),
+    ("winogrande", "winogrande/default.yaml", "", winogrande, {"validation": 3, "train": 24}),
     ("commonsense_qa", "commonsense_qa/default.yaml", "", lambda i: labelled(i, "question", "ABCDE"),
-     {"validation": 3, "train": 30}),
-    ("gsm8k", "gsm8k/gsm8k.yaml", "", gsm8k, {"test": 3, "train": 30}),
+     {"validation": 3, "train": 24}),
+    ("gsm8k", "gsm8k/gsm8k.yaml", "", gsm8k, {"test": 3, "train": 24}),
 ]
 
 
-def build(file, make, splits):
-    """The harness's own task on made-up rows, and those by split. Rows of a later split go on where an earlier one ends,
-    but the first of the last split is the first question itself: where examples are drawn without it, that shows."""
+def made_up(make, splits):
+    """Rows by split, those of a later one going on where an earlier one ends; but the first of the last split is the first
+    question itself: where examples are drawn without it, that shows."""
     rows, begin = {}, 0
     for split, count in splits.items():
         rows[split] = [make(begin + i) for i in range(count)]
         begin += count
     rows[list(splits)[-1]][0] = rows[list(splits)[0]][0]
+    return rows
+
+
+def build(file, make, splits):
+    """The harness's own task on made-up rows, and those by split."""
+    rows = made_up(make, splits)
 
     class MadeUp(ConfigurableTask):
         def download(self, *_, **__):
@@ -178,38 +184,42 @@ def cases():
         for shots, template, multiturn in [
             (0, None, True), (3, None, True), (0, TEMPLATE, True), (2, TEMPLATE, True), (2, TEMPLATE, False), (1, NO_SYSTEM, True),
         ]:
-            task, rows = build(file, make, splits)
+            task, _ = build(file, make, splits)
             task.set_config(key="num_fewshot", value=shots)
             task.set_fewshot_seed(SEED)
             task.build_all_requests(
                 apply_chat_template=template is not None, fewshot_as_multiturn=multiturn,
                 chat_template=render(template) if template else None,
             )
-            asked, pool = list(splits)[0], list(splits)[-1]
             found = {}
             for instance in task.instances:
                 # What is generated has settings in the second place.
                 context, continuation = instance.args
                 pair = [context, continuation if isinstance(continuation, str) else None]
                 found.setdefault(instance.doc_id, []).append(pair)
-            yield dict(
-                task=name, subject=subject, shots=shots, template=template, multiturn=multiturn, rows=rows[asked],
-                pool=rows[pool], requests=[found[number] for number in sorted(found)],
-            )
+            requests = [found[number] for number in sorted(found)]
+            yield dict(task=name, shots=shots, template=template, multiturn=multiturn, requests=requests)
+
+
+def sets():
+    """The rows that are asked and those that examples come from, by task."""
+    for name, _, subject, make, splits in SETS:
+        rows = made_up(make, splits)
+        yield name, dict(subject=subject, rows=rows[list(splits)[0]], pool=rows[list(splits)[-1]])
 
 
 def judged():
     """What each task's process_results says of made-up log-likelihoods, question by question."""
     for name, file, subject, make, splits in SETS[:-1]:
-        task, rows = build(file, make, splits)
-        asked = list(splits)[0]
+        task, _ = build(file, make, splits)
         # hellaswag's rows are made over before they are asked.
-        for number, (row, doc) in enumerate(zip(rows[asked], task.eval_docs)):
+        for number, doc in enumerate(task.eval_docs):
             choices = len(task.doc_to_choice(doc))
             for turn in range(4):
                 values = [-((7 * number + 5 * turn + 3 * i * i) % 11) - 1.5 for i in range(choices)]
                 result = task.process_results(doc, [(value, False) for value in values])
-                yield dict(task=name, row=row, log_likelihoods=values, result={k: float(v) for k, v in result.items()})
+                result = {key: float(value) for key, value in result.items()}
+                yield dict(task=name, row=number, log_likelihoods=values, result=result)
 
 
 def answers():
@@ -230,8 +240,8 @@ def answers():
 
 
 def pairs():
-    tokenizer = AutoTokenizer.from_pretrained(HERE.parent / "held_out")
-    model = types.SimpleNamespace(backend="causal", tok_encode=lambda text, **more: tokenizer.encode(text, **more))
+    tokenizer = Tokenizer.from_file(str(HERE.parent / "held_out/tokenizer.json"))
+    model = types.SimpleNamespace(backend="causal", tok_encode=lambda text: tokenizer.encode(text).ids)
     for context, continuation in [
         ("Where does Lumo sleep?\nAnswer:", " in the mill"), ("Answer: ", "in the mill"), ("tail \n\t ", "x y"), ("露玛", " 在桥下"),
         ("a", "b"), ("lamp", "s"), ("the", "re"), ("<|im_start|>assistant\n", "A"),
@@ -243,7 +253,7 @@ def pairs():
 def main():
     assert lm_eval.__version__ == VERSION, lm_eval.__version__
     out = dict(
-        lm_eval=VERSION, cases=list(cases()), judged=list(judged()), answers=list(answers()), pairs=list(pairs()),
+        lm_eval=VERSION, sets=dict(sets()), cases=list(cases()), judged=list(judged()), answers=list(answers()), pairs=list(pairs()),
     )
     path = HERE / "requests.json"
     path.write_text(json.dumps(out, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")
