@@ -42,7 +42,8 @@ struct Case {
     shots: usize,
     template: Option<String>,
     multiturn: bool,
-    requests: Vec<Vec<(String, Option<String>)>>,
+    /// Question by question, each context, if it is not the one before, and what follows, if nothing is generated.
+    requests: Vec<Vec<(Option<String>, Option<String>)>>,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +86,7 @@ fn origin(line: usize) -> RowOrigin {
 }
 
 /// What is asked, question by question; of a task that generates the context alone.
-fn asked(case: &Case, set: &Set, task: Task) -> Vec<Vec<(String, Option<String>)>> {
+fn asked(case: &Case, set: &Set, task: Task) -> Vec<Vec<(Option<String>, Option<String>)>> {
     let mut tokenizer = tiny::tokenizer();
     if let Some(template) = &case.template {
         tokenizer.set_chat_template(template).unwrap();
@@ -108,10 +109,14 @@ fn asked(case: &Case, set: &Set, task: Task) -> Vec<Vec<(String, Option<String>)
     let mut of = |question: &Question| {
         let shots = shots.next(question).unwrap();
         if task == Task::Gsm8k {
-            return vec![(prompting.opening(&shots, question).unwrap(), None)];
+            return vec![(Some(prompting.opening(&shots, question).unwrap()), None)];
         }
-        let requests = prompting.requests(&shots, question).unwrap();
-        requests.into_iter().map(|request| (request.context, Some(request.continuation))).collect()
+        let mut before = None;
+        let once = |Request { context, continuation }| {
+            let last = before.replace(context.clone());
+            (Some(context).filter(|context| last.as_ref() != Some(context)), Some(continuation))
+        };
+        prompting.requests(&shots, question).unwrap().into_iter().map(once).collect()
     };
     subject.questions.iter().map(|(_, question)| of(question)).collect()
 }

@@ -3,7 +3,8 @@
     python3 -m venv v && v/bin/pip install lm_eval==0.4.13 datasets tokenizers && v/bin/python -B tests/golden/evaluate/make.py
 
 `sets` has the rows of each task and those that examples come from. A case is a task with how many examples stand before each
-question and with which chat template; `requests` has, question by question, each context and continuation. `judged` has what the task's own metrics say
+question and with which chat template; `requests` has, question by question, each context (null
+for the one before) and continuation. `judged` has what the task's own metrics say
 of log-likelihoods that are made up, `pairs` how contexts and continuations are tokenised, `answers` how GSM8K's are judged.
 No row is of a real set.
 """
@@ -197,8 +198,14 @@ def cases():
                 context, continuation = instance.args
                 pair = [context, continuation if isinstance(continuation, str) else None]
                 found.setdefault(instance.doc_id, []).append(pair)
-            requests = [found[number] for number in sorted(found)]
+            requests = [once(found[number]) for number in sorted(found)]
             yield dict(task=name, shots=shots, template=template, multiturn=multiturn, requests=requests)
+
+
+def once(pairs):
+    """Pairs of context and continuation; null for a context that is the one before."""
+    before = [None, *(context for context, _ in pairs)]
+    return [[None if context == last else context, end] for last, (context, end) in zip(before, pairs)]
 
 
 def sets():
