@@ -24,7 +24,7 @@ use crate::told::{Told, told};
 enum Header<'a> {
     /// Its columns; refused where no row can be read by them.
     Known(fn(&[String]) -> Result<(), Told>),
-    /// Its columns, if it names any of these; else a row of these columns.
+    /// A row of these columns, if it has as many fields and does not name the first; else its columns.
     OrNone(&'a [&'a str]),
 }
 
@@ -70,8 +70,8 @@ impl DataFile {
         }
     }
 
-    /// The same for rows whose keys somebody else knows: a table whose first line names none of `columns` has no header,
-    /// and these are its columns.
+    /// The same for rows whose keys somebody else knows: a table whose first line has as many fields as `columns`, and does
+    /// not name the first of them, has no header, and these are its columns.
     ///
     /// # Errors
     /// As [`DataFile::open`]; plain text, which has no keys.
@@ -232,7 +232,7 @@ impl DataFile {
             (None, Header::OrNone(_)) => Ok(()),
         };
         if let (Ok(line), Header::OrNone(columns)) = (&first, header)
-            && record::names_none(line, separator, columns)
+            && record::is_row_of(line, separator, columns)
         {
             self.header = columns.iter().map(ToString::to_string).collect();
             return Ok(());

@@ -55,10 +55,12 @@ pub(super) fn header_names(header: &str, separator: u8) -> Result<Vec<String>, T
     }
 }
 
-/// Whether a table's first record names none of these columns, which are in lower case: then it is a row.
-pub(super) fn names_none(record: &str, separator: u8, columns: &[&str]) -> bool {
-    fields(record, separator)
-        .is_ok_and(|fields| !fields.iter().any(|name| columns.contains(&&*name.trim().to_lowercase())))
+/// Whether a table's first record is a row of these columns, and does not name them: it has as many fields, and none of them
+/// is the first column's name.
+pub(super) fn is_row_of(record: &str, separator: u8, columns: &[&str]) -> bool {
+    let Some(first) = columns.first() else { return false };
+    let names_it = |fields: &[String]| fields.iter().any(|name| name.trim().to_lowercase() == *first);
+    fields(record, separator).is_ok_and(|fields| fields.len() == columns.len() && !names_it(&fields))
 }
 
 /// Whether a column that was asked for is there.

@@ -15,7 +15,8 @@ use crate::told::{Told, told};
 pub type Taken<T> = (T, Vec<String>);
 
 /// Reads the rows of all files as objects, in their order, up to the limit of the options. The names of a table's columns
-/// are in lower case; a table whose first line holds none of `columns` has no header, and these are its columns.
+/// are in lower case; a table whose first line has as many fields as `columns`, and does not name the first of them, has no
+/// header, and these are its columns.
 /// `accept` makes of each row what the caller needs and names the keys that it does not read, or says why the row cannot
 /// be used.
 ///
@@ -109,6 +110,9 @@ mod tests {
         let bare = rows("what,x,A\n\"who, then\",y,B\n");
         assert_eq!(bare[0], r#"a.csv:1 {"question":"what","a":"x","answer":"A"}"#);
         assert_eq!(bare[1], r#"a.csv:2 {"question":"who, then","a":"y","answer":"B"}"#);
+        // An answer may be called as a column is; other tables have headers of their own.
+        assert_eq!(rows("x,y,a\n")[0], r#"a.csv:1 {"question":"x","a":"y","answer":"a"}"#);
+        assert_eq!(rows("goal,sol1\nx,y\n")[0], r#"a.csv:2 {"goal":"x","sol1":"y"}"#);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::output::{Output, grouped};
 use crate::sources;
 
-/// The columns of tables of questions, which one without a header has.
+/// The columns of MMLU's tables, which have no header; others have one.
 const COLUMNS: [&str; 6] = ["question", "a", "b", "c", "d", "answer"];
 
 /// The rows of a task.
@@ -112,7 +112,8 @@ fn questions(
 ) -> Result<Vec<(RowOrigin, Question)>, Failure> {
     let options = DataOptions { skip_bad_rows: args.skip_bad_rows, ..DataOptions::default() };
     let sources = sources::open(&names(paths), args.reading.encoding)?;
-    let (questions, report) = read_values(sources, options, &COLUMNS, |row, _| read_question(task, row))?;
+    let columns: &[&str] = if task == Task::Mmlu { &COLUMNS } else { &[] };
+    let (questions, report) = read_values(sources, options, columns, |row, _| read_question(task, row))?;
     sum.add(&report);
     Ok(questions)
 }
