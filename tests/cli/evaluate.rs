@@ -90,6 +90,26 @@ fn together_or_one_by_one_gives_the_same_choices() {
 }
 
 #[test]
+fn questions_go_through_the_chat_template_where_that_is_asked_for() {
+    let place = place();
+    let asked = |flags: &str, file: &str| {
+        let line =
+            format!("eval --model model --task arc_easy --data eval --limit 3 --items {file} --json {flags}");
+        assert_eq!(place.run(&line).ok().result()["n"], 3);
+        lines(&place.text(file)).remove(0)["log_likelihoods"].clone()
+    };
+    let plain = asked("", "plain.jsonl");
+    let chat = asked("--apply-chat-template", "chat.jsonl");
+    place.write("same.jinja", "{{ messages[-1]['content'] }} ");
+    let same = asked("--apply-chat-template --chat-template same.jinja", "same.jsonl");
+    assert_ne!(plain, chat);
+    // A template that writes the question alone, and the space that otherwise stands before an answer.
+    for (a, b) in plain.as_array().unwrap().iter().zip(same.as_array().unwrap()) {
+        assert!((a.as_f64().unwrap() - b.as_f64().unwrap()).abs() < 1e-4, "{plain} {same}");
+    }
+}
+
+#[test]
 fn two_models_are_compared() {
     let place = place();
     place
