@@ -23,6 +23,8 @@ mod demos;
 mod distillation;
 #[path = "cli/distilled_texts.rs"]
 mod distilled_texts;
+#[path = "cli/evaluate.rs"]
+mod evaluate;
 #[path = "cli/few_rows.rs"]
 mod few_rows;
 #[path = "cli/foreign.rs"]

@@ -24,6 +24,8 @@ mod distillation;
 mod early_stop;
 #[path = "library/epochs.rs"]
 mod epochs;
+#[path = "library/evaluate.rs"]
+mod evaluate;
 #[path = "library/families.rs"]
 mod families;
 #[path = "library/few_rows.rs"]

@@ -1,6 +1,6 @@
 //! Kindling trains, adapts and talks with small language models, natively and in a browser tab.
 //!
-//! text → tokenizer → data → batch → prepared → kernels → model → sample → adapter → loss → optim → train → formats → checkpoint; chat → api
+//! text → tokenizer → data → batch → prepared → kernels → model → sample → adapter → loss → optim → train → formats → checkpoint; chat → api; evaluate
 //!
 //! The crate knows no file system, no clock, no terminal and no page: bytes come in, bytes and
 //! [`train::TrainEvent`]s go out. Modules stand in the order in which the data flows.
@@ -50,6 +50,8 @@ pub mod chat;
 
 pub mod api;
 pub mod demo;
+
+pub mod evaluate;
 
 pub mod bench;
 

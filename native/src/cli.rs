@@ -10,8 +10,8 @@ use kindling::train::Stage;
 use crate::commands::stage_flags::with_defaults;
 use crate::commands::train_args::{AdapterArgs, TrainArgs};
 use crate::commands::{
-    SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, export, generate, import, merge, plan,
-    quickstart, replay, report, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
+    SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, eval, export, generate, import, merge,
+    plan, quickstart, replay, report, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -133,6 +133,9 @@ enum Verb {
     Chat(chat::ChatArgs),
     /// Log-probability of each token of a text, bits per byte
     Score(score::ScoreArgs),
+    /// How good a model is: C-Eval, CMMLU, MMLU, ARC, OpenBookQA, PIQA and others, held-out texts, pairs of answers
+    #[command(after_help = eval::NOTES)]
+    Eval(Box<eval::EvalArgs>),
     /// Answer the clients of OpenAI and Ollama over HTTP, and serve the page from the same port
     #[command(after_help = SAMPLING_ORDER)]
     Serve(serve::ServeArgs),
@@ -151,7 +154,7 @@ enum Verb {
 }
 
 /// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 2] = ["eval", "push"];
+const NOT_BUILT: [&str; 1] = ["push"];
 
 /// Flags likewise.
 const FLAGS_NOT_BUILT: [&str; 6] =
@@ -220,6 +223,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Replay(args) => replay::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
         Verb::Score(args) => score::run(&args, &everywhere),
+        Verb::Eval(args) => eval::run(&args, &everywhere, &invocation.said),
         Verb::Serve(args) => serve::run(&args, &everywhere, &invocation.said),
         Verb::Runs(args) => runs::run(args, &everywhere),
         Verb::Report(args) => report::run(&args, &everywhere),

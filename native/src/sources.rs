@@ -178,7 +178,7 @@ fn open_named(pattern: &str, encoding: Option<TextEncoding>) -> Result<Vec<Arc<d
         output::warn(&told);
     }
     let open = |path: PathBuf| -> Result<Arc<dyn Source>> { Ok(Arc::new(open_file(&path, encoding)?)) };
-    expand(pattern)?.into_iter().map(open).collect()
+    files(pattern)?.into_iter().map(open).collect()
 }
 
 fn check_encoding(sources: &[Arc<dyn Source>], encoding: Option<TextEncoding>) -> Result<()> {
@@ -195,10 +195,14 @@ fn check_encoding(sources: &[Arc<dyn Source>], encoding: Option<TextEncoding>) -
 /// it is opened.
 pub fn local_files(patterns: &[String]) -> Vec<PathBuf> {
     let local = patterns.iter().map(|pattern| shares::name_of(pattern)).filter(|name| !hub::is_address(name));
-    local.filter_map(|pattern| expand(pattern).ok()).flatten().collect()
+    local.filter_map(|pattern| files(pattern).ok()).flatten().collect()
 }
 
-fn expand(pattern: &str) -> Result<Vec<PathBuf>> {
+/// The files that one of `--data` names, in the order in which they are read.
+///
+/// # Errors
+/// As [`open`].
+pub fn files(pattern: &str) -> Result<Vec<PathBuf>> {
     if hub::is_address(pattern) {
         return hub::data_files(pattern);
     }

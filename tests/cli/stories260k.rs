@@ -4,18 +4,20 @@ use std::path::{Path, PathBuf};
 
 use crate::place::Place;
 
-/// The model's directory, or a word on why the test is skipped.
-fn model() -> Option<String> {
+/// The folder of real data, or a word on why a test is skipped.
+pub fn shared() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
-    let shared = std::env::var_os("KINDLING_SHARED").map_or(beside, PathBuf::from);
-    let model = shared.join("data/weights/stories260k/hf");
-    match model.canonicalize() {
-        Ok(path) => Some(path.to_string_lossy().into_owned()),
-        Err(_) => {
-            eprintln!("SKIPPED: {} is absent", model.display());
-            None
-        }
+    let data = std::env::var_os("KINDLING_SHARED").map_or(beside, PathBuf::from).join("data");
+    let found = data.canonicalize().ok().filter(|data| data.join("weights/stories260k/hf").exists());
+    if found.is_none() {
+        eprintln!("SKIPPED: {} is absent", data.display());
     }
+    found
+}
+
+/// The model's directory.
+fn model() -> Option<String> {
+    Some(shared()?.join("weights/stories260k/hf").to_string_lossy().into_owned())
 }
 
 #[test]

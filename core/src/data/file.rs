@@ -19,8 +19,14 @@ use crate::text::{
 };
 use crate::told::{Told, told};
 
-/// Refuses the columns of a table of which no row can be read.
-type Columns = fn(&[String]) -> Result<(), Told>;
+/// What the first line of a table is.
+#[derive(Clone, Copy)]
+enum Header<'a> {
+    /// Its columns; refused where no row can be read by them.
+    Known(fn(&[String]) -> Result<(), Told>),
+    /// A row of these columns, if it has as many fields and does not name the first; else its columns.
+    OrNone(&'a [&'a str]),
+}
 
 /// A source whose format is known.
 pub(super) struct DataFile {
@@ -42,7 +48,7 @@ impl DataFile {
     /// [`Error::Data`] naming the file: it is empty, of an unknown kind, in UTF-16, still compressed, or a CSV file
     /// whose header names no known columns.
     pub(super) fn open(source: Arc<dyn Source>, options: Arc<DataOptions>) -> Result<Self> {
-        Self::open_with(source, options, record::check_header)
+        Self::open_with(source, options, Header::Known(record::check_header))
     }
 
     /// The same for rows to go on from.
@@ -50,9 +56,10 @@ impl DataFile {
     /// # Errors
     /// As [`DataFile::open`]; plain text, in which nothing tells where a prompt ends.
     pub(super) fn open_prompts(source: Arc<dyn Source>, options: Arc<DataOptions>) -> Result<Self> {
-        let file = Self::open_with(source, options, |names| {
+        let known = |names: &[String]| {
             prompt_key(|key| names.iter().any(|name| name == key), || listed(names)).map(drop)
-        })?;
+        };
+        let file = Self::open_with(source, options, Header::Known(known))?;
         match file.is_text() {
             false => Ok(file),
             true => Err(Error::Data(format!(
@@ -63,7 +70,28 @@ impl DataFile {
         }
     }
 
-    fn open_with(source: Arc<dyn Source>, options: Arc<DataOptions>, known: Columns) -> Result<Self> {
+    /// The same for rows whose keys somebody else knows: a table whose first line has as many fields as `columns`, and does
+    /// not name the first of them, has no header, and these are its columns.
+    ///
+    /// # Errors
+    /// As [`DataFile::open`]; plain text, which has no keys.
+    pub(super) fn open_values(
+        source: Arc<dyn Source>,
+        options: Arc<DataOptions>,
+        columns: &[&str],
+    ) -> Result<Self> {
+        let file = Self::open_with(source, options, Header::OrNone(columns))?;
+        match file.is_text() {
+            false => Ok(file),
+            true => Err(Error::Data(told!(
+                "file.text_no_keys",
+                "{name}: plain text has no keys; give the rows as .jsonl, .csv or .parquet",
+                name = file.name()
+            ))),
+        }
+    }
+
+    fn open_with(source: Arc<dyn Source>, options: Arc<DataOptions>, header: Header) -> Result<Self> {
         let refuse = |why: Told| Err(Error::Data(told!("at", "{name}: {why}", name = source.name(), why)));
         let mut blocks = BlockReader::new(source.clone(), 0);
         let head = blocks.peek(READ_BLOCK)?;
@@ -87,7 +115,7 @@ impl DataFile {
         let mut file = Self { source, format, options, first, header: Vec::new(), text_column };
         if let Some(separator) = format.separator() {
             file.text_column = file.text_column.map(|name| name.to_lowercase());
-            file.read_header(separator, known)?;
+            file.read_header(separator, header)?;
         }
         Ok(file)
     }
@@ -161,7 +189,7 @@ impl DataFile {
     }
 
     /// A row as a value: plain text is a string, a record of a table an object of its cells.
-    fn value(&self, bytes: Result<&[u8], &Told>) -> Result<Value, Told> {
+    pub(super) fn value(&self, bytes: Result<&[u8], &Told>) -> Result<Value, Told> {
         let bytes = bytes?;
         let text = std::str::from_utf8(bytes).map_err(|error| match self.source.encoding() {
             Some(name) => told!("row.not_encoded", "the row holds bytes that are not {name}", name),
@@ -190,28 +218,27 @@ impl DataFile {
         }
     }
 
-    fn read_header(&mut self, separator: u8, known: Columns) -> Result<()> {
+    fn read_header(&mut self, separator: u8, header: Header) -> Result<()> {
         let mut scanner = self.scanner();
         let found = scanner.advance()?;
-        let names = match scanner.bytes() {
-            Ok(bytes) if found => record::header_names(&String::from_utf8_lossy(bytes), separator),
+        let first = match scanner.bytes() {
+            Ok(bytes) if found => Ok(String::from_utf8_lossy(bytes)),
             Ok(_) => Err(told!("file.no_header", "the file has no header")),
             Err(problem) => Err(problem.clone()),
         };
-        let header = names.and_then(|names| {
-            let told = match &self.text_column {
-                Some(column) if !names.contains(column) => Err(told!(
-                    "row.missing",
-                    "{column} is missing; found {found}",
-                    column,
-                    found = listed(&names)
-                )),
-                Some(_) => Ok(()),
-                None => known(&names),
-            };
-            told.map(|()| names)
-        });
-        self.header = header.map_err(|why| {
+        let known = |names: &[String]| match (&self.text_column, header) {
+            (Some(column), _) => record::check_column(names, column),
+            (None, Header::Known(known)) => known(names),
+            (None, Header::OrNone(_)) => Ok(()),
+        };
+        if let (Ok(line), Header::OrNone(columns)) = (&first, header)
+            && record::is_row_of(line, separator, columns)
+        {
+            self.header = columns.iter().map(ToString::to_string).collect();
+            return Ok(());
+        }
+        let names = first.and_then(|line| record::header_names(&line, separator));
+        self.header = names.and_then(|names| known(&names).map(|()| names)).map_err(|why| {
             let place = scanner.place().line;
             Error::Data(told!(
                 "file.columns",
@@ -282,20 +309,6 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_columns_that_nothing_reads_are_named_as_in_json() {
-        let unused = |name: &str, bytes: &str| {
-            let file = open(name, bytes).unwrap();
-            let mut scanner = file.scanner();
-            assert!(scanner.advance().unwrap());
-            file.parse(scanner.bytes()).unwrap().unused
-        };
-        let expected = ["weight", "keep"];
-        assert_eq!(unused("a.csv", "id,q,a,weight,keep,n_tokens\n7,x,y,0,true,12\n"), expected);
-        let row = "{\"id\": 7, \"q\": \"x\", \"a\": \"y\", \"weight\": 0, \"keep\": true, \"n_tokens\": 12}";
-        assert_eq!(unused("a.jsonl", row), expected);
-    }
-
-    #[test]
     fn bad_rows_are_named() {
         let bad = |line, why: &str| (line, Err(why.into()));
         let json =
@@ -321,30 +334,6 @@ mod tests {
                 bad(2, "the header names 2 fields, and the row has 1"),
                 bad(3, "the header names 2 fields, and the row has 3")
             ]
-        );
-    }
-
-    #[test]
-    fn the_column_of_the_texts_may_have_another_name() {
-        let open = |name: &str, bytes: &str, column: &str| {
-            let options = DataOptions { text_column: Some(column.to_string()), ..DataOptions::default() };
-            DataFile::open(Arc::new(Memory::new(name, bytes)), Arc::new(options))
-        };
-        for (name, bytes) in [
-            ("a.csv", "ID,Body,Note\n7,once,\"upon\"\n"),
-            ("a.jsonl", "{\"id\": 7, \"Body\": \"once\", \"text\": \"a time\"}"),
-        ] {
-            let file = open(name, bytes, "Body").unwrap();
-            let mut scanner = file.scanner();
-            assert!(scanner.advance().unwrap());
-            let parsed = file.parse(scanner.bytes()).unwrap();
-            assert_eq!(parsed.row, Row::Document("once".to_string()), "{name}");
-            assert_eq!(parsed.unused, [if name == "a.csv" { "note" } else { "text" }]);
-        }
-        let missing = open("a.csv", "id,text\n1,b\n", "Body").err().unwrap().to_string();
-        assert_eq!(
-            missing,
-            "a.csv:1: the first line must name the columns: body is missing; found columns id, text"
         );
     }
 

@@ -36,6 +36,7 @@ mod source;
 mod split;
 mod token_data;
 mod tokens;
+mod values;
 
 pub(crate) use kind::not_of_kind;
 pub(crate) use mix::percent;
@@ -60,3 +61,4 @@ pub use source::{Memory, Source};
 pub use split::{Split, split};
 pub use token_data::TokenData;
 pub use tokens::{TokenExample, TokenRow, TokenRows, TokenTies};
+pub use values::{Taken, read_values};

@@ -55,6 +55,27 @@ pub(super) fn header_names(header: &str, separator: u8) -> Result<Vec<String>, T
     }
 }
 
+/// Whether a table's first record is a row of these columns, and does not name them: it has as many fields, and none of them
+/// is the first column's name.
+pub(super) fn is_row_of(record: &str, separator: u8, columns: &[&str]) -> bool {
+    let Some(first) = columns.first() else { return false };
+    let names_it = |fields: &[String]| fields.iter().any(|name| name.trim().to_lowercase() == *first);
+    fields(record, separator).is_ok_and(|fields| fields.len() == columns.len() && !names_it(&fields))
+}
+
+/// Whether a column that was asked for is there.
+///
+/// # Errors
+/// It is not, with those that are.
+pub(super) fn check_column(names: &[String], column: &String) -> Result<(), Told> {
+    match names.contains(column) {
+        true => Ok(()),
+        false => {
+            Err(told!("row.missing", "{column} is missing; found {found}", column, found = listed(names)))
+        }
+    }
+}
+
 /// The name that two columns have; those without one are read by nobody.
 pub(super) fn name_of_two(names: &[String]) -> Option<&String> {
     let is_twice = |&(at, name): &(usize, &String)| !name.is_empty() && names[..at].contains(name);
@@ -85,7 +106,17 @@ pub(super) fn is_number(cell: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::data::file::DataFile;
+    use crate::data::options::DataOptions;
+    use crate::data::source::Memory;
+    use crate::text::Row;
+
+    fn open(name: &str, bytes: &str) -> crate::error::Result<DataFile> {
+        DataFile::open(Arc::new(Memory::new(name, bytes)), Arc::new(DataOptions::default()))
+    }
 
     #[test]
     fn columns_have_names_of_their_own() {
@@ -97,5 +128,43 @@ mod tests {
             Err("two columns are called q; keep one of them; found columns q, a, q".into())
         );
         assert_eq!(header_names("a,b\tc", b'\t'), Ok(vec!["a,b".to_string(), "c".to_string()]));
+    }
+
+    #[test]
+    fn numbers_in_columns_that_nothing_reads_are_named_as_in_json() {
+        let unused = |name: &str, bytes: &str| {
+            let file = open(name, bytes).unwrap();
+            let mut scanner = file.scanner();
+            assert!(scanner.advance().unwrap());
+            file.parse(scanner.bytes()).unwrap().unused
+        };
+        let expected = ["weight", "keep"];
+        assert_eq!(unused("a.csv", "id,q,a,weight,keep,n_tokens\n7,x,y,0,true,12\n"), expected);
+        let row = "{\"id\": 7, \"q\": \"x\", \"a\": \"y\", \"weight\": 0, \"keep\": true, \"n_tokens\": 12}";
+        assert_eq!(unused("a.jsonl", row), expected);
+    }
+
+    #[test]
+    fn the_column_of_the_texts_may_have_another_name() {
+        let open = |name: &str, bytes: &str, column: &str| {
+            let options = DataOptions { text_column: Some(column.to_string()), ..DataOptions::default() };
+            DataFile::open(Arc::new(Memory::new(name, bytes)), Arc::new(options))
+        };
+        for (name, bytes) in [
+            ("a.csv", "ID,Body,Note\n7,once,\"upon\"\n"),
+            ("a.jsonl", "{\"id\": 7, \"Body\": \"once\", \"text\": \"a time\"}"),
+        ] {
+            let file = open(name, bytes, "Body").unwrap();
+            let mut scanner = file.scanner();
+            assert!(scanner.advance().unwrap());
+            let parsed = file.parse(scanner.bytes()).unwrap();
+            assert_eq!(parsed.row, Row::Document("once".to_string()), "{name}");
+            assert_eq!(parsed.unused, [if name == "a.csv" { "note" } else { "text" }]);
+        }
+        let missing = open("a.csv", "id,text\n1,b\n", "Body").err().unwrap().to_string();
+        assert_eq!(
+            missing,
+            "a.csv:1: the first line must name the columns: body is missing; found columns id, text"
+        );
     }
 }

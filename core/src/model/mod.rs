@@ -3,6 +3,7 @@
 mod attention;
 mod block;
 mod block_reading;
+mod branches;
 mod cache;
 mod cache_rows;
 mod card;
@@ -53,6 +54,7 @@ mod weights;
 pub use attention::Attention;
 pub use block::Block;
 pub(crate) use block_reading::block_mask;
+pub use branches::Branches;
 pub use cache::KvCache;
 pub use card::ModelCard;
 pub use checkpointing::ActivationCheckpointing;

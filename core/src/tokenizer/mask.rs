@@ -203,6 +203,14 @@ impl Tokenizer {
         self.template_for(conversation)?.render(conversation, true, &self.all_variables(variables))
     }
 
+    /// The same as text, before it is encoded; `open` asks for the generation prompt at its end.
+    ///
+    /// # Errors
+    /// No template, or one that refuses the conversation.
+    pub fn render_text(&self, conversation: &Conversation, open: bool) -> Result<String> {
+        self.template_for(conversation)?.render(conversation, open, &self.variables)
+    }
+
     /// The same with what is odd about the conversation, each kind once: what the template does not print of it, and
     /// special tokens in the messages' own texts.
     ///

@@ -30,18 +30,19 @@ const TAIL: usize = 64;
 
 /// Held-out questions with their answers.
 pub struct HeldOutAnswers {
-    questions: Vec<Question>,
+    questions: Vec<TaggedQuestion>,
     asked: EvalAnswers,
     tokenizer: Arc<Tokenizer>,
 }
 
-/// One of them.
-struct Question {
-    prompt: Vec<u32>,
+/// A question whose own answer keeps the tags.
+pub struct TaggedQuestion {
+    /// The ids that an answer is written behind.
+    pub prompt: Vec<u32>,
     /// The tag that the prompt ends with, and that the answer therefore begins behind.
-    opened: String,
+    pub opened: String,
     /// What stands between the tags of the row's own answer.
-    answer: String,
+    pub answer: String,
 }
 
 impl HeldOutAnswers {
@@ -67,7 +68,7 @@ impl HeldOutAnswers {
             let Some((Row::Conversation(conversation), origin)) = dataset.row(split.order().at(at))? else {
                 continue;
             };
-            match question(&conversation, tokenizer, &asked.tags) {
+            match TaggedQuestion::of(&conversation, tokenizer, &asked.tags) {
                 Ok(question) => questions.extend(question),
                 // The loader counts and names it.
                 Err(_) if dataset.skip_bad_rows() => {}
@@ -105,8 +106,8 @@ impl HeldOutAnswers {
             ..SamplingConfig::default()
         };
         // A prompt that fills the context leaves no room for an answer, which then keeps no tags.
-        let fits = |question: &&Question| question.prompt.len() < model.config().context();
-        let asked: Vec<&Question> = self.questions.iter().filter(fits).collect();
+        let fits = |question: &&TaggedQuestion| question.prompt.len() < model.config().context();
+        let asked: Vec<&TaggedQuestion> = self.questions.iter().filter(fits).collect();
         let requests: Vec<GenerationRequest> =
             asked.iter().map(|question| question.request(&ends, &config)).collect();
         let mut wanted = Control::Continue;
@@ -139,8 +140,9 @@ impl HeldOutAnswers {
     }
 }
 
-impl Question {
-    fn request<'a>(&'a self, end_ids: &'a [u32], config: &'a SamplingConfig) -> GenerationRequest<'a> {
+impl TaggedQuestion {
+    /// What a model is asked.
+    pub fn request<'a>(&'a self, end_ids: &'a [u32], config: &'a SamplingConfig) -> GenerationRequest<'a> {
         GenerationRequest {
             prompt: &self.prompt,
             reuse: 0,
@@ -150,22 +152,26 @@ impl Question {
             unmask: UnmaskConfig::default(),
         }
     }
-}
 
-/// A row as a question, if its last answer keeps the tags.
-fn question(conversation: &Conversation, tokenizer: &Tokenizer, tags: &Tags) -> Result<Option<Question>> {
-    let tagged = tags.put_in(conversation);
-    let Some((last, before)) = tagged.messages.split_last().filter(|(last, _)| last.is_assistant()) else {
-        return Ok(None);
-    };
-    let parts = parse_reasoning(&last.content, tags);
-    let Some(answer) = parts.answer.filter(|_| parts.keeps_format()) else { return Ok(None) };
-    let asked = Conversation { messages: before.to_vec(), tools: tagged.tools.clone() };
-    let variables: Map<String, Value> =
-        ASKS_TO_THINK.into_iter().map(|name| (name.to_string(), true.into())).collect();
-    let prompt = tokenizer.render_prompt(&asked, &variables)?;
-    let tail = tokenizer.decode(&prompt[prompt.len().saturating_sub(TAIL)..], false)?;
-    Ok(Some(Question { opened: tags.opened_by(&tail).to_string(), answer: answer.to_string(), prompt }))
+    /// A row as a question, if its last answer keeps the tags.
+    ///
+    /// # Errors
+    /// What the chat template refuses.
+    pub fn of(conversation: &Conversation, tokenizer: &Tokenizer, tags: &Tags) -> Result<Option<Self>> {
+        let tagged = tags.put_in(conversation);
+        let Some((last, before)) = tagged.messages.split_last().filter(|(last, _)| last.is_assistant())
+        else {
+            return Ok(None);
+        };
+        let parts = parse_reasoning(&last.content, tags);
+        let Some(answer) = parts.answer.filter(|_| parts.keeps_format()) else { return Ok(None) };
+        let asked = Conversation { messages: before.to_vec(), tools: tagged.tools.clone() };
+        let variables: Map<String, Value> =
+            ASKS_TO_THINK.into_iter().map(|name| (name.to_string(), true.into())).collect();
+        let prompt = tokenizer.render_prompt(&asked, &variables)?;
+        let tail = tokenizer.decode(&prompt[prompt.len().saturating_sub(TAIL)..], false)?;
+        Ok(Some(Self { opened: tags.opened_by(&tail).to_string(), answer: answer.to_string(), prompt }))
+    }
 }
 
 /// What went wrong, with the row that it went wrong at.

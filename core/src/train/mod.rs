@@ -50,6 +50,7 @@ pub use copies::Copies;
 pub use ends::turn_warnings;
 pub use evaluate::{HeldOut, evaluate};
 pub use event::{Control, Listener, StepLog, TrainEvent};
+pub use held_out_answers::TaggedQuestion;
 pub use loss_scale::LossScale;
 pub use options::TrainOptions;
 pub use patience::Patience;

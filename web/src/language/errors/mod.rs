@@ -12,13 +12,14 @@ use crate::format::fill;
 use crate::messages::told::Told;
 
 /// The sentences, by what they are about.
-const SENTENCES: [&str; 6] = [
+const SENTENCES: [&str; 7] = [
     include_str!("rows.txt"),
     include_str!("prepared.txt"),
     include_str!("models.txt"),
     include_str!("gguf.txt"),
     include_str!("adapters.txt"),
     include_str!("runs.txt"),
+    include_str!("evaluate.txt"),
 ];
 /// Values that are words.
 const WORDS: &str = include_str!("words.txt");
