@@ -30,7 +30,7 @@ pub struct Limits {
     /// Largest request, in MB; larger ones are answered 413
     #[arg(long, default_value_t = 4.0)]
     pub max_request_mb: f64,
-    /// Seconds that a request may take in all, its time in the queue included; an answer ends there with what there is
+    /// Seconds that a request may take in all, its time in the queue included; one that is not done by then fails (504)
     #[arg(long, default_value_t = 600.0)]
     pub timeout: f64,
     /// Seconds in which the head of a request has to come, and then its body; slower ones are closed
