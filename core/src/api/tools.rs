@@ -221,10 +221,6 @@ mod tests {
             (r#"{"type": "web_search"}"#, "tools[0].type"),
             (r#"{"type": "function"}"#, "tools[0].function"),
             (r#"{"type": "function", "function": {"name": "a b"}}"#, "tools[0].function.name"),
-            (
-                r#"{"type": "function", "function": {"name": "a", "strict": true}}"#,
-                "tools[0].function.strict",
-            ),
         ] {
             let body = format!(r#"{{"tools": [{tool}]}}"#);
             let error = Tools::take(&mut Fields::of_body(body.as_bytes()).unwrap()).unwrap_err();

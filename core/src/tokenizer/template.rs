@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, State};
 use serde_json::Map;
 
@@ -19,7 +19,7 @@ use super::template_bounds;
 use super::template_limits::{self, Bounded};
 use super::template_percent;
 use super::template_python;
-use super::template_values::{from_json, tojson};
+use super::template_values::{from_json, message_value, tojson, with_text_arguments};
 use crate::error::{Error, Result};
 use crate::panics::caught;
 use crate::text::{Conversation, Message};
@@ -232,34 +232,6 @@ fn environment(
     }
     environment.add_template_owned(NAME, source)?;
     Ok(environment)
-}
-
-fn message_value(message: &Message) -> Value {
-    let own =
-        [("role", Value::from(message.role.as_str())), ("content", Value::from(message.content.as_str()))];
-    let extra = message.extra.iter().map(|(key, value)| (key.as_str(), from_json(value)));
-    Value::from_pairs(own.into_iter().chain(extra))
-}
-
-/// The messages with the arguments of their calls as JSON text; `None` where none is an object.
-fn with_text_arguments(messages: &[Message]) -> Option<Vec<Message>> {
-    let mut messages = messages.to_vec();
-    let mut changed = false;
-    for call in messages
-        .iter_mut()
-        .filter_map(|message| message.extra.get_mut("tool_calls")?.as_array_mut())
-        .flatten()
-    {
-        // OpenAI's form holds the call in `function`.
-        let call = if call["function"].is_object() { &mut call["function"] } else { call };
-        let Some(arguments) = call.get_mut("arguments").filter(|arguments| arguments.is_object()) else {
-            continue;
-        };
-        let none = Kwargs::from_iter(std::iter::empty::<(&str, Value)>());
-        *arguments = tojson(&from_json(arguments), none).ok()?.into();
-        changed = true;
-    }
-    changed.then_some(messages)
 }
 
 fn raise_exception(message: String) -> std::result::Result<String, minijinja::Error> {

@@ -3,6 +3,8 @@
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
+use crate::text::Message;
+
 /// The widest indent: a template comes with a stranger's model, and every item of a row is set in by it.
 const WIDEST_INDENT: usize = 64;
 
@@ -22,6 +24,35 @@ pub(super) fn from_json(json: &serde_json::Value) -> Value {
             Value::from_pairs(map.iter().map(|(key, value)| (key.as_str(), from_json(value))))
         }
     }
+}
+
+/// A message with its own keys and those beside them.
+pub(super) fn message_value(message: &Message) -> Value {
+    let own =
+        [("role", Value::from(message.role.as_str())), ("content", Value::from(message.content.as_str()))];
+    let extra = message.extra.iter().map(|(key, value)| (key.as_str(), from_json(value)));
+    Value::from_pairs(own.into_iter().chain(extra))
+}
+
+/// The messages with the arguments of their calls as JSON text; `None` where none is an object.
+pub(super) fn with_text_arguments(messages: &[Message]) -> Option<Vec<Message>> {
+    let mut messages = messages.to_vec();
+    let mut changed = false;
+    for call in messages
+        .iter_mut()
+        .filter_map(|message| message.extra.get_mut("tool_calls")?.as_array_mut())
+        .flatten()
+    {
+        // OpenAI's form holds the call in `function`.
+        let call = if call["function"].is_object() { &mut call["function"] } else { call };
+        let Some(arguments) = call.get_mut("arguments").filter(|arguments| arguments.is_object()) else {
+            continue;
+        };
+        let none = Kwargs::from_iter(std::iter::empty::<(&str, Value)>());
+        *arguments = tojson(&from_json(arguments), none).ok()?.into();
+        changed = true;
+    }
+    changed.then_some(messages)
 }
 
 /// The `tojson` filter of `transformers`: Python's `json.dumps(value, ensure_ascii=False, …)`, without the
