@@ -76,6 +76,7 @@ pub fn run(
 ) -> Result<(), Failure> {
     let output = everywhere.output();
     writing::check(&args.sampling, &args.unmask.settings)?;
+    args.demo.check()?;
     if args.data.is_empty() {
         args.rows.refuse()?;
         // clap asks for no --data beside what stands in its place.
