@@ -99,7 +99,7 @@ fn questions_go_through_the_chat_template_where_that_is_asked_for() {
         lines(&place.text(file)).remove(0)["log_likelihoods"].clone()
     };
     let plain = asked("", "plain.jsonl");
-    let chat = asked("--apply-chat-template", "chat.jsonl");
+    let chat = asked("--apply-chat-template", "templated.jsonl");
     place.write("same.jinja", "{{ messages[-1]['content'] }} ");
     let same = asked("--apply-chat-template --chat-template same.jinja", "same.jsonl");
     assert_ne!(plain, chat);

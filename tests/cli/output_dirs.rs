@@ -56,7 +56,9 @@ fn run_with_company(place: &Place) {
 
 /// Takes from the run what runs did not write before they kept a list of their files.
 fn make_older(place: &Place) {
-    place.remove("run/training/files.json");
+    for file in ["files.json", "data.json", "sessions.json"] {
+        place.remove(&format!("run/training/{file}"));
+    }
     for (path, _) in place.contents("run") {
         if path.ends_with("chat_template.jinja") {
             std::fs::remove_file(path).unwrap();

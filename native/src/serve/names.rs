@@ -146,7 +146,10 @@ fn split(text: &str) -> Named {
     if Path::new(text).exists() {
         return whole();
     }
-    match text.split_once('=').filter(|(name, place)| !name.contains(['/', '\\']) && !place.is_empty()) {
+    let is_name = |name: &str, place: &str| {
+        !name.contains(['/', '\\']) && !place.is_empty() || Path::new(place).exists()
+    };
+    match text.split_once('=').filter(|(name, place)| is_name(name, place)) {
         Some((name, place)) => Named { name: name.into(), place: place.into(), base: None },
         None => whole(),
     }

@@ -109,7 +109,7 @@ fn a_request_has_a_time_of_its_own() {
 fn what_runs_ends_and_nothing_new_begins_when_the_server_ends() {
     let place = with_long_model();
     let site = Site::start(&place, "--model long");
-    let mut asked = question("hi", 1500);
+    let mut asked = question("hi", 12000);
     asked["stream"] = json!(true);
     let mut running = site.stream(CHAT, &asked);
     running.next().unwrap();
