@@ -87,12 +87,16 @@ async fn connection(
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(read_time);
     builder.max_buf_size(HEAD_BYTES).max_headers(HEAD_LINES);
+    // Whoever comes while the rest ends hears why nothing more is taken on, which an idle connection that is shut down
+    // would not tell.
+    let late = *drains.borrow();
+    builder.keep_alive(!late);
     let io = TimedIo::new(stream, WRITE_LIMIT);
     let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
     let mut drained = pin!(async move {
         let _ = drains.wait_for(|drains| *drains).await;
     });
-    let mut told = false;
+    let mut told = late;
     poll_fn(|context| {
         if !told && drained.as_mut().poll(context).is_ready() {
             told = true;
