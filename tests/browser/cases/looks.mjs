@@ -190,7 +190,7 @@ test("looks: the keyboard is never lost elsewhere", CPU, async (t) => {
   // A function of the page is not waited for.
   const acts = () => page.evaluate(async () => (await kindling.adapters.list()).some(({ active }) => active));
   for (const begun = Date.now(); (await acts()) && Date.now() - begun < 20 * SECOND;) await page.waitForTimeout(50);
-  assert.equal(await acts(), false);
+  t.assert.equal(await acts(), false);
   await keyboardAt(t, "adapter-on", "the list was drawn anew");
   await page.getByTestId("ab-run").click();
   await page.locator("#ab-run:enabled").waitFor({ timeout: 60 * SECOND });

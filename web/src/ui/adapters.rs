@@ -92,6 +92,7 @@ impl Adapters {
         if woken.is_empty() {
             return Ok(Some(known));
         }
+        self.know(&known);
         let known = self.choose(known).await?;
         let acts = |name: &String| known.iter().flatten().any(|now| now.active && now.name == *name);
         woken.retain(|name| known.is_none() || acts(name));
@@ -101,12 +102,17 @@ impl Adapters {
         Ok(known)
     }
 
-    /// Lets the engine choose what acts, which is known at once. Gives the list, what acts being as before where the engine
-    /// refused; `None` where a later choice is on its way, which brings it.
-    async fn choose(&self, wanted: Vec<AdapterInfo>) -> Answer<Option<Vec<AdapterInfo>>> {
-        self.known.replace(wanted.clone());
+    /// Knows a choice at once, for the next one, and for a reload that comes before the engine's answer.
+    fn know(&self, wanted: &[AdapterInfo]) {
+        self.known.replace(wanted.to_vec());
         self.late.set(true);
         self.choices.set(self.choices.get() + 1);
+        self.acting.keep(wanted);
+    }
+
+    /// Lets the engine choose what acts, after [`Self::know`]. Gives the list, what acts being as before where the engine
+    /// refused; `None` where a later choice is on its way, which brings it.
+    async fn choose(&self, wanted: Vec<AdapterInfo>) -> Answer<Option<Vec<AdapterInfo>>> {
         let answer = engine::use_adapters(&wanted).await;
         self.choices.set(self.choices.get() - 1);
         match answer {
@@ -225,6 +231,7 @@ impl Adapters {
         if let Some(adapter) = wanted.iter_mut().find(|adapter| adapter.name == name) {
             change(adapter);
         }
+        self.know(&wanted);
         let adapters = Rc::clone(self);
         // It is read from the disk first; a question that is asked meanwhile waits for it.
         self.list.set("aria-busy", "true");
