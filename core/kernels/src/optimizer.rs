@@ -181,7 +181,7 @@ mod tests {
             assert!((found - expected).abs() <= 1e-6 * expected, "{len}: {found} {expected}");
         }
         // A part of another tensor has its own values.
-        let part = tensor(40, 9).slice([10..20]);
+        let part = tensor(40, 9).narrow(0, 10, 10);
         let expected: f32 = part.clone().square().sum().into_scalar();
         assert!((sum_of_squares(&part).into_scalar::<f32>() - expected).abs() < 1e-6);
     }
@@ -196,7 +196,7 @@ mod tests {
             assert_eq!(bits(&values), bits(&tensor(len, 5)));
             assert_eq!(bits(&scaled(values.clone(), &factor(1.0))), bits(&values));
         }
-        let part = tensor(40, 9).slice([10..20]);
+        let part = tensor(40, 9).narrow(0, 10, 10);
         assert_eq!(bits(&scaled(part.clone(), &factor(2.0))), bits(&(part * 2.0)));
     }
 }
