@@ -149,8 +149,8 @@ impl Objective for NextToken {
         batch.weight()
     }
 
-    /// Of a conversation the processor computes the logits of its targets alone, the smaller part. (A GPU's gradient of rows
-    /// that were taken out costs what that saves.)
+    /// Of a conversation the processor computes the logits of its targets alone, the smaller part. On a GPU, where the gradient
+    /// of rows that were taken out is added up token by token, that is not measured, and all are computed.
     fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
         let (mask, targets) = (causal_mask(batch), Targets::of(batch));
         let few = targets.places.len() * 8 < batch.inputs.len() * 7;
