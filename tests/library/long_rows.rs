@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use kindling::batch::Batch;
-use kindling::kernels::{AttentionBlocks, AttentionMask, attend_in_blocks, masked_softmax};
+use kindling::kernels::{AttentionBlocks, AttentionMask, attend_in_blocks, attend_rows, masked_softmax};
 use kindling::loss::{NextToken, Objective};
 use kindling::model::{KvCache, ModelConfig, RopeScaling, RopeSettings, ScalingKind, Transformer, preset};
 use kindling::optim::NamedGradients;
@@ -46,6 +46,12 @@ fn run(
     let grads = (y.clone() * weights).sum().backward();
     let [q, k, v] = inputs.map(|input| values(input.grad(&grads).unwrap()));
     [values(y), q, k, v]
+}
+
+/// Attention of whole rows in one operation, which keeps positions before heads.
+fn in_rows(inputs: [Tensor<4>; 3], mask: &AttentionMask, again: Option<usize>) -> Tensor<4> {
+    let [q, k, v] = inputs.map(|input| input.swap_dims(1, 2));
+    attend_rows([&q, &k, &v], SCALE, mask, again).expect("the processor has it in f32").swap_dims(1, 2)
 }
 
 fn masks(batch: usize, queries: usize, keys: usize) -> Vec<AttentionMask> {
@@ -103,6 +109,34 @@ fn in_blocks_attention_and_its_gradients_are_those_of_the_whole() {
             }
         }
     }
+}
+
+#[test]
+fn one_operation_for_whole_rows_gives_the_same_and_its_gradients() {
+    let (graph, plain) = (Device::flex().autodiff(), Device::flex());
+    // With more queries than a block of those that keep their weights has, with fewer, and with keys before the first.
+    for [batch, heads, kv_heads, queries, keys, width] in
+        [[2, 4, 2, 131, 131, 8], [3, 3, 3, 9, 9, 6], [2, 6, 1, 5, 17, 4], [1, 2, 2, 1, 1, 2]]
+    {
+        let shapes = [[batch, heads, queries, width], [batch, kv_heads, keys, width]];
+        for (i, mask) in masks(batch, queries, keys).iter().enumerate() {
+            let place = (DType::F32, &graph);
+            let expected = run(shapes, place, |inputs| whole(inputs, mask));
+            for again in [None, Some(3), Some(200)] {
+                let found = run(shapes, place, |inputs| in_rows(inputs, mask, again));
+                for (found, expected) in found.iter().zip(&expected) {
+                    let scale = expected.iter().fold(1f32, |largest, x| largest.max(x.abs()));
+                    let off = largest_difference(found, expected);
+                    assert!(off < 3e-6 * scale, "{shapes:?}, {again:?}, mask {i}: {off} of {scale}");
+                }
+                let input = |shape, seed| numbers(shape, seed, (DType::F32, &plain));
+                let inputs = [input(shapes[0], 1), input(shapes[1], 2), input(shapes[1], 3)];
+                assert_eq!(values(in_rows(inputs, mask, again)), found[0], "{again:?}, mask {i}");
+            }
+        }
+    }
+    let double = numbers([1, 2, 3, 4], 1, (DType::F64, &plain));
+    assert!(attend_rows([&double; 3], SCALE, &AttentionMask::causal(3, 0), None).is_none());
 }
 
 /// Output and gradients in blocks of five on a device, under every kind of mask.

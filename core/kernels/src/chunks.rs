@@ -44,3 +44,13 @@ pub(crate) fn for_each_chunk_triple<T: Send>(
     let chunks = a.chunks_mut(len).zip(b.chunks_mut(len)).zip(c.chunks_mut(len));
     chunks.enumerate().for_each(|(i, ((a, b), c))| f(i, [a, b, c]));
 }
+
+/// `f(i)` for every `i` below `count`, in order, on all threads where there are any.
+pub(crate) fn map_each<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Send) -> Vec<T> {
+    #[cfg(not(target_family = "wasm"))]
+    if count > 1 {
+        use rayon::prelude::*;
+        return (0..count).into_par_iter().map(f).collect();
+    }
+    (0..count).map(f).collect()
+}

@@ -11,7 +11,8 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_backend::tensor::FloatTensor;
 use burn_flex::{Flex, FlexTensor};
 
-type Graph = Autodiff<Flex, NoCheckpointing>;
+/// The autodiff graph of the processor.
+pub(super) type Graph = Autodiff<Flex, NoCheckpointing>;
 
 /// What an operation's backward pass reads of the forward pass; the rest is not kept in memory until then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,17 @@ pub(super) trait HostOp<const N: usize>: Clone + Send + Debug + 'static {
 
     /// The gradients of the inputs, from what is kept of inputs and output, and the output's gradient.
     fn backward(&self, inputs: [&[f32]; N], output: &[f32], grad: &[f32]) -> [Vec<f32>; N];
+
+    /// The same, where only some are asked for; what the others hold is not read.
+    fn backward_of(
+        &self,
+        _wanted: [bool; N],
+        inputs: [&[f32]; N],
+        output: &[f32],
+        grad: &[f32],
+    ) -> [Vec<f32>; N] {
+        self.backward(inputs, output, grad)
+    }
 }
 
 /// A float tensor on the processor, inside the autodiff graph or not.
@@ -115,7 +127,8 @@ fn forward<const N: usize, const D: usize>(
     Some(FlexTensor::from_data(TensorData::new(op.forward(slices(inputs)?), shape)))
 }
 
-fn slices<const N: usize>(tensors: &[FlexTensor; N]) -> Option<[&[f32]; N]> {
+/// The values of contiguous tensors.
+pub(super) fn slices<const N: usize>(tensors: &[FlexTensor; N]) -> Option<[&[f32]; N]> {
     let slices: Vec<&[f32]> = tensors.iter().map_while(FlexTensor::as_slice).collect();
     slices.try_into().ok()
 }
@@ -158,7 +171,8 @@ impl<Op: HostOp<N>, const N: usize> Backward<Flex, N> for Recorded<Op> {
             None => Some([].as_slice()),
         };
         let (Some(inputs), Some(output), Some(grad)) = (inputs, output, grad.as_slice()) else { return };
-        let gradients = op.backward(inputs, output, grad);
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let gradients = op.backward_of(wanted, inputs, output, grad);
         for ((parent, shape), gradient) in ops.parents.into_iter().zip(shapes).zip(gradients) {
             if let Some(parent) = parent {
                 grads.register::<Flex>(parent.id, FlexTensor::from_data(TensorData::new(gradient, shape)));

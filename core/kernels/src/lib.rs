@@ -6,15 +6,18 @@
 #![recursion_limit = "256"]
 
 mod attention;
+mod attention_rows;
 mod block_matrix;
 mod blocks;
 mod chunks;
+mod dense;
 mod divergence;
 mod expert_rows;
 mod grouped_sums;
 mod host;
 mod log_probs;
 mod mask;
+mod matrix;
 mod optimizer;
 mod quantized;
 mod rms_norm;
@@ -26,8 +29,10 @@ mod uploaded;
 mod weighted_sum;
 
 pub use attention::{AttentionBlocks, attend_in_blocks};
+pub use attention_rows::attend_rows;
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
 pub use chunks::for_each_chunk;
+pub use dense::{multiply, multiply_transposed};
 pub use divergence::{Divergence, apart, beside_teacher};
 pub use expert_rows::{ExpertRows, take_rows, weigh_rows};
 pub use grouped_sums::grouped_sums;

@@ -202,6 +202,11 @@ impl AttentionMask {
 }
 
 impl MaskPart {
+    /// Weights of a head: one for each of its queries and each of its keys.
+    pub(super) fn weights(&self) -> usize {
+        self.queries.len() * self.keys.len()
+    }
+
     /// As [`AttentionMask::hidden`], `[batch or 1, 1, queries, keys]`, but made on the device and for one use: all parts
     /// together would grow with the square of the length.
     pub(super) fn hidden(&self, device: &Device) -> Option<Tensor<4, Bool>> {

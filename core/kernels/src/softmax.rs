@@ -80,23 +80,53 @@ impl MaskedSoftmax {
     /// `dx = scale · y · (g − Σ g·y)`
     fn gradient(&self, output: &[f32], grad: &[f32]) -> Vec<f32> {
         let keys = self.keys;
-        let mut dx = vec![0.0; output.len()];
-        rows(&mut dx, keys, |i, dx| {
-            let (y, g) = (&output[i * keys..][..keys], &grad[i * keys..][..keys]);
-            let runs = self.runs(i);
-            let mut dot = 0.0;
-            for (start, end) in runs {
-                let (y, g) = (&y[start..end], &g[start..end]);
-                dot += sum(y.len(), |j| y[j] * g[j]);
-            }
-            for (start, end) in runs {
-                for ((dx, &y), &g) in dx[start..end].iter_mut().zip(&y[start..end]).zip(&g[start..end]) {
-                    *dx = self.scale * y * (g - dot);
-                }
-            }
-        });
+        let mut dx = grad.to_vec();
+        rows(&mut dx, keys, |i, dx| row_gradient(&output[i * keys..][..keys], dx, self.runs(i), self.scale));
         dx
     }
+}
+
+/// Scores of a query into its weights, in their place: `softmax(scale · x)` over the runs of keys that it sees, zero elsewhere.
+#[inline(always)]
+pub(super) fn row_softmax(x: &mut [f32], runs: [(usize, usize); 2], scale: f32) {
+    let highest = runs.iter().fold(f32::NEG_INFINITY, |a, &(start, end)| a.max(max(&x[start..end])));
+    let mut total = 0.0;
+    for (start, end) in runs {
+        let x = &mut x[start..end];
+        x.iter_mut().for_each(|x| *x = exp((*x - highest) * scale));
+        total += sum(x.len(), |j| x[j]);
+    }
+    let share = 1.0 / total;
+    for (start, end) in runs {
+        x[start..end].iter_mut().for_each(|x| *x *= share);
+    }
+    hide(x, runs);
+}
+
+/// The gradient of a query's weights `y` into that of its scores, in its place: `scale · y · (g − Σ g·y)`.
+#[inline(always)]
+pub(super) fn row_gradient(y: &[f32], g: &mut [f32], runs: [(usize, usize); 2], scale: f32) {
+    let mut dot = 0.0;
+    for (start, end) in runs {
+        let (y, g) = (&y[start..end], &g[start..end]);
+        dot += sum(y.len(), |j| y[j] * g[j]);
+    }
+    for (start, end) in runs {
+        for (g, &y) in g[start..end].iter_mut().zip(&y[start..end]) {
+            *g = scale * y * (*g - dot);
+        }
+    }
+    hide(g, runs);
+}
+
+/// Zeros outside of two runs; an empty one stands anywhere.
+#[inline(always)]
+fn hide(x: &mut [f32], [first, second]: [(usize, usize); 2]) {
+    let first = if first.0 < first.1 { first } else { (0, 0) };
+    let second = if second.0 < second.1 { second } else { (x.len(), x.len()) };
+    x[..first.0].fill(0.0);
+    x[first.1..second.0].fill(0.0);
+    x[second.1..].fill(0.0);
 }
 
 impl HostOp<1> for MaskedSoftmax {
@@ -104,23 +134,8 @@ impl HostOp<1> for MaskedSoftmax {
 
     fn forward(&self, [scores]: [&[f32]; 1]) -> Vec<f32> {
         let keys = self.keys;
-        let mut out = vec![0.0; scores.len()];
-        rows(&mut out, keys, |i, y| {
-            let (x, runs) = (&scores[i * keys..][..keys], self.runs(i));
-            let highest = runs.iter().fold(f32::NEG_INFINITY, |a, &(start, end)| a.max(max(&x[start..end])));
-            let mut total = 0.0;
-            for (start, end) in runs {
-                let (x, y) = (&x[start..end], &mut y[start..end]);
-                for (y, &x) in y.iter_mut().zip(x) {
-                    *y = exp((x - highest) * self.scale);
-                }
-                total += sum(y.len(), |j| y[j]);
-            }
-            let share = 1.0 / total;
-            for (start, end) in runs {
-                y[start..end].iter_mut().for_each(|y| *y *= share);
-            }
-        });
+        let mut out = scores.to_vec();
+        rows(&mut out, keys, |i, x| row_softmax(x, self.runs(i), self.scale));
         out
     }
 

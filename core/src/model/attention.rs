@@ -7,7 +7,9 @@ use super::cache::{LayerCache, Places};
 use super::dropout::DropoutKey;
 use super::tape::Tape;
 use super::{Linear, RmsNorm, Trace};
-use crate::kernels::{Angles, AttentionBlocks, AttentionMask, attend_in_blocks, masked_softmax, rotate};
+use crate::kernels::{
+    Angles, AttentionBlocks, AttentionMask, attend_in_blocks, attend_rows, masked_softmax, rotate,
+};
 
 /// Projections of one block; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -47,6 +49,12 @@ impl Attention {
     ) -> Tensor<3> {
         let [batch, seq, _] = x.dims();
         let (q, k, v) = self.project(x, angles);
+        let blocks = self.blocks.of(seq, &q.device());
+        if cache.is_none()
+            && let Some(context) = self.attend_rows([&q, &k, &v], mask, blocks, trace)
+        {
+            return self.o_proj.forward(context);
+        }
         // [batch, kv_heads, keys, hd]
         let (k, v) = (k.swap_dims(1, 2), v.swap_dims(1, 2));
         let (k, v) = match cache {
@@ -54,7 +62,6 @@ impl Attention {
             None => (k, v),
         };
         let dropped = self.dropout_key.map(|key| (key, self.dropout));
-        let blocks = self.blocks.of(seq, &q.device());
         let in_blocks = blocks.and_then(|block| self.attend_in_blocks([&q, &k, &v], mask, block, trace));
         let tape = self.tape.as_ref().filter(|_| trace.attention.is_none() && trace.hidden.is_none());
         let context = match (in_blocks, tape) {
@@ -65,6 +72,24 @@ impl Attention {
         };
         let width = context.dims()[2];
         self.o_proj.forward(context.reshape([batch, seq, width]))
+    }
+
+    /// As [`attend`], in one operation on the processor. `None` elsewhere, and where all the weights are needed or kept out of
+    /// memory by the tape.
+    fn attend_rows(
+        &self,
+        [q, k, v]: [&Tensor<4>; 3],
+        mask: &AttentionMask,
+        blocks: Option<usize>,
+        trace: &Trace,
+    ) -> Option<Tensor<3>> {
+        let keeps = blocks.is_none() && self.tape.is_some();
+        if self.dropout_key.is_some() || trace.attention.is_some() || keeps {
+            return None;
+        }
+        let [batch, seq, heads, head_dim] = q.dims();
+        let context = attend_rows([q, k, v], scale(head_dim), mask, blocks)?;
+        Some(context.reshape([batch, seq, heads * head_dim]))
     }
 
     /// As [`attend`], for some queries at a time. `None` where all the weights are needed: where dropout draws a number for

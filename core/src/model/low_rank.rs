@@ -5,7 +5,7 @@ use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 
 use super::dropout::DropoutKey;
-use crate::kernels::in_dtype;
+use crate::kernels::{in_dtype, multiply};
 
 /// Weights that are all zero have no direction: their length is taken for this.
 const SHORTEST: f32 = 1e-12;
@@ -92,7 +92,7 @@ impl LowRank {
 
     fn low(&self, x: Tensor<2>) -> Tensor<2> {
         let dtype = x.dtype();
-        x.matmul(in_dtype(self.a.val(), dtype)).matmul(in_dtype(self.b.val(), dtype))
+        multiply(multiply(x, in_dtype(self.a.val(), dtype)), in_dtype(self.b.val(), dtype))
     }
 
     /// `m/‖W + s·B·A‖`, `[out]`.

@@ -13,7 +13,7 @@ use super::tape::Tape;
 use super::{
     ActivationCheckpointing, Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight,
 };
-use crate::kernels::{Angles, AttentionBlocks, AttentionMask, in_dtype};
+use crate::kernels::{Angles, AttentionBlocks, AttentionMask, in_dtype, multiply, multiply_transposed};
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -44,7 +44,7 @@ impl Embedding {
         match &self.weight {
             Weight::Dense(table) => {
                 let table = in_dtype(table.val(), x.dtype());
-                x.matmul(table.transpose())
+                multiply_transposed(x, table)
             }
             Weight::Quantized(table) => table.matrix.multiply(x),
         }
@@ -298,7 +298,7 @@ impl Transformer {
             (saved, _) => {
                 let x = x.reshape([batch * seq, hidden]);
                 let logits = match saved {
-                    Some(head) => x.clone().matmul(in_dtype(head.val(), x.dtype())),
+                    Some(head) => multiply(x.clone(), in_dtype(head.val(), x.dtype())),
                     None => self.model.embed_tokens.products(x),
                 };
                 logits.reshape([batch, seq, self.config.vocab_size])
