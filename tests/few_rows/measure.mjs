@@ -8,7 +8,7 @@ import { join } from "node:path";
 const [model] = process.argv.slice(2);
 const ROWS = [1, 3, 5];
 /** Held-out questions of the world, spread evenly over its kinds and languages. */
-const KNOWN = 30;
+const KNOWN = 120;
 /** What may be gone of those that were answered rightly. */
 const MOST_GONE = 0.1;
 const LONGEST = 48;
