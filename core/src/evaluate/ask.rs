@@ -256,7 +256,7 @@ mod tests {
         for (one, all) in one.items.iter().zip(&all.items) {
             assert_eq!((one.judgement, &one.origin), (all.judgement, &all.origin));
         }
-        let ended = Heard { most: 2, ..Heard::default() };
+        let ended = Heard::until(2);
         assert!(ask(1, &ended).is_none());
         assert_eq!(ended.done.get(), [4, 2], "no question after the second");
     }

@@ -11,6 +11,8 @@ use crate::text::Tags;
 use crate::tokenizer::Tokenizer;
 use crate::told::told;
 
+/// Tokens that an answer of `format` may have where nobody says how many.
+pub const FORMAT_TOKENS: usize = 512;
 /// Answers side by side where nobody says how many.
 const SIDE_BY_SIDE: usize = 16;
 

@@ -10,7 +10,7 @@ use crate::told::Told;
 #[derive(Default)]
 pub struct Heard {
     /// Things that were done after which no more is wanted; 0 wants all.
-    pub most: usize,
+    most: usize,
     told: RefCell<Vec<Told>>,
     read: Cell<u64>,
     /// How many were to come, and how many were done.
@@ -18,6 +18,11 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// Wants no more after so many things that were done.
+    pub fn until(most: usize) -> Self {
+        Self { most, ..Self::default() }
+    }
+
     /// The codes of what was told, in order.
     pub fn codes(&self) -> Vec<&'static str> {
         self.told.borrow().iter().map(Told::code).collect()

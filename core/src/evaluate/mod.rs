@@ -25,7 +25,7 @@ mod task_files;
 mod task_rows;
 
 pub use answers::{GSM8K_STOPS, GSM8K_TOKENS, gsm8k_judged, gsm8k_prompts};
-pub use asking::{AskConfig, Asking};
+pub use asking::{AskConfig, Asking, FORMAT_TOKENS};
 pub use choices::{Judgement, Subject, judged, sequences};
 pub use config::EvalConfig;
 pub use contamination::{Contamination, Found, RUN};

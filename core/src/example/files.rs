@@ -7,6 +7,8 @@ use super::{World, WorldSize};
 use crate::random::Random;
 use crate::text::{Conversation, Message, Preference};
 
+/// The file of questions with answers to choose from.
+const CHOICES: &str = "eval_choice.jsonl";
 /// Rows of preference pairs at most.
 const PREFERENCES: usize = 1000;
 
@@ -45,7 +47,7 @@ impl World {
                 lines(self.reasoned(size.conversations / 3).iter().map(|(q, a)| pair(q, a))),
             ),
             ("eval.jsonl".into(), lines(eval)),
-            ("eval_choice.jsonl".into(), lines(self.choices(8 * size.questions))),
+            self.choice_file(8 * size.questions),
         ]
     }
 
@@ -68,6 +70,11 @@ impl World {
             })
             .collect();
         rows.into_iter()
+    }
+
+    /// Questions with four answers to choose from as a file, by its name; drawn from so many questions of each kind.
+    pub fn choice_file(&self, count: usize) -> (String, Vec<u8>) {
+        (CHOICES.into(), lines(self.choices(count)))
     }
 
     /// Held-out first questions about facts, with four answers to choose from.

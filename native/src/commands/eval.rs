@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kindling::error::Error;
 use kindling::evaluate::{
-    AskConfig, Asking, EvalConfig, EvalListener, RowsOptions, Task, TaskFiles, TaskResult, TaskRows,
+    AskConfig, Asking, EvalConfig, EvalListener, FORMAT_TOKENS, RowsOptions, Task, TaskFiles, TaskResult, TaskRows,
 };
 use kindling::kernels::Quantization;
 use kindling::model::{RopeSettings, Transformer};
@@ -96,7 +96,7 @@ pub struct EvalArgs {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: Option<u32>,
     /// Tokens that an answer of format may have
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = FORMAT_TOKENS as u32, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: u32,
     /// What stands around thinking and answer (format)
     #[command(flatten)]
