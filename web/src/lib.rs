@@ -9,6 +9,7 @@ pub mod csv;
 /// Core's own file: what differs is marked in the page as in a report.
 #[path = "../../core/src/text/difference.rs"]
 pub mod difference;
+pub mod evaluation;
 pub mod experts;
 pub mod format;
 

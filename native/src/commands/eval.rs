@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use kindling::error::Error;
 use kindling::evaluate::{
-    AskConfig, Asking, EvalConfig, EvalListener, FORMAT_TOKENS, RowsOptions, Task, TaskFiles, TaskResult, TaskRows,
+    AskConfig, Asking, EvalConfig, EvalListener, FORMAT_TOKENS, RowsOptions, Task, TaskFiles, TaskResult,
+    TaskRows,
 };
 use kindling::kernels::Quantization;
 use kindling::model::{RopeSettings, Transformer};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use kindling::data::Source;
 use kindling::error::Error;
 use kindling::evaluate::{
-    AskConfig, Asking, EvalConfig, FORMAT_TOKENS, NamedFile, OpenFiles, RowsOptions, Task, TaskFiles, TaskResult, TaskRows,
+    AskConfig, Asking, EvalConfig, FORMAT_TOKENS, NamedFile, OpenFiles, RowsOptions, Task, TaskFiles,
+    TaskResult, TaskRows,
 };
 use kindling::example::{DEFAULT_SEED, World};
 use kindling::model::Transformer;

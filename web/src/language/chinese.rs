@@ -1,6 +1,7 @@
 //! The page in simplified Chinese.
 
 use super::diffusion;
+use super::evaluate;
 use super::finer;
 use super::lessons;
 use super::limits;
@@ -23,6 +24,7 @@ pub const CHINESE: Text = Text {
     diffusion: diffusion::CHINESE,
     lessons: lessons::CHINESE,
     trained: trained::CHINESE,
+    evaluate: evaluate::CHINESE,
     adapters: ADAPTERS,
     models: MODELS,
 };

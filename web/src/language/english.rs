@@ -1,6 +1,7 @@
 //! The page in English.
 
 use super::diffusion;
+use super::evaluate;
 use super::finer;
 use super::lessons;
 use super::limits;
@@ -23,6 +24,7 @@ pub const ENGLISH: Text = Text {
     diffusion: diffusion::ENGLISH,
     lessons: lessons::ENGLISH,
     trained: trained::ENGLISH,
+    evaluate: evaluate::ENGLISH,
     adapters: ADAPTERS,
     models: MODELS,
 };

@@ -1,6 +1,7 @@
 //! Every sentence of the page; `english.rs` and `chinese.rs` hold them.
 
 use super::diffusion::DiffusionText;
+use super::evaluate::EvaluateText;
 use super::finer::FinerText;
 use super::lessons::LessonsText;
 use super::limits::LimitsText;
@@ -36,6 +37,8 @@ pub struct Text {
     pub lessons: LessonsText,
     /// The trained examples that come with the page.
     pub trained: TrainedText,
+    /// Evaluations.
+    pub evaluate: EvaluateText,
     /// The tab of adapters.
     pub adapters: AdaptersText,
     /// The tab of models and files.

@@ -50,6 +50,10 @@
 //! | | export`*, `adapter-remove`*, `adapter-name`, `adapter-files` |
 //! | examples | `trained-list`, `trained`* (`data-name`), `trained-figure`*, `trained-ask`* |
 //! | before / after | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
+//! | evaluation | `eval-card`, `eval-task`, `eval-hint`, `eval-files`, `eval-example`, `eval-chosen`, `eval-shots`, |
+//! | | `eval-limit`, `eval-max-new-tokens`, `eval-template`, `eval-compare`, `eval-run`, `eval-stop`, `eval-bar`, |
+//! | | `eval-progress`, `eval-result`, `eval-title`, `eval-table`, `eval-row`*, `eval-subjects`, `eval-subject`*, |
+//! | | `eval-notes`, `eval-note`*, `eval-csv` |
 //! | class | `class-files`, `class-list`, `class-adapter`*, `class-questions`, `class-run`, `class-table`, |
 //! | | `class-cell`*, `class-progress`, `class-stop`, `class-csv` |
 //! | models | `model-about`, `export-model`, `export-model-hf`, `export-model-gguf`, `export-no-gguf`, `gguf-weights`, |
@@ -77,6 +81,8 @@ mod diffusion;
 mod dom;
 mod drop;
 mod engine;
+mod evaluate;
+mod evaluate_result;
 mod expert_load;
 mod fetch;
 mod finer;
