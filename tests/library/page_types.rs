@@ -9,7 +9,6 @@ use kindling::evaluate::{EvalConfig, Task};
 use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
 use kindling::model::ExpertSettings;
 use kindling::sample::{LikelihoodConfig, SamplingConfig, UnmaskConfig};
-use kindling::text::Tags;
 use kindling::train::{Stage, TrainConfig};
 use serde::Serialize;
 
@@ -61,7 +60,6 @@ fn a_page_may_ask_for_every_task_and_say_how_as_the_command_line_does() {
     assert_eq!(names, Task::ALL.map(Task::name));
     let asked = fields("EvaluateRequest");
     assert!(keys(EvalConfig::default()).is_subset(&asked), "{asked:?}");
-    assert_eq!(fields("Tags"), keys(Tags::default()));
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub mod names;
 pub mod sample;
 pub mod saves;
 pub mod scale;
+pub mod served;
 pub mod settings;
 pub mod students;
 pub mod trained;

@@ -10,6 +10,7 @@ mod finer;
 mod lessons;
 mod limits;
 mod rows;
+mod served;
 mod stages;
 mod text;
 mod trained;
@@ -23,6 +24,7 @@ pub use finer::FinerText;
 pub use lessons::LessonsText;
 pub use limits::LimitsText;
 pub use rows::RowsText;
+pub use served::ServedText;
 pub use stages::StagesText;
 pub use text::{AdaptersText, ChatText, ModelsText, PageText, Sentence, TeachText, Text};
 

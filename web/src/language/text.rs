@@ -6,6 +6,7 @@ use super::finer::FinerText;
 use super::lessons::LessonsText;
 use super::limits::LimitsText;
 use super::rows::RowsText;
+use super::served::ServedText;
 use super::stages::StagesText;
 use super::trained::TrainedText;
 use crate::format::Units;
@@ -37,6 +38,8 @@ pub struct Text {
     pub lessons: LessonsText,
     /// The trained examples that come with the page.
     pub trained: TrainedText,
+    /// Models of the page's server.
+    pub served: ServedText,
     /// Evaluations.
     pub evaluate: EvaluateText,
     /// The tab of adapters.
