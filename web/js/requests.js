@@ -33,8 +33,8 @@ const FIELDS = {
   "score": ["text", "tokens", "addBos", "logits", "likelihood", "signal"],
   "likelihood": ["mc", "mc_seed", "cfg_scale"],
   "evaluate": [
-    "task", "data", "shotsData", "limit", ...ASKED, "max_new_tokens", "tags", "likelihood", "adapters", "compare", "encoding",
-    "onProgress", "signal",
+    "task", "data", "shotsData", "limit", ...ASKED, "max_new_tokens", "tags", "likelihood", "adapters", "compare",
+    "encoding", "onProgress", "signal",
   ],
   "tags": ["think-tags", "answer-tags"],
   "load": ["signal", "onProgress", "keep", "weights"],
@@ -108,7 +108,7 @@ export function samplingConfig(call, { max_tokens, max_completion_tokens, stop, 
   return config;
 }
 
-/** Settings in a group of their own: of a masked predictor, "unmask" or "likelihood", or "tags"; what was not given is the engine's to choose. */
+/** Settings of a group, "unmask", "likelihood" or "tags"; what was not given is the engine's to choose. */
 export function ofMasked(name, settings) {
   if (!given(settings)) return {};
   check(name, settings);

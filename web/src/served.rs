@@ -103,6 +103,15 @@ pub fn marked(content: &str) -> Option<(&str, bool)> {
     }
 }
 
+/// Whether a host's name means the reader's own computer.
+pub fn is_here(host: &str) -> bool {
+    let is_address = host.split('.').count() == 4 && host.split('.').all(|part| part.parse::<u8>().is_ok());
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host == "[::1]"
+        || (is_address && host.starts_with("127."))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -119,6 +128,16 @@ mod tests {
             assert_eq!(found, ["{\"a\": \"é\"}", "b\nc", "[DONE]"], "{size}");
         }
         assert!(Events::default().add(b"data: cut off").is_empty());
+    }
+
+    #[test]
+    fn only_names_of_this_computer_are_here() {
+        for host in ["localhost", "a.localhost", "127.0.0.1", "127.1.2.3", "[::1]"] {
+            assert!(is_here(host), "{host}");
+        }
+        for host in ["192.168.0.2", "127.example.org", "127.0.0.1.example.org", "example.org", ""] {
+            assert!(!is_here(host), "{host}");
+        }
     }
 
     fn part(delta: Value, finish: Value) -> String {

@@ -12,6 +12,7 @@ pub struct ServedText {
     pub talks: &'static str,
     pub back: &'static str,
     pub pill: &'static str,
+    pub pill_of: &'static str,
     pub welcome: &'static str,
     pub needs_tab: &'static str,
     pub needs_any: &'static str,
@@ -22,7 +23,7 @@ pub struct ServedText {
 
 /// In English.
 pub const ENGLISH: ServedText = ServedText {
-    title: "On this computer's server",
+    title: "Models of this page's server",
     hint: "This page came from `kindling serve`, which has models of its own. Whoever talks with one sends the conversation to \
         this server and nowhere else; its adapters and its speed are the server's.",
     key: "Key of the server",
@@ -32,7 +33,8 @@ pub const ENGLISH: ServedText = ServedText {
     talks: "talking now",
     back: "Back to the model in the tab",
     pill: "on this computer's server: {}",
-    welcome: "You talk with {} on this computer's server. What you write goes to that server.",
+    pill_of: "on the server {}: {}",
+    welcome: "You talk with {} on the server that this page came from. What you write goes to that server.",
     needs_tab: "You talk with {} on the server. What is here needs a model in the tab: it is done with {}.",
     needs_any: "You talk with {} on the server. What is here needs a model in the tab, and none is open.",
     unreachable: "The server does not answer: {}",
@@ -42,7 +44,7 @@ pub const ENGLISH: ServedText = ServedText {
 
 /// In simplified Chinese.
 pub const CHINESE: ServedText = ServedText {
-    title: "这台电脑的服务器上",
+    title: "本页面所在服务器的模型",
     hint: "本页面来自 `kindling serve`，它有自己的模型。和其中一个交谈时，对话只发给这台服务器，不发往别处；适配器和速度都由服务器决定。",
     key: "服务器的密钥",
     key_hint: "它只保存在本标签页的内存里，关闭或重新载入页面后就没有了。",
@@ -51,7 +53,8 @@ pub const CHINESE: ServedText = ServedText {
     talks: "正在交谈",
     back: "回到标签页里的模型",
     pill: "在这台电脑的服务器上：{}",
-    welcome: "正在和这台电脑的服务器上的 {} 交谈。你写的内容会发给这台服务器。",
+    pill_of: "在服务器 {} 上：{}",
+    welcome: "正在和本页面所在服务器上的 {} 交谈。你写的内容会发给这台服务器。",
     needs_tab: "正在和服务器上的 {} 交谈。这里的功能需要标签页里的模型：用的是 {}。",
     needs_any: "正在和服务器上的 {} 交谈。这里的功能需要标签页里的模型，而现在没有打开任何模型。",
     unreachable: "服务器没有回应：{}",

@@ -160,7 +160,7 @@ impl Header {
         self.fallback_more.write(&fill(t.page.fallback_more, &[reason]));
         self.fallback.show(fallback.is_some() && !self.fallback_closed.get());
         if let Some(remote) = self.app.remote() {
-            return self.model.write(&fill(t.served.pill, &[&remote.model]));
+            return self.model.write(&remote.server.called(&remote.model, t));
         }
         self.model.write(&match self.app.model() {
             Some(model) => fill(t.page.model, &[&model.name, &count(model.parameters, &t.units)]),

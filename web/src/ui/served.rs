@@ -15,7 +15,7 @@ use super::dom::window;
 use super::engine::{Answer, get, sentence, set};
 use crate::format::fill;
 use crate::language::Text;
-use crate::served::{Events, Joined, Said, marked, names, refusal};
+use crate::served::{Events, Joined, Said, is_here, marked, names, refusal};
 
 /// The server and its key.
 pub struct Server {
@@ -47,6 +47,15 @@ impl Server {
         let url = Url::new_with_base(place, &base).ok()?;
         let own = window().location().origin().ok()?;
         (url.origin() == own).then(|| Self { place: url.href(), needs_key, key: RefCell::default() })
+    }
+
+    /// What a model of it is called: on this computer, or on which other one.
+    pub fn called(&self, model: &str, t: &Text) -> String {
+        let host = window().location().hostname().unwrap_or_default();
+        match is_here(&host) {
+            true => fill(t.served.pill, &[model]),
+            false => fill(t.served.pill_of, &[&host, model]),
+        }
     }
 
     /// Takes a key.

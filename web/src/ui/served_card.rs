@@ -85,7 +85,7 @@ impl Card {
     fn row(self: &Rc<Self>, name: &str) -> El {
         let t = self.app.speech.text();
         let row = el("li").class("entry").test("server-model").attr("data-name", name);
-        let row = row.child(&el("strong").text(&fill(t.served.pill, &[name])));
+        let row = row.child(&el("strong").text(&self.server.called(name, t)));
         let talks = self.app.remote().is_some_and(|remote| remote.model == name);
         if talks {
             let back = returning(&self.app, button().test("server-back"));
