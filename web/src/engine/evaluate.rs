@@ -117,17 +117,39 @@ fn checked(asked: &Evaluating) -> Result<(Task, AskConfig), Told> {
         batch_size: None,
         cache_bytes: CACHE,
     };
+    let problems = problems(asked, task, &config);
+    if problems.is_empty() { Ok((task, config)) } else { Err(Error::Config(problems).told()) }
+}
+
+/// Everything that does not hold.
+fn problems(asked: &Evaluating, task: Task, config: &AskConfig) -> Vec<Told> {
     let mut problems = config.questions.validate(&[task]);
     problems.extend(config.likelihood.validate());
     problems.extend(config.tags.problems());
-    for (name, is_none) in
-        [("limit", asked.limit == Some(0)), ("max_new_tokens", asked.max_new_tokens == Some(0))]
+    for (name, number) in [("limit", asked.limit), ("max_new_tokens", asked.max_new_tokens.map(|n| n as u64))]
     {
-        if is_none {
+        if number == Some(0) {
             problems.push(told!("eval.least", "{name} is 0, but it must be at least 1", name));
         }
     }
-    if problems.is_empty() { Ok((task, config)) } else { Err(Error::Config(problems).told()) }
+    for (name, is_given) in
+        [("max_new_tokens", asked.max_new_tokens.is_some()), ("tags", !asked.tags.is_empty())]
+    {
+        if is_given && task != Task::Format {
+            problems.push(told!(
+                "eval.of_format",
+                "{name} acts on the task format alone; leave it out",
+                name
+            ));
+        }
+    }
+    if asked.shots_files > 0 && config.questions.shots_of(task) == 0 {
+        problems.push(told!(
+            "eval.idle_shots",
+            "there are rows for examples, and no examples stand before the questions; say how many, or leave the rows out"
+        ));
+    }
+    problems
 }
 
 /// The rows of the files that hold them; files that hold none are told of.
