@@ -125,6 +125,7 @@ fn pair(question: &str, answer: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::{Task, read_question};
 
     #[test]
     fn every_file_is_json_lines() {
@@ -133,6 +134,22 @@ mod tests {
             assert!(text.lines().count() >= 5, "{name}");
             text.lines().for_each(|line| assert!(line.parse::<Value>().unwrap().is_object()));
         }
+    }
+
+    #[test]
+    fn the_file_of_choices_is_one_of_questions_in_both_languages() {
+        let (name, bytes) = World::new(1).choice_file(12);
+        assert_eq!(name, "eval_choice.jsonl");
+        let text = String::from_utf8(bytes).unwrap();
+        let question = |line: &str| {
+            let row: Value = line.parse().unwrap();
+            read_question(Task::Openbookqa, row.as_object().unwrap()).unwrap()
+        };
+        let read: Vec<_> = text.lines().map(question).collect();
+        assert!((12..=60).contains(&read.len()), "{}", read.len());
+        assert!(read.iter().all(|(question, unused)| question.choices() == 4 && unused.is_empty()));
+        let chinese = read.iter().filter(|(question, _)| question.stem.contains('？')).count();
+        assert!(chinese > 0 && chinese < read.len(), "{chinese} of {}", read.len());
     }
 
     #[test]
