@@ -148,7 +148,7 @@ mod tests {
         let read: Vec<_> = text.lines().map(question).collect();
         assert!((12..=60).contains(&read.len()), "{}", read.len());
         assert!(read.iter().all(|(question, unused)| question.choices() == 4 && unused.is_empty()));
-        let chinese = read.iter().filter(|(question, _)| question.stem.contains('？')).count();
+        let chinese = read.iter().filter(|(question, _)| question.stem.chars().any(|c| c >= '一')).count();
         assert!(chinese > 0 && chinese < read.len(), "{chinese} of {}", read.len());
     }
 
