@@ -7,6 +7,13 @@ use web_time::Instant;
 /// Text that is encoded to count the steps of a pass over the data: some seconds of work.
 pub const SURVEYED_BYTES: u64 = if cfg!(target_family = "wasm") { 2 << 20 } else { 16 << 20 };
 
+/// Tokens of a pass that only reads which are enough to keep a processor busy; a browser's must not keep a person waiting who
+/// ends the work.
+pub(crate) const ENOUGH_TOKENS: usize = if cfg!(target_family = "wasm") { 512 } else { 4096 };
+
+/// Numbers of the largest tensor of such a pass: 256 MB in f32, and in a browser what its buffers hold at least.
+pub(crate) const MOST_NUMBERS: usize = if cfg!(target_family = "wasm") { 1 << 24 } else { 1 << 26 };
+
 /// Seconds since the first call.
 pub fn now() -> f64 {
     static START: OnceLock<Instant> = OnceLock::new();

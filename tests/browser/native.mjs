@@ -1,6 +1,6 @@
 // The native program, and what it makes once for all cases: invented texts and a tiny model trained on them.
 
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -50,6 +50,30 @@ export function native(args) {
       const lines = stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
       done({ code: error?.code ?? 0, lines, stderr });
     });
+  });
+}
+
+/** `kindling serve` with these flags on a free port: its address, and `end`, which ends it. */
+export function served(...flags) {
+  const program = process.env.KINDLING;
+  if (!program) throw new Skip("KINDLING names no native program");
+  const words = ["serve", "--port", "0", ...flags.map(String), "--device", "cpu", "--json", "--quiet"];
+  const child = spawn(program, words, { stdio: ["ignore", "pipe", "pipe"] });
+  const [said, gone] = [[], new Promise((done) => child.on("close", done))];
+  child.stderr.on("data", (part) => said.push(part));
+  const end = async () => {
+    child.kill("SIGKILL");
+    await gone;
+  };
+  return new Promise((done, broke) => {
+    let text = "";
+    child.stdout.on("data", (part) => {
+      text += part;
+      const line = text.includes("\n") ? JSON.parse(text.slice(0, text.indexOf("\n"))) : null;
+      if (line?.event === "listening") done({ url: line.url, end });
+    });
+    child.on("error", broke);
+    gone.then(() => broke(new Error(`kindling serve ended: ${Buffer.concat(said)}`)));
   });
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use kindling::adapter::LoraConfig;
 use kindling::data::spreadsheet_pairs;
+use kindling::evaluate::{EvalConfig, Task};
 use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
 use kindling::model::ExpertSettings;
 use kindling::sample::{LikelihoodConfig, SamplingConfig, UnmaskConfig};
@@ -49,6 +50,16 @@ fn a_page_may_set_what_the_command_line_may() {
     // It is left out where nobody says one.
     rewards.insert("reference".to_string());
     assert_eq!(fields("GrpoConfig"), rewards);
+}
+
+#[test]
+fn a_page_may_ask_for_every_task_and_say_how_as_the_command_line_does() {
+    let (_, rest) = TYPES.split_once("export type EvalTask =").unwrap();
+    let (names, _) = rest.split_once(';').unwrap();
+    let names: Vec<&str> = names.split('"').skip(1).step_by(2).collect();
+    assert_eq!(names, Task::ALL.map(Task::name));
+    let asked = fields("EvaluateRequest");
+    assert!(keys(EvalConfig::default()).is_subset(&asked), "{asked:?}");
 }
 
 #[test]

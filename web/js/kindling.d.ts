@@ -53,6 +53,17 @@ export interface Kindling {
    * an abort too.
    */
   score(request: ScoreRequest): Promise<Score | MaskedScore>;
+  /**
+   * How good the open model is, as `kindling eval` measures it: alone, or before and after what acts beside it. Files of a
+   * set with subjects tell split and subject by their names: `ceval/val/logic_val.csv`. The engine ends the pass that it has
+   * begun after an abort too.
+   */
+  evaluate(request: EvaluateRequest): Promise<Evaluation>;
+  /**
+   * A few questions with four answers to choose from, as rows for `evaluate` ("openbookqa", "arc_easy"), about the world that
+   * the page's own model knows.
+   */
+  exampleQuestions(): Promise<ExportedFile>;
   /** Rows out of whatever text a person pastes; no model has to be open. */
   rows: {
     /** Its rows for a stage ("sft"): JSON, a table, Markdown, or questions and answers behind words such as `Q:`. */
@@ -276,6 +287,42 @@ export interface ScoreRequest {
   likelihood?: Likelihood;
   signal?: AbortSignal;
 }
+
+/** Of a task in lm-evaluation-harness 0.4.13's definitions, of texts, of pairs of answers, or of answers that think first. */
+export interface EvaluateRequest {
+  task: EvalTask;
+  /** The rows: .jsonl, .json, .csv or .tsv; for "heldout" texts, for "pairs" preferences, for "format" conversations. */
+  data: DataSource;
+  /** Where the examples of `shots` come from, if not from files of the few-shot split in `data`. */
+  shotsData?: DataSource;
+  /** Ask at most so many questions (50), the first: of each subject where a set has subjects. */
+  limit?: number;
+  /** Examples with their answers before each question (0; of "gsm8k" 5). */
+  shots?: number;
+  /** Ask through the model's chat template. */
+  apply_chat_template?: boolean;
+  /** With the chat template: each example as a turn of its own (true), or all in one message. */
+  fewshot_as_multiturn?: boolean;
+  /** Tokens that an answer of "format" may have (512). */
+  max_new_tokens?: number;
+  /** What stands around thinking and answer, of "format". */
+  tags?: Partial<Tags>;
+  /** How a masked predictor is asked. */
+  likelihood?: Likelihood;
+  /** Who is asked, as for a chat. */
+  adapters?: ChatRequest["adapters"];
+  /** Ask the model without any adapter first, and tell the difference; without a word so where an adapter acts. */
+  compare?: boolean;
+  /** What the files are written in where that is not UTF-8. */
+  encoding?: string;
+  /** Told of the questions that were asked. */
+  onProgress?: (part: EvaluationProgress) => void;
+  signal?: AbortSignal;
+}
+export type EvaluationProgress = Omit<Extract<EngineEvent, { event: "evaluating" }>, "event">;
+export type EvalTask =
+  | "ceval" | "cmmlu" | "mmlu" | "arc_easy" | "arc_challenge" | "openbookqa" | "piqa" | "siqa" | "hellaswag" | "winogrande"
+  | "commonsense_qa" | "gsm8k" | "heldout" | "pairs" | "format";
 
 /** The flags of the command line, with the defaults of the stage and of what trains. */
 export interface TrainConfig {
@@ -926,6 +973,74 @@ export interface Cells {
   odd: Told | null;
 }
 
+/** What a task gave, of one model or of two on the same questions. */
+export interface Evaluation {
+  /** The task. */
+  task: EvalTask;
+  /** Examples before each question. */
+  shots: number;
+  /** Who was asked: one, or the base and then what acts beside it. */
+  models: Evaluated[];
+  /** By how much the second one's numbers are larger; none where one was asked, or not both the same. */
+  differences: MeasureDifference[];
+  /** What is to know of the rows and of how they were asked. */
+  notes: Told[];
+}
+
+/** A model that was asked. */
+export interface Evaluated {
+  /** Which one. */
+  who: Examined;
+  /** Its numbers. */
+  measures: Measure[];
+  /** Those of each subject; none where a set has no subjects. */
+  subjects: SubjectMeasures[];
+}
+
+/** The model alone, or with adapters. */
+export type Examined = "base" | "adapted";
+
+/** What a number counts. */
+export type Unit = "share" | "bits" | "perplexity";
+
+/** A number that a task gives. */
+export interface Measure {
+  /** What it is called, as lm-evaluation-harness does where it has it. */
+  metric: string;
+  /** What it counts. */
+  unit: Unit;
+  /** Of so many questions or texts. */
+  n: number;
+  /** It; null of no questions. */
+  value: number | null;
+  /** Its 95 % interval; null where there is none. */
+  ci95: [number, number] | null;
+  /** Whether it is a bound, as of a masked predictor's texts, which are at least as likely. */
+  at_most: boolean;
+}
+
+/** The numbers of a subject. */
+export interface SubjectMeasures {
+  /** Its name. */
+  subject: string;
+  /** They. */
+  measures: Measure[];
+}
+
+/** By how much the second model's number is larger. */
+export interface MeasureDifference {
+  /** What the number is called. */
+  metric: string;
+  /** What it counts. */
+  unit: Unit;
+  /** By so much; null of no questions. */
+  value: number | null;
+  /** Its 95 % interval; null where there is none. */
+  ci95: [number, number] | null;
+  /** Questions that the first one alone, and that the second one alone answers right; null of texts. */
+  alone: [number, number] | null;
+}
+
 /** What is learned. Where one is asked for, "lora" stands for "sft" with an adapter. */
 export type Stage = "pretrain" | "sft" | "dpo" | "distill" | "reason" | "grpo";
 
@@ -964,6 +1079,18 @@ export type EngineEvent =
     loaded: number;
     /** Of so many, where that is known. */
     total: number | null;
+  }
+  /** Questions of an evaluation were asked. */
+  | {
+    event: "evaluating";
+    /** So many. */
+    done: number;
+    /** Of so many. */
+    total: number;
+    /** Of which model, from 1. */
+    model: number;
+    /** Of so many. */
+    models: number;
   }
   /** A run stands and begins. */
   | {

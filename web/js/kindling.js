@@ -4,8 +4,8 @@
 // Every message carries a run id: the page's {run, call, files} starts it, the worker's {run, event} answer until one
 // of them is `done` or `failed`.
 import {
-  KindlingError, asked, beginning, check, checkOne, conversation, modelName, named, ofMasked, pasted, readFiles,
-  refusal, samplingConfig, taught, teacher, unmaskStep, who,
+  KindlingError, asked, beginning, check, checkOne, conversation, evaluation, heard, modelName, named, ofMasked, pasted,
+  readFiles, refusal, samplingConfig, taught, teacher, unmaskStep, usage, who,
 } from "./requests.js";
 
 export { KindlingError };
@@ -142,6 +142,18 @@ class Kindling {
     const settings = ofMasked("likelihood", likelihood);
     const call = { call: "score", text, tokens, add_bos: addBos, logits, likelihood: settings };
     return unlessAborted(this.#call(call, [], undefined, signal).result, signal);
+  }
+
+  async evaluate(request) {
+    check("evaluate", request);
+    const { onProgress, signal } = request;
+    const { call, files } = await evaluation(request);
+    const tell = ({ event, ...part }) => event === "evaluating" && onProgress?.(part);
+    return unlessAborted(this.#call(call, files, tell, signal).result, signal);
+  }
+
+  async exampleQuestions() {
+    return (await this.#call({ call: "example-questions" }, []).whole).files[0];
   }
 
   async preview(request) {
@@ -369,20 +381,6 @@ class Kindling {
       this.#cancel(started.run);
     }
   }
-}
-
-/** Passes on what an answer in flight tells: text that is final, and what a step of unmasking changed. */
-function heard({ onText, onCanvas, onUnmask }) {
-  return (event) => {
-    if (event.event === "token") onText?.(event.text);
-    if (event.event === "canvas") onCanvas?.(event.given);
-    if (event.event === "unmasked") onUnmask?.(unmaskStep(event));
-  };
-}
-
-function usage({ prompt_tokens, completion_tokens, tokens_per_second, dropped_messages }) {
-  const total_tokens = prompt_tokens + completion_tokens;
-  return { prompt_tokens, completion_tokens, total_tokens, tokens_per_second, dropped_messages };
 }
 
 /** The same promise, which rejects with the signal's reason, an AbortError, as soon as that aborts. */

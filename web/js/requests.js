@@ -14,6 +14,9 @@ const TRAIN = [
   ...TAUGHT, ...OF_STAGES, "data", "config", "name", "sample", "questions", "encoding", "onEvent", "signal",
 ];
 
+/** How questions are asked. */
+const ASKED = ["shots", "apply_chat_template", "fewshot_as_multiturn"];
+
 /** By the name of the call: its fields. A request to train is also one to plan and to preview. */
 const FIELDS = {
   "connect": ["device", "onProgress"],
@@ -29,6 +32,11 @@ const FIELDS = {
   "models.convert": ["to", "shift_logits", "block_length", "name"],
   "score": ["text", "tokens", "addBos", "logits", "likelihood", "signal"],
   "likelihood": ["mc", "mc_seed", "cfg_scale"],
+  "evaluate": [
+    "task", "data", "shotsData", "limit", ...ASKED, "max_new_tokens", "tags", "likelihood", "adapters", "compare",
+    "encoding", "onProgress", "signal",
+  ],
+  "tags": ["think-tags", "answer-tags"],
   "load": ["signal", "onProgress", "keep", "weights"],
   "train": TRAIN,
   "plan": TRAIN,
@@ -100,7 +108,7 @@ export function samplingConfig(call, { max_tokens, max_completion_tokens, stop, 
   return config;
 }
 
-/** Settings of a masked predictor, "unmask" or "likelihood"; what was not given is the engine's to choose. */
+/** Settings of a group, "unmask", "likelihood" or "tags"; what was not given is the engine's to choose. */
 export function ofMasked(name, settings) {
   if (!given(settings)) return {};
   check(name, settings);
@@ -110,6 +118,21 @@ export function ofMasked(name, settings) {
 /** What a step of unmasking changed, out of an event. */
 export function unmaskStep({ step, steps, filled, canvas_length }) {
   return { step, steps, filled, canvas_length };
+}
+
+/** Passes on what an answer in flight tells: text that is final, and what a step of unmasking changed. */
+export function heard({ onText, onCanvas, onUnmask }) {
+  return (event) => {
+    if (event.event === "token") onText?.(event.text);
+    if (event.event === "canvas") onCanvas?.(event.given);
+    if (event.event === "unmasked") onUnmask?.(unmaskStep(event));
+  };
+}
+
+/** What an answer took, in OpenAI's words. */
+export function usage({ prompt_tokens, completion_tokens, tokens_per_second, dropped_messages }) {
+  const total_tokens = prompt_tokens + completion_tokens;
+  return { prompt_tokens, completion_tokens, total_tokens, tokens_per_second, dropped_messages };
 }
 
 /** The messages of a conversation, each with its content as one text. */
@@ -233,6 +256,18 @@ export async function beginning(request) {
   const [data, taught] = [await readFiles(request.data), comesAsFiles(request.teacher) ? request.teacher : []];
   const files = await readFiles(taught);
   return { call: trainCall(request, files.length), files: [...data, ...files] };
+}
+
+/** An evaluation's call with its files: the rows, and behind them those that examples come from. */
+export async function evaluation(request) {
+  const { task, limit, max_new_tokens, tags, likelihood, adapters, compare, encoding } = request;
+  const [data, shots] = [await readFiles(request.data ?? []), await readFiles(request.shotsData ?? [])];
+  const config = Object.fromEntries(ASKED.map((name) => [name, request[name]]).filter(([, value]) => given(value)));
+  const call = {
+    call: "evaluate", task: String(task), config, limit, max_new_tokens, compare, encoding, ...who("evaluate", adapters),
+    tags: ofMasked("tags", tags), likelihood: ofMasked("likelihood", likelihood), shots_files: shots.length,
+  };
+  return { call, files: [...data, ...shots] };
 }
 
 /** A pasted text, which goes beside its call, since it may be long. */

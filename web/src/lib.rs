@@ -9,6 +9,7 @@ pub mod csv;
 /// Core's own file: what differs is marked in the page as in a report.
 #[path = "../../core/src/text/difference.rs"]
 pub mod difference;
+pub mod evaluation;
 pub mod experts;
 pub mod format;
 
@@ -24,6 +25,7 @@ pub mod names;
 pub mod sample;
 pub mod saves;
 pub mod scale;
+pub mod served;
 pub mod settings;
 pub mod students;
 pub mod trained;

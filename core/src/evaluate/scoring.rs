@@ -4,17 +4,12 @@ use super::Sequence;
 use crate::error::{Error, Result};
 use crate::kernels::token_log_probs;
 use crate::model::{Branches, Transformer, read};
-use crate::platform::give_way;
+use crate::platform::{ENOUGH_TOKENS, MOST_NUMBERS, give_way};
 use crate::sample::{Flow, LikelihoodConfig, MaskedScorer, check_ids};
 use crate::told::told;
 
 /// Questions in one pass at most: more of them only wait for the longest.
 const MOST_ROWS: usize = 16;
-/// Tokens of one pass that are enough to keep a processor busy.
-const ENOUGH_TOKENS: usize = 4096;
-/// Most attention scores of a layer and most logits of one pass: 256 MB each in f32.
-const MOST_SCORES: usize = 1 << 26;
-const MOST_LOGITS: usize = 1 << 26;
 
 /// A model that is asked how likely continuations are.
 pub struct ContinuationScorer {
@@ -107,9 +102,10 @@ impl ContinuationScorer {
             longest = longest.max(row.branches.len());
             logits += row.judged() * vocab;
             let count = rows.len() + 1;
+            // Attention scores of a layer, and logits.
             let fits = longest * count <= ENOUGH_TOKENS
-                && longest * longest * heads * count <= MOST_SCORES
-                && logits <= MOST_LOGITS;
+                && longest * longest * heads * count <= MOST_NUMBERS
+                && logits <= MOST_NUMBERS;
             if count > 1 && !fits {
                 break;
             }

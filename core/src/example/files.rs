@@ -7,6 +7,8 @@ use super::{World, WorldSize};
 use crate::random::Random;
 use crate::text::{Conversation, Message, Preference};
 
+/// The file of questions with answers to choose from.
+const CHOICES: &str = "eval_choice.jsonl";
 /// Rows of preference pairs at most.
 const PREFERENCES: usize = 1000;
 
@@ -45,7 +47,7 @@ impl World {
                 lines(self.reasoned(size.conversations / 3).iter().map(|(q, a)| pair(q, a))),
             ),
             ("eval.jsonl".into(), lines(eval)),
-            ("eval_choice.jsonl".into(), lines(self.choices(8 * size.questions))),
+            self.choice_file(8 * size.questions),
         ]
     }
 
@@ -68,6 +70,11 @@ impl World {
             })
             .collect();
         rows.into_iter()
+    }
+
+    /// Questions with four answers to choose from as a file, by its name; drawn from so many questions of each kind.
+    pub fn choice_file(&self, count: usize) -> (String, Vec<u8>) {
+        (CHOICES.into(), lines(self.choices(count)))
     }
 
     /// Held-out first questions about facts, with four answers to choose from.
@@ -118,6 +125,7 @@ fn pair(question: &str, answer: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::{Task, read_question};
 
     #[test]
     fn every_file_is_json_lines() {
@@ -126,6 +134,22 @@ mod tests {
             assert!(text.lines().count() >= 5, "{name}");
             text.lines().for_each(|line| assert!(line.parse::<Value>().unwrap().is_object()));
         }
+    }
+
+    #[test]
+    fn the_file_of_choices_is_one_of_questions_in_both_languages() {
+        let (name, bytes) = World::new(1).choice_file(12);
+        assert_eq!(name, "eval_choice.jsonl");
+        let text = String::from_utf8(bytes).unwrap();
+        let question = |line: &str| {
+            let row: Value = line.parse().unwrap();
+            read_question(Task::Openbookqa, row.as_object().unwrap()).unwrap()
+        };
+        let read: Vec<_> = text.lines().map(question).collect();
+        assert!((12..=60).contains(&read.len()), "{}", read.len());
+        assert!(read.iter().all(|(question, unused)| question.choices() == 4 && unused.is_empty()));
+        let chinese = read.iter().filter(|(question, _)| question.stem.chars().any(|c| c >= '一')).count();
+        assert!(chinese > 0 && chinese < read.len(), "{chinese} of {}", read.len());
     }
 
     #[test]

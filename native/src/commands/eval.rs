@@ -4,18 +4,21 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kindling::error::Error;
-use kindling::evaluate::{EvalConfig, Task, TaskResult};
+use kindling::evaluate::{
+    AskConfig, Asking, EvalConfig, EvalListener, FORMAT_TOKENS, RowsOptions, Task, TaskFiles, TaskResult,
+    TaskRows,
+};
 use kindling::kernels::Quantization;
 use kindling::model::{RopeSettings, Transformer};
 use kindling::sample::LikelihoodConfig;
 use kindling::text::Tags;
 use kindling::tokenizer::Tokenizer;
 
-use super::eval_files::TaskFiles;
+use super::eval_progress::EvalProgress;
 use super::eval_report::{ItemsFile, Report};
-use super::eval_rows::TaskRows;
-use super::eval_run::{Asking, ask};
-use super::{ModelArgs, eval_training, use_template};
+use super::prompts::cache_bytes;
+use super::score_masked::refuse;
+use super::{ModelArgs, eval_files, eval_training, use_template};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::date::Date;
@@ -23,7 +26,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::model_files::tokenizer_remedy;
 use crate::output::Output;
-use crate::sources::TextArgs;
+use crate::sources::{self, TextArgs};
 
 /// The word for all public sets whose rows are there.
 const ALL: &str = "all";
@@ -94,7 +97,7 @@ pub struct EvalArgs {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub batch_size: Option<u32>,
     /// Tokens that an answer of format may have
-    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = FORMAT_TOKENS as u32, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: u32,
     /// What stands around thinking and answer (format)
     #[command(flatten)]
@@ -110,9 +113,9 @@ pub struct EvalArgs {
 /// Flags that do not fit together, rows that cannot be used, a model that cannot be opened, an interruption.
 pub fn run(args: &EvalArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
     let output = everywhere.output();
-    let asked = Asked::of(args)?;
+    let (asked, progress) = (Asked::of(args)?, EvalProgress::new(output));
     check(args, &asked.tasks, said)?;
-    let rows = asked.rows(args, output)?;
+    let rows = asked.rows(args, output, &progress)?;
     let looked = eval_training::look(args, &rows, output)?;
     let names = names(args);
     let mut items = None;
@@ -124,10 +127,14 @@ pub fn run(args: &EvalArgs, everywhere: &Everywhere, said: &[String]) -> Result<
             tell_idle(args, &tokenizer, said, output);
             items = args.items.as_deref().map(ItemsFile::create).transpose()?;
         }
-        let asking = Asking::new(args, &model, &tokenizer, output)?;
+        if model.config().diffusion.is_none() {
+            refuse(args.likelihood)?;
+        }
+        let config = ask_config(args, &model);
+        let asking = Asking::new(&config, &model, &tokenizer, &progress)?;
         let mut results: Vec<TaskResult> = Vec::new();
         for (rows, seen) in rows.iter().zip(&looked) {
-            let mut result = ask(&asking, rows)?;
+            let mut result = pollster::block_on(asking.ask(rows))?.ok_or(Failure::Interrupted)?;
             seen.mark(&mut result);
             if let Some(items) = &mut items {
                 items.add(Some(&names[number]).filter(|_| names.len() > 1), &result)?;
@@ -139,6 +146,18 @@ pub fn run(args: &EvalArgs, everywhere: &Everywhere, said: &[String]) -> Result<
     }
     report.show();
     Ok(())
+}
+
+/// How a model is asked.
+fn ask_config(args: &EvalArgs, model: &Transformer) -> AskConfig {
+    AskConfig {
+        questions: args.config,
+        likelihood: args.likelihood,
+        tags: args.tags.clone(),
+        max_new_tokens: args.max_new_tokens as usize,
+        batch_size: args.batch_size.map(|rows| rows as usize),
+        cache_bytes: cache_bytes(model),
+    }
 }
 
 /// What the models are called: with their adapters, so that the same model before and after has two names.
@@ -174,8 +193,13 @@ impl Asked {
     }
 
     /// The rows of every task, or of those that have any.
-    fn rows(&self, args: &EvalArgs, output: Output) -> Result<Vec<TaskRows>, Failure> {
-        let found = TaskFiles::find(&self.tasks, &args.data, &args.shots_data)?;
+    fn rows(
+        &self,
+        args: &EvalArgs,
+        output: Output,
+        listener: &dyn EvalListener,
+    ) -> Result<Vec<TaskRows>, Failure> {
+        let found = eval_files::find(&self.tasks, &args.data, &args.shots_data)?;
         let (there, absent): (Vec<_>, Vec<_>) = found.into_iter().partition(|files| !files.is_empty());
         if !absent.is_empty() {
             let names: Vec<&str> = absent.iter().map(|files| files.task.name()).collect();
@@ -188,8 +212,28 @@ impl Asked {
             }
             output.say(&format!("no rows in --data for {names}"));
         }
-        there.iter().map(|files| TaskRows::read(files, args, output)).collect()
+        there.into_iter().map(|files| read(files, args, listener)).collect()
     }
+}
+
+/// The rows of a task.
+fn read(
+    files: TaskFiles<PathBuf>,
+    args: &EvalArgs,
+    listener: &dyn EvalListener,
+) -> Result<TaskRows, Failure> {
+    let needs_shots = args.config.shots_of(files.task) > 0;
+    let open = |paths: &[PathBuf]| {
+        let names: Vec<String> = paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+        sources::open(&names, args.reading.encoding)
+    };
+    let files = files.opened(needs_shots, open)?;
+    let options = RowsOptions {
+        limit: args.limit,
+        skip_bad_rows: args.skip_bad_rows,
+        text_column: args.reading.text_column.clone(),
+    };
+    Ok(TaskRows::read(&files, &args.config, &options, listener)?)
 }
 
 /// What does not fit together, before anything is read.

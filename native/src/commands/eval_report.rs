@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use kindling::evaluate::{Paired, Share, Task, TaskResult};
-use serde_json::{Value, json};
+use kindling::evaluate::{Difference, Measure, Paired, Task, TaskResult, Unit};
+use serde_json::json;
 
 use crate::failure::{Failure, io_error};
 use crate::output::{Output, grouped};
@@ -62,21 +62,17 @@ impl Report {
     fn show_subjects(&self) {
         for (model, results) in self.models.iter().zip(&self.results) {
             for result in results {
-                let subjects = result.per_subject();
+                let subjects = result.measures_by_subject();
                 if subjects.is_empty() {
                     continue;
                 }
                 self.output.line("");
                 self.output.line(&format!("{} by subject, {}", result.task, model));
-                let row = |(name, [share, _]): (&&str, &[Share; 2])| {
-                    vec![
-                        name.to_string(),
-                        grouped(share.n),
-                        percent(share.value()),
-                        interval(share.interval(), 100.0),
-                    ]
+                let row = |(name, measures): &(&str, Vec<Measure>)| {
+                    let first = measures.first()?;
+                    Some([vec![name.to_string()], cells(first)].concat())
                 };
-                let rows: Vec<Vec<String>> = subjects.iter().take(SHOWN_SUBJECTS).map(row).collect();
+                let rows: Vec<Vec<String>> = subjects.iter().take(SHOWN_SUBJECTS).filter_map(row).collect();
                 table(&rows).iter().for_each(|line| self.output.line(line));
                 if subjects.len() > SHOWN_SUBJECTS {
                     let more = subjects.len() - SHOWN_SUBJECTS;
@@ -108,69 +104,65 @@ fn header(with_model: bool) -> Vec<String> {
 /// The rows of a task: one a metric.
 fn lines(result: &TaskResult) -> Vec<Vec<String>> {
     let task = result.task.to_string();
-    if let Some(texts) = &result.texts {
-        let n = grouped(texts.texts() as u64);
-        let at_most = if texts.is_bound { "at most " } else { "" };
-        let bits = format!("{at_most}{:.4}", texts.bits_per_byte());
-        let bits = vec![task.clone(), "bits_per_byte".into(), n.clone(), bits, small(texts.interval())];
-        let perplexity = format!("{at_most}{:.4}", texts.perplexity());
-        return vec![bits, vec![task, "perplexity".into(), n, perplexity]];
-    }
-    let (first, second) = result.task.metrics();
-    let row = |(metric, share): (&str, Share)| {
-        let (value, interval) = (percent(share.value()), interval(share.interval(), 100.0));
-        vec![task.clone(), metric.to_string(), grouped(share.n), value, interval]
-    };
-    let [own, other] = result.shares();
-    let mut rows = vec![row((first, own))];
-    rows.extend(second.map(|second| row((second, other))));
-    if let Some([unseen, _]) = result.shares_of_unseen().filter(|[unseen, _]| unseen.n < own.n) {
-        rows.push(row((&format!("{first}, not in the training data"), unseen)));
+    let row = |metric: String, measure: &Measure| [vec![task.clone(), metric], cells(measure)].concat();
+    let measures = result.measures();
+    let mut rows: Vec<Vec<String>> =
+        measures.iter().map(|measure| row(measure.metric.to_string(), measure)).collect();
+    if let (Some(own), Some([unseen, _])) = (measures.first(), result.shares_of_unseen())
+        && unseen.n < own.n
+    {
+        let metric = format!("{}, not in the training data", own.metric);
+        rows.push(row(metric, &Measure::of_share(own.metric, unseen)));
     }
     rows
+}
+
+/// Of how many, the number, and its interval; perplexity has none.
+fn cells(measure: &Measure) -> Vec<String> {
+    let at_most = if measure.at_most { "at most " } else { "" };
+    let n = grouped(measure.n);
+    match measure.unit {
+        Unit::Share => vec![n, percent(measure.value), measure.interval.map_or("-".into(), percents)],
+        Unit::Bits => vec![n, format!("{at_most}{:.4}", measure.value), small(measure.interval)],
+        Unit::Perplexity => vec![n, format!("{at_most}{:.4}", measure.value)],
+    }
 }
 
 /// The rows of two models' difference; told to programs, too.
 fn differences(a: &TaskResult, b: &TaskResult, names: &[String], output: Output) -> Vec<Vec<String>> {
     let task = a.task;
-    let tell = |metric: &str, difference: f64, interval: Option<[f64; 2]>, more: Value| {
-        let mut line = json!({
-            "task": task.name(), "models": names, "metric": metric, "difference": difference, "ci95": interval,
-        });
-        if let (Value::Object(line), Value::Object(more)) = (&mut line, more) {
-            line.extend(more);
+    let Some(found) = a.differences(b) else { return not_the_same(task, output) };
+    let row = |found: &Difference| {
+        tell_difference(task, found, names, output);
+        let (task, metric) = (task.to_string(), found.metric.to_string());
+        match found.paired {
+            None => vec![task, metric, format!("{:+.4}", found.value), small(found.interval)],
+            Some(Paired { first_only, second_only, .. }) => vec![
+                task,
+                metric,
+                format!("{:+.2}", 100.0 * found.value),
+                found.interval.map_or("-".into(), percents),
+                format!("right alone: {first_only} and {second_only}"),
+            ],
         }
-        output.json(&line);
     };
-    if let Some((difference, interval)) =
-        a.texts.as_ref().zip(b.texts.as_ref()).and_then(|(a, b)| a.paired(b))
-    {
-        tell("bits_per_byte", difference, interval, json!({}));
-        return vec![vec![
-            task.to_string(),
-            "bits_per_byte".into(),
-            format!("{difference:+.4}"),
-            small(interval),
-        ]];
+    found.iter().map(row).collect()
+}
+
+/// A line of `--json`.
+fn tell_difference(task: Task, found: &Difference, names: &[String], output: Output) {
+    let mut line = json!({
+        "task": task.name(), "models": names, "metric": found.metric, "difference": found.value,
+        "ci95": found.interval,
+    });
+    if let Some(Paired { both, first_only, second_only, neither }) = found.paired {
+        for (key, count) in
+            [("both", both), ("first_only", first_only), ("second_only", second_only), ("neither", neither)]
+        {
+            line[key] = json!(count);
+        }
     }
-    let Some(paired) = a.paired(b) else { return not_the_same(task, output) };
-    let (first, second) = task.metrics();
-    let mut rows = Vec::new();
-    for (metric, paired) in [Some(first), second].into_iter().zip(paired) {
-        let Some(metric) = metric else { continue };
-        let Paired { both, first_only, second_only, neither } = paired;
-        let more =
-            json!({"both": both, "first_only": first_only, "second_only": second_only, "neither": neither});
-        tell(metric, paired.difference(), Some(paired.interval()), more);
-        rows.push(vec![
-            task.to_string(),
-            metric.to_string(),
-            format!("{:+.2}", 100.0 * paired.difference()),
-            interval(paired.interval(), 100.0),
-            format!("right alone: {first_only} and {second_only}"),
-        ]);
-    }
-    rows
+    output.json(&line);
 }
 
 /// Rows that one model's template or tokenizer leaves out cannot be paired.
@@ -184,8 +176,8 @@ fn percent(share: f64) -> String {
     if share.is_nan() { "-".to_string() } else { format!("{:.2} %", 100.0 * share) }
 }
 
-fn interval([low, high]: [f64; 2], scale: f64) -> String {
-    format!("{:.2} to {:.2}", scale * low, scale * high)
+fn percents([low, high]: [f64; 2]) -> String {
+    format!("{:.2} to {:.2}", 100.0 * low, 100.0 * high)
 }
 
 fn small(interval: Option<[f64; 2]>) -> String {
@@ -240,6 +232,6 @@ mod tests {
         assert_eq!(rows[0], ["heldout", "bits_per_byte", "1", "2.0000", "-"]);
         assert_eq!(rows[1], ["heldout", "perplexity", "1", "4.0000"]);
         assert_eq!(percent(0.25), "25.00 %");
-        assert_eq!(interval([0.1, 0.5], 100.0), "10.00 to 50.00");
+        assert_eq!(percents([0.1, 0.5]), "10.00 to 50.00");
     }
 }

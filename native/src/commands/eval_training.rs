@@ -1,10 +1,9 @@
 //! `--train-data`: which questions stand in what a model was trained on.
 
 use kindling::data::{DataOptions, Dataset};
-use kindling::evaluate::{Contamination, Found, RUN, TaskResult};
+use kindling::evaluate::{Contamination, Found, RUN, TaskResult, TaskRows};
 
 use super::eval::EvalArgs;
-use super::eval_rows::TaskRows;
 use crate::failure::Failure;
 use crate::output::{Output, grouped};
 use crate::sources;

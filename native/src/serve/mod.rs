@@ -110,7 +110,7 @@ impl Server {
 /// Runs the verb; `said` are the flags that were given.
 pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::result::Result<(), Failure> {
     let names = args.check()?;
-    let page = Page::open(args.page.as_deref())?;
+    let page = Page::open(args.page.as_deref(), !args.keys().is_empty())?;
     let address = args.address()?;
     let device = open_device(everywhere)?;
     let output = everywhere.output();

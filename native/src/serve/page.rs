@@ -30,21 +30,28 @@ const TYPES: [(&str, &str); 13] = [
 /// Compressed forms that may lie beside a file, by the name that a browser knows, best first.
 const FORMS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
 
+/// The file of the page itself.
+const INDEX: &str = "index.html";
+/// Behind which of its words the page learns that its server has models.
+const HEAD: &str = "<head>";
+
 /// What stands at `/`.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
     /// The page's files; without one a list of routes.
     folder: Option<PathBuf>,
+    /// What the page is told of its server.
+    mark: String,
 }
 
 impl Page {
-    /// The page in this folder.
+    /// The page in this folder, of a server that answers with or without a key.
     ///
     /// # Errors
     /// A folder without an `index.html`.
-    pub fn open(folder: Option<&Path>) -> Result<Self> {
+    pub fn open(folder: Option<&Path>, needs_key: bool) -> Result<Self> {
         if let Some(folder) = folder
-            && !folder.join("index.html").is_file()
+            && !folder.join(INDEX).is_file()
         {
             return Err(Error::Config(vec![
                 format!(
@@ -54,7 +61,10 @@ impl Page {
                 .into(),
             ]));
         }
-        Ok(Self { folder: folder.map(Path::to_path_buf) })
+        let key = if needs_key { "key" } else { "open" };
+        // Where the routes are, beside the page, and whether they need a key.
+        let mark = format!("<meta name=\"kindling-server\" content=\"v1/ {key}\">");
+        Ok(Self { folder: folder.map(Path::to_path_buf), mark })
     }
 
     /// What a path answers; none where nothing stands there.
@@ -75,15 +85,20 @@ impl Page {
         };
         let file = folder.join(inside(path)?);
         let (headers, head) = (headers.clone(), method == Method::HEAD);
+        let mark = (file == folder.join(INDEX)).then(|| self.mark.clone());
         // Reading waits for the disk, and other connections wait for nobody.
-        tokio::task::spawn_blocking(move || send(&file, &headers, head)).await.ok().flatten()
+        let work = move || match mark {
+            Some(mark) => send_marked(&file, &headers, head, &mark),
+            None => send(&file, &headers, head),
+        };
+        tokio::task::spawn_blocking(work).await.ok().flatten()
     }
 }
 
 /// The file that a path names within a folder; nothing that leads out of it.
 fn inside(path: &str) -> Option<PathBuf> {
     let path = unescaped(path.strip_prefix('/')?)?;
-    let path = if path.is_empty() || path.ends_with('/') { format!("{path}index.html") } else { path };
+    let path = if path.is_empty() || path.ends_with('/') { format!("{path}{INDEX}") } else { path };
     let path = PathBuf::from(path);
     // A name of the system's own, as `C:`, leads out of it, too.
     path.components().all(|part| matches!(part, Component::Normal(_))).then_some(path)
@@ -121,28 +136,60 @@ fn send(file: &Path, asked: &HeaderMap, head: bool) -> Option<Response> {
     let (path, found, form) =
         compressed.map_or((file.to_path_buf(), plain, None), |(path, found, name)| (path, found, Some(name)));
     let tag = tag(&found, form.unwrap_or("plain"));
+    let body = if head || is_known(asked, &tag) { Vec::new() } else { std::fs::read(&path).ok()? };
+    let mut response = answer(asked, (&tag, content_type(file)), head, body, found.len());
+    if let Some(form) = form {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(form));
+    }
+    Some(response)
+}
+
+/// The page itself, which is told of its server. A page of another maker without a head stays as it is.
+fn send_marked(file: &Path, asked: &HeaderMap, head: bool, mark: &str) -> Option<Response> {
+    let found = file.metadata().ok().filter(Metadata::is_file)?;
+    let mut text = std::fs::read(file).ok()?;
+    if let Some(at) = text.windows(HEAD.len()).position(|part| part == HEAD.as_bytes()) {
+        let behind = at + HEAD.len();
+        text.splice(behind..behind, mark.bytes());
+    }
+    // The same file with another mark is another page.
+    let tag = tag(&found, if mark.contains(" key\"") { "key" } else { "open" });
+    let length = text.len() as u64;
+    Some(answer(asked, (&tag, content_type(file)), head, text, length))
+}
+
+/// Whether the client has what this tag is of.
+fn is_known(asked: &HeaderMap, tag: &str) -> bool {
     let known = asked.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let same = known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag));
+    known.is_some_and(|known| known.split(',').any(|known| known.trim() == tag))
+}
+
+/// A file's answer, of these bytes or so many; none of them where the client has them or wants the head alone.
+fn answer(
+    asked: &HeaderMap,
+    (tag, kind): (&str, &'static str),
+    head: bool,
+    body: Vec<u8>,
+    length: u64,
+) -> Response {
+    let same = is_known(asked, tag);
     let mut response = match (same, head) {
         (true, _) => StatusCode::NOT_MODIFIED.into_response(),
         (false, true) => Body::empty().into_response(),
-        (false, false) => Body::from(std::fs::read(&path).ok()?).into_response(),
+        (false, false) => Body::from(body).into_response(),
     };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(file)));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
         headers.insert(header::ETAG, tag);
     }
-    if let Some(form) = form {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(form));
-    }
     if head && !same {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(found.len()));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    Some(response)
+    response
 }
 
 /// `a.js.gz` beside `a.js`.
@@ -200,6 +247,27 @@ mod tests {
     }
 
     #[test]
+    fn the_page_is_told_of_its_server_and_whether_that_needs_a_key() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join(INDEX);
+        std::fs::write(&file, "<html><head><title>é</title></head></html>").unwrap();
+        std::fs::write(place.path().join("index.html.br"), "packed").unwrap();
+        let asked: HeaderMap =
+            [(header::ACCEPT_ENCODING, HeaderValue::from_static("br"))].into_iter().collect();
+        let [open, key] =
+            [false, true].map(|needs_key| Page::open(Some(place.path()), needs_key).unwrap().mark);
+        assert!(open.contains("content=\"v1/ open\"") && key.contains("content=\"v1/ key\""), "{open} {key}");
+        let sent = |head: bool, mark: &str| send_marked(&file, &asked, head, mark).unwrap();
+        let whole = sent(false, &open);
+        assert!(whole.headers().get("content-encoding").is_none(), "its packed form knows of no server");
+        assert_ne!(whole.headers()["etag"], sent(false, &key).headers()["etag"]);
+        let length = "<html><head><title>é</title></head></html>".len() + open.len();
+        assert_eq!(sent(true, &open).headers()["content-length"], length.to_string().as_str());
+        let known = [(header::IF_NONE_MATCH, whole.headers()["etag"].clone())].into_iter().collect();
+        assert_eq!(send_marked(&file, &known, false, &open).unwrap().status(), 304);
+    }
+
+    #[test]
     fn a_form_is_sent_where_it_is_taken_and_there() {
         assert!(takes_form("gzip, deflate, br", "br") && takes_form("GZIP;q=0.5", "gzip"));
         assert!(!takes_form("gzip;q=0", "gzip") && !takes_form("brotli", "br") && !takes_form("", "br"));
@@ -223,6 +291,6 @@ mod tests {
         let tag = plain.headers()["etag"].to_str().unwrap().to_string();
         assert_eq!(send(&file, &asked(&[(header::IF_NONE_MATCH, &tag)]), false).unwrap().status(), 304);
         assert!(send(&place.path().join("none"), &asked(&[]), false).is_none());
-        assert!(Page::open(Some(place.path())).unwrap_err().to_string().contains("no index.html"));
+        assert!(Page::open(Some(place.path()), false).unwrap_err().to_string().contains("no index.html"));
     }
 }

@@ -35,3 +35,20 @@ fn the_page_comes_in_the_form_that_a_browser_takes() {
     }
     assert_eq!(site.get("/v1/models").status, 401);
 }
+
+#[test]
+fn the_page_learns_of_its_server_in_its_head() {
+    let place = Place::with_model();
+    place.write("dist/index.html", "<html><head><title>page</title></head></html>");
+    place.write("dist/index.html.br", "packed");
+    let told = |flags: &str| {
+        let site = Site::start(&place, &format!("--model model --page dist {flags}"));
+        let get = |path: &str| ask(&site.address, "GET", path, &[("accept-encoding", "br")], b"");
+        let (index, named) = (get("/"), get("/index.html"));
+        assert_eq!((index.text(), index.header("content-encoding")), (named.text(), None));
+        index.text()
+    };
+    let mark = "<html><head><meta name=\"kindling-server\" content=\"v1/";
+    assert_eq!(told(""), format!("{mark} open\"><title>page</title></head></html>"));
+    assert_eq!(told("--api-key k"), format!("{mark} key\"><title>page</title></head></html>"));
+}

@@ -112,7 +112,11 @@ pub fn dataset(
     Ok(dataset)
 }
 
-fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, Told> {
+/// A file's text, unpacked and in UTF-8.
+///
+/// # Errors
+/// A file of an unknown kind, or a damaged one; bytes that are not of the encoding.
+pub fn source(file: File, encoding: Option<&str>) -> Result<Arc<dyn Source>, Told> {
     let File { name, bytes } = file;
     if is_parquet(&name) {
         return Err(told!(

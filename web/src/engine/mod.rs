@@ -5,6 +5,8 @@ mod aim;
 mod convert;
 mod data;
 mod download;
+mod evaluate;
+mod evaluated;
 mod export;
 mod fresh;
 mod gpu;

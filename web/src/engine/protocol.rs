@@ -75,6 +75,10 @@ pub enum Call {
         #[serde(default)]
         likelihood: Map<String, Value>,
     },
+    /// Asks the questions of the files beside the message.
+    Evaluate(Evaluating),
+    /// Makes a few such questions.
+    ExampleQuestions,
     /// Shows rows of the files beside the message.
     Preview {
         stage: Stage,
@@ -137,6 +141,38 @@ pub struct Choosing {
     /// How a masked predictor fills its masks.
     #[serde(default)]
     pub unmask: Map<String, Value>,
+}
+
+/// What is asked, of whom and how.
+#[derive(Deserialize)]
+pub struct Evaluating {
+    /// The task.
+    pub task: String,
+    /// How questions are asked: settings that somebody set.
+    pub config: Map<String, Value>,
+    /// How a masked predictor is asked, likewise.
+    pub likelihood: Map<String, Value>,
+    /// What stands around thinking and answer, likewise.
+    pub tags: Map<String, Value>,
+    /// The most questions, of each subject where a set has subjects.
+    #[serde(default)]
+    pub limit: Option<u64>,
+    /// Tokens that an answer that thinks first may have.
+    #[serde(default)]
+    pub max_new_tokens: Option<usize>,
+    /// Whether the base is asked and nothing else.
+    pub base: bool,
+    /// Adapters that act alone.
+    #[serde(default)]
+    pub only: Option<Vec<Active>>,
+    /// Whether the base is asked first; without it where an adapter acts.
+    #[serde(default)]
+    pub compare: Option<bool>,
+    /// What the files are written in, where that is not UTF-8.
+    #[serde(default)]
+    pub encoding: Option<String>,
+    /// Of the files the last ones are those that examples come from: so many.
+    pub shots_files: usize,
 }
 
 /// What a masked predictor is to be like.

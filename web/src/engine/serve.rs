@@ -15,6 +15,7 @@ use web_sys::{DedicatedWorkerGlobalScope, MessageEvent};
 
 use super::data::{fitted_config, lora_config};
 use super::download::abort;
+use super::evaluate::example_questions;
 use super::messages::model::Defaults;
 use super::paste::{read_cells, read_pairs, read_rows};
 use super::port::{Port, crash};
@@ -91,12 +92,7 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Kept => engine.kept().await,
         Call::Forget { name } => engine.forget(&name).await,
         Call::Chat { messages, choosing, base, only, top } => {
-            let who = match &only {
-                Some(named) => Who::Only(named),
-                None if base => Who::Base,
-                None => Who::Active,
-            };
-            engine.chat(messages, &choosing, who, top, port).await
+            engine.chat(messages, &choosing, Who::of(base, only.as_deref()), top, port).await
         }
         Call::Generate { prompt, tokens, choosing } => engine.complete(prompt, tokens, &choosing, port).await,
         Call::Infill { text, hole_tokens, choosing } => {
@@ -105,6 +101,8 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Score { text, tokens, add_bos, logits, likelihood } => {
             engine.score((text, tokens), add_bos, logits, likelihood).await
         }
+        Call::Evaluate(asked) => engine.evaluate(&asked, files, port).await,
+        Call::ExampleQuestions => Ok(example_questions()),
         Call::Preview { stage, adapts, config, rows, encoding, preset, experts } => {
             let named = (preset.as_deref(), experts.as_ref());
             engine.preview((stage, adapts, named), config, rows, encoding.as_deref(), files)

@@ -93,7 +93,16 @@ pub enum Who<'a> {
     Only(&'a [Active]),
 }
 
-impl Who<'_> {
+impl<'a> Who<'a> {
+    /// Those that are named alone, or else the base or what acts.
+    pub fn of(base: bool, only: Option<&'a [Active]>) -> Self {
+        match only {
+            Some(named) => Self::Only(named),
+            None if base => Self::Base,
+            None => Self::Active,
+        }
+    }
+
     /// What an adapter's scale is multiplied by; `None` for one that does not act.
     fn strength(self, held: &HeldAdapter) -> Option<f64> {
         match self {
@@ -193,6 +202,11 @@ impl Engine {
         let mut active = adapters.iter().filter_map(|held| Some((&held.adapter, who.strength(held)?)));
         let attach = |model, (adapter, strength): (&Adapter, f64)| adapter.attach(model, strength);
         active.try_fold(model, attach).map_err(Told::from)
+    }
+
+    /// Whether any adapter is among who answers.
+    pub fn acts(&self, who: Who<'_>) -> bool {
+        self.adapters.borrow().iter().any(|held| who.strength(held).is_some())
     }
 
     /// How the open model talks: as the last of the adapters of who answers, or without any.

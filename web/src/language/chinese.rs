@@ -1,10 +1,12 @@
 //! The page in simplified Chinese.
 
 use super::diffusion;
+use super::evaluate;
 use super::finer;
 use super::lessons;
 use super::limits;
 use super::rows;
+use super::served;
 use super::stages;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
 use super::trained;
@@ -23,6 +25,8 @@ pub const CHINESE: Text = Text {
     diffusion: diffusion::CHINESE,
     lessons: lessons::CHINESE,
     trained: trained::CHINESE,
+    served: served::CHINESE,
+    evaluate: evaluate::CHINESE,
     adapters: ADAPTERS,
     models: MODELS,
 };

@@ -1,10 +1,12 @@
 //! The page in English.
 
 use super::diffusion;
+use super::evaluate;
 use super::finer;
 use super::lessons;
 use super::limits;
 use super::rows;
+use super::served;
 use super::stages;
 use super::text::{AdaptersText, ChatText, ModelsText, PageText, TeachText, Text};
 use super::trained;
@@ -23,6 +25,8 @@ pub const ENGLISH: Text = Text {
     diffusion: diffusion::ENGLISH,
     lessons: lessons::ENGLISH,
     trained: trained::ENGLISH,
+    served: served::ENGLISH,
+    evaluate: evaluate::ENGLISH,
     adapters: ADAPTERS,
     models: MODELS,
 };

@@ -6,7 +6,7 @@ use super::text::{Sentence, Text};
 use crate::format::fill;
 
 /// Flags that the page has a field for.
-const FIELDS: [(&str, Sentence); 46] = [
+const FIELDS: [(&str, Sentence); 48] = [
     ("epochs", |t| t.teach.epochs),
     ("steps", |t| t.teach.steps),
     ("min-steps", |t| t.teach.min_steps),
@@ -53,9 +53,11 @@ const FIELDS: [(&str, Sentence); 46] = [
     ("loss-weight", |t| t.diffusion.loss_weight),
     ("t-range", |t| t.diffusion.t_range),
     ("shift-logits", |t| t.diffusion.shift),
+    ("shots", |t| t.evaluate.shots),
+    ("apply-chat-template", |t| t.evaluate.template),
 ];
 /// What is said of the command line, and what of the page.
-const PHRASES: [(&str, Sentence); 11] = [
+const PHRASES: [(&str, Sentence); 12] = [
     ("fix them, or add --skip-bad-rows to go on without them", |t| t.page.fix_rows),
     (", or add --skip-bad-rows to go on without such rows", |_| ""),
     ("`kindling data preview`", |t| t.teach.preview),
@@ -65,6 +67,7 @@ const PHRASES: [(&str, Sentence); 11] = [
         "join its turns with --join-turns, render them through the chat template with --render-turns, use `sft`, or give",
         |_| "fine-tune with it, or give",
     ),
+    (", or more rows with --shots-data", |t| t.evaluate.more_rows),
     ("train on it with `dpo`, or give", |t| t.stages.learn_pairs),
     ("is no rule; the rules are answer, tags, length, repetition", |t| t.finer.no_rule),
     ("use `pretrain`, or rows", |_| "pretrain with it, or give rows"),

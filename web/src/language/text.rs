@@ -1,10 +1,12 @@
 //! Every sentence of the page; `english.rs` and `chinese.rs` hold them.
 
 use super::diffusion::DiffusionText;
+use super::evaluate::EvaluateText;
 use super::finer::FinerText;
 use super::lessons::LessonsText;
 use super::limits::LimitsText;
 use super::rows::RowsText;
+use super::served::ServedText;
 use super::stages::StagesText;
 use super::trained::TrainedText;
 use crate::format::Units;
@@ -36,6 +38,10 @@ pub struct Text {
     pub lessons: LessonsText,
     /// The trained examples that come with the page.
     pub trained: TrainedText,
+    /// Models of the page's server.
+    pub served: ServedText,
+    /// Evaluations.
+    pub evaluate: EvaluateText,
     /// The tab of adapters.
     pub adapters: AdaptersText,
     /// The tab of models and files.

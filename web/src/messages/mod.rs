@@ -8,6 +8,7 @@ mod declare;
 
 pub mod chat;
 pub mod diffusion;
+pub mod evaluate;
 pub mod model;
 pub mod rows;
 pub mod run;
@@ -15,7 +16,7 @@ pub mod told;
 
 #[cfg(test)]
 mod tests {
-    use super::{chat, diffusion, model, rows, run, told};
+    use super::{chat, diffusion, evaluate, model, rows, run, told};
 
     const TYPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js/kindling.d.ts");
     const BEGIN: &str =
@@ -25,7 +26,8 @@ mod tests {
     #[test]
     fn the_types_of_other_pages_are_those_of_the_engine() {
         let first = [told::declarations(), model::declarations(), chat::declarations()];
-        let rest = [diffusion::declarations(), rows::declarations(), run::declarations()];
+        let more = [diffusion::declarations(), rows::declarations(), evaluate::declarations()];
+        let rest = [more.concat(), run::declarations()];
         let all = [first.concat(), rest.concat()].concat().join("\n\n");
         let text = std::fs::read_to_string(TYPES).unwrap();
         let (head, rest) = text.split_once(BEGIN).expect("the line where the written part begins");

@@ -57,6 +57,17 @@ messages! {
             /// Of so many, where that is known.
             total: Option<f64>,
         },
+        /// Questions of an evaluation were asked.
+        Evaluating = "evaluating" {
+            /// So many.
+            done: f64,
+            /// Of so many.
+            total: f64,
+            /// Of which model, from 1.
+            model: u32,
+            /// Of so many.
+            models: u32,
+        },
         /// A run stands and begins.
         Started = "started" {
             /// Its id.

@@ -11,6 +11,7 @@ use super::compare;
 use super::dom::{self, El, button, el, field};
 use super::drop;
 use super::engine::{self, Answer};
+use super::evaluate;
 use super::students;
 use super::trained;
 use crate::format::{count, fill};
@@ -51,6 +52,7 @@ pub fn build(app: &Rc<App>, panel: &El) {
     let (comparison, ask) = compare::build(app);
     panel.add(&comparison);
     panel.add(&trained::build(app, ask));
+    panel.add(&evaluate::build(app));
     panel.add(&card.child(&import));
     panel.add(&students::build(app));
     let fetched = Rc::clone(&adapters);

@@ -14,6 +14,7 @@ use super::channel::Channel;
 use super::dom::{self, El, button, el};
 use super::engine::{self, Answer};
 use super::reopen;
+use super::served::Remote;
 use super::slot::Slot;
 use super::speech::Speech;
 use crate::language::Sentence;
@@ -34,6 +35,8 @@ pub enum Topic {
     Language,
     /// The open model.
     Model,
+    /// Which model of the server answers, or that in the tab.
+    Remote,
     /// The adapters beside it.
     Adapters,
     /// The saved runs.
@@ -70,6 +73,7 @@ pub struct App {
     /// Where the keyboard was when the message came.
     before: Rc<RefCell<Option<El>>>,
     model: RefCell<Option<ModelInfo>>,
+    remote: RefCell<Option<Remote>>,
     source: RefCell<Option<JsValue>>,
     /// Whether the model that the page comes with was told of, or that there is none.
     begun: Cell<bool>,
@@ -106,6 +110,7 @@ impl App {
             message_text,
             before,
             model: RefCell::default(),
+            remote: RefCell::default(),
             source: RefCell::default(),
             begun: Cell::default(),
             watchers: RefCell::default(),
@@ -202,6 +207,24 @@ impl App {
     /// The open model.
     pub fn model(&self) -> Option<ModelInfo> {
         self.model.borrow().clone()
+    }
+
+    /// The model of the server that is talked with; none where that in the tab is.
+    pub fn remote(&self) -> Option<Remote> {
+        self.remote.borrow().clone()
+    }
+
+    /// Talks with a model of the server from now on, or again with the one in the tab.
+    pub fn set_remote(&self, remote: Option<Remote>) {
+        let was = self.remote.replace(remote);
+        if was.is_some() || self.remote.borrow().is_some() {
+            self.show_again(Topic::Remote);
+        }
+    }
+
+    /// Whether anything answers.
+    pub fn answers(&self) -> bool {
+        self.model.borrow().is_some() || self.remote.borrow().is_some()
     }
 
     /// Another model is open, or none; `source` opens it once more after a crash.

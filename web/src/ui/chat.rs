@@ -44,11 +44,15 @@ pub fn build(app: &Rc<App>, panel: &El) -> Rc<Chat> {
         tint: Cell::default(),
     });
     chat_panel::wire(&chat, &chat.controls);
-    let (spoken, shown) = (Rc::clone(&chat), Rc::clone(&chat));
+    let spoken = Rc::clone(&chat);
     app.watch(Topic::Language, move || spoken.redraw());
-    app.watch(Topic::Model, move || shown.show());
-    let known = Rc::clone(&chat);
-    app.watch(Topic::Model, move || known.ask_defaults());
+    for topic in [Topic::Model, Topic::Remote] {
+        let shown = Rc::clone(&chat);
+        app.watch(topic, move || {
+            shown.show();
+            shown.ask_defaults();
+        });
+    }
     chat.show();
     chat
 }
@@ -56,6 +60,10 @@ pub fn build(app: &Rc<App>, panel: &El) -> Rc<Chat> {
 impl Chat {
     /// Shows the engine's sampling settings where nothing was set; they are the same for every stage.
     fn ask_defaults(self: &Rc<Self>) {
+        if self.app.remote().is_some() {
+            // What the server takes it does not tell.
+            return self.controls.numbers.suggest_nothing(&["seed"]);
+        }
         let chat = Rc::clone(self);
         self.app.spawn(async move {
             // Without an answer the fields stay empty, which means the same.
@@ -84,6 +92,10 @@ impl Chat {
 
     /// Puts a question into the field, ready to be sent.
     pub fn propose(&self, question: &str) {
+        if !question.is_empty() {
+            // It is a question about what was learned in the tab.
+            self.app.set_remote(None);
+        }
         self.app.show_tab("chat");
         self.controls.input.set_value(question);
         let _ = self.controls.input.focus();
@@ -98,7 +110,7 @@ impl Chat {
     /// Sends what stands in the field.
     pub fn send(self: &Rc<Self>) {
         let question = self.controls.input.value();
-        if self.answering.borrow().is_none() && self.app.model().is_some() && self.is_sound() {
+        if self.answering.borrow().is_none() && self.app.answers() && self.is_sound() {
             self.controls.input.set_value("");
             let end = self.turns.borrow().len();
             self.ask_from(end, &question);
@@ -263,7 +275,9 @@ impl Chat {
                 list.add(live);
             }
         });
-        self.controls.show_state(self.app.model().as_ref(), answering);
+        // Nothing is known of a model of the server but its name.
+        let model = self.app.model().filter(|_| self.app.remote().is_none());
+        self.controls.show_state(model.as_ref(), self.app.answers(), answering);
     }
 
     /// Goes to the end of a conversation that is in sight.

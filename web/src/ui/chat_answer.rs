@@ -11,6 +11,7 @@ use super::diffusion::{Writing, fills_holes, infill};
 use super::dom;
 use super::engine::{self, Answer};
 use super::history::Turn;
+use super::served::Remote;
 use crate::holes::has_holes;
 use crate::messages::chat::{ChatChunk, FinishReason};
 use crate::unmask::marked;
@@ -24,9 +25,12 @@ impl Chat {
         let mut turn = Turn::new("assistant", "");
         let writing = Writing::new(&place.body);
         let asked = self.turns.borrow().last().map(|turn| turn.message.content.clone()).unwrap_or_default();
-        let result = match self.fills_holes() && has_holes(&asked) {
-            true => self.fill_holes(&asked, abort, &writing, &mut turn).await,
-            false => self.fill_turn(abort, place, &writing, &mut turn).await,
+        let result = match self.app.remote() {
+            Some(remote) => self.fill_from(&remote, abort, place, &mut turn).await,
+            None if self.fills_holes() && has_holes(&asked) => {
+                self.fill_holes(&asked, abort, &writing, &mut turn).await
+            }
+            None => self.fill_turn(abort, place, &writing, &mut turn).await,
         };
         turn.replay = writing.replay();
         (turn, result)
@@ -88,32 +92,64 @@ impl Chat {
         Ok(())
     }
 
-    fn request(&self) -> Value {
+    /// The same of a model of the server.
+    async fn fill_from(
+        &self,
+        remote: &Remote,
+        abort: &AbortController,
+        place: &Shown,
+        turn: &mut Turn,
+    ) -> Answer<()> {
+        let mut request = self.controls.numbers.values();
+        self.seed(&mut request);
+        request.insert("model".into(), remote.model.clone().into());
+        request.insert("messages".into(), self.messages().into());
+        request.insert("stream".into(), true.into());
+        let hear = |text: &str, limit: bool| {
+            turn.message.content.push_str(text);
+            turn.limit |= limit;
+            if !turn.message.content.is_empty() {
+                following(|| place.show(&turn.message.content, &self.app.speech));
+            }
+        };
+        remote.server.chat(&request.into(), &abort.signal(), self.app.speech.text(), hear).await
+    }
+
+    /// The conversation, with what the system says first.
+    fn messages(&self) -> Vec<Value> {
         let mut messages = vec![json!({ "role": "system", "content": self.controls.system.value() })];
         messages.retain(|message| message["content"].as_str().is_some_and(|text| !text.trim().is_empty()));
         let turns = self.turns.borrow();
-        let (is_masked, fills_holes) = (self.is_masked(), self.fills_holes());
+        let fills_holes = self.app.remote().is_none() && self.fills_holes();
         // A text with holes and what filled them is no talk.
         let is_talk = |i: &usize| {
             let asked = turns[..=*i].iter().rfind(|turn| turn.asks());
             !fills_holes || !asked.is_some_and(|asked| has_holes(&asked.message.content))
         };
         messages.extend((0..turns.len()).filter(is_talk).map(|i| json!(turns[i].message)));
+        messages
+    }
+
+    fn request(&self) -> Value {
         let mut request = self.sampling(false);
-        request.insert("messages".into(), messages.into());
+        request.insert("messages".into(), self.messages().into());
         request.insert("stream".into(), true.into());
-        if !is_masked {
+        if !self.is_masked() {
             request.insert("logprobs".into(), true.into());
             request.insert("top_logprobs".into(), 4.into());
         }
         request.into()
     }
 
+    /// Without a seed, another answer each time: that is what "regenerate" is for.
+    fn seed(&self, request: &mut Map<String, Value>) {
+        request.entry("seed").or_insert_with(|| json!((js_sys::Math::random() * 2f64.powi(31)) as u32));
+    }
+
     /// The settings of an answer, or of a text with `holes`.
     fn sampling(&self, holes: bool) -> Map<String, Value> {
         let mut request = self.controls.numbers.values();
-        // Without a seed, another answer each time: that is what "regenerate" is for.
-        request.entry("seed").or_insert_with(|| json!((js_sys::Math::random() * 2f64.powi(31)) as u32));
+        self.seed(&mut request);
         if let Some(model) = self.app.model().filter(|model| model.diffusion.is_some()) {
             self.controls.unmasking.add_to(&mut request, &model, holes);
         }

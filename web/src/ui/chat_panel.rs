@@ -14,6 +14,7 @@ use super::dom::{El, button, choice, el, field};
 use super::history::{self, Kept};
 use super::numbers::{Number, Numbers};
 use super::tint;
+use crate::format::fill;
 use crate::messages::model::ModelInfo;
 
 const SAMPLING: [Number; 6] = [
@@ -103,8 +104,8 @@ impl Controls {
     }
 
     /// Shows what can be done now.
-    pub fn show_state(&self, model: Option<&ModelInfo>, answering: bool) {
-        self.send.enable(model.is_some());
+    pub fn show_state(&self, model: Option<&ModelInfo>, answers: bool, answering: bool) {
+        self.send.enable(answers);
         self.unmasking.show(model);
         let (seen, gone) = if answering { (&self.stop, &self.send) } else { (&self.send, &self.stop) };
         seen.show(true);
@@ -179,7 +180,8 @@ fn list_others(chat: &Rc<Chat>, place: &El, details: &El) {
 /// What stands in the place of the conversation before it begins: the model, questions to try, and the way to teach it.
 pub fn welcome(chat: &Rc<Chat>) -> El {
     let t = chat.app.speech.text();
-    let model = chat.app.model();
+    let (remote, answers) = (chat.app.remote(), chat.app.answers());
+    let model = chat.app.model().filter(|_| remote.is_none());
     let welcome = el("div").class("welcome");
     let head = el("div").class("hello").child(&el("h2").text(t.chat.welcome));
     welcome.add(&head.child(&el("p").text(t.page.purpose)));
@@ -194,7 +196,7 @@ pub fn welcome(chat: &Rc<Chat>) -> El {
         let asked = Rc::clone(chat);
         let starter = button().class("starter").test("chat-starter").text(&question);
         let starter = starter.on("click", move |_| asked.ask_from(0, &question));
-        starter.enable(model.is_some());
+        starter.enable(answers);
         starters.add(&starter);
     }
     welcome.add(&starters);
@@ -202,10 +204,12 @@ pub fn welcome(chat: &Rc<Chat>) -> El {
     let teach = button().class("primary big").test("chat-teach").child(&el("strong").text(t.chat.teach));
     let teach = teach.child(&el("span").text(t.chat.teach_hint));
     welcome.add(&teach.on("click", move |_| led.show_tab("teach")));
-    welcome.child(&el("p").class("faint").text(match &model {
-        Some(model) if !model.chat => t.chat.no_template,
-        _ => t.chat.private,
-    }))
+    let last = match (&remote, &model) {
+        (Some(remote), _) => fill(t.served.welcome, &[&remote.model]),
+        (None, Some(model)) if !model.chat => t.chat.no_template.to_string(),
+        _ => t.chat.private.to_string(),
+    };
+    welcome.child(&el("p").class("faint").id("chat-private").text(&last))
 }
 
 /// Questions to try: the first of those on the model's card, or else the page's own.

@@ -12,6 +12,7 @@ use wasm_bindgen_futures::JsFuture;
 use super::dom::{self, window};
 use crate::format::fill;
 use crate::language::{Language, Text, in_fields, in_words};
+use crate::messages::evaluate::Evaluation;
 use crate::messages::model::{AdapterInfo, Defaults, DeviceInfo, KeptModel, ModelInfo};
 use crate::messages::rows::{Cells, Pasted};
 use crate::messages::run::{EngineEvent, Plan, Preview, RunEnd, SavedRun, Stage};
@@ -329,6 +330,24 @@ fn offer(files: &JsValue) -> Answer<()> {
         dom::download(&name, &get(&file, "bytes")).map_err(sentence)?;
     }
     Ok(())
+}
+
+/// Asks the questions of files; `tell` hears how many are asked, of how many, and which of how many models is.
+pub async fn evaluate(
+    request: &JsValue,
+    mut tell: impl FnMut(f64, f64, [f64; 2]) + 'static,
+) -> Answer<Evaluation> {
+    let hear = move |part: JsValue| {
+        let number = |name: &str| get(&part, name).as_f64().unwrap_or_default();
+        tell(number("done"), number("total"), [number("model"), number("models")]);
+    };
+    set(request, "onProgress", &callback(hear));
+    ask("", "evaluate", &[request]).await
+}
+
+/// A file with a few such questions.
+pub async fn example_questions() -> Answer<JsValue> {
+    call(&part(""), "exampleQuestions", &[]).await
 }
 
 /// The models kept in this browser.

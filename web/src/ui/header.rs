@@ -56,8 +56,10 @@ pub fn build(app: &Rc<App>, place: &El, notices: &El, anew: &El) {
     notices.add(&crash_banner(&header));
     let shown = Rc::clone(&header);
     app.watch(Topic::Language, move || shown.show());
-    let shown = Rc::clone(&header);
-    app.watch(Topic::Model, move || shown.show());
+    for topic in [Topic::Model, Topic::Remote] {
+        let shown = Rc::clone(&header);
+        app.watch(topic, move || shown.show());
+    }
     header.show();
     app.spawn(async move { header.start().await });
 }
@@ -157,6 +159,9 @@ impl Header {
         });
         self.fallback_more.write(&fill(t.page.fallback_more, &[reason]));
         self.fallback.show(fallback.is_some() && !self.fallback_closed.get());
+        if let Some(remote) = self.app.remote() {
+            return self.model.write(&remote.server.called(&remote.model, t));
+        }
         self.model.write(&match self.app.model() {
             Some(model) => fill(t.page.model, &[&model.name, &count(model.parameters, &t.units)]),
             None if self.opening.get() => t.page.opening.to_string(),

@@ -159,6 +159,10 @@ impl Loader {
             }
         }
         self.app.set_model(Some(model), Some(source.clone()));
+        if is_told {
+            // Who opens a model wants to talk with it.
+            self.app.set_remote(None);
+        }
         if source.is_string() {
             // The engine keeps what it downloaded.
             self.app.changed(Topic::Kept);

@@ -8,7 +8,7 @@
 //! | head | `device` (`data-kind`), `device-notice`, `device-notice-close`, `model`, `new-chat`, `lang- |
 //! | | switch`, `message`, `crash`, `crash-restart` |
 //! | tabs | `tab-chat`, `tab-teach`, `tab-adapters`, `tab-models`, and `panel-…` of each |
-//! | chat | `chat-messages`, `chat-message`* (`data-role`), `chat-note`*, `chat-starter`*, `chat-teach`*, `chat-input`, |
+//! | chat | `chat-messages`, `chat-message`* (`data-role`), `chat-note`*, `chat-starter`*, `chat-teach`*, `chat-private`, `chat-input`, |
 //! | | `chat-send`, `chat-stop`, `chat-clear`, `chat-tint`, `token`*, `token-popover`, `chat-edit`*, |
 //! | | `chat-edit-input`*, `chat-edit-send`*, `chat-regenerate`*, `chat-delete`*, `chat-settings`, |
 //! | | `chat-system`, `chat-temperature`, `chat-top-p`, `chat-top-k`, `chat-max-tokens`, `chat-seed`, |
@@ -50,6 +50,12 @@
 //! | | export`*, `adapter-remove`*, `adapter-name`, `adapter-files` |
 //! | examples | `trained-list`, `trained`* (`data-name`), `trained-figure`*, `trained-ask`* |
 //! | before / after | `ab-prompt`, `ab-run`, `ab-stop`, `ab-sampled`, `ab-base`, `ab-active` |
+//! | evaluation | `eval-card`, `eval-task`, `eval-hint`, `eval-files`, `eval-example`, `eval-chosen`, `eval-shots`, |
+//! | | `eval-limit`, `eval-max-new-tokens`, `eval-template`, `eval-compare`, `eval-run`, `eval-stop`, `eval-bar`, |
+//! | | `eval-progress`, `eval-result`, `eval-title`, `eval-table`, `eval-row`*, `eval-subjects`, `eval-subject`*, |
+//! | | `eval-notes`, `eval-note`*, `eval-csv` |
+//! | server | `server-key`, `server-ask`, `server-list`, `server-model`* (`data-name`), `server-talk`*, `server-back`*, |
+//! | | `server-notice-teach`, `server-notice-adapters`, `server-notice-models` |
 //! | class | `class-files`, `class-list`, `class-adapter`*, `class-questions`, `class-run`, `class-table`, |
 //! | | `class-cell`*, `class-progress`, `class-stop`, `class-csv` |
 //! | models | `model-about`, `export-model`, `export-model-hf`, `export-model-gguf`, `export-no-gguf`, `gguf-weights`, |
@@ -77,6 +83,8 @@ mod diffusion;
 mod dom;
 mod drop;
 mod engine;
+mod evaluate;
+mod evaluate_result;
 mod expert_load;
 mod fetch;
 mod finer;
@@ -100,6 +108,8 @@ mod reading;
 mod remarks;
 mod reopen;
 mod run_panel;
+mod served;
+mod served_card;
 mod slot;
 mod speech;
 mod storage;

@@ -9,6 +9,7 @@ use super::diffusion::Convert;
 use super::dom::{El, button, el, field};
 use super::engine::{self, Answer};
 use super::load::Loader;
+use super::served_card;
 use super::speech::Speech;
 use super::training::Training;
 use super::unfinished::{discards, exports, resumes};
@@ -47,6 +48,7 @@ pub fn build(app: &Rc<App>, panel: &El, training: Rc<Training>) {
     panel.add(&models.open_card());
     panel.add(&Convert::build(app).place);
     panel.add(&loader.place);
+    served_card::build(app).iter().for_each(|card| panel.add(card));
     panel.add(&models.kept_card());
     for topic in [Topic::Model, Topic::Language] {
         let shown = Rc::clone(&models);

@@ -110,6 +110,13 @@ impl Numbers {
         }
     }
 
+    /// Shows that it is not known what is taken where nothing is set, but of some.
+    pub fn suggest_nothing(&self, known: &[&str]) {
+        for field in self.fields.iter().filter(|field| !known.contains(&field.key)) {
+            field.input.set("placeholder", "");
+        }
+    }
+
     /// Shows or hides the field of a number together with its name.
     pub fn show_field(&self, key: &str, shown: bool) {
         let label = self.input(key).and_then(|input| input.closest("label").ok().flatten());

@@ -1,0 +1,112 @@
+// The page from `kindling serve`: its models answer in the chat, by its own routes alone; on a host of files there is none.
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+import { setting } from "../chromium.mjs";
+import { test } from "../harness.mjs";
+import { endless, served, tiny } from "../native.mjs";
+import { SECOND, answered, ask, askGreedily, send } from "../steps.mjs";
+
+const QUESTION = "Where is the kettle of Oren?";
+const LONG = { seconds: 240 };
+const LOCAL = /^(blob|data):/;
+
+/** Starts the server with the built page, opens that, and tells what it asked for; all ends with the case. */
+async function opened(t, flags, run) {
+  const server = await served("--page", resolve(setting("DIST")), ...flags);
+  const asked = [];
+  const note = (request) => asked.push(request);
+  t.context.on("request", note);
+  try {
+    await t.page.goto(`${server.url}/index.html?device=cpu&model=none`);
+    await t.ready();
+    const isOfServer = (request) => new URL(request.url()).pathname.startsWith("/v1");
+    await run({ server, asked, ofServer: () => asked.filter(isOfServer) });
+  } finally {
+    t.context.off("request", note);
+    await server.end();
+  }
+}
+
+/** Lists the server's models, and talks with one. */
+async function choose(t, name) {
+  const { page } = t;
+  await page.getByTestId("tab-models").click();
+  await page.getByTestId("server-ask").click();
+  await page.locator(`[data-testid=server-model][data-name=${name}]`).getByTestId("server-talk").click();
+  await page.locator("#model", { hasText: name }).waitFor({ timeout: 20 * SECOND });
+}
+
+test("served: a model of the server answers as in the tab, and nothing goes elsewhere", LONG, async (t) => {
+  const { page, assert } = t;
+  const { dir, file } = await tiny(t.tmp);
+  await opened(t, ["--model", `little=${dir}`], async ({ server, asked, ofServer }) => {
+    assert.deepEqual(ofServer(), [], "nothing is asked of its models unasked");
+    await choose(t, "little");
+    assert.match(await page.getByTestId("model").innerText(), /on this computer's server: little/);
+    assert.match(await page.getByTestId("chat-private").innerText(), /goes to that server/);
+    await askGreedily(t);
+    const answer = await ask(t, QUESTION);
+    assert.ok(answer.length > 3, `it answers: ${answer}`);
+    const posted = ofServer().filter((request) => request.method() === "POST").map((request) => request.postDataJSON());
+    assert.equal(posted.length, 1);
+    const [{ model, stream, temperature, max_tokens, messages }] = posted;
+    assert.deepEqual([model, stream, temperature, max_tokens], ["little", true, 0, 64]);
+    assert.deepEqual(messages, [{ role: "user", content: QUESTION }]);
+    // What needs weights in the tab says so, and there is none open.
+    for (const tab of ["teach", "adapters", "models"]) {
+      await page.getByTestId(`tab-${tab}`).click();
+      assert.match(await page.getByTestId(`server-notice-${tab}`).innerText(), /needs a model in the tab, and none is open/);
+    }
+    await page.getByTestId("server-notice-models").getByTestId("server-back").click();
+    assert.equal(await page.getByTestId("server-notice-models").isVisible(), false);
+    // The same model in the tab says the same.
+    await t.load(file);
+    const request = { messages, temperature: 0, max_tokens: 64 };
+    const here = await page.evaluate((request) => kindling.chat.completions.create(request), request);
+    assert.equal(answer, here.choices[0].message.content.trim());
+    const elsewhere = asked.map((request) => request.url()).filter((url) => !url.startsWith(server.url) && !LOCAL.test(url));
+    assert.deepEqual(elsewhere, []);
+    await t.picture("answered");
+  });
+});
+
+const LOUD = { ...LONG, errors: /Failed to load resource/ };
+test("served: a key is asked for and kept in memory alone, errors are told, an answer is stopped", LOUD, async (t) => {
+  const { page, assert } = t;
+  const { file } = await tiny(t.tmp);
+  const never = join(t.tmp, "never.safetensors");
+  writeFileSync(never, endless(readFileSync(file)));
+  await opened(t, ["--model", `never=${never}`, "--api-key", "secret-7"], async ({ server, ofServer }) => {
+    await page.getByTestId("tab-models").click();
+    await page.getByTestId("server-key").fill("wrong");
+    await page.getByTestId("server-ask").click();
+    await page.locator("[data-kind=bad] #message", { hasText: /server says/ }).waitFor({ timeout: 20 * SECOND });
+    await page.getByTestId("server-key").fill("secret-7");
+    await choose(t, "never");
+    await send(t, QUESTION);
+    const said = page.locator("[data-testid=chat-message][data-role=assistant] .answer").last();
+    await page.waitForFunction(
+      () => [...document.querySelectorAll("[data-role=assistant] .answer")].at(-1)?.innerText.trim().length > 20,
+      null, { timeout: 60 * SECOND },
+    );
+    await page.getByTestId("chat-stop").click();
+    await answered(t);
+    assert.ok((await said.innerText()).length > 20, "what came stays");
+    assert.ok(ofServer().every((request) => !request.url().includes("secret")), "the key is in no address");
+    const kept = await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }));
+    assert.ok(!kept.includes("secret-7"), "the key is kept nowhere");
+    // A server that is gone is told, too.
+    await server.end();
+    await send(t, "And now?");
+    await page.locator("[data-kind=bad] #message", { hasText: /does not answer/ }).waitFor({ timeout: 30 * SECOND });
+  });
+});
+
+test("served: on a host of files the page asks for no server and offers none", { device: "cpu" }, async (t) => {
+  const { page, server, assert } = t;
+  for (const tab of ["models", "chat", "teach"]) await page.getByTestId(`tab-${tab}`).click();
+  assert.equal(await page.getByTestId("server-ask").count(), 0);
+  assert.deepEqual(server.requests.filter(({ path }) => path.includes("/v1")), []);
+});

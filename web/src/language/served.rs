@@ -1,0 +1,63 @@
+//! What the page says of models that its own server has, in both languages.
+
+/// Models of the server that the page came from.
+#[allow(missing_docs, reason = "the English sentence says what each is")]
+pub struct ServedText {
+    pub title: &'static str,
+    pub hint: &'static str,
+    pub key: &'static str,
+    pub key_hint: &'static str,
+    pub list: &'static str,
+    pub talk: &'static str,
+    pub talks: &'static str,
+    pub back: &'static str,
+    pub pill: &'static str,
+    pub pill_of: &'static str,
+    pub welcome: &'static str,
+    pub needs_tab: &'static str,
+    pub needs_any: &'static str,
+    pub unreachable: &'static str,
+    pub refused: &'static str,
+    pub broke_off: &'static str,
+}
+
+/// In English.
+pub const ENGLISH: ServedText = ServedText {
+    title: "Models of this page's server",
+    hint: "This page came from `kindling serve`, which has models of its own. Whoever talks with one sends the conversation to \
+        this server and nowhere else; its adapters and its speed are the server's.",
+    key: "Key of the server",
+    key_hint: "It is kept in this tab's memory only, until the page is closed or loaded again.",
+    list: "List its models",
+    talk: "Talk with it",
+    talks: "talking now",
+    back: "Back to the model in the tab",
+    pill: "on this computer's server: {}",
+    pill_of: "on the server {}: {}",
+    welcome: "You talk with {} on the server that this page came from. What you write goes to that server.",
+    needs_tab: "You talk with {} on the server. What is here needs a model in the tab: it is done with {}.",
+    needs_any: "You talk with {} on the server. What is here needs a model in the tab, and none is open.",
+    unreachable: "The server does not answer: {}",
+    refused: "The server says: {}",
+    broke_off: "The server broke off; what came of the answer stays.",
+};
+
+/// In simplified Chinese.
+pub const CHINESE: ServedText = ServedText {
+    title: "本页面所在服务器的模型",
+    hint: "本页面来自 `kindling serve`，它有自己的模型。和其中一个交谈时，对话只发给这台服务器，不发往别处；适配器和速度都由服务器决定。",
+    key: "服务器的密钥",
+    key_hint: "它只保存在本标签页的内存里，关闭或重新载入页面后就没有了。",
+    list: "列出它的模型",
+    talk: "和它交谈",
+    talks: "正在交谈",
+    back: "回到标签页里的模型",
+    pill: "在这台电脑的服务器上：{}",
+    pill_of: "在服务器 {} 上：{}",
+    welcome: "正在和本页面所在服务器上的 {} 交谈。你写的内容会发给这台服务器。",
+    needs_tab: "正在和服务器上的 {} 交谈。这里的功能需要标签页里的模型：用的是 {}。",
+    needs_any: "正在和服务器上的 {} 交谈。这里的功能需要标签页里的模型，而现在没有打开任何模型。",
+    unreachable: "服务器没有回应：{}",
+    refused: "服务器说：{}",
+    broke_off: "服务器中断了；已写出的部分保留着。",
+};
