@@ -20,7 +20,21 @@ const NOT_SETTINGS: [&str; 10] =
 
 /// Settings that a run may change when it goes on: nothing that it learns depends on them. Of the data and a teacher
 /// the place may change; what it holds is compared when it is read.
-const FREE: [&str; 7] = ["out", "save-minutes", "data", "process-data", "keep-data", "teacher", "ask"];
+const FREE: [&str; 13] = [
+    "out",
+    "save-minutes",
+    "data",
+    "process-data",
+    "keep-data",
+    "teacher",
+    "ask",
+    "tensorboard",
+    "wandb",
+    "csv",
+    "metrics-port",
+    "sample-every",
+    "sample-prompt",
+];
 
 /// A verb's flags with those that every verb takes.
 struct Flags<'a>(Vec<&'a Arg>);

@@ -11,10 +11,10 @@ use kindling::example::{
 };
 use kindling::model::{Transformer, preset};
 use kindling::tokenizer::{Tokenizer, train};
-use kindling::train::{Job, SaveConfig, Stage, TrainConfig};
+use kindling::train::{Job, Stage, TrainConfig};
 use serde_json::{Map, Value, json};
 
-use super::execute::execute;
+use super::execute::{Course, execute};
 use super::open_device;
 use super::train_args::TrainArgs;
 use crate::cli::{Everywhere, Invocation};
@@ -30,12 +30,18 @@ pub(super) const FIRST_RUN: &str = "pretrain";
 const SHOWN: usize = 6;
 
 /// Flags that act on the example; the rest of its settings are its own.
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 17] = [
     "epochs",
     "out",
     "overwrite",
     "seed",
     "save-minutes",
+    "tensorboard",
+    "wandb",
+    "csv",
+    "metrics-port",
+    "sample-every",
+    "sample-prompt",
     "config",
     "device",
     "dtype",
@@ -65,6 +71,11 @@ pub fn run(
 ) -> Result<(), Failure> {
     let output = everywhere.output();
     refuse_other_flags(invocation)?;
+    let several = stage != Stage::Pretrain;
+    if several {
+        let stages = [Stage::Pretrain, stage].map(Stage::name);
+        args.tracking.check(&stages, args.standing())?;
+    }
     let device = open_device(everywhere)?;
     let files = World::new(DEFAULT_SEED).files(WorldSize::default());
     let directory = make_directory(stage, args, invocation, &files)?;
@@ -76,13 +87,14 @@ pub fn run(
     let (texts, settings) = World::new(DEFAULT_SEED).tokenizer_training(WorldSize::default());
     let tokenizer = train(texts.into_iter(), &settings)?;
     let model_config = preset("nano")?.config(Some(tokenizer.vocab_size())).with_token_ids(&tokenizer);
-    let (seed, saving) = (args.train.seed, args.saving);
+    let (seed, course) = (args.train.seed, args.course(stage));
     let epochs = if said(invocation, "epochs") { args.train.epochs } else { 1.0 };
     let model = Transformer::init(&model_config, seed, &device.device.clone().autodiff())?;
     let model = model.with_dtype(everywhere.dtype.burn());
     let passes = if said(invocation, "epochs") { format!(" --epochs {epochs}") } else { String::new() };
     let again = format!("kindling {}{passes} --overwrite --out {}", stage.name(), out.display());
-    let example = Example { tokenizer: Arc::new(tokenizer), device, seed, epochs, saving, again, output };
+    let example =
+        Example { tokenizer: Arc::new(tokenizer), device, seed, epochs, course, several, again, output };
     output.say("3/4 pretraining on statements, equations and words that are repeated");
     if stage == Stage::Pretrain {
         example.train(stage, model, file("pretrain.jsonl"), &directory)?;
@@ -148,18 +160,20 @@ fn data_file(name: &str) -> String {
 }
 
 /// What both stages share.
-struct Example {
+struct Example<'a> {
     tokenizer: Arc<Tokenizer>,
     device: OpenDevice,
     seed: u64,
     epochs: f64,
-    saving: SaveConfig,
+    course: Course<'a>,
+    /// Whether two stages train, each of which is tracked by itself.
+    several: bool,
     /// The command that begins the example again.
     again: String,
     output: Output,
 }
 
-impl Example {
+impl Example<'_> {
     fn train(
         &self,
         stage: Stage,
@@ -176,7 +190,12 @@ impl Example {
             keep: None,
             adapter: None,
         };
-        let outcome = execute(job.start(model)?, directory, None, self.saving, &self.device, self.output)?;
+        let tracking = match self.several {
+            true => self.course.tracking.below(stage.name()),
+            false => self.course.tracking.clone(),
+        };
+        let course = Course { stage, tracking: &tracking, ..self.course };
+        let outcome = execute(job.start(model)?, directory, &course, &self.device, self.output)?;
         match outcome.stopped {
             true => Err(self.interrupted()),
             false => Ok(outcome.model),
