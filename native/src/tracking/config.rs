@@ -69,7 +69,7 @@ impl TrackingConfig {
     pub fn problems(&self, standing: Standing) -> Vec<Told> {
         let found = [
             self.tensorboard.as_deref().and_then(|place| problem_of_events(place, standing)),
-            self.wandb.as_deref().and_then(|place| unwritable("--wandb", &place.join("wandb"))),
+            self.wandb.as_deref().and_then(|place| unwritable("--wandb", place, &place.join("wandb"))),
             self.csv.as_deref().and_then(|path| problem_of_table(path, standing)),
             self.metrics_port.and_then(problem_of_port),
             (!self.sample_prompt.is_empty() && self.sample_every == 0).then(|| {
@@ -142,13 +142,13 @@ fn problem_of_events(place: &Path, standing: Standing) -> Option<String> {
             place.display()
         ));
     }
-    unwritable("--tensorboard", place)
+    unwritable("--tensorboard", place, place)
 }
 
 fn problem_of_table(path: &Path, standing: Standing) -> Option<String> {
     let shown = path.display();
     match fs::metadata(path) {
-        Err(_) => unwritable("--csv", path.parent().unwrap_or(path)),
+        Err(_) => unwritable("--csv", path, path.parent().unwrap_or(path)),
         Ok(found) if !found.is_file() => Some(format!("--csv {shown} is no file; name one that is new")),
         Ok(_) if standing == Standing::New => Some(format!(
             "--csv {shown} is there already; choose another file, or let the new run take its place with --overwrite"
@@ -167,17 +167,17 @@ fn problem_of_port(port: u16) -> Option<String> {
     Some(format!("--metrics-port {port} cannot be used: {why}; choose another port"))
 }
 
-/// Why a directory, which may be absent, cannot be written.
-fn unwritable(flag: &str, place: &Path) -> Option<String> {
-    let place = if place.as_os_str().is_empty() { Path::new(".") } else { place };
-    let whole = std::path::absolute(place).unwrap_or_else(|_| place.to_path_buf());
+/// Why a directory, which may be absent, cannot be written; what is said of it is `shown`.
+fn unwritable(flag: &str, shown: &Path, directory: &Path) -> Option<String> {
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_path_buf());
     let there = whole.ancestors().find(|above| above.symlink_metadata().is_ok())?;
     let why = match fs::metadata(there) {
         Ok(found) if !found.is_dir() => format!("{} is a file", there.display()),
         Ok(_) => tempfile::tempfile_in(there).err()?.to_string(),
         Err(error) => error.to_string(),
     };
-    Some(format!("{flag} {} cannot be written: {why}; name a directory that can be", place.display()))
+    Some(format!("{flag} {} cannot be written: {why}; name a place that can be", shown.display()))
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use prost::Message;
 pub const VERSION: &str = "brain.Event:2";
 /// `SessionLog.status`: events at this step and behind it give way.
 pub const START: i32 = 1;
+/// `DataType` of numbers.
+const DT_FLOAT: i32 = 1;
 /// `DataType` of texts.
 const DT_STRING: i32 = 7;
 /// The tag that hyperparameters are known by.
@@ -82,7 +84,7 @@ pub struct PluginData {
     pub content: Vec<u8>,
 }
 
-/// `TensorProto` of texts.
+/// `TensorProto` of numbers or texts.
 #[derive(Clone, PartialEq, Message)]
 pub struct Tensor {
     /// Their type.
@@ -91,6 +93,9 @@ pub struct Tensor {
     /// Their number.
     #[prost(message, optional, tag = "2")]
     pub shape: Option<Shape>,
+    /// The numbers.
+    #[prost(float, repeated, tag = "5")]
+    pub float_val: Vec<f32>,
     /// The texts in UTF-8.
     #[prost(bytes = "vec", repeated, tag = "8")]
     pub string_val: Vec<Vec<u8>>,
@@ -165,7 +170,8 @@ impl Value {
     /// A text in Markdown.
     pub fn text(tag: &str, markdown: String) -> Self {
         let shape = Some(Shape { dim: vec![Dim { size: 1 }] });
-        let tensor = Tensor { dtype: DT_STRING, shape, string_val: vec![markdown.into_bytes()] };
+        let string_val = vec![markdown.into_bytes()];
+        let tensor = Tensor { dtype: DT_STRING, shape, string_val, ..Tensor::default() };
         Self {
             tag: tag.to_string(),
             tensor: Some(tensor),
@@ -192,7 +198,9 @@ impl Value {
 
     fn of_hparams(tag: &str, content: &HParams) -> Self {
         let metadata = Some(shown_by("hparams", content.encode_to_vec()));
-        Self { tag: tag.to_string(), metadata, ..Self::default() }
+        // SwanLab takes it for a number, and knows no value without any.
+        let tensor = Some(Tensor { dtype: DT_FLOAT, float_val: vec![0.0], ..Tensor::default() });
+        Self { tag: tag.to_string(), tensor, metadata, ..Self::default() }
     }
 }
 
