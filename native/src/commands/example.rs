@@ -23,25 +23,20 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
+use crate::tracking::TrackingConfig;
 
 /// Where the run is kept that fine-tuning begins with.
 pub(super) const FIRST_RUN: &str = "pretrain";
 /// Questions shown at the end.
 const SHOWN: usize = 6;
 
-/// Flags that act on the example; the rest of its settings are its own.
-const FLAGS: [&str; 17] = [
+/// Flags that act on the example, with those of tracking; the rest of its settings are its own.
+const FLAGS: [&str; 11] = [
     "epochs",
     "out",
     "overwrite",
     "seed",
     "save-minutes",
-    "tensorboard",
-    "wandb",
-    "csv",
-    "metrics-port",
-    "sample-every",
-    "sample-prompt",
     "config",
     "device",
     "dtype",
@@ -118,13 +113,17 @@ pub fn run(
     report(&out, &directory, &questions, before, &after, &answers, output)
 }
 
+fn acts(flag: &str) -> bool {
+    FLAGS.contains(&flag) || TrackingConfig::flags().iter().any(|own| own == flag)
+}
+
 fn said(invocation: &Invocation, flag: &str) -> bool {
     invocation.said.iter().any(|said| said == flag)
 }
 
 /// Refuses flags that would not act.
 fn refuse_other_flags(invocation: &Invocation) -> Result<(), Failure> {
-    let others = invocation.said.iter().filter(|flag| !FLAGS.contains(&flag.as_str()));
+    let others = invocation.said.iter().filter(|flag| !acts(flag));
     let others: Vec<String> = others.map(|flag| format!("--{flag}")).collect();
     match others.is_empty() {
         true => Ok(()),
@@ -146,7 +145,7 @@ fn make_directory(
     // The stage's own default of epochs is not the example's.
     let acts = |key: &str| match key {
         "epochs" => said(invocation, key),
-        _ => key == "stage" || FLAGS.contains(&key),
+        _ => key == "stage" || acts(key),
     };
     let settings = invocation.settings.iter().filter(|(key, _)| acts(key));
     let settings: toml::Table = settings.map(|(key, value)| (key.clone(), value.clone())).collect();
