@@ -19,8 +19,8 @@ use crate::tracking::TrackingConfig;
 const NOT_SETTINGS: [&str; 10] =
     ["config", "resume", "overwrite", "stop-after", "json", "quiet", "verbose", "device", "help", "version"];
 
-/// Settings that a run may change when it goes on, with those of tracking: nothing that it learns depends on them. Of the data and a teacher
-/// the place may change; what it holds is compared when it is read.
+/// Settings that a run may change when it goes on, with those of tracking: nothing that it learns depends on them. Of the
+/// data and a teacher the place may change; what it holds is compared when it is read.
 const FREE: [&str; 7] = ["out", "save-minutes", "data", "process-data", "keep-data", "teacher", "ask"];
 
 /// A verb's flags with those that every verb takes.

@@ -48,13 +48,8 @@ impl TrainingSamples {
             named => named.to_vec(),
         };
         let tokenizer = Arc::clone(tokenizer);
-        (config.sample_every > 0).then(|| Self {
-            every: config.sample_every,
-            last: step,
-            prompts,
-            kind,
-            tokenizer,
-        })
+        let every = config.samples_every();
+        (every > 0).then(|| Self { every, last: step, prompts, kind, tokenizer })
     }
 
     /// Whether a step ends a stretch of so many steps, or lies behind its end.

@@ -28,9 +28,9 @@ pub struct TrackingConfig {
     /// Show the newest measures to Prometheus at http://127.0.0.1:PORT/metrics while the run trains
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub metrics_port: Option<u16>,
-    /// Let the model write every so many steps, where the log has one, and keep that in the log, too; 0 turns it off
-    #[arg(long, value_name = "STEPS", default_value_t = 0)]
-    pub sample_every: u64,
+    /// Let the model write every so many steps, where the log has one, and keep that in the log, too; 0 turns it off [default: 0]
+    #[arg(long, value_name = "STEPS")]
+    pub sample_every: Option<u64>,
     /// What it is asked or goes on from then (repeatable) [default: three built-in prompts]
     #[arg(long, value_name = "TEXT")]
     pub sample_prompt: Vec<String>,
@@ -65,6 +65,11 @@ impl TrackingConfig {
         flags.get_arguments().filter_map(clap::Arg::get_long).map(String::from).collect()
     }
 
+    /// After how many steps the model writes again; 0 where it does not.
+    pub fn samples_every(&self) -> u64 {
+        self.sample_every.unwrap_or(0)
+    }
+
     /// Everything that does not hold, as sentences; nothing is written to find out.
     pub fn problems(&self, standing: Standing) -> Vec<Told> {
         let found = [
@@ -72,7 +77,7 @@ impl TrackingConfig {
             self.wandb.as_deref().and_then(|place| unwritable("--wandb", place, &place.join("wandb"))),
             self.csv.as_deref().and_then(|path| problem_of_table(path, standing)),
             self.metrics_port.and_then(problem_of_port),
-            (!self.sample_prompt.is_empty() && self.sample_every == 0).then(|| {
+            (!self.sample_prompt.is_empty() && self.samples_every() == 0).then(|| {
                 "--sample-prompt would not act without --sample-every; add --sample-every 100".to_string()
             }),
         ];
@@ -117,7 +122,7 @@ impl TrackingConfig {
             .filter_map(|(flag, place)| Some((flag, place.clone()?.into_os_string())))
             .collect();
         all.extend(self.metrics_port.map(|port| ("metrics-port", port.to_string().into())));
-        all.extend((self.sample_every > 0).then(|| ("sample-every", self.sample_every.to_string().into())));
+        all.extend(self.sample_every.map(|every| ("sample-every", every.to_string().into())));
         all.extend(self.sample_prompt.iter().map(|prompt| ("sample-prompt", prompt.into())));
         let is_said = |flag: &str| {
             said.iter().any(|word| {
@@ -200,7 +205,7 @@ mod tests {
             wandb: Some(at("file")),
             csv: Some(at("file/m.csv")),
             metrics_port: Some(port),
-            sample_every: 0,
+            sample_every: None,
             sample_prompt: vec!["Once".into()],
         };
         let all = told(&config, Standing::New);
@@ -255,7 +260,7 @@ mod tests {
             wandb: Some(".".into()),
             csv: Some("out/m.csv".into()),
             metrics_port: Some(9100),
-            sample_every: 5,
+            sample_every: Some(5),
             sample_prompt: vec!["a b".into()],
         };
         let said = ["sft", "--csv=mine.csv"].map(OsString::from);
