@@ -93,6 +93,8 @@ mod stages;
 mod stories260k;
 #[path = "cli/template_files.rs"]
 mod template_files;
+#[path = "cli/tracking.rs"]
+mod tracking;
 #[path = "cli/travel.rs"]
 mod travel;
 #[path = "cli/two_parts.rs"]

@@ -37,6 +37,8 @@ pub struct Link {
     pub words: Vec<OsString>,
     /// Its directory.
     pub out: PathBuf,
+    /// Whether it takes the place of what an earlier chain left elsewhere, where others hear of its runs.
+    pub overwrites: bool,
 }
 
 /// How far a stage came before.
@@ -72,6 +74,7 @@ impl Link {
                 let changed = refuse_changed(&cli::command(), &self.line(&[], everywhere), &self.out);
                 return changed.map(|()| false).map_err(|failure| self.named(failure));
             }
+            Standing::New if self.overwrites && !self.is_tokenizer() => &["--overwrite"],
             Standing::New => &[],
             Standing::Unsaved => &["--overwrite"],
             Standing::Begun => &["--resume"],
@@ -148,7 +151,7 @@ mod tests {
 
     fn link(out: &Path, words: &[&str]) -> Link {
         let words = words.iter().map(OsString::from).collect();
-        Link { name: "sft".into(), words, out: out.to_path_buf() }
+        Link { name: "sft".into(), words, out: out.to_path_buf(), overwrites: false }
     }
 
     #[test]

@@ -157,8 +157,7 @@ enum Verb {
 const NOT_BUILT: [&str; 1] = ["push"];
 
 /// Flags likewise.
-const FLAGS_NOT_BUILT: [&str; 6] =
-    ["--tensorboard", "--wandb", "--metrics-port", "--sync-every", "--tf32", "--warm"];
+const FLAGS_NOT_BUILT: [&str; 3] = ["--sync-every", "--tf32", "--warm"];
 
 /// What was asked for, in words, and the settings that came of it.
 pub struct Invocation {

@@ -13,13 +13,14 @@ use toml::{Table, Value};
 use crate::failure::{Failure, io_error};
 use crate::run_dir::SETTINGS;
 use crate::run_kind::{LORA, RunKind, STAGE};
+use crate::tracking::TrackingConfig;
 
 /// Flags that do not belong to a run's settings.
 const NOT_SETTINGS: [&str; 10] =
     ["config", "resume", "overwrite", "stop-after", "json", "quiet", "verbose", "device", "help", "version"];
 
-/// Settings that a run may change when it goes on: nothing that it learns depends on them. Of the data and a teacher
-/// the place may change; what it holds is compared when it is read.
+/// Settings that a run may change when it goes on, with those of tracking: nothing that it learns depends on them. Of the
+/// data and a teacher the place may change; what it holds is compared when it is read.
 const FREE: [&str; 7] = ["out", "save-minutes", "data", "process-data", "keep-data", "teacher", "ask"];
 
 /// A verb's flags with those that every verb takes.
@@ -240,7 +241,10 @@ fn refuse_changes(
     // An adapter knows its model by a fingerprint of the weights, wherever they lie, and so does what is compared with it.
     let adapts = settings.get(LORA).is_some_and(|lora| text(lora) == "true");
     let reopens = adapts || [Stage::Dpo, Stage::Grpo].iter().any(|stage| stage.name() == verb);
-    let free = |key: &str| FREE.contains(&key) || (reopens && key == "model");
+    let tracking = TrackingConfig::flags();
+    let free = |key: &str| {
+        FREE.contains(&key) || tracking.iter().any(|flag| flag == key) || (reopens && key == "model")
+    };
     let mut changes = Vec::new();
     for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && !free(key)) {
         if !settings.get(key).is_some_and(|before| same(before, value)) {

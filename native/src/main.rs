@@ -38,6 +38,7 @@ mod sessions;
 mod shares;
 mod sources;
 mod table;
+mod tracking;
 mod unmasking;
 mod written;
 

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::interrupt;
 use crate::output::{Output, duration};
 use crate::run_dir::{Reason, RunDir};
+use crate::tracking::Sample;
 
 /// Listens to a run: shows it, logs it and stores it.
 pub struct RunListener<'a> {
@@ -66,6 +67,20 @@ impl<'a> RunListener<'a> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+
+    /// Shows what the model wrote on the way, and logs it.
+    ///
+    /// # Errors
+    /// A log that cannot be written.
+    pub fn sampled(&self, step: u64, samples: &[Sample]) -> Result<()> {
+        for Sample { prompt, text } in samples {
+            self.say(&format!("step {step}: {prompt} → {text}"));
+            let line = json!({"event": "sample", "step": step, "prompt": prompt, "text": text});
+            self.output.json(&line);
+            self.directory.log(&line)?;
+        }
+        Ok(())
     }
 
     fn say(&self, text: &str) {

@@ -24,6 +24,8 @@ pub const LOCK: &str = "training/lock";
 pub const SESSIONS: &str = "training/sessions.json";
 /// What was found in the data before the run began.
 pub const DATA_REPORT: &str = "training/data.json";
+/// Which offline run of Weights & Biases is the run's own.
+pub const TRACKING: &str = "training/tracking.json";
 /// A line for every logged step and event.
 pub const LOG: &str = "log.jsonl";
 /// The checkpoint with the best held-out loss.
@@ -215,7 +217,7 @@ impl Written {
 fn refuse_strangers(run: &Path, known: &BTreeSet<String>, places: &[String]) -> Result<()> {
     let saves = names_in(run).into_iter().filter(|name| step_of(name).is_some());
     let tops = all_files().chain(SAVE_OF_BEFORE);
-    let tops = tops.chain([LIST, SETTINGS, SESSIONS, DATA_REPORT, LOG, BEST]);
+    let tops = tops.chain([LIST, SETTINGS, SESSIONS, DATA_REPORT, TRACKING, LOG, BEST]);
     let places = tops.map(str::to_string).chain(saves).chain(places.iter().cloned());
     let mut strangers = BTreeSet::new();
     places.for_each(|place| files_at(run, &place, &mut strangers));

@@ -93,7 +93,7 @@ impl Chain {
                 why.split("\n\n").next().unwrap_or(why).trim()
             ))
         })?;
-        Ok(Link { name: stage.name.clone(), words, out })
+        Ok(Link { name: stage.name.clone(), words, out, overwrites: false })
     }
 
     fn words(&self, number: usize, directory: &Path) -> Result<Vec<OsString>, Failure> {

@@ -85,7 +85,17 @@ pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
 
 /// The most memory this process has held, where the system tells.
 pub fn peak_resident() -> Option<u64> {
+    status_bytes("VmHWM:")
+}
+
+/// The memory that this process holds, where the system tells.
+pub fn resident() -> Option<u64> {
+    status_bytes("VmRSS:")
+}
+
+/// A number of Linux' account of this process, in bytes.
+fn status_bytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb * 1024)
 }

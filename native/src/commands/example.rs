@@ -11,10 +11,10 @@ use kindling::example::{
 };
 use kindling::model::{Transformer, preset};
 use kindling::tokenizer::{Tokenizer, train};
-use kindling::train::{Job, SaveConfig, Stage, TrainConfig};
+use kindling::train::{Job, Stage, TrainConfig};
 use serde_json::{Map, Value, json};
 
-use super::execute::execute;
+use super::execute::{Course, execute};
 use super::open_device;
 use super::train_args::TrainArgs;
 use crate::cli::{Everywhere, Invocation};
@@ -23,13 +23,14 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
+use crate::tracking::TrackingConfig;
 
 /// Where the run is kept that fine-tuning begins with.
 pub(super) const FIRST_RUN: &str = "pretrain";
 /// Questions shown at the end.
 const SHOWN: usize = 6;
 
-/// Flags that act on the example; the rest of its settings are its own.
+/// Flags that act on the example, with those of tracking; the rest of its settings are its own.
 const FLAGS: [&str; 11] = [
     "epochs",
     "out",
@@ -65,6 +66,11 @@ pub fn run(
 ) -> Result<(), Failure> {
     let output = everywhere.output();
     refuse_other_flags(invocation)?;
+    let several = stage != Stage::Pretrain;
+    if several {
+        let stages = [Stage::Pretrain, stage].map(Stage::name);
+        args.tracking.check(&stages, args.standing())?;
+    }
     let device = open_device(everywhere)?;
     let files = World::new(DEFAULT_SEED).files(WorldSize::default());
     let directory = make_directory(stage, args, invocation, &files)?;
@@ -76,13 +82,14 @@ pub fn run(
     let (texts, settings) = World::new(DEFAULT_SEED).tokenizer_training(WorldSize::default());
     let tokenizer = train(texts.into_iter(), &settings)?;
     let model_config = preset("nano")?.config(Some(tokenizer.vocab_size())).with_token_ids(&tokenizer);
-    let (seed, saving) = (args.train.seed, args.saving);
+    let (seed, course) = (args.train.seed, args.course(stage));
     let epochs = if said(invocation, "epochs") { args.train.epochs } else { 1.0 };
     let model = Transformer::init(&model_config, seed, &device.device.clone().autodiff())?;
     let model = model.with_dtype(everywhere.dtype.burn());
     let passes = if said(invocation, "epochs") { format!(" --epochs {epochs}") } else { String::new() };
     let again = format!("kindling {}{passes} --overwrite --out {}", stage.name(), out.display());
-    let example = Example { tokenizer: Arc::new(tokenizer), device, seed, epochs, saving, again, output };
+    let example =
+        Example { tokenizer: Arc::new(tokenizer), device, seed, epochs, course, several, again, output };
     output.say("3/4 pretraining on statements, equations and words that are repeated");
     if stage == Stage::Pretrain {
         example.train(stage, model, file("pretrain.jsonl"), &directory)?;
@@ -106,13 +113,17 @@ pub fn run(
     report(&out, &directory, &questions, before, &after, &answers, output)
 }
 
+fn acts(flag: &str) -> bool {
+    FLAGS.contains(&flag) || TrackingConfig::flags().iter().any(|own| own == flag)
+}
+
 fn said(invocation: &Invocation, flag: &str) -> bool {
     invocation.said.iter().any(|said| said == flag)
 }
 
 /// Refuses flags that would not act.
 fn refuse_other_flags(invocation: &Invocation) -> Result<(), Failure> {
-    let others = invocation.said.iter().filter(|flag| !FLAGS.contains(&flag.as_str()));
+    let others = invocation.said.iter().filter(|flag| !acts(flag));
     let others: Vec<String> = others.map(|flag| format!("--{flag}")).collect();
     match others.is_empty() {
         true => Ok(()),
@@ -134,7 +145,7 @@ fn make_directory(
     // The stage's own default of epochs is not the example's.
     let acts = |key: &str| match key {
         "epochs" => said(invocation, key),
-        _ => key == "stage" || FLAGS.contains(&key),
+        _ => key == "stage" || acts(key),
     };
     let settings = invocation.settings.iter().filter(|(key, _)| acts(key));
     let settings: toml::Table = settings.map(|(key, value)| (key.clone(), value.clone())).collect();
@@ -148,18 +159,20 @@ fn data_file(name: &str) -> String {
 }
 
 /// What both stages share.
-struct Example {
+struct Example<'a> {
     tokenizer: Arc<Tokenizer>,
     device: OpenDevice,
     seed: u64,
     epochs: f64,
-    saving: SaveConfig,
+    course: Course<'a>,
+    /// Whether two stages train, each of which is tracked by itself.
+    several: bool,
     /// The command that begins the example again.
     again: String,
     output: Output,
 }
 
-impl Example {
+impl Example<'_> {
     fn train(
         &self,
         stage: Stage,
@@ -176,7 +189,12 @@ impl Example {
             keep: None,
             adapter: None,
         };
-        let outcome = execute(job.start(model)?, directory, None, self.saving, &self.device, self.output)?;
+        let tracking = match self.several {
+            true => self.course.tracking.below(stage.name()),
+            false => self.course.tracking.clone(),
+        };
+        let course = Course { stage, tracking: &tracking, ..self.course };
+        let outcome = execute(job.start(model)?, directory, &course, &self.device, self.output)?;
         match outcome.stopped {
             true => Err(self.interrupted()),
             false => Ok(outcome.model),

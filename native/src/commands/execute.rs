@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kindling::batch::Content;
+use kindling::demo::DemoKind;
 use kindling::device::{DeviceChoice, OpenDevice};
-use kindling::train::{Outcome, Plan, Run, SaveConfig, train};
+use kindling::train::{Outcome, Plan, Run, SaveConfig, Stage, train};
 use serde_json::json;
 
 use super::doctor;
+use super::training_samples::TrainingSamples;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -18,6 +20,22 @@ use crate::progress::{RunListener, Steps};
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
 use crate::sessions::Session;
+use crate::tracking::{About, Begins, End, Standing, TrackedListener, Trackers, TrackingConfig};
+use crate::written::TRACKING;
+
+/// How a run goes beside what it learns.
+pub struct Course<'a> {
+    /// What it learns.
+    pub stage: Stage,
+    /// The step to end after, where that is not the last one.
+    pub stop_after: Option<u64>,
+    /// When it is saved unasked.
+    pub saving: SaveConfig,
+    /// Who hears of it.
+    pub tracking: &'a TrackingConfig,
+    /// What it finds there.
+    pub standing: Standing,
+}
 
 /// Trains a prepared run in its directory; an interrupted one is saved, and its outcome says so.
 ///
@@ -26,22 +44,30 @@ use crate::sessions::Session;
 pub fn execute(
     mut run: Run,
     directory: &RunDir,
-    stop_after: Option<u64>,
-    saving: SaveConfig,
+    course: &Course<'_>,
     device: &OpenDevice,
     output: Output,
 ) -> Result<Outcome, Failure> {
     interrupt::listen();
+    let (stop_after, saving) = (course.stop_after, course.saving);
     run.stop_after = stop_after;
+    let trackers = open_trackers(&run, directory, course, device)?;
     announce(&run, device, output);
     let session = Session::begin(device, run.progress.step);
     let tokenizer = Arc::clone(&run.tokenizer);
     let config = run.model.config().clone().with_token_ids(&tokenizer);
     let steps = Steps { done: run.progress.step, stop_after, total: run.progress.total_steps };
-    let mut listener = RunListener::new(directory, config, &tokenizer, output, steps, saving);
+    let samples = training_samples(&run, course);
+    let listener = RunListener::new(directory, config, &tokenizer, output, steps, saving);
+    let mut listener = TrackedListener::new(listener, trackers, samples, steps.done);
     let outcome = pollster::block_on(train(run, &mut listener));
-    listener.finish();
+    let finished = listener.finish(match &outcome {
+        Ok(outcome) if outcome.stopped => End::Stopped,
+        Ok(_) => End::Done,
+        Err(_) => End::Failed,
+    });
     let outcome = outcome?;
+    finished?;
     session.end(directory, outcome.progress.step)?;
     let loader = &outcome.progress.loader;
     if loader.cut + loader.dropped > 0 {
@@ -66,6 +92,28 @@ pub fn execute(
         ));
     }
     Ok(outcome)
+}
+
+/// Those who are to hear of the run.
+fn open_trackers(
+    run: &Run,
+    directory: &RunDir,
+    course: &Course<'_>,
+    device: &OpenDevice,
+) -> Result<Trackers, Failure> {
+    if course.tracking.wandb.is_some() {
+        directory.announce_files([TRACKING.to_string()])?;
+    }
+    let about = About::of(run, directory.path(), device)?;
+    let begins = Begins::of(course.standing, run.progress.step);
+    Ok(Trackers::open(course.tracking, &about, begins, &directory.path().join(TRACKING))?)
+}
+
+/// What the model is asked on the way, where it is.
+fn training_samples(run: &Run, course: &Course<'_>) -> Option<TrainingSamples> {
+    let talks = run.tokenizer.check_chat_template().is_ok();
+    let kind = DemoKind::of(Some(course.stage), run.model.config().diffusion.is_some(), talks);
+    TrainingSamples::of(course.tracking, kind, &run.model, &run.tokenizer, run.progress.step)
 }
 
 /// Says what the run is and needs, before it starts.

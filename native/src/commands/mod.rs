@@ -64,6 +64,7 @@ mod token_caches;
 pub mod tokenizer;
 pub mod train;
 pub mod train_args;
+pub mod training_samples;
 mod view;
 mod writing;
 

@@ -15,6 +15,7 @@ use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{Output, duration};
 use crate::run_dir::{Existing, RunDir, SETTINGS, refuse_inside};
+use crate::tracking::{Standing, TrackingConfig};
 
 /// Its name, as runs are called.
 const NAME: &str = "quickstart";
@@ -119,6 +120,9 @@ pub struct QuickstartArgs {
     /// Go on with the quickstart in --out: what is done stays
     #[arg(long, requires = "out")]
     pub resume: bool,
+    /// Who hears of its stages, of which each has a directory, a table and an offline run of its own
+    #[command(flatten, next_help_heading = "Tracking")]
+    pub tracking: TrackingConfig,
 }
 
 /// Runs the verb.
@@ -149,6 +153,8 @@ fn check(args: &QuickstartArgs) -> Result<(), Failure> {
     if !(FEWEST..=MOST).contains(&args.rows) {
         return Err(Failure::Usage(format!("--rows is {}; it must be {FEWEST} to {MOST}", args.rows)));
     }
+    let stages: Vec<&str> = STAGES.iter().map(|stage| stage.verb).collect();
+    args.tracking.check(&stages, Standing::of(args.overwrite, args.resume))?;
     match (args.overwrite, &args.out, &args.data) {
         (true, Some(out), Some(data)) => Ok(refuse_inside(out, [("--data", data.clone())])?),
         _ => Ok(()),
@@ -176,8 +182,10 @@ fn links(args: &QuickstartArgs, rows: &Rows, directory: &Path) -> Vec<Link> {
     let mut links = vec![tokenizer_link(args, rows, directory)];
     for stage in STAGES {
         if let Some(own) = rows.get(stage.verb) {
-            let words = words(stage, own, args, rows, directory);
-            links.push(Link { name: stage.verb.to_string(), words, out: directory.join(stage.verb) });
+            let mut words = words(stage, own, args, rows, directory);
+            words.extend(args.tracking.below(stage.verb).words(&words));
+            let (name, out) = (stage.verb.to_string(), directory.join(stage.verb));
+            links.push(Link { name, words, out, overwrites: args.overwrite });
         }
     }
     links
@@ -196,7 +204,7 @@ fn tokenizer_link(args: &QuickstartArgs, rows: &Rows, directory: &Path) -> Link 
     words.extend(paths.into_iter().flat_map(|path| pair("--data", path)));
     words.extend(pair("--vocab-size", args.vocab_size.to_string()));
     words.extend(["--single-digits", "--single-han"].map(OsString::from));
-    Link { name: TOKENS.to_string(), words, out: directory.join(TOKENS) }
+    Link { name: TOKENS.to_string(), words, out: directory.join(TOKENS), overwrites: args.overwrite }
 }
 
 /// The command line of a stage.

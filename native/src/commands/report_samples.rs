@@ -70,7 +70,10 @@ pub fn sample(writers: &[Writer], args: &ReportArgs, everywhere: &Everywhere) ->
         output.say(&format!("{} writes to {} prompts", opened.name, texts.len()));
         let answers = match kind.writes_on() {
             true => write_on(opened, texts, &sampling)?,
-            false => answer(opened, texts, &sampling)?,
+            false => {
+                Date::today().set(&mut opened.tokenizer);
+                answer(opened, texts, &sampling)?
+            }
         };
         prompts.iter_mut().zip(answers).for_each(|((_, all), answer)| all.push(answer));
     }
@@ -79,7 +82,10 @@ pub fn sample(writers: &[Writer], args: &ReportArgs, everywhere: &Everywhere) ->
 }
 
 /// Goes on from texts, or fills their holes.
-fn write_on(opened: &Opened, texts: &[&str], sampling: &SamplingConfig) -> Result<Vec<Answer>, Failure> {
+///
+/// # Errors
+/// An interruption.
+pub fn write_on(opened: &Opened, texts: &[&str], sampling: &SamplingConfig) -> Result<Vec<Answer>, Failure> {
     let Opened { model, tokenizer, .. } = opened;
     let writing = Writing::new(model, Some(tokenizer), false, SILENT);
     let write = |text: &&str| -> Result<Answer, Failure> {
@@ -93,9 +99,11 @@ fn write_on(opened: &Opened, texts: &[&str], sampling: &SamplingConfig) -> Resul
 }
 
 /// Answers questions, each for itself.
-fn answer(opened: &mut Opened, texts: &[&str], sampling: &SamplingConfig) -> Result<Vec<Answer>, Failure> {
-    Date::today().set(&mut opened.tokenizer);
-    let Opened { model, tokenizer, .. } = &*opened;
+///
+/// # Errors
+/// An interruption; a chat template that cannot be used at all.
+pub fn answer(opened: &Opened, texts: &[&str], sampling: &SamplingConfig) -> Result<Vec<Answer>, Failure> {
+    let Opened { model, tokenizer, .. } = opened;
     let end_ids = tokenizer.end_ids(&model.config().eos_token_ids);
     let mut writer = kindling::sample::Writer::new(model, model.config().context());
     let mut session = ChatSession::new(None, None)?;

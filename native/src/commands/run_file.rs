@@ -13,6 +13,7 @@ use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
 use crate::run_dir::{Existing, RunDir, SETTINGS, is_run, refuse_inside};
 use crate::runs::FoundRun;
+use crate::tracking::{Standing, TrackingConfig};
 
 /// Its name, as runs are called.
 const NAME: &str = "run";
@@ -48,6 +49,10 @@ pub struct RunArgs {
     /// Begin all stages of a chain that is already in --out again, and replace no other files
     #[arg(long)]
     pub overwrite: bool,
+    /// Who hears of its stages, of which each has a directory, a table and an offline run of its own; what the file says of a
+    /// stage counts there
+    #[command(flatten, next_help_heading = "Tracking")]
+    pub tracking: TrackingConfig,
 }
 
 /// Runs the verb.
@@ -57,7 +62,8 @@ pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> 
     let chain =
         Chain::read(&text).map_err(|why| Failure::Usage(format!("{}: {why}", args.file.display())))?;
     let out = args.out.clone().or_else(|| chain.out.clone()).unwrap_or_else(|| default_out(&args.file));
-    let links = chain.links(&out).map_err(|failure| of_file(&args.file, failure))?;
+    let mut links = chain.links(&out).map_err(|failure| of_file(&args.file, failure))?;
+    track(&mut links, args, &out)?;
     let directory = open_directory(args, &out, &links, invocation)?;
     let ended = run_links(&links, &directory, everywhere);
     if let Err(Failure::Interrupted) = ended {
@@ -79,6 +85,18 @@ pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> 
     output.json(&done);
     output.line(&out);
     Ok(())
+}
+
+/// Lets the stages be heard of.
+fn track(links: &mut [Link], args: &RunArgs, out: &Path) -> Result<(), Failure> {
+    let mut stages = Vec::new();
+    for link in links.iter_mut().filter(|link| !link.is_tokenizer()) {
+        link.overwrites = args.overwrite;
+        link.words.extend(args.tracking.below(&link.name).words(&link.words));
+        stages.push(link.name.as_str());
+    }
+    let goes_on = is_run(out) && !args.overwrite;
+    Ok(args.tracking.check(&stages, Standing::of(args.overwrite, goes_on))?)
 }
 
 fn default_out(file: &Path) -> PathBuf {

@@ -100,7 +100,7 @@ pub fn run(
     // A page that goes on with the run knows how to read its data.
     run.progress.encoding = args.rows.reading.encoding.map(|encoding| encoding.name().to_string());
     tell_ends(&run, told_ends, output);
-    let outcome = execute(run, &directory, args.stop_after, args.saving, &device, output)?;
+    let outcome = execute(run, &directory, &args.course(stage), &device, output)?;
     conclude((kind, content), &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
 }
 

@@ -14,6 +14,7 @@ use kindling::tokenizer::Tokenizer;
 use kindling::told::Told;
 use kindling::train::{SaveConfig, Stage, TrainConfig};
 
+use super::execute::Course;
 use super::positions::refuse_beside_adapter;
 use super::stage_flags::{flags_of, flags_of_others, why_idle};
 use super::teacher::DistillArgs;
@@ -25,6 +26,7 @@ use crate::output;
 use crate::run_dir::{Existing, RunDir, SETTINGS, refuse_inside};
 use crate::run_kind::{LORA, RunKind};
 use crate::sources::{self, RowArgs};
+use crate::tracking::{Standing, TrackingConfig};
 
 /// The flags that are looked at by name.
 pub const LENGTH: &str = "max-seq-len";
@@ -85,6 +87,9 @@ pub struct TrainArgs {
     /// When it is saved unasked
     #[command(flatten)]
     pub saving: SaveConfig,
+    /// Who hears of it
+    #[command(flatten, next_help_heading = "Tracking")]
+    pub tracking: TrackingConfig,
     /// The routed layers of a mixture of experts
     #[command(flatten, next_help_heading = "Experts")]
     pub experts: ExpertSettings,
@@ -142,6 +147,17 @@ impl TrainArgs {
         RunKind { stage, adapts: self.adapter.lora }
     }
 
+    /// What the run finds where it is tracked.
+    pub fn standing(&self) -> Standing {
+        Standing::of(self.overwrite, self.resume)
+    }
+
+    /// How a run of a stage goes beside what it learns.
+    pub fn course(&self, stage: Stage) -> Course<'_> {
+        let (stop_after, saving, tracking) = (self.stop_after, self.saving, &self.tracking);
+        Course { stage, stop_after, saving, tracking, standing: self.standing() }
+    }
+
     /// Refuses what does not hold, all at once, and what would not act or would destroy what it reads. Of a file's settings,
     /// which may hold all of a run's, none is idle for standing beside another one; nor is one that a run keeps anyway.
     ///
@@ -177,7 +193,9 @@ impl TrainArgs {
             Stage::Grpo => self.problems_of_rewards(kind, &invocation.typed),
         };
         let idle = if self.resume { Vec::new() } else { self.train.idle(&invocation.typed) };
-        match [self.train.problems(), idle, self.saving.problems(), of_adapter, of_stage].concat() {
+        let of_tracking = self.tracking.problems(self.standing());
+        let of_run = [self.train.problems(), idle, self.saving.problems(), of_tracking];
+        match [of_run.concat(), of_adapter, of_stage].concat() {
             problems if problems.is_empty() => self.refuse_own_sources(),
             problems => Err(Error::Config(problems).into()),
         }

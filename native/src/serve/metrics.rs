@@ -1,9 +1,11 @@
-//! Counters in Prometheus' text format, <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+//! Counters of a server, as Prometheus reads them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::tracking::family;
 
 /// Upper bounds of the time to the first token, in seconds; as those of vLLM.
 const BOUNDS: [f64; 16] =
@@ -68,9 +70,8 @@ impl Metrics {
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        let mut family = |name: &str, kind: &str, help: &str, lines: &str| {
-            let _ = write!(text, "# HELP kindling_{name} {help}\n# TYPE kindling_{name} {kind}\n{lines}");
-        };
+        let mut family =
+            |name: &str, kind: &str, help: &str, lines: &str| family(&mut text, name, kind, help, lines);
         let one = |name: &str, value: u64| format!("kindling_{name} {value}\n");
         let load = |value: &AtomicUsize| value.load(Ordering::Relaxed) as u64;
         family("requests_total", "counter", "Requests by route and status.", &self.requests_lines());

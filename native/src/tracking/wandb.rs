@@ -1,0 +1,351 @@
+//! An offline run of Weights & Biases: a directory that `wandb sync` takes.
+//!
+//! A run that goes on goes on in its file, which is cut behind the step of its save: so it stays one run with one identity,
+//! whose steps only grow.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use chrono::Local;
+use kindling::error::{Error, Result};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::record_log::{RecordLog, records};
+use super::wandb_records::{
+    Environment, Exit, FileItem, Files, Header, History, Item, Items, Record, RunRecord, Step, Timestamp,
+    Version,
+};
+use super::{About, Begins, End, Moment, Sample, Tracker};
+use crate::disk::{remove, replace};
+use crate::failure::io_error;
+use crate::model_files::read_optional;
+use crate::output;
+
+/// The directory of all offline runs, and the first word of its runs' names.
+const ALL: &str = "wandb";
+const OFFLINE: &str = "offline-run-";
+/// The project that runs are put into; `wandb sync --project` names another.
+const PROJECT: &str = "kindling";
+/// The run's settings, among its files.
+const SETTINGS: &str = "settings.toml";
+/// Letters of an identity, and how many it has.
+const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+const ID_LENGTH: usize = 8;
+
+/// Which offline run belongs to a run of ours; kept in its directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Identity {
+    id: String,
+    /// When it began, in seconds since 1970.
+    began: f64,
+}
+
+/// An offline run that is written.
+#[derive(Debug)]
+pub struct OfflineRun {
+    directory: PathBuf,
+    log: RecordLog,
+    number: i64,
+    began: f64,
+    /// What was measured at the newest step: one row a step, though several calls may tell of it.
+    row: Option<(Moment, Vec<Item>)>,
+}
+
+impl OfflineRun {
+    /// Begins a run in `wandb/` below a directory, or goes on with the one that `state` names.
+    ///
+    /// # Errors
+    /// A directory that cannot be written; a state that is damaged.
+    pub fn open(below: &Path, about: &About, begins: Begins, state: &Path) -> Result<Self> {
+        let known = match begins {
+            Begins::Behind(step) => identity(state)?.map(|identity| (identity, step)),
+            Begins::New | Begins::Anew => None,
+        };
+        let all = below.join(ALL);
+        match known {
+            None => {
+                let identity = Identity { id: new_id(about), began: about.began };
+                store(&identity, state)?;
+                Self::create(&all, about, &identity)
+            }
+            Some((identity, step)) => match found(&all, &identity.id) {
+                Some(directory) => Self::go_on(directory, &identity, step),
+                None => {
+                    let (id, all) = (&identity.id, all.display());
+                    output::warn(&format!(
+                        "--wandb: the run {id} that this one goes on with is not in {all}; what follows is written into a new \
+                         directory with the same identity"
+                    ));
+                    Self::create(&below.join(ALL), about, &identity)
+                }
+            },
+        }
+    }
+
+    fn create(all: &Path, about: &About, identity: &Identity) -> Result<Self> {
+        let directory =
+            all.join(format!("{OFFLINE}{}-{}", Local::now().format("%Y%m%d_%H%M%S"), identity.id));
+        let files = directory.join("files");
+        fs::create_dir_all(&files).map_err(|e| io_error(&files, e))?;
+        let settings = files.join(SETTINGS);
+        fs::write(&settings, &about.settings_text).map_err(|e| io_error(&settings, e))?;
+        let log = RecordLog::create(&file_of(&directory, &identity.id))?;
+        let mut new = Self { directory, log, number: 0, began: identity.began, row: None };
+        head(about, identity).into_iter().try_for_each(|record| new.write(record))?;
+        Ok(new)
+    }
+
+    fn go_on(directory: PathBuf, identity: &Identity, step: u64) -> Result<Self> {
+        let path = file_of(&directory, &identity.id);
+        let bytes = read_optional(&path)?.unwrap_or_default();
+        let kept = records(&bytes).ok_or_else(|| {
+            let told = format!(
+                "{}: not a file of an offline run; move it away, or leave --wandb out",
+                path.display()
+            );
+            Error::Data(told.into())
+        })?;
+        let (mut number, mut length) = (0, 0);
+        for found in kept {
+            let Ok(record) = Record::decode(found.data.as_slice()) else { break };
+            let at = record.history.as_ref().and_then(|history| Some(history.step.as_ref()?.num));
+            if record.exit.is_some() || at.is_some_and(|at| at > step as i64) {
+                break;
+            }
+            (number, length) = (record.num, found.ends);
+        }
+        if length == 0 {
+            let told =
+                format!("{}: its first record is damaged; remove it, or leave --wandb out", path.display());
+            return Err(Error::Data(told.into()));
+        }
+        // `wandb sync` passes over a run that it took once, and there is going to be more of it.
+        remove(&path.with_extension("wandb.synced"))?;
+        let log = RecordLog::go_on(&path, length)?;
+        Ok(Self { directory, log, number, began: identity.began, row: None })
+    }
+
+    fn write(&mut self, record: Record) -> Result<()> {
+        self.number += 1;
+        self.log.append(&Record { num: self.number, ..record }.encode_to_vec())
+    }
+
+    /// Adds to the row of a step; another step's is written before.
+    fn add(&mut self, at: Moment, items: impl Iterator<Item = Item>) -> Result<()> {
+        if self.row.as_ref().is_some_and(|(other, _)| other.step != at.step) {
+            self.flush()?;
+        }
+        let began = self.began;
+        let row = self.row.get_or_insert_with(|| {
+            let times = [("_timestamp", at.time), ("_runtime", at.time - began)];
+            let times = times.into_iter().map(|(key, value)| Item::number(key, value));
+            (at, [Item::of("_step", &at.step.into())].into_iter().chain(times).collect())
+        });
+        row.1.extend(items);
+        Ok(())
+    }
+
+    /// Writes the newest row, and then its values as the newest ones.
+    fn flush(&mut self) -> Result<()> {
+        let Some((at, item)) = self.row.take() else { return Ok(()) };
+        let (update, step) = (item.clone(), Some(Step { num: at.step as i64 }));
+        self.write(Record { history: Some(History { item, step }), ..Record::default() })?;
+        self.write(Record { summary: Some(Items { update }), ..Record::default() })
+    }
+}
+
+impl Tracker for OfflineRun {
+    fn name(&self) -> String {
+        format!("--wandb {}", self.directory.display())
+    }
+
+    fn numbers(&mut self, at: Moment, numbers: &[(String, f64)]) -> Result<()> {
+        self.add(at, numbers.iter().map(|(name, value)| Item::number(name, *value)))
+    }
+
+    fn samples(&mut self, at: Moment, samples: &[Sample]) -> Result<()> {
+        let item = |(number, sample): (usize, &Sample)| {
+            let text = format!("{}\n\n{}", sample.prompt, sample.text);
+            Item::of(&format!("samples/{}", number + 1), &text.into())
+        };
+        self.add(at, samples.iter().enumerate().map(item))
+    }
+
+    fn saved(&mut self) -> Result<()> {
+        self.flush()
+    }
+
+    fn end(&mut self, at: Moment, end: End) -> Result<()> {
+        self.flush()?;
+        let exit_code = match end {
+            End::Done => 0,
+            End::Stopped => 130,
+            End::Failed => 1,
+        };
+        let exit = Exit { exit_code, runtime: (at.time - self.began) as i32 };
+        self.write(Record { exit: Some(exit), ..Record::default() })?;
+        self.log.sync()
+    }
+}
+
+/// The records that a file begins with.
+fn head(about: &About, identity: &Identity) -> [Record; 4] {
+    let producer = format!("kindling {}", env!("CARGO_PKG_VERSION"));
+    let update = about.settings.iter().map(|(key, value)| Item::of(key, value)).collect();
+    let began = Timestamp::of(identity.began);
+    let mut words = about.words.iter().cloned();
+    let program = words.next().filter(|word| !word.is_empty()).unwrap_or_else(|| PROJECT.to_string());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let run = RunRecord {
+        run_id: identity.id.clone(),
+        project: PROJECT.into(),
+        config: Some(Items { update }),
+        job_type: about.stage.clone(),
+        display_name: about.name.clone(),
+        host: about.host.clone(),
+        start_time: Some(began.clone()),
+    };
+    let environment = Environment {
+        os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        started_at: Some(began),
+        args: words.collect(),
+        program,
+        host: about.host.clone(),
+        cpu_count: u32::try_from(threads).unwrap_or(u32::MAX),
+        writer_id: identity.id.clone(),
+    };
+    let files = Files { files: vec![FileItem { path: SETTINGS.into() }] };
+    [
+        Record { header: Some(Header { version_info: Some(Version { producer }) }), ..Record::default() },
+        Record { run: Some(run), ..Record::default() },
+        Record { environment: Some(environment), ..Record::default() },
+        Record { files: Some(files), ..Record::default() },
+    ]
+}
+
+/// An identity that no other run has: of the machine, the process, the run's name and the moment.
+fn new_id(about: &About) -> String {
+    let all = format!("{} {} {} {:?}", about.host, std::process::id(), about.name, about.began);
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]);
+    Sha256::digest(all).iter().take(ID_LENGTH).map(letter).collect()
+}
+
+/// The file of a run's directory.
+fn file_of(directory: &Path, id: &str) -> PathBuf {
+    directory.join(format!("run-{id}.wandb"))
+}
+
+/// The directory of a run among all; of several the newest.
+fn found(all: &Path, id: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(all).into_iter().flatten();
+    let runs = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    runs.filter(|run| file_of(run, id).is_file()).max()
+}
+
+fn identity(state: &Path) -> Result<Option<Identity>> {
+    let Some(bytes) = read_optional(state)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| {
+        let state = state.display();
+        Error::Checkpoint(
+            format!("{state}: it is damaged ({e}); remove it, and --wandb begins a new run").into(),
+        )
+    })
+}
+
+fn store(identity: &Identity, state: &Path) -> Result<()> {
+    let json = serde_json::to_vec_pretty(identity).map_err(|e| Error::Data(e.into()))?;
+    replace(state, &json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about() -> About {
+        About {
+            name: "sft-003".into(),
+            stage: "sft".into(),
+            words: ["kindling", "sft"].map(String::from).into(),
+            settings: [("batch-size".to_string(), 4.into())].into_iter().collect(),
+            host: "host".into(),
+            began: 1_700_000_000.5,
+            ..About::default()
+        }
+    }
+
+    fn at(step: u64) -> Moment {
+        Moment { step, time: 1_700_000_000.5 + step as f64 }
+    }
+
+    fn steps(path: &Path) -> (Vec<i64>, Vec<i64>, bool) {
+        let bytes = fs::read(path).unwrap();
+        let all: Vec<Record> = records(&bytes)
+            .unwrap()
+            .iter()
+            .map(|found| Record::decode(found.data.as_slice()).unwrap())
+            .collect();
+        let steps = all.iter().filter_map(|record| Some(record.history.as_ref()?.step.as_ref()?.num));
+        (steps.collect(), all.iter().map(|record| record.num).collect(), all.last().unwrap().exit.is_some())
+    }
+
+    #[test]
+    fn a_run_that_goes_on_keeps_its_identity_and_has_each_step_once() {
+        let place = tempfile::tempdir().unwrap();
+        let (below, state) = (place.path().join("tracked"), place.path().join("tracking.json"));
+        let mut run = OfflineRun::open(&below, &about(), Begins::New, &state).unwrap();
+        let id = identity(&state).unwrap().unwrap().id;
+        assert_eq!(id.len(), ID_LENGTH);
+        for step in 1..=5 {
+            run.numbers(at(step), &[("train/loss".into(), 1.0)]).unwrap();
+            run.numbers(at(step), &[("eval/loss".into(), f64::NAN)]).unwrap();
+        }
+        run.end(at(5), End::Stopped).unwrap();
+        let directory = found(&below.join(ALL), &id).unwrap();
+        let path = file_of(&directory, &id);
+        assert_eq!(steps(&path), (vec![1, 2, 3, 4, 5], (1..=15).collect(), true));
+        fs::write(path.with_extension("wandb.synced"), "").unwrap();
+        let mut run = OfflineRun::open(&below, &about(), Begins::Behind(3), &state).unwrap();
+        assert!(!path.with_extension("wandb.synced").exists());
+        run.numbers(at(4), &[("train/loss".into(), 0.5)]).unwrap();
+        run.saved().unwrap();
+        assert_eq!(steps(&path), (vec![1, 2, 3, 4], (1..=12).collect(), false));
+        drop(run);
+        // Its directory is gone: a new one has the same identity.
+        fs::remove_dir_all(&directory).unwrap();
+        OfflineRun::open(&below, &about(), Begins::Behind(4), &state).unwrap();
+        assert!(found(&below.join(ALL), &id).is_some());
+        fs::write(&state, "{").unwrap();
+        let told = OfflineRun::open(&below, &about(), Begins::Behind(4), &state).unwrap_err().to_string();
+        assert!(told.contains("tracking.json: it is damaged"), "{told}");
+    }
+
+    #[test]
+    fn records_are_those_of_the_real_package() {
+        let place = tempfile::tempdir().unwrap();
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/tracking/run.wandb");
+        let path = place.path().join("run.wandb");
+        let log = RecordLog::create(&path).unwrap();
+        let mut run =
+            OfflineRun { directory: place.path().into(), log, number: 0, began: 1_700_000_000.5, row: None };
+        let identity = Identity { id: "abcd1234".into(), began: 1_700_000_000.5 };
+        for mut record in head(&about(), &identity) {
+            // What differs between machines and versions.
+            if let Some(version) = record.header.as_mut().and_then(|header| header.version_info.as_mut()) {
+                version.producer = "kindling".into();
+            }
+            if let Some(environment) = &mut record.environment {
+                (environment.os, environment.cpu_count) = ("linux".into(), 2);
+            }
+            run.write(record).unwrap();
+        }
+        run.numbers(at(1), &[("train/loss".into(), 2.5)]).unwrap();
+        run.numbers(at(1), &[("eval/loss".into(), f64::INFINITY)]).unwrap();
+        run.numbers(at(2), &[("train/loss".into(), f64::NAN)]).unwrap();
+        let sample = Sample { prompt: "Once".into(), text: "好 \"x\"".into() };
+        run.samples(at(2), &[sample]).unwrap();
+        run.end(at(3), End::Failed).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), fs::read(golden).unwrap());
+    }
+}
