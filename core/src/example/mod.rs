@@ -58,7 +58,7 @@ pub struct WorldSize {
 
 impl Default for WorldSize {
     fn default() -> Self {
-        Self { texts: 24_000, conversations: 9_200, questions: 16 }
+        Self { texts: 18_000, conversations: 9_200, questions: 16 }
     }
 }
 
