@@ -13,6 +13,7 @@ mod disk;
 #[cfg(all(target_os = "linux", any(feature = "wgpu", feature = "vulkan")))]
 mod drivers;
 mod failure;
+mod flag_rules;
 mod folded;
 mod html_file;
 mod hub;

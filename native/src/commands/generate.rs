@@ -76,15 +76,8 @@ pub fn run(
 ) -> Result<(), Failure> {
     let output = everywhere.output();
     writing::check(&args.sampling, &args.unmask.settings)?;
-    args.demo.check()?;
     if args.data.is_empty() {
         args.rows.refuse()?;
-        // clap asks for no --data beside what stands in its place.
-        if args.out.is_some() {
-            return Err(Failure::Usage(
-                "--out keeps what is made of the rows of --data, and there is none".into(),
-            ));
-        }
     }
     if models.len() > 1 {
         return generate_beside::run(&args, &models, everywhere, said);

@@ -127,6 +127,17 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The same of another model with these adapters.
+    pub fn of_another(&self, model: &Path, adapters: &[PathBuf]) -> Self {
+        Self {
+            model: model.to_path_buf(),
+            beside: self.beside.clone(),
+            rope: self.rope.clone(),
+            adapter: adapters.to_vec(),
+            weights: self.weights,
+        }
+    }
+
     /// The model with its adapters, ready to compute, and its tokenizer.
     ///
     /// # Errors
