@@ -37,6 +37,7 @@ mod runs;
 mod serve;
 mod sessions;
 mod shares;
+mod shell_word;
 mod sources;
 mod table;
 mod unmasking;

@@ -199,6 +199,24 @@ fn a_place_that_cannot_be_written_is_named_before_any_work() {
     place.run(&format!("{tokenizer} tok --overwrite")).ok();
 }
 
+#[test]
+fn commands_that_are_told_can_be_copied_whatever_a_place_is_called() {
+    let place = Place::with_model();
+    let told = |words: &[&str]| place.run_words(words).ok().stderr;
+    let out = "it's 我的 model";
+    let export = told(&["export", "--model", "model", "--to", "hf", "--weights-only", "--out", out]);
+    let typed = r"'it'\''s 我的 model'";
+    assert!(export.contains(&format!("kindling generate --model {typed} --prompt \"Once\"")), "{export}");
+    let flags = "--steps 1 --batch-size 2 --max-seq-len 64 --data chat.jsonl".split(' ');
+    let words = ["sft", "--model", out, "--out", "一 run"].into_iter().chain(flags).collect::<Vec<_>>();
+    let trained = told(&words);
+    assert!(trained.contains("try it: kindling chat --model '一 run'\n"), "{trained}");
+    let words = [&words[..], &["--lora", "--overwrite"]].concat();
+    let adapted = told(&words);
+    let both = format!("try it: kindling chat --model {typed} --adapter '一 run'\n");
+    assert!(adapted.contains(&both), "{adapted}");
+}
+
 /// Whether `bash` can set a limit, which stands in for a full disk.
 #[cfg(unix)]
 pub fn has_bash() -> bool {

@@ -24,6 +24,7 @@ use crate::date::{Date, tell_unprinted};
 use crate::failure::Failure;
 use crate::folded::Folded;
 use crate::interrupt;
+use crate::model_files::tokenizer_remedy;
 use crate::output::{self, Output};
 use crate::unmasking::{Step, Unmasking};
 
@@ -92,12 +93,15 @@ pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     writing::refuse_idle(&model, said)?;
     args.sampling = sampling_of(&args.sampling, &model, said, everywhere.output());
     let place = args.model.model.display();
-    let without =
-        |why: &str| Error::Template(format!("{place}: {why}; texts are completed with `generate`").into());
-    let mut tokenizer = tokenizer
-        .ok_or_else(|| without("there is no tokenizer.json, and no chat template without a tokenizer"))?;
+    let mut tokenizer = tokenizer.ok_or_else(|| {
+        let remedy = tokenizer_remedy(&args.model.model);
+        let why = "there is no tokenizer.json, and no chat template without a tokenizer";
+        Error::Template(format!("{place}: {why}; {remedy}").into())
+    })?;
     use_template(&mut tokenizer, args.chat_template.as_deref())?;
-    tokenizer.check_chat_template().map_err(|error| without(&error.to_string()))?;
+    tokenizer.check_chat_template().map_err(|why| {
+        Error::Template(format!("{place}: {why}; texts are completed with `generate`").into())
+    })?;
     args.date.set(&mut tokenizer);
     if said.iter().any(|said| said == DATE) {
         tell_unprinted(&tokenizer);

@@ -209,6 +209,9 @@ fn held_out(asking: &Asking, texts: &[(RowOrigin, String)]) -> Result<TextResult
     let (mut groups, mut of_text) = (Vec::new(), Vec::new());
     let mut short = 0;
     for (_, text) in texts {
+        if interrupt::asked() {
+            return Err(Failure::Interrupted);
+        }
         let (windows, bytes) = text_windows(asking.tokenizer, text, longest)?;
         short += u64::from(windows.is_empty());
         of_text.push((windows.len(), windows.iter().map(|window| window.judged).sum::<usize>(), bytes));
@@ -237,6 +240,9 @@ fn preferred(asking: &Asking, pairs: &[(RowOrigin, Preference)]) -> Result<Vec<I
     let at = |origin: &RowOrigin, error: Error| Error::Data(format!("{origin}: {error}").into());
     let (mut groups, mut asked): (Vec<Vec<Sequence>>, Vec<Judgeable>) = (Vec::new(), Vec::new());
     for (id, (origin, pair)) in pairs.iter().enumerate() {
+        if interrupt::asked() {
+            return Err(Failure::Interrupted);
+        }
         let pair = pair_requests(asking.tokenizer, pair).map_err(|error| at(origin, error))?;
         let ids = pair.requests.iter().map(|request| request.ids(asking.tokenizer, asking.longest()));
         groups.push(ids.collect::<Result<Vec<_>, _>>().map_err(|error| at(origin, error))?);

@@ -18,6 +18,7 @@ use crate::progress::{RunListener, Steps};
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
 use crate::sessions::Session;
+use crate::shell_word::{path_word, word};
 
 /// Trains a prepared run in its directory; an interrupted one is saved, and its outcome says so.
 ///
@@ -145,8 +146,8 @@ pub fn conclude(
     output.json(&done);
     output.line(&format!("{}", path.display()));
     let model = match kind.adapts {
-        true => format!("{} --adapter {}", base.unwrap_or(Path::new("BASE")).display(), path.display()),
-        false => path.display().to_string(),
+        true => format!("{} --adapter {}", path_word(base.unwrap_or(Path::new("BASE"))), path_word(path)),
+        false => path_word(path),
     };
     let next = match content {
         Content::Documents => format!("kindling generate --model {model} --prompt \"Once\""),
@@ -162,7 +163,7 @@ fn resume_command(kind: RunKind, out: &Path, device: DeviceChoice) -> String {
         DeviceChoice::Auto => String::new(),
         chosen => format!(" --device {chosen}"),
     };
-    format!("kindling {} --resume --out {}{device}", kind.command(), out.display())
+    format!("kindling {} --resume --out {}{device}", kind.command(), path_word(out))
 }
 
 /// What came through a pipe is gone: the command needs a file in its place.
@@ -172,7 +173,7 @@ fn how_to_go_on(command: &str, data: &[String]) -> String {
     }
     let named = |name: &String| match piped::passes(name) {
         true => " --data FILE".to_string(),
-        false => format!(" --data {name}"),
+        false => format!(" --data {}", word(name)),
     };
     let files: String = data.iter().map(named).collect();
     format!("its rows came through a pipe, so write the same rows to a FILE and go on with: {command}{files}")
