@@ -82,13 +82,15 @@ pub fn run(
     let model = Transformer::init(&model_config, seed, &device.device.clone().autodiff())?;
     let model = model.with_dtype(everywhere.dtype.burn());
     let passes = if said(invocation, "epochs") { format!(" --epochs {epochs}") } else { String::new() };
-    let again = format!("kindling {}{passes} --overwrite --out {}", stage.name(), path_word(out));
+    let again = format!("kindling {}{passes} --overwrite --out {}", stage.name(), path_word(&out));
     let example = Example { tokenizer: Arc::new(tokenizer), device, seed, epochs, saving, again, output };
     output.say("3/4 pretraining on statements, equations and words that are repeated");
     if stage == Stage::Pretrain {
         example.train(stage, model, file("pretrain.jsonl"), &directory)?;
-        output
-            .say(&format!("try it: kindling generate --model {} --prompt \"The colour of\"", path_word(out)));
+        output.say(&format!(
+            "try it: kindling generate --model {} --prompt \"The colour of\"",
+            path_word(&out)
+        ));
         return Ok(());
     }
     let pretrain = directory.below(FIRST_RUN, 1)?;
