@@ -6,6 +6,7 @@ pub mod bench;
 mod bench_unmask;
 mod chain_file;
 pub mod chat;
+mod chat_lines;
 pub mod completions;
 pub mod convert;
 pub mod data;
