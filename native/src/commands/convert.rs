@@ -146,7 +146,7 @@ fn tell(args: &ConvertArgs, converted: &Converted, float: StoredFloat, bytes: u6
     let (out, config) = (args.out.display(), &converted.config);
     let diffusion = config.diffusion.as_ref();
     output.json(&json!({
-        "out": args.out,
+        "out": args.out.to_string_lossy(),
         "bytes": bytes,
         "dtype": float.name(),
         "parameters": config.parameters(),

@@ -139,7 +139,7 @@ pub fn conclude(
     }
     let held_out = outcome.held_out.as_ref();
     let done = json!({
-        "event": "done", "out": path, "step": step, "total_steps": total, "tokens": outcome.progress.tokens,
+        "event": "done", "out": path.to_string_lossy(), "step": step, "total_steps": total, "tokens": outcome.progress.tokens,
         "learned": outcome.learned, "heldout_loss": held_out.map(|h| h.loss), "bits_per_byte": held_out.and_then(|h| h.bits_per_byte),
     });
     directory.log(&done)?;

@@ -193,7 +193,7 @@ fn check_form(form: Form, out: &Path) -> Result<(), Failure> {
 
 /// Says what was written.
 pub fn tell(out: &Path, bytes: usize, step: Option<u64>, output: Output) {
-    output.json(&json!({"out": out, "bytes": bytes, "step": step}));
+    output.json(&json!({"out": out.to_string_lossy(), "bytes": bytes, "step": step}));
     let run = step.map_or(String::new(), |step| format!(", with the run's state at step {step}"));
     output.line(&format!("{}  {}{run}", out.display(), output::bytes(bytes as u64)));
 }

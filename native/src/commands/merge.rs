@@ -41,7 +41,8 @@ pub fn run(args: &MergeArgs, everywhere: &Everywhere) -> Result<(), Failure> {
         output.say(&remark);
     }
     write_checkpoint(&args.out, &files)?;
-    output.json(&json!({"out": args.out, "adapters": args.adapter, "base": base.hex()}));
+    let adapters = args.adapter.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>();
+    output.json(&json!({"out": args.out.to_string_lossy(), "adapters": adapters, "base": base.hex()}));
     output.line(&args.out.display().to_string());
     output.say(&format!("try it: kindling chat --model {}", path_word(&args.out)));
     Ok(())

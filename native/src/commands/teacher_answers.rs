@@ -219,7 +219,7 @@ fn conclude(args: &AnswerArgs, file: &AnswersFile, prompts: usize, output: Outpu
         }
     }
     output.json(&json!({
-        "event": "done", "out": args.out, "prompts": prompts, "answers": file.written, "left_out": left_out,
+        "event": "done", "out": args.out.to_string_lossy(), "prompts": prompts, "answers": file.written, "left_out": left_out,
         "cut": file.cut, "empty": file.empty,
     }));
     output.line(&args.out.display().to_string());

@@ -124,7 +124,7 @@ mod tests {
             kept: Kept::default(),
             warnings: Vec::new(),
         };
-        let part = data(&[bare.clone()]);
+        let part = data(std::slice::from_ref(&bare));
         assert!(part.body.markup().contains("自带的示例数据") && !part.body.markup().contains("Warnings"));
         let part = data(&[RunData { files: None, ..bare }]);
         let unknown = part.body.markup();
