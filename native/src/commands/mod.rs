@@ -260,6 +260,9 @@ pub fn talking(
     base: &Checkpoint,
     adapters: &[PathBuf],
 ) -> kindling::error::Result<(Option<Tokenizer>, Vec<u32>)> {
+    if let Some(at) = (1..adapters.len()).find(|&at| adapters[..at].contains(&adapters[at])) {
+        output::warn(&format!("--adapter {} is given twice, and acts twice", adapters[at].display()));
+    }
     let ends = &base.config.eos_token_ids;
     let Some(mut tokenizer) = base.tokenizer.clone().filter(|_| !adapters.is_empty()) else {
         return Ok((base.tokenizer.clone(), ends.clone()));
