@@ -47,7 +47,7 @@ fn ctrl_c_ends_a_typed_chats_answer_and_not_the_conversation() {
     place.write("long.json", TINY.replace("128", "200000"));
     let new = "pretrain --data docs.jsonl --model-config long.json --tokenizer tok --out long";
     place.run(&format!("{new} {SHORT}")).ok();
-    let terminal = ["bash", "-c", "exec script -q -e -f -c \"$*\" seen", "--"];
+    let terminal = ["bash", "-c", "exec script -q -e -f -c \"exec $*\" seen", "--"];
     let line = "chat --model long --max-new-tokens 190000 --ignore-eos --device cpu";
     let mut talk = Running::start(place.root(), &terminal, &line.split(' ').collect::<Vec<_>>());
     let seen = || String::from_utf8_lossy(&fs::read(place.path("seen")).unwrap_or_default()).into_owned();
