@@ -29,17 +29,40 @@ pub fn keep_memory() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::env;
+    use std::ffi::c_long;
+    use std::process::Command;
 
+    /// The name of the test below, and what tells its second process what the option is there.
+    const NAME: &str = "allocator::tests::the_option_is_the_one_that_is_meant";
+    const EXPECTED: &str = "KINDLING_TEST_PURGE_DELAY";
+
+    /// mimalloc reads the environment as a process begins, so that each case has a process of its own.
     #[test]
     #[allow(unsafe_code)]
     fn the_option_is_the_one_that_is_meant() {
-        if std::env::var_os("MIMALLOC_PURGE_DELAY").is_some() {
+        if let Ok(expected) = env::var(EXPECTED) {
+            let expected: c_long = expected.parse().unwrap();
+            // SAFETY: as above; the option is a number of its own.
+            assert_eq!(unsafe { mi_option_get(PURGE_DELAY) }, expected);
+            keep_memory();
+            let kept = if expected == OF_MIMALLOC { OURS } else { expected };
+            // SAFETY: as above.
+            assert_eq!(unsafe { mi_option_get(PURGE_DELAY) }, kept);
             return;
         }
-        // SAFETY: as above; the option is a number of its own.
-        assert_eq!(unsafe { mi_option_get(PURGE_DELAY) }, OF_MIMALLOC);
-        keep_memory();
-        // SAFETY: as above.
-        assert_eq!(unsafe { mi_option_get(PURGE_DELAY) }, OURS);
+        for (said, expected) in [(None, OF_MIMALLOC), (Some("77"), 77)] {
+            let mut test = Command::new(env::current_exe().unwrap());
+            test.args([NAME, "--exact"])
+                .env_remove("MIMALLOC_PURGE_DELAY")
+                .env(EXPECTED, expected.to_string());
+            if let Some(delay) = said {
+                test.env("MIMALLOC_PURGE_DELAY", delay);
+            }
+            let found = test.output().unwrap();
+            let told = String::from_utf8_lossy(&found.stdout);
+            // Of a name that no test has none runs, which is no failure there.
+            assert!(found.status.success() && told.contains("1 passed"), "{said:?}: {told}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use crate::commands::{
 };
 use crate::config_file;
 use crate::failure::Failure;
+use crate::flag_rules::{adding, check_requirements, with_negative_numbers};
 use crate::hub;
 use crate::like::{self, Applied};
 use crate::output::Output;
@@ -194,7 +195,9 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
     let mut expanded = config_file::expand(&command, args.clone(), &AdapterArgs::flags())?;
     let recipe = like::apply(&command, &mut expanded)?;
     let (settings, said) = config_file::settings_of(&command, &expanded).unwrap_or_default();
-    let matches = command.clone().try_get_matches_from(expanded).map_err(|e| as_typed(&command, args, e))?;
+    let parsed = command.clone().try_get_matches_from(expanded.clone());
+    let matches = parsed.map_err(|e| as_typed(&command, args, e))?;
+    check_requirements(&command, &expanded, &matches)?;
     let Cli { everywhere, verb } = Cli::from_arg_matches(&matches)?;
     hub::install(everywhere.output());
     let invocation = Invocation { words, settings, said, typed, recipe };
@@ -222,7 +225,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Replay(args) => replay::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
         Verb::Score(args) => score::run(&args, &everywhere),
-        Verb::Eval(args) => eval::run(&args, &everywhere, &invocation.said),
+        Verb::Eval(args) => eval::run(&args, &models(&matches), &everywhere, &invocation.said),
         Verb::Serve(args) => serve::run(&args, &everywhere, &invocation.said),
         Verb::Runs(args) => runs::run(args, &everywhere),
         Verb::Report(args) => report::run(&args, &everywhere),
@@ -268,23 +271,19 @@ fn refuse_not_built(args: &[OsString]) -> Result<(), Failure> {
 
 /// The command with the defaults of each training verb in its help.
 pub fn command() -> clap::Command {
-    // `generate` reads the first --model as all verbs do, and the second for itself.
-    let second = |model: clap::Arg| model.action(clap::ArgAction::Append);
+    // Verbs that compare read the first --model as all verbs do, and the others for themselves.
+    let several = |model: clap::Arg, use_of: &str| adding(model, use_of).action(clap::ArgAction::Append);
+    let beside = "with --demo a second one writes beside the first";
+    let compared = "a second one is compared with the first, question by question";
+    let adapted = "it is the last --model's: with the same model given twice, before and after";
     let command = with_negative_numbers(Cli::command())
-        .mut_subcommand("generate", |verb| verb.mut_arg("model", second));
+        .mut_subcommand("generate", |verb| verb.mut_arg("model", |model| several(model, beside)))
+        .mut_subcommand("eval", |verb| {
+            let verb = verb.mut_arg("model", |model| several(model, compared));
+            verb.mut_arg("adapter", |adapter| adding(adapter, adapted))
+        });
     RunKind::verbs()
         .fold(command, |command, (verb, kind)| command.mut_subcommand(verb, |verb| with_defaults(verb, kind)))
-}
-
-/// Lets `--flag -1` through to the flag's own check, which names the range; clap would take `-1` for a flag.
-fn with_negative_numbers(command: clap::Command) -> clap::Command {
-    let takes_value = |arg: &clap::Arg| arg.get_long().is_some() && arg.get_action().takes_values();
-    command
-        .mut_args(|arg| {
-            let negative = takes_value(&arg);
-            arg.allow_negative_numbers(negative)
-        })
-        .mut_subcommands(with_negative_numbers)
 }
 
 #[cfg(test)]

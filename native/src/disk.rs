@@ -57,6 +57,14 @@ pub fn new_file(out: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Whether a file can be made at this place, before the work that fills it.
+///
+/// # Errors
+/// A place that cannot be written.
+pub fn check_place(out: &Path) -> Result<()> {
+    out.file_name().map_or(Ok(()), |name| InMaking::beside(out, name).map(drop))
+}
+
 /// Brings a whole file to its place; what another command put there meanwhile stays.
 fn place_file(made: &Path, out: &Path) -> Result<()> {
     match fs::hard_link(made, out) {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use crate::disk::{new_file, replace, sync_dir};
+use crate::disk::{check_place, new_file, replace, sync_dir};
 use crate::failure::{Failure, io_error};
 
 /// Where a file of ours says what it is, in bytes.
@@ -25,14 +25,14 @@ impl HtmlFile {
     /// Refuses a place that holds something else, or one of these that is not to be replaced.
     ///
     /// # Errors
-    /// What stands there, and what to do; a file that cannot be read.
+    /// What stands there, and what to do; a file that cannot be read; a place that cannot be written.
     pub fn check(self, out: &Path, overwrite: bool) -> Result<(), Failure> {
         if !out.exists() && !out.is_symlink() {
-            return Ok(());
+            return Ok(check_place(out)?);
         }
         let Self { holds, verb, .. } = self;
         let refused = match (self.is_one(out)?, overwrite) {
-            (true, true) => return Ok(()),
+            (true, true) => return Ok(check_place(out)?),
             (true, false) => format!("already holds {holds}; add --overwrite to replace what is there"),
             (false, _) => format!("is no file that `{verb}` wrote; choose another one"),
         };

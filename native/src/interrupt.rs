@@ -9,6 +9,8 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// Whether nobody listens, so that a signal ends the process at once.
 static UNHEARD: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+/// Whether something else than Ctrl-C asked the process to end.
+static ENDING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Installs the handlers; called once, at the start.
 pub fn install() {
@@ -19,12 +21,15 @@ pub fn install() {
         let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag));
         let _ = signal_hook::flag::register(signal, Arc::clone(flag));
     }
+    let ending = ENDING.get_or_init(|| Arc::new(AtomicBool::new(false)));
+    let _ = signal_hook::flag::register(SIGTERM, Arc::clone(ending));
     #[cfg(unix)]
     if !ignores_hangup() {
         // Both the system and the shell of a terminal that closes send it: a second one must not cut the save short.
         let hangup = signal_hook::consts::SIGHUP;
         let _ = signal_hook::flag::register_conditional_shutdown(hangup, 129, Arc::clone(unheard));
         let _ = signal_hook::flag::register(hangup, Arc::clone(flag));
+        let _ = signal_hook::flag::register(hangup, Arc::clone(ending));
     }
     // A file-size limit then makes the write fail, with a message, instead of killing the process.
     #[cfg(unix)]
@@ -47,6 +52,23 @@ pub fn listen() {
     if let Some(unheard) = UNHEARD.get() {
         unheard.store(false, Ordering::SeqCst);
     }
+}
+
+/// From here on nobody asks, and a signal ends the process at once.
+pub fn rest() {
+    if let Some(unheard) = UNHEARD.get() {
+        unheard.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Forgets a Ctrl-C that has ended what it was to end; whether the process goes on, which it does unless it was asked to end
+/// itself.
+pub fn take_back() -> bool {
+    let ends = ENDING.get().is_some_and(|flag| flag.load(Ordering::SeqCst));
+    if let Some(asked) = ASKED.get().filter(|_| !ends) {
+        asked.store(false, Ordering::SeqCst);
+    }
+    !ends
 }
 
 /// Whether a person asked to stop.

@@ -13,6 +13,7 @@ mod disk;
 #[cfg(all(target_os = "linux", any(feature = "wgpu", feature = "vulkan")))]
 mod drivers;
 mod failure;
+mod flag_rules;
 mod folded;
 mod html_file;
 mod hub;
@@ -36,6 +37,7 @@ mod runs;
 mod serve;
 mod sessions;
 mod shares;
+mod shell_word;
 mod sources;
 mod table;
 mod tracking;

@@ -102,7 +102,8 @@ pub fn bytes(count: u64) -> String {
     match count {
         c if c >= 1e9 => format!("{:.1} GB", c / 1e9),
         c if c >= 1e6 => format!("{:.1} MB", c / 1e6),
-        c => format!("{:.0} kB", c / 1e3),
+        c if c >= 1e3 => format!("{:.0} kB", c / 1e3),
+        c => format!("{c} bytes"),
     }
 }
 
@@ -129,5 +130,6 @@ mod tests {
         assert_eq!(duration(185.0), "3m 05s");
         assert_eq!(duration(3720.0), "1h 02m");
         assert_eq!(bytes(2_500_000), "2.5 MB");
+        assert_eq!((bytes(91), bytes(1500)), ("91 bytes".to_string(), "2 kB".to_string()));
     }
 }

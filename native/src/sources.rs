@@ -255,6 +255,8 @@ struct Below {
     files: Vec<PathBuf>,
     /// Those that are not: hidden ones, what is about the data rather than of it, and those of no known kind.
     passed: Vec<String>,
+    /// The directory that is looked into and those above it, links followed: a link to one of them leads in a circle.
+    within: Vec<PathBuf>,
 }
 
 impl Below {
@@ -272,6 +274,7 @@ impl Below {
     }
 
     fn look_into(&mut self, root: &Path, directory: &Path) -> Result<()> {
+        self.within.push(directory.canonicalize().map_err(|e| io_error(directory, e))?);
         for entry in std::fs::read_dir(directory).map_err(|e| io_error(directory, e))? {
             let path = entry.map_err(|e| io_error(directory, e))?.path();
             let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
@@ -283,7 +286,10 @@ impl Below {
                 Some(Format::Text | Format::JsonArray) => !hub::is_about(&own),
                 Some(_) => true,
             };
-            if own.starts_with('.') || !is_directory && !is_data {
+            let circles = is_directory
+                && path.is_symlink()
+                && path.canonicalize().is_ok_and(|target| self.within.contains(&target));
+            if own.starts_with('.') || circles || !is_directory && !is_data {
                 self.passed.push(if is_directory { format!("{name}/") } else { name });
             } else if is_directory {
                 self.look_into(root, &path)?;
@@ -291,6 +297,7 @@ impl Below {
                 self.files.push(path);
             }
         }
+        self.within.pop();
         Ok(())
     }
 

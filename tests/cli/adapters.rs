@@ -31,6 +31,8 @@ fn an_adapter_is_small_changes_the_answers_and_merges_into_the_same() {
     assert_ne!(base, adapted);
     place.run("merge --model model --adapter run --out merged").ok().expect(0, &["chat --model merged"]);
     assert_eq!(tokens(&place, "merged"), adapted);
+    let twice = place.run("merge --model model --adapter run --adapter run --out twice");
+    twice.expect(0, &["--adapter run is given twice, and acts twice"]);
     // Scores agree where the greedy answer is only one number of many.
     let score = |model: &str| {
         let scored =

@@ -115,7 +115,7 @@ fn broken_tokenizers_are_named() {
         place.run(line).expect(1, &["m: there is no tokenizer.json; give ids with --tokens"]);
     }
     place.run("score --model m --tokens 1,2,3").ok();
-    place.run("chat --model m --prompt lamp").expect(1, &["m: ", "chat template"]);
+    place.run("chat --model m --prompt lamp").expect(1, &["m: ", "chat template", "--tokenizer"]);
 }
 
 #[test]

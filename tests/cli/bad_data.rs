@@ -176,6 +176,17 @@ fn files_that_cannot_be_read_are_named() {
 }
 
 #[test]
+fn a_table_in_another_encoding_is_told_by_its_header() {
+    // 问题,答案 as a spreadsheet of a Chinese Windows saves it.
+    refuse_all(vec![bad(
+        "sft",
+        "a.csv",
+        b"\xCE\xCA\xCC\xE2,\xB4\xF0\xB0\xB8\n\xC4\xE3\xBA\xC3,\xBA\xC3\n",
+        &["a.csv:1: the first line must name the columns: byte 1", "it may be gbk", "--encoding gbk"],
+    )]);
+}
+
+#[test]
 fn rows_that_cannot_be_used_are_named_with_their_line() {
     refuse_all(rows_of_no_use());
 }

@@ -85,6 +85,24 @@ fn of_a_directory_only_data_is_read_and_the_rest_named() {
         .expect(1, &["twice.csv:1: ", "two columns are called text"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_that_leads_back_into_its_directory_brings_no_row_twice() {
+    let place = Place::with_model();
+    place.write("set/more/a.jsonl", (0..3).map(document).collect::<String>());
+    place.write("beside/b.jsonl", document(3));
+    let link = |from: &str, to: &str| std::os::unix::fs::symlink(place.path(from), place.path(to)).unwrap();
+    // One to above where it lies, and two folders that lead to each other.
+    link("set", "set/more/back");
+    link("beside", "set/beside");
+    link("set", "beside/around");
+    let line = "data preview --data set --model tok --stage pretrain --limit 100 --json";
+    let preview = place.run(line).ok();
+    let rows = preview.json().iter().filter(|row| row.get("tokens").is_some()).count();
+    assert_eq!(rows, 3 + 1, "{preview}");
+    assert!(preview.stderr.contains("passed over: beside/around/, more/back/"), "{preview}");
+}
+
 #[test]
 fn every_file_format_of_texts_is_the_same() {
     let place = Place::with_model();

@@ -105,7 +105,26 @@ fn two_models_write_on_side_by_side() {
     place.run("generate --model a --model b --model c --demo").expect(2, &["--model is said 3 times"]);
     let adapter = "generate --model model --model chat --demo --adapter x";
     place.run(adapter).expect(2, &["does not say which of the two models"]);
-    place.run("generate --model model --demo-kind chat --prompt x").expect(2, &["--demo"]);
+}
+
+#[test]
+fn flags_that_act_beside_others_alone_are_refused_without_them() {
+    let place = Place::new();
+    let alone = |flag: &str, needs: &str, other: &str| {
+        format!("--{flag} acts beside --{needs} alone, and --{needs} does not go together with --{other}")
+    };
+    for (line, flag, needs, other) in [
+        ("generate --model m --prompt x --demo-kind chat", "demo-kind", "demo", "prompt"),
+        ("generate --model m --prompt x --out rows.jsonl", "out", "data", "prompt"),
+        ("chat --model m --prompt x --demo-kind chat", "demo-kind", "demo", "prompt"),
+        ("chat --model m --prompt x --demo-history 2", "demo-history", "demo", "prompt"),
+        ("chat --model m --history 2 --demo-history 2", "demo-history", "demo", "history"),
+        ("score --model m --text x --pairs", "pairs", "data", "text"),
+    ] {
+        place.run(line).expect(2, &[&alone(flag, needs, other)]);
+    }
+    let idle = "score --model m --data pairs.jsonl --pairs --add-bos";
+    place.run(idle).expect(2, &["'--add-bos' cannot be used with '--pairs'"]);
 }
 
 #[test]

@@ -210,6 +210,8 @@ fn what_does_not_fit_is_told_before_anything_is_asked() {
         .run(&format!("{eval} arc_easy --shots 9"))
         .expect(1, &["9 examples before each question need 10 rows"]);
     place.write("bad/piqa.jsonl", "{\"goal\": \"x\", \"sol1\": \"y\", \"sol2\": \"z\", \"label\": 2}\n");
+    let told = place.run(&format!("{eval} piqa --items new/items.jsonl")).ok();
+    assert!(place.exists("new/items.jsonl"), "{told}");
     let bad = place.run("eval --model model --data bad --task piqa");
     bad.expect(1, &["bad/piqa.jsonl:1: a choice is empty, or the answer is none of the choices"]);
 }

@@ -101,6 +101,14 @@ impl Running {
         }
     }
 
+    /// Gives the command some input, behind which more may come.
+    #[cfg(unix)]
+    pub fn type_in(&mut self, input: &str) {
+        use std::io::Write;
+        let stdin = self.child.stdin.as_mut().expect("the input is open");
+        stdin.write_all(input.as_bytes()).and_then(|()| stdin.flush()).expect("the command reads");
+    }
+
     /// Sends a signal by name, such as `INT`.
     #[cfg(unix)]
     pub fn signal(&self, name: &str) {

@@ -1,13 +1,15 @@
 //! Ctrl-C, SIGTERM, a closed terminal and a kill at any moment: what was learned is kept.
 #![cfg(unix)]
 
+use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use crate::harness::Running;
-use crate::place::Place;
+use crate::place::{Place, SHORT, TINY};
 
 const ENDLESS: &str = "pretrain --model model --data docs.jsonl --out run --steps 1000000 --batch-size 2 \
                        --max-seq-len 32 --log-every 1";
@@ -32,6 +34,34 @@ fn an_interrupted_run_saves_and_goes_on() {
         assert!(steps.iter().copied().eq((1..=last + 2).map(|step| step as f64)), "{signal}: {steps:?}");
         place.remove("run");
     }
+}
+
+#[test]
+fn ctrl_c_ends_a_typed_chats_answer_and_not_the_conversation() {
+    if !Command::new("script").arg("--version").output().is_ok_and(|found| found.status.success()) {
+        eprintln!("SKIPPED: there is no script (util-linux) here, which lends a terminal");
+        return;
+    }
+    let place = Place::with_model();
+    // A context whose answers take minutes.
+    place.write("long.json", TINY.replace("128", "200000"));
+    let new = "pretrain --data docs.jsonl --model-config long.json --tokenizer tok --out long";
+    place.run(&format!("{new} {SHORT}")).ok();
+    let terminal = ["bash", "-c", "exec script -q -e -f -c \"exec $*\" seen", "--"];
+    let line = "chat --model long --max-new-tokens 190000 --ignore-eos --device cpu";
+    let mut talk = Running::start(place.root(), &terminal, &line.split(' ').collect::<Vec<_>>());
+    let seen = || String::from_utf8_lossy(&fs::read(place.path("seen")).unwrap_or_default()).into_owned();
+    for answers in 1..=2 {
+        place.wait_for("the prompt", || seen().matches("> ").count() >= answers);
+        talk.type_in("hi\r");
+        let before = seen().len();
+        place.wait_for("some of an answer", || seen().len() > before + 300);
+        talk.type_in("\x03");
+        place.wait_for("the end of the answer", || seen().matches(" tokens/s)").count() == answers);
+    }
+    // The exit code that script tells is not always the command's.
+    talk.feed("/quit\r");
+    talk.finish();
 }
 
 /// Whether these tests run under `nohup`, which what they start inherits.

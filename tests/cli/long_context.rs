@@ -184,7 +184,7 @@ fn in_blocks_a_long_row_takes_less_memory() {
         return;
     }
     let place = Place::new();
-    let bench = "bench --preset nano --what train --batch-size 1 --max-seq-len 1024 --seconds 0 --json";
+    let bench = "bench --preset nano --what train --batch-size 1 --max-seq-len 2048 --seconds 0 --json";
     let peak = |flag: &str| {
         let line = place.run(&format!("{bench} {flag}")).ok().result();
         line["peak_memory_bytes"].as_f64().unwrap()

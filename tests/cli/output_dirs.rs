@@ -199,6 +199,62 @@ fn a_place_that_cannot_be_written_is_named_before_any_work() {
     place.run(&format!("{tokenizer} tok --overwrite")).ok();
 }
 
+#[test]
+fn commands_that_are_told_can_be_copied_whatever_a_place_is_called() {
+    let place = Place::with_model();
+    let told = |words: &[&str]| place.run_words(words).ok().stderr;
+    let out = "it's 我的 model";
+    let export = told(&["export", "--model", "model", "--to", "hf", "--weights-only", "--out", out]);
+    let typed = r"'it'\''s 我的 model'";
+    assert!(export.contains(&format!("kindling generate --model {typed} --prompt \"Once\"")), "{export}");
+    let flags = "--steps 1 --batch-size 2 --max-seq-len 64 --data chat.jsonl".split(' ');
+    let words = ["sft", "--model", out, "--out", "一 run"].into_iter().chain(flags).collect::<Vec<_>>();
+    let trained = told(&words);
+    assert!(trained.contains("try it: kindling chat --model '一 run'\n"), "{trained}");
+    let words = [&words[..], &["--lora", "--overwrite"]].concat();
+    let adapted = told(&words);
+    let both = format!("try it: kindling chat --model {typed} --adapter '一 run'\n");
+    assert!(adapted.contains(&both), "{adapted}");
+}
+
+/// A name that is no UTF-8, where the system has such names.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_may_have_a_name_that_is_no_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::with_model();
+    let program = env!("CARGO_BIN_EXE_kindling");
+    let prompt = "{\"prompt\": \"The\"}\n";
+    place.write("p.jsonl", prompt);
+    for (number, line) in [
+        "sft --model model --data chat.jsonl --steps 1 --batch-size 2 --max-seq-len 64",
+        "lora --model model --data chat.jsonl --steps 1 --batch-size 2 --max-seq-len 64",
+        "export --model model --to hf --weights-only",
+        "convert --to diffusion --model model",
+        "tokenizer train --data docs.jsonl --vocab-size 300",
+        "data prepare --model model --data chat.jsonl --max-seq-len 64",
+        "generate --model model --data p.jsonl --max-new-tokens 2",
+        "distill --generate --teacher model --data p.jsonl --max-new-tokens 2 --keep-cut",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = [format!("out{number}").as_bytes(), &b"\xFF"[..]].concat();
+        let mut command = std::process::Command::new(program);
+        command
+            .args(line.split(' '))
+            .args(["--json", "--device", "cpu", "--out"])
+            .arg(OsStr::from_bytes(&name));
+        let done = command.current_dir(place.root()).output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{line}: {told}");
+        let lines = String::from_utf8(done.stdout).unwrap();
+        let last: serde_json::Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+        assert_eq!(last["out"], format!("out{number}\u{FFFD}"), "{line}");
+    }
+}
+
 /// Whether `bash` can set a limit, which stands in for a full disk.
 #[cfg(unix)]
 pub fn has_bash() -> bool {

@@ -165,6 +165,14 @@ fn what_is_not_there_is_named() {
     place
         .run("report runs/base --eval nowhere.jsonl")
         .expect(2, &["--eval nowhere.jsonl: there is no such file"]);
+    place.write("none.jsonl", "");
+    for file in ["docs.jsonl", "none.jsonl"] {
+        let line = format!("report runs/base --no-samples --eval {file}");
+        place.run(&line).expect(2, &[&format!("--eval {file}: it holds no result"), "eval --json"]);
+    }
+    // Where nothing can be written, that is told before a model writes its answers.
+    let below = place.run("report runs/base --out docs.jsonl/r.html").expect(1, &["docs.jsonl"]);
+    assert!(!below.stderr.contains("writes to"), "{below}");
     assert!(!place.exists("report.html"));
     // A run whose model is gone is reported on without it; one that is asked to write is needed.
     place.remove("runs/dpo/config.json");
@@ -178,6 +186,18 @@ fn what_is_not_there_is_named() {
     let html = harmless(&place, "alone.html");
     assert!(part(&html, "lineage").contains("of no run") && !html.contains("id=\"curves\""));
     assert!(part(&html, "machine").contains("this report"));
+}
+
+#[test]
+fn of_a_run_whose_settings_are_damaged_nothing_is_made_up() {
+    let place = place();
+    place.write("runs/base/training/settings.toml", "no settings");
+    place.run("report runs/base --no-samples --out r.html").ok();
+    let html = harmless(&place, "r.html");
+    assert!(part(&html, "lineage").contains("training/settings.toml is damaged"));
+    let (settings, data) = (part(&html, "settings"), part(&html, "data"));
+    assert!(settings.contains("they cannot be read") && !settings.contains("Nothing but the defaults"));
+    assert!(data.contains("the settings cannot be read") && !data.contains("the generated example"));
 }
 
 #[test]

@@ -140,7 +140,9 @@ fn a_prompt_comes_as_words_as_input_or_as_ids() {
         words["prompt_tokens"].as_array().unwrap().iter().map(Value::to_string).collect();
     let tokens =
         place.run(&format!("generate --model model --tokens {} {}", given.join(","), flags.join(" ")));
-    for other in [input, tokens.ok().result()] {
+    let echoed = ["\n", "\r\n"].map(|end| format!("The lamp 你好{end}"));
+    let echoed = echoed.map(|text| place.run_with_input(&line, text).ok().result());
+    for other in [input, tokens.ok().result()].into_iter().chain(echoed) {
         for key in ["prompt_tokens", "tokens", "text"] {
             assert_eq!(words[key], other[key]);
         }

@@ -188,13 +188,17 @@ impl DataFile {
         Ok(prompt)
     }
 
-    /// A row as a value: plain text is a string, a record of a table an object of its cells.
-    pub(super) fn value(&self, bytes: Result<&[u8], &Told>) -> Result<Value, Told> {
-        let bytes = bytes?;
-        let text = std::str::from_utf8(bytes).map_err(|error| match self.source.encoding() {
+    /// A row as text.
+    fn text<'a>(&self, bytes: &'a [u8]) -> Result<&'a str, Told> {
+        std::str::from_utf8(bytes).map_err(|error| match self.source.encoding() {
             Some(name) => told!("row.not_encoded", "the row holds bytes that are not {name}", name),
             None => not_utf8::reason(bytes, error.valid_up_to()),
-        })?;
+        })
+    }
+
+    /// A row as a value: plain text is a string, a record of a table an object of its cells.
+    pub(super) fn value(&self, bytes: Result<&[u8], &Told>) -> Result<Value, Told> {
+        let text = self.text(bytes?)?;
         match self.format {
             Format::Text => Ok(Value::String(text.to_string())),
             Format::Csv => record::object(text, &self.header, b','),
@@ -222,7 +226,7 @@ impl DataFile {
         let mut scanner = self.scanner();
         let found = scanner.advance()?;
         let first = match scanner.bytes() {
-            Ok(bytes) if found => Ok(String::from_utf8_lossy(bytes)),
+            Ok(bytes) if found => Ok(bytes),
             Ok(_) => Err(told!("file.no_header", "the file has no header")),
             Err(problem) => Err(problem.clone()),
         };
@@ -232,12 +236,12 @@ impl DataFile {
             (None, Header::OrNone(_)) => Ok(()),
         };
         if let (Ok(line), Header::OrNone(columns)) = (&first, header)
-            && record::is_row_of(line, separator, columns)
+            && record::is_row_of(&String::from_utf8_lossy(line), separator, columns)
         {
             self.header = columns.iter().map(ToString::to_string).collect();
             return Ok(());
         }
-        let names = first.and_then(|line| record::header_names(&line, separator));
+        let names = first.and_then(|line| record::header_names(self.text(line)?, separator));
         self.header = names.and_then(|names| known(&names).map(|()| names)).map_err(|why| {
             let place = scanner.place().line;
             Error::Data(told!(
@@ -368,6 +372,8 @@ mod tests {
         ] {
             assert_eq!(refusal(name, bytes), reason);
         }
+        let reason = refusal("a.csv", b"\xCE\xCA\xCC\xE2,\xB4\xF0\xB0\xB8\n1,2\n");
+        assert!(reason.contains("byte 1 of the row is not UTF-8; it may be gbk"), "{reason}");
         let reason = refusal("a.csv", "Was ist das?,Ein Test\n1,2\n");
         assert!(
             reason.starts_with("a.csv:1: the first line must name the columns: expected one of text"),

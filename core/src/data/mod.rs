@@ -3,6 +3,7 @@
 //! A source gives bytes; a scanner finds rows in them; a data file knows what a row's bytes mean; the judge decides
 //! which rows are used; the dataset gives them by number, and a permutation gives the order.
 
+mod accepted;
 mod blocks;
 mod boundary;
 mod compressed;

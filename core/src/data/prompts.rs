@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::accepted::read_accepted;
 use super::file::DataFile;
 use super::options::DataOptions;
 use super::report::{DataReport, RowOrigin};
 use super::source::Source;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::text::{Parsed, Prompt};
 use crate::told::Told;
 
@@ -14,52 +15,32 @@ use crate::told::Told;
 /// caller needs, or says why it cannot be used; `settings` are keys of the rows that it reads.
 ///
 /// # Errors
-/// [`Error::BadRows`] with all bad rows counted and the first five named, unless they are skipped; [`Error::Data`] for
-/// a file that holds no prompts, and if no usable row is left; [`Error::Io`] if reading fails.
+/// [`BadRows`](crate::error::Error::BadRows) with all bad rows counted and the first five named, unless they are skipped;
+/// [`Data`](crate::error::Error::Data) for a file that holds no prompts, and if no usable row is left;
+/// [`Io`](crate::error::Error::Io) if reading fails.
 pub fn read_prompts<T>(
     sources: Vec<Arc<dyn Source>>,
     options: DataOptions,
     settings: &[&'static str],
     mut accept: impl FnMut(Prompt, &RowOrigin) -> Result<T, Told>,
 ) -> Result<(Vec<(RowOrigin, T)>, DataReport)> {
-    options.check()?;
     let options = Arc::new(options);
-    let (mut accepted, mut report) = (Vec::new(), DataReport::default());
-    let is_full = |report: &DataReport| options.limit.is_some_and(|limit| report.usable >= limit);
-    for source in sources {
-        if is_full(&report) {
-            break;
-        }
-        let file = DataFile::open_prompts(source, Arc::clone(&options))?;
-        let before = report.rows;
-        let mut scanner = file.scanner();
-        while !is_full(&report) && scanner.advance()? {
-            report.rows += 1;
-            let origin = file.origin(&scanner);
-            let read = file.prompt(scanner.bytes(), settings).and_then(|prompt| {
-                let parsed = Parsed {
-                    row: prompt.row.clone(),
-                    warnings: Vec::new(),
-                    unused: prompt.unused.clone(),
-                    joined: false,
-                };
-                let parsed = parsed.with_keys_read(&options.template_keys);
-                accept(prompt, &origin).map(|accepted| (parsed, accepted))
-            });
-            match read {
-                Ok((parsed, prompt)) => {
-                    report.add_usable(&parsed, &origin);
-                    accepted.push((origin, prompt));
-                }
-                Err(reason) => report.add_bad(&origin, &reason),
-            }
-        }
-        if report.rows == before {
-            return Err(Error::Data(format!("{}: the file holds no prompts", file.name()).into()));
-        }
-    }
-    report.check(options.skip_bad_rows)?;
-    Ok((accepted, report))
+    let open = |source| DataFile::open_prompts(source, Arc::clone(&options));
+    let empty = |name: &str| -> Told { format!("{name}: the file holds no prompts").into() };
+    let read = |file: &DataFile,
+                bytes: Result<&[u8], &Told>,
+                origin: &RowOrigin,
+                report: &mut DataReport|
+     -> Result<T, Told> {
+        let prompt = file.prompt(bytes, settings)?;
+        let (row, unused) = (prompt.row.clone(), prompt.unused.clone());
+        let parsed = Parsed { row, warnings: Vec::new(), unused, joined: false };
+        let parsed = parsed.with_keys_read(&options.template_keys);
+        let accepted = accept(prompt, origin)?;
+        report.add_usable(&parsed, origin);
+        Ok(accepted)
+    };
+    read_accepted(sources, &options, open, read, empty)
 }
 
 #[cfg(test)]

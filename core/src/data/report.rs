@@ -151,13 +151,19 @@ impl DataReport {
         for warning in &parsed.warnings {
             self.warnings.entry(*warning).or_insert_with(none).rows += 1;
         }
+        self.add_unused(&parsed.unused, origin);
+    }
+
+    /// Counts the keys of a usable row that nothing reads.
+    pub(super) fn add_unused(&mut self, unused: &[String], origin: &RowOrigin) {
         let mut more = false;
-        for key in &parsed.unused {
+        for key in unused {
             let room = self.unused_keys.len() < NAMED_KEYS;
             match self.unused_keys.get_mut(key) {
                 Some(count) => count.rows += 1,
                 None if room => {
-                    self.unused_keys.insert(key.clone(), WarningCount { rows: 1, ..none() });
+                    let first = WarningCount { rows: 1, first: origin.to_string() };
+                    self.unused_keys.insert(key.clone(), first);
                 }
                 None => more = true,
             }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::accepted::read_accepted;
 use super::file::DataFile;
 use super::options::DataOptions;
-use super::report::{DataReport, NAMED_KEYS, RowOrigin, WarningCount};
+use super::report::{DataReport, RowOrigin};
 use super::source::Source;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::told::{Told, told};
 
 /// What a reader makes of a row: what it needs, and the keys that it has no use for.
@@ -21,67 +22,32 @@ pub type Taken<T> = (T, Vec<String>);
 /// be used.
 ///
 /// # Errors
-/// [`Error::BadRows`] with all bad rows counted and the first five named, unless they are skipped; [`Error::Data`] for
-/// a file of plain text or without rows, and if no usable row is left; [`Error::Io`] if reading fails.
+/// [`BadRows`](crate::error::Error::BadRows) with all bad rows counted and the first five named, unless they are skipped;
+/// [`Data`](crate::error::Error::Data) for a file of plain text or without rows, and if no usable row is left;
+/// [`Io`](crate::error::Error::Io) if reading fails.
 pub fn read_values<T>(
     sources: Vec<Arc<dyn Source>>,
     options: DataOptions,
     columns: &[&str],
     mut accept: impl FnMut(&Map<String, Value>, &RowOrigin) -> Result<Taken<T>, Told>,
 ) -> Result<(Vec<(RowOrigin, T)>, DataReport)> {
-    options.check()?;
     let options = Arc::new(options);
-    let (mut accepted, mut report) = (Vec::new(), DataReport::default());
-    let is_full = |report: &DataReport| options.limit.is_some_and(|limit| report.usable >= limit);
-    for source in sources {
-        if is_full(&report) {
-            break;
-        }
-        let file = DataFile::open_values(source, Arc::clone(&options), columns)?;
-        let before = report.rows;
-        let mut scanner = file.scanner();
-        while !is_full(&report) && scanner.advance()? {
-            report.rows += 1;
-            let origin = file.origin(&scanner);
-            let read = match file.value(scanner.bytes()) {
-                Ok(Value::Object(row)) => accept(&row, &origin),
-                Ok(_) => Err(told!("row.no_keys_at_all", "the row is no object with keys")),
-                Err(reason) => Err(reason),
-            };
-            match read {
-                Ok((taken, unused)) => {
-                    report.usable += 1;
-                    count_unused(&mut report, unused, &origin);
-                    accepted.push((origin, taken));
-                }
-                Err(reason) => report.add_bad(&origin, &reason),
-            }
-        }
-        if report.rows == before {
-            return Err(Error::Data(told!(
-                "file.no_rows",
-                "{name}: the file holds no rows",
-                name = file.name()
-            )));
-        }
-    }
-    report.check(options.skip_bad_rows)?;
-    Ok((accepted, report))
-}
-
-fn count_unused(report: &mut DataReport, unused: Vec<String>, origin: &RowOrigin) {
-    let mut more = false;
-    for key in unused {
-        let room = report.unused_keys.len() < NAMED_KEYS;
-        match report.unused_keys.get_mut(&key) {
-            Some(count) => count.rows += 1,
-            None if room => {
-                report.unused_keys.insert(key, WarningCount { rows: 1, first: origin.to_string() });
-            }
-            None => more = true,
-        }
-    }
-    report.more_unused += u64::from(more);
+    let open = |source| DataFile::open_values(source, Arc::clone(&options), columns);
+    let empty = |name: &str| told!("file.no_rows", "{name}: the file holds no rows", name);
+    let read = |file: &DataFile,
+                bytes: Result<&[u8], &Told>,
+                origin: &RowOrigin,
+                report: &mut DataReport|
+     -> Result<T, Told> {
+        let Value::Object(row) = file.value(bytes)? else {
+            return Err(told!("row.no_keys_at_all", "the row is no object with keys"));
+        };
+        let (taken, unused) = accept(&row, origin)?;
+        report.usable += 1;
+        report.add_unused(&unused, origin);
+        Ok(taken)
+    };
+    read_accepted(sources, &options, open, read, empty)
 }
 
 #[cfg(test)]

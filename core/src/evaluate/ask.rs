@@ -104,6 +104,9 @@ impl Asking<'_> {
         let longest = self.longest().min(LONGEST_WINDOW);
         let (mut groups, mut of_text, mut short) = (Vec::new(), Vec::new(), 0);
         for (_, text) in texts {
+            if self.is_stopped() {
+                return Ok(None);
+            }
             let (windows, bytes) = text_windows(self.tokenizer, text, longest)?;
             short += usize::from(windows.is_empty());
             of_text.push((windows.len(), windows.iter().map(|window| window.judged).sum::<usize>(), bytes));
@@ -135,6 +138,9 @@ impl Asking<'_> {
     async fn preferred(&self, pairs: &[(RowOrigin, Preference)]) -> Result<Option<Vec<Item>>> {
         let (mut groups, mut asked): (Vec<Vec<Sequence>>, Vec<Judgeable>) = (Vec::new(), Vec::new());
         for (id, (origin, pair)) in pairs.iter().enumerate() {
+            if self.is_stopped() {
+                return Ok(None);
+            }
             let pair = pair_requests(self.tokenizer, pair).map_err(|error| at(origin, &error))?;
             let ids = pair.requests.iter().map(|request| request.ids(self.tokenizer, self.longest()));
             groups.push(ids.collect::<Result<Vec<_>>>().map_err(|error| at(origin, &error))?);

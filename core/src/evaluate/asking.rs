@@ -115,11 +115,16 @@ impl<'a> Asking<'a> {
         let done = generate_together(self.model, &requests, limit, &mut on_step, &mut on_done).await;
         self.listener.ends();
         done?;
-        Ok((!self.listener.is_stopped()).then_some(answers))
+        Ok((!self.is_stopped()).then_some(answers))
+    }
+
+    /// Whether the listener wants no more.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.listener.is_stopped()
     }
 
     fn flow(&self) -> Flow {
-        if self.listener.is_stopped() { Flow::Stop } else { Flow::Continue }
+        if self.is_stopped() { Flow::Stop } else { Flow::Continue }
     }
 
     /// Says how many questions lost their beginning.

@@ -152,14 +152,18 @@ impl Objective for NextToken {
     /// Of a conversation the processor computes the logits of its targets alone, the smaller part. On a GPU, where the gradient
     /// of rows that were taken out is added up token by token, that is not measured, and all are computed.
     fn part_loss(&self, model: &Transformer, batch: &Batch, totals: &StepTotals) -> Loss {
-        let (mask, targets) = (causal_mask(batch), Targets::of(batch));
-        let few = targets.places.len() * 8 < batch.inputs.len() * 7;
-        let (sum, routed) = if few && is_processor(&model.device()) {
-            let (logits, routed) = routed_logits_at(model, batch, &mask, &targets.places, totals);
-            (targets.sum(targets.log_probs(logits)).neg(), routed)
-        } else {
-            let (logits, routed) = routed_logits(model, batch, &mask, totals);
-            (cross_entropy(logits, &batch.targets, &batch.weights), routed)
+        let mask = causal_mask(batch);
+        let few = |targets: &Targets| targets.places.len() * 8 < batch.inputs.len() * 7;
+        let targets = is_processor(&model.device()).then(|| Targets::of(batch)).filter(few);
+        let (sum, routed) = match targets {
+            Some(targets) => {
+                let (logits, routed) = routed_logits_at(model, batch, &mask, &targets.places, totals);
+                (targets.sum(targets.log_probs(logits)).neg(), routed)
+            }
+            None => {
+                let (logits, routed) = routed_logits(model, batch, &mask, totals);
+                (cross_entropy(logits, &batch.targets, &batch.weights), routed)
+            }
         };
         Loss { sum, metrics: Vec::new(), routed }
     }

@@ -9,7 +9,7 @@ use kindling::text::{Conversation, Message};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::row_file::{Existing, Made, RowFile};
+use super::row_file::{Existing, Made, RowFile, Shared};
 use crate::failure::Failure;
 
 /// What answers depend on.
@@ -34,20 +34,20 @@ impl Made for MadeBy {
     const ENDING: &'static str = ".teacher";
     const ROWS: &'static str = "answers of `distill --generate`";
     const SAME: &'static str = "teacher, prompts and settings";
+    const MODEL: &'static str = "the teacher";
 
-    fn differs(&self, before: &Self) -> Option<&'static str> {
-        let parts = [
-            (self.teacher != before.teacher, "the teacher"),
-            (self.numbers != before.numbers, "--dtype or --weights"),
-            (self.sampling != before.sampling, "a setting of the sampling"),
-            (self.date != before.date, "--date"),
-            (self.keep_cut != before.keep_cut, "--keep-cut"),
-            (
-                self.prompts != before.prompts,
-                "the prompts, or the tokenizer and template that make tokens of them,",
-            ),
-        ];
-        parts.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
+    fn shared(&self) -> Shared<'_> {
+        Shared {
+            model: &self.teacher,
+            numbers: &self.numbers,
+            sampling: &self.sampling,
+            date: &self.date,
+            prompts: &self.prompts,
+        }
+    }
+
+    fn own(&self, before: &Self) -> Vec<(bool, &'static str)> {
+        vec![(self.keep_cut != before.keep_cut, "--keep-cut")]
     }
 }
 

@@ -8,6 +8,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::model_files::read_optional;
 use crate::output::{self, Output};
+use crate::shell_word::path_word;
 
 /// How often the asking is told on the way.
 const TOLD: u64 = 10;
@@ -29,7 +30,7 @@ pub fn telling(rows: u64, output: Output) -> impl FnMut(u64) -> bool {
 /// Says what is kept of an asking that a person stopped: what `whom` said of so many examples; `goes_on` where the run has a
 /// save to go on from.
 pub fn stopped(whom: &str, known: usize, (run, goes_on): (&Path, bool), output: Output) -> Failure {
-    let (known, run) = (output::grouped(known as u64), run.display());
+    let (known, run) = (output::grouped(known as u64), path_word(run));
     let again = match goes_on {
         true => format!("go on with --resume --out {run}"),
         false => format!("begin again with --overwrite --out {run}"),

@@ -1,6 +1,6 @@
 //! `chat`: a conversation on the terminal.
 
-use std::io::{BufRead, IsTerminal, StdinLock};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -12,9 +12,9 @@ use kindling::sample::{
     check_unmask,
 };
 use kindling::tokenizer::{StreamDecoder, Tokenizer};
-use rustyline::error::ReadlineError;
 use serde_json::{Value, json};
 
+use super::chat_lines::Lines;
 use super::demo::{DemoArgs, kind_of};
 use super::train_args::DATE;
 use super::writing::{self, UnmaskArgs};
@@ -24,7 +24,8 @@ use crate::date::{Date, tell_unprinted};
 use crate::failure::Failure;
 use crate::folded::Folded;
 use crate::interrupt;
-use crate::output::{self, Output};
+use crate::model_files::tokenizer_remedy;
+use crate::output::Output;
 use crate::unmasking::{Step, Unmasking};
 
 /// Flags of `chat`.
@@ -92,12 +93,15 @@ pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     writing::refuse_idle(&model, said)?;
     args.sampling = sampling_of(&args.sampling, &model, said, everywhere.output());
     let place = args.model.model.display();
-    let without =
-        |why: &str| Error::Template(format!("{place}: {why}; texts are completed with `generate`").into());
-    let mut tokenizer = tokenizer
-        .ok_or_else(|| without("there is no tokenizer.json, and no chat template without a tokenizer"))?;
+    let mut tokenizer = tokenizer.ok_or_else(|| {
+        let remedy = tokenizer_remedy(&args.model.model);
+        let why = "there is no tokenizer.json, and no chat template without a tokenizer";
+        Error::Template(format!("{place}: {why}; {remedy}").into())
+    })?;
     use_template(&mut tokenizer, args.chat_template.as_deref())?;
-    tokenizer.check_chat_template().map_err(|error| without(&error.to_string()))?;
+    tokenizer.check_chat_template().map_err(|why| {
+        Error::Template(format!("{place}: {why}; texts are completed with `generate`").into())
+    })?;
     args.date.set(&mut tokenizer);
     if said.iter().any(|said| said == DATE) {
         tell_unprinted(&tokenizer);
@@ -121,60 +125,6 @@ pub fn run(mut args: ChatArgs, everywhere: &Everywhere, said: &[String]) -> Resu
             chat.converse()
         }
     }
-}
-
-/// Where the questions come from.
-enum Lines {
-    /// A terminal, with a history.
-    Typed(Box<rustyline::DefaultEditor>),
-    /// A pipe or a file, with the number of the last line.
-    Piped(StdinLock<'static>, u64),
-}
-
-impl Lines {
-    fn open() -> Result<Self, Failure> {
-        let stdin = std::io::stdin();
-        if !stdin.is_terminal() {
-            return Ok(Self::Piped(stdin.lock(), 0));
-        }
-        let editor = rustyline::DefaultEditor::new().map_err(unreadable)?;
-        Ok(Self::Typed(Box::new(editor)))
-    }
-
-    /// The next line without its end; `None` behind the last. A piped one that is not UTF-8 is read as far as it goes,
-    /// and named.
-    fn read(&mut self) -> Result<Option<String>, Failure> {
-        match self {
-            Self::Typed(editor) => match editor.readline("> ") {
-                Ok(line) => {
-                    let _ = editor.add_history_entry(&line);
-                    Ok(Some(line))
-                }
-                Err(ReadlineError::Interrupted) => Err(Failure::Interrupted),
-                Err(ReadlineError::Eof) => Ok(None),
-                Err(error) => Err(unreadable(error).into()),
-            },
-            Self::Piped(stdin, number) => {
-                let mut bytes = Vec::new();
-                let read = stdin.read_until(b'\n', &mut bytes);
-                if read.map_err(|e| Error::Io { path: "stdin".into(), source: e })? == 0 {
-                    return Ok(None);
-                }
-                *number += 1;
-                let text = String::from_utf8(bytes).unwrap_or_else(|error| {
-                    output::warn(&format!(
-                        "line {number} of the input is not UTF-8; what cannot be read of it is asked as \u{FFFD}"
-                    ));
-                    String::from_utf8_lossy(error.as_bytes()).into_owned()
-                });
-                Ok(Some(text.trim_end_matches(['\n', '\r']).to_string()))
-            }
-        }
-    }
-}
-
-fn unreadable(error: ReadlineError) -> Error {
-    Error::Data(format!("the terminal cannot be read: {error}").into())
 }
 
 impl Chat {
@@ -235,8 +185,9 @@ impl Chat {
 
     fn converse(&mut self) -> Result<(), Failure> {
         let mut lines = Lines::open()?;
-        if matches!(lines, Lines::Typed(_)) {
-            self.output.say("/help lists the commands, Ctrl-D ends");
+        let typed = lines.are_typed();
+        if typed {
+            self.output.say("/help lists the commands, Ctrl-C ends an answer, Ctrl-D the conversation");
         }
         loop {
             let Some(line) = lines.read()? else { return Ok(()) };
@@ -251,14 +202,22 @@ impl Chat {
                 ChatCommand::Unknown(command) => {
                     self.output.say(&format!("there is no {command}; /help lists what there is"))
                 }
-                // A question that cannot be answered does not end the conversation.
-                ChatCommand::Say(text) => match self.answer(&text) {
-                    Err(Failure::Work(error)) => self.output.warn(&error.to_string()),
-                    Err(Failure::Usage(message)) => self.output.warn(&message),
-                    other => other?,
-                },
+                ChatCommand::Say(text) => self.reply(&text, typed)?,
             }
         }
+    }
+
+    /// Answers a question; one that cannot be answered does not end the conversation, nor does a Ctrl-C where it is typed.
+    fn reply(&mut self, text: &str, typed: bool) -> Result<(), Failure> {
+        let answered = self.answer(text);
+        interrupt::rest();
+        match answered {
+            Err(Failure::Work(error)) => self.output.warn(&error.to_string()),
+            Err(Failure::Usage(message)) => self.output.warn(&message),
+            Err(Failure::Interrupted) if typed && interrupt::take_back() => {}
+            other => other?,
+        }
+        Ok(())
     }
 
     /// Fills masks as a person asks from now on, where there are masks and the settings hold.

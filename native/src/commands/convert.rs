@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::model_files::at;
 use crate::output::{self, Output};
+use crate::shell_word::path_word;
 
 /// A file of weights holds at most so many bytes: less than a file system's smallest limit.
 const FILE_BYTES: u64 = 2 << 30;
@@ -63,7 +64,7 @@ pub fn run(args: &ConvertArgs, everywhere: &Everywhere, said: &[String]) -> Resu
     if args.to.is_some() && checkpoint.config.diffusion.is_none() {
         output.say(&format!(
             "it has yet to learn to fill masks: kindling sft --model {out} --data chats.jsonl --out NEW",
-            out = args.out.display()
+            out = path_word(&args.out)
         ));
     }
     Ok(())
@@ -145,7 +146,7 @@ fn tell(args: &ConvertArgs, converted: &Converted, float: StoredFloat, bytes: u6
     let (out, config) = (args.out.display(), &converted.config);
     let diffusion = config.diffusion.as_ref();
     output.json(&json!({
-        "out": args.out,
+        "out": args.out.to_string_lossy(),
         "bytes": bytes,
         "dtype": float.name(),
         "parameters": config.parameters(),

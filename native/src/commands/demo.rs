@@ -28,21 +28,6 @@ pub struct DemoArgs {
     pub demo_kind: Option<DemoKind>,
 }
 
-impl DemoArgs {
-    /// Refuses a kind without the prompts: clap does not ask for them beside what stands in their place.
-    ///
-    /// # Errors
-    /// As it says.
-    pub fn check(self) -> Result<(), Failure> {
-        match self.demo_kind {
-            Some(_) if !self.demo => Err(Failure::Usage(
-                "--demo-kind says for which kind of model the built-in prompts are, which --demo takes; add --demo".into(),
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// A model that is asked.
 pub struct Opened {
     /// As it was named.

@@ -1,6 +1,6 @@
 //! `eval`: how good a model is, by the public sets of questions and by one's own texts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kindling::error::Error;
@@ -8,8 +8,7 @@ use kindling::evaluate::{
     AskConfig, Asking, EvalConfig, EvalListener, FORMAT_TOKENS, RowsOptions, Task, TaskFiles, TaskResult,
     TaskRows,
 };
-use kindling::kernels::Quantization;
-use kindling::model::{RopeSettings, Transformer};
+use kindling::model::Transformer;
 use kindling::sample::LikelihoodConfig;
 use kindling::text::Tags;
 use kindling::tokenizer::Tokenizer;
@@ -19,7 +18,6 @@ use super::eval_report::{ItemsFile, Report};
 use super::prompts::cache_bytes;
 use super::score_masked::refuse;
 use super::{ModelArgs, eval_files, eval_training, use_template};
-use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::Failure;
@@ -43,22 +41,9 @@ thinking. Files of a directory are found by name: ceval/val/logic_val.csv, arc_e
 /// Flags of `eval`.
 #[derive(Args)]
 pub struct EvalArgs {
-    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name;
-    /// a second one is compared with the first, question by question
-    #[arg(long, required = true)]
-    pub model: Vec<PathBuf>,
-    /// What the models' files do not hold
+    /// The first model, with what is said of all
     #[command(flatten)]
-    pub beside: BesideModel,
-    /// How positions are stretched
-    #[command(flatten)]
-    pub rope: RopeSettings,
-    /// A LoRA adapter of the last --model (repeatable): with the same model given twice, before and after
-    #[arg(long)]
-    pub adapter: Vec<PathBuf>,
-    /// Hold the models' matrices in few bits: less memory, a little less exact [default: as f32]
-    #[arg(long, value_enum)]
-    pub weights: Option<Quantization>,
+    pub model: ModelArgs,
     /// ceval, cmmlu, mmlu, arc_easy, arc_challenge, openbookqa, piqa, siqa, hellaswag, winogrande, commonsense_qa, gsm8k,
     /// heldout, pairs, format; several with commas; all = every set of questions whose rows are in --data
     #[arg(long, required = true, value_delimiter = ',')]
@@ -107,22 +92,28 @@ pub struct EvalArgs {
     pub likelihood: LikelihoodConfig,
 }
 
-/// Runs the verb; `said` are the flags that were given.
+/// Runs the verb with the models that were named; `said` are the flags that were given.
 ///
 /// # Errors
 /// Flags that do not fit together, rows that cannot be used, a model that cannot be opened, an interruption.
-pub fn run(args: &EvalArgs, everywhere: &Everywhere, said: &[String]) -> Result<(), Failure> {
+pub fn run(
+    args: &EvalArgs,
+    models: &[PathBuf],
+    everywhere: &Everywhere,
+    said: &[String],
+) -> Result<(), Failure> {
     let output = everywhere.output();
     let (asked, progress) = (Asked::of(args)?, EvalProgress::new(output));
-    check(args, &asked.tasks, said)?;
+    check(args, models.len(), &asked.tasks, said)?;
     let rows = asked.rows(args, output, &progress)?;
     let looked = eval_training::look(args, &rows, output)?;
-    let names = names(args);
+    let names = names(models, &args.model.adapter);
     let mut items = None;
     let mut report = Report::new(names.clone(), output);
     interrupt::listen();
-    for number in 0..args.model.len() {
-        let (model, tokenizer) = open(args, number, everywhere)?;
+    for (number, path) in models.iter().enumerate() {
+        let is_last = number + 1 == models.len();
+        let (model, tokenizer) = open(args, path, is_last, everywhere)?;
         if number == 0 {
             tell_idle(args, &tokenizer, said, output);
             items = args.items.as_deref().map(ItemsFile::create).transpose()?;
@@ -161,10 +152,10 @@ fn ask_config(args: &EvalArgs, model: &Transformer) -> AskConfig {
 }
 
 /// What the models are called: with their adapters, so that the same model before and after has two names.
-fn names(args: &EvalArgs) -> Vec<String> {
-    let mut names: Vec<String> = args.model.iter().map(|model| model.display().to_string()).collect();
+fn names(models: &[PathBuf], adapters: &[PathBuf]) -> Vec<String> {
+    let mut names: Vec<String> = models.iter().map(|model| model.display().to_string()).collect();
     if let Some(last) = names.last_mut() {
-        args.adapter.iter().for_each(|adapter| *last += &format!(" + {}", adapter.display()));
+        adapters.iter().for_each(|adapter| *last += &format!(" + {}", adapter.display()));
     }
     names
 }
@@ -237,7 +228,7 @@ fn read(
 }
 
 /// What does not fit together, before anything is read.
-fn check(args: &EvalArgs, tasks: &[Task], said: &[String]) -> Result<(), Failure> {
+fn check(args: &EvalArgs, models: usize, tasks: &[Task], said: &[String]) -> Result<(), Failure> {
     let said = |flag: &str| said.iter().any(|said| said == flag);
     let mut problems = args.config.validate(tasks);
     problems.extend(args.likelihood.validate());
@@ -245,7 +236,7 @@ fn check(args: &EvalArgs, tasks: &[Task], said: &[String]) -> Result<(), Failure
     if let Some(items) = args.items.as_deref().filter(|items| items.exists()) {
         problems.push(format!("--items {} is taken; choose a file that is absent", items.display()).into());
     }
-    if args.model.len() > 2 {
+    if models > 2 {
         problems.push("more than two --model are given; two are compared at most".into());
     }
     if !args.shots_data.is_empty() && (tasks.len() > 1 || args.config.shots_of(tasks[0]) == 0) {
@@ -270,21 +261,15 @@ fn check(args: &EvalArgs, tasks: &[Task], said: &[String]) -> Result<(), Failure
 /// A model with its tokenizer; adapters are the last one's.
 fn open(
     args: &EvalArgs,
-    number: usize,
+    path: &Path,
+    is_last: bool,
     everywhere: &Everywhere,
 ) -> Result<(Transformer, Tokenizer), Failure> {
-    let model = args.model[number].clone();
-    let is_last = number + 1 == args.model.len();
-    let own = ModelArgs {
-        beside: args.beside.clone(),
-        rope: args.rope.clone(),
-        adapter: if is_last { args.adapter.clone() } else { Vec::new() },
-        weights: args.weights,
-        model: model.clone(),
-    };
+    let adapters = if is_last { args.model.adapter.as_slice() } else { &[] };
+    let own = args.model.of_another(path, adapters);
     let (opened, tokenizer) = own.open(everywhere)?;
     let mut tokenizer = tokenizer.ok_or_else(|| {
-        let (place, remedy) = (model.display(), tokenizer_remedy(&model));
+        let (place, remedy) = (path.display(), tokenizer_remedy(path));
         Error::Checkpoint(
             format!("{place}: there is no tokenizer.json to read questions with; {remedy}").into(),
         )

@@ -1,6 +1,6 @@
 //! Results of `eval`: a line a task for programs, one table for people, and a line a question where it is asked for.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -196,6 +196,8 @@ impl ItemsFile {
     /// # Errors
     /// A name that is taken meanwhile, or a place where nothing can be written.
     pub fn create(path: &Path) -> Result<Self, Failure> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.map_or(Ok(()), fs::create_dir_all).map_err(|e| io_error(path, e))?;
         let file = File::create_new(path).map_err(|e| io_error(path, e))?;
         Ok(Self { path: path.to_path_buf(), file: BufWriter::new(file) })
     }

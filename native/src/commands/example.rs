@@ -23,6 +23,7 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
+use crate::shell_word::path_word;
 use crate::tracking::TrackingConfig;
 
 /// Where the run is kept that fine-tuning begins with.
@@ -87,14 +88,16 @@ pub fn run(
     let model = Transformer::init(&model_config, seed, &device.device.clone().autodiff())?;
     let model = model.with_dtype(everywhere.dtype.burn());
     let passes = if said(invocation, "epochs") { format!(" --epochs {epochs}") } else { String::new() };
-    let again = format!("kindling {}{passes} --overwrite --out {}", stage.name(), out.display());
+    let again = format!("kindling {}{passes} --overwrite --out {}", stage.name(), path_word(&out));
     let example =
         Example { tokenizer: Arc::new(tokenizer), device, seed, epochs, course, several, again, output };
     output.say("3/4 pretraining on statements, equations and words that are repeated");
     if stage == Stage::Pretrain {
         example.train(stage, model, file("pretrain.jsonl"), &directory)?;
-        output
-            .say(&format!("try it: kindling generate --model {} --prompt \"The colour of\"", out.display()));
+        output.say(&format!(
+            "try it: kindling generate --model {} --prompt \"The colour of\"",
+            path_word(&out)
+        ));
         return Ok(());
     }
     let pretrain = directory.below(FIRST_RUN, 1)?;
@@ -305,13 +308,13 @@ fn show_some(questions: &[Question], answers: &[String], output: Output) {
 }
 
 fn say_how_to_go_on(out: &Path, output: Output) {
-    let out = out.display();
-    output.say(&format!("talk with it:   kindling chat --model {out} --temperature 0"));
+    output.say(&format!("talk with it:   kindling chat --model {} --temperature 0", path_word(out)));
     output.say("use your own:   kindling tokenizer train --data YOUR.jsonl --out tok");
     output.say(
         "                kindling pretrain --preset micro --tokenizer tok --data YOUR.jsonl --out runs/mine",
     );
     output.say("                kindling sft --model runs/mine --data YOUR_CHATS.jsonl");
+    let out = out.display();
     output
         .say(&format!("the data is in {out}/data; `cargo run --release -p native --` stands for `kindling`"));
 }

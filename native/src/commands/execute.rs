@@ -20,6 +20,7 @@ use crate::progress::{RunListener, Steps};
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
 use crate::sessions::Session;
+use crate::shell_word::{path_word, word};
 use crate::tracking::{About, Begins, End, Standing, TrackedListener, Trackers, TrackingConfig};
 use crate::written::TRACKING;
 
@@ -186,15 +187,15 @@ pub fn conclude(
     }
     let held_out = outcome.held_out.as_ref();
     let done = json!({
-        "event": "done", "out": path, "step": step, "total_steps": total, "tokens": outcome.progress.tokens,
+        "event": "done", "out": path.to_string_lossy(), "step": step, "total_steps": total, "tokens": outcome.progress.tokens,
         "learned": outcome.learned, "heldout_loss": held_out.map(|h| h.loss), "bits_per_byte": held_out.and_then(|h| h.bits_per_byte),
     });
     directory.log(&done)?;
     output.json(&done);
     output.line(&format!("{}", path.display()));
     let model = match kind.adapts {
-        true => format!("{} --adapter {}", base.unwrap_or(Path::new("BASE")).display(), path.display()),
-        false => path.display().to_string(),
+        true => format!("{} --adapter {}", path_word(base.unwrap_or(Path::new("BASE"))), path_word(path)),
+        false => path_word(path),
     };
     let next = match content {
         Content::Documents => format!("kindling generate --model {model} --prompt \"Once\""),
@@ -210,7 +211,7 @@ fn resume_command(kind: RunKind, out: &Path, device: DeviceChoice) -> String {
         DeviceChoice::Auto => String::new(),
         chosen => format!(" --device {chosen}"),
     };
-    format!("kindling {} --resume --out {}{device}", kind.command(), out.display())
+    format!("kindling {} --resume --out {}{device}", kind.command(), path_word(out))
 }
 
 /// What came through a pipe is gone: the command needs a file in its place.
@@ -220,7 +221,7 @@ fn how_to_go_on(command: &str, data: &[String]) -> String {
     }
     let named = |name: &String| match piped::passes(name) {
         true => " --data FILE".to_string(),
-        false => format!(" --data {name}"),
+        false => format!(" --data {}", word(name)),
     };
     let files: String = data.iter().map(named).collect();
     format!("its rows came through a pipe, so write the same rows to a FILE and go on with: {command}{files}")

@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::model_files::{at, checkpoint_files, is_torch, refuse_adapter, tell_warnings};
 use crate::output::{self, Output};
 use crate::run_dir::{RunDir, is_run, write_checkpoint};
+use crate::shell_word::path_word;
 
 /// Forms of a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,7 +118,7 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
             size_of(&files)
         }
     };
-    let (output, out) = (everywhere.output(), args.out.display());
+    let (output, out) = (everywhere.output(), path_word(&args.out));
     if args.to == Form::Gguf {
         tokenizer_warnings(&files).iter().for_each(|warning| output.warn(warning));
     }
@@ -129,7 +130,7 @@ pub fn export(args: &ExportArgs, everywhere: &Everywhere) -> Result<(), Failure>
     }
     tell(&args.out, written, step, output);
     output.say(&match args.to {
-        Form::MinimindPth => format!("in MiniMind: model.load_state_dict(torch.load(\"{out}\"))"),
+        Form::MinimindPth => format!("in MiniMind: model.load_state_dict(torch.load({:?}))", args.out),
         _ => format!("try it: kindling generate --model {out} --prompt \"Once\""),
     });
     Ok(())
@@ -192,7 +193,7 @@ fn check_form(form: Form, out: &Path) -> Result<(), Failure> {
 
 /// Says what was written.
 pub fn tell(out: &Path, bytes: usize, step: Option<u64>, output: Output) {
-    output.json(&json!({"out": out, "bytes": bytes, "step": step}));
+    output.json(&json!({"out": out.to_string_lossy(), "bytes": bytes, "step": step}));
     let run = step.map_or(String::new(), |step| format!(", with the run's state at step {step}"));
     output.line(&format!("{}  {}{run}", out.display(), output::bytes(bytes as u64)));
 }

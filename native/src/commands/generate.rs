@@ -28,7 +28,7 @@ pub struct GenerateArgs {
     /// Which model
     #[command(flatten)]
     pub model: ModelArgs,
-    /// The text to go on from; `-` reads it from stdin. A model that predicts masked tokens fills its holes, which are three
+    /// The text to go on from; `-` reads it from stdin, without the end of its last line. A model that predicts masked tokens fills its holes, which are three
     /// underscores and more (behind a backslash they are text)
     #[arg(long, conflicts_with_all = ["tokens", "demo"])]
     pub prompt: Option<String>,
@@ -76,15 +76,8 @@ pub fn run(
 ) -> Result<(), Failure> {
     let output = everywhere.output();
     writing::check(&args.sampling, &args.unmask.settings)?;
-    args.demo.check()?;
     if args.data.is_empty() {
         args.rows.refuse()?;
-        // clap asks for no --data beside what stands in its place.
-        if args.out.is_some() {
-            return Err(Failure::Usage(
-                "--out keeps what is made of the rows of --data, and there is none".into(),
-            ));
-        }
     }
     if models.len() > 1 {
         return generate_beside::run(&args, &models, everywhere, said);
@@ -262,7 +255,9 @@ fn prompts(args: &GenerateArgs) -> Result<Vec<String>, Failure> {
         Some("-") => {
             let mut text = String::new();
             stdin().read_to_string(&mut text).map_err(|e| Error::Io { path: "stdin".into(), source: e })?;
-            Ok(vec![text])
+            // What ends the last line belongs to the pipe: `echo` writes one, and the model would go on behind it.
+            let line = |text: &str| text.strip_suffix('\r').unwrap_or(text).to_string();
+            Ok(vec![text.strip_suffix('\n').map_or_else(|| text.clone(), line)])
         }
         Some(text) => Ok(vec![text.to_string()]),
         None if args.tokens.is_empty() && !args.demo.demo => Err(Failure::Usage(

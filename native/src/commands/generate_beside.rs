@@ -1,14 +1,14 @@
 //! `generate --demo` with two models: the same beginnings, and what each writes on from them, side by side.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kindling::sample::{SamplingConfig, UnmaskConfig};
 use serde_json::{Value, json};
 
 use super::demo::{Opened, sees_both_sides};
 use super::generate::{Asked, GenerateArgs};
+use super::sampling_of;
 use super::writing::{self, Completion, Writing};
-use super::{ModelArgs, sampling_of};
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::interrupt;
@@ -40,7 +40,7 @@ pub fn run(
         )));
     };
     refuse(args)?;
-    let open = |path: &PathBuf| Opened::open(&of_model(&args.model, path), everywhere);
+    let open = |path: &PathBuf| Opened::open(&args.model.of_another(path, &[]), everywhere);
     let both = [open(first)?, open(second)?];
     if both.iter().all(|opened| !opened.is_masked()) {
         writing::refuse_idle(&both[0].model, said)?;
@@ -82,17 +82,6 @@ fn refuse(args: &GenerateArgs) -> Result<(), Failure> {
         ));
     }
     Ok(())
-}
-
-/// The flags with another model.
-fn of_model(flags: &ModelArgs, model: &Path) -> ModelArgs {
-    ModelArgs {
-        model: model.to_path_buf(),
-        beside: flags.beside.clone(),
-        rope: flags.rope.clone(),
-        adapter: Vec::new(),
-        weights: flags.weights,
-    }
 }
 
 fn write(

@@ -9,7 +9,7 @@ use kindling::sample::{SamplingConfig, UnmaskConfig};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::row_file::{Existing, Made, RowFile};
+use super::row_file::{Existing, Made, RowFile, Shared};
 use super::writing::Completion;
 use crate::failure::Failure;
 
@@ -37,21 +37,23 @@ impl Made for GeneratedBy {
     const ENDING: &'static str = ".made-by";
     const ROWS: &'static str = "rows of `generate --data --out`";
     const SAME: &'static str = "model, prompts and settings";
+    const MODEL: &'static str = "the model";
 
-    fn differs(&self, before: &Self) -> Option<&'static str> {
-        let parts = [
-            (self.model != before.model, "the model"),
-            (self.numbers != before.numbers, "--dtype or --weights"),
-            (self.sampling != before.sampling, "a setting of the sampling"),
+    fn shared(&self) -> Shared<'_> {
+        Shared {
+            model: &self.model,
+            numbers: &self.numbers,
+            sampling: &self.sampling,
+            date: &self.date,
+            prompts: &self.prompts,
+        }
+    }
+
+    fn own(&self, before: &Self) -> Vec<(bool, &'static str)> {
+        vec![
             (self.unmask != before.unmask, "a setting of how masks are filled"),
             (self.show_steps != before.show_steps, "--show-steps"),
-            (self.date != before.date, "--date"),
-            (
-                self.prompts != before.prompts,
-                "the prompts, or the tokenizer and template that make tokens of them,",
-            ),
-        ];
-        parts.into_iter().find(|(differs, _)| *differs).map(|(_, what)| what)
+        ]
     }
 }
 
@@ -172,6 +174,25 @@ mod tests {
             Some(Failure::Work(error)) => error.to_string(),
             _ => panic!("no failure"),
         }
+    }
+
+    #[test]
+    fn every_part_that_differs_is_named() {
+        let text = |text: &str| text.to_string();
+        let sampling = SamplingConfig { seed: 5, ..SamplingConfig::default() };
+        let unmask = UnmaskConfig { steps: Some(3), ..UnmaskConfig::default() };
+        for (other, what) in [
+            (GeneratedBy { model: text("b"), ..made() }, "the model"),
+            (GeneratedBy { numbers: text("BF16"), ..made() }, "--dtype or --weights"),
+            (GeneratedBy { sampling, ..made() }, "a setting of the sampling"),
+            (GeneratedBy { date: text("2025-08-01"), ..made() }, "--date"),
+            (GeneratedBy { prompts: text("q"), ..made() }, "the prompts, or the tokenizer"),
+            (GeneratedBy { unmask, ..made() }, "a setting of how masks are filled"),
+            (GeneratedBy { show_steps: true, ..made() }, "--show-steps"),
+        ] {
+            assert!(made().differs(&other).is_some_and(|told| told.starts_with(what)), "{what}");
+        }
+        assert_eq!(made().differs(&made()), None);
     }
 
     #[test]

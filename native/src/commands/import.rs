@@ -22,6 +22,7 @@ use crate::model_files::{at, is_torch, open_checkpoint, refuse_adapter};
 use crate::output::Output;
 use crate::run_dir::{write_checkpoint, write_run};
 use crate::run_kind::{LORA, RunKind, STAGE};
+use crate::shell_word::path_word;
 use crate::sources::RowArgs;
 
 /// Flags of `import`.
@@ -89,7 +90,7 @@ fn import_model(args: &ImportArgs, files: &Files, output: Output) -> Result<(), 
     }
     write_checkpoint(&args.out, files)?;
     tell(&args.out, size_of(files), None, output);
-    let out = args.out.display();
+    let out = path_word(&args.out);
     output.say(&match adapter {
         true => format!("try it: kindling generate --model BASE --adapter {out} --prompt \"Once\""),
         false => format!("try it: kindling generate --model {out} --prompt \"Once\""),
@@ -108,7 +109,8 @@ fn import_run(
     let Some(stage) = args.stage.as_deref().filter(|_| !args.data.is_empty()) else {
         return Err(Failure::Usage(format!(
             "{model} holds a run; name what it does not hold, --stage pretrain, sft, lora, dpo, distill, reason or grpo and its --data, or \
-            take the model alone with `kindling export --model {model} --to hf`"
+            take the model alone with `kindling export --model {word} --to hf --weights-only --out DIR`",
+            word = path_word(&args.model)
         )));
     };
     let Some(asked) = RunKind::of_verb(stage) else {
@@ -133,7 +135,7 @@ fn import_run(
     settings.extend(rewarded_settings(args, kind, progress)?);
     write_run(&args.out, &invocation.record(&settings), progress.step, files)?;
     tell(&args.out, size_of(files), Some(progress.step), output);
-    let out = args.out.display();
+    let out = path_word(&args.out);
     output.say(&match progress.step < progress.total_steps {
         true => format!(
             "saved at step {} of {}; go on with: kindling {} --resume --out {out}",

@@ -10,6 +10,7 @@ use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::run_dir::write_checkpoint;
+use crate::shell_word::path_word;
 
 /// Flags of `merge`.
 #[derive(Args)]
@@ -40,8 +41,9 @@ pub fn run(args: &MergeArgs, everywhere: &Everywhere) -> Result<(), Failure> {
         output.say(&remark);
     }
     write_checkpoint(&args.out, &files)?;
-    output.json(&json!({"out": args.out, "adapters": args.adapter, "base": base.hex()}));
+    let adapters = args.adapter.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>();
+    output.json(&json!({"out": args.out.to_string_lossy(), "adapters": adapters, "base": base.hex()}));
     output.line(&args.out.display().to_string());
-    output.say(&format!("try it: kindling chat --model {}", args.out.display()));
+    output.say(&format!("try it: kindling chat --model {}", path_word(&args.out)));
     Ok(())
 }

@@ -6,6 +6,7 @@ pub mod bench;
 mod bench_unmask;
 mod chain_file;
 pub mod chat;
+mod chat_lines;
 pub mod completions;
 pub mod convert;
 pub mod data;
@@ -127,6 +128,17 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
+    /// The same of another model with these adapters.
+    pub fn of_another(&self, model: &Path, adapters: &[PathBuf]) -> Self {
+        Self {
+            model: model.to_path_buf(),
+            beside: self.beside.clone(),
+            rope: self.rope.clone(),
+            adapter: adapters.to_vec(),
+            weights: self.weights,
+        }
+    }
+
     /// The model with its adapters, ready to compute, and its tokenizer.
     ///
     /// # Errors
@@ -248,6 +260,9 @@ pub fn talking(
     base: &Checkpoint,
     adapters: &[PathBuf],
 ) -> kindling::error::Result<(Option<Tokenizer>, Vec<u32>)> {
+    if let Some(at) = (1..adapters.len()).find(|&at| adapters[..at].contains(&adapters[at])) {
+        output::warn(&format!("--adapter {} is given twice, and acts twice", adapters[at].display()));
+    }
     let ends = &base.config.eos_token_ids;
     let Some(mut tokenizer) = base.tokenizer.clone().filter(|_| !adapters.is_empty()) else {
         return Ok((base.tokenizer.clone(), ends.clone()));

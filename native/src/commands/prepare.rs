@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::run_dir::Existing;
 use crate::shares;
+use crate::shell_word::path_word;
 use crate::sources::{self, RowArgs};
 
 /// What the tokens are written as.
@@ -76,7 +77,7 @@ pub fn run(args: &PrepareArgs, output: Output) -> Result<(), Failure> {
         CacheForm::Bin => token_caches::write_flat(&preparation, &args.out, existing, output)?,
     };
     output.json(&json!({
-        "event": "done", "out": args.out, "rows": done.rows, "tokens": done.tokens, "shards": done.shards,
+        "event": "done", "out": args.out.to_string_lossy(), "rows": done.rows, "tokens": done.tokens, "shards": done.shards,
         "kept": done.kept, "left_over": done.left_over,
     }));
     output.line(&args.out.display().to_string());
@@ -87,7 +88,7 @@ pub fn run(args: &PrepareArgs, output: Output) -> Result<(), Failure> {
         output::grouped(done.rows),
         output::grouped(done.tokens),
         stage.name(),
-        args.out.display()
+        path_word(&args.out)
     ));
     Ok(())
 }

@@ -176,7 +176,7 @@ impl<'a> Rows<'a> {
         let (done, all) = (output::grouped(self.next as u64), output::grouped(self.asked.len() as u64));
         match &outcome {
             Ok(()) => {
-                self.output.json(&json!({"event": "done", "out": path, "rows": self.next}));
+                self.output.json(&json!({"event": "done", "out": path.to_string_lossy(), "rows": self.next}));
                 self.output.line(&path.display().to_string());
                 self.output.say(&format!("{done} rows"));
             }

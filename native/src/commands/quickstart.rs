@@ -15,6 +15,7 @@ use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{Output, duration};
 use crate::run_dir::{Existing, RunDir, SETTINGS, refuse_inside};
+use crate::shell_word::path_word;
 use crate::tracking::{Standing, TrackingConfig};
 
 /// Its name, as runs are called.
@@ -138,7 +139,7 @@ pub fn run(args: &QuickstartArgs, everywhere: &Everywhere, invocation: &Invocati
     let links = links(args, &rows, directory.path());
     let ended = run_links(&links, &directory, everywhere);
     if let Err(Failure::Interrupted) = ended {
-        let out = directory.path().display();
+        let out = path_word(directory.path());
         output.say(&format!("all of the quickstart goes on with: kindling {NAME} --resume --out {out}"));
     }
     let summaries = ended?;
@@ -282,7 +283,9 @@ fn conclude(
     output.json(&done);
     output.line(&out);
     output.say(&format!(
-        "list them: kindling runs {out}; draw them: kindling runs plot {out}/sft --out curves.html"
+        "list them: kindling runs {}; draw them: kindling runs plot {} --out curves.html",
+        path_word(directory.path()),
+        path_word(&directory.path().join("sft"))
     ));
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::report::{Html, Language, Page, REPORT};
+use crate::report::{Evaluated, Html, Language, Page, REPORT, read_evaluation_file};
 use crate::run_dir::run_of;
 use crate::run_kind::RunKind;
 use crate::runs::{FoundRun, Lineage, find};
@@ -120,10 +120,23 @@ fn refuse(args: &ReportArgs) -> Result<(), Failure> {
             args.model.len()
         )));
     }
-    let missing = args.eval.iter().find(|file| !file.is_file());
-    missing.map_or(Ok(()), |file| {
-        Err(Failure::Usage(format!("--eval {}: there is no such file", file.display())))
+    args.eval.iter().try_for_each(|file| {
+        let why = match file.is_file() {
+            false => "there is no such file",
+            true if !holds_results(file) => {
+                "it holds no result; name a file that `kindling eval --json` wrote"
+            }
+            true => return Ok(()),
+        };
+        Err(Failure::Usage(format!("--eval {}: {why}", file.display())))
     })
+}
+
+/// Whether a file holds anything that a report can show of an evaluation.
+fn holds_results(file: &Path) -> bool {
+    let mut found = Evaluated::default();
+    read_evaluation_file(file, &mut found);
+    !found.results.is_empty()
 }
 
 /// The runs that are reported on: those that are named, the stages of chains among them, and those of the models; each once.

@@ -119,7 +119,8 @@ fn trained_on(run: &FoundRun, kept: &Kept) -> RunData {
         |name: &str| std::fs::metadata(name).ok().filter(|found| found.is_file()).map(|found| found.len());
     RunData {
         name: run.path.display().to_string(),
-        files: run.data().into_iter().map(|name| (name.to_string(), size(name))).collect(),
+        files: (!run.settings.is_empty())
+            .then(|| run.data().into_iter().map(|name| (name.to_string(), size(name))).collect()),
         kept: kept.clone(),
         warnings: run.history.warnings.clone(),
     }

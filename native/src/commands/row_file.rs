@@ -24,9 +24,45 @@ pub trait Made: Clone + Serialize + DeserializeOwned {
     const ROWS: &'static str;
     /// What must be the same for them to go on.
     const SAME: &'static str;
+    /// What the model that makes them is called.
+    const MODEL: &'static str;
+
+    /// What all such rows depend on.
+    fn shared(&self) -> Shared<'_>;
+
+    /// What these rows alone depend on: whether each part is another one than before, and what it is called.
+    fn own(&self, before: &Self) -> Vec<(bool, &'static str)>;
 
     /// What is not as it was.
-    fn differs(&self, before: &Self) -> Option<&'static str>;
+    fn differs(&self, before: &Self) -> Option<&'static str> {
+        let (now, then) = (self.shared(), before.shared());
+        let parts = [
+            (now.model != then.model, Self::MODEL),
+            (now.numbers != then.numbers, "--dtype or --weights"),
+            (now.sampling != then.sampling, "a setting of the sampling"),
+            (now.date != then.date, "--date"),
+            (
+                now.prompts != then.prompts,
+                "the prompts, or the tokenizer and template that make tokens of them,",
+            ),
+        ];
+        let mut parts = parts.into_iter().chain(self.own(before));
+        parts.find(|(differs, _)| *differs).map(|(_, what)| what)
+    }
+}
+
+/// What rows depend on that a model writes, whatever they are for.
+pub struct Shared<'a> {
+    /// The fingerprints of its weights and of those of its adapters.
+    pub model: &'a str,
+    /// What it computes in, and how its weights are held.
+    pub numbers: &'a str,
+    /// How tokens are chosen, where a row says nothing else.
+    pub sampling: &'a SamplingConfig,
+    /// The day that its template prints.
+    pub date: &'a str,
+    /// A hash of the tokens of all prompts, and of what rows set.
+    pub prompts: &'a str,
 }
 
 /// What is to become of rows that are there.

@@ -13,6 +13,7 @@ use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
 use crate::run_dir::{Existing, RunDir, SETTINGS, is_run, refuse_inside};
 use crate::runs::FoundRun;
+use crate::shell_word::path_word;
 use crate::tracking::{Standing, TrackingConfig};
 
 /// Its name, as runs are called.
@@ -69,8 +70,8 @@ pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> 
     if let Err(Failure::Interrupted) = ended {
         output.say(&format!(
             "the chain goes on with: kindling {NAME} {} --out {}",
-            args.file.display(),
-            out.display()
+            path_word(&args.file),
+            path_word(&out)
         ));
     }
     let summaries = ended?;

@@ -38,7 +38,7 @@ pub fn run(args: &SampleDataArgs, everywhere: &Everywhere) -> Result<(), Failure
         let path = args.dir.join(name);
         replace(&path, bytes)?;
         let rows = bytes.iter().filter(|byte| **byte == b'\n').count();
-        output.json(&json!({"file": path, "rows": rows, "bytes": bytes.len()}));
+        output.json(&json!({"file": path.to_string_lossy(), "rows": rows, "bytes": bytes.len()}));
         output.line(&format!("{}  {rows} rows, {}", path.display(), output::bytes(bytes.len() as u64)));
     }
     Ok(())

@@ -49,7 +49,7 @@ pub struct ScoreArgs {
     #[command(flatten)]
     pub reading: TextArgs,
     /// Begin with the tokenizer's first token; without it, as the tokenizer says
-    #[arg(long, conflicts_with = "tokens")]
+    #[arg(long, conflicts_with_all = ["tokens", "pairs"])]
     pub add_bos: bool,
     /// Add the logits of the last position
     #[arg(long, conflicts_with = "data")]

@@ -22,6 +22,7 @@ use crate::failure::Failure;
 use crate::interrupt;
 use crate::model_files::tokenizer_remedy;
 use crate::output::{self, Output};
+use crate::shell_word::path_word;
 
 /// The parser's name for `distill --generate`.
 pub const VERB: &str = "teacher-answers";
@@ -218,15 +219,15 @@ fn conclude(args: &AnswerArgs, file: &AnswersFile, prompts: usize, output: Outpu
         }
     }
     output.json(&json!({
-        "event": "done", "out": args.out, "prompts": prompts, "answers": file.written, "left_out": left_out,
+        "event": "done", "out": args.out.to_string_lossy(), "prompts": prompts, "answers": file.written, "left_out": left_out,
         "cut": file.cut, "empty": file.empty,
     }));
-    let out = args.out.display();
-    output.line(&out.to_string());
+    output.line(&args.out.display().to_string());
     output.say(&format!(
-        "{} answers to {} prompts; fine-tune on them: kindling sft --model STUDENT --data {out}",
+        "{} answers to {} prompts; fine-tune on them: kindling sft --model STUDENT --data {}",
         output::grouped(file.written),
-        output::grouped(prompts as u64)
+        output::grouped(prompts as u64),
+        path_word(&args.out)
     ));
     Ok(())
 }

@@ -124,7 +124,9 @@ fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Fail
             args.vocab_size
         ));
     }
-    output.json(&json!({"out": args.out, "vocab_size": tokenizer.vocab_size(), "bytes": bytes}));
+    output.json(
+        &json!({"out": args.out.to_string_lossy(), "vocab_size": tokenizer.vocab_size(), "bytes": bytes}),
+    );
     output.line(&format!("{}  {} ids", args.out.display(), tokenizer.vocab_size()));
     Ok(())
 }

@@ -9,8 +9,8 @@ use crate::runs::Kept;
 pub struct RunData {
     /// The run's name.
     pub name: String,
-    /// Its data as it was named, with the bytes of what is a file here now.
-    pub files: Vec<(String, Option<u64>)>,
+    /// Its data as it was named, with the bytes of what is a file here now; `None` where its settings cannot be read.
+    pub files: Option<Vec<(String, Option<u64>)>>,
     /// What it keeps of it.
     pub kept: Kept,
     /// What it warned of while it trained.
@@ -61,9 +61,10 @@ fn files(run: &RunData) -> Html {
         let size = size.map_or(String::new(), |size| format!(" ({})", bytes(size)));
         Html::element("div", "", Html::text(&format!("{name}{size}")))
     };
-    match run.files.is_empty() {
-        true => Html::both("the generated example", "自带的示例数据"),
-        false => run.files.iter().map(line).collect(),
+    match run.files.as_deref() {
+        None => Html::both("unknown: the settings cannot be read", "未知：无法读取设置"),
+        Some([]) => Html::both("the generated example", "自带的示例数据"),
+        Some(files) => files.iter().map(line).collect(),
     }
 }
 
@@ -97,7 +98,7 @@ mod tests {
         };
         let run = RunData {
             name: "r".into(),
-            files: vec![("chat.jsonl".into(), Some(2_500_000)), ("hub:a/b".into(), None)],
+            files: Some(vec![("chat.jsonl".into(), Some(2_500_000)), ("hub:a/b".into(), None)]),
             kept,
             warnings: vec!["slow".into()],
         };
@@ -117,9 +118,16 @@ mod tests {
         }
         assert!(markup.contains("not recorded"), "the passes are not known");
         assert!(!markup.contains("<empty>") && !markup.contains("<a>"));
-        let bare =
-            RunData { name: "x".into(), files: Vec::new(), kept: Kept::default(), warnings: Vec::new() };
-        let part = data(&[bare]);
+        let bare = RunData {
+            name: "x".into(),
+            files: Some(Vec::new()),
+            kept: Kept::default(),
+            warnings: Vec::new(),
+        };
+        let part = data(std::slice::from_ref(&bare));
         assert!(part.body.markup().contains("自带的示例数据") && !part.body.markup().contains("Warnings"));
+        let part = data(&[RunData { files: None, ..bare }]);
+        let unknown = part.body.markup();
+        assert!(unknown.contains("未知：无法读取设置") && !unknown.contains("自带的示例数据"), "{unknown}");
     }
 }

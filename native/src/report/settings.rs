@@ -38,6 +38,10 @@ fn between(Differing { names, lines, equal }: &Differing) -> Html {
 
 fn of_run(name: &str, settings: &[Setting]) -> Html {
     let mut all = Html::element("h3", "", Html::text(name));
+    if settings.is_empty() {
+        all.push(Html::paragraph("Unknown: they cannot be read.", "未知：无法读取。"));
+        return all;
+    }
     let (changed, others): (Vec<&Setting>, Vec<&Setting>) =
         settings.iter().partition(|setting| setting.changed);
     let row = |setting: &&Setting| {
@@ -81,6 +85,8 @@ mod tests {
         assert!(place("What differs") < place("runs/a"));
         assert!(place("7 settings are the same") < place("&lt;3&gt;"));
         assert!(place("&lt;3&gt;") < place("batch-size"), "changed ones first");
+        let unread = settings(&[("runs/b".into(), Vec::new())], None);
+        assert!(unread.body.markup().contains("无法读取") && !unread.body.markup().contains("defaults"));
         assert!(place("<details>") < place("batch-size") && !markup.contains("<3>"));
         let same = settings(&[("b".into(), vec![setting("x", "1", false)])], None);
         assert!(same.body.markup().contains("Nothing but the defaults"));

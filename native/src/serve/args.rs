@@ -21,7 +21,7 @@ pub const KEY_VARIABLE: &str = "KINDLING_API_KEY";
 #[derive(Args)]
 pub struct ServeArgs {
     /// A model as NAME=PLACE, or a place alone: a checkpoint in any form that other verbs take (repeatable). It is loaded when
-    /// it is first asked for; the first one answers requests that name none
+    /// it is first asked for; the first one answers requests whose model is an empty text
     #[arg(long = "model", value_name = "NAME=PLACE", required = true)]
     pub models: Vec<String>,
     /// An adapter as NAME=PLACE, of the first model, or as NAME@MODEL=PLACE (repeatable): its name is one more model

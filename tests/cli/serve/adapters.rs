@@ -110,4 +110,10 @@ fn a_model_that_cannot_be_opened_is_told_to_whoever_asks() {
     // Mended, it is opened at the next request.
     place.write("broken/config.json", place.read("model/config.json"));
     site.post(CHAT, &asked).expect(200);
+    #[cfg(unix)]
+    {
+        site.signal("TERM");
+        let said = site.finish().1;
+        assert_eq!(said.matches("broken cannot be opened: ").count(), 1, "{said}");
+    }
 }

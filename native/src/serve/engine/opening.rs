@@ -156,14 +156,21 @@ impl Opening {
         };
         let checkpoint = match self.fetched.remove(name) {
             Some(Ok(Fetched::Model(checkpoint))) => checkpoint,
-            Some(Err(refusal)) => return Step::Failed(refusal),
+            Some(Err(refusal)) => return self.unopened(name, refusal),
             None | Some(Ok(Fetched::Adapter)) => return self.fetch(&named),
         };
         let opened = self.open_model(&named, *checkpoint);
         match opened.map(|(model, tokenizer)| self.lane(name, model, tokenizer)) {
             Ok(lane) => self.insert(name, lane, lanes),
-            Err(failure) => Step::Failed(Refusal::of_opening(failure, false)),
+            Err(failure) => self.unopened(name, Refusal::of_opening(failure, false)),
         }
+    }
+
+    /// Tells whoever runs the server, too, why a model of it cannot be opened.
+    fn unopened(&self, name: &str, refusal: Refusal) -> Step {
+        let output = self.settings.everywhere.output();
+        output.warn(&format!("{name} cannot be opened: {}", refusal.error.message));
+        Step::Failed(refusal)
     }
 
     fn insert(&self, key: &str, mut lane: Lane, lanes: &mut Lanes) -> Step {
