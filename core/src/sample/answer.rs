@@ -56,8 +56,13 @@ impl Answer {
         &self.ids[..self.prompt]
     }
 
+    /// The prompt and what is written behind it.
+    pub(super) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     /// The new ids.
-    fn tokens(&self) -> &[u32] {
+    pub(super) fn tokens(&self) -> &[u32] {
         &self.ids[self.prompt..]
     }
 

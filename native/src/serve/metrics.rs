@@ -58,6 +58,12 @@ impl Metrics {
         self.cancelled.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// An answer ended, whose client may ask for these numbers before the round is over.
+    pub fn ended(&self) {
+        let less = |running: usize| Some(running.saturating_sub(1));
+        let _ = self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// How it stands now.
     pub fn now(&self, running: usize, waiting: usize, loaded: usize) {
         self.running.store(running, Ordering::Relaxed);
@@ -127,7 +133,8 @@ mod tests {
         metrics.first_token(0.03);
         metrics.first_token(99.0);
         metrics.tokens(5, 7);
-        metrics.now(1, 2, 3);
+        metrics.now(2, 2, 3);
+        metrics.ended();
         let text = metrics.text();
         for line in [
             "kindling_requests_total{route=\"/v1/models\",status=\"200\"} 2",
@@ -139,6 +146,7 @@ mod tests {
             "kindling_prompt_tokens_total 5",
             "kindling_generated_tokens_total 7",
             "kindling_answers_waiting 2",
+            "kindling_answers_running 1",
             "# TYPE kindling_models_loaded gauge",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");

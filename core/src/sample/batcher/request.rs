@@ -71,4 +71,6 @@ pub struct BatchCounts {
     pub reused: u64,
     /// Tokens that were drawn.
     pub written: u64,
+    /// How often an answer lost its row for a while, because those before it needed the room.
+    pub put_off: u64,
 }
