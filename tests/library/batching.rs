@@ -9,7 +9,7 @@ use kindling::model::{Balance, Experts, KvCache, ModelConfig, RopeScaling, Slidi
 use kindling::random::Random;
 use kindling::sample::{
     BatchCounts, BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, FinishReason, Flow, Generation,
-    GenerationRequest, SamplingConfig, Ticket, UnmaskConfig, generate,
+    SamplingConfig, Ticket, UnmaskConfig, generate,
 };
 
 use crate::tiny::{config, model, tokenizer};
@@ -81,7 +81,14 @@ pub fn limits(rows: usize, prefill_tokens: usize) -> BatchLimits {
 }
 
 pub fn request(prompt: &[u32], config: SamplingConfig) -> BatchRequest {
-    BatchRequest { prompt: prompt.to_vec(), end_ids: vec![12], tokenizer: None, config, constraint: None }
+    BatchRequest {
+        prompt: prompt.to_vec(),
+        end_ids: vec![12],
+        tokenizer: None,
+        config,
+        constraint: None,
+        unmask: UnmaskConfig::default(),
+    }
 }
 
 pub fn greedy(max_new_tokens: usize) -> SamplingConfig {
@@ -90,17 +97,8 @@ pub fn greedy(max_new_tokens: usize) -> SamplingConfig {
 
 /// What a model writes behind a prompt by itself.
 pub fn alone(model: &Transformer, request: &BatchRequest) -> Generation {
-    let BatchRequest { prompt, end_ids, tokenizer, config, .. } = request;
-    let request = GenerationRequest {
-        prompt,
-        reuse: 0,
-        end_ids,
-        tokenizer: tokenizer.as_deref(),
-        config,
-        unmask: UnmaskConfig::default(),
-    };
     let mut decoder = Decoder::new(model, CONTEXT);
-    essence(pollster::block_on(generate(&mut decoder, &request, &mut |_| Flow::Continue)).unwrap())
+    essence(pollster::block_on(generate(&mut decoder, &request.alone(), &mut |_| Flow::Continue)).unwrap())
 }
 
 /// `count` ids that look random.
@@ -350,6 +348,7 @@ fn texts_come_as_they_become_final_and_stop_where_they_shall() {
             ..SamplingConfig::default()
         },
         constraint: None,
+        unmask: UnmaskConfig::default(),
     };
     let stops = [&["t", "a", "e", " "][..], &["o", "s", "n", "h", "."], &[]];
     let asked = || (0..6).map(|i| ask("the cat sat on", stops[i % 3], i as u64));

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use super::fields::Fields;
+use super::filling::Filling;
 use crate::sample::SamplingConfig;
 
 /// Most stop texts of a request.
@@ -57,6 +58,8 @@ pub struct Settings {
     pub stop: Vec<String>,
     /// See [`SamplingConfig::ignore_eos`].
     pub ignore_eos: bool,
+    /// How masks are filled, by a model that does.
+    pub filling: Filling,
 }
 
 impl Settings {
@@ -79,6 +82,7 @@ impl Settings {
             max_tokens: max_tokens(fields, most, least)?,
             stop: stop(fields)?,
             ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
+            filling: Filling::take(fields)?,
         })
     }
 
@@ -129,6 +133,7 @@ impl Settings {
             // -1 and -2: as many as the context holds.
             max_tokens: most.and_then(|most| usize::try_from(most).ok()),
             stop: stop(&mut options)?,
+            filling: Filling::take(&mut options)?,
             ..Self::default()
         };
         options.finish()?;

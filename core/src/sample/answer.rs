@@ -66,6 +66,11 @@ impl Answer {
         &self.ids[self.prompt..]
     }
 
+    /// The end-of-sequence token, once it was drawn.
+    pub(super) fn end_token(&self) -> Option<u32> {
+        self.end
+    }
+
     /// The id that is to be fed next.
     pub(super) fn last(&self) -> u32 {
         self.ids.last().copied().unwrap_or_default()
@@ -118,7 +123,7 @@ impl Answer {
             None => false,
         };
         let text = self.text.push(id)?;
-        let flow = on_piece(Piece { text: &text, token: Some((id, logits)) });
+        let flow = on_piece(Piece { text: &text, token: Some((id, logits)), end: None });
         let ends = complete || self.text.is_stopped() || flow == Flow::Stop;
         Ok(ends.then_some(FinishReason::Stop))
     }
@@ -127,7 +132,7 @@ impl Answer {
     pub(super) fn finish(&mut self, on_piece: &mut dyn FnMut(Piece) -> Flow) {
         let rest = self.text.finish(self.end.is_some());
         if !rest.is_empty() {
-            on_piece(Piece { text: &rest, token: None });
+            on_piece(Piece { text: &rest, token: None, end: None });
         }
     }
 }

@@ -13,7 +13,7 @@ use rows::Rows;
 
 use super::answer::Answer;
 use super::generation::{FinishReason, Flow, Piece, rate};
-use super::{GenerationRequest, UnmaskConfig, check_biased, check_ids};
+use super::{check_biased, check_ids};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::platform::{give_way, now};
@@ -23,8 +23,9 @@ use crate::told::told;
 ///
 /// A request waits in a queue until it has a row, in the order of the requests. It gets one when its prompt and its longest
 /// answer fit into the cache beside those of the others, so that nothing that was begun is ever put off; with
-/// [`Batcher::growing`] sooner. Long prompts are read in pieces beside the answers of others, one prompt at a time. What a row wrote stays in the cache until its room is
-/// needed: of a prompt that begins as another one did, that beginning is copied and not read.
+/// [`Batcher::growing`] sooner. Long prompts are read in pieces beside the answers of others, one prompt at a time. What a
+/// row wrote stays in the cache until its room is needed: of a prompt that begins as another one did, that beginning is
+/// copied and not read.
 pub struct Batcher {
     rows: Rows,
     limits: BatchLimits,
@@ -63,21 +64,13 @@ impl Batcher {
     /// A request that [`super::generate`] would refuse; ids that the model does not have; one that does not fit into the
     /// cache alone (`sampling.cache`); a full queue (`sampling.queue_full`).
     pub fn submit(&mut self, request: BatchRequest) -> Result<Ticket> {
-        let BatchRequest { prompt, end_ids, tokenizer, config, constraint } = request;
-        let (tokenizer, model) = (tokenizer.as_deref(), self.rows.config());
+        let model = self.rows.config();
         model.check_causal("writing from left to right")?;
-        let unmask = UnmaskConfig::default();
-        let asked = GenerationRequest {
-            prompt: &prompt,
-            reuse: 0,
-            end_ids: &end_ids,
-            tokenizer,
-            config: &config,
-            unmask,
-        };
-        asked.check(model.context())?;
-        check_ids(&prompt, model.vocab_size)?;
-        check_biased(&config, model.vocab_size)?;
+        request.alone().check(model.context())?;
+        check_ids(&request.prompt, model.vocab_size)?;
+        check_biased(&request.config, model.vocab_size)?;
+        let BatchRequest { prompt, end_ids, tokenizer, config, constraint, .. } = request;
+        let tokenizer = tokenizer.as_deref();
         let answer = Answer::new(prompt, end_ids, tokenizer, &config).within(constraint);
         self.check_room(self.rows.needed(&answer))?;
         let ticket = Ticket(self.requests);
@@ -236,6 +229,10 @@ impl Batcher {
             Ok(reason) => {
                 let is_long = full || row.answer.is_long_enough();
                 self.counts.written += 1;
+                if let Some(id) = row.answer.end_token() {
+                    let piece = Piece { text: "", token: None, end: Some((id, logits)) };
+                    on_event(BatchEvent::Piece { ticket, piece });
+                }
                 if let Some(reason) = reason.or(is_long.then_some(FinishReason::Length)) {
                     self.finish(place, reason, on_event);
                 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use kindling::error::{Error, Result};
 use kindling::model::Transformer;
-use kindling::sample::{Flow, Generation, GenerationRequest, UnmaskConfig, Writer, Written};
+use kindling::sample::{Flow, Generation, GenerationRequest, Writer, Written};
 
 use super::Command;
 use super::aside::Aside;
@@ -239,7 +239,7 @@ impl Rounds {
             end_ids: &asked.end_ids,
             tokenizer: asked.tokenizer.as_deref(),
             config: &asked.config,
-            unmask: UnmaskConfig::default(),
+            unmask: asked.unmask,
         };
         let positions = asked.prompt.len().saturating_add(asked.config.max_new_tokens);
         let mut writer = Writer::new(model, positions);
