@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use kindling::api::{
-    Adapters, ApiError, ChatRequest, CompletionRequest, Head, OllamaRequest, Reply, Served, Work,
+    Adapters, ApiError, ChatRequest, CompletionRequest, Head, KeepAlive, OllamaRequest, Reply, Served, Work,
 };
 use tokio::sync::mpsc;
 
@@ -26,18 +26,27 @@ trait Asking: Sized + Send + 'static {
     /// The model that is asked, and which adapters act.
     fn model(&self) -> (&str, &Adapters);
 
+    /// How long the model stays behind it, where it says so.
+    fn keep(&self) -> Option<KeepAlive> {
+        None
+    }
+
     /// What the engine shall do, and what makes the answer of it.
     fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError>;
 }
 
 macro_rules! asking {
-    ($request:ty, $framing:expr) => {
+    ($request:ty, $framing:expr $(, $keep:ident)?) => {
         impl Asking for $request {
             const FRAMING: Framing = $framing;
 
             fn model(&self) -> (&str, &Adapters) {
                 (&self.model, &self.adapters)
             }
+
+            $(fn keep(&self) -> Option<KeepAlive> {
+                self.$keep
+            })?
 
             fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
                 self.prepare(served, head)
@@ -48,7 +57,7 @@ macro_rules! asking {
 
 asking!(ChatRequest, Framing::Events);
 asking!(CompletionRequest, Framing::Events);
-asking!(OllamaRequest, Framing::Lines);
+asking!(OllamaRequest, Framing::Lines, keep_alive);
 
 /// `/v1/chat/completions`
 pub async fn chat(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
@@ -90,11 +99,12 @@ async fn write<A: Asking>(
     let (id, seed) = server.fresh();
     let head = Head { id, created: server.time(), model, seed, load_seconds: asked.elapsed().as_secs_f64() };
     // Texts become tokens elsewhere, so that other connections go on.
-    let sharing = Arc::clone(&server);
-    let (choices, reply) = reading(move || Ok(asking.prepare(&sharing.served(&opened)?, head)?)).await?;
+    let (sharing, read_by, keep) = (Arc::clone(&server), Arc::clone(&opened), asking.keep());
+    let (choices, reply) = reading(move || Ok(asking.prepare(&sharing.served(&read_by)?, head)?)).await?;
     let (parts, mut told) = mpsc::channel(WAITING_PIECES);
     let is_stream = reply.is_stream();
-    let job = Job { model: wanted.key, choices, reply, framing: A::FRAMING, parts, asked, ends_by };
+    let (model, framing) = (wanted.key, A::FRAMING);
+    let job = Job { model, opened, keep, choices, reply, framing, parts, asked, ends_by };
     server.engine.ask(|back| Command::Answer(Box::new(job), back)).await?;
     if is_stream {
         return Ok(stream::response(told, A::FRAMING));

@@ -31,10 +31,8 @@ pub struct Names {
 pub struct Listed {
     /// What it stands for.
     pub named: Named,
-    /// What is known of it; more once it is loaded.
+    /// What is known of it; more once it was loaded.
     pub entry: ModelEntry,
-    /// Whether it is loaded.
-    pub loaded: bool,
 }
 
 impl Names {
@@ -75,7 +73,7 @@ impl Names {
     /// Adds one, which is not there yet.
     pub fn add(&self, named: Named) {
         let entry = entry_of_files(&named);
-        self.known().push(Listed { named, entry, loaded: false });
+        self.known().push(Listed { named, entry });
     }
 
     /// Takes one away.
@@ -83,10 +81,9 @@ impl Names {
         self.known().retain(|listed| listed.named.name != name);
     }
 
-    /// Marks one as loaded, and keeps what is known now.
+    /// Keeps what is known of one now that it is loaded.
     pub fn loaded(&self, name: &str, complete: impl Fn(ModelEntry) -> ModelEntry) {
         for listed in self.known().iter_mut().filter(|listed| listed.named.name == name) {
-            listed.loaded = true;
             listed.entry = complete(std::mem::take(&mut listed.entry));
         }
     }
@@ -195,9 +192,9 @@ mod tests {
         let find = |name| names.find(name).map(|listed| listed.named.name);
         assert_eq!((find(None), find(Some("b:latest"))), (Some("a".into()), Some("b".into())));
         assert_eq!((find(Some("c")), find(Some(""))), (None, Some("a".into())));
-        names.loaded("b", |entry| entry);
+        names.loaded("b", |entry| ModelEntry { context: 7, ..entry });
         names.remove("a");
-        assert_eq!((find(None), names.find(None).unwrap().loaded), (Some("b".into()), true));
+        assert_eq!((find(None), names.find(None).unwrap().entry.context), (Some("b".into()), 7));
     }
 
     #[test]

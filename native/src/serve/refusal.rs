@@ -80,6 +80,14 @@ impl Refusal {
         Self::new(504, "server_error", "timeout", message)
     }
 
+    /// A client that takes its answer more slowly than it is written, by more than is kept for it.
+    pub fn lags() -> Self {
+        let message =
+            "the answer was taken more slowly than it was written, and is given up; read it as it comes"
+                .to_string();
+        Self::new(408, INVALID, "timeout", message)
+    }
+
     /// More requests than may wait (429).
     pub fn busy(waiting: usize) -> Self {
         let error = ApiError::queue_full(waiting);

@@ -1,12 +1,14 @@
 //! A request as the engine holds it: what it is answered with, and whether anybody still waits.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Bytes;
-use kindling::api::{ApiError, Chunk, Reply, Work};
+use kindling::api::{ApiError, Chunk, KeepAlive, Reply, Work};
 use kindling::sample::{BatchEvent, Generation, Piece};
 use tokio::sync::{mpsc, oneshot};
 
+use super::opened::Opened;
 use crate::serve::metrics::Metrics;
 use crate::serve::refusal::Refusal;
 use crate::serve::stream::Framing;
@@ -18,6 +20,10 @@ pub type Back<T> = oneshot::Sender<Result<T, Refusal>>;
 pub struct Job {
     /// Which.
     pub model: String,
+    /// What it was read by, which keeps the model here until it is taken on.
+    pub opened: Arc<Opened>,
+    /// How long the model stays behind it, where it says so.
+    pub keep: Option<KeepAlive>,
     /// What its choices need.
     pub choices: Vec<Work>,
     /// Makes of events what goes over the wire.
@@ -135,9 +141,12 @@ impl Task {
         }
     }
 
-    /// A client that is gone, or lags too far behind, is told nothing more.
+    /// A client that is gone is told nothing more, and one that lags too far behind that alone: the last place is kept for
+    /// an error.
     fn send_framed(&mut self, part: Bytes) {
-        if self.parts.try_send(Ok(part)).is_err() {
+        let lags = self.parts.capacity() <= 1;
+        let told = if lags { Err(Refusal::lags()) } else { Ok(part) };
+        if self.parts.try_send(told).is_err() || lags {
             self.reply = None;
         }
     }

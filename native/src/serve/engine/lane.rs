@@ -2,82 +2,38 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use kindling::api::{ApiError, Work};
+use kindling::api::{ApiError, KeepAlive, Work};
 use kindling::error::{Error, Result};
-use kindling::model::{ModelConfig, Transformer};
+use kindling::model::Transformer;
 use kindling::sample::{
-    BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, SamplingConfig, Ticket, check_ids,
+    BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, Ticket, check_ids, check_unmask,
 };
-use kindling::tokenizer::Tokenizer;
 
-use super::forms::Forms;
 use super::job::{Job, Task};
-use crate::date::Date;
+use super::opened::Opened;
+use crate::serve::limits::GROWTH;
 use crate::serve::metrics::Metrics;
 use crate::serve::refusal::Refusal;
 
 /// What a client hears of a panic, which is told in full where the server runs.
 pub const CRASHED: &str = "the engine failed in the middle of a step; the server's output says where";
 
-/// What requests are read by.
-pub struct Opened {
-    /// What requests call it.
-    pub name: String,
-    /// Its tokenizer, talking as an adapter was taught to.
-    pub tokenizer: Option<Arc<Tokenizer>>,
-    /// Its shape.
-    pub config: ModelConfig,
-    /// The tokens that end an answer.
-    pub ends: Vec<u32>,
-    /// How it is sampled where a request does not say.
-    pub sampling: SamplingConfig,
-    /// What holds its answers to a form.
-    pub forms: Option<Forms>,
-    /// The day that its chat template prints.
-    pub day: Date,
-}
-
-impl Opened {
-    /// The same with the day that it is now, where the chat template prints that; none where it is the same still.
-    fn of_today(&self) -> Option<Self> {
-        let today = Date::today();
-        let own = self.tokenizer.as_ref().filter(|own| self.day != today && own.prints_date())?;
-        let mut tokenizer = Tokenizer::clone(own);
-        today.set(&mut tokenizer);
-        let tokenizer = Arc::new(tokenizer);
-        Some(Self {
-            name: self.name.clone(),
-            forms: Some(Forms::new(Arc::clone(&tokenizer), &self.ends)),
-            tokenizer: Some(tokenizer),
-            config: self.config.clone(),
-            ends: self.ends.clone(),
-            sampling: self.sampling.clone(),
-            day: today,
-        })
-    }
-
-    /// The tokenizer, which nearly all requests need.
-    ///
-    /// # Errors
-    /// A model without one.
-    pub fn tokenizer(&self) -> std::result::Result<&Arc<Tokenizer>, Refusal> {
-        self.tokenizer.as_ref().ok_or_else(|| {
-            Refusal::failed(format!(
-                "the model '{}' has no tokenizer.json; start the server with --tokenizer DIR, or put one beside it",
-                self.name
-            ))
-        })
-    }
-}
-
 /// A model and its work.
 pub struct Lane {
     opened: Arc<Opened>,
+    /// What of it requests of another day may still be read by.
+    former: Weak<Opened>,
     /// The model itself.
     pub model: Transformer,
+    /// What the engine calls the model without adapters.
+    pub base: String,
+    /// How long it stays when nothing is asked of it.
+    pub keep: KeepAlive,
+    /// When it was last asked, or at work.
+    used: Instant,
     /// The names of the adapters beside it.
     pub adapters: Vec<String>,
     /// Whether it goes when its work is done.
@@ -102,6 +58,11 @@ enum Writes {
     Masked(VecDeque<Masked>),
 }
 
+/// Many answers together, each with room as it grows: whoever bounds none would wait for a whole context else.
+fn together(model: &Transformer, limits: BatchLimits) -> Writes {
+    Writes::Together(Box::new(Batcher::new(model, limits).growing(GROWTH)))
+}
+
 /// A prompt whose tokens are scored.
 struct Scored {
     task: u64,
@@ -123,14 +84,18 @@ pub struct Masked {
 
 impl Lane {
     /// A lane for a model.
-    pub fn new(opened: Opened, model: Transformer, limits: BatchLimits) -> Self {
+    pub fn new(opened: Opened, model: Transformer, limits: BatchLimits, keep: KeepAlive) -> Self {
         let writes = match opened.config.diffusion {
             Some(_) => Writes::Masked(VecDeque::new()),
-            None => Writes::Together(Box::new(Batcher::new(&model, limits))),
+            None => together(&model, limits),
         };
         Self {
+            base: opened.name.clone(),
             opened: Arc::new(opened),
+            former: Weak::new(),
             model,
+            keep,
+            used: Instant::now(),
             adapters: Vec::new(),
             leaves: false,
             fills: false,
@@ -145,10 +110,34 @@ impl Lane {
 
     /// What requests are read by now.
     pub fn opened(&mut self) -> Arc<Opened> {
+        self.used = Instant::now();
         if let Some(opened) = self.opened.of_today() {
+            self.former = Arc::downgrade(&self.opened);
             self.opened = Arc::new(opened);
         }
         Arc::clone(&self.opened)
+    }
+
+    /// Notes that it was at work, and how long it stays behind that.
+    pub fn touch(&mut self, keep: KeepAlive) {
+        (self.used, self.keep) = (Instant::now(), keep);
+    }
+
+    /// Whether it has something to do, or a request that is being read is still to come.
+    fn works(&self) -> bool {
+        let is_read_by = Arc::strong_count(&self.opened) > 1 || self.former.strong_count() > 0;
+        is_read_by || self.fills || !self.is_idle()
+    }
+
+    /// How long it stays from now on, unless it is asked again; none is until the end.
+    pub fn stays_for(&self, now: Instant) -> Option<Duration> {
+        let KeepAlive::For(keep) = self.keep else { return None };
+        Some(if self.works() { keep } else { keep.saturating_sub(now.saturating_duration_since(self.used)) })
+    }
+
+    /// Whether nobody needs it any longer.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        !self.works() && self.stays_for(now) == Some(Duration::ZERO)
     }
 
     /// Answers that are being written.
@@ -232,7 +221,10 @@ impl Lane {
                 let ticket = batcher.submit(request)?;
                 self.tickets.insert(ticket, (task, choice));
             }
-            Writes::Masked(queue) => queue.push_back(Masked { task, choice, request }),
+            Writes::Masked(queue) => {
+                check_unmask(&self.opened.config, &request.alone(), false)?;
+                queue.push_back(Masked { task, choice, request });
+            }
         }
         Ok(())
     }
@@ -282,6 +274,7 @@ impl Lane {
             let Some(&(number, choice)) = tickets.get(&ticket) else { return };
             if ends {
                 tickets.remove(&ticket);
+                metrics.ended();
             }
             if let Some(task) = tasks.get_mut(&number) {
                 task.event(choice, &event, metrics);
@@ -299,7 +292,7 @@ impl Lane {
     fn restart(&mut self, why: &str) {
         self.tasks.values_mut().for_each(|task| task.fail(Refusal::failed(why)));
         self.tickets.clear();
-        self.writes = Writes::Together(Box::new(Batcher::new(&self.model, self.limits)));
+        self.writes = together(&self.model, self.limits);
     }
 
     /// The next answer of a masked predictor.
@@ -324,6 +317,9 @@ impl Lane {
 
     /// Gives up what nobody waits for.
     pub fn tidy(&mut self, now: Instant, metrics: &Metrics) {
+        if !self.is_idle() || self.fills {
+            self.used = now;
+        }
         let over =
             self.tasks.iter_mut().filter_map(|(number, task)| task.is_over(now, metrics).then_some(*number));
         for number in over.collect::<Vec<_>>() {

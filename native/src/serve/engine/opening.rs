@@ -8,6 +8,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use burn::tensor::Device;
+use kindling::api::KeepAlive;
 use kindling::checkpoint::Checkpoint;
 use kindling::kernels::Quantization;
 use kindling::model::Transformer;
@@ -15,7 +16,8 @@ use kindling::sample::{BatchLimits, SamplingConfig};
 use kindling::tokenizer::Tokenizer;
 
 use super::forms::Forms;
-use super::lane::{Lane, Opened};
+use super::lane::Lane;
+use super::opened::Opened;
 use super::{Command, STACK};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
@@ -108,6 +110,22 @@ impl Opening {
         }
     }
 
+    /// Lets the weights of a model go whose lane is gone.
+    pub fn close(&mut self, name: &str) {
+        self.bases.remove(name);
+        self.settings.everywhere.output().say(&format!("{name} is put away: nobody asked for it"));
+    }
+
+    /// How long a model stays where a request does not say.
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.settings.limits.keep_alive()
+    }
+
+    /// How many answers may wait, those of all models together.
+    pub fn queue(&self) -> usize {
+        self.settings.limits.queue
+    }
+
     /// Forgets a name, whose lane goes.
     pub fn forget(&mut self, name: &str) {
         self.fetched.remove(name);
@@ -143,6 +161,7 @@ impl Opening {
         let opened = self.open_with(&wanted.base, &adapters);
         match opened.map(|(model, tokenizer)| self.lane(&wanted.key, model, tokenizer)) {
             Ok(mut lane) => {
+                lane.base.clone_from(&wanted.base);
                 lane.adapters = wanted.adapters.iter().map(|(name, _)| name.clone()).collect();
                 self.insert(&wanted.key, lane, lanes)
             }
@@ -249,7 +268,7 @@ impl Opening {
         });
         let forms = tokenizer.as_ref().map(|tokenizer| Forms::new(Arc::clone(tokenizer), &ends));
         let opened = Opened { name: key.into(), tokenizer, forms, config, ends, sampling, day };
-        Lane::new(opened, model, limits)
+        Lane::new(opened, model, limits, self.keep_alive())
     }
 
     /// In which type weights are held, in Ollama's words.
