@@ -47,7 +47,7 @@ impl KeepAlive {
             ApiError::invalid(&path, message)
         };
         match seconds.filter(|seconds| seconds.is_finite()).ok_or_else(wrong)? {
-            seconds if seconds < 0.0 || seconds > LONGEST => Ok(Some(Self::Always)),
+            seconds if !(0.0..=LONGEST).contains(&seconds) => Ok(Some(Self::Always)),
             seconds => Ok(Some(Self::For(Duration::from_secs_f64(seconds)))),
         }
     }

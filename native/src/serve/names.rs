@@ -9,6 +9,9 @@ use kindling::told::Told;
 
 use super::models::entry_of_files;
 
+/// Most bytes of a name.
+pub const LONGEST_NAME: usize = 128;
+
 /// What a name stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
@@ -129,10 +132,10 @@ fn unsound(named: &[Named]) -> Vec<Told> {
 /// Why not.
 pub fn check(name: &str) -> Result<(), String> {
     let sound = |c: char| c.is_alphanumeric() || "-_.:/+".contains(c);
-    match !name.is_empty() && name.len() <= 128 && name.chars().all(sound) {
+    match !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(sound) {
         true => Ok(()),
         false => Err(format!(
-            "'{name}' cannot be a name: letters, digits and -_.:/+ can, at most 128 bytes of them; give one with NAME=PLACE"
+            "'{name}' cannot be a name: letters, digits and -_.:/+ can, at most {LONGEST_NAME} bytes of them; give one with NAME=PLACE"
         )),
     }
 }

@@ -7,6 +7,7 @@ use kindling::api::ApiError;
 use kindling::error::Error;
 use serde::Serialize;
 
+use super::names::LONGEST_NAME;
 use crate::failure::Failure;
 
 /// OpenAI's name for what the request did wrong.
@@ -40,6 +41,8 @@ impl Refusal {
 
     /// No model of this name (404).
     pub fn no_model(name: &str, names: &[String]) -> Self {
+        // A name that cannot be one is not sent back whole.
+        let name: String = name.chars().take(LONGEST_NAME).collect();
         let message = format!("there is no model '{name}' here; there are: {}", names.join(", "));
         Self::new(404, INVALID, "model_not_found", message).about("model")
     }
