@@ -56,7 +56,11 @@ export function complete(url, body, leave = () => false) {
   const begun = performance.now();
   const told = { text: "", usage: null, reason: null, first: null, last: null, done: false, left: false, status: 0, error: null };
   return new Promise((resolve) => {
+    let closed = false;
     const close = (error) => {
+      // What is still in the parser when a client leaves is no answer.
+      if (closed) return;
+      closed = true;
       told.error ??= error ?? null;
       told.last = performance.now();
       resolve(told);
@@ -70,6 +74,7 @@ export function complete(url, body, leave = () => false) {
         rest += data;
         const lines = rest.split("\n");
         rest = lines.pop();
+        if (closed) return;
         for (const line of lines) hear(told, line, begun);
         if (!told.done && leave(told.text)) {
           told.left = true;
@@ -78,9 +83,9 @@ export function complete(url, body, leave = () => false) {
         }
       });
       answer.on("end", () => close(answer.statusCode === 200 && !told.done ? "the stream ended without [DONE]" : null));
-      answer.on("error", (error) => close(told.left ? null : String(error)));
+      answer.on("error", (error) => close(String(error)));
     });
-    request.on("error", (error) => close(told.left ? null : String(error)));
+    request.on("error", (error) => close(String(error)));
     request.end(JSON.stringify({ ...body, stream: true, stream_options: { include_usage: true } }));
   });
 }

@@ -53,7 +53,7 @@ async function client(url, number, answers, ends) {
       counts.busy += 1;
       await new Promise((resolve) => setTimeout(resolve, 200 + next() * 800));
     } else if (told.status !== 200 || told.error) {
-      fault(`${where}: ${told.status} ${told.error}`);
+      fault(`${where}: ${told.status} ${told.error}; ${told.reason}, ${JSON.stringify(told.text)} of ${JSON.stringify(expected.text)}`);
     } else if (told.left) {
       counts.left += 1;
       if (!expected.text.startsWith(told.text)) fault(`${where}, left: ${JSON.stringify(told.text)} of ${JSON.stringify(expected.text)}`);

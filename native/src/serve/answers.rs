@@ -104,7 +104,7 @@ async fn write<A: Asking>(
     let (parts, mut told) = mpsc::channel(WAITING_PIECES);
     let is_stream = reply.is_stream();
     let (model, framing) = (wanted.key, A::FRAMING);
-    let job = Job { model, opened, keep, choices, reply, framing, parts, asked, ends_by };
+    let job = Job { model, _opened: opened, keep, choices, reply, framing, parts, asked, ends_by };
     server.engine.ask(|back| Command::Answer(Box::new(job), back)).await?;
     if is_stream {
         return Ok(stream::response(told, A::FRAMING));

@@ -21,7 +21,7 @@ pub struct Job {
     /// Which.
     pub model: String,
     /// What it was read by, which keeps the model here until it is taken on.
-    pub opened: Arc<Opened>,
+    pub _opened: Arc<Opened>,
     /// How long the model stays behind it, where it says so.
     pub keep: Option<KeepAlive>,
     /// What its choices need.

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use kindling::api::{ApiError, KeepAlive, Work};
 use kindling::error::{Error, Result};
 use kindling::model::Transformer;
-use kindling::sample::{
-    BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, Ticket, check_ids, check_unmask,
-};
+use kindling::sample::{BatchEvent, BatchLimits, BatchRequest, Batcher, Ticket, check_ids, check_unmask};
 
 use super::job::{Job, Task};
 use super::opened::Opened;
-use crate::serve::limits::GROWTH;
+use super::scoring::Scoring;
+use crate::serve::limits::{GROWTH, PREFILL_TOKENS};
 use crate::serve::metrics::Metrics;
 use crate::serve::refusal::Refusal;
 
@@ -44,7 +43,7 @@ pub struct Lane {
     writes: Writes,
     tasks: HashMap<u64, Task>,
     /// Prompts that are scored before anything is written behind them.
-    scored: VecDeque<Scored>,
+    scored: VecDeque<Scoring>,
     /// Which choice of which task a ticket is.
     tickets: HashMap<Ticket, (u64, usize)>,
     next: u64,
@@ -61,15 +60,6 @@ enum Writes {
 /// Many answers together, each with room as it grows: whoever bounds none would wait for a whole context else.
 fn together(model: &Transformer, limits: BatchLimits) -> Writes {
     Writes::Together(Box::new(Batcher::new(model, limits).growing(GROWTH)))
-}
-
-/// A prompt whose tokens are scored.
-struct Scored {
-    task: u64,
-    choice: usize,
-    ids: Vec<u32>,
-    /// What is written behind it.
-    request: Option<BatchRequest>,
 }
 
 /// An answer that a masked predictor is to write.
@@ -203,15 +193,13 @@ impl Lane {
             match request {
                 Some(request) => self.write(number, choice, request)?,
                 // Its end comes with the next round.
-                None => {
-                    self.scored.push_back(Scored { task: number, choice, ids: Vec::new(), request: None })
-                }
+                None => self.scored.push_back(Scoring::new(number, choice, Vec::new(), None)),
             }
             return Ok(());
         };
         self.opened.config.check_causal("telling how likely a prompt was")?;
         check_ids(&ids, self.opened.config.vocab_size)?;
-        self.scored.push_back(Scored { task: number, choice, ids, request });
+        self.scored.push_back(Scoring::new(number, choice, ids, request));
         Ok(())
     }
 
@@ -229,28 +217,25 @@ impl Lane {
         Ok(())
     }
 
-    /// Scores the next prompt.
+    /// Scores the next prompt; beside answers that are written no more of it than a step reads.
     pub fn score(&mut self, metrics: &Metrics) {
-        let Some(Scored { task: number, choice, ids, request }) = self.scored.pop_front() else { return };
+        let Some(mut scoring) = self.scored.pop_front() else { return };
+        let (number, choice, len) = (scoring.task, scoring.choice, scoring.count());
+        // What waits for nobody is read at once.
+        let most = if self.running() > 0 { PREFILL_TOKENS } else { usize::MAX };
         let Some(task) = self.tasks.get_mut(&number) else { return };
-        if !ids.is_empty() {
-            let mut decoder = Decoder::new(&self.model, ids.len());
-            let mut position = 0;
-            let mut on = |row: &[f32]| {
-                task.prompt_logits(choice, position, row);
-                position += 1;
-            };
-            let read =
-                catch_unwind(AssertUnwindSafe(|| pollster::block_on(decoder.each_position(&ids, &mut on))));
-            match read {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return task.fail(ApiError::of(&error).into()),
-                Err(_) => return task.fail(Refusal::failed(CRASHED)),
+        if len > 0 {
+            let mut on = |position: usize, row: &[f32]| task.prompt_logits(choice, position, row);
+            if let Err(refusal) = scoring.read(&self.model, most, &mut on) {
+                return task.fail(refusal);
+            }
+            if !scoring.is_read() {
+                return self.scored.push_front(scoring);
             }
             task.prompt_end(choice);
         }
-        match request {
-            None => task.skip(choice, ids.len(), metrics),
+        match scoring.into_request() {
+            None => task.skip(choice, len, metrics),
             Some(request) => {
                 if let Err(error) = self.write(number, choice, request) {
                     self.fail(number, &error);

@@ -7,6 +7,7 @@ mod lane;
 mod opened;
 mod opening;
 mod rounds;
+mod scoring;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
