@@ -89,7 +89,8 @@ async fn write<A: Asking>(
 ) -> Result<Response, Refusal> {
     let asked = Instant::now();
     let ends_by = asked + server.limits.request_time();
-    let asking = parse(&body::bytes(request, &server).await?)?;
+    let held = body::bytes(request, &server).await?;
+    let (asking, place) = (parse(&held)?, held.into_place());
     let (model, wanted) = {
         let (model, adapters) = asking.model();
         let wanted = server.names.wanted(model, adapters)?;
@@ -100,7 +101,11 @@ async fn write<A: Asking>(
     let head = Head { id, created: server.time(), model, seed, load_seconds: asked.elapsed().as_secs_f64() };
     // Texts become tokens elsewhere, so that other connections go on.
     let (sharing, read_by, keep) = (Arc::clone(&server), Arc::clone(&opened), asking.keep());
-    let (choices, reply) = reading(move || Ok(asking.prepare(&sharing.served(&read_by)?, head)?)).await?;
+    let (choices, reply) = reading(move || {
+        let _place = place;
+        Ok(asking.prepare(&sharing.served(&read_by)?, head)?)
+    })
+    .await?;
     let (parts, mut told) = mpsc::channel(WAITING_PIECES);
     let is_stream = reply.is_stream();
     let (model, framing) = (wanted.key, A::FRAMING);

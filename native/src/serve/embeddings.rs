@@ -8,25 +8,28 @@ use axum::response::Response;
 use kindling::api::{ApiError, EmbeddingRequest, KeepAlive};
 use serde_json::{Map, Value, json};
 
+use super::body::Place;
 use super::engine::{Aside, Command};
 use super::refusal::{Refusal, ok};
 use super::{Server, body, reading};
 
 /// `/v1/embeddings`
 pub async fn openai(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
-    let asked = EmbeddingRequest::parse(&body::bytes(request, &server).await?)?;
+    let held = body::bytes(request, &server).await?;
+    let (asked, place) = (EmbeddingRequest::parse(&held)?, held.into_place());
     let model = asked.model.clone();
-    let (asked, Read { vectors, tokens, .. }) = read(&server, asked, None).await?;
+    let (asked, Read { vectors, tokens, .. }) = read(&server, asked, (None, place)).await?;
     reading(move || Ok(ok(&asked.answer(&model, vectors, tokens)))).await
 }
 
 /// `/api/embed`: the same in Ollama's shape (<https://docs.ollama.com/api/embed>).
 pub async fn ollama(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
     let began = Instant::now();
-    let (asked, keep) = of_ollama(&body::bytes(request, &server).await?)?;
+    let held = body::bytes(request, &server).await?;
+    let ((asked, keep), place) = (of_ollama(&held)?, held.into_place());
     let asked = EmbeddingRequest::parse(&asked)?;
     let model = asked.model.clone();
-    let (_, Read { vectors, tokens, load }) = read(&server, asked, keep).await?;
+    let (_, Read { vectors, tokens, load }) = read(&server, asked, (keep, place)).await?;
     let nanoseconds = began.elapsed().as_nanos() as u64;
     Ok(ok(&json!({
         "model": model, "embeddings": vectors, "total_duration": nanoseconds, "load_duration": load,
@@ -45,7 +48,7 @@ struct Read {
 async fn read(
     server: &Arc<Server>,
     asked: EmbeddingRequest,
-    keep: Option<KeepAlive>,
+    (keep, place): (Option<KeepAlive>, Place),
 ) -> Result<(EmbeddingRequest, Read), Refusal> {
     let (began, ends_by) = (Instant::now(), server.ends_by());
     let wanted = server.names.wanted(&asked.model, &asked.adapters)?;
@@ -53,6 +56,7 @@ async fn read(
     let load = began.elapsed().as_nanos() as u64;
     let (sharing, read_by) = (Arc::clone(server), Arc::clone(&opened));
     let (asked, texts) = reading(move || {
+        let _place = place;
         let texts = asked.prepare(&sharing.served(&read_by)?, read_by.config.hidden_size)?;
         Ok((asked, texts))
     })

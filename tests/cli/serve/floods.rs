@@ -14,8 +14,8 @@ use crate::place::Place;
 
 const CHAT: &str = "/v1/chat/completions";
 const JSON: &str = "application/json";
-/// What a flood may add to the most memory that the server ever had, in kB.
-const MORE: u64 = 96 << 10;
+/// What a flood may add to the most memory that the server ever had, in kB: a MB of JSON takes thirty as values.
+const MORE: u64 = 160 << 10;
 
 /// How a server stands: its open files and the most memory that it had, in kB.
 struct Standing {

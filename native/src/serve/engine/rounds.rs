@@ -45,6 +45,13 @@ enum Waiter {
     Attached(Back<()>),
 }
 
+impl Waiter {
+    /// Whether nobody hears it any more.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Reads(reply) if reply.is_closed())
+    }
+}
+
 impl Rounds {
     /// An engine without work.
     pub fn new(asked: Receiver<Command>, opening: Opening, names: Names, metrics: Arc<Metrics>) -> Self {
@@ -108,6 +115,8 @@ impl Rounds {
     }
 
     fn wait(&mut self, wanted: Wanted, waiter: Waiter) {
+        // A model may be long on its way, and clients come and go meanwhile.
+        self.waiters.retain(|(_, waiter)| !waiter.is_gone());
         self.waiters.push((wanted, waiter));
         self.settle();
     }
