@@ -40,9 +40,8 @@ pub struct OllamaRequest {
     pub adapters: Adapters,
     /// Whether the answer comes in lines; it does unless the request says no.
     pub stream: bool,
-    /// How long the model stays behind it; as the server has it where the request does not say.
-    pub keep_alive: Option<KeepAlive>,
-    settings: Settings,
+    /// How tokens are chosen, and how long the model stays.
+    pub settings: Settings,
     asked: Asked,
     format: AnswerFormat,
     chat: bool,
@@ -122,15 +121,15 @@ impl OllamaRequest {
             }
         };
         let format = AnswerFormat::of_ollama(&mut fields)?;
-        let settings = match fields.object("options")? {
+        let mut settings = match fields.object("options")? {
             Some(options) => Settings::of_ollama(options)?,
             None => Settings::default(),
         };
+        settings.keep_alive = KeepAlive::of(&mut fields)?;
         let request = Self {
             model: fields.required_text("model")?,
             adapters: Adapters::take(&mut fields)?,
             stream: fields.flag("stream")?.unwrap_or(true),
-            keep_alive: KeepAlive::of(&mut fields)?,
             settings,
             asked: asked(thinking.map(|thinking| (thinking, "think")), format.clone()),
             format,
@@ -144,7 +143,7 @@ impl OllamaRequest {
     /// # Errors
     /// What this model cannot do, and a prompt beyond its context.
     pub fn prepare(&self, served: &Served, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
-        let unload = self.keep_alive == Some(KeepAlive::For(Duration::ZERO));
+        let unload = self.settings.keep_alive == Some(KeepAlive::For(Duration::ZERO));
         let shape = Shape::Ollama(OllamaShape { chat: self.chat, unload });
         let (work, tokens, reading) = match &self.asked {
             Asked::Load => {
@@ -210,7 +209,7 @@ mod tests {
             (&AnswerFormat::Json, &Some((Thinking::On(false), "think")))
         );
         assert!(asked.tools.act());
-        assert_eq!(request.keep_alive, Some(KeepAlive::For(Duration::from_secs(300))));
+        assert_eq!(request.settings.keep_alive, Some(KeepAlive::For(Duration::from_secs(300))));
         for body in [&br#"{"model": "m"}"#[..], br#"{"model": "m", "messages": []}"#] {
             assert_eq!(OllamaRequest::parse_chat(body).unwrap().asked, Asked::Load);
         }

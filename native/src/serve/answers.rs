@@ -27,16 +27,14 @@ trait Asking: Sized + Send + 'static {
     fn model(&self) -> (&str, &Adapters);
 
     /// How long the model stays behind it, where it says so.
-    fn keep(&self) -> Option<KeepAlive> {
-        None
-    }
+    fn keep(&self) -> Option<KeepAlive>;
 
     /// What the engine shall do, and what makes the answer of it.
     fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError>;
 }
 
 macro_rules! asking {
-    ($request:ty, $framing:expr $(, $keep:ident)?) => {
+    ($request:ty, $framing:expr) => {
         impl Asking for $request {
             const FRAMING: Framing = $framing;
 
@@ -44,9 +42,9 @@ macro_rules! asking {
                 (&self.model, &self.adapters)
             }
 
-            $(fn keep(&self) -> Option<KeepAlive> {
-                self.$keep
-            })?
+            fn keep(&self) -> Option<KeepAlive> {
+                self.settings.keep_alive
+            }
 
             fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
                 self.prepare(served, head)
@@ -57,7 +55,7 @@ macro_rules! asking {
 
 asking!(ChatRequest, Framing::Events);
 asking!(CompletionRequest, Framing::Events);
-asking!(OllamaRequest, Framing::Lines, keep_alive);
+asking!(OllamaRequest, Framing::Lines);
 
 /// `/v1/chat/completions`
 pub async fn chat(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {

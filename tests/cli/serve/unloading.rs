@@ -51,6 +51,11 @@ fn a_request_says_how_long_its_model_stays() {
     assert!(expiry(&site) > soon, "{soon}");
     site.post("/api/chat", &chat("model", json!(0))).expect(200);
     site.wait_for(LOADED, 0.0);
+    // OpenAI's routes know the field as well.
+    let mut asked = question("hi", 2);
+    asked["keep_alive"] = json!("0s");
+    site.post(CHAT, &asked).expect(200);
+    site.wait_for(LOADED, 0.0);
     // A client of Ollama's that stops a model asks for nothing else.
     site.post("/api/generate", &json!({"model": "model", "stream": false})).expect(200);
     assert_eq!(site.metric(LOADED), 1.0);
