@@ -4,9 +4,16 @@ import { spawn } from "node:child_process";
 import { readFileSync, readdirSync } from "node:fs";
 import http from "node:http";
 
+// No server outlives this script, however it ends.
+const children = new Set();
+process.on("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
+
 /// A server that prints a line of JSON with its `url`. Its stderr is kept, because a panic is told there.
 export async function start(command, args) {
   const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] });
+  children.add(child);
+  child.on("exit", () => children.delete(child));
   const server = { pid: child.pid, url: "", stderr: "" };
   child.stderr.on("data", (data) => (server.stderr = (server.stderr + data).slice(-100_000)));
   const ended = new Promise((resolve) => child.on("exit", (code, signal) => resolve(code ?? signal)));

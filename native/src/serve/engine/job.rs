@@ -141,12 +141,9 @@ impl Task {
         }
     }
 
-    /// A client that is gone is told nothing more, and one that lags too far behind that alone: the last place is kept for
-    /// an error.
+    /// A client that is gone, or lags too far behind, is told nothing more.
     fn send_framed(&mut self, part: Bytes) {
-        let lags = self.parts.capacity() <= 1;
-        let told = if lags { Err(Refusal::lags()) } else { Ok(part) };
-        if self.parts.try_send(told).is_err() || lags {
+        if !pass_on(&self.parts, part) {
             self.reply = None;
         }
     }
@@ -170,5 +167,31 @@ impl Task {
             metrics.cancelled();
         }
         over
+    }
+}
+
+/// Passes a part on; false where the client is gone or lags, which it is told in the last place that is left.
+fn pass_on(parts: &mpsc::Sender<Result<Bytes, Refusal>>, part: Bytes) -> bool {
+    let lags = parts.capacity() <= 1;
+    let told = if lags { Err(Refusal::lags()) } else { Ok(part) };
+    parts.try_send(told).is_ok() && !lags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_does_not_read_hears_why_it_hears_no_more() {
+        let (parts, mut told) = mpsc::channel(3);
+        let part = || Bytes::from_static(b"a");
+        assert!(pass_on(&parts, part()) && pass_on(&parts, part()));
+        assert!(!pass_on(&parts, part()) && !pass_on(&parts, part()));
+        let heard: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+        assert_eq!(heard.len(), 3);
+        assert!(heard[..2].iter().all(Result::is_ok));
+        assert!(heard[2].as_ref().is_err_and(|refusal| refusal.error.message.contains("more slowly")));
+        drop(told);
+        assert!(!pass_on(&parts, part()), "a client that is gone");
     }
 }
