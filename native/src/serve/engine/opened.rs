@@ -18,6 +18,8 @@ pub struct Opened {
     pub tokenizer: Option<Arc<Tokenizer>>,
     /// Its shape.
     pub config: ModelConfig,
+    /// Most positions of an answer with its prompt: those of the model, or of the memory where that is less.
+    pub context: usize,
     /// The tokens that end an answer.
     pub ends: Vec<u32>,
     /// How it is sampled where a request does not say.
@@ -41,6 +43,7 @@ impl Opened {
             forms: Some(Forms::new(Arc::clone(&tokenizer), &self.ends)),
             tokenizer: Some(tokenizer),
             config: self.config.clone(),
+            context: self.context,
             ends: self.ends.clone(),
             sampling: self.sampling.clone(),
             day: today,

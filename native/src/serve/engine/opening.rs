@@ -11,7 +11,7 @@ use burn::tensor::Device;
 use kindling::api::KeepAlive;
 use kindling::checkpoint::Checkpoint;
 use kindling::kernels::Quantization;
-use kindling::model::Transformer;
+use kindling::model::{KvCache, Transformer};
 use kindling::sample::{BatchLimits, SamplingConfig};
 use kindling::tokenizer::Tokenizer;
 
@@ -261,13 +261,21 @@ impl Opening {
             |tokenizer| tokenizer.end_ids(&config.eos_token_ids),
         );
         let limits = self.limits(&model);
+        let context = context_in(&model, limits.cache_bytes);
+        if context < config.context() {
+            output.warn(&format!(
+                "{key}: the memory for keys and values holds {context} of its {} positions, which bounds prompts and answers; \
+                 serve fewer models, or free memory",
+                config.context()
+            ));
+        }
         let day = Date::today();
         let tokenizer = tokenizer.map(|mut tokenizer| {
             day.set(&mut tokenizer);
             Arc::new(tokenizer)
         });
         let forms = tokenizer.as_ref().map(|tokenizer| Forms::new(Arc::clone(tokenizer), &ends));
-        let opened = Opened { name: key.into(), tokenizer, forms, config, ends, sampling, day };
+        let opened = Opened { name: key.into(), tokenizer, forms, config, context, ends, sampling, day };
         Lane::new(opened, model, limits, self.keep_alive())
     }
 
@@ -292,6 +300,17 @@ impl Opening {
             queue: usize::MAX,
         }
     }
+}
+
+/// Most positions of one text: those of the model, or as many as its keys and values have memory for.
+fn context_in(model: &Transformer, bytes: u64) -> usize {
+    let config = model.config();
+    // A masked predictor's text is read anew in every step.
+    if config.diffusion.is_some() {
+        return config.context();
+    }
+    let position = KvCache::bytes_per_position(config, model.dtype()).max(1);
+    usize::try_from(bytes / position).map_or(config.context(), |held| held.min(config.context()))
 }
 
 fn fetched(named: &Named, beside: &BesideModel) -> Result<Fetched, Refusal> {
