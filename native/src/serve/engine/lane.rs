@@ -265,7 +265,9 @@ impl Lane {
                 task.event(choice, &event, metrics);
             }
         };
+        let before = batcher.counts().put_off;
         let stepped = catch_unwind(AssertUnwindSafe(|| pollster::block_on(batcher.step(&mut on))));
+        metrics.put_off(batcher.counts().put_off.saturating_sub(before));
         match stepped {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.restart(&error.to_string()),
