@@ -8,8 +8,8 @@ use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
 use kindling::model::{Balance, Experts, KvCache, ModelConfig, RopeScaling, SlidingWindow, Transformer};
 use kindling::random::Random;
 use kindling::sample::{
-    BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, FinishReason, Flow, Generation,
-    GenerationRequest, SamplingConfig, Ticket, UnmaskConfig, generate,
+    BatchCounts, BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, FinishReason, Flow, Generation,
+    SamplingConfig, Ticket, UnmaskConfig, generate,
 };
 
 use crate::tiny::{config, model, tokenizer};
@@ -81,7 +81,14 @@ pub fn limits(rows: usize, prefill_tokens: usize) -> BatchLimits {
 }
 
 pub fn request(prompt: &[u32], config: SamplingConfig) -> BatchRequest {
-    BatchRequest { prompt: prompt.to_vec(), end_ids: vec![12], tokenizer: None, config, constraint: None }
+    BatchRequest {
+        prompt: prompt.to_vec(),
+        end_ids: vec![12],
+        tokenizer: None,
+        config,
+        constraint: None,
+        unmask: UnmaskConfig::default(),
+    }
 }
 
 pub fn greedy(max_new_tokens: usize) -> SamplingConfig {
@@ -90,17 +97,8 @@ pub fn greedy(max_new_tokens: usize) -> SamplingConfig {
 
 /// What a model writes behind a prompt by itself.
 pub fn alone(model: &Transformer, request: &BatchRequest) -> Generation {
-    let BatchRequest { prompt, end_ids, tokenizer, config, .. } = request;
-    let request = GenerationRequest {
-        prompt,
-        reuse: 0,
-        end_ids,
-        tokenizer: tokenizer.as_deref(),
-        config,
-        unmask: UnmaskConfig::default(),
-    };
     let mut decoder = Decoder::new(model, CONTEXT);
-    essence(pollster::block_on(generate(&mut decoder, &request, &mut |_| Flow::Continue)).unwrap())
+    essence(pollster::block_on(generate(&mut decoder, &request.alone(), &mut |_| Flow::Continue)).unwrap())
 }
 
 /// `count` ids that look random.
@@ -129,9 +127,20 @@ fn requests() -> Vec<BatchRequest> {
 
 /// Gives the requests in threes, a few steps apart, and compares each answer with the one it gets alone.
 fn compare(model: &Transformer, limits: BatchLimits, name: &str) {
-    let (mut batcher, mut heard) = (Batcher::new(model, limits), Heard::default());
+    compare_in(Batcher::new(model, limits), model, limits, name, requests());
+}
+
+/// The same of these requests in this batcher, whose counts are returned.
+fn compare_in(
+    mut batcher: Batcher,
+    model: &Transformer,
+    limits: BatchLimits,
+    name: &str,
+    requests: Vec<BatchRequest>,
+) -> BatchCounts {
+    let mut heard = Heard::default();
     let mut expected = Vec::new();
-    for (i, request) in requests().into_iter().enumerate() {
+    for (i, request) in requests.into_iter().enumerate() {
         let alone = alone(model, &request);
         expected.push((batcher.submit(request).unwrap(), alone));
         if i % 3 == 2 {
@@ -144,6 +153,7 @@ fn compare(model: &Transformer, limits: BatchLimits, name: &str) {
         assert_eq!(heard.tokens.get(&ticket).cloned().unwrap_or_default(), alone.tokens, "as they came");
     }
     assert!(heard.failed.is_empty());
+    batcher.counts()
 }
 
 /// The tiny shape as the families have it.
@@ -192,6 +202,89 @@ fn batched_equals_alone_where_memory_is_short_and_never_takes_more() {
             "short of memory",
         );
     }
+}
+
+#[test]
+fn answers_that_are_put_off_for_a_while_come_out_as_alone() {
+    // Short prompts, and answers that outgrow any room for all of them.
+    let long = || {
+        (1..7).map(|i| {
+            let temperature = if i % 2 == 0 { 0.0 } else { 0.9 };
+            let frequency_penalty = if i == 3 { 0.5 } else { 0.0 };
+            let config =
+                SamplingConfig { temperature, frequency_penalty, ignore_eos: true, seed: i, ..greedy(60) };
+            request(&ids(i as usize, i), config)
+        })
+    };
+    for (name, config) in families() {
+        let model = Transformer::init(&config, 7, &Device::flex()).unwrap();
+        let position = KvCache::bytes_per_position(model.config(), model.dtype());
+        let mut put_off = 0;
+        for (positions, step) in [(96, 1), (96, 8), (130, 4), (200, 2), (3 * 96, 30)] {
+            let limits = BatchLimits { cache_bytes: positions * position, ..limits(6, 16) };
+            let batcher = Batcher::new(&model, limits).growing(step);
+            put_off += compare_in(batcher, &model, limits, name, long().collect()).put_off;
+        }
+        // Keys that turn with the length of a text are not read again.
+        assert!(put_off > 0 || matches!(config.rope_scaling, RopeScaling::Dynamic { .. }), "{name}");
+    }
+}
+
+#[test]
+fn a_bound_that_is_far_off_keeps_nobody_waiting_and_the_first_is_never_put_off() {
+    let model = model(&Device::flex());
+    let position = KvCache::bytes_per_position(model.config(), model.dtype());
+    // One row of the whole context, or four that are short as yet.
+    let limits = BatchLimits { cache_bytes: 96 * position, ..limits(4, usize::MAX) };
+    let asked = |i: u64| request(&ids(5, i), SamplingConfig { ignore_eos: true, ..greedy(90) });
+    let (mut whole, mut growing) = (Batcher::new(&model, limits), Batcher::new(&model, limits).growing(8));
+    let mut heard = Heard::default();
+    for i in 0..4 {
+        whole.submit(asked(i)).unwrap();
+    }
+    let tickets: Vec<Ticket> = (0..4).map(|i| growing.submit(asked(i)).unwrap()).collect();
+    Heard::default().step(&mut whole, limits);
+    heard.step(&mut growing, limits);
+    assert_eq!((whole.running(), growing.running()), (1, 4));
+    for step in 2..=90 {
+        heard.step(&mut growing, limits);
+        assert_eq!(heard.tokens[&tickets[0]].len(), step, "a token a step");
+    }
+    assert!(growing.counts().put_off > 0);
+    heard.finish(&mut growing, limits);
+    for (i, ticket) in (0..4).zip(tickets) {
+        assert_eq!(heard.done[&ticket], alone(&model, &asked(i)));
+    }
+}
+
+#[test]
+fn what_was_put_off_can_be_given_up_and_ends_with_what_it_has() {
+    let model = model(&Device::flex());
+    let position = KvCache::bytes_per_position(model.config(), model.dtype());
+    let limits = BatchLimits { cache_bytes: 96 * position, ..limits(2, usize::MAX) };
+    let (mut batcher, mut heard) = (Batcher::new(&model, limits).growing(8), Heard::default());
+    let asked = |i: u64| request(&ids(5, i), SamplingConfig { ignore_eos: true, ..greedy(90) });
+    let [first, second] = [0, 1].map(|i| batcher.submit(asked(i)).unwrap());
+    while batcher.counts().put_off == 0 {
+        heard.step(&mut batcher, limits);
+    }
+    assert_eq!((batcher.running(), batcher.waiting()), (1, 1));
+    let third = batcher.submit(asked(2)).unwrap();
+    batcher.stop(&mut |event| heard.on(event));
+    assert!(batcher.is_idle() && !heard.done.contains_key(&third), "it was not begun");
+    for (i, ticket) in [(0, first), (1, second)] {
+        let (found, whole) = (&heard.done[&ticket].tokens, alone(&model, &asked(i)).tokens);
+        assert_eq!((found, found), (&heard.tokens[&ticket], &whole[..found.len()].to_vec()));
+        assert!((1..90).contains(&found.len()));
+    }
+    let [first, second] = [0, 1].map(|i| batcher.submit(asked(i)).unwrap());
+    let before = batcher.counts().put_off;
+    while batcher.counts().put_off == before {
+        heard.step(&mut batcher, limits);
+    }
+    assert!(batcher.cancel(second) && !batcher.cancel(second));
+    heard.finish(&mut batcher, limits);
+    assert!(heard.done.contains_key(&first) && !heard.done.contains_key(&second));
 }
 
 #[test]
@@ -255,6 +348,7 @@ fn texts_come_as_they_become_final_and_stop_where_they_shall() {
             ..SamplingConfig::default()
         },
         constraint: None,
+        unmask: UnmaskConfig::default(),
     };
     let stops = [&["t", "a", "e", " "][..], &["o", "s", "n", "h", "."], &[]];
     let asked = || (0..6).map(|i| ask("the cat sat on", stops[i % 3], i as u64));

@@ -93,8 +93,6 @@ pub(super) struct Choice {
     characters: usize,
     /// Calls so far.
     calls: usize,
-    /// How likely the first new token was thought to be, where the prompt was scored.
-    next: Option<Vec<f32>>,
     ended: bool,
 }
 
@@ -102,16 +100,7 @@ impl Choice {
     pub(super) fn new(tokenizer: &Arc<Tokenizer>, reading: Reading) -> Self {
         let splitter = reading.split.then(|| Splitter::new(reading.tools, reading.opened));
         let tokenizer = tokenizer.clone();
-        Self {
-            tokenizer,
-            splitter,
-            reading,
-            tokens: Vec::new(),
-            characters: 0,
-            calls: 0,
-            next: None,
-            ended: false,
-        }
+        Self { tokenizer, splitter, reading, tokens: Vec::new(), characters: 0, calls: 0, ended: false }
     }
 
     /// Whether nothing more comes.
@@ -126,9 +115,8 @@ impl Choice {
         {
             self.tell(first, None, true);
         }
-        match prompt.get(position + 1) {
-            Some(&id) => self.tell(id, Some(logits), true),
-            None => self.next = Some(logits.to_vec()),
+        if let Some(&id) = prompt.get(position + 1) {
+            self.tell(id, Some(logits), true);
         }
     }
 
@@ -145,6 +133,12 @@ impl Choice {
             let visible = !self.tokenizer.is_special(id);
             self.tell(id, Some(logits), visible);
         }
+        if let Some((end, logits)) = piece.end
+            && self.reading.tell_end
+            && self.reading.top.is_some()
+        {
+            self.tell(end, Some(logits), false);
+        }
         let stretches = match &mut self.splitter {
             Some(splitter) => splitter.push(piece.text),
             None if piece.text.is_empty() => Vec::new(),
@@ -157,12 +151,6 @@ impl Choice {
     pub(super) fn end(&mut self, generation: &Generation) -> Vec<Delta> {
         let stretches = self.splitter.as_mut().map(Splitter::finish).unwrap_or_default();
         let mut deltas = self.deltas(stretches);
-        if let (Some(end), true) = (generation.end_token, self.reading.tell_end && self.reading.top.is_some())
-        {
-            // Only the first new token has logits that were seen before it was drawn.
-            let next = self.next.take().filter(|_| generation.tokens.is_empty());
-            self.tell(end, next.as_deref(), false);
-        }
         let reason = match generation.finish_reason {
             FinishReason::Length => "length",
             FinishReason::Stop if self.calls > 0 => "tool_calls",

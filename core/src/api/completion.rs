@@ -145,12 +145,14 @@ impl CompletionRequest {
             let room = served.room(&ids, "prompt")?;
             for answer in 0..self.n {
                 let config = self.settings.over(served.sampling, room, head.seed, answer)?;
+                let unmask = self.settings.filling.of(served)?;
                 let request = (self.settings.max_tokens != Some(0)).then(|| BatchRequest {
                     prompt: ids.clone(),
                     end_ids: served.end_ids.to_vec(),
                     tokenizer: Some(served.tokenizer.clone()),
                     config,
                     constraint: None,
+                    unmask,
                 });
                 works.push(Work { request, scored: scored.then(|| ids.clone()) });
                 choices.push((place, Choice::new(served.tokenizer, reading)));

@@ -23,10 +23,14 @@ fn complete(body: &str, token: &str, end: bool) -> Value {
             reply.skip(index);
             continue;
         };
-        if !end {
-            let logits = logits(&tokenizer, id);
-            reply.piece(index, &Piece { text: token, token: Some((id, &logits)) });
-        }
+        let drawn = if end { request.end_ids[0] } else { id };
+        let logits = logits(&tokenizer, drawn);
+        let drawn = Some((drawn, &logits[..]));
+        let piece = match end {
+            true => Piece { text: "", token: None, end: drawn },
+            false => Piece { text: token, token: drawn, end: None },
+        };
+        reply.piece(index, &piece);
         reply.done(
             index,
             &Generation {
@@ -66,7 +70,7 @@ fn echoed_prompts_are_what_lm_eval_reads() {
             logprobs["token_logprobs"][at].as_f64().unwrap() == largest
         };
         // After position 0 token 0 is likely, after position 1 token 1; the prompt goes on with 1 and 7.
-        assert!(!is_greedy(1) && !is_greedy(2));
+        assert!(!is_greedy(1) && !is_greedy(2) && is_greedy(3), "also of the token that ends the text");
         assert!(choices[1]["logprobs"]["token_logprobs"][1].as_f64().unwrap() < -4.0);
         assert_eq!(answer["usage"]["prompt_tokens"], 5);
     }

@@ -190,6 +190,7 @@ impl Dialogue {
                 tokenizer: Some(served.tokenizer.clone()),
                 config,
                 constraint,
+                unmask: settings.filling.of(served)?,
             };
             Ok(Work { request: Some(request), scored: None })
         });

@@ -1,5 +1,7 @@
 //! Requests to Ollama's `/api/chat` and `/api/generate` (<https://docs.ollama.com/api>).
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use super::ApiError;
@@ -7,6 +9,7 @@ use super::choice::{Choice, Reading};
 use super::dialogue::{Dialogue, Thinking};
 use super::fields::Fields;
 use super::format::AnswerFormat;
+use super::keep_alive::KeepAlive;
 use super::messages::ollama_messages;
 use super::ollama_answer::OllamaShape;
 use super::reply::{AnsweredPrompt, Reply, Shape};
@@ -37,7 +40,8 @@ pub struct OllamaRequest {
     pub adapters: Adapters,
     /// Whether the answer comes in lines; it does unless the request says no.
     pub stream: bool,
-    settings: Settings,
+    /// How tokens are chosen, and how long the model stays.
+    pub settings: Settings,
     asked: Asked,
     format: AnswerFormat,
     chat: bool,
@@ -117,12 +121,11 @@ impl OllamaRequest {
             }
         };
         let format = AnswerFormat::of_ollama(&mut fields)?;
-        let settings = match fields.object("options")? {
+        let mut settings = match fields.object("options")? {
             Some(options) => Settings::of_ollama(options)?,
             None => Settings::default(),
         };
-        // How long the model stays loaded is the server's to say.
-        fields.ignore(&["keep_alive"]);
+        settings.keep_alive = KeepAlive::of(&mut fields)?;
         let request = Self {
             model: fields.required_text("model")?,
             adapters: Adapters::take(&mut fields)?,
@@ -140,7 +143,8 @@ impl OllamaRequest {
     /// # Errors
     /// What this model cannot do, and a prompt beyond its context.
     pub fn prepare(&self, served: &Served, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
-        let shape = Shape::Ollama(OllamaShape { chat: self.chat });
+        let unload = self.settings.keep_alive == Some(KeepAlive::For(Duration::ZERO));
+        let shape = Shape::Ollama(OllamaShape { chat: self.chat, unload });
         let (work, tokens, reading) = match &self.asked {
             Asked::Load => {
                 return Ok((Vec::new(), Reply::new(shape, head, self.stream, Vec::new(), Vec::new())));
@@ -174,6 +178,7 @@ impl OllamaRequest {
             tokenizer: Some(served.tokenizer.clone()),
             config: self.settings.over(served.sampling, room, seed, 0)?,
             constraint,
+            unmask: self.settings.filling.of(served)?,
         };
         Ok(Work { request: Some(request), scored: None })
     }
@@ -204,6 +209,7 @@ mod tests {
             (&AnswerFormat::Json, &Some((Thinking::On(false), "think")))
         );
         assert!(asked.tools.act());
+        assert_eq!(request.settings.keep_alive, Some(KeepAlive::For(Duration::from_secs(300))));
         for body in [&br#"{"model": "m"}"#[..], br#"{"model": "m", "messages": []}"#] {
             assert_eq!(OllamaRequest::parse_chat(body).unwrap().asked, Asked::Load);
         }
@@ -225,6 +231,7 @@ mod tests {
             (r#""context": [1, 2]"#, "context"),
             (r#""raw": true, "system": "a""#, "system"),
             (r#""think": 1"#, "think"),
+            (r#""keep_alive": "long""#, "keep_alive"),
             (r#""options": {"foo": 1}"#, "options.foo"),
             (r#""format": "yaml""#, "format"),
             (r#""foo": 1"#, "foo"),

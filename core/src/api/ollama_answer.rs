@@ -49,7 +49,7 @@ pub struct OllamaMessage {
 /// What an answer took; durations in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OllamaEnd {
-    /// `stop`, `length`, or `load` where nothing was asked for but the model.
+    /// `stop`, `length`, or where nothing was asked for but the model `load`, or `unload` where that goes.
     pub done_reason: String,
     /// All that follows together.
     pub total_duration: u64,
@@ -92,6 +92,8 @@ impl OllamaEnd {
 pub(super) struct OllamaShape {
     /// Whether it is a chat; else it is `/api/generate`.
     pub chat: bool,
+    /// Whether the model goes behind it.
+    pub unload: bool,
 }
 
 /// A call that comes in parts, until it is whole.
@@ -128,7 +130,8 @@ impl OllamaShape {
 
     /// The answer to a request for nothing but the model.
     pub(super) fn loaded(self, head: &Head) -> OllamaAnswer {
-        let end = Some(OllamaEnd::new(head, "load", 0, None));
+        let reason = if self.unload { "unload" } else { "load" };
+        let end = Some(OllamaEnd::new(head, reason, 0, None));
         OllamaAnswer { done: true, end, ..self.line(head, 0, Gathered::default()) }
     }
 

@@ -54,7 +54,9 @@ pub fn play(
         for (index, ids) in ids.iter().enumerate().filter(|(_, ids)| step < ids.len()) {
             let text = decoders[index].push(ids[step]).unwrap();
             let logits = logits(tokenizer, ids[step]);
-            chunks.extend(reply.piece(index, &Piece { text: &text, token: Some((ids[step], &logits)) }));
+            chunks.extend(
+                reply.piece(index, &Piece { text: &text, token: Some((ids[step], &logits)), end: None }),
+            );
         }
     }
     for (index, (text, finish_reason)) in texts.iter().enumerate() {

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::ApiError;
 use super::fields::Fields;
+use super::filling::Filling;
+use super::keep_alive::KeepAlive;
 use crate::sample::SamplingConfig;
 
 /// Most stop texts of a request.
@@ -15,7 +17,7 @@ const MOST_STOPS: usize = 64;
 const PENALTIES: std::ops::RangeInclusive<f64> = 0.01..=100.0;
 
 /// Fields that clients send and that change nothing of an answer.
-const WITHOUT_EFFECT: [&str; 10] = [
+const WITHOUT_EFFECT: [&str; 9] = [
     // Whom the request is for, and how the provider keeps and counts it.
     "user",
     "safety_identifier",
@@ -27,7 +29,6 @@ const WITHOUT_EFFECT: [&str; 10] = [
     "prompt_cache_retention",
     "cache_prompt",
     "prediction",
-    "keep_alive",
 ];
 
 /// What a request says of how tokens are chosen; what it leaves open is the server's.
@@ -57,6 +58,10 @@ pub struct Settings {
     pub stop: Vec<String>,
     /// See [`SamplingConfig::ignore_eos`].
     pub ignore_eos: bool,
+    /// How masks are filled, by a model that does.
+    pub filling: Filling,
+    /// How long the model stays behind the answer; as the server has it where the request does not say.
+    pub keep_alive: Option<KeepAlive>,
 }
 
 impl Settings {
@@ -79,6 +84,8 @@ impl Settings {
             max_tokens: max_tokens(fields, most, least)?,
             stop: stop(fields)?,
             ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
+            filling: Filling::take(fields)?,
+            keep_alive: KeepAlive::of(fields)?,
         })
     }
 
@@ -129,6 +136,7 @@ impl Settings {
             // -1 and -2: as many as the context holds.
             max_tokens: most.and_then(|most| usize::try_from(most).ok()),
             stop: stop(&mut options)?,
+            filling: Filling::take(&mut options)?,
             ..Self::default()
         };
         options.finish()?;
@@ -274,6 +282,7 @@ mod tests {
             ignore_eos: true,
         };
         assert_eq!(config, expected);
+        assert_eq!(read(r#"{"keep_alive": -1}"#).unwrap().keep_alive, Some(KeepAlive::Always));
         let open = read("{}").unwrap().over(&base, 100, 9, 2).unwrap();
         assert_eq!(open, SamplingConfig { seed: 11, max_new_tokens: 100, ..base.clone() });
         let bounded = read(r#"{"max_tokens": 500, "stop": "x", "top_k": -1}"#).unwrap();
@@ -296,6 +305,8 @@ mod tests {
             (r#"{"stop": [1]}"#, "stop"),
             (r#"{"repetition_penalty": 1.1, "repeat_penalty": 1.2}"#, "repeat_penalty"),
             (r#"{"typical_p": 0.5}"#, "typical_p"),
+            (r#"{"keep_alive": "soon"}"#, "keep_alive"),
+            (r#"{"steps": 0}"#, "steps"),
         ] {
             assert_eq!(read(body).unwrap_err().param.as_deref(), Some(param), "{body}");
         }

@@ -56,9 +56,19 @@ impl Answer {
         &self.ids[..self.prompt]
     }
 
+    /// The prompt and what is written behind it.
+    pub(super) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     /// The new ids.
-    fn tokens(&self) -> &[u32] {
+    pub(super) fn tokens(&self) -> &[u32] {
         &self.ids[self.prompt..]
+    }
+
+    /// The end-of-sequence token, once it was drawn.
+    pub(super) fn end_token(&self) -> Option<u32> {
+        self.end
     }
 
     /// The id that is to be fed next.
@@ -113,7 +123,7 @@ impl Answer {
             None => false,
         };
         let text = self.text.push(id)?;
-        let flow = on_piece(Piece { text: &text, token: Some((id, logits)) });
+        let flow = on_piece(Piece { text: &text, token: Some((id, logits)), end: None });
         let ends = complete || self.text.is_stopped() || flow == Flow::Stop;
         Ok(ends.then_some(FinishReason::Stop))
     }
@@ -122,7 +132,7 @@ impl Answer {
     pub(super) fn finish(&mut self, on_piece: &mut dyn FnMut(Piece) -> Flow) {
         let rest = self.text.finish(self.end.is_some());
         if !rest.is_empty() {
-            on_piece(Piece { text: &rest, token: None });
+            on_piece(Piece { text: &rest, token: None, end: None });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A transformer as generation sees it: ids in, the next logits out, the past in a cache.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::{Autoregressive, Score, Scorer};
@@ -25,13 +27,18 @@ impl Decoder {
 
     /// The pieces in which ids are read, with room for all of them in the cache.
     fn pieces<'a>(&mut self, ids: &'a [u32]) -> Result<Vec<&'a [u32]>> {
+        let end = self.cache.len(0) + ids.len();
+        self.pieces_of(ids, end)
+    }
+
+    /// The same of the next ids of a text that ends at `end`.
+    fn pieces_of<'a>(&mut self, ids: &'a [u32], end: usize) -> Result<Vec<&'a [u32]>> {
         self.model.config().check_causal("writing from left to right")?;
-        let past = self.cache.len(0);
-        super::check_fits(past + ids.len(), self.context())?;
+        super::check_fits(end, self.context())?;
         super::check_ids(ids, self.model.config().vocab_size)?;
-        self.cache.reserve(past + ids.len());
-        self.cache.expect(0, past + ids.len());
-        Ok(super::pieces(ids, past, self.model.config().num_attention_heads))
+        self.cache.reserve(end);
+        self.cache.expect(0, end);
+        Ok(super::pieces(ids, self.cache.len(0), self.model.config().num_attention_heads))
     }
 
     /// Logits of all new positions, or of the last, `[1, new or 1, vocab]`, still on the device.
@@ -54,9 +61,22 @@ impl Decoder {
     /// # Errors
     /// Ids outside the vocabulary, more ids than the context, a device that cannot be read.
     pub async fn each_position(&mut self, ids: &[u32], on_row: &mut dyn FnMut(&[f32])) -> Result<()> {
-        self.cache.truncate(0, 0);
+        self.positions_in(ids, 0..ids.len(), on_row).await
+    }
+
+    /// The same of a part of the text alone, when all ids before it have been read.
+    ///
+    /// # Errors
+    /// As [`Decoder::each_position`].
+    pub async fn positions_in(
+        &mut self,
+        ids: &[u32],
+        part: Range<usize>,
+        on_row: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
+        self.cache.truncate(0, part.start);
         let vocab = self.model.config().vocab_size;
-        for piece in self.pieces(ids)? {
+        for piece in self.pieces_of(&ids[part], ids.len())? {
             self.logits(piece, false).await?.chunks_exact(vocab).for_each(&mut *on_row);
         }
         Ok(())
@@ -125,5 +145,13 @@ mod tests {
         for (row, expected) in rows.iter().zip(whole.chunks(32)) {
             assert!(row.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{row:?} {expected:?}");
         }
+        let mut parts = Vec::new();
+        for part in [0..3, 3..4] {
+            let mut on_row = |row: &[f32]| parts.push(row.to_vec());
+            block_on(decoder.positions_in(&ids, part, &mut on_row)).unwrap();
+        }
+        assert_eq!(parts.len(), 4);
+        let near = |(a, b): (&Vec<f32>, &Vec<f32>)| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(parts.iter().zip(&rows).all(near), "part by part");
     }
 }

@@ -19,6 +19,8 @@ pub struct Piece<'a> {
     /// The token and the logits that the model gave for its place; `None` for text that was held back to the end, and for that of a
     /// masked predictor, which makes several tokens final at once.
     pub token: Option<(u32, &'a [f32])>,
+    /// The end-of-sequence token, which has no text, and those logits; told by a batcher alone.
+    pub end: Option<(u32, &'a [f32])>,
 }
 
 /// Why a generation ended.

@@ -107,6 +107,7 @@ impl From<&GenerationRequest<'_>> for BatchRequest {
             tokenizer: request.tokenizer.map(|tokenizer| Arc::new(tokenizer.clone())),
             config: request.config.clone(),
             constraint: None,
+            unmask: request.unmask,
         }
     }
 }

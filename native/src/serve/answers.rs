@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use kindling::api::{
-    Adapters, ApiError, ChatRequest, CompletionRequest, Head, OllamaRequest, Reply, Served, Work,
+    Adapters, ApiError, ChatRequest, CompletionRequest, Head, KeepAlive, OllamaRequest, Reply, Served, Work,
 };
 use tokio::sync::mpsc;
 
@@ -26,6 +26,9 @@ trait Asking: Sized + Send + 'static {
     /// The model that is asked, and which adapters act.
     fn model(&self) -> (&str, &Adapters);
 
+    /// How long the model stays behind it, where it says so.
+    fn keep(&self) -> Option<KeepAlive>;
+
     /// What the engine shall do, and what makes the answer of it.
     fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError>;
 }
@@ -37,6 +40,10 @@ macro_rules! asking {
 
             fn model(&self) -> (&str, &Adapters) {
                 (&self.model, &self.adapters)
+            }
+
+            fn keep(&self) -> Option<KeepAlive> {
+                self.settings.keep_alive
             }
 
             fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
@@ -80,7 +87,8 @@ async fn write<A: Asking>(
 ) -> Result<Response, Refusal> {
     let asked = Instant::now();
     let ends_by = asked + server.limits.request_time();
-    let asking = parse(&body::bytes(request, &server).await?)?;
+    let held = body::bytes(request, &server).await?;
+    let (asking, place) = (parse(&held)?, held.into_place());
     let (model, wanted) = {
         let (model, adapters) = asking.model();
         let wanted = server.names.wanted(model, adapters)?;
@@ -90,11 +98,16 @@ async fn write<A: Asking>(
     let (id, seed) = server.fresh();
     let head = Head { id, created: server.time(), model, seed, load_seconds: asked.elapsed().as_secs_f64() };
     // Texts become tokens elsewhere, so that other connections go on.
-    let sharing = Arc::clone(&server);
-    let (choices, reply) = reading(move || Ok(asking.prepare(&sharing.served(&opened)?, head)?)).await?;
+    let (sharing, read_by, keep) = (Arc::clone(&server), Arc::clone(&opened), asking.keep());
+    let (choices, reply) = reading(move || {
+        let _place = place;
+        Ok(asking.prepare(&sharing.served(&read_by)?, head)?)
+    })
+    .await?;
     let (parts, mut told) = mpsc::channel(WAITING_PIECES);
     let is_stream = reply.is_stream();
-    let job = Job { model: wanted.key, choices, reply, framing: A::FRAMING, parts, asked, ends_by };
+    let (model, framing) = (wanted.key, A::FRAMING);
+    let job = Job { model, _opened: opened, keep, choices, reply, framing, parts, asked, ends_by };
     server.engine.ask(|back| Command::Answer(Box::new(job), back)).await?;
     if is_stream {
         return Ok(stream::response(told, A::FRAMING));

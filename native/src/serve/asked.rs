@@ -43,7 +43,7 @@ impl Server {
         Ok(Served {
             tokenizer,
             end_ids: &opened.ends,
-            context: opened.config.context(),
+            context: opened.context,
             masked: opened.config.diffusion.is_some(),
             sampling: &opened.sampling,
             most_tokens: self.most_tokens,

@@ -39,7 +39,19 @@ impl Default for Places {
 /// The bytes of a body, and the place that it takes.
 pub struct Held {
     bytes: Vec<u8>,
-    _place: Option<OwnedSemaphorePermit>,
+    place: Place,
+}
+
+/// Given back when it is dropped: to be kept as long as there is what was made of a large body.
+pub struct Place {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// The place alone, once the bytes are read.
+    pub fn into_place(self) -> Place {
+        self.place
+    }
 }
 
 impl Deref for Held {
@@ -75,7 +87,7 @@ pub async fn bytes(request: Request, server: &Server) -> Result<Held, Refusal> {
         }
         match timeout_at(deadline, next(&mut body)).await {
             Err(_) => return Err(Refusal::too_slow(limits.read_timeout)),
-            Ok(None) => return Ok(Held { bytes, _place: place }),
+            Ok(None) => return Ok(Held { bytes, place: Place { _permit: place } }),
             Ok(Some(Err(error))) => {
                 return Err(Refusal::bad("invalid_body", format!("the body ends in the middle: {error}")));
             }

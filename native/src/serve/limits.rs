@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use kindling::api::KeepAlive;
 use kindling::told::Told;
 
 /// Prompt tokens that are read in one step beside the answers.
@@ -15,8 +16,11 @@ pub const HEAD_LINES: usize = 100;
 pub const WRITE_LIMIT: Duration = Duration::from_secs(60);
 /// After so long without a token a stream gets a comment, which keeps it open at proxies.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Pieces of an answer that wait for a client; one that lags further behind is cut off.
+/// Pieces of an answer that wait for a client, the one that tells of its end among them; one that lags further behind is
+/// cut off.
 pub const WAITING_PIECES: usize = 4096;
+/// New tokens that an answer gets room for at first, and twice what there is when that is full.
+pub const GROWTH: usize = 256;
 
 /// The limits of a server.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -39,6 +43,9 @@ pub struct Limits {
     /// Connections at the same time; those beyond wait
     #[arg(long, default_value_t = 512)]
     pub max_connections: usize,
+    /// Put a model away when nobody asked for it in so many seconds; a request's keep_alive says it otherwise [default: never]
+    #[arg(long, value_name = "SECONDS")]
+    pub unload_after: Option<f64>,
 }
 
 impl Limits {
@@ -64,7 +71,20 @@ impl Limits {
                     .push(format!("{flag} is {value}, but it must lie above 0 and at most {most}").into());
             }
         }
+        if let Some(seconds) = self.unload_after.filter(|seconds| !(0.0..=1e9).contains(seconds)) {
+            problems.push(
+                format!(
+                    "--unload-after is {seconds}, but it must lie between 0 and 1e9; leave it out for never"
+                )
+                .into(),
+            );
+        }
         problems
+    }
+
+    /// See [`Limits::unload_after`].
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.unload_after.map_or(KeepAlive::Always, |after| KeepAlive::For(Duration::from_secs_f64(after)))
     }
 
     /// Most bytes of a request's body.
@@ -96,10 +116,11 @@ mod tests {
             timeout: 1.5,
             read_timeout: 0.0,
             max_connections: 1,
+            unload_after: Some(-1.0),
         };
         let problems = limits.problems();
-        let flags = ["--max-streams", "--max-request-mb", "--read-timeout"];
-        assert_eq!(problems.len(), 3, "{problems:?}");
+        let flags = ["--max-streams", "--max-request-mb", "--read-timeout", "--unload-after"];
+        assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems.iter().zip(flags).all(|(problem, flag)| problem.starts_with(flag)), "{problems:?}");
         assert_eq!(limits.request_time(), Duration::from_millis(1500));
     }

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -19,10 +20,25 @@ use super::running::Running;
 use super::timed_io::TimedIo;
 use crate::interrupt;
 
+/// Connections that the system holds until they are accepted; of more, each would be late by a second.
+const BACKLOG: u32 = 4096;
 /// How often the end is looked for.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long connections may take to close when all answers are sent.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// Listens on an address.
+///
+/// # Errors
+/// An address that is taken, or that this machine does not have.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port of which old connections are still known can be taken; elsewhere the option lets two programs share one.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves `router` until a person or the system asks for the end: then what runs ends, and what comes is answered by the
 /// router, which refuses it.

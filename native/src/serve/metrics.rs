@@ -20,6 +20,7 @@ pub struct Metrics {
     prompt_tokens: AtomicU64,
     generated_tokens: AtomicU64,
     cancelled: AtomicU64,
+    put_off: AtomicU64,
     running: AtomicUsize,
     waiting: AtomicUsize,
     loaded: AtomicUsize,
@@ -60,6 +61,17 @@ impl Metrics {
         self.cancelled.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So many answers lost their place for a while.
+    pub fn put_off(&self, answers: u64) {
+        self.put_off.fetch_add(answers, Ordering::Relaxed);
+    }
+
+    /// An answer ended, whose client may ask for these numbers before the round is over.
+    pub fn ended(&self) {
+        let less = |running: usize| Some(running.saturating_sub(1));
+        let _ = self.running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
+
     /// How it stands now.
     pub fn now(&self, running: usize, waiting: usize, loaded: usize) {
         self.running.store(running, Ordering::Relaxed);
@@ -79,6 +91,11 @@ impl Metrics {
             ("prompt_tokens_total", "Prompt tokens of answered requests.", &self.prompt_tokens),
             ("generated_tokens_total", "Tokens that were written.", &self.generated_tokens),
             ("cancelled_total", "Requests whose client left, or whose time was over.", &self.cancelled),
+            (
+                "put_off_total",
+                "Times that an answer gave way to those before it, for want of memory.",
+                &self.put_off,
+            ),
         ] {
             family(name, "counter", help, &one(name, value.load(Ordering::Relaxed)));
         }
@@ -128,7 +145,9 @@ mod tests {
         metrics.first_token(0.03);
         metrics.first_token(99.0);
         metrics.tokens(5, 7);
-        metrics.now(1, 2, 3);
+        metrics.now(2, 2, 3);
+        metrics.ended();
+        metrics.put_off(4);
         let text = metrics.text();
         for line in [
             "kindling_requests_total{route=\"/v1/models\",status=\"200\"} 2",
@@ -140,6 +159,8 @@ mod tests {
             "kindling_prompt_tokens_total 5",
             "kindling_generated_tokens_total 7",
             "kindling_answers_waiting 2",
+            "kindling_put_off_total 4",
+            "kindling_answers_running 1",
             "# TYPE kindling_models_loaded gauge",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");

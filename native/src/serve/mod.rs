@@ -169,7 +169,7 @@ fn runtime() -> Result<Runtime> {
 }
 
 fn listen(runtime: &Runtime, address: SocketAddr) -> Result<TcpListener> {
-    let bound = runtime.block_on(TcpListener::bind(address));
+    let bound = runtime.block_on(async { listener::bind(address) });
     bound.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => Error::Config(vec![
             format!(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::{Path as UrlPath, Request, State};
 use axum::response::Response;
@@ -12,12 +12,13 @@ use kindling::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::engine::Command;
 use super::names::{Listed, Named};
 use super::refusal::{Refusal, ok};
 use super::{Server, body};
 
-/// A loaded model stays: for clients that want a time, a year from now.
-const STAYS: u64 = 365 * 24 * 3600;
+/// What stays until the server ends: for clients that want a time, a hundred years from now.
+const STAYS: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// `/v1/models`
 pub async fn list(State(server): State<Arc<Server>>) -> Response {
@@ -49,14 +50,16 @@ pub async fn tags(State(server): State<Arc<Server>>) -> Response {
 }
 
 /// `/api/ps`
-pub async fn loaded(State(server): State<Arc<Server>>) -> Response {
-    let listed = server.names.all();
-    let until = server.time() + STAYS;
-    let loaded = listed.iter().filter(|listed| listed.loaded).map(|listed| {
+pub async fn loaded(State(server): State<Arc<Server>>) -> Result<Response, Refusal> {
+    let loaded = server.engine.ask(Command::Loaded).await?;
+    let (listed, now) = (server.names.all(), server.time());
+    let loaded = listed.iter().filter_map(|listed| {
+        let (_, stays) = loaded.iter().find(|(name, _)| *name == listed.named.name)?;
         // Weights are f32 unless they are held in few bits.
-        (&listed.entry, listed.entry.parameters.saturating_mul(4), until)
+        let bytes = listed.entry.parameters.saturating_mul(4);
+        Some((&listed.entry, bytes, now + stays.unwrap_or(STAYS).as_secs()))
     });
-    ok(&api::loaded(loaded))
+    Ok(ok(&api::loaded(loaded)))
 }
 
 /// `/api/show`: what a model is; it is loaded for that.

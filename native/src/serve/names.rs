@@ -9,6 +9,9 @@ use kindling::told::Told;
 
 use super::models::entry_of_files;
 
+/// Most bytes of a name.
+pub const LONGEST_NAME: usize = 128;
+
 /// What a name stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named {
@@ -31,10 +34,8 @@ pub struct Names {
 pub struct Listed {
     /// What it stands for.
     pub named: Named,
-    /// What is known of it; more once it is loaded.
+    /// What is known of it; more once it was loaded.
     pub entry: ModelEntry,
-    /// Whether it is loaded.
-    pub loaded: bool,
 }
 
 impl Names {
@@ -75,7 +76,7 @@ impl Names {
     /// Adds one, which is not there yet.
     pub fn add(&self, named: Named) {
         let entry = entry_of_files(&named);
-        self.known().push(Listed { named, entry, loaded: false });
+        self.known().push(Listed { named, entry });
     }
 
     /// Takes one away.
@@ -83,10 +84,9 @@ impl Names {
         self.known().retain(|listed| listed.named.name != name);
     }
 
-    /// Marks one as loaded, and keeps what is known now.
+    /// Keeps what is known of one now that it is loaded.
     pub fn loaded(&self, name: &str, complete: impl Fn(ModelEntry) -> ModelEntry) {
         for listed in self.known().iter_mut().filter(|listed| listed.named.name == name) {
-            listed.loaded = true;
             listed.entry = complete(std::mem::take(&mut listed.entry));
         }
     }
@@ -132,10 +132,10 @@ fn unsound(named: &[Named]) -> Vec<Told> {
 /// Why not.
 pub fn check(name: &str) -> Result<(), String> {
     let sound = |c: char| c.is_alphanumeric() || "-_.:/+".contains(c);
-    match !name.is_empty() && name.len() <= 128 && name.chars().all(sound) {
+    match !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(sound) {
         true => Ok(()),
         false => Err(format!(
-            "'{name}' cannot be a name: letters, digits and -_.:/+ can, at most 128 bytes of them; give one with NAME=PLACE"
+            "'{name}' cannot be a name: letters, digits and -_.:/+ can, at most {LONGEST_NAME} bytes of them; give one with NAME=PLACE"
         )),
     }
 }
@@ -195,9 +195,9 @@ mod tests {
         let find = |name| names.find(name).map(|listed| listed.named.name);
         assert_eq!((find(None), find(Some("b:latest"))), (Some("a".into()), Some("b".into())));
         assert_eq!((find(Some("c")), find(Some(""))), (None, Some("a".into())));
-        names.loaded("b", |entry| entry);
+        names.loaded("b", |entry| ModelEntry { context: 7, ..entry });
         names.remove("a");
-        assert_eq!((find(None), names.find(None).unwrap().loaded), (Some("b".into()), true));
+        assert_eq!((find(None), names.find(None).unwrap().entry.context), (Some("b".into()), 7));
     }
 
     #[test]

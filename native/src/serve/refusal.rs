@@ -7,6 +7,7 @@ use kindling::api::ApiError;
 use kindling::error::Error;
 use serde::Serialize;
 
+use super::names::LONGEST_NAME;
 use crate::failure::Failure;
 
 /// OpenAI's name for what the request did wrong.
@@ -40,6 +41,8 @@ impl Refusal {
 
     /// No model of this name (404).
     pub fn no_model(name: &str, names: &[String]) -> Self {
+        // A name that cannot be one is not sent back whole.
+        let name: String = name.chars().take(LONGEST_NAME).collect();
         let message = format!("there is no model '{name}' here; there are: {}", names.join(", "));
         Self::new(404, INVALID, "model_not_found", message).about("model")
     }
@@ -78,6 +81,14 @@ impl Refusal {
         let message =
             "the request took longer than --timeout lets it; ask for fewer tokens, or later".to_string();
         Self::new(504, "server_error", "timeout", message)
+    }
+
+    /// A client that takes its answer more slowly than it is written, by more than is kept for it.
+    pub fn lags() -> Self {
+        let message =
+            "the answer was taken more slowly than it was written, and is given up; read it as it comes"
+                .to_string();
+        Self::new(408, INVALID, "timeout", message)
     }
 
     /// More requests than may wait (429).

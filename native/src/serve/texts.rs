@@ -58,8 +58,13 @@ pub async fn apply_template(
 
 async fn answer<R: OfTokenizer>(server: Arc<Server>, request: Request) -> Result<Response, Refusal> {
     let ends_by = server.ends_by();
-    let (asked, model) = R::parse(&body::bytes(request, &server).await?)?;
+    let held = body::bytes(request, &server).await?;
+    let ((asked, model), place) = (R::parse(&held)?, held.into_place());
     let wanted = server.named(model.as_deref())?;
     let opened = server.open(&wanted, ends_by).await?;
-    reading(move || Ok(ok(&asked.answer(opened.tokenizer()?)?))).await
+    reading(move || {
+        let _place = place;
+        Ok(ok(&asked.answer(opened.tokenizer()?)?))
+    })
+    .await
 }

@@ -10,7 +10,7 @@ const CHAT: &str = "/v1/chat/completions";
 const LORA: &str = "lora --model model --data chat.jsonl --lora-rank 4 --learning-rate 0.05 --steps 30 --batch-size 4 \
                     --max-seq-len 128 --out learned";
 
-fn with_adapter() -> Place {
+pub fn with_adapter() -> Place {
     let place = Place::with_model();
     place.run(LORA).ok();
     place

@@ -2,9 +2,12 @@
 
 mod adapters;
 mod client;
+#[cfg(target_os = "linux")]
+mod floods;
 mod hostile;
 mod limits;
 mod page;
 mod routes;
 mod site;
 mod streams;
+mod unloading;

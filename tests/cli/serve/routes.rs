@@ -186,6 +186,19 @@ fn a_model_that_fills_masks_answers_at_the_same_routes() {
     let (text, _) = super::site::streamed(site.stream("/v1/chat/completions", &asked).rest());
     assert_eq!(text, said(&whole));
     asked["stream"] = json!(false);
+    // How masks are filled is its own affair, and that of no other model.
+    for (key, value) in [("steps", json!(2)), ("remasking", json!("random")), ("threshold", json!(0.9))] {
+        let mut set = asked.clone();
+        set[key] = value;
+        assert_eq!(
+            site.post("/v1/chat/completions", &set).expect(200)["usage"]["completion_tokens"],
+            6,
+            "{key}"
+        );
+        set["model"] = json!("model");
+        let message = site.post("/v1/chat/completions", &set).refused(400, "invalid_request_error");
+        assert!(message.contains(&format!("'{key}'")), "{message}");
+    }
     asked["logprobs"] = json!(true);
     site.post("/v1/chat/completions", &asked).refused(400, "invalid_request_error");
     let vector = site.post("/v1/embeddings", &json!({"model": "masked", "input": "the lamp"})).expect(200);

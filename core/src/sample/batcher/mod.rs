@@ -13,7 +13,7 @@ use rows::Rows;
 
 use super::answer::Answer;
 use super::generation::{FinishReason, Flow, Piece, rate};
-use super::{GenerationRequest, UnmaskConfig, check_biased, check_ids};
+use super::{check_biased, check_ids};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::platform::{give_way, now};
@@ -22,9 +22,10 @@ use crate::told::told;
 /// One model and the sequences that it continues, in one cache. Each comes out as it does alone, whatever stands beside it.
 ///
 /// A request waits in a queue until it has a row, in the order of the requests. It gets one when its prompt and its longest
-/// answer fit into the cache beside those of the others, so that nothing that was begun is ever put off. Long prompts are
-/// read in pieces beside the answers of others, one prompt at a time. What a row wrote stays in the cache until its room is
-/// needed: of a prompt that begins as another one did, that beginning is copied and not read.
+/// answer fit into the cache beside those of the others, so that nothing that was begun is ever put off; with
+/// [`Batcher::growing`] sooner. Long prompts are read in pieces beside the answers of others, one prompt at a time. What a
+/// row wrote stays in the cache until its room is needed: of a prompt that begins as another one did, that beginning is
+/// copied and not read.
 pub struct Batcher {
     rows: Rows,
     limits: BatchLimits,
@@ -48,27 +49,28 @@ impl Batcher {
         Self { rows, limits, waiting: VecDeque::new(), requests: 0, counts: BatchCounts::default() }
     }
 
+    /// The same, with answers that get room as they grow: `step` new tokens at first, and at least twice what there is when
+    /// that is full. Where the room then ends, those that came last go back to the head of the queue, and what they wrote is
+    /// read again as a prompt is, so that a bound which no answer comes near keeps nobody waiting.
+    #[must_use]
+    pub fn growing(mut self, step: usize) -> Self {
+        self.rows.grow_by(step);
+        self
+    }
+
     /// Takes a request into the queue.
     ///
     /// # Errors
     /// A request that [`super::generate`] would refuse; ids that the model does not have; one that does not fit into the
     /// cache alone (`sampling.cache`); a full queue (`sampling.queue_full`).
     pub fn submit(&mut self, request: BatchRequest) -> Result<Ticket> {
-        let BatchRequest { prompt, end_ids, tokenizer, config, constraint } = request;
-        let (tokenizer, model) = (tokenizer.as_deref(), self.rows.config());
+        let model = self.rows.config();
         model.check_causal("writing from left to right")?;
-        let unmask = UnmaskConfig::default();
-        let asked = GenerationRequest {
-            prompt: &prompt,
-            reuse: 0,
-            end_ids: &end_ids,
-            tokenizer,
-            config: &config,
-            unmask,
-        };
-        asked.check(model.context())?;
-        check_ids(&prompt, model.vocab_size)?;
-        check_biased(&config, model.vocab_size)?;
+        request.alone().check(model.context())?;
+        check_ids(&request.prompt, model.vocab_size)?;
+        check_biased(&request.config, model.vocab_size)?;
+        let BatchRequest { prompt, end_ids, tokenizer, config, constraint, .. } = request;
+        let tokenizer = tokenizer.as_deref();
         let answer = Answer::new(prompt, end_ids, tokenizer, &config).within(constraint);
         self.check_room(self.rows.needed(&answer))?;
         let ticket = Ticket(self.requests);
@@ -111,9 +113,13 @@ impl Batcher {
         self.rows.place_of(ticket).and_then(|place| self.rows.release(place)).is_some()
     }
 
-    /// Ends all requests: those that have a row with what there is of their answers, and those that wait without a word.
+    /// Ends all requests: those that were begun with what there is of their answers, and those that wait without a word.
     pub fn stop(&mut self, on_event: &mut dyn FnMut(BatchEvent<'_>)) {
-        self.waiting.clear();
+        for Waiting { ticket, answer } in std::mem::take(&mut self.waiting) {
+            if !answer.tokens().is_empty() {
+                end(ticket, answer, FinishReason::Stop, [None, None], on_event);
+            }
+        }
         for place in self.rows.taken() {
             self.finish(place, FinishReason::Stop, on_event);
         }
@@ -145,12 +151,16 @@ impl Batcher {
         self.rows.bytes()
     }
 
-    /// One step: draws a token of each row, admits requests, and reads at most `prefill_tokens` of their prompts.
+    /// One step: draws a token of each row, admits requests, and reads at most `prefill_tokens` of their texts.
     ///
     /// # Errors
     /// A device that cannot be read; then the batcher is of no use any more. What concerns one request alone comes as
     /// [`BatchEvent::Failed`].
     pub async fn step(&mut self, on_event: &mut dyn FnMut(BatchEvent<'_>)) -> Result<()> {
+        for (ticket, answer) in self.rows.widen() {
+            self.waiting.push_front(Waiting { ticket, answer });
+            self.counts.put_off += 1;
+        }
         let logits = self.rows.feed().await?;
         for (place, logits) in logits.iter().enumerate() {
             self.draw(place, logits, on_event);
@@ -189,13 +199,13 @@ impl Batcher {
 
     /// Gives the next request a row, if there is room for it; where.
     fn admit(&mut self) -> Option<usize> {
-        let needed = self.rows.needed(&self.waiting.front()?.answer);
+        let needed = self.rows.claim(&self.waiting.front()?.answer);
         let behind: Vec<usize> = self
             .waiting
             .iter()
             .skip(1)
             .take(self.rows.room().rows)
-            .map(|next| self.rows.needed(&next.answer))
+            .map(|next| self.rows.claim(&next.answer))
             .collect();
         if !self.rows.make_room(needed, behind.into_iter()) {
             return None;
@@ -219,6 +229,10 @@ impl Batcher {
             Ok(reason) => {
                 let is_long = full || row.answer.is_long_enough();
                 self.counts.written += 1;
+                if let Some(id) = row.answer.end_token() {
+                    let piece = Piece { text: "", token: None, end: Some((id, logits)) };
+                    on_event(BatchEvent::Piece { ticket, piece });
+                }
                 if let Some(reason) = reason.or(is_long.then_some(FinishReason::Length)) {
                     self.finish(place, reason, on_event);
                 }
@@ -232,16 +246,26 @@ impl Batcher {
 
     /// Ends a row with what there is of its answer.
     fn finish(&mut self, place: usize, reason: FinishReason, on_event: &mut dyn FnMut(BatchEvent<'_>)) {
-        let Some((mut row, held)) = self.rows.release(place) else { return };
-        let (ticket, prompt) = (row.ticket, row.answer.prompt().len());
-        let mut on_piece = |piece: Piece| {
-            on_event(BatchEvent::Piece { ticket, piece });
-            Flow::Continue
-        };
-        row.answer.finish(&mut on_piece);
-        let prefill = rate(prompt - row.reused, row.prefilled - row.begun);
-        let decode = rate(held.saturating_sub(prompt), now() - row.prefilled);
-        let generation = row.answer.into_generation(reason, prefill, decode);
-        on_event(BatchEvent::Done { ticket, generation });
+        let Some((row, held)) = self.rows.release(place) else { return };
+        let prefill = rate(row.text - row.reused, row.prefilled - row.begun);
+        let decode = rate(held.saturating_sub(row.text), now() - row.prefilled);
+        end(row.ticket, row.answer, reason, [prefill, decode], on_event);
     }
+}
+
+/// Tells the end of an answer, with what it was read and written at, in tokens a second.
+fn end(
+    ticket: Ticket,
+    mut answer: Answer,
+    reason: FinishReason,
+    [prefill, decode]: [Option<f64>; 2],
+    on_event: &mut dyn FnMut(BatchEvent<'_>),
+) {
+    let mut on_piece = |piece: Piece| {
+        on_event(BatchEvent::Piece { ticket, piece });
+        Flow::Continue
+    };
+    answer.finish(&mut on_piece);
+    let generation = answer.into_generation(reason, prefill, decode);
+    on_event(BatchEvent::Done { ticket, generation });
 }

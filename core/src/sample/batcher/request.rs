@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::sample::{Constraint, Generation, Piece, SamplingConfig};
+use crate::sample::{Constraint, Generation, GenerationRequest, Piece, SamplingConfig, UnmaskConfig};
 use crate::tokenizer::Tokenizer;
 
 /// What to continue, and how; it owns what it needs, so that it can wait in a queue.
@@ -18,6 +18,22 @@ pub struct BatchRequest {
     pub config: SamplingConfig,
     /// What may come at all; everything where there is none.
     pub constraint: Option<Box<dyn Constraint>>,
+    /// How masks are filled; a batcher, whose model is causal, takes the default alone.
+    pub unmask: UnmaskConfig,
+}
+
+impl BatchRequest {
+    /// The same as it is asked alone; what it is held to aside.
+    pub fn alone(&self) -> GenerationRequest<'_> {
+        GenerationRequest {
+            prompt: &self.prompt,
+            reuse: 0,
+            end_ids: &self.end_ids,
+            tokenizer: self.tokenizer.as_deref(),
+            config: &self.config,
+            unmask: self.unmask,
+        }
+    }
 }
 
 /// The number of a request in its batcher, which gives each a new one.
@@ -71,4 +87,6 @@ pub struct BatchCounts {
     pub reused: u64,
     /// Tokens that were drawn.
     pub written: u64,
+    /// How often an answer lost its row for a while, because those before it needed the room.
+    pub put_off: u64,
 }

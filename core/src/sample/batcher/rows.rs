@@ -22,6 +22,8 @@ pub(super) struct Rows {
     cache: KvCache,
     slots: Vec<Slot>,
     room: Room,
+    /// How many new tokens an answer is first given room for; none where it gets room for all of them at once.
+    step: Option<usize>,
     /// Requests that got a slot so far.
     uses: u64,
 }
@@ -35,7 +37,12 @@ impl Rows {
         let positions = usize::try_from(cache_bytes / bytes).unwrap_or(usize::MAX);
         let room = Room { rows: rows.max(1), positions, context: config.context() };
         let cache = KvCache::new(config, 0, 0);
-        Self { model, device, cache, slots: Vec::new(), room, uses: 0 }
+        Self { model, device, cache, slots: Vec::new(), room, step: None, uses: 0 }
+    }
+
+    /// From now on answers get room for so many new tokens at first, and for more as they grow.
+    pub(super) fn grow_by(&mut self, step: usize) {
+        self.step = Some(step.max(1));
     }
 
     pub(super) fn config(&self) -> &ModelConfig {
@@ -57,6 +64,20 @@ impl Rows {
         answer.positions().min(self.room.context)
     }
 
+    /// The positions that an answer gets room for now: what it has, and as much again. A text whose keys turn with its length
+    /// could not be read again as it was written, so that it gets all at once.
+    pub(super) fn claim(&self, answer: &Answer) -> usize {
+        let (held, all) = (answer.ids().len(), self.needed(answer));
+        let alike = self.config().rope_scaling.turns_alike(answer.prompt().len(), all);
+        let grown = self.step.filter(|_| alike).map(|step| held.saturating_add(held.max(step)));
+        grown.map_or(all, |grown| grown.min(all))
+    }
+
+    /// The most positions that one of those that have a slot may take.
+    fn longest_claim(&self) -> usize {
+        self.slots.iter().filter_map(|slot| slot.row.as_ref()).map(|row| row.claim).max().unwrap_or(0)
+    }
+
     /// How many requests have a slot.
     pub(super) fn running(&self) -> usize {
         self.slots.iter().filter(|slot| slot.row.is_some()).count()
@@ -71,7 +92,7 @@ impl Rows {
         self.slots.iter().position(|slot| slot.row.as_ref().is_some_and(|row| row.ticket == ticket))
     }
 
-    /// Where a prompt is being read, if one is.
+    /// Where a text is being read, if one is.
     pub(super) fn reading(&self) -> Option<usize> {
         self.slots.iter().position(Slot::is_reading)
     }
@@ -89,9 +110,7 @@ impl Rows {
     /// Makes room for one more sequence of so many positions, with those in view that `wait` behind it. False where it
     /// must wait itself until another one ends.
     pub(super) fn make_room(&mut self, needed: usize, waiting: impl Iterator<Item = usize>) -> bool {
-        let answers = self.slots.iter().filter_map(|slot| slot.row.as_ref()).map(|row| &row.answer);
-        let longest = answers.map(|answer| self.needed(answer)).max().unwrap_or(0);
-        let running = [self.running(), longest];
+        let running = [self.running(), self.longest_claim()];
         let is_empty = |slot: &Slot| slot.ids.is_empty() && slot.row.is_none();
         let wished = self.slots.len() + usize::from(!self.slots.iter().any(is_empty));
         let shape = self.room.shape(wished, running, needed, waiting);
@@ -99,6 +118,36 @@ impl Rows {
             self.take_shape(shape);
             true
         })
+    }
+
+    /// Gives more room to those that wrote as much as theirs holds. Where there is too little for all, those that came last
+    /// are put off, so that the first of all never waits: they are returned, the last one first.
+    pub(super) fn widen(&mut self) -> Vec<(Ticket, Answer)> {
+        let narrow: Vec<usize> =
+            (0..self.slots.len()).filter(|&place| self.slots[place].is_narrow()).collect();
+        for place in narrow {
+            let claim = self.slots[place].row.as_ref().map(|row| self.claim(&row.answer));
+            if let (Some(row), Some(claim)) = (self.slots[place].row.as_mut(), claim) {
+                row.claim = claim;
+            }
+        }
+        let mut put_off = Vec::new();
+        while self.running() > 1 && self.running() * self.longest_claim() > self.room.positions {
+            put_off.extend(self.put_off());
+        }
+        let longest = self.longest_claim();
+        if longest > self.cache.capacity() {
+            let rows = (self.room.positions / longest).clamp(self.running(), self.slots.len());
+            let positions = (self.room.positions / rows).min(self.room.context);
+            self.take_shape(Shape { rows, positions });
+        }
+        put_off
+    }
+
+    /// Takes the one that came last out of its slot, where what it wrote stays until that is needed.
+    fn put_off(&mut self) -> Option<(Ticket, Answer)> {
+        let last = self.taken().into_iter().max_by_key(|&place| self.slots[place].used)?;
+        self.release(last).map(|(row, _)| (row.ticket, row.answer))
     }
 
     fn take_shape(&mut self, shape: Shape) {
@@ -118,10 +167,10 @@ impl Rows {
         }
     }
 
-    /// Gives an answer one of the free slots, and that what the cache holds of its prompt; which one, and how much it holds.
+    /// Gives an answer one of the free slots, and that what the cache holds of its text; which one, and how much it holds.
     pub(super) fn admit(&mut self, ticket: Ticket, answer: Answer) -> Option<(usize, usize)> {
-        let prompt = answer.prompt().len();
-        let shared = shared(&self.slots, answer.prompt(), &self.model.config().rope_scaling);
+        let (text, claim) = (answer.ids().len(), self.claim(&answer));
+        let shared = shared(&self.slots, answer.ids(), &self.model.config().rope_scaling);
         let place = free(&self.slots, shared)?;
         let (mut reused, mut logits) = (0, None);
         if let Some(shared) = shared {
@@ -135,25 +184,25 @@ impl Rows {
                 self.cache.copy(shared.place, place, reused);
             }
         }
-        self.cache.reserve(prompt);
-        self.cache.expect(place, prompt);
+        self.cache.reserve(text);
+        self.cache.expect(place, text);
         self.uses += 1;
-        let (ids, begun) = (answer.prompt()[..reused].to_vec(), now());
-        let row = Row { ticket, answer, reused, begun, prefilled: begun };
-        self.slots[place] = Slot { ids, prompt, logits, used: self.uses, row: Some(row) };
+        let (ids, begun) = (answer.ids()[..reused].to_vec(), now());
+        let row = Row { ticket, answer, text, claim, reused, begun, prefilled: begun };
+        self.slots[place] = Slot { ids, prompt: text, logits, used: self.uses, row: Some(row) };
         Some((place, reused))
     }
 
-    /// The logits behind a prompt of which nothing need be read.
+    /// The logits behind a text of which nothing need be read.
     pub(super) fn known(&self, place: usize) -> Option<Arc<[f32]>> {
         self.slots[place].logits.clone().filter(|_| !self.slots[place].is_reading())
     }
 
-    /// Reads at most so many tokens of a prompt; how many it were, and the logits behind the last one, once it is read.
+    /// Reads at most so many tokens of a text; how many it were, and the logits behind the last one, once it is read.
     pub(super) async fn read(&mut self, place: usize, most: usize) -> Result<(usize, Option<Arc<[f32]>>)> {
         let (slot, heads) = (&self.slots[place], self.model.config().num_attention_heads);
         let Some(row) = &slot.row else { return Ok((0, None)) };
-        let (held, rest) = (slot.ids.len(), &row.answer.prompt()[slot.ids.len()..]);
+        let (held, rest) = (slot.ids.len(), &row.answer.ids()[slot.ids.len()..]);
         let count = longest_piece(rest.len().min(most), held, heads);
         let (ids, is_last) = (rest[..count].to_vec(), count == rest.len());
         let logits = self.forward(&ids, place..place + 1);

@@ -28,9 +28,14 @@ pub(super) struct Slot {
 pub(super) struct Row {
     pub(super) ticket: Ticket,
     pub(super) answer: Answer,
-    /// Tokens of the prompt that need not be read.
+    /// How many of its ids it had when it got its slot, which are read before it writes: the prompt, and behind it what it
+    /// wrote where it was put off.
+    pub(super) text: usize,
+    /// The positions that it may take before others are looked at.
+    pub(super) claim: usize,
+    /// Tokens of that text that need not be read.
     pub(super) reused: usize,
-    /// Seconds when it got its slot, and when its prompt was read.
+    /// Seconds when it got its slot, and when its text was read.
     pub(super) begun: f64,
     pub(super) prefilled: f64,
 }
@@ -46,14 +51,19 @@ pub(super) struct Shared {
 }
 
 impl Slot {
-    /// Whether somebody writes here whose prompt is not read to its end.
+    /// Whether somebody writes here whose text is not read to its end.
     pub(super) fn is_reading(&self) -> bool {
-        self.row.as_ref().is_some_and(|row| self.ids.len() < row.answer.prompt().len())
+        self.row.as_ref().is_some_and(|row| self.ids.len() < row.text)
     }
 
     /// Whether somebody writes here whose last token is still to be fed.
     pub(super) fn is_writing(&self) -> bool {
-        self.row.as_ref().is_some_and(|row| self.ids.len() >= row.answer.prompt().len())
+        self.row.as_ref().is_some_and(|row| self.ids.len() >= row.text)
+    }
+
+    /// Whether the next token of whoever writes here needs a position beyond those that were claimed.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.is_writing() && self.row.as_ref().is_some_and(|row| self.ids.len() >= row.claim)
     }
 
     /// What this slot has of a prompt, and whether that is all of it.
@@ -109,7 +119,8 @@ mod tests {
 
     fn taken(slot: Slot) -> Slot {
         let answer = Answer::new(slot.ids.clone(), Vec::new(), None, &SamplingConfig::default());
-        let row = Row { ticket: Ticket(0), answer, reused: 0, begun: 0.0, prefilled: 0.0 };
+        let (text, claim) = (slot.ids.len(), slot.ids.len() + 1);
+        let row = Row { ticket: Ticket(0), answer, text, claim, reused: 0, begun: 0.0, prefilled: 0.0 };
         Slot { row: Some(row), ..slot }
     }
 
@@ -167,7 +178,10 @@ mod tests {
         reading.ids.pop();
         assert!(reading.is_reading() && !reading.is_writing());
         reading.ids.push(2);
-        assert!(!reading.is_reading() && reading.is_writing());
+        assert!(!reading.is_reading() && reading.is_writing() && !reading.is_narrow());
+        // Four positions were claimed, and the fifth is wanted.
+        reading.ids.push(5);
+        assert!(reading.is_narrow());
         let free = slot(ids(3), 3, 1);
         assert!(!free.is_reading() && !free.is_writing());
     }

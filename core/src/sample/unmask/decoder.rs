@@ -87,7 +87,7 @@ impl<P: Predictor> MaskedDecoder<P> {
         let decoded = now();
         let rest = work.answer.finish(&work.canvas)?;
         if !rest.is_empty() {
-            on(Written::Piece(Piece { text: &rest, token: None }));
+            on(Written::Piece(Piece { text: &rest, token: None, end: None }));
         }
         let Finished { tokens, text, end } = work.answer.into_finished();
         let given = request.prompt[plan.origin..].iter().filter(|&&id| id != mask).count();
@@ -212,7 +212,7 @@ impl<'a> Work<'a> {
         let text = self.answer.advance(&self.canvas)?;
         let heard = match text.is_empty() {
             true => Flow::Continue,
-            false => on(Written::Piece(Piece { text: &text, token: None })),
+            false => on(Written::Piece(Piece { text: &text, token: None, end: None })),
         };
         let stops = flow == Flow::Stop || heard == Flow::Stop || self.answer.is_over();
         Ok(if stops { Flow::Stop } else { Flow::Continue })

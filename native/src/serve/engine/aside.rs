@@ -1,13 +1,16 @@
 //! What is read without writing: texts that become vectors. One text a round, so that answers go on beside it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
+use kindling::api::KeepAlive;
 use kindling::model::Transformer;
 use kindling::sample::{Embedder, Pooling};
 use tokio::sync::oneshot;
 
 use super::job::Back;
+use super::opened::Opened;
 use crate::serve::refusal::Refusal;
 
 /// Texts that are read one after the other.
@@ -17,19 +20,34 @@ pub struct Aside {
     texts: Vec<Vec<u32>>,
     vectors: Vec<Vec<f32>>,
     ends_by: Instant,
+    /// How long the model stays behind it, where it says so.
+    pub keep: Option<KeepAlive>,
+    /// What the texts were read by, which keeps the model here.
+    _opened: Arc<Opened>,
     reply: Option<Back<Vec<Vec<f32>>>>,
 }
 
 impl Aside {
-    /// Asks for the vectors of texts that are given as ids.
+    /// Asks for the vectors of texts that are given as ids, by what they were read by, and how long the model then stays.
     pub fn new(
         model: &str,
         pooling: Pooling,
         texts: Vec<Vec<u32>>,
         ends_by: Instant,
+        (opened, keep): (Arc<Opened>, Option<KeepAlive>),
         reply: Back<Vec<Vec<f32>>>,
     ) -> Self {
-        Self { model: model.into(), pooling, texts, vectors: Vec::new(), ends_by, reply: Some(reply) }
+        let vectors = Vec::new();
+        Self {
+            model: model.into(),
+            pooling,
+            texts,
+            vectors,
+            ends_by,
+            keep,
+            _opened: opened,
+            reply: Some(reply),
+        }
     }
 
     /// Which model reads them.

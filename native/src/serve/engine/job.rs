@@ -1,12 +1,14 @@
 //! A request as the engine holds it: what it is answered with, and whether anybody still waits.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Bytes;
-use kindling::api::{ApiError, Chunk, Reply, Work};
+use kindling::api::{ApiError, Chunk, KeepAlive, Reply, Work};
 use kindling::sample::{BatchEvent, Generation, Piece};
 use tokio::sync::{mpsc, oneshot};
 
+use super::opened::Opened;
 use crate::serve::metrics::Metrics;
 use crate::serve::refusal::Refusal;
 use crate::serve::stream::Framing;
@@ -18,6 +20,10 @@ pub type Back<T> = oneshot::Sender<Result<T, Refusal>>;
 pub struct Job {
     /// Which.
     pub model: String,
+    /// What it was read by, which keeps the model here until it is taken on.
+    pub _opened: Arc<Opened>,
+    /// How long the model stays behind it, where it says so.
+    pub keep: Option<KeepAlive>,
     /// What its choices need.
     pub choices: Vec<Work>,
     /// Makes of events what goes over the wire.
@@ -137,7 +143,7 @@ impl Task {
 
     /// A client that is gone, or lags too far behind, is told nothing more.
     fn send_framed(&mut self, part: Bytes) {
-        if self.parts.try_send(Ok(part)).is_err() {
+        if !pass_on(&self.parts, part) {
             self.reply = None;
         }
     }
@@ -161,5 +167,31 @@ impl Task {
             metrics.cancelled();
         }
         over
+    }
+}
+
+/// Passes a part on; false where the client is gone or lags, which it is told in the last place that is left.
+fn pass_on(parts: &mpsc::Sender<Result<Bytes, Refusal>>, part: Bytes) -> bool {
+    let lags = parts.capacity() <= 1;
+    let told = if lags { Err(Refusal::lags()) } else { Ok(part) };
+    parts.try_send(told).is_ok() && !lags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_does_not_read_hears_why_it_hears_no_more() {
+        let (parts, mut told) = mpsc::channel(3);
+        let part = || Bytes::from_static(b"a");
+        assert!(pass_on(&parts, part()) && pass_on(&parts, part()));
+        assert!(!pass_on(&parts, part()) && !pass_on(&parts, part()));
+        let heard: Vec<_> = std::iter::from_fn(|| told.try_recv().ok()).collect();
+        assert_eq!(heard.len(), 3);
+        assert!(heard[..2].iter().all(Result::is_ok));
+        assert!(heard[2].as_ref().is_err_and(|refusal| refusal.error.message.contains("more slowly")));
+        drop(told);
+        assert!(!pass_on(&parts, part()), "a client that is gone");
     }
 }

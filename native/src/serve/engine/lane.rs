@@ -2,82 +2,37 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
-use kindling::api::{ApiError, Work};
+use kindling::api::{ApiError, KeepAlive, Work};
 use kindling::error::{Error, Result};
-use kindling::model::{ModelConfig, Transformer};
-use kindling::sample::{
-    BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, SamplingConfig, Ticket, check_ids,
-};
-use kindling::tokenizer::Tokenizer;
+use kindling::model::Transformer;
+use kindling::sample::{BatchEvent, BatchLimits, BatchRequest, Batcher, Ticket, check_ids, check_unmask};
 
-use super::forms::Forms;
 use super::job::{Job, Task};
-use crate::date::Date;
+use super::opened::Opened;
+use super::scoring::Scoring;
+use crate::serve::limits::{GROWTH, PREFILL_TOKENS};
 use crate::serve::metrics::Metrics;
 use crate::serve::refusal::Refusal;
 
 /// What a client hears of a panic, which is told in full where the server runs.
 pub const CRASHED: &str = "the engine failed in the middle of a step; the server's output says where";
 
-/// What requests are read by.
-pub struct Opened {
-    /// What requests call it.
-    pub name: String,
-    /// Its tokenizer, talking as an adapter was taught to.
-    pub tokenizer: Option<Arc<Tokenizer>>,
-    /// Its shape.
-    pub config: ModelConfig,
-    /// The tokens that end an answer.
-    pub ends: Vec<u32>,
-    /// How it is sampled where a request does not say.
-    pub sampling: SamplingConfig,
-    /// What holds its answers to a form.
-    pub forms: Option<Forms>,
-    /// The day that its chat template prints.
-    pub day: Date,
-}
-
-impl Opened {
-    /// The same with the day that it is now, where the chat template prints that; none where it is the same still.
-    fn of_today(&self) -> Option<Self> {
-        let today = Date::today();
-        let own = self.tokenizer.as_ref().filter(|own| self.day != today && own.prints_date())?;
-        let mut tokenizer = Tokenizer::clone(own);
-        today.set(&mut tokenizer);
-        let tokenizer = Arc::new(tokenizer);
-        Some(Self {
-            name: self.name.clone(),
-            forms: Some(Forms::new(Arc::clone(&tokenizer), &self.ends)),
-            tokenizer: Some(tokenizer),
-            config: self.config.clone(),
-            ends: self.ends.clone(),
-            sampling: self.sampling.clone(),
-            day: today,
-        })
-    }
-
-    /// The tokenizer, which nearly all requests need.
-    ///
-    /// # Errors
-    /// A model without one.
-    pub fn tokenizer(&self) -> std::result::Result<&Arc<Tokenizer>, Refusal> {
-        self.tokenizer.as_ref().ok_or_else(|| {
-            Refusal::failed(format!(
-                "the model '{}' has no tokenizer.json; start the server with --tokenizer DIR, or put one beside it",
-                self.name
-            ))
-        })
-    }
-}
-
 /// A model and its work.
 pub struct Lane {
     opened: Arc<Opened>,
+    /// What of it requests of another day may still be read by.
+    former: Weak<Opened>,
     /// The model itself.
     pub model: Transformer,
+    /// What the engine calls the model without adapters.
+    pub base: String,
+    /// How long it stays when nothing is asked of it.
+    pub keep: KeepAlive,
+    /// When it was last asked, or at work.
+    used: Instant,
     /// The names of the adapters beside it.
     pub adapters: Vec<String>,
     /// Whether it goes when its work is done.
@@ -88,7 +43,7 @@ pub struct Lane {
     writes: Writes,
     tasks: HashMap<u64, Task>,
     /// Prompts that are scored before anything is written behind them.
-    scored: VecDeque<Scored>,
+    scored: VecDeque<Scoring>,
     /// Which choice of which task a ticket is.
     tickets: HashMap<Ticket, (u64, usize)>,
     next: u64,
@@ -102,13 +57,9 @@ enum Writes {
     Masked(VecDeque<Masked>),
 }
 
-/// A prompt whose tokens are scored.
-struct Scored {
-    task: u64,
-    choice: usize,
-    ids: Vec<u32>,
-    /// What is written behind it.
-    request: Option<BatchRequest>,
+/// Many answers together, each with room as it grows: whoever bounds none would wait for a whole context else.
+fn together(model: &Transformer, limits: BatchLimits) -> Writes {
+    Writes::Together(Box::new(Batcher::new(model, limits).growing(GROWTH)))
 }
 
 /// An answer that a masked predictor is to write.
@@ -123,14 +74,18 @@ pub struct Masked {
 
 impl Lane {
     /// A lane for a model.
-    pub fn new(opened: Opened, model: Transformer, limits: BatchLimits) -> Self {
+    pub fn new(opened: Opened, model: Transformer, limits: BatchLimits, keep: KeepAlive) -> Self {
         let writes = match opened.config.diffusion {
             Some(_) => Writes::Masked(VecDeque::new()),
-            None => Writes::Together(Box::new(Batcher::new(&model, limits))),
+            None => together(&model, limits),
         };
         Self {
+            base: opened.name.clone(),
             opened: Arc::new(opened),
+            former: Weak::new(),
             model,
+            keep,
+            used: Instant::now(),
             adapters: Vec::new(),
             leaves: false,
             fills: false,
@@ -145,10 +100,34 @@ impl Lane {
 
     /// What requests are read by now.
     pub fn opened(&mut self) -> Arc<Opened> {
+        self.used = Instant::now();
         if let Some(opened) = self.opened.of_today() {
+            self.former = Arc::downgrade(&self.opened);
             self.opened = Arc::new(opened);
         }
         Arc::clone(&self.opened)
+    }
+
+    /// Notes that it was at work, and how long it stays behind that.
+    pub fn touch(&mut self, keep: KeepAlive) {
+        (self.used, self.keep) = (Instant::now(), keep);
+    }
+
+    /// Whether it has something to do, or a request that is being read is still to come.
+    fn works(&self) -> bool {
+        let is_read_by = Arc::strong_count(&self.opened) > 1 || self.former.strong_count() > 0;
+        is_read_by || self.fills || !self.is_idle()
+    }
+
+    /// How long it stays from now on, unless it is asked again; none is until the end.
+    pub fn stays_for(&self, now: Instant) -> Option<Duration> {
+        let KeepAlive::For(keep) = self.keep else { return None };
+        Some(if self.works() { keep } else { keep.saturating_sub(now.saturating_duration_since(self.used)) })
+    }
+
+    /// Whether nobody needs it any longer.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        !self.works() && self.stays_for(now) == Some(Duration::ZERO)
     }
 
     /// Answers that are being written.
@@ -214,15 +193,13 @@ impl Lane {
             match request {
                 Some(request) => self.write(number, choice, request)?,
                 // Its end comes with the next round.
-                None => {
-                    self.scored.push_back(Scored { task: number, choice, ids: Vec::new(), request: None })
-                }
+                None => self.scored.push_back(Scoring::new(number, choice, Vec::new(), None)),
             }
             return Ok(());
         };
         self.opened.config.check_causal("telling how likely a prompt was")?;
         check_ids(&ids, self.opened.config.vocab_size)?;
-        self.scored.push_back(Scored { task: number, choice, ids, request });
+        self.scored.push_back(Scoring::new(number, choice, ids, request));
         Ok(())
     }
 
@@ -232,33 +209,33 @@ impl Lane {
                 let ticket = batcher.submit(request)?;
                 self.tickets.insert(ticket, (task, choice));
             }
-            Writes::Masked(queue) => queue.push_back(Masked { task, choice, request }),
+            Writes::Masked(queue) => {
+                check_unmask(&self.opened.config, &request.alone(), false)?;
+                queue.push_back(Masked { task, choice, request });
+            }
         }
         Ok(())
     }
 
-    /// Scores the next prompt.
+    /// Scores the next prompt; beside answers that are written no more of it than a step reads.
     pub fn score(&mut self, metrics: &Metrics) {
-        let Some(Scored { task: number, choice, ids, request }) = self.scored.pop_front() else { return };
+        let Some(mut scoring) = self.scored.pop_front() else { return };
+        let (number, choice, len) = (scoring.task, scoring.choice, scoring.count());
+        // What waits for nobody is read at once.
+        let most = if self.running() > 0 { PREFILL_TOKENS } else { usize::MAX };
         let Some(task) = self.tasks.get_mut(&number) else { return };
-        if !ids.is_empty() {
-            let mut decoder = Decoder::new(&self.model, ids.len());
-            let mut position = 0;
-            let mut on = |row: &[f32]| {
-                task.prompt_logits(choice, position, row);
-                position += 1;
-            };
-            let read =
-                catch_unwind(AssertUnwindSafe(|| pollster::block_on(decoder.each_position(&ids, &mut on))));
-            match read {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return task.fail(ApiError::of(&error).into()),
-                Err(_) => return task.fail(Refusal::failed(CRASHED)),
+        if len > 0 {
+            let mut on = |position: usize, row: &[f32]| task.prompt_logits(choice, position, row);
+            if let Err(refusal) = scoring.read(&self.model, most, &mut on) {
+                return task.fail(refusal);
+            }
+            if !scoring.is_read() {
+                return self.scored.push_front(scoring);
             }
             task.prompt_end(choice);
         }
-        match request {
-            None => task.skip(choice, ids.len(), metrics),
+        match scoring.into_request() {
+            None => task.skip(choice, len, metrics),
             Some(request) => {
                 if let Err(error) = self.write(number, choice, request) {
                     self.fail(number, &error);
@@ -282,12 +259,15 @@ impl Lane {
             let Some(&(number, choice)) = tickets.get(&ticket) else { return };
             if ends {
                 tickets.remove(&ticket);
+                metrics.ended();
             }
             if let Some(task) = tasks.get_mut(&number) {
                 task.event(choice, &event, metrics);
             }
         };
+        let before = batcher.counts().put_off;
         let stepped = catch_unwind(AssertUnwindSafe(|| pollster::block_on(batcher.step(&mut on))));
+        metrics.put_off(batcher.counts().put_off.saturating_sub(before));
         match stepped {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.restart(&error.to_string()),
@@ -299,7 +279,7 @@ impl Lane {
     fn restart(&mut self, why: &str) {
         self.tasks.values_mut().for_each(|task| task.fail(Refusal::failed(why)));
         self.tickets.clear();
-        self.writes = Writes::Together(Box::new(Batcher::new(&self.model, self.limits)));
+        self.writes = together(&self.model, self.limits);
     }
 
     /// The next answer of a masked predictor.
@@ -324,6 +304,9 @@ impl Lane {
 
     /// Gives up what nobody waits for.
     pub fn tidy(&mut self, now: Instant, metrics: &Metrics) {
+        if !self.is_idle() || self.fills {
+            self.used = now;
+        }
         let over =
             self.tasks.iter_mut().filter_map(|(number, task)| task.is_over(now, metrics).then_some(*number));
         for number in over.collect::<Vec<_>>() {

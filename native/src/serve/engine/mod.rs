@@ -4,20 +4,23 @@ mod aside;
 mod forms;
 mod job;
 mod lane;
+mod opened;
 mod opening;
 mod rounds;
+mod scoring;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use kindling::error::Error;
 use tokio::sync::oneshot;
 
 pub use aside::Aside;
 pub use job::{Back, Job};
-pub use lane::Opened;
+pub use opened::Opened;
 pub use opening::{Fetched, Settings};
 
 use self::opening::Opening;
@@ -44,6 +47,8 @@ pub enum Command {
     Attach(Named, Back<()>),
     /// To let an adapter go.
     Detach(String, Back<()>),
+    /// Which models are loaded, and how long each stays unless it is asked again; none is until the end.
+    Loaded(Back<Vec<(String, Option<Duration>)>>),
     /// Files that came.
     Fetched {
         /// Whose.
@@ -86,9 +91,8 @@ impl Engine {
         let life = Life(Arc::clone(&lives));
         let thread = Builder::new().name("engine".into()).stack_size(STACK).spawn(move || {
             let _life = life;
-            let queue = settings.limits.queue;
             let opening = Opening::new(settings, names.clone(), back);
-            Rounds::new(asked, opening, names, metrics, queue).run();
+            Rounds::new(asked, opening, names, metrics).run();
         });
         let thread = thread.map_err(|source| Error::Io { path: "the engine's thread".into(), source })?;
         Ok((Self { commands, lives }, thread))

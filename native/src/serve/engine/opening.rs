@@ -8,14 +8,16 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use burn::tensor::Device;
+use kindling::api::KeepAlive;
 use kindling::checkpoint::Checkpoint;
 use kindling::kernels::Quantization;
-use kindling::model::Transformer;
+use kindling::model::{KvCache, Transformer};
 use kindling::sample::{BatchLimits, SamplingConfig};
 use kindling::tokenizer::Tokenizer;
 
 use super::forms::Forms;
-use super::lane::{Lane, Opened};
+use super::lane::Lane;
+use super::opened::Opened;
 use super::{Command, STACK};
 use crate::beside_model::BesideModel;
 use crate::cli::Everywhere;
@@ -108,6 +110,22 @@ impl Opening {
         }
     }
 
+    /// Lets the weights of a model go whose lane is gone.
+    pub fn close(&mut self, name: &str) {
+        self.bases.remove(name);
+        self.settings.everywhere.output().say(&format!("{name} is put away: nobody asked for it"));
+    }
+
+    /// How long a model stays where a request does not say.
+    pub fn keep_alive(&self) -> KeepAlive {
+        self.settings.limits.keep_alive()
+    }
+
+    /// How many answers may wait, those of all models together.
+    pub fn queue(&self) -> usize {
+        self.settings.limits.queue
+    }
+
     /// Forgets a name, whose lane goes.
     pub fn forget(&mut self, name: &str) {
         self.fetched.remove(name);
@@ -143,6 +161,7 @@ impl Opening {
         let opened = self.open_with(&wanted.base, &adapters);
         match opened.map(|(model, tokenizer)| self.lane(&wanted.key, model, tokenizer)) {
             Ok(mut lane) => {
+                lane.base.clone_from(&wanted.base);
                 lane.adapters = wanted.adapters.iter().map(|(name, _)| name.clone()).collect();
                 self.insert(&wanted.key, lane, lanes)
             }
@@ -249,14 +268,22 @@ impl Opening {
             |tokenizer| tokenizer.end_ids(&config.eos_token_ids),
         );
         let limits = self.limits(&model);
+        let context = context_in(&model, limits.cache_bytes);
+        if context < config.context() {
+            output.warn(&format!(
+                "{key}: the memory for keys and values holds {context} of its {} positions, which bounds prompts and answers; \
+                 serve fewer models, or free memory",
+                config.context()
+            ));
+        }
         let day = Date::today();
         let tokenizer = tokenizer.map(|mut tokenizer| {
             day.set(&mut tokenizer);
             Arc::new(tokenizer)
         });
         let forms = tokenizer.as_ref().map(|tokenizer| Forms::new(Arc::clone(tokenizer), &ends));
-        let opened = Opened { name: key.into(), tokenizer, forms, config, ends, sampling, day };
-        Lane::new(opened, model, limits)
+        let opened = Opened { name: key.into(), tokenizer, forms, config, context, ends, sampling, day };
+        Lane::new(opened, model, limits, self.keep_alive())
     }
 
     /// In which type weights are held, in Ollama's words.
@@ -280,6 +307,17 @@ impl Opening {
             queue: usize::MAX,
         }
     }
+}
+
+/// Most positions of one text: those of the model, or as many as its keys and values have memory for.
+fn context_in(model: &Transformer, bytes: u64) -> usize {
+    let config = model.config();
+    // A masked predictor's text is read anew in every step.
+    if config.diffusion.is_some() {
+        return config.context();
+    }
+    let position = KvCache::bytes_per_position(config, model.dtype()).max(1);
+    usize::try_from(bytes / position).map_or(config.context(), |held| held.min(config.context()))
 }
 
 fn fetched(named: &Named, beside: &BesideModel) -> Result<Fetched, Refusal> {

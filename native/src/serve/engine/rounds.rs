@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use kindling::error::{Error, Result};
 use kindling::model::Transformer;
-use kindling::sample::{Flow, Generation, GenerationRequest, UnmaskConfig, Writer, Written};
+use kindling::sample::{Flow, Generation, Writer, Written};
 
 use super::Command;
 use super::aside::Aside;
 use super::job::{Back, Job};
-use super::lane::{CRASHED, Lane, Masked, Opened};
+use super::lane::{CRASHED, Lane, Masked};
+use super::opened::Opened;
 use super::opening::Opening;
 use crate::serve::metrics::Metrics;
 use crate::serve::names::{Named, Names};
@@ -33,7 +34,6 @@ pub struct Rounds {
     /// Who waits for a name to be open.
     waiters: Vec<(Wanted, Waiter)>,
     asides: VecDeque<Box<Aside>>,
-    queue: usize,
     ends: bool,
 }
 
@@ -45,17 +45,18 @@ enum Waiter {
     Attached(Back<()>),
 }
 
+impl Waiter {
+    /// Whether nobody hears it any more.
+    fn is_gone(&self) -> bool {
+        matches!(self, Self::Reads(reply) if reply.is_closed())
+    }
+}
+
 impl Rounds {
-    /// An engine without work; `queue` is how many answers may wait.
-    pub fn new(
-        asked: Receiver<Command>,
-        opening: Opening,
-        names: Names,
-        metrics: Arc<Metrics>,
-        queue: usize,
-    ) -> Self {
+    /// An engine without work.
+    pub fn new(asked: Receiver<Command>, opening: Opening, names: Names, metrics: Arc<Metrics>) -> Self {
         let (lanes, waiters, asides) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self { asked, opening, names, metrics, lanes, waiters, asides, queue, ends: false }
+        Self { asked, opening, names, metrics, lanes, waiters, asides, ends: false }
     }
 
     /// Works until it is told to end.
@@ -84,6 +85,8 @@ impl Rounds {
         while let Ok(command) = self.asked.try_recv() {
             self.take(command);
         }
+        // A step may be long.
+        self.count();
     }
 
     fn take(&mut self, command: Command) {
@@ -98,6 +101,11 @@ impl Rounds {
             Command::Detach(name, reply) => {
                 let _ = reply.send(self.detach(&name));
             }
+            Command::Loaded(reply) => {
+                let now = Instant::now();
+                let loaded = self.lanes.iter().map(|(name, lane)| (name.clone(), lane.stays_for(now)));
+                let _ = reply.send(Ok(loaded.collect()));
+            }
             Command::Fetched { name, fetched } => {
                 self.opening.take(name, fetched);
                 self.settle();
@@ -107,6 +115,8 @@ impl Rounds {
     }
 
     fn wait(&mut self, wanted: Wanted, waiter: Waiter) {
+        // A model may be long on its way, and clients come and go meanwhile.
+        self.waiters.retain(|(_, waiter)| !waiter.is_gone());
         self.waiters.push((wanted, waiter));
         self.settle();
     }
@@ -175,13 +185,17 @@ impl Rounds {
     fn check_queue(&self, model: &str, more: usize) -> Result<(), Refusal> {
         let beyond = |(name, lane): (&String, &Lane)| lane.beyond(if name == model { more } else { 0 });
         let waiting = self.asides.len() + self.lanes.iter().map(beyond).sum::<usize>();
-        if waiting > self.queue { Err(Refusal::busy(self.waiting())) } else { Ok(()) }
+        if waiting > self.opening.queue() { Err(Refusal::busy(self.waiting())) } else { Ok(()) }
     }
 
     fn submit(&mut self, job: Job) -> Result<(), Refusal> {
         self.check_queue(&job.model, job.choices.len())?;
+        let keep = job.keep.unwrap_or(self.opening.keep_alive());
         match self.lanes.get_mut(&job.model).filter(|lane| !lane.leaves) {
-            Some(lane) => lane.submit(job),
+            Some(lane) => {
+                lane.touch(keep);
+                lane.submit(job)
+            }
             // A mixture of adapters that gave way to others meanwhile.
             None if job.model.contains(' ') => Err(Refusal::busy(self.waiting())),
             None => Err(Refusal::no_model(&job.model, &self.names.texts())),
@@ -204,8 +218,28 @@ impl Rounds {
             lane.score(&self.metrics);
         }
         self.lanes.retain(|_, lane| lane.stays());
+        self.put_away(now);
+        self.count();
+    }
+
+    /// Says how it stands.
+    fn count(&self) {
         let running: usize = self.lanes.values().map(Lane::running).sum();
         self.metrics.now(running, self.waiting(), self.lanes.len());
+    }
+
+    /// Lets go what nobody asked for long enough; a model stays as long as one of its adapters.
+    fn put_away(&mut self, now: Instant) {
+        let expired =
+            self.lanes.iter().filter(|(_, lane)| lane.is_expired(now)).map(|(name, _)| name.clone());
+        for name in expired.collect::<Vec<_>>() {
+            let needed = self.waiters.iter().any(|(wanted, _)| wanted.key == name || wanted.base == name)
+                || self.lanes.iter().any(|(other, lane)| *other != name && lane.base == name);
+            if !needed {
+                self.lanes.remove(&name);
+                self.opening.close(&name);
+            }
+        }
     }
 
     /// One answer of each masked predictor, to its end; the others go on beside it.
@@ -220,6 +254,7 @@ impl Rounds {
             let made = made.unwrap_or_else(|_| Err(Error::Device(CRASHED.into())));
             let Some(lane) = self.lanes.get_mut(&name) else { continue };
             lane.fills = false;
+            self.metrics.ended();
             match made {
                 Ok(generation) => {
                     if let Some(task) = lane.task(masked.task) {
@@ -233,14 +268,6 @@ impl Rounds {
 
     fn fill_one(&mut self, name: &str, model: &Transformer, masked: &Masked) -> Result<Generation> {
         let asked = &masked.request;
-        let request = GenerationRequest {
-            prompt: &asked.prompt,
-            reuse: 0,
-            end_ids: &asked.end_ids,
-            tokenizer: asked.tokenizer.as_deref(),
-            config: &asked.config,
-            unmask: UnmaskConfig::default(),
-        };
         let positions = asked.prompt.len().saturating_add(asked.config.max_new_tokens);
         let mut writer = Writer::new(model, positions);
         let mut on = |written: Written| {
@@ -257,16 +284,18 @@ impl Rounds {
             let heard = self.lanes.get_mut(name).and_then(|lane| lane.task(masked.task)).is_some();
             if heard && !self.ends { Flow::Continue } else { Flow::Stop }
         };
-        pollster::block_on(writer.write(&request, &mut on))
+        pollster::block_on(writer.write(&asked.alone(), &mut on))
     }
 
     /// One part of what is only read.
     fn read(&mut self) {
         let Some(mut aside) = self.asides.pop_front() else { return };
-        let Some(lane) = self.lanes.get(aside.model()).filter(|lane| !lane.leaves) else {
+        let keep = aside.keep.unwrap_or(self.opening.keep_alive());
+        let Some(lane) = self.lanes.get_mut(aside.model()).filter(|lane| !lane.leaves) else {
             let refusal = Refusal::no_model(aside.model(), &self.names.texts());
             return aside.fail(refusal);
         };
+        lane.touch(keep);
         if !aside.step(&lane.model, Instant::now()) {
             self.asides.push_back(aside);
         }
