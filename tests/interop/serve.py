@@ -7,7 +7,6 @@ the page's own small one, so that the clients' answers say nothing of its wisdom
 """
 
 import concurrent.futures
-import contextlib
 import json
 import math
 import os
@@ -17,7 +16,7 @@ import subprocess
 import time
 import urllib.request
 
-from checks import NANO, arguments, check, finish, skip
+from checks import NANO, arguments, check, finish, serving, skip
 
 try:
     import openai
@@ -32,6 +31,7 @@ try:
 except ImportError:
     langchain_openai = None
 
+SMALL = f"nano={NANO}"
 QUESTION = [{"role": "user", "content": "What colour is the lamp?"}]
 TOOL = {
     "type": "function",
@@ -48,18 +48,6 @@ SCHEMA = {
     "required": ["name", "count"],
     "additionalProperties": False,
 }
-
-
-@contextlib.contextmanager
-def serving(program, *flags):
-    """A server of the small model; its address."""
-    words = [program, "serve", "--model", f"nano={NANO}", "--port", "0", "--device", "cpu", "--json", "--quiet", *flags]
-    server = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
-    try:
-        yield json.loads(server.stdout.readline())["url"]
-    finally:
-        server.terminate()
-        check("serve ends with 0 when it is asked to end", server.wait(60) == 0)
 
 
 def refusal(kind, call):
@@ -207,25 +195,25 @@ def openai_others(client, url):
         check("openai: sixteen at once are each what they are alone", list(pool.map(ask, range(16))) == alone)
 
 
-def openai_part(program, _):
+def openai_part():
     if openai is None:
         return skip("openai", "it is not installed")
-    with serving(program) as url:
+    with serving(SMALL) as url:
         client = openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0)
         openai_chats(client, url)
         openai_forms(client)
         openai_others(client, url)
-    with serving(program, "--api-key", "right") as url:
+    with serving(SMALL, "--api-key", "right") as url:
         wrong = openai.OpenAI(base_url=url + "/v1", api_key="wrong", max_retries=0)
         check("openai: a wrong key is AuthenticationError", refusal(openai.AuthenticationError, wrong.models.list) is not None)
         right = openai.OpenAI(base_url=url + "/v1", api_key="right")
         check("openai: the right key is taken", len(right.models.list().data) == 1)
 
 
-def ollama_part(program, _):
+def ollama_part():
     if ollama is None:
         return skip("ollama", "it is not installed")
-    with serving(program) as url:
+    with serving(SMALL) as url:
         client = ollama.Client(host=url)
         check("ollama: models are listed", [model.model for model in client.list().models] == ["nano"])
         check("ollama: a model is shown", client.show("nano").modelinfo["general.parameter_count"] > 1000)
@@ -244,10 +232,10 @@ def ollama_part(program, _):
         check("ollama: an unknown model is 404", error is not None and error.status_code == 404)
 
 
-def langchain_part(program, _):
+def langchain_part():
     if langchain_openai is None:
         return skip("langchain", "langchain-openai is not installed")
-    with serving(program) as url:
+    with serving(SMALL) as url:
         shared = {"base_url": url + "/v1", "api_key": "none"}
         chat = langchain_openai.ChatOpenAI(model="nano", temperature=0, max_tokens=12, **shared)
         whole = chat.invoke("What colour is the lamp?")
@@ -259,11 +247,11 @@ def langchain_part(program, _):
         check("langchain: vectors", len(vectors.embed_documents(["a lamp", "a dog"])) == 2)
 
 
-def javascript_part(program, _):
+def javascript_part():
     modules = os.environ.get("KINDLING_CLIENTS_JS")
     if not modules or not shutil.which("node"):
         return skip("javascript", "there is no node, or npm's openai is not installed")
-    with serving(program) as url:
+    with serving(SMALL) as url:
         script = pathlib.Path(__file__).with_suffix(".mjs")
         run = subprocess.run(
             ["node", script, url], capture_output=True, text=True, env={**os.environ, "NODE_PATH": modules}, timeout=300
@@ -293,7 +281,7 @@ def main():
     args = arguments(__doc__, PARTS)
     for name, part in PARTS.items():
         if args.only in (None, name):
-            part(args.kindling.resolve(), args.folder)
+            part()
     finish()
 
 
