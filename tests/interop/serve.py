@@ -1,4 +1,5 @@
-"""`kindling serve` asked by clients that others wrote: OpenAI's SDKs for Python and JavaScript, Ollama's, and LangChain's.
+"""`kindling serve` asked by clients that others wrote: OpenAI's SDKs for Python and JavaScript, Ollama's, LangChain's; and
+the requests of FastGPT and One API.
 
     python -B tests/interop/serve.py KINDLING FOLDER [--only openai]
 
@@ -262,8 +263,58 @@ def javascript_part():
         check(f"javascript: the script ends well {run.stderr[-500:]}".strip(), run.returncode == 0)
 
 
-def post(url, body):
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+def gateways_part():
+    """What FastGPT (packages/service/core/ai) and One API (relay/adaptor/openai, controller/channel-test.go) send."""
+    with serving(SMALL, "--api-key", "right") as url:
+        listed = json.loads(get(url + "/v1/models", "right"))
+        check("One API: a channel's models are fetched", [model["id"] for model in listed["data"]] == ["nano"])
+        probe = {"messages": [{"role": "user", "content": "Output only your specific model name with no additional text."}],
+                 "model": "nano", "max_tokens": 2}
+        tested = json.loads(post(url + "/v1/chat/completions", probe, "right"))
+        check("One API: a channel is tested", tested["usage"]["completion_tokens"] > 0 and tested["choices"][0]["message"]["role"])
+        # FastGPT's own fields, those of its settings, and what One API adds to a stream. More tokens than the context end at it.
+        asked = {
+            "model": "nano", "messages": [{"role": "system", "content": "Answer briefly."}, *QUESTION], "temperature": 0.01,
+            "max_tokens": 8000, "top_p": 1, "stop": ["\n\n", "###"], "stream": True, "stream_options": {"include_usage": True},
+        }
+        text, parts, done = streamed(url, asked)
+        check("FastGPT: a chat streams to its end", text and done and parts[-1]["usage"]["total_tokens"] > 0)
+        reasons = [choice["finish_reason"] for part in parts for choice in part["choices"]]
+        check("FastGPT: it is told why the answer ended", reasons[-1] in ("stop", "length"))
+        whole = json.loads(post(url + "/v1/chat/completions", {**asked, "stream": False, "stream_options": None}, "right"))
+        check("FastGPT: the same without a stream", whole["choices"][0]["message"]["content"] == text)
+        turns = [*QUESTION, {"role": "assistant", "content": "Red."}, {"role": "user", "content": "And the dog?"}]
+        check("FastGPT: with the history", streamed(url, {**asked, "messages": turns})[2])
+        form = {"type": "json_schema", "json_schema": {"name": "row", "schema": SCHEMA}}
+        text, _, _ = streamed(url, {**asked, "max_tokens": 200, "stop": None, "response_format": form})
+        check("FastGPT: a schema holds", set(json.loads(text)) == {"name", "count"})
+        tools = {"tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": True, "max_tokens": 40}
+        check("FastGPT: tools stand beside a question", streamed(url, {**asked, **tools})[2])
+        index = {"model": "nano", "input": ["a lamp", "a dog"], "encoding_format": "float"}
+        vectors = json.loads(post(url + "/v1/embeddings", index, "right"))
+        check("FastGPT: vectors of an index model", len(vectors["data"]) == 2 and vectors["usage"]["total_tokens"] > 0)
+
+
+def streamed(url, body):
+    """The text of a stream, its parts, and whether it ends as one does."""
+    lines = post(url + "/v1/chat/completions", body, "right").decode().splitlines()
+    events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    parts = [json.loads(event) for event in events if event != "[DONE]"]
+    text = "".join(choice["delta"].get("content") or "" for part in parts for choice in part["choices"])
+    return text, parts, events[-1:] == ["[DONE]"]
+
+
+def headers(key):
+    return {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+
+
+def get(url, key=None):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers(key))) as answer:
+        return answer.read()
+
+
+def post(url, body, key=None):
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers(key))
     with urllib.request.urlopen(request) as answer:
         return answer.read()
 
@@ -274,7 +325,10 @@ def metric(url, name):
     return next(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
 
-PARTS = {"openai": openai_part, "ollama": ollama_part, "langchain": langchain_part, "javascript": javascript_part}
+PARTS = {
+    "openai": openai_part, "ollama": ollama_part, "langchain": langchain_part, "javascript": javascript_part,
+    "gateways": gateways_part,
+}
 
 
 def main():
