@@ -50,7 +50,9 @@ def here(checkpoint, name, data, work, limit, shots, template):
     run = call(*words)
     if run.returncode:
         raise RuntimeError(run.stderr)
-    lines = map(json.loads, items.read_text().splitlines())
+    lines = [json.loads(line) for line in items.read_text().splitlines()]
+    likeliest = all(line["chosen"] == best(line["log_likelihoods"]) for line in lines)
+    check(f"{name}, {shots} examples: eval chooses what it finds likeliest", likeliest)
     return {(line["subject"], line["id"]): line["log_likelihoods"] for line in lines}
 
 
