@@ -99,9 +99,9 @@ def some_subjects(data, folder, items):
             path = files[number * len(files) // items if items < len(files) else number]
             for part, file in [(asked, path.name), ("dev", path.name.replace(f"_{asked}.csv", "_dev.csv"))]:
                 (folder / name / part).mkdir(parents=True, exist_ok=True)
-                shutil.copy(data / name / part / file, folder / name / part / file)
+                shutil.copyfile(data / name / part / file, folder / name / part / file)
     for _, file in PLAIN.values():
-        shutil.copy(data / file, folder / file)
+        shutil.copyfile(data / file, folder / file)
 
 
 def limit_of(name, data, items):
