@@ -17,7 +17,7 @@ import pathlib
 from checks import NANO, arguments, call, check, finish, kindling, serving, skip
 from harness import SETS, answered, askable, asked, hf, limit_of, served, some_subjects
 
-# Few enough for five minutes.
+# Few enough to be asked in every run, a minute or so of one core.
 USUAL_ITEMS = 8
 # Texts are served as ids are, once they are cut into tokens: these are enough.
 MOST_TEXTS = 24
