@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -18,15 +19,16 @@ lists = False
 
 
 def arguments(text, parts, *more):
-    """The command line of a script: the program, an empty folder to work in, and which part to run."""
+    """The command line of a script: the program, an empty folder to work in, which part to run, and `more` flags: each with
+    what it says and its type, a path where there is none."""
     global program, lists
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("kindling", type=pathlib.Path, help="the program")
     parser.add_argument("folder", type=pathlib.Path, help="an empty directory to work in")
     parser.add_argument("--only", choices=parts, help="run this part alone")
-    parser.add_argument("--list", action="store_true", help="print the losses of all steps beside those of PyTorch")
-    for flag, what in more:
-        parser.add_argument(flag, type=pathlib.Path, help=what)
+    parser.add_argument("--list", action="store_true", help="print all numbers beside those of the others, in tables")
+    for flag, what, *kind in more:
+        parser.add_argument(flag, type=kind[0] if kind else pathlib.Path, help=what)
     args = parser.parse_args()
     program, lists = args.kindling.resolve(), args.list
     args.folder.mkdir(parents=True, exist_ok=True)
@@ -50,6 +52,18 @@ def refusal(*words):
     """Why a command fails, in its own words; nothing where it does not."""
     run = call(*words)
     return run.stderr.strip().removeprefix("error: ") if run.returncode else ""
+
+
+@contextlib.contextmanager
+def serving(model, *flags):
+    """A server of a model, as NAME=PLACE; its address."""
+    words = ["serve", "--model", model, "--port", "0", "--device", "cpu", "--json", "--quiet", *map(str, flags)]
+    server = subprocess.Popen([program, *words], stdout=subprocess.PIPE, text=True)
+    try:
+        yield json.loads(server.stdout.readline())["url"]
+    finally:
+        server.terminate()
+        check("serve ends with 0 when it is asked to end", server.wait(60) == 0)
 
 
 def ids(tokens):

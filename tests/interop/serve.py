@@ -1,4 +1,5 @@
-"""`kindling serve` asked by clients that others wrote: OpenAI's SDKs for Python and JavaScript, Ollama's, and LangChain's.
+"""`kindling serve` asked by clients that others wrote: OpenAI's SDKs for Python and JavaScript, Ollama's, LangChain's; and
+the requests of FastGPT and One API.
 
     python -B tests/interop/serve.py KINDLING FOLDER [--only openai]
 
@@ -7,7 +8,6 @@ the page's own small one, so that the clients' answers say nothing of its wisdom
 """
 
 import concurrent.futures
-import contextlib
 import json
 import math
 import os
@@ -17,7 +17,7 @@ import subprocess
 import time
 import urllib.request
 
-from checks import NANO, arguments, check, finish, skip
+from checks import NANO, arguments, check, finish, serving, skip
 
 try:
     import openai
@@ -32,6 +32,7 @@ try:
 except ImportError:
     langchain_openai = None
 
+SMALL = f"nano={NANO}"
 QUESTION = [{"role": "user", "content": "What colour is the lamp?"}]
 TOOL = {
     "type": "function",
@@ -48,18 +49,6 @@ SCHEMA = {
     "required": ["name", "count"],
     "additionalProperties": False,
 }
-
-
-@contextlib.contextmanager
-def serving(program, *flags):
-    """A server of the small model; its address."""
-    words = [program, "serve", "--model", f"nano={NANO}", "--port", "0", "--device", "cpu", "--json", "--quiet", *flags]
-    server = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True)
-    try:
-        yield json.loads(server.stdout.readline())["url"]
-    finally:
-        server.terminate()
-        check("serve ends with 0 when it is asked to end", server.wait(60) == 0)
 
 
 def refusal(kind, call):
@@ -207,25 +196,25 @@ def openai_others(client, url):
         check("openai: sixteen at once are each what they are alone", list(pool.map(ask, range(16))) == alone)
 
 
-def openai_part(program, _):
+def openai_part():
     if openai is None:
         return skip("openai", "it is not installed")
-    with serving(program) as url:
+    with serving(SMALL) as url:
         client = openai.OpenAI(base_url=url + "/v1", api_key="none", max_retries=0)
         openai_chats(client, url)
         openai_forms(client)
         openai_others(client, url)
-    with serving(program, "--api-key", "right") as url:
+    with serving(SMALL, "--api-key", "right") as url:
         wrong = openai.OpenAI(base_url=url + "/v1", api_key="wrong", max_retries=0)
         check("openai: a wrong key is AuthenticationError", refusal(openai.AuthenticationError, wrong.models.list) is not None)
         right = openai.OpenAI(base_url=url + "/v1", api_key="right")
         check("openai: the right key is taken", len(right.models.list().data) == 1)
 
 
-def ollama_part(program, _):
+def ollama_part():
     if ollama is None:
         return skip("ollama", "it is not installed")
-    with serving(program) as url:
+    with serving(SMALL) as url:
         client = ollama.Client(host=url)
         check("ollama: models are listed", [model.model for model in client.list().models] == ["nano"])
         check("ollama: a model is shown", client.show("nano").modelinfo["general.parameter_count"] > 1000)
@@ -244,10 +233,10 @@ def ollama_part(program, _):
         check("ollama: an unknown model is 404", error is not None and error.status_code == 404)
 
 
-def langchain_part(program, _):
+def langchain_part():
     if langchain_openai is None:
         return skip("langchain", "langchain-openai is not installed")
-    with serving(program) as url:
+    with serving(SMALL) as url:
         shared = {"base_url": url + "/v1", "api_key": "none"}
         chat = langchain_openai.ChatOpenAI(model="nano", temperature=0, max_tokens=12, **shared)
         whole = chat.invoke("What colour is the lamp?")
@@ -259,11 +248,11 @@ def langchain_part(program, _):
         check("langchain: vectors", len(vectors.embed_documents(["a lamp", "a dog"])) == 2)
 
 
-def javascript_part(program, _):
+def javascript_part():
     modules = os.environ.get("KINDLING_CLIENTS_JS")
     if not modules or not shutil.which("node"):
         return skip("javascript", "there is no node, or npm's openai is not installed")
-    with serving(program) as url:
+    with serving(SMALL) as url:
         script = pathlib.Path(__file__).with_suffix(".mjs")
         run = subprocess.run(
             ["node", script, url], capture_output=True, text=True, env={**os.environ, "NODE_PATH": modules}, timeout=300
@@ -274,8 +263,58 @@ def javascript_part(program, _):
         check(f"javascript: the script ends well {run.stderr[-500:]}".strip(), run.returncode == 0)
 
 
-def post(url, body):
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+def gateways_part():
+    """What FastGPT (packages/service/core/ai) and One API (relay/adaptor/openai, controller/channel-test.go) send."""
+    with serving(SMALL, "--api-key", "right") as url:
+        listed = json.loads(get(url + "/v1/models", "right"))
+        check("One API: a channel's models are fetched", [model["id"] for model in listed["data"]] == ["nano"])
+        probe = {"messages": [{"role": "user", "content": "Output only your specific model name with no additional text."}],
+                 "model": "nano", "max_tokens": 2}
+        tested = json.loads(post(url + "/v1/chat/completions", probe, "right"))
+        check("One API: a channel is tested", tested["usage"]["completion_tokens"] > 0 and tested["choices"][0]["message"]["role"])
+        # FastGPT's own fields, those of its settings, and what One API adds to a stream. More tokens than the context end at it.
+        asked = {
+            "model": "nano", "messages": [{"role": "system", "content": "Answer briefly."}, *QUESTION], "temperature": 0.01,
+            "max_tokens": 8000, "top_p": 1, "stop": ["\n\n", "###"], "stream": True, "stream_options": {"include_usage": True},
+        }
+        text, parts, done = streamed(url, asked)
+        check("FastGPT: a chat streams to its end", text and done and parts[-1]["usage"]["total_tokens"] > 0)
+        reasons = [choice["finish_reason"] for part in parts for choice in part["choices"]]
+        check("FastGPT: it is told why the answer ended", reasons[-1] in ("stop", "length"))
+        whole = json.loads(post(url + "/v1/chat/completions", {**asked, "stream": False, "stream_options": None}, "right"))
+        check("FastGPT: the same without a stream", whole["choices"][0]["message"]["content"] == text)
+        turns = [*QUESTION, {"role": "assistant", "content": "Red."}, {"role": "user", "content": "And the dog?"}]
+        check("FastGPT: with the history", streamed(url, {**asked, "messages": turns})[2])
+        form = {"type": "json_schema", "json_schema": {"name": "row", "schema": SCHEMA}}
+        text, _, _ = streamed(url, {**asked, "max_tokens": 200, "stop": None, "response_format": form})
+        check("FastGPT: a schema holds", set(json.loads(text)) == {"name", "count"})
+        tools = {"tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": True, "max_tokens": 40}
+        check("FastGPT: tools stand beside a question", streamed(url, {**asked, **tools})[2])
+        index = {"model": "nano", "input": ["a lamp", "a dog"], "encoding_format": "float"}
+        vectors = json.loads(post(url + "/v1/embeddings", index, "right"))
+        check("FastGPT: vectors of an index model", len(vectors["data"]) == 2 and vectors["usage"]["total_tokens"] > 0)
+
+
+def streamed(url, body):
+    """The text of a stream, its parts, and whether it ends as one does."""
+    lines = post(url + "/v1/chat/completions", body, "right").decode().splitlines()
+    events = [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+    parts = [json.loads(event) for event in events if event != "[DONE]"]
+    text = "".join(choice["delta"].get("content") or "" for part in parts for choice in part["choices"])
+    return text, parts, events[-1:] == ["[DONE]"]
+
+
+def headers(key):
+    return {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
+
+
+def get(url, key=None):
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers(key))) as answer:
+        return answer.read()
+
+
+def post(url, body, key=None):
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers(key))
     with urllib.request.urlopen(request) as answer:
         return answer.read()
 
@@ -286,14 +325,17 @@ def metric(url, name):
     return next(float(line.split()[-1]) for line in lines if line.startswith(name + " "))
 
 
-PARTS = {"openai": openai_part, "ollama": ollama_part, "langchain": langchain_part, "javascript": javascript_part}
+PARTS = {
+    "openai": openai_part, "ollama": ollama_part, "langchain": langchain_part, "javascript": javascript_part,
+    "gateways": gateways_part,
+}
 
 
 def main():
     args = arguments(__doc__, PARTS)
     for name, part in PARTS.items():
         if args.only in (None, name):
-            part(args.kindling.resolve(), args.folder)
+            part()
     finish()
 
 
