@@ -40,7 +40,7 @@ thinking. Files of a directory are found by name: ceval/val/logic_val.csv, arc_e
 /// Flags of `eval`.
 #[derive(Args)]
 pub struct EvalArgs {
-    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name;
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, hub:owner/name or ms:owner/name;
     /// a second one is compared with the first, question by question
     #[arg(long, required = true)]
     pub model: Vec<PathBuf>,
@@ -60,7 +60,7 @@ pub struct EvalArgs {
     /// heldout, pairs, format; several with commas; all = every set of questions whose rows are in --data
     #[arg(long, required = true, value_delimiter = ',')]
     pub task: Vec<String>,
-    /// Files, directories, globs or hub:owner/name with the rows (repeatable)
+    /// Files, directories, globs, hub:owner/name or ms:owner/name with the rows (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// Where the examples of --shots come from, if not from the few-shot split in --data (repeatable; one task alone)
