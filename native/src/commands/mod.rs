@@ -41,6 +41,8 @@ pub mod push;
 pub mod quickstart;
 mod quickstart_report;
 mod quickstart_rows;
+#[cfg(test)]
+mod recipe_files;
 mod reference;
 pub mod replay;
 pub mod report;

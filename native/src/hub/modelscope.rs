@@ -55,15 +55,19 @@ impl ModelScope {
         Self { web: Web::new(Site::ModelScope), repo: repo.into(), kind, listed: OnceCell::new() }
     }
 
+    fn is_data(&self) -> bool {
+        matches!(self.kind, RepoType::Dataset)
+    }
+
     fn api(&self) -> String {
-        let kind = if self.kind == RepoType::Dataset { "datasets" } else { "models" };
+        let kind = if self.is_data() { "datasets" } else { "models" };
         format!("{}/api/v1/{kind}/{}", self.web.endpoint, self.repo)
     }
 
     /// All files of a revision. Of a model they come at once, of a data set by pages.
     fn entries(&self, revision: &str) -> Result<Vec<Entry>, Trouble> {
         let at = format!("Revision={}&Recursive=True", in_query(revision));
-        if self.kind != RepoType::Dataset {
+        if !self.is_data() {
             let entries = self.page(&format!("{}/repo/files?{at}", self.api()))?;
             return match entries.len() < CUT_AT {
                 true => Ok(entries),

@@ -14,5 +14,5 @@ mod upload;
 
 pub use card::{About, card};
 pub use files::{Kind, uploads};
-pub use sending::{CARD, Done, Order, send};
+pub use sending::{CARD, Order, send};
 pub use upload::{Upload, parameters};

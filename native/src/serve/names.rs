@@ -8,6 +8,7 @@ use kindling::api::ModelEntry;
 use kindling::told::Told;
 
 use super::models::entry_of_files;
+use crate::hub;
 
 /// What a name stands for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
