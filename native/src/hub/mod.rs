@@ -30,7 +30,7 @@ pub use self::names::in_query;
 pub use self::protocol::{Trouble, header};
 use self::snapshot::Snapshot;
 pub use self::snapshot::is_offline;
-pub use self::web::{Web, text};
+pub use self::web::{STANDARD, Web, text};
 use crate::output::Output;
 
 static OUTPUT: OnceLock<Output> = OnceLock::new();

@@ -20,6 +20,8 @@ const DIGESTION: Duration = Duration::from_secs(300);
 const LONGEST_TEXT: u64 = 256 << 20;
 /// Redirects that are followed.
 pub const MOST_REDIRECTS: u32 = 10;
+/// The hub itself.
+pub const STANDARD: &str = "https://huggingface.co";
 const AGENT: &str = concat!("kindling/", env!("CARGO_PKG_VERSION"));
 
 /// A place on the network.
@@ -35,7 +37,7 @@ impl Web {
     /// The place that the environment names, with the token that belongs to it.
     pub fn new(site: Site) -> Self {
         let standard = match site {
-            Site::HuggingFace => "https://huggingface.co",
+            Site::HuggingFace => STANDARD,
             Site::ModelScope => "https://modelscope.cn",
         };
         let endpoint = variable(site.endpoint_variable()).unwrap_or_else(|| standard.into());

@@ -34,20 +34,21 @@ pub fn send(
             Some(_) => Err(unclear(upload, "no address")),
         };
     };
+    let address = hub.address(address);
     let nothing = Map::new();
     let headers = actions["upload"]["header"].as_object().unwrap_or(&nothing);
     match headers.get("chunk_size").map(number) {
         None => {
-            put(hub, upload, address, (0, upload.size), bar)?;
+            put(hub, upload, &address, (0, upload.size), bar)?;
         }
         Some(Some(size)) if size > 0 => {
             let parts = in_parts(hub, upload, headers, size, bar)?;
-            hub.tell(address, &json!({"oid": oid, "parts": parts}))?;
+            hub.tell(&address, &json!({"oid": oid, "parts": parts}))?;
         }
         Some(_) => return Err(unclear(upload, "a size of its parts that is none")),
     }
     if let Some(verify) = actions["verify"]["href"].as_str() {
-        hub.tell(verify, &json!({"oid": oid, "size": upload.size}))?;
+        hub.tell(&hub.address(verify), &json!({"oid": oid, "size": upload.size}))?;
     }
     Ok(true)
 }

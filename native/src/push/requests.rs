@@ -6,7 +6,7 @@ use ureq::http::Response;
 
 use super::patience::patiently;
 use super::upload::Upload;
-use crate::hub::{Site, Trouble, Web, header, in_query, text};
+use crate::hub::{STANDARD, Site, Trouble, Web, header, in_query, text};
 use crate::output::Output;
 
 /// How many characters of the hub's own message are told.
@@ -44,6 +44,14 @@ impl Hub {
     /// Where the repository is seen.
     pub fn page(&self) -> String {
         format!("{}/{}", self.web.endpoint, self.repo)
+    }
+
+    /// An address that the hub named; a mirror's answers may name the hub itself.
+    pub fn address(&self, href: &str) -> String {
+        match href.strip_prefix(STANDARD).filter(|rest| rest.starts_with('/')) {
+            Some(rest) => format!("{}{rest}", self.web.endpoint),
+            None => href.to_string(),
+        }
     }
 
     fn api(&self, rest: &str) -> String {
@@ -257,4 +265,40 @@ fn mode(answer: &Value, upload: &Upload) -> Result<Mode, Trouble> {
 pub fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_taken_as_the_hub_says_and_an_empty_one_inside_the_commit() {
+        let answer = json!({"files": [
+            {"path": "a", "uploadMode": "lfs", "shouldIgnore": false, "oid": "12"},
+            {"path": "b", "uploadMode": "regular", "shouldIgnore": true},
+            {"path": "c", "uploadMode": "by-post"},
+        ]});
+        let large = mode(&answer, &Upload::made("a", vec![1])).unwrap();
+        assert_eq!(large, Mode { is_large: true, is_ignored: false, present: Some("12".into()) });
+        assert!(!mode(&answer, &Upload::made("a", Vec::new())).unwrap().is_large);
+        let small = mode(&answer, &Upload::made("b", vec![1])).unwrap();
+        assert_eq!(small, Mode { is_large: false, is_ignored: true, present: None });
+        for unknown in ["c", "d"] {
+            assert!(matches!(mode(&answer, &Upload::made(unknown, vec![1])), Err(Trouble::Refused(_))));
+        }
+        assert_eq!((base64(b"Man"), base64(b"M")), ("TWFu".to_string(), "TQ==".to_string()));
+    }
+
+    #[test]
+    fn a_mirror_is_asked_where_the_hub_is_named() {
+        let mut hub = Hub::new("a/b", Output { json: false, quiet: true, verbose: false });
+        hub.web.endpoint = "http://mirror".into();
+        for (named, asked) in [
+            ("https://huggingface.co/api/complete?x=1", "http://mirror/api/complete?x=1"),
+            ("https://huggingface.com/x", "https://huggingface.com/x"),
+            ("https://store.example/put", "https://store.example/put"),
+        ] {
+            assert_eq!(hub.address(named), asked);
+        }
+    }
 }
