@@ -157,7 +157,8 @@ fn without_places(fields: &mut Map<String, Value>, file: &str, remarks: &mut Vec
         }
     }
     if let Some(Value::Object(card)) = fields.get_mut(CARD[0])
-        && card.get(CARD[1]).is_some_and(is_place)
+        // Our own cards name what is on the hub by its address, and all else by its path.
+        && card.get(CARD[1]).and_then(Value::as_str).is_some_and(|parent| !hub::is_address(parent))
     {
         card.remove(CARD[1]);
         remarks.push(format!("{file} is sent without {}.{}, a place of this machine", CARD[0], CARD[1]));
