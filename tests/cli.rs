@@ -73,6 +73,8 @@ mod prompts;
 mod quickstart;
 #[path = "cli/reasoning.rs"]
 mod reasoning;
+#[path = "cli/recipes.rs"]
+mod recipes;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/results.rs"]

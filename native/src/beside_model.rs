@@ -25,7 +25,7 @@ pub struct BesideModel {
     #[arg(long, conflicts_with = "preset")]
     pub model_config: Option<PathBuf>,
     /// The tokenizer of a new model or of one that has none, or another one: a directory, a tokenizer.json, a checkpoint,
-    /// hub:owner/name or, beside --model, llama2.c's tokenizer .bin
+    /// hub:owner/name, ms:owner/name or, beside --model, llama2.c's tokenizer .bin
     #[arg(long)]
     pub tokenizer: Option<PathBuf>,
 }

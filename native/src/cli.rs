@@ -11,7 +11,8 @@ use crate::commands::stage_flags::with_defaults;
 use crate::commands::train_args::{AdapterArgs, TrainArgs};
 use crate::commands::{
     SAMPLING_ORDER, bench, chat, completions, convert, data, doctor, eval, export, generate, import, merge,
-    plan, quickstart, replay, report, run_file, runs, sample_data, score, teacher_answers, tokenizer, train,
+    plan, push, quickstart, replay, report, run_file, runs, sample_data, score, teacher_answers, tokenizer,
+    train,
 };
 use crate::config_file;
 use crate::failure::Failure;
@@ -124,6 +125,8 @@ enum Verb {
     Export(export::ExportArgs),
     /// Make a directory of an exported model or run; a run goes on there
     Import(import::ImportArgs),
+    /// Write a model or an adapter to a repository of the hub, with a card
+    Push(push::PushArgs),
     /// Complete a prompt
     #[command(after_help = SAMPLING_ORDER)]
     Generate(generate::GenerateArgs),
@@ -154,10 +157,7 @@ enum Verb {
     Completions(completions::CompletionsArgs),
 }
 
-/// Verbs of the command surface that wait for their issue.
-const NOT_BUILT: [&str; 1] = ["push"];
-
-/// Flags likewise.
+/// Flags of the command surface that wait for their issue.
 const FLAGS_NOT_BUILT: [&str; 3] = ["--sync-every", "--tf32", "--warm"];
 
 /// What was asked for, in words, and the settings that came of it.
@@ -221,6 +221,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Merge(args) => merge::run(&args, &everywhere),
         Verb::Export(args) => export::export(&args, &everywhere),
         Verb::Import(args) => import::import(&args, &everywhere, &invocation),
+        Verb::Push(args) => push::run(&args, &everywhere),
         Verb::Generate(args) => generate::run(args, models(&matches), &everywhere, &invocation.said),
         Verb::Replay(args) => replay::run(&args, &everywhere),
         Verb::Chat(args) => chat::run(args, &everywhere, &invocation.said),
@@ -251,17 +252,11 @@ fn as_typed(command: &clap::Command, typed: Vec<OsString>, error: clap::Error) -
     }
 }
 
-/// Says of a promised verb or flag that it is still to come, instead of calling it unknown.
+/// Says of a promised flag that it is still to come, instead of calling it unknown.
 fn refuse_not_built(args: &[OsString]) -> Result<(), Failure> {
-    let words: Vec<&str> = args.iter().skip(1).filter_map(|arg| arg.to_str()).collect();
-    let values = ["--device", "--dtype"];
-    let plain = |i: usize| !words[i].starts_with('-') && (i == 0 || !values.contains(&words[i - 1]));
-    let verbs: Vec<&str> = (0..words.len()).filter(|&i| plain(i)).map(|i| words[i]).take(2).collect();
-    let said = [verbs.first().map(|verb| (*verb).to_string()), Some(verbs.join(" "))];
-    let verb = said.into_iter().flatten().find(|verb| NOT_BUILT.contains(&verb.as_str()));
-    let flag = words.iter().map(|word| word.split('=').next().unwrap_or(word));
-    let flag = flag.into_iter().find(|flag| FLAGS_NOT_BUILT.contains(flag)).map(str::to_string);
-    match verb.or(flag) {
+    let words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    let mut flags = words.map(|word| word.split('=').next().unwrap_or(word));
+    match flags.find(|flag| FLAGS_NOT_BUILT.contains(flag)) {
         Some(name) => {
             Err(Failure::Usage(format!("`{name}` is not built yet; `kindling --help` lists what is")))
         }

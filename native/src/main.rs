@@ -29,6 +29,7 @@ mod piped;
 mod plot;
 mod prepared_files;
 mod progress;
+mod push;
 mod report;
 mod run_dir;
 mod run_kind;

@@ -200,13 +200,6 @@ fn unknown_presets_and_devices_are_named_beside_the_known() {
 }
 
 #[test]
-fn verbs_of_later_issues_are_not_built_yet() {
-    let place = Place::new();
-    place.run_words(&["push", "my/model", "--json"]).expect(2, &["`push` is not built yet"]);
-    place.run_words(&["--json", "push"]).expect(2, &["push", "not built yet"]);
-}
-
-#[test]
 fn flags_of_later_issues_are_not_built_yet() {
     let place = Place::with_model();
     for flag in ["--sync-every", "--tf32"] {

@@ -32,7 +32,7 @@ pub enum Target {
 /// Flags of `convert`.
 #[derive(Args)]
 pub struct ConvertArgs {
-    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, hub:owner/name or ms:owner/name
     #[arg(long)]
     pub model: PathBuf,
     /// What the model's file does not hold

@@ -41,7 +41,7 @@ pub enum DataVerb {
 /// Flags of `data preview`.
 #[derive(Args)]
 pub struct PreviewArgs {
-    /// Files, directories, globs, hub:owner/name or - for the standard input (repeatable)
+    /// Files, directories, globs, hub:owner/name, ms:owner/name or - for the standard input (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// What makes tokens of them

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::output::Output;
 use crate::table::table;
@@ -45,7 +46,7 @@ struct DataSet {
     format: &'static str,
     /// Of its files, or rows where only these are told.
     size: Option<&'static str>,
-    /// What `--data` takes, where it begins with `hub:`.
+    /// What `--data` takes.
     address: &'static str,
     licence: Option<&'static str>,
     about: &'static str,
@@ -65,6 +66,16 @@ const fn row(
     about: &'static str,
 ) -> DataSet {
     DataSet { name, stage, languages, format, size, address, licence, about }
+}
+
+/// Where MiniMind's data sets are kept, and where ModelScope has the same files.
+const MINIMIND: [&str; 2] = ["hub:jingyaogong/minimind_dataset/", "ms:gongjy/minimind_dataset/"];
+
+impl DataSet {
+    /// The same file on ModelScope, as MiniMind's own documents tell.
+    fn mirror(&self) -> Option<String> {
+        Some(format!("{}{}", MINIMIND[1], self.address.strip_prefix(MINIMIND[0])?))
+    }
 }
 
 /// Sizes, licences and addresses are those that the hub's pages and the seeds' own documents tell.
@@ -149,21 +160,21 @@ const DATA_SETS: [DataSet; 31] = [
     row(
         ("spongebob-pretrain", For::Pretrain, "zh"),
         (TEXT, None),
-        "modelscope.cn/datasets/Harris/pretrainSpongeBob (pretrain.jsonl)",
+        "ms:Harris/pretrainSpongeBob/pretrain.jsonl",
         None,
-        "LLM_SpongeBob: texts; fetch the file and give --data its path",
+        "LLM_SpongeBob: texts",
     ),
     row(
         ("spongebob-sft-512", For::Sft, "zh"),
         ("jsonl, lists of messages", Some("7.1 GB")),
-        "modelscope.cn/datasets/Harris/pretrainSpongeBob (sft_512.jsonl)",
+        "ms:Harris/pretrainSpongeBob/sft_512.jsonl",
         None,
         "LLM_SpongeBob: conversations of up to 512 characters",
     ),
     row(
         ("spongebob-sft-1024", For::Sft, "zh"),
         ("jsonl, lists of messages", Some("5.2 GB")),
-        "modelscope.cn/datasets/Harris/pretrainSpongeBob (sft_1024.jsonl)",
+        "ms:Harris/pretrainSpongeBob/sft_1024.jsonl",
         None,
         "LLM_SpongeBob: conversations of 512 to 1,024 characters",
     ),
@@ -294,14 +305,23 @@ pub fn run(args: &ListArgs, output: Output) {
     let head = ["name", "for", "languages", "size", "format", "licence", "address", "what it is"];
     let mut rows = vec![head.map(String::from).to_vec()];
     for set in chosen {
-        output.json(set);
+        output.json(&with_mirror(set));
         rows.push(cells(set));
     }
     table(&rows).iter().for_each(|line| output.line(line));
     output.say(
-        "these are data of others under their own licences; `--data hub:…` fetches what a run reads, and `kindling data preview` \
-         shows it. Without any of them: `kindling sample-data DIR` writes a small world of our own",
+        "these are data of others under their own licences; `--data hub:…` and `--data ms:…` fetch what a run reads, and \
+         `kindling data preview` shows it. Without any of them: `kindling sample-data DIR` writes a small world of our own",
     );
+}
+
+/// A data set as JSON, with `mirror` where ModelScope has the same file.
+fn with_mirror(set: &DataSet) -> Value {
+    let mut told = serde_json::to_value(set).unwrap_or_default();
+    if let (Value::Object(told), Some(mirror)) = (&mut told, set.mirror()) {
+        told.insert("mirror".into(), mirror.into());
+    }
+    told
 }
 
 fn cells(set: &DataSet) -> Vec<String> {
@@ -315,17 +335,16 @@ fn cells(set: &DataSet) -> Vec<String> {
         set.format.to_string(),
         open(set.licence),
         set.address.to_string(),
-        set.about.to_string(),
+        set.mirror().map_or(set.about.to_string(), |mirror| format!("{}; also {mirror}", set.about)),
     ]
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::path::Path;
 
     use super::*;
-    use crate::hub;
+    use crate::hub::{self, Address};
 
     #[test]
     fn every_data_set_has_a_name_of_its_own_and_every_purpose_one() {
@@ -337,20 +356,31 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_hub_are_what_data_takes() {
-        for set in &DATA_SETS {
-            // An address that cannot be read stays as it is.
-            let repository = hub::model_name(Path::new(set.address));
-            let read = hub::is_address(set.address) && hub::is_repository(&repository);
-            assert_eq!(read, !set.address.starts_with("modelscope.cn/"), "{}: {repository}", set.name);
+    fn addresses_are_what_data_takes() {
+        for address in
+            DATA_SETS.iter().flat_map(|set| [Some(set.address.to_string()), set.mirror()]).flatten()
+        {
+            assert!(hub::is_address(&address), "{address}");
+            let read = Address::parse(&address).unwrap();
+            assert!(hub::is_repository(&read.repo), "{address}: {}", read.repo);
         }
+    }
+
+    #[test]
+    fn modelscope_is_told_where_it_has_the_same_file() {
+        let mini = &DATA_SETS[0];
+        let mirror = "ms:gongjy/minimind_dataset/pretrain_t2t_mini.jsonl";
+        assert_eq!(with_mirror(mini)["mirror"], mirror);
+        assert!(cells(mini)[7].ends_with(&format!("; also {mirror}")), "{:?}", cells(mini));
+        let of_before = DATA_SETS.iter().find(|set| set.address.contains('@')).unwrap();
+        assert_eq!(of_before.mirror(), None, "a revision of the hub is none of ModelScope");
     }
 
     #[test]
     fn a_row_tells_what_its_place_does_not() {
         let open = DATA_SETS.iter().find(|set| set.size.is_none()).map(cells).unwrap_or_default();
         assert_eq!((open[3].as_str(), open[5].as_str()), ("not stated", "not stated"), "{open:?}");
-        let told = serde_json::to_value(&DATA_SETS[0]).unwrap();
+        let told = with_mirror(&DATA_SETS[0]);
         assert_eq!((told["stage"].as_str(), told["size"].as_str()), (Some("pretrain"), Some("1.2 GB")));
     }
 }

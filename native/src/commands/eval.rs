@@ -48,7 +48,7 @@ pub struct EvalArgs {
     /// heldout, pairs, format; several with commas; all = every set of questions whose rows are in --data
     #[arg(long, required = true, value_delimiter = ',')]
     pub task: Vec<String>,
-    /// Files, directories, globs or hub:owner/name with the rows (repeatable)
+    /// Files, directories, globs, hub:owner/name or ms:owner/name with the rows (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// Where the examples of --shots come from, if not from the few-shot split in --data (repeatable; one task alone)

@@ -54,7 +54,7 @@ impl Form {
 /// Flags of `export`.
 #[derive(Args)]
 pub struct ExportArgs {
-    /// A checkpoint of any form, hub:owner/name, or the directory of a run, whose newest save is taken
+    /// A checkpoint of any form, hub:owner/name, ms:owner/name, or the directory of a run, whose newest save is taken
     #[arg(long)]
     pub model: PathBuf,
     /// What the model's file does not hold

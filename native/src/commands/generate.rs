@@ -38,7 +38,7 @@ pub struct GenerateArgs {
     /// The built-in prompts
     #[command(flatten)]
     pub demo: DemoArgs,
-    /// Files, directories, globs, hub:owner/name or - for the standard input whose rows are prompts (repeatable):
+    /// Files, directories, globs, hub:owner/name, ms:owner/name or - for the standard input whose rows are prompts (repeatable):
     /// {"prompt": TEXT}, {"messages": […]}, {"question": TEXT} and others. The Nth draws with --seed + N - 1; a row may
     /// bring settings of its own (temperature, max_new_tokens, …)
     #[arg(long, conflicts_with_all = ["prompt", "tokens", "demo"])]

@@ -29,7 +29,7 @@ use crate::sources::RowArgs;
 #[derive(Args)]
 pub struct ImportArgs {
     /// A checkpoint: a directory, a .zip of one, a single .safetensors file, a .gguf, a MiniMind .pth or a llama2.c .bin,
-    /// or any of these on the hub as hub:owner/name or hub:owner/name/FILE
+    /// or any of these on the hub as hub:owner/name or hub:owner/name/FILE, or so behind ms:
     #[arg(long)]
     pub model: PathBuf,
     /// The form to make: import makes Hugging Face directories; `kindling export` makes the other forms
@@ -50,7 +50,7 @@ pub struct ImportArgs {
     /// The teacher of an imported run of distillation
     #[arg(long)]
     pub teacher: Option<PathBuf>,
-    /// The data of an imported run: files, directories, globs or hub:owner/name (repeatable)
+    /// The data of an imported run: files, directories, globs, hub:owner/name or ms:owner/name (repeatable)
     #[arg(long)]
     pub data: Vec<String>,
     /// Which of their rows: as the run had it

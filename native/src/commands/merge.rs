@@ -16,13 +16,13 @@ use crate::shell_word::path_word;
 #[derive(Args)]
 pub struct MergeArgs {
     /// The base's checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or
-    /// hub:owner/name
+    /// hub:owner/name or ms:owner/name
     #[arg(long)]
     pub model: PathBuf,
     /// What the base's file does not hold
     #[command(flatten)]
     pub beside: BesideModel,
-    /// A LoRA adapter of it in the layout of PEFT or mlx-lm: a directory, a .zip of one, or hub:owner/name (repeatable)
+    /// A LoRA adapter of it in the layout of PEFT or mlx-lm: a directory, a .zip of one, hub:owner/name or ms:owner/name (repeatable)
     #[arg(long, required = true)]
     pub adapter: Vec<PathBuf>,
     /// The merged checkpoint's directory: absent or empty

@@ -37,9 +37,12 @@ mod preview_hidden;
 mod preview_row;
 mod prompt_rows;
 pub mod prompts;
+pub mod push;
 pub mod quickstart;
 mod quickstart_report;
 mod quickstart_rows;
+#[cfg(test)]
+mod recipe_files;
 mod reference;
 pub mod replay;
 pub mod report;
@@ -109,7 +112,7 @@ pub fn open_device(everywhere: &Everywhere) -> Result<OpenDevice, Failure> {
 /// `--model` and `--adapter` of the verbs that use a model.
 #[derive(Args, Default)]
 pub struct ModelArgs {
-    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, hub:owner/name or ms:owner/name
     #[arg(long)]
     pub model: PathBuf,
     /// What the model's file does not hold
@@ -118,7 +121,7 @@ pub struct ModelArgs {
     /// How its positions are stretched
     #[command(flatten)]
     pub rope: RopeSettings,
-    /// A LoRA adapter of this model in the layout of PEFT or mlx-lm: a directory, a .zip of one, or hub:owner/name
+    /// A LoRA adapter of this model in the layout of PEFT or mlx-lm: a directory, a .zip of one, hub:owner/name or ms:owner/name
     /// (repeatable)
     #[arg(long)]
     pub adapter: Vec<PathBuf>,

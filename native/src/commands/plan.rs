@@ -20,7 +20,7 @@ pub struct PlanArgs {
     /// A published size, such as nano, micro or minimind2-small (any other word lists all)
     #[arg(long, required_unless_present = "model")]
     pub preset: Option<String>,
-    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or hub:owner/name
+    /// A checkpoint: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, hub:owner/name or ms:owner/name
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// Tokens to train on

@@ -35,7 +35,7 @@ pub enum CacheForm {
 /// Flags of `data prepare`.
 #[derive(Args)]
 pub struct PrepareArgs {
-    /// Files, directories, globs, hub:owner/name or - for the standard input (repeatable); FILE=SHARE draws rows by shares
+    /// Files, directories, globs, hub:owner/name, ms:owner/name or - for the standard input (repeatable); FILE=SHARE draws rows by shares
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// What makes tokens of them

@@ -27,7 +27,7 @@ const MOST_PLACES: usize = 1 << 20;
 pub struct ReplayArgs {
     /// What `generate` or `chat` wrote with --json --show-steps; `-` reads it from stdin
     pub file: PathBuf,
-    /// The checkpoint that wrote it, its tokenizer.json or hub:owner/name
+    /// The checkpoint that wrote it, its tokenizer.json, hub:owner/name or ms:owner/name
     #[arg(long)]
     pub model: PathBuf,
     /// Milliseconds that each step stands

@@ -107,7 +107,7 @@ fn all_settings(runs: &[(&FoundRun, &Kept)], compared: Option<[&FoundRun; 2]>) -
 }
 
 /// What a run of this kind has where nobody says anything.
-fn defaults(run: &FoundRun) -> Table {
+pub fn defaults(run: &FoundRun) -> Table {
     let Some(kind) = RunKind::of_settings(&run.settings, "") else { return Table::new() };
     let verb = kind.command();
     let words = ["kindling"].into_iter().chain(verb.split(' ')).map(OsString::from);

@@ -35,7 +35,7 @@ pub struct ScoreArgs {
     /// Ids to score, as they are
     #[arg(long, value_delimiter = ',', conflicts_with = "data")]
     pub tokens: Vec<u32>,
-    /// Files, directories, globs, hub:owner/name or - for the standard input whose rows are scored, as plain text and in
+    /// Files, directories, globs, hub:owner/name, ms:owner/name or - for the standard input whose rows are scored, as plain text and in
     /// windows of the context, 2048 tokens at most; prints the bits per byte of all (repeatable)
     #[arg(long)]
     pub data: Vec<String>,

@@ -45,7 +45,7 @@ pub fn as_verb(mut args: Vec<OsString>) -> Vec<OsString> {
 #[derive(Args)]
 pub struct AnswerArgs {
     /// The model that answers: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or
-    /// hub:owner/name
+    /// hub:owner/name or ms:owner/name
     #[arg(long)]
     pub teacher: PathBuf,
     /// What the teacher's file does not hold
@@ -57,7 +57,7 @@ pub struct AnswerArgs {
     /// Hold the teacher's matrices in few bits: less memory, a little less exact [default: as f32]
     #[arg(long, value_enum)]
     pub weights: Option<Quantization>,
-    /// Files, directories, globs, hub:owner/name or - for the standard input whose rows are prompts (repeatable):
+    /// Files, directories, globs, hub:owner/name, ms:owner/name or - for the standard input whose rows are prompts (repeatable):
     /// {"messages": […]}, {"question": TEXT}, {"prompt": TEXT} and others; a text is what a user says
     #[arg(long, required = true)]
     pub data: Vec<String>,

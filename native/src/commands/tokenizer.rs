@@ -33,7 +33,7 @@ pub enum TokenizerVerb {
 /// Flags of `tokenizer train`.
 #[derive(Args)]
 pub struct TrainTokenizerArgs {
-    /// Files, directories, globs, hub:owner/name or - for the standard input, to learn from (repeatable)
+    /// Files, directories, globs, hub:owner/name, ms:owner/name or - for the standard input, to learn from (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// Number of token ids, special tokens and the 256 bytes included
@@ -71,10 +71,10 @@ pub struct TrainTokenizerArgs {
 /// Flags of `tokenizer report`.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// A checkpoint, a tokenizer.json or hub:owner/name
+    /// A checkpoint, a tokenizer.json, hub:owner/name or ms:owner/name
     #[arg(long)]
     pub model: PathBuf,
-    /// Files, directories, globs, hub:owner/name or - for the standard input, to measure on (repeatable)
+    /// Files, directories, globs, hub:owner/name, ms:owner/name or - for the standard input, to measure on (repeatable)
     #[arg(long, required = true)]
     pub data: Vec<String>,
     /// Strings whose cost in tokens is shown (repeatable)

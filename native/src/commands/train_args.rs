@@ -35,7 +35,7 @@ pub const DATE: &str = "date";
 /// Flags of every stage.
 #[derive(Args)]
 pub struct TrainArgs {
-    /// Files, directories, globs, hub:owner/name or - for the standard input, to train on (repeatable); FILE=SHARE draws
+    /// Files, directories, globs, hub:owner/name, ms:owner/name or - for the standard input, to train on (repeatable); FILE=SHARE draws
     /// rows by shares, and a directory of `data prepare`, a .npy or a .bin holds tokens
     #[arg(long)]
     pub data: Vec<String>,
@@ -48,7 +48,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub keep_data: Vec<String>,
     /// A checkpoint to go on from: a directory, a .zip of one, a single .safetensors or .gguf file, a MiniMind .pth, or
-    /// hub:owner/name
+    /// hub:owner/name or ms:owner/name
     #[arg(long)]
     pub model: Option<PathBuf>,
     /// A new model's shape and tokenizer, or what the model's file does not hold

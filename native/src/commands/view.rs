@@ -24,7 +24,7 @@ use crate::sources::TurnsArgs;
 /// Flags that say what tokens rows become.
 #[derive(Args)]
 pub struct ViewArgs {
-    /// The checkpoint that will train, its tokenizer.json or hub:owner/name
+    /// The checkpoint that will train, its tokenizer.json, hub:owner/name or ms:owner/name
     #[arg(long)]
     pub model: PathBuf,
     /// The stage that will train

@@ -1,15 +1,81 @@
-//! What stands behind `hub:`.
+//! What stands behind `hub:` and `ms:`.
 
 use std::fmt;
 use std::io;
 
 use kindling::error::{Error, Result};
 
-use super::SCHEME;
+/// A place that keeps repositories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// The Hugging Face Hub.
+    HuggingFace,
+    /// ModelScope.
+    ModelScope,
+}
 
-/// A repository of the hub at a revision, and what is meant of it.
+impl Site {
+    const ALL: [Self; 2] = [Self::HuggingFace, Self::ModelScope];
+
+    /// The place that an address begins with, and what stands behind that.
+    pub fn split(text: &str) -> Option<(Self, &str)> {
+        Self::ALL.into_iter().find_map(|site| Some((site, text.strip_prefix(site.scheme())?)))
+    }
+
+    /// How its addresses begin.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "hub:",
+            Self::ModelScope => "ms:",
+        }
+    }
+
+    /// The variable that names another one of its kind.
+    pub fn endpoint_variable(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "HF_ENDPOINT",
+            Self::ModelScope => "MODELSCOPE_ENDPOINT",
+        }
+    }
+
+    /// The variable with the token.
+    pub fn token_variable(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "HF_TOKEN",
+            Self::ModelScope => "MODELSCOPE_API_TOKEN",
+        }
+    }
+
+    /// The variable that names the folder of its cache.
+    pub fn cache_variable(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "HF_HOME",
+            Self::ModelScope => "MODELSCOPE_CACHE",
+        }
+    }
+
+    /// What it is called.
+    fn name(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "the hub",
+            Self::ModelScope => "ModelScope",
+        }
+    }
+
+    /// The branch that is meant where none is named.
+    fn default_revision(self) -> &'static str {
+        match self {
+            Self::HuggingFace => "main",
+            Self::ModelScope => "master",
+        }
+    }
+}
+
+/// A repository at a revision, and what is meant of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
+    /// Where the repository is kept.
+    pub site: Site,
     /// `owner/name`, or the name alone of the hub's oldest models.
     pub repo: String,
     /// A branch, a tag or a commit.
@@ -26,30 +92,32 @@ impl fmt::Display for Address {
 }
 
 impl Address {
-    /// Reads `hub:owner/name@revision/path`; revision and path may be absent. Of a revision with slashes, each is
-    /// written `%2F`; those below `refs/` are known without.
+    /// Reads `hub:owner/name@revision/path`, or the same behind `ms:`; revision and path may be absent. Of a revision
+    /// with slashes, each is written `%2F`; those below `refs/` are known without.
     ///
     /// # Errors
     /// A text that is no address, or leads out of the repository.
     pub fn parse(text: &str) -> Result<Self> {
-        let words: Vec<&str> =
-            text.strip_prefix(SCHEME).unwrap_or(text).trim_end_matches('/').split('/').collect();
+        let (site, rest) = Site::split(text).unwrap_or((Site::HuggingFace, text));
+        let words: Vec<&str> = rest.trim_end_matches('/').split('/').collect();
         let named = if words.len() == 1 || words[0].contains('@') { 1 } else { 2 };
         let (name, mut path) = words.split_at(named);
         let name = name.join("/");
-        let (repo, revision) = name.split_once('@').unwrap_or((&name, "main"));
+        let (repo, revision) = name.split_once('@').unwrap_or((&name, site.default_revision()));
         let mut revision = revision.replace("%2F", "/").replace("%2f", "/");
         if let ("refs", [kind, number, rest @ ..]) = (revision.as_str(), path) {
             revision = format!("refs/{kind}/{number}");
             path = rest;
         }
-        let address = Self { repo: repo.into(), revision, path: path.join("/"), text: text.into() };
+        let address = Self { site, repo: repo.into(), revision, path: path.join("/"), text: text.into() };
         match address.is_sound() {
             true => Ok(address),
-            false => Err(address.failed(
-                "this is no address of the hub; write hub:owner/name, where needed with @revision and then \
+            false => Err(address.failed(format!(
+                "this is no address of {}; write {}owner/name, where needed with @revision and then \
                 /path/in/the/repository",
-            )),
+                site.name(),
+                site.scheme()
+            ))),
         }
     }
 
@@ -61,11 +129,11 @@ impl Address {
     /// The address of something else in the same repository.
     pub fn beside(&self, path: &str) -> String {
         let revision = match self.revision.as_str() {
-            "main" => String::new(),
+            revision if revision == self.site.default_revision() => String::new(),
             refs if refs.starts_with("refs/") => format!("@{refs}"),
             other => format!("@{}", other.replace('/', "%2F")),
         };
-        format!("{SCHEME}{}{revision}/{path}", self.repo)
+        format!("{}{}{revision}/{path}", self.site.scheme(), self.repo)
     }
 
     fn is_sound(&self) -> bool {
@@ -83,7 +151,9 @@ impl Address {
         let path = |word: &str| {
             !["", ".", ".."].contains(&word) && !word.contains(|c: char| c == '\\' || c.is_control())
         };
-        self.repo.split('/').all(name)
+        // Only the hub has names without an owner.
+        (self.site == Site::HuggingFace || self.repo.contains('/'))
+            && self.repo.split('/').all(name)
             && self.revision.split('/').all(revision)
             && (self.path.is_empty() || self.path.split('/').all(path))
     }
@@ -111,6 +181,9 @@ mod tests {
             ("hub:owner/name@refs/pr/5", "owner/name", "refs/pr/5", ""),
             ("hub:owner/name/data/train@2-*.parquet", "owner/name", "main", "data/train@2-*.parquet"),
             ("hub:owner/a_b-1.5/训练 1.jsonl", "owner/a_b-1.5", "main", "训练 1.jsonl"),
+            ("ms:owner/name", "owner/name", "master", ""),
+            ("ms:owner/name@v1.0.0/a/b.jsonl", "owner/name", "v1.0.0", "a/b.jsonl"),
+            ("ms:owner/name@main", "owner/name", "main", ""),
         ] {
             let address = Address::parse(text).unwrap();
             assert_eq!(
@@ -119,8 +192,20 @@ mod tests {
                 "{text}"
             );
             assert_eq!(address.to_string(), text);
-            assert_eq!(Address::parse(&address.beside("x")).unwrap().revision, revision, "{text}");
+            let beside = Address::parse(&address.beside("x")).unwrap();
+            assert_eq!((beside.site, &*beside.revision), (address.site, revision), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_of_modelscope_has_an_owner() {
+        let error = Address::parse("ms:name").unwrap_err().to_string();
+        assert!(
+            error.starts_with("ms:name: this is no address of ModelScope; write ms:owner/name"),
+            "{error}"
+        );
+        assert_eq!(Site::split("msowner/name"), None);
+        assert_eq!(Site::split("ms:a/b"), Some((Site::ModelScope, "a/b")));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The cache of the hub's files, laid out as Python's tools lay it out, so that nothing is fetched twice.
+//! The cache of files from the hub and from ModelScope, laid out as Python's tools lay it out, so that nothing is fetched twice.
 //!
 //! `blobs/` holds contents under their ETags, `snapshots/COMMIT/` the names that point at them, `refs/` the commit of
 //! each revision. Beside these, `.kindling/COMMIT` lists all files of a commit, also those that were not fetched.
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::{Cache, Repo};
 use kindling::error::Result;
 
+use super::address::Site;
 use super::names::{is_commit, is_plain};
 use crate::disk::{self, write_synced};
 use crate::failure::io_error;
@@ -31,15 +32,33 @@ fn home() -> Option<PathBuf> {
 }
 
 /// The cache that the environment names, if there is a place for one.
-pub fn cache() -> Option<Cache> {
-    let named = variable("HF_HUB_CACHE").map(PathBuf::from);
-    named.or_else(|| home().map(|home| home.join("hub"))).map(Cache::new)
+///
+/// ModelScope's own tools keep files by their names alone; beside these, a folder of ours has the hub's layout.
+pub fn cache(site: Site) -> Option<Cache> {
+    let folder = match site {
+        Site::HuggingFace => {
+            let named = variable("HF_HUB_CACHE").map(PathBuf::from);
+            named.or_else(|| home().map(|home| home.join("hub")))
+        }
+        Site::ModelScope => {
+            let named = variable(site.cache_variable()).map(PathBuf::from);
+            let named = named.or_else(|| system_cache().map(|cache| cache.join("modelscope")));
+            named.map(|home| home.join("kindling"))
+        }
+    };
+    folder.map(Cache::new)
 }
 
-/// The token of the environment, or of the last login.
-pub fn token() -> Option<String> {
-    let named = variable("HF_TOKEN").or_else(|| variable("HUGGING_FACE_HUB_TOKEN"));
-    named.or_else(|| home().and_then(|home| Cache::new(home.join("hub")).token()))
+/// The token of the environment, or of the hub's last login. ModelScope's login is kept as Python's pickle, which is not
+/// read here.
+pub fn token(site: Site) -> Option<String> {
+    match site {
+        Site::HuggingFace => {
+            let named = variable(site.token_variable()).or_else(|| variable("HUGGING_FACE_HUB_TOKEN"));
+            named.or_else(|| home().and_then(|home| Cache::new(home.join("hub")).token()))
+        }
+        Site::ModelScope => variable(site.token_variable()),
+    }
 }
 
 /// What the cache holds of one repository.

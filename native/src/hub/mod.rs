@@ -1,16 +1,21 @@
-//! `hub:owner/name`: models and data sets of the Hugging Face Hub, in the cache that Python's tools share.
+//! `hub:owner/name` and `ms:owner/name`: models and data sets of the Hugging Face Hub, in the cache that Python's tools
+//! share, and of ModelScope, in one of the same layout; and what is written to the hub.
 //!
-//! hf-hub knows the hub's addresses, its client, the cache's layout and the token. The bytes themselves come through
-//! `transfer`: hf-hub's own download sends the token to the host that it is redirected to, and checks no length.
+//! `address` reads both, `client` and `modelscope` each speak the protocol of one, and all bytes come through `transfer`.
+//! hf-hub knows the hub's addresses and the cache's layout; its own download sends the token to the host that it is
+//! redirected to, and checks no length.
 
 mod address;
 pub mod cache;
 mod client;
 mod data_sets;
 mod models;
+mod modelscope;
 mod names;
+mod protocol;
 mod snapshot;
 mod transfer;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -18,14 +23,15 @@ use std::sync::OnceLock;
 use hf_hub::RepoType;
 use kindling::error::Result;
 
-use self::address::Address;
+pub use self::address::{Address, Site};
 pub use self::data_sets::is_about;
 pub use self::models::Want;
+pub use self::names::in_query;
+pub use self::protocol::{Trouble, header};
 use self::snapshot::Snapshot;
+pub use self::snapshot::is_offline;
+pub use self::web::{STANDARD, Web, text};
 use crate::output::Output;
-
-/// How every address begins.
-const SCHEME: &str = "hub:";
 
 static OUTPUT: OnceLock<Output> = OnceLock::new();
 
@@ -38,9 +44,9 @@ fn output() -> Output {
     OUTPUT.get().copied().unwrap_or(Output { json: false, quiet: true, verbose: false })
 }
 
-/// Whether this names something on the hub.
+/// Whether this names something on the hub or on ModelScope.
 pub fn is_address(text: &str) -> bool {
-    text.starts_with(SCHEME)
+    Site::split(text).is_some()
 }
 
 /// Where a model, a tokenizer or an adapter lies on the disk: a hub's address is fetched, other paths stay.
@@ -73,15 +79,17 @@ pub fn data_files(text: &str) -> Result<Vec<PathBuf>> {
 /// Whether a name without `hub:` reads as that of a repository, `owner/name`, as others take it.
 pub fn is_repository(name: &str) -> bool {
     let parts: Vec<&str> = name.split('/').collect();
-    parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'))
+    parts.len() == 2
+        && !is_address(name)
+        && parts.iter().all(|part| !part.is_empty() && !part.starts_with('.'))
 }
 
-/// What a model is called where others look for it: on the hub, its name there; elsewhere, its path, with `./` before
-/// one that would read as such a name.
+/// What a model is called where others look for it: on the hub, its name there; on ModelScope, its address, which no
+/// name on the hub can be; elsewhere, its path, with `./` before one that would read as such a name.
 pub fn model_name(path: &Path) -> String {
     let text = path.display().to_string();
     match is_address(&text).then(|| Address::parse(&text)) {
-        Some(Ok(address)) => address.repo,
+        Some(Ok(address)) if address.site == Site::HuggingFace => address.repo,
         _ if is_repository(&text) => format!("./{text}"),
         _ => text,
     }
@@ -95,6 +103,7 @@ mod tests {
     fn a_path_is_not_taken_for_a_name_on_the_hub() {
         for (given, name, repository) in [
             ("hub:owner/name@main", "owner/name", true),
+            ("ms:owner/name", "ms:owner/name", false),
             ("my/model", "./my/model", false),
             ("./my/model", "./my/model", false),
             ("/my/model", "/my/model", false),

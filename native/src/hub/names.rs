@@ -10,6 +10,11 @@ pub fn is_plain(name: &str) -> bool {
         && Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// A name as a value behind a URL's `?`, where a slash means something, too.
+pub fn in_query(name: &str) -> String {
+    in_url(name).replace('/', "%2F")
+}
+
 /// A name in a URL: every byte that means something there is written `%XX`.
 pub fn in_url(name: &str) -> String {
     let mut url = String::new();
@@ -67,6 +72,7 @@ mod tests {
     fn what_means_something_in_a_url_is_written_in_numbers() {
         assert_eq!(in_url("a/b-1.5_c~d.json"), "a/b-1.5_c~d.json");
         assert_eq!(in_url("a b?c#d%e=中"), "a%20b%3Fc%23d%25e%3D%E4%B8%AD");
+        assert_eq!(in_query("a/b&c+d"), "a%2Fb%26c%2Bd");
     }
 
     #[test]

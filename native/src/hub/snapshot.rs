@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use hf_hub::{Repo, RepoType};
 use kindling::error::{Error, Result};
 
-use super::address::Address;
+use super::address::{Address, Site};
 use super::cache::{self, Folder};
-use super::client::{Client, Trouble};
+use super::client::Client;
+use super::modelscope::ModelScope;
 use super::names::{first_of, is_commit, is_plain};
+use super::protocol::{Protocol, Trouble};
 use super::{output, transfer};
 
 /// What a repository holds at one commit.
@@ -20,30 +22,34 @@ pub struct Snapshot {
     pub names: BTreeSet<String>,
     commit: String,
     folder: Folder,
-    /// The hub, or why there is none.
-    hub: Result<Client, String>,
+    /// Where its files come from, or why they cannot.
+    hub: Result<Box<dyn Protocol>, String>,
 }
 
 impl Snapshot {
-    /// Asks the hub which commit the address means, or the cache where the hub cannot be asked.
+    /// Asks the place which commit the address means, or the cache where that cannot be asked.
     ///
     /// # Errors
     /// A hub that refuses; a hub that cannot be reached, with nothing in the cache.
     pub fn open(address: Address, kind: RepoType) -> Result<Self> {
-        let cache = cache::cache().ok_or_else(|| {
-            address.failed("there is no home directory for the cache; set HF_HOME to a folder")
+        let site = address.site;
+        let cache = cache::cache(site).ok_or_else(|| {
+            let variable = site.cache_variable();
+            address.failed(format!("there is no home directory for the cache; set {variable} to a folder"))
         })?;
         let repo = Repo::with_revision(address.repo.clone(), kind, address.revision.clone());
-        let folder = Folder::new(cache.clone(), repo);
+        let folder = Folder::new(cache, repo);
         if is_offline() {
             return Self::cached(address, folder, "HF_HUB_OFFLINE is set".into());
         }
-        let client = Client::new(cache, &address.repo, kind).map_err(|e| address.failed(e))?;
+        let client: Box<dyn Protocol> = match site {
+            Site::HuggingFace => Box::new(Client::new(&address.repo, kind)),
+            Site::ModelScope => Box::new(ModelScope::new(&address.repo, kind)),
+        };
         match client.info(&address.revision) {
-            Ok(info) if is_commit(&info.sha) => {
-                let names = info.siblings.into_iter().map(|file| file.rfilename);
-                let names = plain(names, &address);
-                Ok(Self { address, names, commit: info.sha, folder, hub: Ok(client) })
+            Ok(listing) if is_commit(&listing.commit) => {
+                let names = plain(listing.names.into_iter(), &address);
+                Ok(Self { address, names, commit: listing.commit, folder, hub: Ok(client) })
             }
             Ok(_) => Err(address.failed(format!("{} names no commit for it", client.endpoint()))),
             Err(Trouble::Away(why)) => {
@@ -60,7 +66,8 @@ impl Snapshot {
         let Some(commit) = folder.commit() else {
             return Err(address.failed(format!(
                 "{why}, and the cache in {place} does not hold it; fetch it once with the network there, or name \
-                another hub with HF_ENDPOINT"
+                another hub with {}",
+                address.site.endpoint_variable()
             )));
         };
         output().say(&format!("{address}: {why}; what the cache in {place} holds is used"));
@@ -94,7 +101,7 @@ impl Snapshot {
                 let names = first_of(missing.iter().copied());
                 output().say(&format!("{}: fetching {names} (commit {commit})", self.address));
                 missing.iter().try_for_each(|name| {
-                    let fetched = transfer::fetch(client, &self.folder, &self.commit, name);
+                    let fetched = transfer::fetch(client.as_ref(), &self.folder, &self.commit, name);
                     fetched.map_err(|trouble| match trouble {
                         Trouble::Away(why) => self.failed(format!("{}: {why}", client.endpoint())),
                         Trouble::Refused(why) => self.failed(why),
@@ -119,7 +126,7 @@ impl Snapshot {
 }
 
 /// Whether the environment forbids the network, in the words of Python's tools.
-fn is_offline() -> bool {
+pub fn is_offline() -> bool {
     let value = cache::variable("HF_HUB_OFFLINE").map(|value| value.to_ascii_lowercase());
     value.is_some_and(|value| ["1", "true", "yes", "on"].contains(&value.as_str()))
 }

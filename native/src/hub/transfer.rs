@@ -1,4 +1,4 @@
-//! One file of the hub into the cache: resumed where it broke off, whole or not there at all.
+//! One file into the cache, from whichever place: resumed where it broke off, whole or not there at all.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
@@ -11,8 +11,8 @@ use ureq::Body;
 use ureq::http::Response;
 
 use super::cache::Folder;
-use super::client::{Client, Head, Trouble, content_length, content_range};
 use super::output;
+use super::protocol::{Head, Protocol, Trouble, content_length, content_range};
 use crate::disk;
 use crate::failure::io_error;
 
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 ///
 /// # Errors
 /// A hub that refuses, falls silent or gives other bytes than it announced; a cache that cannot be written.
-pub fn fetch(client: &Client, folder: &Folder, commit: &str, name: &str) -> Result<(), Trouble> {
+pub fn fetch(client: &dyn Protocol, folder: &Folder, commit: &str, name: &str) -> Result<(), Trouble> {
     let head = patiently(|| client.head(commit, name))?;
     let blob = folder.blob(&head.content);
     let parent = blob.parent().unwrap_or(&blob);
@@ -59,7 +59,7 @@ fn wait(tries: &mut u32) {
 
 /// A file on its way; `part` holds what came so far, also in an earlier run.
 struct Transfer<'a> {
-    client: &'a Client,
+    client: &'a dyn Protocol,
     commit: &'a str,
     name: &'a str,
     head: &'a Head,

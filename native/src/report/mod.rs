@@ -19,6 +19,6 @@ pub use evaluations::evaluations;
 pub use html::Html;
 pub use lineage::lineage;
 pub use page::{Language, Page, Part, REPORT};
-pub use results::{Evaluated, read_evaluation_file, read_evaluations, taught};
+pub use results::{Evaluated, Evaluation, Measure, read_evaluation_file, read_evaluations, taught};
 pub use samples::{Answer, Samples, samples};
 pub use settings::{Differing, settings};

@@ -8,6 +8,7 @@ use kindling::api::ModelEntry;
 use kindling::told::Told;
 
 use super::models::entry_of_files;
+use crate::hub;
 
 /// Most bytes of a name.
 pub const LONGEST_NAME: usize = 128;
@@ -161,7 +162,8 @@ fn last_part(place: &str) -> String {
     let last = trimmed.rsplit(['/', '\\']).next().unwrap_or(trimmed);
     let endings = [".gguf", ".safetensors", ".zip", ".bin", ".pth"];
     let without = endings.iter().find_map(|ending| last.strip_suffix(ending)).unwrap_or(last);
-    without.split('@').next().unwrap_or(without).trim_start_matches("hub:").to_string()
+    let without = without.split('@').next().unwrap_or(without);
+    hub::Site::split(without).map_or(without, |(_, name)| name).to_string()
 }
 
 #[cfg(test)]
@@ -180,6 +182,8 @@ mod tests {
             ("my/model/", "model", "my/model/"),
             ("/x/tiny.gguf", "tiny", "/x/tiny.gguf"),
             ("hub:owner/name@main", "name", "hub:owner/name@main"),
+            ("hub:gpt2", "gpt2", "hub:gpt2"),
+            ("ms:owner/name", "name", "ms:owner/name"),
             ("a=b=c", "a", "b=c"),
             ("runs/lr=3/model", "model", "runs/lr=3/model"),
         ] {

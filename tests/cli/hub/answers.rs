@@ -4,12 +4,13 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::server::{Asked, Faults, Gate, Published, State, hash};
+use super::{modelscope, writes};
 
 /// Files of this many bytes come from the other host.
-const LARGE: usize = 4096;
+pub const LARGE: usize = 4096;
 
 /// What is sent back.
 pub struct Reply {
@@ -22,13 +23,17 @@ pub struct Reply {
 }
 
 impl Reply {
-    fn new(status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Self {
+    pub fn new(status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Self {
         let length = body.len();
         Self { status, headers, body, length, sent: length }
     }
 
-    fn none(status: u16, code: &'static str) -> Self {
+    pub fn none(status: u16, code: &'static str) -> Self {
         Self::new(status, vec![("x-error-code", code.into())], b"{\"error\":\"no\"}".to_vec())
+    }
+
+    pub fn json(status: u16, value: &Value) -> Self {
+        Self::new(status, vec![("content-type", "application/json".into())], value.to_string().into_bytes())
     }
 
     pub fn send(&self, mut stream: TcpStream) -> std::io::Result<()> {
@@ -44,6 +49,18 @@ impl Reply {
 
 /// Answers a request to either host.
 pub fn answer(state: &mut State, asked: &Asked) -> Reply {
+    let refusals = &mut state.faults.refusals;
+    if let Some(number) = refusals.iter().position(|(part, ..)| asked.path.contains(part)) {
+        let (_, status, wait) = refusals.remove(number);
+        let wait = wait.map(|seconds| ("retry-after", seconds.to_string()));
+        return Reply::new(status, wait.into_iter().collect(), b"{\"error\":\"not now\"}".to_vec());
+    }
+    if asked.path.starts_with("/api/v1/") {
+        return modelscope::answer(state, asked);
+    }
+    if asked.method != "GET" {
+        return writes::answer(state, asked);
+    }
     if asked.elsewhere {
         return signed(state, asked);
     }
@@ -56,7 +73,7 @@ pub fn answer(state: &mut State, asked: &Asked) -> Reply {
         None => (format!("models{}", asked.path), false),
     };
     let Some((repo, rest)) = path.split_once(if is_api { "/revision/" } else { "/resolve/" }) else {
-        return Reply::none(404, "RepoNotFound");
+        return writes::info(state, &path);
     };
     let Some(published) = state.published.get(repo).cloned() else {
         // As the hub does, which tells strangers no names.
@@ -72,18 +89,13 @@ pub fn answer(state: &mut State, asked: &Asked) -> Reply {
     }
     let (revision, name) = rest.split_once('/').unwrap_or((rest, ""));
     let commit = published.commit();
-    if ![commit.as_str(), "main"].contains(&revision) {
+    if ![commit.as_str(), "main"].contains(&revision) && !published.branches.contains(rest) {
         return Reply::none(404, "RevisionNotFound");
     }
     if is_api {
         let names = published.files.keys().chain(&published.listed);
         let siblings: Vec<_> = names.map(|name| json!({"rfilename": name})).collect();
-        let info = json!({"id": repo, "sha": commit, "siblings": siblings, "tags": []});
-        return Reply::new(
-            200,
-            vec![("content-type", "application/json".into())],
-            info.to_string().into_bytes(),
-        );
+        return Reply::json(200, &json!({"id": repo, "sha": commit, "siblings": siblings, "tags": []}));
     }
     match published.files.get(name) {
         Some(bytes) => resolve(state, asked, [repo, name], bytes.clone(), commit),
@@ -165,7 +177,7 @@ fn small(state: &mut State, asked: &Asked, bytes: Vec<u8>) -> Reply {
 }
 
 /// A file's bytes, or the range of them that was asked for.
-fn file(
+pub fn file(
     faults: &mut Faults,
     asked: &Asked,
     mut bytes: Vec<u8>,

@@ -2,8 +2,8 @@
 //!
 //! What it answers stands in `answers`; switches make it misbehave.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -36,6 +36,8 @@ pub struct Published {
     pub gate: Gate,
     /// Its new name, where it was renamed.
     pub moved: Option<String>,
+    /// Its branches beside `main`, which here have the same files.
+    pub branches: BTreeSet<String>,
 }
 
 impl Published {
@@ -61,6 +63,12 @@ pub struct Faults {
     pub status: Option<u16>,
     /// The ETag of every file.
     pub etag: Option<String>,
+    /// ModelScope's listings have no checksums.
+    pub tells_no_sums: bool,
+    /// The next requests to addresses that hold a text: this status, and after how many seconds to come again.
+    pub refusals: Vec<(&'static str, u16, Option<u64>)>,
+    /// Large files are taken in parts of so many bytes.
+    pub parts_of: Option<usize>,
 }
 
 /// A request as it came.
@@ -68,9 +76,12 @@ pub struct Faults {
 pub struct Asked {
     /// Whether the other host was asked.
     pub elsewhere: bool,
+    pub method: String,
     pub path: String,
     pub range: Option<String>,
     pub authorization: Option<String>,
+    pub cookie: Option<String>,
+    pub body: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -78,9 +89,12 @@ pub struct State {
     /// By `models/owner/name` and `datasets/owner/name`.
     pub published: BTreeMap<String, Published>,
     pub faults: Faults,
+    /// Large files that were sent, by their SHA-256, and parts of such.
+    pub store: BTreeMap<String, Vec<u8>>,
+    pub parts: BTreeMap<(String, usize), Vec<u8>>,
     asked: Vec<Asked>,
     /// Where the two hosts are.
-    hub: String,
+    pub hub: String,
     pub elsewhere: String,
 }
 
@@ -121,6 +135,11 @@ impl HubServer {
     /// Publishes a repository, such as `models/owner/name`, or its next commit.
     pub fn publish(&self, repo: &str, published: Published) {
         self.state().published.insert(repo.to_string(), published);
+    }
+
+    /// A repository as it is now.
+    pub fn published(&self, repo: &str) -> Option<Published> {
+        self.state().published.get(repo).cloned()
     }
 
     /// Changes what is published.
@@ -185,18 +204,30 @@ fn serve(listener: &TcpListener, elsewhere: bool, state: &Arc<Mutex<State>>, end
 }
 
 fn read(stream: &TcpStream, elsewhere: bool) -> Option<Asked> {
-    let mut lines = BufReader::new(stream).lines();
-    let first = lines.next()?.ok()?;
-    let path = decoded(first.split(' ').nth(1)?);
-    let mut asked = Asked { elsewhere, path, range: None, authorization: None };
-    for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+    let mut reader = BufReader::new(stream);
+    let mut line = || -> Option<String> {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        Some(line.trim_end().to_string())
+    };
+    let first = line()?;
+    let (method, path) = (first.split(' ').next()?.to_string(), decoded(first.split(' ').nth(1)?));
+    let mut asked =
+        Asked { elsewhere, method, path, range: None, authorization: None, cookie: None, body: Vec::new() };
+    let mut length = 0;
+    while let Some(line) = line().filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(": ")?;
         match name.to_ascii_lowercase().as_str() {
             "range" => asked.range = Some(value.to_string()),
             "authorization" => asked.authorization = Some(value.to_string()),
+            "cookie" => asked.cookie = Some(value.to_string()),
+            "content-length" => length = value.parse().ok()?,
             _ => {}
         }
     }
+    asked.body = vec![0; length];
+    // What breaks off was not sent.
+    reader.read_exact(&mut asked.body).ok()?;
     Some(asked)
 }
 

@@ -40,9 +40,12 @@ impl Site {
     /// Starts a command that knows this hub, a cache of its own in `hf`, and what `env` adds or replaces.
     pub fn start(&self, env: &[(&str, &str)], line: &str) -> Running {
         let (endpoint, home) = (self.hub.endpoint(), self.place.path("hf").display().to_string());
+        let scope = self.place.path("ms").display().to_string();
         let mut all = vec![("HF_ENDPOINT", endpoint.as_str()), ("HF_HOME", home.as_str())];
+        all.extend([("MODELSCOPE_ENDPOINT", endpoint.as_str()), ("MODELSCOPE_CACHE", scope.as_str())]);
         all.extend(
-            ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE"].map(|name| (name, "")),
+            ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "MODELSCOPE_API_TOKEN"]
+                .map(|name| (name, "")),
         );
         all.push(("NO_PROXY", "127.0.0.1,localhost"));
         all.extend(env);
