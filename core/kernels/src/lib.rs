@@ -5,17 +5,21 @@
 //! processor and in the browser.
 #![recursion_limit = "256"]
 
+mod activations;
 mod attention;
 mod block_matrix;
 mod blocks;
 mod chunks;
 mod divergence;
+mod dots;
+mod encoded;
 mod expert_rows;
 mod grouped_sums;
 mod host;
 mod log_probs;
 mod mask;
 mod optimizer;
+mod panels;
 mod quantized;
 mod rms_norm;
 mod rope;
@@ -25,6 +29,7 @@ mod swiglu;
 mod uploaded;
 mod weighted_sum;
 
+pub use activations::Activations;
 pub use attention::{AttentionBlocks, attend_in_blocks};
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
 pub use chunks::for_each_chunk;
