@@ -1,15 +1,20 @@
 //! Activations in 8 bits, beside which matrices in few bits are multiplied in whole numbers.
 
+use serde::Serialize;
+
 use super::blocks::BLOCK;
 
 /// How the activations come that meet matrices in few bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum Activations {
-    /// As they are, in f32.
+    /// As they are
     #[default]
+    #[serde(rename = "exact")]
     Exact,
-    /// In blocks of 8 bits, as llama.cpp has them: products of whole numbers are several times as fast, and off by less
-    /// than half of 1/127 of the largest activation of its block. On the processor only.
+    /// In blocks of 32 as llama.cpp has them, each off by at most half of 1/127 of the largest: several times as fast
+    #[serde(rename = "8-bits")]
+    #[cfg_attr(feature = "cli", value(name = "8-bits"))]
     EightBits,
 }
 

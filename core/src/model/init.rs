@@ -11,7 +11,7 @@ use super::{
     Quantized, RmsNorm, Rope, Transformer, Weight,
 };
 use crate::error::{Error, Result};
-use crate::kernels::{AttentionBlocks, Quantization, QuantizedMatrix};
+use crate::kernels::{Activations, AttentionBlocks, Quantization, QuantizedMatrix};
 use crate::random::Random;
 use crate::told::told;
 
@@ -89,6 +89,7 @@ impl Transformer {
             dtype: DType::F32,
             noise: EmbeddingNoise::default(),
             checkpointing: ActivationCheckpointing::None,
+            activations: Activations::Exact,
             tape: None,
         })
     }

@@ -13,7 +13,8 @@ use super::tape::Tape;
 use super::{
     ActivationCheckpointing, Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight,
 };
-use crate::kernels::{Angles, AttentionBlocks, AttentionMask, in_dtype};
+use crate::device::is_processor;
+use crate::kernels::{Activations, Angles, AttentionBlocks, AttentionMask, in_dtype};
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -68,6 +69,9 @@ pub struct Transformer {
     pub(super) noise: EmbeddingNoise,
     #[module(skip)]
     pub(super) checkpointing: ActivationCheckpointing,
+    /// What matrices in few bits are multiplied by while it writes.
+    #[module(skip)]
+    pub(super) activations: Activations,
     /// What the backward pass of a part of a step computes again.
     #[module(skip)]
     pub(super) tape: Option<Tape>,
@@ -83,6 +87,27 @@ impl Transformer {
     pub fn with_dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
         self
+    }
+
+    /// The same model whose matrices in few bits meet such activations while it writes: see [`Self::writing`].
+    pub fn with_activations(mut self, activations: Activations) -> Self {
+        self.activations = activations;
+        self
+    }
+
+    /// The same model as it takes the tokens that it wrote itself. What it reads, scores or learns from meets exact
+    /// activations.
+    pub fn writing(&self) -> Self {
+        let mut writing = self.clone();
+        writing.model.embed_tokens.weight.set_activations(self.activations);
+        let linears = writing.linears_mut().into_iter();
+        linears.for_each(|(_, linear)| linear.weight.set_activations(self.activations));
+        writing
+    }
+
+    /// Whether it writes less exactly than it reads, so that what it wrote does not stand for what it would have read.
+    pub(crate) fn writes_inexactly(&self) -> bool {
+        self.activations != Activations::Exact && is_processor(&self.device()) && self.is_quantized()
     }
 
     /// The same model whose answers end with any of these tokens.

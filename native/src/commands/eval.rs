@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kindling::error::Error;
 use kindling::evaluate::{EvalConfig, Task, TaskResult};
-use kindling::kernels::Quantization;
+use kindling::kernels::{Activations, Quantization};
 use kindling::model::{RopeSettings, Transformer};
 use kindling::sample::LikelihoodConfig;
 use kindling::text::Tags;
@@ -236,6 +236,8 @@ fn open(
         rope: args.rope.clone(),
         adapter: if is_last { args.adapter.clone() } else { Vec::new() },
         weights: args.weights,
+        // What is measured is the model.
+        activations: Some(Activations::Exact),
         model: model.clone(),
     };
     let (opened, tokenizer) = own.open(everywhere)?;

@@ -92,6 +92,7 @@ fn of_model(flags: &ModelArgs, model: &Path) -> ModelArgs {
         rope: flags.rope.clone(),
         adapter: Vec::new(),
         weights: flags.weights,
+        activations: flags.activations,
     }
 }
 

@@ -41,7 +41,7 @@ impl Made for GeneratedBy {
     fn differs(&self, before: &Self) -> Option<&'static str> {
         let parts = [
             (self.model != before.model, "the model"),
-            (self.numbers != before.numbers, "--dtype or --weights"),
+            (self.numbers != before.numbers, "--dtype, --weights or --activations"),
             (self.sampling != before.sampling, "a setting of the sampling"),
             (self.unmask != before.unmask, "a setting of how masks are filled"),
             (self.show_steps != before.show_steps, "--show-steps"),
