@@ -7,5 +7,6 @@ pub use kindling_kernels::{
     masked_softmax, rms_norm, rotate, swiglu, take_rows, token_log_probs, weigh_rows, weighted_sum,
 };
 pub(crate) use kindling_kernels::{
-    AdamWState, AdamWStep, adamw, apart, for_each_chunk, host_values, in_dtype, scaled, sum_of_squares,
+    AdamWState, AdamWStep, adamw, apart, for_each_chunk, host_values, in_dtype, matmul, matmul_transposed,
+    scaled, sum_of_squares,
 };

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::low_rank::without_graph;
 use super::{LowRank, Weight};
-use crate::kernels::in_dtype;
+use crate::kernels::{in_dtype, matmul};
 
 /// `y = x·W + b`, with `W: [in, out]` (Hugging Face files hold `[out, in]`), and what adapters add to it.
 #[derive(Module, Debug)]
@@ -44,7 +44,7 @@ impl Linear {
         match &self.weight {
             Weight::Dense(weight) => {
                 let dtype = x.dtype();
-                x.matmul(in_dtype(weight.val(), dtype))
+                matmul(x, in_dtype(weight.val(), dtype))
             }
             Weight::Quantized(weight) => weight.matrix.multiply(x),
         }

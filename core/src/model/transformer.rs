@@ -14,7 +14,7 @@ use super::{
     ActivationCheckpointing, Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight,
 };
 use crate::device::is_processor;
-use crate::kernels::{Activations, Angles, AttentionBlocks, AttentionMask, in_dtype};
+use crate::kernels::{Activations, Angles, AttentionBlocks, AttentionMask, in_dtype, matmul_transposed};
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -45,7 +45,7 @@ impl Embedding {
         match &self.weight {
             Weight::Dense(table) => {
                 let table = in_dtype(table.val(), x.dtype());
-                x.matmul(table.transpose())
+                matmul_transposed(x, table)
             }
             Weight::Quantized(table) => table.matrix.multiply(x),
         }

@@ -62,14 +62,14 @@ impl DotProduct {
 impl Products for DotProduct {
     #[inline(always)]
     fn add(self, totals: &mut Totals, w: [int8x16_t; 2], x: [int8x16_t; 2]) {
-        for i in 0..2 {
+        for ((total, w), x) in totals.iter_mut().zip(w).zip(x) {
             unsafe {
                 asm!(
                     ".arch_extension dotprod",
                     "sdot {total:v}.4s, {w:v}.16b, {x:v}.16b",
-                    total = inout(vreg) totals[i],
-                    w = in(vreg) w[i],
-                    x = in(vreg) x[i],
+                    total = inout(vreg) *total,
+                    w = in(vreg) w,
+                    x = in(vreg) x,
                     options(pure, nomem, nostack, preserves_flags)
                 );
             }
@@ -90,11 +90,11 @@ impl<P: Products> Neon<P> {
     #[inline(always)]
     fn sums<const N: usize>(self, totals: [[Totals; 2]; N], more: [i32; N]) -> [[i32; PANEL]; N] {
         let mut sums = [[0; PANEL]; N];
-        for n in 0..N {
-            for half in 0..2 {
+        for ((sums, totals), more) in sums.iter_mut().zip(totals).zip(more) {
+            for (sums, total) in sums.as_chunks_mut::<4>().0.iter_mut().zip(totals) {
                 unsafe {
-                    let total = vaddq_s32(self.0.sums(totals[n][half]), vdupq_n_s32(more[n]));
-                    vst1q_s32(sums[n][4 * half..][..4].as_mut_ptr(), total);
+                    let total = vaddq_s32(self.0.sums(total), vdupq_n_s32(more));
+                    vst1q_s32(sums.as_mut_ptr(), total);
                 }
             }
         }
@@ -120,9 +120,9 @@ impl<P: Products> Dots for Neon<P> {
             for half in 0..2 {
                 let rows = groups.each_ref().map(|rows| rows.as_flattened()[16 * half..][..16].as_ptr());
                 let w = unsafe { [vld1q_s8(rows[0]), vld1q_s8(rows[1])] };
-                for n in 0..N {
-                    let x = [everywhere(x[n], 2 * pair), everywhere(x[n], 2 * pair + 1)];
-                    self.0.add(&mut totals[n][half], w, x);
+                for (total, x) in totals.iter_mut().zip(x) {
+                    let x = [everywhere(x, 2 * pair), everywhere(x, 2 * pair + 1)];
+                    self.0.add(&mut total[half], w, x);
                 }
             }
         }
@@ -140,9 +140,9 @@ impl<P: Products> Dots for Neon<P> {
                     let low = vandq_u8(bytes, vdupq_n_u8(15));
                     [vreinterpretq_s8_u8(low), vreinterpretq_s8_u8(vshrq_n_u8::<4>(bytes))]
                 };
-                for n in 0..N {
-                    let x = [everywhere(x[n], group), everywhere(x[n], group + 4)];
-                    self.0.add(&mut totals[n][half], w, x);
+                for (total, x) in totals.iter_mut().zip(x) {
+                    let x = [everywhere(x, group), everywhere(x, group + 4)];
+                    self.0.add(&mut total[half], w, x);
                 }
             }
         }

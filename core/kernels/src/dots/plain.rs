@@ -99,13 +99,13 @@ fn rows_of<B: Block, const N: usize>(
     let mut totals = [[0.0; PANEL]; N];
     for (i, (block, scales)) in blocks.iter().zip(scales).enumerate() {
         let mut at = [&x[i]; N];
-        for n in 1..N {
-            at[n] = &x[n * blocks.len() + i];
+        for (n, at) in at.iter_mut().enumerate() {
+            *at = &x[n * blocks.len() + i];
         }
         let sums = block.dot(dots, at);
-        for n in 0..N {
-            for row in 0..PANEL {
-                totals[n][row] += (scales[row] * at[n].scale) * sums[n][row] as f32;
+        for ((totals, sums), x) in totals.iter_mut().zip(sums).zip(at) {
+            for ((total, scale), sum) in totals.iter_mut().zip(scales).zip(sums) {
+                *total += (scale * x.scale) * sum as f32;
             }
         }
     }

@@ -44,10 +44,10 @@ fn sums_of([a, b]: [v128; 2], more: i32) -> [i32; 4] {
 #[inline(always)]
 fn sums<const N: usize>(totals: [[[v128; 2]; 2]; N], more: [i32; N]) -> [[i32; PANEL]; N] {
     let mut sums = [[0; PANEL]; N];
-    for n in 0..N {
-        let (low, high) = sums[n].split_at_mut(4);
-        low.copy_from_slice(&sums_of(totals[n][0], more[n]));
-        high.copy_from_slice(&sums_of(totals[n][1], more[n]));
+    for ((sums, [first, second]), more) in sums.iter_mut().zip(totals).zip(more) {
+        let (low, high) = sums.split_at_mut(4);
+        low.copy_from_slice(&sums_of(first, more));
+        high.copy_from_slice(&sums_of(second, more));
     }
     sums
 }
@@ -63,10 +63,10 @@ impl Dots for Simd128 {
         for (group, w) in w.iter().enumerate() {
             let first = w.as_ptr().cast::<v128>();
             let (low, high) = unsafe { (v128_load(first), v128_load(first.add(1))) };
-            for n in 0..N {
-                let x = twice(x[n], group);
-                add(&mut totals[n][0], low, x);
-                add(&mut totals[n][1], high, x);
+            for ([first, second], x) in totals.iter_mut().zip(x) {
+                let x = twice(x, group);
+                add(first, low, x);
+                add(second, high, x);
             }
         }
         sums(totals, [0; N])
@@ -81,9 +81,9 @@ impl Dots for Simd128 {
             let halves = unsafe { [v128_load(first), v128_load(first.add(1))] };
             for (half, w) in halves.into_iter().enumerate() {
                 let (low, high) = (v128_and(w, nibble), u8x16_shr(w, 4));
-                for n in 0..N {
-                    add(&mut totals[n][half], low, twice(x[n], group));
-                    add(&mut totals[n][half], high, twice(x[n], group + 4));
+                for (total, x) in totals.iter_mut().zip(x) {
+                    add(&mut total[half], low, twice(x, group));
+                    add(&mut total[half], high, twice(x, group + 4));
                 }
             }
         }

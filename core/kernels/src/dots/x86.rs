@@ -49,15 +49,15 @@ impl Dots for Avx2 {
             let mut totals = [_mm256_setzero_si256(); N];
             for (group, w) in w.iter().enumerate() {
                 let w = _mm256_loadu_si256(w.as_ptr().cast());
-                for n in 0..N {
-                    let x = _mm256_set1_epi32(x[n].word(group));
+                for (total, x) in totals.iter_mut().zip(x) {
+                    let x = _mm256_set1_epi32(x.word(group));
                     // w·x = (w with the sign of x)·|x|; two of at most 127·127 fit into 16 bits.
                     let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(w, x));
-                    totals[n] = _mm256_add_epi32(totals[n], _mm256_madd_epi16(pairs, ones));
+                    *total = _mm256_add_epi32(*total, _mm256_madd_epi16(pairs, ones));
                 }
             }
-            for n in 0..N {
-                _mm256_storeu_si256(sums[n].as_mut_ptr().cast(), totals[n]);
+            for (sums, total) in sums.iter_mut().zip(totals) {
+                _mm256_storeu_si256(sums.as_mut_ptr().cast(), total);
             }
         }
         sums
@@ -74,16 +74,16 @@ impl Dots for Avx2 {
                 let w = _mm256_loadu_si256(w.as_ptr().cast());
                 let low = _mm256_and_si256(w, nibble);
                 let high = _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
-                for n in 0..N {
-                    let low = _mm256_maddubs_epi16(low, _mm256_set1_epi32(x[n].word(group)));
-                    let high = _mm256_maddubs_epi16(high, _mm256_set1_epi32(x[n].word(group + 4)));
-                    totals[n] = _mm256_add_epi16(totals[n], _mm256_add_epi16(low, high));
+                for (total, x) in totals.iter_mut().zip(x) {
+                    let low = _mm256_maddubs_epi16(low, _mm256_set1_epi32(x.word(group)));
+                    let high = _mm256_maddubs_epi16(high, _mm256_set1_epi32(x.word(group + 4)));
+                    *total = _mm256_add_epi16(*total, _mm256_add_epi16(low, high));
                 }
             }
-            for n in 0..N {
-                let eights = _mm256_set1_epi32(-8 * x[n].sum);
-                let total = _mm256_add_epi32(_mm256_madd_epi16(totals[n], ones), eights);
-                _mm256_storeu_si256(sums[n].as_mut_ptr().cast(), total);
+            for ((sums, total), x) in sums.iter_mut().zip(totals).zip(x) {
+                let eights = _mm256_set1_epi32(-8 * x.sum);
+                let total = _mm256_add_epi32(_mm256_madd_epi16(total, ones), eights);
+                _mm256_storeu_si256(sums.as_mut_ptr().cast(), total);
             }
         }
         sums
@@ -119,19 +119,18 @@ macro_rules! vnni {
                     // 128 more makes bytes without a sign of the weights; 128 times what they meet is taken away again.
                     let flip = _mm256_set1_epi8(-128);
                     let mut totals = [[_mm256_setzero_si256(); 2]; N];
-                    for n in 0..N {
-                        totals[n][0] = _mm256_set1_epi32(-128 * x[n].sum);
+                    for (total, x) in totals.iter_mut().zip(x) {
+                        total[0] = _mm256_set1_epi32(-128 * x.sum);
                     }
                     for (group, w) in w.iter().enumerate() {
                         let w = _mm256_xor_si256(_mm256_loadu_si256(w.as_ptr().cast()), flip);
-                        for n in 0..N {
-                            let total = &mut totals[n][group % 2];
-                            *total = $dot(*total, w, _mm256_set1_epi32(x[n].word(group)));
+                        for (total, x) in totals.iter_mut().zip(x) {
+                            let total = &mut total[group % 2];
+                            *total = $dot(*total, w, _mm256_set1_epi32(x.word(group)));
                         }
                     }
-                    for n in 0..N {
-                        let total = _mm256_add_epi32(totals[n][0], totals[n][1]);
-                        _mm256_storeu_si256(sums[n].as_mut_ptr().cast(), total);
+                    for (sums, [a, b]) in sums.iter_mut().zip(totals) {
+                        _mm256_storeu_si256(sums.as_mut_ptr().cast(), _mm256_add_epi32(a, b));
                     }
                 }
                 sums
@@ -143,22 +142,20 @@ macro_rules! vnni {
                 unsafe {
                     let nibble = _mm256_set1_epi8(15);
                     let mut totals = [[_mm256_setzero_si256(); 2]; N];
-                    for n in 0..N {
-                        totals[n][0] = _mm256_set1_epi32(-8 * x[n].sum);
+                    for (total, x) in totals.iter_mut().zip(x) {
+                        total[0] = _mm256_set1_epi32(-8 * x.sum);
                     }
                     for (group, w) in w.iter().enumerate() {
                         let w = _mm256_loadu_si256(w.as_ptr().cast());
                         let low = _mm256_and_si256(w, nibble);
                         let high = _mm256_and_si256(_mm256_srli_epi16::<4>(w), nibble);
-                        for n in 0..N {
-                            let [a, b] = &mut totals[n];
-                            *a = $dot(*a, low, _mm256_set1_epi32(x[n].word(group)));
-                            *b = $dot(*b, high, _mm256_set1_epi32(x[n].word(group + 4)));
+                        for ([a, b], x) in totals.iter_mut().zip(x) {
+                            *a = $dot(*a, low, _mm256_set1_epi32(x.word(group)));
+                            *b = $dot(*b, high, _mm256_set1_epi32(x.word(group + 4)));
                         }
                     }
-                    for n in 0..N {
-                        let total = _mm256_add_epi32(totals[n][0], totals[n][1]);
-                        _mm256_storeu_si256(sums[n].as_mut_ptr().cast(), total);
+                    for (sums, [a, b]) in sums.iter_mut().zip(totals) {
+                        _mm256_storeu_si256(sums.as_mut_ptr().cast(), _mm256_add_epi32(a, b));
                     }
                 }
                 sums
