@@ -233,7 +233,7 @@ impl Builder<'_, '_> {
         let values = (self.source)(name, &shape)?;
         let weight = self.blocks(&values, shape, self.config.tie_word_embeddings);
         let weight = weight.unwrap_or_else(|| Weight::Dense(self.parameter(values, shape)));
-        Ok(Embedding { weight })
+        Ok(Embedding { weight, writes: false })
     }
 
     /// A matrix `[out, in]` in few bits, where that is asked for and its rows are whole blocks.
@@ -264,7 +264,7 @@ impl Builder<'_, '_> {
             }
             false => None,
         };
-        Ok(Linear { weight, bias, lora: Vec::new() })
+        Ok(Linear { weight, bias, lora: Vec::new(), writes: false })
     }
 
     fn norm(&mut self, name: &str, width: usize) -> Result<RmsNorm> {

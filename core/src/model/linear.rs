@@ -16,6 +16,9 @@ pub struct Linear {
     pub bias: Option<Param<Tensor<1>>>,
     /// The low-rank paths of the adapters that are attached.
     pub lora: Vec<LowRank>,
+    /// Whether it meets only the few rows of tokens that its model wrote itself.
+    #[module(skip)]
+    pub writes: bool,
 }
 
 impl Linear {
@@ -43,8 +46,8 @@ impl Linear {
     fn product(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.weight {
             Weight::Dense(weight) => {
-                let dtype = x.dtype();
-                matmul(x, in_dtype(weight.val(), dtype))
+                let weight = in_dtype(weight.val(), x.dtype());
+                if self.writes { matmul(x, weight) } else { x.matmul(weight) }
             }
             Weight::Quantized(weight) => weight.matrix.multiply(x),
         }

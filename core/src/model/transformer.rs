@@ -29,6 +29,9 @@ pub(super) struct Backbone {
 pub(super) struct Embedding {
     /// Dense: `[vocab, hidden]`.
     pub(super) weight: Weight,
+    /// As [`Linear::writes`].
+    #[module(skip)]
+    pub(super) writes: bool,
 }
 
 impl Embedding {
@@ -45,7 +48,7 @@ impl Embedding {
         match &self.weight {
             Weight::Dense(table) => {
                 let table = in_dtype(table.val(), x.dtype());
-                matmul_transposed(x, table)
+                if self.writes { matmul_transposed(x, table) } else { x.matmul(table.transpose()) }
             }
             Weight::Quantized(table) => table.matrix.multiply(x),
         }
@@ -95,13 +98,17 @@ impl Transformer {
         self
     }
 
-    /// The same model as it takes the tokens that it wrote itself. What it reads, scores or learns from meets exact
-    /// activations.
+    /// The same model as it takes the tokens that it wrote itself: by products of few rows, with the activations that
+    /// [`Self::with_activations`] chose. What it reads, scores or learns from is computed as it always is.
     pub fn writing(&self) -> Self {
         let mut writing = self.clone();
-        writing.model.embed_tokens.weight.set_activations(self.activations);
-        let linears = writing.linears_mut().into_iter();
-        linears.for_each(|(_, linear)| linear.weight.set_activations(self.activations));
+        let table = &mut writing.model.embed_tokens;
+        table.writes = true;
+        table.weight.set_activations(self.activations);
+        for (_, linear) in writing.linears_mut() {
+            linear.writes = true;
+            linear.weight.set_activations(self.activations);
+        }
         writing
     }
 

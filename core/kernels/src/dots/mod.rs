@@ -24,7 +24,7 @@ pub(super) fn multiply(work: Work<'_>) {
         target_arch = "aarch64",
         all(target_arch = "wasm32", target_feature = "simd128")
     )))]
-    work.with(plain::Plain);
+    plain::Dots::run(plain::Plain, work);
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use super::plain::{Dots, Work};
 /// Runs it with what this processor has; the answer is kept by the standard library.
 pub(super) fn multiply(work: Work<'_>) {
     match DotProduct::here() {
-        Some(products) => work.with(Neon(products)),
-        None => work.with(Neon(Widened)),
+        Some(products) => Neon(products).run(work),
+        None => Neon(Widened).run(work),
     }
 }
 

@@ -10,7 +10,7 @@ use super::plain::{Dots, Work};
 
 /// Runs it.
 pub(super) fn multiply(work: Work<'_>) {
-    work.with(Simd128);
+    Simd128.run(work);
 }
 
 /// Rows in pairs, as the product of two times four numbers of 16 bits gives them.
