@@ -120,7 +120,9 @@ fn what_is_drawn_meets_8_bits_and_all_else_exact_activations() {
         }
         assert!(clear > 0, "some tokens are clear");
         let ids = ROW.map(|id| id as u32);
-        let score = |model| pollster::block_on(Decoder::new(model, 12).score(&ids, None, true)).unwrap();
+        let score = |model: &Transformer| {
+            pollster::block_on(Decoder::new(model, 12).score(&ids, None, true)).unwrap()
+        };
         assert!(score(&exact) == score(&eight) && score(&eight.writing()) != score(&eight));
         assert!(logits(&exact, &ROW) == logits(&eight, &ROW));
     }

@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn activations_in_8_bits_by_hand() {
-        // Scales 1 and 2 of the matrix, 1 and 0.5 of what it meets: 127·127 − 3·2 + 2·0.5·(127·127 + 5·2), and 63.25 becomes
-        // 126.5 halves and then 126, 2.5 becomes 2.
+        // The matrix has the scales 1 and 2, what it meets 1 and 0.5: there 2.5 becomes 2, and 63.25, which is 126.5 halves,
+        // 126 of them.
         let mut w = [0.0; 2 * BLOCK];
         (w[0], w[1]) = (127.0, -3.0);
         (w[BLOCK], w[BLOCK + 1], w[2 * BLOCK - 1]) = (254.0, 10.0, 4.0);
