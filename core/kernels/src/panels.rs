@@ -79,14 +79,23 @@ impl Panels {
     #[inline(always)]
     pub(super) fn unpack(&self, row: usize, values: &mut [f32]) {
         let (first, row) = (row / PANEL * self.width, row % PANEL);
-        for (i, values) in values.as_chunks_mut().0.iter_mut().enumerate() {
-            match &self.quants {
-                Quants::Eight(quants) => quants[first + i].row(row, values),
-                Quants::Four(quants) => quants[first + i].row(row, values),
-            }
-            let scale = self.scales[first + i][row];
-            values.iter_mut().for_each(|value| *value *= scale);
+        let blocks = first..first + self.width;
+        let scales = &self.scales[blocks.clone()];
+        match &self.quants {
+            Quants::Eight(quants) => unpack_row(&quants[blocks], scales, row, values),
+            Quants::Four(quants) => unpack_row(&quants[blocks], scales, row, values),
         }
+    }
+}
+
+/// One row of a panel. What stands apart is first put together: two simple loops become vector instructions, and one does not.
+#[inline(always)]
+fn unpack_row<B: PanelBlock>(blocks: &[B], scales: &[[f32; PANEL]], row: usize, values: &mut [f32]) {
+    let together: Vec<B::Row> = blocks.iter().map(|block| block.row(row)).collect();
+    for ((&block, scales), values) in together.iter().zip(scales).zip(values.as_chunks_mut().0) {
+        let mut quants = B::unpack(block);
+        quants.iter_mut().for_each(|quant| *quant *= scales[row]);
+        *values = quants;
     }
 }
 
@@ -107,8 +116,14 @@ pub(super) trait PanelBlock {
     /// Writes those of all rows, column by column.
     fn columns(&self, quants: &mut [[f32; PANEL]; BLOCK]);
 
-    /// Writes those of one row.
-    fn row(&self, row: usize, quants: &mut [f32; BLOCK]);
+    /// Those of one row, packed.
+    type Row: Copy;
+
+    /// Takes a row out.
+    fn row(&self, row: usize) -> Self::Row;
+
+    /// Those of a row as numbers, in order.
+    fn unpack(row: Self::Row) -> [f32; BLOCK];
 }
 
 impl PanelBlock for EightBlock {
@@ -124,11 +139,20 @@ impl PanelBlock for EightBlock {
         }
     }
 
+    type Row = [[i8; GROUP]; BLOCK / GROUP];
+
     #[inline(always)]
-    fn row(&self, row: usize, quants: &mut [f32; BLOCK]) {
-        for (rows, quants) in self.iter().zip(quants.as_chunks_mut::<GROUP>().0) {
-            *quants = rows[row].map(f32::from);
+    fn row(&self, row: usize) -> Self::Row {
+        self.map(|rows| rows[row])
+    }
+
+    #[inline(always)]
+    fn unpack(row: Self::Row) -> [f32; BLOCK] {
+        let mut quants = [0.0; BLOCK];
+        for (quant, &byte) in quants.iter_mut().zip(row.as_flattened()) {
+            *quant = f32::from(byte);
         }
+        quants
     }
 }
 
@@ -149,15 +173,24 @@ impl PanelBlock for FourBlock {
         }
     }
 
+    type Row = [[u8; GROUP]; BLOCK / GROUP / 2];
+
     #[inline(always)]
-    fn row(&self, row: usize, quants: &mut [f32; BLOCK]) {
+    fn row(&self, row: usize) -> Self::Row {
+        self.map(|rows| rows[row])
+    }
+
+    #[inline(always)]
+    fn unpack(row: Self::Row) -> [f32; BLOCK] {
+        let mut quants = [0.0; BLOCK];
         let (low, high) = quants.split_at_mut(BLOCK / 2);
-        for (i, rows) in self.iter().enumerate() {
-            for (k, byte) in rows[row].into_iter().enumerate() {
-                low[GROUP * i + k] = f32::from((byte & 15).cast_signed() - 8);
-                high[GROUP * i + k] = f32::from((byte >> 4).cast_signed() - 8);
-            }
+        for (low, &byte) in low.iter_mut().zip(row.as_flattened()) {
+            *low = (i32::from(byte & 15) - 8) as f32;
         }
+        for (high, &byte) in high.iter_mut().zip(row.as_flattened()) {
+            *high = (i32::from(byte >> 4) - 8) as f32;
+        }
+        quants
     }
 }
 
