@@ -120,8 +120,8 @@ mod tests {
 
     fn tensor(shape: [usize; 2], step: usize) -> Tensor<2> {
         let count = shape[0] * shape[1];
-        let values = (0..count).map(|i| ((i * step) % 101) as f32 / 50.0 - 1.0).collect();
-        Tensor::from_data(TensorData::new::<f32, _>(values, shape), &Device::flex())
+        let values: Vec<f32> = (0..count).map(|i| ((i * step) % 101) as f32 / 50.0 - 1.0).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
     }
 
     fn read(tensor: Tensor<2>) -> Vec<f32> {
