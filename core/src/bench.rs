@@ -153,7 +153,8 @@ impl Bench {
         let model = match what {
             What::Train => model,
             What::Lora => adapted(model)?,
-            What::Prefill | What::Decode => model.valid(),
+            What::Prefill => model.valid(),
+            What::Decode => model.valid().writing(),
         };
         let batch = random_batch(model.config().vocab_size as u64, batch, seq);
         let device = model.device();

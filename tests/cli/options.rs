@@ -100,3 +100,19 @@ fn less_memory_is_planned_and_taken_where_activations_are_computed_again() {
         assert!(all < none, "{none} {all}");
     }
 }
+
+#[test]
+fn activations_in_8_bits_are_chosen_beside_few_bits_and_their_cost_is_scored() {
+    let place = Place::with_model();
+    let score = |flags: &str| {
+        let told = place.run(&format!("score --model model --data docs.jsonl --limit 5 --json {flags}")).ok();
+        told.result()["bits_per_byte"].as_f64().unwrap()
+    };
+    let (exact, eight) = (score("--weights q8_0"), score("--weights q8_0 --activations 8-bits"));
+    assert_eq!(score("--weights q8_0 --activations exact"), exact, "texts are scored exactly");
+    assert!(eight != exact && (eight - exact).abs() < 0.05, "{eight} {exact}");
+    let generate = "generate --model model --prompt The --max-new-tokens 4";
+    place.run(&format!("{generate} --weights q8_0 --activations exact")).ok();
+    place.run(&format!("{generate} --weights q8_0")).ok();
+    place.run(&format!("{generate} --activations exact")).expect(2, &["--weights"]);
+}

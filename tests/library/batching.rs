@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
-use kindling::model::{Balance, Experts, KvCache, ModelConfig, RopeScaling, SlidingWindow, Transformer};
+use kindling::kernels::{Activations, Quantization};
+use kindling::model::{
+    Balance, Experts, KvCache, ModelConfig, RopeScaling, SlidingWindow, Transformer, fresh_weights,
+};
 use kindling::random::Random;
 use kindling::sample::{
     BatchCounts, BatchEvent, BatchLimits, BatchRequest, Batcher, Decoder, FinishReason, Flow, Generation,
@@ -186,6 +189,25 @@ fn batched_equals_alone_in_every_family_while_rows_come_and_go() {
         let model = Transformer::init(&config, 7, &Device::flex()).unwrap();
         for (rows, prefill_tokens) in [(1, 7), (3, 1), (4, 16), (9, usize::MAX)] {
             compare(&model, limits(rows, prefill_tokens), name);
+        }
+    }
+}
+
+/// The tiny shape, wide enough for blocks of few bits, which meet activations in 8 bits.
+pub fn few_bits(bits: Quantization) -> Transformer {
+    let config = ModelConfig { hidden_size: 64, intermediate_size: 96, head_dim: 16, ..config(32) };
+    let mut source = fresh_weights(&config, 7);
+    let model = Transformer::build_quantized(&config, bits, &Device::flex(), &mut source).unwrap();
+    model.with_activations(Activations::EightBits)
+}
+
+#[test]
+fn batched_equals_alone_where_activations_have_8_bits() {
+    for bits in [Quantization::Q8_0, Quantization::Q4_0] {
+        let model = few_bits(bits);
+        // Prompts are read as they are alone: other pieces round otherwise, and 8 bits are steps.
+        for rows in [1, 4, 9] {
+            compare(&model, limits(rows, usize::MAX), "8 bits");
         }
     }
 }

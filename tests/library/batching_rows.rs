@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Device;
 use kindling::error::{Error, Result};
+use kindling::kernels::{Activations, Quantization};
 use kindling::model::{KvCache, ModelConfig, RopeScaling, Transformer};
 use kindling::sample::{
     BatchLimits, BatchRequest, Batcher, Constraint, FinishReason, SamplingConfig, Ticket,
 };
 
-use crate::batching::{Heard, alone, greedy, ids, limits, request};
+use crate::batching::{Heard, alone, few_bits, greedy, ids, limits, request};
 use crate::tiny::{config, model};
 
 /// Ids, then others.
@@ -50,6 +51,24 @@ fn a_beginning_that_stands_in_the_cache_is_not_read_again() {
         ask(&model, &mut batcher, &joined(&system[..15], &[(system[15] + 1) % 32; 9]), limits),
         (24, 0)
     );
+}
+
+#[test]
+fn an_answer_that_was_written_in_8_bits_is_read_again() {
+    let eight = few_bits(Quantization::Q8_0);
+    let exact = eight.clone().with_activations(Activations::Exact);
+    for (model, answer) in [(eight, 0), (exact, 5)] {
+        let limits = limits(3, usize::MAX);
+        let mut batcher = Batcher::new(&model, limits);
+        let first = ids(40, 1);
+        let mut heard = Heard::default();
+        let asked = || request(&first, SamplingConfig { ignore_eos: true, ..greedy(6) });
+        let ticket = batcher.submit(asked()).unwrap();
+        heard.finish(&mut batcher, limits);
+        assert_eq!(heard.done[&ticket], alone(&model, &asked()));
+        let then = joined(&joined(&first, &heard.done[&ticket].tokens), &[9, 8, 7]);
+        assert_eq!(ask(&model, &mut batcher, &then, limits), (9 - answer, 40 + answer));
+    }
 }
 
 #[test]

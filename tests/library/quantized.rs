@@ -5,8 +5,9 @@ use kindling::adapter::{Adapter, AdapterConfig, LoraConfig};
 use kindling::checkpoint::Checkpoint;
 use kindling::formats::gguf::to_gguf;
 use kindling::formats::{Files, directory_files};
-use kindling::kernels::Quantization;
+use kindling::kernels::{Activations, Quantization};
 use kindling::model::{KvCache, ModelConfig, Transformer, fresh_weights};
+use kindling::sample::{Autoregressive, Decoder};
 use kindling::train::Stage;
 
 use crate::tiny::{
@@ -83,6 +84,48 @@ fn files(config: &ModelConfig) -> Files {
     let model = Transformer::init(config, 5, &Device::flex()).unwrap();
     let weights = pollster::block_on(model.weights()).unwrap();
     directory_files(config, &weights, Some(&tokenizer())).unwrap()
+}
+
+/// The logits behind each id of `ROW` but the first three, which are read; the others are as if they were drawn.
+fn written(model: &Transformer) -> Vec<Vec<f32>> {
+    let row = ROW.map(|id| id as u32);
+    let mut decoder = Decoder::new(model, ROW.len());
+    let mut all = vec![pollster::block_on(decoder.feed(&row[..3])).unwrap()];
+    all.extend(row[3..].iter().map(|&id| pollster::block_on(decoder.feed_drawn(id)).unwrap()));
+    all
+}
+
+#[test]
+fn what_is_drawn_meets_8_bits_and_all_else_exact_activations() {
+    let highest = |logits: &[f32]| {
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        (order[0], logits[order[0]] - logits[order[1]])
+    };
+    for (tied, bits) in [(true, BITS[0]), (false, BITS[0]), (true, BITS[1])] {
+        let exact = quantized(&wide(40, tied), bits, &Device::flex());
+        let eight = exact.clone().with_activations(Activations::EightBits);
+        let (expected, found) = (written(&exact), written(&eight));
+        assert!(expected[0] == found[0], "a prompt is read exactly");
+        let largest = expected.iter().flatten().fold(0.0_f32, |largest, logit| largest.max(logit.abs()));
+        let mut clear = 0;
+        for (expected, found) in expected.iter().zip(&found).skip(1) {
+            let off = largest_difference(expected, found);
+            assert!(off > 0.0 && off < 0.05 * largest, "{off} of {largest}");
+            let (token, margin) = highest(expected);
+            if margin > 0.1 * largest {
+                assert_eq!(highest(found).0, token);
+                clear += 1;
+            }
+        }
+        assert!(clear > 0, "some tokens are clear");
+        let ids = ROW.map(|id| id as u32);
+        let score = |model: &Transformer| {
+            pollster::block_on(Decoder::new(model, 12).score(&ids, None, true)).unwrap()
+        };
+        assert!(score(&exact) == score(&eight) && score(&eight.writing()) != score(&eight));
+        assert!(logits(&exact, &ROW) == logits(&eight, &ROW));
+    }
 }
 
 #[test]

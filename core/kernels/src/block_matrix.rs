@@ -1,203 +1,142 @@
-//! A matrix in blocks on the processor: multiplied from its quants by a few rows, unpacked for many.
+//! A matrix in blocks on the processor: multiplied from its quants by a few rows, or by activations in 8 bits; unpacked for
+//! many rows.
 
 use std::sync::Arc;
 
-use burn::tensor::quantization::{QuantScheme, QuantStore, QuantValue, ScaleDtype};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::TensorData;
 use burn_backend::ops::FloatTensorOps;
 use burn_flex::{Flex, FlexTensor};
 
-use super::blocks::{BLOCK, QuantBlock, Quantization, encode_q4_0, encode_q8_0};
+use super::activations::{Activations, eight_bits};
+use super::blocks::BLOCK;
 use super::chunks::for_each_chunk;
+use super::dots::{self, Work};
+use super::encoded::EncodedBlocks;
 use super::host::{HostOp, Kept};
+use super::panels::{PANEL, PanelSlice, Panels};
 
-/// Partial sums side by side, in a fixed order everywhere.
-const LANES: usize = BLOCK / 2;
-/// Rows of activations up to which unpacking the whole matrix costs more than it gains.
-const FEW: usize = 8;
-/// Products that one task makes at least, so that starting it pays.
+/// Rows of exact activations from which unpacking the whole matrix pays.
+const MANY: usize = 9;
+/// Products that one task makes at least, so that starting it pays: of floats, and of whole numbers.
 const TASK: usize = 64 * 1024;
+const WHOLE_TASK: usize = 256 * 1024;
 
 /// The blocks of all rows.
 #[derive(Debug)]
 pub(super) struct BlockMatrix {
-    pub(super) columns: usize,
-    /// One a block.
-    scales: Vec<f32>,
-    quants: Quants,
-}
-
-#[derive(Debug)]
-enum Quants {
-    Eight(Vec<[i8; BLOCK]>),
-    Four(Vec<[u8; BLOCK / 2]>),
+    rows: usize,
+    panels: Panels,
 }
 
 impl BlockMatrix {
-    /// Puts rows of `columns` values into blocks. `None` where those are no whole blocks, or a value is too large or no
-    /// number.
-    pub(super) fn encode(values: &[f32], columns: usize, bits: Quantization) -> Option<Self> {
-        if !columns.is_multiple_of(BLOCK) || values.iter().any(|value| !value.is_finite()) {
-            return None;
-        }
-        let (blocks, _) = values.as_chunks();
-        let (scales, quants) = match bits {
-            Quantization::Q8_0 => {
-                let (scales, quants): (Vec<_>, Vec<_>) = blocks.iter().map(encode_q8_0).unzip();
-                (scales, Quants::Eight(quants))
-            }
-            Quantization::Q4_0 => {
-                let (scales, quants): (Vec<_>, Vec<_>) = blocks.iter().map(encode_q4_0).unzip();
-                (scales, Quants::Four(quants))
-            }
-        };
-        let scales: Vec<f32> = scales.into_iter().map(half::f16::to_f32).collect();
-        scales.iter().all(|scale| scale.is_finite()).then_some(Self { columns, scales, quants })
+    /// Takes encoded rows.
+    pub(super) fn new(blocks: &EncodedBlocks, [rows, columns]: [usize; 2]) -> Self {
+        Self { rows, panels: Panels::new(blocks, columns / BLOCK) }
+    }
+
+    /// Values of a row.
+    pub(super) fn columns(&self) -> usize {
+        self.panels.columns()
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.panels.bytes()
     }
 
     /// Unpacks a row.
-    #[inline(always)]
     pub(super) fn unpack(&self, row: usize, values: &mut [f32]) {
-        let first = row * self.columns / BLOCK;
-        for (i, values) in values.as_chunks_mut().0.iter_mut().enumerate() {
-            match &self.quants {
-                Quants::Eight(blocks) => blocks[first + i].unpack(values),
-                Quants::Four(blocks) => blocks[first + i].unpack(values),
-            }
-            let scale = self.scales[first + i];
-            values.iter_mut().for_each(|value| *value *= scale);
-        }
+        self.panels.unpack(row, values);
     }
 
     /// All rows.
     pub(super) fn dense(&self) -> Vec<f32> {
-        let mut values = vec![0.0; self.scales.len() * BLOCK];
-        let rows_a_task = (TASK / self.columns.max(1)).max(1);
-        for_each_chunk(&mut values, rows_a_task * self.columns.max(1), |task, values| {
+        let columns = self.columns();
+        let mut values = vec![0.0; self.rows * columns];
+        let rows_a_task = (TASK / columns).max(1);
+        for_each_chunk(&mut values, rows_a_task * columns, |task, values| {
             pulp::Arch::new().dispatch(|| {
-                for (i, values) in values.chunks_exact_mut(self.columns).enumerate() {
-                    self.unpack(task * rows_a_task + i, values);
+                for (i, values) in values.chunks_exact_mut(columns).enumerate() {
+                    self.panels.unpack(task * rows_a_task + i, values);
                 }
             });
         });
         values
     }
 
-    fn rows(&self) -> usize {
-        self.scales.len() * BLOCK / self.columns
-    }
-
     /// All of it, `[rows, columns]`.
     fn tensor(&self) -> FlexTensor {
-        FlexTensor::from_data(TensorData::new(self.dense(), [self.rows(), self.columns]))
+        FlexTensor::from_data(TensorData::new(self.dense(), [self.rows, self.columns()]))
     }
 
-    /// `x·Wᵀ` for at most [`FEW`] rows of `x`, from the packed quants.
-    fn few(&self, x: &[f32]) -> Vec<f32> {
-        let (n, rows) = (x.len() / self.columns, self.rows());
-        // [rows, n], so that a task writes what lies together.
-        let mut y = vec![0.0; rows * n];
-        let rows_a_task = (TASK / (self.columns * n)).max(1);
-        for_each_chunk(&mut y, rows_a_task * n, |task, y| {
-            pulp::Arch::new().dispatch(|| {
-                for (i, y) in y.chunks_exact_mut(n).enumerate() {
-                    match &self.quants {
-                        Quants::Eight(blocks) => self.row(blocks, task * rows_a_task + i, x, y),
-                        Quants::Four(blocks) => self.row(blocks, task * rows_a_task + i, x, y),
-                    }
-                }
-            });
+    /// `x·Wᵀ` from the packed quants, `[n, columns]` → `[n, rows]`. What a row of `x` gives does not depend on the others.
+    fn multiply(&self, x: &[f32], activations: Activations) -> Vec<f32> {
+        let n = x.len() / self.columns();
+        match activations {
+            Activations::Exact => self.in_tasks(n, TASK, |matrix, y| {
+                pulp::Arch::new().dispatch(|| matrix.multiply(x, y));
+            }),
+            Activations::EightBits => {
+                let x = eight_bits(x);
+                self.in_tasks(n, WHOLE_TASK, |matrix, y| dots::multiply(Work { matrix, x: &x, y }))
+            }
+        }
+    }
+
+    /// Products that `multiply` puts into `[panels, n, 8]`, as `[n, rows]`.
+    fn in_tasks(
+        &self,
+        n: usize,
+        products_a_task: usize,
+        multiply: impl Fn(PanelSlice<'_>, &mut [f32]) + Sync,
+    ) -> Vec<f32> {
+        let panels = self.rows.div_ceil(PANEL);
+        let tasks = (self.rows * self.columns() * n).div_ceil(products_a_task).max(1);
+        let panels_a_task = panels.div_ceil(tasks).max(1);
+        let mut y = vec![0.0; panels * PANEL * n];
+        for_each_chunk(&mut y, panels_a_task * PANEL * n, |task, y| {
+            let first = task * panels_a_task;
+            multiply(self.panels.slice(first..first + y.len() / (PANEL * n)), y);
         });
-        if n == 1 { y } else { transposed(&y, rows, n) }
+        self.row_by_row(y, n)
     }
 
-    /// One row of the matrix with every row of `x`, four at a time.
-    #[inline(always)]
-    fn row<B: QuantBlock>(&self, blocks: &[B], row: usize, x: &[f32], y: &mut [f32]) {
-        let width = self.columns / BLOCK;
-        let blocks = &blocks[row * width..][..width];
-        let scales = &self.scales[row * width..][..width];
-        let four = y.len() / 4 * 4;
-        for (y, x) in y[..four].as_chunks_mut::<4>().0.iter_mut().zip(x.chunks_exact(4 * self.columns)) {
-            *y = dot(blocks, scales, x);
+    fn row_by_row(&self, mut y: Vec<f32>, n: usize) -> Vec<f32> {
+        if n == 1 {
+            y.truncate(self.rows);
+            return y;
         }
-        for (y, x) in y[four..].iter_mut().zip(x[four * self.columns..].chunks_exact(self.columns)) {
-            [*y] = dot(blocks, scales, x);
-        }
-    }
-
-    /// The same blocks as burn's quantized tensor: packed from the lowest bits of 32-bit words, then the scales.
-    pub(super) fn upload(self, shape: [usize; 2], device: &Device) -> Tensor<2> {
-        let (mut bytes, value) = match self.quants {
-            Quants::Eight(blocks) => (
-                blocks.into_flattened().into_iter().map(i8::cast_unsigned).collect::<Vec<u8>>(),
-                QuantValue::Q8S,
-            ),
-            Quants::Four(blocks) => {
-                let half = |quant: f32| (quant as i8).cast_unsigned();
-                let pairs = |block: &[u8; BLOCK / 2]| {
-                    let mut quants = [0.0; BLOCK];
-                    block.unpack(&mut quants);
-                    quants
-                        .as_chunks::<2>()
-                        .0
-                        .iter()
-                        .map(|&[a, b]| half(a) & 15 | half(b) << 4)
-                        .collect::<Vec<u8>>()
-                };
-                (blocks.iter().flat_map(pairs).collect(), QuantValue::Q4F)
-            }
-        };
-        bytes.extend(self.scales.iter().flat_map(|scale| scale.to_le_bytes()));
-        let scheme = QuantScheme::default()
-            .with_value(value)
-            .with_store(QuantStore::PackedU32(0))
-            .per_block([BLOCK as u8], ScaleDtype::F32);
-        Tensor::from_data(TensorData::from_bytes_vec(bytes, shape, DType::QFloat(scheme)), device)
-    }
-}
-
-/// A row's blocks times each of `N` rows of `x`.
-#[inline(always)]
-fn dot<B: QuantBlock, const N: usize>(blocks: &[B], scales: &[f32], x: &[f32]) -> [f32; N] {
-    let columns = blocks.len() * BLOCK;
-    let mut sums = [[0.0_f32; LANES]; N];
-    let mut quants = [0.0; BLOCK];
-    for (i, (block, &scale)) in blocks.iter().zip(scales).enumerate() {
-        block.unpack(&mut quants);
-        for (n, sums) in sums.iter_mut().enumerate() {
-            let x = &x[n * columns + i * BLOCK..][..BLOCK];
-            for lane in 0..LANES {
-                sums[lane] += scale * (quants[lane] * x[lane] + quants[LANES + lane] * x[LANES + lane]);
+        let mut rows = vec![0.0; n * self.rows];
+        for (i, row) in rows.chunks_exact_mut(self.rows).enumerate() {
+            for (panel, values) in row.chunks_mut(PANEL).enumerate() {
+                values.copy_from_slice(&y[(panel * n + i) * PANEL..][..values.len()]);
             }
         }
+        rows
     }
-    sums.map(|lanes| lanes.into_iter().fold(0.0, |sum, lane| sum + lane))
-}
-
-fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    (0..columns).flat_map(|c| (0..rows).map(move |r| values[r * columns + c])).collect()
 }
 
 /// `x·Wᵀ`.
 #[derive(Clone, Debug)]
-pub(super) struct Multiply(pub(super) Arc<BlockMatrix>);
+pub(super) struct Multiply {
+    pub(super) matrix: Arc<BlockMatrix>,
+    pub(super) activations: Activations,
+}
 
 impl HostOp<1> for Multiply {
     const KEPT: Kept = Kept::Nothing;
 
     fn forward(&self, [x]: [&[f32]; 1]) -> Vec<f32> {
-        let blocks = &self.0;
-        match x.len() / blocks.columns {
-            0 => Vec::new(),
-            n if n <= FEW => blocks.few(x),
-            _ => product(x, Flex::float_swap_dims(blocks.tensor(), 0, 1)),
+        match (x.len() / self.matrix.columns(), self.activations) {
+            (0, _) => Vec::new(),
+            (MANY.., Activations::Exact) => product(x, Flex::float_swap_dims(self.matrix.tensor(), 0, 1)),
+            _ => self.matrix.multiply(x, self.activations),
         }
     }
 
     /// `dx = g·W`.
     fn backward(&self, [_x]: [&[f32]; 1], _y: &[f32], grad: &[f32]) -> [Vec<f32>; 1] {
-        [product(grad, self.0.tensor())]
+        [product(grad, self.matrix.tensor())]
     }
 }
 

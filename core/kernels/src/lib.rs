@@ -5,6 +5,7 @@
 //! processor and in the browser.
 #![recursion_limit = "256"]
 
+mod activations;
 mod attention;
 mod attention_rows;
 mod block_matrix;
@@ -12,13 +13,17 @@ mod blocks;
 mod chunks;
 mod dense;
 mod divergence;
+mod dots;
+mod encoded;
 mod expert_rows;
+mod few_rows;
 mod grouped_sums;
 mod host;
 mod log_probs;
 mod mask;
 mod matrix;
 mod optimizer;
+mod panels;
 mod quantized;
 mod rms_norm;
 mod rope;
@@ -28,6 +33,7 @@ mod swiglu;
 mod uploaded;
 mod weighted_sum;
 
+pub use activations::Activations;
 pub use attention::{AttentionBlocks, attend_in_blocks};
 pub use attention_rows::attend_rows;
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
@@ -35,6 +41,7 @@ pub use chunks::for_each_chunk;
 pub use dense::{multiply, multiply_transposed};
 pub use divergence::{Divergence, apart, beside_teacher};
 pub use expert_rows::{ExpertRows, take_rows, weigh_rows};
+pub use few_rows::{few_rows, few_rows_transposed};
 pub use grouped_sums::grouped_sums;
 pub use host::host_values;
 pub use log_probs::{IGNORED, token_log_probs};

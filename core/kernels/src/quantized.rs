@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, module};
 
+use super::activations::Activations;
 use super::block_matrix::{BlockMatrix, Multiply};
 use super::blocks::{BLOCK, Quantization};
+use super::encoded::EncodedBlocks;
 use super::host::{input, run};
 use super::{in_dtype, is_processor};
 
@@ -15,6 +17,7 @@ use super::{in_dtype, is_processor};
 pub struct QuantizedMatrix {
     bits: Quantization,
     shape: [usize; 2],
+    activations: Activations,
     held: HeldOn,
 }
 
@@ -31,12 +34,18 @@ impl QuantizedMatrix {
     /// number: such a matrix stays as it is.
     pub fn new(values: &[f32], shape: [usize; 2], bits: Quantization, device: &Device) -> Option<Self> {
         let [_, columns] = shape;
-        let blocks = BlockMatrix::encode(values, columns, bits)?;
+        let blocks = EncodedBlocks::new(values, columns, bits)?;
         let held = match is_processor(device) {
-            true => HeldOn::Processor(Arc::new(blocks)),
+            true => HeldOn::Processor(Arc::new(BlockMatrix::new(&blocks, shape))),
             false => HeldOn::Device(Box::new(blocks.upload(shape, &device.clone().inner()))),
         };
-        Some(Self { bits, shape, held })
+        Some(Self { bits, shape, activations: Activations::Exact, held })
+    }
+
+    /// Chooses how the activations come that it is multiplied by; exact ones where nothing is said. Other devices than the
+    /// processor always take exact ones.
+    pub fn set_activations(&mut self, activations: Activations) {
+        self.activations = activations;
     }
 
     /// Rows and columns.
@@ -46,21 +55,28 @@ impl QuantizedMatrix {
 
     /// The memory that it takes.
     pub fn bytes(&self) -> usize {
-        let blocks = self.shape[0] * self.shape[1] / BLOCK;
-        blocks * (size_of::<f32>() + self.bits.bytes())
+        match &self.held {
+            HeldOn::Processor(blocks) => blocks.bytes(),
+            HeldOn::Device(_) => {
+                let blocks = self.shape[0] * self.shape[1] / BLOCK;
+                blocks * (size_of::<f32>() + self.bits.bytes())
+            }
+        }
     }
 
-    /// `y = x·Wᵀ`, in `x`'s dtype.
+    /// `y = x·Wᵀ`, in `x`'s dtype. A gradient passes as if activations were exact.
     ///
     /// # Shapes
     /// `x [n, columns]` → `[n, rows]`.
     pub fn multiply(&self, x: Tensor<2>) -> Tensor<2> {
         let (dtype, [n, _]) = (x.dtype(), x.dims());
-        if let HeldOn::Processor(blocks) = &self.held
+        if let HeldOn::Processor(matrix) = &self.held
             && let Some(x) = input(&in_dtype(x.clone(), DType::F32))
-            && let Some(y) = run(Multiply(blocks.clone()), [x], [n, self.shape[0]])
         {
-            return in_dtype(y, dtype);
+            let multiply = Multiply { matrix: matrix.clone(), activations: self.activations };
+            if let Some(y) = run(multiply, [x], [n, self.shape[0]]) {
+                return in_dtype(y, dtype);
+            }
         }
         let weight = self.dense(&x.device());
         x.matmul(in_dtype(weight, dtype).transpose())
@@ -78,11 +94,12 @@ impl QuantizedMatrix {
         let ([batch, n], device) = (ids.dims(), ids.device());
         // On the processor nothing has to be waited for.
         let ids: Vec<usize> = ids.into_data().iter::<i64>().map(|id| id as usize).collect();
-        let mut values = vec![0.0; ids.len() * blocks.columns];
-        for (id, row) in ids.into_iter().zip(values.chunks_exact_mut(blocks.columns)) {
+        let columns = blocks.columns();
+        let mut values = vec![0.0; ids.len() * columns];
+        for (id, row) in ids.into_iter().zip(values.chunks_exact_mut(columns)) {
             blocks.unpack(id, row);
         }
-        Tensor::from_data(TensorData::new(values, [batch, n, blocks.columns]), &device)
+        Tensor::from_data(TensorData::new(values, [batch, n, columns]), &device)
     }
 
     /// The matrix in f32 `[rows, columns]`, on a device with or without autodiff.
@@ -155,6 +172,65 @@ mod tests {
                 near(&read(matrix.multiply(x)), &read(expected), 1e-4);
             }
         }
+    }
+
+    #[test]
+    fn activations_in_8_bits_by_hand() {
+        // The matrix has the scales 1 and 2, what it meets 1 and 0.5: there 2.5 becomes 2, and 63.25, which is 126.5 halves,
+        // 126 of them.
+        let mut w = [0.0; 2 * BLOCK];
+        (w[0], w[1]) = (127.0, -3.0);
+        (w[BLOCK], w[BLOCK + 1], w[2 * BLOCK - 1]) = (254.0, 10.0, 4.0);
+        let mut x = [0.0; 2 * BLOCK];
+        (x[0], x[1]) = (127.0, 2.5);
+        (x[BLOCK], x[BLOCK + 1], x[2 * BLOCK - 1]) = (63.5, 1.0, -63.25);
+        let device = Device::flex();
+        let mut matrix = QuantizedMatrix::new(&w, [1, 2 * BLOCK], Quantization::Q8_0, &device).unwrap();
+        matrix.set_activations(Activations::EightBits);
+        let x = Tensor::<1>::from_floats(x.as_slice(), &device).reshape([1, 2 * BLOCK]);
+        let second = 2.0 * 0.5 * (127.0 * 127.0 + 5.0 * 2.0 - 2.0 * 126.0);
+        assert_eq!(read(matrix.multiply(x)), [127.0 * 127.0 - 3.0 * 2.0 + second]);
+    }
+
+    #[test]
+    fn activations_in_8_bits_are_off_by_less_than_half_a_step() {
+        for bits in [Quantization::Q8_0, Quantization::Q4_0] {
+            let exact = matrix(bits);
+            let mut eight = exact.clone();
+            eight.set_activations(Activations::EightBits);
+            let values = values(20 * 96);
+            let x = |rows: std::ops::Range<usize>| {
+                Tensor::<1>::from_floats(&values[rows.start * 96..rows.end * 96], &Device::flex())
+                    .reshape([rows.len(), 96])
+            };
+            let (all, exact) = (read(eight.multiply(x(0..20))), read(exact.multiply(x(0..20))));
+            // Magnitudes are at most 1, so each activation is off by at most 0.5 / 127.
+            let dense = read(eight.dense(&Device::flex()));
+            let most: Vec<f32> = dense
+                .chunks(96)
+                .map(|row| row.iter().map(|w| w.abs()).sum::<f32>() * 0.501 / 127.0)
+                .collect();
+            let within = |i: usize| (all[i] - exact[i]).abs() <= most[i % 5];
+            assert!((0..100).all(within), "{bits:?} {all:?} {exact:?}");
+            assert!(all != exact);
+            for n in [1, 3, 8, 9] {
+                assert_eq!(
+                    read(eight.multiply(x(2..2 + n))),
+                    all[2 * 5..(2 + n) * 5],
+                    "a row is what it is alone"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_not_hidden_by_8_bits() {
+        let mut matrix = matrix(Quantization::Q8_0);
+        matrix.set_activations(Activations::EightBits);
+        let mut x = values(96);
+        x[40] = f32::NAN;
+        let x = Tensor::<1>::from_floats(x.as_slice(), &Device::flex()).reshape([1, 96]);
+        assert!(read(matrix.multiply(x)).iter().all(|y| y.is_nan()));
     }
 
     #[test]

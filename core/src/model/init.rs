@@ -11,7 +11,7 @@ use super::{
     Quantized, RmsNorm, Rope, Transformer, Weight,
 };
 use crate::error::{Error, Result};
-use crate::kernels::{AttentionBlocks, Quantization, QuantizedMatrix};
+use crate::kernels::{Activations, AttentionBlocks, Quantization, QuantizedMatrix};
 use crate::random::Random;
 use crate::told::told;
 
@@ -89,6 +89,7 @@ impl Transformer {
             dtype: DType::F32,
             noise: EmbeddingNoise::default(),
             checkpointing: ActivationCheckpointing::None,
+            activations: Activations::Exact,
             tape: None,
         })
     }
@@ -232,7 +233,7 @@ impl Builder<'_, '_> {
         let values = (self.source)(name, &shape)?;
         let weight = self.blocks(&values, shape, self.config.tie_word_embeddings);
         let weight = weight.unwrap_or_else(|| Weight::Dense(self.parameter(values, shape)));
-        Ok(Embedding { weight })
+        Ok(Embedding { weight, writes: false })
     }
 
     /// A matrix `[out, in]` in few bits, where that is asked for and its rows are whole blocks.
@@ -263,7 +264,7 @@ impl Builder<'_, '_> {
             }
             false => None,
         };
-        Ok(Linear { weight, bias, lora: Vec::new() })
+        Ok(Linear { weight, bias, lora: Vec::new(), writes: false })
     }
 
     fn norm(&mut self, name: &str, width: usize) -> Result<RmsNorm> {

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::low_rank::without_graph;
 use super::{LowRank, Weight};
-use crate::kernels::{in_dtype, multiply};
+use crate::kernels::{few_rows, in_dtype, multiply};
 
 /// `y = x·W + b`, with `W: [in, out]` (Hugging Face files hold `[out, in]`), and what adapters add to it.
 #[derive(Module, Debug)]
@@ -16,6 +16,9 @@ pub struct Linear {
     pub bias: Option<Param<Tensor<1>>>,
     /// The low-rank paths of the adapters that are attached.
     pub lora: Vec<LowRank>,
+    /// Whether it meets only the few rows of tokens that its model wrote itself.
+    #[module(skip)]
+    pub writes: bool,
 }
 
 impl Linear {
@@ -43,8 +46,8 @@ impl Linear {
     fn product(&self, x: Tensor<2>) -> Tensor<2> {
         match &self.weight {
             Weight::Dense(weight) => {
-                let dtype = x.dtype();
-                multiply(x, in_dtype(weight.val(), dtype))
+                let weight = in_dtype(weight.val(), x.dtype());
+                if self.writes { few_rows(x, weight) } else { multiply(x, weight) }
             }
             Weight::Quantized(weight) => weight.matrix.multiply(x),
         }

@@ -144,7 +144,7 @@ mod tests {
         let bias = Some(parameter(&[10.0, 20.0], [2], device));
         let a = parameter(&[0.0, 0.5, 1.5, 0.0], [2, 2], device);
         let b = parameter(&[1.0, 0.0, 0.0, 1.0], [2, 2], device);
-        let linear = Linear { weight, bias, lora: Vec::new() };
+        let linear = Linear { weight, bias, lora: Vec::new(), writes: false };
         let path = LowRank::new(a, b, 2.0, 0.0);
         let path = match magnitude {
             Some(m) => {
@@ -208,7 +208,7 @@ mod tests {
     fn weights_of_no_length_give_numbers() {
         let device = Device::flex();
         let zeros = || parameter(&[0.0; 4], [2, 2], &device);
-        let linear = Linear { weight: Weight::Dense(zeros()), bias: None, lora: Vec::new() };
+        let linear = Linear { weight: Weight::Dense(zeros()), bias: None, lora: Vec::new(), writes: false };
         let path = LowRank::new(zeros(), zeros(), 1.0, 0.0);
         let path = path.with_magnitude(parameter(&[0.0, 1.0], [2], &device), || linear.dense(&device));
         close(&forward(&Linear { lora: vec![path], ..linear }, [1.0, 2.0]), &[0.0, 0.0]);

@@ -135,7 +135,7 @@ mod tests {
 
     fn linear(values: Vec<f32>, shape: [usize; 2]) -> Linear {
         let weight = Param::from_data(TensorData::new(values, shape), &Device::flex());
-        Linear { weight: Weight::Dense(weight), bias: None, lora: Vec::new() }
+        Linear { weight: Weight::Dense(weight), bias: None, lora: Vec::new(), writes: false }
     }
 
     /// On one input: `down · silu(gate·x) · up·x`.
@@ -188,7 +188,7 @@ mod tests {
         let number = |i: usize| ((i * 37 + seed * 101 + i * i % 13) % 97) as f32 / 97.0 - 0.5;
         let values: Vec<f32> = (0..shape[0] * shape[1]).map(number).collect();
         let weight = Param::from_data(TensorData::new(values, shape), &Device::flex().autodiff());
-        Linear { weight: Weight::Dense(weight), bias: None, lora: Vec::new() }
+        Linear { weight: Weight::Dense(weight), bias: None, lora: Vec::new(), writes: false }
     }
 
     /// Four experts, of which the last is never chosen for inputs above zero.
@@ -201,7 +201,7 @@ mod tests {
         let mut gate: Vec<f32> = (0..24).map(|i| (i * 31 % 23) as f32 / 5.0 - 2.0).collect();
         gate.chunks_exact_mut(4).for_each(|row| row[3] = -9.0);
         let gate = Param::from_data(TensorData::new(gate, [6, 4]), &Device::flex().autodiff());
-        let gate = Linear { weight: Weight::Dense(gate), bias: None, lora: Vec::new() };
+        let gate = Linear { weight: Weight::Dense(gate), bias: None, lora: Vec::new(), writes: false };
         let experts = (0..4).map(expert).collect();
         Moe { gate, experts, shared_experts: Vec::new(), per_token, normalize }
     }

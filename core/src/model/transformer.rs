@@ -13,7 +13,11 @@ use super::tape::Tape;
 use super::{
     ActivationCheckpointing, Balance, Block, KvCache, Linear, ModelConfig, RmsNorm, Rope, Trace, Weight,
 };
-use crate::kernels::{Angles, AttentionBlocks, AttentionMask, in_dtype, multiply, multiply_transposed};
+use crate::device::is_processor;
+use crate::kernels::{
+    Activations, Angles, AttentionBlocks, AttentionMask, few_rows_transposed, in_dtype, multiply,
+    multiply_transposed,
+};
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
 #[derive(Module, Debug)]
@@ -28,6 +32,9 @@ pub(super) struct Backbone {
 pub(super) struct Embedding {
     /// Dense: `[vocab, hidden]`.
     pub(super) weight: Weight,
+    /// As [`Linear::writes`].
+    #[module(skip)]
+    pub(super) writes: bool,
 }
 
 impl Embedding {
@@ -44,7 +51,7 @@ impl Embedding {
         match &self.weight {
             Weight::Dense(table) => {
                 let table = in_dtype(table.val(), x.dtype());
-                multiply_transposed(x, table)
+                if self.writes { few_rows_transposed(x, table) } else { multiply_transposed(x, table) }
             }
             Weight::Quantized(table) => table.matrix.multiply(x),
         }
@@ -68,6 +75,9 @@ pub struct Transformer {
     pub(super) noise: EmbeddingNoise,
     #[module(skip)]
     pub(super) checkpointing: ActivationCheckpointing,
+    /// What matrices in few bits are multiplied by while it writes.
+    #[module(skip)]
+    pub(super) activations: Activations,
     /// What the backward pass of a part of a step computes again.
     #[module(skip)]
     pub(super) tape: Option<Tape>,
@@ -83,6 +93,31 @@ impl Transformer {
     pub fn with_dtype(mut self, dtype: DType) -> Self {
         self.dtype = dtype;
         self
+    }
+
+    /// The same model whose matrices in few bits meet such activations while it writes: see [`Self::writing`].
+    pub fn with_activations(mut self, activations: Activations) -> Self {
+        self.activations = activations;
+        self
+    }
+
+    /// The same model as it takes the tokens that it wrote itself: by products of few rows, with the activations that
+    /// [`Self::with_activations`] chose. What it reads, scores or learns from is computed as it always is.
+    pub fn writing(&self) -> Self {
+        let mut writing = self.clone();
+        let table = &mut writing.model.embed_tokens;
+        table.writes = true;
+        table.weight.set_activations(self.activations);
+        for (_, linear) in writing.linears_mut() {
+            linear.writes = true;
+            linear.weight.set_activations(self.activations);
+        }
+        writing
+    }
+
+    /// Whether it writes less exactly than it reads, so that what it wrote does not stand for what it would have read.
+    pub(crate) fn writes_inexactly(&self) -> bool {
+        self.activations != Activations::Exact && is_processor(&self.device()) && self.is_quantized()
     }
 
     /// The same model whose answers end with any of these tokens.

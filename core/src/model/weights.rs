@@ -78,7 +78,10 @@ impl Transformer {
 
     /// How much less memory the weights take than in f32, in bytes.
     pub fn bytes_saved(&self) -> u64 {
-        let saved = |matrix: &QuantizedMatrix| 4 * matrix.shape().iter().product::<usize>() - matrix.bytes();
+        // Few rows are filled up to eight, which may take more than they save.
+        let saved = |matrix: &QuantizedMatrix| {
+            (4 * matrix.shape().iter().product::<usize>()).saturating_sub(matrix.bytes())
+        };
         self.quantized().iter().map(|(_, matrix)| saved(matrix) as u64).sum()
     }
 

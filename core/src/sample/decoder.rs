@@ -12,6 +12,8 @@ use crate::platform::breathe;
 /// A model with the cache of one conversation.
 pub struct Decoder {
     model: Transformer,
+    /// The same where it takes its own tokens.
+    writing: Transformer,
     cache: KvCache,
     device: Device,
 }
@@ -22,7 +24,7 @@ impl Decoder {
         let model = model.settled();
         let device = model.device();
         let cache = KvCache::new(model.config(), 1, context.min(model.config().context()));
-        Self { model, cache, device }
+        Self { writing: model.writing(), model, cache, device }
     }
 
     /// The pieces in which ids are read, with room for all of them in the cache.
@@ -43,17 +45,20 @@ impl Decoder {
 
     /// Logits of all new positions, or of the last, `[1, new or 1, vocab]`, still on the device.
     fn forward(&mut self, ids: &[u32], last_only: bool) -> Tensor<3> {
-        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let count = ids.len();
-        let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, [1, count]), &self.device);
+        let tokens = self.tokens(ids);
         self.model.forward_cached(tokens, &mut self.cache, 0..1, last_only)
+    }
+
+    /// `[1, ids]`.
+    fn tokens(&self, ids: &[u32]) -> Tensor<2, Int> {
+        let count = ids.len();
+        let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+        Tensor::from_data(TensorData::new(ids, [1, count]), &self.device)
     }
 
     /// The same, row by row.
     async fn logits(&mut self, ids: &[u32], last_only: bool) -> Result<Vec<f32>> {
-        let logits = self.forward(ids, last_only);
-        let values = logits.shape().num_elements();
-        read(logits.reshape([values])).await
+        values_of(self.forward(ids, last_only)).await
     }
 
     /// The logits behind every id of a text, in order, `[vocab]` each.
@@ -97,6 +102,11 @@ impl Decoder {
     }
 }
 
+async fn values_of(logits: Tensor<3>) -> Result<Vec<f32>> {
+    let values = logits.shape().num_elements();
+    read(logits.reshape([values])).await
+}
+
 impl Autoregressive for Decoder {
     async fn feed(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         let pieces = self.pieces(ids)?;
@@ -107,6 +117,12 @@ impl Autoregressive for Decoder {
             breathe().await;
         }
         self.logits(last, true).await
+    }
+
+    async fn feed_drawn(&mut self, id: u32) -> Result<Vec<f32>> {
+        self.pieces(&[id])?;
+        let tokens = self.tokens(&[id]);
+        values_of(self.writing.forward_cached(tokens, &mut self.cache, 0..1, true)).await
     }
 
     fn context(&self) -> usize {

@@ -44,7 +44,7 @@ pub async fn generate_pieces(
             break FinishReason::Length;
         }
         breathe().await;
-        logits = model.feed(&[answer.last()]).await?;
+        logits = model.feed_drawn(answer.last()).await?;
     };
     let decoded = now();
     answer.finish(on_piece);

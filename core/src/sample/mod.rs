@@ -83,6 +83,12 @@ pub trait Autoregressive {
     /// position, `[vocab]`.
     async fn feed(&mut self, ids: &[u32]) -> Result<Vec<f32>>;
 
+    /// The same for one id that was drawn from those logits: a model may take it a little less exactly, where that is
+    /// faster.
+    async fn feed_drawn(&mut self, id: u32) -> Result<Vec<f32>> {
+        self.feed(&[id]).await
+    }
+
     /// Most positions that the model can hold.
     fn context(&self) -> usize;
 

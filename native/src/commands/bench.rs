@@ -3,16 +3,16 @@
 use burn::tensor::Device;
 use clap::Args;
 use kindling::bench::{What, matmul_flops, measure};
-use kindling::device::OpenDevice;
+use kindling::device::{OpenDevice, is_processor};
 use kindling::error::Error;
-use kindling::kernels::{AttentionBlocks, Quantization};
+use kindling::kernels::{Activations, AttentionBlocks, Quantization};
 use kindling::model::{
     ActivationCheckpointing, ExpertSettings, ModelConfig, Transformer, fresh_weights, preset,
 };
 use serde_json::json;
 
 use super::bench_unmask::UnmaskBench;
-use super::{doctor, open_device};
+use super::{WRITING, check_activations, doctor, open_device};
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::output;
@@ -42,6 +42,9 @@ pub struct BenchArgs {
     /// Hold the matrices in few bits [default: as f32]; training them is not measured
     #[arg(long, value_enum)]
     pub weights: Option<Quantization>,
+    /// What those are multiplied by on the processor where decoding is measured [default: 8-bits]
+    #[arg(long, value_enum, requires = "weights")]
+    pub activations: Option<Activations>,
     /// Measure a mixture of experts beside the dense shape whose tokens meet as many weights
     #[arg(long)]
     pub beside_dense: bool,
@@ -59,6 +62,7 @@ pub struct BenchArgs {
 /// Runs the verb.
 pub fn run(args: &BenchArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let device = open_device(everywhere)?;
+    check_activations(args.activations, &device.device)?;
     let config = args.experts.shape(preset(&args.preset)?.config(None))?;
     check(args, config.context())?;
     if args.unmask {
@@ -104,7 +108,8 @@ impl Bench<'_> {
             What::Prefill | What::Decode => self.device.device.clone(),
         };
         let model = fresh(config, args.weights, &place)?.with_dtype(self.everywhere.dtype.burn());
-        let model = model.with_checkpointing(args.activation_checkpointing);
+        let activations = args.activations.unwrap_or(WRITING);
+        let model = model.with_activations(activations).with_checkpointing(args.activation_checkpointing);
         let model = model.with_attention_blocks(blocks(args.attention_block));
         let batch = if what == What::Decode { 1 } else { args.batch_size };
         let m = pollster::block_on(measure(what, model, [batch, args.max_seq_len], args.seconds))?;
@@ -119,6 +124,9 @@ impl Bench<'_> {
         });
         if let Some(bits) = args.weights {
             result["weights"] = json!(bits);
+            if what == What::Decode && is_processor(&self.device.device) {
+                result["activations"] = json!(activations);
+            }
         }
         let strategy = args.activation_checkpointing;
         if strategy != ActivationCheckpointing::None && matches!(what, What::Train | What::Lora) {

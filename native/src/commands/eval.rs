@@ -8,6 +8,7 @@ use kindling::evaluate::{
     AskConfig, Asking, EvalConfig, EvalListener, FORMAT_TOKENS, RowsOptions, Task, TaskFiles, TaskResult,
     TaskRows,
 };
+use kindling::kernels::Activations;
 use kindling::model::Transformer;
 use kindling::sample::LikelihoodConfig;
 use kindling::text::Tags;
@@ -266,7 +267,9 @@ fn open(
     everywhere: &Everywhere,
 ) -> Result<(Transformer, Tokenizer), Failure> {
     let adapters = if is_last { args.model.adapter.as_slice() } else { &[] };
-    let own = args.model.of_another(path, adapters);
+    // What is measured is the model, where nothing else is said.
+    let activations = args.model.activations.or(Some(Activations::Exact));
+    let own = ModelArgs { activations, ..args.model.of_another(path, adapters) };
     let (opened, tokenizer) = own.open(everywhere)?;
     let mut tokenizer = tokenizer.ok_or_else(|| {
         let (place, remedy) = (path.display(), tokenizer_remedy(path));

@@ -111,7 +111,7 @@ pub fn run(
         date.set(tokenizer);
         let made = args.out.as_ref().map(|_| GeneratedBy {
             model: fingerprint,
-            numbers: format!("{:?} {:?}", everywhere.dtype, args.model.weights),
+            numbers: args.model.numbers(everywhere.dtype),
             sampling: args.sampling.clone(),
             unmask: args.unmask.settings,
             show_steps: args.unmask.show_steps,

@@ -78,8 +78,8 @@ use burn::tensor::{DType, Device};
 use clap::Args;
 use kindling::adapter::Fingerprint;
 use kindling::checkpoint::Checkpoint;
-use kindling::device::OpenDevice;
-use kindling::kernels::Quantization;
+use kindling::device::{OpenDevice, is_processor};
+use kindling::kernels::{Activations, Quantization};
 use kindling::model::{RopeSettings, Transformer};
 use kindling::sample::SamplingConfig;
 use kindling::tokenizer::Tokenizer;
@@ -128,6 +128,10 @@ pub struct ModelArgs {
     /// Hold the model's matrices in few bits: less memory, a little less exact [default: as f32]
     #[arg(long, value_enum)]
     pub weights: Option<Quantization>,
+    /// What matrices in few bits are multiplied by on the processor [default: 8-bits where answers are written, exact where
+    /// texts are read or scored]
+    #[arg(long, value_enum, requires = "weights")]
+    pub activations: Option<Activations>,
 }
 
 impl ModelArgs {
@@ -139,6 +143,15 @@ impl ModelArgs {
             rope: self.rope.clone(),
             adapter: adapters.to_vec(),
             weights: self.weights,
+            activations: self.activations,
+        }
+    }
+
+    /// In which numbers the model writes.
+    pub fn numbers(&self, dtype: Dtype) -> String {
+        match self.weights {
+            None => format!("{dtype:?} None"),
+            Some(bits) => format!("{dtype:?} {bits:?} {:?}", self.activations.unwrap_or(WRITING)),
         }
     }
 
@@ -170,8 +183,9 @@ impl ModelArgs {
         let device = open_device(everywhere)?;
         let mut checkpoint = self.beside.open(&self.model)?;
         checkpoint.config = stretched(&self.rope, checkpoint.config, None, everywhere.output())?;
+        check_activations(self.activations, &device.device)?;
         let model = load(&checkpoint, self.weights, &device.device, &self.model)?;
-        Ok((model, checkpoint))
+        Ok((model.with_activations(self.activations.unwrap_or(WRITING)), checkpoint))
     }
 }
 
@@ -302,6 +316,22 @@ fn attach(
         Ok(adapter.attach(model, *strength).map_err(|e| at(path, e))?)
     };
     adapters.iter().try_fold(model, attach)
+}
+
+/// What matrices in few bits meet where nothing is said and tokens are written one by one.
+pub const WRITING: Activations = Activations::EightBits;
+
+/// Refuses what a graphics device does not do.
+///
+/// # Errors
+/// Activations in 8 bits elsewhere than on the processor.
+pub fn check_activations(activations: Option<Activations>, device: &Device) -> Result<(), Failure> {
+    match activations {
+        Some(Activations::EightBits) if !is_processor(device) => Err(Failure::Usage(
+            "--activations 8-bits acts on the processor alone; add --device cpu, or leave it out".into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The weights of a checkpoint on a device, in f32 or in few bits, with the path in what goes wrong.

@@ -38,7 +38,7 @@ pub trait Made: Clone + Serialize + DeserializeOwned {
         let (now, then) = (self.shared(), before.shared());
         let parts = [
             (now.model != then.model, Self::MODEL),
-            (now.numbers != then.numbers, "--dtype or --weights"),
+            (now.numbers != then.numbers, "--dtype, --weights or --activations"),
             (now.sampling != then.sampling, "a setting of the sampling"),
             (now.date != then.date, "--date"),
             (

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use kindling::data::{DataOptions, Dataset, RowOrigin, WarningCount};
 use kindling::error::Error;
+use kindling::kernels::Activations;
 use kindling::sample::{LikelihoodConfig, scored_bytes};
 use kindling::text::{Message, Row};
 use kindling::tokenizer::Tokenizer;
@@ -74,6 +75,11 @@ pub fn run(args: &ScoreArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     }
     let output = everywhere.output();
     let (model, tokenizer) = args.model.open(everywhere)?;
+    // What writing costs in exactness is measured by scoring as it writes.
+    let model = match args.model.activations {
+        Some(Activations::EightBits) => model.writing(),
+        Some(Activations::Exact) | None => model,
+    };
     let scorer = TextScorer::new(&model, args.likelihood, args.logits)?;
     if !args.tokens.is_empty() {
         let bytes = tokenizer.as_ref().map(|tokenizer| scored_bytes(tokenizer, &args.tokens)).transpose()?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kindling::error::Error;
-use kindling::kernels::Quantization;
+use kindling::kernels::{Activations, Quantization};
 use kindling::sample::SamplingConfig;
 use kindling::told::Told;
 
@@ -33,6 +33,9 @@ pub struct ServeArgs {
     /// Hold the models' matrices in few bits: less memory, a little less exact [default: as f32]
     #[arg(long, value_enum)]
     pub weights: Option<Quantization>,
+    /// What matrices in few bits are multiplied by on the processor where answers are written [default: 8-bits]
+    #[arg(long, value_enum, requires = "weights")]
+    pub activations: Option<Activations>,
     /// The address to listen on; 0.0.0.0 is every address of this machine
     #[arg(long, default_value = "127.0.0.1")]
     pub host: String,

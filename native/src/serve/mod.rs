@@ -48,7 +48,7 @@ use self::names::Names;
 use self::page::Page;
 use self::running::Running;
 use crate::cli::Everywhere;
-use crate::commands::open_device;
+use crate::commands::{WRITING, check_activations, open_device};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Output;
@@ -113,6 +113,7 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
     let page = Page::open(args.page.as_deref(), !args.keys().is_empty())?;
     let address = args.address()?;
     let device = open_device(everywhere)?;
+    check_activations(args.activations, &device.device)?;
     let output = everywhere.output();
     let runtime = runtime()?;
     let listener = listen(&runtime, SocketAddr::new(address, args.port))?;
@@ -124,6 +125,7 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
         everywhere: everywhere.clone(),
         beside: args.beside.clone(),
         weights: args.weights,
+        activations: args.activations.unwrap_or(WRITING),
         sampling: args.sampling.clone(),
         said: said.to_vec(),
         device: device.device,

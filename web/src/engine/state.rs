@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use kindling::adapter::{Adapter, Fingerprint};
+use kindling::kernels::Activations;
 use kindling::model::Transformer;
 use kindling::sample::Writer;
 use kindling::tokenizer::Tokenizer;
@@ -195,13 +196,15 @@ impl Engine {
         self.model.borrow().clone().ok_or_else(|| told!("model.closed", "no model is open; load one first"))
     }
 
-    /// The open model with the adapters of who answers.
+    /// The open model with the adapters of who answers; on the processor it writes with activations in 8 bits where its
+    /// matrices have few.
     pub fn answering(&self, who: Who<'_>) -> Result<Transformer, Told> {
         let model = self.opened()?.base;
         let adapters = self.adapters.borrow();
         let mut active = adapters.iter().filter_map(|held| Some((&held.adapter, who.strength(held)?)));
         let attach = |model, (adapter, strength): (&Adapter, f64)| adapter.attach(model, strength);
-        active.try_fold(model, attach).map_err(Told::from)
+        let model = active.try_fold(model, attach).map_err(Told::from)?;
+        Ok(model.with_activations(Activations::EightBits))
     }
 
     /// Whether any adapter is among who answers.

@@ -1,7 +1,6 @@
 //! The sequences of a batcher and their cache.
 
 use std::cmp::Reverse;
-use std::ops::Range;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -18,6 +17,10 @@ use crate::sample::longest_piece;
 /// A model with a cache of several sequences. Those that write stand before all others whenever they are fed.
 pub(super) struct Rows {
     model: Transformer,
+    /// The same where it takes its own tokens.
+    writing: Transformer,
+    /// Whether that is less exact, so that what it writes is none of what another prompt would have read.
+    inexact: bool,
     device: Device,
     cache: KvCache,
     slots: Vec<Slot>,
@@ -37,7 +40,8 @@ impl Rows {
         let positions = usize::try_from(cache_bytes / bytes).unwrap_or(usize::MAX);
         let room = Room { rows: rows.max(1), positions, context: config.context() };
         let cache = KvCache::new(config, 0, 0);
-        Self { model, device, cache, slots: Vec::new(), room, step: None, uses: 0 }
+        let (writing, inexact) = (model.writing(), model.writes_inexactly());
+        Self { model, writing, inexact, device, cache, slots: Vec::new(), room, step: None, uses: 0 }
     }
 
     /// From now on answers get room for so many new tokens at first, and for more as they grow.
@@ -64,12 +68,13 @@ impl Rows {
         answer.positions().min(self.room.context)
     }
 
-    /// The positions that an answer gets room for now: what it has, and as much again. A text whose keys turn with its length
-    /// could not be read again as it was written, so that it gets all at once.
+    /// The positions that an answer gets room for now: what it has, and as much again. What could not be read again as it was
+    /// written gets all at once: a text whose keys turn with its length, or one that is written less exactly than read.
     pub(super) fn claim(&self, answer: &Answer) -> usize {
         let (held, all) = (answer.ids().len(), self.needed(answer));
         let alike = self.config().rope_scaling.turns_alike(answer.prompt().len(), all);
-        let grown = self.step.filter(|_| alike).map(|step| held.saturating_add(held.max(step)));
+        let grown =
+            self.step.filter(|_| alike && !self.inexact).map(|step| held.saturating_add(held.max(step)));
         grown.map_or(all, |grown| grown.min(all))
     }
 
@@ -189,7 +194,8 @@ impl Rows {
         self.uses += 1;
         let (ids, begun) = (answer.ids()[..reused].to_vec(), now());
         let row = Row { ticket, answer, text, claim, reused, begun, prefilled: begun };
-        self.slots[place] = Slot { ids, prompt: text, logits, used: self.uses, row: Some(row) };
+        let kept = if self.inexact { text } else { usize::MAX };
+        self.slots[place] = Slot { ids, prompt: text, kept, logits, used: self.uses, row: Some(row) };
         Some((place, reused))
     }
 
@@ -205,7 +211,8 @@ impl Rows {
         let (held, rest) = (slot.ids.len(), &row.answer.ids()[slot.ids.len()..]);
         let count = longest_piece(rest.len().min(most), held, heads);
         let (ids, is_last) = (rest[..count].to_vec(), count == rest.len());
-        let logits = self.forward(&ids, place..place + 1);
+        let tokens = self.tokens(&ids, 1);
+        let logits = self.model.forward_cached(tokens, &mut self.cache, place..place + 1, true);
         // Those of other pieces are not read: the device need not be waited for.
         let logits: Option<Arc<[f32]>> = if is_last { Some(values(logits).await?.into()) } else { None };
         let slot = &mut self.slots[place];
@@ -226,7 +233,8 @@ impl Rows {
         }
         let last = |slot: &Slot| slot.row.as_ref().map(|row| row.answer.last()).unwrap_or_default();
         let ids: Vec<u32> = self.slots[..writing].iter().map(last).collect();
-        let logits = self.forward(&ids, 0..writing);
+        let tokens = self.tokens(&ids, writing);
+        let logits = self.writing.forward_cached(tokens, &mut self.cache, 0..writing, true);
         let logits = values(logits).await?;
         self.slots.iter_mut().zip(ids).for_each(|(slot, id)| slot.ids.push(id));
         Ok(logits.chunks_exact(self.model.config().vocab_size).map(<[f32]>::to_vec).collect())
@@ -263,13 +271,11 @@ impl Rows {
         slot.row.map(|row| (row, held))
     }
 
-    /// Logits of the last position of each of these sequences, whose new ids follow each other, `[rows, 1, vocab]`, still
-    /// on the device.
-    fn forward(&mut self, ids: &[u32], rows: Range<usize>) -> Tensor<3> {
-        let shape = [rows.len(), ids.len() / rows.len()];
+    /// The new ids of so many sequences, which follow each other, `[rows, new]`.
+    fn tokens(&self, ids: &[u32], rows: usize) -> Tensor<2, Int> {
+        let shape = [rows, ids.len() / rows];
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        let tokens = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), &self.device);
-        self.model.forward_cached(tokens, &mut self.cache, rows, true)
+        Tensor::from_data(TensorData::new(ids, shape), &self.device)
     }
 }
 

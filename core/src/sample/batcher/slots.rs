@@ -16,6 +16,8 @@ pub(super) struct Slot {
     pub(super) ids: Vec<u32>,
     /// How many of them were read as a prompt.
     pub(super) prompt: usize,
+    /// How many of them others may go on from, at most.
+    pub(super) kept: usize,
     /// The logits behind that prompt, once it is read.
     pub(super) logits: Option<Arc<[f32]>>,
     /// When it was last written in; 0 for never.
@@ -66,9 +68,14 @@ impl Slot {
         self.is_writing() && self.row.as_ref().is_some_and(|row| self.ids.len() >= row.claim)
     }
 
+    /// How many of its ids another prompt may go on from.
+    fn kept(&self) -> usize {
+        self.ids.len().min(self.kept)
+    }
+
     /// What this slot has of a prompt, and whether that is all of it.
     fn shares(&self, prompt: &[u32], scaling: &RopeScaling) -> (usize, bool) {
-        let same = self.ids.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let same = self.ids[..self.kept()].iter().zip(prompt).take_while(|(a, b)| a == b).count();
         if same == prompt.len() && self.prompt == same && self.logits.is_some() {
             return (same, true);
         }
@@ -97,7 +104,7 @@ pub(super) fn free(slots: &[Slot], shared: Option<Shared>) -> Option<usize> {
     let is_free = |place: usize| slots[place].row.is_none();
     if let Some(shared) = shared
         && is_free(shared.place)
-        && slots[shared.place].ids.len() == shared.ids
+        && slots[shared.place].kept() == shared.ids
     {
         return Some(shared.place);
     }
@@ -114,7 +121,7 @@ mod tests {
 
     /// A slot that holds these ids, the first of them as its prompt.
     fn slot(ids: Vec<u32>, prompt: usize, used: u64) -> Slot {
-        Slot { ids, prompt, logits: Some(Arc::from([0.0])), used, row: None }
+        Slot { ids, prompt, kept: usize::MAX, logits: Some(Arc::from([0.0])), used, row: None }
     }
 
     fn taken(slot: Slot) -> Slot {
@@ -144,6 +151,17 @@ mod tests {
         assert_eq!(of(&slots, &few), None);
         assert_eq!(of(&[slot(ids(3), 3, 1)], &ids(3)), found(0, 3, true));
         assert_eq!(of(&[slot(ids(3), 2, 1)], &ids(3)), None, "the logits are those behind two");
+    }
+
+    #[test]
+    fn what_was_written_less_exactly_is_read_again() {
+        let inexact = |count: u32, prompt: usize| Slot { kept: prompt, ..slot(ids(count), prompt, 1) };
+        let of = |slots: &[Slot], prompt: u32| shared(slots, &ids(prompt), &RopeScaling::Default);
+        let slots = [inexact(40, 20), inexact(30, 18)];
+        let found = of(&slots, 41);
+        assert_eq!(found, Some(Shared { place: 0, ids: 20, whole: false }));
+        assert_eq!(of(&slots, 20), Some(Shared { place: 0, ids: 20, whole: true }), "its own prompt is");
+        assert_eq!(free(&slots, found), Some(0), "nothing that is of use stands behind");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::thread;
 use burn::tensor::Device;
 use kindling::api::KeepAlive;
 use kindling::checkpoint::Checkpoint;
-use kindling::kernels::Quantization;
+use kindling::kernels::{Activations, Quantization};
 use kindling::model::{KvCache, Transformer};
 use kindling::sample::{BatchLimits, SamplingConfig};
 use kindling::tokenizer::Tokenizer;
@@ -46,6 +46,8 @@ pub struct Settings {
     pub beside: BesideModel,
     /// In how many bits their matrices are held.
     pub weights: Option<Quantization>,
+    /// What those are multiplied by where answers are written.
+    pub activations: Activations,
     /// How they are sampled where neither a request nor their own settings say.
     pub sampling: SamplingConfig,
     /// The flags that were given, which count before a model's own settings.
@@ -241,6 +243,7 @@ impl Opening {
     ) -> Result<(Transformer, Option<Tokenizer>), Failure> {
         let settings = &self.settings;
         let model = load(&checkpoint, settings.weights, &settings.device, &named.place)?;
+        let model = model.with_activations(settings.activations);
         let opened = with_adapters(model.clone(), &checkpoint, &[], &settings.everywhere)?;
         settings.everywhere.output().say(&format!("{} is loaded from {}", named.name, named.place.display()));
         self.bases.insert(named.name.clone(), Base { checkpoint, model });
