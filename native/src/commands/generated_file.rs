@@ -183,7 +183,7 @@ mod tests {
         let unmask = UnmaskConfig { steps: Some(3), ..UnmaskConfig::default() };
         for (other, what) in [
             (GeneratedBy { model: text("b"), ..made() }, "the model"),
-            (GeneratedBy { numbers: text("BF16"), ..made() }, "--dtype or --weights"),
+            (GeneratedBy { numbers: text("BF16"), ..made() }, "--dtype, --weights or --activations"),
             (GeneratedBy { sampling, ..made() }, "a setting of the sampling"),
             (GeneratedBy { date: text("2025-08-01"), ..made() }, "--date"),
             (GeneratedBy { prompts: text("q"), ..made() }, "the prompts, or the tokenizer"),
