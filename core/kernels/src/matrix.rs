@@ -52,12 +52,14 @@ pub(super) struct Target<'a> {
 
 /// Values from the first of a matrix to behind its last.
 fn reach(rows: usize, columns: usize, step: usize) -> usize {
-    if rows == 0 || columns == 0 { 0 } else { (rows - 1) * step + columns }
+    // Bounds that would wrap where sizes have 32 bits stay beyond every slice.
+    if rows == 0 || columns == 0 { 0 } else { (rows - 1).saturating_mul(step).saturating_add(columns) }
 }
 
 /// `a·b`, row by row.
 pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
-    let len = a.rows * b.columns;
+    // What is too many to count is too much to get, and no smaller number that the product would overrun.
+    let len = a.rows.saturating_mul(b.columns);
     let mut out = Vec::with_capacity(len);
     #[allow(unsafe_code)]
     // SAFETY: the product writes each of the `len` values, which there is room for, and reads none of them.
@@ -147,5 +149,18 @@ mod tests {
     fn nothing_to_sum_gives_zeros() {
         assert_eq!(product(Matrix::new(&[], [2, 0]), Matrix::new(&[], [0, 2])), [0.0; 4]);
         assert!(product(Matrix::new(&[], [0, 2]), Matrix::new(&[1.0, 2.0], [2, 1])).is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "capacity overflow")]
+    fn a_product_whose_size_wraps_is_not_begun() {
+        // Twice half of all numbers would be none.
+        product(Matrix::new(&[], [usize::MAX / 2 + 1, 0]), Matrix::new(&[], [0, 2]));
+    }
+
+    #[test]
+    #[should_panic(expected = "ends within its slice")]
+    fn a_matrix_whose_size_wraps_is_none() {
+        Matrix::with_step(&[1.0, 2.0], [usize::MAX / 2 + 2, 1], 2);
     }
 }
