@@ -114,7 +114,7 @@ impl Lane {
     }
 
     /// Whether it has something to do, or a request that is being read is still to come.
-    fn works(&self) -> bool {
+    pub fn works(&self) -> bool {
         let is_read_by = Arc::strong_count(&self.opened) > 1 || self.former.strong_count() > 0;
         is_read_by || self.fills || !self.is_idle()
     }
@@ -217,12 +217,13 @@ impl Lane {
         Ok(())
     }
 
-    /// Scores the next prompt; beside answers that are written no more of it than a step reads.
-    pub fn score(&mut self, metrics: &Metrics) {
+    /// Scores the next prompt; where it is beside answers that are written, of this model or another, no more of it than a
+    /// step reads.
+    pub fn score(&mut self, beside: bool, metrics: &Metrics) {
         let Some(mut scoring) = self.scored.pop_front() else { return };
         let (number, choice, len) = (scoring.task, scoring.choice, scoring.count());
         // What waits for nobody is read at once.
-        let most = if self.running() > 0 { PREFILL_TOKENS } else { usize::MAX };
+        let most = if beside { PREFILL_TOKENS } else { usize::MAX };
         let Some(task) = self.tasks.get_mut(&number) else { return };
         if len > 0 {
             let mut on = |position: usize, row: &[f32]| task.prompt_logits(choice, position, row);

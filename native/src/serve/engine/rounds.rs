@@ -209,14 +209,15 @@ impl Rounds {
         }
     }
 
-    /// One step of every model that writes answers together.
+    /// One step of every model that writes answers together, and a prompt that is scored beside them.
     fn step(&mut self) {
         let now = Instant::now();
         for lane in self.lanes.values_mut() {
             lane.tidy(now, &self.metrics);
             lane.step(&self.metrics);
-            lane.score(&self.metrics);
         }
+        let writes = self.lanes.values().any(|lane| lane.running() > 0);
+        self.lanes.values_mut().for_each(|lane| lane.score(writes, &self.metrics));
         self.lanes.retain(|_, lane| lane.stays());
         self.put_away(now);
         self.count();
