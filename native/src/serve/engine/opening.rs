@@ -2,6 +2,7 @@
 //! their weights between two steps.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -16,7 +17,7 @@ use kindling::sample::{BatchLimits, SamplingConfig};
 use kindling::tokenizer::Tokenizer;
 
 use super::forms::Forms;
-use super::lane::Lane;
+use super::lane::{CRASHED, Lane};
 use super::opened::Opened;
 use super::{Command, STACK};
 use crate::beside_model::BesideModel;
@@ -210,7 +211,7 @@ impl Opening {
             return Ok(());
         }
         let idle =
-            lanes.iter().find(|(key, lane)| !is_named(key) && lane.is_idle()).map(|(key, _)| key.clone());
+            lanes.iter().find(|(key, lane)| !is_named(key) && !lane.works()).map(|(key, _)| key.clone());
         let idle = idle.ok_or_else(|| Refusal::busy(MIXTURES))?;
         lanes.remove(&idle);
         Ok(())
@@ -224,7 +225,9 @@ impl Opening {
         let (named, beside, commands) = (named.clone(), self.settings.beside.clone(), self.commands.clone());
         let name = named.name.clone();
         let work = move || {
-            let fetched = fetched(&named, &beside);
+            // Without a word from here the name would be on its way for ever.
+            let fetched = catch_unwind(AssertUnwindSafe(|| fetched(&named, &beside)))
+                .unwrap_or_else(|_| Err(Refusal::failed(CRASHED)));
             let _ = commands.send(Command::Fetched { name: named.name, fetched });
         };
         match thread::Builder::new().name("fetch".into()).stack_size(STACK).spawn(work) {
