@@ -187,6 +187,10 @@ fn made_card(
     if let Some(run) = &run {
         evaluated.results.extend(taught(&run.history));
         read_evaluations(&run.path, &mut evaluated);
+        let others = without_others(&mut evaluated, directory);
+        if others > 0 {
+            output.say(&format!("{others} evaluations of other models, or of two, are left out of the card"));
+        }
         (kept, standard) = (Kept::open(&run.path), defaults(run));
     } else {
         output.say(&format!("no run lies in {}, so the card tells of the files alone", directory.display()));
@@ -211,6 +215,19 @@ fn made_card(
         evaluated: &evaluated,
         defaults: &standard,
     }))
+}
+
+/// Takes away what was measured of other models, or of two that are compared: what names no model was asked of one alone.
+fn without_others(evaluated: &mut Evaluated, directory: &Path) -> usize {
+    let own = directory.canonicalize().ok();
+    // `eval` calls a model with an adapter "MODEL + ADAPTER".
+    let is_own = |name: &str| {
+        let (model, adapter) = name.split_once(" + ").map_or((name, None), |(a, b)| (a, Some(b)));
+        Path::new(adapter.unwrap_or(model)).canonicalize().is_ok_and(|place| Some(place) == own)
+    };
+    let before = evaluated.results.len();
+    evaluated.results.retain(|result| result.model.as_deref().is_none_or(is_own));
+    before - evaluated.results.len()
 }
 
 /// What it was made of, where that is on the hub: as an adapter's settings have it, or as the run was told.
@@ -240,4 +257,32 @@ fn show(files: &[Upload], card: &[u8], output: Output) -> Result<(), Failure> {
     output.line(&format!("\n{CARD}:\n\n{}", card.trim_end()));
     output.say("nothing was sent");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Evaluation;
+
+    #[test]
+    fn a_card_tells_of_no_other_models_results() {
+        let place = tempfile::tempdir().unwrap();
+        let own = place.path().join("mine");
+        std::fs::create_dir(&own).unwrap();
+        let (own_name, base) = (own.display().to_string(), place.path().display().to_string());
+        let names = [
+            None,
+            Some(format!("{own_name}/")),
+            Some(format!("{base} + {own_name}")),
+            Some(base.clone()),
+            Some(format!("{own_name} + {base}")),
+            Some(format!("{base} + {own_name} + {base}")),
+            Some(format!("{base} / {own_name}")),
+        ];
+        let results = names.map(|model| Evaluation { model, ..Evaluation::default() }).to_vec();
+        let mut evaluated = Evaluated { results, ..Evaluated::default() };
+        assert_eq!(without_others(&mut evaluated, &own), 4);
+        let kept: Vec<_> = evaluated.results.into_iter().map(|result| result.model).collect();
+        assert_eq!(kept, [None, Some(format!("{own_name}/")), Some(format!("{base} + {own_name}"))]);
+    }
 }

@@ -11,8 +11,8 @@ use crate::output::{bytes, grouped};
 use crate::report::{Evaluated, Evaluation, Measure};
 use crate::runs::{FoundRun, Kept, beside_defaults};
 
-/// Settings that stand elsewhere in the card, or that say where something lies on this machine.
-const ELSEWHERE: [&str; 14] = [
+/// Settings that stand elsewhere in the card, or that say where something lies on this machine and who watched the run.
+const ELSEWHERE: [&str; 20] = [
     "stage",
     "out",
     "date",
@@ -27,6 +27,12 @@ const ELSEWHERE: [&str; 14] = [
     "config",
     "like",
     "device",
+    "tensorboard",
+    "wandb",
+    "csv",
+    "metrics-port",
+    "sample-every",
+    "sample-prompt",
 ];
 
 /// What a card is made of.
@@ -240,7 +246,13 @@ fn settings(about: &About) -> String {
     let mut text =
         String::from("## Settings\n\nOthers are Kindling's defaults.\n\n| setting | value |\n|---|---|\n");
     for setting in changed {
-        let value: Vec<String> = setting.value.split(' ').map(plain).collect();
+        // Each by itself: a place may have blanks in its name.
+        let value = match run.settings.get(&setting.name) {
+            Some(toml::Value::Array(values)) => {
+                values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), plain)).collect()
+            }
+            _ => vec![plain(&setting.value)],
+        };
         let _ = writeln!(text, "| {} | {} |", cell(&setting.name), cell(&value.join(" ")));
     }
     text.push('\n');
@@ -266,7 +278,8 @@ mod tests {
         let training = place.join("training");
         std::fs::create_dir_all(&training).unwrap();
         let settings = "stage = \"sft\"\ndata = [\"/home/me/secret/chats.jsonl\", \"hub:owner/rows/a.jsonl\"]\n\
-            epochs = 3.0\nbatch-size = 8\nrewards = \"/home/me/r|x.json\"\nmodel = \"/home/me/base\"\nout = \"/home/me/o\"\n";
+            epochs = 3.0\nbatch-size = 8\nval-data = [\"/home/Jane Doe/my rows.jsonl\", \"/home/b.jsonl\"]\n\
+            csv = \"m.csv\"\nsample-prompt = [\"Whom did Jane ask?\"]\nrewards = \"/home/me/r|x.json\"\nmodel = \"/home/me/base\"\nout = \"/home/me/o\"\n";
         std::fs::write(training.join("settings.toml"), settings).unwrap();
         std::fs::write(place.join("log.jsonl"), "{\"step\":5,\"loss\":1.23456}\n").unwrap();
         FoundRun::open(place)
@@ -312,12 +325,13 @@ mod tests {
             "| ceval | 1,346 | accuracy | 0.2500 | 0.2000 – 0.3000 |",
             "| epochs | 3.0 |",
             "| rewards | r\\|x.json |",
+            "| val-data | my rows.jsonl b.jsonl |",
             "kindling chat --model hub:me/talk",
         ] {
             assert!(text.contains(told), "{told} in {text}");
         }
         assert!(
-            !text.contains("/home") && !text.contains("secret") && !text.contains("batch-size"),
+            ["/home", "secret", "batch-size", "Jane", "m.csv"].iter().all(|part| !text.contains(part)),
             "{text}"
         );
     }

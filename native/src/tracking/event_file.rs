@@ -26,13 +26,15 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Begins one. It says from which step on what earlier files of the directory hold gives way, and of a new run the
-    /// settings.
+    /// Begins one. It says from which step on what earlier files of the directory hold gives way, and the first one of a run
+    /// the settings.
     ///
     /// # Errors
     /// A directory that cannot be written.
     pub fn open(directory: &Path, about: &About, begins: Begins) -> Result<Self> {
         fs::create_dir_all(directory).map_err(|e| io_error(directory, e))?;
+        // A run that goes on may be watched for the first time.
+        let tells_settings = !matches!(begins, Begins::Behind(_)) || !holds_events(directory);
         let stamp = newest(directory).map_or(0, |newest| newest + 1).max(about.began as u64);
         let host: String =
             about.host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
@@ -45,7 +47,7 @@ impl EventFile {
             Begins::Anew => new.restart(about.began, 0)?,
             Begins::Behind(step) => new.restart(about.began, step + 1)?,
         }
-        if !matches!(begins, Begins::Behind(_)) {
+        if tells_settings {
             new.has_hparams = true;
             let settings = Value::hparams(about.settings.iter(), about.began);
             let values = vec![settings, Value::text("settings", indented(&about.settings_text))];
@@ -154,6 +156,17 @@ mod tests {
         assert_eq!(told(&mut file), fs::read(golden.join("new.tfevents")).unwrap());
         let mut file = EventFile::open(place.path(), &about(), Begins::Behind(1)).unwrap();
         assert_eq!(told(&mut file), fs::read(golden.join("resumed.tfevents")).unwrap());
+    }
+
+    #[test]
+    fn a_run_that_is_watched_from_its_middle_on_tells_its_settings() {
+        let place = tempfile::tempdir().unwrap();
+        let file = EventFile::open(place.path(), &about(), Begins::Behind(7)).unwrap();
+        let bytes = fs::read(&file.path).unwrap();
+        let holds = |part: &[u8]| bytes.windows(part.len()).any(|at| at == part);
+        assert!(file.has_hparams && holds(b"batch-size = 4") && holds(b"session_start_info"));
+        let again = EventFile::open(place.path(), &about(), Begins::Behind(9)).unwrap();
+        assert!(!again.has_hparams, "they stand in the first file");
     }
 
     #[test]

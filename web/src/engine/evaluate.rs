@@ -10,6 +10,7 @@ use kindling::evaluate::{
     TaskResult, TaskRows,
 };
 use kindling::example::{DEFAULT_SEED, World};
+use kindling::kernels::Activations;
 use kindling::model::Transformer;
 use kindling::sample::LikelihoodConfig;
 use kindling::text::Tags;
@@ -82,7 +83,9 @@ impl Engine {
         }
         asked.push((if adapted { Examined::Adapted } else { Examined::Base }, who));
         let examinee = |(examined, who): (Examined, Who<'_>)| {
-            let (model, talking) = (self.answering(who)?, self.talking(who)?);
+            // What is measured is the model, as `kindling eval` measures it.
+            let model = self.answering(who)?.with_activations(Activations::Exact);
+            let talking = self.talking(who)?;
             if config.apply_chat_template {
                 talking.tokenizer.check_chat_template().map_err(Told::from)?;
             }

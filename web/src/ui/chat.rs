@@ -67,7 +67,11 @@ impl Chat {
         let chat = Rc::clone(self);
         self.app.spawn(async move {
             // Without an answer the fields stay empty, which means the same.
-            if let Ok(defaults) = engine::defaults("sft", false).await {
+            let defaults = engine::defaults("sft", false).await;
+            // A model of the server may have been chosen meanwhile.
+            if let Ok(defaults) = defaults
+                && chat.app.remote().is_none()
+            {
                 chat.controls.suggest(defaults.sampling, &defaults.unmask);
             }
             Ok(())
