@@ -124,7 +124,7 @@ fn flags_that_act_beside_others_alone_are_refused_without_them() {
         place.run(line).expect(2, &[&alone(flag, needs, other)]);
     }
     let idle = "score --model m --data pairs.jsonl --pairs --add-bos";
-    place.run(idle).expect(2, &["'--add-bos' cannot be used with '--pairs'"]);
+    place.run(idle).expect(2, &["'--pairs' cannot be used with '--add-bos'"]);
 }
 
 #[test]

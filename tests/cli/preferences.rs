@@ -274,5 +274,5 @@ fn pairs_are_scored_and_those_that_a_run_holds_out_alone() {
     let beside = score("--model model --adapter adapter");
     assert!(beside["reward_margin"].as_f64().unwrap() > 0.0, "{beside}");
     let missing = place.run("score --pairs --model model --text hi");
-    missing.expect(1, &["no data file was given"]);
+    missing.expect(2, &["--pairs acts beside --data alone", "--data in the place of --text"]);
 }

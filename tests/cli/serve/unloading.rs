@@ -58,7 +58,7 @@ fn a_request_says_how_long_its_model_stays() {
     site.wait_for(LOADED, 0.0);
     // A client of Ollama's that stops a model asks for nothing else.
     site.post("/api/generate", &json!({"model": "model", "stream": false})).expect(200);
-    assert_eq!(site.metric(LOADED), 1.0);
+    site.wait_for(LOADED, 1.0);
     let stopped =
         site.post("/api/generate", &json!({"model": "model", "stream": false, "keep_alive": 0})).expect(200);
     assert_eq!(stopped["done_reason"], "unload");
