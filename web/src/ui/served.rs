@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{JSON, Uint8Array};
+use gloo::timers::callback::Timeout;
+use js_sys::{Function, JSON, Promise, Uint8Array};
 use serde_json::Value;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::JsValue;
@@ -16,6 +17,9 @@ use super::engine::{Answer, get, sentence, set};
 use crate::format::fill;
 use crate::language::Text;
 use crate::served::{Events, Joined, Said, is_here, marked, names, refusal};
+
+/// Milliseconds between two looks at what a server wrote.
+const FRAME_MS: u32 = 16;
 
 /// The server and its key.
 pub struct Server {
@@ -91,14 +95,28 @@ impl Server {
                 return Err(broke());
             }
             let part: Uint8Array = get(&part, "value").unchecked_into();
+            let (mut more, mut at_limit, mut end) = (String::new(), false, None);
             for data in events.add(&part.to_vec()) {
                 match joined.read(&data) {
-                    Some(Said::Part(text, limit)) => hear(&text, limit),
-                    Some(Said::End) => return Ok(()),
-                    Some(Said::Failed(why)) => return Err(fill(t.served.refused, &[&why])),
-                    None => (),
+                    Some(Said::Part(text, limit)) => {
+                        more.push_str(&text);
+                        at_limit |= limit;
+                    }
+                    Some(Said::End) => end = Some(Ok(())),
+                    Some(Said::Failed(why)) => end = Some(Err(fill(t.served.refused, &[&why]))),
+                    None => continue,
+                }
+                if end.is_some() {
+                    break;
                 }
             }
+            if !more.is_empty() || at_limit {
+                hear(&more, at_limit);
+            }
+            if let Some(end) = end {
+                return end;
+            }
+            frame().await;
         }
     }
 
@@ -139,4 +157,13 @@ impl Server {
         let why = said.as_ref().and_then(refusal).unwrap_or_else(|| answer.status().to_string());
         Err(fill(t.served.refused, &[&why]))
     }
+}
+
+/// A frame's time: a server may write faster than a page is drawn, and a person must be able to press "Stop".
+async fn frame() {
+    let mut wait = |resolve: Function, _| {
+        Timeout::new(FRAME_MS, move || drop(resolve.call0(&JsValue::NULL))).forget();
+    };
+    // A promise that is kept, and never broken.
+    let _kept = JsFuture::from(Promise::new(&mut wait)).await;
 }
