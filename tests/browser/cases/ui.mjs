@@ -128,7 +128,7 @@ test("ui: teaching by files, and asking what was taught", { device: "cpu" }, asy
   await t.picture("compared");
   const zip = await download(t, page.getByTestId("adapter-export"));
   assert.match(zip.name, /\.zip$/);
-  await page.locator("#panel-adapters .settings").evaluate((details) => (details.open = true));
+  await page.locator("#panel-adapters .settings:has([data-testid=adapter-files])").evaluate((details) => (details.open = true));
   await page.getByTestId("adapter-name").fill("again");
   await page.getByTestId("adapter-files").setInputFiles(zip);
   await page.locator("[data-testid=adapter][data-name=again]").waitFor({ timeout: 30 * SECOND });
