@@ -155,8 +155,18 @@ export function prompt(seed, words) {
   return Array.from({ length: words }, () => WORDS[Math.floor(next() * WORDS.length)]).join(" ");
 }
 
-/// The value behind a flag.
-export function flag(name, usual) {
-  const at = process.argv.indexOf(name);
-  return at > 0 ? process.argv[at + 1] : usual;
+/// The flags of a command with their numbers, of which those in `usual` stand where nothing is said; `first` is the place of
+/// the first. What is no flag of it, or no number above 0, ends it.
+export function settings(usual, first) {
+  const said = { ...usual };
+  for (let at = first; at < process.argv.length; at += 2) {
+    const [name, value = ""] = process.argv.slice(at, at + 2);
+    const numbers = value.split(",").map(Number);
+    if (!(name in usual) || numbers.some((number) => !(number > 0))) {
+      console.error(`${name} ${value}: known are ${Object.keys(usual).join(", ")}, each with a number above 0`);
+      process.exit(2);
+    }
+    said[name] = Array.isArray(usual[name]) ? numbers : numbers[0];
+  }
+  return said;
 }

@@ -5,11 +5,11 @@
 
 import { fileURLToPath } from "node:url";
 
-import { complete, flag, kindling, median, memory, prompt, quantile, start } from "./client.mjs";
+import { complete, settings, kindling, median, memory, prompt, quantile, start } from "./client.mjs";
 
 const [name, model, weights] = process.argv.slice(2);
-const streams = flag("--streams", "1,4,16,64").split(",").map(Number);
-const [tokens, words, repeats] = [["--tokens", 64], ["--words", 48], ["--repeats", 3]].map(([key, usual]) => Number(flag(key, usual)));
+const said = settings({ "--streams": [1, 4, 16, 64], "--tokens": 64, "--words": 48, "--repeats": 3 }, 5);
+const { "--streams": streams, "--tokens": tokens, "--words": words, "--repeats": repeats } = said;
 const most = Math.max(...streams);
 
 // Every prompt is new to the server, so that nothing of it is kept from before.

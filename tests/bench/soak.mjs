@@ -3,10 +3,11 @@
 //
 //   node tests/bench/soak.mjs MODEL [--minutes 10] [--clients 64] [--seed 1]
 
-import { ask, complete, flag, kindling, median, memory, opened, prompt, random } from "./client.mjs";
+import { ask, complete, settings, kindling, median, memory, opened, prompt, random } from "./client.mjs";
 
 const model = process.argv[2];
-const [minutes, clients, seed] = [["--minutes", 10], ["--clients", 64], ["--seed", 1]].map(([key, usual]) => Number(flag(key, usual)));
+const said = settings({ "--minutes": 10, "--clients": 64, "--seed": 1 }, 3);
+const { "--minutes": minutes, "--clients": clients, "--seed": seed } = said;
 /// Memory may grow by this share of what it was, and by these MB, before that counts as a fault.
 const [SHARE, SLACK] = [0.05, 16];
 /// One of so many clients leaves in the middle.
