@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
+use kindling::adapter::Adapter;
 use kindling::error::Error;
 use kindling::formats::ADAPTER_CONFIG;
 use serde_json::{Value, json};
@@ -13,12 +14,12 @@ use crate::cli::Everywhere;
 use crate::failure::{Failure, io_error};
 use crate::hub::{self, Address, Site, Trouble};
 use crate::interrupt;
-use crate::model_files::CONFIG;
+use crate::model_files::{CONFIG, at, open_checkpoint, read_optional};
 use crate::output::{Output, bytes};
 use crate::push::{About, CARD, Kind, Order, Upload, card, parameters, send, uploads};
 use crate::report::{Evaluated, read_evaluations, taught};
 use crate::run_dir::run_of;
-use crate::runs::{FoundRun, Kept};
+use crate::runs::{FoundRun, Kept, State};
 
 /// Flags of `push`.
 #[derive(Args)]
@@ -128,6 +129,7 @@ pub fn run(args: &PushArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let (kind, directory) = args.source();
     let (mut files, remarks) = uploads(directory, kind, args.base.as_deref())?;
     remarks.iter().for_each(|remark| output.say(remark));
+    check_whole(kind, directory)?;
     let text = match &args.card {
         Some(path) => std::fs::read(path).map_err(|e| io_error(path, e))?,
         None => made_card(args, &address, &files, output)?.into_bytes(),
@@ -165,6 +167,41 @@ pub fn run(args: &PushArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses what would open nowhere.
+fn check_whole(kind: Kind, directory: &Path) -> Result<(), Failure> {
+    match kind {
+        Kind::Model => open_checkpoint(directory).map(drop)?,
+        Kind::Adapter => Adapter::open(|name| read_optional(&directory.join(name)))
+            .map(drop)
+            .map_err(|error| at(directory, error))?,
+    }
+    Ok(())
+}
+
+/// The run that a directory is of. A save on the way is no whole run: what its run measured and told of its end is not its own.
+fn own_run(directory: &Path, output: Output) -> Option<FoundRun> {
+    let run = run_of(directory).filter(|run| {
+        let is_own = run == directory;
+        if !is_own {
+            output.say(&format!(
+                "{} is a save of {}, so the card tells of the files alone",
+                directory.display(),
+                run.display()
+            ));
+        }
+        is_own
+    })?;
+    let run = FoundRun::open(&run);
+    if run.state != State::Finished {
+        output.warn(&format!(
+            "{}: the run is {}; what is sent is what it has so far",
+            directory.display(),
+            run.state
+        ));
+    }
+    Some(run)
+}
+
 fn told(address: &Address, trouble: Trouble) -> Failure {
     Failure::from(match trouble {
         Trouble::Away(why) => address
@@ -182,7 +219,7 @@ fn made_card(
     output: Output,
 ) -> Result<String, Failure> {
     let (kind, directory) = args.source();
-    let run = run_of(directory).map(|path| FoundRun::open(&path));
+    let run = own_run(directory, output);
     let (mut evaluated, mut kept, mut standard) = (Evaluated::default(), Kept::default(), Table::new());
     if let Some(run) = &run {
         evaluated.results.extend(taught(&run.history));
@@ -192,7 +229,7 @@ fn made_card(
             output.say(&format!("{others} evaluations of other models, or of two, are left out of the card"));
         }
         (kept, standard) = (Kept::open(&run.path), defaults(run));
-    } else {
+    } else if run_of(directory).is_none() {
         output.say(&format!("no run lies in {}, so the card tells of the files alone", directory.display()));
     }
     evaluated.unread.iter().chain(&kept.unread).for_each(|why| output.warn(why));

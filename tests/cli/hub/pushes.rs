@@ -120,6 +120,27 @@ fn an_adapter_names_its_base_on_the_hub() {
 }
 
 #[test]
+fn what_opens_nowhere_is_not_sent_and_a_save_has_nothing_of_its_runs_end() {
+    let site = Site::new();
+    let train = "pretrain --data docs.jsonl --model model --batch-size 2 --max-seq-len 32 --log-every 1 --steps 4 \
+                 --stop-after 3 --save-every 2 --keep-last 9 --out run";
+    site.run(train).ok();
+    let push = |directory: &str| site.run(&format!("push --model {directory} --to hub:me/x --dry-run"));
+    let stopped = push("run").expect(0, &["run: the run is stopped"]);
+    assert!(stopped.stdout.contains("| steps | 3 |"), "{stopped}");
+    let save =
+        push("run/checkpoint-000002").expect(0, &["is a save of run, so the card tells of the files alone"]);
+    assert!(!save.stdout.contains("| steps |") && !save.stdout.contains("loss"), "{save}");
+    let weights = site.place.read(&format!("model/{WEIGHTS}"));
+    site.place.write(&format!("run/{WEIGHTS}"), &weights[..weights.len() / 2]);
+    push("run").expect(1, &["run", "not a whole safetensors file"]);
+    site.run("lora --data chat.jsonl --model model --steps 1 --max-seq-len 64 --out lora").ok();
+    site.place.write("lora/adapter_model.safetensors", "no");
+    site.run("push --adapter lora --base me/base --to hub:me/x --dry-run")
+        .expect(1, &["lora", "adapter_model.safetensors"]);
+}
+
+#[test]
 fn a_private_repository_is_private_before_anything_is_sent() {
     let site = Site::new();
     site.run_with(&MAY, &format!("{PUSH} --private --revision v1/test")).ok();
