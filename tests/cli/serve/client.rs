@@ -54,6 +54,15 @@ pub fn connect(address: &str) -> TcpStream {
     stream
 }
 
+/// Sends bytes as far as they are taken, and reads until the server closes.
+pub fn send(address: &str, bytes: &[u8]) -> String {
+    let mut stream = connect(address);
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 /// The head of a request, without its end.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\n");

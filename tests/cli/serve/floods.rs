@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::client::{ask, connect, head};
+use super::client::{ask, connect, head, send};
 use super::site::{Site, question, said};
 use crate::place::Place;
 
@@ -63,18 +63,9 @@ fn most_files() -> usize {
     line.split_whitespace().next().unwrap().parse().unwrap_or(1 << 20)
 }
 
-/// Sends bytes as far as they are taken, and reads until the server closes.
-fn send(site: &Site, bytes: &[u8]) -> String {
-    let mut stream = connect(&site.address);
-    let _ = stream.write_all(bytes);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
 /// Checks that bytes are refused: by a status from 400 to 499, or by a closed connection.
 fn refused(site: &Site, what: &str, bytes: &[u8]) {
-    let answer = send(site, bytes);
+    let answer = send(&site.address, bytes);
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{what}: {answer}");
 }
 
@@ -148,12 +139,13 @@ fn lengths_that_lie_are_refused() {
     let site = Site::start(&place, "--model model --max-request-mb 1 --read-timeout 2");
     let before = Standing::of(&site);
     let waits = post(&[("content-length", "1000000000000"), ("expect", "100-continue")], "");
-    assert!(send(&site, &waits).starts_with("HTTP/1.1 413"));
+    assert!(send(&site.address, &waits).starts_with("HTTP/1.1 413"));
     let large = post(&[("content-length", "1000000000000")], &" ".repeat(1 << 20));
-    let answer = send(&site, &large);
+    let answer = send(&site.address, &large);
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     let chunks = "40000\r\n".to_string() + &" ".repeat(0x40000) + "\r\n";
-    let answer = send(&site, &post(&[("transfer-encoding", "chunked")], &(chunks.repeat(40) + "0\r\n\r\n")));
+    let answer =
+        send(&site.address, &post(&[("transfer-encoding", "chunked")], &(chunks.repeat(40) + "0\r\n\r\n")));
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
     for (what, headers, rest) in [
         ("a length beyond 64 bits", &[("content-length", "99999999999999999999999")][..], "{}"),
@@ -205,7 +197,7 @@ fn heads_that_are_no_heads_are_refused() {
     // One request that holds, and garbage behind it.
     let mut mixed = format!("{}\r\n", head("GET", "/health", &[])).into_bytes();
     mixed.extend(b"\x00\x01garbage\r\n\r\n".repeat(100));
-    let answer = send(&site, &mixed);
+    let answer = send(&site.address, &mixed);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     // Many at once are answered in order, whoever does not read them meanwhile.
     let last = [("connection", "close")];
