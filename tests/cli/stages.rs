@@ -96,7 +96,9 @@ fn threads_change_no_loss() {
 #[test]
 fn a_run_that_is_stopped_while_it_writes_its_first_answers_says_that_it_saved_nothing() {
     let place = Place::with_model();
-    place.write("long.json", TINY.replace("128", "8192"));
+    // A model large enough that its answers take much longer than the limit below, however soon they end.
+    let wide = TINY.replace("\"hidden_size\": 16", "\"hidden_size\": 192").replace("layers\": 1", "layers\": 3");
+    place.write("long.json", wide.replace("128", "8192"));
     let new = "pretrain --data docs.jsonl --model-config long.json --tokenizer tok --out long";
     place.run(&format!("{new} {SHORT}")).ok();
     let line = "grpo --model long --data chat.jsonl --batch-size 8 --group-size 64 --max-new-tokens 8000 \
@@ -106,7 +108,7 @@ fn a_run_that_is_stopped_while_it_writes_its_first_answers_says_that_it_saved_no
     std::thread::sleep(std::time::Duration::from_secs(1));
     running.signal("INT");
     running
-        .finish_within(std::time::Duration::from_secs(4))
+        .finish_within(std::time::Duration::from_secs(8))
         .expect(130, &["stopped before its first step", "--overwrite"]);
     assert!(place.checkpoints("run").is_empty());
 }
