@@ -15,6 +15,7 @@ const FORMS = {
 /** What SmolLM2 learns: its answers are good already, and an adapter keeps what it knows. */
 const LARGE = {
   "LoRA, β 0.1": { "lora": true, "learning-rate": 2e-4 },
+  "LoRA, β 0.1, SFT term 0.1": { "lora": true, "learning-rate": 2e-4, "sft-weight": 0.1, "epochs": 2 },
   "LoRA, β 0.1, SFT term 0.2": { "lora": true, "learning-rate": 2e-4, "sft-weight": 0.2 },
   "LoRA, β 0.05, SFT term 0.2": { "lora": true, "learning-rate": 2e-4, "beta": 0.05, "sft-weight": 0.2 },
   "LoRA, lengths evened out": { "lora": true, "learning-rate": 2e-4, "length-normalise": true, "sft-weight": 0.1 },

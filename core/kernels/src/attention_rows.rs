@@ -22,7 +22,7 @@ use super::matrix::{Matrix, Target, multiply};
 use super::softmax::{row_gradient, row_softmax};
 
 /// Queries of a block whose weights are kept: few enough that a causal row skips nearly half of the products.
-const BLOCK: usize = 64;
+pub const ATTENTION_ROWS: usize = 64;
 
 /// `softmax(scale · q·kᵀ)·v` under a mask; query head `h` reads key head `h / (heads / kv_heads)`. With `again`, the weights
 /// of so many queries at a time are computed again in the backward pass; without it they are kept. `None` on other devices
@@ -37,7 +37,7 @@ pub fn attend_rows(
     again: Option<usize>,
 ) -> Option<Tensor<4>> {
     let ([batch, queries, heads, width], [_, keys, kv_heads, _]) = (q.dims(), k.dims());
-    let (block, keeps) = again.map_or((BLOCK, true), |block| (block, false));
+    let (block, keeps) = again.map_or((ATTENTION_ROWS, true), |block| (block, false));
     let parts = mask.parts(queries, keys, block);
     let op = Rows { scale: scale as f32, parts, batch, queries, keys, heads, kv_heads, width, keeps };
     let (mut nodes, mut plain) = (Vec::new(), Vec::new());

@@ -35,7 +35,7 @@ mod weighted_sum;
 
 pub use activations::Activations;
 pub use attention::{AttentionBlocks, attend_in_blocks};
-pub use attention_rows::attend_rows;
+pub use attention_rows::{ATTENTION_ROWS, attend_rows};
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
 pub use chunks::for_each_chunk;
 pub use dense::{multiply, multiply_transposed};

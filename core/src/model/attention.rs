@@ -74,6 +74,11 @@ impl Attention {
         self.o_proj.forward(context.reshape([batch, seq, width]))
     }
 
+    /// Whether all the weights are needed: where dropout draws a number for each of them, or the trace asks for them.
+    fn needs_weights(&self, trace: &Trace) -> bool {
+        self.dropout_key.is_some() || trace.attention.is_some()
+    }
+
     /// As [`attend`], in one operation on the processor. `None` elsewhere, and where all the weights are needed or kept out of
     /// memory by the tape.
     fn attend_rows(
@@ -83,8 +88,8 @@ impl Attention {
         blocks: Option<usize>,
         trace: &Trace,
     ) -> Option<Tensor<3>> {
-        let keeps = blocks.is_none() && self.tape.is_some();
-        if self.dropout_key.is_some() || trace.attention.is_some() || keeps {
+        let taped = blocks.is_none() && self.tape.is_some();
+        if self.needs_weights(trace) || taped {
             return None;
         }
         let [batch, seq, heads, head_dim] = q.dims();
@@ -92,8 +97,7 @@ impl Attention {
         Some(context.reshape([batch, seq, heads * head_dim]))
     }
 
-    /// As [`attend`], for some queries at a time. `None` where all the weights are needed: where dropout draws a number for
-    /// each of them, or the trace asks for them.
+    /// As [`attend`], for some queries at a time. `None` where all the weights are needed.
     fn attend_in_blocks(
         &self,
         [q, k, v]: [&Tensor<4>; 3],
@@ -101,7 +105,7 @@ impl Attention {
         block: usize,
         trace: &Trace,
     ) -> Option<Tensor<3>> {
-        if self.dropout_key.is_some() || trace.attention.is_some() {
+        if self.needs_weights(trace) {
             return None;
         }
         let [batch, seq, heads, head_dim] = q.dims();

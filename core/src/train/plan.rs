@@ -4,7 +4,8 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use super::{TrainConfig, TrainOptions};
-use crate::kernels::AttentionBlocks;
+use crate::device::is_processor;
+use crate::kernels::{ATTENTION_ROWS, AttentionBlocks};
 use crate::loss::Beside;
 use crate::model::{ActivationCheckpointing, ModelConfig};
 
@@ -134,9 +135,9 @@ fn activation_floats(model: &ModelConfig, options: &TrainOptions, seq: usize, de
     let stream = 8 * hidden + 6 * heads + 8 * narrow + halves;
     // Of routed layers what the processor keeps, where an expert sees its own tokens alone.
     let rest = |layer: usize| length * (stream + 4 * wide(model.active_width(layer)));
-    let (scores, passing) = score_floats(model, of_attention, seq, device);
     let strategy = options.activation_checkpointing;
     let fine = strategy == ActivationCheckpointing::FineGrained;
+    let (scores, passing) = score_floats(model, of_attention, seq, device, fine);
     let (mut kept, mut again) = (3 * length * wide(model.vocab_size), 0);
     for layer in 0..model.num_hidden_layers {
         let whole = rest(layer) + scores;
@@ -152,8 +153,8 @@ fn activation_floats(model: &ModelConfig, options: &TrainOptions, seq: usize, de
 }
 
 /// Floats of the attention scores of a layer: those that are kept for the backward pass, and those of one block of queries,
-/// which stand there while it is computed.
-fn score_floats(model: &ModelConfig, dropped: f64, seq: usize, device: &Device) -> (u64, u64) {
+/// which stand there while it is computed. With `again` they are computed again by the composed form.
+fn score_floats(model: &ModelConfig, dropped: f64, seq: usize, device: &Device, again: bool) -> (u64, u64) {
     let (heads, length) = (wide(model.num_attention_heads), wide(seq));
     // Dropout keeps which weights it dropped, and what is left of them, and takes all queries at once.
     if dropped > 0.0 {
@@ -161,6 +162,11 @@ fn score_floats(model: &ModelConfig, dropped: f64, seq: usize, device: &Device) 
     }
     match AttentionBlocks::ByLength.of(seq, device) {
         Some(block) => (0, 3 * heads * wide(block) * length),
+        // The one operation on the processor keeps the weights alone, of causal rows little more than their half.
+        None if is_processor(device) && !again => match model.diffusion {
+            None => (heads * length * (length + wide(ATTENTION_ROWS).min(length)) / 2, 0),
+            Some(_) => (heads * length * length, 0),
+        },
         None => (3 * heads * length * length, 0),
     }
 }
@@ -196,15 +202,15 @@ mod tests {
         let bytes = |activation_checkpointing| {
             plan(TrainOptions { activation_checkpointing, ..TrainOptions::default() }).activation_bytes / 4
         };
-        // 16 positions of 8·4 + 6·4 + 8·4 + 4·4, and 3 · 2 heads · 16² scores; 3 · 16 · 8 for the logits.
-        let (rest, scores, input, logits) = (16 * 104, 1536, 16 * 4, 384);
-        let whole = rest + scores;
+        // 16 positions of 8·4 + 6·4 + 8·4 + 4·4, and 2 heads · 16² weights; 3 · 16 · 8 for the logits.
+        let (rest, weights, input, logits) = (16 * 104, 512, 16 * 4, 384);
+        let whole = rest + weights;
         for (strategy, expected) in [
             (ActivationCheckpointing::None, 4 * whole),
             (ActivationCheckpointing::WholeLayer, 4 * input + whole),
             (ActivationCheckpointing::OneInTwo, 2 * input + 2 * whole + whole),
             (ActivationCheckpointing::OneInFour, input + 3 * whole + whole),
-            (ActivationCheckpointing::FineGrained, 4 * rest + scores),
+            (ActivationCheckpointing::FineGrained, 4 * rest + 3 * weights),
         ] {
             assert_eq!(bytes(strategy), expected + logits, "{strategy:?}");
         }
@@ -245,8 +251,10 @@ mod tests {
     fn in_blocks_the_scores_of_a_row_grow_with_its_length() {
         let (device, mut model) = (Device::flex(), model());
         model.num_attention_heads = 4;
-        let floats = |seq: usize, dropped: f64| score_floats(&model, dropped, seq, &device);
-        assert_eq!(floats(256, 0.0), (3 * 4 * 256 * 256, 0));
+        let floats = |seq: usize, dropped: f64| score_floats(&model, dropped, seq, &device, false);
+        // A causal row of 256: on average half of the keys of earlier blocks of 64 queries, and those of its own.
+        assert_eq!(floats(256, 0.0), (4 * 256 * (256 + 64) / 2, 0));
+        assert_eq!(score_floats(&model, 0.0, 256, &device, true), (3 * 4 * 256 * 256, 0));
         assert_eq!(floats(1024, 0.0), (0, 3 * 4 * 128 * 1024));
         assert_eq!(floats(4096, 0.0), (0, 4 * floats(1024, 0.0).1));
         assert_eq!(floats(1024, 0.1), (5 * 4 * 1024 * 1024, 0));
