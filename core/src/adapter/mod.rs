@@ -1,5 +1,8 @@
 //! Adapters: a few trained numbers beside a frozen base.
 
+mod average;
+mod average_config;
+mod average_rules;
 mod config;
 mod copies;
 mod dora;
@@ -14,6 +17,9 @@ mod scope;
 mod svd;
 mod whole;
 
+pub(crate) use average::Mean;
+pub use average::{Averaged, Cut};
+pub use average_config::AverageConfig;
 pub use config::{LoraConfig, LoraInit, Scope, Selection};
 pub use fingerprint::Fingerprint;
 pub use lora::{Adapter, AdapterConfig};
