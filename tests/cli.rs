@@ -5,6 +5,8 @@
 
 #[path = "cli/adapters.rs"]
 mod adapters;
+#[path = "cli/averages.rs"]
+mod averages;
 #[path = "cli/bad_checkpoints.rs"]
 mod bad_checkpoints;
 #[path = "cli/bad_data.rs"]

@@ -36,8 +36,8 @@ pub(super) fn refuse_alone(name: &str, adapter: &Adapter) -> Result<()> {
             tensor = copy.name
         ));
     }
-    let tensors = adapter.weights.iter().chain(&adapter.start);
-    match tensors.into_iter().find(|tensor| tensor.values.iter().any(|x| !x.is_finite())) {
+    let mut tensors = adapter.weights.iter().chain(&adapter.start);
+    match tensors.find(|tensor| tensor.values.iter().any(|x| !x.is_finite())) {
         Some(tensor) => refused(told!(
             "average.values",
             "'{name}' has values in {tensor} that are no numbers (NaN or infinite), and so would the mean; leave it out",

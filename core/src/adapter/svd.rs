@@ -223,6 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn a_product_is_taken_apart_without_being_made() {
+        // Rows 3·e₁ and 2·e₃: the values are 3 and 2, and √13 is the length of both.
+        let (b, a) = ([1.0, 0.0, 0.0, 2.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        let found = of_product(&b, &a, 2, 1, &mut Random::new(1, 0));
+        close(&[found.svd.values[0], found.beyond, found.length], &[3.0, 2.0, 13f64.sqrt()], 1e-6);
+        close(&product(&found.svd), &[3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 1e-6);
+        // A path that is wider than its layer, and repeats itself: twice e₁, of which nothing is beyond one.
+        let (b, a) = ([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+        let found = of_product(&b, &a, 3, 1, &mut Random::new(1, 0));
+        close(&product(&found.svd), &[2.0, 0.0, 0.0, 0.0], 1e-6);
+        close(&[found.beyond, found.length], &[0.0, 2.0], 1e-6);
+    }
+
+    #[test]
     fn matrices_by_hand() {
         // [[3, 0], [4, 5]]: AᵀA = [[25, 20], [20, 25]], whose eigenvalues are 45 and 5 with (1, 1)/√2 and (1, −1)/√2.
         let random = &mut Random::new(1, 0);

@@ -2,6 +2,7 @@
 
 mod answers_file;
 mod asking;
+mod average;
 pub mod bench;
 mod bench_unmask;
 mod chain_file;
