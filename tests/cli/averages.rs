@@ -2,7 +2,8 @@
 
 use crate::place::Place;
 
-const SHORT: &str = "--model model --data chat.jsonl --learning-rate 0.05 --steps 3 --batch-size 2 --max-seq-len 64";
+const SHORT: &str =
+    "--model model --data chat.jsonl --learning-rate 0.05 --steps 3 --batch-size 2 --max-seq-len 64";
 
 /// A model with two adapters of ranks 4 and 2 beside it.
 fn place() -> Place {

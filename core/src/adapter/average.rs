@@ -63,8 +63,10 @@ impl Adapter {
         let names: Vec<&str> = adapters.iter().map(|(name, _)| name.as_str()).collect();
         let layers = by_layer(&names, &plain, &shares)?;
         rules::tell_missing(&names, &plain, &layers.keys().copied().collect::<Vec<_>>(), &mut remarks);
-        let ranks: BTreeMap<&str, usize> =
-            layers.iter().map(|(layer, parts)| (*layer, parts.iter().map(|(_, pair)| pair.rank).sum())).collect();
+        let ranks: BTreeMap<&str, usize> = layers
+            .iter()
+            .map(|(layer, parts)| (*layer, parts.iter().map(|(_, pair)| pair.rank).sum()))
+            .collect();
         let (halves, cut) = match config.rank.filter(|rank| ranks.values().any(|own| own > rank)) {
             None => (layers.iter().flat_map(|(layer, parts)| joined(layer, parts)).collect(), None),
             Some(rank) => cut_to(rank, &layers),
@@ -79,7 +81,8 @@ impl Adapter {
         }
         let mut weights: Vec<NamedTensor> = halves;
         weights.extend(modules(&names, &plain, &shares)?);
-        let ranks = ranks.into_iter().map(|(layer, own)| (layer, config.rank.map_or(own, |most| own.min(most))));
+        let ranks =
+            ranks.into_iter().map(|(layer, own)| (layer, config.rank.map_or(own, |most| own.min(most))));
         let lora = rules::settings(&plain, &ranks.collect());
         let adapter = Self::new(AdapterConfig { lora, base, base_name }, weights);
         adapter.check()?;
@@ -118,8 +121,7 @@ fn by_layer<'a>(
 /// `[w₁s₁·A₁; …]` and `[B₁ …]` of one layer.
 fn joined(layer: &str, parts: &Parts) -> [NamedTensor; 2] {
     let rank: usize = parts.iter().map(|(_, pair)| pair.rank).sum();
-    let (inputs, outputs) =
-        parts.first().map_or((0, 0), |(_, pair)| (pair.a.shape[1], pair.b.shape[0]));
+    let (inputs, outputs) = parts.first().map_or((0, 0), |(_, pair)| (pair.a.shape[1], pair.b.shape[0]));
     let a = parts.iter().flat_map(|(share, pair)| {
         let factor = share * pair.scale;
         pair.a.values.iter().map(move |&x| (f64::from(x) * factor) as f32)
@@ -170,8 +172,10 @@ fn modules(names: &[&str], adapters: &[Cow<'_, Adapter>], shares: &[f64]) -> Res
         let mut mean = Mean::default();
         for ((adapter, own), share) in names.iter().zip(adapters).zip(shares) {
             let found = own.modules().find(|(found, _)| *found == module);
-            let tensor = found.map(|(_, tensor)| tensor).ok_or_else(|| rules::module_lacking(module, adapter))?;
-            mean.add(tensor, *share).map_err(|(one, other)| rules::module_shapes(module, adapter, &one, &other))?;
+            let tensor =
+                found.map(|(_, tensor)| tensor).ok_or_else(|| rules::module_lacking(module, adapter))?;
+            mean.add(tensor, *share)
+                .map_err(|(one, other)| rules::module_shapes(module, adapter, &one, &other))?;
         }
         means.extend(mean.tensor);
     }
@@ -191,7 +195,11 @@ impl Mean {
     ///
     /// # Errors
     /// Both shapes, where it has another one than those before.
-    pub fn add(&mut self, next: &NamedTensor, weight: f64) -> std::result::Result<(), (Vec<usize>, Vec<usize>)> {
+    pub fn add(
+        &mut self,
+        next: &NamedTensor,
+        weight: f64,
+    ) -> std::result::Result<(), (Vec<usize>, Vec<usize>)> {
         self.weight += weight;
         let share = weight / self.weight;
         let Some(mean) = &mut self.tensor else {
@@ -243,7 +251,10 @@ mod tests {
             let sum = (0..pair.rank).map(|k| f64::from(b[k]) * f64::from(pair.a.values[k * inputs + column]));
             sum.sum::<f64>() * pair.scale
         };
-        (0..outputs).flat_map(|row| (0..inputs).map(move |column| (row, column))).map(|(r, c)| at(r, c)).collect()
+        (0..outputs)
+            .flat_map(|row| (0..inputs).map(move |column| (row, column)))
+            .map(|(r, c)| at(r, c))
+            .collect()
     }
 
     fn close(found: &[f64], expected: &[f64]) {
@@ -256,7 +267,8 @@ mod tests {
     #[test]
     fn the_mean_of_products_by_hand() {
         // 2·[1 0; 0 0] and [0 0; 0 1]: their mean is [1 0; 0 ½], that of the halves apart would be ¾·[½ ½; ½ ½].
-        let two = named(vec![adapter(Q0, [1.0, 0.0], [1.0, 0.0], 2.0), adapter(Q0, [0.0, 1.0], [0.0, 1.0], 1.0)]);
+        let two =
+            named(vec![adapter(Q0, [1.0, 0.0], [1.0, 0.0], 2.0), adapter(Q0, [0.0, 1.0], [0.0, 1.0], 1.0)]);
         let mean = Adapter::average(&two, &AverageConfig::default()).unwrap();
         close(&product(&mean.adapter, Q0), &[1.0, 0.0, 0.0, 0.5]);
         let lora = &mean.adapter.config.lora;
@@ -275,8 +287,11 @@ mod tests {
     #[test]
     fn a_cut_mean_is_the_best_of_its_rank_and_says_what_was_lost() {
         // Of [1 0; 0 ½] the first part stays; ½ of √1¼ is lost.
-        let two = named(vec![adapter(Q0, [1.0, 0.0], [1.0, 0.0], 2.0), adapter(Q0, [0.0, 1.0], [0.0, 1.0], 1.0)]);
-        let cut = |rank: usize| Adapter::average(&two, &AverageConfig { rank: Some(rank), ..AverageConfig::default() });
+        let two =
+            named(vec![adapter(Q0, [1.0, 0.0], [1.0, 0.0], 2.0), adapter(Q0, [0.0, 1.0], [0.0, 1.0], 1.0)]);
+        let cut = |rank: usize| {
+            Adapter::average(&two, &AverageConfig { rank: Some(rank), ..AverageConfig::default() })
+        };
         let mean = cut(1).unwrap();
         close(&product(&mean.adapter, Q0), &[1.0, 0.0, 0.0, 0.0]);
         let Cut { from, rank, error, worst } = mean.cut.unwrap();
@@ -290,7 +305,8 @@ mod tests {
 
     #[test]
     fn a_layer_that_one_lacks_counts_as_unchanged_and_is_told() {
-        let two = named(vec![adapter(Q0, [2.0, 0.0], [1.0, 1.0], 1.0), adapter(V1, [0.0, 4.0], [1.0, 0.0], 1.0)]);
+        let two =
+            named(vec![adapter(Q0, [2.0, 0.0], [1.0, 1.0], 1.0), adapter(V1, [0.0, 4.0], [1.0, 0.0], 1.0)]);
         let mean = Adapter::average(&two, &AverageConfig::default()).unwrap();
         close(&product(&mean.adapter, Q0), &[1.0, 0.0, 1.0, 0.0]);
         close(&product(&mean.adapter, V1), &[0.0, 2.0, 0.0, 0.0]);
@@ -376,7 +392,8 @@ mod tests {
         let two = named(vec![whole(wide, 1.0), whole(narrow, 4.0)]);
         let config = AverageConfig { weights: vec![2.0, 1.0], rank: None };
         let mean = Adapter::average(&two, &config).unwrap().adapter;
-        let ranks: Vec<_> = mean.weights.iter().filter(|w| w.name.ends_with(".a")).map(|w| w.shape[0]).collect();
+        let ranks: Vec<_> =
+            mean.weights.iter().filter(|w| w.name.ends_with(".a")).map(|w| w.shape[0]).collect();
         assert_eq!((mean.config.lora.rank, ranks), (2, vec![2, 1]));
         close(&product(&mean, V1), &[0.0, 0.0, 2.0 / 3.0, 0.0]);
         // (2·1 + 4) / 3, and what is equal stays as it is to the last bit.

@@ -44,9 +44,9 @@ pub(super) fn refuse_alone(name: &str, adapter: &Adapter) -> Result<()> {
             name,
             tensor = tensor.name
         )),
-        None => adapter.check().map_err(|error| {
-            Error::Checkpoint(told!("at", "{name}: {why}", name, why = error.told()))
-        }),
+        None => adapter
+            .check()
+            .map_err(|error| Error::Checkpoint(told!("at", "{name}: {why}", name, why = error.told()))),
     }
 }
 
@@ -184,8 +184,7 @@ pub(super) fn settings(adapters: &[Cow<'_, Adapter>], ranks: &BTreeMap<&str, usi
     let all: Vec<&LoraConfig> = adapters.iter().map(|adapter| &adapter.config.lora).collect();
     let rank = ranks.values().max().copied().unwrap_or(1);
     let others = ranks.iter().filter(|(_, own)| **own != rank);
-    let others: Vec<(String, usize)> =
-        others.map(|(layer, own)| (layer.replace('.', r"\."), *own)).collect();
+    let others: Vec<(String, usize)> = others.map(|(layer, own)| (layer.replace('.', r"\."), *own)).collect();
     let (targets, scope) = selection(&all, ranks);
     let first = all.first();
     let dropout = first.map(|lora| lora.dropout).filter(|own| all.iter().all(|lora| lora.dropout == *own));

@@ -83,8 +83,10 @@ pub(super) fn of_product(b: &[f32], a: &[f32], rank: usize, count: usize, random
             row.iter_mut().zip(v).for_each(|(x, v)| *x -= u * value * v);
         }
     }
-    let turned = |basis: &[Vec<f64>], vectors: &[Vec<f64>]| vectors.iter().map(|v| combine(basis, v)).collect();
-    let svd = Svd { left: turned(&left, &inner.left), values: inner.values, right: turned(&right, &inner.right) };
+    let turned =
+        |basis: &[Vec<f64>], vectors: &[Vec<f64>]| vectors.iter().map(|v| combine(basis, v)).collect();
+    let svd =
+        Svd { left: turned(&left, &inner.left), values: inner.values, right: turned(&right, &inner.right) };
     Leading { svd, beyond: dot(&beyond, &beyond).sqrt(), length }
 }
 

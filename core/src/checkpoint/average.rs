@@ -39,7 +39,10 @@ impl Checkpoint {
     pub fn average(models: &[(String, Self)], config: &AverageConfig) -> Result<AveragedModel> {
         let mut problems = config.problems(models.len());
         if config.rank.is_some() {
-            problems.push(told!("average.model_rank", "--rank is an adapter's; whole models have none: leave it out"));
+            problems.push(told!(
+                "average.model_rank",
+                "--rank is an adapter's; whole models have none: leave it out"
+            ));
         }
         let (Some((first, others)), true) = (models.split_first(), problems.is_empty()) else {
             return Err(Error::Config(problems));
@@ -84,7 +87,8 @@ fn same_shape(
     let mut all: Vec<&String> = own.keys().chain(theirs.keys()).collect();
     all.sort();
     all.dedup();
-    let shown = |keys: &Map<String, Value>, key: &str| keys.get(key).map_or("none".into(), ToString::to_string);
+    let shown =
+        |keys: &Map<String, Value>, key: &str| keys.get(key).map_or("none".into(), ToString::to_string);
     let (mut differs, mut kept) = (Vec::new(), Vec::new());
     // What acts in training alone.
     let untrained = |key: &str| [model, other].iter().any(|it| it.config.untrained.contains_key(key));

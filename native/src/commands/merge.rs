@@ -62,7 +62,8 @@ pub fn run(args: &MergeArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     }
     let [model] = args.model.as_slice() else {
         return Err(Failure::Usage(
-            "--model is given several times, and adapters have one base; to average models, add --average".into(),
+            "--model is given several times, and adapters have one base; to average models, add --average"
+                .into(),
         ));
     };
     let mut checkpoint = args.beside.open(model)?;
