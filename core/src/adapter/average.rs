@@ -138,27 +138,42 @@ fn joined(layer: &str, parts: &Parts) -> [NamedTensor; 2] {
     ]
 }
 
+/// A layer that was cut.
+struct CutLayer<'a> {
+    name: &'a str,
+    halves: [NamedTensor; 2],
+    /// The length of what was cut, and of the whole.
+    beyond: f64,
+    length: f64,
+}
+
+impl CutLayer<'_> {
+    fn error(&self) -> f64 {
+        share(self.beyond, self.length)
+    }
+}
+
+fn share(beyond: f64, length: f64) -> f64 {
+    if length > 0.0 { beyond / length } else { 0.0 }
+}
+
 /// The best halves of a rank for each layer, and what that cost.
 fn cut_to(rank: usize, layers: &BTreeMap<&str, Parts>) -> (Vec<NamedTensor>, Option<Cut>) {
     let jobs: Vec<_> = layers.iter().map(|(layer, parts)| (*layer, joined(layer, parts))).collect();
     let from = jobs.iter().map(|(_, [a, _])| a.shape[0]).max().unwrap_or_default();
-    let done = in_groups(jobs, |(layer, [a, b])| {
+    let done = in_groups(jobs, |(name, [a, b])| {
         let own = a.shape[0];
         // Noise decides nothing but which way a search begins, so that the same adapters give the same mean.
         let mut random = Random::new(0, stream_of(&a.name));
         let found = svd::of_product(&b.values, &a.values, own, rank.min(own), &mut random);
-        let halves = halves_of(layer, &found.svd, [b.shape[0], a.shape[1]], 1.0);
-        (layer, halves, found.beyond, found.length)
+        let halves = halves_of(name, &found.svd, [b.shape[0], a.shape[1]], 1.0);
+        CutLayer { name, halves, beyond: found.beyond, length: found.length }
     });
-    let share = |beyond: f64, length: f64| if length > 0.0 { beyond / length } else { 0.0 };
-    let length = |of: fn(&(&str, [NamedTensor; 2], f64, f64)) -> f64| {
-        done.iter().map(|layer| of(layer) * of(layer)).sum::<f64>().sqrt()
-    };
-    let error = share(length(|layer| layer.2), length(|layer| layer.3));
-    let each = done.iter().map(|(layer, _, beyond, length)| ((*layer).to_string(), share(*beyond, *length)));
-    let worst = each.max_by(|one, other| one.1.total_cmp(&other.1)).unwrap_or_default();
-    let halves = done.into_iter().flat_map(|(_, halves, ..)| halves).collect();
-    (halves, Some(Cut { from, rank, error, worst }))
+    let sum = |of: fn(&CutLayer) -> f64| done.iter().map(|layer| of(layer).powi(2)).sum::<f64>().sqrt();
+    let error = share(sum(|layer| layer.beyond), sum(|layer| layer.length));
+    let worst = done.iter().max_by(|one, other| one.error().total_cmp(&other.error()));
+    let worst = worst.map(|layer| (layer.name.to_string(), layer.error())).unwrap_or_default();
+    (done.into_iter().flat_map(|layer| layer.halves).collect(), Some(Cut { from, rank, error, worst }))
 }
 
 /// The means of the modules that all adapters have whole.

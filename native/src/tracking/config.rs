@@ -22,7 +22,7 @@ pub struct TrackingConfig {
     /// Write an offline run of Weights & Biases into wandb/ below this directory, for `wandb sync` [without a directory: here]
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".")]
     pub wandb: Option<PathBuf>,
-    /// Write a table of all measures, a row for every logged step
+    /// Write a table of all measures, a row for every logged step; a file, and no - for the standard output
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// Show the newest measures to Prometheus at http://127.0.0.1:PORT/metrics while the run trains
@@ -63,6 +63,11 @@ impl TrackingConfig {
     pub fn flags() -> Vec<String> {
         let flags = Self::augment_args(clap::Command::new("tracking"));
         flags.get_arguments().filter_map(clap::Arg::get_long).map(String::from).collect()
+    }
+
+    /// Whether anything of it is a file.
+    pub fn writes_files(&self) -> bool {
+        self.tensorboard.is_some() || self.wandb.is_some() || self.csv.is_some()
     }
 
     /// After how many steps the model writes again; 0 where it does not.
@@ -152,6 +157,14 @@ fn problem_of_events(place: &Path, standing: Standing) -> Option<String> {
 
 fn problem_of_table(path: &Path, standing: Standing) -> Option<String> {
     let shown = path.display();
+    // Its rows are written again where a measure comes late, which no stream can do.
+    if path.as_os_str() == "-" {
+        return Some(
+            "--csv - is no stream: a row is written again where a measure comes later; name a file, as --csv measures.csv, or \
+             take --json, which writes a line a logged step to the standard output"
+                .into(),
+        );
+    }
     match fs::metadata(path) {
         Err(_) => unwritable("--csv", path, path.parent().unwrap_or(path)),
         Ok(found) if !found.is_file() => Some(format!("--csv {shown} is no file; name one that is new")),
@@ -246,6 +259,10 @@ mod tests {
         assert!(all.contains("event files of another run") && all.contains("is there already"), "{all}");
         for standing in [Standing::Overwrites, Standing::Resumes] {
             assert_eq!(told(&config, standing), "");
+        }
+        let stream = TrackingConfig { csv: Some("-".into()), ..TrackingConfig::default() };
+        for standing in [Standing::New, Standing::Overwrites, Standing::Resumes] {
+            assert!(told(&stream, standing).contains("--csv - is no stream"));
         }
         fs::write(&table, "name,age\n").unwrap();
         for standing in [Standing::Overwrites, Standing::Resumes] {
