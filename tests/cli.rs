@@ -13,6 +13,8 @@ mod bad_checkpoints;
 mod bad_data;
 #[path = "cli/bad_settings.rs"]
 mod bad_settings;
+#[path = "cli/chains.rs"]
+mod chains;
 #[path = "cli/checkpoints.rs"]
 mod checkpoints;
 #[path = "cli/convert.rs"]
