@@ -263,7 +263,7 @@ fn files_that_are_taken_away_while_a_run_trains_are_told_and_followed_by_others(
     let outcome = running.finish().expect(130, &["m.csv was cut from", "the run goes on in m-2.csv"]);
     assert!(outcome.stderr.matches("was removed while the run wrote it").count() == 2, "{outcome}");
     assert!(!outcome.stderr.contains("is off from here on"), "{outcome}");
-    assert_eq!(place.text("m.csv"), "mine\n");
+    assert!(place.text("m.csv").starts_with("mine\n"));
     let files = beginning(&place.path("tb"), "events.out.tfevents.");
     assert!(files.len() == 1 && events(&files[0]).iter().any(|event| holds(event, "train/loss")));
     // It goes on where it went on.

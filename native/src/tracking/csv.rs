@@ -117,7 +117,9 @@ impl Csv {
         let own = format!("{},{}", row.at.step, row.at.time);
         let line = [vec![own], values].concat().join(",") + "\n";
         let place = row.place;
-        let written = self.file.set_len(place).and_then(|()| self.file.write_all(line.as_bytes()));
+        // A new row stands behind all others; to cut there would stretch what somebody cut in this moment.
+        let cut = if place < self.watched.length() { self.file.set_len(place) } else { Ok(()) };
+        let written = cut.and_then(|()| self.file.write_all(line.as_bytes()));
         written.map_err(|e| io_error(&self.path, e))?;
         self.watched.has(place + line.len() as u64);
         Ok(())

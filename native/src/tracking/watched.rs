@@ -33,6 +33,11 @@ impl Watched {
         self.length = length;
     }
 
+    /// Its bytes when it was written last.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
     /// Its place and its bytes.
     pub fn written(&self) -> (PathBuf, u64) {
         let whole = std::path::absolute(&self.path).unwrap_or_else(|_| self.path.clone());
