@@ -1,5 +1,7 @@
 //! `eval`: tasks by the names of files, one table, a line a question, two models compared, and what does not fit.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::place::{Place, number};
@@ -235,7 +237,8 @@ fn the_questions_of_sample_data_are_asked_as_the_readmes_say() {
     place.run("sample-data data").ok();
     let command = "--task arc_easy --data data/eval_choice.jsonl";
     for readme in ["README.md", "README.zh-CN.md"] {
-        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(readme)).unwrap();
+        let text =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(readme)).unwrap();
         assert!(text.contains(&format!("kindling eval --model my/model {command}")), "{readme}");
     }
     let result = place.run(&format!("eval --model model {command} --limit 4 --json")).ok().json();

@@ -37,6 +37,9 @@ pub struct MergeArgs {
     /// A LoRA adapter of it in the layout of PEFT or mlx-lm: a directory, a .zip of one, hub:owner/name or ms:owner/name (repeatable)
     #[arg(long, required_unless_present = "average")]
     pub adapter: Vec<PathBuf>,
+    /// The directory of what comes of it: absent or empty
+    #[arg(long)]
+    pub out: PathBuf,
     /// Average these adapters, and those of --adapter, in the place of adding them up; MiniMind's .pth of LoRA are taken, too.
     /// Without any, the models of --model are averaged
     #[arg(long, value_name = "ADAPTER", num_args = 0..)]
@@ -44,9 +47,6 @@ pub struct MergeArgs {
     /// How much each counts
     #[command(flatten, next_help_heading = "Averages")]
     pub mean: AverageConfig,
-    /// The merged checkpoint's directory: absent or empty
-    #[arg(long)]
-    pub out: PathBuf,
 }
 
 /// Runs the verb.
