@@ -1,5 +1,7 @@
 //! `merge --average`: one adapter of several, or one model of several.
 
+use std::path::Path;
+
 use crate::place::Place;
 
 const SHORT: &str =
@@ -80,9 +82,31 @@ fn what_has_no_mean_is_refused_before_anything_is_written() {
         ("--model model --adapter one --rank 2", 2, "act on averages alone"),
         ("--model model --model other --adapter one", 2, "to average models, add --average"),
         ("--model model", 2, "--adapter"),
+        ("--average one two --tokenizer tok", 2, "--tokenizer would not act"),
+        ("--average one two --preset nano", 2, "--preset would not act"),
         ("--average one model", 1, "there is no adapter_config.json"),
     ] {
         place.run(&format!("merge {line} --out out")).expect(code, &[told]);
         assert!(!place.exists("out"), "{line}");
     }
+}
+
+#[test]
+fn adapters_of_minimind_are_averaged_as_its_files_hold_them() {
+    let place = Place::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/torch/lora.pth");
+    place.write("lora.pth", std::fs::read(golden).unwrap());
+    place.write(
+        "shape.json",
+        r#"{"model_type": "llama", "vocab_size": 300, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64}"#,
+    );
+    let mean = "merge --average lora.pth lora.pth --out mean";
+    place.run(mean).expect(1, &["does not tell the number of heads"]);
+    place.run(&format!("{mean} --model-config shape.json")).expect(0, &["of rank 4"]);
+    let config = place.json("mean/adapter_config.json");
+    assert_eq!((&config["r"], &config["lora_alpha"]), (&4.into(), &4.0.into()));
+    place
+        .run("merge --average lora.pth lora.pth --rank 2 --model-config shape.json --out cut")
+        .expect(0, &["cut from rank 4 to 2: the relative error is 0.0000"]);
 }

@@ -41,8 +41,28 @@ fn checked(args: &MergeArgs, count: usize) -> Result<()> {
     }
 }
 
+/// Refuses what would not act on adapters alone.
+fn refuse_idle(beside: &BesideModel, paths: &[PathBuf]) -> std::result::Result<(), Failure> {
+    let has_torch = paths.iter().any(|path| is_torch(path));
+    let said = [
+        ("--tokenizer", beside.tokenizer.is_some()),
+        ("--preset", beside.preset.is_some() && !has_torch),
+        ("--model-config", beside.model_config.is_some() && !has_torch),
+    ];
+    let idle: Vec<&str> = said.into_iter().filter(|(_, idle)| *idle).map(|(flag, _)| flag).collect();
+    match idle.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "{} would not act, because adapters alone are averaged here; leave that out, or add --model BASE to merge the mean into \
+             its base",
+            idle.join(", ")
+        ))),
+    }
+}
+
 fn of_adapters(args: &MergeArgs, paths: &[PathBuf], output: Output) -> std::result::Result<(), Failure> {
     checked(args, paths.len())?;
+    refuse_idle(&args.beside, paths)?;
     let open = |path: &PathBuf| Ok((path.display().to_string(), open_any(path, &args.beside)?));
     let opened = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
     let averaged = Adapter::average(&opened, &args.mean)?;
