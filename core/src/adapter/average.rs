@@ -11,7 +11,7 @@ use super::lora::no_start;
 use super::names::path;
 use super::pissa::{halves_of, in_groups};
 use super::whole::{Pair, Pairs};
-use super::{Adapter, AdapterConfig, AverageConfig, LoraInit, average_rules as rules, svd};
+use super::{Adapter, AdapterConfig, AverageConfig, LoraInit, average_rules as rules, mean, svd};
 use crate::error::{Error, Result};
 use crate::model::{NamedTensor, stream_of};
 use crate::random::Random;
@@ -80,7 +80,7 @@ impl Adapter {
             ));
         }
         let mut weights: Vec<NamedTensor> = halves;
-        weights.extend(modules(&names, &plain, &shares)?);
+        weights.extend(mean::of_modules(&names, &plain, &shares)?);
         let ranks =
             ranks.into_iter().map(|(layer, own)| (layer, config.rank.map_or(own, |most| own.min(most))));
         let lora = rules::settings(&plain, &ranks.collect());
@@ -174,61 +174,6 @@ fn cut_to(rank: usize, layers: &BTreeMap<&str, Parts>) -> (Vec<NamedTensor>, Opt
     let worst = done.iter().max_by(|one, other| one.error().total_cmp(&other.error()));
     let worst = worst.map(|layer| (layer.name.to_string(), layer.error())).unwrap_or_default();
     (done.into_iter().flat_map(|layer| layer.halves).collect(), Some(Cut { from, rank, error, worst }))
-}
-
-/// The means of the modules that all adapters have whole.
-fn modules(names: &[&str], adapters: &[Cow<'_, Adapter>], shares: &[f64]) -> Result<Vec<NamedTensor>> {
-    let mut means: Vec<NamedTensor> = Vec::new();
-    for (module, _) in adapters.iter().flat_map(|adapter| adapter.modules()) {
-        let name = super::module_path(module);
-        if means.iter().any(|mean| mean.name == name) {
-            continue;
-        }
-        let mut mean = Mean::default();
-        for ((adapter, own), share) in names.iter().zip(adapters).zip(shares) {
-            let found = own.modules().find(|(found, _)| *found == module);
-            let tensor =
-                found.map(|(_, tensor)| tensor).ok_or_else(|| rules::module_lacking(module, adapter))?;
-            mean.add(tensor, *share)
-                .map_err(|(one, other)| rules::module_shapes(module, adapter, &one, &other))?;
-        }
-        means.extend(mean.tensor);
-    }
-    Ok(means)
-}
-
-/// A weighted mean of tensors that come one after the other. Equal ones have exactly themselves as their mean.
-#[derive(Default)]
-pub(crate) struct Mean {
-    /// The mean so far.
-    pub tensor: Option<NamedTensor>,
-    weight: f64,
-}
-
-impl Mean {
-    /// Takes one more of this weight, above 0.
-    ///
-    /// # Errors
-    /// Both shapes, where it has another one than those before.
-    pub fn add(
-        &mut self,
-        next: &NamedTensor,
-        weight: f64,
-    ) -> std::result::Result<(), (Vec<usize>, Vec<usize>)> {
-        self.weight += weight;
-        let share = weight / self.weight;
-        let Some(mean) = &mut self.tensor else {
-            self.tensor = Some(next.clone());
-            return Ok(());
-        };
-        if mean.shape != next.shape {
-            return Err((mean.shape.clone(), next.shape.clone()));
-        }
-        for (mean, &next) in mean.values.iter_mut().zip(&next.values) {
-            *mean = (f64::from(*mean) + (f64::from(next) - f64::from(*mean)) * share) as f32;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

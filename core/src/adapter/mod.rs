@@ -8,6 +8,7 @@ mod copies;
 mod dora;
 mod fingerprint;
 mod lora;
+mod mean;
 mod merge;
 mod modules;
 mod names;
@@ -17,12 +18,12 @@ mod scope;
 mod svd;
 mod whole;
 
-pub(crate) use average::Mean;
 pub use average::{Averaged, Cut};
 pub use average_config::AverageConfig;
 pub use config::{LoraConfig, LoraInit, Scope, Selection};
 pub use fingerprint::Fingerprint;
 pub use lora::{Adapter, AdapterConfig};
+pub(crate) use mean::Mean;
 pub(crate) use names::{known_module, magnitude_path, module_path, path, whole_module};
 pub use reading::Reading;
 

@@ -14,6 +14,7 @@ mod record_log;
 mod state;
 mod tfrecord;
 mod wandb;
+mod wandb_places;
 mod wandb_records;
 mod watched;
 

@@ -6,13 +6,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chrono::Local;
 use kindling::error::{Error, Result};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::record_log::{RecordLog, records};
 use super::state::State;
+use super::wandb_places::{ALL, file_of, found, free};
 use super::wandb_records::{
     Environment, Exit, FileItem, Files, Header, History, Item, Items, Record, RunRecord, Step, Timestamp,
     Version,
@@ -23,9 +23,6 @@ use crate::failure::io_error;
 use crate::model_files::read_optional;
 use crate::output;
 
-/// The directory of all offline runs, and the first word of its runs' names.
-const ALL: &str = "wandb";
-const OFFLINE: &str = "offline-run-";
 /// The project that runs are put into; `wandb sync --project` names another.
 const PROJECT: &str = "kindling";
 /// The run's settings, among its files.
@@ -268,27 +265,6 @@ fn new_id(about: &About) -> String {
     let all = format!("{} {} {} {:?}", about.host, std::process::id(), about.name, about.began);
     let letter = |byte: &u8| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]);
     Sha256::digest(all).iter().take(ID_LENGTH).map(letter).collect()
-}
-
-/// The file of a run's directory.
-fn file_of(directory: &Path, id: &str) -> PathBuf {
-    directory.join(format!("run-{id}.wandb"))
-}
-
-/// A directory of now that is not there yet.
-fn free(all: &Path, id: &str) -> PathBuf {
-    let named = |second: i64| {
-        let time = Local::now() + chrono::Duration::seconds(second);
-        all.join(format!("{OFFLINE}{}-{id}", time.format("%Y%m%d_%H%M%S")))
-    };
-    (0..).map(named).find(|directory| !directory.exists()).unwrap_or_else(|| named(0))
-}
-
-/// The directory of a run among all; of several the newest.
-fn found(all: &Path, id: &str) -> Option<PathBuf> {
-    let entries = fs::read_dir(all).into_iter().flatten();
-    let runs = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    runs.filter(|run| file_of(run, id).is_file()).max()
 }
 
 #[cfg(test)]
