@@ -269,6 +269,10 @@ fn files_that_are_taken_away_while_a_run_trains_are_told_and_followed_by_others(
     // It goes on where it went on.
     let state = place.json("run/training/tracking.json");
     assert_eq!(state["table"], serde_json::json!(["m.csv", "m-2.csv"]));
+    let rows = place.text("m-2.csv").lines().count();
+    let step = number(steps(&place, "run").last().unwrap(), "step");
+    place.run(&format!("pretrain --resume --out run --stop-after {}", step + 2.0)).ok();
+    assert!(place.text("m-2.csv").lines().count() > rows - 1 && place.text("m.csv").starts_with("mine\n"));
 }
 
 #[test]

@@ -159,7 +159,8 @@ fn check(args: &QuickstartArgs, tracking: &TrackingConfig) -> Result<(), Failure
         return Err(Failure::Usage(format!("--rows is {}; it must be {FEWEST} to {MOST}", args.rows)));
     }
     let stages: Vec<&str> = STAGES.iter().map(|stage| stage.verb).collect();
-    tracking.check(&stages, Standing::of(args.overwrite, args.resume))?;
+    let goes_on = args.out.as_deref().filter(|_| args.resume);
+    tracking.check(&stages, Standing::of(args.overwrite, args.resume), goes_on)?;
     match (args.overwrite, &args.out, &args.data) {
         (true, Some(out), Some(data)) => Ok(refuse_inside(out, [("--data", data.clone())])?),
         _ => Ok(()),

@@ -130,7 +130,7 @@ fn track(links: &mut [Link], args: &RunArgs, tracking: &TrackingConfig, out: &Pa
         stages.push(link.name.as_str());
     }
     let goes_on = is_run(out) && !args.overwrite;
-    Ok(tracking.check(&stages, Standing::of(args.overwrite, goes_on))?)
+    Ok(tracking.check(&stages, Standing::of(args.overwrite, goes_on), goes_on.then_some(out))?)
 }
 
 fn default_out(file: &Path) -> PathBuf {

@@ -12,6 +12,8 @@ use toml::{Table, Value};
 use super::csv::is_table;
 use super::event_file::holds_events;
 use super::prometheus::bind;
+use super::state::State;
+use crate::written::TRACKING;
 
 /// Where the measures of a run are kept and shown beside its own log. Nothing that it learns depends on them, so a run that
 /// goes on may have others.
@@ -130,12 +132,21 @@ impl TrackingConfig {
         found.into_iter().flatten().map(Told::from).collect()
     }
 
-    /// Whether all of it can be, in a run and in each of the stages of a command that trains several.
+    /// The places of a run that goes on: its table may be another one than was asked for, whose name somebody took.
+    pub fn of_run(&self, run: &Path) -> Self {
+        let state = State::read(&run.join(TRACKING)).unwrap_or_default();
+        Self { csv: self.csv.as_ref().map(|path| state.table_of(path)), ..self.clone() }
+    }
+
+    /// Whether all of it can be in each of the stages of a command that trains several, below a directory where they go on.
     ///
     /// # Errors
     /// All that cannot.
-    pub fn check(&self, stages: &[&str], standing: Standing) -> Result<()> {
-        let all = stages.iter().flat_map(|stage| self.below(stage).problems(standing));
+    pub fn check(&self, stages: &[&str], standing: Standing, out: Option<&Path>) -> Result<()> {
+        let all = stages.iter().flat_map(|stage| {
+            let own = self.below(stage);
+            out.map_or(own.clone(), |out| own.of_run(&out.join(stage))).problems(standing)
+        });
         let mut problems: Vec<Told> = Vec::new();
         for problem in all {
             // The port is the same for all.
@@ -342,7 +353,7 @@ mod tests {
         assert_eq!(config.below("sft").csv.unwrap(), Path::new("out/m-sft.csv"));
         assert!(TrackingConfig::default().words(&[]).is_empty());
         let stream = TrackingConfig { csv: Some("-".into()), ..TrackingConfig::default() };
-        let told = stream.check(&["sft", "dpo"], Standing::New).unwrap_err().to_string();
+        let told = stream.check(&["sft", "dpo"], Standing::New, None).unwrap_err().to_string();
         assert_eq!(told.matches("is no stream").count(), 1, "{told}");
         assert_eq!(TrackingConfig::flags().len(), 6);
     }
