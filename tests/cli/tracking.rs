@@ -252,13 +252,14 @@ fn files_that_are_taken_away_while_a_run_trains_are_told_and_followed_by_others(
     let new = "pretrain --data docs.jsonl --model model --batch-size 1 --max-seq-len 16 --log-every 1 --steps 1000000";
     let running = place.start(&format!("{new} --out run --tensorboard tb --wandb w --csv m.csv"));
     place.wait_for("the first rows", || place.exists("m.csv") && place.text("m.csv").lines().count() > 3);
-    place.remove("tb");
-    place.remove("w/wandb");
+    fs::remove_file(&beginning(&place.path("tb"), "events.out.tfevents.")[0]).unwrap();
+    let offline = beginning(&place.path("w/wandb"), "offline-run-");
+    fs::remove_file(&beginning(&offline[0], "run-")[0]).unwrap();
     place.write("m.csv", "mine\n");
     place.wait_for("the rows in the next table", || {
         place.exists("m-2.csv") && place.text("m-2.csv").lines().count() > 3
     });
-    place.wait_for("the next offline run", || !beginning(&place.path("w/wandb"), "offline-run-").is_empty());
+    place.wait_for("the next offline run", || beginning(&place.path("w/wandb"), "offline-run-").len() == 2);
     running.signal("INT");
     let outcome = running.finish().expect(130, &["m.csv was cut from", "the run goes on in m-2.csv"]);
     assert!(outcome.stderr.matches("was removed while the run wrote it").count() == 2, "{outcome}");
