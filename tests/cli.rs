@@ -5,12 +5,16 @@
 
 #[path = "cli/adapters.rs"]
 mod adapters;
+#[path = "cli/averages.rs"]
+mod averages;
 #[path = "cli/bad_checkpoints.rs"]
 mod bad_checkpoints;
 #[path = "cli/bad_data.rs"]
 mod bad_data;
 #[path = "cli/bad_settings.rs"]
 mod bad_settings;
+#[path = "cli/chains.rs"]
+mod chains;
 #[path = "cli/checkpoints.rs"]
 mod checkpoints;
 #[path = "cli/convert.rs"]

@@ -8,6 +8,8 @@
 mod adapter_kinds;
 #[path = "library/adapters_shared.rs"]
 mod adapters_shared;
+#[path = "library/average.rs"]
+mod average;
 #[path = "library/batches.rs"]
 mod batches;
 #[path = "library/batching.rs"]

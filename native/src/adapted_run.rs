@@ -37,14 +37,28 @@ pub struct Merged {
 ///
 /// # Errors
 /// What is damaged, or an adapter of another model.
-pub fn merge(mut checkpoint: Checkpoint, path: &Path, adapters: &[PathBuf]) -> Result<Merged> {
+pub fn merge(checkpoint: Checkpoint, path: &Path, adapters: &[PathBuf]) -> Result<Merged> {
+    merge_as(checkpoint, path, adapters, Ok)
+}
+
+/// The same of what `join` makes of the adapters, each with the path that it is named by.
+///
+/// # Errors
+/// As [`merge`]; what `join` says.
+pub fn merge_as(
+    mut checkpoint: Checkpoint,
+    path: &Path,
+    adapters: &[PathBuf],
+    join: impl FnOnce(Vec<(PathBuf, Adapter)>) -> Result<Vec<(PathBuf, Adapter)>>,
+) -> Result<Merged> {
     let model = checkpoint.model(&Device::flex()).map_err(|e| at(path, e))?;
     let mut weights = pollster::block_on(model.weights())?;
     let base = Fingerprint::of(&weights).read_by(&checkpoint.config);
-    let opened = adapters.iter().map(|path| open_adapter(path, &checkpoint, &base));
-    let opened = opened.collect::<Result<Vec<_>>>()?;
+    let opened = adapters.iter().map(|path| Ok((path.clone(), open_adapter(path, &checkpoint, &base)?)));
+    let (paths, opened): (Vec<PathBuf>, Vec<Adapter>) =
+        join(opened.collect::<Result<Vec<_>>>()?)?.into_iter().unzip();
     Adapter::refuse_mixtures(&opened)?;
-    for (adapter, path) in opened.iter().zip(adapters) {
+    for (adapter, path) in opened.iter().zip(&paths) {
         adapter.merge(&mut weights, 1.0).map_err(|e| at(path, e))?;
         // Both ends have their own weights now.
         checkpoint.config.tie_word_embeddings &= !adapter.parts_ends();

@@ -13,8 +13,10 @@ use crate::config_file::refuse_changed;
 use crate::disk::remove;
 use crate::failure::{Failure, io_error};
 use crate::interrupt;
+use crate::output::Output;
 use crate::run_dir::{RunDir, is_run};
 use crate::runs::{FoundRun, State};
+use crate::tracking::TrackingConfig;
 use crate::written::is_ours;
 
 /// The verb that makes a tokenizer, the only one here that makes no run.
@@ -41,6 +43,23 @@ pub struct Link {
     pub overwrites: bool,
 }
 
+/// Who hears of the stages of the chain of a verb in a directory: as it is said now, and else as it was when that was begun,
+/// which is told.
+pub fn kept_tracking(
+    tracking: &TrackingConfig,
+    (verb, out): (&str, &Path),
+    said: &[String],
+    output: Output,
+) -> TrackingConfig {
+    let begun = is_run(out).then(|| FoundRun::open(out)).filter(|run| run.verb() == verb);
+    let Some(begun) = begun else { return tracking.clone() };
+    let (tracking, kept) = tracking.with_kept(said, &begun.settings);
+    if !kept.is_empty() {
+        output.say(&format!("as when the chain was begun: {}", kept.join(" ")));
+    }
+    tracking
+}
+
 /// How far a stage came before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -60,6 +79,11 @@ impl Link {
         TOKENIZER.iter().zip(&self.words).all(|(verb, word)| word == verb)
     }
 
+    /// Whether it came to its end before.
+    pub fn is_done(&self) -> bool {
+        matches!(self.standing(), Ok(Standing::Done))
+    }
+
     /// Runs it as far as it is not done; whether there was anything to do.
     ///
     /// # Errors
@@ -70,17 +94,23 @@ impl Link {
         }
         let more: &[&str] = match self.standing()? {
             Standing::Done if self.is_tokenizer() => return Ok(false),
-            Standing::Done => {
-                let changed = refuse_changed(&cli::command(), &self.line(&[], everywhere), &self.out);
-                return changed.map(|()| false).map_err(|failure| self.named(failure));
-            }
+            Standing::Done => return self.refuse_changed(everywhere).map(|()| false),
             Standing::New if self.overwrites && !self.is_tokenizer() => &["--overwrite"],
             Standing::New => &[],
             Standing::Unsaved => &["--overwrite"],
-            Standing::Begun => &["--resume"],
+            Standing::Begun => {
+                self.refuse_changed(everywhere)?;
+                &["--resume"]
+            }
         };
         cli::run(self.line(more, everywhere))?;
         Ok(true)
+    }
+
+    /// Refuses settings that are others than those that it was begun with.
+    fn refuse_changed(&self, everywhere: &Everywhere) -> Result<(), Failure> {
+        let changed = refuse_changed(&cli::command(), &self.line(&[], everywhere), &self.out);
+        changed.map_err(|failure| self.named(failure))
     }
 
     /// A usage error with the stage's directory.

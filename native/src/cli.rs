@@ -119,7 +119,8 @@ enum Verb {
     TeacherAnswers(teacher_answers::AnswerArgs),
     /// Make a masked predictor (diffusion) of a model, or write its weights in another type
     Convert(convert::ConvertArgs),
-    /// Add adapters to the weights of their base
+    /// Add adapters to the weights of their base, or average adapters or models
+    #[command(after_help = merge::AVERAGES)]
     Merge(merge::MergeArgs),
     /// Write a model, or a run with all its state, in another form
     Export(export::ExportArgs),

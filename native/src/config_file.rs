@@ -109,7 +109,7 @@ pub fn expand(
     Ok(args)
 }
 
-/// Refuses a command line whose flags are others than the settings of the run in `out`.
+/// Refuses a command line of a stage of a chain whose flags are others than the settings of the run in `out`.
 ///
 /// # Errors
 /// What is another now, by name; settings that cannot be read or belong to another verb.
@@ -119,7 +119,15 @@ pub fn refuse_changed(command: &Command, args: &[OsString], out: &Path) -> Resul
         return Ok(());
     };
     let settings = read(&out.join(SETTINGS), verb.get_name(), ("--out", out))?;
-    refuse_changes(command, args, &settings, &Flags::of(command, verb))
+    let changes = changes(command, args, &settings, &Flags::of(command, verb));
+    match changes.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "the stage was begun with other settings: {}; set them back, give the stage another name, or begin the chain again \
+             with --overwrite",
+            changes.join(", ")
+        ))),
+    }
 }
 
 /// Adds the settings of a table that were not said, and tells which ones those are; `source` is what brought the table.
@@ -231,11 +239,23 @@ fn refuse_changes(
     settings: &Table,
     flags: &Flags,
 ) -> Result<(), Failure> {
+    let changes = changes(command, args, settings, flags);
+    match changes.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Usage(format!(
+            "--resume goes on with the run's own settings, but {}; leave these flags out, or begin a new run",
+            changes.join(", ")
+        ))),
+    }
+}
+
+/// What a command line says otherwise than the settings of a run, each flag with both values.
+fn changes(command: &Command, args: &[OsString], settings: &Table, flags: &Flags) -> Vec<String> {
     let Ok(matches) = command.clone().ignore_errors(true).try_get_matches_from(args) else {
-        return Ok(());
+        return Vec::new();
     };
     let Some((verb, sub)) = matches.subcommand() else {
-        return Ok(());
+        return Vec::new();
     };
     let (said, now) = (flags.said(sub), flags.settings(sub));
     // An adapter knows its model by a fingerprint of the weights, wherever they lie, and so does what is compared with it.
@@ -252,13 +272,7 @@ fn refuse_changes(
             changes.push(format!("--{key} is {} now and was {before}", text(value)));
         }
     }
-    match changes.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::Usage(format!(
-            "--resume goes on with the run's own settings, but {}; leave these flags out, or begin a new run",
-            changes.join(", ")
-        ))),
-    }
+    changes
 }
 
 fn name(arg: &Arg) -> String {

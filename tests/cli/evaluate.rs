@@ -1,5 +1,7 @@
 //! `eval`: tasks by the names of files, one table, a line a question, two models compared, and what does not fit.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::place::{Place, number};
@@ -227,4 +229,18 @@ fn the_real_sets_are_asked_where_they_are_at_hand() {
     let tasks: Vec<&str> = results.iter().map(|result| result["task"].as_str().unwrap()).collect();
     assert_eq!(tasks, ["ceval", "cmmlu", "mmlu", "arc_easy", "openbookqa", "commonsense_qa"]);
     assert_eq!((&results[0]["n"], &results[2]["n"]), (&json!(26), &json!(10)));
+}
+
+#[test]
+fn the_questions_of_sample_data_are_asked_as_the_readmes_say() {
+    let place = Place::with_model();
+    place.run("sample-data data").ok();
+    let command = "--task arc_easy --data data/eval_choice.jsonl";
+    for readme in ["README.md", "README.zh-CN.md"] {
+        let text =
+            std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(readme)).unwrap();
+        assert!(text.contains(&format!("kindling eval --model my/model {command}")), "{readme}");
+    }
+    let result = place.run(&format!("eval --model model {command} --limit 4 --json")).ok().json();
+    assert!(result.iter().any(|line| line["task"] == "arc_easy" && line["n"] == 4), "{result:?}");
 }

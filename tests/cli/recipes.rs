@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::place::Place;
+use crate::place::{Place, steps};
 
 #[test]
 fn the_tiny_recipe_runs_whole_and_is_done_then() {
@@ -13,6 +13,9 @@ fn the_tiny_recipe_runs_whole_and_is_done_then() {
     let lines = place.run("run tiny.toml --json").ok().json();
     let stages = ["tokenizer", "pretrain", "sft", "dpo", "lora", "reason"];
     assert_eq!(lines.last().unwrap()["stages"], serde_json::json!(stages));
+    for (stage, count) in stages[1..].iter().zip([10, 10, 4, 4, 4]) {
+        assert_eq!(steps(&place, &format!("runs/tiny/{stage}")).len(), count, "{stage}: a line a step");
+    }
     let before = place.contents("runs/tiny/sft");
     let again = place.run("run tiny.toml").ok();
     for stage in &stages[1..] {

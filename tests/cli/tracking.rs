@@ -215,3 +215,70 @@ fn every_stage_of_a_chain_has_places_of_its_own() {
     assert_eq!((rows("m-pretrain.csv"), rows("own.csv")), (2, 3));
     assert_eq!(beginning(&place.path("tb/lora"), "events.out.tfevents.").len(), 2);
 }
+
+#[test]
+fn files_that_are_taken_away_before_a_run_goes_on_are_named_and_followed_by_others() {
+    let place = Place::with_model();
+    place.run(&format!("{NEW} --steps 12 --stop-after 6 --out run {TRACKED}")).ok();
+    // A table that was cut, an event file that is gone, and an offline run that stays.
+    let before = place.text("m.csv");
+    place.write("m.csv", before.lines().take(3).map(|line| format!("{line}\n")).collect::<String>());
+    let events_before = beginning(&place.path("tb"), "events.out.tfevents.");
+    fs::remove_file(&events_before[0]).unwrap();
+    let outcome = place.run("pretrain --resume --out run").ok();
+    let told = |part: &str| outcome.stderr.lines().filter(|line| line.contains(part)).count();
+    assert_eq!(
+        (told("m.csv, which this run wrote, was cut"), told("which this run wrote, is not there")),
+        (1, 1),
+        "{outcome}"
+    );
+    assert_eq!(told(".wandb, which this run wrote"), 0, "{outcome}");
+    let warned =
+        |line: &Value| line["message"].as_str().is_some_and(|text| text.contains("which this run wrote"));
+    assert_eq!(place.log("run").iter().filter(|line| warned(line)).count(), 2);
+    // The steps from here on are in both; the settings in the new event file.
+    let text = place.text("m.csv");
+    assert_eq!(
+        table(&text).1.iter().map(|row| row[0].unwrap() as u64).collect::<Vec<_>>(),
+        [1, 2, 7, 8, 9, 10, 11, 12]
+    );
+    let files = beginning(&place.path("tb"), "events.out.tfevents.");
+    assert!(files.len() == 1 && events(&files[0]).iter().any(|event| holds(event, "batch-size")));
+}
+
+#[test]
+fn files_that_are_taken_away_while_a_run_trains_are_told_and_followed_by_others() {
+    let place = Place::with_model();
+    let new = "pretrain --data docs.jsonl --model model --batch-size 1 --max-seq-len 16 --log-every 1 --steps 1000000";
+    let running = place.start(&format!("{new} --out run --tensorboard tb --wandb w --csv m.csv"));
+    place.wait_for("the first rows", || place.exists("m.csv") && place.text("m.csv").lines().count() > 3);
+    fs::remove_file(&beginning(&place.path("tb"), "events.out.tfevents.")[0]).unwrap();
+    let offline = beginning(&place.path("w/wandb"), "offline-run-");
+    fs::remove_file(&beginning(&offline[0], "run-")[0]).unwrap();
+    place.write("m.csv", "mine\n");
+    place.wait_for("the rows in the next table", || {
+        place.exists("m-2.csv") && place.text("m-2.csv").lines().count() > 3
+    });
+    place.wait_for("the next offline run", || beginning(&place.path("w/wandb"), "offline-run-").len() == 2);
+    running.signal("INT");
+    let outcome = running.finish().expect(130, &["m.csv was cut from", "the run goes on in m-2.csv"]);
+    assert!(outcome.stderr.matches("was removed while the run wrote it").count() == 2, "{outcome}");
+    assert!(!outcome.stderr.contains("is off from here on"), "{outcome}");
+    assert!(place.text("m.csv").starts_with("mine\n"));
+    let files = beginning(&place.path("tb"), "events.out.tfevents.");
+    assert!(files.len() == 1 && events(&files[0]).iter().any(|event| holds(event, "train/loss")));
+    // It goes on where it went on.
+    let state = place.json("run/training/tracking.json");
+    assert_eq!(state["table"], serde_json::json!(["m.csv", "m-2.csv"]));
+    let rows = place.text("m-2.csv").lines().count();
+    let step = number(steps(&place, "run").last().unwrap(), "step");
+    place.run(&format!("pretrain --resume --out run --stop-after {}", step + 2.0)).ok();
+    assert!(place.text("m-2.csv").lines().count() > rows - 1 && place.text("m.csv").starts_with("mine\n"));
+}
+
+#[test]
+fn a_table_is_no_stream() {
+    let place = Place::with_model();
+    place.run(&format!("{NEW} --steps 2 --out run --csv -")).expect(2, &["--csv - is no stream", "--json"]);
+    assert!(!place.exists("run") && !place.exists("-"));
+}

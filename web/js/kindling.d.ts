@@ -125,6 +125,11 @@ export interface Kindling {
      * lies beside its two files, where one does. A name that is taken gets a number.
      */
     add(name: string, files: FileSource[]): Promise<AdapterInfo[]>;
+    /**
+     * Keeps the mean of adapters of the open model as a new one, which acts alone then: the mean of what each adds to the
+     * model's weights. Without `weights` all count alike; `rank` cuts it, without it the ranks are added and it is exact.
+     */
+    average(name: string, of: string[], options?: { weights?: number[]; rank?: number }): Promise<AveragedAdapter>;
     remove(name: string): Promise<AdapterInfo[]>;
   };
   /**
@@ -673,6 +678,16 @@ export interface AdapterInfo {
   made: number;
   /** What is damaged, so that it cannot be opened. */
   damaged?: Told;
+}
+
+/** The mean of several adapters, which is one of them now. */
+export interface AveragedAdapter {
+  /** Its name. */
+  name: string;
+  /** What a person should know of how it came about. */
+  notes: Told[];
+  /** What the smaller rank cost, as a share of the whole; missing where the mean is exact. */
+  error?: number;
 }
 
 /** What holds where a request names nothing else. */

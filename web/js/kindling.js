@@ -45,6 +45,10 @@ class Kindling {
         return this.#result({ call: "use-adapters", active: named(active) });
       },
       add: async (name, files) => this.#result({ call: "add-adapter", name }, await readFiles(files)),
+      average: async (name, of, options = {}) => {
+        check("adapters.average", options);
+        return this.#result({ call: "average-adapters", name, of, ...options });
+      },
       remove: (name) => this.#result({ call: "remove-adapter", name }),
     };
     this.rows = {

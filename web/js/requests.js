@@ -45,6 +45,7 @@ const FIELDS = {
   "runs.import": [...TAUGHT, "data", "name", "teacher", "encoding"],
   "teacher": ["kept"],
   "adapters.use": ["name", "strength"],
+  "adapters.average": ["weights", "rank"],
   "export": ["as", "weights", "onWarning"],
 };
 

@@ -165,13 +165,7 @@ impl Adapter {
         match (self.starts_elsewhere(), self.config.lora.init_lora) {
             (true, _) => self.attach_paths(&mut model, &self.start, -strength, false)?,
             (false, LoraInit::Default) => {}
-            (false, LoraInit::Pissa) => {
-                return Err(Error::Checkpoint(told!(
-                    "adapter.no_start",
-                    "the adapter's settings say that it began as PiSSA, and what it began as is not there; it was not saved \
-                     whole: save it again"
-                )));
-            }
+            (false, LoraInit::Pissa) => return Err(no_start()),
         }
         self.attach_modules(model, strength)
     }
@@ -243,6 +237,15 @@ impl Adapter {
 
 fn half(tensor: &NamedTensor, shape: [usize; 2], device: &Device) -> Param<Tensor<2>> {
     Param::from_data(TensorData::new(from_named(tensor), shape), device)
+}
+
+/// What an adapter lacks that says it began as PiSSA.
+pub(super) fn no_start() -> Error {
+    Error::Checkpoint(told!(
+        "adapter.no_start",
+        "the adapter's settings say that it began as PiSSA, and what it began as is not there; it was not saved whole: save it \
+         again"
+    ))
 }
 
 pub(super) fn no_layer(layer: &str) -> Error {

@@ -1,10 +1,14 @@
 //! Adapters: a few trained numbers beside a frozen base.
 
+mod average;
+mod average_config;
+mod average_rules;
 mod config;
 mod copies;
 mod dora;
 mod fingerprint;
 mod lora;
+mod mean;
 mod merge;
 mod modules;
 mod names;
@@ -14,9 +18,12 @@ mod scope;
 mod svd;
 mod whole;
 
+pub use average::{Averaged, Cut};
+pub use average_config::AverageConfig;
 pub use config::{LoraConfig, LoraInit, Scope, Selection};
 pub use fingerprint::Fingerprint;
 pub use lora::{Adapter, AdapterConfig};
+pub(crate) use mean::Mean;
 pub(crate) use names::{known_module, magnitude_path, module_path, path, whole_module};
 pub use reading::Reading;
 

@@ -5,7 +5,8 @@
 //! converts it: `[A; A₀]` and `[B, −B₀]`, which needs the unchanged base alone.
 
 use super::names::{of_start, path};
-use super::{Adapter, AdapterConfig, LoraConfig, LoraInit, svd};
+use super::svd::{self, Svd};
+use super::{Adapter, AdapterConfig, LoraConfig, LoraInit};
 use crate::error::{Error, Result};
 use crate::model::{NamedTensor, Transformer, stream_of};
 use crate::platform::{map_in_threads, threads};
@@ -99,7 +100,7 @@ fn not_twice(tensor: &NamedTensor, rank: usize) -> Told {
 }
 
 /// More jobs than threads, as many at once as there are.
-fn in_groups<T: Send, R: Send>(jobs: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R> {
+pub(super) fn in_groups<T: Send, R: Send>(jobs: Vec<T>, f: impl Fn(T) -> R + Sync) -> Vec<R> {
     let count = threads().max(1);
     let (mut jobs, mut done) = (jobs.into_iter(), Vec::new());
     loop {
@@ -118,8 +119,18 @@ fn leading_halves(
     scale: f64,
     random: &mut Random,
 ) -> [NamedTensor; 2] {
-    let [outputs, inputs] = [weight.shape[0], weight.shape[1]];
-    let svd = svd::leading(&weight.values, outputs, rank, random);
+    let svd = svd::leading(&weight.values, weight.shape[0], rank, random);
+    halves_of(layer, &svd, [weight.shape[0], weight.shape[1]], scale)
+}
+
+/// Both halves of a layer of so many outputs and inputs, whose product times the scale is what the values and vectors make up.
+pub(super) fn halves_of(
+    layer: &str,
+    svd: &Svd,
+    [outputs, inputs]: [usize; 2],
+    scale: f64,
+) -> [NamedTensor; 2] {
+    let rank = svd.values.len();
     let roots: Vec<f64> = svd.values.iter().map(|value| (value / scale).sqrt()).collect();
     let a =
         svd.right.iter().zip(&roots).flat_map(|(vector, root)| vector.iter().map(move |x| (x * root) as f32));

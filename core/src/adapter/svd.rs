@@ -50,6 +50,46 @@ pub(super) fn leading(matrix: &[f32], rows: usize, count: usize, random: &mut Ra
     Svd { left, values, right }
 }
 
+/// What [`of_product`] finds.
+pub(super) struct Leading {
+    /// The leading values with their vectors.
+    pub svd: Svd,
+    /// The length (Frobenius) of what is beyond them.
+    pub beyond: f64,
+    /// The length of the whole.
+    pub length: f64,
+}
+
+/// The `count` leading singular values of `B·A`, of which the product is never made: with `B = Q·R` and `Aᵀ = P·S` it is
+/// `Q·(R·Sᵀ)·Pᵀ`, and what stands between is as small as the path is wide. `b` is `[out, rank]`, `a` is `[rank, in]`.
+pub(super) fn of_product(b: &[f32], a: &[f32], rank: usize, count: usize, random: &mut Random) -> Leading {
+    let columns = Columns::of(b, rank).0;
+    let inputs = a.len() / rank.max(1);
+    let rows: Vec<Vec<f64>> =
+        a.chunks_exact(inputs.max(1)).map(|row| row.iter().map(|&x| f64::from(x)).collect()).collect();
+    let (mut left, mut right) = (columns.clone(), rows.clone());
+    make_upright(&mut left);
+    make_upright(&mut right);
+    let parts = |basis: &[Vec<f64>], vectors: &[Vec<f64>]| -> Vec<Vec<f64>> {
+        basis.iter().map(|unit| vectors.iter().map(|vector| dot(unit, vector)).collect()).collect()
+    };
+    let (r, s) = (parts(&left, &columns), parts(&right, &rows));
+    let between: Vec<f32> = r.iter().flat_map(|r| s.iter().map(move |s| dot(r, s) as f32)).collect();
+    let inner = leading(&between, rank, count, random);
+    let mut beyond: Vec<f64> = between.iter().map(|&x| f64::from(x)).collect();
+    let length = dot(&beyond, &beyond).sqrt();
+    for ((u, value), v) in inner.left.iter().zip(&inner.values).zip(&inner.right) {
+        for (row, u) in beyond.chunks_exact_mut(rank).zip(u) {
+            row.iter_mut().zip(v).for_each(|(x, v)| *x -= u * value * v);
+        }
+    }
+    let turned =
+        |basis: &[Vec<f64>], vectors: &[Vec<f64>]| vectors.iter().map(|v| combine(basis, v)).collect();
+    let svd =
+        Svd { left: turned(&left, &inner.left), values: inner.values, right: turned(&right, &inner.right) };
+    Leading { svd, beyond: dot(&beyond, &beyond).sqrt(), length }
+}
+
 /// A matrix, column by column.
 struct Columns(Vec<Vec<f64>>);
 
@@ -182,6 +222,20 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             assert!((found - expected).abs() < limit, "{found} {expected}");
         }
+    }
+
+    #[test]
+    fn a_product_is_taken_apart_without_being_made() {
+        // Rows 3·e₁ and 2·e₃: the values are 3 and 2, and √13 is the length of both.
+        let (b, a) = ([1.0, 0.0, 0.0, 2.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
+        let found = of_product(&b, &a, 2, 1, &mut Random::new(1, 0));
+        close(&[found.svd.values[0], found.beyond, found.length], &[3.0, 2.0, 13f64.sqrt()], 1e-6);
+        close(&product(&found.svd), &[3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 1e-6);
+        // A path that is wider than its layer, and repeats itself: twice e₁, of which nothing is beyond one.
+        let (b, a) = ([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+        let found = of_product(&b, &a, 3, 1, &mut Random::new(1, 0));
+        close(&product(&found.svd), &[2.0, 0.0, 0.0, 0.0], 1e-6);
+        close(&[found.beyond, found.length], &[0.0, 2.0], 1e-6);
     }
 
     #[test]

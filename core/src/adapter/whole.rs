@@ -200,7 +200,7 @@ fn fitting<'a>(
 }
 
 /// Layers by the last parts of their names, each with its blocks.
-fn by_target(layers: &BTreeSet<&str>) -> String {
+pub(super) fn by_target(layers: &BTreeSet<&str>) -> String {
     let mut targets: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
     for layer in layers {
         let target = layer.rsplit('.').next().unwrap_or(layer);

@@ -1,6 +1,7 @@
 //! A checkpoint is a Hugging Face directory, or one file with all of it: names and bytes here, a disk or a download
 //! elsewhere.
 
+mod average;
 mod convert;
 mod converted;
 mod directory;
@@ -11,6 +12,7 @@ mod single_file;
 mod teacher;
 mod training;
 
+pub use average::AveragedModel;
 pub use convert::ConvertConfig;
 pub use converted::Converted;
 pub use directory::{Checkpoint, TakeApart, form_of, model_name, open_tokenizer, put_tokenizer};

@@ -70,7 +70,7 @@ pub fn run(
     let several = stage != Stage::Pretrain;
     if several {
         let stages = [Stage::Pretrain, stage].map(Stage::name);
-        args.tracking.check(&stages, args.standing())?;
+        args.tracking.check(&stages, args.standing(), None)?;
     }
     let device = open_device(everywhere)?;
     let files = World::new(DEFAULT_SEED).files(WorldSize::default());

@@ -102,7 +102,7 @@ fn open_trackers(
     course: &Course<'_>,
     device: &OpenDevice,
 ) -> Result<Trackers, Failure> {
-    if course.tracking.wandb.is_some() {
+    if course.tracking.writes_files() {
         directory.announce_files([TRACKING.to_string()])?;
     }
     let about = About::of(run, directory.path(), device)?;

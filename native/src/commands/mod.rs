@@ -2,9 +2,11 @@
 
 mod answers_file;
 mod asking;
+mod average;
 pub mod bench;
 mod bench_unmask;
 mod chain_file;
+mod chain_inputs;
 pub mod chat;
 mod chat_lines;
 pub mod completions;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::quickstart_report::{Summary, Sums, ask, show};
 use super::quickstart_rows::{Rows, StageRows, generate, generated_files, own};
-use crate::chain::{Link, TOKENIZER, tokenizer_files};
+use crate::chain::{Link, TOKENIZER, kept_tracking, tokenizer_files};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{Output, duration};
@@ -129,14 +129,18 @@ pub struct QuickstartArgs {
 /// Runs the verb.
 pub fn run(args: &QuickstartArgs, everywhere: &Everywhere, invocation: &Invocation) -> Result<(), Failure> {
     let output = everywhere.output();
-    check(args)?;
+    let tracking = match args.out.as_deref().filter(|_| args.resume) {
+        Some(out) => kept_tracking(&args.tracking, (NAME, out), &invocation.said, output),
+        None => args.tracking.clone(),
+    };
+    check(args, &tracking)?;
     let own_rows = args.data.as_deref().map(|place| own(place, output)).transpose()?;
     let directory = open_directory(args, invocation)?;
     let rows = match own_rows {
         Some(rows) => rows,
         None => generate(&directory, usize::try_from(args.rows).unwrap_or(usize::MAX))?,
     };
-    let links = links(args, &rows, directory.path());
+    let links = links(args, &rows, directory.path(), &tracking);
     let ended = run_links(&links, &directory, everywhere);
     if let Err(Failure::Interrupted) = ended {
         let out = path_word(directory.path());
@@ -149,13 +153,14 @@ pub fn run(args: &QuickstartArgs, everywhere: &Everywhere, invocation: &Invocati
 }
 
 /// Refuses what does not hold before anything is written.
-fn check(args: &QuickstartArgs) -> Result<(), Failure> {
+fn check(args: &QuickstartArgs, tracking: &TrackingConfig) -> Result<(), Failure> {
     preset(&args.preset)?;
     if !(FEWEST..=MOST).contains(&args.rows) {
         return Err(Failure::Usage(format!("--rows is {}; it must be {FEWEST} to {MOST}", args.rows)));
     }
     let stages: Vec<&str> = STAGES.iter().map(|stage| stage.verb).collect();
-    args.tracking.check(&stages, Standing::of(args.overwrite, args.resume))?;
+    let goes_on = args.out.as_deref().filter(|_| args.resume);
+    tracking.check(&stages, Standing::of(args.overwrite, args.resume), goes_on)?;
     match (args.overwrite, &args.out, &args.data) {
         (true, Some(out), Some(data)) => Ok(refuse_inside(out, [("--data", data.clone())])?),
         _ => Ok(()),
@@ -179,12 +184,12 @@ fn open_directory(args: &QuickstartArgs, invocation: &Invocation) -> Result<RunD
 }
 
 /// The tokenizer and every stage that has rows, as command lines.
-fn links(args: &QuickstartArgs, rows: &Rows, directory: &Path) -> Vec<Link> {
+fn links(args: &QuickstartArgs, rows: &Rows, directory: &Path, tracking: &TrackingConfig) -> Vec<Link> {
     let mut links = vec![tokenizer_link(args, rows, directory)];
     for stage in STAGES {
         if let Some(own) = rows.get(stage.verb) {
             let mut words = words(stage, own, args, rows, directory);
-            words.extend(args.tracking.below(stage.verb).words(&words));
+            words.extend(tracking.below(stage.verb).words(&words));
             let (name, out) = (stage.verb.to_string(), directory.join(stage.verb));
             links.push(Link { name, words, out, overwrites: args.overwrite });
         }
@@ -304,7 +309,7 @@ mod tests {
             .iter()
             .map(|stage| (stage.verb, StageRows { paths: vec![stage.verb.into()], join_turns: false }))
             .collect();
-        let links = links(&args, &rows, Path::new("q"));
+        let links = links(&args, &rows, Path::new("q"), &args.tracking);
         assert_eq!(links.len(), STAGES.len() + 1);
         for link in &links {
             let line = ["kindling".into()].into_iter().chain(link.words.clone()).chain(pair("--out", "q/x"));
@@ -324,8 +329,10 @@ mod tests {
         assert_eq!(said("lora", "--keep-data").as_deref(), Some("sft"));
         // Where pairs are lacking, the adapter lies beside what was fine-tuned.
         let some: Rows = rows.into_iter().filter(|(verb, _)| *verb != "dpo").collect();
-        let lora =
-            super::links(&args, &some, Path::new("q")).into_iter().find(|link| link.name == "lora").unwrap();
+        let lora = super::links(&args, &some, Path::new("q"), &args.tracking)
+            .into_iter()
+            .find(|link| link.name == "lora")
+            .unwrap();
         assert!(lora.words.contains(&"q/sft".into()) && !lora.words.contains(&"q/dpo".into()));
     }
 }

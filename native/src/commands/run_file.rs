@@ -6,9 +6,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::chain_file::Chain;
+use super::chain_inputs;
 use super::quickstart::run_links;
 use super::quickstart_report::{Sums, show};
-use crate::chain::{Link, tokenizer_files};
+use crate::chain::{Link, kept_tracking, tokenizer_files};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
 use crate::run_dir::{Existing, RunDir, SETTINGS, is_run, refuse_inside};
@@ -59,13 +60,22 @@ pub struct RunArgs {
 /// Runs the verb.
 pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> Result<(), Failure> {
     let output = everywhere.output();
+    if args.file.is_dir() {
+        return Err(Failure::Usage(of_directory(&args.file)));
+    }
     let text = std::fs::read_to_string(&args.file).map_err(|e| Failure::Work(io_error(&args.file, e)))?;
     let chain =
         Chain::read(&text).map_err(|why| Failure::Usage(format!("{}: {why}", args.file.display())))?;
     let out = args.out.clone().or_else(|| chain.out.clone()).unwrap_or_else(|| default_out(&args.file));
     let mut links = chain.links(&out).map_err(|failure| of_file(&args.file, failure))?;
-    track(&mut links, args, &out)?;
-    let directory = open_directory(args, &out, &links, invocation)?;
+    let begun = (NAME, out.as_path());
+    let tracking = match args.overwrite {
+        true => args.tracking.clone(),
+        false => kept_tracking(&args.tracking, begun, &invocation.said, output),
+    };
+    track(&mut links, args, &tracking, &out)?;
+    chain_inputs::check(&links).map_err(|failure| of_file(&args.file, failure))?;
+    let directory = open_directory(args, &out, &links, (invocation, &tracking))?;
     let ended = run_links(&links, &directory, everywhere);
     if let Err(Failure::Interrupted) = ended {
         output.say(&format!(
@@ -88,16 +98,39 @@ pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> 
     Ok(())
 }
 
+/// What a person wants who names a directory.
+fn of_directory(path: &Path) -> String {
+    let shown = path_word(path);
+    let wanted = format!(
+        "{shown} is a directory, and `kindling run` takes the file of a chain, as in `kindling run chain.toml` (`kindling run \
+         --help` shows one)"
+    );
+    if !is_run(path) {
+        return wanted;
+    }
+    let run = FoundRun::open(path);
+    match run.verb() {
+        chain if chain == NAME => format!(
+            "{wanted}; a chain is in it, which goes on with the file that it was begun with: kindling run FILE.toml --out {shown}"
+        ),
+        verb => format!(
+            "{wanted}; a run of `{verb}` is in it ({}): `kindling {verb} --resume --out {shown}` goes on with it, and `kindling \
+             runs {shown}` shows it",
+            run.told()
+        ),
+    }
+}
+
 /// Lets the stages be heard of.
-fn track(links: &mut [Link], args: &RunArgs, out: &Path) -> Result<(), Failure> {
+fn track(links: &mut [Link], args: &RunArgs, tracking: &TrackingConfig, out: &Path) -> Result<(), Failure> {
     let mut stages = Vec::new();
     for link in links.iter_mut().filter(|link| !link.is_tokenizer()) {
         link.overwrites = args.overwrite;
-        link.words.extend(args.tracking.below(&link.name).words(&link.words));
+        link.words.extend(tracking.below(&link.name).words(&link.words));
         stages.push(link.name.as_str());
     }
     let goes_on = is_run(out) && !args.overwrite;
-    Ok(args.tracking.check(&stages, Standing::of(args.overwrite, goes_on))?)
+    Ok(tracking.check(&stages, Standing::of(args.overwrite, goes_on), goes_on.then_some(out))?)
 }
 
 fn default_out(file: &Path) -> PathBuf {
@@ -117,7 +150,7 @@ fn open_directory(
     args: &RunArgs,
     out: &Path,
     links: &[Link],
-    invocation: &Invocation,
+    (invocation, tracking): (&Invocation, &TrackingConfig),
 ) -> Result<RunDir, Failure> {
     if args.overwrite {
         refuse_inside(out, [("the file", args.file.clone())])?;
@@ -137,7 +170,9 @@ fn open_directory(
             RunDir::create(Some(out), NAME, existing, 1, &beside)?
         }
     };
-    directory.write(SETTINGS, invocation.record(&invocation.settings).as_bytes())?;
+    let mut settings = invocation.settings.clone();
+    settings.extend(tracking.settings());
+    directory.write(SETTINGS, invocation.record(&settings).as_bytes())?;
     directory.log(&json!({"event": "resume"}))?;
     for link in links {
         match link.is_tokenizer() {

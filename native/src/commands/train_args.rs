@@ -193,7 +193,9 @@ impl TrainArgs {
             Stage::Grpo => self.problems_of_rewards(kind, &invocation.typed),
         };
         let idle = if self.resume { Vec::new() } else { self.train.idle(&invocation.typed) };
-        let of_tracking = self.tracking.problems(self.standing());
+        let run = self.out.as_deref().filter(|_| self.resume);
+        let tracking = run.map_or(self.tracking.clone(), |run| self.tracking.of_run(run));
+        let of_tracking = tracking.problems(self.standing());
         let of_run = [self.train.problems(), idle, self.saving.problems(), of_tracking];
         match [of_run.concat(), of_adapter, of_stage].concat() {
             problems if problems.is_empty() => self.refuse_own_sources(),

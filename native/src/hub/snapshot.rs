@@ -11,8 +11,9 @@ use super::cache::{self, Folder};
 use super::client::Client;
 use super::modelscope::ModelScope;
 use super::names::{first_of, is_commit, is_plain};
+use super::output;
 use super::protocol::{Protocol, Trouble};
-use super::{output, transfer};
+use super::transfer::{self, Proof};
 
 /// What a repository holds at one commit.
 pub struct Snapshot {
@@ -100,14 +101,23 @@ impl Snapshot {
                 let commit = &self.commit[..self.commit.len().min(8)];
                 let names = first_of(missing.iter().copied());
                 output().say(&format!("{}: fetching {names} (commit {commit})", self.address));
-                missing.iter().try_for_each(|name| {
+                let mut proofs = Vec::new();
+                for name in missing {
                     let fetched = transfer::fetch(client.as_ref(), &self.folder, &self.commit, name);
-                    fetched.map_err(|trouble| match trouble {
+                    let proof = fetched.map_err(|trouble| match trouble {
                         Trouble::Away(why) => self.failed(format!("{}: {why}", client.endpoint())),
                         Trouble::Refused(why) => self.failed(why),
                         Trouble::Here(error) => error,
-                    })
-                })
+                    })?;
+                    proofs.push((name, proof));
+                }
+                // Of the hub's small files the name of their contents is no SHA-256, and no listing is passed over.
+                if self.address.site == Site::ModelScope
+                    && let Some(told) = unproved(&proofs)
+                {
+                    output().warn(&format!("{}: {told}", self.address));
+                }
+                Ok(())
             }
         }
     }
@@ -123,6 +133,22 @@ impl Snapshot {
     pub fn failed(&self, why: impl std::fmt::Display) -> Error {
         self.address.failed(why)
     }
+}
+
+/// Which of the files that were fetched nothing but a length vouches for, or nothing at all; `None` where all have a checksum.
+fn unproved(proofs: &[(&str, Proof)]) -> Option<String> {
+    let with = |wanted: Proof| -> Vec<&str> {
+        proofs.iter().filter(|(_, proof)| *proof == wanted).map(|(name, _)| *name).collect()
+    };
+    let told = |names: Vec<&str>, what: &str| {
+        let count = names.len();
+        (count > 0).then(|| format!("{count} of {} files came {what}: {}", proofs.len(), first_of(names)))
+    };
+    let length = told(with(Proof::Length), "without a SHA-256, so that their lengths alone were compared");
+    let nothing =
+        told(with(Proof::None), "without a SHA-256 and without a length, so that nobody compared them");
+    let all: Vec<String> = length.into_iter().chain(nothing).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// Whether the environment forbids the network, in the words of Python's tools.
@@ -142,4 +168,19 @@ fn plain(names: impl Iterator<Item = String>, address: &Address) -> BTreeSet<Str
         ));
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_without_a_checksum_are_counted_and_named() {
+        assert_eq!(unproved(&[("a", Proof::Sum)]), None);
+        let told =
+            unproved(&[("a", Proof::Sum), ("b", Proof::Length), ("c", Proof::None), ("d", Proof::Length)]);
+        let expected = "2 of 4 files came without a SHA-256, so that their lengths alone were compared: b, d; 1 of 4 files came \
+                        without a SHA-256 and without a length, so that nobody compared them: c";
+        assert_eq!(told.as_deref(), Some(expected));
+    }
 }

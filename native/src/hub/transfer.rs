@@ -20,11 +20,33 @@ use crate::failure::io_error;
 const RETRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Fetches a file, unless its contents are in the cache under another commit's name.
+/// By what the bytes of a file are known to be those that were announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Their SHA-256.
+    Sum,
+    /// Their number alone.
+    Length,
+    /// Nothing: the place announced neither.
+    None,
+}
+
+impl Proof {
+    /// What is told of a file before it is fetched.
+    fn of(head: &Head) -> Self {
+        match (&head.sha256, head.size) {
+            (Some(_), _) => Self::Sum,
+            (None, Some(_)) => Self::Length,
+            (None, None) => Self::None,
+        }
+    }
+}
+
+/// Fetches a file, unless its contents are in the cache under another commit's name; gives what proves that they are whole.
 ///
 /// # Errors
 /// A hub that refuses, falls silent or gives other bytes than it announced; a cache that cannot be written.
-pub fn fetch(client: &dyn Protocol, folder: &Folder, commit: &str, name: &str) -> Result<(), Trouble> {
+pub fn fetch(client: &dyn Protocol, folder: &Folder, commit: &str, name: &str) -> Result<Proof, Trouble> {
     let head = patiently(|| client.head(commit, name))?;
     let blob = folder.blob(&head.content);
     let parent = blob.parent().unwrap_or(&blob);
@@ -38,7 +60,8 @@ pub fn fetch(client: &dyn Protocol, folder: &Folder, commit: &str, name: &str) -
         received?;
         fs::rename(&part, &blob).map_err(|e| io_error(&blob, e))?;
     }
-    Ok(folder.point(commit, name, &head.content)?)
+    folder.point(commit, name, &head.content)?;
+    Ok(Proof::of(&head))
 }
 
 /// Asks again, after a pause that grows, while the hub is away.

@@ -15,6 +15,7 @@ use super::upload::Upload;
 use crate::failure::io_error;
 use crate::hub;
 use crate::model_files::{ADAPTER, CONFIG, MODEL, WEIGHTS, at};
+use crate::shell_word::path_word;
 
 /// Files of a tokenizer that others read and that are written beside it.
 const BESIDE_TOKENIZER: [&str; 2] = ["vocab.json", "merges.txt"];
@@ -41,7 +42,8 @@ pub enum Kind {
 /// A directory that is none of a model or an adapter; settings that cannot be read or that hold a path of this machine.
 pub fn uploads(directory: &Path, kind: Kind, base: Option<&str>) -> Result<(Vec<Upload>, Vec<String>)> {
     let names = names(directory, kind)?;
-    let (mut uploads, mut remarks) = (Vec::new(), Vec::new());
+    refuse_links(directory, &names)?;
+    let (mut uploads, mut remarks) = (Vec::new(), left_out(directory, &names)?.into_iter().collect());
     for name in names {
         uploads.push(
             match [CONFIG, GENERATION, ADAPTER_CONFIG, "tokenizer_config.json"].contains(&name.as_str()) {
@@ -51,6 +53,47 @@ pub fn uploads(directory: &Path, kind: Kind, base: Option<&str>) -> Result<(Vec<
         );
     }
     Ok((uploads, remarks))
+}
+
+/// Refuses files that are links to what lies elsewhere: whoever pushes a directory may not know what that is.
+fn refuse_links(directory: &Path, names: &BTreeSet<String>) -> Result<()> {
+    let home = directory.canonicalize().map_err(|e| io_error(directory, e))?;
+    let leads_out = |name: &String| {
+        let real = directory.join(name).canonicalize().ok()?;
+        (!real.starts_with(&home)).then(|| format!("{name} leads to {}", real.display()))
+    };
+    let outside: Vec<String> = names.iter().filter_map(leads_out).collect();
+    if outside.is_empty() {
+        return Ok(());
+    }
+    let shown = directory.display();
+    Err(Error::Checkpoint(
+        format!(
+            "{shown}: nothing was sent, because links lead out of the directory: {}; push a copy that holds the files themselves, \
+             as `cp -rL {} COPY` makes one",
+            outside.join(", "),
+            path_word(directory)
+        )
+        .into(),
+    ))
+}
+
+/// What lies in the directory and is not sent, in a sentence: a repository holds what opens as a model or an adapter, and no
+/// logs, results, saves or states of training.
+fn left_out(directory: &Path, names: &BTreeSet<String>) -> Result<Option<String>> {
+    const SHOWN: usize = 12;
+    let mut others = BTreeSet::new();
+    for entry in fs::read_dir(directory).map_err(|e| io_error(directory, e))? {
+        let entry = entry.map_err(|e| io_error(directory, e))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !names.contains(&name) {
+            others.insert(if entry.path().is_dir() { format!("{name}/") } else { name });
+        }
+    }
+    let count = others.len();
+    let shown = others.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+    let more = if count > SHOWN { format!(" and {} more", count - SHOWN) } else { String::new() };
+    Ok((count > 0).then(|| format!("left out, because they are no part of what opens: {shown}{more}")))
 }
 
 fn names(directory: &Path, kind: Kind) -> Result<BTreeSet<String>> {
@@ -234,6 +277,41 @@ mod tests {
         write("config.json", serde_json::json!({"a": {"b": [place.path()]}}));
         let why = settings(place.path(), "config.json", None, &mut remarks).unwrap_err().to_string();
         assert!(why.contains("a.b is ") && why.contains("a path of this machine"), "{why}");
+    }
+
+    #[test]
+    fn what_is_no_part_of_a_model_is_left_out_by_name() {
+        let place = tempfile::tempdir().unwrap();
+        for name in ["config.json", "model.safetensors"] {
+            fs::write(place.path().join(name), "{}").unwrap();
+        }
+        let sent = || {
+            let (uploads, remarks) = uploads(place.path(), Kind::Model, None).unwrap();
+            (uploads.into_iter().map(|upload| upload.path).collect::<Vec<_>>(), remarks)
+        };
+        assert_eq!(sent(), (vec!["config.json".to_string(), "model.safetensors".to_string()], Vec::new()));
+        fs::write(place.path().join("eval.jsonl"), "{}").unwrap();
+        fs::create_dir(place.path().join("training")).unwrap();
+        let (paths, remarks) = sent();
+        assert_eq!((paths.len(), remarks.len()), (2, 1));
+        assert!(remarks[0].ends_with("no part of what opens: eval.jsonl, training/"), "{remarks:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_out_are_refused_by_name_and_others_are_followed() {
+        use std::os::unix::fs::symlink;
+        let place = tempfile::tempdir().unwrap();
+        let (own, secret) = (place.path().join("model"), place.path().join("secret"));
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("config.json"), "{}").unwrap();
+        fs::write(own.join("weights"), "here").unwrap();
+        symlink("weights", own.join("model.safetensors")).unwrap();
+        assert_eq!(uploads(&own, Kind::Model, None).unwrap().0.len(), 2);
+        fs::write(&secret, "{}").unwrap();
+        symlink(&secret, own.join("generation_config.json")).unwrap();
+        let why = uploads(&own, Kind::Model, None).unwrap_err().to_string();
+        assert!(why.contains("generation_config.json leads to ") && why.contains("cp -rL"), "{why}");
     }
 
     #[test]

@@ -4,13 +4,16 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, FromArgMatches};
 use kindling::error::{Error, Result};
 use kindling::told::Told;
+use toml::{Table, Value};
 
 use super::csv::is_table;
 use super::event_file::holds_events;
 use super::prometheus::bind;
+use super::state::State;
+use crate::written::TRACKING;
 
 /// Where the measures of a run are kept and shown beside its own log. Nothing that it learns depends on them, so a run that
 /// goes on may have others.
@@ -22,7 +25,7 @@ pub struct TrackingConfig {
     /// Write an offline run of Weights & Biases into wandb/ below this directory, for `wandb sync` [without a directory: here]
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = ".")]
     pub wandb: Option<PathBuf>,
-    /// Write a table of all measures, a row for every logged step
+    /// Write a table of all measures, a row for every logged step; a file, and no - for the standard output
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
     /// Show the newest measures to Prometheus at http://127.0.0.1:PORT/metrics while the run trains
@@ -65,9 +68,54 @@ impl TrackingConfig {
         flags.get_arguments().filter_map(clap::Arg::get_long).map(String::from).collect()
     }
 
+    /// Whether anything of it is a file.
+    pub fn writes_files(&self) -> bool {
+        self.tensorboard.is_some() || self.wandb.is_some() || self.csv.is_some()
+    }
+
     /// After how many steps the model writes again; 0 where it does not.
     pub fn samples_every(&self) -> u64 {
         self.sample_every.unwrap_or(0)
+    }
+
+    /// With the flags that `kept` settings of an earlier call have and that are not among those `said` now; these as words.
+    pub fn with_kept(&self, said: &[String], kept: &Table) -> (Self, Vec<String>) {
+        let mut words: Vec<String> = Vec::new();
+        let is_off = said.iter().any(|flag| flag == "sample-every") && self.samples_every() == 0;
+        for flag in Self::flags().into_iter().filter(|flag| !said.contains(flag)) {
+            let values = match kept.get(&flag) {
+                None => continue,
+                Some(Value::Array(values)) => values.clone(),
+                Some(value) => vec![value.clone()],
+            };
+            if !(is_off && flag == "sample-prompt") {
+                let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+                words.extend(values.into_iter().map(|value| format!("--{flag}={}", text(value))));
+            }
+        }
+        let own = self.words(&[]).into_iter();
+        let line =
+            [OsString::from("tracking")].into_iter().chain(own).chain(words.iter().map(OsString::from));
+        let command = Self::augment_args(clap::Command::new("tracking"));
+        let joined = command.try_get_matches_from(line).and_then(|matches| Self::from_arg_matches(&matches));
+        // Settings that somebody changed by hand may hold what is no flag's value.
+        joined.map_or_else(|_| (self.clone(), Vec::new()), |joined| (joined, words))
+    }
+
+    /// The same as settings, by the names of the flags.
+    pub fn settings(&self) -> Table {
+        let mut table = Table::new();
+        let places = [("tensorboard", &self.tensorboard), ("wandb", &self.wandb), ("csv", &self.csv)];
+        for (flag, place) in places {
+            table.extend(place.as_ref().map(|place| (flag.to_string(), place.display().to_string().into())));
+        }
+        table.extend(self.metrics_port.map(|port| ("metrics-port".to_string(), i64::from(port).into())));
+        let every = self.sample_every.and_then(|every| i64::try_from(every).ok());
+        table.extend(every.map(|every| ("sample-every".to_string(), every.into())));
+        if !self.sample_prompt.is_empty() {
+            table.insert("sample-prompt".into(), self.sample_prompt.clone().into());
+        }
+        table
     }
 
     /// Everything that does not hold, as sentences; nothing is written to find out.
@@ -84,12 +132,21 @@ impl TrackingConfig {
         found.into_iter().flatten().map(Told::from).collect()
     }
 
-    /// Whether all of it can be, in a run and in each of the stages of a command that trains several.
+    /// The places of a run that goes on: its table may be another one than was asked for, whose name somebody took.
+    pub fn of_run(&self, run: &Path) -> Self {
+        let state = State::read(&run.join(TRACKING)).unwrap_or_default();
+        Self { csv: self.csv.as_ref().map(|path| state.table_of(path)), ..self.clone() }
+    }
+
+    /// Whether all of it can be in each of the stages of a command that trains several, below a directory where they go on.
     ///
     /// # Errors
     /// All that cannot.
-    pub fn check(&self, stages: &[&str], standing: Standing) -> Result<()> {
-        let all = stages.iter().flat_map(|stage| self.below(stage).problems(standing));
+    pub fn check(&self, stages: &[&str], standing: Standing, out: Option<&Path>) -> Result<()> {
+        let all = stages.iter().flat_map(|stage| {
+            let own = self.below(stage);
+            out.map_or(own.clone(), |out| own.of_run(&out.join(stage))).problems(standing)
+        });
         let mut problems: Vec<Told> = Vec::new();
         for problem in all {
             // The port is the same for all.
@@ -103,6 +160,9 @@ impl TrackingConfig {
     /// The places of one stage of a command that trains several: each has a directory, a table and an offline run of its own.
     pub fn below(&self, stage: &str) -> Self {
         let table = |path: &PathBuf| {
+            if is_stream(path) {
+                return path.clone();
+            }
             let (stem, end) = (path.file_stem().unwrap_or_default(), path.extension());
             let end = end.map_or(String::new(), |end| format!(".{}", end.to_string_lossy()));
             path.with_file_name(format!("{}-{stage}{end}", stem.to_string_lossy()))
@@ -152,6 +212,14 @@ fn problem_of_events(place: &Path, standing: Standing) -> Option<String> {
 
 fn problem_of_table(path: &Path, standing: Standing) -> Option<String> {
     let shown = path.display();
+    // Its rows are written again where a measure comes late, which no stream can do.
+    if is_stream(path) {
+        return Some(
+            "--csv - is no stream: a row is written again where a measure comes later; name a file, as --csv measures.csv, or \
+             take --json, which writes a line a logged step to the standard output"
+                .into(),
+        );
+    }
     match fs::metadata(path) {
         Err(_) => unwritable("--csv", path, path.parent().unwrap_or(path)),
         Ok(found) if !found.is_file() => Some(format!("--csv {shown} is no file; name one that is new")),
@@ -165,6 +233,11 @@ fn problem_of_table(path: &Path, standing: Standing) -> Option<String> {
             })
         }
     }
+}
+
+/// Whether a table is to go to the standard output.
+fn is_stream(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn problem_of_port(port: u16) -> Option<String> {
@@ -247,6 +320,10 @@ mod tests {
         for standing in [Standing::Overwrites, Standing::Resumes] {
             assert_eq!(told(&config, standing), "");
         }
+        let stream = TrackingConfig { csv: Some("-".into()), ..TrackingConfig::default() };
+        for standing in [Standing::New, Standing::Overwrites, Standing::Resumes] {
+            assert!(told(&stream, standing).contains("--csv - is no stream"));
+        }
         fs::write(&table, "name,age\n").unwrap();
         for standing in [Standing::Overwrites, Standing::Resumes] {
             assert!(told(&config, standing).contains("is not a table of a run"));
@@ -275,6 +352,32 @@ mod tests {
         assert_eq!(words, expected.map(OsString::from));
         assert_eq!(config.below("sft").csv.unwrap(), Path::new("out/m-sft.csv"));
         assert!(TrackingConfig::default().words(&[]).is_empty());
+        let stream = TrackingConfig { csv: Some("-".into()), ..TrackingConfig::default() };
+        let told = stream.check(&["sft", "dpo"], Standing::New, None).unwrap_err().to_string();
+        assert_eq!(told.matches("is no stream").count(), 1, "{told}");
         assert_eq!(TrackingConfig::flags().len(), 6);
+    }
+
+    #[test]
+    fn what_an_earlier_call_said_is_kept_unless_it_is_said_otherwise() {
+        let first = TrackingConfig {
+            tensorboard: Some("tb".into()),
+            csv: Some("m.csv".into()),
+            metrics_port: Some(9100),
+            sample_every: Some(5),
+            sample_prompt: vec!["a b".into(), "c".into()],
+            ..TrackingConfig::default()
+        };
+        let kept = first.settings();
+        let (again, words) = TrackingConfig::default().with_kept(&[], &kept);
+        assert_eq!(again, first);
+        assert!(words.contains(&"--csv=m.csv".to_string()) && words.len() == 6, "{words:?}");
+        let now =
+            TrackingConfig { csv: Some("n.csv".into()), sample_every: Some(0), ..TrackingConfig::default() };
+        let said = ["csv", "sample-every"].map(String::from);
+        let (again, words) = now.with_kept(&said, &kept);
+        let expected = TrackingConfig { tensorboard: Some("tb".into()), metrics_port: Some(9100), ..now };
+        assert_eq!((again, words.len()), (expected, 2), "{words:?}");
+        assert!(TrackingConfig::default().with_kept(&[], &Table::new()).1.is_empty());
     }
 }

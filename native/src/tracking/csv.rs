@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kindling::error::{Error, Result};
 
+use super::watched::Watched;
 use super::{Begins, Moment, Tracker};
 use crate::disk::replace;
 use crate::failure::io_error;
@@ -19,6 +20,9 @@ const OWN: [&str; 2] = ["step", "time"];
 pub struct Csv {
     path: PathBuf,
     file: File,
+    watched: Watched,
+    /// What was not told yet.
+    remarks: Vec<String>,
     /// The measures that have columns, in their order.
     columns: Vec<String>,
     /// The newest row.
@@ -58,7 +62,28 @@ impl Csv {
             })?,
         };
         replace(path, text.as_bytes())?;
-        Ok(Self { path: path.to_path_buf(), file: append(path)?, columns, row: None })
+        let (file, watched) = append(path)?;
+        Ok(Self { path: path.to_path_buf(), file, watched, remarks: Vec::new(), columns, row: None })
+    }
+
+    /// Goes on in a new table with the same columns, where somebody took this one away or changed it: what lies there may be
+    /// somebody's, and stays.
+    fn go_on_elsewhere(&mut self, what: &str) -> Result<()> {
+        let before = self.path.display().to_string();
+        self.path = free(&self.path);
+        if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(|e| io_error(parent, e))?;
+        }
+        let own = OWN.iter().copied().chain(self.columns.iter().map(String::as_str));
+        let head = own.collect::<Vec<_>>().join(",") + "\n";
+        replace(&self.path, head.as_bytes())?;
+        (self.file, self.watched) = append(&self.path)?;
+        self.row = None;
+        self.remarks.push(format!(
+            "--csv: {before} {what} while the run wrote it; the rows that it held are not written again, and the run goes on in {}",
+            self.path.display()
+        ));
+        Ok(())
     }
 
     /// Adds columns, which are empty in the rows that are there.
@@ -75,7 +100,7 @@ impl Csv {
             wider += &format!("{line}{empty}\n");
         }
         replace(&self.path, wider.as_bytes())?;
-        self.file = append(&self.path)?;
+        (self.file, self.watched) = append(&self.path)?;
         self.columns.extend_from_slice(new);
         if let Some(row) = &mut self.row {
             row.place = place;
@@ -92,8 +117,12 @@ impl Csv {
         let own = format!("{},{}", row.at.step, row.at.time);
         let line = [vec![own], values].concat().join(",") + "\n";
         let place = row.place;
-        let written = self.file.set_len(place).and_then(|()| self.file.write_all(line.as_bytes()));
-        written.map_err(|e| io_error(&self.path, e))
+        // A new row stands behind all others; to cut there would stretch what somebody cut in this moment.
+        let cut = if place < self.watched.length() { self.file.set_len(place) } else { Ok(()) };
+        let written = cut.and_then(|()| self.file.write_all(line.as_bytes()));
+        written.map_err(|e| io_error(&self.path, e))?;
+        self.watched.has(place + line.len() as u64);
+        Ok(())
     }
 }
 
@@ -103,6 +132,9 @@ impl Tracker for Csv {
     }
 
     fn numbers(&mut self, at: Moment, numbers: &[(String, f64)]) -> Result<()> {
+        if let Some(what) = self.watched.changed() {
+            self.go_on_elsewhere(&what)?;
+        }
         let new: Vec<String> = numbers
             .iter()
             .map(|(name, _)| name)
@@ -125,6 +157,27 @@ impl Tracker for Csv {
         }
         self.write()
     }
+
+    fn remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    fn files(&self) -> Vec<(PathBuf, u64)> {
+        vec![self.watched.written()]
+    }
+
+    fn table(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+/// The name of a table where nothing is: this one, or with a number.
+fn free(path: &Path) -> PathBuf {
+    let (stem, end) = (path.file_stem().unwrap_or_default().to_string_lossy(), path.extension());
+    let end = end.map_or(String::new(), |end| format!(".{}", end.to_string_lossy()));
+    let numbered = (2..u32::MAX).map(|number| path.with_file_name(format!("{stem}-{number}{end}")));
+    let mut names = std::iter::once(path.to_path_buf()).chain(numbered);
+    names.find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_else(|| path.to_path_buf())
 }
 
 /// Whether a text is a table of a run.
@@ -148,8 +201,10 @@ fn cut(text: &str, step: u64) -> Option<(Vec<String>, String)> {
     Some((columns, kept))
 }
 
-fn append(path: &Path) -> Result<File> {
-    File::options().append(true).open(path).map_err(|e| io_error(path, e))
+fn append(path: &Path) -> Result<(File, Watched)> {
+    let file = File::options().append(true).open(path).map_err(|e| io_error(path, e))?;
+    let watched = Watched::of(path, &file)?;
+    Ok((file, watched))
 }
 
 #[cfg(test)]
@@ -190,6 +245,34 @@ mod tests {
         fs::remove_file(&path).unwrap();
         Csv::open(&path, Begins::Behind(3)).unwrap();
         assert_eq!(read(), "step,time\n");
+    }
+
+    #[test]
+    fn a_table_that_is_taken_away_or_changed_is_told_and_followed_by_another() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("m.csv");
+        let mut csv = Csv::open(&path, Begins::New).unwrap();
+        tell(&mut csv, 1, &[("train/loss", 2.5)]);
+        assert!(csv.remarks().is_empty());
+        // Somebody begins it anew, as a shell's `>` does.
+        fs::write(&path, "mine\n").unwrap();
+        tell(&mut csv, 2, &[("train/loss", 2.0)]);
+        let told = csv.remarks();
+        assert!(
+            told.len() == 1 && told[0].contains("m.csv was cut from") && told[0].contains("m-2.csv"),
+            "{told:?}"
+        );
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine\n", "it stays as it is");
+        let other = place.path().join("m-2.csv");
+        assert_eq!(fs::read_to_string(&other).unwrap(), "step,time,train/loss\n2,2.5,2\n");
+        fs::remove_file(&other).unwrap();
+        tell(&mut csv, 3, &[("train/loss", 1.0), ("eval/loss", 4.0)]);
+        assert!(csv.remarks()[0].contains("was removed"));
+        assert_eq!(fs::read_to_string(&other).unwrap(), "step,time,train/loss,eval/loss\n3,3.5,1,4\n");
+        assert_eq!(csv.table(), Some(other.as_path()));
+        tell(&mut csv, 3, &[("eval/loss", 5.0)]);
+        assert!(csv.remarks().is_empty());
+        assert_eq!(csv.files(), [(other.clone(), fs::metadata(&other).unwrap().len())]);
     }
 
     #[test]

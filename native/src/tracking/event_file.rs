@@ -9,6 +9,7 @@ use prost::Message;
 
 use super::event::{Event, START, SessionLog, Summary, VERSION, Value};
 use super::tfrecord::framed;
+use super::watched::Watched;
 use super::{About, Begins, End, Moment, Sample, Tracker};
 use crate::failure::io_error;
 
@@ -21,6 +22,10 @@ pub struct EventFile {
     directory: PathBuf,
     path: PathBuf,
     file: File,
+    watched: Watched,
+    about: About,
+    /// What was not told yet.
+    remarks: Vec<String>,
     /// Whether its settings stand in it, so that the end belongs there, too.
     has_hparams: bool,
 }
@@ -32,28 +37,49 @@ impl EventFile {
     /// # Errors
     /// A directory that cannot be written.
     pub fn open(directory: &Path, about: &About, begins: Begins) -> Result<Self> {
-        fs::create_dir_all(directory).map_err(|e| io_error(directory, e))?;
         // A run that goes on may be watched for the first time.
         let tells_settings = !matches!(begins, Begins::Behind(_)) || !holds_events(directory);
-        let stamp = newest(directory).map_or(0, |newest| newest + 1).max(about.began as u64);
-        let host: String =
-            about.host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-        let path = directory.join(format!("{PREFIX}{stamp:010}.{host}.{}.0", std::process::id()));
-        let file = File::create_new(&path).map_err(|e| io_error(&path, e))?;
-        let mut new = Self { directory: directory.to_path_buf(), path, file, has_hparams: false };
-        new.write(&Event { wall_time: about.began, file_version: Some(VERSION.into()), ..Event::default() })?;
+        let (path, file, watched) = create(directory, about)?;
+        let (directory, about) = (directory.to_path_buf(), about.clone());
+        let mut new = Self { directory, path, file, watched, about, remarks: Vec::new(), has_hparams: false };
+        new.begin()?;
+        let began = new.about.began;
         match begins {
             Begins::New => {}
-            Begins::Anew => new.restart(about.began, 0)?,
-            Begins::Behind(step) => new.restart(about.began, step + 1)?,
+            Begins::Anew => new.restart(began, 0)?,
+            Begins::Behind(step) => new.restart(began, step + 1)?,
         }
         if tells_settings {
-            new.has_hparams = true;
-            let settings = Value::hparams(about.settings.iter(), about.began);
-            let values = vec![settings, Value::text("settings", indented(&about.settings_text))];
-            new.show(Moment { step: 0, time: about.began }, values)?;
+            new.tell_settings()?;
         }
         Ok(new)
+    }
+
+    /// The first event of a file.
+    fn begin(&mut self) -> Result<()> {
+        let wall_time = self.about.began;
+        self.append(&Event { wall_time, file_version: Some(VERSION.into()), ..Event::default() })
+    }
+
+    fn tell_settings(&mut self) -> Result<()> {
+        self.has_hparams = true;
+        let settings = Value::hparams(self.about.settings.iter(), self.about.began);
+        let values = vec![settings, Value::text("settings", indented(&self.about.settings_text))];
+        self.show(Moment { step: 0, time: self.about.began }, values)
+    }
+
+    /// Goes on in a new file, where somebody took this one away or cut it.
+    fn go_on_elsewhere(&mut self, what: &str) -> Result<()> {
+        let tells_settings = !holds_events(&self.directory);
+        let before = self.path.display().to_string();
+        (self.path, self.file, self.watched) = create(&self.directory, &self.about)?;
+        self.remarks.push(format!(
+            "{}: {before} {what} while the run wrote it; what it held is not written again, and the run goes on in {}",
+            self.name(),
+            self.path.display()
+        ));
+        self.begin()?;
+        if tells_settings { self.tell_settings() } else { Ok(()) }
     }
 
     /// Says that a run goes on, and that events at this step and behind it which stand in earlier files give way.
@@ -67,9 +93,20 @@ impl EventFile {
         self.write(&Event { wall_time: at.time, step: at.step as i64, summary, ..Event::default() })
     }
 
-    /// One write, so that whoever reads meanwhile finds whole events.
+    /// Writes into the file that is there, or into a new one.
     fn write(&mut self, event: &Event) -> Result<()> {
-        self.file.write_all(&framed(&event.encode_to_vec())).map_err(|e| io_error(&self.path, e))
+        if let Some(what) = self.watched.changed() {
+            self.go_on_elsewhere(&what)?;
+        }
+        self.append(event)
+    }
+
+    /// One write, so that whoever reads meanwhile finds whole events.
+    fn append(&mut self, event: &Event) -> Result<()> {
+        let bytes = framed(&event.encode_to_vec());
+        self.file.write_all(&bytes).map_err(|e| io_error(&self.path, e))?;
+        self.watched = Watched::of(&self.path, &self.file)?;
+        Ok(())
     }
 }
 
@@ -97,6 +134,26 @@ impl Tracker for EventFile {
         }
         self.file.sync_all().map_err(|e| io_error(&self.path, e))
     }
+
+    fn remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    fn files(&self) -> Vec<(PathBuf, u64)> {
+        vec![self.watched.written()]
+    }
+}
+
+/// A new file of a directory, behind all that are there.
+fn create(directory: &Path, about: &About) -> Result<(PathBuf, File, Watched)> {
+    fs::create_dir_all(directory).map_err(|e| io_error(directory, e))?;
+    let stamp = newest(directory).map_or(0, |newest| newest + 1).max(about.began as u64);
+    let host: String =
+        about.host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    let path = directory.join(format!("{PREFIX}{stamp:010}.{host}.{}.0", std::process::id()));
+    let file = File::create_new(&path).map_err(|e| io_error(&path, e))?;
+    let watched = Watched::of(&path, &file)?;
+    Ok((path, file, watched))
 }
 
 /// Whether a directory holds event files.
@@ -156,6 +213,41 @@ mod tests {
         assert_eq!(told(&mut file), fs::read(golden.join("new.tfevents")).unwrap());
         let mut file = EventFile::open(place.path(), &about(), Begins::Behind(1)).unwrap();
         assert_eq!(told(&mut file), fs::read(golden.join("resumed.tfevents")).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_taken_away_or_cut_is_told_and_followed_by_another() {
+        let place = tempfile::tempdir().unwrap();
+        let mut file = EventFile::open(place.path(), &about(), Begins::New).unwrap();
+        let at = |step: u64| Moment { step, time: 1_700_000_000.5 };
+        let tell = |file: &mut EventFile, step: u64| {
+            file.numbers(at(step), &[("train/loss".into(), step as f64)]).unwrap();
+            file.remarks()
+        };
+        assert!(tell(&mut file, 1).is_empty());
+        let first = file.path.clone();
+        File::options().write(true).open(&first).unwrap().set_len(30).unwrap();
+        let told = tell(&mut file, 2);
+        assert!(
+            told.len() == 1 && told[0].contains("was cut from") && told[0].contains("--tensorboard"),
+            "{told:?}"
+        );
+        assert!(
+            file.path > first && fs::metadata(&first).unwrap().len() == 30,
+            "what is left stays as it is"
+        );
+        let holds =
+            |path: &Path, part: &[u8]| fs::read(path).unwrap().windows(part.len()).any(|at| at == part);
+        assert!(holds(&file.path, b"train/loss") && !holds(&file.path, b"settings"));
+        fs::remove_dir_all(place.path()).unwrap();
+        let told = tell(&mut file, 3);
+        assert!(told[0].contains("was removed"), "{told:?}");
+        assert!(
+            holds(&file.path, b"train/loss") && holds(&file.path, b"batch-size = 4"),
+            "no other file has them"
+        );
+        assert!(tell(&mut file, 4).is_empty());
+        assert_eq!(file.files(), [(file.path.clone(), fs::metadata(&file.path).unwrap().len())]);
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl<'a> TrackedListener<'a> {
     pub fn finish(mut self, end: End) -> Result<()> {
         self.run.finish();
         let at = Moment::now(self.step);
-        self.tell(|tracker| tracker.end(at, end))
+        self.tell(|tracker| tracker.end(at, end))?;
+        self.keep()
     }
 
     /// Tells every tracker. One that fails is told of, and ends no run.
@@ -47,12 +48,21 @@ impl<'a> TrackedListener<'a> {
         failed.into_iter().try_for_each(|told| self.run.on(TrainEvent::Warning(told)))
     }
 
+    /// Keeps what was written where.
+    fn keep(&mut self) -> Result<()> {
+        let failed = self.trackers.keep();
+        failed.map_or(Ok(()), |told| self.run.on(TrainEvent::Warning(told)))
+    }
+
     /// Tells what an event measures.
     fn track(&mut self, event: &TrainEvent<'_>) -> Result<()> {
         let (step, numbers) = match event {
             TrainEvent::Step { log, .. } => (log.step, of_step(log)),
             TrainEvent::Eval { step, held_out, .. } => (*step, of_held_out(held_out)),
-            TrainEvent::Save { .. } => return self.tell(|tracker| tracker.saved()),
+            TrainEvent::Save { .. } => {
+                self.tell(|tracker| tracker.saved())?;
+                return self.keep();
+            }
             TrainEvent::Warning(_) => return Ok(()),
         };
         self.step = step;

@@ -11,11 +11,14 @@ mod listener;
 mod numbers;
 mod prometheus;
 mod record_log;
+mod state;
 mod tfrecord;
 mod wandb;
+mod wandb_places;
 mod wandb_records;
+mod watched;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use kindling::error::Result;
@@ -28,6 +31,7 @@ use self::event_file::EventFile;
 pub use self::exposition::family;
 pub use self::listener::TrackedListener;
 use self::prometheus::Prometheus;
+use self::state::State;
 use self::wandb::OfflineRun;
 
 /// When something was measured.
@@ -123,48 +127,98 @@ pub trait Tracker {
     fn end(&mut self, _at: Moment, _end: End) -> Result<()> {
         Ok(())
     }
+
+    /// What a person should know of since this was asked last: files that were taken away, and where it goes on.
+    fn remarks(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Its files, each with the bytes that were written.
+    fn files(&self) -> Vec<(PathBuf, u64)> {
+        Vec::new()
+    }
+
+    /// The table that it writes, where it is one.
+    fn table(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// All trackers of a run.
 #[derive(Default)]
-pub struct Trackers(Vec<Box<dyn Tracker>>);
+pub struct Trackers {
+    all: Vec<Box<dyn Tracker>>,
+    /// What the run's directory keeps of them, and in which file.
+    state: State,
+    kept_in: PathBuf,
+    /// The table that was asked for.
+    asked_table: Option<PathBuf>,
+    /// What was found on opening and not told yet.
+    untold: Vec<Told>,
+}
 
 impl Trackers {
-    /// Opens those that are asked for; `state` is the file of the run's directory that keeps which offline run is its own.
+    /// Opens those that are asked for; `kept_in` is the file of the run's directory that keeps which offline run is its own, and
+    /// what was written where: what is gone of that is told.
     ///
     /// # Errors
     /// A place that cannot be written, or that holds another run's.
-    pub fn open(config: &TrackingConfig, about: &About, begins: Begins, state: &Path) -> Result<Self> {
+    pub fn open(config: &TrackingConfig, about: &About, begins: Begins, kept_in: &Path) -> Result<Self> {
         let mut all: Vec<Box<dyn Tracker>> = Vec::new();
+        let mut state = match begins {
+            Begins::Behind(_) => State::read(kept_in)?,
+            Begins::New | Begins::Anew => State::default(),
+        };
+        let untold = state.take_lost().into_iter().map(Told::from).collect();
         if let Some(directory) = &config.tensorboard {
             all.push(Box::new(EventFile::open(directory, about, begins)?));
         }
         if let Some(directory) = &config.wandb {
-            all.push(Box::new(OfflineRun::open(directory, about, begins, state)?));
+            all.push(Box::new(OfflineRun::open(directory, about, begins, &mut state)?));
         }
         if let Some(path) = &config.csv {
-            all.push(Box::new(Csv::open(path, begins)?));
+            all.push(Box::new(Csv::open(&state.table_of(path), begins)?));
         }
         if let Some(port) = config.metrics_port {
             all.push(Box::new(Prometheus::open(port, about)?));
         }
-        Ok(Self(all))
+        let asked_table = config.csv.clone();
+        let mut opened = Self { all, state, kept_in: kept_in.to_path_buf(), asked_table, untold };
+        let failed = opened.keep();
+        opened.untold.extend(failed);
+        Ok(opened)
     }
 
-    /// Tells every tracker, and lets go of those that fail; gives what a person should know of these.
+    /// Tells every tracker, and lets go of those that fail; gives what a person should know of these, and of files that were
+    /// taken away.
     pub fn tell(&mut self, mut tell: impl FnMut(&mut dyn Tracker) -> Result<()>) -> Vec<Told> {
-        let mut failed = Vec::new();
-        self.0.retain_mut(|tracker| match tell(tracker.as_mut()) {
-            Ok(()) => true,
-            Err(error) => {
-                let name = tracker.name();
-                failed.push(
-                    format!("{name} is off from here on, and the run goes on without it: {error}").into(),
-                );
-                false
-            }
+        let mut told = std::mem::take(&mut self.untold);
+        self.all.retain_mut(|tracker| {
+            let done = tell(tracker.as_mut());
+            told.extend(tracker.remarks().into_iter().map(Told::from));
+            let Err(error) = done else { return true };
+            let name = tracker.name();
+            told.push(format!("{name} is off from here on, and the run goes on without it: {error}").into());
+            false
         });
-        failed
+        told
+    }
+
+    /// Keeps what was written where, so that a run that goes on finds what it has lost; gives why that cannot be.
+    pub fn keep(&mut self) -> Option<Told> {
+        if self.all.iter().all(|tracker| tracker.files().is_empty()) {
+            return None;
+        }
+        self.state.files.extend(self.all.iter().flat_map(|tracker| tracker.files()));
+        let own = self.all.iter().find_map(|tracker| tracker.table().map(Path::to_path_buf));
+        if let (Some(asked), Some(own)) = (&self.asked_table, own) {
+            self.state.table = (*asked != own).then(|| (asked.clone(), own));
+        }
+        let error = self.state.write(&self.kept_in).err()?;
+        Some(
+            format!("what trackers wrote is not kept, so that nobody compares it on --resume: {error}")
+                .into(),
+        )
     }
 }
 
@@ -189,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_tracker_that_fails_is_told_of_once_and_the_others_go_on() {
-        let mut all = Trackers(vec![Box::new(Fills(1)), Box::new(Fills(9))]);
+        let mut all = Trackers { all: vec![Box::new(Fills(1)), Box::new(Fills(9))], ..Trackers::default() };
         let mut tell = || all.tell(|tracker| tracker.numbers(Moment { step: 1, time: 0.0 }, &[]));
         assert!(tell().is_empty());
         let told = tell();
@@ -197,6 +251,6 @@ mod tests {
         let told = told[0].to_string();
         assert!(told.contains("--csv full.csv is off") && told.contains("no space left"), "{told}");
         assert!(tell().is_empty());
-        assert_eq!(all.0.len(), 1);
+        assert_eq!(all.all.len(), 1);
     }
 }

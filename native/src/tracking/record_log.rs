@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kindling::error::Result;
 
+use super::watched::Watched;
 use crate::failure::io_error;
 
 /// The head of a file: its name, a number that no text has, and the version of its form.
@@ -30,6 +31,7 @@ pub struct RecordLog {
     path: PathBuf,
     file: File,
     length: usize,
+    watched: Watched,
 }
 
 /// A record of a file, and where it begins and ends there.
@@ -51,7 +53,8 @@ impl RecordLog {
     pub fn create(path: &Path) -> Result<Self> {
         let mut file = File::create_new(path).map_err(|e| io_error(path, e))?;
         file.write_all(&HEAD).map_err(|e| io_error(path, e))?;
-        Ok(Self { path: path.to_path_buf(), file, length: HEAD.len() })
+        let watched = Watched::of(path, &file)?;
+        Ok(Self { path: path.to_path_buf(), file, length: HEAD.len(), watched })
     }
 
     /// Goes on with a file behind its first bytes, of which so many stay.
@@ -65,7 +68,8 @@ impl RecordLog {
             Ok(file)
         };
         let file = open().map_err(|e| io_error(path, e))?;
-        Ok(Self { path: path.to_path_buf(), file, length })
+        let watched = Watched::of(path, &file)?;
+        Ok(Self { path: path.to_path_buf(), file, length, watched })
     }
 
     /// Adds a record, in one write.
@@ -76,7 +80,13 @@ impl RecordLog {
         let parts = framed(self.length, data);
         self.file.write_all(&parts).map_err(|e| io_error(&self.path, e))?;
         self.length += parts.len();
+        self.watched.has(self.length as u64);
         Ok(())
+    }
+
+    /// The file as it was written last.
+    pub fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     /// Brings all of it onto the disk.

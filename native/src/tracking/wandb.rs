@@ -6,26 +6,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use chrono::Local;
 use kindling::error::{Error, Result};
 use prost::Message;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::record_log::{RecordLog, records};
+use super::state::State;
+use super::wandb_places::{ALL, file_of, found, free};
 use super::wandb_records::{
     Environment, Exit, FileItem, Files, Header, History, Item, Items, Record, RunRecord, Step, Timestamp,
     Version,
 };
 use super::{About, Begins, End, Moment, Sample, Tracker};
-use crate::disk::{remove, replace};
+use crate::disk::remove;
 use crate::failure::io_error;
 use crate::model_files::read_optional;
 use crate::output;
 
-/// The directory of all offline runs, and the first word of its runs' names.
-const ALL: &str = "wandb";
-const OFFLINE: &str = "offline-run-";
 /// The project that runs are put into; `wandb sync --project` names another.
 const PROJECT: &str = "kindling";
 /// The run's settings, among its files.
@@ -34,8 +31,8 @@ const SETTINGS: &str = "settings.toml";
 const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const ID_LENGTH: usize = 8;
 
-/// Which offline run belongs to a run of ours; kept in its directory.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Which offline run belongs to a run of ours.
+#[derive(Clone, Debug, PartialEq)]
 struct Identity {
     id: String,
     /// When it began, in seconds since 1970.
@@ -48,7 +45,10 @@ pub struct OfflineRun {
     directory: PathBuf,
     log: RecordLog,
     number: i64,
-    began: f64,
+    identity: Identity,
+    about: About,
+    /// What was not told yet.
+    remarks: Vec<String>,
     /// What was measured at the newest step: one row a step, though several calls may tell of it.
     row: Option<(Moment, Vec<Item>)>,
 }
@@ -58,20 +58,23 @@ impl OfflineRun {
     ///
     /// # Errors
     /// A directory that cannot be written; a state that is damaged.
-    pub fn open(below: &Path, about: &About, begins: Begins, state: &Path) -> Result<Self> {
+    pub fn open(below: &Path, about: &About, begins: Begins, state: &mut State) -> Result<Self> {
         let known = match begins {
-            Begins::Behind(step) => identity(state)?.map(|identity| (identity, step)),
+            Begins::Behind(step) => {
+                let kept = state.id.clone().zip(state.began);
+                kept.map(|(id, began)| (Identity { id, began }, step))
+            }
             Begins::New | Begins::Anew => None,
         };
         let all = below.join(ALL);
         match known {
             None => {
                 let identity = Identity { id: new_id(about), began: about.began };
-                store(&identity, state)?;
+                (state.id, state.began) = (Some(identity.id.clone()), Some(identity.began));
                 Self::create(&all, about, &identity)
             }
             Some((identity, step)) => match found(&all, &identity.id) {
-                Some(directory) => Self::go_on(directory, &identity, step),
+                Some(directory) => Self::go_on(directory, about, identity, step),
                 None => {
                     let (id, all) = (&identity.id, all.display());
                     output::warn(&format!(
@@ -85,19 +88,27 @@ impl OfflineRun {
     }
 
     fn create(all: &Path, about: &About, identity: &Identity) -> Result<Self> {
-        let directory =
-            all.join(format!("{OFFLINE}{}-{}", Local::now().format("%Y%m%d_%H%M%S"), identity.id));
+        let directory = free(all, &identity.id);
         let files = directory.join("files");
         fs::create_dir_all(&files).map_err(|e| io_error(&files, e))?;
         let settings = files.join(SETTINGS);
         fs::write(&settings, &about.settings_text).map_err(|e| io_error(&settings, e))?;
         let log = RecordLog::create(&file_of(&directory, &identity.id))?;
-        let mut new = Self { directory, log, number: 0, began: identity.began, row: None };
-        head(about, identity).into_iter().try_for_each(|record| new.write(record))?;
+        let mut new = Self::of(directory, log, about, identity.clone(), 0);
+        new.begin()?;
         Ok(new)
     }
 
-    fn go_on(directory: PathBuf, identity: &Identity, step: u64) -> Result<Self> {
+    fn of(directory: PathBuf, log: RecordLog, about: &About, identity: Identity, number: i64) -> Self {
+        Self { directory, log, number, identity, about: about.clone(), remarks: Vec::new(), row: None }
+    }
+
+    /// The first records of a file.
+    fn begin(&mut self) -> Result<()> {
+        head(&self.about, &self.identity).into_iter().try_for_each(|record| self.append(record))
+    }
+
+    fn go_on(directory: PathBuf, about: &About, identity: Identity, step: u64) -> Result<Self> {
         let path = file_of(&directory, &identity.id);
         let bytes = read_optional(&path)?.unwrap_or_default();
         let kept = records(&bytes).ok_or_else(|| {
@@ -124,10 +135,26 @@ impl OfflineRun {
         // `wandb sync` passes over a run that it took once, and there is going to be more of it.
         remove(&path.with_extension("wandb.synced"))?;
         let log = RecordLog::go_on(&path, length)?;
-        Ok(Self { directory, log, number, began: identity.began, row: None })
+        Ok(Self::of(directory, log, about, identity, number))
     }
 
+    /// Writes into the file that is there, or, where somebody took that away or cut it, into a new one of the same identity.
     fn write(&mut self, record: Record) -> Result<()> {
+        if let Some(what) = self.log.watched().changed() {
+            let before = file_of(&self.directory, &self.identity.id).display().to_string();
+            let all = self.directory.parent().unwrap_or(Path::new(".")).to_path_buf();
+            let Self { directory, log, number, .. } = Self::create(&all, &self.about, &self.identity)?;
+            (self.directory, self.log, self.number) = (directory, log, number);
+            self.remarks.push(format!(
+                "--wandb: {before} {what} while the run wrote it; what it held is not written again, and the run goes on in {} \
+                 with the same identity",
+                self.directory.display()
+            ));
+        }
+        self.append(record)
+    }
+
+    fn append(&mut self, record: Record) -> Result<()> {
         self.number += 1;
         self.log.append(&Record { num: self.number, ..record }.encode_to_vec())
     }
@@ -137,7 +164,7 @@ impl OfflineRun {
         if self.row.as_ref().is_some_and(|(other, _)| other.step != at.step) {
             self.flush()?;
         }
-        let began = self.began;
+        let began = self.identity.began;
         let row = self.row.get_or_insert_with(|| {
             let times = [("_timestamp", at.time), ("_runtime", at.time - began)];
             let times = times.into_iter().map(|(key, value)| Item::number(key, value));
@@ -184,9 +211,17 @@ impl Tracker for OfflineRun {
             End::Stopped => 130,
             End::Failed => 1,
         };
-        let exit = Exit { exit_code, runtime: (at.time - self.began) as i32 };
+        let exit = Exit { exit_code, runtime: (at.time - self.identity.began) as i32 };
         self.write(Record { exit: Some(exit), ..Record::default() })?;
         self.log.sync()
+    }
+
+    fn remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    fn files(&self) -> Vec<(PathBuf, u64)> {
+        vec![self.log.watched().written()]
     }
 }
 
@@ -232,33 +267,6 @@ fn new_id(about: &About) -> String {
     Sha256::digest(all).iter().take(ID_LENGTH).map(letter).collect()
 }
 
-/// The file of a run's directory.
-fn file_of(directory: &Path, id: &str) -> PathBuf {
-    directory.join(format!("run-{id}.wandb"))
-}
-
-/// The directory of a run among all; of several the newest.
-fn found(all: &Path, id: &str) -> Option<PathBuf> {
-    let entries = fs::read_dir(all).into_iter().flatten();
-    let runs = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    runs.filter(|run| file_of(run, id).is_file()).max()
-}
-
-fn identity(state: &Path) -> Result<Option<Identity>> {
-    let Some(bytes) = read_optional(state)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|e| {
-        let state = state.display();
-        Error::Checkpoint(
-            format!("{state}: it is damaged ({e}); remove it, and --wandb begins a new run").into(),
-        )
-    })
-}
-
-fn store(identity: &Identity, state: &Path) -> Result<()> {
-    let json = serde_json::to_vec_pretty(identity).map_err(|e| Error::Data(e.into()))?;
-    replace(state, &json)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,9 +301,9 @@ mod tests {
     #[test]
     fn a_run_that_goes_on_keeps_its_identity_and_has_each_step_once() {
         let place = tempfile::tempdir().unwrap();
-        let (below, state) = (place.path().join("tracked"), place.path().join("tracking.json"));
-        let mut run = OfflineRun::open(&below, &about(), Begins::New, &state).unwrap();
-        let id = identity(&state).unwrap().unwrap().id;
+        let (below, mut state) = (place.path().join("tracked"), State::default());
+        let mut run = OfflineRun::open(&below, &about(), Begins::New, &mut state).unwrap();
+        let id = state.id.clone().unwrap();
         assert_eq!(id.len(), ID_LENGTH);
         for step in 1..=5 {
             run.numbers(at(step), &[("train/loss".into(), 1.0)]).unwrap();
@@ -306,7 +314,7 @@ mod tests {
         let path = file_of(&directory, &id);
         assert_eq!(steps(&path), (vec![1, 2, 3, 4, 5], (1..=15).collect(), true));
         fs::write(path.with_extension("wandb.synced"), "").unwrap();
-        let mut run = OfflineRun::open(&below, &about(), Begins::Behind(3), &state).unwrap();
+        let mut run = OfflineRun::open(&below, &about(), Begins::Behind(3), &mut state).unwrap();
         assert!(!path.with_extension("wandb.synced").exists());
         run.numbers(at(4), &[("train/loss".into(), 0.5)]).unwrap();
         run.saved().unwrap();
@@ -314,11 +322,34 @@ mod tests {
         drop(run);
         // Its directory is gone: a new one has the same identity.
         fs::remove_dir_all(&directory).unwrap();
-        OfflineRun::open(&below, &about(), Begins::Behind(4), &state).unwrap();
-        assert!(found(&below.join(ALL), &id).is_some());
-        fs::write(&state, "{").unwrap();
-        let told = OfflineRun::open(&below, &about(), Begins::Behind(4), &state).unwrap_err().to_string();
-        assert!(told.contains("tracking.json: it is damaged"), "{told}");
+        OfflineRun::open(&below, &about(), Begins::Behind(4), &mut state).unwrap();
+        assert!(found(&below.join(ALL), &id).is_some() && state.id == Some(id));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_or_taken_away_is_told_and_followed_by_another_of_the_same_identity() {
+        let place = tempfile::tempdir().unwrap();
+        let mut state = State::default();
+        let mut run = OfflineRun::open(place.path(), &about(), Begins::New, &mut state).unwrap();
+        let id = state.id.unwrap();
+        let mut tell = |step: u64| {
+            run.numbers(at(step), &[("train/loss".into(), 1.0)]).unwrap();
+            run.saved().unwrap();
+            (run.directory.clone(), run.remarks())
+        };
+        let (first, told) = tell(1);
+        assert!(told.is_empty(), "{told:?}");
+        fs::File::options().write(true).open(file_of(&first, &id)).unwrap().set_len(20).unwrap();
+        let (second, told) = tell(2);
+        assert!(told.len() == 1 && told[0].contains("was cut from"), "{told:?}");
+        assert!(first != second && fs::metadata(file_of(&first, &id)).unwrap().len() == 20);
+        assert_eq!(steps(&file_of(&second, &id)).0, [2]);
+        fs::remove_dir_all(&second).unwrap();
+        let (third, told) = tell(3);
+        assert!(told[0].contains("was removed"), "{told:?}");
+        assert_eq!(steps(&file_of(&third, &id)).0, [3]);
+        assert!(tell(4).1.is_empty());
+        assert_eq!(steps(&file_of(&third, &id)).0, [3, 4]);
     }
 
     #[test]
@@ -327,9 +358,8 @@ mod tests {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/tracking/run.wandb");
         let path = place.path().join("run.wandb");
         let log = RecordLog::create(&path).unwrap();
-        let mut run =
-            OfflineRun { directory: place.path().into(), log, number: 0, began: 1_700_000_000.5, row: None };
         let identity = Identity { id: "abcd1234".into(), began: 1_700_000_000.5 };
+        let mut run = OfflineRun::of(place.path().into(), log, &about(), identity.clone(), 0);
         for mut record in head(&about(), &identity) {
             // What differs between machines and versions.
             if let Some(version) = record.header.as_mut().and_then(|header| header.version_info.as_mut()) {

@@ -266,6 +266,54 @@ test("lessons: two students' adapters answer the same questions in one table", C
   assert.ok(fixture.file);
 });
 
+test("lessons: two students' adapters become one, their average, by a name", CPU, async (t) => {
+  const { page, assert } = t;
+  await openTiny(t);
+  const zips = [await adapter(t, "mia", "Gone, gone, to Zyx."), await adapter(t, "leo", "Under the blue pumpkin.")];
+  await page.evaluate(async () => {
+    for (const name of ["mia", "leo"]) await kindling.adapters.remove(name);
+  });
+  await page.getByTestId("tab-adapters").click();
+  const files = zips.map(({ name, bytes }) => ({ name, mimeType: "", buffer: bytes }));
+  await page.getByTestId("class-files").setInputFiles(files);
+  for (const name of ["leo", "mia"]) {
+    await page.locator("#class-list li", { hasText: name }).waitFor({ timeout: 30 * SECOND });
+  }
+  const mia = page.locator("#class-list label", { hasText: "mia" });
+  await mia.click();
+  await page.getByTestId("class-average").click();
+  await refused(t, "Choose at least two");
+  await mia.click();
+  await page.getByTestId("class-mean").fill("both");
+  await page.getByTestId("class-average").click();
+  await page.locator("#message", { hasText: "both" }).waitFor({ timeout: 60 * SECOND });
+  const list = await page.evaluate(() => kindling.adapters.list());
+  const both = list.find(({ name }) => name === "both");
+  assert.equal(both.rank, 8, "the ranks are added, so that nothing is lost");
+  assert.ok(both.kept && list.every(({ active }) => !active), "kept, and what acted before acts again: nothing");
+  await page.locator("#class-list li", { hasText: "both" }).waitFor({ timeout: 30 * SECOND });
+  // An average of one adapter with itself answers as it does; half of each of two is what both, weakened, add together.
+  const said = await page.evaluate(async () => {
+    const messages = [{ role: "user", content: "Where is the kettle of Oren?" }];
+    const say = async (adapters) => {
+      const request = { messages, temperature: 0, max_tokens: 24, adapters };
+      return (await kindling.chat.completions.create(request)).choices[0].message.content;
+    };
+    const same = await kindling.adapters.average("same", ["mia", "mia"], { rank: 4 });
+    await kindling.adapters.use([]);
+    const halves = [{ name: "mia", strength: 0.5 }, { name: "leo", strength: 0.5 }];
+    const odd = await kindling.adapters.average("x", ["mia", "leo"], { weights: [1] }).catch((error) => error.message);
+    return {
+      mean: await say([{ name: "both" }]), halves: await say(halves), mia: await say([{ name: "mia" }]),
+      same: await say([{ name: same.name }]), error: same.error, odd,
+    };
+  });
+  assert.equal(said.mean, said.halves);
+  assert.equal(said.same, said.mia);
+  assert.ok(said.error < 1e-4, `two equal paths are one of half the rank: ${said.error}`);
+  assert.match(said.odd, /1 numbers for 2/);
+});
+
 test("lessons: an answer with named adapters leaves what acts alone", CPU, async (t) => {
   const { assert } = t;
   await openTiny(t);

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod aim;
+mod average;
 mod convert;
 mod data;
 mod download;

@@ -125,6 +125,15 @@ pub enum Call {
     UseAdapters { active: Vec<Active> },
     /// Takes an adapter from the files beside the message.
     AddAdapter { name: String },
+    /// Averages adapters of the open model into a new one.
+    AverageAdapters {
+        name: String,
+        of: Vec<String>,
+        #[serde(default)]
+        weights: Vec<f64>,
+        #[serde(default)]
+        rank: Option<usize>,
+    },
     /// Removes an adapter.
     RemoveAdapter { name: String },
     /// Gives files to take home: `model` (and its form), `adapter` or `run` (and its name).

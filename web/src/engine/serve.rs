@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use js_sys::{Array, Reflect, Uint8Array};
+use kindling::adapter::AverageConfig;
 use kindling::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonConfig};
 use kindling::sample::UnmaskConfig;
 use kindling::text::RowKind;
@@ -128,6 +129,9 @@ async fn handle(engine: &Engine, call: Call, files: Vec<File>, port: &Port) -> R
         Call::Adapters => engine.list_adapters().await,
         Call::UseAdapters { active } => engine.use_adapters(&active).await,
         Call::AddAdapter { name } => engine.add_adapter(name, files).await,
+        Call::AverageAdapters { name, of, weights, rank } => {
+            engine.average_adapters(&name, &of, &AverageConfig { weights, rank }).await
+        }
         Call::RemoveAdapter { name } => engine.remove_adapter(&name).await,
         Call::Export { kind, name, shape, weights } => {
             engine.export((&kind, &name), shape, weights, port).await

@@ -141,6 +141,16 @@ messages! {
         damaged: Option<Told> = "Option::is_none",
     }
 
+    /// The mean of several adapters, which is one of them now.
+    struct AveragedAdapter {
+        /// Its name.
+        name: String,
+        /// What a person should know of how it came about.
+        notes: Vec<Told>,
+        /// What the smaller rank cost, as a share of the whole; missing where the mean is exact.
+        error: Option<f64> = "Option::is_none",
+    }
+
     /// What holds where a request names nothing else.
     struct Defaults {
         /// How a stage trains, with or without an adapter.

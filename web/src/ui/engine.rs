@@ -13,7 +13,7 @@ use super::dom::{self, window};
 use crate::format::fill;
 use crate::language::{Language, Text, in_fields, in_words};
 use crate::messages::evaluate::Evaluation;
-use crate::messages::model::{AdapterInfo, Defaults, DeviceInfo, KeptModel, ModelInfo};
+use crate::messages::model::{AdapterInfo, AveragedAdapter, Defaults, DeviceInfo, KeptModel, ModelInfo};
 use crate::messages::rows::{Cells, Pasted};
 use crate::messages::run::{EngineEvent, Plan, Preview, RunEnd, SavedRun, Stage};
 use crate::messages::told::Told;
@@ -304,6 +304,11 @@ pub async fn use_adapters(active: &[AdapterInfo]) -> Answer<Vec<AdapterInfo>> {
 /// Adds an adapter from PEFT's two files, or from a .zip of them.
 pub async fn add_adapter(name: &str, files: &JsValue) -> Answer<Vec<AdapterInfo>> {
     ask("adapters", "add", &[&name.into(), files]).await
+}
+
+/// Keeps the mean of adapters as a new one, which alone acts then.
+pub async fn average_adapters(name: &str, of: &[String]) -> Answer<AveragedAdapter> {
+    ask("adapters", "average", &[&name.into(), &write(&of)]).await
 }
 
 /// Deletes an adapter.

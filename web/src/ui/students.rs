@@ -19,6 +19,8 @@ struct Students {
     app: Rc<App>,
     list: El,
     questions: El,
+    /// What an average is to be called.
+    mean: El,
     answers: Rc<Answers>,
     /// The adapters of the open model, by name.
     known: RefCell<Vec<AdapterInfo>>,
@@ -34,6 +36,10 @@ pub fn build(app: &Rc<App>) -> El {
         app: Rc::clone(app),
         list: el("ul").class("plain").id("class-list"),
         questions: el("textarea").id("class-questions").attr("rows", "4"),
+        mean: el("input")
+            .id("class-mean")
+            .attr("type", "text")
+            .say_in("placeholder", speech, |t| t.lessons.students_mean),
         answers: Answers::build(app, "class", el("div").class("answers")),
         known: RefCell::default(),
         chosen: RefCell::default(),
@@ -44,6 +50,9 @@ pub fn build(app: &Rc<App>) -> El {
         drop::zone(speech, "class-files", |t| t.lessons.students_drop, move |files| dropped.take(files));
     let run = button().id("class-run").class("primary").say(speech, |t| t.lessons.students_ask);
     let run = run.on("click", move |_| asked.ask());
+    let averaged = Rc::clone(&students);
+    let average = button().id("class-average").say(speech, |t| t.lessons.students_average);
+    let average = average.on("click", move |_| averaged.average());
     let (listed, shown, filled) = (Rc::clone(&students), Rc::clone(&students), Rc::clone(&students));
     app.watch(Topic::Adapters, move || listed.fetch());
     app.watch(Topic::Language, move || shown.show());
@@ -53,7 +62,10 @@ pub fn build(app: &Rc<App>) -> El {
     let card = card.child(&el("p").class("faint").say(speech, |t| t.lessons.students_hint));
     let card = card.child(&zone).child(&students.list);
     let card = card.child(&field(speech, |t| t.lessons.questions, &students.questions));
-    card.child(&el("div").class("foot").child(&run)).child(&students.answers.place)
+    let card = card.child(&el("div").class("foot").child(&run));
+    let card = card.child(&field(speech, |t| t.lessons.students_mean_name, &students.mean));
+    let card = card.child(&el("p").class("faint").say(speech, |t| t.lessons.students_mean_hint));
+    card.child(&el("div").class("foot").child(&average)).child(&students.answers.place)
 }
 
 /// The path of a file: with its folders where it came in one.
@@ -151,6 +163,37 @@ impl Students {
         }
         self.chosen.borrow_mut().extend(added.iter().cloned());
         Ok(added)
+    }
+
+    /// Makes one adapter of those that are chosen; what acted before acts again afterwards.
+    fn average(self: &Rc<Self>) {
+        let text = self.app.speech.text();
+        let of: Vec<String> = {
+            let (chosen, known) = (self.chosen.borrow(), self.known.borrow());
+            known.iter().map(|adapter| &adapter.name).filter(|name| chosen.contains(*name)).cloned().collect()
+        };
+        if of.len() < 2 {
+            self.app.fail(text.lessons.students_two);
+            return;
+        }
+        let typed = self.mean.value();
+        let name = match typed.trim() {
+            "" => text.lessons.students_mean.to_string(),
+            typed => typed.to_string(),
+        };
+        let students = Rc::clone(self);
+        self.app.spawn(async move {
+            let acted = engine::adapters().await?;
+            let mean = engine::average_adapters(&name, &of).await?;
+            students.chosen.borrow_mut().insert(mean.name.clone());
+            engine::use_adapters(&acted).await?;
+            students.app.changed(Topic::Adapters);
+            let said = students.app.speech.text().lessons.students_averaged;
+            let mut told = vec![fill(said, &[&mean.name, &of.join(", ")])];
+            told.extend(mean.notes.iter().map(engine::spoken));
+            students.app.tell(&told.join("\n"));
+            Ok(())
+        });
     }
 
     fn ask(&self) {
