@@ -26,8 +26,9 @@ pub struct ServedText {
 /// In English.
 pub const ENGLISH: ServedText = ServedText {
     title: "Models of this page's server",
-    hint: "This page came from `kindling serve`, which has models of its own. Whoever talks with one sends the whole conversation, \
-        what was said before in it, too, to this server and nowhere else; its adapters and its speed are the server's.",
+    hint: "This page came from `kindling serve`, which has models of its own. Whoever talks with one sends the whole \
+        conversation, what was said before in it, too, to this server and nowhere else; its adapters and its speed are the \
+        server's.",
     key: "Key of the server",
     key_hint: "It is kept in this tab's memory only, until the page is closed or loaded again.",
     list: "List its models",
