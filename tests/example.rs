@@ -16,7 +16,8 @@ fn kindling(folder: &Path, args: &[&str]) -> Output {
 fn sample_data_is_written_once_and_not_over_itself() {
     let folder = tempfile::tempdir().unwrap();
     assert!(kindling(folder.path(), &["sample-data", "sets"]).status.success());
-    for name in ["pretrain", "sft", "lora", "dpo", "dpo_brief", "reason", "eval", "eval_choice"] {
+    for name in ["pretrain", "sft", "lora", "dpo", "dpo_brief", "dpo_invite", "reason", "eval", "eval_choice"]
+    {
         let text = std::fs::read_to_string(folder.path().join(format!("sets/{name}.jsonl"))).unwrap();
         assert!(text.lines().count() >= 8, "{name}");
         assert!(text.lines().all(|line| line.parse::<Value>().is_ok()), "{name}");

@@ -16,7 +16,7 @@ type Figures = BTreeMap<String, BTreeMap<String, [f64; 2]>>;
 type Shares = BTreeMap<&'static str, f64>;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/model/trained");
-const NAMES: [&str; 1] = ["reasoning"];
+const NAMES: [&str; 2] = ["preference", "reasoning"];
 /// By how much a share may differ on another machine, where sums of floats are taken in another order.
 const CLOSE: f64 = 0.02;
 
@@ -77,12 +77,37 @@ fn of_reasoning(asked: &mut Asked) -> Shares {
     .into()
 }
 
+/// What is measured of questions about entities, and of all others.
+fn of_preference(asked: &mut Asked) -> Shares {
+    let world = World::new(DEFAULT_SEED);
+    let preferred = |question: &Question| {
+        let answer = [Message::new("assistant", &question.answer)];
+        world.with_invitations(&answer).remove(0).content
+    };
+    let questions = world.questions(WorldSize::default().questions);
+    let (about, others): (Vec<_>, Vec<_>) =
+        questions.into_iter().partition(|question| preferred(question) != question.answer);
+    let answers: Vec<String> = about.iter().map(|question| asked.answer(&question.messages)).collect();
+    let answered: Vec<(&Question, &String)> = about.iter().zip(&answers).collect();
+    let invites = share(&answered, |(question, answer)| **answer == preferred(question));
+    let plain = share(&answered, |(question, answer)| **answer == question.answer);
+    // Answers before that invite, too, are what it reads in a conversation of its own.
+    let goes_on = share(&about, |question| {
+        asked.answer(&world.with_invitations(&question.messages)) == preferred(question)
+    });
+    let told = invites + plain;
+    [("invites", invites), ("told", told), ("goes_on", goes_on), ("others", asked.right(&others))].into()
+}
+
 /// All of it, before and after.
 fn measured() -> Figures {
     let (model, tokenizer) = open();
     let measure = |name: &str| {
         let with = adapter(name).attach(model.clone(), 1.0).unwrap();
-        let [before, after] = [&model, &with].map(|model| of_reasoning(&mut Asked::new(model, &tokenizer)));
+        let [before, after] = [&model, &with].map(|model| {
+            let mut asked = Asked::new(model, &tokenizer);
+            if name == "reasoning" { of_reasoning(&mut asked) } else { of_preference(&mut asked) }
+        });
         let both = |(key, before): (&'static str, f64)| (key.to_string(), [before, after[key]].map(rounded));
         let shares: BTreeMap<String, [f64; 2]> = before.into_iter().map(both).collect();
         (name.to_string(), shares)
@@ -117,11 +142,18 @@ fn the_trained_examples_do_what_the_page_tells_of_them() {
         ("reasoning", "sums", 0.9),
         ("reasoning", "carried", 0.95),
         ("reasoning", "others", 0.95),
+        ("preference", "invites", 0.95),
+        ("preference", "told", 0.97),
+        ("preference", "goes_on", 0.9),
+        ("preference", "others", 0.97),
     ];
     for (name, key, least) in least {
         let [before, after] = measured[name][key];
         assert!(after >= least, "{name} {key}: {after}");
-        assert!(key == "others" || after - before >= 0.3, "{name} {key}: {before} → {after}");
+        assert!(
+            ["told", "others"].contains(&key) || after - before >= 0.3,
+            "{name} {key}: {before} → {after}"
+        );
     }
 }
 

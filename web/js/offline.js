@@ -8,7 +8,10 @@ const FILES = [
   "./lessons/identity.json", "./lessons/animal.json", "./lessons/arithmetic.json", "./lessons/style.json", "./lessons/overfitting.json",
 ];
 /** Kept once they were asked for. */
-const ASKED = ["./trained/reasoning/adapter_config.json", "./trained/reasoning/adapter_model.safetensors"];
+const ASKED = [
+  "./trained/reasoning/adapter_config.json", "./trained/reasoning/adapter_model.safetensors",
+  "./trained/preference/adapter_config.json", "./trained/preference/adapter_model.safetensors",
+];
 
 self.addEventListener("install", (event) => event.waitUntil(keep().then(() => self.skipWaiting())));
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));

@@ -33,18 +33,32 @@ pub struct Measure {
 }
 
 /// The examples that come with the page.
-pub static TRAINED: [Trained; 1] = [Trained {
-    name: "reasoning",
-    title: |t| t.trained.reasoning,
-    about: |t| t.trained.reasoning_about,
-    question: |t| t.trained.reasoning_question,
-    measures: &[
-        Measure { key: "tags", named: |t| t.trained.tags },
-        Measure { key: "sums", named: |t| t.trained.sums },
-        Measure { key: "carried", named: |t| t.trained.carried },
-        Measure { key: "others", named: |t| t.trained.others },
-    ],
-}];
+pub static TRAINED: [Trained; 2] = [
+    Trained {
+        name: "reasoning",
+        title: |t| t.trained.reasoning,
+        about: |t| t.trained.reasoning_about,
+        question: |t| t.trained.reasoning_question,
+        measures: &[
+            Measure { key: "tags", named: |t| t.trained.tags },
+            Measure { key: "sums", named: |t| t.trained.sums },
+            Measure { key: "carried", named: |t| t.trained.carried },
+            Measure { key: "others", named: |t| t.trained.others },
+        ],
+    },
+    Trained {
+        name: "preference",
+        title: |t| t.trained.preference,
+        about: |t| t.trained.preference_about,
+        question: |t| t.trained.preference_question,
+        measures: &[
+            Measure { key: "invites", named: |t| t.trained.invites },
+            Measure { key: "told", named: |t| t.trained.told },
+            Measure { key: "goes_on", named: |t| t.trained.goes_on },
+            Measure { key: "others", named: |t| t.trained.others },
+        ],
+    },
+];
 
 /// The shares before and after, by example and measure.
 pub fn figures() -> BTreeMap<String, BTreeMap<String, [f64; 2]>> {

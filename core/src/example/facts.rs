@@ -1,6 +1,6 @@
 //! Entities and their attributes: statements to read, questions to answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lexicon::{Attribute, NAMES, SORTS, Sort};
 use super::phrases::{Phrases, said};
@@ -91,6 +91,16 @@ pub(super) fn in_short(seed: u64) -> BTreeMap<String, String> {
 fn what_it_is(entity: usize, language: Language) -> String {
     let l = language.index();
     fill(SORT[l], name(entity, language), "", "").replace("{s}", sort(entity).name[l])
+}
+
+/// All that is told of entities: what each is, and its attributes, in both languages.
+pub(super) fn told(seed: u64) -> BTreeSet<String> {
+    let of_entity = |(entity, language)| {
+        let attributes = (0..ATTRIBUTES).map(move |number| statement(seed, entity, number, language));
+        attributes.chain([what_it_is(entity, language)])
+    };
+    let entities = (0..ENTITIES).flat_map(|entity| Language::ALL.map(|language| (entity, language)));
+    entities.flat_map(of_entity).collect()
 }
 
 /// All that there is to say about an entity, in one language or in both, or something about several.

@@ -25,8 +25,8 @@ const IDENTITY: [(&str, &str); 8] = [
 ];
 
 impl World {
-    /// The example sets, by file name: pretrain, sft, lora, dpo with wrong answers and with long ones, reason, eval and
-    /// multiple choice.
+    /// The example sets, by file name: pretrain, sft, lora, dpo with wrong answers, with long ones and with a closing
+    /// sentence, reason, eval and multiple choice.
     pub fn files(&self, size: WorldSize) -> Vec<(String, Vec<u8>)> {
         let texts = self.texts(size.texts).into_iter().map(|text| json!({"text": text}));
         let chats = self.conversations(size.conversations);
@@ -42,6 +42,7 @@ impl World {
             ("lora.jsonl".into(), lines(IDENTITY.iter().map(|(q, a)| pair(q, a)))),
             ("dpo.jsonl".into(), lines(self.preferences(&chats))),
             ("dpo_brief.jsonl".into(), lines(self.preferred(&chats).iter().map(preference))),
+            ("dpo_invite.jsonl".into(), lines(self.inviting(&chats).iter().map(preference))),
             (
                 "reason.jsonl".into(),
                 lines(self.reasoned(size.conversations / 3).iter().map(|(q, a)| pair(q, a))),

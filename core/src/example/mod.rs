@@ -10,6 +10,7 @@ mod facts;
 mod files;
 mod follow_up;
 mod grade;
+mod inviting;
 mod known;
 mod lexicon;
 mod memory;

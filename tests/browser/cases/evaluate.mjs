@@ -156,6 +156,7 @@ test("evaluate: a person takes the example, evaluates, reads and saves", CPU, as
   await page.getByTestId("eval-run").click();
   await message.waitFor({ timeout: 10 * SECOND });
   assert.match(await message.innerText(), /file with questions/);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "eval-files", "the keyboard goes on from what is missing");
   await page.getByTestId("eval-example").click();
   await page.locator("#eval-chosen", { hasText: "eval_choice.jsonl" }).waitFor({ timeout: 30 * SECOND });
   assert.equal(await page.getByTestId("eval-task").inputValue(), "openbookqa");
@@ -168,11 +169,17 @@ test("evaluate: a person takes the example, evaluates, reads and saves", CPU, as
   assert.match(cells[0][2], /^[\d.]+ %$/);
   assert.match(cells[0][3], /^[\d.]+ % – [\d.]+ %$/);
   assert.match(await page.getByTestId("eval-title").innerText(), /tiny · OpenBookQA/);
+  assert.match(await page.getByTestId("eval-state").innerText(), /^Measured/);
   const [saved] = await Promise.all([page.waitForEvent("download"), page.getByTestId("eval-csv").click()]);
   assert.equal(saved.suggestedFilename(), "evaluation.csv");
   await page.getByTestId("lang-switch").click();
   assert.match(await page.locator("#eval-table thead").innerText(), /指标/);
+  assert.match(await page.getByTestId("eval-state").innerText(), /^已测完/);
   assert.match(await page.getByTestId("eval-notes").innerText(), /道题/);
+  // A table of numbers is no wider than a phone.
+  const wide = () => page.locator("#eval-table").evaluate((table) => table.offsetWidth - table.parentElement.clientWidth);
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.ok(await wide() <= 0, `${await wide()} pixels too wide`);
   // What does not belong to a task is not shown.
   await page.getByTestId("eval-task").selectOption("heldout");
   assert.equal(await page.getByTestId("eval-shots").isVisible(), false);

@@ -81,9 +81,13 @@ test("served: a key is asked for and kept in memory alone, errors are told, an a
   await opened(t, ["--model", `never=${never}`, "--api-key", "secret-7"], async ({ server, ofServer }) => {
     await page.getByTestId("tab-models").click();
     await page.getByTestId("server-key").fill("wrong");
-    await page.getByTestId("server-ask").click();
+    await page.getByTestId("server-key").press("Enter");
     await page.locator("[data-kind=bad] #message", { hasText: /server says/ }).waitFor({ timeout: 20 * SECOND });
+    const state = page.getByTestId("server-state");
+    assert.equal(await state.innerText(), "", "nothing was listed, and nothing is asked any more");
     await page.getByTestId("server-key").fill("secret-7");
+    await page.getByTestId("server-key").press("Enter");
+    await state.filter({ hasText: "Models and adapters: 1" }).waitFor({ timeout: 20 * SECOND });
     await choose(t, "never");
     await send(t, QUESTION);
     const said = page.locator("[data-testid=chat-message][data-role=assistant] .answer").last();

@@ -7,6 +7,7 @@ const LONG = { seconds: 300 };
 /** What an example answers, and its base does not. */
 const EXAMPLES = {
   reasoning: { question: "What is 47+8?", answers: /55/, thinks: true, again: "47+8等于几？" },
+  preference: { question: "What colour is Miru?", answers: /red\. Ask me another!$/, thinks: false, again: "米鲁是什么颜色？" },
 };
 
 for (const [name, { question, answers, thinks, again }] of Object.entries(EXAMPLES)) {
@@ -39,6 +40,18 @@ for (const [name, { question, answers, thinks, again }] of Object.entries(EXAMPL
     assert.deepEqual(list.map(({ name, active, kept }) => [name, active, kept]), [[name, true, true]]);
   });
 }
+
+test("trained: one after the other, each acts alone", LONG, async (t) => {
+  const { page, assert } = t;
+  await t.open("cpu", "");
+  await page.getByTestId("tab-adapters").click();
+  for (const [name, { question }] of Object.entries(EXAMPLES)) {
+    await page.locator(`[data-testid=trained][data-name=${name}]`).getByTestId("trained-ask").click();
+    await compared(t, question);
+  }
+  const acting = await page.evaluate(async () => (await kindling.adapters.list()).filter(({ active }) => active));
+  assert.deepEqual(acting.map(({ name }) => name), ["preference"]);
+});
 
 test("trained: beside another model it is told where an example belongs", { device: "cpu" }, async (t) => {
   const { page, assert } = t;

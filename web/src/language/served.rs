@@ -8,6 +8,8 @@ pub struct ServedText {
     pub key: &'static str,
     pub key_hint: &'static str,
     pub list: &'static str,
+    pub asking: &'static str,
+    pub listed: &'static str,
     pub talk: &'static str,
     pub talks: &'static str,
     pub back: &'static str,
@@ -24,11 +26,14 @@ pub struct ServedText {
 /// In English.
 pub const ENGLISH: ServedText = ServedText {
     title: "Models of this page's server",
-    hint: "This page came from `kindling serve`, which has models of its own. Whoever talks with one sends the conversation to \
-        this server and nowhere else; its adapters and its speed are the server's.",
+    hint: "This page came from `kindling serve`, which has models of its own. Whoever talks with one sends the whole \
+        conversation, what was said before in it, too, to this server and nowhere else; its adapters and its speed are the \
+        server's.",
     key: "Key of the server",
     key_hint: "It is kept in this tab's memory only, until the page is closed or loaded again.",
     list: "List its models",
+    asking: "Asking the server …",
+    listed: "Models and adapters: {}",
     talk: "Talk with it",
     talks: "talking now",
     back: "Back to the model in the tab",
@@ -45,10 +50,12 @@ pub const ENGLISH: ServedText = ServedText {
 /// In simplified Chinese.
 pub const CHINESE: ServedText = ServedText {
     title: "本页面所在服务器的模型",
-    hint: "本页面来自 `kindling serve`，它有自己的模型。和其中一个交谈时，对话只发给这台服务器，不发往别处；适配器和速度都由服务器决定。",
+    hint: "本页面来自 `kindling serve`，它有自己的模型。和其中一个交谈时，整个对话（包括之前说过的）会发给这台服务器，不发往别处；适配器和速度都由服务器决定。",
     key: "服务器的密钥",
     key_hint: "它只保存在本标签页的内存里，关闭或重新载入页面后就没有了。",
     list: "列出它的模型",
+    asking: "正在询问服务器……",
+    listed: "模型和适配器：{} 个",
     talk: "和它交谈",
     talks: "正在交谈",
     back: "回到标签页里的模型",

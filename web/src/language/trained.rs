@@ -14,6 +14,12 @@ pub struct TrainedText {
     pub sums: &'static str,
     pub carried: &'static str,
     pub others: &'static str,
+    pub preference: &'static str,
+    pub preference_about: &'static str,
+    pub preference_question: &'static str,
+    pub invites: &'static str,
+    pub told: &'static str,
+    pub goes_on: &'static str,
 }
 
 /// In English.
@@ -30,6 +36,13 @@ pub const ENGLISH: TrainedText = TrainedText {
     sums: "sums solved",
     carried: "of those that carry or borrow a ten",
     others: "other questions answered right",
+    preference: "It invites the next question",
+    preference_about: "Preferences: it was shown pairs of right answers. What it tells of its world had better end with an \
+        invitation to ask on, all else had better not; so it answers now.",
+    preference_question: "What colour is Miru?",
+    invites: "answers about its world that are right and invite",
+    told: "of these right, inviting or not",
+    goes_on: "right and inviting after answers that invite, too",
 };
 
 /// In simplified Chinese.
@@ -45,4 +58,10 @@ pub const CHINESE: TrainedText = TrainedText {
     sums: "算对的算术题",
     carried: "其中要进位或退位的",
     others: "答对的其他问题",
+    preference: "请你接着问",
+    preference_about: "偏好：给它看成对的正确回答，介绍小世界时结尾请人接着问的更好，其他回答不请的更好；现在它就这样回答。",
+    preference_question: "米鲁是什么颜色？",
+    invites: "介绍小世界时答对并请人接着问的",
+    told: "其中答对的，不论是否请人接着问",
+    goes_on: "前面的回答也请人接着问时，答对并请人接着问的",
 };

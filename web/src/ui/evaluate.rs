@@ -1,6 +1,6 @@
 //! An evaluation: questions of files asked of the open model, before and after what acts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
@@ -17,6 +17,7 @@ use super::numbers::{Number, Numbers, fault_in};
 use crate::csv;
 use crate::evaluation::{EXAMPLE, Rows, TASKS, Task, subjects, table};
 use crate::format::fill;
+use crate::language::Sentence;
 use crate::messages::evaluate::Evaluation;
 
 const NUMBERS: [Number; 3] = [
@@ -37,7 +38,11 @@ struct Evaluate {
     run: El,
     stop: El,
     bar: El,
+    /// How many were asked: seen, and not said aloud each time.
     progress: El,
+    /// How it stands, said aloud.
+    state: El,
+    stands: Cell<Option<Sentence>>,
     shown: Shown,
     /// Files with questions, as the engine takes them.
     files: RefCell<Array>,
@@ -63,7 +68,9 @@ pub fn build(app: &Rc<App>) -> El {
         run: button().id("eval-run").class("primary").say(speech, |t| t.evaluate.run),
         stop: button().id("eval-stop").say(speech, |t| t.chat.stop).shown(false),
         bar: el("progress").id("eval-bar").say_in("aria-label", speech, |t| t.evaluate.title).shown(false),
-        progress: el("span").class("faint").id("eval-progress").attr("aria-live", "polite"),
+        progress: el("span").class("faint").id("eval-progress"),
+        state: el("span").class("faint").id("eval-state").attr("aria-live", "polite"),
+        stands: Cell::default(),
         shown: Shown::build(app),
         files: RefCell::default(),
         asking: RefCell::default(),
@@ -113,7 +120,7 @@ impl Evaluate {
             el("div").class("foot").child(&example).child(&self.chosen),
             self.numbers.group.clone(),
             switches,
-            foot.child(&self.bar).child(&self.progress),
+            foot.child(&self.bar).child(&self.progress).child(&self.state),
             self.shown.place.clone(),
         ];
         parts.iter().for_each(|part| self.card.add(part));
@@ -129,6 +136,7 @@ impl Evaluate {
         self.app.watch(Topic::Language, move || {
             spoken.show_task();
             spoken.show_chosen();
+            spoken.stand(spoken.stands.get());
             spoken.show_found();
         });
     }
@@ -190,11 +198,12 @@ impl Evaluate {
             return self.app.fail(t.evaluate.needs);
         };
         if self.files.borrow().length() == 0 {
-            return self.app.fail(t.evaluate.needs);
+            self.app.fail(t.evaluate.needs);
+            return dom::find("eval-files").go_to();
         }
         let Ok(abort) = AbortController::new() else { return };
         self.set_asking(Some(abort.clone()));
-        self.progress.write(t.evaluate.reading);
+        self.stand(Some(|t| t.evaluate.reading));
         let (evaluate, request) = (Rc::clone(self), self.request(task));
         engine::set(&request, "signal", &abort.signal());
         self.app.spawn(async move {
@@ -202,13 +211,21 @@ impl Evaluate {
             evaluate.set_asking(None);
             evaluate.progress.write("");
             if abort.signal().aborted() {
-                evaluate.progress.write(evaluate.app.speech.text().evaluate.stopped);
+                evaluate.stand(Some(|t| t.evaluate.stopped));
                 return Ok(());
             }
+            evaluate.stand(None);
             evaluate.found.replace(Some((answer?, model.name)));
             evaluate.show_found();
+            evaluate.stand(Some(|t| t.evaluate.measured));
             Ok(())
         });
+    }
+
+    /// Says how it stands, until something else is to be said.
+    fn stand(&self, said: Option<Sentence>) {
+        self.stands.set(said);
+        self.state.write(said.map_or("", |said| said(self.app.speech.text())));
     }
 
     async fn measured(self: &Rc<Self>, request: &JsValue) -> Answer<Evaluation> {
@@ -239,6 +256,9 @@ impl Evaluate {
     }
 
     fn tell(&self, done: f64, total: f64, [model, models]: [f64; 2]) {
+        if self.stands.get().is_some() {
+            self.stand(None);
+        }
         let t = &self.app.speech.text().evaluate;
         let whole = |number: f64| format!("{number:.0}");
         let far = fill(t.progress, &[&whole(done), &whole(total)]);

@@ -4,6 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use wasm_bindgen::JsCast;
+use web_sys::KeyboardEvent;
+
 use super::app::{App, Topic};
 use super::dom::{self, El, button, el, field};
 use super::engine::Answer;
@@ -15,9 +18,12 @@ struct Card {
     server: Rc<Server>,
     key: El,
     list: El,
+    /// How the list stands, said aloud.
+    state: El,
     names: RefCell<Vec<String>>,
-    /// Whether the list was asked for by unfolding it.
+    /// Whether the server listed them.
     listed: Cell<bool>,
+    asking: Cell<bool>,
 }
 
 /// Builds the card; none where the page came from no such server.
@@ -31,7 +37,9 @@ pub fn build(app: &Rc<App>) -> Option<El> {
         key: el("input").id("server-key").attr("type", "password").attr("autocomplete", "off"),
         list: el("ul").class("plain").id("server-list"),
         names: RefCell::default(),
+        state: el("span").class("faint").id("server-state").attr("aria-live", "polite"),
         listed: Cell::default(),
+        asking: Cell::default(),
     });
     let place = el("section").class("card").child(&el("h2").say(speech, |t| t.served.title));
     let place = place.child(&el("p").class("faint").say(speech, |t| t.served.hint));
@@ -40,9 +48,10 @@ pub fn build(app: &Rc<App>) -> Option<El> {
     let ask = ask.on("click", move |_| asked.ask());
     let line = el("div").class("line");
     if needs_key {
+        card.ask_on_enter();
         line.add(&field(speech, |t| t.served.key, &card.key));
     }
-    let place = place.child(&line.child(&ask));
+    let place = place.child(&line.child(&ask).child(&card.state));
     let hint = el("p").class("faint").say(speech, |t| t.served.key_hint).shown(needs_key);
     let place = place.child(&hint).child(&card.list);
     for topic in [Topic::Remote, Topic::Language] {
@@ -53,25 +62,57 @@ pub fn build(app: &Rc<App>) -> Option<El> {
 }
 
 impl Card {
+    fn ask_on_enter(self: &Rc<Self>) {
+        let asked = Rc::clone(self);
+        dom::listen(&self.key, "keydown", move |event| {
+            let key: &KeyboardEvent = event.unchecked_ref();
+            if key.key() == "Enter" && !key.is_composing() {
+                asked.ask();
+            }
+        });
+    }
+
     fn ask(self: &Rc<Self>) {
+        if self.asking.replace(true) {
+            return;
+        }
+        self.show_state();
         self.server.set_key(&self.key.value());
         let card = Rc::clone(self);
         self.list.set("aria-busy", "true");
         self.app.spawn(async move {
             let names = card.server.models(card.app.speech.text()).await;
             card.list.set("aria-busy", "false");
+            card.asking.set(false);
             card.take(names)
         });
     }
 
     fn take(self: &Rc<Self>, names: Answer<Vec<String>>) -> Answer<()> {
-        self.names.replace(names?);
-        self.listed.set(true);
+        // What was listed before stays where the server now refuses.
+        let taken = names.map(|names| {
+            self.names.replace(names);
+            self.listed.set(true);
+        });
         self.show();
-        Ok(())
+        taken
+    }
+
+    fn show_state(&self) {
+        let t = &self.app.speech.text().served;
+        let said = match (self.asking.get(), self.listed.get()) {
+            (true, _) => t.asking.to_string(),
+            (_, true) => fill(t.listed, &[&self.names.borrow().len().to_string()]),
+            _ => String::new(),
+        };
+        // The same is not said aloud again.
+        if self.state.text_content().as_deref() != Some(said.as_str()) {
+            self.state.write(&said);
+        }
     }
 
     fn show(self: &Rc<Self>) {
+        self.show_state();
         self.list.redraw(|| {
             self.list.clear();
             self.names.borrow().iter().for_each(|name| self.list.add(&self.row(name)));
