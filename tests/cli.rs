@@ -107,3 +107,5 @@ mod travel;
 mod two_parts;
 #[path = "cli/unmasking.rs"]
 mod unmasking;
+#[path = "cli/warm.rs"]
+mod warm;

@@ -76,6 +76,8 @@ mod options;
 mod page_types;
 #[path = "library/parity.rs"]
 mod parity;
+#[path = "library/parity_stages.rs"]
+mod parity_stages;
 #[path = "library/pauses.rs"]
 mod pauses;
 #[path = "library/preferences.rs"]

@@ -31,6 +31,24 @@ pub enum What {
     Decode,
 }
 
+impl What {
+    /// Whether it asks for gradients.
+    pub fn trains(self) -> bool {
+        matches!(self, Self::Train | Self::Lora)
+    }
+}
+
+/// The shape of what a repetition computes.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Rows.
+    pub batch: usize,
+    /// Tokens a row, in training and in reading.
+    pub seq: usize,
+    /// New tokens a row, in decoding.
+    pub new_tokens: usize,
+}
+
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measurement {
@@ -40,6 +58,10 @@ pub struct Measurement {
     pub batch: usize,
     /// Tokens a row.
     pub seq: usize,
+    /// New tokens of each row and repetition, where decoding was measured.
+    pub new_tokens: Option<usize>,
+    /// Seconds of the warm-up, in which a graphics device compiles and tunes its kernels.
+    pub first_s: f64,
     /// Repetitions, warm-up aside.
     pub steps: usize,
     /// Seconds of all repetitions.
@@ -54,16 +76,14 @@ pub struct Measurement {
 ///
 /// # Errors
 /// A device that cannot be read.
-pub async fn measure(
-    what: What,
-    model: Transformer,
-    [batch, seq]: [usize; 2],
-    seconds: f64,
-) -> Result<Measurement> {
+pub async fn measure(what: What, model: Transformer, load: Load, seconds: f64) -> Result<Measurement> {
+    let Load { batch, seq, new_tokens } = load;
     let config = model.config().clone();
     let forward_flops = config.training_flops_per_token(seq) / 3.0;
-    let mut bench = Bench::new(what, model, [batch, seq])?;
+    let mut bench = Bench::new(what, model, load)?;
+    let began = now();
     bench.step().await?;
+    let first_s = now() - began;
     let (started, mut steps) = (now(), 0);
     while steps < 2 || now() - started < seconds {
         bench.step().await?;
@@ -74,11 +94,22 @@ pub async fn measure(
         What::Train => (batch * seq, 3.0 * forward_flops),
         What::Lora => (batch * seq, 2.0 * forward_flops),
         What::Prefill => (batch * seq, forward_flops),
-        What::Decode => (batch * DECODED, forward_flops),
+        What::Decode => (batch * new_tokens, forward_flops),
     };
     let tokens_per_second = (steps * tokens) as f64 / elapsed_s;
     let flops_per_second = tokens_per_second * flops;
-    Ok(Measurement { what, batch, seq, steps, elapsed_s, tokens_per_second, flops_per_second })
+    let new_tokens = (what == What::Decode).then_some(new_tokens);
+    Ok(Measurement {
+        what,
+        batch,
+        seq,
+        new_tokens,
+        first_s,
+        steps,
+        elapsed_s,
+        tokens_per_second,
+        flops_per_second,
+    })
 }
 
 /// How fast a model writes.
@@ -137,28 +168,27 @@ pub async fn measure_writing(
     Ok(Writing { steps, tokens_per_second: written as f64 / (now() - started).max(1e-9) })
 }
 
-/// New tokens in one repetition of a decode measurement.
-const DECODED: usize = 32;
-
 struct Bench {
     what: What,
     model: Option<Transformer>,
     optimizer: AdamW,
     batch: Batch,
+    new_tokens: usize,
     device: Device,
 }
 
 impl Bench {
-    fn new(what: What, model: Transformer, [batch, seq]: [usize; 2]) -> Result<Self> {
+    fn new(what: What, model: Transformer, load: Load) -> Result<Self> {
         let model = match what {
             What::Train => model,
             What::Lora => adapted(model)?,
             What::Prefill => model.valid(),
             What::Decode => model.valid().writing(),
         };
-        let batch = random_batch(model.config().vocab_size as u64, batch, seq);
-        let device = model.device();
-        Ok(Self { what, model: Some(model), optimizer: AdamW::new(AdamWConfig::default()), batch, device })
+        let batch = random_batch(model.config().vocab_size as u64, load.batch, load.seq);
+        let (device, new_tokens) = (model.device(), load.new_tokens);
+        let optimizer = AdamW::new(AdamWConfig::default());
+        Ok(Self { what, model: Some(model), optimizer, batch, new_tokens, device })
     }
 
     /// One repetition, waited for.
@@ -192,7 +222,7 @@ impl Bench {
 
     async fn prefill(&self, model: &Transformer) -> Result<KvCache> {
         let Batch { batch, seq, .. } = self.batch;
-        let mut cache = KvCache::new(model.config(), batch, seq + DECODED);
+        let mut cache = KvCache::new(model.config(), batch, seq + self.new_tokens);
         let logits = model.forward_cached(self.batch.inputs_tensor(&self.device), &mut cache, 0..batch, true);
         read(logits.sum()).await?;
         Ok(cache)
@@ -201,9 +231,10 @@ impl Bench {
     /// From a short prompt, so that the cache's cost is a decoder's own.
     async fn decode(&self, model: &Transformer) -> Result<()> {
         let Batch { batch, .. } = self.batch;
-        let mut cache = KvCache::new(model.config(), batch, DECODED);
-        for i in 0..DECODED {
-            let ids = TensorData::new(vec![i as i32 + 1; batch], [batch, 1]);
+        let mut cache = KvCache::new(model.config(), batch, self.new_tokens);
+        for i in 0..self.new_tokens {
+            let id = (i + 1) % model.config().vocab_size;
+            let ids = TensorData::new(vec![id as i32; batch], [batch, 1]);
             let logits = model.forward_cached(
                 Tensor::<2, Int>::from_data(ids, &self.device),
                 &mut cache,
@@ -257,6 +288,24 @@ async fn product(n: usize, times: usize, device: &Device) -> f64 {
 mod tests {
     use super::*;
     use crate::model::{DiffusionConfig, tiny};
+
+    #[test]
+    fn a_measurement_counts_the_tokens_of_its_load_after_a_warm_up() {
+        let load = Load { batch: 2, seq: 8, new_tokens: 5 };
+        for (what, tokens, new_tokens) in [
+            (What::Train, 16, None),
+            (What::Lora, 16, None),
+            (What::Prefill, 16, None),
+            (What::Decode, 10, Some(5)),
+        ] {
+            let place = Device::flex().autodiff();
+            let model = Transformer::init(&tiny(32), 0, &place).unwrap();
+            let m = pollster::block_on(measure(what, model, load, 0.0)).unwrap();
+            assert_eq!((m.batch, m.seq, m.steps, m.new_tokens), (2, 8, 2, new_tokens), "{what:?}");
+            assert!((m.tokens_per_second * m.elapsed_s - f64::from(2 * tokens)).abs() < 1e-6, "{what:?}");
+            assert!(m.first_s > 0.0 && m.elapsed_s > 0.0, "{what:?}");
+        }
+    }
 
     #[test]
     fn writing_is_counted_in_steps_and_tokens() {

@@ -159,7 +159,7 @@ enum Verb {
 }
 
 /// Flags of the command surface that wait for their issue.
-const FLAGS_NOT_BUILT: [&str; 3] = ["--sync-every", "--tf32", "--warm"];
+const FLAGS_NOT_BUILT: [&str; 2] = ["--sync-every", "--tf32"];
 
 /// What was asked for, in words, and the settings that came of it.
 pub struct Invocation {
@@ -231,7 +231,7 @@ pub fn run(args: Vec<OsString>) -> Result<(), Failure> {
         Verb::Serve(args) => serve::run(&args, &everywhere, &invocation.said),
         Verb::Runs(args) => runs::run(args, &everywhere),
         Verb::Report(args) => report::run(&args, &everywhere),
-        Verb::Doctor(_) => doctor::run(&everywhere),
+        Verb::Doctor(args) => doctor::run(&args, &everywhere),
         Verb::Plan(args) => plan::run(&args, &everywhere),
         Verb::Bench(args) => bench::run(&args, &everywhere),
         Verb::Completions(args) => completions::run(&args, &everywhere),

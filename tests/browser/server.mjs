@@ -32,14 +32,16 @@ const ARRIVES = 300;
  * for files of the folder what was sent; `pace` lets these together go no faster; `prepend` puts code before that of
  * matching files; `put` adds a file or replaces it, and `drop` takes it away. `part` says what becomes of its answers:
  * "cut" breaks the connection half-way, "stall" stops there for good; without `ranges` each begins at the file's start.
+ * `headers` go with every answer.
  */
-export async function serve(folder) {
+export async function serve(folder, headers = {}) {
   const requests = [];
   const added = new Map();
   const prepended = [];
   let versions = 0;
   let pace = null;
   const server = createServer(async (request, response) => {
+    for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
     const { pathname } = new URL(request.url, "http://x");
     const asked = { method: request.method, path: pathname, range: request.headers.range };
     requests.push(asked);

@@ -206,7 +206,25 @@ fn flags_of_later_issues_are_not_built_yet() {
         let line = format!("pretrain --model model --data docs.jsonl --out run {flag} x");
         refuse_all(&place, &[(line.as_str(), 2, &[flag, "not built yet"])]);
     }
-    refuse_all(&place, &[("doctor --warm", 2, &["--warm", "not built yet"])]);
+}
+
+#[test]
+fn what_is_measured_and_warmed_fits_together() {
+    let place = Place::with_model();
+    refuse_all(
+        &place,
+        &[
+            ("bench --what decode --decode-batch-size 0", 2, &["--decode-batch-size is 0"]),
+            ("bench --preset nano --new-tokens 4096", 2, &["--new-tokens is 4096", "nano holds 1 to 1024"]),
+            ("bench --model model --preset nano", 2, &["--model", "--preset"]),
+            ("bench --model model --num-experts 4", 2, &["settings of experts", "--preset"]),
+            ("bench --model absent", 1, &["absent"]),
+            ("doctor --preset nano", 2, &["--warm"]),
+            ("doctor --warm --preset nope", 2, &["there is no preset 'nope'"]),
+            ("doctor --warm --max-seq-len 4096", 2, &["--max-seq-len is 4096", "nano holds 1 to 1024"]),
+            ("doctor --warm --weights q8_0 --what train", 2, &["--weights", "do not train"]),
+        ],
+    );
 }
 
 #[test]

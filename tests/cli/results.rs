@@ -210,10 +210,12 @@ fn doctor_plan_and_bench_tell_what_they_measure() {
     let rows = place.run(bench).ok().json();
     let kinds: Vec<&Value> = rows.iter().map(|row| &row["what"]).collect();
     assert_eq!(kinds, ["train", "prefill", "decode"]);
-    let keys = "what device dtype preset batch seq steps elapsed_s tokens_per_second peak_memory_bytes \
+    let keys = "what device dtype preset batch seq first_s steps elapsed_s tokens_per_second peak_memory_bytes \
                 flops_per_second share_of_peak";
     for row in &rows {
-        keys_are(row, &keys.split(' ').collect::<Vec<_>>());
+        let mut keys: Vec<_> = keys.split(' ').collect();
+        keys.extend((row["what"] == "decode").then_some("new_tokens"));
+        keys_are(row, &keys);
         assert_eq!(
             (&row["device"], &row["dtype"], &row["preset"]),
             (&"cpu".into(), &"f32".into(), &"nano".into())
@@ -222,4 +224,8 @@ fn doctor_plan_and_bench_tell_what_they_measure() {
     }
     let one = place.run(&format!("{bench} --what prefill")).ok().result();
     assert_eq!((&one["what"], &one["batch"], &one["seq"]), (&"prefill".into(), &1.into(), &16.into()));
+    let flags = "--model model --what decode --decode-batch-size 3 --new-tokens 5";
+    let own = place.run(&format!("bench {flags} --max-seq-len 16 --seconds 0 --json")).ok().result();
+    assert_eq!((&own["batch"], &own["new_tokens"], &own["steps"]), (&3.into(), &5.into(), &2.into()));
+    assert_eq!((&own["model"], &own["preset"]), (&"model".into(), &Value::Null));
 }

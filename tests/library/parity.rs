@@ -17,7 +17,7 @@ const TF32: f64 = 5e-3;
 
 /// The device that `KINDLING_PARITY` names (wgpu, vulkan, cuda), where this build and machine have it, and how far it
 /// may be from the processor.
-fn other_device() -> Option<(Device, f64)> {
+pub fn other_device() -> Option<(Device, f64)> {
     let Ok(name) = std::env::var("KINDLING_PARITY") else {
         eprintln!("SKIPPED: parity: KINDLING_PARITY names no device to compare with (wgpu, vulkan or cuda)");
         return None;
@@ -46,7 +46,8 @@ fn batch(seed: u32) -> Batch {
     batch
 }
 
-fn relative(a: &[f32], b: &[f32]) -> f64 {
+/// The norm of the difference, as a share of the first one's.
+pub fn relative(a: &[f32], b: &[f32]) -> f64 {
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let difference = norm(&mut a.iter().zip(b).map(|(a, b)| f64::from(a - b)));
     difference / norm(&mut a.iter().map(|&a| f64::from(a))).max(1e-12)

@@ -6,13 +6,18 @@ use serde_json::json;
 use sysinfo::System;
 
 use super::open_device;
+use super::warm::{WarmArgs, Warming};
 use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::output;
 
-/// `doctor` has no flags of its own.
+/// Flags of `doctor`.
 #[derive(Args)]
-pub struct DoctorArgs {}
+pub struct DoctorArgs {
+    /// What is warmed
+    #[command(flatten, next_help_heading = "Kernels")]
+    pub warming: WarmArgs,
+}
 
 /// Features of this build that concern devices.
 const FEATURES: [(&str, bool); 4] = [
@@ -34,10 +39,11 @@ pub fn memory() -> (u64, u64) {
 /// Looks and tells.
 ///
 /// # Errors
-/// A device or compute type that was asked for and cannot be used.
-pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
+/// A device or compute type that was asked for and cannot be used; what keeps `--warm` from its work.
+pub fn run(args: &DoctorArgs, everywhere: &Everywhere) -> Result<(), Failure> {
     let output = everywhere.output();
     let device = open_device(everywhere)?;
+    let warming = args.warming.warm.then(|| Warming::new(&args.warming, &device)).transpose()?;
     let (free, total) = memory();
     let devices = survey();
     let auto = OpenDevice::open(DeviceChoice::Auto)?;
@@ -80,7 +86,7 @@ pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
             ));
         }
     }
-    Ok(())
+    warming.map_or(Ok(()), |warming| warming.run(everywhere))
 }
 
 /// The most memory this process has held, where the system tells.

@@ -72,6 +72,7 @@ pub mod train;
 pub mod train_args;
 pub mod training_samples;
 mod view;
+mod warm;
 mod writing;
 
 use std::path::{Path, PathBuf};
@@ -82,7 +83,7 @@ use kindling::adapter::Fingerprint;
 use kindling::checkpoint::Checkpoint;
 use kindling::device::{OpenDevice, is_processor};
 use kindling::kernels::{Activations, Quantization};
-use kindling::model::{RopeSettings, Transformer};
+use kindling::model::{ModelConfig, RopeSettings, Transformer, fresh_weights};
 use kindling::sample::SamplingConfig;
 use kindling::tokenizer::Tokenizer;
 
@@ -348,4 +349,20 @@ pub fn load(
         None => checkpoint.model(device),
     };
     Ok(model.map_err(|e| at(path, e))?)
+}
+
+/// A model of a shape that has learned nothing.
+///
+/// # Errors
+/// A shape that cannot be built.
+pub fn fresh(
+    config: &ModelConfig,
+    weights: Option<Quantization>,
+    place: &Device,
+) -> Result<Transformer, Failure> {
+    let mut source = fresh_weights(config, 0);
+    Ok(match weights {
+        Some(bits) => Transformer::build_quantized(config, bits, place, &mut source)?,
+        None => Transformer::build(config, place, &mut source)?,
+    })
 }
