@@ -2,6 +2,7 @@
 
 mod adapters;
 mod aim;
+mod asked_run;
 mod convert;
 mod data;
 mod download;
@@ -30,6 +31,7 @@ mod protocol;
 mod queue;
 mod results;
 mod resume;
+mod run_settings;
 mod runs;
 mod saver;
 #[path = "../saves.rs"]
@@ -42,6 +44,7 @@ mod talk;
 mod teacher;
 mod teaches;
 mod told;
+mod told_run;
 mod training;
 mod writing;
 
