@@ -31,6 +31,11 @@ pub struct BesideModel {
 }
 
 impl BesideModel {
+    /// Whether anything stands there.
+    pub fn is_said(&self) -> bool {
+        self.preset.is_some() || self.model_config.is_some() || self.tokenizer.is_some()
+    }
+
     /// Opens a checkpoint of any form with what stands beside it.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod drivers;
 mod failure;
 mod flag_rules;
 mod folded;
+mod followed;
 mod html_file;
 mod hub;
 mod in_making;

@@ -14,6 +14,7 @@ use kindling::train::{
 };
 use serde_json::{Value, json};
 
+use crate::followed::{self, News};
 use crate::interrupt;
 use crate::output::{Output, duration};
 use crate::run_dir::{Reason, RunDir};
@@ -74,6 +75,7 @@ impl<'a> RunListener<'a> {
     /// # Errors
     /// A log that cannot be written.
     pub fn sampled(&self, step: u64, samples: &[Sample]) -> Result<()> {
+        followed::tell(News::Samples(step, samples));
         for Sample { prompt, text } in samples {
             self.say(&format!("step {step}: {prompt} → {text}"));
             let line = json!({"event": "sample", "step": step, "prompt": prompt, "text": text});
@@ -128,6 +130,7 @@ impl<'a> RunListener<'a> {
         };
         let files = run_files(snapshot, &self.config, self.tokenizer)?;
         self.directory.save(step, &files, reason)?;
+        followed::tell(News::Saved(step));
         let now = now();
         self.clock.saved(now, now - self.worked);
         if self.output.verbose {
@@ -144,6 +147,7 @@ impl<'a> RunListener<'a> {
     }
 
     fn eval(&self, step: u64, held_out: &HeldOut, best: bool) -> Result<()> {
+        followed::tell(News::Eval { step, held_out, best });
         let (loss, bits) = (held_out.loss, held_out.bits_per_byte);
         self.say(&format!(
             "step {step}: held-out loss {loss:.4}{}{}{}",
@@ -164,6 +168,7 @@ impl Listener for RunListener<'_> {
     fn on(&mut self, event: TrainEvent<'_>) -> Result<()> {
         let told = match event {
             TrainEvent::Step { log, .. } => {
+                followed::tell(News::Step(log));
                 self.show(log);
                 let line = serde_json::to_value(log).unwrap_or(Value::Null);
                 self.output.json(&line);
@@ -172,6 +177,7 @@ impl Listener for RunListener<'_> {
             TrainEvent::Eval { step, held_out, best } => self.eval(step, held_out, best),
             TrainEvent::Save { snapshot, best } => self.store(snapshot, best),
             TrainEvent::Warning(text) => {
+                followed::tell(News::Warning(&text));
                 match &self.bar {
                     Some(bar) => bar.suspend(|| self.output.warn(&text)),
                     None => self.output.warn(&text),
@@ -187,13 +193,9 @@ impl Listener for RunListener<'_> {
 
     fn control(&mut self) -> Control {
         self.worked = now();
-        let stop = interrupt::asked();
-        self.by_time = !stop && self.clock.due(self.worked);
-        match (stop, self.by_time) {
-            (true, _) => Control::Stop,
-            (false, true) => Control::Save,
-            (false, false) => Control::Continue,
-        }
+        let wanted = if interrupt::asked() { Control::Stop } else { followed::wants() };
+        self.by_time = wanted == Control::Continue && self.clock.due(self.worked);
+        if self.by_time { Control::Save } else { wanted }
     }
 }
 

@@ -41,6 +41,14 @@ window.kindlingReady.catch(() => {}).then(() => opening.close());
 const offline = () => navigator.serviceWorker?.register(new URL("./offline.js", document.baseURI)).catch(() => {});
 window.kindlingReady.then(offline, offline);
 
+// Where the page's server trains (`kindling serve --train` marks its page so), its runs are asked for as those in the tab.
+const [place, , trains] = document.querySelector("meta[name=kindling-server]")?.content.split(" ") ?? [];
+const server = new URL(place ?? ".", document.baseURI);
+if (trains === "train" && server.origin === location.origin) {
+  const { ServedTraining } = await import("./served.js");
+  window.kindling.served = new ServedTraining(server, window.kindling);
+}
+
 try {
   const { default: init } = await import("./app.js");
   await init({ module_or_path: app });

@@ -30,6 +30,8 @@ export interface ConnectOptions {
 }
 
 export interface Kindling {
+  /** Runs on the server that the page came from; only where that trains (`kindling serve --train`). */
+  served?: ServedTraining;
   /** What computes, once the engine stands. */
   device(): Promise<DeviceInfo>;
   /**
@@ -562,6 +564,19 @@ export interface ExportedFile { name: string; bytes: Uint8Array }
 
 /** What a run tells on its way. */
 export type TrainEvent = Extract<EngineEvent, { event: "step" | "eval" | "sample" | "save" | "warning" }>;
+
+/** Runs on the server that the page came from: sft on rows as texts, with an adapter or without. They outlive the page. */
+export interface ServedTraining {
+  /** The key of the server, where it needs one. */
+  key: string;
+  list(): Promise<ServedRuns>;
+  /** Begins one; `model` is one of the server's, and the first one where it is missing. What it gave answers there by its id. */
+  train(request: TrainRequest & { model?: string }, onEvent?: (event: TrainEvent) => void): Promise<Run>;
+  /** Goes on with a run that ended before its last step. */
+  resume(id: string, onEvent?: (event: TrainEvent) => void): Promise<Run>;
+  /** Comes back to the run that goes on, or that ended last: all of its events are told again. */
+  rejoin(id: string, onEvent?: (event: TrainEvent) => void): Promise<Run>;
+}
 
 // From here on written by: WRITE_TYPES=1 cargo test -p kindling-web --lib messages
 
@@ -1370,6 +1385,18 @@ export interface SavedRun {
   total_steps: number;
   /** Files of it that were cut short or damaged, and how; it goes on from what is whole. */
   damaged?: Told[];
+}
+
+/** What a server that trains tells of its runs. */
+export interface ServedRuns {
+  /** The id of the run that goes on; null where none does. */
+  running: string | null;
+  /** Those that are kept there. */
+  runs: SavedRun[];
+  /** Models that a run may begin with; the first is the default. */
+  models: string[];
+  /** The most bytes of a request. */
+  most_bytes: number;
 }
 
 /** Rows as the model sees them. */

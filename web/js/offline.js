@@ -3,7 +3,7 @@
 const CACHE = "kindling";
 const FILES = [
   "./", "./index.html", "./boot.js", "./opening.js", "./progress.js", "./sizes.json", "./app.js", "./app_bg.wasm",
-  "./kindling.js", "./requests.js", "./worker.js", "./engine.js", "./engine_bg.wasm", "./kindling-nano.safetensors",
+  "./kindling.js", "./requests.js", "./served.js", "./worker.js", "./engine.js", "./engine_bg.wasm", "./kindling-nano.safetensors",
   "./base.css", "./controls.css", "./chat.css", "./panels.css", "./lessons.css", "./diffusion.css",
   "./lessons/identity.json", "./lessons/animal.json", "./lessons/arithmetic.json", "./lessons/style.json", "./lessons/overfitting.json",
 ];

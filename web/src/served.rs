@@ -92,15 +92,27 @@ pub fn names(list: &Value) -> Vec<String> {
     models.iter().filter_map(|model| Some(model["id"].as_str()?.to_string())).collect()
 }
 
-/// Where the routes of a server are, beside the page, and whether they need a key, as its mark in the page says; nothing of
-/// a mark that says anything else.
-pub fn marked(content: &str) -> Option<(&str, bool)> {
-    let (place, key) = content.split_once(' ')?;
-    match key {
-        "open" => Some((place, false)),
-        "key" => Some((place, true)),
-        _ => None,
-    }
+/// What a server tells the page of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark<'a> {
+    /// Where its routes are, beside the page.
+    pub place: &'a str,
+    /// Whether they need a key.
+    pub needs_key: bool,
+    /// Whether it trains.
+    pub trains: bool,
+}
+
+/// What the mark in the page says; nothing of one that says anything else.
+pub fn marked(content: &str) -> Option<Mark<'_>> {
+    let (place, rest) = content.split_once(' ')?;
+    let (key, trains) = rest.strip_suffix(" train").map_or((rest, false), |key| (key, true));
+    let needs_key = match key {
+        "open" => false,
+        "key" => true,
+        _ => return None,
+    };
+    Some(Mark { place, needs_key, trains })
 }
 
 /// Whether a host's name means the reader's own computer.
@@ -182,8 +194,15 @@ mod tests {
 
     #[test]
     fn the_mark_and_the_list_are_read_and_nothing_else() {
-        assert_eq!(marked("v1/ open"), Some(("v1/", false)));
-        assert_eq!((marked("v1/ key"), marked("v1/"), marked("v1/ what")), (Some(("v1/", true)), None, None));
+        let mark = |needs_key, trains| Some(Mark { place: "v1/", needs_key, trains });
+        assert_eq!((marked("v1/ open"), marked("v1/ key")), (mark(false, false), mark(true, false)));
+        assert_eq!(
+            (marked("v1/ open train"), marked("v1/ key train")),
+            (mark(false, true), mark(true, true))
+        );
+        for odd in ["v1/", "v1/ what", "v1/ train", "v1/ open what", ""] {
+            assert_eq!(marked(odd), None, "{odd}");
+        }
         assert_eq!(names(&json!({"data": [{"id": "a"}, {}, {"id": "b"}]})), ["a", "b"]);
         assert!(names(&json!([])).is_empty());
     }

@@ -13,6 +13,7 @@ use super::doctor;
 use super::training_samples::TrainingSamples;
 use crate::cli::Everywhere;
 use crate::failure::Failure;
+use crate::followed::{self, News};
 use crate::interrupt;
 use crate::output::{self, Output};
 use crate::piped;
@@ -70,6 +71,7 @@ pub fn execute(
     let outcome = outcome?;
     finished?;
     session.end(directory, outcome.progress.step)?;
+    followed::tell(News::Ended(&outcome));
     let loader = &outcome.progress.loader;
     if loader.cut + loader.dropped > 0 {
         output.say(&format!(

@@ -24,6 +24,7 @@ use super::train_args::{DATE, LENGTH, TrainArgs};
 use super::{example, masked_start, open_device, shard_dir};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
+use crate::followed::{self, News};
 use crate::output::{self, Output};
 use crate::piped;
 use crate::prepared_files;
@@ -99,7 +100,7 @@ pub fn run(
     };
     // A page that goes on with the run knows how to read its data.
     run.progress.encoding = args.rows.reading.encoding.map(|encoding| encoding.name().to_string());
-    tell_ends(&run, told_ends, output);
+    tell_standing(&run, &dataset, told_ends, output);
     let outcome = execute(run, &directory, &args.course(stage), &device, output)?;
     conclude((kind, content), &outcome, &directory, args.model.as_deref(), &args.data, everywhere)
 }
@@ -145,8 +146,11 @@ fn processed(
     Ok(Arc::new(prepared_files::open_directory(out)?))
 }
 
-/// Says which tokens end an answer now, where those of the model's files were others.
-fn tell_ends(run: &Run, told_ends: Option<Vec<u32>>, output: Output) {
+/// Says which tokens end an answer now, where those of the model's files were others; whoever follows the run hears what it
+/// will need.
+fn tell_standing(run: &Run, dataset: &Dataset, told_ends: Option<Vec<u32>>, output: Output) {
+    let rows = run.progress.rows;
+    followed::tell(News::Stands { plan: &run.plan, rows, report: dataset.report() });
     let ends = &run.model.config().eos_token_ids;
     if let Some(remark) = told_ends.and_then(|told| run.tokenizer.gained_ends(&told, ends)) {
         output.say(&remark);

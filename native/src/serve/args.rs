@@ -52,6 +52,9 @@ pub struct ServeArgs {
     /// Serve the page in this folder, which `trunk build` made, from the same port
     #[arg(long, value_name = "DIR")]
     pub page: Option<PathBuf>,
+    /// Let the page train here, one run at a time, each in a directory of its own below DIR [without DIR: runs]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "runs")]
+    pub train: Option<PathBuf>,
     /// How much is taken on
     #[command(flatten)]
     pub limits: Limits,
@@ -68,9 +71,7 @@ impl ServeArgs {
     pub fn check(&self) -> Result<Names, Error> {
         let mut problems: Vec<Told> = self.limits.problems();
         problems.extend(self.sampling.validate());
-        let beside = &self.beside;
-        let one = beside.preset.is_some() || beside.model_config.is_some() || beside.tokenizer.is_some();
-        if one && self.models.len() > 1 {
+        if self.beside.is_said() && self.models.len() > 1 {
             problems.push(
                 "--preset, --model-config and --tokenizer stand beside one --model, and there are several; start a server \
                  for each, or make directories of them with `kindling import`"
@@ -103,6 +104,22 @@ impl ServeArgs {
             Some(names) if problems.is_empty() => Ok(names),
             _ => Err(Error::Config(problems)),
         }
+    }
+
+    /// Whether the server may train where it listens.
+    ///
+    /// # Errors
+    /// An address that others reach, without a key.
+    pub fn check_training(&self, address: IpAddr) -> Result<(), Error> {
+        if self.train.is_none() || address.is_loopback() || !self.keys().is_empty() {
+            return Ok(());
+        }
+        let problem = format!(
+            "--train with --host {} and without a key: everybody who reaches this machine could fill its disk and keep it \
+             busy; give a key with --api-key or {KEY_VARIABLE}, or take --host 127.0.0.1",
+            self.host
+        );
+        Err(Error::Config(vec![problem.into()]))
     }
 
     /// All keys.

@@ -41,9 +41,8 @@ impl Admission {
 
     /// Whether a page of this origin may ask; its own host's may.
     fn takes_origin(&self, origin: &str, host: &str) -> bool {
-        let own =
-            origin.split_once("://").is_some_and(|(_, of)| !host.is_empty() && of.eq_ignore_ascii_case(host));
-        own || self.origins.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin))
+        is_own(origin, host)
+            || self.origins.iter().any(|known| known == "*" || known.eq_ignore_ascii_case(origin))
     }
 
     /// Whether a request for this host is meant for this machine.
@@ -88,6 +87,17 @@ impl Admission {
         let exposed = HeaderValue::from_static("retry-after, x-request-id");
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
+}
+
+/// Whether an origin is that of this host.
+fn is_own(origin: &str, host: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, of)| !host.is_empty() && of.eq_ignore_ascii_case(host))
+}
+
+/// Whether a request comes from a page of this server's own, or from no page at all.
+pub fn is_of_own_page(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    !headers.contains_key(header::ORIGIN) || is_own(text(header::ORIGIN), text(header::HOST))
 }
 
 /// What needs no key: whether the server is well, and the page, which holds no secret and whose files a browser asks for

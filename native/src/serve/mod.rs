@@ -23,6 +23,7 @@ mod running;
 mod stream;
 mod texts;
 mod timed_io;
+mod training;
 mod wanted;
 
 use std::net::{IpAddr, SocketAddr};
@@ -47,6 +48,7 @@ use self::metrics::Metrics;
 use self::names::Names;
 use self::page::Page;
 use self::running::Running;
+use self::training::{Means, Trainer};
 use crate::cli::Everywhere;
 use crate::commands::{WRITING, check_activations, open_device};
 use crate::failure::Failure;
@@ -67,6 +69,8 @@ pub struct Server {
     running: Running,
     places: Places,
     page: Page,
+    /// What trains, where the server does.
+    trainer: Option<Trainer>,
     limits: Limits,
     /// Most new tokens of an answer, where a flag bounds it.
     most_tokens: Option<usize>,
@@ -110,8 +114,9 @@ impl Server {
 /// Runs the verb; `said` are the flags that were given.
 pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::result::Result<(), Failure> {
     let names = args.check()?;
-    let page = Page::open(args.page.as_deref(), !args.keys().is_empty())?;
+    let page = Page::open(args.page.as_deref(), !args.keys().is_empty(), args.train.is_some())?;
     let address = args.address()?;
+    args.check_training(address)?;
     let device = open_device(everywhere)?;
     check_activations(args.activations, &device.device)?;
     let output = everywhere.output();
@@ -132,6 +137,7 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
         limits: args.limits.clone(),
     };
     let (engine, thread) = Engine::start(settings, names.clone(), Arc::clone(&metrics))?;
+    let trainer = trainer(args, everywhere, (&engine, &names))?;
     let keys = args.keys();
     let is_said = |flag: &str| said.iter().any(|said| said == flag);
     let running = Running::default();
@@ -142,6 +148,7 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
         running: running.clone(),
         places: Places::default(),
         page,
+        trainer: trainer.clone(),
         limits: args.limits.clone(),
         most_tokens: is_said("max-new-tokens").then_some(args.sampling.max_new_tokens),
         seed: is_said("seed").then_some(args.sampling.seed),
@@ -154,11 +161,22 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
     let router = routes::router(Arc::new(server));
     let served = runtime.block_on(listener::serve(listener, router, &args.limits, &running));
     output.say("the server ends");
+    // It saves, as it was asked to with the server.
+    if let Some(trainer) = trainer {
+        trainer.join();
+    }
     engine.end();
     // A thread that is still waited for would only read what nobody asks for any more.
     runtime.shutdown_background();
     let _ = thread.join();
     Ok(served.map_err(|source| io(args, source))?)
+}
+
+/// What trains, where `--train` says so.
+fn trainer(args: &ServeArgs, everywhere: &Everywhere, served: (&Engine, &Names)) -> Result<Option<Trainer>> {
+    let means = Means { weights: args.weights, has_parts: args.beside.is_said() };
+    let train = args.train.as_deref();
+    train.map(|path| Trainer::open(path, means, everywhere, served)).transpose()
 }
 
 fn runtime() -> Result<Runtime> {

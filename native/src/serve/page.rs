@@ -32,6 +32,8 @@ const FORMS: [(&str, &str); 2] = [("br", "br"), ("gzip", "gz")];
 
 /// The file of the page itself.
 const INDEX: &str = "index.html";
+/// What its mark may say of its server.
+const MARKS: [&str; 3] = ["open", "key", "train"];
 /// Behind which of its words the page learns that its server has models.
 const HEAD: &str = "<head>";
 
@@ -45,11 +47,11 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page in this folder, of a server that answers with or without a key.
+    /// The page in this folder, of a server that answers with or without a key, and may train.
     ///
     /// # Errors
     /// A folder without an `index.html`.
-    pub fn open(folder: Option<&Path>, needs_key: bool) -> Result<Self> {
+    pub fn open(folder: Option<&Path>, needs_key: bool, trains: bool) -> Result<Self> {
         if let Some(folder) = folder
             && !folder.join(INDEX).is_file()
         {
@@ -62,8 +64,9 @@ impl Page {
             ]));
         }
         let key = if needs_key { "key" } else { "open" };
-        // Where the routes are, beside the page, and whether they need a key.
-        let mark = format!("<meta name=\"kindling-server\" content=\"v1/ {key}\">");
+        let train = if trains { " train" } else { "" };
+        // Where the routes are, beside the page, whether they need a key, and whether the server trains.
+        let mark = format!("<meta name=\"kindling-server\" content=\"v1/ {key}{train}\">");
         Ok(Self { folder: folder.map(Path::to_path_buf), mark })
     }
 
@@ -153,7 +156,7 @@ fn send_marked(file: &Path, asked: &HeaderMap, head: bool, mark: &str) -> Option
         text.splice(behind..behind, mark.bytes());
     }
     // The same file with another mark is another page.
-    let tag = tag(&found, if mark.contains(" key\"") { "key" } else { "open" });
+    let tag = tag(&found, &mark.split(['"', ' ']).filter(|word| MARKS.contains(word)).collect::<String>());
     let length = text.len() as u64;
     Some(answer(asked, (&tag, content_type(file)), head, text, length))
 }
@@ -255,12 +258,16 @@ mod tests {
         let asked: HeaderMap =
             [(header::ACCEPT_ENCODING, HeaderValue::from_static("br"))].into_iter().collect();
         let [open, key] =
-            [false, true].map(|needs_key| Page::open(Some(place.path()), needs_key).unwrap().mark);
+            [false, true].map(|needs_key| Page::open(Some(place.path()), needs_key, false).unwrap().mark);
         assert!(open.contains("content=\"v1/ open\"") && key.contains("content=\"v1/ key\""), "{open} {key}");
         let sent = |head: bool, mark: &str| send_marked(&file, &asked, head, mark).unwrap();
         let whole = sent(false, &open);
         assert!(whole.headers().get("content-encoding").is_none(), "its packed form knows of no server");
-        assert_ne!(whole.headers()["etag"], sent(false, &key).headers()["etag"]);
+        let train = Page::open(Some(place.path()), false, true).unwrap().mark;
+        assert!(train.contains("content=\"v1/ open train\""), "{train}");
+        for other in [&key, &train] {
+            assert_ne!(whole.headers()["etag"], sent(false, other).headers()["etag"], "{other}");
+        }
         let length = "<html><head><title>é</title></head></html>".len() + open.len();
         assert_eq!(sent(true, &open).headers()["content-length"], length.to_string().as_str());
         let known = [(header::IF_NONE_MATCH, whole.headers()["etag"].clone())].into_iter().collect();
@@ -291,6 +298,8 @@ mod tests {
         let tag = plain.headers()["etag"].to_str().unwrap().to_string();
         assert_eq!(send(&file, &asked(&[(header::IF_NONE_MATCH, &tag)]), false).unwrap().status(), 304);
         assert!(send(&place.path().join("none"), &asked(&[]), false).is_none());
-        assert!(Page::open(Some(place.path()), false).unwrap_err().to_string().contains("no index.html"));
+        assert!(
+            Page::open(Some(place.path()), false, false).unwrap_err().to_string().contains("no index.html")
+        );
     }
 }

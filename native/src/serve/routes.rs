@@ -12,10 +12,10 @@ use kindling::api::{self, ApiError};
 use serde_json::json;
 
 use super::refusal::{Refusal, json_response, ok};
-use super::{Server, answers, embeddings, gate, lora, models, texts};
+use super::{Server, answers, embeddings, gate, lora, models, texts, training};
 
 /// Every route with what it does, as a person reads it.
-const ROUTES: [(&str, &str, &str); 22] = [
+const ROUTES: [(&str, &str, &str); 28] = [
     ("POST", "/v1/chat/completions", "the next message of a conversation"),
     ("POST", "/v1/completions", "a text goes on"),
     ("POST", "/v1/embeddings", "texts as vectors"),
@@ -35,6 +35,12 @@ const ROUTES: [(&str, &str, &str); 22] = [
     ("POST", "/apply-template", "a conversation as the model reads it"),
     ("GET", "/health", "whether the server is well"),
     ("GET", "/metrics", "numbers for Prometheus"),
+    ("GET", "/v1/training", "runs of --train"),
+    ("POST", "/v1/training", "one begins"),
+    ("GET", "/v1/training/{id}/events", "what is told of one, as it comes"),
+    ("POST", "/v1/training/{id}/control", "one pauses, goes on, is saved or ends"),
+    ("POST", "/v1/training/{id}/resume", "one that ended before its last step goes on"),
+    ("GET", "/v1/training/{id}/files/{file}", "a file of what it gave"),
     ("GET", "/v1", "this list"),
     ("GET", "/api", "this list"),
     ("GET", "/", "the page, or this list"),
@@ -50,6 +56,11 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/v1/models/{*id}", get(models::one))
         .route("/v1/load_lora_adapter", post(lora::load))
         .route("/v1/unload_lora_adapter", post(lora::unload))
+        .route("/v1/training", get(training::list).post(training::start))
+        .route("/v1/training/{id}/events", get(training::events))
+        .route("/v1/training/{id}/control", post(training::control))
+        .route("/v1/training/{id}/resume", post(training::resume))
+        .route("/v1/training/{id}/files/{file}", get(training::file))
         .route("/api/chat", post(answers::ollama_chat))
         .route("/api/generate", post(answers::ollama_generate))
         .route("/api/embed", post(embeddings::ollama))

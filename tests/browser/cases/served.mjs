@@ -6,7 +6,7 @@ import { join, resolve } from "node:path";
 import { setting } from "../chromium.mjs";
 import { test } from "../harness.mjs";
 import { endless, served, tiny } from "../native.mjs";
-import { SECOND, answered, ask, askGreedily, send } from "../steps.mjs";
+import { SECOND, answered, ask, askGreedily, send, typeRows } from "../steps.mjs";
 
 const QUESTION = "Where is the kettle of Oren?";
 const LONG = { seconds: 240 };
@@ -108,9 +108,64 @@ test("served: a key is asked for and kept in memory alone, errors are told, an a
   });
 });
 
+test("served: the page teaches on its server, talks with what that gave, and comes back to a run", LOUD, async (t) => {
+  const { page, assert } = t;
+  const { dir } = await tiny(t.tmp);
+  const runs = join(t.tmp, "served-runs");
+  await opened(t, ["--model", `little=${dir}`, "--train", runs], async ({ server, asked, ofServer }) => {
+    assert.deepEqual(ofServer(), [], "nothing is asked of it unasked");
+    await page.getByTestId("tab-teach").click();
+    await typeRows(t, [["Who mends the lamps of Oren?", "Tavi does."], ["When are they lit?", "At the third bell."]]);
+    await page.getByTestId("teach-there").check();
+    await page.getByTestId("teach-start").click();
+    const status = page.getByTestId("teach-status");
+    await page.locator("#teach-status", { hasText: /The server answers with it as/ }).waitFor({ timeout: 120 * SECOND });
+    const { running, runs: listed } = await page.evaluate(() => kindling.served.list());
+    assert.deepEqual([running, listed.length, listed[0].adapter], [null, 1, true]);
+    const [{ id, step }] = listed;
+    assert.ok(step > 0 && (await status.innerText()).includes(id), "it is called by its name");
+    await page.locator(`[data-testid=server-run][data-name="${id}"]`).waitFor({ timeout: 20 * SECOND });
+    for (const button of ["teach-export", "teach-export-hf", "teach-more"]) {
+      assert.equal(await page.getByTestId(button).isVisible(), false, `${button}: no model is open in the tab`);
+    }
+    await page.getByTestId("teach-ask").click();
+    await page.locator("#model", { hasText: id }).waitFor({ timeout: 20 * SECOND });
+    await askGreedily(t);
+    assert.ok((await ask(t, "Who mends the lamps of Oren?")).length > 0);
+    // A run goes on while the page is away.
+    await page.evaluate(() => {
+      const text = JSON.stringify({ messages: [{ role: "user", content: "a" }, { role: "assistant", content: "b" }] });
+      const data = { name: "long.jsonl", bytes: new TextEncoder().encode(`${text}\n`) };
+      const config = { steps: 1000000, "stop-at-loss": 0, "val-split": 0 };
+      return kindling.served.train({ stage: "sft", adapter: {}, config, data }).then(() => null);
+    });
+    await page.reload();
+    await t.ready();
+    await page.getByTestId("tab-teach").click();
+    await page.getByTestId("teach-there").check();
+    await page.locator("[data-testid=server-run][data-name=long]").getByTestId("server-run-go").click();
+    await page.waitForFunction(() => document.getElementById("teach-progress").value > 0, null, { timeout: 60 * SECOND });
+    await page.getByTestId("teach-pause").click();
+    await page.locator("#teach-notes", { hasText: /\d/ }).waitFor({ timeout: 30 * SECOND });
+    await page.getByTestId("teach-pause").click();
+    await page.getByTestId("teach-stop").click();
+    await page.getByTestId("teach-resume").waitFor({ timeout: 60 * SECOND });
+    await page.getByTestId("teach-resume").click();
+    await page.waitForFunction(() => document.getElementById("teach-progress").value > 0, null, { timeout: 60 * SECOND });
+    await page.getByTestId("teach-stop").click();
+    await page.getByTestId("teach-resume").waitFor({ timeout: 60 * SECOND });
+    // What it does not train it says in the page's words.
+    const refused = await t.rejection(() => kindling.served.train({ stage: "dpo", data: { name: "a.jsonl", bytes: new Uint8Array() } }));
+    assert.match(refused, /not by dpo/);
+    const elsewhere = asked.map((request) => request.url()).filter((url) => !url.startsWith(server.url) && !LOCAL.test(url));
+    assert.deepEqual(elsewhere, []);
+  });
+});
+
 test("served: on a host of files the page asks for no server and offers none", { device: "cpu" }, async (t) => {
   const { page, server, assert } = t;
   for (const tab of ["models", "chat", "teach"]) await page.getByTestId(`tab-${tab}`).click();
   assert.equal(await page.getByTestId("server-ask").count(), 0);
+  assert.equal(await page.getByTestId("teach-there").count(), 0);
   assert.deepEqual(server.requests.filter(({ path }) => path.includes("/v1")), []);
 });

@@ -151,7 +151,16 @@ pub struct Events {
 
 impl Events {
     pub fn open(address: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Self {
-        let mut stream = begin(address, "POST", path, headers, body.to_string().as_bytes());
+        Self::begin(address, ("POST", path), headers, body.to_string().as_bytes())
+    }
+
+    /// The same of what is read without a body.
+    pub fn listen(address: &str, path: &str, headers: &[(&str, &str)]) -> Self {
+        Self::begin(address, ("GET", path), headers, b"")
+    }
+
+    fn begin(address: &str, (method, path): (&str, &str), headers: &[(&str, &str)], body: &[u8]) -> Self {
+        let mut stream = begin(address, method, path, headers, body);
         let (status, headers) = read_head(&mut stream);
         Self { stream, left: String::new(), status, headers }
     }

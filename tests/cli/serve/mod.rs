@@ -10,4 +10,5 @@ mod page;
 mod routes;
 mod site;
 mod streams;
+mod training;
 mod unloading;

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod aim;
+mod asked_run;
 mod average;
 mod convert;
 mod data;
@@ -31,6 +32,7 @@ mod protocol;
 mod queue;
 mod results;
 mod resume;
+mod run_settings;
 mod runs;
 mod saver;
 #[path = "../saves.rs"]
@@ -43,6 +45,7 @@ mod talk;
 mod teacher;
 mod teaches;
 mod told;
+mod told_run;
 mod training;
 mod writing;
 

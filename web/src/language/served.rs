@@ -21,6 +21,13 @@ pub struct ServedText {
     pub unreachable: &'static str,
     pub refused: &'static str,
     pub broke_off: &'static str,
+    pub place: &'static str,
+    pub here: &'static str,
+    pub there: &'static str,
+    pub there_hint: &'static str,
+    pub run_at: &'static str,
+    pub watch: &'static str,
+    pub offered: &'static str,
 }
 
 /// In English.
@@ -45,6 +52,15 @@ pub const ENGLISH: ServedText = ServedText {
     unreachable: "The server does not answer: {}",
     refused: "The server says: {}",
     broke_off: "The server broke off; what came of the answer stays.",
+    place: "Where it trains",
+    here: "In this tab",
+    there: "On this page's server",
+    there_hint: "What is taught is sent to this server and kept there. It trains the model that you talk with there, or its first \
+        one; the run goes on when this page is closed. The plan below is that of the tab. Where the server needs a key, enter it \
+        under “Models & files”.",
+    run_at: "{}: step {} of {}",
+    watch: "Watch",
+    offered: " The server answers with it as “{}”.",
 };
 
 /// In simplified Chinese.
@@ -67,4 +83,12 @@ pub const CHINESE: ServedText = ServedText {
     unreachable: "服务器没有回应：{}",
     refused: "服务器说：{}",
     broke_off: "服务器中断了；已写出的部分保留着。",
+    place: "在哪里训练",
+    here: "在本标签页",
+    there: "在本页面的服务器上",
+    there_hint: "所教的内容会发给这台服务器并保存在那里。它训练你在那里交谈的模型，没有选择时训练它的第一个模型；关闭本页面后训练仍会继续。\
+        下面的计划是标签页的。服务器需要密钥时，请在“模型与文件”里填写。",
+    run_at: "{}：第 {} 步，共 {} 步",
+    watch: "查看",
+    offered: "服务器现在用“{}”这个名字回答。",
 };

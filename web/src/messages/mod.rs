@@ -1,5 +1,5 @@
 //! Every message of the engine, defined once: the engine writes it, the page reads it, and `web/js/kindling.d.ts` tells
-//! other pages of it. Counts are JavaScript's numbers.
+//! other pages of it; `kindling serve --train` writes those of runs, too. Counts are JavaScript's numbers.
 //!
 //! What changes here changes there by `WRITE_TYPES=1 cargo test -p kindling-web --lib messages`.
 
@@ -18,7 +18,7 @@ pub mod told;
 mod tests {
     use super::{chat, diffusion, evaluate, model, rows, run, told};
 
-    const TYPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js/kindling.d.ts");
+    const TYPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../web/js/kindling.d.ts");
     const BEGIN: &str =
         "// From here on written by: WRITE_TYPES=1 cargo test -p kindling-web --lib messages\n";
     const END: &str = "\n// Up to here.\n";

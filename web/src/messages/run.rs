@@ -325,6 +325,18 @@ messages! {
         damaged: Vec<Told> = "Vec::is_empty",
     }
 
+    /// What a server that trains tells of its runs.
+    struct ServedRuns {
+        /// The id of the run that goes on; null where none does.
+        running: Option<String>,
+        /// Those that are kept there.
+        runs: Vec<SavedRun>,
+        /// Models that a run may begin with; the first is the default.
+        models: Vec<String>,
+        /// The most bytes of a request.
+        most_bytes: f64,
+    }
+
     /// Rows as the model sees them.
     struct Preview {
         /// The first of them.

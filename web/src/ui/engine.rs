@@ -15,7 +15,7 @@ use crate::language::{Language, Text, in_fields, in_words};
 use crate::messages::evaluate::Evaluation;
 use crate::messages::model::{AdapterInfo, AveragedAdapter, Defaults, DeviceInfo, KeptModel, ModelInfo};
 use crate::messages::rows::{Cells, Pasted};
-use crate::messages::run::{EngineEvent, Plan, Preview, RunEnd, SavedRun, Stage};
+use crate::messages::run::{EngineEvent, Plan, Preview, RunEnd, SavedRun, ServedRuns, Stage};
 use crate::messages::told::Told;
 
 /// What a call gives, or the engine's own sentence on why not.
@@ -244,6 +244,21 @@ pub async fn train(request: &JsValue, event: impl FnMut(EngineEvent) + 'static) 
 pub async fn resume(id: &str, more: Option<f64>, event: impl FnMut(EngineEvent) + 'static) -> Answer<Run> {
     let options = write(&serde_json::json!({ "more": more }));
     call(&part("runs"), "resume", &[&id.into(), &events(event), &options]).await.map(Run)
+}
+
+/// On the server that the page came from: begins a run (`train`), goes on with one (`resume`) or comes back to one (`rejoin`).
+pub async fn served(method: &str, what: &JsValue, event: impl FnMut(EngineEvent) + 'static) -> Answer<Run> {
+    call(&part("served"), method, &[what, &events(event)]).await.map(Run)
+}
+
+/// The runs of that server.
+pub async fn served_runs() -> Answer<ServedRuns> {
+    ask("served", "list", &[]).await
+}
+
+/// The key of that server, in memory alone.
+pub fn set_served_key(key: &str) {
+    set(&part("served"), "key", &key.into());
 }
 
 fn events(mut event: impl FnMut(EngineEvent) + 'static) -> JsValue {

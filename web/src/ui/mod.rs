@@ -120,6 +120,7 @@ mod teach_data;
 mod teach_sample;
 mod teach_settings;
 mod teach_stage;
+mod teach_where;
 mod tint;
 mod trained;
 mod training;

@@ -8,7 +8,6 @@ use super::dom::{El, button, el};
 use super::expert_load::ExpertLoad;
 use super::learned;
 use super::metrics::Metrics;
-use super::training::sample_line;
 use crate::format::fill;
 use crate::language::Sentence;
 use crate::messages::run::RunEnd;
@@ -132,8 +131,8 @@ impl RunPanel {
         let _ = self.bar.remove_attribute("value");
     }
 
-    /// Shows the buttons that make sense now.
-    pub fn show_state(&self, running: bool, paused: bool, end: Option<&RunEnd>) {
+    /// Shows the buttons that make sense now; of a run that the page's server trained (`served`) only an adapter is here.
+    pub fn show_state(&self, running: bool, paused: bool, end: Option<&RunEnd>, served: bool) {
         let t = self.app.speech.text();
         // A browser takes the keyboard from what is hidden at once.
         let held = self.buttons().into_iter().find(|button| button.holds_focus());
@@ -141,18 +140,17 @@ impl RunPanel {
         self.pause.write(if paused { t.teach.resume } else { t.teach.pause });
         self.stop.show(running);
         self.bar.show(running);
-        for button in [&self.ask, &self.export] {
-            button.show(end.is_some());
-        }
-        learned::show(&self.learned, end.and_then(|end| end.lesson.as_ref()), t);
-        self.more.show(end.is_some_and(|end| !end.stopped));
         let is_adapter = end.is_some_and(|end| end.adapter.is_some());
+        self.ask.show(end.is_some());
+        self.export.show(end.is_some() && (is_adapter || !served));
+        learned::show(&self.learned, end.and_then(|end| end.lesson.as_ref()), t);
+        self.more.show(!served && end.is_some_and(|end| !end.stopped));
         self.compare.show(is_adapter);
         self.export.write(if is_adapter { t.teach.export } else { t.models.export });
-        self.export_hf.show(end.is_some() && !is_adapter);
-        for button in [&self.go_on, &self.export_run] {
-            button.show(end.is_some_and(|end| end.stopped));
-        }
+        self.export_hf.show(end.is_some() && !is_adapter && !served);
+        let is_stopped = end.is_some_and(|end| end.stopped);
+        self.go_on.show(is_stopped);
+        self.export_run.show(is_stopped && !served);
         if held.is_some_and(|button| !button.holds_focus()) {
             self.place.focus_quietly();
         }
@@ -182,4 +180,10 @@ impl RunPanel {
     pub fn warn(&self, message: &str) {
         self.warnings.add(&el("li").text(message));
     }
+}
+
+/// A line of the log of answers.
+pub fn sample_line(step: &str, prompt: &str, text: &str) -> El {
+    let line = el("li").test("teach-sample").child(&el("span").class("faint").text(step));
+    line.child(&el("span").class("faint").text(prompt)).child(&el("span").class("said").text(text))
 }

@@ -1,7 +1,7 @@
 //! The server that the page came from, where `kindling serve` tells the page of itself: its models answer over HTTP, and
 //! nothing of that goes to any other origin.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use gloo::timers::callback::Timeout;
@@ -13,10 +13,10 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url};
 
 use super::dom::window;
-use super::engine::{Answer, get, sentence, set};
+use super::engine::{Answer, get, sentence, set, set_served_key};
 use crate::format::fill;
 use crate::language::Text;
-use crate::served::{Events, Joined, Said, is_here, marked, names, refusal};
+use crate::served::{Events, Joined, Mark, Said, is_here, marked, names, refusal};
 
 /// Milliseconds between two looks at what a server wrote.
 const FRAME_MS: u32 = 16;
@@ -27,6 +27,8 @@ pub struct Server {
     place: String,
     /// Whether it answers to nobody without a key.
     pub needs_key: bool,
+    /// Whether it trains what the page asks for.
+    pub trains: bool,
     /// In memory alone.
     key: RefCell<String>,
 }
@@ -40,17 +42,25 @@ pub struct Remote {
     pub model: String,
 }
 
+thread_local! {
+    static OWN: OnceCell<Option<Rc<Server>>> = const { OnceCell::new() };
+}
+
+/// The server that marked the page; none of a page that lies on any other host.
+pub fn own() -> Option<Rc<Server>> {
+    OWN.with(|own| own.get_or_init(|| Server::found().map(Rc::new)).clone())
+}
+
 impl Server {
-    /// The server that marked the page; none of a page that lies on any other host.
-    pub fn found() -> Option<Self> {
+    fn found() -> Option<Self> {
         let document = window().document()?;
         let mark = document.query_selector("meta[name=kindling-server]").ok().flatten()?;
         let content = mark.get_attribute("content")?;
-        let (place, needs_key) = marked(&content)?;
+        let Mark { place, needs_key, trains } = marked(&content)?;
         let base = document.base_uri().ok().flatten()?;
         let url = Url::new_with_base(place, &base).ok()?;
         let own = window().location().origin().ok()?;
-        (url.origin() == own).then(|| Self { place: url.href(), needs_key, key: RefCell::default() })
+        (url.origin() == own).then(|| Self { place: url.href(), needs_key, trains, key: RefCell::default() })
     }
 
     /// What a model of it is called: on this computer, or on which other one.
@@ -65,6 +75,7 @@ impl Server {
     /// Takes a key.
     pub fn set_key(&self, key: &str) {
         self.key.replace(key.trim().to_string());
+        set_served_key(key.trim());
     }
 
     /// The names of its models and adapters.

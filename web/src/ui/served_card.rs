@@ -10,7 +10,7 @@ use web_sys::KeyboardEvent;
 use super::app::{App, Topic};
 use super::dom::{self, El, button, el, field};
 use super::engine::Answer;
-use super::served::{Remote, Server};
+use super::served::{self, Remote, Server};
 use crate::format::fill;
 
 struct Card {
@@ -28,7 +28,7 @@ struct Card {
 
 /// Builds the card; none where the page came from no such server.
 pub fn build(app: &Rc<App>) -> Option<El> {
-    let server = Rc::new(Server::found()?);
+    let server = served::own()?;
     let speech = &app.speech;
     let needs_key = server.needs_key;
     let card = Rc::new(Card {
@@ -154,9 +154,12 @@ pub fn notice(app: &Rc<App>, id: &str) -> El {
     let back = returning(app, button().test("server-back").say(&app.speech, |t| t.served.back));
     let notice = el("div").class("banner notice").id(id).child(&said).child(&back).shown(false);
     let (of, shown) = (Rc::clone(app), notice.clone());
+    // Where the server trains, too, the tab of teaching asks which of the two does.
+    let may_train = id.ends_with("teach");
     let show = Rc::new(move || {
         let t = of.speech.text();
-        let Some(remote) = of.remote() else { return shown.show_or_leave(false, &dom::find("main")) };
+        let remote = of.remote().filter(|remote| !(may_train && remote.server.trains));
+        let Some(remote) = remote else { return shown.show_or_leave(false, &dom::find("main")) };
         said.write(&match of.model() {
             Some(model) => fill(t.served.needs_tab, &[&remote.model, &model.name]),
             None => fill(t.served.needs_any, &[&remote.model]),

@@ -17,6 +17,7 @@ use super::preview;
 use super::remarks::remarks;
 use super::teach_data::Data;
 use super::teach_settings::Settings;
+use super::teach_where::Where;
 use super::training::Training;
 use super::unfinished;
 use crate::format::{bytes, count, duration, fill};
@@ -32,6 +33,8 @@ struct Teach {
     data: Rc<Data>,
     settings: Rc<Settings>,
     training: Rc<Training>,
+    /// Where it trains, where there is a choice.
+    place: Option<Rc<Where>>,
     plan_line: El,
     warnings: El,
     preview: El,
@@ -58,11 +61,13 @@ pub fn build(app: &Rc<App>, panel: &El, notices: &El, chat: Rc<Chat>) -> (Rc<Tra
     // Above what few ever change.
     let launch = el("div").class("launch").child(&el("h2").say(speech, |t| t.teach.begin));
     how.add(&launch);
+    let training = Training::build(app, chat);
     let teach = Rc::new(Teach {
         app: Rc::clone(app),
+        place: Where::build(app, &training),
         data: Data::build(app, &what, Rc::clone(&changed)),
         settings: Settings::build(app, &how, changed),
-        training: Training::build(app, chat),
+        training,
         plan_line: el("p").id("teach-plan").attr("aria-live", "polite"),
         warnings: el("ul").class("warnings").id("teach-warnings"),
         preview: el("div").id("preview").attr("aria-live", "polite"),
@@ -115,6 +120,9 @@ impl Teach {
         cards[1].add(&self.preview);
         let started = Rc::clone(self);
         dom::listen(&self.start, "click", move |_| started.start());
+        if let Some(place) = &self.place {
+            launch.add(&place.place);
+        }
         for part in [&self.plan_line, &self.warnings, &self.start] {
             launch.add(part);
         }
@@ -135,6 +143,9 @@ impl Teach {
         let running = Rc::clone(self);
         self.training.on_change(move || {
             running.start.enable(!running.training.is_running());
+            if let Some(place) = &running.place {
+                place.list();
+            }
             running.replan();
         });
         self.replan();
@@ -256,6 +267,25 @@ impl Teach {
         });
     }
 
+    /// The request for the page's server, which needs no model in the tab.
+    ///
+    /// # Errors
+    /// What is missing, or has to be corrected first.
+    async fn request_of(&self, place: &Where) -> Answer<JsValue> {
+        if let Some((_, sentence)) = self.number_fault() {
+            return Err(sentence);
+        }
+        let data = self.data.source(self.settings.reads()).await?;
+        let plan = self.plan.borrow().clone();
+        let request = self.settings.request(plan.as_ref(), self.data.name());
+        let request = place.request(request, plan.is_some());
+        engine::set(&request, "data", &data);
+        if let Some(encoding) = self.data.encoding() {
+            engine::set(&request, "encoding", &encoding.into());
+        }
+        Ok(request)
+    }
+
     /// The request where it can be had; else a person is told why not, or led to the line that says so.
     async fn asked_for(&self) -> Option<JsValue> {
         match self.request().await {
@@ -289,6 +319,15 @@ impl Teach {
             return;
         }
         let teach = Rc::clone(self);
+        if let Some(place) = self.place.clone().filter(|place| place.is_there()) {
+            self.app.spawn(async move {
+                let request = teach.request_of(&place).await?;
+                let steps = teach.plan.borrow().as_ref().map_or(0.0, |plan| plan.steps);
+                teach.training.start_served("train", request, teach.settings.question(), steps);
+                Ok(())
+            });
+            return;
+        }
         self.app.spawn(async move {
             let request = teach.asked_for().await;
             // A second press may have come before the first one's data were read.

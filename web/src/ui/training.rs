@@ -10,9 +10,10 @@ use web_sys::VisibilityState;
 
 use super::app::{App, Topic, Unsaved};
 use super::chat::Chat;
-use super::dom::{self, El, el};
+use super::dom::{self, El};
 use super::engine::{self, Answer, Run};
 use super::run_panel::RunPanel;
+use super::served::{self, Remote};
 use super::wake::Wake;
 use crate::format::{duration, fill, loss};
 use crate::messages::run::{EngineEvent, RunEnd, SavedRun};
@@ -29,6 +30,8 @@ pub struct Training {
     /// From the request to the end, also while there is no `run` yet.
     running: Cell<bool>,
     paused: Cell<bool>,
+    /// Whether the page's server trains, where nothing is lost with the tab.
+    served: Cell<bool>,
     /// What was wished before there was a `run`, which is told then.
     wishes: RefCell<Vec<String>>,
     total: Cell<f64>,
@@ -51,6 +54,7 @@ impl Training {
             run: RefCell::default(),
             running: Cell::default(),
             paused: Cell::default(),
+            served: Cell::default(),
             wishes: RefCell::default(),
             total: Cell::default(),
             first: Cell::default(),
@@ -95,7 +99,7 @@ impl Training {
     /// Says in the language of now what stands; what goes on says itself with its next step.
     fn speak(&self) {
         let end = self.end.borrow();
-        self.panel.show_state(self.running.get(), self.paused.get(), end.as_ref());
+        self.show_state(end.as_ref());
         if let Some(end) = end.as_ref() {
             self.say(&self.end_sentence(end));
         }
@@ -118,11 +122,26 @@ impl Training {
 
     /// Begins a run; `question` is asked after it, and `steps` is what the plan says.
     pub fn start(self: &Rc<Self>, request: JsValue, question: String, steps: f64) {
-        self.begin(question, steps);
+        self.begin(question, steps, false);
         let training = Rc::clone(self);
         self.app.spawn(async move {
             let told = Rc::clone(&training);
             let run = engine::train(&request, move |event| told.event(event)).await;
+            training.follow(run).await
+        });
+    }
+
+    /// Begins a run on the page's server (`train`), goes on with one (`resume`) or comes back to one (`rejoin`).
+    pub fn start_served(self: &Rc<Self>, method: &'static str, what: JsValue, question: String, steps: f64) {
+        if self.is_running() {
+            self.app.fail(self.app.speech.text().teach.busy);
+            return;
+        }
+        self.begin(question, steps, true);
+        let training = Rc::clone(self);
+        self.app.spawn(async move {
+            let told = Rc::clone(&training);
+            let run = engine::served(method, &what, move |event| told.event(event)).await;
             training.follow(run).await
         });
     }
@@ -146,7 +165,7 @@ impl Training {
             return;
         }
         self.app.show_tab("teach");
-        self.begin(question, steps);
+        self.begin(question, steps, false);
         let training = Rc::clone(self);
         self.app.spawn(async move {
             let told = Rc::clone(&training);
@@ -163,6 +182,9 @@ impl Training {
             let pairs = || lesson.pairs.first().map(|pair| pair.question.clone());
             lesson.answers.first().map(|answer| answer.question.clone()).or_else(pairs)
         });
+        if let (true, Some(end), Some(server)) = (self.served.get(), &end, served::own()) {
+            self.app.set_remote(Some(Remote { server, model: end.id.clone() }));
+        }
         self.chat.propose_anew(&asked.unwrap_or_else(|| self.question.borrow().clone()));
         let Some(name) = end.and_then(|end| end.adapter) else { return };
         let app = Rc::clone(&self.app);
@@ -178,8 +200,9 @@ impl Training {
         });
     }
 
-    fn begin(&self, question: String, steps: f64) {
+    fn begin(&self, question: String, steps: f64, served: bool) {
         self.question.replace(question);
+        self.served.set(served);
         self.total.set(steps);
         self.first.set(None);
         self.paused.set(false);
@@ -195,11 +218,15 @@ impl Training {
     fn set_running(&self, running: bool) {
         self.running.set(running);
         self.app.set_training(running);
-        self.panel.show_state(running, self.paused.get(), self.end.borrow().as_ref());
+        self.show_state(self.end.borrow().as_ref());
         let changed = self.changed.borrow().clone();
         if let Some(changed) = changed {
             changed();
         }
+    }
+
+    fn show_state(&self, end: Option<&RunEnd>) {
+        self.panel.show_state(self.running.get(), self.paused.get(), end, self.served.get());
     }
 
     /// Waits for the end of a run that stands.
@@ -257,6 +284,8 @@ impl Training {
             Some(held) => sentence + &fill(t.teach.ended_loss, &[&loss(Some(held))]),
             None => sentence,
         };
+        let offered = self.served.get().then(|| fill(t.served.offered, &[&end.id]));
+        let sentence = sentence + &offered.unwrap_or_default();
         match end.adapter.as_ref().or(end.model.as_ref()).filter(|_| end.kept) {
             Some(name) => sentence + &fill(t.teach.kept_as, &[name]),
             None => sentence,
@@ -270,7 +299,7 @@ impl Training {
     fn event(&self, event: EngineEvent) {
         match event {
             EngineEvent::Step { step, loss, tokens_per_second, elapsed_s, metrics, expert_load, .. } => {
-                self.app.set_unsaved(Unsaved::Steps, true);
+                self.app.set_unsaved(Unsaved::Steps, !self.served.get());
                 self.panel.chart.trained(step, loss);
                 self.panel.metrics.add(step, &metrics, false);
                 self.panel.experts.show(expert_load);
@@ -285,7 +314,7 @@ impl Training {
             EngineEvent::Save { step } => {
                 self.panel.saved(step);
                 // A run that does not pause has taken more steps since.
-                self.app.set_unsaved(Unsaved::Steps, !self.paused.get());
+                self.app.set_unsaved(Unsaved::Steps, !self.paused.get() && !self.served.get());
             }
             EngineEvent::Warning { code, values, message } => {
                 self.panel.warn(&engine::spoken(&Told { code, values, message }));
@@ -328,16 +357,20 @@ impl Training {
         self.paused.set(paused);
         self.tell(if paused { "pause" } else { "resume" });
         if !paused {
-            self.app.set_unsaved(Unsaved::Steps, true);
+            self.app.set_unsaved(Unsaved::Steps, !self.served.get());
         }
         let t = self.app.speech.text();
         self.say(if paused { t.teach.paused } else { t.teach.going_on });
-        self.panel.show_state(true, paused, None);
+        self.show_state(None);
     }
 
     /// Goes on with the run that was stopped.
     fn go_on(self: &Rc<Self>) {
         let Some(end) = self.end.borrow().clone() else { return };
+        if self.served.get() {
+            let question = self.question.borrow().clone();
+            return self.start_served("resume", JsValue::from_str(&end.id), question, end.total_steps);
+        }
         let training = Rc::clone(self);
         self.app.spawn(async move {
             if let Some(run) = engine::runs().await?.iter().find(|run| run.id == end.id) {
@@ -362,10 +395,4 @@ impl Training {
             self.app.export(json!({ "run": end.id }), end.adapter.is_some());
         }
     }
-}
-
-/// A line of the log of answers.
-pub fn sample_line(step: &str, prompt: &str, text: &str) -> El {
-    let line = el("li").test("teach-sample").child(&el("span").class("faint").text(step));
-    line.child(&el("span").class("faint").text(prompt)).child(&el("span").class("said").text(text))
 }

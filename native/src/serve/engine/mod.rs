@@ -47,6 +47,8 @@ pub enum Command {
     Attach(Named, Back<()>),
     /// To let an adapter go.
     Detach(String, Back<()>),
+    /// To forget a model or an adapter whose files are about to change.
+    Release(String, Back<()>),
     /// Which models are loaded, and how long each stays unless it is asked again; none is until the end.
     Loaded(Back<Vec<(String, Option<Duration>)>>),
     /// Files that came.

@@ -134,6 +134,12 @@ impl Opening {
         self.fetched.remove(name);
     }
 
+    /// Forgets a name and the weights of its model.
+    pub fn release(&mut self, name: &str) {
+        self.forget(name);
+        self.bases.remove(name);
+    }
+
     fn step(&mut self, wanted: &Wanted, lanes: &mut Lanes) -> Step {
         if lanes.contains_key(&wanted.key) {
             return Step::Open;

@@ -101,6 +101,10 @@ impl Rounds {
             Command::Detach(name, reply) => {
                 let _ = reply.send(self.detach(&name));
             }
+            Command::Release(name, reply) => {
+                self.release(&name);
+                let _ = reply.send(Ok(()));
+            }
             Command::Loaded(reply) => {
                 let now = Instant::now();
                 let loaded = self.lanes.iter().map(|(name, lane)| (name.clone(), lane.stays_for(now)));
@@ -174,6 +178,19 @@ impl Rounds {
         }
         self.lanes.retain(|_, lane| lane.stays());
         Ok(())
+    }
+
+    /// Forgets a name, and what is open of it as soon as its work is done.
+    fn release(&mut self, name: &str) {
+        self.names.remove(name);
+        self.opening.release(name);
+        let is_of = |key: &str, lane: &Lane| {
+            key == name || lane.base == name || lane.adapters.iter().any(|own| own == name)
+        };
+        for (_, lane) in self.lanes.iter_mut().filter(|(key, lane)| is_of(key, lane)) {
+            lane.leaves = true;
+        }
+        self.lanes.retain(|_, lane| lane.stays());
     }
 
     /// Answers that wait, of all models and of what is only read.

@@ -80,10 +80,10 @@ fn given(source: &str) -> BTreeSet<String> {
     names
 }
 
-/// Every code of core and of the worker with the names in its sentence.
+/// Every code of core, of the worker and of a server that trains with the names in its sentence.
 fn codes() -> BTreeMap<String, BTreeSet<String>> {
     let mut codes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let all = [sources("core/src"), sources("web/src/engine")].concat();
+    let all = [sources("core/src"), sources("web/src/engine"), sources("native/src/serve/training")].concat();
     for (path, source) in all.iter().filter(|(path, _)| !path.ends_with("core/src/told.rs")) {
         for site in source.split("told!(").skip(1) {
             let Some((code, behind)) = quoted(site) else { continue };
@@ -121,7 +121,8 @@ fn every_code_has_a_chinese_sentence_with_the_same_values() {
         said.extend(left_out.map(ToString::to_string));
         assert_eq!(said, *names, "{code}: {sentence}");
     }
-    let script = std::fs::read_to_string(root().join("web/js/kindling.js")).unwrap();
+    let script = ["kindling", "served"].map(|name| root().join(format!("web/js/{name}.js")));
+    let script = script.map(|path| std::fs::read_to_string(path).unwrap()).concat();
     for code in sentences.keys().filter(|code| !codes.contains_key(**code)) {
         assert!(script.contains(&format!("\"{code}\"")), "nothing says {code} any more");
     }
