@@ -320,6 +320,7 @@ impl Job {
             progress,
             warnings,
             stop_after: None,
+            ranks: None,
         })
     }
 

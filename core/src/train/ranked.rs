@@ -1,0 +1,115 @@
+//! A run of several ranks: what they have to agree about before the first step, and what they want between two.
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::listen::next_control;
+use super::{Control, Listener, Run, Snapshot};
+use crate::adapter::Fingerprint;
+use crate::error::{Error, Result};
+use crate::ranks::check_agreement;
+
+/// The longest value that is compared as it is; of longer ones a hash is.
+const PLAIN: usize = 200;
+
+impl Run {
+    /// Compares settings, data, weights and the optimizer's state with those of all other ranks.
+    ///
+    /// # Errors
+    /// Every difference, with its rank; a device that cannot be read.
+    pub(super) async fn agree(&self) -> Result<()> {
+        let Some(ranks) = self.ranks.as_deref() else { return Ok(()) };
+        let adapter = self.adapter.as_ref();
+        let snapshot =
+            Snapshot::capture(&self.model, adapter, &self.optimizer, &self.copies, &self.progress).await?;
+        check_agreement(ranks, &facts(&snapshot, &format!("{:?}", self.model.dtype()), self.stop_after)?)
+    }
+
+    /// What the listeners of all ranks want: a stop before a pause, a pause before a save. Also whether any of them paused.
+    ///
+    /// # Errors
+    /// Ranks that cannot be reached.
+    pub(super) async fn next_control(&self, listener: &mut dyn Listener) -> Result<(Control, bool)> {
+        let (wanted, paused) = next_control(listener).await;
+        let Some(ranks) = self.ranks.as_deref() else { return Ok((wanted, paused)) };
+        let all = ranks.gather(vec![strength(wanted), u8::from(paused)])?;
+        let most = |at: usize| all.iter().filter_map(|told| told.get(at)).max().copied().unwrap_or(0);
+        let wanted = [Control::Save, Control::Pause, Control::Stop].into_iter();
+        let wanted = wanted.find(|control| strength(*control) == most(0)).unwrap_or(Control::Continue);
+        Ok((wanted, most(1) > 0))
+    }
+
+    /// Rank 0's of a number that each has measured: machines of other kinds may differ in its last digits.
+    ///
+    /// # Errors
+    /// Ranks that cannot be reached.
+    pub(super) fn of_first_rank(&self, own: f64) -> Result<f64> {
+        let Some(ranks) = self.ranks.as_deref() else { return Ok(own) };
+        let all = ranks.gather(own.to_le_bytes().to_vec())?;
+        let first = all.first().and_then(|bytes| bytes.as_slice().try_into().ok());
+        Ok(first.map_or(own, f64::from_le_bytes))
+    }
+}
+
+fn strength(control: Control) -> u8 {
+    match control {
+        Control::Continue => 0,
+        Control::Save => 1,
+        Control::Pause => 2,
+        Control::Stop => 3,
+    }
+}
+
+/// All that a run depends on, by name.
+fn facts(snapshot: &Snapshot, dtype: &str, stop_after: Option<u64>) -> Result<Vec<(String, String)>> {
+    let unwritable = |e: serde_json::Error| Error::Data(e.into());
+    let mut facts = vec![
+        ("the version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+        ("the type that it computes in".to_string(), dtype.to_string()),
+        ("the step to stop after".to_string(), format!("{stop_after:?}")),
+        ("the model's shape".to_string(), shortened(format!("{:?}", snapshot.model))),
+        ("the adapter".to_string(), shortened(format!("{:?}", snapshot.adapter))),
+        ("the weights".to_string(), Fingerprint::of(&snapshot.weights).hex().to_string()),
+        ("the optimizer's state".to_string(), Fingerprint::of(&snapshot.optimizer).hex().to_string()),
+    ];
+    let Value::Object(mut progress) = serde_json::to_value(&snapshot.progress).map_err(unwritable)? else {
+        return Ok(facts);
+    };
+    let config = progress.remove("config");
+    let settings: Map<String, Value> =
+        config.and_then(|config| config.as_object().cloned()).unwrap_or_default();
+    facts.extend(
+        settings.into_iter().map(|(key, value)| (format!("the setting {key}"), shortened(value.to_string()))),
+    );
+    let named =
+        |(key, value): (String, Value)| (format!("{key} of its progress"), shortened(value.to_string()));
+    facts.extend(progress.into_iter().map(named));
+    Ok(facts)
+}
+
+/// A long value as its hash.
+fn shortened(value: String) -> String {
+    match value.len() {
+        0..=PLAIN => value,
+        _ => Sha256::digest(value.as_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_strongest_wish_wins() {
+        let order = [Control::Continue, Control::Save, Control::Pause, Control::Stop];
+        assert!(order.windows(2).all(|two| strength(two[0]) < strength(two[1])));
+    }
+
+    #[test]
+    fn a_long_value_is_compared_by_its_hash() {
+        let long = "x".repeat(PLAIN + 1);
+        assert_eq!(shortened("8".into()), "8");
+        assert_eq!(shortened(long.clone()).len(), 32);
+        assert_ne!(shortened(long.clone()), shortened(long + "x"));
+    }
+}
