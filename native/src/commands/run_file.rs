@@ -11,6 +11,7 @@ use super::quickstart_report::{Sums, show};
 use crate::chain::{Link, tokenizer_files};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
+use crate::ranks;
 use crate::run_dir::{Existing, RunDir, SETTINGS, is_run, refuse_inside};
 use crate::runs::FoundRun;
 use crate::shell_word::path_word;
@@ -59,6 +60,7 @@ pub struct RunArgs {
 /// Runs the verb.
 pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> Result<(), Failure> {
     let output = everywhere.output();
+    ranks::refuse("a chain of stages")?;
     let text = std::fs::read_to_string(&args.file).map_err(|e| Failure::Work(io_error(&args.file, e)))?;
     let chain =
         Chain::read(&text).map_err(|why| Failure::Usage(format!("{}: {why}", args.file.display())))?;

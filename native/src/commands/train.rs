@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kindling::batch::Content;
@@ -27,6 +28,7 @@ use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::piped;
 use crate::prepared_files;
+use crate::ranks;
 use crate::run_dir::{Existing, RunDir, run_of};
 use crate::run_kind::RunKind;
 use crate::runs::FoundRun;
@@ -53,13 +55,13 @@ pub fn run(
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
         return example::run(stage, args, everywhere, invocation);
     }
-    let out = args.out.clone().unwrap_or_default();
-    let resumed = args.resume.then(|| RunDir::resume(&out, args.train.keep_last)).transpose()?;
+    let first = join_ranks(args)?;
+    let resumed = begun_directory(args, first.as_deref())?;
     if args.data.is_empty() {
         return Err(no_data(kind, resumed.as_ref()));
     }
     refuse_typed_rows(args)?;
-    let device = open_device(everywhere)?;
+    let device = open_device(&of_this_rank(everywhere))?;
     let last_save = resumed.as_ref().map(newest).transpose()?;
     let Start { model, mut tokenizer, adapter, told_ends } =
         Start::open(args, last_save.as_deref(), &device, output)?;
@@ -88,7 +90,7 @@ pub fn run(
     let again = second.is_some().then(|| job.clone());
     let (run, directory) = match (resumed, last_save) {
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
-        _ => (begin(job, model)?, args.create_directory(kind, invocation, &settings, &[])?),
+        _ => (begin(job, model)?, new_directory(kind, args, invocation, &settings, first.as_deref())?),
     };
     if !args.resume {
         keep_report(&directory, &dataset)?;
@@ -252,6 +254,51 @@ fn of_resumed(failure: Failure, args: &TrainArgs) -> Failure {
             Failure::Work(Error::Data(format!("{error}; {PIPED_BEFORE}").into()))
         }
         other => other,
+    }
+}
+
+/// Joins the processes that were started together with this one; gives the directory of the run that the first of them has
+/// prepared, where this is another one.
+///
+/// # Errors
+/// Processes that cannot join; rows that come through a pipe, and so to one of them alone.
+fn join_ranks(args: &TrainArgs) -> Result<Option<PathBuf>, Failure> {
+    ranks::join()?;
+    match args.data.iter().find(|name| ranks::joined().is_some() && piped::passes(name)) {
+        Some(name) => Err(Failure::Usage(format!(
+            "--data {name} can be read by one process alone, and several train here; write the rows to a file that all of \
+             them can read"
+        ))),
+        None => ranks::await_first(),
+    }
+}
+
+/// The flags of all verbs as this process acts on them.
+fn of_this_rank(everywhere: &Everywhere) -> Everywhere {
+    Everywhere { device: ranks::own_card(everywhere.device), ..everywhere.clone() }
+}
+
+/// The directory of a run that goes on, which the `first` process writes.
+fn begun_directory(args: &TrainArgs, first: Option<&Path>) -> Result<Option<RunDir>, Failure> {
+    let out = args.out.clone().unwrap_or_default();
+    Ok(match (args.resume, first) {
+        (false, _) => None,
+        (true, Some(directory)) => Some(RunDir::of_another(directory)),
+        (true, None) => Some(RunDir::resume(&out, args.train.keep_last)?),
+    })
+}
+
+/// The directory of a new run, which the `first` process has made.
+fn new_directory(
+    kind: RunKind,
+    args: &TrainArgs,
+    invocation: &Invocation,
+    settings: &toml::Table,
+    first: Option<&Path>,
+) -> Result<RunDir, Failure> {
+    match first {
+        Some(directory) => Ok(RunDir::of_another(directory)),
+        None => args.create_directory(kind, invocation, settings, &[]),
     }
 }
 
