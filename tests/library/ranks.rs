@@ -23,7 +23,7 @@ const APART: f64 = 1e-6;
 
 fn settings(stage: Stage) -> TrainConfig {
     // Small steps: Adam makes a whole step of a gradient that is nothing but rounding.
-    TrainConfig { steps: Some(4), learning_rate: 1e-4, packing: false, ..train_config(stage) }
+    TrainConfig { steps: Some(4), learning_rate: 3e-5, packing: false, ..train_config(stage) }
 }
 
 fn shape() -> ModelConfig {

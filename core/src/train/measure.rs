@@ -1,7 +1,8 @@
 //! What is measured on the way: the held-out rows, and the model's own answers to their questions.
 
+use super::evaluate::evaluate_together;
 use super::listen::{Deaf, unless_stopped};
-use super::{Control, HeldOut, Listener, Run, TrainEvent, evaluate};
+use super::{Control, HeldOut, Listener, Run, TrainEvent};
 use crate::error::Result;
 use crate::told::told;
 
@@ -38,11 +39,10 @@ impl Run {
         let (model, mut rows) = (self.copies.measured(&self.model), loader());
         let mut deaf = Deaf;
         let listener: &mut dyn Listener = if self.ranks.is_some() { &mut deaf } else { listener };
-        let measuring = evaluate(&model, &*self.objective, &mut *rows, &self.tokenizer);
+        let (objective, ranks) = (&*self.objective, self.ranks.as_deref());
+        let measuring = evaluate_together(&model, objective, &mut *rows, &self.tokenizer, ranks);
         let (held_out, wanted) = unless_stopped(Box::pin(measuring), listener).await;
         let Some(mut held_out) = held_out.transpose()? else { return Ok((None, wanted)) };
-        // What the run does next depends on it, so that all ranks go by one number.
-        held_out.loss = self.of_first_rank(held_out.loss)?;
         let Some(answers) = &self.answers else { return Ok((Some(held_out), wanted)) };
         let (shares, meanwhile) = answers.measure(&model, listener).await?;
         held_out.metrics.extend(shares);

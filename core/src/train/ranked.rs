@@ -38,17 +38,6 @@ impl Run {
         let wanted = wanted.find(|control| strength(*control) == most(0)).unwrap_or(Control::Continue);
         Ok((wanted, most(1) > 0))
     }
-
-    /// Rank 0's of a number that each has measured: machines of other kinds may differ in its last digits.
-    ///
-    /// # Errors
-    /// Ranks that cannot be reached.
-    pub(super) fn of_first_rank(&self, own: f64) -> Result<f64> {
-        let Some(ranks) = self.ranks.as_deref() else { return Ok(own) };
-        let all = ranks.gather(own.to_le_bytes().to_vec())?;
-        let first = all.first().and_then(|bytes| bytes.as_slice().try_into().ok());
-        Ok(first.map_or(own, f64::from_le_bytes))
-    }
 }
 
 fn strength(control: Control) -> u8 {

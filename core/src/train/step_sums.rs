@@ -1,13 +1,13 @@
 //! What the parts of a step bring together, and what the ranks of a run bring together.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::losses::Losses;
+use super::metrics::{Metrics, MetricsTold};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::loss::Metric;
@@ -26,13 +26,12 @@ pub(super) struct StepSums {
     pub added: Option<Tensor<1>>,
 }
 
-/// What a rank tells of a step beside its sums. Numbers go as their bits, whatever they are.
+/// What a rank tells of a step beside its sums.
 #[derive(Serialize, Deserialize)]
 struct Remarks {
     /// Of the batches, which every rank makes for itself.
     batches: String,
-    /// Names, sums and weights.
-    metrics: Vec<(String, u64, u64)>,
+    metrics: MetricsTold,
 }
 
 impl StepSums {
@@ -107,41 +106,35 @@ async fn over_ranks(
     batches: &[Batch],
     device: &Device,
 ) -> Result<Vec<Metric>> {
-    let mut remarks = Remarks { batches: digest(batches)?, metrics: Vec::new() };
-    for Metric { name, sum, weight } in own {
-        let sum = read(sum).await?.first().copied().map_or(f64::NAN, f64::from);
-        remarks.metrics.push((name.to_string(), sum.to_bits(), weight.to_bits()));
-    }
+    let (mut mine, mut sums) = (Metrics::default(), Metrics::default());
+    mine.add(own).await?;
+    let remarks = Remarks { batches: digest(batches)?, metrics: mine.told() };
     let unreadable =
         |e: serde_json::Error| Error::Data(format!("what a rank told cannot be read: {e}").into());
     let told = ranks.gather(serde_json::to_vec(&remarks).map_err(unreadable)?)?;
-    let mut sums: BTreeMap<&'static str, (f64, f64)> = BTreeMap::new();
-    let mut first = None;
     for (rank, bytes) in told.iter().enumerate() {
         let Remarks { batches, metrics } = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if *first.get_or_insert_with(|| batches.clone()) != batches {
-            return Err(other_batch(rank));
+        if batches != remarks.batches {
+            return Err(other_batch(rank, ranks.rank()));
         }
-        for (name, sum, weight) in metrics {
-            let (total, weights) = sums.entry(lasting(&name)).or_default();
-            *total += f64::from_bits(sum);
-            *weights += f64::from_bits(weight);
-        }
+        sums.hear(metrics);
     }
     let metric = |(name, (sum, weight)): (&'static str, (f64, f64))| Metric {
         name,
         sum: Tensor::from_data(TensorData::new(vec![sum as f32], [1]), device),
         weight,
     };
-    Ok(sums.into_iter().map(metric).collect())
+    Ok(sums.into_sums().into_iter().map(metric).collect())
 }
 
-fn other_batch(rank: usize) -> Error {
+fn other_batch(rank: usize, own: usize) -> Error {
     Error::Data(told!(
         "ranks.batch",
-        "rank {rank} made other rows of this step than rank 0, so their gradients cannot be added; all ranks need the same \
-         data and processors or cards of the same kind, whose answers are the same. The last saved checkpoint is untouched",
-        rank
+        "rank {rank} made other rows of this step than rank {own}, so their gradients cannot be added; all ranks need the \
+         same data and processors or cards of the same kind, whose answers are the same. The last saved checkpoint is \
+         untouched",
+        rank,
+        own
     ))
 }
 
@@ -160,20 +153,6 @@ fn digest(batches: &[Batch]) -> Result<String> {
         hash.update(beside.map_err(|e| Error::Data(e.into()))?);
     }
     Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// A name that stays, as those of metrics do. Another rank's may not have come up here; there are as many as the code has.
-fn lasting(name: &str) -> &'static str {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    match names.get(name) {
-        Some(&known) => known,
-        None => {
-            let new: &'static str = name.to_string().leak();
-            names.insert(new);
-            new
-        }
-    }
 }
 
 #[cfg(test)]
@@ -226,7 +205,8 @@ mod tests {
         assert_ne!(digest(&batch), digest(&other));
         assert_ne!(digest(&batch), digest(&Batch { weights: vec![0.5; 3], ..batch.clone() }));
         assert_eq!(digest(&batch), digest(&batch.clone()));
-        assert!(other_batch(3).to_string().starts_with("rank 3 made other rows of this step than rank 0"));
-        assert_eq!(lasting("margin").as_ptr(), lasting("margin").as_ptr());
+        assert!(
+            other_batch(3, 1).to_string().starts_with("rank 3 made other rows of this step than rank 1,")
+        );
     }
 }
