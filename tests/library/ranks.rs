@@ -177,6 +177,19 @@ fn the_balance_of_experts_is_that_of_all_ranks_together() {
 }
 
 #[test]
+fn a_shared_optimizers_state_is_that_of_one_process_also_where_it_is_stored() {
+    for muon in [false, true] {
+        let options = TrainOptions { muon, ema: 0.5, ..TrainOptions::default() };
+        let settings = TrainConfig { batch_size: 4, options, ..settings(Stage::Sft) };
+        compare("a shared state", &[2, 3], || {
+            let mut run = job(settings.clone(), Stage::Sft, ROWS).start(model(&mixture())).unwrap();
+            run.shard_optimizer = true;
+            run
+        });
+    }
+}
+
+#[test]
 fn rewarded_answers_are_the_same_on_every_rank() {
     let reward = ["repetition", "length:0.5"].map(|text| text.parse::<Reward>().unwrap()).to_vec();
     let grpo =
@@ -203,7 +216,7 @@ fn a_run_goes_on_with_another_number_of_ranks() {
                 None => make().start(model(&shape())).unwrap(),
                 Some(files) => resumed(make(), files),
             };
-            run.stop_after = stop;
+            (run.stop_after, run.shard_optimizer) = (stop, size == 3);
             run
         };
         let mut ended = together(size, |ranks| trained(begin(), (size > 1).then_some(ranks)));

@@ -1,7 +1,7 @@
 //! AdamW (Loshchilov & Hutter, 2019, <https://arxiv.org/abs/1711.05101>) with PyTorch's definitions; beside it, where that is
 //! asked for, Muon for the matrices of the layers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
@@ -170,6 +170,12 @@ impl AdamW {
         foreign(&saved)?;
         (self.steps, self.moments, self.momenta) = (steps, moments, momenta);
         Ok(())
+    }
+
+    /// Forgets the state of all weights but these, whose step another rank takes.
+    pub(crate) fn keep(&mut self, names: &HashSet<String>) {
+        self.moments.retain(|name, _| names.contains(name));
+        self.momenta.retain(|name, _| names.contains(name));
     }
 
     fn is_muons(&self, weight: &Weight) -> bool {

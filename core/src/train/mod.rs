@@ -41,6 +41,7 @@ mod rewarded;
 mod rollouts;
 mod run;
 mod saving;
+mod shard;
 mod snapshot;
 mod source;
 mod stage;

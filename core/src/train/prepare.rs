@@ -321,6 +321,8 @@ impl Job {
             warnings,
             stop_after: None,
             ranks: None,
+            shard_optimizer: false,
+            shard: None,
         })
     }
 

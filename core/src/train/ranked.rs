@@ -1,9 +1,12 @@
-//! A run of several ranks: what they have to agree about before the first step, and what they want between two.
+//! A run of several ranks: what they have to agree about before the first step, what they want between two, and the state of
+//! the optimizer that they share.
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::listen::next_control;
+use super::shard::{Shard, is_state, of_all};
+use super::step::{Step, StepTensors};
 use super::{Control, Listener, Run, Snapshot};
 use crate::adapter::Fingerprint;
 use crate::error::{Error, Result};
@@ -19,10 +22,14 @@ impl Run {
     /// Every difference, with its rank; a device that cannot be read.
     pub(super) async fn agree(&self) -> Result<()> {
         let Some(ranks) = self.ranks.as_deref() else { return Ok(()) };
-        let adapter = self.adapter.as_ref();
-        let snapshot =
-            Snapshot::capture(&self.model, adapter, &self.optimizer, &self.copies, &self.progress).await?;
-        check_agreement(ranks, &facts(&snapshot, &format!("{:?}", self.model.dtype()), self.stop_after)?)
+        let mut all = facts(&self.capture().await?)?;
+        let flags = [
+            ("the type that it computes in", format!("{:?}", self.model.dtype())),
+            ("the step to stop after", format!("{:?}", self.stop_after)),
+            ("--shard-optimizer", self.shard_optimizer.to_string()),
+        ];
+        all.extend(flags.map(|(name, value)| (name.to_string(), value)));
+        check_agreement(ranks, &all)
     }
 
     /// What the listeners of all ranks want: a stop before a pause, a pause before a save. Also whether any of them paused.
@@ -34,9 +41,50 @@ impl Run {
         let Some(ranks) = self.ranks.as_deref() else { return Ok((wanted, paused)) };
         let all = ranks.gather(vec![strength(wanted), u8::from(paused)])?;
         let most = |at: usize| all.iter().filter_map(|told| told.get(at)).max().copied().unwrap_or(0);
-        let wanted = [Control::Save, Control::Pause, Control::Stop].into_iter();
-        let wanted = wanted.find(|control| strength(*control) == most(0)).unwrap_or(Control::Continue);
+        let strongest = |control: &Control| strength(*control) == most(0);
+        let wanted = [Control::Save, Control::Pause, Control::Stop].into_iter().find(strongest);
+        let wanted = wanted.unwrap_or(Control::Continue);
         Ok((wanted, most(1) > 0))
+    }
+
+    /// From here on keeps this rank's part of the optimizer's state alone, where that is asked for.
+    pub(super) fn shard(&mut self) {
+        if let Some(ranks) = self.ranks.as_deref().filter(|_| self.shard_optimizer) {
+            let shard = Shard::of(&self.model, ranks);
+            self.optimizer.keep(&shard.0);
+            self.shard = Some(shard);
+        }
+    }
+
+    /// Clips and takes a step.
+    ///
+    /// # Errors
+    /// Of several ranks that share the optimizer's state: a device that cannot be read, ranks that cannot be reached.
+    pub(super) async fn take(mut self, step: Step) -> Result<(Self, StepTensors)> {
+        let own = self.shard.as_ref().map(|shard| &shard.0);
+        let (model, tensors) = step.take(self.model, &mut self.optimizer, own);
+        self.model = match (&self.shard, self.ranks.as_deref()) {
+            (Some(shard), Some(ranks)) => shard.spread(model, ranks).await?,
+            _ => model,
+        };
+        Ok((self, tensors))
+    }
+
+    /// The run as it stands, with the optimizer's state of all ranks.
+    ///
+    /// # Errors
+    /// The device cannot be read; ranks that cannot be reached.
+    pub(super) async fn capture(&self) -> Result<Snapshot> {
+        let (adapter, copies) = (self.adapter.as_ref(), &self.copies);
+        let mut snapshot =
+            Snapshot::capture(&self.model, adapter, &self.optimizer, copies, &self.progress).await?;
+        if let (Some(_), Some(ranks)) = (&self.shard, self.ranks.as_deref()) {
+            let all = std::mem::take(&mut snapshot.optimizer).into_iter();
+            let (own, copies): (Vec<_>, Vec<_>) = all.partition(is_state);
+            snapshot.optimizer = of_all(ranks, own, &snapshot.weights)?;
+            snapshot.optimizer.extend(copies);
+        }
+        Ok(snapshot)
     }
 }
 
@@ -50,12 +98,10 @@ fn strength(control: Control) -> u8 {
 }
 
 /// All that a run depends on, by name.
-fn facts(snapshot: &Snapshot, dtype: &str, stop_after: Option<u64>) -> Result<Vec<(String, String)>> {
+fn facts(snapshot: &Snapshot) -> Result<Vec<(String, String)>> {
     let unwritable = |e: serde_json::Error| Error::Data(e.into());
     let mut facts = vec![
         ("the version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
-        ("the type that it computes in".to_string(), dtype.to_string()),
-        ("the step to stop after".to_string(), format!("{stop_after:?}")),
         ("the model's shape".to_string(), shortened(format!("{:?}", snapshot.model))),
         ("the adapter".to_string(), shortened(format!("{:?}", snapshot.adapter))),
         ("the weights".to_string(), Fingerprint::of(&snapshot.weights).hex().to_string()),

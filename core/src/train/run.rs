@@ -9,8 +9,9 @@ use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
 use super::metrics::Metrics;
 use super::noising::{noised_kept, unread};
+use super::shard::Shard;
 use super::step::{Step, StepSettings, StepTensors};
-use super::{BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent};
+use super::{BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, StepLog, TrainEvent};
 use crate::adapter::AdapterConfig;
 use crate::batch::{Batch, KeptRows};
 use crate::data::RowOrigin;
@@ -59,6 +60,10 @@ pub struct Run {
     /// The processes that train it together, of which this is one; `None` where it is alone. Each makes all batches, and
     /// computes its own rows of them.
     pub ranks: Option<Arc<dyn Ranks>>,
+    /// Whether several ranks share the optimizer's state: each keeps that of some weights, and takes their step for all (ZeRO-1).
+    pub shard_optimizer: bool,
+    /// The weights of which this one does.
+    pub(super) shard: Option<Shard>,
 }
 
 /// How a run ended.
@@ -118,6 +123,7 @@ impl Since {
 pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome> {
     run.progress.config.validate()?;
     run.agree().await?;
+    run.shard();
     run.begin(listener).await?;
     let (first, mut since) = (run.progress.step, Since::now());
     let mut begun = Begun { schedule: run.progress.schedule(), started: now(), first, saved: first };
@@ -205,12 +211,11 @@ impl Run {
         self.progress.loader = self.batches.state();
         let keeps = best && self.progress.config.options.early_stop > 0;
         let stores = self.ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0);
-        if !(keeps || stores) {
+        // A part of what is stored may be this rank's.
+        if !(keeps || stores || self.shard.is_some()) {
             return Ok(());
         }
-        let (adapter, copies) = (self.adapter.as_ref(), &self.copies);
-        let snapshot =
-            Snapshot::capture(&self.model, adapter, &self.optimizer, copies, &self.progress).await?;
+        let snapshot = self.capture().await?;
         if keeps {
             self.copies.keep_best(snapshot.weights.clone());
         }
@@ -248,9 +253,9 @@ impl Run {
         since.load.add(step.tensors.load.clone());
         let taken = !scaling || self.scale_allows(&step.tensors).await?;
         if taken {
-            let (model, tensors) = step.take(self.model, &mut self.optimizer);
-            self.copies.after_step(&model, &self.optimizer);
-            self.model = model;
+            let tensors;
+            (self, tensors) = self.take(step).await?;
+            self.copies.after_step(&self.model, &self.optimizer);
             since.tensors.push(tensors);
         } else {
             since.tensors.push(step.tensors);

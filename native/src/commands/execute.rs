@@ -33,6 +33,8 @@ pub struct Course<'a> {
     pub stop_after: Option<u64>,
     /// When it is saved unasked.
     pub saving: SaveConfig,
+    /// Whether several processes share the optimizer's state.
+    pub shard_optimizer: bool,
     /// Who hears of it.
     pub tracking: &'a TrackingConfig,
     /// What it finds there.
@@ -52,11 +54,13 @@ pub fn execute(
 ) -> Result<Outcome, Failure> {
     ranks::lead(directory.path())?;
     if let Some(ranks) = ranks::joined().filter(|_| ranks::follows()) {
+        run.shard_optimizer = course.shard_optimizer;
         return ranks::follow(run, ranks, course.stop_after);
     }
     interrupt::listen();
     let (stop_after, saving) = (course.stop_after, course.saving);
     (run.stop_after, run.ranks) = (stop_after, ranks::joined().cloned());
+    run.shard_optimizer = course.shard_optimizer;
     let trackers = open_trackers(&run, directory, course, device)?;
     announce(&run, device, output);
     let session = Session::begin(device, run.progress.step);
@@ -154,6 +158,9 @@ fn announce(run: &Run, device: &OpenDevice, output: Output) {
         output::bytes(free),
         output::duration(plan.flops / (speed / 3.0) * left / ranks as f64)
     ));
+    if run.shard_optimizer && ranks == 1 {
+        output.say("--shard-optimizer does nothing in one process");
+    }
     if ranks > 1 {
         output.say(&format!("{ranks} processes train it, each with its share of the rows of every batch"));
         if config.batch_size < ranks {

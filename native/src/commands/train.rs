@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kindling::batch::Content;
@@ -18,6 +17,7 @@ use kindling::train::{Job, Run, Stage, TrainConfig, questions_problem};
 use serde_json::json;
 
 use super::execute::{conclude, execute};
+use super::part_of_run::{begun_directory, join_ranks, new_directory, of_this_rank};
 use super::positions::with_remedy;
 use super::second_model::SecondModel;
 use super::start::{Start, newest, resume};
@@ -28,7 +28,6 @@ use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::piped;
 use crate::prepared_files;
-use crate::ranks;
 use crate::run_dir::{Existing, RunDir, run_of};
 use crate::run_kind::RunKind;
 use crate::runs::FoundRun;
@@ -254,51 +253,6 @@ fn of_resumed(failure: Failure, args: &TrainArgs) -> Failure {
             Failure::Work(Error::Data(format!("{error}; {PIPED_BEFORE}").into()))
         }
         other => other,
-    }
-}
-
-/// Joins the processes that were started together with this one; gives the directory of the run that the first of them has
-/// prepared, where this is another one.
-///
-/// # Errors
-/// Processes that cannot join; rows that come through a pipe, and so to one of them alone.
-fn join_ranks(args: &TrainArgs) -> Result<Option<PathBuf>, Failure> {
-    ranks::join()?;
-    match args.data.iter().find(|name| ranks::joined().is_some() && piped::passes(name)) {
-        Some(name) => Err(Failure::Usage(format!(
-            "--data {name} can be read by one process alone, and several train here; write the rows to a file that all of \
-             them can read"
-        ))),
-        None => ranks::await_first(),
-    }
-}
-
-/// The flags of all verbs as this process acts on them.
-fn of_this_rank(everywhere: &Everywhere) -> Everywhere {
-    Everywhere { device: ranks::own_card(everywhere.device), ..everywhere.clone() }
-}
-
-/// The directory of a run that goes on, which the `first` process writes.
-fn begun_directory(args: &TrainArgs, first: Option<&Path>) -> Result<Option<RunDir>, Failure> {
-    let out = args.out.clone().unwrap_or_default();
-    Ok(match (args.resume, first) {
-        (false, _) => None,
-        (true, Some(directory)) => Some(RunDir::of_another(directory)),
-        (true, None) => Some(RunDir::resume(&out, args.train.keep_last)?),
-    })
-}
-
-/// The directory of a new run, which the `first` process has made.
-fn new_directory(
-    kind: RunKind,
-    args: &TrainArgs,
-    invocation: &Invocation,
-    settings: &toml::Table,
-    first: Option<&Path>,
-) -> Result<RunDir, Failure> {
-    match first {
-        Some(directory) => Ok(RunDir::of_another(directory)),
-        None => args.create_directory(kind, invocation, settings, &[]),
     }
 }
 
