@@ -1,6 +1,6 @@
 //! Gradients by weight name, flat: they add up over micro-batches and have one global norm.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use burn::module::Param;
 use burn::tensor::{Gradients, Tensor};
@@ -69,14 +69,6 @@ impl NamedGradients {
     /// All gradients times a factor.
     pub fn scale(self, factor: f64) -> Self {
         Self(self.0.into_iter().map(|(name, grad)| (name, grad * factor)).collect())
-    }
-
-    /// Those of the weights that are named; without names all.
-    pub(crate) fn of_weights(mut self, names: Option<&HashSet<String>>) -> Self {
-        if let Some(names) = names {
-            self.0.retain(|(name, _)| names.contains(name));
-        }
-        self
     }
 
     /// The gradients, by name.

@@ -322,7 +322,6 @@ impl Job {
             stop_after: None,
             ranks: None,
             shard_optimizer: false,
-            shard: None,
         })
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::listen::next_control;
-use super::shard::{Shard, is_state, of_all};
+use super::shard::{is_state, of_all, own_weights, spread};
 use super::step::{Step, StepTensors};
 use super::{Control, Listener, Run, Snapshot};
 use crate::adapter::Fingerprint;
@@ -50,9 +50,7 @@ impl Run {
     /// From here on keeps this rank's part of the optimizer's state alone, where that is asked for.
     pub(super) fn shard(&mut self) {
         if let Some(ranks) = self.ranks.as_deref().filter(|_| self.shard_optimizer) {
-            let shard = Shard::of(&self.model, ranks);
-            self.optimizer.keep(&shard.0);
-            self.shard = Some(shard);
+            self.optimizer.keep(own_weights(&self.model, ranks));
         }
     }
 
@@ -61,10 +59,9 @@ impl Run {
     /// # Errors
     /// Of several ranks that share the optimizer's state: a device that cannot be read, ranks that cannot be reached.
     pub(super) async fn take(mut self, step: Step) -> Result<(Self, StepTensors)> {
-        let own = self.shard.as_ref().map(|shard| &shard.0);
-        let (model, tensors) = step.take(self.model, &mut self.optimizer, own);
-        self.model = match (&self.shard, self.ranks.as_deref()) {
-            (Some(shard), Some(ranks)) => shard.spread(model, ranks).await?,
+        let (model, tensors) = step.take(self.model, &mut self.optimizer);
+        self.model = match (self.optimizer.own(), self.ranks.as_deref()) {
+            (Some(own), Some(ranks)) => spread(own, model, ranks).await?,
             _ => model,
         };
         Ok((self, tensors))
@@ -78,7 +75,7 @@ impl Run {
         let (adapter, copies) = (self.adapter.as_ref(), &self.copies);
         let mut snapshot =
             Snapshot::capture(&self.model, adapter, &self.optimizer, copies, &self.progress).await?;
-        if let (Some(_), Some(ranks)) = (&self.shard, self.ranks.as_deref()) {
+        if let (Some(_), Some(ranks)) = (self.optimizer.own(), self.ranks.as_deref()) {
             let all = std::mem::take(&mut snapshot.optimizer).into_iter();
             let (own, copies): (Vec<_>, Vec<_>) = all.partition(is_state);
             snapshot.optimizer = of_all(ranks, own, &snapshot.weights)?;

@@ -58,7 +58,7 @@ pub async fn replay(
             loss_scale: 1.0,
         };
         let step = Step::of(&model, objective, batches, settings, None).await?;
-        let (next, tensors) = step.take(model, &mut optimizer, None);
+        let (next, tensors) = step.take(model, &mut optimizer);
         model = next;
         losses.extend(read(tensors.loss).await?.into_iter().map(f64::from));
         grad_norms.extend(read(tensors.grad_norm).await?.into_iter().map(f64::from));

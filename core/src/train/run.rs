@@ -9,7 +9,6 @@ use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
 use super::metrics::Metrics;
 use super::noising::{noised_kept, unread};
-use super::shard::Shard;
 use super::step::{Step, StepSettings, StepTensors};
 use super::{BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, StepLog, TrainEvent};
 use crate::adapter::AdapterConfig;
@@ -62,8 +61,6 @@ pub struct Run {
     pub ranks: Option<Arc<dyn Ranks>>,
     /// Whether several ranks share the optimizer's state: each keeps that of some weights, and takes their step for all (ZeRO-1).
     pub shard_optimizer: bool,
-    /// The weights of which this one does.
-    pub(super) shard: Option<Shard>,
 }
 
 /// How a run ended.
@@ -212,7 +209,7 @@ impl Run {
         let keeps = best && self.progress.config.options.early_stop > 0;
         let stores = self.ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0);
         // A part of what is stored may be this rank's.
-        if !(keeps || stores || self.shard.is_some()) {
+        if !(keeps || stores || self.optimizer.own().is_some()) {
             return Ok(());
         }
         let snapshot = self.capture().await?;

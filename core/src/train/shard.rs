@@ -12,46 +12,45 @@ use crate::ranks::{BUCKET, BucketSum, Ranks};
 /// What the optimizer's state of a weight is called, before the weight's name.
 const KINDS: [&str; 3] = ["first", "second", "momentum"];
 
-/// The weights whose step a rank takes, by name.
-pub(super) struct Shard(pub(super) HashSet<String>);
-
-impl Shard {
-    /// Those of this rank: in the order of the model's walk each goes to the rank that has the fewest numbers so far.
-    pub(super) fn of(model: &Transformer, ranks: &dyn Ranks) -> Self {
-        let (mut numbers, mut own) = (vec![0; ranks.size()], HashSet::new());
-        for (name, weight) in model.trained() {
-            let owner = (0..numbers.len()).min_by_key(|&rank| numbers[rank]).unwrap_or_default();
-            numbers[owner] += weight.shape().num_elements();
-            if owner == ranks.rank() {
-                own.insert(name);
-            }
+/// The weights whose step this rank takes: in the order of the model's walk each goes to the rank that has the fewest numbers so
+/// far.
+pub(super) fn own_weights(model: &Transformer, ranks: &dyn Ranks) -> HashSet<String> {
+    let (mut numbers, mut own) = (vec![0; ranks.size()], HashSet::new());
+    for (name, weight) in model.trained() {
+        let owner = (0..numbers.len()).min_by_key(|&rank| numbers[rank]).unwrap_or_default();
+        numbers[owner] += weight.shape().num_elements();
+        if owner == ranks.rank() {
+            own.insert(name);
         }
-        Self(own)
     }
+    own
+}
 
-    /// The model with every weight as the rank has it that took its step.
-    ///
-    /// # Errors
-    /// A device that cannot be read; ranks that cannot be reached.
-    pub(super) async fn spread(&self, model: Transformer, ranks: &dyn Ranks) -> Result<Transformer> {
-        let trained = model.trained();
-        let mut sum = BucketSum::new(ranks, BUCKET);
-        for (name, weight) in &trained {
-            match self.0.contains(name) {
-                true => sum.add(&read(weight.clone()).await?)?,
-                false => sum.add(&vec![0.0; weight.shape().num_elements()])?,
-            }
+/// The model with every weight as the rank has it that took its step; this one took that of its `own`.
+///
+/// # Errors
+/// A device that cannot be read; ranks that cannot be reached.
+pub(super) async fn spread(
+    own: &HashSet<String>,
+    model: Transformer,
+    ranks: &dyn Ranks,
+) -> Result<Transformer> {
+    let trained = model.trained();
+    let mut sum = BucketSum::new(ranks, BUCKET);
+    for (name, weight) in &trained {
+        match own.contains(name) {
+            true => sum.add(&read(weight.clone()).await?)?,
+            false => sum.add(&vec![0.0; weight.shape().num_elements()])?,
         }
-        let (sums, device) = (sum.finish()?, model.device().inner());
-        let (mut rest, mut values) = (sums.as_slice(), HashMap::new());
-        for (name, weight) in trained {
-            let (own, others) = rest.split_at(weight.shape().num_elements().min(rest.len()));
-            rest = others;
-            let own = Tensor::<1>::from_data(TensorData::new(own.to_vec(), [own.len()]), &device);
-            values.insert(name, own);
-        }
-        Ok(model.with_trained(values))
     }
+    let (sums, device) = (sum.finish()?, model.device().inner());
+    let (mut rest, mut values) = (sums.as_slice(), HashMap::new());
+    for (name, weight) in trained {
+        let (now, others) = rest.split_at(weight.shape().num_elements().min(rest.len()));
+        rest = others;
+        values.insert(name, Tensor::from_data(TensorData::new(now.to_vec(), [now.len()]), &device));
+    }
+    Ok(model.with_trained(values))
 }
 
 /// Whether a tensor of a saved state is the optimizer's, and no copy of weights.
@@ -126,12 +125,12 @@ mod tests {
     fn every_weight_has_one_rank_that_takes_its_step() {
         let model = tiny_model(&Device::flex().autodiff());
         let trained = model.trained();
-        let shards: Vec<Shard> = (0..3).map(|rank| Shard::of(&model, &Numbered(rank, 3))).collect();
+        let shards: Vec<_> = (0..3).map(|rank| own_weights(&model, &Numbered(rank, 3))).collect();
         for (name, _) in &trained {
-            assert_eq!(shards.iter().filter(|shard| shard.0.contains(name)).count(), 1, "{name}");
+            assert_eq!(shards.iter().filter(|shard| shard.contains(name)).count(), 1, "{name}");
         }
-        let numbers = |shard: &Shard| -> usize {
-            let own = trained.iter().filter(|(name, _)| shard.0.contains(name));
+        let numbers = |shard: &HashSet<String>| -> usize {
+            let own = trained.iter().filter(|(name, _)| shard.contains(name));
             own.map(|(_, weight)| weight.shape().num_elements()).sum()
         };
         let (all, most): (usize, usize) =

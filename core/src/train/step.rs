@@ -1,7 +1,5 @@
 //! One optimizer step: some batches forward and backward, clipping, AdamW.
 
-use std::collections::HashSet;
-
 use burn::tensor::Tensor;
 
 use super::expert_load::ExpertLoad;
@@ -87,19 +85,13 @@ impl Step {
         Ok(Self { tensors: StepTensors { loss, drawn, grad_norm, metrics, load }, gradients, settings })
     }
 
-    /// Clips and takes it; where `own` weights are named, of these alone.
-    pub(crate) fn take(
-        self,
-        model: Transformer,
-        optimizer: &mut AdamW,
-        own: Option<&HashSet<String>>,
-    ) -> (Transformer, StepTensors) {
+    /// Clips and takes it.
+    pub(crate) fn take(self, model: Transformer, optimizer: &mut AdamW) -> (Transformer, StepTensors) {
         let Self { tensors, gradients, settings } = self;
         let gradients = match settings.grad_clip > 0.0 {
             true => gradients.clip(&tensors.grad_norm, settings.grad_clip),
             false => gradients,
         };
-        let gradients = gradients.of_weights(own);
         (optimizer.step(model, gradients, settings.learning_rate), tensors)
     }
 }
