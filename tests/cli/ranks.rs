@@ -40,6 +40,23 @@ mod with_mpi {
     const NEW: &str = "pretrain --model model --data docs.jsonl --batch-size 5 --max-seq-len 32 --log-every 1 \
                        --learning-rate 1e-4 --device cpu";
 
+    /// Two processes that note their numbers.
+    const NOTING: [&str; 7] = [
+        "mpirun",
+        "-n",
+        "2",
+        "sh",
+        "-c",
+        "echo $$ > pid-${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; exec \"$@\"",
+        "--",
+    ];
+
+    /// Sends a signal to rank 1.
+    fn signal(place: &Place, signal: &str) {
+        let pid = place.text("pid-1");
+        assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
+    }
+
     fn has_mpirun() -> bool {
         let found =
             Command::new("mpirun").arg("--version").output().is_ok_and(|found| found.status.success());
@@ -89,11 +106,10 @@ mod with_mpi {
             return;
         }
         let place = Place::with_model();
-        // With time to save.
-        let mpirun = ["env", "OMPI_MCA_odls_base_sigkill_timeout=60", "mpirun", "-n", "2"];
-        let running = start(&place, &mpirun, &format!("{NEW} --steps 1000000 --out run"));
+        let running = start(&place, &NOTING, &format!("{NEW} --steps 1000000 --out run"));
         place.wait_for("some steps", || place.logged("run").lines().count() > 3);
-        running.signal("TERM");
+        // One that stores nothing is told.
+        signal(&place, "-TERM");
         let outcome = running.finish_within(END);
         assert_ne!(outcome.code, Some(0), "{outcome}");
         assert!(outcome.stderr.contains("--resume --out run"), "{outcome}");
@@ -116,7 +132,7 @@ mod with_mpi {
         );
         let outcome = start(&place, &["mpirun", "-n", "1"], &line).finish_within(END);
         assert_ne!(outcome.code, Some(0), "{outcome}");
-        let told = "rank 1 differs from rank 0 in the setting learning_rate: 0.0002 and not 0.0001";
+        let told = "rank 1 differs from rank 0 in the setting learning-rate: 0.0002 and not 0.0001";
         assert!(outcome.stderr.contains(told), "{outcome}");
         assert!(place.checkpoints("run").is_empty());
     }
@@ -127,12 +143,9 @@ mod with_mpi {
             return;
         }
         let place = Place::with_model();
-        let note = "echo $$ > pid-${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; exec \"$@\"";
-        let wrapper = ["mpirun", "-n", "2", "sh", "-c", note, "--"];
-        let running = start(&place, &wrapper, &format!("{NEW} --steps 1000000 --save-every 2 --out run"));
+        let running = start(&place, &NOTING, &format!("{NEW} --steps 1000000 --save-every 2 --out run"));
         place.wait_for_save("run");
-        let pid = place.text("pid-1");
-        assert!(Command::new("kill").args(["-9", pid.trim()]).status().unwrap().success());
+        signal(&place, "-9");
         let outcome = running.finish_within(END);
         assert_ne!(outcome.code, Some(0), "{outcome}");
         let told = format!("{}{}", outcome.stdout, outcome.stderr).to_lowercase();

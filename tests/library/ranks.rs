@@ -258,7 +258,7 @@ fn ranks_that_differ_are_named_by_all_before_the_first_step() {
         assert!(is_config && steps == 0, "{told}");
         for part in [
             "rank 1 differs from rank 0 in the weights:",
-            "rank 2 differs from rank 0 in the setting learning_rate: 0.0002 and not 0.0001;",
+            "rank 2 differs from rank 0 in the setting learning-rate: 0.0002 and not 0.0001;",
         ] {
             assert!(told.contains(part), "{told}");
         }
