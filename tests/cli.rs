@@ -75,6 +75,8 @@ mod previews;
 mod prompts;
 #[path = "cli/quickstart.rs"]
 mod quickstart;
+#[path = "cli/ranks.rs"]
+mod ranks;
 #[path = "cli/reasoning.rs"]
 mod reasoning;
 #[path = "cli/recipes.rs"]

@@ -88,6 +88,8 @@ mod prepared;
 mod pytorch;
 #[path = "library/quantized.rs"]
 mod quantized;
+#[path = "library/ranks.rs"]
+mod ranks;
 #[path = "library/reasoning.rs"]
 mod reasoning;
 #[path = "library/rooms.rs"]
@@ -110,6 +112,8 @@ mod stories260k;
 mod template_files;
 #[path = "library/templates_shared.rs"]
 mod templates_shared;
+#[path = "library/thread_ranks.rs"]
+mod thread_ranks;
 #[path = "library/tiny.rs"]
 mod tiny;
 #[path = "library/tiny_tokenizers.rs"]

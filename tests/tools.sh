@@ -129,6 +129,21 @@ find_lavapipe() {
   return 1
 }
 
+# An MPI to build against, its launcher, and what reads its header files.
+need_mpi() {
+  local tool
+  for tool in mpicc mpirun; do
+    if ! command -v "$tool" >/dev/null; then
+      missing="no $tool here (apt-get install libopenmpi-dev openmpi-bin libclang-dev)"
+      return 1
+    fi
+  done
+  [ -n "${LIBCLANG_PATH:-}" ] && return 0
+  find /usr/lib /usr/local/lib -name 'libclang*.so*' 2>/dev/null | grep -q . && return 0
+  missing="no libclang here (apt-get install libclang-dev)"
+  return 1
+}
+
 # A Chromium for the tests of the page. Sets $chromium to its path.
 need_chromium() {
   find_chromium && return 0

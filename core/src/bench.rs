@@ -201,7 +201,7 @@ impl Bench {
                 let batches = std::slice::from_ref(&self.batch);
                 let noise = Noise::default();
                 let settings = StepSettings { learning_rate: 1e-4, grad_clip: 1.0, noise, loss_scale: 1.0 };
-                let step = Step::of(&model, &NextToken, batches, settings);
+                let step = Step::of(&model, &NextToken, batches, settings, None).await?;
                 let (model, tensors) = step.take(model, &mut self.optimizer);
                 read(tensors.loss).await?;
                 self.model = Some(model);

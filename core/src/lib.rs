@@ -18,6 +18,8 @@ pub mod random;
 
 pub mod device;
 
+pub mod ranks;
+
 pub mod text;
 
 pub mod tokenizer;

@@ -21,7 +21,8 @@ const NOT_SETTINGS: [&str; 10] =
 
 /// Settings that a run may change when it goes on, with those of tracking: nothing that it learns depends on them. Of the
 /// data and a teacher the place may change; what it holds is compared when it is read.
-const FREE: [&str; 7] = ["out", "save-minutes", "data", "process-data", "keep-data", "teacher", "ask"];
+const FREE: [&str; 8] =
+    ["out", "save-minutes", "shard-optimizer", "data", "process-data", "keep-data", "teacher", "ask"];
 
 /// A verb's flags with those that every verb takes.
 struct Flags<'a>(Vec<&'a Arg>);

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use kindling::error::Error;
 
+use crate::ranks;
+
 /// Why a command ended early.
 #[derive(Debug)]
 pub enum Failure {
@@ -37,13 +39,14 @@ impl Failure {
     /// Says why on stderr and gives the exit code.
     pub fn report(self) -> ExitCode {
         let mut stderr = std::io::stderr();
+        let who = ranks::name().map_or(String::new(), |name| format!("{name}: "));
         match self {
             Self::Usage(message) => {
-                let _ = writeln!(stderr, "error: {message}");
+                let _ = writeln!(stderr, "{who}error: {message}");
                 ExitCode::from(2)
             }
             Self::Work(error) => {
-                let _ = writeln!(stderr, "error: {error}");
+                let _ = writeln!(stderr, "{who}error: {error}");
                 ExitCode::from(1)
             }
             Self::Interrupted => ExitCode::from(130),

@@ -31,10 +31,12 @@ mod plot;
 mod prepared_files;
 mod progress;
 mod push;
+mod ranks;
 mod report;
 mod run_dir;
 mod run_kind;
 mod run_lock;
+mod run_log;
 mod runs;
 mod serve;
 mod sessions;
@@ -55,8 +57,9 @@ fn main() -> ExitCode {
     interrupt::install();
     #[cfg(feature = "persistence")]
     kernel_cache::keep();
-    match cli::run(std::env::args_os().collect()).and_then(|()| Ok(output::flushed()?)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
+    let ended = cli::run(std::env::args_os().collect()).and_then(|()| Ok(output::flushed()?));
+    let failed = !matches!(ended, Ok(()) | Err(failure::Failure::Interrupted));
+    let code = ended.map_or_else(failure::Failure::report, |()| ExitCode::SUCCESS);
+    ranks::leave(failed);
+    code
 }

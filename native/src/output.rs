@@ -2,9 +2,22 @@
 
 use std::io::{self, Write};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kindling::error::Error;
 use serde::Serialize;
+
+/// Whether another process tells of the work.
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Says nothing from here on, but why the process fails.
+pub fn silence() {
+    SILENT.store(true, Ordering::SeqCst);
+}
+
+fn is_silent() -> bool {
+    SILENT.load(Ordering::SeqCst)
+}
 
 /// How much is said, and in which form.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +33,14 @@ pub struct Output {
 impl Output {
     /// A result line for people; nothing in JSON mode.
     pub fn line(&self, text: &str) {
-        if !self.json {
+        if !(self.json || is_silent()) {
             note(writeln!(io::stdout(), "{text}"));
         }
     }
 
     /// A piece of a result, shown as it comes.
     pub fn piece(&self, text: &str) {
-        if !self.json {
+        if !(self.json || is_silent()) {
             let mut stdout = io::stdout();
             note(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
         }
@@ -36,6 +49,7 @@ impl Output {
     /// A result for programs; nothing otherwise.
     pub fn json(&self, value: &impl Serialize) {
         if self.json
+            && !is_silent()
             && let Ok(text) = serde_json::to_string(value)
         {
             note(writeln!(io::stdout(), "{text}"));
@@ -44,7 +58,7 @@ impl Output {
 
     /// A remark on stderr.
     pub fn say(&self, text: &str) {
-        if !self.quiet {
+        if !(self.quiet || is_silent()) {
             let _ = writeln!(io::stderr(), "{text}");
         }
     }
@@ -57,7 +71,9 @@ impl Output {
 
 /// [`Output::warn`], which is the same for every one of them.
 pub fn warn(text: &str) {
-    let _ = writeln!(io::stderr(), "warning: {text}");
+    if !is_silent() {
+        let _ = writeln!(io::stderr(), "warning: {text}");
+    }
 }
 
 /// A result that could not be written; told once, at the end.

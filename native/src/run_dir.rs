@@ -5,8 +5,7 @@
 //! the newest, and `best/` to those of the best. All that is written is listed (`written.rs`) before it is.
 
 use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use kindling::checkpoint::PROGRESS;
@@ -15,18 +14,20 @@ use kindling::formats::Files;
 
 use crate::disk::{discard, link, new_directory, remove, replace, sync_dir, write_synced};
 use crate::failure::io_error;
-use crate::model_files::read_optional;
 pub use crate::out_dir::{Existing, refuse_inside};
 use crate::out_dir::{check_free, numbered};
 use crate::run_lock::RunLock;
+use crate::run_log;
 pub use crate::written::SETTINGS;
-use crate::written::{BEST, LOG, Written, is_ours, save_name, step_of};
+use crate::written::{BEST, Written, is_ours, save_name, step_of};
 
 /// An output directory that belongs to one run.
 pub struct RunDir {
     path: PathBuf,
     keep_last: usize,
     written: RefCell<Written>,
+    /// Whether another process writes it, with which this one trains: then nothing is written.
+    is_anothers: bool,
     /// Held where the run is written, and not only read.
     _lock: Option<RunLock>,
 }
@@ -67,7 +68,7 @@ impl RunDir {
         }
         let written = Written::new();
         written.store(&path)?;
-        Ok(Self { path, keep_last, written: RefCell::new(written), _lock: Some(lock) })
+        Ok(Self { path, keep_last, written: RefCell::new(written), is_anothers: false, _lock: Some(lock) })
     }
 
     /// Makes the directory of a run below this one.
@@ -106,6 +107,12 @@ impl RunDir {
         Ok(Self { _lock: Some(lock), ..Self::open(path, keep_last)? })
     }
 
+    /// The directory of a run that another process writes, with which this one trains: what is there can be read.
+    pub fn of_another(path: &Path) -> Self {
+        let written = RefCell::new(Written::new());
+        Self { path: path.to_path_buf(), keep_last: 1, written, is_anothers: true, _lock: None }
+    }
+
     /// Opens the directory of a run to read it, also while another process writes there.
     ///
     /// # Errors
@@ -121,7 +128,7 @@ impl RunDir {
             ));
         }
         let written = RefCell::new(Written::open(path)?);
-        Ok(Self { path: path.to_path_buf(), keep_last, written, _lock: None })
+        Ok(Self { path: path.to_path_buf(), keep_last, written, is_anothers: false, _lock: None })
     }
 
     /// The directory.
@@ -141,6 +148,9 @@ impl RunDir {
     /// # Errors
     /// A full disk or a directory that cannot be written; what was stored before stays.
     pub fn save(&self, step: u64, files: &Files, reason: Reason) -> Result<()> {
+        if self.is_anothers {
+            return Ok(());
+        }
         let name = save_name(step);
         let (temporary, complete) = (self.path.join(format!(".{name}.tmp")), self.path.join(&name));
         remove(&temporary)?;
@@ -170,6 +180,9 @@ impl RunDir {
 
     /// Changes the list of what the run wrote, on the disk too.
     fn list(&self, change: impl FnOnce(&mut Written)) -> Result<()> {
+        if self.is_anothers {
+            return Ok(());
+        }
         let mut written = self.written.borrow().clone();
         change(&mut written);
         if written != *self.written.borrow() {
@@ -233,33 +246,21 @@ impl RunDir {
 
     /// Writes one file of the run atomically.
     pub fn write(&self, file: &str, bytes: &[u8]) -> Result<()> {
+        if self.is_anothers {
+            return Ok(());
+        }
         self.list(|written| written.add(file))?;
         replace(&self.path.join(file), bytes)
     }
 
     /// Adds a line to `log.jsonl`.
     pub fn log(&self, line: &serde_json::Value) -> Result<()> {
-        let path = self.path.join(LOG);
-        let file = File::options().create(true).append(true).open(&path);
-        // One write: a process killed here leaves no torn line.
-        file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
-            .map_err(|e| io_error(&path, e))
+        if self.is_anothers { Ok(()) } else { run_log::append(&self.path, line) }
     }
 
     /// Cuts `log.jsonl` behind a step: what was logged after the save from which a run goes on comes again.
     pub fn cut_log(&self, step: u64) -> Result<()> {
-        let path = self.path.join(LOG);
-        let Some(bytes) = read_optional(&path)? else { return Ok(()) };
-        let mut kept = String::new();
-        for line in String::from_utf8_lossy(&bytes).lines() {
-            // A line that is torn by a crash of the machine says nothing.
-            let Ok(value) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-            if value["step"].as_u64().is_some_and(|at| at > step) {
-                break;
-            }
-            kept += &format!("{line}\n");
-        }
-        if kept.as_bytes() == bytes { Ok(()) } else { replace(&path, kept.as_bytes()) }
+        if self.is_anothers { Ok(()) } else { run_log::cut(&self.path, step) }
     }
 }
 
@@ -278,7 +279,7 @@ pub fn write_checkpoint(out: &Path, files: &Files) -> Result<()> {
 pub fn write_run(out: &Path, settings: &str, step: u64, files: &Files) -> Result<()> {
     new_directory(out, |new| {
         let written = RefCell::new(Written::new());
-        let run = RunDir { path: new.to_path_buf(), keep_last: 1, written, _lock: None };
+        let run = RunDir { path: new.to_path_buf(), keep_last: 1, written, is_anothers: false, _lock: None };
         let saved = new.join(save_name(step));
         write_all(&saved, files)?;
         run.list(|written| written.add_save(step, files.keys(), &[""]))?;
@@ -363,26 +364,5 @@ mod tests {
         assert_eq!(steps(&run), [6]);
         let all = ["checkpoint-000009", "checkpoint-000006"].map(|name| path.join(name));
         assert_eq!(run.newest_first().unwrap(), all);
-    }
-
-    #[test]
-    fn the_log_is_cut_behind_the_step_that_a_run_goes_on_from() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("run");
-        let run = RunDir::create(Some(&path), "pretrain", Existing::Refuse, 1, &[]).unwrap();
-        run.cut_log(3).unwrap();
-        let line = |step: u64| format!("{{\"step\":{step}}}\n");
-        let warning = "{\"event\":\"warning\"}\n";
-        let before = [warning, &line(2), "{\"event\":\"save\",\"step\":2}\n", warning].concat();
-        let whole = [before.as_str(), &line(3), warning, &line(4), "{\"step\":"].concat();
-        for (step, expected) in [
-            (4, [before.as_str(), &line(3), warning, &line(4)].concat()),
-            (3, [before.as_str(), &line(3), warning].concat()),
-            (2, before.clone()),
-        ] {
-            fs::write(path.join(LOG), &whole).unwrap();
-            run.cut_log(step).unwrap();
-            assert_eq!(fs::read_to_string(path.join(LOG)).unwrap(), expected, "{step}");
-        }
     }
 }

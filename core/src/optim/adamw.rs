@@ -1,7 +1,7 @@
 //! AdamW (Loshchilov & Hutter, 2019, <https://arxiv.org/abs/1711.05101>) with PyTorch's definitions; beside it, where that is
 //! asked for, Muon for the matrices of the layers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::Tensor;
@@ -41,6 +41,8 @@ pub struct AdamW {
     /// Of the matrices that Muon trains.
     momenta: HashMap<String, Tensor<2>>,
     steps: u64,
+    /// The weights whose step it takes, where other ranks take that of the others.
+    own: Option<HashSet<String>>,
 }
 
 /// Running means of the gradient and of its square, flat.
@@ -65,7 +67,7 @@ const MOMENTUM: [&str; 1] = ["momentum"];
 impl AdamW {
     /// An optimizer that has taken no step.
     pub fn new(config: AdamWConfig) -> Self {
-        Self { config, muon: false, moments: HashMap::new(), momenta: HashMap::new(), steps: 0 }
+        Self { config, muon: false, moments: HashMap::new(), momenta: HashMap::new(), steps: 0, own: None }
     }
 
     /// The same with Muon for the matrices of the layers, each expert's for itself; embeddings, the head, norms, routers and
@@ -83,7 +85,8 @@ impl AdamW {
     /// One step: weights without a gradient stay as they are.
     pub fn step(&mut self, model: Transformer, gradients: NamedGradients, learning_rate: f64) -> Transformer {
         self.steps += 1;
-        let gradients = gradients.into_inner().into_iter().collect();
+        let is_own = |name: &String| self.own.as_ref().is_none_or(|own| own.contains(name));
+        let gradients = gradients.into_inner().into_iter().filter(|(name, _)| is_own(name)).collect();
         model.map(&mut Update { optimizer: self, gradients, learning_rate, path: Path::default() })
     }
 
@@ -170,6 +173,18 @@ impl AdamW {
         foreign(&saved)?;
         (self.steps, self.moments, self.momenta) = (steps, moments, momenta);
         Ok(())
+    }
+
+    /// From here on takes the step of these weights alone, and forgets the state of all others.
+    pub(crate) fn keep(&mut self, own: HashSet<String>) {
+        self.moments.retain(|name, _| own.contains(name));
+        self.momenta.retain(|name, _| own.contains(name));
+        self.own = Some(own);
+    }
+
+    /// The weights whose step it takes; `None` where it takes that of all.
+    pub(crate) fn own(&self) -> Option<&HashSet<String>> {
+        self.own.as_ref()
     }
 
     fn is_muons(&self, weight: &Weight) -> bool {

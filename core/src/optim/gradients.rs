@@ -20,6 +20,11 @@ impl NamedGradients {
         Self(taken.found)
     }
 
+    /// Gradients that were read back and put on the device again, in the order of the model's walk.
+    pub(crate) fn of(named: Vec<(String, Tensor<1>)>) -> Self {
+        Self(named)
+    }
+
     /// A gradient of `value` everywhere, on the model's device without autodiff.
     pub fn filled(model: &Transformer, value: f32) -> Self {
         let mut filled = Filled { value, found: Vec::new() };

@@ -6,12 +6,13 @@ use burn::module::Module;
 use serde::Serialize;
 
 use super::BatchSource;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, MetricsTold};
 use crate::batch::Batch;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::loss::{MaskedMetrics, Objective};
 use crate::model::{Transformer, read};
 use crate::platform::give_way;
+use crate::ranks::Ranks;
 use crate::tokenizer::Tokenizer;
 
 /// A measurement on rows that are never trained on.
@@ -39,20 +40,39 @@ pub async fn evaluate(
     batches: &mut dyn BatchSource,
     tokenizer: &Tokenizer,
 ) -> Result<HeldOut> {
+    evaluate_together(model, objective, batches, tokenizer, None).await
+}
+
+/// The same by several ranks, each of which measures its own rows of every batch: all get the same numbers.
+///
+/// # Errors
+/// As [`evaluate`]; ranks that cannot be reached.
+pub(super) async fn evaluate_together(
+    model: &Transformer,
+    objective: &dyn Objective,
+    batches: &mut dyn BatchSource,
+    tokenizer: &Tokenizer,
+    ranks: Option<&dyn Ranks>,
+) -> Result<HeldOut> {
     let model = model.valid();
-    let (mut nll, mut weight, mut targets, mut bytes) = (0.0, 0.0, 0u64, 0.0);
-    let (mut metrics, mut masked) = (Metrics::default(), MaskedMetrics::default());
+    let (mut sums, mut masked) = (Sums::default(), MaskedMetrics::default());
     while let Some(batch) = batches.next(&model).await? {
-        let loss = objective.loss(&model, &batch);
-        nll += f64::from(read(loss.sum).await?.first().copied().unwrap_or(0.0));
-        metrics.add(loss.metrics).await?;
+        // By the places of rows among all: so each rank measures all of them.
         masked.add(&model, &batch, tokenizer).await?;
-        weight += objective.weight(&batch);
-        targets += batch.targets_counted() as u64;
-        bytes += weighed_bytes(&batch, tokenizer);
+        let own = match ranks {
+            None => Some(batch),
+            Some(ranks) => batch.split(ranks.size()).into_iter().nth(ranks.rank()),
+        };
+        if let Some(own) = own {
+            sums.add(&model, objective, &own, tokenizer).await?;
+        }
         // Whoever measures may hear meanwhile that the run shall stop.
         give_way().await;
     }
+    if let Some(ranks) = ranks {
+        sums = sums.over(ranks)?;
+    }
+    let Sums { numbers: [nll, weight, targets, bytes], metrics } = sums;
     let mut metrics = metrics.means();
     metrics.extend(masked.means());
     Ok(HeldOut {
@@ -60,9 +80,50 @@ pub async fn evaluate(
         bits_per_byte: objective
             .is_likelihood()
             .then(|| nll / std::f64::consts::LN_2 / if bytes > 0.0 { bytes } else { 1.0 }),
-        targets,
+        targets: targets as u64,
         metrics,
     })
+}
+
+/// Sums over rows.
+#[derive(Default)]
+struct Sums {
+    /// The loss, what it counts, targets, and the bytes that these stand for.
+    numbers: [f64; 4],
+    metrics: Metrics,
+}
+
+impl Sums {
+    async fn add(
+        &mut self,
+        model: &Transformer,
+        objective: &dyn Objective,
+        batch: &Batch,
+        tokenizer: &Tokenizer,
+    ) -> Result<()> {
+        let loss = objective.loss(model, batch);
+        let nll = f64::from(read(loss.sum).await?.first().copied().unwrap_or(0.0));
+        self.metrics.add(loss.metrics).await?;
+        let targets = batch.targets_counted() as f64;
+        let more = [nll, objective.weight(batch), targets, weighed_bytes(batch, tokenizer)];
+        self.numbers.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+        Ok(())
+    }
+
+    /// Those of all ranks.
+    fn over(self, ranks: &dyn Ranks) -> Result<Self> {
+        let unreadable =
+            |e: serde_json::Error| Error::Data(format!("what a rank told cannot be read: {e}").into());
+        let own = (self.numbers.map(f64::to_bits), self.metrics.told());
+        let mut sums = Self::default();
+        for told in ranks.gather(serde_json::to_vec(&own).map_err(unreadable)?)? {
+            let (numbers, metrics): ([u64; 4], MetricsTold) =
+                serde_json::from_slice(&told).map_err(unreadable)?;
+            sums.numbers.iter_mut().zip(numbers).for_each(|(sum, bits)| *sum += f64::from_bits(bits));
+            sums.metrics.hear(metrics);
+        }
+        Ok(sums)
+    }
 }
 
 /// Bytes that the targets stand for, each as often as it counts. Where tokens are hidden, those of all that may be, so that

@@ -1,10 +1,11 @@
 //! How evenly the experts of a mixture are used.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::Result;
 use crate::loss::Routed;
-use crate::model::read;
+use crate::model::{Experts, read};
+use crate::ranks::Ranks;
 
 /// The tokens of each expert, layer by layer; they stay on the device until they are reported.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,35 @@ impl ExpertLoad {
             false if more.0.is_empty() => return,
             false => std::mem::take(&mut self.0).into_iter().zip(more.0).map(|(a, b)| a + b).collect(),
         };
+    }
+
+    /// Those of all ranks together, of a model with these experts. A rank without rows has counted none.
+    ///
+    /// # Errors
+    /// The device cannot be read; ranks that cannot be reached.
+    pub(super) async fn over(
+        self,
+        ranks: Option<&dyn Ranks>,
+        experts: Option<&Experts>,
+        device: &Device,
+    ) -> Result<Self> {
+        let (Some(ranks), Some(experts)) = (ranks, experts) else { return Ok(self) };
+        let layers = experts.layers.iter().filter(|routed| **routed).count();
+        // In front stands whether there are any, as an objective may have none.
+        let mut own = vec![if self.0.is_empty() { 0.0 } else { 1.0 }];
+        for layer in self.0 {
+            own.extend(read(layer).await?);
+        }
+        own.resize(1 + layers * experts.count, 0.0);
+        let summed = ranks.begin_sum(own)?()?;
+        let layer =
+            |tokens: &[f32]| Tensor::from_data(TensorData::new(tokens.to_vec(), [tokens.len()]), device);
+        Ok(match summed.split_first() {
+            Some((&counted, tokens)) if counted > 0.0 => {
+                Self(tokens.chunks(experts.count.max(1)).map(layer).collect())
+            }
+            _ => Self::default(),
+        })
     }
 
     /// Each layer's, `[experts]`.
@@ -57,6 +87,30 @@ mod tests {
 
     fn load(layers: &[[f32; 4]]) -> ExpertLoad {
         ExpertLoad(layers.iter().map(|layer| Tensor::from_floats(*layer, &Device::flex())).collect())
+    }
+
+    #[test]
+    fn loads_of_ranks_add_up_also_where_one_counted_none() {
+        let experts = Experts {
+            count: 4,
+            per_token: 1,
+            shared: 0,
+            intermediate_size: 8,
+            normalize: true,
+            layers: vec![false, true],
+            balance: crate::model::Balance::default(),
+        };
+        let over = |own: ExpertLoad, ranks: Option<&dyn Ranks>, experts: Option<&Experts>| {
+            let summed = pollster::block_on(own.over(ranks, experts, &Device::flex())).unwrap();
+            let values = |layer: Tensor<1>| layer.into_data().iter::<f32>().collect::<Vec<f32>>();
+            summed.0.into_iter().map(values).collect::<Vec<_>>()
+        };
+        let own = || load(&[[1.0, 2.0, 3.0, 0.0]]);
+        let both: Option<&dyn Ranks> = Some(&crate::ranks::mirror::Mirror);
+        assert_eq!(over(own(), both, Some(&experts)), [[2.0, 4.0, 6.0, 0.0]]);
+        assert_eq!(over(own(), None, Some(&experts)), [[1.0, 2.0, 3.0, 0.0]]);
+        assert!(over(ExpertLoad::default(), both, Some(&experts)).is_empty());
+        assert!(over(ExpertLoad::default(), both, None).is_empty());
     }
 
     #[test]

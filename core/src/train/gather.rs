@@ -1,6 +1,6 @@
 //! The batches of a step, and what the listener wants while the model still writes answers for them.
 
-use super::listen::{Heard, heard, next_control};
+use super::listen::{Heard, heard};
 use super::run::{Begun, Since};
 use super::{BatchSource, Control, Listener, Pending, Run};
 use crate::batch::{Batch, LoaderState};
@@ -38,6 +38,10 @@ impl Run {
         for _ in 0..self.progress.config.grad_accum {
             let mut making = source.next(&model);
             let made = loop {
+                // Ranks are stopped between steps alone, where all of them hear of it.
+                if self.ranks.is_some() {
+                    break making.await?;
+                }
                 match heard(&mut making, listener).await {
                     Heard::Done(made) => break made?,
                     Heard::Wanted(wanted) => {
@@ -84,7 +88,7 @@ impl Run {
                 Control::Pause => {}
                 Control::Continue | Control::Stop => return Ok(wanted),
             }
-            (wanted, paused) = next_control(listener).await;
+            (wanted, paused) = self.next_control(listener).await?;
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::task::Poll;
 
-use super::{Control, Listener};
+use super::{Control, Listener, TrainEvent};
+use crate::error::Result;
 use crate::platform::{breathe, rest};
 
 /// What became of some work.
@@ -11,6 +12,15 @@ pub(super) enum Heard<T> {
     Done(T),
     /// The listener wants something else than that it goes on.
     Wanted(Control),
+}
+
+/// Wants nothing: what several ranks do together is stopped between steps alone, where all of them hear of it.
+pub(super) struct Deaf;
+
+impl Listener for Deaf {
+    fn on(&mut self, _event: TrainEvent<'_>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Goes on with some work, and asks the listener wherever it waits or gives way.

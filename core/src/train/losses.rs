@@ -24,6 +24,16 @@ impl Losses {
         });
     }
 
+    /// The lesson's, and that of the rows that are kept, as far as there are any.
+    pub(super) fn sums(&self) -> [Option<Tensor<1>>; 2] {
+        [self.lesson.clone(), self.kept.clone()]
+    }
+
+    /// What [`Self::sums`] gave.
+    pub(super) fn of([lesson, kept]: [Option<Tensor<1>>; 2]) -> Self {
+        Self { lesson, kept }
+    }
+
     /// The lesson's mean loss, and that of the rows that are kept where there are any: of the whole step's `weight` so
     /// much is theirs.
     pub(super) fn means(self, weight: f64, kept: f64) -> (Option<Tensor<1>>, Option<Metric>) {

@@ -10,6 +10,7 @@ use crate::loss::{Loss, Metric, Objective, StepTotals};
 use crate::model::{Noise, Transformer};
 use crate::optim::NamedGradients;
 use crate::platform::{map_in_threads, threads};
+use crate::ranks::Ranks;
 
 /// Rows of a batch that are computed together.
 pub(super) struct Share {
@@ -19,16 +20,30 @@ pub(super) struct Share {
 }
 
 /// The shares of each batch. The processor's threads take some of its rows each, which keeps them busy where one small
-/// product after the other would not; a graphics device takes it whole.
-pub(super) fn divide(model: &Transformer, batches: &[Batch]) -> Vec<Vec<Share>> {
+/// product after the other would not; a graphics device takes it whole. Of several ranks each takes its own rows, divided in
+/// the same way, and keeps their places among all, which name what is drawn for them; one without rows has no shares.
+pub(super) fn divide(model: &Transformer, batches: &[Batch], ranks: Option<&dyn Ranks>) -> Vec<Vec<Share>> {
     let parts = if is_processor(&model.device()) { threads() } else { 1 };
-    let mut first_row = 0;
-    let mut share = |rows: Batch| {
-        let share = Share { rows, first_row };
-        first_row += share.rows.batch;
-        share
+    let mut before = 0;
+    let shares = |batch: &Batch| {
+        let mut first_row = before;
+        before += batch.batch;
+        let own = match ranks {
+            None => batch.split(parts),
+            Some(ranks) => {
+                let of_ranks = batch.split(ranks.size());
+                first_row += of_ranks.iter().take(ranks.rank()).map(|rows| rows.batch).sum::<usize>();
+                of_ranks.get(ranks.rank()).map_or(Vec::new(), |own| own.split(parts))
+            }
+        };
+        let share = |rows: Batch| {
+            let share = Share { rows, first_row };
+            first_row += share.rows.batch;
+            share
+        };
+        own.into_iter().map(share).collect()
     };
-    batches.iter().map(|batch| batch.split(parts).into_iter().map(&mut share).collect()).collect()
+    batches.iter().map(shares).collect()
 }
 
 /// A part of a step whose loss is computed, with the model whose graph it has.

@@ -320,6 +320,8 @@ impl Job {
             progress,
             warnings,
             stop_after: None,
+            ranks: None,
+            shard_optimizer: false,
         })
     }
 

@@ -57,7 +57,7 @@ pub async fn replay(
             noise: config.noise(number, objective.rollouts()),
             loss_scale: 1.0,
         };
-        let step = Step::of(&model, objective, batches, settings);
+        let step = Step::of(&model, objective, batches, settings, None).await?;
         let (next, tensors) = step.take(model, &mut optimizer);
         model = next;
         losses.extend(read(tensors.loss).await?.into_iter().map(f64::from));

@@ -7,13 +7,10 @@ use burn::tensor::DType;
 use super::diverged::Judged;
 use super::expert_load::{ExpertLoad, largest};
 use super::held_out_answers::HeldOutAnswers;
-use super::listen::{next_control, unless_stopped};
 use super::metrics::Metrics;
 use super::noising::{noised_kept, unread};
 use super::step::{Step, StepSettings, StepTensors};
-use super::{
-    BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, Snapshot, StepLog, TrainEvent, evaluate,
-};
+use super::{BatchSource, Control, Copies, HeldOut, Listener, Plan, Progress, StepLog, TrainEvent};
 use crate::adapter::AdapterConfig;
 use crate::batch::{Batch, KeptRows};
 use crate::data::RowOrigin;
@@ -22,6 +19,7 @@ use crate::loss::Objective;
 use crate::model::{Transformer, read};
 use crate::optim::{AdamW, Schedule};
 use crate::platform::now;
+use crate::ranks::Ranks;
 use crate::tokenizer::Tokenizer;
 use crate::told::{Told, told};
 
@@ -58,6 +56,11 @@ pub struct Run {
     pub warnings: Vec<Told>,
     /// Save and end after this step; the schedule does not change.
     pub stop_after: Option<u64>,
+    /// The processes that train it together, of which this is one; `None` where it is alone. Each makes all batches, and
+    /// computes its own rows of them.
+    pub ranks: Option<Arc<dyn Ranks>>,
+    /// Whether several ranks share the optimizer's state: each keeps that of some weights, and takes their step for all (ZeRO-1).
+    pub shard_optimizer: bool,
 }
 
 /// How a run ended.
@@ -108,13 +111,16 @@ impl Since {
     }
 }
 
-/// Trains until the last step, or until the listener says stop.
+/// Trains until the last step, or until the listener says stop; of several ranks any listener's word counts for all, and rank
+/// 0's alone gets what is to be stored.
 ///
 /// # Errors
 /// Data that cannot be read, a device that fails, a loss that is not finite or jumps, or what the listener
-/// refuses. The last save stays as it is.
+/// refuses; ranks that differ, or that cannot be reached. The last save stays as it is.
 pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome> {
     run.progress.config.validate()?;
+    run.agree().await?;
+    run.shard();
     run.begin(listener).await?;
     let (first, mut since) = (run.progress.step, Since::now());
     let mut begun = Begun { schedule: run.progress.schedule(), started: now(), first, saved: first };
@@ -162,7 +168,7 @@ pub async fn train(mut run: Run, listener: &mut dyn Listener) -> Result<Outcome>
             continue;
         };
         run = run.step(batches, &begun.schedule, &mut since).await?;
-        let (wanted, paused) = next_control(listener).await;
+        let (wanted, paused) = run.next_control(listener).await?;
         asked = match paused {
             true => run.heed(wanted, paused, &mut begun, &mut since, listener).await?,
             false => wanted,
@@ -200,13 +206,20 @@ impl Run {
     /// Captures the run as it stands, and lets the listener store it.
     pub(super) async fn save(&mut self, best: bool, listener: &mut dyn Listener) -> Result<()> {
         self.progress.loader = self.batches.state();
-        let (adapter, copies) = (self.adapter.as_ref(), &self.copies);
-        let snapshot =
-            Snapshot::capture(&self.model, adapter, &self.optimizer, copies, &self.progress).await?;
-        if best && self.progress.config.options.early_stop > 0 {
+        let keeps = best && self.progress.config.options.early_stop > 0;
+        let stores = self.ranks.as_ref().is_none_or(|ranks| ranks.rank() == 0);
+        // A part of what is stored may be this rank's.
+        if !(keeps || stores || self.optimizer.own().is_some()) {
+            return Ok(());
+        }
+        let snapshot = self.capture().await?;
+        if keeps {
             self.copies.keep_best(snapshot.weights.clone());
         }
-        listener.on(TrainEvent::Save { snapshot: &snapshot, best })
+        match stores {
+            true => listener.on(TrainEvent::Save { snapshot: &snapshot, best }),
+            false => Ok(()),
+        }
     }
 
     /// One optimizer step from its batches. Nothing is read back, but in f16 the gradient's norm, which says whether it is
@@ -232,13 +245,14 @@ impl Run {
             let kept = noised_kept(kept, of_lesson, &*self.objective, self.model.config(), (config, step));
             batches.push(kept);
         }
-        let step = Step::of(&self.model, &*self.objective, &batches, settings);
+        let ranks = self.ranks.as_deref();
+        let step = Step::of(&self.model, &*self.objective, &batches, settings, ranks).await?;
         since.load.add(step.tensors.load.clone());
         let taken = !scaling || self.scale_allows(&step.tensors).await?;
         if taken {
-            let (model, tensors) = step.take(self.model, &mut self.optimizer);
-            self.copies.after_step(&model, &self.optimizer);
-            self.model = model;
+            let tensors;
+            (self, tensors) = self.take(step).await?;
+            self.copies.after_step(&self.model, &self.optimizer);
             since.tensors.push(tensors);
         } else {
             since.tensors.push(step.tensors);
@@ -332,46 +346,6 @@ impl Run {
             more = if origins.len() > 8 { ", …" } else { "" },
             rate = self.progress.config.learning_rate
         )))
-    }
-
-    /// Measures the held-out rows, where there are any; also says whether they were never better, and what the listener
-    /// wanted meanwhile.
-    async fn measure(&mut self, listener: &mut dyn Listener) -> Result<(Option<(HeldOut, bool)>, Control)> {
-        let (held_out, meanwhile) = self.judge(listener).await?;
-        self.progress.unjudged = held_out.is_none() && meanwhile == Control::Stop;
-        let Some(held_out) = held_out else {
-            if self.progress.unjudged {
-                listener.on(TrainEvent::Warning(told!(
-                    "train.unjudged",
-                    "stopped while the model of step {step} was measured: the measurement is left out, and comes first where \
-                     the run goes on",
-                    step = self.progress.step
-                )))?;
-            }
-            return Ok((None, meanwhile));
-        };
-        let best = self.progress.note_held_out(held_out.loss);
-        listener.on(TrainEvent::Eval { step: self.progress.step, held_out: &held_out, best })?;
-        Ok((Some((held_out, best)), meanwhile))
-    }
-
-    /// What the held-out rows, and its own answers to their questions, say of the model that is kept; also what the listener
-    /// wanted meanwhile. `None` where nothing is held out, or the listener stops the run before all of it is measured: a loss
-    /// without the shares of the answers would pass for a whole measurement.
-    pub(super) async fn judge(&self, listener: &mut dyn Listener) -> Result<(Option<HeldOut>, Control)> {
-        let Some(loader) = &self.held_out else { return Ok((None, Control::Continue)) };
-        let (model, mut rows) = (self.copies.measured(&self.model), loader());
-        let measuring = evaluate(&model, &*self.objective, &mut *rows, &self.tokenizer);
-        let (held_out, wanted) = unless_stopped(Box::pin(measuring), listener).await;
-        let Some(mut held_out) = held_out.transpose()? else { return Ok((None, wanted)) };
-        let Some(answers) = &self.answers else { return Ok((Some(held_out), wanted)) };
-        let (shares, meanwhile) = answers.measure(&model, listener).await?;
-        held_out.metrics.extend(shares);
-        Ok(match meanwhile {
-            Control::Stop => (None, Control::Stop),
-            Control::Continue => (Some(held_out), wanted),
-            meanwhile => (Some(held_out), meanwhile),
-        })
     }
 }
 

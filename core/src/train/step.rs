@@ -3,12 +3,14 @@
 use burn::tensor::Tensor;
 
 use super::expert_load::ExpertLoad;
-use super::losses::Losses;
-use super::parts::{backward, count, divide, forward, used};
+use super::parts::{Share, backward, count, divide, forward, used};
+use super::step_sums::StepSums;
 use crate::batch::Batch;
+use crate::error::Result;
 use crate::loss::{Metric, Objective, StepTotals};
 use crate::model::{Noise, Transformer};
 use crate::optim::{AdamW, NamedGradients};
+use crate::ranks::{BUCKET, Ranks};
 
 /// The key under which what the gates add is reported.
 const AUX_LOSS: &str = "aux_loss";
@@ -49,44 +51,38 @@ pub(crate) struct Step {
 
 impl Step {
     /// Loss and gradients of `batches` (micro-batches of one optimizer step). The loss is divided by the weight of all
-    /// of them together, so that many small batches equal one big one exactly.
-    pub(crate) fn of(
+    /// of them together, so that many small batches equal one big one exactly. Several ranks, which all have the same batches,
+    /// compute their own rows each, and all get what one process would.
+    ///
+    /// # Errors
+    /// Of several ranks alone: a device that cannot be read, ranks that cannot be reached, or whose batches are others.
+    pub(crate) async fn of(
         model: &Transformer,
         objective: &dyn Objective,
         batches: &[Batch],
         settings: StepSettings,
-    ) -> Self {
+        ranks: Option<&dyn Ranks>,
+    ) -> Result<Self> {
         let totals = StepTotals::of(batches.iter().map(|batch| objective.weight(batch)).sum(), batches);
-        let weight = totals.weight;
-        let divided = divide(model, batches);
-        let counts = count(model, objective, &divided, &totals, settings.noise);
-        let mut gradients = NamedGradients::default();
-        let (mut losses, mut metrics) = (Losses::default(), Vec::new());
-        let (mut load, mut added) = (ExpertLoad::default(), Vec::new());
-        for (batch, shares) in batches.iter().zip(divided) {
-            let parts = forward(model, objective, shares, &totals, settings.noise);
-            let own = used(&parts);
-            for part in backward(parts, counts.as_ref().unwrap_or(&own), weight, settings.loss_scale) {
-                gradients.add(part.gradients);
-                metrics.extend(part.metrics);
-                losses.add(part.loss, batch.kept);
-                added.extend(part.added);
-            }
-            load.add(own);
-        }
-        let added = added.into_iter().reduce(|sum: Tensor<1>, added| sum + added);
-        metrics.extend(added.map(|sum| Metric { name: AUX_LOSS, sum, weight: 1.0 }));
+        let divided = divide(model, batches, ranks);
+        let (mut sums, load) =
+            parts_of(model, objective, (batches, divided), &totals, settings, ranks).await?;
         if settings.loss_scale != 1.0 {
-            gradients = gradients.scale(1.0 / settings.loss_scale);
+            sums.gradients = sums.gradients.scale(1.0 / settings.loss_scale);
         }
+        if let Some(ranks) = ranks {
+            sums = sums.over(ranks, model, batches, BUCKET).await?;
+        }
+        let StepSums { gradients, losses, mut metrics, added } = sums;
+        metrics.extend(added.map(|sum| Metric { name: AUX_LOSS, sum, weight: 1.0 }));
         let zero = || Tensor::zeros([1], &model.device().inner());
         let grad_norm = gradients.norm().unwrap_or_else(zero);
         let kept: f64 = batches.iter().filter(|batch| batch.kept).map(|batch| objective.weight(batch)).sum();
-        let (loss, keep_loss) = losses.means(weight, kept);
+        let (loss, keep_loss) = losses.means(totals.weight, kept);
         metrics.extend(keep_loss);
         let loss = loss.unwrap_or_else(zero);
         let drawn = drawn(objective, batches);
-        Self { tensors: StepTensors { loss, drawn, grad_norm, metrics, load }, gradients, settings }
+        Ok(Self { tensors: StepTensors { loss, drawn, grad_norm, metrics, load }, gradients, settings })
     }
 
     /// Clips and takes it.
@@ -98,6 +94,39 @@ impl Step {
         };
         (optimizer.step(model, gradients, settings.learning_rate), tensors)
     }
+}
+
+/// The shares of a step forward and backward: their sums, and how they use the experts, of which those of all ranks count.
+async fn parts_of(
+    model: &Transformer,
+    objective: &dyn Objective,
+    (batches, divided): (&[Batch], Vec<Vec<Share>>),
+    totals: &StepTotals,
+    settings: StepSettings,
+    ranks: Option<&dyn Ranks>,
+) -> Result<(StepSums, ExpertLoad)> {
+    let (experts, device) = (model.config().experts.as_ref(), model.device().inner());
+    let counts = match count(model, objective, &divided, totals, settings.noise) {
+        Some(counts) => Some(counts.over(ranks, experts, &device).await?),
+        None => None,
+    };
+    let (mut sums, mut load) = (StepSums::default(), ExpertLoad::default());
+    for (batch, shares) in batches.iter().zip(divided) {
+        let parts = forward(model, objective, shares, totals, settings.noise);
+        let used = used(&parts).over(ranks, experts, &device).await?;
+        let counts = counts.as_ref().unwrap_or(&used);
+        for part in backward(parts, counts, totals.weight, settings.loss_scale) {
+            sums.gradients.add(part.gradients);
+            sums.metrics.extend(part.metrics);
+            sums.losses.add(part.loss, batch.kept);
+            sums.added = match (sums.added.take(), part.added) {
+                (Some(sum), Some(added)) => Some(sum + added),
+                (sum, added) => sum.or(added),
+            };
+        }
+        load.add(used);
+    }
+    Ok((sums, load))
 }
 
 /// What the draws of a step's lesson brought of its weight.
@@ -210,7 +239,7 @@ mod tests {
         let (model, batches) = (model.clone(), batches.to_vec());
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(move || {
-            let step = Step::of(&model, &NextToken, &batches, settings);
+            let step = pollster::block_on(Step::of(&model, &NextToken, &batches, settings, None)).unwrap();
             found(step.tensors.loss, step.gradients)
         })
     }
@@ -292,7 +321,8 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let taken = |model: Transformer, batches: Vec<Batch>| {
             let counting = Counting::default();
-            pool.install(|| Step::of(&model, &counting, &batches, settings));
+            let step = || pollster::block_on(Step::of(&model, &counting, &batches, settings, None)).map(drop);
+            pool.install(step).unwrap();
             (counting.losses.into_inner(), counting.routings.into_inner())
         };
         assert_eq!(taken(model(true, 0.0), rows()), (4, 4));
@@ -323,7 +353,8 @@ mod tests {
         let settings =
             StepSettings { learning_rate: 0.1, grad_clip: 0.0, noise: Noise::default(), loss_scale: 1.0 };
         for batches in [vec![together(&rows)], rows] {
-            let tensors = Step::of(&model, &NextToken, &batches, settings).tensors;
+            let step = pollster::block_on(Step::of(&model, &NextToken, &batches, settings, None));
+            let tensors = step.unwrap().tensors;
             let [added] = &tensors.metrics[..] else { panic!("one metric") };
             assert_eq!((added.name, added.weight), (AUX_LOSS, 1.0));
             assert!(added.sum.clone().into_scalar::<f32>() > 1.0);

@@ -19,12 +19,14 @@ pub struct DoctorArgs {
     pub warming: WarmArgs,
 }
 
-/// Features of this build that concern devices.
-const FEATURES: [(&str, bool); 4] = [
+/// Features of this build: devices, and several of them.
+const FEATURES: [(&str, bool); 5] = [
     ("wgpu", cfg!(feature = "wgpu")),
     ("vulkan", cfg!(feature = "vulkan")),
     ("metal", cfg!(feature = "metal")),
     ("cuda", cfg!(feature = "cuda")),
+    // Several processes that train one run.
+    ("mpi", cfg!(feature = "mpi")),
 ];
 
 /// Free and total memory, in bytes.

@@ -21,6 +21,7 @@ use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Output;
+use crate::ranks;
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
 use crate::shell_word::path_word;
@@ -66,6 +67,7 @@ pub fn run(
     invocation: &Invocation,
 ) -> Result<(), Failure> {
     let output = everywhere.output();
+    ranks::refuse("the generated example")?;
     refuse_other_flags(invocation)?;
     let several = stage != Stage::Pretrain;
     if several {

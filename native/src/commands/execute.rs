@@ -18,6 +18,7 @@ use crate::interrupt;
 use crate::output::{self, Output};
 use crate::piped;
 use crate::progress::{RunListener, Steps};
+use crate::ranks;
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
 use crate::sessions::Session;
@@ -33,6 +34,8 @@ pub struct Course<'a> {
     pub stop_after: Option<u64>,
     /// When it is saved unasked.
     pub saving: SaveConfig,
+    /// Whether several processes share the optimizer's state.
+    pub shard_optimizer: bool,
     /// Who hears of it.
     pub tracking: &'a TrackingConfig,
     /// What it finds there.
@@ -50,9 +53,15 @@ pub fn execute(
     device: &OpenDevice,
     output: Output,
 ) -> Result<Outcome, Failure> {
+    ranks::lead(directory.path())?;
+    if let Some(ranks) = ranks::joined().filter(|_| ranks::follows()) {
+        run.shard_optimizer = course.shard_optimizer;
+        return ranks::follow(run, ranks, course.stop_after);
+    }
     interrupt::listen();
     let (stop_after, saving) = (course.stop_after, course.saving);
-    run.stop_after = stop_after;
+    (run.stop_after, run.ranks) = (stop_after, ranks::joined().cloned());
+    run.shard_optimizer = course.shard_optimizer;
     let trackers = open_trackers(&run, directory, course, device)?;
     announce(&run, device, output);
     let session = Session::begin(device, run.progress.step);
@@ -71,6 +80,7 @@ pub fn execute(
     let outcome = outcome?;
     finished?;
     session.end(directory, outcome.progress.step)?;
+    tell_exchange(outcome.progress.step - steps.done, output);
     followed::tell(News::Ended(&outcome));
     let loader = &outcome.progress.loader;
     if loader.cut + loader.dropped > 0 {
@@ -95,6 +105,17 @@ pub fn execute(
         ));
     }
     Ok(outcome)
+}
+
+/// Says what the exchange between ranks took of so many steps.
+fn tell_exchange(steps: u64, output: Output) {
+    if let Some((bytes, seconds)) = ranks::spent().filter(|_| steps > 0) {
+        output.say(&format!(
+            "between the ranks went {} a step of this process; it waited {:.1} s for it in all",
+            output::bytes(bytes / steps),
+            seconds
+        ));
+    }
 }
 
 /// Those who are to hear of the run.
@@ -127,6 +148,7 @@ fn announce(run: &Run, device: &OpenDevice, output: Output) {
     let speed = pollster::block_on(kindling::bench::matmul_flops(&device.device));
     // A training step reaches about a third of a bare product's speed.
     let left = 1.0 - run.progress.step as f64 / plan.steps.max(1) as f64;
+    let ranks = ranks::joined().map_or(1, |ranks| ranks.size());
     output.say(&format!(
         "{} on {} · {} steps of {} × {} tokens · memory about {} ({} free) · time about {}",
         parameters(plan, run.adapter.is_some()),
@@ -136,8 +158,21 @@ fn announce(run: &Run, device: &OpenDevice, output: Output) {
         config.max_seq_len,
         output::bytes(plan.bytes()),
         output::bytes(free),
-        output::duration(plan.flops / (speed / 3.0) * left)
+        output::duration(plan.flops / (speed / 3.0) * left / ranks as f64)
     ));
+    if run.shard_optimizer && ranks == 1 {
+        output.say("--shard-optimizer does nothing in one process");
+    }
+    if ranks > 1 {
+        output.say(&format!("{ranks} processes train it, each with its share of the rows of every batch"));
+        if config.batch_size < ranks {
+            output.warn(&format!(
+                "--batch-size {} gives {} of {ranks} processes no rows; take a larger one",
+                config.batch_size,
+                ranks - config.batch_size
+            ));
+        }
+    }
     if plan.bytes() > free && device.choice == DeviceChoice::Cpu {
         output
             .warn("this run may need more memory than is free; take a smaller --batch-size or --max-seq-len");

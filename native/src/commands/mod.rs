@@ -32,6 +32,7 @@ mod masked_pairs;
 mod masked_start;
 pub mod merge;
 mod meter;
+mod part_of_run;
 pub mod plan;
 mod positions;
 mod prepare;

@@ -14,6 +14,7 @@ use crate::chain::{Link, TOKENIZER, kept_tracking, tokenizer_files};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::output::{Output, duration};
+use crate::ranks;
 use crate::run_dir::{Existing, RunDir, SETTINGS, refuse_inside};
 use crate::shell_word::path_word;
 use crate::tracking::{Standing, TrackingConfig};
@@ -129,6 +130,7 @@ pub struct QuickstartArgs {
 /// Runs the verb.
 pub fn run(args: &QuickstartArgs, everywhere: &Everywhere, invocation: &Invocation) -> Result<(), Failure> {
     let output = everywhere.output();
+    ranks::refuse("quickstart")?;
     let tracking = match args.out.as_deref().filter(|_| args.resume) {
         Some(out) => kept_tracking(&args.tracking, (NAME, out), &invocation.said, output),
         None => args.tracking.clone(),

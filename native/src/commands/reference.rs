@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::hub;
 use crate::model_files::{at, read_optional};
 use crate::output::{self, Output};
+use crate::ranks;
 use crate::run_dir::RunDir;
 
 /// What a run is compared with.
@@ -108,7 +109,7 @@ impl Compared {
         }
         let ties = ReferenceTies::of(job, &self.begun_with, self.dtype, &run.model.config().rope_scaling)?;
         let path = directory.path().join(REFERENCE);
-        let kept = read_optional(&path)?.filter(|_| args.resume);
+        let kept = read_optional(&path)?.filter(|_| args.resume || ranks::follows());
         let known = match (kept, &self.earlier) {
             (Some(bytes), _) => {
                 let known = read_reference(&bytes).map_err(|e| at(directory.path(), e))?;

@@ -12,6 +12,7 @@ use super::quickstart_report::{Sums, show};
 use crate::chain::{Link, kept_tracking, tokenizer_files};
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::{Failure, io_error};
+use crate::ranks;
 use crate::run_dir::{Existing, RunDir, SETTINGS, is_run, refuse_inside};
 use crate::runs::FoundRun;
 use crate::shell_word::path_word;
@@ -60,6 +61,7 @@ pub struct RunArgs {
 /// Runs the verb.
 pub fn run(args: &RunArgs, everywhere: &Everywhere, invocation: &Invocation) -> Result<(), Failure> {
     let output = everywhere.output();
+    ranks::refuse("a chain of stages")?;
     if args.file.is_dir() {
         return Err(Failure::Usage(of_directory(&args.file)));
     }

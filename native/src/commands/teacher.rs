@@ -23,6 +23,7 @@ use crate::failure::Failure;
 use crate::hub;
 use crate::model_files::{at, read_optional};
 use crate::output::{self, Output};
+use crate::ranks;
 use crate::run_dir::RunDir;
 
 /// Flags of distillation.
@@ -162,7 +163,7 @@ impl Taught {
         let Some(Asked { teacher, earlier }) = self.asked else { return Ok(run) };
         let ties = job.teacher_ties(&teacher, &fingerprint, run.model.config())?;
         let Some(ties) = ties else { return Ok(run) };
-        let kept = read_optional(&directory.path().join(TEACHER))?.filter(|_| goes_on);
+        let kept = read_optional(&directory.path().join(TEACHER))?.filter(|_| goes_on || ranks::follows());
         let kept = kept.map(|bytes| read_teacher(&bytes)).transpose();
         let known = match (kept.map_err(|e| at(directory.path(), e))?, earlier) {
             (Some(kept), _) if kept.ties.are_those_of(&ties, true) => kept,

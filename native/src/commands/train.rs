@@ -17,6 +17,7 @@ use kindling::train::{Job, Run, Stage, TrainConfig, questions_problem};
 use serde_json::json;
 
 use super::execute::{conclude, execute};
+use super::part_of_run::{begun_directory, join_ranks, new_directory, of_this_rank};
 use super::positions::with_remedy;
 use super::second_model::SecondModel;
 use super::start::{Start, newest, resume};
@@ -54,13 +55,13 @@ pub fn run(
     if args.data.is_empty() && !started && !args.resume && !kind.adapts {
         return example::run(stage, args, everywhere, invocation);
     }
-    let out = args.out.clone().unwrap_or_default();
-    let resumed = args.resume.then(|| RunDir::resume(&out, args.train.keep_last)).transpose()?;
+    let first = join_ranks(args)?;
+    let resumed = begun_directory(args, first.as_deref())?;
     if args.data.is_empty() {
         return Err(no_data(kind, resumed.as_ref()));
     }
     refuse_typed_rows(args)?;
-    let device = open_device(everywhere)?;
+    let device = open_device(&of_this_rank(everywhere))?;
     let last_save = resumed.as_ref().map(newest).transpose()?;
     let Start { model, mut tokenizer, adapter, told_ends } =
         Start::open(args, last_save.as_deref(), &device, output)?;
@@ -89,7 +90,7 @@ pub fn run(
     let again = second.is_some().then(|| job.clone());
     let (run, directory) = match (resumed, last_save) {
         (Some(directory), Some(save)) => (resume(job, model, &directory, &save, args.stop_after)?, directory),
-        _ => (begin(job, model)?, args.create_directory(kind, invocation, &settings, &[])?),
+        _ => (begin(job, model)?, new_directory(kind, args, invocation, &settings, first.as_deref())?),
     };
     if !args.resume {
         keep_report(&directory, &dataset)?;

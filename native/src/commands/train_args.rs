@@ -72,6 +72,9 @@ pub struct TrainArgs {
     /// Save and end after this step of the run; the schedule does not change
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub stop_after: Option<u64>,
+    /// Of several processes (mpirun) each keeps a part of the optimizer's state (ZeRO-1): less memory, more exchange
+    #[arg(long)]
+    pub shard_optimizer: bool,
     /// Which rows
     #[command(flatten)]
     pub rows: RowArgs,
@@ -155,7 +158,8 @@ impl TrainArgs {
     /// How a run of a stage goes beside what it learns.
     pub fn course(&self, stage: Stage) -> Course<'_> {
         let (stop_after, saving, tracking) = (self.stop_after, self.saving, &self.tracking);
-        Course { stage, stop_after, saving, tracking, standing: self.standing() }
+        let (standing, shard_optimizer) = (self.standing(), self.shard_optimizer);
+        Course { stage, stop_after, saving, shard_optimizer, tracking, standing }
     }
 
     /// Refuses what does not hold, all at once, and what would not act or would destroy what it reads. Of a file's settings,
