@@ -4,6 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::told::Value as ToldValue;
 
 /// A request that was wrong.
 const INVALID: &str = "invalid_request_error";
@@ -144,6 +145,13 @@ impl ApiError {
             }
             (_, "sampling.prompt_long" | "sampling.context" | "sampling.cache") => {
                 Self::new(400, INVALID, "context_length_exceeded", told.to_string())
+            }
+            (_, "sampling.form") => {
+                let param = told.values().iter().find_map(|(name, value)| match value {
+                    ToldValue::Text(text) if *name == "param" => Some(text.clone()),
+                    _ => None,
+                });
+                Self { param, ..Self::new(400, INVALID, "invalid_value", told.to_string()) }
             }
             (Error::Config(_) | Error::Data(_) | Error::BadRows { .. }, _) => {
                 Self::new(400, INVALID, "invalid_value", told.to_string())

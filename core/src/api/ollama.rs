@@ -59,8 +59,7 @@ impl OllamaRequest {
         Self::parse(fields, true, |thinking, format| match messages {
             messages if messages.is_empty() => Asked::Load,
             messages => {
-                let variables = Map::new();
-                Asked::Dialogue(Box::new(Dialogue { messages, tools, variables, thinking, format }))
+                Asked::Dialogue(Box::new(dialogue(messages, tools, thinking, format)))
             }
         })
     }
@@ -102,7 +101,7 @@ impl OllamaRequest {
             }
             let system = system.map(|system| Message::new("system", &system));
             let messages = system.into_iter().chain([Message::new("user", &prompt)]).collect();
-            Asked::Dialogue(Box::new(Dialogue { messages, tools, variables: Map::new(), thinking, format }))
+            Asked::Dialogue(Box::new(dialogue(messages, tools, thinking, format)))
         })
     }
 
@@ -182,6 +181,16 @@ impl OllamaRequest {
         };
         Ok(Work { request: Some(request), scored: None })
     }
+}
+
+/// A conversation as Ollama's requests have it.
+fn dialogue(
+    messages: Vec<Message>,
+    tools: Tools,
+    thinking: Option<(Thinking, &'static str)>,
+    format: AnswerFormat,
+) -> Dialogue {
+    Dialogue { messages, tools, variables: Map::new(), thinking, format, format_field: "format" }
 }
 
 #[cfg(test)]
