@@ -160,11 +160,46 @@ fn whole(count: f64) -> String {
     format!("{count:.0}")
 }
 
+/// When whoever listens to the page hears how far an evaluation is: at each quarter of it, and of one that is quick at fewer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quarters {
+    told: u32,
+}
+
+impl Quarters {
+    /// Whether a quarter that was not told yet is over, when `done` of `total` questions were asked of a model, the first of
+    /// which is 1. The end is not told here: there is a result then.
+    pub fn tell(&mut self, done: f64, total: f64, [model, models]: [f64; 2]) -> bool {
+        let share = ((model - 1.0).max(0.0) + done / total.max(1.0)) / models.max(1.0);
+        let quarter = (4.0 * share).clamp(0.0, 4.0) as u32;
+        let before = self.told;
+        self.told = before.max(quarter);
+        quarter > before && quarter < 4
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::language::Language;
     use crate::messages::evaluate::{Examined, SubjectMeasures};
+
+    #[test]
+    fn whoever_listens_hears_three_times_how_far_it_is() {
+        let told = |total: u32, models: u32| {
+            let mut quarters = Quarters::default();
+            let steps = (1..=models).flat_map(|model| (0..=total).map(move |done| (model, done)));
+            let told = steps.filter(|&(model, done)| {
+                quarters.tell(done.into(), total.into(), [model.into(), models.into()])
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(told(100, 1), [(1, 25), (1, 50), (1, 75)]);
+        assert_eq!(told(8, 2), [(1, 4), (1, 8), (2, 4)]);
+        // One of two questions is a half.
+        assert_eq!(told(2, 1), [(1, 1)]);
+        assert!(told(1, 1).is_empty() && told(0, 1).is_empty());
+    }
 
     fn share(n: f64, value: Option<f64>) -> Measure {
         let ci95 = value.map(|value| [value - 0.1, value + 0.1]);

@@ -160,6 +160,11 @@ test("evaluate: a person takes the example, evaluates, reads and saves", CPU, as
   await page.locator("#eval-chosen", { hasText: "eval_choice.jsonl" }).waitFor({ timeout: 30 * SECOND });
   assert.equal(await page.getByTestId("eval-task").inputValue(), "openbookqa");
   await page.getByTestId("eval-limit").fill("12");
+  await page.evaluate(() => {
+    const [heard, place] = [[], document.querySelector("#eval-heard")];
+    new MutationObserver(() => heard.push(place.textContent)).observe(place, { childList: true });
+    globalThis.testHeard = heard;
+  });
   await page.getByTestId("eval-run").click();
   await page.locator("#eval-result:not([hidden])").waitFor({ timeout: 120 * SECOND });
   const texts = (rows) => rows.map((row) => [...row.children].map((cell) => cell.innerText));
@@ -168,6 +173,12 @@ test("evaluate: a person takes the example, evaluates, reads and saves", CPU, as
   assert.match(cells[0][2], /^[\d.]+ %$/);
   assert.match(cells[0][3], /^[\d.]+ % – [\d.]+ %$/);
   assert.match(await page.getByTestId("eval-title").innerText(), /tiny · OpenBookQA/);
+  // Whoever listens hears the begin, at most three quarters and the end, and not each question.
+  const said = (await page.evaluate(() => testHeard)).filter(Boolean);
+  assert.match(said[0], /Reading/);
+  assert.match(said.at(-1), /All is asked/);
+  assert.ok(said.length <= 5 && said.slice(1, -1).every((text) => /of 12 asked/.test(text)), said.join(" | "));
+  assert.equal(await page.locator("#eval-progress").getAttribute("aria-live"), "off");
   const [saved] = await Promise.all([page.waitForEvent("download"), page.getByTestId("eval-csv").click()]);
   assert.equal(saved.suggestedFilename(), "evaluation.csv");
   await page.getByTestId("lang-switch").click();

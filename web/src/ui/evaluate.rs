@@ -1,6 +1,6 @@
 //! An evaluation: questions of files asked of the open model, before and after what acts.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use js_sys::{Array, Uint8Array};
@@ -15,7 +15,7 @@ use super::engine::{self, Answer, get};
 use super::evaluate_result::Shown;
 use super::numbers::{Number, Numbers, fault_in};
 use crate::csv;
-use crate::evaluation::{EXAMPLE, Rows, TASKS, Task, subjects, table};
+use crate::evaluation::{EXAMPLE, Quarters, Rows, TASKS, Task, subjects, table};
 use crate::format::fill;
 use crate::messages::evaluate::Evaluation;
 
@@ -38,6 +38,9 @@ struct Evaluate {
     stop: El,
     bar: El,
     progress: El,
+    /// The same for whoever listens, who hears of its begin, its quarters and its end.
+    heard: El,
+    quarters: Cell<Quarters>,
     shown: Shown,
     /// Files with questions, as the engine takes them.
     files: RefCell<Array>,
@@ -63,7 +66,9 @@ pub fn build(app: &Rc<App>) -> El {
         run: button().id("eval-run").class("primary").say(speech, |t| t.evaluate.run),
         stop: button().id("eval-stop").say(speech, |t| t.chat.stop).shown(false),
         bar: el("progress").id("eval-bar").say_in("aria-label", speech, |t| t.evaluate.title).shown(false),
-        progress: el("span").class("faint").id("eval-progress").attr("aria-live", "polite"),
+        progress: el("span").class("faint").id("eval-progress").attr("aria-live", "off"),
+        heard: el("span").class("unseen").id("eval-heard").attr("role", "status"),
+        quarters: Cell::default(),
         shown: Shown::build(app),
         files: RefCell::default(),
         asking: RefCell::default(),
@@ -113,7 +118,7 @@ impl Evaluate {
             el("div").class("foot").child(&example).child(&self.chosen),
             self.numbers.group.clone(),
             switches,
-            foot.child(&self.bar).child(&self.progress),
+            foot.child(&self.bar).child(&self.progress).child(&self.heard),
             self.shown.place.clone(),
         ];
         parts.iter().for_each(|part| self.card.add(part));
@@ -195,18 +200,25 @@ impl Evaluate {
         let Ok(abort) = AbortController::new() else { return };
         self.set_asking(Some(abort.clone()));
         self.progress.write(t.evaluate.reading);
+        self.heard.write(t.evaluate.reading);
+        self.quarters.set(Quarters::default());
         let (evaluate, request) = (Rc::clone(self), self.request(task));
         engine::set(&request, "signal", &abort.signal());
         self.app.spawn(async move {
             let answer = evaluate.measured(&request).await;
             evaluate.set_asking(None);
             evaluate.progress.write("");
+            // What fails is told elsewhere.
+            evaluate.heard.write("");
+            let t = &evaluate.app.speech.text().evaluate;
             if abort.signal().aborted() {
-                evaluate.progress.write(evaluate.app.speech.text().evaluate.stopped);
+                evaluate.progress.write(t.stopped);
+                evaluate.heard.write(t.stopped);
                 return Ok(());
             }
             evaluate.found.replace(Some((answer?, model.name)));
             evaluate.show_found();
+            evaluate.heard.write(t.done);
             Ok(())
         });
     }
@@ -244,10 +256,16 @@ impl Evaluate {
         let far = fill(t.progress, &[&whole(done), &whole(total)]);
         self.bar.set("max", &whole(total.max(1.0)));
         self.bar.set("value", &whole(done));
-        self.progress.write(&match models > 1.0 {
+        let far = match models > 1.0 {
             true => fill(t.of_model, &[&far, &whole(model), &whole(models)]),
             false => far,
-        });
+        };
+        self.progress.write(&far);
+        let mut quarters = self.quarters.get();
+        if quarters.tell(done, total, [model, models]) {
+            self.heard.write(&far);
+        }
+        self.quarters.set(quarters);
     }
 
     fn set_asking(&self, abort: Option<AbortController>) {
