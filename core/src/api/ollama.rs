@@ -1,7 +1,5 @@
 //! Requests to Ollama's `/api/chat` and `/api/generate` (<https://docs.ollama.com/api>).
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use super::ApiError;
@@ -142,12 +140,8 @@ impl OllamaRequest {
     /// # Errors
     /// What this model cannot do, and a prompt beyond its context.
     pub fn prepare(&self, served: &Served, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
-        let unload = self.settings.keep_alive == Some(KeepAlive::For(Duration::ZERO));
-        let shape = Shape::Ollama(OllamaShape { chat: self.chat, unload });
         let (work, tokens, reading) = match &self.asked {
-            Asked::Load => {
-                return Ok((Vec::new(), Reply::new(shape, head, self.stream, Vec::new(), Vec::new())));
-            }
+            Asked::Load => return Ok((Vec::new(), self.of_model(head))),
             Asked::Raw(text) => {
                 let ids = served.tokenizer.encode_document(text)?;
                 let tokens = ids.len();
@@ -161,7 +155,21 @@ impl OllamaRequest {
         };
         let prompts = vec![AnsweredPrompt { tokens, ..AnsweredPrompt::default() }];
         let choices = vec![(0, Choice::new(served.tokenizer, reading))];
-        Ok((work, Reply::new(shape, head, self.stream, prompts, choices)))
+        Ok((work, Reply::new(Shape::Ollama(self.shape()), head, self.stream, prompts, choices)))
+    }
+
+    /// The answer to a request for nothing but that the model goes, which needs no model; none to any other.
+    pub fn unloaded(&self, head: Head) -> Option<Reply> {
+        (self.asked == Asked::Load && self.shape().unload).then(|| self.of_model(head))
+    }
+
+    fn shape(&self) -> OllamaShape {
+        OllamaShape { chat: self.chat, unload: self.settings.keep_alive == Some(KeepAlive::NONE) }
+    }
+
+    /// The answer to a request for the model alone.
+    fn of_model(&self, head: Head) -> Reply {
+        Reply::new(Shape::Ollama(self.shape()), head, self.stream, Vec::new(), Vec::new())
     }
 
     fn raw(&self, served: &Served, prompt: Vec<u32>, seed: u64) -> Result<Work, ApiError> {
@@ -195,6 +203,8 @@ fn dialogue(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn dialogue(request: &OllamaRequest) -> &Dialogue {
@@ -229,6 +239,31 @@ mod tests {
         let raw = OllamaRequest::parse_generate(br#"{"model": "m", "prompt": "Why?", "raw": true}"#).unwrap();
         assert_eq!(raw.asked, Asked::Raw("Why?".into()));
         assert_eq!(OllamaRequest::parse_generate(br#"{"model": "m"}"#).unwrap().asked, Asked::Load);
+    }
+
+    #[test]
+    fn only_a_request_for_nothing_else_unloads() {
+        let head = || Head {
+            id: "1".into(),
+            created: 0,
+            model: "m".into(),
+            seed: 0,
+            load_seconds: 0.0,
+        };
+        for (body, unloads) in [
+            (r#"{"model": "m", "keep_alive": 0}"#, true),
+            (r#"{"model": "m", "keep_alive": "0s", "prompt": ""}"#, true),
+            (r#"{"model": "m", "keep_alive": 0, "prompt": "a"}"#, false),
+            (r#"{"model": "m", "keep_alive": 1}"#, false),
+            (r#"{"model": "m"}"#, false),
+        ] {
+            let reply = OllamaRequest::parse_generate(body.as_bytes()).unwrap().unloaded(head());
+            assert_eq!(reply.is_some(), unloads, "{body}");
+            if let Some(reply) = reply {
+                let told = serde_json::to_value(reply.whole()).unwrap();
+                assert_eq!((&told["done_reason"], &told["done"]), (&json!("unload"), &json!(true)));
+            }
+        }
     }
 
     #[test]
