@@ -61,7 +61,14 @@ impl ChatRequest {
         let request = Self {
             model,
             adapters: Adapters::take(&mut fields)?,
-            dialogue: Dialogue { messages, tools, variables, thinking, format, format_field: "response_format" },
+            dialogue: Dialogue {
+                messages,
+                tools,
+                variables,
+                thinking,
+                format,
+                format_field: "response_format",
+            },
             n: fields.whole("n", 1..=MOST_ANSWERS)?.unwrap_or(1) as usize,
             settings: Settings::of_openai(&mut fields, &["max_completion_tokens", "max_tokens"], 1)?,
             top_logprobs,

@@ -243,7 +243,9 @@ mod tests {
         let ours = br#"{"model": "m", "input": "a", "keep_alive": 300}"#;
         assert_eq!(EmbeddingRequest::parse(ours).unwrap(), request);
         // The model alone.
-        for body in [&br#"{"model": "m"}"#[..], br#"{"model": "m", "input": []}"#, br#"{"model": "m", "input": ""}"#] {
+        for body in
+            [&br#"{"model": "m"}"#[..], br#"{"model": "m", "input": []}"#, br#"{"model": "m", "input": ""}"#]
+        {
             assert!(EmbeddingRequest::parse_ollama(body).unwrap().inputs.is_empty());
         }
         assert!(EmbeddingRequest::parse_ollama_prompt(br#"{"model": "m"}"#).unwrap().inputs.is_empty());

@@ -56,9 +56,7 @@ impl OllamaRequest {
         let tools = Tools::take(&mut fields)?;
         Self::parse(fields, true, |thinking, format| match messages {
             messages if messages.is_empty() => Asked::Load,
-            messages => {
-                Asked::Dialogue(Box::new(dialogue(messages, tools, thinking, format)))
-            }
+            messages => Asked::Dialogue(Box::new(dialogue(messages, tools, thinking, format))),
         })
     }
 
@@ -243,13 +241,7 @@ mod tests {
 
     #[test]
     fn only_a_request_for_nothing_else_unloads() {
-        let head = || Head {
-            id: "1".into(),
-            created: 0,
-            model: "m".into(),
-            seed: 0,
-            load_seconds: 0.0,
-        };
+        let head = || Head { id: "1".into(), created: 0, model: "m".into(), seed: 0, load_seconds: 0.0 };
         for (body, unloads) in [
             (r#"{"model": "m", "keep_alive": 0}"#, true),
             (r#"{"model": "m", "keep_alive": "0s", "prompt": ""}"#, true),

@@ -21,7 +21,7 @@ fn wide(properties: usize) -> Value {
 }
 
 fn held_to(site: &Site, schema: &Value) -> Answer {
-    let mut asked = question("hi", 24);
+    let mut asked = question("hi", 90);
     asked["response_format"] =
         json!({"type": "json_schema", "json_schema": {"name": "a", "strict": true, "schema": schema}});
     site.post(CHAT, &asked)
@@ -59,7 +59,8 @@ fn a_schema_that_cannot_be_held_to_is_refused_by_its_field() {
         assert!(message.contains("hange that part"), "{shown}: {message}");
     }
     // Ollama's clients sent another field.
-    let asked = json!({"model": "model", "messages": [{"role": "user", "content": "hi"}], "format": {"$ref": "#"}});
+    let asked =
+        json!({"model": "model", "messages": [{"role": "user", "content": "hi"}], "format": {"$ref": "#"}});
     let error = site.post("/api/chat", &asked).expect(400)["error"].clone();
     assert!(error.as_str().unwrap().starts_with("Invalid 'format'"), "{error}");
     site.post(CHAT, &question("hi", 2)).expect(200);
