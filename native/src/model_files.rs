@@ -275,6 +275,19 @@ pub fn checkpoint_files(path: &Path) -> Result<Files> {
 /// # Errors
 /// What is missing, damaged or not whole, with its path; an adapter of another base.
 pub fn open_adapter(path: &Path, base: &Checkpoint, known: &Fingerprint) -> Result<Adapter> {
+    let adapter = read_adapter(path)?;
+    tell_others(path)?;
+    if let Some(own) = &adapter.config.base {
+        own.check(known, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
+    }
+    adapter.compared(|name| base.token_table(name)).map_err(|e| at(path, e))
+}
+
+/// An adapter alone, before it is known whether it belongs to any base.
+///
+/// # Errors
+/// What is missing, damaged or not whole, with its path.
+pub fn read_adapter(path: &Path) -> Result<Adapter> {
     if path.is_file() && !has_ending(path, "zip") {
         return Err(Error::Checkpoint(
             format!(
@@ -285,12 +298,7 @@ pub fn open_adapter(path: &Path, base: &Checkpoint, known: &Fingerprint) -> Resu
         ));
     }
     let mut source = ModelSource::open(path, Want::Adapter)?;
-    let adapter = Adapter::open(|name| source.read_whole(name)).map_err(|e| at(path, e))?;
-    tell_others(path)?;
-    if let Some(own) = &adapter.config.base {
-        own.check(known, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
-    }
-    adapter.compared(|name| base.token_table(name)).map_err(|e| at(path, e))
+    Adapter::open(|name| source.read_whole(name)).map_err(|e| at(path, e))
 }
 
 /// The tokenizer that an adapter was trained with, where it lies beside it; its template and what ends a turn may be

@@ -10,7 +10,7 @@ use super::key_rules::{GENERATION, HARMLESS, Remarks, odd_tokens, untrained};
 use super::keys::{Keys, is_nothing, token_ids, unsupported};
 use super::{DiffusionConfig, ModelConfig, RopeScaling};
 use crate::error::Result;
-use crate::told::{Told, told};
+use crate::told::told;
 
 /// LLaDA's class.
 pub(super) const CLASS: &str = "LLaDAModelLM";

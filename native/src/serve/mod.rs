@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod lora;
 mod metrics;
+mod misfits;
 mod models;
 mod names;
 mod page;
