@@ -55,7 +55,8 @@ pub fn run(everywhere: &Everywhere) -> Result<(), Failure> {
         std::env::consts::ARCH
     ));
     output.line(&format!(
-        "  processor: {threads} threads, memory {} free of {}",
+        "  processor: {}, memory {} free of {}",
+        output::counted(threads as u64, ["thread", "threads"]),
         output::bytes(free),
         output::bytes(total)
     ));

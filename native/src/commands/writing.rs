@@ -242,7 +242,8 @@ impl Writing<'_> {
         if let Some(speed) = made.generation.decode_tokens_per_second {
             let new = |canvas: &Canvas| canvas.holes.iter().map(ExactSizeIterator::len).sum();
             let tokens = asked.canvas.map_or(made.generation.tokens.len(), new);
-            output.say(&format!("{tokens} tokens, {speed:.1} tokens/s"));
+            let tokens = output::counted(tokens as u64, ["token", "tokens"]);
+            output.say(&format!("{tokens}, {speed:.1} tokens/s"));
         }
         if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
     }

@@ -194,7 +194,7 @@ pub const ENGLISH: LessonsText = LessonsText {
     students_ask: "Ask them all",
     students_needs: "Choose at least one adapter, and write at least one question.",
     students_csv: "Save the table (.csv)",
-    students_progress: "{} of {} answers",
+    students_progress: "{} of {} {answer|answers}",
     answers_cut: "…",
 };
 
