@@ -116,6 +116,10 @@ impl OllamaRequest {
             }
         };
         let format = AnswerFormat::of_ollama(&mut fields)?;
+        // A prompt beyond the context is refused and an answer ends there, whatever is asked for.
+        for key in ["truncate", "shift"] {
+            fields.flag(key)?;
+        }
         let mut settings = match fields.object("options")? {
             Some(options) => Settings::of_ollama(options)?,
             None => Settings::default(),
@@ -230,7 +234,9 @@ mod tests {
         for body in [&br#"{"model": "m"}"#[..], br#"{"model": "m", "messages": []}"#] {
             assert_eq!(OllamaRequest::parse_chat(body).unwrap().asked, Asked::Load);
         }
-        let body = br#"{"model": "m", "prompt": "Why?", "system": "Be brief.", "stream": false}"#;
+        let body =
+            br#"{"model": "m", "prompt": "Why?", "system": "Be brief.", "stream": false, "truncate": true,
+            "shift": false}"#;
         let request = OllamaRequest::parse_generate(body).unwrap();
         let roles: Vec<_> = dialogue(&request).messages.iter().map(|message| message.role.as_str()).collect();
         assert_eq!((roles, request.stream), (vec!["system", "user"], false));
@@ -270,6 +276,7 @@ mod tests {
             (r#""keep_alive": "long""#, "keep_alive"),
             (r#""options": {"foo": 1}"#, "options.foo"),
             (r#""format": "yaml""#, "format"),
+            (r#""truncate": "no""#, "truncate"),
             (r#""foo": 1"#, "foo"),
         ] {
             let body = format!(r#"{{"model": "m", "prompt": "a", {rest}}}"#);
