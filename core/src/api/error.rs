@@ -4,7 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::told::Value as ToldValue;
+use crate::told::{Counted, Value as ToldValue};
 
 /// A request that was wrong.
 const INVALID: &str = "invalid_request_error";
@@ -116,7 +116,8 @@ impl ApiError {
     /// A full queue (429).
     pub fn queue_full(waiting: usize) -> Self {
         let message = format!(
-            "{waiting} requests are waiting, which is the most that do; try again after the time in the header Retry-After."
+            "{}, which is the most that do; try again after the time in the header Retry-After.",
+            Counted::new(waiting as u64, ["request is waiting", "requests are waiting"])
         );
         Self::new(429, "rate_limit_error", "rate_limit_exceeded", message)
     }
