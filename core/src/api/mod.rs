@@ -16,7 +16,8 @@ mod completion_answer;
 mod completion_tests;
 #[cfg(feature = "constrained")]
 mod constraint;
-#[cfg(all(test, feature = "constrained"))]
+#[cfg(test)]
+#[cfg(feature = "constrained")]
 mod constraint_tests;
 mod dialogue;
 mod embedding;

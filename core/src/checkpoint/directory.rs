@@ -259,7 +259,7 @@ fn add_end_tokens(config: &mut ModelConfig) -> Vec<Told> {
     let known = |id: &Value| {
         id.as_u64().is_some_and(|id| config.eos_token_ids.iter().any(|&own| u64::from(own) == id))
     };
-    let more: Value = ids.iter().filter(|id| !known(*id)).cloned().collect();
+    let more: Value = ids.iter().filter(|id| !known(id)).cloned().collect();
     let odd = odd_token_ids(GENERATION, "eos_token_id", Some(&more), config.vocab_size);
     let mut seen: BTreeSet<u32> = config.eos_token_ids.iter().copied().collect();
     let ids = ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok());
