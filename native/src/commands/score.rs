@@ -177,7 +177,7 @@ fn score_data(
     }
     output.json(&result);
     let (rows, tokens) =
-        (output::counted(data.len(), ["row", "rows"]), output::counted(tokens, ["token", "tokens"]));
+        (output::counted(data.len(), ["row", "rows"]), output::counted(tokens as u64, ["token", "tokens"]));
     output.line(&format!("{rows}, {tokens}, {bits:.4} bits per byte{words}"));
     Ok(())
 }
