@@ -193,6 +193,34 @@ fn dense_layers<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::{AdapterConfig, LoraConfig, path};
+    use crate::model::preset;
+
+    #[test]
+    fn a_model_that_it_cannot_belong_to_is_told_by_its_shape() {
+        let nano = preset("nano").unwrap().config(Some(8));
+        let own =
+            ModelConfig { hidden_size: 16, intermediate_size: 8, num_hidden_layers: 1, head_dim: 4, ..nano };
+        let half = |half, shape: [usize; 2]| NamedTensor {
+            name: path("model.layers.0.self_attn.q_proj", half),
+            shape: shape.to_vec(),
+            values: vec![0.0; shape[0] * shape[1]],
+        };
+        let lora =
+            LoraConfig { rank: 2, alpha: 4.0, targets: vec!["q_proj".into()], ..LoraConfig::default() };
+        let config = AdapterConfig { lora, base: None, base_name: None };
+        let mut adapter = Adapter::new(config, vec![half('a', [2, 16]), half('b', [16, 2])]);
+        adapter.check_model(&own).unwrap();
+        let wide = ModelConfig { hidden_size: 32, ..own.clone() };
+        let deep = ModelConfig { num_hidden_layers: 2, ..own.clone() };
+        for (other, told) in [(wide, "the layer's is [16, 32]"), (deep, "belongs to another base")] {
+            let message = adapter.check_model(&other).unwrap_err().to_string();
+            assert!(message.contains(told), "{message}");
+        }
+        let masked = Reading::MaskedDiffusion { mask_token_id: 5, block_length: None, shift_logits: true };
+        adapter.config.base = Some(Fingerprint::from_hex("ab").read_as(Some(masked)));
+        assert!(adapter.check_model(&own).is_err(), "it was trained on a predictor of masked tokens");
+    }
 
     #[test]
     fn what_does_not_act_together_is_told_whatever_comes_first() {
