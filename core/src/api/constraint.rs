@@ -211,8 +211,10 @@ fn reason(why: &str) -> String {
             "nothing may stand here: a part of it refers to itself alone, or its parts contradict each other";
         return none.to_string();
     }
-    // What it says behind that is for those who write grammars.
-    short(why.split("; consider").next().unwrap_or(why)).trim_end_matches('.').to_string()
+    if why.contains("Current row has") {
+        return "more properties or alternatives stand at one place than can be followed".to_string();
+    }
+    short(why).trim_end_matches('.').to_string()
 }
 
 /// The bytes of a token. A special one is no text: behind llguidance's mark it fits no grammar of texts.
