@@ -12,7 +12,7 @@ use super::meter::Meter;
 use super::shard_dir::Done;
 use crate::failure::{Failure, io_error};
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::prepared_files::flat_type;
 use crate::run_dir::Existing;
 

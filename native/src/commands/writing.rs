@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::unmasking::{Step, Unmasking};
 
 /// The flags that act on models which predict masked tokens, by their long names.
