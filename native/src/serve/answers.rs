@@ -104,7 +104,8 @@ async fn write<A: Asking>(
     };
     let (id, seed) = server.fresh();
     let head = Head { id, created: server.time(), model, seed, load_seconds: 0.0 };
-    if let Some(reply) = asking.unloaded(head.clone()) {
+    let unloaded = asking.unloaded(head.clone());
+    if let Some(reply) = unloaded {
         server.engine.ask(|back| Command::Unload(wanted.key, back)).await?;
         return at_once::<A>(reply).await;
     }
