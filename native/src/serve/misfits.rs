@@ -17,12 +17,17 @@ use crate::model_files::{at, read_adapter};
 pub fn misfits(names: &Names) -> Vec<Told> {
     let all: Vec<Named> = names.all().into_iter().map(|listed| listed.named).collect();
     let place_of = |base: &String| all.iter().find(|named| named.base.is_none() && named.name == *base);
-    let misfit = |adapter: &Named| {
+    let misfit = |adapter: &Named| -> Option<Told> {
         let base = place_of(adapter.base.as_ref()?)?;
         let is_here = !hub::is_address(&adapter.place.to_string_lossy()) && adapter.place.exists();
         let config = shape_of(&base.place).filter(|_| is_here)?;
         let place = &adapter.place;
-        let fits = read_adapter(place).and_then(|own| own.check_model(&config).map_err(|e| at(place, e)));
+        // Whether both ends of a model are one table, its weights' names have the last word.
+        let other = ModelConfig { tie_word_embeddings: !config.tie_word_embeddings, ..config.clone() };
+        let fits = read_adapter(place).and_then(|own| {
+            let fits = own.check_model(&config).or_else(|why| own.check_model(&other).map_err(|_| why));
+            fits.map_err(|why| at(place, why))
+        });
         let told = |why: Error| {
             let (name, of, lies) = (&adapter.name, &base.name, base.place.display());
             format!(
