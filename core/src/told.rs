@@ -159,6 +159,34 @@ impl Display for Listed {
     }
 }
 
+/// A count and the words behind it, behind one and behind many, as English has them: `1 row is`, `2 rows are`. Its value is
+/// the count alone, which is all that a language with one form needs.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    count: Value,
+    shown: String,
+    words: [&'static str; 2],
+}
+
+impl Counted {
+    /// That of a number.
+    pub fn new(count: u64, words: [&'static str; 2]) -> Self {
+        Self { count: Value::Number(count as f64), shown: count.to_string(), words }
+    }
+
+    /// That of a number as it is written: `1,234`, `~20`.
+    pub fn written(shown: String, words: [&'static str; 2]) -> Self {
+        Self { count: Value::Text(shown.clone()), shown, words }
+    }
+}
+
+impl Display for Counted {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [one, many] = self.words;
+        write!(out, "{} {}", self.shown, if self.shown == "1" { one } else { many })
+    }
+}
+
 /// Sentences as their texts alone, as reports and files of the command line hold them; for serde's `with`.
 pub mod texts {
     use serde::{Deserialize, Deserializer, Serializer};
@@ -216,6 +244,7 @@ kept! {
     Told => |told| Value::Told(told.clone()),
     &Told => |told| Value::Told((*told).clone()),
     Listed => |list| Value::List(list.0.clone()),
+    Counted => |counted| counted.count.clone(),
     u8 => |number| Value::Number(f64::from(*number)),
     u32 => |number| Value::Number(f64::from(*number)),
     &u32 => |number| Value::Number(f64::from(**number)),
@@ -282,6 +311,16 @@ mod tests {
             [("list", Value::List(_)), ("share", Value::Number(_)), ("name", Value::Text(_))]
         ));
         assert_eq!(Listed(vec!["a".into()]).to_string(), ": a");
+    }
+
+    #[test]
+    fn one_has_other_words_than_many_and_the_same_value() {
+        let rows = |count| told!("x", "{rows} left out", rows = Counted::new(count, ["row is", "rows are"]));
+        let texts = [0, 1, 2].map(|count| rows(count).text().to_string());
+        assert_eq!(texts, ["0 rows are left out", "1 row is left out", "2 rows are left out"]);
+        assert!(matches!(rows(1).values(), [("rows", Value::Number(1.0))]));
+        let shown = |text: &str| Counted::written(text.into(), ["row", "rows"]).to_string();
+        assert_eq!(["1", "1,001", "~1"].map(shown), ["1 row", "1,001 rows", "~1 rows"]);
     }
 
     #[test]

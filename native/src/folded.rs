@@ -61,7 +61,8 @@ impl Folded {
                     all += &format!("{DIM}thinking…{PLAIN}");
                     let tokens = tokens.next().copied().unwrap_or_default();
                     if *ended {
-                        all += &format!("{DIM} {tokens} tokens{PLAIN}\n");
+                        let words = if tokens == 1 { "token" } else { "tokens" };
+                        all += &format!("{DIM} {tokens} {words}{PLAIN}\n");
                     }
                 }
             }
@@ -115,6 +116,6 @@ mod tests {
 
     #[test]
     fn thinking_that_the_template_opened_is_found_at_its_end() {
-        assert_eq!(written(&["hm", "</think>", "Yes"]), ["hm", "\n(thinking…)( 1 tokens)", "\nYes", ""]);
+        assert_eq!(written(&["hm", "</think>", "Yes"]), ["hm", "\n(thinking…)( 1 token)", "\nYes", ""]);
     }
 }

@@ -220,7 +220,10 @@ fn base_of_adapter(settings: &[u8]) -> (String, String) {
 }
 
 /// Says which directories of an archive are left aside: a run's holds its saves.
-fn tell_others(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// An archive that cannot be read.
+pub fn tell_others(path: &Path) -> Result<()> {
     let bytes = if path.is_file() && has_ending(path, "zip") { map(path)? } else { None };
     let others = bytes.map_or(Ok(Vec::new()), |bytes| zip_others(&bytes)).map_err(|e| at(path, e))?;
     if !others.is_empty() {
@@ -275,18 +278,19 @@ pub fn checkpoint_files(path: &Path) -> Result<Files> {
 /// # Errors
 /// What is missing, damaged or not whole, with its path; an adapter of another base.
 pub fn open_adapter(path: &Path, base: &Checkpoint, known: &Fingerprint) -> Result<Adapter> {
-    let adapter = open_adapter_alone(path)?;
+    let adapter = read_adapter(path)?;
+    tell_others(path)?;
     if let Some(own) = &adapter.config.base {
         own.check(known, adapter.config.base_name.as_deref()).map_err(|e| at(path, e))?;
     }
     adapter.compared(|name| base.token_table(name)).map_err(|e| at(path, e))
 }
 
-/// The same of whatever base.
+/// An adapter alone, before it is known whether it belongs to any base.
 ///
 /// # Errors
-/// As [`open_adapter`], but for the base.
-pub fn open_adapter_alone(path: &Path) -> Result<Adapter> {
+/// What is missing, damaged or not whole, with its path.
+pub fn read_adapter(path: &Path) -> Result<Adapter> {
     if path.is_file() && !has_ending(path, "zip") {
         return Err(Error::Checkpoint(
             format!(
@@ -297,9 +301,7 @@ pub fn open_adapter_alone(path: &Path) -> Result<Adapter> {
         ));
     }
     let mut source = ModelSource::open(path, Want::Adapter)?;
-    let adapter = Adapter::open(|name| source.read_whole(name)).map_err(|e| at(path, e))?;
-    tell_others(path)?;
-    Ok(adapter)
+    Adapter::open(|name| source.read_whole(name)).map_err(|e| at(path, e))
 }
 
 /// The tokenizer that an adapter was trained with, where it lies beside it; its template and what ends a turn may be

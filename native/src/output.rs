@@ -99,6 +99,11 @@ pub fn flushed() -> Result<(), Error> {
     lost.map_or(Ok(()), |source| Err(Error::Io { path: "stdout".into(), source }))
 }
 
+/// A count with the words behind it, behind one and behind many: `1 row`, `1,234 rows`.
+pub fn counted(count: u64, [one, many]: [&str; 2]) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
 /// `1234567` as `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();

@@ -224,8 +224,9 @@ fn beside_loss(metrics: &BTreeMap<&'static str, f64>) -> String {
     }
     if let (Some(kept), Some(right)) = (metrics.get("format_rate"), metrics.get("answer_accuracy")) {
         let asked = metrics.get("answers").copied().unwrap_or_default();
+        let answers = if asked == 1.0 { "answer" } else { "answers" };
         return format!(
-            " · of {asked} answers {:.1} % keep the tags, {:.1} % are right",
+            " · of {asked} {answers} {:.1} % keep the tags, {:.1} % are right",
             100.0 * kept,
             100.0 * right
         );

@@ -306,7 +306,7 @@ fn odd_rows_are_used_and_counted() {
         0,
         &[
             "4 rows",
-            "1 rows: a turn is empty (the first: a.jsonl:1)",
+            "1 row: a turn is empty (the first: a.jsonl:1)",
             "2 rows: the conversation ends on the user (the first: a.jsonl:2)",
         ],
     );

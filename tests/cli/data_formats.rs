@@ -181,7 +181,7 @@ fn rows_are_limited_filtered_and_told_apart() {
         ("--dedup", &["3 rows", "2 rows are equal to an earlier one and are left out"]),
         ("--min-chars 6", &["3 rows", "2 rows are outside --min-chars and --max-chars"]),
         ("--max-chars 6", &["2 rows", "3 rows are outside"]),
-        ("--min-chars 6 --dedup --limit 1", &["1 rows"]),
+        ("--min-chars 6 --dedup --limit 1", &["1 row"]),
     ] {
         let line = "pretrain --model model --data a.jsonl --out run --overwrite --steps 1 --max-seq-len 16";
         place.run(&format!("{line} --batch-size 1 {flags}")).expect(0, said);
@@ -198,7 +198,7 @@ fn rows_longer_than_the_limit_are_cut_or_dropped_and_counted() {
         format!("{}{{\"q\": \"x\", \"a\": \"{answer}\"}}\n", (0..3).map(conversation).collect::<String>());
     place.write("a.jsonl", rows);
     for (too_long, said) in [
-        ("cut", "1 rows were longer than --max-seq-len and cut, 0 dropped"),
+        ("cut", "1 row was longer than --max-seq-len and cut, 0 dropped"),
         ("drop", "0 rows were longer than --max-seq-len and cut, 1 dropped"),
     ] {
         let line = "sft --model model --data a.jsonl --out run --overwrite --steps 1 --max-seq-len 64";

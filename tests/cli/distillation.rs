@@ -239,7 +239,7 @@ fn answers_of_something_else_are_not_mixed_in_and_no_file_is_lost() {
     assert!(place.text("answers.jsonl").lines().count() <= 1);
     // What does not end within the limit teaches no end.
     let cut = notes.replace(" --keep-cut", " --ignore-eos");
-    let told = ["1 answers did not end within --max-new-tokens", "--keep-cut"];
+    let told = ["1 answer did not end within --max-new-tokens", "--keep-cut"];
     place.run(&format!("{cut} --out cut.jsonl")).expect(0, &told);
     assert_eq!(place.text("cut.jsonl"), "");
     place.run("distill --generate --teacher teacher --data prompts.jsonl").expect(2, &["--out"]);

@@ -45,7 +45,7 @@ fn an_answer_of_ten_megabytes_is_cut_or_dropped() {
     let place = Place::with_model();
     let rest: String = (0..20).map(conversation).collect();
     place.write("long.jsonl", format!("{{\"q\": \"q\", \"a\": \"{}\"}}\n{rest}", ten_megabytes()));
-    let cut = "1 rows were longer than --max-seq-len and cut, 0 dropped";
+    let cut = "1 row was longer than --max-seq-len and cut, 0 dropped";
     train(&place, "sft", "long.jsonl", Some(cut));
 }
 
@@ -87,5 +87,5 @@ fn a_line_over_the_limit_of_a_row_is_a_bad_row() {
     let line = "pretrain --model model --data long.jsonl --out run --steps 1 --batch-size 1 --max-seq-len 32";
     let outcome = place.run(line).expect(1, &["long.jsonl:1: the row is longer than 64 MiB"]);
     assert!(outcome.peak_kib < PEAK_KIB, "{} KiB\n{outcome}", outcome.peak_kib);
-    place.run(&format!("{line} --skip-bad-rows")).expect(0, &["1 rows"]);
+    place.run(&format!("{line} --skip-bad-rows")).expect(0, &["1 row"]);
 }

@@ -91,7 +91,7 @@ fn equal_answers_are_counted_and_left_out() {
     let place = place();
     let equal = pair(3).replace("A lamp shines.", "It is 4.");
     place.write("some.jsonl", [pair(1), equal.clone(), pair(2), pair(5)].concat());
-    let told = "1 rows: both answers are equal, so that nothing is to be preferred; they are left out (the first: some.jsonl:2)";
+    let told = "1 row: both answers are equal, so that nothing is to be preferred; they are left out (the first: some.jsonl:2)";
     let line = "dpo --model model --data some.jsonl --steps 1 --batch-size 2 --max-seq-len 96 --out run";
     place.run(line).expect(0, &[told, "3 rows, "]);
     place.write("none.jsonl", equal);
@@ -235,7 +235,7 @@ fn pairs_are_shown_as_they_are_trained() {
     let cut = place.run(&format!("{line} --max-prompt-len 40 --json"));
     let cut = cut.expect(
         0,
-        &["1 rows: the prompt is longer than --max-prompt-len and loses its beginning", "shown.jsonl:2"],
+        &["1 row: the prompt is longer than --max-prompt-len and loses its beginning", "shown.jsonl:2"],
     );
     let rows = cut.json();
     let sides: Vec<&str> = rows.iter().filter_map(|row| row["side"].as_str()).collect();

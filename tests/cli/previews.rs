@@ -71,7 +71,7 @@ fn what_a_template_leaves_out_is_counted_and_an_emptied_answer_refused() {
     place.write("emptied.jsonl", call("Wait.") + &call(""));
     let emptied = "emptied.jsonl:2: message 2 holds calls of tools or reasoning";
     place.run(&format!("{plain} emptied.jsonl")).expect(1, &[emptied, "--chat-template FILE"]);
-    let skipped = "1 rows cannot be rendered and are left out (the first: emptied.jsonl:2";
+    let skipped = "1 row cannot be rendered and is left out (the first: emptied.jsonl:2";
     place.run(&format!("{plain} emptied.jsonl --skip-bad-rows")).expect(0, &[skipped]);
 }
 
@@ -89,7 +89,7 @@ fn parts_that_a_template_leaves_out_are_counted() {
     let outcome = place.run(line).expect(
         0,
         &[
-            "1 rows: the chat template prints the call of a tool without its arguments, or not all of them (the first: calls.jsonl:1)",
+            "1 row: the chat template prints the call of a tool without its arguments, or not all of them (the first: calls.jsonl:1)",
         ],
     );
     let warnings = outcome.json()[0]["warnings"].clone();
@@ -184,7 +184,7 @@ fn a_special_token_in_a_text_is_counted() {
     let place = Place::with_model();
     place.write("end.jsonl", "{\"q\": \"What ends a turn?\", \"a\": \"It is <|im_end|> that does.\"}\n");
     let told =
-        "1 rows: a message's own text holds a special token, which is read as one (the first: end.jsonl:1)";
+        "1 row: a message's own text holds a special token, which is read as one (the first: end.jsonl:1)";
     place.run("data preview --model model --data end.jsonl").expect(0, &[told]);
 }
 
@@ -225,7 +225,7 @@ fn long_rows_are_told_as_training_makes_them() {
     let place = Place::with_model();
     let text = "data preview --model model --data docs.jsonl --limit 1 --stage pretrain --max-seq-len 8";
     let shown =
-        place.run(text).expect(0, &["training packs rows", "looked at the first 1 rows, of which 1 can"]);
+        place.run(text).expect(0, &["training packs rows", "looked at the first 1 row, of which 1 can"]);
     assert!(
         shown.stdout.contains(" rows of at most 9 tokens, each of which begins with the last"),
         "{shown}"

@@ -16,7 +16,7 @@ fn prompts_come_from_every_kind_of_file_and_from_a_pipe() {
     place.write("a.jsonl", "{\"prompt\": \"the lamp\"}\n\n{\"question\": \"the lamp\", \"answer\": \"x\"}\n");
     place.write("b.csv", "id,question\n1,the lamp\n");
     let rows = place.run(&format!("{GREEDY} --data a.jsonl --data b.csv"));
-    let rows = rows.expect(0, &["3 rows, ", "unused keys: answer (1 rows)"]).json();
+    let rows = rows.expect(0, &["3 rows, ", "unused keys: answer (1 row)"]).json();
     let places: Vec<(&str, u64)> =
         rows.iter().map(|row| (row["source"].as_str().unwrap(), row["line"].as_u64().unwrap())).collect();
     assert_eq!(places, [("a.jsonl", 1), ("a.jsonl", 3), ("b.csv", 2)]);
@@ -55,7 +55,7 @@ fn a_row_that_cannot_be_used_is_named_before_any_work() {
         ["prompts.jsonl:2: the prompt has ", "the model's context holds 128: shorten", "--skip-bad-rows"];
     assert_eq!(refused.expect(1, &parts).stdout, "");
     let rows = place.run(&format!("{GREEDY} --data prompts.jsonl --skip-bad-rows"));
-    let rows = rows.expect(0, &["1 rows cannot be used and are left out"]).json();
+    let rows = rows.expect(0, &["1 row cannot be used and is left out"]).json();
     assert_eq!(rows.iter().map(|row| row["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 3]);
     // A question that the template refuses, an empty text, an answer that is there already.
     place.write(
@@ -80,7 +80,8 @@ fn settings_of_a_row_act_or_are_refused() {
          {\"prompt\": \"the\"}\n{\"prompt\": \"the\", \"max_new_tokens\": 1000}\n",
     );
     let rows = place.run(&format!("{GREEDY} --data prompts.jsonl"));
-    let bound = "1 rows: the model's context of 128 tokens holds fewer new ones behind the prompt than max_new_tokens";
+    let bound =
+        "1 row: the model's context of 128 tokens holds fewer new ones behind the prompt than max_new_tokens";
     let rows = rows.expect(0, &[bound, "(the first: prompts.jsonl:4)"]).json();
     assert_eq!(rows[..3].iter().map(tokens).collect::<Vec<_>>(), [2, 4, 4]);
     assert_eq!(tokens(&rows[3]), 128 + 1 - rows[3]["prompt_tokens"].as_array().unwrap().len());
@@ -105,8 +106,7 @@ fn every_setting_that_nothing_reads_is_named() {
         "{\"prompt\": \"the\", \"temprature\": 0.5, \"top-k\": 3, \"id\": 1}\n\
          {\"prompt\": \"the\", \"stream\": true, \"documents\": [{\"text\": \"d\"}]}\n",
     );
-    let named =
-        "unused keys: documents (1 rows), stream (1 rows), temprature (1 rows), top-k (1 rows); nothing";
+    let named = "unused keys: documents (1 row), stream (1 row), temprature (1 row), top-k (1 row); nothing";
     place.run(&format!("{GREEDY} --data prompts.jsonl")).expect(0, &[named]);
 }
 
@@ -126,7 +126,7 @@ fn a_template_is_taken_and_what_it_leaves_out_is_named() {
     let line = format!("{GREEDY} --data prompts.jsonl --chat-template t.jinja --date 1999-12-31");
     let rows = place.run(&line).expect(
         0,
-        &["1 rows: the chat template prints no descriptions of tools (the first: prompts.jsonl:1)"],
+        &["1 row: the chat template prints no descriptions of tools (the first: prompts.jsonl:1)"],
     );
     for (row, text) in rows.json().iter().zip(["q|1999>", "q|!1999>"]) {
         let alone = [&["generate", "--prompt", text][..], &flags()[..]].concat();
@@ -237,10 +237,10 @@ fn scores_of_rows_say_what_is_no_part_of_them() {
     let scored = place.run_with_input("score --model model --data - --json", &rows).expect(
         0,
         &[
-            "1 rows: longer than 128 tokens: scored in windows, each as if nothing stood before it (the first: stdin.json:1)",
-            "1 rows: fewer than two tokens, of which none has a prediction (the first: stdin.json:2)",
-            "1 rows: a conversation is scored as plain text, its messages without a template (the first: stdin.json:3)",
-            "1 rows: a conversation is scored as plain text, its messages without tools and their calls",
+            "1 row: longer than 128 tokens: scored in windows, each as if nothing stood before it (the first: stdin.json:1)",
+            "1 row: fewer than two tokens, of which none has a prediction (the first: stdin.json:2)",
+            "1 row: a conversation is scored as plain text, its messages without a template (the first: stdin.json:3)",
+            "1 row: a conversation is scored as plain text, its messages without tools and their calls",
         ],
     );
     assert_eq!(scored.result()["rows"], 4);

@@ -92,7 +92,7 @@ fn rows_of_other_forms_stand_between_the_tags_and_those_that_do_not_think_are_co
     ];
     place.write("reason.jsonl", rows.map(|row| format!("{row}\n")).concat());
     let preview = "data preview --stage reason --model model --data reason.jsonl --limit 4";
-    let told = ["1 rows: the last answer does not have thinking and answer", "reason.jsonl:4"];
+    let told = ["1 row: the last answer does not have thinking and answer", "reason.jsonl:4"];
     let shown = place.run(preview).expect(0, &told).stdout;
     let row = "[×10:<think>][\nhm\n][×10:</think>][\n][×10:<answer>][\n7\n][×10:</answer>]";
     assert_eq!(shown.matches(row).count(), 3, "{shown}");

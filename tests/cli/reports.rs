@@ -94,7 +94,7 @@ fn a_run_is_reported_on_with_those_that_it_comes_from() {
             && evaluations.contains("16.0 % – 43.0 %")
             && evaluations.contains("&lt;i&gt;arc")
     );
-    assert!(evaluations.contains("1 lines are no results"), "{evaluations}");
+    assert!(evaluations.contains("1 line is no result"), "{evaluations}");
     let samples = part(&html, "samples");
     assert_eq!(samples.matches("class=\"answer\"").count() as u64, told["prompts"].as_u64().unwrap());
     assert!(samples.contains("你是谁？") && !samples.contains("<mark>"), "{samples}");

@@ -126,7 +126,7 @@ fn conversations_are_rendered_where_that_is_asked() {
     let json = place.run(&format!("{preview} --json")).ok().result();
     assert!(json["mask"].as_array().unwrap().iter().all(|target| *target == 1), "{json}");
     place.write("weights.jsonl", "[{\"role\": \"user\", \"content\": \"q\"}, {\"role\": \"assistant\", \"content\": \"a\", \"weight\": 0}]\n");
-    let lost = "1 rows: the rendered text loses the weights of its turns";
+    let lost = "1 row: the rendered text loses the weights of its turns";
     place.run(&preview.replace("chat.jsonl", "weights.jsonl")).expect(0, &[lost]);
 }
 
@@ -167,7 +167,7 @@ fn rows_of_another_kind_are_skipped_and_counted() {
             .run(&line)
             .expect(1, &["1 of the data's rows", "a text, where fine-tuning reads conversations"]);
         assert!(weights(&place, "sft", &format!("--data {data} --skip-bad-rows")) == expected, "{data}");
-        let skipped = ["20 rows", "1 rows cannot be used and are left out"];
+        let skipped = ["20 rows", "1 row cannot be used and is left out"];
         place.run(&format!("{line} --skip-bad-rows --overwrite")).expect(0, &skipped);
     }
 }
@@ -214,7 +214,7 @@ fn what_nothing_reads_is_counted_and_named() {
     let row = |i: usize| format!("{{\"q\": \"x{i}\", \"a\": \"y\", \"source\": \"web\", \"score\": {i}}}\n");
     let rows: String = (0..3).map(row).collect();
     place.write("a.jsonl", rows + "{\"q\": \"x\", \"a\": \"y\", \"note\": [\"n\"]}\n");
-    let named = "unused keys: note (1 rows), score (3 rows), source (3 rows); nothing reads them";
+    let named = "unused keys: note (1 row), score (3 rows), source (3 rows); nothing reads them";
     place.run(&format!("sft --model model --data a.jsonl --out run {SHORT}")).expect(0, &[named]);
     let preview = place.run("data preview --model model --data a.jsonl --limit 9 --json").expect(0, &[named]);
     let lines = preview.json();

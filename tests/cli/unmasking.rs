@@ -194,7 +194,7 @@ fn rows_have_holes_and_settings_of_their_own() {
     );
     let line =
         "generate --model masked --data rows.jsonl --max-new-tokens 4 --ignore-eos --show-steps --json";
-    let rows = place.run(line).expect(0, &["1 rows have holes"]).json();
+    let rows = place.run(line).expect(0, &["1 row has holes"]).json();
     assert_eq!(rows.iter().map(|row| row["line"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(rows[0]["steps"].as_array().unwrap().len(), 2);
     assert_eq!((ids(&rows[0]["tokens"]).len(), rows[0].get("holes")), (4, None));
@@ -205,14 +205,14 @@ fn rows_have_holes_and_settings_of_their_own() {
         "{\"prompt\": \"The ___ lamp\", \"hole_tokens\": 3}\n{\"prompt\": \"the\", \"hole_tokens\": 3}\n",
     );
     let holes = place.run(&line.replace("rows.jsonl", "holes.jsonl"));
-    let rows = holes.expect(0, &["1 rows: hole_tokens does nothing"]).json();
+    let rows = holes.expect(0, &["1 row: hole_tokens does nothing"]).json();
     assert_eq!(filled(&rows[0]).len(), 3, "a row says how long its holes are");
     place.write(
         "length.jsonl",
         "{\"prompt\": \"The ___ lamp\", \"max_new_tokens\": 3}\n{\"prompt\": \"the\"}\n",
     );
     let told =
-        ["1 rows: max_new_tokens does nothing, because the prompt's holes are filled", "length.jsonl:1"];
+        ["1 row: max_new_tokens does nothing, because the prompt's holes are filled", "length.jsonl:1"];
     let told = [&told[..], &["--max-new-tokens does nothing where the prompt has holes"]].concat();
     place.run(&line.replace("rows.jsonl", "length.jsonl")).expect(0, &told);
     place.write("long.jsonl", "{\"prompt\": \"The ___ lamp\", \"hole_tokens\": 500}\n");
@@ -223,7 +223,7 @@ fn rows_have_holes_and_settings_of_their_own() {
     place.run(&format!("{line} --batch-size 2")).expect(2, &["--batch-size continues prompts side by side"]);
     // Of other models such a column is data that nothing reads.
     let causal = "generate --model model --data rows.jsonl --max-new-tokens 2 --json";
-    place.run(causal).expect(0, &["remasking (1 rows), steps (1 rows)"]);
+    place.run(causal).expect(0, &["remasking (1 row), steps (1 row)"]);
     // But how long holes are is said to no other model.
     let refused =
         ["holes.jsonl:1: hole_tokens says how many tokens fill a hole", "writes from left to right"];

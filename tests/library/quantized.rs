@@ -7,7 +7,9 @@ use kindling::formats::gguf::to_gguf;
 use kindling::formats::{Files, directory_files};
 use kindling::kernels::{Activations, Quantization};
 use kindling::model::{KvCache, ModelConfig, Transformer, fresh_weights};
-use kindling::sample::{Autoregressive, Decoder};
+use kindling::sample::{
+    Autoregressive, Decoder, Flow, GenerationRequest, SamplingConfig, UnmaskConfig, Writer,
+};
 use kindling::train::Stage;
 
 use crate::tiny::{
@@ -93,6 +95,38 @@ fn written(model: &Transformer) -> Vec<Vec<f32>> {
     let mut all = vec![pollster::block_on(decoder.feed(&row[..3])).unwrap()];
     all.extend(row[3..].iter().map(|&id| pollster::block_on(decoder.feed_drawn(id)).unwrap()));
     all
+}
+
+/// A conversation goes on from what was read, in the page and at the prompt, and what was drawn is read again.
+#[test]
+fn what_was_drawn_with_8_bits_is_not_gone_on_from() {
+    let exact = quantized(&wide(40, true), BITS[0], &Device::flex());
+    let eight = exact.clone().with_activations(Activations::EightBits);
+    for (model, kept) in [(&exact, 7), (&eight, 4)] {
+        let mut writer = Writer::new(model, ROW.len());
+        let sampling = SamplingConfig { temperature: 0.0, max_new_tokens: 4, ..SamplingConfig::default() };
+        let request = GenerationRequest {
+            prompt: &[3, 1, 4, 1],
+            reuse: 0,
+            end_ids: &[],
+            tokenizer: None,
+            config: &sampling,
+            unmask: UnmaskConfig::default(),
+        };
+        let write = |writer: &mut Writer, request: &GenerationRequest<'_>| {
+            pollster::block_on(writer.write(request, &mut |_| Flow::Continue)).unwrap().tokens
+        };
+        let answer = write(&mut writer, &request);
+        // The last token of four was never fed.
+        assert_eq!((answer.len(), writer.position()), (4, kept));
+        // The next question, behind the answer: as whoever never wrote would answer it.
+        let next: Vec<u32> = request.prompt.iter().chain(&answer).copied().chain([5, 9]).collect();
+        let next = GenerationRequest { prompt: &next, ..request };
+        let reuse = writer.position();
+        let again = write(&mut writer, &GenerationRequest { reuse, ..next });
+        assert_eq!(again, write(&mut Writer::new(model, ROW.len()), &next));
+        assert_eq!(writer.position(), if kept == 4 { 10 } else { ROW.len() });
+    }
 }
 
 #[test]

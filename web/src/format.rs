@@ -1,14 +1,28 @@
 //! Numbers as people read them.
 
-/// Puts values into a sentence's `{}`, in order.
+/// Puts values into a sentence's `{}`, in order. Where it has `{row|rows}`, the first of both stands behind the value 1 and
+/// the second behind all others.
 pub fn fill(sentence: &str, values: &[&str]) -> String {
-    let mut parts = sentence.split("{}");
-    let mut whole = String::from(parts.next().unwrap_or_default());
+    let (mut whole, mut rest, mut last) = (String::new(), sentence, "");
     let mut values = values.iter();
-    for part in parts {
-        whole.push_str(values.next().unwrap_or(&""));
-        whole.push_str(part);
+    while let Some((before, behind)) = rest.split_once('{') {
+        whole.push_str(before);
+        let Some((inside, behind)) = behind.split_once('}') else {
+            whole.push('{');
+            rest = behind;
+            break;
+        };
+        match inside.split_once('|') {
+            _ if inside.is_empty() => {
+                last = values.next().copied().unwrap_or_default();
+                whole.push_str(last);
+            }
+            Some((one, many)) => whole.push_str(if last == "1" { one } else { many }),
+            None => whole.push_str(&format!("{{{inside}}}")),
+        }
+        rest = behind;
     }
+    whole.push_str(rest);
     whole
 }
 
@@ -94,6 +108,17 @@ mod tests {
         assert_eq!(fill("{} of {}", &["1", "2"]), "1 of 2");
         assert_eq!(fill("第 {} 步", &["7"]), "第 7 步");
         assert_eq!(fill("{}{}", &["a"]), "a");
+        // What no value is for stays, and what stands in a value is no sentence.
+        assert_eq!(fill("{\"a\": {}} {", &["{x|y}"]), "{\"a\": {x|y}} {");
+    }
+
+    #[test]
+    fn one_has_another_word_than_many() {
+        let rows = |count: &str| fill("{} of {} {row is|rows are} read", &["0", count]);
+        assert_eq!(
+            [rows("1"), rows("2"), rows("0")],
+            ["0 of 1 row is read", "0 of 2 rows are read", "0 of 0 rows are read"]
+        );
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Adapters together with a base or with each other: what adds up, and what does not.
 
+use std::collections::BTreeMap;
+
 use super::lora::no_layer;
+use super::modules::check_shape;
 use super::whole::{Pair, Pairs};
-use super::{Adapter, dora};
+use super::{Adapter, Fingerprint, Reading, dora};
 use crate::error::{Error, Result};
-use crate::model::{NamedTensor, Transformer};
+use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::told::{Told, told};
 
 impl Adapter {
@@ -25,26 +28,36 @@ impl Adapter {
 
     fn merge_paths(&self, paths: &[NamedTensor], weights: &mut [NamedTensor], strength: f64) -> Result<()> {
         let pairs = Pairs::of(&self.config.lora, paths)?;
-        pairs.check_whole(&dense_layers(weights))?;
+        pairs.check_whole(&dense_layers(weights.iter().map(|tensor| tensor.name.as_str())))?;
         for (layer, pair) in pairs.into_all() {
             let name = format!("{layer}.weight");
             let base = weights.iter_mut().find(|base| base.name == name).ok_or_else(|| no_layer(layer))?;
-            if base.shape != [pair.b.shape[0], pair.a.shape[1]] {
-                return Err(Error::Checkpoint(told!(
-                    "adapter.merge_shapes",
-                    "the adapter's shapes for '{layer}' are {a} and {b}, the layer's is {base}; it belongs to another base",
-                    layer,
-                    a = format!("{:?}", pair.a.shape),
-                    b = format!("{:?}", pair.b.shape),
-                    base = format!("{:?}", base.shape)
-                )));
-            }
+            check_layer(layer, &pair, &base.shape)?;
             match pair.magnitude {
                 Some(magnitude) => dora::merge(&mut base.values, &pair, magnitude, strength),
                 None => add(&mut base.values, &pair, strength),
             }
         }
         Ok(())
+    }
+
+    /// Refuses a model that it cannot belong to, as far as the model's shape tells that: nothing of its weights is read.
+    ///
+    /// # Errors
+    /// Layers or shapes that such a model does not have; one that reads otherwise than that which it was trained on.
+    pub fn check_model(&self, config: &ModelConfig) -> Result<()> {
+        if let Some(reading) = self.config.base.as_ref().and_then(Fingerprint::reading) {
+            reading.check(&Reading::of(config))?;
+        }
+        let shapes: BTreeMap<String, Vec<usize>> = config.weight_shapes().into_iter().collect();
+        let pairs = Pairs::of(&self.config.lora, &self.weights)?;
+        pairs.check_whole(&dense_layers(shapes.keys().map(String::as_str)))?;
+        for (layer, pair) in pairs.into_all() {
+            let base = shapes.get(&format!("{layer}.weight")).ok_or_else(|| no_layer(layer))?;
+            check_layer(layer, &pair, base)?;
+        }
+        let table = [config.vocab_size, config.hidden_size];
+        self.modules().try_for_each(|(module, tensor)| check_shape(module, tensor, &table))
     }
 
     /// Refuses to act beside adapters that are attached already, where the order would count or one would undo the other.
@@ -156,15 +169,58 @@ fn add(base: &mut [f32], pair: &Pair, strength: f64) {
     }
 }
 
+/// Refuses a path whose halves are not those of a layer `[out, in]`.
+fn check_layer(layer: &str, pair: &Pair, base: &[usize]) -> Result<()> {
+    if *base == [pair.b.shape[0], pair.a.shape[1]] {
+        return Ok(());
+    }
+    Err(Error::Checkpoint(told!(
+        "adapter.merge_shapes",
+        "the adapter's shapes for '{layer}' are {a} and {b}, the layer's is {base}; it belongs to another base",
+        layer,
+        a = format!("{:?}", pair.a.shape),
+        b = format!("{:?}", pair.b.shape),
+        base = format!("{base:?}")
+    )))
+}
+
 /// The dense layers among a model's weights.
-fn dense_layers(weights: &[NamedTensor]) -> Vec<String> {
-    let names = weights.iter().filter_map(|tensor| tensor.name.strip_suffix(".weight"));
+fn dense_layers<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names = names.filter_map(|name| name.strip_suffix(".weight"));
     names.filter(|name| name.ends_with("_proj")).map(String::from).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapter::{AdapterConfig, LoraConfig, path};
+    use crate::model::preset;
+
+    #[test]
+    fn a_model_that_it_cannot_belong_to_is_told_by_its_shape() {
+        let nano = preset("nano").unwrap().config(Some(8));
+        let own =
+            ModelConfig { hidden_size: 16, intermediate_size: 8, num_hidden_layers: 1, head_dim: 4, ..nano };
+        let half = |half, shape: [usize; 2]| NamedTensor {
+            name: path("model.layers.0.self_attn.q_proj", half),
+            shape: shape.to_vec(),
+            values: vec![0.0; shape[0] * shape[1]],
+        };
+        let lora =
+            LoraConfig { rank: 2, alpha: 4.0, targets: vec!["q_proj".into()], ..LoraConfig::default() };
+        let config = AdapterConfig { lora, base: None, base_name: None };
+        let mut adapter = Adapter::new(config, vec![half('a', [2, 16]), half('b', [16, 2])]);
+        adapter.check_model(&own).unwrap();
+        let wide = ModelConfig { hidden_size: 32, ..own.clone() };
+        let deep = ModelConfig { num_hidden_layers: 2, ..own.clone() };
+        for (other, told) in [(wide, "the layer's is [16, 32]"), (deep, "belongs to another base")] {
+            let message = adapter.check_model(&other).unwrap_err().to_string();
+            assert!(message.contains(told), "{message}");
+        }
+        let masked = Reading::MaskedDiffusion { mask_token_id: 5, block_length: None, shift_logits: true };
+        adapter.config.base = Some(Fingerprint::from_hex("ab").read_as(Some(masked)));
+        assert!(adapter.check_model(&own).is_err(), "it was trained on a predictor of masked tokens");
+    }
 
     #[test]
     fn what_does_not_act_together_is_told_whatever_comes_first() {

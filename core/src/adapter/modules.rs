@@ -119,7 +119,7 @@ fn parameter(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Param<Tens
     Param::from_data(TensorData::new(values, shape), device)
 }
 
-fn check_shape(module: &str, tensor: &NamedTensor, base: &[usize]) -> Result<()> {
+pub(super) fn check_shape(module: &str, tensor: &NamedTensor, base: &[usize]) -> Result<()> {
     if tensor.shape == base {
         return Ok(());
     }

@@ -218,6 +218,7 @@ fn numbers(blocks: &BTreeSet<usize>) -> String {
     let named: Vec<_> = blocks.iter().take(MOST_NAMED).map(usize::to_string).collect();
     match blocks.len() - named.len() {
         0 => named.join(", "),
+        1 => format!("{} and one other", named.join(", ")),
         others => format!("{} and {others} others", named.join(", ")),
     }
 }

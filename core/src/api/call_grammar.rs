@@ -37,7 +37,7 @@ fn rules(tools: &[&Tool], before: &str) -> Result<String, ApiError> {
     for (name, tool) in names.iter().zip(tools) {
         let before = format!("{before}{{\"name\": {}, \"arguments\": ", json!(tool.name));
         let behind = format!("}}\n{}", CALL_TAGS[1]);
-        let schema = with_blanks(&tool.parameters, "tools")?;
+        let schema = with_blanks(&tool.parameters, &tool.place)?;
         rules.push_str(&format!("{name}: {} %json {schema} {}\n", json!(before), json!(behind)));
     }
     Ok(rules)

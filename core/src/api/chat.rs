@@ -57,11 +57,19 @@ impl ChatRequest {
         let (variables, thinking) = take_thinking(&mut fields)?;
         let (stream, include_usage) = take_stream(&mut fields)?;
         let top_logprobs = take_logprobs(&mut fields)?;
+        fields.neutral("verbosity", &[json!("medium")], "say in the messages how long an answer shall be")?;
         fields.neutral("modalities", &[json!(["text"])], "the models here write text alone")?;
         let request = Self {
             model,
             adapters: Adapters::take(&mut fields)?,
-            dialogue: Dialogue { messages, tools, variables, thinking, format },
+            dialogue: Dialogue {
+                messages,
+                tools,
+                variables,
+                thinking,
+                format,
+                format_field: "response_format",
+            },
             n: fields.whole("n", 1..=MOST_ANSWERS)?.unwrap_or(1) as usize,
             settings: Settings::of_openai(&mut fields, &["max_completion_tokens", "max_tokens"], 1)?,
             top_logprobs,
@@ -136,7 +144,7 @@ mod tests {
             "model": "fable", "messages": [
                 {"role": "developer", "content": "You are a helpful assistant."}, {"role": "user", "content": "Hello!"}],
             "stream": true, "stream_options": {"include_usage": true}, "n": 2, "seed": 7, "max_completion_tokens": 20,
-            "logprobs": true, "top_logprobs": 2, "temperature": 0, "user": "u-1", "store": true,
+            "logprobs": true, "top_logprobs": 2, "temperature": 0, "user": "u-1", "store": true, "verbosity": "medium",
             "tools": [{"type": "function", "function": {"name": "now"}}], "parallel_tool_calls": false,
             "reasoning_effort": "low"}"#;
         let request = ChatRequest::parse(body).unwrap();
@@ -162,6 +170,7 @@ mod tests {
             (r#""stream_options": {"include_usage": true}"#, "stream_options"),
             (r#""stream": true, "stream_options": {"other": 1}"#, "stream_options.other"),
             (r#""modalities": ["text", "audio"]"#, "modalities"),
+            (r#""verbosity": "low""#, "verbosity"),
             (r#""web_search_options": {}"#, "web_search_options"),
             (r#""adapters": 5"#, "adapters"),
         ] {

@@ -33,8 +33,14 @@ impl Prompt {
     /// Takes a text, a list of texts, a list of ids, or a list of such lists.
     pub(super) fn take(fields: &mut Fields, key: &str) -> Result<Vec<Self>, ApiError> {
         let path = fields.path(key);
+        let value = fields.take(key).ok_or_else(|| ApiError::missing(&path))?;
+        Self::of_value(&path, value)
+    }
+
+    /// The same of a field's value; errors name it by its path.
+    pub(super) fn of_value(path: &str, value: Value) -> Result<Vec<Self>, ApiError> {
         let wrong = |found: &Value| {
-            ApiError::wrong_type(&path, "a string, an array of strings, or arrays of token ids", found)
+            ApiError::wrong_type(path, "a string, an array of strings, or arrays of token ids", found)
         };
         let id =
             |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok()).ok_or_else(|| wrong(value));
@@ -43,16 +49,13 @@ impl Prompt {
             Value::Array(ids) => ids.iter().map(id).collect::<Result<_, _>>().map(Self::Ids),
             other => Err(wrong(other)),
         };
-        match fields.take(key) {
-            None => Err(ApiError::missing(&path)),
-            Some(Value::Array(list)) if list.is_empty() => {
-                Err(ApiError::invalid(&path, format!("Invalid '{path}': it is empty.")))
+        match value {
+            Value::Array(list) if list.is_empty() => {
+                Err(ApiError::invalid(path, format!("Invalid '{path}': it is empty.")))
             }
-            Some(Value::Array(list)) if list[0].is_number() => {
-                prompt(&Value::Array(list)).map(|ids| vec![ids])
-            }
-            Some(Value::Array(list)) => list.iter().map(prompt).collect(),
-            Some(one) => prompt(&one).map(|one| vec![one]),
+            Value::Array(list) if list[0].is_number() => prompt(&Value::Array(list)).map(|ids| vec![ids]),
+            Value::Array(list) => list.iter().map(prompt).collect(),
+            one => prompt(&one).map(|one| vec![one]),
         }
     }
 

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use llguidance::api::TopLevelGrammar;
 use llguidance::toktrie::{ApproximateTokEnv, INVALID_TOKEN, TokEnv, TokRxInfo, TokTrie};
 use llguidance::{Matcher, ParserFactory};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ApiError;
 use super::call_grammar::{behind_tag, only_calls, with_blanks};
+use super::schema_depth::check_depth;
 use super::served::{Constrainer, Wanted};
 use super::splitter::CALL_TAGS;
 use crate::error::{Error, Result};
 use crate::panics::caught;
 use crate::sample::Constraint;
 use crate::tokenizer::Tokenizer;
+use crate::told::told;
 
 /// Longest message of the library that is passed on, in characters.
 const LONGEST_REASON: usize = 300;
@@ -58,33 +60,63 @@ impl Grammars {
     }
 }
 
+impl Grammars {
+    /// What holds a text to a grammar, once it is sure that the text can begin.
+    fn matcher(&self, grammar: TopLevelGrammar, param: &str) -> Result<Matcher, ApiError> {
+        let made = caught(|| -> Result<Matcher, String> {
+            let parser = self.factory.create_parser(grammar).map_err(|why| format!("{why:#}"))?;
+            let mut matcher = Matcher::new(Ok(parser));
+            matcher.compute_mask_or_eos().map_err(|why| format!("{why:#}"))?;
+            Ok(matcher)
+        });
+        made.flatten().map_err(|why| refused(param, &why))
+    }
+}
+
 impl Constrainer for Grammars {
     fn constraint(&self, wanted: &Wanted<'_>, param: &str) -> Result<Box<dyn Constraint>, ApiError> {
-        let grammar = grammar(wanted, param)?;
-        let refused = |why: String| {
-            let message = format!("Invalid '{param}': it cannot be held to: {}.", short(&why));
-            ApiError::invalid(param, message)
-        };
-        let parser = caught(|| self.factory.create_parser(grammar)).map_err(refused)?;
-        let parser = parser.map_err(|why| refused(format!("{why:#}")))?;
-        let grammar = Grammar { matcher: Matcher::new(Ok(parser)), has_end: self.has_end };
+        if let Wanted::Calls { tools, .. } | Wanted::LaterCalls { tools } = wanted {
+            // Each by itself: the one that cannot be held to is named, and before a word is written.
+            for tool in tools {
+                self.matcher(of_schema(&tool.parameters, &tool.place)?, &tool.place)?;
+            }
+        }
+        let matcher = self.matcher(grammar(wanted, param)?, param)?;
+        let grammar = Grammar { matcher, has_end: self.has_end, param: param.to_string() };
         if !matches!(wanted, Wanted::LaterCalls { .. }) {
             return Ok(Box::new(grammar));
         }
         let tokens = self.factory.tok_env().clone();
-        Ok(Box::new(LaterCalls { tokens, behind_tag: grammar.matcher, call: None, tail: Vec::new() }))
+        Ok(Box::new(LaterCalls { tokens, behind_tag: grammar, call: None, tail: Vec::new() }))
     }
 }
 
 /// The constraint of one answer.
+#[derive(Clone)]
 struct Grammar {
     matcher: Matcher,
     has_end: bool,
+    /// The field that asked for it.
+    param: String,
+}
+
+impl Grammar {
+    /// What the rest of a schema does not let through, which only shows on the way: the request's fault, as any other of it.
+    fn failed(&self, why: &str) -> Error {
+        let (param, reason) = (&self.param, reason(why));
+        Error::Data(told!(
+            "sampling.form",
+            "Invalid '{param}': the answer cannot be held to it any longer: {reason}; change that part of the schema, or leave \
+             it out",
+            param,
+            reason
+        ))
+    }
 }
 
 impl Constraint for Grammar {
     fn rule_out(&mut self, logits: &mut [f32]) -> Result<()> {
-        let allowed = self.matcher.compute_mask_or_eos().map_err(|why| failed(&why.to_string()))?;
+        let allowed = self.matcher.compute_mask_or_eos().map_err(|why| self.failed(&why.to_string()))?;
         for (id, logit) in logits.iter_mut().enumerate() {
             if id >= allowed.len() || !allowed.get(id) {
                 *logit = f32::NEG_INFINITY;
@@ -94,9 +126,10 @@ impl Constraint for Grammar {
     }
 
     fn take(&mut self, id: u32) -> Result<bool> {
-        self.matcher.consume_token(id).map_err(|why| failed(&why.to_string()))?;
+        self.matcher.consume_token(id).map_err(|why| self.failed(&why.to_string()))?;
         // Where no token can end the answer, it ends as soon as it may.
-        let may_end = !self.has_end && self.matcher.is_accepting().map_err(|why| failed(&why.to_string()))?;
+        let accepts = if self.has_end { Ok(false) } else { self.matcher.is_accepting() };
+        let may_end = accepts.map_err(|why| self.failed(&why.to_string()))?;
         Ok(self.matcher.is_stopped() || may_end)
     }
 }
@@ -106,7 +139,7 @@ struct LaterCalls {
     /// The tokens' bytes.
     tokens: TokEnv,
     /// What may follow an opening tag.
-    behind_tag: Matcher,
+    behind_tag: Grammar,
     /// The call that is written now.
     call: Option<Grammar>,
     /// The last bytes outside of calls, in which a tag may have begun.
@@ -134,7 +167,7 @@ impl Constraint for LaterCalls {
             // The token that completes the tag may bring what follows it.
             let begun = self.tail.split_off(at + open.len());
             self.tail.clear();
-            let mut call = Grammar { matcher: self.behind_tag.clone(), has_end: true };
+            let mut call = Grammar { has_end: true, ..self.behind_tag.clone() };
             for id in self.tokens.tokenize_bytes(&begun) {
                 call.take(id)?;
             }
@@ -146,20 +179,42 @@ impl Constraint for LaterCalls {
     }
 }
 
-fn failed(why: &str) -> Error {
-    Error::Model(format!("the answer cannot be held to its form any longer: {}", short(why)).into())
-}
-
 /// The grammar of what is wanted.
 fn grammar(wanted: &Wanted, param: &str) -> Result<TopLevelGrammar, ApiError> {
     match wanted {
-        Wanted::Json => {
-            Ok(TopLevelGrammar::from_json_schema(with_blanks(&json!({"type": "object"}), param)?))
-        }
-        Wanted::Schema(schema) => Ok(TopLevelGrammar::from_json_schema(with_blanks(schema, param)?)),
+        Wanted::Json => of_schema(&json!({"type": "object"}), param),
+        Wanted::Schema(schema) => of_schema(schema, param),
         Wanted::Calls { tools, several } => Ok(TopLevelGrammar::from_lark(only_calls(tools, *several)?)),
         Wanted::LaterCalls { tools } => Ok(TopLevelGrammar::from_lark(behind_tag(tools)?)),
     }
+}
+
+/// The grammar of a schema, which is not too deep to be compiled.
+fn of_schema(schema: &Value, param: &str) -> Result<TopLevelGrammar, ApiError> {
+    check_depth(schema).map_err(|why| refused(param, &why))?;
+    Ok(TopLevelGrammar::from_json_schema(with_blanks(schema, param)?))
+}
+
+/// Why an answer cannot be held to a schema.
+fn refused(param: &str, why: &str) -> ApiError {
+    let reason = reason(why);
+    let message = format!(
+        "Invalid '{param}': an answer cannot be held to its schema: {reason}. Change that part of it, or leave it out."
+    );
+    ApiError::invalid(param, message)
+}
+
+/// What the library says, in words that a request's writer can act on.
+fn reason(why: &str) -> String {
+    if why.contains("NoExtensionBias") {
+        let none =
+            "nothing may stand here: a part of it refers to itself alone, or its parts contradict each other";
+        return none.to_string();
+    }
+    if why.contains("Current row has") {
+        return "more properties or alternatives stand at one place than can be followed".to_string();
+    }
+    short(why).trim_end_matches('.').to_string()
 }
 
 /// The bytes of a token. A special one is no text: behind llguidance's mark it fits no grammar of texts.
@@ -186,109 +241,4 @@ fn check_spelling(tokenizer: &Tokenizer) -> Result<()> {
 fn short(why: &str) -> String {
     let first = why.split("\n<").next().unwrap_or_default().trim();
     first.chars().take(LONGEST_REASON).collect::<String>().replace('\n', " ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::tools::Tool;
-    use super::*;
-    use crate::tokenizer::{TokenizerTraining, train};
-
-    fn tokenizer() -> Tokenizer {
-        let settings = TokenizerTraining { vocab_size: 400, ..TokenizerTraining::default() };
-        train(std::iter::once("{\"place\": \"Oma\", \"days\": [1, 2]}".to_string()), &settings).unwrap()
-    }
-
-    /// Whether a text may be written token by token, and whether it is complete then.
-    fn takes(wanted: &Wanted, text: &str) -> (bool, bool) {
-        let tokenizer = tokenizer();
-        let end = tokenizer.eos().unwrap();
-        let grammars = Grammars::new(&tokenizer, &[end]).unwrap();
-        let mut constraint = grammars.constraint(wanted, "response_format").unwrap();
-        // One more than the tokenizer has: models round their vocabulary up.
-        let mut logits = vec![0.0; tokenizer.vocab_size() + 1];
-        for id in tokenizer.encode(text).unwrap() {
-            logits.fill(0.0);
-            constraint.rule_out(&mut logits).unwrap();
-            let unknown = logits.last().copied();
-            assert!(matches!(wanted, Wanted::LaterCalls { .. }) || unknown == Some(f32::NEG_INFINITY));
-            if logits[id as usize] != 0.0 {
-                return (false, false);
-            }
-            if constraint.take(id).unwrap() {
-                return (true, true);
-            }
-        }
-        logits.fill(0.0);
-        constraint.rule_out(&mut logits).unwrap();
-        (true, logits[end as usize] == 0.0)
-    }
-
-    #[test]
-    fn json_that_follows_its_schema_is_let_through_and_nothing_else() {
-        let schema = json!({
-            "type": "object", "properties": {"place": {"type": "string"}, "days": {"type": "integer"}},
-            "required": ["place", "days"], "additionalProperties": false,
-        });
-        let wanted = Wanted::Schema(&schema);
-        assert_eq!(takes(&wanted, "{\"place\": \"Oma\", \"days\": 12}"), (true, true));
-        assert_eq!(takes(&wanted, "{\"place\": \"Om"), (true, false), "not complete");
-        assert!(!takes(&wanted, "{\"place\": \"Oma\"}").0, "a part is missing");
-        assert_eq!(takes(&wanted, "{\"place\": 5"), (false, false));
-        assert_eq!(takes(&wanted, "Sure: {"), (false, false));
-        assert_eq!(takes(&Wanted::Json, "{\"any\": [1, {}]}"), (true, true));
-        assert_eq!(takes(&Wanted::Json, "[1]"), (false, false));
-    }
-
-    #[test]
-    fn calls_are_let_through_with_arguments_that_follow_their_schema() {
-        let tools = [
-            Tool::new(
-                "warmth",
-                json!({"type": "object", "properties": {"place": {"$ref": "#/$defs/p"}},
-                "required": ["place"], "$defs": {"p": {"type": "string"}}}),
-            ),
-            Tool::new("now", json!({"type": "object"})),
-        ];
-        let wanted = |several| Wanted::Calls { tools: tools.iter().collect(), several };
-        let call = "<tool_call>\n{\"name\": \"warmth\", \"arguments\": {\"place\": \"Oma\"}}\n</tool_call>";
-        assert_eq!(takes(&wanted(false), call), (true, true));
-        assert_eq!(takes(&wanted(true), &format!("{call}\n{call}")), (true, true));
-        assert!(!takes(&wanted(false), &call.replace("\"Oma\"", "7")).0);
-        assert!(!takes(&wanted(false), "<tool_call>\n{\"name\": \"rain").0);
-        assert!(!takes(&wanted(false), "I would rather not.").0);
-    }
-
-    #[test]
-    fn a_call_that_a_text_comes_to_is_held_to_its_schema() {
-        let schema =
-            json!({"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]});
-        let tool = Tool::new("warmth", schema);
-        let wanted = Wanted::LaterCalls { tools: vec![&tool] };
-        let call = "<tool_call>\n{\"name\": \"warmth\", \"arguments\": {\"place\": \"Oma\"}}\n</tool_call>";
-        assert_eq!(takes(&wanted, "{] any text"), (true, true));
-        assert_eq!(takes(&wanted, &format!("I ask.\n{call}\n{call} so")), (true, true));
-        assert_eq!(takes(&wanted, &format!("I ask. {}", &call[..40])), (true, false), "not within a call");
-        assert!(!takes(&wanted, &format!("I ask. {}", call.replace("\"Oma\"", "7"))).0);
-        assert!(!takes(&wanted, "So: <tool_call>{\"name\": \"rain").0);
-    }
-
-    #[test]
-    fn a_schema_that_cannot_be_held_to_is_refused_by_its_message() {
-        let tokenizer = tokenizer();
-        let grammars = Grammars::new(&tokenizer, &[]).unwrap();
-        for schema in [
-            json!({"type": "array", "uniqueItems": true}),
-            json!({"type": "nothing"}),
-            json!({"$ref": "#/$defs/none"}),
-            json!({"type": "object", "x-guidance": {"lenient": true}}),
-        ] {
-            let error = match grammars.constraint(&Wanted::Schema(&schema), "response_format") {
-                Ok(_) => panic!("{schema} is taken"),
-                Err(error) => error,
-            };
-            assert_eq!((error.status, error.param.as_deref()), (400, Some("response_format")), "{schema}");
-            assert!(error.message.len() < 500, "{}", error.message);
-        }
-    }
 }

@@ -54,6 +54,8 @@ pub struct Dialogue {
     pub thinking: Option<(Thinking, &'static str)>,
     /// The form of the answer.
     pub format: AnswerFormat,
+    /// The field that asks for it.
+    pub format_field: &'static str,
 }
 
 /// A rendered conversation.
@@ -125,15 +127,15 @@ impl Dialogue {
             (None, None) => Ok(None),
             (None, Some(_)) if self.tools.act() => {
                 let why = "the answer would be held to JSON, and so call nothing; set tool_choice to 'none', or leave one out";
-                Err(ApiError::unsupported("response_format", why))
+                Err(ApiError::unsupported(self.format_field, why))
             }
-            (None, Some(format)) => Ok(Some((format, "response_format"))),
+            (None, Some(format)) => Ok(Some((format, self.format_field))),
             (Some(tools), None) => {
                 Ok(Some((Wanted::Calls { tools, several: self.tools.parallel }, "tool_choice")))
             }
             (Some(_), Some(_)) => {
                 let why = "the answer is held to a call by tool_choice; leave one of them out";
-                Err(ApiError::unsupported("response_format", why))
+                Err(ApiError::unsupported(self.format_field, why))
             }
         }
     }

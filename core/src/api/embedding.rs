@@ -1,4 +1,5 @@
-//! `/v1/embeddings`: texts as vectors (<https://platform.openai.com/docs/api-reference/embeddings>).
+//! `/v1/embeddings`: texts as vectors (<https://platform.openai.com/docs/api-reference/embeddings>), and what Ollama's
+//! clients ask for the same by.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -7,6 +8,7 @@ use super::ApiError;
 use super::chat_answer::Usage;
 use super::completion::Prompt;
 use super::fields::Fields;
+use super::keep_alive::KeepAlive;
 use super::served::{Adapters, Served};
 use crate::sample::Pooling;
 
@@ -20,12 +22,14 @@ pub struct EmbeddingRequest {
     pub model: String,
     /// Which adapters act.
     pub adapters: Adapters,
-    /// The texts.
+    /// The texts; none where an Ollama's client asks for the model alone.
     pub inputs: Vec<Prompt>,
     /// Which tokens the vectors are made of; a field of our own, `pooling`.
     pub pooling: Pooling,
     /// How many numbers a vector shall have, where the request says it.
     dimensions: Option<usize>,
+    /// How long the model stays behind it; as the server has it where the request does not say.
+    pub keep_alive: Option<KeepAlive>,
     base64: bool,
 }
 
@@ -36,8 +40,41 @@ impl EmbeddingRequest {
     /// The first field that is missing, wrong, unknown or cannot be honoured, by its path.
     pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut fields = Fields::of_body(body)?;
-        let model = fields.required_text("model")?;
         let inputs = Prompt::take(&mut fields, "input")?;
+        Self::of(fields, inputs)
+    }
+
+    /// Reads the body of a request to `/api/embed` (<https://docs.ollama.com/api/embed>), which may ask for no text.
+    ///
+    /// # Errors
+    /// As [`EmbeddingRequest::parse`].
+    pub fn parse_ollama(body: &[u8]) -> Result<Self, ApiError> {
+        let mut fields = Fields::of_body(body)?;
+        let inputs = match fields.take("input") {
+            None => Vec::new(),
+            Some(Value::String(text)) if text.is_empty() => Vec::new(),
+            Some(Value::Array(list)) if list.is_empty() => Vec::new(),
+            Some(input) => Prompt::of_value("input", input)?,
+        };
+        // What else it runs with: a text is read whole, or refused as too long.
+        fields.ignore(&["options", "truncate"]);
+        Self::of(fields, inputs)
+    }
+
+    /// Reads the body of a request to `/api/embeddings`, which older clients ask for the vector of one text.
+    ///
+    /// # Errors
+    /// As [`EmbeddingRequest::parse`].
+    pub fn parse_ollama_prompt(body: &[u8]) -> Result<Self, ApiError> {
+        let mut fields = Fields::of_body(body)?;
+        let prompt = fields.text("prompt")?.filter(|prompt| !prompt.is_empty());
+        fields.ignore(&["options"]);
+        Self::of(fields, prompt.into_iter().map(Prompt::Text).collect())
+    }
+
+    /// Takes what all of them have.
+    fn of(mut fields: Fields, inputs: Vec<Prompt>) -> Result<Self, ApiError> {
+        let model = fields.required_text("model")?;
         if inputs.len() > MOST_TEXTS {
             let message =
                 format!("Invalid 'input': it has {} texts, and the most are {MOST_TEXTS}.", inputs.len());
@@ -65,8 +102,9 @@ impl EmbeddingRequest {
         // Whom the request is for.
         fields.ignore(&["user", "safety_identifier"]);
         let adapters = Adapters::take(&mut fields)?;
+        let keep_alive = KeepAlive::of(&mut fields)?;
         fields.finish()?;
-        Ok(Self { model, adapters, inputs, pooling, dimensions, base64 })
+        Ok(Self { model, adapters, inputs, pooling, dimensions, keep_alive, base64 })
     }
 
     /// The ids of the texts. `width` is how many numbers the model's vectors have.
@@ -191,6 +229,28 @@ mod tests {
                 "{rest}"
             );
         }
+    }
+
+    #[test]
+    fn the_requests_of_ollamas_documentation_are_read() {
+        let body = br#"{"model": "m", "input": ["a"], "truncate": true, "keep_alive": "5m", "options": {}}"#;
+        let request = EmbeddingRequest::parse_ollama(body).unwrap();
+        assert_eq!(request.inputs, [Prompt::Text("a".into())]);
+        let minutes = Some(KeepAlive::For(std::time::Duration::from_secs(300)));
+        assert_eq!(request.keep_alive, minutes);
+        let old = br#"{"model": "m", "prompt": "a", "keep_alive": "5m", "options": {"num_ctx": 5}}"#;
+        assert_eq!(EmbeddingRequest::parse_ollama_prompt(old).unwrap(), request);
+        let ours = br#"{"model": "m", "input": "a", "keep_alive": 300}"#;
+        assert_eq!(EmbeddingRequest::parse(ours).unwrap(), request);
+        // The model alone.
+        for body in
+            [&br#"{"model": "m"}"#[..], br#"{"model": "m", "input": []}"#, br#"{"model": "m", "input": ""}"#]
+        {
+            assert!(EmbeddingRequest::parse_ollama(body).unwrap().inputs.is_empty());
+        }
+        assert!(EmbeddingRequest::parse_ollama_prompt(br#"{"model": "m"}"#).unwrap().inputs.is_empty());
+        let other = EmbeddingRequest::parse_ollama(br#"{"model": "m", "input": "a", "keep": 1}"#);
+        assert_eq!(other.unwrap_err().param.as_deref(), Some("keep"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use crate::error::Error;
+use crate::told::{Counted, Value as ToldValue};
 
 /// A request that was wrong.
 const INVALID: &str = "invalid_request_error";
@@ -115,7 +116,8 @@ impl ApiError {
     /// A full queue (429).
     pub fn queue_full(waiting: usize) -> Self {
         let message = format!(
-            "{waiting} requests are waiting, which is the most that do; try again after the time in the header Retry-After."
+            "{}, which is the most that do; try again after the time in the header Retry-After.",
+            Counted::new(waiting as u64, ["request is waiting", "requests are waiting"])
         );
         Self::new(429, "rate_limit_error", "rate_limit_exceeded", message)
     }
@@ -144,6 +146,13 @@ impl ApiError {
             }
             (_, "sampling.prompt_long" | "sampling.context" | "sampling.cache") => {
                 Self::new(400, INVALID, "context_length_exceeded", told.to_string())
+            }
+            (_, "sampling.form") => {
+                let param = told.values().iter().find_map(|(name, value)| match value {
+                    ToldValue::Text(text) if *name == "param" => Some(text.clone()),
+                    _ => None,
+                });
+                Self { param, ..Self::new(400, INVALID, "invalid_value", told.to_string()) }
             }
             (Error::Config(_) | Error::Data(_) | Error::BadRows { .. }, _) => {
                 Self::new(400, INVALID, "invalid_value", told.to_string())

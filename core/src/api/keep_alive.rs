@@ -21,14 +21,13 @@ pub enum KeepAlive {
 }
 
 impl KeepAlive {
+    /// Not at all.
+    pub const NONE: Self = Self::For(Duration::ZERO);
+
     /// Takes `keep_alive`: seconds as a number, or a text such as `5m`, `1h30m` or `-1s`; what is negative is for ever.
     ///
     /// # Errors
     /// What is no time.
-    pub fn take(body: &[u8]) -> Result<Option<Self>, ApiError> {
-        Self::of(&mut Fields::of_body(body)?)
-    }
-
     pub(super) fn of(fields: &mut Fields) -> Result<Option<Self>, ApiError> {
         let path = fields.path("keep_alive");
         let seconds = match fields.take("keep_alive") {
@@ -88,7 +87,7 @@ mod tests {
     use super::*;
 
     fn read(value: &str) -> Result<Option<KeepAlive>, ApiError> {
-        KeepAlive::take(format!(r#"{{"keep_alive": {value}}}"#).as_bytes())
+        KeepAlive::of(&mut Fields::of_body(format!(r#"{{"keep_alive": {value}}}"#).as_bytes())?)
     }
 
     #[test]
@@ -110,7 +109,7 @@ mod tests {
         for value in ["-1", r#""-1m""#, "-0.5", "1e300"] {
             assert_eq!(read(value), Ok(Some(KeepAlive::Always)), "{value}");
         }
-        assert_eq!((read("null"), KeepAlive::take(b"{}")), (Ok(None), Ok(None)));
+        assert_eq!((read("null"), KeepAlive::of(&mut Fields::empty())), (Ok(None), Ok(None)));
         for value in [
             "true",
             r#""5""#,

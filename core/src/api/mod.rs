@@ -16,6 +16,9 @@ mod completion_answer;
 mod completion_tests;
 #[cfg(feature = "constrained")]
 mod constraint;
+#[cfg(test)]
+#[cfg(feature = "constrained")]
+mod constraint_tests;
 mod dialogue;
 mod embedding;
 mod error;
@@ -32,6 +35,8 @@ mod played;
 mod reply;
 #[cfg(test)]
 mod reply_tests;
+#[cfg(feature = "constrained")]
+mod schema_depth;
 mod served;
 mod settings;
 mod splitter;

@@ -1,7 +1,5 @@
 //! Requests to Ollama's `/api/chat` and `/api/generate` (<https://docs.ollama.com/api>).
 
-use std::time::Duration;
-
 use serde_json::{Map, Value, json};
 
 use super::ApiError;
@@ -58,10 +56,7 @@ impl OllamaRequest {
         let tools = Tools::take(&mut fields)?;
         Self::parse(fields, true, |thinking, format| match messages {
             messages if messages.is_empty() => Asked::Load,
-            messages => {
-                let variables = Map::new();
-                Asked::Dialogue(Box::new(Dialogue { messages, tools, variables, thinking, format }))
-            }
+            messages => Asked::Dialogue(Box::new(dialogue(messages, tools, thinking, format))),
         })
     }
 
@@ -102,7 +97,7 @@ impl OllamaRequest {
             }
             let system = system.map(|system| Message::new("system", &system));
             let messages = system.into_iter().chain([Message::new("user", &prompt)]).collect();
-            Asked::Dialogue(Box::new(Dialogue { messages, tools, variables: Map::new(), thinking, format }))
+            Asked::Dialogue(Box::new(dialogue(messages, tools, thinking, format)))
         })
     }
 
@@ -121,6 +116,10 @@ impl OllamaRequest {
             }
         };
         let format = AnswerFormat::of_ollama(&mut fields)?;
+        // A prompt beyond the context is refused and an answer ends there, whatever is asked for.
+        for key in ["truncate", "shift"] {
+            fields.flag(key)?;
+        }
         let mut settings = match fields.object("options")? {
             Some(options) => Settings::of_ollama(options)?,
             None => Settings::default(),
@@ -143,12 +142,8 @@ impl OllamaRequest {
     /// # Errors
     /// What this model cannot do, and a prompt beyond its context.
     pub fn prepare(&self, served: &Served, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
-        let unload = self.settings.keep_alive == Some(KeepAlive::For(Duration::ZERO));
-        let shape = Shape::Ollama(OllamaShape { chat: self.chat, unload });
         let (work, tokens, reading) = match &self.asked {
-            Asked::Load => {
-                return Ok((Vec::new(), Reply::new(shape, head, self.stream, Vec::new(), Vec::new())));
-            }
+            Asked::Load => return Ok((Vec::new(), self.of_model(head))),
             Asked::Raw(text) => {
                 let ids = served.tokenizer.encode_document(text)?;
                 let tokens = ids.len();
@@ -162,7 +157,21 @@ impl OllamaRequest {
         };
         let prompts = vec![AnsweredPrompt { tokens, ..AnsweredPrompt::default() }];
         let choices = vec![(0, Choice::new(served.tokenizer, reading))];
-        Ok((work, Reply::new(shape, head, self.stream, prompts, choices)))
+        Ok((work, Reply::new(Shape::Ollama(self.shape()), head, self.stream, prompts, choices)))
+    }
+
+    /// The answer to a request for nothing but that the model goes, which needs no model; none to any other.
+    pub fn unloaded(&self, head: Head) -> Option<Reply> {
+        (self.asked == Asked::Load && self.shape().unload).then(|| self.of_model(head))
+    }
+
+    fn shape(&self) -> OllamaShape {
+        OllamaShape { chat: self.chat, unload: self.settings.keep_alive == Some(KeepAlive::NONE) }
+    }
+
+    /// The answer to a request for the model alone.
+    fn of_model(&self, head: Head) -> Reply {
+        Reply::new(Shape::Ollama(self.shape()), head, self.stream, Vec::new(), Vec::new())
     }
 
     fn raw(&self, served: &Served, prompt: Vec<u32>, seed: u64) -> Result<Work, ApiError> {
@@ -184,8 +193,20 @@ impl OllamaRequest {
     }
 }
 
+/// A conversation as Ollama's requests have it.
+fn dialogue(
+    messages: Vec<Message>,
+    tools: Tools,
+    thinking: Option<(Thinking, &'static str)>,
+    format: AnswerFormat,
+) -> Dialogue {
+    Dialogue { messages, tools, variables: Map::new(), thinking, format, format_field: "format" }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn dialogue(request: &OllamaRequest) -> &Dialogue {
@@ -213,13 +234,34 @@ mod tests {
         for body in [&br#"{"model": "m"}"#[..], br#"{"model": "m", "messages": []}"#] {
             assert_eq!(OllamaRequest::parse_chat(body).unwrap().asked, Asked::Load);
         }
-        let body = br#"{"model": "m", "prompt": "Why?", "system": "Be brief.", "stream": false}"#;
+        let body =
+            br#"{"model": "m", "prompt": "Why?", "system": "Be brief.", "stream": false, "truncate": true,
+            "shift": false}"#;
         let request = OllamaRequest::parse_generate(body).unwrap();
         let roles: Vec<_> = dialogue(&request).messages.iter().map(|message| message.role.as_str()).collect();
         assert_eq!((roles, request.stream), (vec!["system", "user"], false));
         let raw = OllamaRequest::parse_generate(br#"{"model": "m", "prompt": "Why?", "raw": true}"#).unwrap();
         assert_eq!(raw.asked, Asked::Raw("Why?".into()));
         assert_eq!(OllamaRequest::parse_generate(br#"{"model": "m"}"#).unwrap().asked, Asked::Load);
+    }
+
+    #[test]
+    fn only_a_request_for_nothing_else_unloads() {
+        let head = || Head { id: "1".into(), created: 0, model: "m".into(), seed: 0, load_seconds: 0.0 };
+        for (body, unloads) in [
+            (r#"{"model": "m", "keep_alive": 0}"#, true),
+            (r#"{"model": "m", "keep_alive": "0s", "prompt": ""}"#, true),
+            (r#"{"model": "m", "keep_alive": 0, "prompt": "a"}"#, false),
+            (r#"{"model": "m", "keep_alive": 1}"#, false),
+            (r#"{"model": "m"}"#, false),
+        ] {
+            let reply = OllamaRequest::parse_generate(body.as_bytes()).unwrap().unloaded(head());
+            assert_eq!(reply.is_some(), unloads, "{body}");
+            if let Some(reply) = reply {
+                let told = serde_json::to_value(reply.whole()).unwrap();
+                assert_eq!((&told["done_reason"], &told["done"]), (&json!("unload"), &json!(true)));
+            }
+        }
     }
 
     #[test]
@@ -234,6 +276,7 @@ mod tests {
             (r#""keep_alive": "long""#, "keep_alive"),
             (r#""options": {"foo": 1}"#, "options.foo"),
             (r#""format": "yaml""#, "format"),
+            (r#""truncate": "no""#, "truncate"),
             (r#""foo": 1"#, "foo"),
         ] {
             let body = format!(r#"{{"model": "m", "prompt": "a", {rest}}}"#);

@@ -115,7 +115,8 @@ impl TemplateRequest {
         let messages = openai_messages(&mut fields)?;
         let tools = Tools::take(&mut fields)?;
         let (variables, thinking) = take_thinking(&mut fields)?;
-        let dialogue = Dialogue { messages, tools, variables, thinking, format: AnswerFormat::Text };
+        let (format, format_field) = (AnswerFormat::Text, "response_format");
+        let dialogue = Dialogue { messages, tools, variables, thinking, format, format_field };
         fields.finish().map(|()| Self { model, dialogue })
     }
 

@@ -30,12 +30,14 @@ pub struct Tool {
     pub parameters: Value,
     /// Whether its arguments must follow the schema also where the model chooses to call it.
     pub strict: bool,
+    /// Where the request has the schema.
+    pub place: String,
 }
 
 impl Tool {
     /// A function of this name, whose arguments follow a schema.
     pub fn new(name: &str, parameters: Value) -> Self {
-        Self { name: name.to_string(), parameters, strict: false }
+        Self { name: name.to_string(), parameters, strict: false, place: "tools".to_string() }
     }
 }
 
@@ -127,7 +129,7 @@ fn read_tool(mut tool: Fields) -> Result<Tool, ApiError> {
     let strict = function.flag("strict")?.unwrap_or(false);
     function.finish()?;
     tool.finish()?;
-    Ok(Tool { name, parameters, strict })
+    Ok(Tool { name, parameters, strict, place: path })
 }
 
 fn read_choice(fields: &mut Fields, list: &[Tool]) -> Result<ToolChoice, ApiError> {

@@ -9,7 +9,7 @@ use crate::data::{RowOrigin, Turns, WarningCount, not_of_kind};
 use crate::error::{Error, Result};
 use crate::text::{Conversation, Preference, Row, RowKind};
 use crate::tokenizer::{RenderWarning, Rendered, TagWeight, Tokenizer, cut_text};
-use crate::told::{Told, told};
+use crate::told::{Counted, Told, told};
 
 /// What a stage trains on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,8 +235,8 @@ pub fn render_remarks(counts: &RenderWarnings, number: impl Fn(u64) -> String) -
         let kind = kind.told();
         told!(
             "data.odd",
-            "{rows} rows: {kind} (the first: {first})",
-            rows = number(count.rows),
+            "{rows}: {kind} (the first: {first})",
+            rows = Counted::written(number(count.rows), ["row", "rows"]),
             kind,
             first = count.first
         )

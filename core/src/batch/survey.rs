@@ -8,7 +8,7 @@ use super::{
 };
 use crate::error::Result;
 use crate::platform::{map_in_threads, threads};
-use crate::told::{Told, told};
+use crate::told::{Counted, Told, told};
 
 /// Tokens and pieces of the rows that were looked at, and what is odd about these rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -141,24 +141,31 @@ impl Survey {
         if let (count @ 1.., Some(first)) = &self.unusable {
             remarks.push(told!(
                 "data.unrendered",
-                "{count} rows cannot be rendered and are left out (the first: {first})",
-                count,
+                "{count} (the first: {first})",
+                count = Counted::new(
+                    *count,
+                    ["row cannot be rendered and is left out", "rows cannot be rendered and are left out"]
+                ),
                 first
             ));
         }
         let (cut, dropped) = (self.cut, self.dropped);
         if cut > 0 {
-            remarks.push(told!("data.cut", "{cut} rows are longer than --max-seq-len and are cut", cut));
+            let words = [
+                "row is longer than --max-seq-len and is cut",
+                "rows are longer than --max-seq-len and are cut",
+            ];
+            remarks.push(told!("data.cut", "{cut}", cut = Counted::new(cut, words)));
         }
         if dropped > 0 {
             remarks.push(told!(
                 "data.dropped",
-                "{dropped} rows are left out: too long, or without anything to learn",
-                dropped
+                "{dropped} left out: too long, or without anything to learn",
+                dropped = Counted::new(dropped, ["row is", "rows are"])
             ));
         }
-        let looked_at = self.rows;
-        let of_all = |remark: Told| told!("data.of_rows", "of {looked_at} rows, {remark}", looked_at, remark);
+        let looked_at = Counted::new(self.rows, ["row", "rows"]);
+        let of_all = |remark: Told| told!("data.of_rows", "of {looked_at}, {remark}", looked_at, remark);
         remarks.into_iter().map(of_all).collect()
     }
 }

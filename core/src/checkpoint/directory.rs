@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::formats::gguf::{GgufWeights, from_gguf};
 use crate::formats::{Bytes, Files, GENERATION, StoredFloat, directory_files, from_zip};
 use crate::kernels::Quantization;
-use crate::model::{ModelConfig, NamedTensor, Transformer, WeightSource};
+use crate::model::{ModelConfig, NamedTensor, Transformer, WeightSource, odd_token_ids};
 use crate::tokenizer::{TOKENIZER_FILES, Tokenizer, TokenizerFiles};
 use crate::told::{Told, told};
 
@@ -138,7 +138,7 @@ impl Checkpoint {
             }
         }
         warnings.extend(config.card_warning());
-        add_end_tokens(&mut config);
+        warnings.extend(add_end_tokens(&mut config));
         let told_ends = config.eos_token_ids.clone();
         let checkpoint = Self { config, told_ends, tokenizer: None, warnings, weights };
         match tokenizer {
@@ -249,13 +249,18 @@ pub fn put_tokenizer(files: &mut Files, tokenizer: &Tokenizer) -> Result<()> {
     Ok(())
 }
 
-/// A chat model may end its turn with several tokens; `generation_config.json` lists them.
-fn add_end_tokens(config: &mut ModelConfig) {
+/// A chat model may end its turn with several tokens; `generation_config.json` lists them. Returns what is odd about those.
+fn add_end_tokens(config: &mut ModelConfig) -> Vec<Told> {
     let ids = match config.generation.get("eos_token_id") {
         Some(Value::Array(ids)) => ids.clone(),
         Some(id) => vec![id.clone()],
         None => Vec::new(),
     };
+    let known = |id: &Value| {
+        id.as_u64().is_some_and(|id| config.eos_token_ids.iter().any(|&own| u64::from(own) == id))
+    };
+    let more: Value = ids.iter().filter(|id| !known(id)).cloned().collect();
+    let odd = odd_token_ids(GENERATION, "eos_token_id", Some(&more), config.vocab_size);
     let mut seen: BTreeSet<u32> = config.eos_token_ids.iter().copied().collect();
     let ids = ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok());
     config.eos_token_ids.extend(ids.filter(|id| seen.insert(*id)));
@@ -267,6 +272,7 @@ fn add_end_tokens(config: &mut ModelConfig) {
         "pad_token_id" => !id.is_null() && *id != pad,
         _ => true,
     });
+    odd
 }
 
 #[cfg(test)]
@@ -325,6 +331,15 @@ mod tests {
         let trained: Value = serde_json::from_slice(&trained[GENERATION]).unwrap();
         assert_eq!((&trained["temperature"], &trained["x"]), (&json!(0.6), &json!({"y": 1})));
         assert_eq!(trained["eos_token_id"], 7);
+        // An end that no token is ends nothing, which is said by the file's name.
+        files.insert(GENERATION.into(), br#"{"eos_token_id": [5, 8, -1, null]}"#.to_vec());
+        let odd = open(&files).warnings;
+        assert_eq!(odd.len(), 3, "{odd:?}");
+        assert_eq!(
+            odd[0],
+            "generation_config.json: eos_token_id 8 is beyond the vocabulary of 8 tokens, and never occurs"
+        );
+        assert!(odd[1].contains("has -1") && odd[2].contains("has null"), "{odd:?}");
         files.insert(GENERATION.into(), b"[".to_vec());
         assert!(open(&files).warnings[0].contains("generation_config.json is damaged"));
     }

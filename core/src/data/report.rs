@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::text::{Parsed, Row, RowWarning};
-use crate::told::{Told, texts, told};
+use crate::told::{Counted, Told, texts, told};
 
 /// Counts over all rows; `rows` = `usable` + `bad` + `filtered` + `duplicates` + `equal_pairs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,12 +210,13 @@ impl DataReport {
 
     /// What a person should know of the usable rows, a sentence each; `number` writes a count.
     pub fn remarks(&self, number: impl Fn(u64) -> String) -> Vec<Told> {
+        let counted = |rows| Counted::written(number(rows), ["row", "rows"]);
         let odd = |(kind, count): (&RowWarning, &WarningCount)| {
             let kind = kind.told();
             told!(
                 "data.odd",
-                "{rows} rows: {kind} (the first: {first})",
-                rows = number(count.rows),
+                "{rows}: {kind} (the first: {first})",
+                rows = counted(count.rows),
                 kind,
                 first = count.first
             )
@@ -223,28 +224,31 @@ impl DataReport {
         let mut remarks: Vec<Told> = self.warnings.iter().map(odd).collect();
         if !self.unused_keys.is_empty() {
             let named =
-                self.unused_keys.iter().map(|(key, count)| format!("{key} ({} rows)", number(count.rows)));
+                self.unused_keys.iter().map(|(key, count)| format!("{key} ({})", counted(count.rows)));
             let mut named = named.collect::<Vec<_>>().join(", ");
             if self.more_unused > 0 {
-                named = format!("{named}, others ({} rows)", number(self.more_unused));
+                named = format!("{named}, others ({})", counted(self.more_unused));
             }
             remarks.push(told!("data.unused_keys", "unused keys: {named}; nothing reads them", named));
         }
         if let Some(WarningCount { rows, first }) = &self.equal_pairs {
             remarks.push(told!(
                 "data.equal_pairs",
-                "{rows} rows: both answers are equal, so that nothing is to be preferred; they are left out (the first: \
+                "{rows}: both answers are equal, so that nothing is to be preferred; they are left out (the first: \
                  {first})",
-                rows = number(*rows),
+                rows = counted(*rows),
                 first
             ));
         }
         if let Some(WarningCount { rows, first }) = &self.on_both_sides {
             remarks.push(told!(
                 "data.both_sides",
-                "{rows} held-out rows equal rows that are trained on (the first: {first}): the held-out loss looks better \
-                 than it is; --dedup leaves equal rows out",
-                rows = number(*rows),
+                "{rows} trained on (the first: {first}): the held-out loss looks better than it is; --dedup leaves equal rows \
+                 out",
+                rows = Counted::written(
+                    number(*rows),
+                    ["held-out row equals a row that is", "held-out rows equal rows that are"]
+                ),
                 first
             ));
         }

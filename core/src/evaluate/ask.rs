@@ -8,7 +8,7 @@ use crate::data::RowOrigin;
 use crate::error::{Error, Result};
 use crate::sample::SamplingConfig;
 use crate::text::{Conversation, Preference, parse_reasoning, same_answer};
-use crate::told::told;
+use crate::told::{Counted, told};
 use crate::train::TaggedQuestion;
 
 /// Tokens that texts are read in windows of, however long the context is.
@@ -30,9 +30,9 @@ impl Asking<'_> {
         if shots > 0 {
             self.listener.tell(told!(
                 "eval.shots_before",
-                "{task}: {shots} examples before each question",
+                "{task}: {shots} before each question",
                 task,
-                shots
+                shots = Counted::new(shots as u64, ["example", "examples"])
             ));
         }
         let items = match &rows.kind {
@@ -115,8 +115,11 @@ impl Asking<'_> {
         if short > 0 {
             self.listener.warn(told!(
                 "eval.short_texts",
-                "heldout: {count} texts are too short: nothing of them is predicted",
-                count = self.listener.count(short)
+                "heldout: {count} is predicted",
+                count = Counted::written(
+                    self.listener.count(short),
+                    ["text is too short: nothing of it", "texts are too short: nothing of them"]
+                )
             ));
         }
         let Some(found) = self.log_likelihoods(&groups).await? else { return Ok(None) };
@@ -190,8 +193,14 @@ impl Asking<'_> {
         if asked.len() < rows.len() {
             self.listener.warn(told!(
                 "eval.tags_left_out",
-                "format: {count} rows whose own answers do not keep the tags are left out",
-                count = self.listener.count(rows.len() - asked.len())
+                "format: {count} left out",
+                count = Counted::written(
+                    self.listener.count(rows.len() - asked.len()),
+                    [
+                        "row whose own answer does not keep the tags is",
+                        "rows whose own answers do not keep the tags are"
+                    ]
+                )
             ));
         }
         Ok(asked)

@@ -9,7 +9,7 @@ use crate::sample::{
 };
 use crate::text::Tags;
 use crate::tokenizer::Tokenizer;
-use crate::told::told;
+use crate::told::{Counted, told};
 
 /// Tokens that an answer of `format` may have where nobody says how many.
 pub const FORMAT_TOKENS: usize = 512;
@@ -132,10 +132,9 @@ impl<'a> Asking<'a> {
         if cut > 0 {
             self.listener.warn(told!(
                 "eval.cut",
-                "{task}: {count} questions are longer than the model's {positions} positions and were cut at their \
-                 beginning",
+                "{task}: {count} longer than the model's {positions} positions, and cut at the beginning",
                 task,
-                count = self.listener.count(cut),
+                count = Counted::written(self.listener.count(cut), ["question is", "questions are"]),
                 positions = self.listener.count(self.longest())
             ));
         }

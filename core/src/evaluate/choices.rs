@@ -109,6 +109,6 @@ mod tests {
         assert!(told.starts_with("a.jsonl:7: ' E' has 0 tokens"), "{told}");
         let shots = EvalConfig { shots: Some(1), ..EvalConfig::default() };
         let none = sequences(Task::Openbookqa, &subject, &shots, &letters(None), 20).unwrap_err();
-        assert!(none.to_string().contains("need 1 rows to choose from, and there are 0"), "{none}");
+        assert!(none.to_string().contains(" 1 row to choose from, and there are 0"), "{none}");
     }
 }

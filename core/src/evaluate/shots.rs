@@ -3,7 +3,7 @@
 use super::{Question, ShotRule};
 use crate::error::{Error, Result};
 use crate::random::PythonRandom;
-use crate::told::told;
+use crate::told::{Counted, told};
 
 /// The harness's `--seed` of few-shot examples.
 const SEED: u32 = 1234;
@@ -26,10 +26,13 @@ impl<'a> Shots<'a> {
         if pool.len() < needed {
             return Err(Error::Data(told!(
                 "eval.few_shots",
-                "{count} examples before each question need {needed} rows to choose from, and there are {found}; give \
-                 fewer with --shots, or more rows with --shots-data",
-                count,
-                needed,
+                "{count} {needed} to choose from, and there are {found}; give fewer with --shots, or more rows with \
+                 --shots-data",
+                count = Counted::new(
+                    count as u64,
+                    ["example before each question needs", "examples before each question need"]
+                ),
+                needed = Counted::new(needed as u64, ["row", "rows"]),
                 found = pool.len()
             )));
         }

@@ -7,7 +7,7 @@ use super::{EvalConfig, EvalListener, Question, Subject, Task, TaskFiles, read_q
 use crate::data::{DataOptions, DataReport, Dataset, RowOrigin, Source, read_values};
 use crate::error::Result;
 use crate::text::{Conversation, Preference, Row, RowKind};
-use crate::told::told;
+use crate::told::{Counted, told};
 
 /// The columns of MMLU's tables, which have no header; others have one.
 const COLUMNS: [&str; 6] = ["question", "a", "b", "c", "d", "answer"];
@@ -143,17 +143,17 @@ fn questions(
 fn tell_read(files: &OpenFiles, sum: &Sum, subjects: usize, listener: &dyn EvalListener) {
     let task = files.task;
     let split = files.split.map_or(String::new(), |split| format!(" ({})", split.name()));
-    let count = listener.count(sum.questions);
+    let count = Counted::written(listener.count(sum.questions), ["question", "questions"]);
     listener.tell(match task.has_subjects() {
         true => told!(
             "eval.questions_of",
-            "{task}: {count} questions in {subjects} subjects{split}",
+            "{task}: {count} in {subjects}{split}",
             task,
             count,
-            subjects,
+            subjects = Counted::new(subjects as u64, ["subject", "subjects"]),
             split
         ),
-        false => told!("eval.questions", "{task}: {count} questions{split}", task, count, split),
+        false => told!("eval.questions", "{task}: {count}{split}", task, count, split),
     });
     if let Some(split) = files.split.filter(|split| *split != task.asked_splits()[0]) {
         listener.tell(told!(
@@ -181,12 +181,11 @@ fn warn_odd(
     let task = files.task;
     if sum.bad > 0 {
         let rows = listener.count(usize::try_from(sum.bad).unwrap_or(usize::MAX));
-        listener.warn(told!(
-            "eval.rows_left_out",
-            "{task}: {rows} rows cannot be used and are left out",
-            task,
-            rows
-        ));
+        let rows = Counted::written(
+            rows,
+            ["row cannot be used and is left out", "rows cannot be used and are left out"],
+        );
+        listener.warn(told!("eval.rows_left_out", "{task}: {rows}", task, rows));
     }
     if own_shots {
         listener.warn(told!(

@@ -7,7 +7,7 @@ use super::keys::MOST_LAYERS;
 use super::{DiffusionConfig, Experts, RopeScaling};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
-use crate::told::{Told, told};
+use crate::told::{Counted, Told, told};
 
 /// The most that any other size may be.
 const MOST: usize = 1 << 24;
@@ -267,9 +267,9 @@ impl ModelConfig {
             if let Some(len) = len.filter(|len| *len != layers) {
                 problems.push(told!(
                     "config.lists",
-                    "{name} names {len} layers, but there are {layers}",
+                    "{name} names {len}, but there are {layers}",
                     name,
-                    len,
+                    len = Counted::new(len as u64, ["layer", "layers"]),
                     layers
                 ));
             }

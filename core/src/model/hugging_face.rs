@@ -107,6 +107,11 @@ impl ModelConfig {
         [scaling, Value::Object(rope)]
     }
 
+    /// What Hugging Face calls models of this kind: the `model_type` of its `config.json`.
+    pub fn model_type(&self) -> &'static str {
+        Family::of(self).name()
+    }
+
     /// The text of a `config.json` that both generations of `transformers` open, where they know such a model.
     pub fn to_hugging_face(&self) -> String {
         self.to_hugging_face_in("float32")

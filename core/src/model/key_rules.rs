@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::expert_keys::KEYS;
 use super::family::Family;
-use super::keys::{Keys, is_nothing, unsupported};
+use super::keys::{Keys, is_nothing, odd_token_ids, unsupported};
 use super::rope_parameters;
 use super::{ModelConfig, diffusion};
 use crate::error::Result;
@@ -204,7 +204,7 @@ impl Remarks {
     /// Those of a config that was read.
     pub(super) fn of(keys: Keys, family: Family, context: usize) -> Self {
         let mut warnings = rope_parameters::remarks(keys, context);
-        warnings.extend(["bos_token_id", "eos_token_id"].into_iter().filter_map(|key| beyond(keys, key)));
+        warnings.extend(odd_tokens(keys));
         let strange: Vec<&str> = keys
             .0
             .iter()
@@ -223,21 +223,11 @@ impl Remarks {
     }
 }
 
-/// That a special token is none of the vocabulary's, as a sentence.
-pub(super) fn beyond(keys: Keys, key: &str) -> Option<Told> {
-    let tokens = keys.optional_size("vocab_size").ok().flatten()? as u64;
-    let ids: Vec<u64> = match keys.value(key)? {
-        Value::Array(ids) => ids.iter().filter_map(Value::as_u64).collect(),
-        one => Vec::from_iter(one.as_u64()),
-    };
-    let id = ids.into_iter().find(|id| *id >= tokens)?;
-    Some(told!(
-        "model.token_beyond",
-        "config.json: {key} {id} is beyond the vocabulary of {tokens} tokens, and never occurs",
-        key,
-        id,
-        tokens
-    ))
+/// What is odd about the special tokens that begin and end a text.
+pub(super) fn odd_tokens(keys: Keys) -> Vec<Told> {
+    let Ok(Some(tokens)) = keys.optional_size("vocab_size") else { return Vec::new() };
+    let odd = |key| odd_token_ids("config.json", key, keys.value(key), tokens);
+    ["bos_token_id", "eos_token_id"].into_iter().flat_map(odd).collect()
 }
 
 /// The keys, with their values, that act in training elsewhere and not here.
@@ -347,6 +337,11 @@ mod tests {
         assert!(told(json!({"bos_token_id": 50256}))[0].contains("bos_token_id 50256 is beyond"));
         let fits = json!({"eos_token_id": 319, "bos_token_id": null, "pad_token_id": 320});
         assert_eq!(told(fits), [""; 0], "a token that fills rows is never read");
+        // Each of them is told, and what is no id.
+        let odd = told(json!({"eos_token_id": [-1, 400, "2", 320]}));
+        assert_eq!(odd.len(), 4, "{odd:?}");
+        assert_eq!(odd[0], "config.json: eos_token_id has -1, which is no id of a token, and is left aside");
+        assert_eq!(told(json!({"bos_token_id": 2.5})).len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
-use crate::told::told;
+use crate::told::{Told, told};
 
 /// Known models have a hundred and some. A file of any size may claim more, and each costs a list of tensors.
 pub(super) const MOST_LAYERS: usize = 1 << 12;
@@ -100,6 +100,34 @@ pub(super) fn token_ids(value: Option<&Value>) -> Vec<u32> {
         Some(value) => one(value).into_iter().collect(),
         None => Vec::new(),
     }
+}
+
+/// What is odd about the ids of a special token, each as a sentence: what is no id, and what none of `tokens` has.
+pub(crate) fn odd_token_ids(file: &str, key: &str, value: Option<&Value>, tokens: usize) -> Vec<Told> {
+    let values: &[Value] = match value {
+        None | Some(Value::Null) => &[],
+        Some(Value::Array(values)) => values,
+        Some(one) => std::slice::from_ref(one),
+    };
+    let odd = values.iter().filter_map(|value| match value.as_u64() {
+        Some(id) if id < tokens as u64 => None,
+        Some(id) => Some(told!(
+            "model.token_beyond",
+            "{file}: {key} {id} is beyond the vocabulary of {tokens} tokens, and never occurs",
+            file,
+            key,
+            id,
+            tokens
+        )),
+        None => Some(told!(
+            "model.token_no_id",
+            "{file}: {key} has {value}, which is no id of a token, and is left aside",
+            file,
+            key,
+            value
+        )),
+    });
+    odd.collect()
 }
 
 /// Whether a value says nothing: null, false, 0, or empty.

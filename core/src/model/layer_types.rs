@@ -6,7 +6,7 @@ use super::SlidingWindow;
 use super::family::Family;
 use super::keys::{ELSEWHERE, Keys, SAVED};
 use crate::error::{Error, Result};
-use crate::told::told;
+use crate::told::{Counted, told};
 
 /// The window where a family has one and the file names none.
 const WINDOW: usize = 4096;
@@ -76,8 +76,8 @@ fn named_layers(keys: Keys, layers: usize) -> Result<Option<Vec<bool>>> {
     if kinds.len() != layers {
         return Err(Error::Model(told!(
             "model.layer_count",
-            "config.json: layer_types names {named} layers, and num_hidden_layers is {layers}; {saved}",
-            named = kinds.len(),
+            "config.json: layer_types names {named}, and num_hidden_layers is {layers}; {saved}",
+            named = Counted::new(kinds.len() as u64, ["layer", "layers"]),
             layers,
             saved = SAVED
         )));
@@ -145,7 +145,7 @@ mod tests {
                 json!({"sliding_window": null, "layer_types": types}),
                 "no sliding_window in use",
             ),
-            (Family::Qwen3, json!({"layer_types": ["full_attention"]}), "names 1 layers"),
+            (Family::Qwen3, json!({"layer_types": ["full_attention"]}), "names 1 layer,"),
             (
                 Family::Own,
                 json!({"layer_types": ["full_attention", "chunked_attention", 3]}),

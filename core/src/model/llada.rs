@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::diffusion;
 use super::family::{Family, LLADA};
-use super::key_rules::{GENERATION, HARMLESS, Remarks, beyond, untrained};
+use super::key_rules::{GENERATION, HARMLESS, Remarks, odd_tokens, untrained};
 use super::keys::{Keys, is_nothing, token_ids, unsupported};
 use super::{DiffusionConfig, ModelConfig, RopeScaling};
 use crate::error::Result;
-use crate::told::{Told, told};
+use crate::told::told;
 
 /// LLaDA's class.
 pub(super) const CLASS: &str = "LLaDAModelLM";
@@ -104,8 +104,7 @@ pub(super) fn read(keys: Keys) -> Result<(ModelConfig, Remarks)> {
     config.validate()?;
     let strange: Vec<&str> =
         keys.0.iter().filter(|(key, value)| is_strange(key, value)).map(|(key, _)| key.as_str()).collect();
-    let mut warnings: Vec<Told> =
-        ["bos_token_id", "eos_token_id"].into_iter().filter_map(|key| beyond(keys, key)).collect();
+    let mut warnings = odd_tokens(keys);
     if !strange.is_empty() {
         warnings.push(told!(
             "model.unread_keys",

@@ -66,6 +66,7 @@ pub use feed_forward::FeedForward;
 pub(crate) use init::stream_of;
 pub use init::{WeightSource, fresh_weights};
 pub use key_rules::Remarks;
+pub(crate) use keys::odd_token_ids;
 pub use linear::Linear;
 pub use low_rank::LowRank;
 pub use masked::MaskedRows;

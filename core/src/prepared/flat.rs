@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::shard::{damaged, read};
 use crate::data::{RowOrigin, Source, TokenExample, TokenRow, TokenRows};
 use crate::error::Result;
-use crate::told::told;
+use crate::told::{Counted, told};
 
 /// How the numbers of a flat file are written, in little-endian order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +53,11 @@ impl FlatTokens {
         }
         let tokens = len / width;
         if tokens < 2 {
-            let why =
-                told!("prepared.few_tokens", "the file holds {tokens} tokens; at least 2 are needed", tokens);
+            let why = told!(
+                "prepared.few_tokens",
+                "the file holds {tokens}; at least 2 are needed",
+                tokens = Counted::new(tokens, ["token", "tokens"])
+            );
             return Err(damaged(source.name(), why));
         }
         Ok(Self { source, of, seq: seq.max(1), tokens })
@@ -143,6 +146,6 @@ mod tests {
                 .starts_with("x.bin: the file has 5 bytes, which are no whole tokens of 2")
         );
         assert!(refusal(6, FlatType::U32).contains("no whole tokens of 4"));
-        assert!(refusal(2, FlatType::U16).contains("holds 1 tokens"));
+        assert!(refusal(2, FlatType::U16).contains("holds 1 token;"));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::shard::{damaged, read};
 use crate::data::{RowOrigin, Source, TokenExample, TokenRow, TokenRows};
 use crate::error::Result;
-use crate::told::{Told, told};
+use crate::told::{Counted, Told, told};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// Headers are short; what says that it has more is damaged.
@@ -141,9 +141,9 @@ impl Header {
         if rows == 0 || len < 2 {
             return Err(told!(
                 "npy.empty",
-                "the array has {rows} rows of {len} tokens; at least one of two is needed",
-                rows,
-                len
+                "the array has {rows} of {len}; at least one of two is needed",
+                rows = Counted::new(rows, ["row", "rows"]),
+                len = Counted::new(len, ["token", "tokens"])
             ));
         }
         let whole = rows.checked_mul(len).and_then(|count| count.checked_mul(4)?.checked_add(self.data_at));
@@ -226,7 +226,7 @@ mod tests {
                 "{'descr': '<i4', 'fortran_order': False, 'shape': (2, 4), }",
                 "not those of 2 rows of 4 numbers",
             ),
-            ("{'descr': '<i4', 'fortran_order': False, 'shape': (6, 1), }", "6 rows of 1 tokens"),
+            ("{'descr': '<i4', 'fortran_order': False, 'shape': (6, 1), }", "6 rows of 1 token;"),
             (
                 "{'descr': '<i4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }",
                 "not those of",

@@ -15,6 +15,8 @@ pub struct Decoder {
     /// The same where it takes its own tokens.
     writing: Transformer,
     cache: KvCache,
+    /// Positions before the first that was written less exactly than it is read.
+    exact: usize,
     device: Device,
 }
 
@@ -24,7 +26,7 @@ impl Decoder {
         let model = model.settled();
         let device = model.device();
         let cache = KvCache::new(model.config(), 1, context.min(model.config().context()));
-        Self { writing: model.writing(), model, cache, device }
+        Self { writing: model.writing(), model, cache, exact: usize::MAX, device }
     }
 
     /// The pieces in which ids are read, with room for all of them in the cache.
@@ -41,6 +43,14 @@ impl Decoder {
         self.cache.reserve(end);
         self.cache.expect(0, end);
         Ok(super::pieces(ids, self.cache.len(0), self.model.config().num_attention_heads))
+    }
+
+    /// Forgets everything from `position` on.
+    fn truncate(&mut self, position: usize) {
+        self.cache.truncate(0, position);
+        if position <= self.exact {
+            self.exact = usize::MAX;
+        }
     }
 
     /// Logits of all new positions, or of the last, `[1, new or 1, vocab]`, still on the device.
@@ -79,7 +89,7 @@ impl Decoder {
         part: Range<usize>,
         on_row: &mut dyn FnMut(&[f32]),
     ) -> Result<()> {
-        self.cache.truncate(0, part.start);
+        self.truncate(part.start);
         let vocab = self.model.config().vocab_size;
         for piece in self.pieces_of(&ids[part], ids.len())? {
             self.logits(piece, false).await?.chunks_exact(vocab).for_each(&mut *on_row);
@@ -92,7 +102,7 @@ impl Decoder {
     /// # Errors
     /// No ids, ids outside the vocabulary, more ids than the context, a device that cannot be read.
     pub async fn score(&mut self, ids: &[u32], bytes: Option<usize>, last_logits: bool) -> Result<Score> {
-        self.cache.truncate(0, 0);
+        self.truncate(0);
         let mut scorer = Scorer::new(ids, self.model.config().vocab_size)?;
         for piece in self.pieces(ids)? {
             let rows = self.logits(piece, false).await?;
@@ -121,6 +131,9 @@ impl Autoregressive for Decoder {
 
     async fn feed_drawn(&mut self, id: u32) -> Result<Vec<f32>> {
         self.pieces(&[id])?;
+        if self.model.writes_inexactly() {
+            self.exact = self.exact.min(self.cache.len(0));
+        }
         let tokens = self.tokens(&[id]);
         values_of(self.writing.forward_cached(tokens, &mut self.cache, 0..1, true)).await
     }
@@ -133,8 +146,12 @@ impl Autoregressive for Decoder {
         self.cache.len(0)
     }
 
+    fn reusable(&self) -> usize {
+        self.position().min(self.exact)
+    }
+
     fn rewind(&mut self, position: usize) -> Result<()> {
-        self.cache.truncate(0, position);
+        self.truncate(position);
         Ok(())
     }
 }

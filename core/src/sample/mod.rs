@@ -95,6 +95,12 @@ pub trait Autoregressive {
     /// Number of ids fed so far.
     fn position(&self) -> usize;
 
+    /// How many of them, from the first on, stand as they would had they been read: those that were drawn do not where the
+    /// model takes them less exactly.
+    fn reusable(&self) -> usize {
+        self.position()
+    }
+
     /// Forgets everything from `position` on.
     fn rewind(&mut self, position: usize) -> Result<()>;
 }

@@ -34,10 +34,11 @@ impl<C: Autoregressive> Writer<C> {
         }
     }
 
-    /// How many of the first ids of the last prompt and answer need not be read again: see [`GenerationRequest::reuse`].
+    /// How many of the first ids of the last prompt and answer need not be read again: see [`GenerationRequest::reuse`]. What
+    /// a model in few bits wrote less exactly than it reads is read again, as [`super::Batcher`] does.
     pub fn position(&self) -> usize {
         match self {
-            Self::Causal(decoder) => decoder.position(),
+            Self::Causal(decoder) => decoder.reusable(),
             Self::Masked(decoder) => decoder.position(),
         }
     }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::told::{Told, told};
+use crate::told::{Counted, Told, told};
 
 /// Good steps after which the factor doubles.
 const GROWTH_INTERVAL: u64 = 2000;
@@ -47,8 +47,8 @@ impl LossScale {
         (*skipped > 0).then(|| {
             told!(
                 "train.overflow",
-                "{skipped} steps left out because float16 overflowed; loss scale {factor}",
-                skipped,
+                "{skipped} left out because float16 overflowed; loss scale {factor}",
+                skipped = Counted::new(*skipped, ["step", "steps"]),
                 factor
             )
         })

@@ -13,7 +13,7 @@ use crate::kernels::Quantization;
 use crate::loss::{DistillConfig, DpoConfig, GrpoConfig, ReasonSettings};
 use crate::model::{ModelConfig, NamedTensor, Transformer};
 use crate::optim::{AdamW, Schedule};
-use crate::told::{Told, told};
+use crate::told::{Counted, Told, told};
 
 /// Where a run stands, apart from its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,9 +151,9 @@ impl Progress {
         if before != now {
             return Err(Error::Data(told!(
                 "run.rows",
-                "the run was trained on {before} rows, the data has {now} now; give the data as it was, with the same \
-                 flags for its rows",
-                before,
+                "the run was trained on {before}, the data has {now} now; give the data as it was, with the same flags for \
+                 its rows",
+                before = Counted::new(before, ["row", "rows"]),
                 now
             )));
         }
@@ -171,9 +171,15 @@ impl Progress {
             }
             Some(_) => Err(Error::Data(told!(
                 "run.other_data",
-                "the data has {now} rows as it had when the run was trained, but they are not the same, or not in the \
-                 same order; give the data as it was, or begin a new run with this one as its --model",
-                now
+                "the data has {now} not the same, or not in the same order; give the data as it was, or begin a new run with \
+                 this one as its --model",
+                now = Counted::new(
+                    now,
+                    [
+                        "row as it had when the run was trained, but it is",
+                        "rows as it had when the run was trained, but they are"
+                    ]
+                )
             ))),
             None => Ok(Some(
                 told!(

@@ -30,13 +30,13 @@ pub fn telling(rows: u64, output: Output) -> impl FnMut(u64) -> bool {
 /// Says what is kept of an asking that a person stopped: what `whom` said of so many examples; `goes_on` where the run has a
 /// save to go on from.
 pub fn stopped(whom: &str, known: usize, (run, goes_on): (&Path, bool), output: Output) -> Failure {
-    let (known, run) = (output::grouped(known as u64), path_word(run));
+    let (known, run) = (output::counted(known as u64, ["example is", "examples are"]), path_word(run));
     let again = match goes_on {
         true => format!("go on with --resume --out {run}"),
         false => format!("begin again with --overwrite --out {run}"),
     };
     output.say(&format!(
-        "stopped while {whom} was asked; what it said of {known} examples is kept: {again}, and only the rest is asked"
+        "stopped while {whom} was asked; {known} known and kept: {again}, and only the rest is asked"
     ));
     Failure::Interrupted
 }

@@ -11,7 +11,7 @@ use super::merge::{MergeArgs, try_it};
 use crate::adapted_run::{Merged, merge_as, name_from};
 use crate::beside_model::BesideModel;
 use crate::failure::Failure;
-use crate::model_files::{adapter_tokenizer, at, is_torch, open_adapter_alone};
+use crate::model_files::{adapter_tokenizer, at, is_torch, read_adapter, tell_others};
 use crate::output::{self, Output};
 use crate::run_dir::write_checkpoint;
 use crate::shell_word::path_word;
@@ -139,7 +139,9 @@ fn of_models(args: &MergeArgs, paths: &[PathBuf], output: Output) -> std::result
 /// Opens an adapter, also one of MiniMind's files.
 fn open_any(path: &Path, beside: &BesideModel) -> Result<Adapter> {
     if !is_torch(path) {
-        return open_adapter_alone(path);
+        let adapter = read_adapter(path)?;
+        tell_others(path)?;
+        return Ok(adapter);
     }
     let files = beside.minimind(path)?;
     Adapter::open(|name| Ok(files.get(name).cloned())).map_err(|e| at(path, e))

@@ -25,7 +25,7 @@ use crate::failure::Failure;
 use crate::folded::Folded;
 use crate::interrupt;
 use crate::model_files::tokenizer_remedy;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::unmasking::{Step, Unmasking};
 
 /// Flags of `chat`.
@@ -295,8 +295,12 @@ impl Chat {
             let kept = |(messages, flag)| format!("{flag} keeps {messages}, and ");
             let history = self.history.map_or(String::new(), kept);
             output.say(&format!(
-                "({} of the oldest messages are forgotten: {history}the model's context holds {} tokens)",
-                answer.dropped, self.context
+                "({} forgotten: {history}the model's context holds {} tokens)",
+                output::counted(
+                    answer.dropped as u64,
+                    ["of the oldest messages is", "of the oldest messages are"]
+                ),
+                self.context
             ));
         }
         let new = answer.generation.tokens.len();
@@ -307,7 +311,8 @@ impl Chat {
             ));
         }
         if let Some(speed) = answer.generation.decode_tokens_per_second {
-            output.say(&format!("({new} tokens, {speed:.1} tokens/s)"));
+            let new = output::counted(new as u64, ["token", "tokens"]);
+            output.say(&format!("({new}, {speed:.1} tokens/s)"));
         }
     }
 }

@@ -157,13 +157,10 @@ fn open_tokens(
         problems if problems.is_empty() => {}
         problems => return Err(Error::Config(problems).into()),
     }
-    let rows = output::grouped(data.len());
+    let rows = output::counted(data.len(), ["row of tokens", "rows of tokens"]);
     output.say(&match data.len() > args.limit {
-        true => format!(
-            "{rows} rows of tokens, of which the first {} are shown; --limit N shows more",
-            args.limit
-        ),
-        false => format!("{rows} rows of tokens"),
+        true => format!("{rows}, of which the first {} are shown; --limit N shows more", args.limit),
+        false => rows,
     });
     Ok(Some(data))
 }
@@ -186,8 +183,8 @@ fn open(args: &PreviewArgs, options: DataOptions, output: Output) -> Result<Data
     data.mix().and_then(|mix| mix.remark()).iter().for_each(|told| output.say(told));
     if report.usable == limit {
         output.say(&format!(
-            "looked at the first {} rows, of which {limit} can be used; --limit N shows more",
-            output::grouped(report.rows)
+            "looked at the first {}, of which {limit} can be used; --limit N shows more",
+            output::counted(report.rows, ["row", "rows"])
         ));
     }
     data.idle_turns().iter().for_each(|told| output.warn(told));
@@ -199,8 +196,9 @@ fn open(args: &PreviewArgs, options: DataOptions, output: Output) -> Result<Data
 fn conclude(report: &DataReport, odd: Vec<Told>, refused: &[Told], output: Output) {
     odd.iter().for_each(|remark| output.warn(remark));
     if let Some(first) = refused.first() {
-        let count = output::grouped(refused.len() as u64);
-        output.warn(&format!("{count} rows cannot be rendered and are left out (the first: {first})"));
+        let words = ["row cannot be rendered and is left out", "rows cannot be rendered and are left out"];
+        let count = output::counted(refused.len() as u64, words);
+        output.warn(&format!("{count} (the first: {first})"));
     }
     let texts = |list: &[Told]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     let warnings = texts(&[report.remarks(|count| count.to_string()), odd].concat());

@@ -63,7 +63,8 @@ pub fn run(args: &DoctorArgs, everywhere: &Everywhere) -> Result<(), Failure> {
         std::env::consts::ARCH
     ));
     output.line(&format!(
-        "  processor: {threads} threads, memory {} free of {}",
+        "  processor: {}, memory {} free of {}",
+        output::counted(threads as u64, ["thread", "threads"]),
         output::bytes(free),
         output::bytes(total)
     ));

@@ -5,7 +5,7 @@ use kindling::evaluate::{Contamination, Found, RUN, TaskResult, TaskRows};
 
 use super::eval::EvalArgs;
 use crate::failure::Failure;
-use crate::output::{Output, grouped};
+use crate::output::{Output, counted};
 use crate::sources;
 
 /// What was found of a task's questions; nothing where it was not looked for.
@@ -49,11 +49,11 @@ pub fn look(args: &EvalArgs, rows: &[TaskRows], output: Output) -> Result<Vec<Lo
         }
         let seen = found.questions.iter().filter(|seen| **seen).count();
         output.say(&format!(
-            "{}: of {} questions {} have {RUN} words in a row that stand in the training data; {} are too short to tell",
+            "{}: of {} {} {RUN} words in a row that stand in the training data; {} too short to tell",
             rows.task,
-            grouped(all as u64),
-            grouped(seen as u64),
-            grouped(found.short as u64)
+            counted(all as u64, ["question", "questions"]),
+            counted(seen as u64, ["has", "have"]),
+            counted(found.short as u64, ["is", "are"])
         ));
         Looked(Some(found))
     });

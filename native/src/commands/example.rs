@@ -20,7 +20,7 @@ use super::train_args::TrainArgs;
 use crate::cli::{Everywhere, Invocation};
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::ranks;
 use crate::run_dir::RunDir;
 use crate::run_kind::RunKind;
@@ -263,8 +263,8 @@ fn report(
 ) -> Result<(), Failure> {
     let (constant, share) = constant_answer(questions);
     output.line(&format!(
-        "held-out questions answered exactly right, in %: greedy/sampled ({} questions)",
-        questions.len()
+        "held-out questions answered exactly right, in %: greedy/sampled ({})",
+        output::counted(questions.len() as u64, ["question", "questions"])
     ));
     after.table().iter().for_each(|line| output.line(&format!("  {line}")));
     output.line(&format!(

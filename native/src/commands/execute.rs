@@ -85,8 +85,8 @@ pub fn execute(
     let loader = &outcome.progress.loader;
     if loader.cut + loader.dropped > 0 {
         output.say(&format!(
-            "{} rows were longer than --max-seq-len and cut, {} dropped (too long or without an answer)",
-            output::grouped(loader.cut),
+            "{} longer than --max-seq-len and cut, {} dropped (too long or without an answer)",
+            output::counted(loader.cut, ["row was", "rows were"]),
             output::grouped(loader.dropped)
         ));
     }
@@ -100,8 +100,11 @@ pub fn execute(
     }
     if loader.unusable > 0 {
         output.say(&format!(
-            "{} rows could not be rendered and were left out",
-            output::grouped(loader.unusable)
+            "{} left out",
+            output::counted(
+                loader.unusable,
+                ["row could not be rendered and was", "rows could not be rendered and were"]
+            )
         ));
     }
     Ok(outcome)
@@ -150,10 +153,10 @@ fn announce(run: &Run, device: &OpenDevice, output: Output) {
     let left = 1.0 - run.progress.step as f64 / plan.steps.max(1) as f64;
     let ranks = ranks::joined().map_or(1, |ranks| ranks.size());
     output.say(&format!(
-        "{} on {} · {} steps of {} × {} tokens · memory about {} ({} free) · time about {}",
+        "{} on {} · {} of {} × {} tokens · memory about {} ({} free) · time about {}",
         parameters(plan, run.adapter.is_some()),
         device.choice,
-        output::grouped(plan.steps),
+        output::counted(plan.steps, ["step", "steps"]),
         config.batch_size * config.grad_accum,
         config.max_seq_len,
         output::bytes(plan.bytes()),

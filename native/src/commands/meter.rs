@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressStyle};
 use kindling::platform::now;
 
-use crate::output::{Output, duration, grouped};
+use crate::output::{Output, counted, duration, grouped};
 
 /// Seconds between two lines.
 const EVERY: f64 = 10.0;
@@ -61,7 +61,8 @@ impl Meter {
             }
             None if now - self.told >= EVERY => {
                 self.told = now;
-                self.output.say(&format!("{} of {} rows · {line}", grouped(self.rows), grouped(self.total)));
+                let all = counted(self.total, ["row", "rows"]);
+                self.output.say(&format!("{} of {all} · {line}", grouped(self.rows)));
             }
             None => {}
         }

@@ -84,9 +84,9 @@ pub fn run(args: &PrepareArgs, output: Output) -> Result<(), Failure> {
     // Tokens hold no questions that could be asked.
     let also = if stage == Stage::Reason { " --eval-answers 0" } else { "" };
     output.say(&format!(
-        "{} rows, {} tokens; train with: kindling {} --data {} --max-seq-len {length}{also} …",
-        output::grouped(done.rows),
-        output::grouped(done.tokens),
+        "{}, {}; train with: kindling {} --data {} --max-seq-len {length}{also} …",
+        output::counted(done.rows, ["row", "rows"]),
+        output::counted(done.tokens, ["token", "tokens"]),
         stage.name(),
         path_word(&args.out)
     ));

@@ -7,7 +7,7 @@ use kindling::data::MixSource;
 use kindling::tokenizer::{RenderWarning, Tokenizer};
 use serde::Serialize;
 
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// The two answers of a pair, in the order of its examples.
 const SIDES: [&str; 2] = ["chosen", "rejected"];
@@ -154,7 +154,9 @@ fn show(
     let from = of.map_or(from.clone(), |source| {
         format!("{from} · of {}, {:.1} % of all", source.name, 100.0 * source.share)
     });
-    let mut head = format!("── {from} · {} tokens, {targets} targets", example.ids.len());
+    let tokens = |count: usize| output::counted(count as u64, ["token", "tokens"]);
+    let targets = output::counted(targets as u64, ["target", "targets"]);
+    let mut head = format!("── {from} · {}, {targets}", tokens(example.ids.len()));
     if weighed {
         head += &format!(", weighed {}", weights(&example.weights[..*kept]));
     }
@@ -168,7 +170,7 @@ fn show(
             // It was the last target of the row before, and here it is only read.
             piece.weights[0] = 0.0;
         }
-        output.line(&format!("─ row {} of {} · {} tokens", index + 1, pieces.len(), piece.ids.len()));
+        output.line(&format!("─ row {} of {} · {}", index + 1, pieces.len(), tokens(piece.ids.len())));
         output.line(&painted(&piece, tokenizer, piece.ids.len()));
     }
 }

@@ -283,29 +283,29 @@ impl Reader<'_> {
     fn tell(&self, output: Output) {
         if let Some(WarningCount { rows, first }) = &self.bounded {
             output.warn(&format!(
-                "{} rows: the model's context of {} tokens holds fewer new ones behind the prompt than max_new_tokens; the \
+                "{}: the model's context of {} tokens holds fewer new ones behind the prompt than max_new_tokens; the \
                  answer ends there at the latest (the first: {first})",
-                output::grouped(*rows),
+                output::counted(*rows, ["row", "rows"]),
                 self.context
             ));
         }
         if let Some(WarningCount { rows, first }) = &self.without_holes {
             output.warn(&format!(
-                "{} rows: {ROW_HOLE_TOKENS} does nothing, because the prompt has no hole (the first: {first})",
-                output::grouped(*rows)
+                "{}: {ROW_HOLE_TOKENS} does nothing, because the prompt has no hole (the first: {first})",
+                output::counted(*rows, ["row", "rows"])
             ));
         }
         if let Some(WarningCount { rows, first }) = &self.with_length {
             output.warn(&format!(
-                "{} rows: {LENGTH} does nothing, because the prompt's holes are filled, each of {ROW_HOLE_TOKENS} tokens (the \
+                "{}: {LENGTH} does nothing, because the prompt's holes are filled, each of {ROW_HOLE_TOKENS} tokens (the \
                  first: {first})",
-                output::grouped(*rows)
+                output::counted(*rows, ["row", "rows"])
             ));
         }
         if self.with_holes > 0 {
             output.say(&format!(
-                "{} rows have holes (___), which are filled; behind a backslash underscores are text",
-                output::grouped(self.with_holes)
+                "{} holes (___), which are filled; behind a backslash underscores are text",
+                output::counted(self.with_holes, ["row has", "rows have"])
             ));
         }
     }

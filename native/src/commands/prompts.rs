@@ -98,7 +98,11 @@ impl<'a> Rows<'a> {
             let file = GeneratedFile::open(path, existing, &made, asked.iter().map(|(origin, _)| origin))?;
             rows.next = file.done;
             if file.done > 0 {
-                rows.output.say(&format!("going on behind {} of {} rows", file.done, asked.len()));
+                rows.output.say(&format!(
+                    "going on behind {} of {}",
+                    file.done,
+                    output::counted(asked.len() as u64, ["row", "rows"])
+                ));
             }
             rows.file = Some((path, file));
         }
@@ -117,7 +121,11 @@ impl<'a> Rows<'a> {
         };
         file.add(&row)?;
         if self.next * TOLD / all > (self.next - 1) * TOLD / all && self.next < all {
-            self.output.say(&format!("made {} of {all} rows", self.next));
+            self.output.say(&format!(
+                "made {} of {}",
+                self.next,
+                output::counted(all as u64, ["row", "rows"])
+            ));
         }
         Ok(())
     }
@@ -173,16 +181,17 @@ impl<'a> Rows<'a> {
     fn conclude(self, outcome: Result<(), Failure>) -> Result<(), Failure> {
         let Some((path, file)) = &self.file else { return outcome };
         file.finish()?;
-        let (done, all) = (output::grouped(self.next as u64), output::grouped(self.asked.len() as u64));
+        let (done, all) = (self.next as u64, output::counted(self.asked.len() as u64, ["row", "rows"]));
         match &outcome {
             Ok(()) => {
                 self.output.json(&json!({"event": "done", "out": path.to_string_lossy(), "rows": self.next}));
                 self.output.line(&path.display().to_string());
-                self.output.say(&format!("{done} rows"));
+                self.output.say(&output::counted(done, ["row", "rows"]));
             }
-            Err(Failure::Interrupted) => self
-                .output
-                .say(&format!("stopped behind {done} of {all} rows; the same command with --resume goes on")),
+            Err(Failure::Interrupted) => self.output.say(&format!(
+                "stopped behind {} of {all}; the same command with --resume goes on",
+                output::grouped(done)
+            )),
             Err(_) => {}
         }
         outcome

@@ -149,7 +149,7 @@ impl Compared {
         };
         let model = reopened.as_ref().unwrap_or(&run.model);
         let rows = job.dataset.len();
-        output.say(&format!("asking the reference about {} pairs, once", output::grouped(rows)));
+        output.say(&format!("asking the reference about {}, once", output::counted(rows, ["pair", "pairs"])));
         let mut telling = asking::telling(rows, output);
         let known = pollster::block_on(job.reference_log_probs(model, begun, &mut telling))?;
         let known = self.store(known, directory)?;

@@ -15,7 +15,7 @@ use crate::cli::Everywhere;
 use crate::date::Date;
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::report::{Answer, Samples};
 
 /// Nothing is shown while a report is written.
@@ -67,7 +67,11 @@ pub fn sample(writers: &[Writer], args: &ReportArgs, everywhere: &Everywhere) ->
         texts.iter().map(|text| (text.to_string(), Vec::new())).collect()
     };
     for opened in &mut models {
-        output.say(&format!("{} writes to {} prompts", opened.name, texts.len()));
+        output.say(&format!(
+            "{} writes to {}",
+            opened.name,
+            output::counted(texts.len() as u64, ["prompt", "prompts"])
+        ));
         let answers = match kind.writes_on() {
             true => write_on(opened, texts, &sampling)?,
             false => {

@@ -9,7 +9,7 @@ use super::runs_compare::{self, CompareArgs};
 use super::runs_plot::{self, PlotArgs};
 use crate::cli::Everywhere;
 use crate::failure::Failure;
-use crate::output::{Output, grouped, warn};
+use crate::output::{Output, counted, grouped, warn};
 use crate::run_dir::is_run;
 use crate::runs::{FoundRun, Lineage, Origin, State, find};
 use crate::table::table;
@@ -75,8 +75,9 @@ pub fn open_named(paths: &[PathBuf]) -> Result<Vec<FoundRun>, Failure> {
 pub fn tell_damage(run: &FoundRun) {
     let (history, path) = (&run.history, run.path.display());
     if let [first, ..] = history.damaged[..] {
-        let count = grouped(history.damaged.len() as u64);
-        warn(&format!("{path}/log.jsonl: {count} lines are damaged and not read (the first: line {first})"));
+        let words = ["line is damaged and not read", "lines are damaged and not read"];
+        let count = counted(history.damaged.len() as u64, words);
+        warn(&format!("{path}/log.jsonl: {count} (the first: line {first})"));
     }
     if history.not_finite > 0 {
         let count = grouped(history.not_finite as u64);

@@ -39,7 +39,8 @@ pub fn run(args: &SampleDataArgs, everywhere: &Everywhere) -> Result<(), Failure
         replace(&path, bytes)?;
         let rows = bytes.iter().filter(|byte| **byte == b'\n').count();
         output.json(&json!({"file": path.to_string_lossy(), "rows": rows, "bytes": bytes.len()}));
-        output.line(&format!("{}  {rows} rows, {}", path.display(), output::bytes(bytes.len() as u64)));
+        let (rows, size) = (output::counted(rows as u64, ["row", "rows"]), output::bytes(bytes.len() as u64));
+        output.line(&format!("{}  {rows}, {size}", path.display()));
     }
     Ok(())
 }

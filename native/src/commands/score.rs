@@ -176,7 +176,9 @@ fn score_data(
         words = format!(", nll {}", average.in_words());
     }
     output.json(&result);
-    output.line(&format!("{} rows, {tokens} tokens, {bits:.4} bits per byte{words}", data.len()));
+    let (rows, tokens) =
+        (output::counted(data.len(), ["row", "rows"]), output::counted(tokens as u64, ["token", "tokens"]));
+    output.line(&format!("{rows}, {tokens}, {bits:.4} bits per byte{words}"));
     Ok(())
 }
 
@@ -252,8 +254,8 @@ impl OddRows {
 
     fn tell(&self, longest: usize, output: Output) {
         for (odd, count) in &self.0 {
-            let rows = output::grouped(count.rows);
-            output.warn(&format!("{rows} rows: {} (the first: {})", odd.sentence(longest), count.first));
+            let rows = output::counted(count.rows, ["row", "rows"]);
+            output.warn(&format!("{rows}: {} (the first: {})", odd.sentence(longest), count.first));
         }
     }
 }

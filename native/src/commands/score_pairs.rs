@@ -84,10 +84,10 @@ pub fn run(
 pub(super) fn tell_left_out(cut: u64, left_out: u64, context: usize, output: Output) {
     if cut + left_out > 0 {
         output.warn(&format!(
-            "{} pairs are longer than the model's {} positions and were cut, {} were left out (too long, or without an answer)",
-            output::grouped(cut),
+            "{} longer than the model's {} positions and cut, {} left out (too long, or without an answer)",
+            output::counted(cut, ["pair is", "pairs are"]),
             output::grouped(context as u64),
-            output::grouped(left_out)
+            output::counted(left_out, ["is", "are"])
         ));
     }
 }
@@ -198,7 +198,10 @@ pub(super) fn show(
     let metric = |name: &str| metrics.get(name).copied().unwrap_or(f64::NAN);
     let mut result = json!({"pairs": pairs, "chosen_likelier": metric("chosen_likelier")});
     let likelier = 100.0 * metric("chosen_likelier");
-    output.line(&format!("{pairs} pairs, the chosen answer likelier in {likelier:.1} %"));
+    output.line(&format!(
+        "{}, the chosen answer likelier in {likelier:.1} %",
+        output::counted(pairs, ["pair", "pairs"])
+    ));
     if is_compared {
         for name in ["reward_margin", "reward_accuracy", "reward_chosen", "reward_rejected"] {
             result[name] = json!(metric(name));

@@ -190,7 +190,7 @@ fn ask(
     output: Output,
 ) -> Result<TeacherTokens, Failure> {
     let (rows, top_k) = (job.dataset.len(), begun.ties.top_k);
-    output.say(&format!("asking the teacher about {} rows, once", output::grouped(rows)));
+    output.say(&format!("asking the teacher about {}, once", output::counted(rows, ["row", "rows"])));
     let mut telling = asking::telling(rows, output);
     let known = pollster::block_on(job.teacher_tokens(teacher, begun, &mut telling))?;
     let known = store(known, directory)?;
@@ -198,7 +198,11 @@ fn ask(
         let place = (directory.path(), goes_on);
         return Err(asking::stopped("the teacher", known.known.len(), place, output));
     }
-    output.say(&format!("kept {} of it, {top_k} tokens a target", output::bytes(known.bytes())));
+    output.say(&format!(
+        "kept {} of it, {} a target",
+        output::bytes(known.bytes()),
+        output::counted(top_k as u64, ["token", "tokens"])
+    ));
     Ok(known)
 }
 

@@ -127,7 +127,11 @@ pub fn run(mut args: AnswerArgs, everywhere: &Everywhere, said: &[String]) -> Re
     };
     let mut file = AnswersFile::open(&args.out, existing, &made, asked.len())?;
     if file.done > 0 {
-        output.say(&format!("going on behind {} of {} prompts", file.done, asked.len()));
+        output.say(&format!(
+            "going on behind {} of {}",
+            file.done,
+            output::counted(asked.len() as u64, PROMPTS)
+        ));
     }
     let answered = teacher.answer(&asked[file.done..], &args.rows, &mut file, output);
     file.finish()?;
@@ -187,14 +191,17 @@ impl Teacher {
             pollster::block_on(generate_together(&self.model, &requests, limit, &mut on_step, &mut on_done));
         if interrupt::asked() {
             output.say(&format!(
-                "stopped behind {next} of {} prompts; the same command with --resume goes on",
-                asked.len()
+                "stopped behind {next} of {}; the same command with --resume goes on",
+                output::counted(asked.len() as u64, PROMPTS)
             ));
             return Err(Failure::Interrupted);
         }
         Ok(outcome?)
     }
 }
+
+/// What prompts are counted as.
+const PROMPTS: [&str; 2] = ["prompt", "prompts"];
 
 /// A hash of what is asked, and how.
 fn hash(asked: &[Asked]) -> String {
@@ -206,16 +213,15 @@ fn hash(asked: &[Asked]) -> String {
 /// Says what came of it.
 fn conclude(args: &AnswerArgs, file: &AnswersFile, prompts: usize, output: Output) -> Result<(), Failure> {
     let left_out = prompts as u64 - file.written;
-    for (count, why) in [
-        (
-            file.cut,
-            "did not end within --max-new-tokens and the context, and are left out; allow more, or keep them with \
-                    --keep-cut",
-        ),
-        (file.empty, "are empty and left out"),
-    ] {
+    let cut = [
+        "answer did not end within --max-new-tokens and the context, and is left out; allow more, or keep it with --keep-cut",
+        "answers did not end within --max-new-tokens and the context, and are left out; allow more, or keep them with \
+         --keep-cut",
+    ];
+    let empty = ["answer is empty and left out", "answers are empty and left out"];
+    for (count, words) in [(file.cut, cut), (file.empty, empty)] {
         if count > 0 {
-            output::warn(&format!("{} answers {why}", output::grouped(count)));
+            output::warn(&output::counted(count, words));
         }
     }
     output.json(&json!({
@@ -224,9 +230,9 @@ fn conclude(args: &AnswerArgs, file: &AnswersFile, prompts: usize, output: Outpu
     }));
     output.line(&args.out.display().to_string());
     output.say(&format!(
-        "{} answers to {} prompts; fine-tune on them: kindling sft --model STUDENT --data {}",
-        output::grouped(file.written),
-        output::grouped(prompts as u64),
+        "{} to {}; fine-tune on them: kindling sft --model STUDENT --data {}",
+        output::counted(file.written, ["answer", "answers"]),
+        output::counted(prompts as u64, PROMPTS),
         path_word(&args.out)
     ));
     Ok(())

@@ -12,7 +12,7 @@ use super::meter::Meter;
 use super::shard_dir::Done;
 use crate::failure::{Failure, io_error};
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::prepared_files::flat_type;
 use crate::run_dir::Existing;
 
@@ -115,7 +115,11 @@ fn fill_npy(
     file.write_all(&npy_header(rows, length as u64)).map_err(io)?;
     file.flush().map_err(io)?;
     if !row.is_empty() {
-        output.say(&format!("{} tokens behind the last full row are dropped", row.len()));
+        let dropped = output::counted(
+            row.len() as u64,
+            ["token behind the last full row is dropped", "tokens behind the last full row are dropped"],
+        );
+        output.say(&dropped);
     }
     Ok(Done { rows, tokens: rows * length as u64, left_over: row.len(), ..done })
 }

@@ -104,8 +104,8 @@ fn train_tokenizer(args: &TrainTokenizerArgs, output: Output) -> Result<(), Fail
     let texts = sample(args, output)?;
     let bytes: usize = texts.iter().map(String::len).sum();
     output.say(&format!(
-        "learning from {} rows, {}",
-        output::grouped(texts.len() as u64),
+        "learning from {}, {}",
+        output::counted(texts.len() as u64, ["row", "rows"]),
         output::bytes(bytes as u64)
     ));
     let settings = TokenizerTraining {
@@ -220,8 +220,9 @@ fn report_tokenizer(args: &ReportArgs, output: Output) -> Result<(), Failure> {
 }
 
 fn show(report: &Report, output: Output) {
-    let (tokens, bytes) = (output::grouped(report.tokens), output::bytes(report.bytes));
-    output.line(&format!("{} ids; {} texts, {bytes}, {tokens} tokens", report.vocab_size, report.texts));
+    let (tokens, bytes) = (output::counted(report.tokens, ["token", "tokens"]), output::bytes(report.bytes));
+    let texts = output::counted(report.texts, ["text", "texts"]);
+    output.line(&format!("{} ids; {texts}, {bytes}, {tokens}", report.vocab_size));
     output.line(&format!(
         "{:.3} bytes a token, {:.3} characters a token",
         report.bytes_per_token, report.chars_per_token
@@ -229,15 +230,16 @@ fn show(report: &Report, output: Output) {
     if let Some(chars) = report.zh_chars_per_token {
         output.line(&format!("{chars:.3} Chinese characters a token"));
     }
-    output.line(&format!("{} texts do not decode to themselves", report.round_trip_failures));
+    let words = ["text does not decode to itself", "texts do not decode to themselves"];
+    output.line(&output::counted(report.round_trip_failures, words));
     for failure in &report.failures {
         output.line(&format!("  text {}: {:?} became {:?}", failure.text, failure.expected, failure.got));
     }
     for cost in &report.costs {
         output.line(&format!(
-            "{:?} costs {} tokens: {:?} = {}",
+            "{:?} costs {}: {:?} = {}",
             cost.text,
-            cost.tokens,
+            output::counted(cost.tokens as u64, ["token", "tokens"]),
             cost.ids,
             cost.pieces.join(" ")
         ));

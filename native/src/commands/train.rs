@@ -327,7 +327,7 @@ pub fn open_data(
         ..rows.options()
     };
     if let Some(dataset) = prepared_files::open(data, rows, config.max_seq_len)? {
-        output.say(&format!("{} rows of tokens", output::grouped(dataset.len())));
+        output.say(&output::counted(dataset.len(), ["row of tokens", "rows of tokens"]));
         return Ok(dataset);
     }
     let (sources, shares) = sources::open_mix(data, rows.reading.encoding)?;
@@ -341,23 +341,31 @@ pub fn open_data(
 /// Says what was read and what is odd about it.
 pub fn tell(report: &DataReport, output: Output) {
     output.say(&format!(
-        "{} rows, {} of text",
-        output::grouped(report.usable),
+        "{}, {} of text",
+        output::counted(report.usable, ["row", "rows"]),
         output::bytes(report.bytes_of_text)
     ));
     for remark in report.remarks(output::grouped) {
         output.warn(&remark);
     }
-    for (what, count) in [("cannot be used", report.bad), ("are equal to an earlier one", report.duplicates)]
-    {
+    for (words, count) in [
+        (["row cannot be used and is left out", "rows cannot be used and are left out"], report.bad),
+        (
+            [
+                "row is equal to an earlier one and is left out",
+                "rows are equal to an earlier one and are left out",
+            ],
+            report.duplicates,
+        ),
+    ] {
         if count > 0 {
-            output.warn(&format!("{} rows {what} and are left out", output::grouped(count)));
+            output.warn(&output::counted(count, words));
         }
     }
     if report.filtered > 0 {
         output.say(&format!(
-            "{} rows are outside --min-chars and --max-chars",
-            output::grouped(report.filtered)
+            "{} outside --min-chars and --max-chars",
+            output::counted(report.filtered, ["row is", "rows are"])
         ));
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::interrupt;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::unmasking::{Step, Unmasking};
 
 /// The flags that act on models which predict masked tokens, by their long names.
@@ -242,7 +242,8 @@ impl Writing<'_> {
         if let Some(speed) = made.generation.decode_tokens_per_second {
             let new = |canvas: &Canvas| canvas.holes.iter().map(ExactSizeIterator::len).sum();
             let tokens = asked.canvas.map_or(made.generation.tokens.len(), new);
-            output.say(&format!("{tokens} tokens, {speed:.1} tokens/s"));
+            let tokens = output::counted(tokens as u64, ["token", "tokens"]);
+            output.say(&format!("{tokens}, {speed:.1} tokens/s"));
         }
         if interrupt::asked() { Err(Failure::Interrupted) } else { Ok(()) }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::output::grouped;
+use crate::output::counted;
 use crate::runs::History;
 
 /// Larger files hold no results, but items.
@@ -91,8 +91,9 @@ pub fn read_evaluation_file(file: &Path, evaluated: &mut Evaluated) {
         |value: &Value| Some(Evaluation { source: source.clone(), ..evaluation(value.as_object()?)? });
     let found: Vec<Evaluation> = values.iter().filter_map(result).collect();
     if found.len() < values.len() {
-        let others = grouped((values.len() - found.len()) as u64);
-        evaluated.unread.push(format!("{named}: {others} lines are no results of `eval --json`"));
+        let words = ["line is no result of `eval --json`", "lines are no results of `eval --json`"];
+        let others = counted((values.len() - found.len()) as u64, words);
+        evaluated.unread.push(format!("{named}: {others}"));
     }
     evaluated.results.extend(found);
 }
@@ -234,7 +235,7 @@ mod tests {
         assert_eq!(names(texts), numbers.map(|(name, value)| (name.to_string(), value)));
         assert!(texts.measures.iter().all(|measure| !measure.is_share));
         assert_eq!((found.results.len(), found.unread.len()), (2, 2), "{found:?}");
-        assert!(found.unread.iter().all(|told| told.contains("1 lines are no results")), "{found:?}");
+        assert!(found.unread.iter().all(|told| told.contains("1 line is no result")), "{found:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::engine::{Command, Job};
 use super::limits::WAITING_PIECES;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, ok};
 use super::stream::{self, Framing};
 use super::{Server, body, reading};
 
@@ -29,12 +29,15 @@ trait Asking: Sized + Send + 'static {
     /// How long the model stays behind it, where it says so.
     fn keep(&self) -> Option<KeepAlive>;
 
+    /// The answer to a request for nothing but that its model goes.
+    fn unloaded(&self, head: Head) -> Option<Reply>;
+
     /// What the engine shall do, and what makes the answer of it.
     fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError>;
 }
 
 macro_rules! asking {
-    ($request:ty, $framing:expr) => {
+    ($request:ty, $framing:expr, $unloaded:expr) => {
         impl Asking for $request {
             const FRAMING: Framing = $framing;
 
@@ -46,6 +49,11 @@ macro_rules! asking {
                 self.settings.keep_alive
             }
 
+            fn unloaded(&self, head: Head) -> Option<Reply> {
+                let unloaded: fn(&Self, Head) -> Option<Reply> = $unloaded;
+                unloaded(self, head)
+            }
+
             fn prepare(&self, served: &Served<'_>, head: Head) -> Result<(Vec<Work>, Reply), ApiError> {
                 self.prepare(served, head)
             }
@@ -53,9 +61,9 @@ macro_rules! asking {
     };
 }
 
-asking!(ChatRequest, Framing::Events);
-asking!(CompletionRequest, Framing::Events);
-asking!(OllamaRequest, Framing::Lines);
+asking!(ChatRequest, Framing::Events, |_, _| None);
+asking!(CompletionRequest, Framing::Events, |_, _| None);
+asking!(OllamaRequest, Framing::Lines, OllamaRequest::unloaded);
 
 /// `/v1/chat/completions`
 pub async fn chat(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
@@ -94,9 +102,15 @@ async fn write<A: Asking>(
         let wanted = server.names.wanted(model, adapters)?;
         (if model.is_empty() { wanted.base.clone() } else { model.to_string() }, wanted)
     };
-    let opened = server.open(&wanted, ends_by).await?;
     let (id, seed) = server.fresh();
-    let head = Head { id, created: server.time(), model, seed, load_seconds: asked.elapsed().as_secs_f64() };
+    let head = Head { id, created: server.time(), model, seed, load_seconds: 0.0 };
+    let unloaded = asking.unloaded(head.clone());
+    if let Some(reply) = unloaded {
+        server.engine.ask(|back| Command::Unload(wanted.key, back)).await?;
+        return at_once::<A>(reply).await;
+    }
+    let opened = server.open(&wanted, ends_by).await?;
+    let head = Head { load_seconds: asked.elapsed().as_secs_f64(), ..head };
     // Texts become tokens elsewhere, so that other connections go on.
     let (sharing, read_by, keep) = (Arc::clone(&server), Arc::clone(&opened), asking.keep());
     let (choices, reply) = reading(move || {
@@ -116,6 +130,18 @@ async fn write<A: Asking>(
         Some(whole) => Ok(json_bytes(whole?)),
         None => Err(Refusal::failed("the engine gave this answer up")),
     }
+}
+
+/// An answer for which the engine has nothing to do.
+async fn at_once<A: Asking>(mut reply: Reply) -> Result<Response, Refusal> {
+    if !reply.is_stream() {
+        return Ok(ok(&reply.whole()));
+    }
+    let (parts, told) = mpsc::channel(WAITING_PIECES);
+    for chunk in reply.finish() {
+        let _ = parts.send(Ok(A::FRAMING.frame_json(&chunk))).await;
+    }
+    Ok(stream::response(told, A::FRAMING))
 }
 
 fn json_bytes(bytes: Bytes) -> Response {

@@ -10,6 +10,7 @@ use kindling::sample::SamplingConfig;
 use kindling::told::Told;
 
 use super::limits::Limits;
+use super::misfits::misfits;
 use super::names::Names;
 use crate::beside_model::BesideModel;
 use crate::hub;
@@ -93,6 +94,7 @@ impl ServeArgs {
         let names = match Names::new(&self.models, &self.adapters) {
             Ok(names) => {
                 problems.extend(absent(&names));
+                problems.extend(misfits(&names));
                 Some(names)
             }
             Err(more) => {

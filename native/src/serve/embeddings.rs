@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use kindling::api::{ApiError, EmbeddingRequest, KeepAlive};
-use serde_json::{Map, Value, json};
+use kindling::api::{EmbeddingRequest, KeepAlive};
+use serde_json::json;
 
 use super::body::Place;
 use super::engine::{Aside, Command};
@@ -18,7 +18,7 @@ pub async fn openai(State(server): State<Arc<Server>>, request: Request) -> Resu
     let held = body::bytes(request, &server).await?;
     let (asked, place) = (EmbeddingRequest::parse(&held)?, held.into_place());
     let model = asked.model.clone();
-    let (asked, Read { vectors, tokens, .. }) = read(&server, asked, (None, place)).await?;
+    let (asked, Read { vectors, tokens, .. }) = read(&server, asked, place).await?;
     reading(move || Ok(ok(&asked.answer(&model, vectors, tokens)))).await
 }
 
@@ -26,10 +26,9 @@ pub async fn openai(State(server): State<Arc<Server>>, request: Request) -> Resu
 pub async fn ollama(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
     let began = Instant::now();
     let held = body::bytes(request, &server).await?;
-    let ((asked, keep), place) = (of_ollama(&held)?, held.into_place());
-    let asked = EmbeddingRequest::parse(&asked)?;
+    let (asked, place) = (EmbeddingRequest::parse_ollama(&held)?, held.into_place());
     let model = asked.model.clone();
-    let (_, Read { vectors, tokens, load }) = read(&server, asked, (keep, place)).await?;
+    let (_, Read { vectors, tokens, load }) = read(&server, asked, place).await?;
     let nanoseconds = began.elapsed().as_nanos() as u64;
     Ok(ok(&json!({
         "model": model, "embeddings": vectors, "total_duration": nanoseconds, "load_duration": load,
@@ -37,7 +36,16 @@ pub async fn ollama(State(server): State<Arc<Server>>, request: Request) -> Resu
     })))
 }
 
+/// `/api/embeddings`: of one text, as clients of former years have it.
+pub async fn ollama_prompt(State(server): State<Arc<Server>>, request: Request) -> Result<Response, Refusal> {
+    let held = body::bytes(request, &server).await?;
+    let (asked, place) = (EmbeddingRequest::parse_ollama_prompt(&held)?, held.into_place());
+    let (_, Read { mut vectors, .. }) = read(&server, asked, place).await?;
+    Ok(ok(&json!({"embedding": vectors.pop().unwrap_or_default()})))
+}
+
 /// What came of the texts.
+#[derive(Default)]
 struct Read {
     vectors: Vec<Vec<f32>>,
     tokens: usize,
@@ -48,10 +56,15 @@ struct Read {
 async fn read(
     server: &Arc<Server>,
     asked: EmbeddingRequest,
-    (keep, place): (Option<KeepAlive>, Place),
+    place: Place,
 ) -> Result<(EmbeddingRequest, Read), Refusal> {
     let (began, ends_by) = (Instant::now(), server.ends_by());
     let wanted = server.names.wanted(&asked.model, &asked.adapters)?;
+    let keep = asked.keep_alive;
+    if asked.inputs.is_empty() && keep == Some(KeepAlive::NONE) {
+        server.engine.ask(|back| Command::Unload(wanted.key, back)).await?;
+        return Ok((asked, Read::default()));
+    }
     let opened = server.open(&wanted, ends_by).await?;
     let load = began.elapsed().as_nanos() as u64;
     let (sharing, read_by) = (Arc::clone(server), Arc::clone(&opened));
@@ -67,35 +80,4 @@ async fn read(
     let vectors = server.engine.ask(aside).await?;
     server.metrics.tokens(tokens, 0);
     Ok((asked, Read { vectors, tokens, load }))
-}
-
-/// Ollama's body as OpenAI's, and how long the model stays.
-///
-/// # Errors
-/// What is no object; texts that shall be cut, which nothing here does.
-fn of_ollama(body: &[u8]) -> Result<(Vec<u8>, Option<KeepAlive>), ApiError> {
-    let mut asked: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
-        ApiError::invalid("input", format!("The body is no JSON object that can be read: {error}."))
-    })?;
-    let keep = KeepAlive::take(body)?;
-    // What else it runs with: a text is read whole, or refused as too long.
-    for key in ["keep_alive", "options", "truncate"] {
-        asked.shift_remove(key);
-    }
-    Ok((Value::Object(asked).to_string().into_bytes(), keep))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ollamas_body_becomes_openais() {
-        let body = br#"{"model": "m", "input": ["a"], "truncate": true, "keep_alive": "5m", "options": {}}"#;
-        let (found, keep) = of_ollama(body).unwrap();
-        let found: Value = serde_json::from_slice(&found).unwrap();
-        assert_eq!(found, json!({"model": "m", "input": ["a"]}));
-        assert_eq!(keep, Some(KeepAlive::For(std::time::Duration::from_secs(300))));
-        assert!(of_ollama(b"[1]").is_err());
-    }
 }

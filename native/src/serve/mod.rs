@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod lora;
 mod metrics;
+mod misfits;
 mod models;
 mod names;
 mod page;
@@ -57,8 +58,8 @@ use crate::output::Output;
 
 /// Threads that read requests' texts and files at the same time.
 const READERS: usize = 4;
-/// Bytes of their stacks, as many as the first thread of a program has.
-const READER_STACK: usize = 8 << 20;
+/// Bytes of their stacks, of which only what is used takes memory: schemas are compiled by recursion, many levels deep.
+const READER_STACK: usize = 64 << 20;
 
 /// What handlers share.
 pub struct Server {

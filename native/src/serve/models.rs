@@ -74,6 +74,8 @@ pub async fn show(State(server): State<Arc<Server>>, request: Request) -> Result
 /// What is known of a model before it is loaded: its files.
 pub fn entry_of_files(named: &Named) -> ModelEntry {
     let files = files(&named.place);
+    let config = std::fs::read(named.place.join("config.json")).ok();
+    let config = config.and_then(|json| ModelConfig::from_hugging_face(&json).ok());
     let mut hash = Sha256::new();
     files.iter().for_each(|(name, size, modified)| hash.update(format!("{name} {size} {modified}\n")));
     ModelEntry {
@@ -82,7 +84,7 @@ pub fn entry_of_files(named: &Named) -> ModelEntry {
         size: files.iter().map(|(_, size, _)| size).sum(),
         // Of names, sizes and times: the files themselves may be long to read.
         digest: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
-        family: "llama".into(),
+        family: config.as_ref().map_or("llama", family).into(),
         ..ModelEntry::default()
     }
 }
@@ -97,7 +99,7 @@ pub fn entry_of_model(
     let template = tokenizer.and_then(Tokenizer::chat_template).map(str::to_string);
     let has = |word: &str| template.as_ref().is_some_and(|template| template.contains(word));
     ModelEntry {
-        family: if config.diffusion.is_some() { "llada" } else { "llama" }.into(),
+        family: family(config).into(),
         parameters: config.parameters(),
         quantization: quantization.into(),
         context: config.context(),
@@ -107,6 +109,11 @@ pub fn entry_of_model(
         template,
         ..entry
     }
+}
+
+/// What Ollama's clients call models of this kind.
+fn family(config: &ModelConfig) -> &'static str {
+    if config.diffusion.is_some() { "llada" } else { config.model_type() }
 }
 
 /// The files at a place: names, bytes, and seconds since 1970.
@@ -127,6 +134,8 @@ fn files(place: &Path) -> Vec<(String, u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use kindling::model::preset;
+
     use super::*;
 
     #[test]
@@ -140,6 +149,15 @@ mod tests {
         assert!(entry.modified > 1_700_000_000);
         std::fs::write(place.path().join("b"), "1234").unwrap();
         assert_ne!(entry_of_files(&named).digest, entry.digest);
-        assert_eq!(entry_of_files(&Named { place: "none".into(), ..named }).size, 0);
+        assert_eq!(
+            (
+                entry_of_files(&named).family.as_str(),
+                entry_of_files(&Named { place: "none".into(), ..named.clone() }).size
+            ),
+            ("llama", 0)
+        );
+        let qwen = preset("nano").unwrap().config(Some(8)).to_hugging_face();
+        std::fs::write(place.path().join("config.json"), qwen).unwrap();
+        assert_eq!(entry_of_files(&named).family, "qwen3");
     }
 }

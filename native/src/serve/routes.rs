@@ -15,7 +15,7 @@ use super::refusal::{Refusal, json_response, ok};
 use super::{Server, answers, embeddings, gate, lora, models, texts, training};
 
 /// Every route with what it does, as a person reads it.
-const ROUTES: [(&str, &str, &str); 28] = [
+const ROUTES: [(&str, &str, &str); 29] = [
     ("POST", "/v1/chat/completions", "the next message of a conversation"),
     ("POST", "/v1/completions", "a text goes on"),
     ("POST", "/v1/embeddings", "texts as vectors"),
@@ -26,6 +26,7 @@ const ROUTES: [(&str, &str, &str); 28] = [
     ("POST", "/api/chat", "Ollama's chat"),
     ("POST", "/api/generate", "Ollama's completion"),
     ("POST", "/api/embed", "Ollama's vectors"),
+    ("POST", "/api/embeddings", "one of them, as older clients ask"),
     ("GET", "/api/tags", "models, as Ollama lists them"),
     ("POST", "/api/show", "one of them"),
     ("GET", "/api/ps", "those that are loaded"),
@@ -64,6 +65,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .route("/api/chat", post(answers::ollama_chat))
         .route("/api/generate", post(answers::ollama_generate))
         .route("/api/embed", post(embeddings::ollama))
+        .route("/api/embeddings", post(embeddings::ollama_prompt))
         .route("/api/tags", get(models::tags))
         .route("/api/show", post(models::show))
         .route("/api/ps", get(models::loaded))

@@ -1,12 +1,13 @@
 // The page from `kindling serve`: its models answer in the chat, by its own routes alone; on a host of files there is none.
 
 import { readFileSync, writeFileSync } from "node:fs";
+import { createServer, request as ask } from "node:http";
 import { join, resolve } from "node:path";
 
 import { setting } from "../chromium.mjs";
 import { test } from "../harness.mjs";
 import { endless, served, tiny } from "../native.mjs";
-import { SECOND, answered, ask, askGreedily, send, typeRows } from "../steps.mjs";
+import { SECOND, answered, ask as askPage, askGreedily, send, typeRows } from "../steps.mjs";
 
 const QUESTION = "Where is the kettle of Oren?";
 const LONG = { seconds: 240 };
@@ -47,7 +48,7 @@ test("served: a model of the server answers as in the tab, and nothing goes else
     assert.match(await page.getByTestId("model").innerText(), /on this computer's server: little/);
     assert.match(await page.getByTestId("chat-private").innerText(), /goes to that server/);
     await askGreedily(t);
-    const answer = await ask(t, QUESTION);
+    const answer = await askPage(t, QUESTION);
     assert.ok(answer.length > 3, `it answers: ${answer}`);
     const posted = ofServer().filter((request) => request.method() === "POST").map((request) => request.postDataJSON());
     assert.equal(posted.length, 1);
@@ -131,7 +132,7 @@ test("served: the page teaches on its server, talks with what that gave, and com
     await page.getByTestId("teach-ask").click();
     await page.locator("#model", { hasText: id }).waitFor({ timeout: 20 * SECOND });
     await askGreedily(t);
-    assert.ok((await ask(t, "Who mends the lamps of Oren?")).length > 0);
+    assert.ok((await askPage(t, "Who mends the lamps of Oren?")).length > 0);
     // A run goes on while the page is away.
     await page.evaluate(() => {
       const text = JSON.stringify({ messages: [{ role: "user", content: "a" }, { role: "assistant", content: "b" }] });
@@ -160,6 +161,54 @@ test("served: the page teaches on its server, talks with what that gave, and com
     const elsewhere = asked.map((request) => request.url()).filter((url) => !url.startsWith(server.url) && !LOCAL.test(url));
     assert.deepEqual(elsewhere, []);
   });
+});
+
+/** A server before another one, which answers chats itself: with a stream that `tell` writes to. */
+async function before(url, tell) {
+  const { hostname: host, port } = new URL(url);
+  const server = createServer((request, response) => {
+    if (request.url.endsWith("/chat/completions")) {
+      request.resume();
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      return tell(response);
+    }
+    const { method, headers, url: path } = request;
+    const passed = ask({ host, port, path, method, headers }, (answer) => {
+      response.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(response);
+    });
+    passed.on("error", () => response.destroy());
+    request.pipe(passed);
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", done));
+  const end = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { url: `http://127.0.0.1:${server.address().port}`, end };
+}
+
+test("served: the connection of a stream that told of an error is let go", LOUD, async (t) => {
+  const { page, assert } = t;
+  const { dir } = await tiny(t.tmp);
+  const server = await served("--model", `little=${dir}`, "--page", resolve(setting("DIST")));
+  let closed = false;
+  const stands = await before(server.url, (response) => {
+    response.on("close", () => (closed = true));
+    response.write('data: {"error": {"message": "the lamp broke"}}\n\n');
+  });
+  try {
+    await page.goto(`${stands.url}/index.html?device=cpu&model=none`);
+    await t.ready();
+    await choose(t, "little");
+    await send(t, QUESTION);
+    await page.locator("[data-kind=bad] #message", { hasText: /the lamp broke/ }).waitFor({ timeout: 20 * SECOND });
+    for (let waited = 0; waited < 100 && !closed; waited++) await new Promise((done) => setTimeout(done, 100));
+    assert.ok(closed, "the page has closed it");
+  } finally {
+    stands.end();
+    await server.end();
+  }
 });
 
 test("served: on a host of files the page asks for no server and offers none", { device: "cpu" }, async (t) => {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::ask;
 use super::site::{Site, question, said};
-use crate::place::Place;
+use crate::place::{Place, SHORT};
 
 const CHAT: &str = "/v1/chat/completions";
 const LORA: &str = "lora --model model --data chat.jsonl --lora-rank 4 --learning-rate 0.05 --steps 30 --batch-size 4 \
@@ -82,6 +82,29 @@ fn an_adapter_comes_and_goes_while_the_server_runs() {
     // It may come again.
     assert_eq!(site.post("/v1/load_lora_adapter", &load).status, 200);
     assert_eq!(answer(&site, "late"), alone(&place, &["--model", "model", "--adapter", "learned"]));
+}
+
+/// Another model than that of [`Place::with_model`].
+const WIDE: &str = r#"{"model_type": "llama", "vocab_size": 300, "hidden_size": 32, "intermediate_size": 64,
+    "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128,
+    "tie_word_embeddings": true}"#;
+
+#[test]
+fn an_adapter_of_another_model_is_told_before_the_server_listens() {
+    let place = with_adapter();
+    place.write("wide.json", WIDE);
+    let new = "pretrain --data docs.jsonl --model-config wide.json --tokenizer tok --out wide";
+    place.run(&format!("{new} {SHORT}")).ok();
+    let wrong = ["--adapter taught", "--model wide", "another base", "taught@MODEL=PLACE"];
+    place.run("serve --port 0 --model wide --model base=model --adapter taught=learned").expect(2, &wrong);
+    place.write("empty/adapter_config.json", "{}");
+    let both = "--model wide --model base=model --adapter taught=learned --adapter bad@base=empty";
+    place
+        .run(&format!("serve --port 0 {both}"))
+        .expect(2, &["--adapter taught", "--adapter bad", "has no r,"]);
+    let site = Site::start(&place, "--model wide --model base=model --adapter taught@base=learned");
+    assert_eq!(site.metric("kindling_models_loaded"), 0.0, "nothing was loaded for that");
+    assert_eq!(answer(&site, "taught"), alone(&place, &["--model", "model", "--adapter", "learned"]));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod adapters;
 mod client;
 #[cfg(target_os = "linux")]
 mod floods;
+mod forms;
 mod hostile;
 mod limits;
 mod page;

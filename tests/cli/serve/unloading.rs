@@ -72,6 +72,51 @@ fn a_request_says_how_long_its_model_stays() {
 }
 
 #[test]
+fn a_model_that_is_not_loaded_goes_without_being_loaded() {
+    let place = Place::with_model();
+    place.copy("model", "broken");
+    place.write("broken/config.json", "{");
+    let site = Site::start(&place, "--model model --model broken");
+    let bare = |model: &str| json!({"model": model, "keep_alive": 0});
+    for model in ["model", "broken"] {
+        for route in ["/api/generate", "/api/chat"] {
+            let mut whole = bare(model);
+            whole["stream"] = json!(false);
+            assert_eq!(site.post(route, &whole).expect(200)["done_reason"], "unload");
+            let lines = site.stream(route, &bare(model)).rest();
+            let line: Value = serde_json::from_str(&lines[0]).unwrap();
+            assert_eq!(
+                (lines.len(), &line["done_reason"], &line["done"]),
+                (1, &json!("unload"), &json!(true))
+            );
+        }
+        assert_eq!(site.post("/api/embed", &bare(model)).expect(200)["embeddings"], json!([]));
+        assert_eq!(site.post("/api/embeddings", &bare(model)).expect(200)["embedding"], json!([]));
+    }
+    site.post("/api/generate", &bare("none")).expect(404);
+    assert_eq!(site.metric(LOADED), 0.0);
+    // With a text the model is needed; vectors keep it as answers do.
+    let vector = |route: &str, key: &str, keep: Value| {
+        let mut asked = json!({"model": "model", "keep_alive": keep});
+        asked[key] = json!("the lamp");
+        site.post(route, &asked).expect(200)
+    };
+    vector("/v1/embeddings", "input", json!("1h"));
+    assert_eq!(site.metric(LOADED), 1.0);
+    vector("/v1/embeddings", "input", json!(0));
+    site.wait_for(LOADED, 0.0);
+    let told = vector("/api/embeddings", "prompt", json!("0s"));
+    assert_eq!(told["embedding"].as_array().unwrap().len(), 16);
+    site.wait_for(LOADED, 0.0);
+    #[cfg(unix)]
+    {
+        site.signal("TERM");
+        let said = site.finish().1;
+        assert_eq!(said.matches("model is loaded from").count(), 2, "{said}");
+    }
+}
+
+#[test]
 fn a_model_stays_as_long_as_its_adapter() {
     let place = with_adapter();
     let site = Site::start(&place, "--model base=model --adapter taught=learned");

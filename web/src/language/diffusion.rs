@@ -62,7 +62,7 @@ pub const ENGLISH: DiffusionText = DiffusionText {
 a block it does not see, so that it fills no holes in a text.",
     made_from: " Made from “{}”.",
     hole_hint: "Type ___ where words are missing.",
-    counter: "Step {} of {} · {} of {} tokens",
+    counter: "Step {} of {} · {} of {} {token|tokens}",
     sure: "How sure it was of a token:",
     shares: ["under 10 %", "10 to 30 %", "30 to 60 %", "60 to 90 %", "90 % and more"],
     written: "Show how it was written",

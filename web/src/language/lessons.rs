@@ -207,7 +207,7 @@ pub const ENGLISH: LessonsText = LessonsText {
     students_two: "Choose at least two adapters to average.",
     students_averaged: "The adapter {} is the average of {}.",
     students_csv: "Save the table (.csv)",
-    students_progress: "{} of {} answers",
+    students_progress: "{} of {} {answer|answers}",
     answers_cut: "…",
 };
 

@@ -154,7 +154,7 @@ pub const ENGLISH: StagesText = StagesText {
 chosen and rejected)",
     choices_placeholder: "question,better answer,worse answer\nWho are you?,I am Luma.,I do not know.",
     learn_pairs: "learn it by “Preferences (DPO)”, or give",
-    found_choices: "{} questions with two answers found as {}.",
+    found_choices: "{} {question|questions} with two answers found as {}.",
     sample_hint: "Twenty questions are made here, each with an answer that tells a name and a maker, and one that tells \
 nothing.",
     fill_example: "Fill in an example",
@@ -186,10 +186,10 @@ nothing.",
     fullest: "Load of the fullest expert",
     experts: "Load of the experts",
     experts_hint: "Each bar is an expert's share of the tokens; the line is an even share.",
-    experts_words: "Load of {} layers with {} experts each. The fullest gets {} times an even share (layer {}, expert {}), \
+    experts_words: "Load of {} {layer|layers} with {} {expert|experts} each. The fullest gets {} times an even share (layer {}, expert {}), \
 the emptiest {} times.",
     layer: "Layer {}",
-    preferred: "The better answer is likelier in {} of {} rows; before it was in {}.",
+    preferred: "The better answer is likelier in {} of {} {row|rows}; before it was in {}.",
     share: "Share of the better answer among the two: {} before, {} after.",
     by_letters: "An answer is right that is the row's, letter for letter.",
     by_tags: "An answer is right that says the same between its tags as the row's.",

@@ -9,7 +9,7 @@ use js_sys::{Function, JSON, Promise, Uint8Array};
 use serde_json::Value;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::JsValue;
-use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortSignal, Headers, ReadableStreamDefaultReader, RequestCache, RequestInit, Response, Url};
 
 use super::dom::window;
@@ -97,10 +97,10 @@ impl Server {
         let answer = self.fetch("chat/completions", Some(request), Some(signal), t).await?;
         let broke = || t.served.broke_off.to_string();
         let body = answer.body().ok_or_else(broke)?;
-        let reader: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+        let reader = Reader(body.get_reader().unchecked_into());
         let (mut events, mut joined) = (Events::default(), Joined::default());
         loop {
-            let part = JsFuture::from(reader.read()).await.map_err(|_| broke())?;
+            let part = JsFuture::from(reader.0.read()).await.map_err(|_| broke())?;
             if get(&part, "done").is_truthy() {
                 // The server's last word never came.
                 return Err(broke());
@@ -167,6 +167,18 @@ impl Server {
         let said: Option<Value> = said.and_then(|said| serde_json::from_str(&said).ok());
         let why = said.as_ref().and_then(refusal).unwrap_or_else(|| answer.status().to_string());
         Err(fill(t.served.refused, &[&why]))
+    }
+}
+
+/// Reads what comes, and lets the connection go when nobody reads on, however that ends: a server that has told of an error
+/// may keep it open.
+struct Reader(ReadableStreamDefaultReader);
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let cancelled = self.0.cancel();
+        // A stream that broke refuses that, which says nothing new.
+        spawn_local(async { drop(JsFuture::from(cancelled).await) });
     }
 }
 

@@ -10,7 +10,7 @@ use super::assemble::{Roles, assemble};
 use super::space_prefix::SpacePrefix;
 use super::vocabulary::{TOKENIZER, Vocabulary, kind};
 use crate::error::{Error, Result};
-use crate::told::told;
+use crate::told::{Counted, told};
 
 /// Pieces have 16 characters by default. All cuts of a piece are tried, so that a long one would take long.
 const LONGEST_PIECE: usize = 256;
@@ -36,9 +36,9 @@ pub(super) fn tokenizer(metadata: &Metadata) -> Result<(Json, Roles<'_>)> {
     if scores.len() < vocabulary.len() {
         return Err(Error::Checkpoint(told!(
             "gguf.scores",
-            "the GGUF file's tokenizer has {scores} scores for {tokens} tokens; its merges follow from the scores",
-            scores = scores.len(),
-            tokens = vocabulary.len()
+            "the GGUF file's tokenizer has {scores} for {tokens}; its merges follow from the scores",
+            scores = Counted::new(scores.len() as u64, ["score", "scores"]),
+            tokens = Counted::new(vocabulary.len() as u64, ["token", "tokens"])
         )));
     }
     let spaces = SpacePrefix::of_gguf(metadata)?;
@@ -152,6 +152,6 @@ mod tests {
         assert!(message.contains("token 0 has 300 bytes"), "{message}");
         let mut none = metadata(&[("a", 0.0, 1)]);
         none.insert("tokenizer.ggml.scores", MetadataValue::Array(Array::F32(Vec::new())));
-        assert!(tokenizer(&none).err().unwrap().to_string().contains("0 scores for 1 tokens"));
+        assert!(tokenizer(&none).err().unwrap().to_string().contains("0 scores for 1 token;"));
     }
 }

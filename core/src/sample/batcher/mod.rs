@@ -17,7 +17,7 @@ use super::{check_biased, check_ids};
 use crate::error::{Error, Result};
 use crate::model::Transformer;
 use crate::platform::{give_way, now};
-use crate::told::told;
+use crate::told::{Counted, told};
 
 /// One model and the sequences that it continues, in one cache. Each comes out as it does alone, whatever stands beside it.
 ///
@@ -96,9 +96,9 @@ impl Batcher {
         if running + waiting >= room.rows.saturating_add(self.limits.queue) {
             return Err(Error::Data(told!(
                 "sampling.queue_full",
-                "{running} requests are being answered and {waiting} wait, which is all that is taken on: ask again later",
-                running,
-                waiting
+                "{running} being answered and {waiting}, which is all that is taken on: ask again later",
+                running = Counted::new(running as u64, ["request is", "requests are"]),
+                waiting = Counted::new(waiting as u64, ["waits", "wait"])
             )));
         }
         Ok(())

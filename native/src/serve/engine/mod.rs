@@ -51,6 +51,8 @@ pub enum Command {
     Release(String, Back<()>),
     /// Which models are loaded, and how long each stays unless it is asked again; none is until the end.
     Loaded(Back<Vec<(String, Option<Duration>)>>),
+    /// That a model goes as soon as nobody needs it; one that is not loaded is not.
+    Unload(String, Back<()>),
     /// Files that came.
     Fetched {
         /// Whose.

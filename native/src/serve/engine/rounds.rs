@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use kindling::api::KeepAlive;
 use kindling::error::{Error, Result};
 use kindling::model::Transformer;
 use kindling::sample::{Flow, Generation, Writer, Written};
@@ -109,6 +110,12 @@ impl Rounds {
                 let now = Instant::now();
                 let loaded = self.lanes.iter().map(|(name, lane)| (name.clone(), lane.stays_for(now)));
                 let _ = reply.send(Ok(loaded.collect()));
+            }
+            Command::Unload(name, reply) => {
+                if let Some(lane) = self.lanes.get_mut(&name) {
+                    lane.touch(KeepAlive::NONE);
+                }
+                let _ = reply.send(Ok(()));
             }
             Command::Fetched { name, fetched } => {
                 self.opening.take(name, fetched);
