@@ -161,11 +161,6 @@ test("evaluate: a person takes the example, evaluates, reads and saves", CPU, as
   await page.locator("#eval-chosen", { hasText: "eval_choice.jsonl" }).waitFor({ timeout: 30 * SECOND });
   assert.equal(await page.getByTestId("eval-task").inputValue(), "openbookqa");
   await page.getByTestId("eval-limit").fill("12");
-  await page.evaluate(() => {
-    const [heard, place] = [[], document.querySelector("#eval-heard")];
-    new MutationObserver(() => heard.push(place.textContent)).observe(place, { childList: true });
-    globalThis.testHeard = heard;
-  });
   await page.getByTestId("eval-run").click();
   await page.locator("#eval-result:not([hidden])").waitFor({ timeout: 120 * SECOND });
   const texts = (rows) => rows.map((row) => [...row.children].map((cell) => cell.innerText));

@@ -53,7 +53,7 @@
 //! | evaluation | `eval-card`, `eval-task`, `eval-hint`, `eval-files`, `eval-example`, `eval-chosen`, `eval-shots`, |
 //! | | `eval-limit`, `eval-max-new-tokens`, `eval-template`, `eval-compare`, `eval-run`, `eval-stop`, `eval-bar`, |
 //! | | `eval-progress`, `eval-result`, `eval-title`, `eval-table`, `eval-row`*, `eval-subjects`, `eval-subject`*, |
-//! | | `eval-notes`, `eval-note`*, `eval-csv`, `eval-heard` |
+//! | | `eval-notes`, `eval-note`*, `eval-csv`, `eval-state` |
 //! | server | `server-key`, `server-ask`, `server-list`, `server-model`* (`data-name`), `server-talk`*, `server-back`*, |
 //! | | `server-notice-teach`, `server-notice-adapters`, `server-notice-models` |
 //! | class | `class-files`, `class-list`, `class-adapter`*, `class-questions`, `class-run`, `class-table`, |
