@@ -54,3 +54,11 @@ pub(crate) fn map_each<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Se
     }
     (0..count).map(f).collect()
 }
+
+/// How many threads share what is divided.
+pub(crate) fn threads() -> usize {
+    #[cfg(not(target_family = "wasm"))]
+    return rayon::current_num_threads();
+    #[cfg(target_family = "wasm")]
+    1
+}

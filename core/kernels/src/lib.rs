@@ -30,6 +30,7 @@ mod rope;
 mod slices;
 mod softmax;
 mod swiglu;
+mod tiles;
 mod uploaded;
 mod weighted_sum;
 
