@@ -6,6 +6,7 @@
 #![recursion_limit = "256"]
 
 mod activations;
+mod attend_last;
 mod attention;
 mod attention_rows;
 mod block_matrix;
@@ -35,6 +36,7 @@ mod uploaded;
 mod weighted_sum;
 
 pub use activations::Activations;
+pub use attend_last::attend_last;
 pub use attention::{AttentionBlocks, attend_in_blocks};
 pub use attention_rows::attend_rows;
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
