@@ -8,6 +8,6 @@ pub use kindling_kernels::{
     weigh_rows, weighted_sum,
 };
 pub(crate) use kindling_kernels::{
-    AdamWState, AdamWStep, adamw, apart, few_rows, few_rows_transposed, for_each_chunk, host_values,
-    in_dtype, multiply, multiply_transposed, scaled, sum_of_squares,
+    AdamWState, AdamWStep, adamw, among_threads, apart, few_rows, few_rows_transposed, for_each_chunk,
+    host_values, in_dtype, multiply, multiply_transposed, scaled, sum_of_squares,
 };

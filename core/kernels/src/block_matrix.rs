@@ -109,7 +109,7 @@ impl BlockMatrix {
     fn multiply_unpacked(&self, x: &[f32]) -> Vec<f32> {
         let columns = self.columns();
         let (n, panels) = (x.len() / columns, self.rows.div_ceil(PANEL));
-        let step = UNPACKED.min(panels) * PANEL;
+        let step = UNPACKED.min(panels).max(1) * PANEL;
         // [tasks, n, step]
         let mut y = vec![0.0; panels.div_ceil(UNPACKED) * n * step];
         for_each_chunk(&mut y, n * step, |task, y| {

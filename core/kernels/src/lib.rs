@@ -40,7 +40,7 @@ pub use attend_last::attend_last;
 pub use attention::{AttentionBlocks, attend_in_blocks};
 pub use attention_rows::attend_rows;
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
-pub use chunks::for_each_chunk;
+pub use chunks::{among_threads, for_each_chunk};
 pub use dense::{multiply, multiply_transposed};
 pub use divergence::{Divergence, apart, beside_teacher};
 pub use expert_rows::{ExpertRows, take_rows, weigh_rows};
