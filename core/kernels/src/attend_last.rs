@@ -8,7 +8,7 @@ use super::AttentionMask;
 use super::chunks::for_each_chunk;
 use super::host::{Input, input};
 use super::softmax::row_softmax;
-use super::tiles::{Columns, Dots, WIDEST};
+use super::tiles::{Columns, Dots, WIDEST, turned};
 
 /// Multiplications that one task makes at least, so that starting it pays.
 const TASK: usize = 256 * 1024;
@@ -94,8 +94,7 @@ fn attend_head(y: &mut [f32], q: &[f32], [k, v]: [&[f32]; 2], runs: [(usize, usi
     let mut scores = vec![0.0; keys * group];
     pulp::Arch::new().dispatch(Dots { y: &mut scores, x: q, n: group, w: &k[seen.clone()] });
     // [group, keys]
-    let mut weights: Vec<f32> =
-        (0..group).flat_map(|g| scores.iter().skip(g).step_by(group).copied()).collect();
+    let mut weights = turned(&scores, group);
     let runs = runs.map(|(start, end)| (start.clamp(first, last) - first, end.clamp(first, last) - first));
     pulp::Arch::new().dispatch(|| {
         for weights in weights.chunks_exact_mut(keys) {

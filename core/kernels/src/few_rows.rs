@@ -7,7 +7,7 @@ use burn_flex::{Flex, FlexTensor};
 use super::chunks::{for_each_chunk, threads};
 use super::dense::{multiply, multiply_transposed};
 use super::host::{Input, input};
-use super::tiles::{Columns, Dots, WIDEST};
+use super::tiles::{Columns, Dots, WIDEST, turned};
 
 /// Rows up to which it pays to read the matrix straight through, with sums that go through the cache.
 const STREAMED: usize = 4;
@@ -119,7 +119,7 @@ fn by_dots(x: &[f32], w: &[f32], [n, inner]: [usize; 2]) -> Vec<f32> {
         let w = &w[task * rows_a_task * inner..];
         pulp::Arch::new().dispatch(Dots { y, x, n, w });
     });
-    if n == 1 { y } else { (0..n).flat_map(|i| y.iter().skip(i).step_by(n).copied()).collect() }
+    if n == 1 { y } else { turned(&y, n) }
 }
 
 #[cfg(test)]

@@ -40,17 +40,26 @@ impl WithSimd for Columns<'_> {
         let Self { y, x, n, w, out, columns, part } = self;
         let (inner, step, width) = (x.len() / n, y.len() / n, 2 * S::F32_LANES);
         let tiles = columns.div_ceil(width);
+        // What stands together and is read once need not be put together.
+        let plain = n <= TOGETHER && columns == out && columns.is_multiple_of(width);
         let mut sums = vec![0.0; y.len()];
-        let mut room = vec![0.0; DEPTH.min(part) * tiles * width + LINE];
-        let start = room.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        let mut room = vec![0.0; if plain { 0 } else { DEPTH.min(part) * tiles * width + LINE }];
+        let start = room.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE).min(room.len());
         let tiled = &mut room[start..];
         for first in (0..inner).step_by(part) {
             let end = (first + part).min(inner);
-            for at in (first..end).step_by(DEPTH) {
-                let depth = DEPTH.min(end - at);
-                put_together::<S>(&w[at * out..], [out, columns], tiled, depth);
-                for (t, w) in tiled.chunks_exact(depth * width).take(tiles).enumerate() {
-                    tile_of_all(simd, n, (&mut sums[t * width..], step), (&x[at..], inner), w);
+            for at in (first..end).step_by(if plain { part } else { DEPTH }) {
+                let (x, w) = ((&x[at..], inner), &w[at * out..]);
+                let depth = if plain { end - at } else { DEPTH.min(end - at) };
+                if !plain {
+                    put_together::<S>(w, [out, columns], tiled, depth);
+                }
+                for t in 0..tiles {
+                    let w = match plain {
+                        true => (&w[t * width..], out),
+                        false => (&tiled[t * depth * width..], width),
+                    };
+                    tile_of_all(simd, [n, depth], (&mut sums[t * width..], step), x, w);
                 }
             }
             for (y, sum) in y.iter_mut().zip(&mut sums) {
@@ -80,23 +89,24 @@ fn put_together<S: Simd>(w: &[f32], [out, columns]: [usize; 2], tiled: &mut [f32
     }
 }
 
-/// One tile with all rows. Rows of sums and of `x` stand so far apart as is said beside them.
+/// One tile of so many rows of `w` with all of `n` rows. Rows of sums, of `x` and of `w` stand so far apart as is said beside
+/// them.
 #[inline(always)]
 fn tile_of_all<S: Simd>(
     simd: S,
-    n: usize,
+    [n, depth]: [usize; 2],
     (sums, step): (&mut [f32], usize),
     (x, inner): (&[f32], usize),
-    w: &[f32],
+    w: (&[f32], usize),
 ) {
     let mut i = 0;
     while i < n {
         let (sums, x) = ((&mut sums[i * step..], step), (&x[i * inner..], inner));
         i += match n - i {
-            1 => tile::<S, 1>(simd, sums, x, w),
-            2 | 3 => tile::<S, 2>(simd, sums, x, w),
-            4 | 5 => tile::<S, 4>(simd, sums, x, w),
-            _ => tile::<S, TOGETHER>(simd, sums, x, w),
+            1 => tile::<S, 1>(simd, depth, sums, x, w),
+            2 | 3 => tile::<S, 2>(simd, depth, sums, x, w),
+            4 | 5 => tile::<S, 4>(simd, depth, sums, x, w),
+            _ => tile::<S, TOGETHER>(simd, depth, sums, x, w),
         };
     }
 }
@@ -105,9 +115,10 @@ fn tile_of_all<S: Simd>(
 #[inline(always)]
 fn tile<S: Simd, const N: usize>(
     simd: S,
+    depth: usize,
     (sums, step): (&mut [f32], usize),
     (x, inner): (&[f32], usize),
-    w: &[f32],
+    (w, apart): (&[f32], usize),
 ) -> usize {
     let width = 2 * S::F32_LANES;
     let mut totals = [[simd.splat_f32s(0.0); 2]; N];
@@ -115,10 +126,10 @@ fn tile<S: Simd, const N: usize>(
     for (n, (totals, row)) in totals.iter_mut().zip(&mut rows).enumerate() {
         let sums = S::as_simd_f32s(&sums[n * step..][..width]).0;
         *totals = [sums[0], sums[1]];
-        *row = &x[n * inner..][..w.len() / width];
+        *row = &x[n * inner..][..depth];
     }
-    for (k, w) in w.chunks_exact(width).enumerate() {
-        let w = S::as_simd_f32s(w).0;
+    for (k, w) in w.chunks(apart).take(depth).enumerate() {
+        let w = S::as_simd_f32s(&w[..width]).0;
         let w = [w[0], w[1]];
         for (totals, row) in totals.iter_mut().zip(rows) {
             let x = simd.splat_f32s(row[k]);
@@ -225,6 +236,17 @@ fn sum_of(lanes: &[f32; LANES]) -> f32 {
     let eight: [f32; LANES / 2] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
     let four: [f32; LANES / 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
     (four[0] + four[2]) + (four[1] + four[3])
+}
+
+/// Columns as rows: `[_, n]` → `[n, _]`.
+pub(super) fn turned(values: &[f32], n: usize) -> Vec<f32> {
+    let mut rows = vec![0.0; values.len()];
+    for (i, row) in rows.chunks_exact_mut(values.len() / n).enumerate() {
+        for (value, column) in row.iter_mut().zip(values.chunks_exact(n)) {
+            *value = column[i];
+        }
+    }
+    rows
 }
 
 #[cfg(test)]
