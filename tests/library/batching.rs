@@ -280,39 +280,6 @@ fn a_bound_that_is_far_off_keeps_nobody_waiting_and_the_first_is_never_put_off()
 }
 
 #[test]
-fn who_ends_within_an_equal_share_is_never_put_off_nor_puts_off_another() {
-    let model = model(&Device::flex());
-    let position = KvCache::bytes_per_position(model.config(), model.dtype());
-    // Half of the room holds the first answer. The second doubles beyond its half on the way, and has all of it behind that.
-    let limits = BatchLimits { cache_bytes: 96 * position, ..limits(2, usize::MAX) };
-    let (mut batcher, mut heard) = (Batcher::new(&model, limits).growing(8), Heard::default());
-    let asked = [44, 90]
-        .map(|most| request(&ids(5, most as u64), SamplingConfig { ignore_eos: true, ..greedy(most) }));
-    let expected = asked.each_ref().map(|request| alone(&model, request));
-    let tickets = asked.map(|request| batcher.submit(request).unwrap());
-    heard.finish(&mut batcher, limits);
-    assert_eq!(batcher.counts().put_off, 0);
-    for (ticket, alone) in tickets.iter().zip(&expected) {
-        assert_eq!(&heard.done[ticket], alone);
-    }
-}
-
-#[test]
-fn the_beginning_of_a_prompt_that_is_not_worth_a_pass_waits_for_the_next_step() {
-    let model = model(&Device::flex());
-    let limits = limits(4, 40);
-    let (mut batcher, mut heard) = (Batcher::new(&model, limits), Heard::default());
-    for (i, len) in [36, 30, 9].into_iter().enumerate() {
-        batcher.submit(request(&ids(len, i as u64), greedy(30))).unwrap();
-    }
-    // 4 tokens of the second prompt are fewer than an eighth of 40; 9 of the third are the rest of what is to be read.
-    for read in [36, 75] {
-        heard.step(&mut batcher, limits);
-        assert_eq!(batcher.counts().read, read);
-    }
-}
-
-#[test]
 fn what_was_put_off_can_be_given_up_and_ends_with_what_it_has() {
     let model = model(&Device::flex());
     let position = KvCache::bytes_per_position(model.config(), model.dtype());
