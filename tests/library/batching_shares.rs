@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use kindling::kernels::{Activations, Quantization};
 use kindling::model::{KvCache, Transformer};
-use kindling::sample::{Batcher, SamplingConfig};
+use kindling::sample::{BatchLimits, Batcher, SamplingConfig};
 
 use crate::batching::{Heard, alone, few_bits, greedy, ids, limits, request};
 use crate::tiny::model;
