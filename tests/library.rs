@@ -16,6 +16,8 @@ mod batches;
 mod batching;
 #[path = "library/batching_rows.rs"]
 mod batching_rows;
+#[path = "library/batching_shares.rs"]
+mod batching_shares;
 #[path = "library/chat_styles.rs"]
 mod chat_styles;
 #[path = "library/corpus.rs"]

@@ -1,5 +1,5 @@
-//! A matrix in blocks on the processor: multiplied from its quants by a few rows, or by activations in 8 bits; unpacked for
-//! many rows.
+//! A matrix in blocks on the processor: multiplied from its quants by the rows of answers that are written, or by a few; for
+//! the many rows of a text that is read some of it is unpacked at a time.
 
 use std::sync::Arc;
 
@@ -13,10 +13,13 @@ use super::chunks::for_each_chunk;
 use super::dots::{self, Work};
 use super::encoded::EncodedBlocks;
 use super::host::{HostOp, Kept};
+use super::matrix::{Matrix, Target, multiply_alone};
 use super::panels::{PANEL, PanelSlice, Panels};
 
-/// Rows of exact activations from which unpacking the whole matrix pays.
+/// Rows of a text that is read from which unpacking pays.
 const MANY: usize = 9;
+/// Panels that are unpacked at a time.
+const UNPACKED: usize = 8;
 /// Products that one task makes at least, so that starting it pays: of floats, and of whole numbers.
 const TASK: usize = 64 * 1024;
 const WHOLE_TASK: usize = 256 * 1024;
@@ -98,18 +101,38 @@ impl BlockMatrix {
             let first = task * panels_a_task;
             multiply(self.panels.slice(first..first + y.len() / (PANEL * n)), y);
         });
-        self.row_by_row(y, n)
+        self.row_by_row(y, n, PANEL)
     }
 
-    fn row_by_row(&self, mut y: Vec<f32>, n: usize) -> Vec<f32> {
+    /// `x·Wᵀ`, `[n, columns]` → `[n, rows]`, as the dense matrix gives it: each task unpacks some panels, which then stand in
+    /// the cache.
+    fn multiply_unpacked(&self, x: &[f32]) -> Vec<f32> {
+        let columns = self.columns();
+        let (n, panels) = (x.len() / columns, self.rows.div_ceil(PANEL));
+        let step = UNPACKED.min(panels).max(1) * PANEL;
+        // [tasks, n, step]
+        let mut y = vec![0.0; panels.div_ceil(UNPACKED) * n * step];
+        for_each_chunk(&mut y, n * step, |task, y| {
+            let first = task * UNPACKED;
+            let panels = self.panels.slice(first..(first + UNPACKED).min(panels));
+            let mut w = vec![0.0; columns * step];
+            pulp::Arch::new().dispatch(|| panels.unpack(&mut w, step));
+            let target = Target { values: y, step, adds: false };
+            multiply_alone(target, Matrix::new(x, [n, columns]), Matrix::new(&w, [columns, step]));
+        });
+        self.row_by_row(y, n, step)
+    }
+
+    /// Of `[_, n, step]` with so many rows of the matrix side by side, `[n, rows]`.
+    fn row_by_row(&self, mut y: Vec<f32>, n: usize, step: usize) -> Vec<f32> {
         if n == 1 {
             y.truncate(self.rows);
             return y;
         }
         let mut rows = vec![0.0; n * self.rows];
         for (i, row) in rows.chunks_exact_mut(self.rows).enumerate() {
-            for (panel, values) in row.chunks_mut(PANEL).enumerate() {
-                values.copy_from_slice(&y[(panel * n + i) * PANEL..][..values.len()]);
+            for (part, values) in row.chunks_mut(step).enumerate() {
+                values.copy_from_slice(&y[(part * n + i) * step..][..values.len()]);
             }
         }
         rows
@@ -120,17 +143,18 @@ impl BlockMatrix {
 #[derive(Clone, Debug)]
 pub(super) struct Multiply {
     pub(super) matrix: Arc<BlockMatrix>,
-    pub(super) activations: Activations,
+    /// How those of answers that are written come; none where a text is read.
+    pub(super) writes: Option<Activations>,
 }
 
 impl HostOp<1> for Multiply {
     const KEPT: Kept = Kept::Nothing;
 
     fn forward(&self, [x]: [&[f32]; 1]) -> Vec<f32> {
-        match (x.len() / self.matrix.columns(), self.activations) {
+        match (x.len() / self.matrix.columns(), self.writes) {
             (0, _) => Vec::new(),
-            (MANY.., Activations::Exact) => product(x, Flex::float_swap_dims(self.matrix.tensor(), 0, 1)),
-            _ => self.matrix.multiply(x, self.activations),
+            (MANY.., None) => self.matrix.multiply_unpacked(x),
+            (_, writes) => self.matrix.multiply(x, writes.unwrap_or_default()),
         }
     }
 

@@ -54,3 +54,23 @@ pub(crate) fn map_each<T: Send>(count: usize, f: impl Fn(usize) -> T + Sync + Se
     }
     (0..count).map(f).collect()
 }
+
+/// `f()` on one of the threads that share what is divided, so that dividing it wakes none of them for each of its parts.
+#[cfg(not(target_family = "wasm"))]
+pub fn among_threads<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| f())
+}
+
+/// `f()`: there is one thread.
+#[cfg(target_family = "wasm")]
+pub fn among_threads<T>(f: impl FnOnce() -> T) -> T {
+    f()
+}
+
+/// How many threads share what is divided.
+pub(crate) fn threads() -> usize {
+    #[cfg(not(target_family = "wasm"))]
+    return rayon::current_num_threads();
+    #[cfg(target_family = "wasm")]
+    1
+}

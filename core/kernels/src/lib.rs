@@ -6,6 +6,7 @@
 #![recursion_limit = "256"]
 
 mod activations;
+mod attend_last;
 mod attention;
 mod attention_rows;
 mod block_matrix;
@@ -30,14 +31,16 @@ mod rope;
 mod slices;
 mod softmax;
 mod swiglu;
+mod tiles;
 mod uploaded;
 mod weighted_sum;
 
 pub use activations::Activations;
+pub use attend_last::attend_last;
 pub use attention::{AttentionBlocks, attend_in_blocks};
 pub use attention_rows::{ATTENTION_ROWS, attend_rows};
 pub use blocks::{BLOCK, Quantization, encode_q4_0, encode_q8_0};
-pub use chunks::for_each_chunk;
+pub use chunks::{among_threads, for_each_chunk};
 pub use dense::{multiply, multiply_transposed};
 pub use divergence::{Divergence, apart, beside_teacher};
 pub use expert_rows::{ExpertRows, take_rows, weigh_rows};

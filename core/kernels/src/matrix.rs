@@ -64,7 +64,7 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
     #[allow(unsafe_code)]
     // SAFETY: the product writes each of the `len` values, which there is room for, and reads none of them.
     unsafe {
-        run(out.as_mut_ptr(), b.columns, false, a, b);
+        run((out.as_mut_ptr(), b.columns), false, [a, b], true);
         out.set_len(len);
     }
     out
@@ -72,13 +72,22 @@ pub(super) fn product(a: Matrix<'_>, b: Matrix<'_>) -> Vec<f32> {
 
 /// `a·b` into a part of a slice.
 pub(super) fn multiply(target: Target<'_>, a: Matrix<'_>, b: Matrix<'_>) {
+    into(target, a, b, true);
+}
+
+/// The same within a task, by its thread alone.
+pub(super) fn multiply_alone(target: Target<'_>, a: Matrix<'_>, b: Matrix<'_>) {
+    into(target, a, b, false);
+}
+
+fn into(target: Target<'_>, a: Matrix<'_>, b: Matrix<'_>, divided: bool) {
     let Target { values, step, adds } = target;
     assert!(b.columns <= step, "rows of a target do not overlap");
     assert!(reach(a.rows, b.columns, step) <= values.len(), "a product ends within its target");
     #[allow(unsafe_code)]
     // SAFETY: the target is borrowed for this alone, and the product stays within it.
     unsafe {
-        run(values.as_mut_ptr(), step, adds, a, b);
+        run((values.as_mut_ptr(), step), adds, [a, b], divided);
     }
 }
 
@@ -86,11 +95,11 @@ pub(super) fn multiply(target: Target<'_>, a: Matrix<'_>, b: Matrix<'_>) {
 /// `out` may be written at `row · step + column` for every row of `a` and every column of `b`, and, where the product is
 /// added, read.
 #[allow(unsafe_code)]
-unsafe fn run(out: *mut f32, step: usize, adds: bool, a: Matrix<'_>, b: Matrix<'_>) {
+unsafe fn run((out, step): (*mut f32, usize), adds: bool, [a, b]: [Matrix<'_>; 2], divided: bool) {
     assert_eq!(a.columns, b.rows, "the inner sides of a product are equal");
     let (rows, columns, inner) = (a.rows, b.columns, a.columns);
     let work = rows.saturating_mul(columns).saturating_mul(inner);
-    let threads = match work >= DIVIDED_FROM {
+    let threads = match divided && work >= DIVIDED_FROM {
         #[cfg(not(target_family = "wasm"))]
         true => Parallelism::Rayon(0),
         _ => Parallelism::None,

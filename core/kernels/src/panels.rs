@@ -195,6 +195,20 @@ impl PanelBlock for FourBlock {
 }
 
 impl PanelSlice<'_> {
+    /// Unpacks all rows side by side, `[columns, step]`.
+    #[inline(always)]
+    pub(super) fn unpack(self, values: &mut [f32], step: usize) {
+        for panel in 0..self.scales.len() / self.width {
+            let blocks = panel * self.width..(panel + 1) * self.width;
+            let scales = &self.scales[blocks.clone()];
+            let values = &mut values[panel * PANEL..];
+            match self.quants {
+                Quants::Eight(quants) => unpack_panel(&quants[blocks], scales, values, step),
+                Quants::Four(quants) => unpack_panel(&quants[blocks], scales, values, step),
+            }
+        }
+    }
+
     /// Products of all rows with rows of activations as they are, into `y` `[panels, rows of x, 8]`.
     #[inline(always)]
     pub(super) fn multiply(self, x: &[f32], y: &mut [f32]) {
@@ -205,6 +219,20 @@ impl PanelSlice<'_> {
             match self.quants {
                 Quants::Eight(quants) => panel_of(&quants[blocks], scales, x, y),
                 Quants::Four(quants) => panel_of(&quants[blocks], scales, x, y),
+            }
+        }
+    }
+}
+
+/// One panel, column by column.
+#[inline(always)]
+fn unpack_panel<B: PanelBlock>(blocks: &[B], scales: &[[f32; PANEL]], values: &mut [f32], step: usize) {
+    let mut quants = [[0.0; PANEL]; BLOCK];
+    for ((block, scales), values) in blocks.iter().zip(scales).zip(values.chunks_mut(BLOCK * step)) {
+        block.columns(&mut quants);
+        for (quants, values) in quants.iter().zip(values.chunks_mut(step)) {
+            for ((value, quant), scale) in values[..PANEL].iter_mut().zip(quants).zip(scales) {
+                *value = quant * scale;
             }
         }
     }

@@ -17,7 +17,7 @@ use super::{in_dtype, is_processor};
 pub struct QuantizedMatrix {
     bits: Quantization,
     shape: [usize; 2],
-    activations: Activations,
+    writes: Option<Activations>,
     held: HeldOn,
 }
 
@@ -39,13 +39,13 @@ impl QuantizedMatrix {
             true => HeldOn::Processor(Arc::new(BlockMatrix::new(&blocks, shape))),
             false => HeldOn::Device(Box::new(blocks.upload(shape, &device.clone().inner()))),
         };
-        Some(Self { bits, shape, activations: Activations::Exact, held })
+        Some(Self { bits, shape, writes: None, held })
     }
 
-    /// Chooses how the activations come that it is multiplied by; exact ones where nothing is said. Other devices than the
-    /// processor always take exact ones.
+    /// Makes it one that answers are written with, which meets such activations: on the processor a row then gives what it
+    /// gives alone, whatever stands beside it. Other devices always take exact ones.
     pub fn set_activations(&mut self, activations: Activations) {
-        self.activations = activations;
+        self.writes = Some(activations);
     }
 
     /// Rows and columns.
@@ -73,7 +73,7 @@ impl QuantizedMatrix {
         if let HeldOn::Processor(matrix) = &self.held
             && let Some(x) = input(&in_dtype(x.clone(), DType::F32))
         {
-            let multiply = Multiply { matrix: matrix.clone(), activations: self.activations };
+            let multiply = Multiply { matrix: matrix.clone(), writes: self.writes };
             if let Some(y) = run(multiply, [x], [n, self.shape[0]]) {
                 return in_dtype(y, dtype);
             }
@@ -171,6 +171,14 @@ mod tests {
                 let expected = x.clone().matmul(matrix.dense(&Device::flex()).transpose());
                 near(&read(matrix.multiply(x)), &read(expected), 1e-4);
             }
+            // More rows than are unpacked at a time, in panels that do not fill the last task, nor the last panel.
+            let columns = 352;
+            let large = values(150 * columns);
+            let large = QuantizedMatrix::new(&large, [150, columns], bits, &Device::flex()).unwrap();
+            let x = Tensor::<1>::from_floats(values(100 * columns).as_slice(), &Device::flex());
+            let x = x.reshape([100, columns]);
+            let expected = x.clone().matmul(large.dense(&Device::flex()).transpose());
+            near(&read(large.multiply(x)), &read(expected), 1e-3);
         }
     }
 
@@ -190,6 +198,28 @@ mod tests {
         let x = Tensor::<1>::from_floats(x.as_slice(), &device).reshape([1, 2 * BLOCK]);
         let second = 2.0 * 0.5 * (127.0 * 127.0 + 5.0 * 2.0 - 2.0 * 126.0);
         assert_eq!(read(matrix.multiply(x)), [127.0 * 127.0 - 3.0 * 2.0 + second]);
+    }
+
+    #[test]
+    fn what_is_written_gives_alone_what_it_gives_among_others() {
+        for (bits, activations) in [
+            (Quantization::Q8_0, Activations::EightBits),
+            (Quantization::Q8_0, Activations::Exact),
+            (Quantization::Q4_0, Activations::EightBits),
+            (Quantization::Q4_0, Activations::Exact),
+        ] {
+            let mut matrix = matrix(bits);
+            matrix.set_activations(activations);
+            let values = values(40 * 96);
+            let of = |n: usize| {
+                let x = Tensor::<1>::from_floats(&values[(40 - n) * 96..], &Device::flex());
+                read(matrix.multiply(x.reshape([n, 96])))
+            };
+            let all = of(40);
+            for n in 1..40 {
+                assert_eq!(of(n), all[(40 - n) * 5..], "{bits:?} {activations:?} {n}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,8 @@ use super::dropout::DropoutKey;
 use super::tape::Tape;
 use super::{Linear, RmsNorm, Trace};
 use crate::kernels::{
-    Angles, AttentionBlocks, AttentionMask, attend_in_blocks, attend_rows, masked_softmax, rotate,
+    Angles, AttentionBlocks, AttentionMask, attend_in_blocks, attend_last, attend_rows, masked_softmax,
+    rotate,
 };
 
 /// Projections of one block; the fields are named as in Hugging Face checkpoints.
@@ -61,6 +62,9 @@ impl Attention {
             Some((cache, places)) => cache.append(k, v, places),
             None => (k, v),
         };
+        if let Some(context) = self.attend_last([&q, &k, &v], mask, trace) {
+            return self.o_proj.forward(context);
+        }
         let dropped = self.dropout_key.map(|key| (key, self.dropout));
         let in_blocks = blocks.and_then(|block| self.attend_in_blocks([&q, &k, &v], mask, block, trace));
         let tape = self.tape.as_ref().filter(|_| trace.attention.is_none() && trace.hidden.is_none());
@@ -95,6 +99,15 @@ impl Attention {
         let [batch, seq, heads, head_dim] = q.dims();
         let context = attend_rows([q, k, v], scale(head_dim), mask, blocks)?;
         Some(context.reshape([batch, seq, heads * head_dim]))
+    }
+
+    /// As [`attend`], for the one token of each sequence that a model which writes is fed. `None` where [`attend_last`] does not
+    /// take it, and where all the weights are needed.
+    fn attend_last(&self, inputs: [&Tensor<4>; 3], mask: &AttentionMask, trace: &Trace) -> Option<Tensor<3>> {
+        if self.needs_weights(trace) {
+            return None;
+        }
+        attend_last(inputs, scale(inputs[0].dims()[3]), mask)
     }
 
     /// As [`attend`], for some queries at a time. `None` where all the weights are needed.

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::device::is_processor;
 use crate::kernels::{
-    Activations, Angles, AttentionBlocks, AttentionMask, few_rows_transposed, in_dtype, multiply,
-    multiply_transposed,
+    Activations, Angles, AttentionBlocks, AttentionMask, among_threads, few_rows_transposed, in_dtype,
+    multiply, multiply_transposed,
 };
 
 /// Embedding, blocks and final norm; the fields are named as in Hugging Face checkpoints.
@@ -252,6 +252,17 @@ impl Transformer {
     /// # Shapes
     /// `tokens [rows, new]` → `[rows, new, vocab]`, or `[rows, 1, vocab]` with `last_only`.
     pub fn forward_cached(
+        &self,
+        tokens: Tensor<2, Int>,
+        cache: &mut KvCache,
+        rows: Range<usize>,
+        last_only: bool,
+    ) -> Tensor<3> {
+        let pass = || self.pass_cached(tokens, cache, rows, last_only);
+        if is_processor(&self.device()) { among_threads(pass) } else { pass() }
+    }
+
+    fn pass_cached(
         &self,
         tokens: Tensor<2, Int>,
         cache: &mut KvCache,

@@ -19,7 +19,7 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Pieces of an answer that wait for a client, the one that tells of its end among them; one that lags further behind is
 /// cut off.
 pub const WAITING_PIECES: usize = 4096;
-/// New tokens that an answer gets room for at first, and twice what there is when that is full.
+/// New tokens that an answer gets room for at first, and twice what there is when that is full and all can have as much.
 pub const GROWTH: usize = 256;
 
 /// The limits of a server.

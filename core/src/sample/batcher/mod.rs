@@ -19,6 +19,10 @@ use crate::model::Transformer;
 use crate::platform::{give_way, now};
 use crate::told::{Counted, told};
 
+/// Of the tokens that a step may read so many parts are worth a pass, which costs nearly the same for fewer: the beginning of
+/// a prompt that finds no more left waits for the next step.
+const FEWEST: usize = 8;
+
 /// One model and the sequences that it continues, in one cache. Each comes out as it does alone, whatever stands beside it.
 ///
 /// A request waits in a queue until it has a row, in the order of the requests. It gets one when its prompt and its longest
@@ -49,9 +53,10 @@ impl Batcher {
         Self { rows, limits, waiting: VecDeque::new(), requests: 0, counts: BatchCounts::default() }
     }
 
-    /// The same, with answers that get room as they grow: `step` new tokens at first, and at least twice what there is when
-    /// that is full. Where the room then ends, those that came last go back to the head of the queue, and what they wrote is
-    /// read again as a prompt is, so that a bound which no answer comes near keeps nobody waiting.
+    /// The same, with answers that get room as they grow: `step` new tokens at first, and twice what there is when that is
+    /// full, or an equal share of all the room where that is less. Where a share is full, those that came last go back to the
+    /// head of the queue, and what they wrote is read again as a prompt is, so that a bound which no answer comes near keeps
+    /// nobody waiting.
     #[must_use]
     pub fn growing(mut self, step: usize) -> Self {
         self.rows.grow_by(step);
@@ -172,6 +177,7 @@ impl Batcher {
     /// Admits requests and reads their prompts, as far as there is room and the step allows.
     async fn read(&mut self, on_event: &mut dyn FnMut(BatchEvent<'_>)) -> Result<()> {
         let (mut left, mut admitted) = (self.limits.prefill_tokens.max(1), 0);
+        let fewest = left / FEWEST;
         loop {
             let place = match self.rows.reading() {
                 Some(place) => place,
@@ -186,6 +192,7 @@ impl Batcher {
             let (count, logits) = match self.rows.known(place) {
                 Some(logits) => (0, Some(logits)),
                 None if left == 0 => return Ok(()),
+                None if left < fewest && left < self.rows.unread(place) => return Ok(()),
                 None => self.rows.read(place, left).await?,
             };
             left -= count;

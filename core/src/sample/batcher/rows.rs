@@ -125,20 +125,27 @@ impl Rows {
         })
     }
 
-    /// Gives more room to those that wrote as much as theirs holds. Where there is too little for all, those that came last
-    /// are put off, so that the first of all never waits: they are returned, the last one first.
+    /// Gives more room to those that wrote as much as theirs holds, as far as all can have as much. Where there is too little
+    /// even for the next token of each, those that came last are put off, so that the first of all never waits: they are
+    /// returned, the last one first.
     pub(super) fn widen(&mut self) -> Vec<(Ticket, Answer)> {
         let narrow: Vec<usize> =
             (0..self.slots.len()).filter(|&place| self.slots[place].is_narrow()).collect();
-        for place in narrow {
-            let claim = self.slots[place].row.as_ref().map(|row| self.claim(&row.answer));
-            if let (Some(row), Some(claim)) = (self.slots[place].row.as_mut(), claim) {
-                row.claim = claim;
+        for &place in &narrow {
+            if let Some(row) = &mut self.slots[place].row {
+                row.claim = row.answer.ids().len();
             }
         }
         let mut put_off = Vec::new();
         while self.running() > 1 && self.running() * self.longest_claim() > self.room.positions {
             put_off.extend(self.put_off());
+        }
+        let share = self.room.positions / self.running().max(1);
+        for place in narrow {
+            let grown = self.slots[place].row.as_ref().map(|row| self.claim(&row.answer));
+            if let (Some(row), Some(grown)) = (self.slots[place].row.as_mut(), grown) {
+                row.claim = grown.min(share).max(row.claim);
+            }
         }
         let longest = self.longest_claim();
         if longest > self.cache.capacity() {
@@ -197,6 +204,12 @@ impl Rows {
         let kept = if self.inexact { text } else { usize::MAX };
         self.slots[place] = Slot { ids, prompt: text, kept, logits, used: self.uses, row: Some(row) };
         Some((place, reused))
+    }
+
+    /// How much of a text is still to be read.
+    pub(super) fn unread(&self, place: usize) -> usize {
+        let slot = &self.slots[place];
+        slot.row.as_ref().map_or(0, |row| row.text.saturating_sub(slot.ids.len()))
     }
 
     /// The logits behind a text of which nothing need be read.

@@ -217,17 +217,14 @@ impl Lane {
         Ok(())
     }
 
-    /// Scores the next prompt; where it is beside answers that are written, of this model or another, no more of it than a
-    /// step reads.
-    pub fn score(&mut self, beside: bool, metrics: &Metrics) {
+    /// Scores the next prompt, or as much of it as a step reads, so that nobody waits for a long one.
+    pub fn score(&mut self, metrics: &Metrics) {
         let Some(mut scoring) = self.scored.pop_front() else { return };
         let (number, choice, len) = (scoring.task, scoring.choice, scoring.count());
-        // What waits for nobody is read at once.
-        let most = if beside { PREFILL_TOKENS } else { usize::MAX };
         let Some(task) = self.tasks.get_mut(&number) else { return };
         if len > 0 {
             let mut on = |position: usize, row: &[f32]| task.prompt_logits(choice, position, row);
-            if let Err(refusal) = scoring.read(&self.model, most, &mut on) {
+            if let Err(refusal) = scoring.read(&self.model, PREFILL_TOKENS, &mut on) {
                 return task.fail(refusal);
             }
             if !scoring.is_read() {

@@ -240,8 +240,7 @@ impl Rounds {
             lane.tidy(now, &self.metrics);
             lane.step(&self.metrics);
         }
-        let writes = self.lanes.values().any(|lane| lane.running() > 0);
-        self.lanes.values_mut().for_each(|lane| lane.score(writes, &self.metrics));
+        self.lanes.values_mut().for_each(|lane| lane.score(&self.metrics));
         self.lanes.retain(|_, lane| lane.stays());
         self.put_away(now);
         self.count();
