@@ -1,40 +1,45 @@
 //! The judgement of rows: which are used, which are left out, and why.
 
-use std::collections::HashSet;
-
+use super::dedup::{DedupIndex, Earlier, Marks};
 use super::file::DataFile;
-use super::fingerprint::{DataFingerprint, Fingerprints, meaning};
+use super::fingerprint::{DataFingerprint, Fingerprints};
 use super::index::{Entry, RowIndex, RowSet};
+use super::look::{SeenRow, found, look};
 use super::mix::{Mix, SourceShare};
-use super::options::DataOptions;
+use super::options::{DataOptions, Dedup};
+use super::origin::{LeftOut, RowOrigin, Why};
 use super::report::DataReport;
-use super::scan::Scanner;
+use super::scan::RowStart;
+use super::watch::{KeptSignature, Watch};
 use crate::error::{Error, Result};
 use crate::text::{Parsed, Row};
 use crate::told::told;
 
 /// Decides row by row which ones are used.
 struct Judge<'a> {
+    files: &'a [DataFile],
     options: &'a DataOptions,
+    watch: &'a mut dyn Watch,
     verdict: Verdict,
     fingerprint: DataFingerprint,
-    /// What the rows so far mean, where equal rows are left out.
-    seen: HashSet<u128>,
     /// Usable rows that are enough.
     enough: Option<u64>,
+    /// Bytes of the rows so far.
+    bytes: u64,
 }
 
 /// Judges every row of these files, which hold the sources of a mix one behind the other where there is one; the rows of
 /// each are counted there.
 ///
 /// # Errors
-/// A file without rows, bad rows that are not to be skipped, or no usable row; reading fails.
+/// A file without rows, bad rows that are not to be skipped, or no usable row; reading fails, or what `watch` says.
 pub(super) fn judge(
     files: &[DataFile],
     options: &DataOptions,
     mut mix: Option<(&mut Mix, &[SourceShare])>,
+    watch: &mut dyn Watch,
 ) -> Result<Verdict> {
-    let mut judge = Judge::new(options);
+    let mut judge = Judge::new(files, options, watch);
     let shares = mix.as_ref().map_or(&[][..], |(_, shares)| *shares);
     // Which source each file belongs to.
     let of_file =
@@ -54,11 +59,7 @@ pub(super) fn judge(
             continue;
         }
         let (before, usable) = (judge.rows(), judge.usable());
-        judge.file(file);
-        let mut scanner = file.scanner();
-        while !judge.is_full() && scanner.advance()? {
-            judge.row(number, file, &scanner);
-        }
+        judge.file(number, file)?;
         judge.verdict.ends.push(judge.rows());
         if judge.rows() == before {
             return Err(Error::Data(told!(
@@ -87,10 +88,12 @@ pub(super) struct Verdict {
     pub(super) hashes: Vec<u64>,
     /// What the usable rows are.
     pub(super) fingerprints: Fingerprints,
+    /// The rows that are kept, where others are compared with them.
+    pub(super) dedup: DedupIndex,
 }
 
 impl<'a> Judge<'a> {
-    fn new(options: &'a DataOptions) -> Self {
+    fn new(files: &'a [DataFile], options: &'a DataOptions, watch: &'a mut dyn Watch) -> Self {
         let verdict = Verdict {
             report: DataReport::default(),
             index: RowIndex::new(),
@@ -98,14 +101,30 @@ impl<'a> Judge<'a> {
             ends: Vec::new(),
             hashes: Vec::new(),
             fingerprints: Fingerprints::default(),
+            dedup: DedupIndex::new(options.dedup),
         };
-        let (fingerprint, seen) = (DataFingerprint::new(options), HashSet::new());
-        Self { options, verdict, fingerprint, seen, enough: options.limit }
+        let fingerprint = DataFingerprint::new(options);
+        Self { files, options, watch, verdict, fingerprint, enough: options.limit, bytes: 0 }
     }
 
-    /// Begins a file.
-    fn file(&mut self, file: &DataFile) {
+    /// Judges the rows of a file, up to the limit: they are read one behind the other, looked at by all threads, and decided
+    /// in their order.
+    fn file(&mut self, number: usize, file: &DataFile) -> Result<()> {
         self.fingerprint.begin(file);
+        let mut scanner = file.scanner();
+        let mut goes_on = true;
+        while goes_on && !self.is_full() {
+            // No more than may be used: rows behind the limit are not looked at.
+            let room = self.enough.map_or(u64::MAX, |enough| enough - self.usable());
+            let (rows, more) = found(&mut scanner, room, self.rows(), self.watch);
+            for seen in look(file, self.options, rows) {
+                self.bytes += seen.bytes.len() as u64;
+                self.row(number, seen)?;
+            }
+            self.watch.progress(self.rows(), self.bytes);
+            goes_on = more?;
+        }
+        Ok(())
     }
 
     /// How many rows are judged.
@@ -123,47 +142,90 @@ impl<'a> Judge<'a> {
         self.enough.is_some_and(|enough| self.usable() >= enough)
     }
 
-    /// Judges the row that the scanner found last.
-    fn row(&mut self, file_number: usize, file: &DataFile, scanner: &Scanner) {
-        let found = self.rows();
+    /// Judges a row that was looked at.
+    fn row(&mut self, file: usize, seen: SeenRow) -> Result<()> {
+        let number = self.rows();
         self.verdict.report.rows += 1;
-        let origin = file.origin(scanner);
-        let bytes = scanner.bytes();
-        match file.parse(bytes) {
+        let origin = self.origin(file, seen.place);
+        self.keep_signature(number, &seen)?;
+        let why = match &seen.parsed {
+            Err(reason) => {
+                self.verdict.report.add_bad(&origin, reason);
+                Some(Why::Bad(reason.clone()))
+            }
             Ok(Parsed { row: Row::Preference(pair), .. }) if pair.is_equal() => {
                 self.verdict.report.add_equal_pair(&origin);
+                Some(Why::EqualPair)
             }
-            Ok(parsed) if self.accepts(&parsed) => {
-                self.fingerprint.add(file, bytes.unwrap_or_default());
-                self.verdict.report.add_usable(&parsed, &origin);
-                self.verdict.index.push(Entry { file: file_number, place: scanner.place(), found });
-                return;
+            Ok(parsed) => {
+                let marks = seen.marks.as_ref();
+                let why = match seen.left {
+                    Some(why) => Some(why),
+                    None => self.earlier(&parsed.row, marks)?,
+                };
+                match &why {
+                    Some(why) => self.verdict.report.add_left(why),
+                    None => {
+                        self.add(file, (number, seen.place), marks)?;
+                        self.fingerprint.add(&self.files[file], &seen.bytes);
+                        self.verdict.report.add_usable(parsed, &origin);
+                    }
+                }
+                why
             }
-            Ok(_) => {}
-            Err(reason) => self.verdict.report.add_bad(&origin, &reason),
+        };
+        match why {
+            None => Ok(()),
+            Some(why) => {
+                self.verdict.unusable.insert(number);
+                self.watch.left_out(&LeftOut { origin, why })
+            }
         }
-        self.verdict.unusable.insert(found);
     }
 
-    /// Whether a good row is used; counts it if not.
-    fn accepts(&mut self, parsed: &Parsed) -> bool {
-        let (min, max) = (self.options.min_chars, self.options.max_chars);
-        if min.is_some() || max.is_some() {
-            let chars = parsed.row.chars();
-            if min.is_some_and(|min| chars < min) || max.is_some_and(|max| chars > max) {
-                self.verdict.report.filtered += 1;
-                return false;
+    /// Adds a row that is used to what finds rows again.
+    fn add(&mut self, file: usize, (found, place): (u64, RowStart), marks: Option<&Marks>) -> Result<()> {
+        self.verdict.index.push(Entry { file, place, found });
+        match marks {
+            Some(marks) if self.options.dedup == Dedup::None => {
+                self.verdict.hashes.push(marks.meaning as u64);
+                Ok(())
             }
+            Some(marks) => self.verdict.dedup.add(marks, file, place),
+            None => Ok(()),
         }
-        if !self.options.dedup {
-            if self.options.held_out.is_some_and(|share| share.fraction > 0.0) {
-                self.verdict.hashes.push(meaning(&parsed.row) as u64);
+    }
+
+    /// That an earlier row says what a good row says.
+    fn earlier(&self, row: &Row, marks: Option<&Marks>) -> Result<Option<Why>> {
+        let Some(marks) = marks else { return Ok(None) };
+        let reread = |file: usize, place: RowStart| -> Result<Option<Row>> {
+            let Some(file) = self.files.get(file) else { return Ok(None) };
+            let mut scanner = file.scanner_at(place);
+            let is_there = scanner.advance()?;
+            let parsed = is_there.then(|| file.parse(scanner.bytes()));
+            Ok(parsed.and_then(Result::ok).map(|parsed| parsed.row))
+        };
+        let found = self.verdict.dedup.find(row, marks, reread)?;
+        Ok(found.map(|Earlier { file, place, jaccard }| {
+            let earlier = self.origin(file, place);
+            jaccard.map_or(Why::Equal(earlier.clone()), |jaccard| Why::Near(earlier, jaccard))
+        }))
+    }
+
+    /// Has the signature of a row kept that was computed here.
+    fn keep_signature(&mut self, row: u64, seen: &SeenRow) -> Result<()> {
+        match &seen.marks {
+            Some(Marks { meaning, signature: Some(bands) }) if !seen.was_kept => {
+                self.watch.keep(&KeptSignature { row, meaning: *meaning as u64, bands: *bands })
             }
-            return true;
+            _ => Ok(()),
         }
-        let is_new = self.seen.insert(meaning(&parsed.row));
-        self.verdict.report.duplicates += u64::from(!is_new);
-        is_new
+    }
+
+    fn origin(&self, file: usize, place: RowStart) -> RowOrigin {
+        let source = self.files.get(file).map_or(String::new(), |file| file.name().to_string());
+        RowOrigin { source, line: place.line }
     }
 
     /// The verdict over all rows.
@@ -179,8 +241,12 @@ impl<'a> Judge<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::data::dataset::tests::{open, refusal, rows, skipping};
+    use crate::data::dataset::Dataset;
+    use crate::data::dataset::tests::{open, refusal, rows, skipping, source};
+    use crate::data::language::TextLanguage;
     use crate::text::RowKind;
 
     #[test]
@@ -199,11 +265,12 @@ mod tests {
         let texts = ["aa", "字字", "aa", "bbbb", "c", "字字", "dd", "aa", "ee"];
         let file: String = texts.iter().map(|text| format!("{{\"text\": \"{text}\"}}\n")).collect();
         let options =
-            DataOptions { dedup: true, min_chars: Some(2), max_chars: Some(3), ..DataOptions::default() };
+            DataOptions { dedup: Dedup::Exact, min_chars: Some(2), max_chars: Some(3), ..DataOptions::default() };
         let data = open(&[("a.jsonl", &file)], options.clone()).unwrap();
         assert_eq!(rows(&data), ["a.jsonl:1 aa", "a.jsonl:2 字字", "a.jsonl:7 dd", "a.jsonl:9 ee"]);
         let report = data.report();
         assert_eq!((report.rows, report.usable, report.filtered, report.duplicates), (9, 4, 2, 3));
+        assert_eq!((report.too_short, report.near_duplicates, data.index_use().rows), (1, 0, 4));
         let data = open(&[("a.jsonl", &file)], DataOptions { limit: Some(3), ..options }).unwrap();
         assert_eq!((data.len(), data.report().rows), (3, 7));
         assert_eq!(data.row(3).unwrap(), None);
@@ -234,5 +301,138 @@ mod tests {
         assert!(none.contains("1 are pairs of equal answers (the first: a.jsonl:1)"), "{none}");
         let text = refusal(&[("a.jsonl", "{\"text\": \"t\"}\n")], options);
         assert!(text.contains("expected chosen and rejected, two answers to one prompt"), "{text}");
+    }
+
+    /// Notes all that it is told, and keeps signatures.
+    #[derive(Default)]
+    struct Noted {
+        left: Vec<LeftOut>,
+        kept: Vec<KeptSignature>,
+        known: Vec<KeptSignature>,
+    }
+
+    impl Watch for Noted {
+        fn left_out(&mut self, row: &LeftOut) -> Result<()> {
+            self.left.push(row.clone());
+            Ok(())
+        }
+
+        fn kept(&mut self, row: u64) -> Option<KeptSignature> {
+            self.known.iter().find(|known| known.row == row).copied()
+        }
+
+        fn keep(&mut self, signature: &KeptSignature) -> Result<()> {
+            self.kept.push(*signature);
+            Ok(())
+        }
+    }
+
+    fn watched(text: &str, options: &DataOptions, noted: &mut Noted) -> Dataset {
+        let sources = vec![source("a.jsonl", text)];
+        Dataset::open_watched(sources, &[], options.clone(), noted).unwrap()
+    }
+
+    /// 30 words, of which the last `changed` are others.
+    fn text(number: usize, changed: usize) -> String {
+        let word = |i: usize| if i + changed < 30 { format!("w{number}x{i} ") } else { format!("v{i} ") };
+        format!("{{\"text\": \"{}\"}}\n", (0..30).map(word).collect::<String>())
+    }
+
+    #[test]
+    fn near_duplicates_are_left_out_and_told_with_what_they_double() {
+        let file = [text(1, 0), text(2, 0), text(1, 2), text(3, 0), text(2, 0), text(3, 20)].concat();
+        let options = DataOptions { dedup: Dedup::Minhash, ..DataOptions::default() };
+        let mut noted = Noted::default();
+        let data = watched(&file, &options, &mut noted);
+        let origin = |line: u64| RowOrigin { source: "a.jsonl".into(), line };
+        // Row 3 shares 24 of 28 different shingles with row 1.
+        let left = [(3, Why::Near(origin(1), 24.0 / 28.0)), (5, Why::Near(origin(2), 1.0))];
+        assert_eq!(noted.left, left.map(|(line, why)| LeftOut { origin: origin(line), why }));
+        let report = data.report();
+        assert_eq!((data.len(), report.duplicates, report.near_duplicates), (4, 2, 2));
+        assert_eq!(noted.kept.iter().map(|kept| kept.row).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+        // With what was kept nothing is computed again, and nothing else comes out.
+        let mut again = Noted { known: noted.kept.clone(), ..Noted::default() };
+        assert_eq!(watched(&file, &options, &mut again).fingerprint(), data.fingerprint());
+        assert_eq!((again.left, again.kept.len()), (noted.left.clone(), 0));
+        // What was kept of other rows is not taken.
+        let mut other = noted.kept;
+        other.iter_mut().for_each(|kept| kept.row = (kept.row + 1) % 6);
+        let mut again = Noted { known: other, ..Noted::default() };
+        assert_eq!(watched(&file, &options, &mut again).fingerprint(), data.fingerprint());
+        assert_eq!((again.left, again.kept.len()), (noted.left, 5), "rows 2 and 5 are equal");
+    }
+
+    #[test]
+    fn every_row_that_is_left_out_is_told_with_its_reason() {
+        let texts = ["a long one", "你好世界", "nonsense", "x", "y = f(x); z = [1];", "a long one", "1 2 3 4"];
+        let row = |text: &&str| match *text {
+            "nonsense" => "nonsense\n".to_string(),
+            text => format!("{{\"text\": \"{text}\"}}\n"),
+        };
+        let options = DataOptions {
+            min_chars: Some(2),
+            max_chars: Some(18),
+            languages: vec![TextLanguage::En],
+            dedup: Dedup::Exact,
+            ..skipping()
+        };
+        let mut noted = Noted::default();
+        let data = watched(&texts.iter().map(row).collect::<String>(), &options, &mut noted);
+        let left: Vec<(u64, Why)> = noted.left.into_iter().map(|row| (row.origin.line, row.why)).collect();
+        assert!(matches!(&left[1], (3, Why::Bad(why)) if why.starts_with("broken JSON")), "{left:?}");
+        let first = RowOrigin { source: "a.jsonl".into(), line: 1 };
+        assert_eq!(left[0], (2, Why::Language("zh")));
+        assert_eq!(
+            left[2..],
+            [
+                (4, Why::TooShort),
+                (5, Why::Language("code")),
+                (6, Why::Equal(first)),
+                (7, Why::Language("none"))
+            ]
+        );
+        let report = data.report();
+        assert_eq!(
+            (report.usable, report.bad, report.filtered, report.other_languages, report.duplicates),
+            (1, 1, 1, 3, 1)
+        );
+        assert_eq!(report.rows, 7);
+        let counts: Vec<(&str, u64)> =
+            report.languages_left.iter().map(|(name, rows)| (name.as_str(), *rows)).collect();
+        assert_eq!(counts, [("code", 1), ("none", 1), ("zh", 1)]);
+        let chinese = DataOptions { languages: vec![TextLanguage::Zh], ..DataOptions::default() };
+        let none = refusal(&[("a.jsonl", "{\"text\": \"only English\"}\n")], chinese);
+        assert!(none.ends_with("0 too short or too long; 1 are in other languages"), "{none}");
+    }
+
+    #[test]
+    fn many_rows_on_many_threads_are_judged_in_their_order() {
+        // More than a batch of rows, each twice, with a bad one after every hundred.
+        let line = |i: usize| match i % 101 {
+            100 => "bad\n".to_string(),
+            _ => format!("{{\"text\": \"row {} {}\"}}\n", i / 2, "and more ".repeat(i % 40)),
+        };
+        let text: String = (0..12_000).map(line).collect();
+        let data = open(&[("a.jsonl", &text)], DataOptions { dedup: Dedup::Exact, ..skipping() }).unwrap();
+        let seen = rows(&data);
+        let mut expected = Vec::new();
+        let mut known = std::collections::HashSet::new();
+        for (at, line) in text.lines().enumerate().filter(|(_, line)| *line != "bad") {
+            if known.insert(line.to_string()) {
+                let own = &line[10..line.len() - 2];
+                expected.push(format!("a.jsonl:{} {own}", at + 1));
+            }
+        }
+        assert!(seen == expected);
+        assert_eq!(data.report().bad, 118);
+        let source = || vec![source("a.jsonl", text.as_str())];
+        let limited = DataOptions { limit: Some(5000), ..skipping() };
+        let limited = Dataset::open(source(), limited).unwrap();
+        assert_eq!((limited.len(), limited.report().rows), (5000, 5049));
+        let all = Arc::new(Dataset::open(source(), skipping()).unwrap());
+        let raw: Vec<_> = (0..3).map(|row| all.raw_row(row).unwrap().unwrap()).collect();
+        let parsed = |row: usize| all.parse(&raw[row]).unwrap();
+        assert_eq!(parsed(2), all.row(2).unwrap().unwrap().0);
     }
 }
