@@ -97,7 +97,8 @@ fn threads_change_no_loss() {
 fn a_run_that_is_stopped_while_it_writes_its_first_answers_says_that_it_saved_nothing() {
     let place = Place::with_model();
     // A model large enough that its answers take much longer than the limit below, however soon they end.
-    let wide = TINY.replace("\"hidden_size\": 16", "\"hidden_size\": 192").replace("layers\": 1", "layers\": 3");
+    let wide =
+        TINY.replace("\"hidden_size\": 16", "\"hidden_size\": 192").replace("layers\": 1", "layers\": 3");
     place.write("long.json", wide.replace("128", "8192"));
     let new = "pretrain --data docs.jsonl --model-config long.json --tokenizer tok --out long";
     place.run(&format!("{new} {SHORT}")).ok();

@@ -8,8 +8,8 @@ use super::fingerprint::Fingerprints;
 use super::judge::judge;
 use super::mix::{Mix, SourceShare};
 use super::options::{DataOptions, Turns};
-use super::overlap::on_both_sides;
 use super::origin::RowOrigin;
+use super::overlap::on_both_sides;
 use super::report::{DataReport, WarningCount};
 use super::rows::{RawRow, Rows};
 use super::source::Source;
@@ -225,14 +225,6 @@ impl Dataset {
     /// The file has changed since it was opened.
     pub fn parse(&self, raw: &RawRow) -> Result<Row> {
         self.rows.parse(raw)
-    }
-
-    /// The same row with where it comes from, as bytes.
-    ///
-    /// # Errors
-    /// As [`Dataset::raw_row`].
-    pub fn row_bytes(&self, row: u64) -> Result<Option<(Vec<u8>, RowOrigin)>> {
-        Ok(self.raw_row(row)?.map(|raw| (raw.bytes, raw.origin)))
     }
 
     /// Refuses to give rows of which only the tokens are left.

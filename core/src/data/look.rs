@@ -81,7 +81,8 @@ fn seen(file: &DataFile, options: &DataOptions, row: FoundRow) -> SeenRow {
     let (mut left, mut marks, mut was_kept) = (None, None, false);
     if let Ok(Parsed { row, .. }) = &parsed {
         left = filtered(row, options);
-        let compared = options.dedup != Dedup::None || options.held_out.is_some_and(|share| share.fraction > 0.0);
+        let compared =
+            options.dedup != Dedup::None || options.held_out.is_some_and(|share| share.fraction > 0.0);
         if left.is_none() && compared {
             let meaning = meaning(row);
             let known = kept.filter(|kept| kept.meaning == meaning as u64);

@@ -19,6 +19,8 @@ mod format;
 mod index;
 mod joined;
 mod judge;
+#[cfg(test)]
+mod judge_tests;
 mod kind;
 mod language;
 mod look;

@@ -195,10 +195,10 @@ mod tests {
     #[test]
     fn the_bytes_of_a_row_are_as_in_the_file() {
         let data = open(&[("a.jsonl", MIXED)], skipping()).unwrap();
-        let (bytes, origin) = data.row_bytes(1).unwrap().unwrap();
-        assert_eq!(bytes, b"{\"q\": \"three\", \"a\": \"\"}\n");
-        assert_eq!(origin.to_string(), "a.jsonl:3");
-        assert!(data.row_bytes(2).unwrap().is_none());
+        let raw = data.raw_row(1).unwrap().unwrap();
+        assert_eq!(raw.bytes, b"{\"q\": \"three\", \"a\": \"\"}\n");
+        assert_eq!(raw.origin.to_string(), "a.jsonl:3");
+        assert!(data.raw_row(2).unwrap().is_none());
     }
 
     /// A source whose bytes change once the dataset is open.

@@ -11,6 +11,7 @@ mod files;
 mod follow_up;
 mod grade;
 mod known;
+mod large;
 mod lexicon;
 mod memory;
 mod names;
@@ -31,6 +32,7 @@ use turn::Exchange;
 
 pub use grade::{Examinee, Grade, Grades};
 pub use known::{card, known_rows, rows_known_by};
+pub use large::LargeText;
 pub use question::{Kind, Language, Question};
 pub use reasoned::UnseenSum;
 

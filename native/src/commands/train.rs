@@ -343,16 +343,28 @@ pub fn tell(report: &DataReport, output: Output) {
     for remark in report.remarks(output::grouped) {
         output.warn(&remark);
     }
-    for (what, count) in [("cannot be used", report.bad), ("are equal to an earlier one", report.duplicates)]
-    {
+    let equal = report.duplicates - report.near_duplicates.min(report.duplicates);
+    for (what, count) in [
+        ("cannot be used", report.bad),
+        ("are equal to an earlier one", equal),
+        ("are near-duplicates of an earlier one", report.near_duplicates),
+    ] {
         if count > 0 {
             output.warn(&format!("{} rows {what} and are left out", output::grouped(count)));
         }
     }
     if report.filtered > 0 {
+        let short = output::grouped(report.too_short);
+        let long = output::grouped(report.filtered - report.too_short.min(report.filtered));
         output.say(&format!(
-            "{} rows are outside --min-chars and --max-chars",
+            "{} rows are outside --min-chars and --max-chars: {short} too short, {long} too long",
             output::grouped(report.filtered)
         ));
+    }
+    if report.other_languages > 0 {
+        let named = |(name, rows): (&String, &u64)| format!("{} {name}", output::grouped(*rows));
+        let named = report.languages_left.iter().map(named).collect::<Vec<_>>().join(", ");
+        let count = output::grouped(report.other_languages);
+        output.say(&format!("{count} rows are in no language of --language: {named}"));
     }
 }

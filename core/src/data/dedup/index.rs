@@ -125,9 +125,7 @@ impl DedupIndex {
         match self {
             Self::Off => 0,
             Self::Exact(table, places) => table.bytes() + places.bytes(),
-            Self::MinHash(tables, places) => {
-                tables.iter().map(Table::bytes).sum::<u64>() + places.bytes()
-            }
+            Self::MinHash(tables, places) => tables.iter().map(Table::bytes).sum::<u64>() + places.bytes(),
         }
     }
 }
@@ -165,9 +163,8 @@ mod tests {
     fn equal_rows_are_found_and_near_ones_are_not() {
         let mut index = DedupIndex::new(Dedup::Exact);
         let never = |_: usize, _: RowStart| -> Result<Option<Row>> { panic!("nothing is read again") };
-        let find = |index: &DedupIndex, number: u64| {
-            index.find(&document("x"), &marks(number, "x"), never).unwrap()
-        };
+        let find =
+            |index: &DedupIndex, number: u64| index.find(&document("x"), &marks(number, "x"), never).unwrap();
         assert_eq!(find(&index, 1), None);
         index.add(&marks(1, "x"), 2, PLACE).unwrap();
         let place = RowStart { offset: 0, line: 3 };
@@ -178,7 +175,9 @@ mod tests {
     #[test]
     fn similar_rows_are_found_from_the_threshold_on() {
         let text = |changed: usize| {
-            (0..60).map(|i| if i < changed { format!("new{i} ") } else { format!("old{i} ") }).collect::<String>()
+            (0..60)
+                .map(|i| if i < changed { format!("new{i} ") } else { format!("old{i} ") })
+                .collect::<String>()
         };
         let mut index = DedupIndex::new(Dedup::Minhash);
         index.add(&marks(1, &text(0)), 1, PLACE).unwrap();

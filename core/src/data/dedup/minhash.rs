@@ -82,8 +82,7 @@ mod tests {
         let golden = include_str!("../../../../tests/golden/minhash/expected.json");
         let golden: Value = serde_json::from_str(golden).unwrap();
         let pair = |value: &Value| (value[0].as_u64().unwrap(), value[1].as_u64().unwrap());
-        let expected: Vec<(u64, u64)> =
-            golden["permutations"].as_array().unwrap().iter().map(pair).collect();
+        let expected: Vec<(u64, u64)> = golden["permutations"].as_array().unwrap().iter().map(pair).collect();
         assert_eq!(permutations().to_vec(), expected);
         let rows = golden["rows"].as_array().unwrap();
         assert!(rows.len() > 5);

@@ -7,5 +7,5 @@ mod shingles;
 mod table;
 
 pub(super) use index::{DedupIndex, Earlier, Marks};
-pub use minhash::{BANDS, Signature};
 pub(super) use minhash::signature;
+pub use minhash::{BANDS, Signature};
