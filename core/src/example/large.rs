@@ -86,9 +86,9 @@ impl LargeText {
     pub fn row(&self, number: u64) -> String {
         match number % ROUND {
             EQUAL => self.story(number - EQUAL_OF),
-            NEAR => self.story(number - NEAR_OF) + &self.sentence(&mut self.random(number), number % 2 == 0),
-            CODE => self.code(number),
-            SHORT => self.sentence(&mut self.random(number), false),
+            NEAR => self.story(number - NEAR_OF) + &sentence(&mut self.random(number), number % 2 == 0),
+            CODE => code(&mut self.random(number)),
+            SHORT => sentence(&mut self.random(number), false),
             _ => self.story(number),
         }
     }
@@ -102,27 +102,28 @@ impl LargeText {
         let mut random = self.random(number);
         let chinese = random.below(2) == 1;
         let count = 16 + random.below(32);
-        (0..count).map(|_| self.sentence(&mut random, chinese)).collect()
+        (0..count).map(|_| sentence(&mut random, chinese)).collect()
     }
+}
 
-    fn sentence(&self, random: &mut Random, chinese: bool) -> String {
-        let name = spelled(random);
-        let mut word = |words: &[[&'static str; 2]]| random.choose(words)[usize::from(chinese)];
-        let (time, animal, place, deed) = (word(&TIMES), word(&ANIMALS), word(&PLACES), word(&DEEDS));
-        match chinese {
-            true => format!("{time}，{place}的{animal}{deed}，有人叫它{name}。"),
-            false => format!("{time}, the {animal} of {place} {deed}, and people call it {name}. "),
-        }
+/// What one of the animals does somewhere, and what it is called.
+fn sentence(random: &mut Random, chinese: bool) -> String {
+    let name = spelled(random);
+    let mut word = |words: &[[&'static str; 2]]| random.choose(words)[usize::from(chinese)];
+    let (time, animal, place, deed) = (word(&TIMES), word(&ANIMALS), word(&PLACES), word(&DEEDS));
+    match chinese {
+        true => format!("{time}，{place}的{animal}{deed}，有人叫它{name}。"),
+        false => format!("{time}, the {animal} of {place} {deed}, and people call it {name}. "),
     }
+}
 
-    fn code(&self, number: u64) -> String {
-        let mut random = self.random(number);
-        let line = |_| {
-            let (left, right, by) = (random.below(100), random.below(100), random.below(9) + 1);
-            format!("lamp[{left}] = harbour({right}) * {by}; if (lamp[{left}] > {by}) {{ light(); }}\n")
-        };
-        (0..12).map(line).collect()
-    }
+/// A dozen lines that a program could hold.
+fn code(random: &mut Random) -> String {
+    let line = |_| {
+        let (left, right, by) = (random.below(100), random.below(100), random.below(9) + 1);
+        format!("lamp[{left}] = harbour({right}) * {by}; if (lamp[{left}] > {by}) {{ light(); }}\n")
+    };
+    (0..12).map(line).collect()
 }
 
 #[cfg(test)]

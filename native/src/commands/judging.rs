@@ -43,16 +43,13 @@ pub struct Judging {
 }
 
 impl Judging {
-    /// Begins; `dropped` is the file that names the rows that are left out.
+    /// Begins; `dropped` is the file that names the rows that are left out, and signatures are kept in the directory `keep`.
     ///
     /// # Errors
     /// A file that holds something else, or cannot be made.
-    pub fn new(
-        dropped: Option<&Path>,
-        signatures: Option<Signatures>,
-        output: Output,
-    ) -> Result<Self, Failure> {
+    pub fn new(dropped: Option<&Path>, keep: Option<&Path>, output: Output) -> Result<Self, Failure> {
         let left_out = dropped.map(LeftOutFile::new).transpose()?;
+        let signatures = keep.map(Signatures::open).transpose()?;
         Ok(Self { output, left_out, signatures, read: Read::default(), began: now(), told: now() })
     }
 

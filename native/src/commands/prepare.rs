@@ -13,7 +13,6 @@ use serde_json::json;
 
 use super::judging::{Judging, Read};
 use super::shard_dir;
-use super::signatures::Signatures;
 use super::token_caches;
 use super::train::tell;
 use super::view::ViewArgs;
@@ -158,10 +157,9 @@ fn open(
         ));
     }
     let keeps = dedup == Dedup::Minhash && args.to == CacheForm::Shards && shard_dir::can_keep(&args.out);
-    let signatures = keeps.then(|| Signatures::open(&args.out)).transpose()?;
     let options = DataOptions { kind: args.view.stage.row_kind(), template_keys, ..args.rows.options() };
     let (sources, shares) = sources::open_mix(&args.data, args.rows.reading.encoding)?;
-    let mut judging = Judging::new(args.dropped.as_deref(), signatures, output)?;
+    let mut judging = Judging::new(args.dropped.as_deref(), keeps.then_some(args.out.as_path()), output)?;
     let dataset = Dataset::open_watched(sources, &shares, options, &mut judging)?;
     let read = judging.finish()?;
     let index = dataset.index_use();

@@ -60,9 +60,14 @@ pub fn run(args: &SampleDataArgs, everywhere: &Everywhere) -> Result<(), Failure
 fn large(args: &SampleDataArgs, megabytes: u64, output: Output) -> Result<(), Failure> {
     let path = args.dir.join("large.jsonl");
     fs::create_dir_all(&args.dir).map_err(|e| io_error(&args.dir, e))?;
-    let existing = if args.overwrite { Existing::Overwrite } else { Existing::Refuse };
+    if path.exists() && !args.overwrite {
+        let dir = args.dir.display();
+        return Err(Failure::Usage(format!(
+            "{dir} already holds large.jsonl; add --overwrite to replace it"
+        )));
+    }
     let (text, wanted) = (LargeText::new(args.seed), megabytes * 1_000_000);
-    let (rows, bytes) = write_file(&path, existing, |file| {
+    let (rows, bytes) = write_file(&path, Existing::Overwrite, |file| {
         let (mut rows, mut bytes) = (0, 0);
         while bytes < wanted {
             if interrupt::asked() {
