@@ -164,11 +164,11 @@ fn open(
     let read = judging.finish()?;
     let index = dataset.index_use();
     if index.rows > 0 {
+        // What it takes beside its rows would make few of them look large.
+        let own = index.bytes.saturating_sub(Dedup::FIXED_BYTES).div_ceil(index.rows);
+        let (rows, bytes) = (output::grouped(index.rows), output::bytes(index.bytes));
         output.say(&format!(
-            "the index of {} rows took {}, {} bytes a row",
-            output::grouped(index.rows),
-            output::bytes(index.bytes),
-            index.bytes.div_ceil(index.rows)
+            "the index of {rows} rows took {bytes}, {own} bytes a row beside its first megabytes"
         ));
     }
     tell(dataset.report(), output);
