@@ -65,7 +65,7 @@ impl DedupIndex {
     ) -> Result<Option<Earlier>> {
         match (self, marks.signature) {
             (Self::Exact(table, places), _) => {
-                let found = table.find(&key(marks.meaning)).next().and_then(|number| places.get(number));
+                let found = table.find(key(marks.meaning)).next().and_then(|number| places.get(number));
                 Ok(found.map(|(file, place)| Earlier { file, place, jaccard: None }))
             }
             (Self::MinHash(tables, places), Some(signature)) => {
@@ -102,7 +102,7 @@ impl DedupIndex {
             (Self::MinHash(tables, places), Some(signature)) => {
                 let number = places.push(file, place)?;
                 for (table, band) in tables.iter_mut().zip(signature) {
-                    if table.find(&[band]).count() < MOST_A_BAND {
+                    if table.find([band]).count() < MOST_A_BAND {
                         table.insert([band], number);
                     }
                 }
@@ -132,7 +132,7 @@ impl DedupIndex {
 
 /// The rows that agree with a signature in a band.
 fn candidates(tables: &[Table<1>; BANDS], signature: Signature) -> Vec<u32> {
-    tables.iter().zip(signature).flat_map(|(table, band)| table.find(&[band])).collect()
+    tables.iter().zip(signature).flat_map(|(table, band)| table.find([band])).collect()
 }
 
 /// 96 bits of a hash.

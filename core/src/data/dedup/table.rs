@@ -31,8 +31,8 @@ impl<const N: usize> Table<N> {
     }
 
     /// The rows that were put in with this key.
-    pub(super) fn find(&self, key: &Key<N>) -> impl Iterator<Item = u32> {
-        self.parts[part_of(key)].find(*key)
+    pub(super) fn find(&self, key: Key<N>) -> impl Iterator<Item = u32> {
+        self.parts[part_of(&key)].find(key)
     }
 
     /// Puts in a row with its key.
@@ -100,12 +100,12 @@ mod tests {
         let keys: Vec<Key<3>> =
             (0..50_000).map(|_| [random.next_u32(), random.next_u32(), random.next_u32()]).collect();
         for (row, key) in (0..).zip(&keys) {
-            assert_eq!(table.find(key).next(), None);
+            assert_eq!(table.find(*key).next(), None);
             table.insert(*key, row);
         }
         for (row, key) in (0..).zip(&keys) {
-            assert!(table.find(key).eq([row]), "{row}");
-            assert_eq!(table.find(&[key[0], key[1] ^ 1, key[2]]).next(), None);
+            assert!(table.find(*key).eq([row]), "{row}");
+            assert_eq!(table.find([key[0], key[1] ^ 1, key[2]]).next(), None);
         }
         // 16 bytes a row in slots that are 0.64 to 0.8 full.
         let bytes = table.bytes() as f64 / keys.len() as f64;
@@ -116,9 +116,9 @@ mod tests {
     fn a_key_may_have_several_rows_and_all_keys_may_want_the_same_slot() {
         let mut table = Table::<1>::new();
         (0..1000).for_each(|row| table.insert([u32::MAX], row));
-        let mut rows: Vec<u32> = table.find(&[u32::MAX]).collect();
+        let mut rows: Vec<u32> = table.find([u32::MAX]).collect();
         rows.sort_unstable();
         assert!(rows.into_iter().eq(0..1000));
-        assert_eq!(table.find(&[0]).next(), None);
+        assert_eq!(table.find([0]).next(), None);
     }
 }
