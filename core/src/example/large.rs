@@ -86,7 +86,9 @@ impl LargeText {
     pub fn row(&self, number: u64) -> String {
         match number % ROUND {
             EQUAL => self.story(number - EQUAL_OF),
-            NEAR => self.story(number - NEAR_OF) + &sentence(&mut self.random(number), number % 2 == 0),
+            NEAR => {
+                self.story(number - NEAR_OF) + &sentence(&mut self.random(number), number.is_multiple_of(2))
+            }
             CODE => code(&mut self.random(number)),
             SHORT => sentence(&mut self.random(number), false),
             _ => self.story(number),

@@ -32,9 +32,11 @@ pub(in crate::data) struct Earlier {
 }
 
 /// The rows that are kept.
-pub(in crate::data) enum DedupIndex {
+pub(in crate::data) struct DedupIndex(Held);
+
+enum Held {
     /// Nothing is looked for.
-    Off,
+    Nothing,
     /// By 96 bits of their meaning.
     Exact(Table<3>, Places),
     /// By the bands of their signatures.
@@ -44,13 +46,13 @@ pub(in crate::data) enum DedupIndex {
 impl DedupIndex {
     /// No rows so far.
     pub(in crate::data) fn new(dedup: Dedup) -> Self {
-        match dedup {
-            Dedup::None => Self::Off,
-            Dedup::Exact => Self::Exact(Table::new(), Places::new(false)),
+        Self(match dedup {
+            Dedup::None => Held::Nothing,
+            Dedup::Exact => Held::Exact(Table::new(), Places::new(false)),
             Dedup::Minhash => {
-                Self::MinHash(Box::new(std::array::from_fn(|_| Table::new())), Places::new(true))
+                Held::MinHash(Box::new(std::array::from_fn(|_| Table::new())), Places::new(true))
             }
-        }
+        })
     }
 
     /// A kept row that says the same, the first one that is found; `reread` gives a row by its file and place.
@@ -63,12 +65,12 @@ impl DedupIndex {
         marks: &Marks,
         reread: impl Fn(usize, RowStart) -> Result<Option<Row>>,
     ) -> Result<Option<Earlier>> {
-        match (self, marks.signature) {
-            (Self::Exact(table, places), _) => {
+        match (&self.0, marks.signature) {
+            (Held::Exact(table, places), _) => {
                 let found = table.find(key(marks.meaning)).next().and_then(|number| places.get(number));
                 Ok(found.map(|(file, place)| Earlier { file, place, jaccard: None }))
             }
-            (Self::MinHash(tables, places), Some(signature)) => {
+            (Held::MinHash(tables, places), Some(signature)) => {
                 let mut candidates = candidates(tables, signature);
                 candidates.sort_unstable();
                 candidates.dedup();
@@ -85,7 +87,7 @@ impl DedupIndex {
                 }
                 Ok(None)
             }
-            (Self::Off, _) | (Self::MinHash(..), None) => Ok(None),
+            (Held::Nothing, _) | (Held::MinHash(..), None) => Ok(None),
         }
     }
 
@@ -94,12 +96,12 @@ impl DedupIndex {
     /// # Errors
     /// More rows than it has numbers for.
     pub(in crate::data) fn add(&mut self, marks: &Marks, file: usize, place: RowStart) -> Result<()> {
-        match (self, marks.signature) {
-            (Self::Exact(table, places), _) => {
+        match (&mut self.0, marks.signature) {
+            (Held::Exact(table, places), _) => {
                 let number = places.push(file, place)?;
                 table.insert(key(marks.meaning), number);
             }
-            (Self::MinHash(tables, places), Some(signature)) => {
+            (Held::MinHash(tables, places), Some(signature)) => {
                 let number = places.push(file, place)?;
                 for (table, band) in tables.iter_mut().zip(signature) {
                     if table.find([band]).count() < MOST_A_BAND {
@@ -107,25 +109,25 @@ impl DedupIndex {
                     }
                 }
             }
-            (Self::Off, _) | (Self::MinHash(..), None) => {}
+            (Held::Nothing, _) | (Held::MinHash(..), None) => {}
         }
         Ok(())
     }
 
     /// Rows that it holds.
     pub(in crate::data) fn rows(&self) -> u64 {
-        match self {
-            Self::Off => 0,
-            Self::Exact(_, places) | Self::MinHash(_, places) => places.len(),
+        match &self.0 {
+            Held::Nothing => 0,
+            Held::Exact(_, places) | Held::MinHash(_, places) => places.len(),
         }
     }
 
     /// Bytes that it holds.
     pub(in crate::data) fn bytes(&self) -> u64 {
-        match self {
-            Self::Off => 0,
-            Self::Exact(table, places) => table.bytes() + places.bytes(),
-            Self::MinHash(tables, places) => tables.iter().map(Table::bytes).sum::<u64>() + places.bytes(),
+        match &self.0 {
+            Held::Nothing => 0,
+            Held::Exact(table, places) => table.bytes() + places.bytes(),
+            Held::MinHash(tables, places) => tables.iter().map(Table::bytes).sum::<u64>() + places.bytes(),
         }
     }
 }
