@@ -71,17 +71,26 @@ fn what_is_left_out_is_counted_named_and_the_same_in_a_preview() {
     let rows = place.run(&format!("data preview {flags}"));
     let tokens = place.run("data preview --data tokens --model model --stage pretrain --max-seq-len 32");
     assert_eq!(rows.ok().stdout, tokens.ok().stdout);
-    for flag in ["--dedup", "--dedup minhash", "--language zh,en"] {
-        let line = format!("data preview --data tokens --model model --stage pretrain {flag}");
-        place.run(&line).expect(2, &["would not act: --data tokens holds tokens"]);
-    }
     // The file is replaced by the same command, and something else is not.
     place.run(&format!("data prepare {flags} --out tokens --dropped left.jsonl")).ok();
     assert_eq!(dropped(&place, "left.jsonl"), left);
     place
         .run(&format!("data prepare {flags} --out other --dropped a.jsonl"))
         .expect(2, &["--dropped a.jsonl is taken"]);
-    place.run("data prepare --data a.jsonl --model model --language fr --out x").expect(2, &["zh, en"]);
+}
+
+#[test]
+fn filters_of_tokens_and_unknown_languages_are_refused() {
+    let place = Place::with_model();
+    place.run("data prepare --data docs.jsonl --model model --stage pretrain --out tokens --dedup").ok();
+    for flag in ["--dedup", "--dedup minhash", "--language zh,en"] {
+        let line = format!("data preview --data tokens --model model --stage pretrain {flag}");
+        place.run(&line).expect(2, &["would not act: --data tokens holds tokens"]);
+    }
+    let prepare = "data prepare --data docs.jsonl --model model --stage pretrain --out x";
+    place.run(&format!("{prepare} --language fr")).expect(2, &["zh, en"]);
+    place.run(&format!("{prepare} --dedup nearly")).expect(2, &["none, exact, minhash"]);
+    assert!(!place.exists("x"));
 }
 
 #[test]
