@@ -96,13 +96,13 @@ fn filters_of_tokens_and_unknown_languages_are_refused() {
 #[test]
 fn a_run_whose_dedup_was_a_mere_flag_goes_on() {
     let place = Place::with_model();
-    let begin = "pretrain --model model --data docs.jsonl --out run --steps 4 --batch-size 2 --max-seq-len 16 --dedup";
+    let begin = "pretrain --model model --data docs.jsonl --out run --steps 6 --batch-size 2 --max-seq-len 16 --dedup";
     place.run(&format!("{begin} --stop-after 2")).ok();
     let settings = place.text("run/training/settings.toml");
     assert!(settings.contains("dedup = \"exact\""), "{settings}");
-    for before in ["true", "false"] {
+    for (before, steps) in [("true", 3), ("false", 4)] {
         place.write("run/training/settings.toml", settings.replace("\"exact\"", before));
-        place.run("pretrain --resume --out run --stop-after 2").ok();
+        place.run(&format!("pretrain --resume --out run --stop-after {steps}")).ok();
     }
     place.write("run/training/settings.toml", settings.replace("\"exact\"", "true"));
     let other = "pretrain --resume --out run --dedup minhash";
