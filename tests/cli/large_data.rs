@@ -46,6 +46,7 @@ fn what_is_left_out_is_counted_named_and_the_same_in_a_preview() {
         ],
     );
     assert_eq!((&done.result()["rows"], &done.result()["dedup_rows"]), (&1.into(), &1.into()));
+    assert_eq!(done.result()["report"]["near_duplicates"], 2);
     assert!(!place.exists("tokens/prepared.signatures.bin"));
     let left = dropped(&place, "left.jsonl");
     let told: Vec<String> = left

@@ -88,7 +88,7 @@ pub fn run(args: &PrepareArgs, output: Output) -> Result<(), Failure> {
         "event": "done", "out": args.out.to_string_lossy(), "rows": done.rows, "tokens": done.tokens, "shards": done.shards,
         "kept": done.kept, "left_over": done.left_over, "read_bytes": read.bytes, "read_seconds": read.seconds,
         "text_bytes": encoding.bytes, "encode_seconds": encoding.seconds, "dedup_rows": index.rows,
-        "dedup_bytes": index.bytes,
+        "dedup_bytes": index.bytes, "report": preparation.dataset().report(),
     }));
     output.line(&args.out.display().to_string());
     if done.kept == 0 {
