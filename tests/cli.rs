@@ -43,6 +43,8 @@ mod hub;
 mod interrupts;
 #[path = "cli/kept_teacher.rs"]
 mod kept_teacher;
+#[path = "cli/large_data.rs"]
+mod large_data;
 #[path = "cli/likelihood.rs"]
 mod likelihood;
 #[path = "cli/live.rs"]

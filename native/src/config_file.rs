@@ -266,9 +266,14 @@ fn changes(command: &Command, args: &[OsString], settings: &Table, flags: &Flags
     let free = |key: &str| {
         FREE.contains(&key) || tracking.iter().any(|flag| flag == key) || (reopens && key == "model")
     };
+    // A value may have had another name: `--dedup` was a mere flag.
+    let is_alias = |key: &str, one: &Value, other: &Value| {
+        let known = flags.find(key).map(Arg::get_possible_values).unwrap_or_default();
+        known.iter().any(|known| [one, other].iter().all(|value| known.matches(&text(value), false)))
+    };
     let mut changes = Vec::new();
     for (key, value) in now.iter().filter(|(key, _)| said.contains(key) && !free(key)) {
-        if !settings.get(key).is_some_and(|before| same(before, value)) {
+        if !settings.get(key).is_some_and(|before| same(before, value) || is_alias(key, before, value)) {
             let before = settings.get(key).map_or("nothing".to_string(), text);
             changes.push(format!("--{key} is {} now and was {before}", text(value)));
         }

@@ -125,15 +125,13 @@ fn idle(rows: &RowArgs) -> Vec<&'static str> {
     let flags = [
         ("--limit", rows.limit.is_some()),
         ("--skip-bad-rows", rows.skip_bad_rows),
-        ("--dedup", rows.dedup),
-        ("--min-chars", rows.min_chars.is_some()),
-        ("--max-chars", rows.max_chars.is_some()),
         ("--join-turns", rows.turns.join_turns),
         ("--render-turns", rows.turns.render_turns),
         ("--text-column", rows.reading.text_column.is_some()),
         ("--encoding", rows.reading.encoding.is_some()),
     ];
-    flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+    let given = flags.into_iter().chain(rows.filters.given()).filter(|(_, given)| *given);
+    given.map(|(flag, _)| flag).collect()
 }
 
 /// Opens a directory of prepared data.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use clap::Args;
 use kindling::data::{
-    DataOptions, Format, KNOWN_KINDS, Source, SourceShare, TextEncoding, Turns, Utf8Reader, decompressor,
-    format_of, is_parquet, parquet_rows,
+    DataOptions, Dedup, Format, KNOWN_KINDS, Source, SourceShare, TextEncoding, TextLanguage, Turns,
+    Utf8Reader, decompressor, format_of, is_parquet, parquet_rows,
 };
 use kindling::error::{Error, Result};
 use kindling::prepared::INDEX;
@@ -56,6 +56,47 @@ impl TurnsArgs {
     }
 }
 
+/// Which good rows are left out, as training, `data prepare` and `data preview` do it alike.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterArgs {
+    /// Leave out rows that say what an earlier one says
+    #[arg(long, value_enum, num_args = 0..=1, default_value = "none", default_missing_value = "exact", value_name = "HOW")]
+    pub dedup: Dedup,
+    /// Leave out rows in other languages, known by their script: code and markup aside, at least half must be Han characters
+    /// (zh) or words of Latin letters (en)
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LANGUAGE,…")]
+    pub language: Vec<TextLanguage>,
+    /// Leave out rows of fewer characters
+    #[arg(long)]
+    pub min_chars: Option<usize>,
+    /// Leave out rows of more characters
+    #[arg(long)]
+    pub max_chars: Option<usize>,
+}
+
+impl FilterArgs {
+    /// Options with these filters.
+    pub fn onto(&self, options: DataOptions) -> DataOptions {
+        DataOptions {
+            dedup: self.dedup,
+            languages: self.language.clone(),
+            min_chars: self.min_chars,
+            max_chars: self.max_chars,
+            ..options
+        }
+    }
+
+    /// The flags that were given.
+    pub fn given(&self) -> [(&'static str, bool); 4] {
+        [
+            ("--dedup", self.dedup != Dedup::None),
+            ("--language", !self.language.is_empty()),
+            ("--min-chars", self.min_chars.is_some()),
+            ("--max-chars", self.max_chars.is_some()),
+        ]
+    }
+}
+
 /// Which rows of a run's data are used.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowArgs {
@@ -65,15 +106,9 @@ pub struct RowArgs {
     /// Leave out rows that cannot be used, and count them
     #[arg(long)]
     pub skip_bad_rows: bool,
-    /// Leave out rows that are exactly equal to an earlier one (16 to 40 bytes of memory a row while reading)
-    #[arg(long)]
-    pub dedup: bool,
-    /// Leave out rows of fewer characters
-    #[arg(long)]
-    pub min_chars: Option<usize>,
-    /// Leave out rows of more characters
-    #[arg(long)]
-    pub max_chars: Option<usize>,
+    /// Which good rows are left out
+    #[command(flatten)]
+    pub filters: FilterArgs,
     /// What becomes of conversations
     #[command(flatten)]
     pub turns: TurnsArgs,
@@ -85,16 +120,13 @@ pub struct RowArgs {
 impl RowArgs {
     /// The library's form of it.
     pub fn options(&self) -> DataOptions {
-        DataOptions {
+        self.filters.onto(DataOptions {
             limit: self.limit,
             skip_bad_rows: self.skip_bad_rows,
-            dedup: self.dedup,
-            min_chars: self.min_chars,
-            max_chars: self.max_chars,
             turns: self.turns.turns(),
             text_column: self.reading.text_column.clone(),
             ..DataOptions::default()
-        }
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kindling::data::{DataOptions, DataReport, Dataset, HeldOutShare, Memory, Source, parquet_rows};
+use kindling::data::{DataOptions, DataReport, Dataset, Dedup, HeldOutShare, Memory, Source, parquet_rows};
 use kindling::text::{Conversation, Row, RowKind};
 use serde_json::{Value, json};
 
@@ -155,10 +155,10 @@ fn rows_of_another_kind_far_down_are_skipped() {
 fn equal_rows_on_both_sides_are_counted() {
     let Some(folder) = cases() else { return };
     let held_out = Some(HeldOutShare { fraction: 0.2, seed: 42 });
-    let both = |dedup: bool| {
+    let both = |dedup: Dedup| {
         let data = open(&folder, "dup.jsonl", DataOptions { held_out, dedup, ..DataOptions::default() });
         data.report().on_both_sides.clone()
     };
-    assert!(both(false).is_some_and(|count| count.rows > 0 && count.first.starts_with("dup.jsonl:")));
-    assert_eq!(both(true), None);
+    assert!(both(Dedup::None).is_some_and(|count| count.rows > 0 && count.first.starts_with("dup.jsonl:")));
+    assert_eq!(both(Dedup::Exact), None);
 }

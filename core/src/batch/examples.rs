@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::{Encoder, Example};
-use crate::data::{Dataset, TokenExample, TokenRow};
+use crate::data::{Dataset, RowOrigin, TokenExample, TokenRow};
 use crate::error::{Error, Result};
+use crate::text::Row;
 use crate::told::{Told, told};
 
 /// Examples by the number of their row. Threads share it, so that reading ahead needs no lock.
@@ -45,6 +46,27 @@ pub struct EncodedRows {
 }
 
 impl EncodedRows {
+    /// The examples of a row that was read.
+    ///
+    /// # Errors
+    /// A row that cannot be rendered where none may be left out.
+    pub fn encode(&self, row: &Row, origin: RowOrigin) -> Result<Found> {
+        match self.encoder.examples(row, origin) {
+            Ok(examples) => Ok(Found::Examples(examples)),
+            // No row can be rendered without a template.
+            Err(error) if !self.encoder.has_template() => Err(error),
+            Err(Error::Data(reason) | Error::UnknownInTemplate(reason)) if self.skip_bad_rows => {
+                Ok(Found::Unusable(reason))
+            }
+            Err(Error::Data(reason)) => Err(Error::Data(told!(
+                "row.mend",
+                "{reason} (mend the row, or add --skip-bad-rows to go on without such rows)",
+                reason
+            ))),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The examples of a row that is tokens already.
     fn prepared(&self, row: TokenRow) -> Result<Found> {
         let TokenRow { examples, origin } = row;
@@ -86,20 +108,7 @@ impl ExampleSource for EncodedRows {
         let Some((row, origin)) = self.dataset.row(row)? else {
             return Err(Error::Data(told!("row.behind", "row {row} is behind the last one", row)));
         };
-        match self.encoder.examples(&row, origin) {
-            Ok(examples) => Ok(Found::Examples(examples)),
-            // No row can be rendered without a template.
-            Err(error) if !self.encoder.has_template() => Err(error),
-            Err(Error::Data(reason) | Error::UnknownInTemplate(reason)) if self.skip_bad_rows => {
-                Ok(Found::Unusable(reason))
-            }
-            Err(Error::Data(reason)) => Err(Error::Data(told!(
-                "row.mend",
-                "{reason} (mend the row, or add --skip-bad-rows to go on without such rows)",
-                reason
-            ))),
-            Err(error) => Err(error),
-        }
+        self.encode(&row, origin)
     }
 
     fn group(&self) -> usize {

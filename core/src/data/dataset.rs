@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
+use super::dedup::DedupIndex;
 use super::file::DataFile;
 use super::fingerprint::Fingerprints;
 use super::judge::judge;
 use super::mix::{Mix, SourceShare};
 use super::options::{DataOptions, Turns};
+use super::origin::RowOrigin;
 use super::overlap::on_both_sides;
-use super::report::{DataReport, RowOrigin, WarningCount};
-use super::rows::Rows;
-use super::scan::Scanner;
+use super::report::{DataReport, WarningCount};
+use super::rows::{RawRow, Rows};
 use super::source::Source;
 use super::split::{Split, split};
 use super::tokens::TokenRows;
+use super::watch::{Unwatched, Watch};
 use crate::error::{Error, Result};
 use crate::text::Row;
-use crate::told::{Told, told};
+use crate::told::told;
 
 /// What kinds of rows a dataset holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,21 @@ pub enum DataKind {
     Mixed,
 }
 
+/// The index of kept rows that duplicates were looked for in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexUse {
+    /// Rows that it held.
+    pub rows: u64,
+    /// Bytes of memory that it took.
+    pub bytes: u64,
+}
+
+impl IndexUse {
+    fn of(index: &DedupIndex) -> Self {
+        Self { rows: index.rows(), bytes: index.bytes() }
+    }
+}
+
 /// Rows by number, read from their files when they are asked for.
 ///
 /// Memory does not grow with the files, but for one bit a row if any row is left out.
@@ -40,6 +57,8 @@ pub struct Dataset {
     pub(super) fingerprints: Fingerprints,
     pub(super) skip_bad_rows: bool,
     pub(super) turns: Turns,
+    /// What finding duplicates took.
+    pub(super) index_use: IndexUse,
     /// The shares of its sources, where they have any.
     pub(super) mix: Option<Mix>,
     /// The rows, where they are tokens already; then there are no others.
@@ -67,6 +86,19 @@ impl Dataset {
         shares: &[SourceShare],
         options: DataOptions,
     ) -> Result<Self> {
+        Self::open_watched(sources, shares, options, &mut Unwatched)
+    }
+
+    /// The same, followed by `watch`.
+    ///
+    /// # Errors
+    /// As [`Dataset::open_mix`]; what `watch` says.
+    pub fn open_watched(
+        sources: Vec<Arc<dyn Source>>,
+        shares: &[SourceShare],
+        options: DataOptions,
+        watch: &mut dyn Watch,
+    ) -> Result<Self> {
         options.check()?;
         if sources.is_empty() {
             return Err(Error::Data(told!("data.no_file", "no data file was given")));
@@ -76,7 +108,7 @@ impl Dataset {
         let files = opened.collect::<Result<Vec<_>>>()?;
         check_text_column(&files, &options)?;
         let mut mix = Mix::of(shares)?;
-        let verdict = judge(&files, &options, mix.as_mut().map(|mix| (mix, shares)))?;
+        let verdict = judge(&files, &options, mix.as_mut().map(|mix| (mix, shares)), watch)?;
         mix.iter().try_for_each(Mix::check)?;
         let mut fingerprints = verdict.fingerprints;
         if let Some(mix) = &mix {
@@ -89,6 +121,7 @@ impl Dataset {
             fingerprints,
             skip_bad_rows: options.skip_bad_rows,
             turns: options.turns,
+            index_use: IndexUse::of(&verdict.dedup),
             mix,
             tokens: None,
         };
@@ -147,6 +180,11 @@ impl Dataset {
         self.skip_bad_rows
     }
 
+    /// What finding duplicates took when the data was opened.
+    pub fn index_use(&self) -> IndexUse {
+        self.index_use
+    }
+
     /// What becomes of its conversations where texts are read.
     pub fn turns(&self) -> Turns {
         self.turns
@@ -168,31 +206,25 @@ impl Dataset {
     /// # Errors
     /// Reading fails, or the file has changed since it was opened.
     pub fn row(&self, row: u64) -> Result<Option<(Row, RowOrigin)>> {
-        let read = |file: &DataFile, scanner: &Scanner| {
-            let origin = file.origin(scanner);
-            match file.parse(scanner.bytes()) {
-                Ok(parsed) => Ok((parsed.row, origin)),
-                Err(reason) => Err(changed(&origin, &reason)),
-            }
-        };
-        self.only_tokens()?;
-        self.rows.find(row, read)?.transpose()
+        let Some(raw) = self.raw_row(row)? else { return Ok(None) };
+        Ok(Some((self.parse(&raw)?, raw.origin)))
     }
 
     /// The usable row of this number as its file has it, not parsed; `None` behind the last one.
     ///
     /// # Errors
     /// Reading fails, or the file has changed since it was opened.
-    pub fn row_bytes(&self, row: u64) -> Result<Option<(Vec<u8>, RowOrigin)>> {
-        let read = |file: &DataFile, scanner: &Scanner| {
-            let origin = file.origin(scanner);
-            match scanner.bytes() {
-                Ok(bytes) => Ok((bytes.to_vec(), origin)),
-                Err(reason) => Err(changed(&origin, reason)),
-            }
-        };
+    pub fn raw_row(&self, row: u64) -> Result<Option<RawRow>> {
         self.only_tokens()?;
-        self.rows.find(row, read)?.transpose()
+        self.rows.raw(row)
+    }
+
+    /// What such a row means. Unlike reading it, this goes on many threads at once.
+    ///
+    /// # Errors
+    /// The file has changed since it was opened.
+    pub fn parse(&self, raw: &RawRow) -> Result<Row> {
+        self.rows.parse(raw)
     }
 
     /// Refuses to give rows of which only the tokens are left.
@@ -222,19 +254,10 @@ fn check_text_column(files: &[DataFile], options: &DataOptions) -> Result<()> {
     Ok(())
 }
 
-fn changed(origin: &RowOrigin, reason: &Told) -> Error {
-    Error::Data(told!(
-        "file.changed",
-        "{origin}: the file has changed since it was opened: {reason}",
-        origin,
-        reason
-    ))
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::data::options::HeldOutShare;
+    use crate::data::options::{Dedup, HeldOutShare};
     use crate::data::source::Memory;
     use crate::text::RowWarning;
 
@@ -332,7 +355,7 @@ pub(super) mod tests {
         let expected = part(split.validation_part()).iter().filter(|row| trained.contains(row)).count();
         assert!(expected > 0);
         assert_eq!(count.rows, expected as u64);
-        assert_eq!(both(DataOptions { held_out, dedup: true, ..DataOptions::default() }), None);
+        assert_eq!(both(DataOptions { held_out, dedup: Dedup::Exact, ..DataOptions::default() }), None);
         assert_eq!(both(DataOptions::default()), None);
     }
 

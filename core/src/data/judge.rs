@@ -1,40 +1,45 @@
 //! The judgement of rows: which are used, which are left out, and why.
 
-use std::collections::HashSet;
-
+use super::dedup::{DedupIndex, Earlier, Marks};
 use super::file::DataFile;
-use super::fingerprint::{DataFingerprint, Fingerprints, meaning};
+use super::fingerprint::{DataFingerprint, Fingerprints};
 use super::index::{Entry, RowIndex, RowSet};
+use super::look::{SeenRow, found, look};
 use super::mix::{Mix, SourceShare};
-use super::options::DataOptions;
+use super::options::{DataOptions, Dedup};
+use super::origin::{LeftOut, RowOrigin, Why};
 use super::report::DataReport;
-use super::scan::Scanner;
+use super::scan::RowStart;
+use super::watch::{KeptSignature, Watch};
 use crate::error::{Error, Result};
 use crate::text::{Parsed, Row};
 use crate::told::told;
 
 /// Decides row by row which ones are used.
 struct Judge<'a> {
+    files: &'a [DataFile],
     options: &'a DataOptions,
+    watch: &'a mut dyn Watch,
     verdict: Verdict,
     fingerprint: DataFingerprint,
-    /// What the rows so far mean, where equal rows are left out.
-    seen: HashSet<u128>,
     /// Usable rows that are enough.
     enough: Option<u64>,
+    /// Bytes of the rows so far.
+    bytes: u64,
 }
 
 /// Judges every row of these files, which hold the sources of a mix one behind the other where there is one; the rows of
 /// each are counted there.
 ///
 /// # Errors
-/// A file without rows, bad rows that are not to be skipped, or no usable row; reading fails.
+/// A file without rows, bad rows that are not to be skipped, or no usable row; reading fails, or what `watch` says.
 pub(super) fn judge(
     files: &[DataFile],
     options: &DataOptions,
     mut mix: Option<(&mut Mix, &[SourceShare])>,
+    watch: &mut dyn Watch,
 ) -> Result<Verdict> {
-    let mut judge = Judge::new(options);
+    let mut judge = Judge::new(files, options, watch);
     let shares = mix.as_ref().map_or(&[][..], |(_, shares)| *shares);
     // Which source each file belongs to.
     let of_file =
@@ -54,11 +59,7 @@ pub(super) fn judge(
             continue;
         }
         let (before, usable) = (judge.rows(), judge.usable());
-        judge.file(file);
-        let mut scanner = file.scanner();
-        while !judge.is_full() && scanner.advance()? {
-            judge.row(number, file, &scanner);
-        }
+        judge.file(number, file)?;
         judge.verdict.ends.push(judge.rows());
         if judge.rows() == before {
             return Err(Error::Data(told!(
@@ -87,10 +88,12 @@ pub(super) struct Verdict {
     pub(super) hashes: Vec<u64>,
     /// What the usable rows are.
     pub(super) fingerprints: Fingerprints,
+    /// The rows that are kept, where others are compared with them.
+    pub(super) dedup: DedupIndex,
 }
 
 impl<'a> Judge<'a> {
-    fn new(options: &'a DataOptions) -> Self {
+    fn new(files: &'a [DataFile], options: &'a DataOptions, watch: &'a mut dyn Watch) -> Self {
         let verdict = Verdict {
             report: DataReport::default(),
             index: RowIndex::new(),
@@ -98,14 +101,30 @@ impl<'a> Judge<'a> {
             ends: Vec::new(),
             hashes: Vec::new(),
             fingerprints: Fingerprints::default(),
+            dedup: DedupIndex::new(options.dedup),
         };
-        let (fingerprint, seen) = (DataFingerprint::new(options), HashSet::new());
-        Self { options, verdict, fingerprint, seen, enough: options.limit }
+        let fingerprint = DataFingerprint::new(options);
+        Self { files, options, watch, verdict, fingerprint, enough: options.limit, bytes: 0 }
     }
 
-    /// Begins a file.
-    fn file(&mut self, file: &DataFile) {
+    /// Judges the rows of a file, up to the limit: they are read one behind the other, looked at by all threads, and decided
+    /// in their order.
+    fn file(&mut self, number: usize, file: &DataFile) -> Result<()> {
         self.fingerprint.begin(file);
+        let mut scanner = file.scanner();
+        let mut goes_on = true;
+        while goes_on && !self.is_full() {
+            // No more than may be used: rows behind the limit are not looked at.
+            let room = self.enough.map_or(u64::MAX, |enough| enough - self.usable());
+            let (rows, more) = found(&mut scanner, room, self.rows(), self.watch);
+            for seen in look(file, self.options, rows) {
+                self.bytes += seen.bytes.len() as u64;
+                self.row(number, seen)?;
+            }
+            self.watch.progress(self.rows(), self.bytes);
+            goes_on = more?;
+        }
+        Ok(())
     }
 
     /// How many rows are judged.
@@ -123,47 +142,90 @@ impl<'a> Judge<'a> {
         self.enough.is_some_and(|enough| self.usable() >= enough)
     }
 
-    /// Judges the row that the scanner found last.
-    fn row(&mut self, file_number: usize, file: &DataFile, scanner: &Scanner) {
-        let found = self.rows();
+    /// Judges a row that was looked at.
+    fn row(&mut self, file: usize, seen: SeenRow) -> Result<()> {
+        let number = self.rows();
         self.verdict.report.rows += 1;
-        let origin = file.origin(scanner);
-        let bytes = scanner.bytes();
-        match file.parse(bytes) {
+        let origin = self.origin(file, seen.place);
+        self.keep_signature(number, &seen)?;
+        let why = match &seen.parsed {
+            Err(reason) => {
+                self.verdict.report.add_bad(&origin, reason);
+                Some(Why::Bad(reason.clone()))
+            }
             Ok(Parsed { row: Row::Preference(pair), .. }) if pair.is_equal() => {
                 self.verdict.report.add_equal_pair(&origin);
+                Some(Why::EqualPair)
             }
-            Ok(parsed) if self.accepts(&parsed) => {
-                self.fingerprint.add(file, bytes.unwrap_or_default());
-                self.verdict.report.add_usable(&parsed, &origin);
-                self.verdict.index.push(Entry { file: file_number, place: scanner.place(), found });
-                return;
+            Ok(parsed) => {
+                let marks = seen.marks.as_ref();
+                let why = match seen.left {
+                    Some(why) => Some(why),
+                    None => self.earlier(&parsed.row, marks)?,
+                };
+                match &why {
+                    Some(why) => self.verdict.report.add_left(why),
+                    None => {
+                        self.add(file, (number, seen.place), marks)?;
+                        self.fingerprint.add(&self.files[file], &seen.bytes);
+                        self.verdict.report.add_usable(parsed, &origin);
+                    }
+                }
+                why
             }
-            Ok(_) => {}
-            Err(reason) => self.verdict.report.add_bad(&origin, &reason),
+        };
+        match why {
+            None => Ok(()),
+            Some(why) => {
+                self.verdict.unusable.insert(number);
+                self.watch.left_out(&LeftOut { origin, why })
+            }
         }
-        self.verdict.unusable.insert(found);
     }
 
-    /// Whether a good row is used; counts it if not.
-    fn accepts(&mut self, parsed: &Parsed) -> bool {
-        let (min, max) = (self.options.min_chars, self.options.max_chars);
-        if min.is_some() || max.is_some() {
-            let chars = parsed.row.chars();
-            if min.is_some_and(|min| chars < min) || max.is_some_and(|max| chars > max) {
-                self.verdict.report.filtered += 1;
-                return false;
+    /// Adds a row that is used to what finds rows again.
+    fn add(&mut self, file: usize, (found, place): (u64, RowStart), marks: Option<&Marks>) -> Result<()> {
+        self.verdict.index.push(Entry { file, place, found });
+        match marks {
+            Some(marks) if self.options.dedup == Dedup::None => {
+                self.verdict.hashes.push(marks.meaning as u64);
+                Ok(())
             }
+            Some(marks) => self.verdict.dedup.add(marks, file, place),
+            None => Ok(()),
         }
-        if !self.options.dedup {
-            if self.options.held_out.is_some_and(|share| share.fraction > 0.0) {
-                self.verdict.hashes.push(meaning(&parsed.row) as u64);
+    }
+
+    /// That an earlier row says what a good row says.
+    fn earlier(&self, row: &Row, marks: Option<&Marks>) -> Result<Option<Why>> {
+        let Some(marks) = marks else { return Ok(None) };
+        let reread = |file: usize, place: RowStart| -> Result<Option<Row>> {
+            let Some(file) = self.files.get(file) else { return Ok(None) };
+            let mut scanner = file.scanner_at(place);
+            let is_there = scanner.advance()?;
+            let parsed = is_there.then(|| file.parse(scanner.bytes()));
+            Ok(parsed.and_then(Result::ok).map(|parsed| parsed.row))
+        };
+        let found = self.verdict.dedup.find(row, marks, reread)?;
+        Ok(found.map(|Earlier { file, place, jaccard }| {
+            let earlier = self.origin(file, place);
+            jaccard.map_or(Why::Equal(earlier.clone()), |jaccard| Why::Near(earlier, jaccard))
+        }))
+    }
+
+    /// Has the signature of a row kept that was computed here.
+    fn keep_signature(&mut self, row: u64, seen: &SeenRow) -> Result<()> {
+        match &seen.marks {
+            Some(Marks { meaning, signature: Some(bands) }) if !seen.was_kept => {
+                self.watch.keep(&KeptSignature { row, meaning: *meaning as u64, bands: *bands })
             }
-            return true;
+            _ => Ok(()),
         }
-        let is_new = self.seen.insert(meaning(&parsed.row));
-        self.verdict.report.duplicates += u64::from(!is_new);
-        is_new
+    }
+
+    fn origin(&self, file: usize, place: RowStart) -> RowOrigin {
+        let source = self.files.get(file).map_or(String::new(), |file| file.name().to_string());
+        RowOrigin { source, line: place.line }
     }
 
     /// The verdict over all rows.
@@ -198,12 +260,17 @@ mod tests {
     fn equal_and_badly_sized_rows_are_left_out_and_the_limit_counts_what_is_left() {
         let texts = ["aa", "字字", "aa", "bbbb", "c", "字字", "dd", "aa", "ee"];
         let file: String = texts.iter().map(|text| format!("{{\"text\": \"{text}\"}}\n")).collect();
-        let options =
-            DataOptions { dedup: true, min_chars: Some(2), max_chars: Some(3), ..DataOptions::default() };
+        let options = DataOptions {
+            dedup: Dedup::Exact,
+            min_chars: Some(2),
+            max_chars: Some(3),
+            ..DataOptions::default()
+        };
         let data = open(&[("a.jsonl", &file)], options.clone()).unwrap();
         assert_eq!(rows(&data), ["a.jsonl:1 aa", "a.jsonl:2 字字", "a.jsonl:7 dd", "a.jsonl:9 ee"]);
         let report = data.report();
         assert_eq!((report.rows, report.usable, report.filtered, report.duplicates), (9, 4, 2, 3));
+        assert_eq!((report.too_short, report.near_duplicates, data.index_use().rows), (1, 0, 4));
         let data = open(&[("a.jsonl", &file)], DataOptions { limit: Some(3), ..options }).unwrap();
         assert_eq!((data.len(), data.report().rows), (3, 7));
         assert_eq!(data.row(3).unwrap(), None);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::language::TextLanguage;
 use crate::error::{Error, Result};
 use crate::text::RowKind;
 use crate::told::told;
@@ -21,6 +22,40 @@ pub enum Turns {
     Rendered,
 }
 
+/// Which rows are left out because an earlier one says the same. The first one stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
+pub enum Dedup {
+    /// None.
+    // Earlier runs keep the flag as it was: there or not.
+    #[default]
+    #[cfg_attr(feature = "cli", value(alias = "false"))]
+    None,
+    /// Rows that mean exactly the same, however they are spelled in their files: 96 bits of SHA-256, so that among a billion
+    /// rows one is taken for another with odds of 1 in 10^11; at most 36 bytes of memory a row
+    #[cfg_attr(feature = "cli", value(alias = "true"))]
+    Exact,
+    /// Rows whose texts are nearly the same, too: 5-shingles of words and of Chinese characters, MinHash in 8 bands of 6, and a
+    /// Jaccard similarity of 0.8, which is computed; at most 120 bytes of memory a row
+    Minhash,
+}
+
+impl Dedup {
+    /// The least Jaccard similarity of near-duplicates.
+    pub const SIMILAR: f64 = 0.8;
+    /// Bytes that an index takes beside those of its rows, at most.
+    pub const FIXED_BYTES: u64 = 2 << 20;
+
+    /// Bytes that the index of the kept rows takes for each of them, at most.
+    pub fn bytes_a_row(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Exact => 36,
+            Self::Minhash => 120,
+        }
+    }
+}
+
 /// Which rows are used, and as what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataOptions {
@@ -28,9 +63,10 @@ pub struct DataOptions {
     pub limit: Option<u64>,
     /// Leave bad rows out and count them, instead of refusing the data.
     pub skip_bad_rows: bool,
-    /// Leave out rows that equal an earlier one. While the data is opened this takes a fingerprint of 16 bytes a row
-    /// (up to 40 with the set's spare room).
-    pub dedup: bool,
+    /// Leave out rows that say what an earlier one says. While the data is opened this takes [`Dedup::bytes_a_row`].
+    pub dedup: Dedup,
+    /// Leave out rows in other languages than these; empty takes all.
+    pub languages: Vec<TextLanguage>,
     /// The fewest characters that all texts of a row must have together.
     pub min_chars: Option<usize>,
     /// The most characters that all texts of a row may have together.
@@ -64,7 +100,8 @@ impl Default for DataOptions {
         Self {
             limit: None,
             skip_bad_rows: false,
-            dedup: false,
+            dedup: Dedup::None,
+            languages: Vec::new(),
             min_chars: None,
             max_chars: None,
             max_row_bytes: 64 << 20,

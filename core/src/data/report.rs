@@ -1,15 +1,16 @@
 //! What the data holds: counted once, when it is opened.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::origin::RowOrigin;
+use super::origin::Why;
 use crate::error::{Error, Result};
 use crate::text::{Parsed, Row, RowWarning};
 use crate::told::{Counted, Told, texts, told};
 
-/// Counts over all rows; `rows` = `usable` + `bad` + `filtered` + `duplicates` + `equal_pairs`.
+/// Counts over all rows; `rows` = `usable` + `bad` + `filtered` + `other_languages` + `duplicates` + `equal_pairs`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataReport {
     /// Rows found, up to the limit of usable ones.
@@ -33,8 +34,20 @@ pub struct DataReport {
     pub bad_rows: Vec<Told>,
     /// Rows left out because they are too short or too long.
     pub filtered: u64,
-    /// Rows left out because an equal one stands before them.
+    /// Those of them that are too short.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub too_short: u64,
+    /// Rows left out because they are in none of the languages that were asked for.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub other_languages: u64,
+    /// What they are in: `zh`, `en`, `other`, `code` or `none`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub languages_left: BTreeMap<String, u64>,
+    /// Rows left out because one that says the same stands before them.
     pub duplicates: u64,
+    /// Those of them that were found by their similarity.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub near_duplicates: u64,
     /// Pairs left out because their two answers are equal, and the first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equal_pairs: Option<WarningCount>,
@@ -78,21 +91,6 @@ pub struct WarningCount {
     pub first: String,
 }
 
-/// Where a row comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct RowOrigin {
-    /// The file's name.
-    pub source: String,
-    /// The line in it where the row begins, from 1.
-    pub line: u64,
-}
-
-impl fmt::Display for RowOrigin {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}", self.source, self.line)
-    }
-}
-
 impl DataReport {
     pub(super) fn add_bad(&mut self, origin: &RowOrigin, reason: &Told) {
         self.bad += 1;
@@ -107,6 +105,27 @@ impl DataReport {
         self.equal_pairs.get_or_insert_with(none).rows += 1;
     }
 
+    /// Counts a row that is left out though it could be used.
+    pub(super) fn add_left(&mut self, why: &Why) {
+        match why {
+            Why::TooShort | Why::TooLong => {
+                self.filtered += 1;
+                self.too_short += u64::from(*why == Why::TooShort);
+            }
+            Why::Language(language) => {
+                self.other_languages += 1;
+                *self.languages_left.entry(language.to_string()).or_default() += 1;
+            }
+            Why::Equal(_) => self.duplicates += 1,
+            Why::Near(..) => {
+                self.duplicates += 1;
+                self.near_duplicates += 1;
+            }
+            // Counted with their reasons and places.
+            Why::Bad(_) | Why::EqualPair => {}
+        }
+    }
+
     /// Adds the counts of other rows, which stand behind these.
     pub(super) fn add(&mut self, other: &Self) {
         self.rows += other.rows;
@@ -119,7 +138,13 @@ impl DataReport {
         let named = MOST_NAMED.saturating_sub(self.bad_rows.len());
         self.bad_rows.extend(other.bad_rows.iter().take(named).cloned());
         self.filtered += other.filtered;
+        self.too_short += other.too_short;
+        self.other_languages += other.other_languages;
+        for (language, rows) in &other.languages_left {
+            *self.languages_left.entry(language.clone()).or_default() += rows;
+        }
         self.duplicates += other.duplicates;
+        self.near_duplicates += other.near_duplicates;
         add_count(&mut self.equal_pairs, other.equal_pairs.as_ref());
         add_count(&mut self.on_both_sides, other.on_both_sides.as_ref());
         for (warning, count) in &other.warnings {
@@ -198,12 +223,17 @@ impl DataReport {
             .bad_rows
             .first()
             .map_or(Told::default(), |row| told!("data.first_bad", "; the first bad one is {row}", row));
+        let languages = match self.other_languages {
+            0 => Told::default(),
+            count => told!("data.none_in_language", "; {count} are in other languages", count),
+        };
         Err(Error::Data(told!(
             "data.none_left",
-            "no row of the data is left: of {rows}, {bad} are bad and {filtered} too short or too long{first}",
+            "no row of the data is left: of {rows}, {bad} are bad and {filtered} too short or too long{languages}{first}",
             rows,
             bad,
             filtered,
+            languages,
             first
         )))
     }

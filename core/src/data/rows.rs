@@ -4,9 +4,22 @@ use std::sync::{Mutex, PoisonError};
 
 use super::file::DataFile;
 use super::index::{RowIndex, RowSet};
+use super::origin::RowOrigin;
 use super::scan::Scanner;
 use crate::error::{Error, Result};
-use crate::told::told;
+use crate::text::Row;
+use crate::told::{Told, told};
+
+/// A usable row as its file has it, not parsed.
+#[derive(Clone, Debug)]
+pub struct RawRow {
+    /// The number of its file.
+    file: usize,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Where it stands.
+    pub origin: RowOrigin,
+}
 
 /// The usable rows of many files, one file after the other.
 pub(super) struct Rows {
@@ -49,12 +62,44 @@ impl Rows {
     /// # Errors
     /// Reading fails, or a file has become shorter since it was opened.
     pub(super) fn find<T>(&self, row: u64, read: impl FnOnce(&DataFile, &Scanner) -> T) -> Result<Option<T>> {
+        self.find_numbered(row, |file, scanner| read(&self.files[file], scanner))
+    }
+
+    /// The bytes of a row; `None` behind the last row.
+    ///
+    /// # Errors
+    /// Reading fails, or the file has changed since it was opened.
+    pub(super) fn raw(&self, row: u64) -> Result<Option<RawRow>> {
+        let read = |file: usize, scanner: &Scanner| {
+            let origin = self.files[file].origin(scanner);
+            match scanner.bytes() {
+                Ok(bytes) => Ok(RawRow { file, bytes: bytes.to_vec(), origin }),
+                Err(reason) => Err(changed(&origin, reason)),
+            }
+        };
+        self.find_numbered(row, read)?.transpose()
+    }
+
+    /// What the bytes of a row mean. Unlike finding them, this goes on many threads at once.
+    ///
+    /// # Errors
+    /// The file has changed since it was opened.
+    pub(super) fn parse(&self, raw: &RawRow) -> Result<Row> {
+        match self.files.get(raw.file).map(|file| file.parse(Ok(&raw.bytes))) {
+            Some(Ok(parsed)) => Ok(parsed.row),
+            Some(Err(reason)) => Err(changed(&raw.origin, &reason)),
+            None => Err(Error::Data(told!("prepared.no_file", "the row comes from no file of the data"))),
+        }
+    }
+
+    /// The same as [`Rows::find`] with the number of the file.
+    fn find_numbered<T>(&self, row: u64, read: impl FnOnce(usize, &Scanner) -> T) -> Result<Option<T>> {
         let mut last = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut cursor) = self.before(row, last.take()) else {
             return Ok(None);
         };
         self.pass(row, &mut cursor)?;
-        let value = read(&self.files[cursor.file], &cursor.scanner);
+        let value = read(cursor.file, &cursor.scanner);
         *last = Some(cursor);
         Ok(Some(value))
     }
@@ -91,6 +136,15 @@ impl Rows {
         }
         Ok(())
     }
+}
+
+fn changed(origin: &RowOrigin, reason: &Told) -> Error {
+    Error::Data(told!(
+        "file.changed",
+        "{origin}: the file has changed since it was opened: {reason}",
+        origin,
+        reason
+    ))
 }
 
 fn shorter(files: &[DataFile]) -> Error {
@@ -141,10 +195,10 @@ mod tests {
     #[test]
     fn the_bytes_of_a_row_are_as_in_the_file() {
         let data = open(&[("a.jsonl", MIXED)], skipping()).unwrap();
-        let (bytes, origin) = data.row_bytes(1).unwrap().unwrap();
-        assert_eq!(bytes, b"{\"q\": \"three\", \"a\": \"\"}\n");
-        assert_eq!(origin.to_string(), "a.jsonl:3");
-        assert!(data.row_bytes(2).unwrap().is_none());
+        let raw = data.raw_row(1).unwrap().unwrap();
+        assert_eq!(raw.bytes, b"{\"q\": \"three\", \"a\": \"\"}\n");
+        assert_eq!(raw.origin.to_string(), "a.jsonl:3");
+        assert!(data.raw_row(2).unwrap().is_none());
     }
 
     /// A source whose bytes change once the dataset is open.

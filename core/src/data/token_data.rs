@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::dataset::Dataset;
+use super::dataset::{Dataset, IndexUse};
 use super::fingerprint::Fingerprints;
 use super::index::{RowIndex, RowSet};
 use super::mix::{Mix, SourceShare};
@@ -37,7 +37,8 @@ impl Dataset {
         let TokenData { rows: tokens, report, fingerprint, skip_bad_rows, turns, mix } = data;
         let rows = Rows::new(Vec::new(), RowIndex::new(), RowSet::default(), Vec::new());
         let fingerprints = Fingerprints { now: fingerprint, content_only: None };
-        Self { rows, report, fingerprints, skip_bad_rows, turns, mix, tokens: Some(tokens) }
+        let index_use = IndexUse::default();
+        Self { rows, report, fingerprints, skip_bad_rows, turns, index_use, mix, tokens: Some(tokens) }
     }
 
     /// The rows of several datasets of tokens, one behind the other, with a share each where there are any.

@@ -12,6 +12,7 @@ mod follow_up;
 mod grade;
 mod inviting;
 mod known;
+mod large;
 mod lexicon;
 mod memory;
 mod names;
@@ -32,6 +33,7 @@ use turn::Exchange;
 
 pub use grade::{Examinee, Grade, Grades};
 pub use known::{card, known_rows, rows_known_by};
+pub use large::LargeText;
 pub use question::{Kind, Language, Question};
 pub use reasoned::UnseenSum;
 

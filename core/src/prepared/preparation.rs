@@ -6,15 +6,17 @@ use super::index::{PreparedIndex, ShardEntry};
 use super::plan::Plan;
 use super::ties::ties_of;
 use super::writer::ShardWriter;
-use crate::batch::{Content, EncodedRows, Encoder, Example, ExampleSource, Found};
-use crate::data::{Dataset, RowOrigin, TokenExample, TokenRow};
+use crate::batch::{Content, EncodedRows, Encoder, Example, Found};
+use crate::data::{Dataset, RawRow, TokenExample, TokenRow};
 use crate::error::{Error, Result};
 use crate::platform::{map_in_threads, threads};
 use crate::tokenizer::{TagWeight, Tokenizer};
 use crate::told::told;
 
-/// Text in a shard, about.
+/// Text in a shard, about, at least.
 const SHARD_BYTES: u64 = 8 << 20;
+/// Shards, about, at most: each is a memory map of its own where it is trained from, and systems allow some ten thousands.
+const MOST_SHARDS: u64 = 4096;
 /// Rows that a thread encodes between two reports.
 const ROWS_AT_ONCE: u64 = 64;
 
@@ -45,7 +47,7 @@ impl Preparation {
         }
         let ties = ties_of(&tokenizer, content, dataset.turns(), max_seq_len, max_prompt_len)?;
         let (rows, bytes) = (dataset.len(), dataset.report().bytes_of_text.max(1));
-        let fitting = u128::from(rows) * u128::from(SHARD_BYTES) / u128::from(bytes);
+        let fitting = u128::from(rows) * u128::from(shard_bytes(bytes)) / u128::from(bytes);
         let plan = Plan {
             version: Plan::VERSION,
             ties,
@@ -78,6 +80,11 @@ impl Preparation {
     pub fn with_rows_per_shard(mut self, rows: u64) -> Self {
         self.plan.rows_per_shard = rows.max(1);
         self
+    }
+
+    /// The rows.
+    pub fn dataset(&self) -> &Dataset {
+        &self.rows.dataset
     }
 
     /// What is prepared, and how.
@@ -137,34 +144,53 @@ impl Preparation {
     }
 }
 
-/// Rows of `source` as tokens, in order, encoded on all threads.
+/// Bytes of text in a shard, where all rows have `bytes`: what is made at once must fit into memory, and what is lost by an
+/// interruption should be little.
+fn shard_bytes(bytes: u64) -> u64 {
+    SHARD_BYTES.max(bytes / MOST_SHARDS)
+}
+
+/// Rows of `source` as tokens, in order: read one behind the other, for which nothing is searched, and made tokens of on all
+/// threads.
 ///
 /// # Errors
 /// Rows that cannot be read or encoded.
 fn encoded(source: &EncodedRows, rows: std::ops::Range<u64>) -> Result<Vec<TokenRow>> {
-    // Dealt out in turns: the threads then read near each other, where the file's block is at hand.
-    let parts = threads().clamp(1, (rows.end - rows.start).max(1) as usize);
-    let part = |thread: usize| rows.clone().skip(thread).step_by(parts).collect::<Vec<u64>>();
-    let encode =
-        |part: Vec<u64>| part.into_iter().map(|row| token_row(source, row)).collect::<Result<Vec<_>>>();
-    let encoded = map_in_threads((0..parts).map(part).collect(), encode);
-    let mut encoded = encoded.into_iter().map(|part| part.map(Vec::into_iter)).collect::<Result<Vec<_>>>()?;
-    let count = (rows.end - rows.start) as usize;
-    Ok((0..count).filter_map(|row| encoded[row % parts].next()).collect())
+    let read = |row: u64| match source.dataset.raw_row(row) {
+        Ok(Some(raw)) => Ok(raw),
+        Ok(None) => Err(Error::Data(told!("row.behind", "row {row} is behind the last one", row))),
+        Err(error) => Err(error),
+    };
+    let raw = rows.map(read).collect::<Result<Vec<RawRow>>>()?;
+    let length = raw.len().div_ceil(threads().max(1)).max(1);
+    let parts: Vec<&[RawRow]> = raw.chunks(length).collect();
+    let encode = |part: &[RawRow]| part.iter().map(|raw| token_row(source, raw)).collect::<Result<Vec<_>>>();
+    let parts = map_in_threads(parts, encode).into_iter().collect::<Result<Vec<_>>>()?;
+    Ok(parts.into_iter().flatten().collect())
 }
 
-fn token_row(source: &EncodedRows, row: u64) -> Result<TokenRow> {
-    let examples = match source.examples(row)? {
+fn token_row(source: &EncodedRows, raw: &RawRow) -> Result<TokenRow> {
+    let origin = raw.origin.clone();
+    let examples = match source.encode(&source.dataset.parse(raw)?, origin.clone())? {
         Found::Examples(examples) => examples,
-        Found::Unusable(_) => {
-            let origin = source.dataset.row(row)?.map(|(_, origin)| origin);
-            let origin = origin.unwrap_or(RowOrigin { source: String::new(), line: 0 });
-            return Ok(TokenRow { examples: Vec::new(), origin });
-        }
+        Found::Unusable(_) => return Ok(TokenRow { examples: Vec::new(), origin }),
     };
-    let Some(origin) = examples.first().map(|example| example.origin.clone()) else {
-        return Err(Error::Data(told!("prepared.no_example", "row {row} gives no example", row)));
-    };
+    if examples.is_empty() {
+        return Err(Error::Data(told!("prepared.no_example", "{origin}: the row gives no example", origin)));
+    }
     let tokens = |Example { ids, weights, warnings, .. }: Example| TokenExample { ids, weights, warnings };
     Ok(TokenRow { examples: examples.into_iter().map(tokens).collect(), origin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_grow_with_the_data_and_stay_few() {
+        assert_eq!(shard_bytes(1), 8 << 20);
+        assert_eq!(shard_bytes(32 << 30), 8 << 20);
+        // 1 TB: 244 MB of text a shard.
+        assert_eq!(shard_bytes(1_000_000_000_000), 244_140_625);
+    }
 }

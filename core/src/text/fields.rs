@@ -45,7 +45,7 @@ pub(super) const OF_MESSAGE: &str = " of a message";
 /// Last words of keys whose numbers and truth values say what a row is, where it comes from or how large it is: nothing
 /// is lost where nobody reads them.
 const HARMLESS: &str = "id ids idx index uuid guid key hash sha md5 name title url source file path line row page version \
-                        split date day year time timestamp ts created updated modified length len size count tokens";
+                        split date day year time timestamp ts created updated modified length len size count tokens 轮次";
 
 /// Whether what stands under a key does no more than label its row. A table's first column of numbers without a name
 /// (`Unnamed: 0` and `__index_level_0__`, as pandas writes it, or none at all) counts its rows.

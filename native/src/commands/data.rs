@@ -16,6 +16,7 @@ use kindling::train::{TrainConfig, tokens_problems, turn_warnings};
 use serde_json::json;
 
 use super::data_list::{self, ListArgs};
+use super::pairs::{self, PairsArgs};
 use super::prepare::{self, PrepareArgs};
 use super::preview_hidden::Hiding;
 use super::preview_row::show_row;
@@ -25,7 +26,7 @@ use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::output::{self, Output};
 use crate::prepared_files;
-use crate::sources::{self, RowArgs, TextArgs, TurnsArgs};
+use crate::sources::{self, FilterArgs, RowArgs, TextArgs, TurnsArgs};
 
 /// What to do with data.
 #[derive(Subcommand)]
@@ -34,6 +35,8 @@ pub enum DataVerb {
     Preview(Box<PreviewArgs>),
     /// Make tokens of rows once, to train from them by memory map
     Prepare(Box<PrepareArgs>),
+    /// Write the questions and answers of conversations as a CSV table
+    Pairs(Box<PairsArgs>),
     /// Public data sets for every stage: sizes, formats, hub: addresses, licences
     List(ListArgs),
 }
@@ -59,6 +62,9 @@ pub struct PreviewArgs {
     /// Leave out rows that cannot be used
     #[arg(long)]
     pub skip_bad_rows: bool,
+    /// Which good rows are left out
+    #[command(flatten)]
+    pub filters: FilterArgs,
     /// What becomes of conversations
     #[command(flatten)]
     pub turns: TurnsArgs,
@@ -72,6 +78,7 @@ pub fn run(verb: DataVerb, everywhere: &Everywhere) -> Result<(), Failure> {
     match verb {
         DataVerb::Preview(args) => preview(&args, everywhere.output()),
         DataVerb::Prepare(args) => prepare::run(&args, everywhere.output()),
+        DataVerb::Pairs(args) => pairs::run(&args, everywhere.output()),
         DataVerb::List(args) => {
             data_list::run(&args, everywhere.output());
             Ok(())
@@ -85,7 +92,7 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
     let tags = view.taught_tags()?;
     let (tokenizer, config, model) = view.opened(output)?;
     let hiding = Hiding::of(view.stage, model, &config, args.t_range)?;
-    let options = DataOptions {
+    let options = args.filters.onto(DataOptions {
         limit: Some(args.limit),
         skip_bad_rows: args.skip_bad_rows,
         kind: view.stage.row_kind(),
@@ -93,7 +100,7 @@ fn preview(args: &PreviewArgs, output: Output) -> Result<(), Failure> {
         template_keys: tokenizer.template_keys(),
         text_column: args.reading.text_column.clone(),
         ..DataOptions::default()
-    };
+    });
     let tokens = open_tokens(args, &tokenizer, &config, tags.clone(), output)?;
     let shown = tokens.as_ref().map(|data| data.len().min(args.limit));
     let data = Arc::new(match tokens {
@@ -149,7 +156,7 @@ fn open_tokens(
 ) -> Result<Option<Dataset>, Failure> {
     let PreviewArgs { view, skip_bad_rows, turns, reading, .. } = args;
     let (skip_bad_rows, turns, reading) = (*skip_bad_rows, *turns, reading.clone());
-    let rows = RowArgs { skip_bad_rows, turns, reading, ..RowArgs::default() };
+    let rows = RowArgs { skip_bad_rows, turns, reading, filters: args.filters.clone(), ..RowArgs::default() };
     let Some(data) = prepared_files::open(&args.data, &rows, config.max_seq_len)? else { return Ok(None) };
     // Rows of whatever length are shown, where none is asked for.
     let lengths = (view.max_seq_len.unwrap_or(0), view.max_prompt_len);

@@ -7,6 +7,7 @@ use kindling::error::{Error, Result};
 use kindling::prepared::{INDEX, Plan, Preparation, Shard, ShardEntry, shard_name};
 
 use super::meter::Meter;
+use super::signatures::SIGNATURES;
 use crate::disk::{remove, replace, sync_dir};
 use crate::failure::{Failure, io_error};
 use crate::interrupt;
@@ -85,6 +86,7 @@ fn write_shards(preparation: &Preparation, out: &Path, output: Output) -> Result
     let index = preparation.index(entries);
     replace(&out.join(INDEX), &to_json(&index)?)?;
     remove(&out.join(UNFINISHED))?;
+    remove(&out.join(SIGNATURES))?;
     sync_dir(out);
     Ok(Done { rows: plan.rows, tokens: index.tokens(), shards: index.shards.len(), kept, left_over: 0 })
 }
@@ -104,10 +106,7 @@ fn entry_of(path: &Path, number: u64) -> Option<ShardEntry> {
 fn check_out(out: &Path, plan: &Plan, existing: Existing, output: Output) -> Result<Option<Done>, Failure> {
     let place = out.display();
     let (has_index, is_begun) = (out.join(INDEX).is_file(), out.join(UNFINISHED).is_file());
-    // A preparation that was killed at its very beginning leaves the directory of its lock.
-    let counts =
-        |entry: std::io::Result<fs::DirEntry>| entry.map_or(true, |entry| entry.file_name() != "training");
-    let taken = fs::read_dir(out).map_or(out.exists(), |entries| entries.into_iter().any(counts));
+    let taken = is_taken(out);
     if !(has_index || is_begun) {
         return match taken {
             false => Ok(None),
@@ -147,6 +146,20 @@ fn check_out(out: &Path, plan: &Plan, existing: Existing, output: Output) -> Res
     Ok(None)
 }
 
+/// Whether a directory that holds no preparation holds something else than one leaves that was killed at its beginning: the
+/// directory of its lock, and what it computed of the rows.
+fn is_taken(out: &Path) -> bool {
+    let counts = |entry: std::io::Result<fs::DirEntry>| {
+        entry.map_or(true, |entry| !["training", SIGNATURES].iter().any(|own| entry.file_name() == *own))
+    };
+    fs::read_dir(out).map_or(out.exists(), |entries| entries.into_iter().any(counts))
+}
+
+/// Whether what is computed of the rows can be kept in a directory: it is free, or holds a preparation that is not at its end.
+pub fn can_keep(out: &Path) -> bool {
+    !out.join(INDEX).exists() && (out.join(UNFINISHED).is_file() || !is_taken(out))
+}
+
 fn again(out: &Path, why: &str) -> Failure {
     Failure::Usage(format!(
         "--out {}: {why}; choose another directory, or make it anew with --overwrite",
@@ -158,6 +171,7 @@ fn again(out: &Path, why: &str) -> Failure {
 fn clear(out: &Path) -> Result<()> {
     remove(&out.join(INDEX))?;
     remove(&out.join(UNFINISHED))?;
+    remove(&out.join(SIGNATURES))?;
     for entry in fs::read_dir(out).map_err(|e| io_error(out, e))? {
         let path = entry.map_err(|e| io_error(out, e))?.path();
         let name = path.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());

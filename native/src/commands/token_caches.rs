@@ -17,11 +17,14 @@ use crate::prepared_files::flat_type;
 use crate::run_dir::Existing;
 
 /// Writes a file that appears at once.
-fn write_file(
+///
+/// # Errors
+/// A name that is taken, what cannot be written; what `fill` says.
+pub(super) fn write_file<T>(
     out: &Path,
     existing: Existing,
-    fill: impl FnOnce(&mut BufWriter<File>) -> Result<Done, Failure>,
-) -> Result<Done, Failure> {
+    fill: impl FnOnce(&mut BufWriter<File>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     if out.exists() && existing == Existing::Refuse {
         return Err(Failure::Usage(format!(
             "--out {} is taken; choose another name, or add --overwrite",

@@ -348,6 +348,7 @@ pub fn tell(report: &DataReport, output: Output) {
     for remark in report.remarks(output::grouped) {
         output.warn(&remark);
     }
+    let equal = report.duplicates - report.near_duplicates.min(report.duplicates);
     for (words, count) in [
         (["row cannot be used and is left out", "rows cannot be used and are left out"], report.bad),
         (
@@ -355,7 +356,14 @@ pub fn tell(report: &DataReport, output: Output) {
                 "row is equal to an earlier one and is left out",
                 "rows are equal to an earlier one and are left out",
             ],
-            report.duplicates,
+            equal,
+        ),
+        (
+            [
+                "row is a near-duplicate of an earlier one and is left out",
+                "rows are near-duplicates of an earlier one and are left out",
+            ],
+            report.near_duplicates,
         ),
     ] {
         if count > 0 {
@@ -363,9 +371,17 @@ pub fn tell(report: &DataReport, output: Output) {
         }
     }
     if report.filtered > 0 {
+        let short = output::grouped(report.too_short);
+        let long = output::grouped(report.filtered - report.too_short.min(report.filtered));
         output.say(&format!(
-            "{} outside --min-chars and --max-chars",
+            "{} outside --min-chars and --max-chars: {short} too short, {long} too long",
             output::counted(report.filtered, ["row is", "rows are"])
         ));
+    }
+    if report.other_languages > 0 {
+        let named = |(name, rows): (&String, &u64)| format!("{} {name}", output::grouped(*rows));
+        let named = report.languages_left.iter().map(named).collect::<Vec<_>>().join(", ");
+        let count = output::counted(report.other_languages, ["row is", "rows are"]);
+        output.say(&format!("{count} in no language of --language: {named}"));
     }
 }

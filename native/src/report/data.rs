@@ -77,6 +77,7 @@ fn named(fate: &str) -> Html {
         "unusable" => "无法使用的行",
         "duplicates" => "重复的行",
         "outside of the lengths" => "长度不合要求的行",
+        "in other languages" => "其他语言的行",
         other => other,
     };
     Html::both(&format!("rows: {fate}"), chinese)

@@ -40,10 +40,11 @@ const IN_PROGRESS: [(&str, &str); 3] = [
     ("too long or without an answer", "/loader/dropped"),
     ("refused by the template", "/loader/unusable"),
 ];
-const IN_REPORT: [(&str, &str); 3] = [
+const IN_REPORT: [(&str, &str); 4] = [
     ("unusable", "/report/bad"),
     ("duplicates", "/report/duplicates"),
     ("outside of the lengths", "/report/filtered"),
+    ("in other languages", "/report/other_languages"),
 ];
 
 impl Kept {
