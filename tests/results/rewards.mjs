@@ -12,11 +12,13 @@ const TEST = 300;
 const ROWS = { "max-seq-len": 128 };
 const BASE = "web/model/kindling-nano.safetensors";
 const FIRST = { "model": BASE, "epochs": 16, "batch-size": 16, "learning-rate": 1e-3 };
+/** What follows until more of it no longer helps, and what is measured against rewards. */
+const MORE = { "steps": 1600, "batch-size": 16, "learning-rate": 3e-4 };
 const ASKED = { "batch-size": 8, "max-new-tokens": 64, "learning-rate": 1e-4, "reward": "answer:1,tags:0.25" };
 /** GRPO draws 19,200 answers and learns from each once; more teaching takes as many rows, and a third more for the drawing. */
 const FORMS = {
   "GRPO": ["grpo", "asked", { "steps": 150, ...ASKED }],
-  "more of the same": ["reason", "taught", { "steps": 1600, "batch-size": 16, "learning-rate": 3e-4 }],
+  "more of the same": ["reason", "taught", MORE],
 };
 
 /** The generator's sums in three parts that share none: those that are taught, asked, and only measured. */
@@ -38,8 +40,8 @@ async function sums() {
 
 export async function rewards() {
   const files = await sums();
-  const base = (seed) =>
-    trained(`sums-${seed}`, "reason", { data: files.taught, seed, ...ROWS, ...FIRST });
+  const teach = (name, seed, flags) => trained(`sums-${name}-${seed}`, "reason", { data: files.taught, seed, ...ROWS, ...flags });
+  const base = async (seed) => teach("base", seed, { model: (await teach("first", seed, FIRST)).out, ...MORE });
   const more = each(Object.entries(FORMS), async ([name, [verb, part, flags]]) => {
     const runs = await each(SEEDS, async (seed) =>
       trained(`sums-${verb}-more-${seed}`, verb, { data: files[part], seed, model: (await base(seed)).out, ...ROWS, ...flags }));
