@@ -140,7 +140,7 @@ fn training_data_is_searched_for_questions() {
     place.write("mine.jsonl", rows.map(|row| row.to_string() + "\n").concat());
     place.write("seen.jsonl", json!({"text": format!("He asked: {long}?")}).to_string());
     let run = "eval --model model --task openbookqa --data mine.jsonl --train-data seen.jsonl --json";
-    let result = place.run(run).expect(0, &["of 2 questions 1 have 13 words in a row"]).result();
+    let result = place.run(run).expect(0, &["of 2 questions 1 has 13 words in a row"]).result();
     let found = &result["in_training"];
     assert_eq!(
         (&found["seen"], &found["too_short"], &found["unseen"]["n"]),

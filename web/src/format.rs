@@ -5,22 +5,23 @@
 pub fn fill(sentence: &str, values: &[&str]) -> String {
     let (mut whole, mut rest, mut last) = (String::new(), sentence, "");
     let mut values = values.iter();
-    while let Some((before, behind)) = rest.split_once('{') {
-        whole.push_str(before);
-        let Some((inside, behind)) = behind.split_once('}') else {
-            whole.push('{');
-            rest = behind;
-            break;
+    while let Some(end) = rest.find('}') {
+        let Some(start) = rest[..end].rfind('{') else {
+            whole.push_str(&rest[..=end]);
+            rest = &rest[end + 1..];
+            continue;
         };
+        whole.push_str(&rest[..start]);
+        let inside = &rest[start + 1..end];
         match inside.split_once('|') {
             _ if inside.is_empty() => {
                 last = values.next().copied().unwrap_or_default();
                 whole.push_str(last);
             }
             Some((one, many)) => whole.push_str(if last == "1" { one } else { many }),
-            None => whole.push_str(&format!("{{{inside}}}")),
+            None => whole.push_str(&rest[start..=end]),
         }
-        rest = behind;
+        rest = &rest[end + 1..];
     }
     whole.push_str(rest);
     whole

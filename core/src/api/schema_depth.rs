@@ -8,6 +8,9 @@ use serde_json::Value;
 /// Most objects within each other, references followed. A thread of `serve` that reads requests has stack for many times that.
 const DEEPEST: usize = 600;
 
+/// Most values that are looked at: references of many spellings may all mean the same large part.
+const MOST_VALUES: usize = 5_000_000;
+
 /// A part of the schema that references mean, and which others it goes on to.
 #[derive(Default)]
 struct Part {
@@ -25,7 +28,7 @@ struct Part {
 /// # Errors
 /// The fact and the limit.
 pub(super) fn check_depth(schema: &Value) -> Result<(), String> {
-    let parts = parts(schema);
+    let parts = parts(schema)?;
     let heights: Vec<usize> = parts.iter().map(|part| part.height).collect();
     let (below, circular) = below(&heights, &parts.iter().map(|part| &part.refers[..]).collect::<Vec<_>>());
     let total = |part: usize| heights[part] + below[part];
@@ -54,14 +57,20 @@ pub(super) fn check_depth(schema: &Value) -> Result<(), String> {
 }
 
 /// The root, and every part that a reference means.
-fn parts(root: &Value) -> Vec<Part> {
+///
+/// # Errors
+/// References that lead to more than can be looked at.
+fn parts(root: &Value) -> Result<Vec<Part>, String> {
     let (mut names, mut known) = (vec!["#".to_string()], HashMap::from([("#".to_string(), 0)]));
-    let mut parts: Vec<Part> = Vec::new();
+    let (mut parts, mut seen): (Vec<Part>, usize) = (Vec::new(), 0);
     while let Some(name) = names.get(parts.len()).cloned() {
         let (mut height, mut refers, mut is_all_of) = (0, Vec::new(), Vec::new());
         if let Some(value) = meant(root, &name) {
-            height = walk(value, &mut refers);
+            height = walk(value, &mut refers, &mut seen);
             same(value, &mut is_all_of);
+        }
+        if seen > MOST_VALUES {
+            return Err(format!("its references lead to more than {MOST_VALUES} values, which are the most"));
         }
         let mut numbered = |found: Vec<&str>| {
             let mut places: Vec<usize> = found
@@ -81,7 +90,7 @@ fn parts(root: &Value) -> Vec<Part> {
         let (refers, is_all_of) = (numbered(refers), numbered(is_all_of));
         parts.push(Part { name, height, refers, is_all_of });
     }
-    parts
+    Ok(parts)
 }
 
 /// What a reference means; none that is no path from the root, which the compiler refuses by name.
@@ -95,16 +104,18 @@ fn meant<'a>(root: &'a Value, name: &str) -> Option<&'a Value> {
     })
 }
 
-/// How many objects stand within each other; takes the references on the way. JSON itself nests 128 deep at most.
-fn walk<'a>(value: &'a Value, refers: &mut Vec<&'a str>) -> usize {
+/// How many objects stand within each other; takes the references on the way, and counts what is looked at. JSON itself nests
+/// 128 deep at most.
+fn walk<'a>(value: &'a Value, refers: &mut Vec<&'a str>, seen: &mut usize) -> usize {
+    *seen += 1;
     match value {
         Value::Object(keys) => {
             if let Some(Value::String(name)) = keys.get("$ref") {
                 refers.push(name);
             }
-            1 + keys.values().map(|value| walk(value, refers)).max().unwrap_or(0)
+            1 + keys.values().map(|value| walk(value, refers, seen)).max().unwrap_or(0)
         }
-        Value::Array(list) => list.iter().map(|value| walk(value, refers)).max().unwrap_or(0),
+        Value::Array(list) => list.iter().map(|value| walk(value, refers, seen)).max().unwrap_or(0),
         _ => 0,
     }
 }
@@ -144,6 +155,15 @@ fn below(heights: &[usize], refers: &[&[usize]]) -> (Vec<usize>, Vec<bool>) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_part_that_is_meant_in_thousands_of_spellings_is_not_looked_at_as_often() {
+        let large = json!({"enum": vec![1; 3000]});
+        let spelled = |i: usize| json!({"$ref": format!("#/allOf/{}", "0".repeat(i))});
+        let all: Vec<Value> = std::iter::once(large).chain((1..2000).map(spelled)).collect();
+        let told = check_depth(&json!({"allOf": all})).unwrap_err();
+        assert!(told.contains("more than 5000000 values"), "{told}");
+    }
 
     /// Definitions each of which holds the next.
     fn chain(length: usize) -> Value {

@@ -169,7 +169,8 @@ fn no_prose(text: &str) -> usize {
     }
     let within = |open: char, close: char, longest: usize| {
         let inside = text.strip_prefix(open)?;
-        let end = inside.find([close, '\n']).filter(|end| *end <= longest)?;
+        // No further than it may be long: of many that never close each would be looked for to the end of the row.
+        let end = inside.bytes().take(longest + 1).position(|byte| byte == close as u8 || byte == b'\n')?;
         inside[end..].starts_with(close).then(|| open.len_utf8() + end + close.len_utf8())
     };
     let is_tag = || text[1..].starts_with(|c: char| c.is_ascii_alphabetic() || "/!?".contains(c));
@@ -215,6 +216,13 @@ mod tests {
             ("", Found::Nothing),
         ] {
             assert_eq!(of(text), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_opens_a_million_times_and_never_closes_is_looked_at_once() {
+        for open in ["<a", "`", "$x"] {
+            assert_ne!(of(&open.repeat(1_000_000)), ZH, "{open}");
         }
     }
 

@@ -52,7 +52,7 @@ pub(crate) use mix::percent;
 
 pub use compressed::decompressor;
 pub use dataset::{DataKind, Dataset, IndexUse};
-pub use dedup::{BANDS, Signature};
+pub use dedup::{BANDS, Signature, fnv1a};
 pub use draws::Draws;
 #[cfg(not(target_family = "wasm"))]
 pub use encoding::{TextEncoding, Utf8Reader};

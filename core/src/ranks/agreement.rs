@@ -1,6 +1,7 @@
 //! Whether all ranks have the same settings, data and weights: a run of two that differ would learn nonsense in silence.
 
-use serde_json::{from_slice, to_vec};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Ranks;
 use crate::error::{Error, Result};
@@ -9,16 +10,23 @@ use crate::told::{Told, told};
 /// Characters of a value that are shown.
 const SHOWN: usize = 60;
 
+/// What every rank tells, in the order of their numbers.
+///
+/// # Errors
+/// Ranks that cannot be reached, or that tell something else.
+pub fn gather_told<T: Serialize + DeserializeOwned>(ranks: &dyn Ranks, own: &T) -> Result<Vec<T>> {
+    let unreadable =
+        |e: serde_json::Error| Error::Data(format!("what a rank told cannot be read: {e}").into());
+    let told = ranks.gather(serde_json::to_vec(own).map_err(unreadable)?)?;
+    told.iter().map(|bytes| serde_json::from_slice(bytes).map_err(unreadable)).collect()
+}
+
 /// Compares facts, names with values, with those of all other ranks. All ranks come to the same result.
 ///
 /// # Errors
 /// Every fact in which a rank differs from rank 0; ranks that cannot be reached.
 pub fn check_agreement(ranks: &dyn Ranks, own: &[(String, String)]) -> Result<()> {
-    let unreadable =
-        |e: serde_json::Error| Error::Data(format!("what a rank told cannot be read: {e}").into());
-    let told = ranks.gather(to_vec(own).map_err(unreadable)?)?;
-    let all = told.iter().map(|bytes| from_slice::<Vec<(String, String)>>(bytes));
-    let all = all.collect::<std::result::Result<Vec<_>, _>>().map_err(unreadable)?;
+    let all = gather_told(ranks, &own.to_vec())?;
     let Some((first, others)) = all.split_first() else { return Ok(()) };
     let problems: Vec<Told> =
         (1..).zip(others).flat_map(|(rank, other)| differences(rank, first, other)).collect();

@@ -4,7 +4,7 @@
 mod agreement;
 mod buckets;
 
-pub use agreement::check_agreement;
+pub use agreement::{check_agreement, gather_told};
 pub use buckets::{BUCKET, BucketSum};
 
 use crate::error::Result;

@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::BatchSource;
 use super::metrics::{Metrics, MetricsTold};
 use crate::batch::Batch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::loss::{MaskedMetrics, Objective};
 use crate::model::{Transformer, read};
 use crate::platform::give_way;
-use crate::ranks::Ranks;
+use crate::ranks::{Ranks, gather_told};
 use crate::tokenizer::Tokenizer;
 
 /// A measurement on rows that are never trained on.
@@ -112,13 +112,9 @@ impl Sums {
 
     /// Those of all ranks.
     fn over(self, ranks: &dyn Ranks) -> Result<Self> {
-        let unreadable =
-            |e: serde_json::Error| Error::Data(format!("what a rank told cannot be read: {e}").into());
-        let own = (self.numbers.map(f64::to_bits), self.metrics.told());
+        let own: ([u64; 4], MetricsTold) = (self.numbers.map(f64::to_bits), self.metrics.told());
         let mut sums = Self::default();
-        for told in ranks.gather(serde_json::to_vec(&own).map_err(unreadable)?)? {
-            let (numbers, metrics): ([u64; 4], MetricsTold) =
-                serde_json::from_slice(&told).map_err(unreadable)?;
+        for (numbers, metrics) in gather_told(ranks, &own)? {
             sums.numbers.iter_mut().zip(numbers).for_each(|(sum, bits)| *sum += f64::from_bits(bits));
             sums.metrics.hear(metrics);
         }

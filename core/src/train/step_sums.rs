@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::loss::Metric;
 use crate::model::{Transformer, read};
 use crate::optim::NamedGradients;
-use crate::ranks::{BucketSum, Ranks};
+use crate::ranks::{BucketSum, Ranks, gather_told};
 use crate::told::told;
 
 /// Sums over the parts of a step, each under the weight of the whole step, so that those of ranks add up, too.
@@ -109,11 +109,7 @@ async fn over_ranks(
     let (mut mine, mut sums) = (Metrics::default(), Metrics::default());
     mine.add(own).await?;
     let remarks = Remarks { batches: digest(batches)?, metrics: mine.told() };
-    let unreadable =
-        |e: serde_json::Error| Error::Data(format!("what a rank told cannot be read: {e}").into());
-    let told = ranks.gather(serde_json::to_vec(&remarks).map_err(unreadable)?)?;
-    for (rank, bytes) in told.iter().enumerate() {
-        let Remarks { batches, metrics } = serde_json::from_slice(bytes).map_err(unreadable)?;
+    for (rank, Remarks { batches, metrics }) in gather_told(ranks, &remarks)?.into_iter().enumerate() {
         if batches != remarks.batches {
             return Err(other_batch(rank, ranks.rank()));
         }
@@ -148,8 +144,10 @@ fn digest(batches: &[Batch]) -> Result<String> {
         for numbers in [&batch.inputs, &batch.targets, &batch.segments] {
             numbers.iter().for_each(|number| hash.update(number.to_le_bytes()));
         }
-        batch.weights.iter().for_each(|weight| hash.update(weight.to_le_bytes()));
-        let beside = serde_json::to_vec(&(&batch.rollouts, &batch.noised));
+        for values in [&batch.weights, &batch.reference] {
+            values.iter().for_each(|value| hash.update(value.to_le_bytes()));
+        }
+        let beside = serde_json::to_vec(&(&batch.rollouts, &batch.noised, &batch.taught));
         hash.update(beside.map_err(|e| Error::Data(e.into()))?);
     }
     Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())

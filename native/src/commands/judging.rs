@@ -103,10 +103,12 @@ impl LeftOutFile {
                 path.display()
             )));
         }
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
-        let temporary = PathBuf::from(temporary);
-        let file = File::create(&temporary).map_err(|e| io_error(&temporary, e))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = path.with_file_name(format!(".{name}.tmp"));
+        if temporary.exists() && is_one(&temporary) {
+            fs::remove_file(&temporary).map_err(|e| io_error(&temporary, e))?;
+        }
+        let file = File::create_new(&temporary).map_err(|e| io_error(&temporary, e))?;
         Ok(Self { path: path.to_path_buf(), temporary, file: Some(BufWriter::new(file)) })
     }
 

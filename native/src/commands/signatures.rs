@@ -5,7 +5,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{BufReader, BufWriter, Read, Take, Write};
 use std::path::{Path, PathBuf};
 
-use kindling::data::{BANDS, KeptSignature};
+use kindling::data::{BANDS, KeptSignature, fnv1a};
 use kindling::error::{Error, Result};
 
 use crate::failure::io_error;
@@ -110,11 +110,8 @@ fn from_bytes(record: &[u8; RECORD]) -> Option<KeptSignature> {
     holds.then_some(signature)
 }
 
-/// 64-bit FNV-1a.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    })
+    fnv1a(bytes.iter().copied())
 }
 
 #[cfg(test)]

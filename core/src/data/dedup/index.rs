@@ -103,9 +103,12 @@ impl DedupIndex {
             }
             (Held::MinHash(tables, places), Some(signature)) => {
                 let number = places.push(file, place)?;
-                for (table, band) in tables.iter_mut().zip(signature) {
-                    if table.find([band]).count() < MOST_A_BAND {
-                        table.insert([band], number);
+                let held: [usize; BANDS] = std::array::from_fn(|at| tables[at].find([signature[at]]).count());
+                // A row whose bands are all full stands in the emptiest, so that its copies are found.
+                let fewest = (0..BANDS).min_by_key(|&at| held[at]).unwrap_or(0);
+                for (at, table) in tables.iter_mut().enumerate() {
+                    if held[at] < MOST_A_BAND || at == fewest {
+                        table.insert([signature[at]], number);
                     }
                 }
             }
@@ -195,6 +198,20 @@ mod tests {
         assert_eq!(find(0), Some(1.0));
         assert_eq!(find(2), Some(54.0 / 58.0));
         assert_eq!(find(30), None);
+    }
+
+    #[test]
+    fn a_row_whose_bands_are_all_full_is_found_again() {
+        let mut index = DedupIndex::new(Dedup::Minhash);
+        let marks = |meaning: u128| Marks { meaning, signature: Some([7; BANDS]) };
+        for file in 0..=MOST_A_BAND {
+            index.add(&marks(file as u128), file, PLACE).unwrap();
+        }
+        let text =
+            |file: usize| document(&format!("lamp {file} of {file} and {file} by the door of house {file}"));
+        let reread = |file: usize, _: RowStart| Ok(Some(text(file)));
+        let found = index.find(&text(MOST_A_BAND), &marks(9), reread).unwrap();
+        assert_eq!(found.map(|earlier| earlier.file), Some(MOST_A_BAND));
     }
 
     #[test]

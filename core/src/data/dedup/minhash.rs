@@ -1,6 +1,6 @@
 //! MinHash signatures in bands (Broder, 1997; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3): two
 //! rows of Jaccard similarity s agree in a minimum with probability s, and in a band with s^6 or in any with
-//! 1 - (1 - s^6)^8: 0.12 at 0.5, 0.63 at 0.7, 0.91 at 0.8, 0.999 at 0.9.
+//! 1 - (1 - s^6)^8: 0.12 at 0.5, 0.63 at 0.7, 0.91 at 0.8, 0.998 at 0.9.
 
 use std::sync::OnceLock;
 

@@ -9,3 +9,4 @@ mod table;
 pub(super) use index::{DedupIndex, Earlier, Marks};
 pub(super) use minhash::signature;
 pub use minhash::{BANDS, Signature};
+pub use shingles::fnv1a;

@@ -10,7 +10,7 @@ const LENGTH: usize = 5;
 pub(super) const PRIME: u64 = (1 << 61) - 1;
 
 /// The 64-bit FNV-1a hash of bytes (<http://www.isthe.com/chongo/tech/comp/fnv/>).
-pub(super) fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
+pub fn fnv1a(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
     })
