@@ -1391,6 +1391,8 @@ export interface SavedRun {
 export interface ServedRuns {
   /** The id of the run that goes on; null where none does. */
   running: string | null;
+  /** Whether that one pauses. */
+  paused: boolean;
   /** Those that are kept there. */
   runs: SavedRun[];
   /** Models that a run may begin with; the first is the default. */

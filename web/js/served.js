@@ -31,28 +31,33 @@ export class ServedTraining {
     const { call: _, encoding, ...training } = call;
     const rows = files.map((file) => ({ name: file.name, text: textOf(file, encoding ?? "utf-8") }));
     const answer = await this.#fetch("training", { model: model ?? "", training, files: rows });
-    return this.rejoin((await answer.json()).id, onEvent);
+    return this.#join((await answer.json()).id, false, onEvent);
   }
 
   async resume(id, onEvent) {
     await this.#fetch(`training/${encodeURIComponent(id)}/resume`, {});
-    return this.rejoin(id, onEvent);
+    return this.#join(id, false, onEvent);
+  }
+
+  async rejoin(id, onEvent) {
+    // No event tells of a pause.
+    const { running, paused } = await this.list();
+    return this.#join(id, paused && running === id, onEvent);
   }
 
   /** Resolves when the run stands. */
-  rejoin(id, onEvent) {
+  #join(id, paused, onEvent) {
     return new Promise((resolve, reject) => {
       const done = this.#follow(id, (event) => {
-        if (event.event === "started") resolve(this.#standing(event, done));
+        if (event.event === "started") resolve(this.#standing(event, paused, done));
         else onEvent?.(event);
       });
       done.catch(reject);
     });
   }
 
-  #standing({ id, plan }, done) {
+  #standing({ id, plan }, paused, done) {
     const steer = (what) => this.#fetch(`training/${encodeURIComponent(id)}/control`, { what }).catch(() => {});
-    let paused = false;
     const pause = (now) => {
       paused = now;
       steer(now ? "pause" : "continue");

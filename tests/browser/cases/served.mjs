@@ -148,7 +148,23 @@ test("served: the page teaches on its server, talks with what that gave, and com
     await page.waitForFunction(() => document.getElementById("teach-progress").value > 0, null, { timeout: 60 * SECOND });
     await page.getByTestId("teach-pause").click();
     await page.locator("#teach-notes", { hasText: /\d/ }).waitFor({ timeout: 30 * SECOND });
-    await page.getByTestId("teach-pause").click();
+    await page.waitForFunction(
+      () => kindling.served.list().then(({ running, paused }) => running === "long" && paused), null, { timeout: 30 * SECOND },
+    );
+    // Whoever comes back to it sees that it pauses, and lets it go on with one press.
+    await page.reload();
+    await t.ready();
+    await page.getByTestId("tab-teach").click();
+    await page.getByTestId("teach-there").check();
+    await page.locator("[data-testid=server-run][data-name=long]").getByTestId("server-run-go").click();
+    const pause = page.getByTestId("teach-pause");
+    await pause.filter({ hasText: /^Resume$/ }).waitFor({ timeout: 30 * SECOND });
+    await page.locator("#teach-status", { hasText: /^Paused/ }).waitFor({ timeout: 30 * SECOND });
+    await pause.click();
+    await page.waitForFunction(
+      () => kindling.served.list().then(({ paused }) => !paused), null, { timeout: 30 * SECOND },
+    );
+    await page.locator("#teach-status", { hasText: /^Step \d/ }).waitFor({ timeout: 30 * SECOND });
     await page.getByTestId("teach-stop").click();
     await page.getByTestId("teach-resume").waitFor({ timeout: 60 * SECOND });
     await page.getByTestId("teach-resume").click();

@@ -12,4 +12,5 @@ mod routes;
 mod site;
 mod streams;
 mod training;
+mod training_again;
 mod unloading;

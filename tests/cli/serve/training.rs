@@ -6,11 +6,11 @@ use super::client::{Events, ask};
 use super::site::{Site, question};
 use crate::place::Place;
 
-const RUNS: &str = "/v1/training";
-const CHAT: &str = "/v1/chat/completions";
+pub(super) const RUNS: &str = "/v1/training";
+pub(super) const CHAT: &str = "/v1/chat/completions";
 
 /// What a page asks for: an adapter of so many steps.
-fn wish(place: &Place, name: &str, steps: u64) -> Value {
+pub(super) fn wish(place: &Place, name: &str, steps: u64) -> Value {
     let config = json!({
         "steps": steps, "batch-size": 4, "max-seq-len": 64, "learning-rate": 0.05, "stop-at-loss": 0, "val-split": 0,
         "save-every": 0,
@@ -21,22 +21,22 @@ fn wish(place: &Place, name: &str, steps: u64) -> Value {
     })
 }
 
-fn begin(site: &Site, wish: &Value) -> String {
+pub(super) fn begin(site: &Site, wish: &Value) -> String {
     site.post(RUNS, wish).expect(200)["id"].as_str().unwrap().to_string()
 }
 
-fn listen(site: &Site, id: &str) -> Events {
+pub(super) fn listen(site: &Site, id: &str) -> Events {
     let events = Events::listen(&site.address, &format!("{RUNS}/{id}/events"), &[]);
     assert_eq!(events.status, 200);
     events
 }
 
-fn steer(site: &Site, id: &str, what: &str) {
+pub(super) fn steer(site: &Site, id: &str, what: &str) {
     site.post(&format!("{RUNS}/{id}/control"), &json!({"what": what})).expect(200);
 }
 
 /// The next event of a kind.
-fn until(events: &mut Events, kind: &str) -> Value {
+pub(super) fn until(events: &mut Events, kind: &str) -> Value {
     loop {
         let event = events.next().unwrap_or_else(|| panic!("no {kind} came"));
         let event: Value = serde_json::from_str(&event).unwrap();
@@ -47,12 +47,12 @@ fn until(events: &mut Events, kind: &str) -> Value {
     }
 }
 
-fn all(events: Events) -> Vec<Value> {
+pub(super) fn all(events: Events) -> Vec<Value> {
     events.rest().iter().map(|event| serde_json::from_str(event).unwrap()).collect()
 }
 
 /// Checks that a request is refused with a sentence that a page can say in its own words; gives its code.
-fn told(answer: &super::client::Answer, status: u16) -> String {
+pub(super) fn told(answer: &super::client::Answer, status: u16) -> String {
     let body = answer.expect(status);
     assert_eq!(body["error"]["message"], body["told"]["message"], "{body}");
     assert_eq!(body["error"]["code"], body["told"]["code"], "{body}");
@@ -64,7 +64,10 @@ fn a_run_is_followed_to_its_end_and_answers_at_once() {
     let place = Place::with_model();
     let site = Site::start(&place, "--model base=model --train");
     let listed = site.get(RUNS).expect(200);
-    assert_eq!(listed, json!({"running": null, "runs": [], "models": ["base"], "most_bytes": 4e6}));
+    assert_eq!(
+        listed,
+        json!({"running": null, "paused": false, "runs": [], "models": ["base"], "most_bytes": 4e6})
+    );
     let id = begin(&site, &wish(&place, "my lamps", 30));
     assert_eq!(id, "my-lamps");
     let events = all(listen(&site, &id));
@@ -124,7 +127,13 @@ fn a_run_pauses_stops_goes_on_and_outlives_whoever_listens() {
     assert!(!place.exists("kept/.rows/other"), "of what is refused nothing is kept");
     steer(&site, &id, "pause");
     let saved = until(&mut events, "save")["step"].as_f64().unwrap();
+    let stands = |site: &Site| {
+        let listed = site.get(RUNS).expect(200);
+        (listed["running"].clone(), listed["paused"].clone())
+    };
+    assert_eq!(stands(&site), (json!("lamps"), json!(true)), "whoever comes back sees that it pauses");
     steer(&site, &id, "continue");
+    assert_eq!(stands(&site), (json!("lamps"), json!(false)));
     assert_eq!(until(&mut events, "step")["step"], saved + 1.0, "no step is taken in a pause");
     // The model below goes on answering.
     site.post(CHAT, &question("hi", 2)).expect(200);
@@ -140,6 +149,7 @@ fn a_run_pauses_stops_goes_on_and_outlives_whoever_listens() {
     let last = done["step"].as_f64().unwrap();
     assert_eq!((&done["stopped"], &done["total_steps"]), (&json!(true), &json!(1e6)));
     assert!(events.next().is_none());
+    assert_eq!(stands(&site), (Value::Null, json!(false)));
     let control = site.post(&format!("{RUNS}/{id}/control"), &json!({"what": "stop"}));
     assert_eq!(told(&control, 409), "run.not_now");
     // It goes on where it was.

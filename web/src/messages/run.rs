@@ -329,6 +329,8 @@ messages! {
     struct ServedRuns {
         /// The id of the run that goes on; null where none does.
         running: Option<String>,
+        /// Whether that one pauses.
+        paused: bool,
         /// Those that are kept there.
         runs: Vec<SavedRun>,
         /// Models that a run may begin with; the first is the default.

@@ -277,6 +277,11 @@ impl Run {
         get(&self.0, "id").as_string().unwrap_or_default()
     }
 
+    /// Whether it pauses.
+    pub fn is_paused(&self) -> bool {
+        get(&self.0, "paused").is_truthy()
+    }
+
     /// Calls `pause`, `resume`, `stop` or `save`.
     pub fn tell(&self, what: &str) {
         if let Ok(function) = get(&self.0, what).dyn_into::<Function>() {

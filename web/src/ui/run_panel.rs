@@ -8,7 +8,7 @@ use super::dom::{El, button, el};
 use super::expert_load::ExpertLoad;
 use super::learned;
 use super::metrics::Metrics;
-use crate::format::fill;
+use crate::format::{duration, fill};
 use crate::language::Sentence;
 use crate::messages::run::RunEnd;
 
@@ -129,6 +129,19 @@ impl RunPanel {
         self.metrics.begin();
         self.experts.begin();
         let _ = self.bar.remove_attribute("value");
+    }
+
+    /// Where a run stands, with tokens a second and the seconds that are left where they are known.
+    pub fn at_step(&self, (step, total): (f64, f64), speed: Option<f64>, left: Option<f64>) -> String {
+        let t = self.app.speech.text();
+        let mut sentence = fill(t.teach.at_step, &[&format!("{step:.0}"), &format!("{total:.0}")]);
+        if let Some(speed) = speed {
+            sentence += &fill(t.teach.speed, &[&format!("{speed:.0}")]);
+        }
+        if let Some(left) = left {
+            sentence += &fill(t.teach.left, &[&duration(left, &t.units)]);
+        }
+        sentence
     }
 
     /// Shows the buttons that make sense now; of a run that the page's server trained (`served`) only an adapter is here.

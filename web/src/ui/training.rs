@@ -15,7 +15,7 @@ use super::engine::{self, Answer, Run};
 use super::run_panel::RunPanel;
 use super::served::{self, Remote};
 use super::wake::Wake;
-use crate::format::{duration, fill, loss};
+use crate::format::{fill, loss};
 use crate::messages::run::{EngineEvent, RunEnd, SavedRun};
 use crate::messages::told::Told;
 
@@ -239,6 +239,9 @@ impl Training {
                 }
                 self.run.replace(Some(run.clone()));
                 self.wishes.take().iter().for_each(|wish| run.tell(wish));
+                if run.is_paused() {
+                    self.show_pause(true);
+                }
                 self.app.changed(Topic::Runs);
                 run.done().await
             }
@@ -325,22 +328,15 @@ impl Training {
     }
 
     fn step(&self, step: f64, speed: Option<f64>, elapsed: Option<f64>) {
-        let t = self.app.speech.text();
-        let total = self.total.get();
-        let mut sentence = fill(t.teach.at_step, &[&format!("{step:.0}"), &format!("{total:.0}")]);
-        if let Some(speed) = speed {
-            sentence += &fill(t.teach.speed, &[&format!("{speed:.0}")]);
-        }
-        if let (Some((first, began)), Some(now)) = (self.first.get(), elapsed)
-            && step > first
-        {
-            let left = (total - step).max(0.0) * (now - began) / (step - first);
-            sentence += &fill(t.teach.left, &[&duration(left, &t.units)]);
-        } else {
-            self.first.set(elapsed.map(|now| (step, now)));
+        let (total, mut left) = (self.total.get(), None);
+        match (self.first.get(), elapsed) {
+            (Some((first, began)), Some(now)) if step > first => {
+                left = Some((total - step).max(0.0) * (now - began) / (step - first));
+            }
+            _ => self.first.set(elapsed.map(|now| (step, now))),
         }
         if !self.paused.get() && self.is_running() {
-            self.say(&sentence);
+            self.say(&self.panel.at_step((step, total), speed, left));
         }
     }
 
@@ -354,8 +350,13 @@ impl Training {
 
     fn pause(self: &Rc<Self>) {
         let paused = !self.paused.get();
-        self.paused.set(paused);
         self.tell(if paused { "pause" } else { "resume" });
+        self.show_pause(paused);
+    }
+
+    /// Shows whether the run pauses, which it may when one comes back to it.
+    fn show_pause(&self, paused: bool) {
+        self.paused.set(paused);
         if !paused {
             self.app.set_unsaved(Unsaved::Steps, !self.served.get());
         }

@@ -82,8 +82,8 @@ pub fn read(body: &[u8], names: &Names, means: &Means) -> Result<Wish, Refused> 
     let below = listed.named.base.as_deref().and_then(|base| names.find(Some(base)));
     let base = below.map_or(listed.named, |below| below.named);
     let settings = settings(&training, means)?;
+    let first = files.first().map(|rows| stem(own(&rows.name))).unwrap_or_default();
     let files = texts(files)?;
-    let first = files.first().map(|(name, _)| stem(name).to_string()).unwrap_or_default();
     let name = training.name.filter(|name| !name.trim().is_empty()).unwrap_or(first);
     Ok(Wish { name, adapts: training.adapter.is_some(), base, settings, files })
 }
@@ -150,13 +150,14 @@ fn settings(training: &Training, means: &Means) -> Result<Table, Told> {
     Table::try_from(all).map_err(|e| told!("settings.unread", "a setting cannot be used: {e}", e))
 }
 
-/// The files by names of their own.
+/// The files by names of their own: where there are several each has its number, so that no two are the same.
 fn texts(files: Vec<Rows>) -> Result<Vec<(String, String)>, Told> {
     if files.is_empty() {
         return Err(told!("data.none", "there is no data; paste some text or drop a file"));
     }
+    let are_several = files.len() > 1;
     let named = files.into_iter().enumerate().map(|(at, Rows { name, text })| {
-        let own = name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let own = own(&name);
         let kind = own.rsplit_once('.').map(|(_, kind)| kind.to_ascii_lowercase());
         let Some(kind) = kind.filter(|kind| TEXTS.contains(&kind.as_str())) else {
             return Err(told!(
@@ -165,17 +166,21 @@ fn texts(files: Vec<Rows>) -> Result<Vec<(String, String)>, Told> {
                 name
             ));
         };
-        let number = if at > 0 { format!("-{}", at + 1) } else { String::new() };
-        let stem = name_of(stem(own));
-        let stem = if stem.is_empty() { "rows" } else { stem.as_str() };
-        Ok((format!("{stem}{number}.{kind}"), text))
+        let number = if are_several { format!("-{}", at + 1) } else { String::new() };
+        Ok((format!("{}{number}.{kind}", stem(own)), text))
     });
     named.collect()
 }
 
-/// A file's name without its end.
-fn stem(name: &str) -> &str {
-    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+/// The last part of a path.
+fn own(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+/// What of a file's name without its end can be a name here.
+fn stem(name: &str) -> String {
+    let stem = name_of(name.rsplit_once('.').map_or(name, |(stem, _)| stem));
+    if stem.is_empty() { "rows".into() } else { stem }
 }
 
 #[cfg(test)]
@@ -224,7 +229,13 @@ mod tests {
         assert_eq!(asked(json!({"model": "taught"})).unwrap().base.name, "base");
         let two = json!([{"name": "a.csv", "text": ""}, {"name": "b/a.CSV", "text": ""}]);
         let names = asked(json!({"files": two})).unwrap().files;
-        assert_eq!(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a.csv", "a-2.csv"]);
+        assert_eq!(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a-1.csv", "a-2.csv"]);
+        // A number that a name ends with is none of ours.
+        let two = json!([{"name": "rows-2.jsonl", "text": "1"}, {"name": "rows.jsonl", "text": "2"}]);
+        let wish = asked(json!({"files": two})).unwrap();
+        let expected = [("rows-2-1.jsonl", "1"), ("rows-2.jsonl", "2")];
+        assert_eq!(wish.files, expected.map(|(name, text)| (name.to_string(), text.to_string())));
+        assert_eq!(wish.name, "rows-2", "the run is called as the first file is");
     }
 
     #[test]

@@ -17,9 +17,10 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::refused::Refused;
 use super::routes::trainer;
+use super::shelf::Shelf;
 use super::trainer::none;
-use crate::serve::Server;
 use crate::serve::refusal::Refusal;
+use crate::serve::{Server, reading};
 
 /// The files of an adapter and of a checkpoint.
 const FILES: [&str; 8] = [
@@ -43,10 +44,21 @@ pub async fn file(
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    let trainer = trainer(&server, &headers)?;
-    let found = trainer.shelf.find(&id).ok_or_else(|| none(&id))?;
-    let path = found.path.join(&name);
-    if !FILES.contains(&name.as_str()) || !path.is_file() {
+    let shelf = trainer(&server, &headers)?.shelf;
+    let (length, pieces) = reading(move || Ok(open(&shelf, &id, &name))).await??;
+    let mut response = Body::new(Pieces(pieces)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    Ok(response)
+}
+
+/// Opens a file of a run: its bytes, and the pieces that come of it.
+fn open(shelf: &Shelf, id: &str, name: &str) -> Result<(u64, Receiver<io::Result<Bytes>>), Refused> {
+    let path = shelf.place(id).ok_or_else(|| none(id))?.join(name);
+    if !FILES.contains(&name) || !path.is_file() {
         let why = format!("the run {id} has no such file to take; these may be there: {}", FILES.join(", "));
         return Err(Refusal::not_found("no_file", why).into());
     }
@@ -57,13 +69,7 @@ pub async fn file(
     let (sender, pieces) = channel(WAITING);
     // A slow client must not hold one of the few threads that read requests.
     Builder::new().name("file".into()).spawn(move || send(file, &sender)).map_err(io)?;
-    let mut response = Body::new(Pieces(pieces)).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    Ok(response)
+    Ok((length, pieces))
 }
 
 /// Reads a file to its end, or until nobody takes more of it.

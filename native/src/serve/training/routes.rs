@@ -47,7 +47,9 @@ pub async fn list(State(server): State<Arc<Server>>, headers: HeaderMap) -> Resu
     let bases =
         server.names.all().into_iter().map(|listed| listed.named).filter(|named| named.base.is_none());
     let models = bases.map(|named| named.name).collect();
-    Ok(ok(&ServedRuns { running, runs, models, most_bytes: server.limits.request_bytes() as f64 }))
+    let most_bytes = server.limits.request_bytes() as f64;
+    let (running, paused) = running.map_or((None, false), |(id, paused)| (Some(id), paused));
+    Ok(ok(&ServedRuns { running, paused, runs, models, most_bytes }))
 }
 
 /// `POST /v1/training`
@@ -109,7 +111,6 @@ pub async fn resume(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let trainer = trainer(&server, &headers)?;
-    let (shelf, name) = (trainer.shelf.clone(), id.clone());
-    let found = reading(move || Ok(shelf.find(&name))).await?;
-    Ok(ok(&json!({"id": trainer.resume(&id, found).await?})))
+    let id = reading(move || Ok(trainer.resume(&id))).await??;
+    Ok(ok(&json!({"id": id})))
 }

@@ -37,21 +37,39 @@ pub fn run(trainer: &Trainer, work: &Work, wishes: Arc<Wishes>) {
     let (id, in_pause, end) = (work.id.clone(), Cell::default(), RefCell::default());
     let page = Rc::new(Page { trainer: trainer.clone(), id, adapts: work.adapts, wishes, in_pause, end });
     let train = || followed::by(Rc::<Page>::clone(&page), || cli::run(work.words.clone()));
-    let ended = catch_unwind(AssertUnwindSafe(train));
-    let last = match result(ended, page.end.take()) {
+    let ended = release(trainer, work).and_then(|()| {
+        let ended = catch_unwind(AssertUnwindSafe(train));
+        result(ended, page.end.take())
+    });
+    let last = match ended {
         Ok(end) => {
             offer(trainer, work);
             let result = serde_json::to_value(end).unwrap_or_default();
             EngineEvent::Done { result }
         }
         Err(why) => {
-            if let Err(error) = trainer.shelf.forget_unsaved(&work.id) {
+            // What was there before the run stays, whatever became of that.
+            let forgotten = if work.is_new { trainer.shelf.forget_unsaved(&work.id) } else { Ok(()) };
+            if let Err(error) = forgotten {
                 trainer.tell(&warning(&error.told()));
+            }
+            if work.answers {
+                offer(trainer, work);
             }
             failed(&why)
         }
     };
     trainer.end(&last);
+}
+
+/// Asks what a run gave no longer: its files are about to change.
+fn release(trainer: &Trainer, work: &Work) -> Result<(), Told> {
+    if !work.answers {
+        return Ok(());
+    }
+    let name = work.id.clone();
+    let released = trainer.engine.ask(|back| Command::Release(name, back));
+    pollster::block_on(released).map_err(|refusal| refusal.error.message.into())
 }
 
 /// How a run ended.

@@ -8,7 +8,7 @@ use super::messages::run::SavedRun;
 use super::messages::told::Told;
 use crate::disk::{discard, remove, write_synced};
 use crate::failure::io_error;
-use crate::run_dir::{RunDir, is_run};
+use crate::run_dir::{self, RunDir, is_run};
 use crate::run_kind::RunKind;
 use crate::runs::{FoundRun, State};
 
@@ -83,14 +83,18 @@ impl Shelf {
         kept
     }
 
-    /// Lets go of a run that was never saved, which has nothing to go on from.
+    /// Lets go of a new run that was never saved, which has nothing to go on from.
     ///
     /// # Errors
-    /// What cannot be removed.
+    /// What cannot be removed, and what cannot be read: that may hold saves, and stays.
     pub fn forget_unsaved(&self, id: &str) -> Result<()> {
         let run = self.run(id);
-        let saves = RunDir::open(&run, 1).and_then(|directory| directory.newest_first());
-        if saves.is_ok_and(|saves| !saves.is_empty()) {
+        let is_run = run.join(run_dir::SETTINGS).try_exists().map_err(|e| io_error(&run, e))?;
+        if is_run && !RunDir::open(&run, 1)?.newest_first()?.is_empty() {
+            return Ok(());
+        }
+        // Another process may have begun in its place, and have no save yet.
+        if FoundRun::open(&run).state == State::Running {
             return Ok(());
         }
         discard(&run)?;
@@ -99,8 +103,13 @@ impl Shelf {
 
     /// A run by its name; none of what is no name.
     pub fn find(&self, id: &str) -> Option<FoundRun> {
+        self.place(id).map(|path| FoundRun::open(&path))
+    }
+
+    /// Where a run lies, which is not read; none of what is no name.
+    pub fn place(&self, id: &str) -> Option<PathBuf> {
         let path = self.run(id);
-        (is_name(id) && is_run(&path)).then(|| FoundRun::open(&path))
+        (is_name(id) && is_run(&path)).then_some(path)
     }
 
     /// The runs, by their names.
@@ -159,6 +168,7 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run_lock::RunLock;
 
     #[test]
     fn a_name_leads_nowhere_else() {
@@ -197,5 +207,29 @@ mod tests {
         assert!(shelf.list().is_empty() && shelf.find("lamps").is_none());
         shelf.forget_unsaved("lamps").unwrap();
         assert_eq!(shelf.free_name("lamps", &[]), "lamps");
+    }
+
+    #[test]
+    fn only_a_run_that_has_no_save_for_certain_is_let_go_of() {
+        let place = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(place.path()).unwrap();
+        let run = shelf.run("lamps");
+        let list = run.join("training/files.json");
+        shelf.keep("lamps", &[], "").unwrap();
+        write_synced(&run.join(run_dir::SETTINGS), b"").unwrap();
+        let lock = RunLock::take(&run).unwrap();
+        shelf.forget_unsaved("lamps").unwrap();
+        assert!(run.exists() && shelf.rows("lamps").exists(), "another process writes into it");
+        drop(lock);
+        std::fs::create_dir_all(&list).unwrap();
+        assert!(shelf.forget_unsaved("lamps").is_err(), "what is there cannot be read");
+        std::fs::remove_dir(&list).unwrap();
+        let save = run.join("checkpoint-000003");
+        std::fs::create_dir(&save).unwrap();
+        shelf.forget_unsaved("lamps").unwrap();
+        assert!(save.exists() && shelf.rows("lamps").exists(), "it has a save");
+        std::fs::remove_dir(&save).unwrap();
+        shelf.forget_unsaved("lamps").unwrap();
+        assert!(!run.exists() && !shelf.rows("lamps").exists());
     }
 }

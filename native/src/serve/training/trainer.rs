@@ -1,5 +1,6 @@
 //! The one run at a time: begun, steered, and told to whoever listens.
 
+use std::mem;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ use super::work::{self, Work};
 use crate::cli::Everywhere;
 use crate::runs::{FoundRun, State as Standing};
 use crate::serve::READER_STACK;
-use crate::serve::engine::{Command, Engine};
+use crate::serve::engine::Engine;
 use crate::serve::limits::WAITING_PIECES;
 use crate::serve::names::Names;
 use crate::serve::refusal::Refusal;
@@ -100,30 +101,36 @@ impl Trainer {
         })
     }
 
-    /// Begins a run; gives its name.
+    /// Begins a run; gives its name. It writes to the disk, and waits for that.
     ///
     /// # Errors
     /// A run that goes on; a disk that cannot be written.
     pub fn begin(&self, wish: &Wish) -> std::result::Result<String, Refused> {
-        let mut run = self.free()?;
-        let id = self.shelf.free_name(&wish.name, &self.names.texts());
-        let (settings, files) = self.shelf.keep(&id, &wish.files, &wish.settings.to_string())?;
-        let (out, model) = (self.shelf.run(&id), work::whole(&wish.base.place));
-        let words = work::begins(wish.adapts, &out, (settings.as_path(), model.as_path()), &files);
-        let work = Work { id, out, base: Some(wish.base.name.clone()), adapts: wish.adapts, words };
-        let begun = self.start(&mut run, work);
+        let (id, before) = self.reserve(|| self.shelf.free_name(&wish.name, &self.names.texts()))?;
+        let begun = self.kept(&id, wish).and_then(|work| self.start(work));
         if begun.is_err() {
-            let _ = self.shelf.forget_unsaved(&run.id);
+            let _ = self.shelf.forget_unsaved(&id);
+            self.give_back(before);
         }
         begun
     }
 
-    /// Goes on with a run that was found in this server's directory.
+    /// A new run once its rows and settings are on the disk.
+    fn kept(&self, id: &str, wish: &Wish) -> std::result::Result<Work, Refused> {
+        let (settings, files) = self.shelf.keep(id, &wish.files, &wish.settings.to_string())?;
+        let (out, model) = (self.shelf.run(id), work::whole(&wish.base.place));
+        let mut words = work::begins(wish.adapts, &out, (settings.as_path(), model.as_path()), &files);
+        words.extend(work::dtype(&self.everywhere));
+        let (id, base) = (id.to_string(), Some(wish.base.name.clone()));
+        Ok(Work { id, out, base, adapts: wish.adapts, is_new: true, answers: false, words })
+    }
+
+    /// Goes on with a run of this server's directory, which it reads.
     ///
     /// # Errors
-    /// No such run, one that is done or damaged, or one that goes on.
-    pub async fn resume(&self, id: &str, found: Option<FoundRun>) -> std::result::Result<String, Refused> {
-        let found = found.ok_or_else(|| none(id))?;
+    /// No such run, one that is done or damaged, or one that goes on here or in another process.
+    pub fn resume(&self, id: &str) -> std::result::Result<String, Refused> {
+        let found = self.shelf.find(id).ok_or_else(|| none(id))?;
         match &found.state {
             Standing::Damaged(damaged) => {
                 return Err(told!(
@@ -139,51 +146,60 @@ impl Trainer {
                     told!("served_run.done", "the run {id} is done: all of its steps are taken", id).into()
                 );
             }
-            Standing::Running | Standing::Stopped | Standing::Interrupted => {}
+            // It may be one of the command line.
+            Standing::Running => return Err(busy(id)),
+            Standing::Stopped | Standing::Interrupted => {}
         }
-        drop(self.free()?);
+        let (_, before) = self.reserve(|| id.to_string())?;
+        let begun = self.start(self.found(id, &found));
+        if begun.is_err() {
+            self.give_back(before);
+        }
+        begun
+    }
+
+    /// What is left of a run that was found.
+    fn found(&self, id: &str, found: &FoundRun) -> Work {
         let (adapts, out) = (found.adapts(), self.shelf.run(id));
         let model = found.text("model").map(Path::new);
         let listed = self.names.all().into_iter().map(|listed| listed.named);
         let mut bases = listed.filter(|named| named.base.is_none());
         let base = bases.find(|named| Some(work::whole(&named.place).as_path()) == model);
-        // What it gave is asked no longer: its files are about to change.
         let given = self.names.find(Some(id)).filter(|listed| listed.named.place == out);
-        if given.is_some() {
-            let name = id.to_string();
-            self.engine.ask(|back| Command::Release(name, back)).await?;
-        }
-        let words = work::goes_on(&found.verb(), &out);
-        let work = Work { id: id.into(), out, base: base.map(|base| base.name), adapts, words };
-        self.start(&mut *self.free()?, work)
+        let (words, base) = (work::goes_on(&found.verb(), &out), base.map(|base| base.name));
+        Work { id: id.into(), out, base, adapts, is_new: false, answers: given.is_some(), words }
     }
 
-    /// The place of a run, where none goes on.
-    fn free(&self) -> std::result::Result<MutexGuard<'_, Run>, Refused> {
-        let run = held(&self.run);
-        match run.goes_on {
-            false => Ok(run),
-            true => Err(Refused::Now(told!(
-                "run.busy",
-                "the run {id} trains already; stop it first",
-                id = run.id
-            ))),
+    /// Takes the place of the run that goes on, where none does: gives the name of the new one, and the last one. The lock is
+    /// held for no longer, because those who listen and steer wait for it.
+    fn reserve(&self, name: impl FnOnce() -> String) -> std::result::Result<(String, Run), Refused> {
+        let mut run = held(&self.run);
+        if run.goes_on {
+            return Err(busy(&run.id));
         }
+        let id = name();
+        let new = Run { id: id.clone(), goes_on: true, ..Run::default() };
+        Ok((id, mem::replace(&mut *run, new)))
     }
 
-    /// Gives a run a thread of its own.
-    fn start(&self, run: &mut Run, mut work: Work) -> std::result::Result<String, Refused> {
+    /// Gives back a place that nothing came of.
+    fn give_back(&self, before: Run) {
+        *held(&self.run) = before;
+    }
+
+    /// Gives the run that has the place a thread of its own.
+    fn start(&self, mut work: Work) -> std::result::Result<String, Refused> {
         work.words.extend(work::everywhere(&self.everywhere));
         let id = work.id.clone();
-        *run = Run { id: id.clone(), ..Run::default() };
-        let (trainer, wishes) = (self.clone(), Arc::clone(&run.wishes));
+        let (trainer, wishes) = (self.clone(), Arc::clone(&held(&self.run).wishes));
         let thread = Builder::new().name("training".into()).stack_size(READER_STACK);
+        // A run of a moment may end before its thread is kept, and the next one begin.
+        let mut kept = held(&self.thread);
+        self.everywhere.output().say(&format!("training {id} begins"));
         let thread = thread.spawn(move || runner::run(&trainer, &work, wishes));
         let thread = thread.map_err(|source| Error::Io { path: "the training's thread".into(), source })?;
-        run.goes_on = true;
         // The one before has ended.
-        held(&self.thread).replace(thread);
-        self.everywhere.output().say(&format!("training {id} begins"));
+        kept.replace(thread);
         Ok(id)
     }
 
@@ -242,24 +258,29 @@ impl Trainer {
 
     /// Tells the last event, behind which another run may begin.
     pub fn end(&self, event: &EngineEvent) {
-        let mut run = held(&self.run);
-        // Who hears it may begin another run at once.
-        run.tell(event);
-        run.goes_on = false;
-        run.hearers.clear();
-        let (id, step) = (&run.id, run.step);
+        let (id, step) = {
+            let mut run = held(&self.run);
+            // Who hears it may begin another run at once.
+            run.tell(event);
+            run.goes_on = false;
+            run.hearers.clear();
+            (run.id.clone(), run.step)
+        };
         self.everywhere.output().say(&format!("training {id} ended at step {step}"));
     }
 
-    /// The name of the run that goes on, and all runs.
-    pub fn list(&self) -> (Option<String>, Vec<SavedRun>) {
+    /// The name of the run that goes on with whether it pauses, and all runs.
+    pub fn list(&self) -> (Option<(String, bool)>, Vec<SavedRun>) {
         let (running, step) = {
             let run = held(&self.run);
-            (run.goes_on.then(|| run.id.clone()), run.step)
+            let paused = run.wishes.paused.load(Ordering::SeqCst);
+            (run.goes_on.then(|| (run.id.clone(), paused)), run.step)
         };
         let mut runs = self.shelf.list();
-        for run in runs.iter_mut().filter(|run| Some(&run.id) == running.as_ref()) {
-            run.step = run.step.max(step);
+        for run in &mut runs {
+            if running.as_ref().is_some_and(|(id, _)| *id == run.id) {
+                run.step = run.step.max(step);
+            }
         }
         (running, runs)
     }
@@ -287,6 +308,11 @@ impl Run {
         self.hearers.retain(|hearer| hearer.try_send(Ok(bytes.clone())).is_ok());
         self.log.add(kind, bytes);
     }
+}
+
+/// A run goes on.
+fn busy(id: &str) -> Refused {
+    Refused::Now(told!("run.busy", "the run {id} trains already; stop it first", id))
 }
 
 /// There is no such run.

@@ -18,6 +18,10 @@ pub struct Work {
     pub base: Option<String>,
     /// Whether an adapter learns.
     pub adapts: bool,
+    /// Whether it begins, and does not go on.
+    pub is_new: bool,
+    /// Whether the server answers with what it gave before.
+    pub answers: bool,
     /// The command line.
     pub words: Vec<OsString>,
 }
@@ -48,13 +52,16 @@ pub fn goes_on(verb: &str, out: &Path) -> Vec<OsString> {
     words
 }
 
-/// On which device and in which type; what would be said on a terminal the page shows.
+/// In which type a new run computes; one that goes on keeps its own.
+pub fn dtype(everywhere: &Everywhere) -> Vec<OsString> {
+    let dtype = everywhere.dtype.to_possible_value();
+    dtype.map(|dtype| ["--dtype", dtype.get_name()].map(OsString::from).to_vec()).unwrap_or_default()
+}
+
+/// On which device; what would be said on a terminal the page shows.
 pub fn everywhere(everywhere: &Everywhere) -> Vec<OsString> {
     let mut words: Vec<OsString> =
         vec!["--quiet".into(), "--device".into(), everywhere.device.to_string().into()];
-    if let Some(dtype) = everywhere.dtype.to_possible_value() {
-        words.extend(["--dtype", dtype.get_name()].map(OsString::from));
-    }
     words.extend(everywhere.json.then(|| OsString::from("--json")));
     words
 }
