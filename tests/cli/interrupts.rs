@@ -120,8 +120,10 @@ fn an_interrupted_example_says_that_it_begins_again() {
     for of_before in [false, true] {
         if of_before {
             lists.iter().for_each(|list| place.remove(list));
-            // Runs without a list did not write it yet.
-            place.remove("run/data/dpo_brief.jsonl");
+            // Runs without a list did not write them yet.
+            ["dpo_brief", "dpo_invite"]
+                .iter()
+                .for_each(|name| place.remove(&format!("run/data/{name}.jsonl")));
         }
         place.remove("run/pretrain/log.jsonl");
         let running = place.start("sft --overwrite --out run --seed 7");

@@ -92,7 +92,7 @@ fn a_teacher_whose_asking_is_interrupted_is_asked_for_the_rest_alone() {
     place.wait_for("the run's directory", || place.exists("run/training/settings.toml"));
     std::thread::sleep(std::time::Duration::from_millis(300));
     running.signal("INT");
-    let told = ["stopped while the teacher was asked", "is kept: begin again with --overwrite --out run"];
+    let told = ["stopped while the teacher was asked", "kept: begin again with --overwrite --out run"];
     running.finish_within(std::time::Duration::from_secs(30)).expect(130, &told);
     let examples = |file: &[u8]| {
         let line = file.split(|byte| *byte == b'\n').next().unwrap();

@@ -40,8 +40,8 @@ fn what_is_left_out_is_counted_named_and_the_same_in_a_preview() {
         &[
             "at most 120 bytes of memory for each row",
             "2 rows are near-duplicates of an earlier one and are left out",
-            "1 rows cannot be used",
-            "1 rows are outside --min-chars and --max-chars: 1 too short, 0 too long",
+            "1 row cannot be used",
+            "1 row is outside --min-chars and --max-chars: 1 too short, 0 too long",
             "2 rows are in no language of --language: 1 code, 1 zh",
         ],
     );
