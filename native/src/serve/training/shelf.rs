@@ -10,6 +10,7 @@ use crate::disk::{discard, remove, write_synced};
 use crate::failure::io_error;
 use crate::run_dir::{RunDir, is_run};
 use crate::run_kind::RunKind;
+use crate::run_lock::RunLock;
 use crate::runs::{FoundRun, State};
 
 /// Most bytes of a run's name.
@@ -83,17 +84,20 @@ impl Shelf {
         kept
     }
 
-    /// Lets go of a run that was never saved, which has nothing to go on from.
+    /// Lets go of a run that was never saved, which has nothing to go on from; not of one that another process writes.
     ///
     /// # Errors
-    /// What cannot be removed.
+    /// What cannot be read or removed.
     pub fn forget_unsaved(&self, id: &str) -> Result<()> {
         let run = self.run(id);
-        let saves = RunDir::open(&run, 1).and_then(|directory| directory.newest_first());
-        if saves.is_ok_and(|saves| !saves.is_empty()) {
-            return Ok(());
+        if run.exists() {
+            // A command line may train here, and have saved nothing yet.
+            let Ok(_lock) = RunLock::take(&run) else { return Ok(()) };
+            if is_run(&run) && !RunDir::open(&run, 1)?.newest_first()?.is_empty() {
+                return Ok(());
+            }
+            discard(&run)?;
         }
-        discard(&run)?;
         remove(&self.rows(id))
     }
 
@@ -197,5 +201,20 @@ mod tests {
         assert!(shelf.list().is_empty() && shelf.find("lamps").is_none());
         shelf.forget_unsaved("lamps").unwrap();
         assert_eq!(shelf.free_name("lamps", &[]), "lamps");
+    }
+
+    #[test]
+    fn a_run_that_was_never_saved_goes_unless_another_process_writes_it() {
+        let place = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(place.path()).unwrap();
+        shelf.keep("lamps", &[], "steps = 3\n").unwrap();
+        let run = shelf.run("lamps");
+        crate::disk::write_synced(&run.join(crate::run_dir::SETTINGS), b"steps = 3\n").unwrap();
+        let lock = RunLock::take(&run).unwrap();
+        shelf.forget_unsaved("lamps").unwrap();
+        assert!(is_run(&run) && shelf.rows("lamps").exists());
+        drop(lock);
+        shelf.forget_unsaved("lamps").unwrap();
+        assert!(!run.exists() && !shelf.rows("lamps").exists());
     }
 }
