@@ -1,5 +1,7 @@
 //! What a page asks for, and what of it this server does not train: that is refused by name, before anything is written.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use kindling::error::Error;
 use kindling::told::{Told, told};
@@ -155,7 +157,8 @@ fn texts(files: Vec<Rows>) -> Result<Vec<(String, String)>, Told> {
     if files.is_empty() {
         return Err(told!("data.none", "there is no data; paste some text or drop a file"));
     }
-    let named = files.into_iter().enumerate().map(|(at, Rows { name, text })| {
+    let (mut named, mut taken) = (Vec::new(), BTreeSet::new());
+    for (at, Rows { name, text }) in files.into_iter().enumerate() {
         let own = name.rsplit(['/', '\\']).next().unwrap_or_default();
         let kind = own.rsplit_once('.').map(|(_, kind)| kind.to_ascii_lowercase());
         let Some(kind) = kind.filter(|kind| TEXTS.contains(&kind.as_str())) else {
@@ -165,12 +168,15 @@ fn texts(files: Vec<Rows>) -> Result<Vec<(String, String)>, Told> {
                 name
             ));
         };
-        let number = if at > 0 { format!("-{}", at + 1) } else { String::new() };
         let stem = name_of(stem(own));
         let stem = if stem.is_empty() { "rows" } else { stem.as_str() };
-        Ok((format!("{stem}{number}.{kind}"), text))
-    });
-    named.collect()
+        let number = |at: usize| if at > 0 { format!("-{}", at + 1) } else { String::new() };
+        let mut names = (at..).map(|at| format!("{stem}{}.{kind}", number(at)));
+        // Some disks take large and small letters for the same.
+        let free = names.find(|name| taken.insert(name.to_lowercase())).unwrap_or_default();
+        named.push((free, text));
+    }
+    Ok(named)
 }
 
 /// A file's name without its end.
@@ -222,9 +228,13 @@ mod tests {
         let whole = asked(json!({"training.adapter": null, "training.name": "lamps"})).unwrap();
         assert_eq!((whole.adapts, whole.name.as_str(), whole.settings.len()), (false, "lamps", 3));
         assert_eq!(asked(json!({"model": "taught"})).unwrap().base.name, "base");
-        let two = json!([{"name": "a.csv", "text": ""}, {"name": "b/a.CSV", "text": ""}]);
-        let names = asked(json!({"files": two})).unwrap().files;
-        assert_eq!(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a.csv", "a-2.csv"]);
+        let kept = |names: [&str; 2]| {
+            let files = names.map(|name| json!({"name": name, "text": ""}));
+            let files = asked(json!({"files": files})).unwrap().files;
+            files.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(["a.csv", "b/a.CSV"]), ["a.csv", "a-2.csv"]);
+        assert_eq!(kept(["A-2.csv", "a.csv"]), ["A-2.csv", "a-3.csv"], "no file takes another's place");
     }
 
     #[test]
