@@ -215,6 +215,7 @@ fn what_is_measured_and_warmed_fits_together() {
         &place,
         &[
             ("bench --what decode --decode-batch-size 0", 2, &["--decode-batch-size is 0"]),
+            ("bench --what train --batch-size 2000000", 2, &["--batch-size is 2000000", "1 to 1048576"]),
             ("bench --preset nano --new-tokens 4096", 2, &["--new-tokens is 4096", "nano holds 1 to 1024"]),
             ("bench --model model --preset nano", 2, &["--model", "--preset"]),
             ("bench --model model --num-experts 4", 2, &["settings of experts", "--preset"]),

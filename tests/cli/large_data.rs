@@ -174,7 +174,10 @@ fn pairs_of_conversations_are_a_table_that_is_read_again() {
     let done = pairs
         .expect(
             0,
-            &["1 pairs stand without what was said before them", "1 conversations have a system message"],
+            &[
+                "pairs without what was said before them, which --history adds: 1",
+                "conversations with a system message, for which the table has no column: 1",
+            ],
         )
         .result();
     let pairs = done["pairs"].as_u64().unwrap();

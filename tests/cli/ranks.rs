@@ -14,7 +14,7 @@ fn without_mpi_processes_that_were_started_together_are_refused() {
     place.start_with_env(&[("OMPI_COMM_WORLD_SIZE", "1")], &line).finish().ok();
     let doctor = place.run("doctor").ok();
     assert!(doctor.stdout.contains("not built in: mpi"), "{doctor}");
-    for alone in ["sft --out example", "quickstart --out chain"] {
+    for alone in ["sft --out example", "quickstart --out chain", "serve --model model --train --port 0"] {
         let refused = place.start_with_env(&[("PMI_SIZE", "3")], alone).finish();
         refused.expect(2, &["3 processes were started together", "is done by one"]);
     }

@@ -178,7 +178,7 @@ mod tests {
     fn references_count_as_what_they_mean() {
         // The root: itself, its definitions, one of them, its properties, one of those. A link: three; the last: one.
         let total = |schema: &Value| {
-            let parts = parts(schema);
+            let parts = parts(schema).unwrap();
             let heights: Vec<usize> = parts.iter().map(|part| part.height).collect();
             let refers: Vec<&[usize]> = parts.iter().map(|part| &part.refers[..]).collect();
             heights[0] + below(&heights, &refers).0[0]

@@ -19,6 +19,9 @@ use crate::cli::Everywhere;
 use crate::failure::Failure;
 use crate::output;
 
+/// Most rows at a time: those of a training step.
+const MOST_ROWS: usize = 1 << 20;
+
 /// Flags of `bench`.
 #[derive(Args)]
 pub struct BenchArgs {
@@ -263,8 +266,8 @@ fn check(args: &BenchArgs, context: usize) -> Result<(), Failure> {
     for (rows_flag, rows, length_flag, length) in
         [Some(read), decodes.then_some(written)].into_iter().flatten()
     {
-        if rows == 0 {
-            problems.push(format!("{rows_flag} is 0; it must be at least 1").into());
+        if !(1..=MOST_ROWS).contains(&rows) {
+            problems.push(format!("{rows_flag} is {rows}; it must be 1 to {MOST_ROWS}").into());
         }
         if !(1..=context).contains(&length) {
             problems.push(format!("{length_flag} is {length}; {held} holds 1 to {context} positions").into());

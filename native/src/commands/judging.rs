@@ -2,7 +2,7 @@
 //! for a command that goes on.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use kindling::data::{KeptSignature, LeftOut, Watch, Why};
@@ -16,6 +16,8 @@ use crate::output::{Output, grouped};
 
 /// Seconds between two lines.
 const EVERY: f64 = 10.0;
+/// Most bytes that are read of a file to see what it is.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// How much was read, and how long it took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -97,7 +99,8 @@ struct LeftOutFile {
 
 impl LeftOutFile {
     fn new(path: &Path) -> Result<Self, Failure> {
-        if path.exists() && !is_one(path) {
+        // A device or a pipe would be replaced by a file, or be waited for.
+        if path.exists() && !(path.is_file() && is_one(path)) {
             return Err(Failure::Usage(format!(
                 "--dropped {} is taken by something else; choose another name",
                 path.display()
@@ -108,7 +111,9 @@ impl LeftOutFile {
         if temporary.exists() && is_one(&temporary) {
             fs::remove_file(&temporary).map_err(|e| io_error(&temporary, e))?;
         }
-        let file = File::create_new(&temporary).map_err(|e| io_error(&temporary, e))?;
+        let place =
+            |temporary: &Path| if temporary.exists() { temporary.to_path_buf() } else { path.to_path_buf() };
+        let file = File::create_new(&temporary).map_err(|e| io_error(&place(&temporary), e))?;
         Ok(Self { path: path.to_path_buf(), temporary, file: Some(BufWriter::new(file)) })
     }
 
@@ -137,7 +142,7 @@ impl Drop for LeftOutFile {
 fn is_one(path: &Path) -> bool {
     let mut first = String::new();
     let Ok(file) = File::open(path) else { return false };
-    match BufReader::new(file).read_line(&mut first) {
+    match BufReader::new(file.take(LONGEST_LINE)).read_line(&mut first) {
         Ok(0) => true,
         Ok(_) => serde_json::from_str::<Value>(&first)
             .is_ok_and(|line| line["row"].is_string() && line["why"].is_string()),
@@ -157,6 +162,29 @@ fn line(row: &LeftOut) -> Value {
         Why::Equal(earlier) => json!({"row": origin, "why": "equal", "of": earlier.to_string()}),
         Why::Near(earlier, jaccard) => {
             json!({"row": origin, "why": "near", "of": earlier.to_string(), "jaccard": jaccard})
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_list_is_written_anew_and_nothing_else_is() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("dropped.jsonl");
+        let is_taken = || LeftOutFile::new(&path).is_err();
+        assert!(!is_taken() && !path.exists());
+        fs::write(&path, "{\"row\": \"a.jsonl:1\", \"why\": \"near\"}\n").unwrap();
+        assert!(!is_taken());
+        fs::write(&path, "{\"text\": \"mine\"}\n").unwrap();
+        assert!(is_taken());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(is_taken());
+        if cfg!(unix) {
+            assert!(LeftOutFile::new(Path::new("/dev/null")).is_err(), "a device is no file");
         }
     }
 }

@@ -51,6 +51,9 @@ pub fn run(args: &PairsArgs, output: Output) -> Result<(), Failure> {
             args.out.display()
         )));
     }
+    if args.out.exists() && !args.out.is_file() {
+        return Err(Failure::Usage(format!("--out {} is no file; name one that is new", args.out.display())));
+    }
     let options = DataOptions { kind: Some(RowKind::Conversation), ..args.rows.options() };
     let dataset = Dataset::open(sources::open(&args.data, args.rows.reading.encoding)?, options)?;
     tell(dataset.report(), output);
@@ -83,11 +86,8 @@ pub fn run(args: &PairsArgs, output: Output) -> Result<(), Failure> {
         "weights": counts.weights, "lone": counts.lone,
     }));
     output.line(&args.out.display().to_string());
-    output.say(&format!(
-        "{} pairs of {} conversations",
-        grouped(counts.pairs),
-        grouped(counts.conversations)
-    ));
+    let (pairs, conversations) = (grouped(counts.pairs), grouped(counts.conversations));
+    output.say(&format!("pairs: {pairs}, of conversations: {conversations}"));
     Ok(())
 }
 
@@ -95,13 +95,16 @@ pub fn run(args: &PairsArgs, output: Output) -> Result<(), Failure> {
 fn told(counts: PairCounts, history: bool) -> Vec<String> {
     let later = if history { 0 } else { counts.later };
     let all = [
-        (later, "pairs stand without what was said before them; --history adds it"),
-        (counts.systems, "conversations have a system message, for which the table has no column"),
-        (counts.tools, "conversations use tools; calls, results and descriptions are not in the table"),
-        (counts.reasoning, "answers have reasoning, for which the table has no column"),
-        (counts.weights, "answers have a weight of their own, for which the table has no column"),
-        (counts.lone, "questions or answers stand alone, and are left out"),
+        (later, "pairs without what was said before them, which --history adds"),
+        (counts.systems, "conversations with a system message, for which the table has no column"),
+        (
+            counts.tools,
+            "conversations with tools, whose calls, results and descriptions are not in the table",
+        ),
+        (counts.reasoning, "answers with reasoning, for which the table has no column"),
+        (counts.weights, "answers with a weight of their own, for which the table has no column"),
+        (counts.lone, "questions or answers that stand alone, and are left out"),
     ];
     let given = all.into_iter().filter(|(count, _)| *count > 0);
-    given.map(|(count, what)| format!("{} {what}", grouped(count))).collect()
+    given.map(|(count, what)| format!("{what}: {}", grouped(count))).collect()
 }

@@ -19,6 +19,8 @@ use crate::shell_word::path_word;
 
 /// Files of a tokenizer that others read and that are written beside it.
 const BESIDE_TOKENIZER: [&str; 2] = ["vocab.json", "merges.txt"];
+/// Where further chat templates stand, each in a file under its name.
+const TEMPLATES: &str = "additional_chat_templates";
 /// Keys with which programs say where a model came from; a path in them is of no use elsewhere.
 const FROM: [&str; 2] = ["_name_or_path", "name_or_path"];
 /// The key of PEFT for the model that an adapter belongs to.
@@ -83,17 +85,31 @@ fn refuse_links(directory: &Path, names: &BTreeSet<String>) -> Result<()> {
 fn left_out(directory: &Path, names: &BTreeSet<String>) -> Result<Option<String>> {
     const SHOWN: usize = 12;
     let mut others = BTreeSet::new();
-    for entry in fs::read_dir(directory).map_err(|e| io_error(directory, e))? {
-        let entry = entry.map_err(|e| io_error(directory, e))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !names.contains(&name) {
-            others.insert(if entry.path().is_dir() { format!("{name}/") } else { name });
+    let folder = format!("{TEMPLATES}/");
+    let is_in_folder = names.iter().any(|name| name.starts_with(&folder));
+    let inside = if is_in_folder { entries(directory, &folder)? } else { Vec::new() };
+    for name in entries(directory, "")?.into_iter().chain(inside) {
+        let is_sent = names.contains(&name) || (is_in_folder && name == folder);
+        if !is_sent {
+            others.insert(name);
         }
     }
     let count = others.len();
     let shown = others.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
     let more = if count > SHOWN { format!(" and {} more", count - SHOWN) } else { String::new() };
     Ok((count > 0).then(|| format!("left out, because they are no part of what opens: {shown}{more}")))
+}
+
+/// What lies in a folder of the directory, by its path in that; what are folders end in `/`.
+fn entries(directory: &Path, folder: &str) -> Result<Vec<String>> {
+    let place = directory.join(folder);
+    let entries = fs::read_dir(&place).map_err(|e| io_error(&place, e))?;
+    let names = entries.map(|entry| {
+        let entry = entry.map_err(|e| io_error(&place, e))?;
+        let name = format!("{folder}{}", entry.file_name().to_string_lossy());
+        Ok(if entry.path().is_dir() { format!("{name}/") } else { name })
+    });
+    names.collect()
 }
 
 fn names(directory: &Path, kind: Kind) -> Result<BTreeSet<String>> {
@@ -125,6 +141,10 @@ fn names(directory: &Path, kind: Kind) -> Result<BTreeSet<String>> {
     };
     let beside = TOKENIZER_FILES.into_iter().chain(BESIDE_TOKENIZER);
     names.extend(beside.filter(|name| has(name)).map(String::from));
+    if directory.join(TEMPLATES).is_dir() {
+        let templates = entries(directory, &format!("{TEMPLATES}/"))?;
+        names.extend(templates.into_iter().filter(|name| name.ends_with(".jinja")));
+    }
     Ok(names)
 }
 
@@ -295,6 +315,26 @@ mod tests {
         let (paths, remarks) = sent();
         assert_eq!((paths.len(), remarks.len()), (2, 1));
         assert!(remarks[0].ends_with("no part of what opens: eval.jsonl, training/"), "{remarks:?}");
+    }
+
+    #[test]
+    fn further_templates_are_sent_and_what_lies_beside_them_is_left_out_by_name() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join(TEMPLATES)).unwrap();
+        let templates =
+            ["tool_use.jinja", "mine.jinja", "notes.txt"].map(|name| format!("{TEMPLATES}/{name}"));
+        for name in
+            ["config.json", "model.safetensors"].into_iter().chain(templates.iter().map(String::as_str))
+        {
+            fs::write(place.path().join(name), "{}").unwrap();
+        }
+        let (sent, remarks) = uploads(place.path(), Kind::Model, None).unwrap();
+        let sent: Vec<_> = sent.into_iter().map(|upload| upload.path).collect();
+        assert_eq!(sent, [&templates[1], &templates[0], "config.json", "model.safetensors"]);
+        assert_eq!(
+            remarks,
+            ["left out, because they are no part of what opens: additional_chat_templates/notes.txt"]
+        );
     }
 
     #[cfg(unix)]

@@ -111,8 +111,12 @@ impl ServeArgs {
     /// Whether the server may train where it listens.
     ///
     /// # Errors
-    /// An address that others reach, without a key.
+    /// A file in the directory's place; an address that others reach, without a key.
     pub fn check_training(&self, address: IpAddr) -> Result<(), Error> {
+        if let Some(file) = self.train.as_deref().filter(|path| path.is_file()) {
+            let problem = format!("--train {} is a file; name a directory, which is made", file.display());
+            return Err(Error::Config(vec![problem.into()]));
+        }
         if self.train.is_none() || address.is_loopback() || !self.keys().is_empty() {
             return Ok(());
         }

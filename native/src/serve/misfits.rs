@@ -12,19 +12,21 @@ use super::names::{Named, Names};
 use crate::hub;
 use crate::model_files::{at, read_adapter};
 
-/// The adapters that are no adapters, or of models of another shape. Those of models whose shape is not in a directory, or
-/// that lie on a hub, are looked at when they are asked for.
+/// The adapters that are no adapters, or of models of another shape. What lies on a hub is looked at when it is asked for, and
+/// so is the shape of a model that is no directory.
 pub fn misfits(names: &Names) -> Vec<Told> {
     let all: Vec<Named> = names.all().into_iter().map(|listed| listed.named).collect();
     let place_of = |base: &String| all.iter().find(|named| named.base.is_none() && named.name == *base);
     let misfit = |adapter: &Named| -> Option<Told> {
         let base = place_of(adapter.base.as_ref()?)?;
-        let is_here = !hub::is_address(&adapter.place.to_string_lossy()) && adapter.place.exists();
-        let config = shape_of(&base.place).filter(|_| is_here)?;
         let place = &adapter.place;
-        // Whether both ends of a model are one table, its weights' names have the last word.
-        let other = ModelConfig { tie_word_embeddings: !config.tie_word_embeddings, ..config.clone() };
+        if hub::is_address(&place.to_string_lossy()) || !place.exists() {
+            return None;
+        }
         let fits = read_adapter(place).and_then(|own| {
+            let Some(config) = shape_of(&base.place) else { return Ok(()) };
+            // Whether both ends of a model are one table, its weights' names have the last word.
+            let other = ModelConfig { tie_word_embeddings: !config.tie_word_embeddings, ..config.clone() };
             let fits = own.check_model(&config).or_else(|why| own.check_model(&other).map_err(|_| why));
             fits.map_err(|why| at(place, why))
         });

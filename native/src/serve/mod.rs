@@ -55,6 +55,7 @@ use crate::commands::{WRITING, check_activations, open_device};
 use crate::failure::Failure;
 use crate::interrupt;
 use crate::output::Output;
+use crate::ranks;
 
 /// Threads that read requests' texts and files at the same time.
 const READERS: usize = 4;
@@ -118,6 +119,9 @@ pub fn run(args: &ServeArgs, everywhere: &Everywhere, said: &[String]) -> std::r
     let page = Page::open(args.page.as_deref(), !args.keys().is_empty(), args.train.is_some())?;
     let address = args.address()?;
     args.check_training(address)?;
+    if args.train.is_some() {
+        ranks::refuse("training for a page")?;
+    }
     let device = open_device(everywhere)?;
     check_activations(args.activations, &device.device)?;
     let output = everywhere.output();

@@ -102,6 +102,10 @@ fn an_adapter_of_another_model_is_told_before_the_server_listens() {
     place
         .run(&format!("serve --port 0 {both}"))
         .expect(2, &["--adapter taught", "--adapter bad", "has no r,"]);
+    // What is no adapter at all is known without the model's shape.
+    place.run("export --model model --to single-file --out one.safetensors").ok();
+    let bad = place.run("serve --port 0 --model one.safetensors --adapter bad=empty");
+    bad.expect(2, &["--adapter bad", "has no r,"]);
     let site = Site::start(&place, "--model wide --model base=model --adapter taught@base=learned");
     assert_eq!(site.metric("kindling_models_loaded"), 0.0, "nothing was loaded for that");
     assert_eq!(answer(&site, "taught"), alone(&place, &["--model", "model", "--adapter", "learned"]));

@@ -200,6 +200,8 @@ fn only_the_own_page_and_whoever_has_a_key_trains() {
     assert!(message.contains("--train"), "{message}");
     let refused = place.run("serve --model model --port 0 --train --host 0.0.0.0");
     refused.expect(2, &["--train with --host 0.0.0.0", "--api-key"]);
+    let refused = place.run("serve --model model --port 0 --train docs.jsonl");
+    refused.expect(2, &["--train docs.jsonl is a file", "name a directory"]);
     let site = Site::start(&place, "--model model --train --api-key k --cors https://a.example");
     let wish = wish(&place, "x", 1).to_string();
     let status = |headers: &[(&str, &str)]| ask(&site.address, "POST", RUNS, headers, wish.as_bytes()).status;

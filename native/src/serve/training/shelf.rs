@@ -97,7 +97,6 @@ impl Shelf {
         if FoundRun::open(&run).state == State::Running {
             return Ok(());
         }
-        discard(&run)?;
         remove(&self.rows(id))
     }
 
