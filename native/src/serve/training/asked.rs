@@ -1,5 +1,4 @@
 //! What a page asks for, and what of it this server does not train: that is refused by name, before anything is written.
-
 use clap::ValueEnum;
 use kindling::error::Error;
 use kindling::told::{Told, told};
