@@ -13,7 +13,7 @@ use super::token_caches::write_file;
 use super::train::tell;
 use crate::failure::{Failure, io_error};
 use crate::interrupt;
-use crate::output::{Output, grouped};
+use crate::output::{Output, counted, grouped};
 use crate::run_dir::Existing;
 use crate::sources::{self, RowArgs};
 
@@ -86,8 +86,9 @@ pub fn run(args: &PairsArgs, output: Output) -> Result<(), Failure> {
         "weights": counts.weights, "lone": counts.lone,
     }));
     output.line(&args.out.display().to_string());
-    let (pairs, conversations) = (grouped(counts.pairs), grouped(counts.conversations));
-    output.say(&format!("pairs: {pairs}, of conversations: {conversations}"));
+    let pairs = counted(counts.pairs, ["pair", "pairs"]);
+    let conversations = counted(counts.conversations, ["conversation", "conversations"]);
+    output.say(&format!("{pairs} of {conversations}"));
     Ok(())
 }
 

@@ -125,6 +125,7 @@ pub async fn pass(State(server): State<Arc<Server>>, request: Request, next: Nex
     let route = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_string());
     let entered = server.running.enter();
     let refusal = server.admission.refusal(&method, &path, request.headers());
+    let refusal = refusal.or_else(|| (!is_text(&path)).then(|| no_text(&path)));
     let mut response = match refusal {
         Some(refusal) if method != Method::OPTIONS || refusal.error.status != 401 => refusal.into_response(),
         _ if method == Method::OPTIONS => preflight(request.headers()),
@@ -143,6 +144,26 @@ pub async fn pass(State(server): State<Arc<Server>>, request: Request, next: Nex
     server.admission.open_to(origin.as_ref(), response.headers_mut());
     server.metrics.request(route.as_deref().unwrap_or("other"), response.status().as_u16());
     response.map(|body| entered.over(body))
+}
+
+/// Whether a path is UTF-8 once its escapes are read, as every route reads it.
+fn is_text(path: &str) -> bool {
+    let (mut rest, mut read) = (path.as_bytes(), Vec::new());
+    while let [first, tail @ ..] = rest {
+        let digits = tail.split_at_checked(2).filter(|_| *first == b'%');
+        let escaped = digits.and_then(|(digits, behind)| {
+            let digits = std::str::from_utf8(digits).ok()?;
+            Some((u8::from_str_radix(digits, 16).ok()?, behind))
+        });
+        let (byte, behind) = escaped.unwrap_or((*first, tail));
+        read.push(byte);
+        rest = behind;
+    }
+    std::str::from_utf8(&read).is_ok()
+}
+
+fn no_text(path: &str) -> Refusal {
+    Refusal::not_found("unknown_url", format!("Invalid URL ({path}): its escapes are no UTF-8."))
 }
 
 /// What a browser asks before it asks: its origin passed already.
@@ -209,6 +230,20 @@ mod tests {
         assert_eq!(status(&all, "/x", &asked), 200);
         // What is reached from elsewhere has names of its own.
         assert_eq!(status(&Admission::new(&[], &[], false), "/x", &[(header::HOST, "a.example")]), 200);
+    }
+
+    #[test]
+    fn a_path_is_text_behind_its_escapes() {
+        for (path, expected) in [
+            ("/v1/models/%e7%81%af", true),
+            ("/v1/models/灯", true),
+            ("/v1/models/a%", true),
+            ("/v1/models/%zz%4", true),
+            ("/v1/models/%ff", false),
+            ("/v1/models/%e7%81", false),
+        ] {
+            assert_eq!(is_text(path), expected, "{path}");
+        }
     }
 
     #[test]
