@@ -3,9 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use js_sys::{Array, AsyncIterator, Function, JSON, Object, Reflect, Uint8Array};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use js_sys::{Array, AsyncIterator, Function, JSON, Object, Promise, Reflect, Uint8Array};
+use serde::{Serialize, de::DeserializeOwned};
 use wasm_bindgen::prelude::{Closure, JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 
@@ -42,7 +41,7 @@ async fn call(part: &JsValue, method: &str, arguments: &[&JsValue]) -> Answer<Js
     let function: Function = get(part, method).dyn_into().map_err(|_| text().page.no_engine.to_string())?;
     let arguments: Array = arguments.iter().copied().collect();
     let promise = function.apply(part, &arguments).map_err(sentence)?;
-    JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(sentence)
+    JsFuture::from(Promise::resolve(&promise)).await.map_err(sentence)
 }
 
 /// The language of the document.
@@ -141,7 +140,7 @@ pub fn files(files: &[web_sys::File]) -> JsValue {
 /// The shipped model once it is open; none where there is none.
 pub async fn ready() -> Answer<Option<ModelInfo>> {
     let promise = get(&window(), "kindlingReady");
-    read(&JsFuture::from(js_sys::Promise::resolve(&promise)).await.map_err(sentence)?)
+    read(&JsFuture::from(Promise::resolve(&promise)).await.map_err(sentence)?)
 }
 
 /// What computes.
@@ -291,8 +290,7 @@ impl Run {
 
     /// Waits for its end.
     pub async fn done(&self) -> Answer<RunEnd> {
-        let promise = js_sys::Promise::resolve(&get(&self.0, "done"));
-        read(&JsFuture::from(promise).await.map_err(sentence)?)
+        read(&JsFuture::from(Promise::resolve(&get(&self.0, "done"))).await.map_err(sentence)?)
     }
 }
 

@@ -182,10 +182,10 @@ impl Training {
             let pairs = || lesson.pairs.first().map(|pair| pair.question.clone());
             lesson.answers.first().map(|answer| answer.question.clone()).or_else(pairs)
         });
+        self.chat.propose_anew(&asked.unwrap_or_else(|| self.question.borrow().clone()));
         if let (true, Some(end), Some(server)) = (self.served.get(), &end, served::own()) {
             self.app.set_remote(Some(Remote { server, model: end.id.clone() }));
         }
-        self.chat.propose_anew(&asked.unwrap_or_else(|| self.question.borrow().clone()));
         let Some(name) = end.and_then(|end| end.adapter) else { return };
         let app = Rc::clone(&self.app);
         self.app.spawn(async move {

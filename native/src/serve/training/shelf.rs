@@ -10,6 +10,7 @@ use crate::disk::{discard, remove, write_synced};
 use crate::failure::io_error;
 use crate::run_dir::{self, RunDir, is_run};
 use crate::run_kind::RunKind;
+use crate::run_lock::RunLock;
 use crate::runs::{FoundRun, State};
 
 /// Most bytes of a run's name.
@@ -89,13 +90,14 @@ impl Shelf {
     /// What cannot be removed, and what cannot be read: that may hold saves, and stays.
     pub fn forget_unsaved(&self, id: &str) -> Result<()> {
         let run = self.run(id);
-        let is_run = run.join(run_dir::SETTINGS).try_exists().map_err(|e| io_error(&run, e))?;
-        if is_run && !RunDir::open(&run, 1)?.newest_first()?.is_empty() {
-            return Ok(());
-        }
-        // Another process may have begun in its place, and have no save yet.
-        if FoundRun::open(&run).state == State::Running {
-            return Ok(());
+        if run.exists() {
+            // Another process may have begun in its place, and have no save yet.
+            let Ok(_lock) = RunLock::take(&run) else { return Ok(()) };
+            let is_run = run.join(run_dir::SETTINGS).try_exists().map_err(|e| io_error(&run, e))?;
+            if is_run && !RunDir::open(&run, 1)?.newest_first()?.is_empty() {
+                return Ok(());
+            }
+            discard(&run)?;
         }
         remove(&self.rows(id))
     }
@@ -167,7 +169,6 @@ fn is_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run_lock::RunLock;
 
     #[test]
     fn a_name_leads_nowhere_else() {
