@@ -40,6 +40,9 @@ export const kindling = (...flags) =>
   start(process.env.KINDLING, ["serve", "--port", "0", "--device", "cpu", "--json", "--quiet", ...flags]);
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: Infinity });
+/// A connection for each request: llama.cpp's server closes those whose stream has ended, and a client that takes one again at
+/// that moment is hung up on.
+export const fresh = new http.Agent({ maxSockets: Infinity });
 
 /// A JSON answer.
 export function ask(url, path, body) {
@@ -59,7 +62,7 @@ export function ask(url, path, body) {
 
 /// A streamed completion: its text, its usage, why it ended, and when its first text came, in milliseconds. `leave` is told
 /// the text so far, and breaks the connection where it returns true.
-export function complete(url, body, leave = () => false) {
+export function complete(url, body, leave = () => false, through = agent) {
   const begun = performance.now();
   const told = { text: "", usage: null, reason: null, first: null, last: null, done: false, left: false, status: 0, error: null };
   return new Promise((resolve) => {
@@ -72,7 +75,7 @@ export function complete(url, body, leave = () => false) {
       told.last = performance.now();
       resolve(told);
     };
-    const options = { agent, method: "POST", headers: { "content-type": "application/json" } };
+    const options = { agent: through, method: "POST", headers: { "content-type": "application/json" } };
     const request = http.request(`${url}/v1/completions`, options, (answer) => {
       told.status = answer.statusCode;
       let rest = "";

@@ -5,7 +5,7 @@
 
 import { fileURLToPath } from "node:url";
 
-import { complete, settings, kindling, median, memory, prompt, quantile, start } from "./client.mjs";
+import { complete, fresh, settings, kindling, median, memory, prompt, quantile, start } from "./client.mjs";
 
 const [name, model, weights] = process.argv.slice(2);
 const said = settings({ "--streams": [1, 4, 16, 64], "--tokens": 64, "--words": 48, "--repeats": 3 }, 5);
@@ -18,7 +18,10 @@ let asked = 0;
 /// So many streams at once, all of one length: tokens a second in all, and what each waited for its first text.
 async function measure(url, count) {
   const begun = performance.now();
-  const ask = () => complete(url, { model: "m", prompt: prompt((asked += 1), words), max_tokens: tokens, temperature: 0, ignore_eos: true });
+  const ask = () => {
+    const body = { model: "m", prompt: prompt((asked += 1), words), max_tokens: tokens, temperature: 0, ignore_eos: true };
+    return complete(url, body, undefined, fresh);
+  };
   const told = await Promise.all(Array.from({ length: count }, ask));
   const seconds = (performance.now() - begun) / 1000;
   for (const one of told) {
