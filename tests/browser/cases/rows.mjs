@@ -234,7 +234,7 @@ test("rows: form and paste hold one lesson", PAGE, async (t) => {
     { role: i % 2 ? "assistant" : "user", content }
   )));
   await page.getByTestId("teach-data").fill(talk);
-  await page.locator("#teach-pasted", { hasText: "1 conversations found as JSON" }).waitFor({ timeout: 10 * SECOND });
+  await page.locator("#teach-pasted", { hasText: "1 conversation found as JSON" }).waitFor({ timeout: 10 * SECOND });
   await choose("form");
   await holds(t, [LUMA], "what the form cannot hold is not put into it");
   assert.match(await page.getByTestId("teach-pairs-status").innerText(), /stays under “Paste anything”/);
