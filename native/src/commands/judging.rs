@@ -111,9 +111,8 @@ impl LeftOutFile {
         if temporary.exists() && is_one(&temporary) {
             fs::remove_file(&temporary).map_err(|e| io_error(&temporary, e))?;
         }
-        let place =
-            |temporary: &Path| if temporary.exists() { temporary.to_path_buf() } else { path.to_path_buf() };
-        let file = File::create_new(&temporary).map_err(|e| io_error(&place(&temporary), e))?;
+        let file = File::create_new(&temporary)
+            .map_err(|e| io_error(if temporary.exists() { &temporary } else { path }, e))?;
         Ok(Self { path: path.to_path_buf(), temporary, file: Some(BufWriter::new(file)) })
     }
 
